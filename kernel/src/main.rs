@@ -1,0 +1,4 @@
+//! The Tunebook kernel.
+fn main() {
+    evcxr::runtime_hook();
+}

@@ -1,0 +1,1 @@
+//! Pure functions from trials to conclusions, each with its uncertainty.

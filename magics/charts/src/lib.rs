@@ -1,0 +1,1 @@
+//! Conclusions drawn: interactive Plotly figures and static pictures.

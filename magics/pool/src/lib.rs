@@ -1,0 +1,1 @@
+//! Devices, slots, and the processes in which trials run.

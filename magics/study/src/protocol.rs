@@ -1,0 +1,99 @@
+//! The messages between the pool and a slot, and between a slot and its worker: one JSON object a line.
+//!
+//! ```text
+//! pool ── Request ──► slot (`tunebook slot`) ── Request ──► worker
+//!      ◄── Event ───                         ◄── Event ───
+//! ```
+//!
+//! A slot forwards requests for built-in workloads to a worker that it keeps warm, and runs programs itself. It
+//! prints [`Event::Hello`] first; what comes before that line (banners of `ssh` and the like) is skipped.
+
+use crate::{Measurement, Params, TrialState, WorkloadReference};
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+
+/// Version of this protocol; a slot that speaks another one is refused.
+pub const VERSION: u32 = 1;
+
+/// Which trial a message is about.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct TrialId {
+    /// Name of the study.
+    pub study: String,
+    /// Number of the trial in it, from 1.
+    pub number: u32,
+}
+
+/// All that a trial needs to run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TrialRequest {
+    /// Which trial this is.
+    pub trial: TrialId,
+    /// What to train.
+    pub workload: WorkloadReference,
+    /// The active hyperparameters; a program's placeholders are filled from them.
+    pub params: Params,
+    /// Seed of all randomness.
+    pub seed: u64,
+    /// The metric that must be there at the end.
+    pub objective: String,
+    /// A folder of the trial's own for checkpoints, series and the log; absolute. Made by the slot.
+    pub directory: PathBuf,
+    /// Seconds after which the trial is ended as failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<f64>,
+}
+
+/// From the pool to a slot, and from a slot to its worker.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum Request {
+    /// Run these trials (today one at a time).
+    Run {
+        /// The trials.
+        trials: Vec<TrialRequest>,
+    },
+    /// End one trial now; it answers [`Event::Ended`] as cancelled.
+    Cancel {
+        /// Which.
+        trial: TrialId,
+    },
+}
+
+/// From a slot (or worker) upwards.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum Event {
+    /// The first line: the slot is ready.
+    Hello {
+        /// [`VERSION`].
+        protocol: u32,
+        /// Process id of the sender.
+        pid: u32,
+    },
+    /// The trial begins; sent by whatever trains it.
+    Started {
+        /// Which.
+        trial: TrialId,
+    },
+    /// Metrics at a step.
+    Measured {
+        /// Which trial.
+        trial: TrialId,
+        /// What it reported.
+        #[serde(flatten)]
+        measurement: Measurement,
+    },
+    /// The trial is over; nothing about it follows.
+    Ended {
+        /// Which.
+        trial: TrialId,
+        /// Complete, infeasible, failed or cancelled.
+        state: TrialState,
+        /// Why, in one line, where it is not complete.
+        #[serde(default)]
+        reason: Option<String>,
+        /// Seconds it took.
+        seconds: f64,
+    },
+}

@@ -1,0 +1,156 @@
+//! What a workload says of itself, so that a sweep can be checked before anything trains.
+
+use crate::{Objective, Value};
+use serde::{Deserialize, Serialize};
+
+/// The type of a hyperparameter's values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HyperparameterType {
+    /// A 64-bit float; an int is accepted where one is asked for.
+    Float,
+    /// A whole number.
+    Int,
+    /// `true` or `false`.
+    Bool,
+    /// One of a list of words.
+    Text,
+}
+
+/// Which values make sense.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum HyperparameterDomain {
+    /// One of these.
+    Choices { choices: Vec<Value> },
+    /// A range; an open end is exclusive, a missing bound is none.
+    Range {
+        /// Lower bound.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        low: Option<f64>,
+        /// Upper bound.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        high: Option<f64>,
+        /// Whether `low` itself is excluded.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        open_low: bool,
+        /// Whether `high` itself is excluded.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        open_high: bool,
+    },
+}
+
+/// One hyperparameter that a workload understands.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct WorkloadHyperparameter {
+    /// Its name.
+    pub name: String,
+    /// The type of its values.
+    #[serde(rename = "type")]
+    pub kind: HyperparameterType,
+    /// The values that make sense.
+    pub domain: HyperparameterDomain,
+    /// Its value where a study does not declare it. `null`: derived (`seed`).
+    pub default: Value,
+    /// Whether it changes the shapes of tensors, so that trials that differ in it cannot share a step.
+    pub changes_shapes: bool,
+    /// What it means, in a sentence; the Playbook's ID where one asks for it.
+    pub doc: String,
+}
+
+/// A workload as its worker describes it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct WorkloadDescription {
+    /// Its name.
+    pub name: String,
+    /// `builtin` or `rust`.
+    pub kind: String,
+    /// What it trains on what, in a sentence or two, with the data's source and licence.
+    pub doc: String,
+    /// Its hyperparameters.
+    pub hyperparameters: Vec<WorkloadHyperparameter>,
+    /// The metrics that it reports.
+    pub metrics: Vec<String>,
+    /// What it is judged by unless a study says otherwise.
+    pub objective: Objective,
+    /// What the objective is for a model that has learned nothing (for classification the error of always naming the
+    /// most frequent class), where known.
+    #[serde(default)]
+    pub chance: Option<f64>,
+}
+
+/// A value that a workload cannot take.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum ValueError {
+    /// The wrong type.
+    #[error("`{name}` is {expected}, and {value} is not")]
+    Type { name: String, value: String, expected: &'static str },
+    /// The right type out of its domain.
+    #[error("{value} is no value for `{name}`: it is {domain}")]
+    Domain { name: String, value: String, domain: String },
+}
+
+impl std::fmt::Display for HyperparameterDomain {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Choices { choices } => {
+                let words: Vec<String> = choices.iter().map(Value::to_string).collect();
+                write!(f, "one of {}", words.join(", "))
+            }
+            Self::Range { low: None, high: None, .. } => f.write_str("any number"),
+            Self::Range { low: Some(low), high: None, open_low, .. } => {
+                write!(f, "{} {low}", if *open_low { "above" } else { "at least" })
+            }
+            Self::Range { low: None, high: Some(high), open_high, .. } => {
+                write!(f, "{} {high}", if *open_high { "below" } else { "at most" })
+            }
+            Self::Range { low: Some(low), high: Some(high), open_low, open_high } => {
+                let (left, right) = (if *open_low { '(' } else { '[' }, if *open_high { ')' } else { ']' });
+                write!(f, "in {left}{low}, {high}{right}")
+            }
+        }
+    }
+}
+
+impl WorkloadHyperparameter {
+    /// The value in this hyperparameter's type (`1` becomes `1.0` for a float), or why it cannot be.
+    pub fn accept(&self, value: &Value) -> Result<Value, ValueError> {
+        let wrong = |expected| ValueError::Type { name: self.name.clone(), value: value.to_string(), expected };
+        let typed = match self.kind {
+            HyperparameterType::Float => value.as_f64().map(Value::Float).ok_or_else(|| wrong("a number"))?,
+            HyperparameterType::Int => value.as_i64().map(Value::Int).ok_or_else(|| wrong("a whole number"))?,
+            HyperparameterType::Bool => match value {
+                Value::Bool(_) => value.clone(),
+                _ => return Err(wrong("true or false")),
+            },
+            HyperparameterType::Text => match value {
+                Value::Text(_) => value.clone(),
+                _ => return Err(wrong("a word")),
+            },
+        };
+        let inside = match &self.domain {
+            HyperparameterDomain::Choices { choices } => choices.iter().any(|c| c.same_as(&typed)),
+            HyperparameterDomain::Range { low, high, open_low, open_high } => {
+                let x = typed.as_f64().unwrap_or(f64::NAN);
+                low.is_none_or(|low| if *open_low { x > low } else { x >= low })
+                    && high.is_none_or(|high| if *open_high { x < high } else { x <= high })
+            }
+        };
+        if inside {
+            Ok(typed)
+        } else {
+            Err(ValueError::Domain {
+                name: self.name.clone(),
+                value: value.to_string(),
+                domain: self.domain.to_string(),
+            })
+        }
+    }
+}
+
+impl WorkloadDescription {
+    /// The hyperparameter of a name.
+    pub fn hyperparameter(&self, name: &str) -> Option<&WorkloadHyperparameter> {
+        self.hyperparameters.iter().find(|h| h.name == name)
+    }
+}

@@ -1,0 +1,1 @@
+//! Training on libtorch: the worker, its trainer and the built-in workloads.
