@@ -1,13 +1,133 @@
-//! Samplers.
+//! Which setting of the hyperparameters comes next.
+//!
+//! The samplers here do not adapt: a proposal is a pure function of (space, sampler, seed, index). Any process can
+//! compute the i-th one, resuming is "the next index", and running in parallel proposes the same as running in turn
+//! (Playbook I3).
+
+mod grid;
+mod halton;
+mod keyed;
+
+use crate::{Distribution, Params, SearchSpace};
 use serde::{Deserialize, Serialize};
-/// Which sampler.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+use std::fmt;
+
+/// The samplers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SamplerKind {
-    /// Scrambled Halton.
+    /// Scrambled Halton points; lists are dealt out in blocks, so that their values occur equally often (± 1).
+    #[default]
     Quasirandom,
     /// Independent draws.
     Random,
-    /// Every combination once.
+    /// Every combination of the lists once, the last declaration changing fastest.
     Grid,
+}
+
+impl fmt::Display for SamplerKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            SamplerKind::Quasirandom => "quasirandom",
+            SamplerKind::Random => "random",
+            SamplerKind::Grid => "grid",
+        })
+    }
+}
+
+impl SamplerKind {
+    /// The configuration at an index (from 0); `None` where a grid has no more.
+    pub fn propose(self, space: &SearchSpace, seed: u64, index: u64) -> Option<Params> {
+        match self {
+            SamplerKind::Grid => grid::nth(space, index),
+            SamplerKind::Quasirandom => {
+                // Coordinates belong to nodes, not to what happens to be active: node i has the same one in all trials.
+                let coordinates: Vec<usize> = space
+                    .hyperparameters()
+                    .iter()
+                    .scan(0, |next, h| {
+                        let mine = *next;
+                        *next += usize::from(!is_list(&h.distribution));
+                        Some(mine)
+                    })
+                    .collect();
+                Some(space.assign(|node, h| match &h.distribution {
+                    Distribution::Choice { values } => values[keyed::dealt(seed, node, index, values.len())].clone(),
+                    other => other.from_unit(halton::scrambled(seed, coordinates[node], index)),
+                }))
+            }
+            SamplerKind::Random => {
+                Some(space.assign(|node, h| h.distribution.from_unit(keyed::uniform(seed, node, index))))
+            }
+        }
+    }
+
+    /// How many different configurations there are; `None`: no end.
+    pub fn configurations(self, space: &SearchSpace) -> Option<u64> {
+        (self == SamplerKind::Grid).then(|| grid::size(space))
+    }
+}
+
+/// Whether a hyperparameter takes no Halton coordinate.
+fn is_list(distribution: &Distribution) -> bool {
+    matches!(distribution, Distribution::Choice { .. } | Distribution::Constant { .. })
+}
+
+/// The seed of a trial: a function of the study's seed and the trial's number; below 2³¹, so that every language's
+/// generators take it.
+pub fn trial_seed(study_seed: u64, trial: u32) -> u64 {
+    keyed::seed_of_trial(study_seed, trial)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Hyperparameter, Role};
+
+    fn space(distributions: &[Distribution]) -> SearchSpace {
+        let mut space = SearchSpace::new();
+        for (i, distribution) in distributions.iter().enumerate() {
+            let name = format!("h{i}");
+            let role = Role::Nuisance;
+            space
+                .declare(Hyperparameter { name, role, distribution: distribution.clone(), conditions: vec![] })
+                .unwrap();
+        }
+        space
+    }
+
+    #[test]
+    fn lists_are_dealt_out_evenly_in_every_prefix() {
+        let space = space(&[
+            Distribution::choice(vec![1.into(), 2.into(), 3.into()]).unwrap(),
+            Distribution::log_uniform(1e-4, 1.0).unwrap(),
+        ]);
+        for seed in 0..20 {
+            let mut counts = [0_i64; 3];
+            for index in 0..50 {
+                let params = SamplerKind::Quasirandom.propose(&space, seed, index).unwrap();
+                counts[params["h0"].as_i64().unwrap() as usize - 1] += 1;
+                let (least, most) = (counts.iter().min().unwrap(), counts.iter().max().unwrap());
+                assert!(most - least <= 1, "{counts:?} after {index} with seed {seed}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_proposal_depends_on_space_seed_and_index_alone() {
+        let space = space(&[Distribution::uniform(0.0, 1.0).unwrap(), Distribution::int(1, 9).unwrap()]);
+        for sampler in [SamplerKind::Quasirandom, SamplerKind::Random] {
+            let forward: Vec<_> = (0..30).map(|i| sampler.propose(&space, 7, i)).collect();
+            let backward: Vec<_> = (0..30).rev().map(|i| sampler.propose(&space, 7, i)).collect();
+            assert!(forward.iter().eq(backward.iter().rev()));
+            assert_ne!(forward[3], sampler.propose(&space, 8, 3));
+        }
+    }
+
+    #[test]
+    fn trials_have_seeds_of_their_own() {
+        let seeds: std::collections::HashSet<_> = (1..1000).map(|n| trial_seed(7, n)).collect();
+        assert_eq!(seeds.len(), 999);
+        assert!(seeds.iter().all(|s| *s < 1 << 31));
+    }
 }

@@ -1,0 +1,133 @@
+//! What the store remembers of studies and trials.
+
+use super::{Result, Store};
+use crate::{Measurement, StudyDefinition, Trial, TrialState};
+use rusqlite::{OptionalExtension, Row};
+
+/// A study without its trials.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StudyRecord {
+    pub(super) id: i64,
+    pub(super) definition_id: i64,
+    /// Its name.
+    pub name: String,
+    /// The latest version of its definition.
+    pub definition: StudyDefinition,
+    /// When it was made (Unix seconds).
+    pub created: f64,
+    /// The most trials that any run of it asked for.
+    pub asked: u32,
+    /// Wall time of all its runs together.
+    pub seconds: f64,
+}
+
+const STUDIES: &str = "SELECT s.id, s.name, s.created, s.seconds, d.id, d.definition, s.asked FROM studies s \
+     JOIN definitions d ON d.id = (SELECT max(id) FROM definitions WHERE study = s.id)";
+
+impl Store {
+    /// All studies, the newest first.
+    pub fn studies(&self) -> Result<Vec<StudyRecord>> {
+        let sql = format!("{STUDIES} ORDER BY s.created DESC, s.id DESC");
+        let mut statement = self.connection.prepare(&sql).map_err(|e| self.sql(e))?;
+        let rows = statement.query_map([], study_row).map_err(|e| self.sql(e))?;
+        rows.map(|row| self.study_from(row.map_err(|e| self.sql(e))?)).collect()
+    }
+
+    /// The study of a name.
+    pub fn study(&self, name: &str) -> Result<Option<StudyRecord>> {
+        let sql = format!("{STUDIES} WHERE s.name = ?1");
+        let row = self.connection.query_row(&sql, [name], study_row).optional().map_err(|e| self.sql(e))?;
+        row.map(|row| self.study_from(row)).transpose()
+    }
+
+    /// Its trials by number.
+    pub fn trials(&self, study: &StudyRecord) -> Result<Vec<Trial>> {
+        let sql = "SELECT number, configuration, params, seed, state, reason, summaries, seconds, started \
+                   FROM trials WHERE study = ?1 ORDER BY number";
+        let mut statement = self.connection.prepare_cached(sql).map_err(|e| self.sql(e))?;
+        let rows = statement
+            .query_map([study.id], |row| {
+                let texts: (String, String, String) = (row.get(2)?, row.get(4)?, row.get(6)?);
+                let trial = Trial {
+                    number: row.get(0)?,
+                    configuration: row.get(1)?,
+                    params: Default::default(),
+                    seed: row.get::<_, i64>(3)? as u64,
+                    state: TrialState::Failed,
+                    reason: row.get(5)?,
+                    summaries: Default::default(),
+                    seconds: row.get(7)?,
+                    started: row.get(8)?,
+                };
+                Ok((trial, texts))
+            })
+            .map_err(|e| self.sql(e))?;
+        rows.map(|row| {
+            let (mut trial, (params, state, summaries)) = row.map_err(|e| self.sql(e))?;
+            let name = || format!("trial {} of `{}`", trial.number, study.name);
+            let (params, summaries) = (self.json(&params, name)?, self.json(&summaries, name)?);
+            let state = TrialState::parse(&state).ok_or_else(|| self.corrupt(format!("{}: state {state}", name())))?;
+            (trial.params, trial.summaries, trial.state) = (params, summaries, state);
+            Ok(trial)
+        })
+        .collect()
+    }
+
+    /// What one trial reported, by step.
+    pub fn measurements(&self, study: &StudyRecord, number: u32) -> Result<Vec<Measurement>> {
+        let sql = "SELECT m.step, m.seconds, m.metrics FROM measurements m JOIN trials t ON t.id = m.trial \
+                   WHERE t.study = ?1 AND t.number = ?2 ORDER BY m.step";
+        let mut statement = self.connection.prepare_cached(sql).map_err(|e| self.sql(e))?;
+        let rows = statement
+            .query_map((study.id, number), |row| {
+                Ok((row.get::<_, i64>(0)? as u64, row.get::<_, f64>(1)?, row.get::<_, String>(2)?))
+            })
+            .map_err(|e| self.sql(e))?;
+        rows.map(|row| {
+            let (step, seconds, metrics) = row.map_err(|e| self.sql(e))?;
+            let metrics = self.json(&metrics, || format!("step {step} of trial {number} of `{}`", study.name))?;
+            Ok(Measurement { step, seconds, metrics })
+        })
+        .collect()
+    }
+
+    /// Where a study ran last, as it was recorded.
+    pub fn environment(&self, study: &StudyRecord) -> Result<Option<serde_json::Value>> {
+        let sql = "SELECT environment FROM environments WHERE study = ?1 ORDER BY id DESC LIMIT 1";
+        let text: Option<String> =
+            self.connection.query_row(sql, [study.id], |row| row.get(0)).optional().map_err(|e| self.sql(e))?;
+        text.map(|text| self.json(&text, || format!("environment of `{}`", study.name))).transpose()
+    }
+
+    fn study_from(&self, (mut record, definition): (StudyRecordRow, String)) -> Result<StudyRecord> {
+        let name = std::mem::take(&mut record.name);
+        let definition = self.json(&definition, || format!("definition of `{name}`"))?;
+        let StudyRecordRow { id, definition_id, created, asked, seconds, .. } = record;
+        Ok(StudyRecord { id, definition_id, name, definition, created, asked, seconds })
+    }
+
+    pub(super) fn json<T: serde::de::DeserializeOwned>(&self, text: &str, what: impl Fn() -> String) -> Result<T> {
+        serde_json::from_str(text).map_err(|error| self.corrupt(format!("{}: {error}", what())))
+    }
+}
+
+struct StudyRecordRow {
+    id: i64,
+    definition_id: i64,
+    name: String,
+    created: f64,
+    asked: u32,
+    seconds: f64,
+}
+
+fn study_row(row: &Row<'_>) -> rusqlite::Result<(StudyRecordRow, String)> {
+    let record = StudyRecordRow {
+        id: row.get(0)?,
+        name: row.get(1)?,
+        created: row.get(2)?,
+        seconds: row.get(3)?,
+        definition_id: row.get(4)?,
+        asked: row.get(6)?,
+    };
+    Ok((record, row.get(5)?))
+}

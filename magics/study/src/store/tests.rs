@@ -1,0 +1,165 @@
+//! The store on real files.
+
+use super::*;
+use crate::*;
+
+fn definition() -> StudyDefinition {
+    let mut space = SearchSpace::new();
+    let distribution = Distribution::log_uniform(1e-4, 1.0).unwrap();
+    space
+        .declare(Hyperparameter { name: "lr".into(), role: Role::Nuisance, distribution, conditions: vec![] })
+        .unwrap();
+    StudyDefinition {
+        workload: WorkloadReference::Builtin { name: "digits_mlp".into() },
+        space,
+        objective: Objective { metric: "valid/error".into(), direction: Direction::Minimize, judged: Judged::Best },
+        sampler: sampler::SamplerKind::Quasirandom,
+        seed: 7,
+        repeats: 1,
+        question: Some("how fast?".into()),
+        notes: None,
+    }
+}
+
+fn trial(number: u32) -> NewTrial {
+    NewTrial { number, configuration: number - 1, params: [("lr".to_string(), 0.1.into())].into(), seed: 5 }
+}
+
+fn measurement(step: u64, error: Option<f64>) -> Measurement {
+    Measurement { step, seconds: 0.5, metrics: [("valid/error".to_string(), error)].into() }
+}
+
+#[test]
+fn a_study_is_read_back_as_it_was_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("new/folder/studies.db");
+    assert!(Store::open_to_read(&path).unwrap().is_none());
+    let mut store = Store::open(&path).unwrap();
+    let study = store.create_study("depth", &definition()).unwrap();
+    let mut writer = store.write(study).unwrap();
+    writer.start(&trial(1)).unwrap();
+    for (step, error) in [(0, Some(0.9)), (10, Some(0.1)), (20, None), (30, Some(0.2))] {
+        writer.measured(1, &measurement(step, error)).unwrap();
+    }
+    writer.finish(1, TrialState::Complete, None, 1.5).unwrap();
+    drop(writer);
+
+    let store = Store::open_to_read(&path).unwrap().unwrap();
+    let study = store.study("depth").unwrap().unwrap();
+    assert_eq!(study.definition, definition());
+    let trials = store.trials(&study).unwrap();
+    assert_eq!(trials[0].state, TrialState::Complete);
+    assert_eq!(study.definition.objective.of(&trials[0]), Some((0.1, 10)));
+    assert_eq!(trials[0].summaries["valid/error"].last, (0.2, 30));
+    assert_eq!(store.measurements(&study, 1).unwrap()[2], measurement(20, None));
+    assert!(store.study("width").unwrap().is_none());
+}
+
+#[test]
+fn only_its_owner_can_read_the_file() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("private/studies.db");
+    let _store = Store::open(&path).unwrap();
+    let mode = |path: &std::path::Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&path), 0o600);
+    assert_eq!(mode(path.parent().unwrap()), 0o700);
+}
+
+#[test]
+fn a_study_has_one_writer_and_a_dead_one_loses_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("studies.db");
+    let mut store = Store::open(&path).unwrap();
+    let study = store.create_study("depth", &definition()).unwrap();
+    let writer = store.write(study.clone()).unwrap();
+    let second = Store::open(&path).unwrap().write(study.clone());
+    assert!(matches!(second, Err(StoreError::Busy { .. })));
+    drop(writer);
+    drop(Store::open(&path).unwrap().write(study.clone()).unwrap());
+
+    // A holder that died: its process id is gone.
+    let mut child = std::process::Command::new("true").spawn().unwrap();
+    let dead = child.id();
+    child.wait().unwrap();
+    let store = Store::open(&path).unwrap();
+    let mut owner = serde_json::to_value(lease::Owner::new()).unwrap();
+    owner["pid"] = dead.into();
+    let sql = "INSERT INTO leases (study, owner, renewed) VALUES (1, ?1, ?2)";
+    store.connection.execute(sql, (owner.to_string(), now())).unwrap();
+    assert!(store.write(study).is_ok());
+}
+
+#[test]
+fn a_cancelled_trial_runs_again_and_a_finished_one_stays() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = Store::open(&folder.path().join("studies.db")).unwrap();
+    let study = store.create_study("depth", &definition()).unwrap();
+    let mut writer = store.write(study).unwrap();
+    writer.start(&trial(1)).unwrap();
+    writer.measured(1, &measurement(10, Some(0.5))).unwrap();
+    writer.finish(1, TrialState::Cancelled, Some("interrupted"), 0.1).unwrap();
+    writer.start(&trial(1)).unwrap();
+    assert!(writer.store().measurements(writer.study(), 1).unwrap().is_empty());
+    writer.finish(1, TrialState::Complete, None, 0.1).unwrap();
+    assert!(writer.start(&trial(1)).is_err(), "a complete trial must never be overwritten");
+}
+
+#[test]
+fn a_study_can_be_redefined_and_deleted() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("studies.db");
+    let mut store = Store::open(&path).unwrap();
+    let study = store.create_study("depth", &definition()).unwrap();
+    let mut writer = store.write(study).unwrap();
+    writer.start(&trial(1)).unwrap();
+    writer.measured(1, &measurement(10, Some(0.5))).unwrap();
+    let wider = StudyDefinition { notes: Some("wider".into()), ..definition() };
+    writer.redefine(&wider).unwrap();
+    writer.ask(24).unwrap();
+    drop(writer);
+    let store = Store::open(&path).unwrap();
+    let study = store.study("depth").unwrap().unwrap();
+    assert_eq!((study.definition.clone(), study.asked), (wider, 24));
+    assert_eq!(store.trials(&study).unwrap().len(), 1);
+    store.write(study).unwrap().delete().unwrap();
+    let store = Store::open(&path).unwrap();
+    assert!(store.studies().unwrap().is_empty());
+    let left: i64 = store.connection.query_row("SELECT count(*) FROM measurements", [], |row| row.get(0)).unwrap();
+    assert_eq!(left, 0);
+}
+
+#[test]
+fn files_that_are_no_store_are_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = folder.path().join("notes.txt");
+    std::fs::write(&text, "x".repeat(4096)).unwrap();
+    assert!(matches!(Store::open(&text), Err(StoreError::NotAStore { .. })));
+    assert_eq!(std::fs::read_to_string(&text).unwrap().len(), 4096);
+
+    let other = folder.path().join("other.db");
+    Connection::open(&other).unwrap().execute_batch("CREATE TABLE t (x)").unwrap();
+    assert!(matches!(Store::open(&other), Err(StoreError::NotAStore { .. })));
+
+    let newer = folder.path().join("newer.db");
+    drop(Store::open(&newer).unwrap());
+    Connection::open(&newer).unwrap().execute_batch("PRAGMA user_version = 99").unwrap();
+    assert!(matches!(Store::open(&newer), Err(StoreError::Newer { version: 99, .. })));
+}
+
+#[test]
+fn a_full_disk_is_named_and_loses_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("studies.db");
+    let mut store = Store::open(&path).unwrap();
+    let study = store.create_study("depth", &definition()).unwrap();
+    let mut writer = store.write(study).unwrap();
+    writer.start(&trial(1)).unwrap();
+    // SQLite reports a file that may not grow just as it reports a disk that is full.
+    let pages: i64 = writer.store().connection.query_row("PRAGMA page_count", [], |row| row.get(0)).unwrap();
+    writer.store().connection.execute_batch(&format!("PRAGMA max_page_count = {pages}")).unwrap();
+    let error = (0..100_000).find_map(|step| writer.measured(1, &measurement(step, Some(0.5))).err());
+    assert!(matches!(error, Some(StoreError::DiskFull { .. })), "{error:?}");
+    let written = writer.store().measurements(writer.study(), 1).unwrap().len();
+    assert!(written > 0);
+}
