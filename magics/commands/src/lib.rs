@@ -6,6 +6,7 @@
 pub mod error;
 pub mod interrupt;
 pub mod output;
+mod syntax;
 
 pub use error::MagicError;
 pub use interrupt::Interrupt;

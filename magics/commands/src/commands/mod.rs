@@ -1,0 +1,10 @@
+//! One file a magic.
+
+pub mod axis;
+pub mod curves;
+pub mod devices;
+pub mod isolate;
+pub mod lsmagic;
+pub mod study;
+pub mod sweep;
+pub mod workloads;

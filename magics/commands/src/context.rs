@@ -1,0 +1,88 @@
+//! What the magics of one kernel share: where things are, the warm slots, and what front ends have been shown.
+
+use crate::error::{MagicError, Result, suggest};
+use crate::output::Output;
+use crate::syntax::{Source, Word};
+use serde_json::json;
+use std::path::PathBuf;
+use std::sync::Mutex;
+use tunebook_pool::Pool;
+use tunebook_study::WorkloadDescription;
+use tunebook_study::store::{Store, StudyRecord};
+
+/// Where things are.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The store's file; made with its folder when the first study is written.
+    pub store: PathBuf,
+    /// The command that starts a slot (`tunebook slot`).
+    pub slot: Vec<String>,
+    /// The worker's executable.
+    pub worker: PathBuf,
+}
+
+/// Shared by all magics of a kernel.
+pub struct Context {
+    /// Where things are.
+    pub settings: Settings,
+    /// Slots that stay warm between sweeps; taken out while a sweep uses them.
+    pub pool: Mutex<Option<Pool>>,
+    loader: Mutex<Loader>,
+}
+
+/// Which cell carries the code that draws charts.
+#[derive(Default)]
+struct Loader {
+    carrier: Option<String>,
+}
+
+impl Context {
+    /// Nothing is opened or started yet.
+    pub fn new(settings: Settings) -> Self {
+        Self { settings, pool: Mutex::new(None), loader: Mutex::default() }
+    }
+
+    /// The store for writing.
+    pub fn store(&self) -> Result<Store> {
+        Ok(Store::open(&self.settings.store)?)
+    }
+
+    /// The store for reading and the study that a word names.
+    pub fn study(&self, source: &Source, word: &Word) -> Result<(Store, StudyRecord)> {
+        let unknown = |names: Vec<String>| {
+            let message = format!("there is no study `{}`", word.text);
+            let help = if names.is_empty() {
+                Some(format!("{} holds no study yet; a %%sweep makes one", self.settings.store.display()))
+            } else {
+                suggest(&word.text, names.iter().map(String::as_str).collect::<Vec<_>>())
+            };
+            source.error("UnknownStudy", word.span.clone(), message, help)
+        };
+        let Some(store) = Store::open_to_read(&self.settings.store)? else { return Err(unknown(vec![])) };
+        match store.study(&word.text)? {
+            Some(study) => Ok((store, study)),
+            None => Err(unknown(store.studies()?.into_iter().map(|study| study.name).collect())),
+        }
+    }
+
+    /// What the worker can train.
+    pub fn workloads(&self) -> Result<Vec<WorkloadDescription>> {
+        tunebook_pool::describe(&self.settings.worker)
+            .map_err(|error| MagicError::new("WorkerError", error.to_string(), None))
+    }
+
+    /// Sends the code that draws charts where the front end does not have it: with the first chart, and again when the
+    /// cell that carried it runs again, since that wipes it. A front end that does not name its cells gets it with each
+    /// chart.
+    pub fn load_charts(&self, output: &dyn Output) {
+        let cell = output.cell_id();
+        let Ok(mut loader) = self.loader.lock() else { return };
+        if cell.is_some() && loader.carrier.is_some() && loader.carrier != cell {
+            return;
+        }
+        loader.carrier = cell;
+        let mut bundle = crate::output::plain("");
+        bundle.insert("text/html".into(), json!(tunebook_charts::html::loader()));
+        output.display(bundle, None);
+    }
+}

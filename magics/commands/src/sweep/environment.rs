@@ -1,0 +1,37 @@
+//! What a study records of where it ran (Playbook H11).
+
+use serde_json::{Value, json};
+use std::path::Path;
+use std::process::Command;
+
+/// Versions, machine, and the state of the folder that the kernel runs in.
+pub fn environment(libtorch: Option<&str>, slots: &[String]) -> Value {
+    json!({
+        "tunebook": env!("CARGO_PKG_VERSION"),
+        "libtorch": libtorch,
+        "slots": slots,
+        "processor": field_of("/proc/cpuinfo", "model name"),
+        "instruction_set": std::env::consts::ARCH,
+        "operating_system": std::env::consts::OS,
+        "kernel": std::fs::read_to_string("/proc/sys/kernel/osrelease").ok().map(|text| text.trim().to_string()),
+        "folder": std::env::current_dir().ok().map(|folder| folder.display().to_string()),
+        "git": git(),
+    })
+}
+
+fn field_of(file: &str, name: &str) -> Option<String> {
+    let text = std::fs::read_to_string(Path::new(file)).ok()?;
+    let line = text.lines().find(|line| line.starts_with(name))?;
+    Some(line.split_once(':')?.1.trim().to_string())
+}
+
+/// The commit of the folder and whether something in it is not committed; null outside a repository or without git.
+fn git() -> Option<Value> {
+    let run = |arguments: &[&str]| {
+        let output = Command::new("git").args(arguments).stdin(std::process::Stdio::null()).output().ok()?;
+        output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_string())
+    };
+    let commit = run(&["rev-parse", "HEAD"])?;
+    let dirty = run(&["status", "--porcelain"]).is_some_and(|changes| !changes.is_empty());
+    Some(json!({ "commit": commit, "dirty": dirty }))
+}

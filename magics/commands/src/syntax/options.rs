@@ -1,0 +1,148 @@
+//! GNU-style options: `--trials 40`, `--trials=40`, in any order among the other words.
+
+use super::{Source, Span, Word};
+use crate::error::{MagicError, Result, nearest};
+use std::time::Duration;
+
+/// One option that a magic knows.
+#[derive(Clone, Copy, Debug)]
+pub struct OptionSpec {
+    /// Without the dashes.
+    pub name: &'static str,
+    /// What its value is called in the help; `None` for a switch.
+    pub value: Option<&'static str>,
+    /// What it does, in a line.
+    pub help: &'static str,
+}
+
+/// The words of a magic, sorted into options and the rest.
+#[derive(Clone, Debug)]
+pub struct Arguments {
+    /// The text that they come from.
+    pub source: Source,
+    /// Words that are no options, in order.
+    pub positional: Vec<Word>,
+    options: Vec<(&'static str, Word)>,
+    /// The first line of the magic, for errors about what is missing.
+    pub line: Span,
+}
+
+/// Sorts words by a table of options.
+pub fn parse_arguments(source: &Source, line: Span, words: Vec<Word>, known: &[OptionSpec]) -> Result<Arguments> {
+    let mut arguments = Arguments { source: source.clone(), positional: vec![], options: vec![], line };
+    let mut words = words.into_iter().peekable();
+    while let Some(word) = words.next() {
+        let Some(option) = word.text.strip_prefix("--").filter(|_| !word.quoted || word.text.contains('=')) else {
+            arguments.positional.push(word);
+            continue;
+        };
+        let (name, inline) = match option.split_once('=') {
+            Some((name, value)) => (name, Some(value)),
+            None => (option, None),
+        };
+        let Some(spec) = known.iter().find(|spec| spec.name == name) else {
+            let names: Vec<String> = known.iter().map(|spec| format!("--{}", spec.name)).collect();
+            let help = match nearest(&format!("--{name}"), names.iter().map(String::as_str)) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None if names.is_empty() => "this magic has no options".into(),
+                None => format!("options are {}", names.join(", ")),
+            };
+            let message = format!("there is no option `--{name}`");
+            return Err(source.error("UnknownOption", word.span, message, Some(help)));
+        };
+        if arguments.options.iter().any(|(earlier, _)| *earlier == spec.name) {
+            return Err(source.syntax_error(word.span, format!("`--{name}` stands here twice"), None));
+        }
+        let value = match (spec.value, inline) {
+            (None, None) => Word { text: String::new(), ..word },
+            (None, Some(_)) => {
+                return Err(source.syntax_error(word.span, format!("`--{name}` is a switch and takes no value"), None));
+            }
+            (Some(_), Some(value)) => {
+                let start = word.span.end - value.len().min(word.span.len());
+                Word { text: value.into(), span: start..word.span.end, quoted: word.quoted }
+            }
+            (Some(metavariable), None) => match words.next_if(|next| next.quoted || !next.text.starts_with("--")) {
+                Some(value) => value,
+                None => {
+                    let message = format!("`--{name}` needs a value: `--{name} {metavariable}`");
+                    return Err(source.syntax_error(word.span, message, None));
+                }
+            },
+        };
+        arguments.options.push((spec.name, value));
+    }
+    Ok(arguments)
+}
+
+impl Arguments {
+    /// The value of an option, where it was given.
+    pub fn option(&self, name: &str) -> Option<&Word> {
+        self.options.iter().find(|(given, _)| *given == name).map(|(_, word)| word)
+    }
+
+    /// Whether a switch was given.
+    pub fn has(&self, name: &str) -> bool {
+        self.option(name).is_some()
+    }
+
+    /// The value of an option as a whole number of at least `least`.
+    pub fn count(&self, name: &str, least: u64) -> Result<Option<u64>> {
+        let Some(word) = self.option(name) else { return Ok(None) };
+        match word.text.parse::<u64>() {
+            Ok(count) if count >= least => Ok(Some(count)),
+            _ => {
+                let message = format!("`--{name}` takes a whole number of at least {least}, not `{}`", word.text);
+                Err(self.invalid(word, message))
+            }
+        }
+    }
+
+    /// The value of an option as a count that must fit 32 bits.
+    pub fn small_count(&self, name: &str, least: u64) -> Result<Option<u32>> {
+        let Some(count) = self.count(name, least)? else { return Ok(None) };
+        match (u32::try_from(count), self.option(name)) {
+            (Err(_), Some(word)) => Err(self.invalid(word, format!("`--{name} {count}` is too many"))),
+            (count, _) => Ok(count.ok()),
+        }
+    }
+
+    /// The value of an option as a duration: `30s`, `30m`, `2h`.
+    pub fn duration(&self, name: &str) -> Result<Option<Duration>> {
+        let Some(word) = self.option(name) else { return Ok(None) };
+        let unit = word.text.chars().last().unwrap_or(' ');
+        let factor = match unit {
+            's' => 1.0,
+            'm' => 60.0,
+            'h' => 3600.0,
+            _ => 0.0,
+        };
+        let number: f64 = word.text.strip_suffix(unit).and_then(|n| n.parse().ok()).unwrap_or(0.0);
+        match Duration::try_from_secs_f64(number * factor) {
+            Ok(duration) if !duration.is_zero() => Ok(Some(duration)),
+            _ => Err(self.invalid(word, format!("`--{name}` takes a duration like 30s, 30m or 2h, not `{}`", word.text))),
+        }
+    }
+
+    /// The positional word at a place, or an error that says what belongs there.
+    pub fn required(&self, index: usize, what: &str) -> Result<&Word> {
+        self.positional.get(index).ok_or_else(|| {
+            self.source.syntax_error(self.line.clone(), format!("{what} is missing"), None)
+        })
+    }
+
+    /// An error if there are more than `most` positional words.
+    pub fn at_most(&self, most: usize) -> Result<()> {
+        match self.positional.get(most) {
+            Some(word) => {
+                Err(self.source.syntax_error(word.span.clone(), format!("`{}` is one word too many", word.text), None))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// An `InvalidValue` error at a word.
+    pub fn invalid(&self, word: &Word, message: impl Into<String>) -> MagicError {
+        self.source.error("InvalidValue", word.span.clone(), message, None)
+    }
+}

@@ -1,0 +1,153 @@
+//! The grammar, and where its errors point.
+
+use super::*;
+use tunebook_study::{Distribution, Role, Value, WorkloadReference};
+
+fn parse(text: &str) -> crate::error::Result<SweepBody> {
+    let source = Source::new(text, 0);
+    parse_body(&source, 0..text.len())
+}
+
+/// The text that an error underlines, from the rendered report: its message and all lines.
+fn error(text: &str) -> crate::MagicError {
+    parse(text).expect_err(text)
+}
+
+#[test]
+fn the_example_of_the_reference_is_understood() {
+    let body = parse(
+        "# which effect do we measure\nworkload    digits_mlp\nfixed       optimizer     = nesterov # why not\n\
+         scientific  hidden_layers in [1, 2, 3]\nnuisance    lr            ~ loguniform(1e-4, 1)\n\
+         nuisance    momentum      ~ 1 - loguniform(1e-3, 1)\nfixed batch_size=128\nminimize    valid/error\n\
+         question \"does depth help?\"\n",
+    )
+    .unwrap();
+    assert_eq!(body.workload.unwrap().value, WorkloadReference::Builtin { name: "digits_mlp".into() });
+    let roles: Vec<_> = body.declarations.iter().map(|d| (d.role, d.name.value.as_str())).collect();
+    assert_eq!(
+        roles,
+        [
+            (Role::Fixed, "optimizer"),
+            (Role::Scientific, "hidden_layers"),
+            (Role::Nuisance, "lr"),
+            (Role::Nuisance, "momentum"),
+            (Role::Fixed, "batch_size")
+        ]
+    );
+    assert_eq!(body.declarations[0].distribution.value, Distribution::constant("nesterov".into()));
+    assert_eq!(body.declarations[2].distribution.value, Distribution::LogUniform { low: 1e-4, high: 1.0 });
+    assert_eq!(body.declarations[3].distribution.value, Distribution::OneMinusLogUniform { low: 1e-3, high: 1.0 });
+    assert_eq!(body.objective.unwrap().1.value, "valid/error");
+    assert_eq!(body.question.as_deref(), Some("does depth help?"));
+}
+
+#[test]
+fn values_keep_their_types() {
+    let body = parse("nuisance x in [1, 1.5, \"a b\", word, true, -2e3]").unwrap();
+    let expected: Vec<Value> = vec![1.into(), 1.5.into(), "a b".into(), "word".into(), true.into(), (-2000.0).into()];
+    assert_eq!(body.declarations[0].distribution.value, Distribution::Choice { values: expected });
+}
+
+#[test]
+fn conditions_nest() {
+    let body = parse("when optimizer in [adam, nadam]: when schedule == cosine: nuisance lr ~ uniform(0, 1)").unwrap();
+    let conditions = &body.declarations[0].conditions;
+    assert_eq!(conditions[0].0.value, "optimizer");
+    assert_eq!(conditions[0].1, ["adam".into(), "nadam".into()]);
+    assert_eq!(conditions[1].1, ["cosine".into()]);
+}
+
+#[test]
+fn a_command_is_split_like_a_shell_would_and_keeps_its_hash() {
+    let body = parse("command python3 'my train.py' --lr {lr} # --not-a-comment '# quoted'").unwrap();
+    let WorkloadReference::Command { words } = body.workload.unwrap().value else { panic!() };
+    assert_eq!(words, ["python3", "my train.py", "--lr", "{lr}", "#", "--not-a-comment", "# quoted"].map(String::from));
+}
+
+#[test]
+fn errors_say_what_is_wrong_and_what_is_near() {
+    let cases = [
+        ("nuisance lr ~ logunifrom(1e-4, 1)", "InvalidDistribution", "did you mean `loguniform`"),
+        ("nuisance lr ~ loguniform(0, 1)", "InvalidDistribution", "above 0"),
+        ("nuisance lr ~ uniform(1, 1)", "InvalidDistribution", "empty"),
+        ("scientific x in []", "InvalidDistribution", "empty list"),
+        ("scientfic x in [1]", "SyntaxError", "did you mean `scientific`"),
+        ("fixed lr ~ uniform(0, 1)", "SyntaxError", "one value"),
+        ("nuisance lr = 0.1", "SyntaxError", "`fixed`"),
+        ("nuisance lr ~ uniform(0 1)", "SyntaxError", "expected `,`"),
+        ("nuisance lr", "SyntaxError", "expected `~ distribution`"),
+        ("workload a\nworkload b", "SyntaxError", "already"),
+        ("fixed x = 'abc", "SyntaxError", "never closed"),
+        ("nuisance n ~ int(1.5, 3)", "InvalidDistribution", "whole numbers"),
+        ("nuisance m ~ 1 - loguniform(0.1, 2)", "InvalidDistribution", "at most 1"),
+        ("fixed x = 1 2", "SyntaxError", "too much"),
+        ("fixed x = 0x10", "SyntaxError", "not a number"),
+        ("when a == 1: minimize b", "SyntaxError", "cannot be conditional"),
+        ("fixed x = ä", "SyntaxError", "no meaning"),
+    ];
+    for (text, name, part) in cases {
+        let error = error(text);
+        let rendered = error.traceback.join("\n");
+        assert_eq!(error.name, name, "{text}: {rendered}");
+        assert!(error.message.contains(part) || rendered.contains(part), "{text}: {rendered}");
+    }
+}
+
+#[test]
+fn errors_name_the_line_of_the_cell() {
+    let text = "%%sweep depth\nworkload digits_mlp\nnuisance lr ~ loguniform(0, 1)\n";
+    let source = Source::new(text, 4);
+    let start = text.find("workload").unwrap();
+    let error = parse_body(&source, start..text.len()).unwrap_err();
+    let rendered = error.traceback.join("\n");
+    assert!(rendered.contains(":7:"), "{rendered}");
+    assert!(rendered.contains(" 7 │") && rendered.contains("cell:7:15"), "{rendered}");
+}
+
+#[test]
+fn one_line_forms_give_roles_by_their_mark() {
+    let text = "digits_mlp lr~loguniform(1e-4, 1) hidden_layers=[1, 2] momentum~1-loguniform(1e-3,1) steps=100";
+    let source = Source::new(text, 0);
+    let words = split_words(&source, 0..text.len()).unwrap();
+    assert_eq!(words.len(), 5);
+    let body = parse_one_line(&source, &words).unwrap();
+    let roles: Vec<_> = body.declarations.iter().map(|d| d.role).collect();
+    assert_eq!(roles, [Role::Nuisance, Role::Scientific, Role::Nuisance, Role::Fixed]);
+}
+
+#[test]
+fn options_are_gnu_style() {
+    const KNOWN: [OptionSpec; 2] = [
+        OptionSpec { name: "trials", value: Some("N"), help: "" },
+        OptionSpec { name: "resume", value: None, help: "" },
+    ];
+    let arguments = |text: &str| {
+        let source = Source::new(text, 0);
+        let words = split_words(&source, 0..text.len())?;
+        parse_arguments(&source, 0..text.len(), words, &KNOWN)
+    };
+    for text in ["--trials 40 depth --resume", "depth --resume --trials=40"] {
+        let parsed = arguments(text).unwrap();
+        assert_eq!(parsed.count("trials", 1).unwrap(), Some(40));
+        assert!(parsed.has("resume"));
+        assert_eq!(parsed.positional[0].text, "depth");
+    }
+    let unknown = arguments("--trails 4").unwrap_err();
+    assert!(unknown.traceback.join("\n").contains("did you mean `--trials`"));
+    assert_eq!(arguments("--trials").unwrap_err().name, "SyntaxError");
+    assert_eq!(arguments("--resume=1").unwrap_err().name, "SyntaxError");
+    assert_eq!(arguments("--trials x").unwrap().count("trials", 1).unwrap_err().name, "InvalidValue");
+    assert_eq!(arguments("--trials 1 --trials 2").unwrap_err().name, "SyntaxError");
+}
+
+#[test]
+fn durations_have_a_unit() {
+    const KNOWN: [OptionSpec; 1] = [OptionSpec { name: "timeout", value: Some("T"), help: "" }];
+    for (text, seconds) in [("30s", Some(30)), ("2m", Some(120)), ("1.5h", Some(5400)), ("30", None), ("-1s", None)] {
+        let text = format!("--timeout={text}");
+        let source = Source::new(&text, 0);
+        let words = split_words(&source, 0..text.len()).unwrap();
+        let parsed = parse_arguments(&source, 0..text.len(), words, &KNOWN).unwrap().duration("timeout");
+        assert_eq!(parsed.ok().flatten().map(|d| d.as_secs()), seconds, "{text}");
+    }
+}

@@ -1,0 +1,108 @@
+//! The tokens of a sweep's lines.
+
+use super::{Source, Span};
+use crate::error::Result;
+use tunebook_study::Value;
+
+/// A token.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Token {
+    /// A bare word: a name, a keyword, or a string without quotes.
+    Word(String),
+    /// A number, or a quoted string.
+    Literal(Value),
+    /// `~ = == ( ) [ ] , : -`
+    Mark(&'static str),
+}
+
+impl Token {
+    /// As it is shown in an error.
+    pub(super) fn describe(&self) -> String {
+        match self {
+            Token::Word(word) => format!("`{word}`"),
+            Token::Literal(value) => format!("`{value}`"),
+            Token::Mark(mark) => format!("`{mark}`"),
+        }
+    }
+}
+
+const MARKS: [&str; 10] = ["==", "~", "=", "(", ")", "[", "]", ",", ":", "-"];
+
+/// The tokens of `span`, which lies within one line, up to a comment.
+pub(super) fn tokens(source: &Source, span: Span) -> Result<Vec<(Token, Span)>> {
+    let mut found: Vec<(Token, Span)> = Vec::new();
+    let mut at = span.start;
+    'tokens: while at < span.end {
+        let rest = &source.text()[at..span.end];
+        let Some(c) = rest.chars().next() else { break };
+        if c.is_whitespace() {
+            at += c.len_utf8();
+            continue;
+        }
+        // A comment begins the line or follows a space; elsewhere `#` is no character of the grammar.
+        let after_space = source.text()[span.start..at].chars().next_back().is_none_or(char::is_whitespace);
+        if c == '#' && after_space {
+            break;
+        }
+        if c == '"' || c == '\'' {
+            let Some(length) = rest[1..].find(c) else {
+                return Err(source.syntax_error(at..at + 1, format!("the quote {c} is never closed"), None));
+            };
+            found.push((Token::Literal(rest[1..=length].into()), at..at + length + 2));
+            at += length + 2;
+            continue;
+        }
+        if c.is_ascii_alphabetic() || c == '_' {
+            let inside = |c: char| c.is_ascii_alphanumeric() || "_.-/".contains(c);
+            let length = rest.find(|c| !inside(c)).unwrap_or(rest.len());
+            found.push((Token::Word(rest[..length].into()), at..at + length));
+            at += length;
+            continue;
+        }
+        let signed = matches!(c, '-' | '+') && rest[1..].starts_with(|c: char| c.is_ascii_digit() || c == '.');
+        let follows_value = matches!(found.last(), Some((Token::Word(_) | Token::Literal(_), _)));
+        if c.is_ascii_digit() || c == '.' || (signed && !follows_value) {
+            let (token, length) = number(source, at, rest)?;
+            found.push((token, at..at + length));
+            at += length;
+            continue;
+        }
+        for mark in MARKS {
+            if rest.starts_with(mark) {
+                found.push((Token::Mark(mark), at..at + mark.len()));
+                at += mark.len();
+                continue 'tokens;
+            }
+        }
+        let message = format!("`{c}` has no meaning here");
+        let help = "a string that holds it stands in quotes";
+        return Err(source.syntax_error(at..at + c.len_utf8(), message, Some(help.into())));
+    }
+    Ok(found)
+}
+
+/// A number without point or exponent is an int.
+fn number(source: &Source, at: usize, rest: &str) -> Result<(Token, usize)> {
+    let mut length = 0;
+    let mut previous = ' ';
+    for c in rest.chars() {
+        let sign_of_exponent = matches!(c, '+' | '-') && (length == 0 || matches!(previous, 'e' | 'E'));
+        if !(c.is_ascii_alphanumeric() || c == '.' || c == '_' || sign_of_exponent) {
+            break;
+        }
+        length += c.len_utf8();
+        previous = c;
+    }
+    let text = rest[..length].replace('_', "");
+    let value = if text.contains(['.', 'e', 'E']) {
+        text.parse::<f64>().ok().filter(|x| x.is_finite()).map(Value::Float)
+    } else {
+        text.parse::<i64>().ok().map(Value::Int)
+    };
+    match value {
+        Some(value) => Ok((Token::Literal(value), length)),
+        None => {
+            Err(source.syntax_error(at..at + length.max(1), format!("`{}` is not a number", &rest[..length]), None))
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! A line split into words: at spaces, except inside quotes and brackets.
+
+use super::{Source, Span};
+use crate::error::Result;
+
+/// One word, without its quotes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Word {
+    /// Its text.
+    pub text: String,
+    /// Where it stands, quotes included.
+    pub span: Span,
+    /// Whether any part was quoted: `"--x"` is no option.
+    pub quoted: bool,
+}
+
+/// Splits the part `span` of the source.
+pub fn split_words(source: &Source, span: Span) -> Result<Vec<Word>> {
+    let mut words: Vec<Word> = Vec::new();
+    let mut current: Option<Word> = None;
+    let (mut quote, mut depth): (Option<(char, usize)>, usize) = (None, 0);
+    let base = span.start;
+    for (offset, c) in source.text()[span.clone()].char_indices() {
+        let at = base + offset;
+        if quote.is_none() && depth == 0 && c.is_whitespace() {
+            words.extend(current.take());
+            continue;
+        }
+        let word = current.get_or_insert_with(|| Word { text: String::new(), span: at..at, quoted: false });
+        word.span.end = at + c.len_utf8();
+        match quote {
+            Some((open, _)) if c == open => quote = None,
+            Some(_) => word.text.push(c),
+            // Inside brackets quotes belong to the value, whose parser reads them itself.
+            None if depth == 0 && (c == '"' || c == '\'') => {
+                quote = Some((c, at));
+                word.quoted = true;
+            }
+            None => {
+                match c {
+                    '(' | '[' => depth += 1,
+                    ')' | ']' => depth = depth.saturating_sub(1),
+                    _ => {}
+                }
+                word.text.push(c);
+            }
+        }
+    }
+    if let Some((open, at)) = quote {
+        return Err(source.syntax_error(at..at + 1, format!("the quote {open} is never closed"), None));
+    }
+    words.extend(current);
+    Ok(words)
+}

@@ -1,0 +1,113 @@
+//! Tables of results: as text for consoles, as HTML for notebooks.
+
+use comfy_table::{ContentArrangement, Table, presets};
+
+/// Rows under headers.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Rows {
+    headers: Vec<String>,
+    rows: Vec<Vec<String>>,
+}
+
+impl Rows {
+    /// A table without rows.
+    pub fn new(headers: &[&str]) -> Self {
+        Self { headers: headers.iter().map(|h| h.to_string()).collect(), rows: vec![] }
+    }
+
+    /// Adds a row.
+    pub fn row(&mut self, cells: Vec<String>) {
+        self.rows.push(cells);
+    }
+
+    /// Text of at most 100 columns.
+    pub fn text(&self) -> String {
+        let mut table = Table::new();
+        table
+            .load_preset(presets::UTF8_HORIZONTAL_ONLY)
+            .set_content_arrangement(ContentArrangement::Dynamic)
+            .set_width(100)
+            .set_header(&self.headers);
+        for row in &self.rows {
+            table.add_row(row);
+        }
+        table.lines().map(|line| line.trim_end().to_string()).collect::<Vec<_>>().join("\n")
+    }
+
+    /// The same as HTML.
+    pub fn html(&self) -> String {
+        tunebook_charts::html::table_html(&self.headers, &self.rows)
+    }
+}
+
+/// A number in at most five significant digits.
+pub fn number(x: f64) -> String {
+    if x == 0.0 {
+        return "0".into();
+    }
+    let magnitude = x.abs().log10().floor();
+    if !(-4.0..6.0).contains(&magnitude) {
+        return format!("{x:.3e}");
+    }
+    let decimals = (3.0 - magnitude).clamp(0.0, 6.0) as usize;
+    let text = format!("{x:.decimals$}");
+    if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_string() } else { text }
+}
+
+/// A value of a hyperparameter for people: floats are shortened.
+pub fn value(value: &tunebook_study::Value) -> String {
+    match value {
+        tunebook_study::Value::Float(x) => number(*x),
+        other => other.to_string(),
+    }
+}
+
+/// `lr=0.02, momentum=0.9`: the hyperparameters that vary in a study.
+pub fn params(definition: &tunebook_study::StudyDefinition, params: &tunebook_study::Params) -> String {
+    let varied = params.iter().filter(|(name, _)| {
+        definition.space.active(name, params).is_some_and(|h| !h.distribution.is_constant())
+    });
+    varied.map(|(name, v)| format!("{name}={}", value(v))).collect::<Vec<_>>().join(", ")
+}
+
+/// Seconds as `0.8 s`, `42 s`, `3 min 20 s`, `2 h 5 min`.
+pub fn duration(seconds: f64) -> String {
+    match seconds {
+        s if s < 10.0 => format!("{s:.1} s"),
+        s if s < 120.0 => format!("{s:.0} s"),
+        s if s < 7200.0 => format!("{:.0} min {:.0} s", (s / 60.0).floor(), s % 60.0),
+        s => format!("{:.0} h {:.0} min", (s / 3600.0).floor(), (s % 3600.0) / 60.0),
+    }
+}
+
+/// Bytes as `512 MiB`.
+pub fn bytes(bytes: u64) -> String {
+    const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
+    let mut x = bytes as f64;
+    let mut unit = 0;
+    while x >= 1024.0 && unit + 1 < UNITS.len() {
+        x /= 1024.0;
+        unit += 1;
+    }
+    if x < 10.0 && unit > 0 { format!("{x:.1} {}", UNITS[unit]) } else { format!("{x:.0} {}", UNITS[unit]) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_short_and_keep_their_size() {
+        let cases = [(0.0, "0"), (0.0333333, "0.03333"), (128.0, "128"), (1e-5, "1.000e-5"), (1234567.0, "1.235e6")];
+        for (x, text) in cases {
+            assert_eq!(number(x), text);
+        }
+    }
+
+    #[test]
+    fn text_fits_a_hundred_columns() {
+        let mut rows = Rows::new(&["a", "b"]);
+        rows.row(vec!["x".repeat(80), "word ".repeat(40)]);
+        assert!(rows.text().lines().all(|line| line.chars().count() <= 100));
+    }
+}

@@ -1,0 +1,56 @@
+//! What the worker can train, in its own words.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Mutex;
+use std::time::SystemTime;
+use tunebook_study::WorkloadDescription;
+
+/// The worker could not be asked.
+#[derive(Debug, thiserror::Error)]
+pub enum DescribeError {
+    /// It is not there.
+    #[error("the worker {} is not there: {source}. `cargo demo` builds and installs it; TUNEBOOK_WORKER names another one", path.display())]
+    Missing { path: PathBuf, source: std::io::Error },
+    /// It ended badly; most often libtorch cannot be loaded.
+    #[error("the worker {} cannot run: {reason}. Set-up with `cargo demo` brings the libtorch that it needs", path.display())]
+    Failed { path: PathBuf, reason: String },
+    /// It answered something else.
+    #[error("the worker {} does not speak this kernel's language ({reason}); build both from the same sources", path.display())]
+    Unreadable { path: PathBuf, reason: String },
+}
+
+/// Asks a worker with one word and reads its JSON answer.
+pub(crate) fn ask<T: serde::de::DeserializeOwned>(worker: &Path, question: &str) -> Result<T, DescribeError> {
+    let path = worker.to_path_buf();
+    let output = match Command::new(worker).arg(question).stdin(Stdio::null()).output() {
+        Ok(output) => output,
+        Err(source) => return Err(DescribeError::Missing { path, source }),
+    };
+    if !output.status.success() {
+        let errors = String::from_utf8_lossy(&output.stderr);
+        let last = errors.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("it said nothing");
+        return Err(DescribeError::Failed { path, reason: format!("{} ({last})", output.status) });
+    }
+    serde_json::from_slice(&output.stdout)
+        .map_err(|error| DescribeError::Unreadable { path, reason: error.to_string() })
+}
+
+/// The workloads of a worker. Asked once for each build of it: starting it means loading libtorch.
+pub fn describe(worker: &Path) -> Result<Vec<WorkloadDescription>, DescribeError> {
+    type Key = (PathBuf, u64, Option<SystemTime>);
+    static KNOWN: Mutex<Option<(Key, Vec<WorkloadDescription>)>> = Mutex::new(None);
+    let metadata =
+        std::fs::metadata(worker).map_err(|source| DescribeError::Missing { path: worker.into(), source })?;
+    let key = (worker.to_path_buf(), metadata.len(), metadata.modified().ok());
+    if let Ok(known) = KNOWN.lock()
+        && let Some((_, workloads)) = known.as_ref().filter(|(k, _)| *k == key)
+    {
+        return Ok(workloads.clone());
+    }
+    let workloads: Vec<WorkloadDescription> = ask(worker, "describe")?;
+    if let Ok(mut known) = KNOWN.lock() {
+        *known = Some((key, workloads.clone()));
+    }
+    Ok(workloads)
+}

@@ -1,0 +1,112 @@
+//! Where trials can run on this machine.
+
+use crate::SlotSpec;
+use crate::describe::{DescribeError, ask};
+use serde::{Deserialize, Serialize};
+use std::path::Path;
+
+/// A GPU, or a share of the CPU.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Device {
+    /// `cuda:0`, `cpu:0`, ….
+    pub id: String,
+    /// `cuda` or `cpu`.
+    pub kind: String,
+    /// What it is sold as.
+    pub name: String,
+    /// Memory of the GPU, or of the machine that CPU slots share.
+    pub memory_bytes: Option<u64>,
+    /// Of it, what is free now.
+    pub free_bytes: Option<u64>,
+    /// Share of time in which it is busy, 0–1; for a CPU the one-minute load over its processors.
+    pub utilization: Option<f64>,
+}
+
+/// All devices, and the libtorch that workers use.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Devices {
+    /// GPUs first.
+    pub devices: Vec<Device>,
+    /// Its version; null where no worker can run.
+    pub libtorch: Option<String>,
+    /// Version of the GPU driver, where there is one.
+    #[serde(default)]
+    pub driver: Option<String>,
+}
+
+/// What `tunebook-worker devices` prints.
+#[derive(Deserialize)]
+struct WorkerDevices {
+    libtorch: String,
+    devices: Vec<Device>,
+}
+
+/// The devices of this machine. Without a worker the CPU slots are listed all the same, and the reason is given.
+pub fn devices(worker: &Path) -> (Devices, Option<DescribeError>) {
+    let (found, problem) = match ask::<WorkerDevices>(worker, "devices") {
+        Ok(found) => (Some(found), None),
+        Err(error) => (None, Some(error)),
+    };
+    let libtorch = found.as_ref().map(|found| found.libtorch.clone());
+    let mut devices = found.map(|found| found.devices).unwrap_or_default();
+    let driver = if devices.is_empty() { None } else { ask_driver(&mut devices) };
+    devices.extend(cpu_slots());
+    (Devices { devices, libtorch, driver }, problem)
+}
+
+/// One slot for each GPU; without a GPU one for each processor that this process may use.
+pub fn default_slots(devices: &Devices, slot: &[String], at_most: Option<usize>) -> Vec<SlotSpec> {
+    let spec = |device: &str| SlotSpec { device: device.to_string(), command: slot.to_vec() };
+    let gpus: Vec<&Device> = devices.devices.iter().filter(|d| d.kind == "cuda").collect();
+    if gpus.is_empty() {
+        return (0..at_most.unwrap_or_else(processors)).map(|i| spec(&format!("cpu:{i}"))).collect();
+    }
+    let count = at_most.unwrap_or(gpus.len());
+    (0..count).map(|i| spec(&gpus[i % gpus.len()].id)).collect()
+}
+
+/// Processors that this process may use, quotas of containers included.
+pub fn processors() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+fn cpu_slots() -> Vec<Device> {
+    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
+    let cpuinfo = read("/proc/cpuinfo");
+    let name = cpuinfo.lines().find_map(|line| line.strip_prefix("model name")?.split_once(':'));
+    let name = name.map_or(std::env::consts::ARCH.to_string(), |(_, name)| name.trim().to_string());
+    let meminfo = read("/proc/meminfo");
+    let memory = |field: &str| {
+        let line = meminfo.lines().find(|line| line.starts_with(field))?;
+        Some(line.split_whitespace().nth(1)?.parse::<u64>().ok()? * 1024)
+    };
+    let load: Option<f64> = read("/proc/loadavg").split_whitespace().next().and_then(|text| text.parse().ok());
+    let count = processors();
+    let utilization = load.map(|load| (load / count as f64).min(1.0));
+    let device = |i| Device {
+        id: format!("cpu:{i}"),
+        kind: "cpu".into(),
+        name: name.clone(),
+        memory_bytes: memory("MemTotal:"),
+        free_bytes: memory("MemAvailable:"),
+        utilization,
+    };
+    (0..count).map(device).collect()
+}
+
+/// Fills in what libtorch does not know and gives the driver's version.
+fn ask_driver(devices: &mut [Device]) -> Option<String> {
+    let query = ["--query-gpu=index,utilization.gpu,driver_version", "--format=csv,noheader,nounits"];
+    let output = std::process::Command::new("nvidia-smi").args(query).output().ok()?;
+    let text = String::from_utf8_lossy(&output.stdout).to_string();
+    let mut driver = None;
+    for line in text.lines() {
+        let fields: Vec<&str> = line.split(',').map(str::trim).collect();
+        let [index, utilization, version] = fields[..] else { continue };
+        if let Some(device) = devices.iter_mut().find(|device| device.id == format!("cuda:{index}")) {
+            device.utilization = utilization.parse::<f64>().ok().map(|percent| percent / 100.0);
+        }
+        driver = Some(version.to_string());
+    }
+    driver
+}

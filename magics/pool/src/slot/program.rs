@@ -1,0 +1,196 @@
+//! A program as a workload: one process a trial, measurements as JSON lines on its standard output.
+
+use super::log::Log;
+use super::process::{Group, describe, out_of_memory_kills};
+use super::{Orders, Outcome, cancels, send};
+use crate::program_line;
+use crossbeam_channel::{after, never, select, unbounded};
+use std::io::{BufRead, BufReader};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::process::{Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+use tunebook_study::protocol::{Event, TrialRequest};
+use tunebook_study::{Measurement, TrialState};
+
+/// What the program's objective has shown so far.
+#[derive(Default)]
+struct Objective {
+    reported: bool,
+    non_finite_at: Option<u64>,
+}
+
+/// Runs a program to its end.
+pub(super) fn run(words: &[String], request: &TrialRequest, orders: &Orders, log: Log) -> Outcome {
+    let words = match program_line::fill(words, &request.params) {
+        Ok(words) => words,
+        Err(error) => return Outcome::failed(error.to_string()),
+    };
+    let Some((program, arguments)) = words.split_first() else { return Outcome::failed("the command is empty") };
+    let oom_before = out_of_memory_kills();
+    let mut command = Command::new(program);
+    command
+        .args(arguments)
+        .env("TUNEBOOK_SEED", request.seed.to_string())
+        .env("TUNEBOOK_TRIAL", request.trial.number.to_string())
+        .env("TUNEBOOK_STUDY", &request.trial.study)
+        .env("TUNEBOOK_TRIAL_DIR", &request.directory)
+        .env("TUNEBOOK_PARAMS", serde_json::to_string(&request.params).unwrap_or_default())
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .process_group(0);
+    let mut child = match command.spawn() {
+        Ok(child) => child,
+        Err(error) => return Outcome::failed(format!("the program `{program}` cannot be started: {error}")),
+    };
+    let pipes = (child.stdout.take(), child.stderr.take());
+    let mut group = Group::new(child);
+    let (Some(stdout), Some(stderr)) = pipes else { return Outcome::failed("the program has no pipes") };
+    send(&Event::Started { trial: request.trial.clone() });
+    let started = Instant::now();
+
+    let (sender, lines) = unbounded();
+    let error_log = log.clone();
+    let errors = std::thread::spawn(move || {
+        let mut lines = BufReader::new(stderr).split(b'\n');
+        while let Some(Ok(line)) = lines.next() {
+            error_log.line(&String::from_utf8_lossy(&line));
+        }
+    });
+    std::thread::spawn(move || {
+        let mut lines = BufReader::new(stdout).split(b'\n');
+        while let Some(Ok(line)) = lines.next() {
+            if sender.send(String::from_utf8_lossy(&line).into_owned()).is_err() {
+                break;
+            }
+        }
+    });
+    let mut objective = Objective::default();
+    let timeout = request.timeout.map_or_else(never, |seconds| after(Duration::from_secs_f64(seconds)));
+    // A grandchild may hold the pipes open after the program has ended, so its end is watched for as well.
+    let status = loop {
+        select! {
+            recv(lines) -> line => match line {
+                Ok(line) => objective.take(&line, request, started, &log),
+                Err(_) => break group.child().wait(),
+            },
+            recv(orders.channel()) -> order => if order.is_ok_and(|order| cancels(&order, &request.trial)) {
+                group.end_gently();
+                return Outcome::cancelled();
+            },
+            recv(timeout) -> _ => {
+                group.end_gently();
+                return Outcome::failed(format!("it ran longer than its limit of {} s", request.timeout.unwrap_or(0.0)));
+            },
+            default(Duration::from_millis(50)) => if let Ok(Some(status)) = group.child().try_wait() {
+                while let Ok(line) = lines.recv_timeout(Duration::from_millis(100)) {
+                    objective.take(&line, request, started, &log);
+                }
+                break Ok(status);
+            },
+        }
+    };
+    // Ending the group closes the pipes that a grandchild still holds.
+    drop(group);
+    let _ = errors.join();
+    match status {
+        Ok(status) => objective.outcome(status, &request.objective, &log, oom_before),
+        Err(error) => Outcome::failed(format!("the program cannot be waited for: {error}")),
+    }
+}
+
+impl Objective {
+    /// Takes one line of the program's output: a measurement, or log.
+    fn take(&mut self, line: &str, request: &TrialRequest, started: Instant, log: &Log) {
+        let Some(mut measurement) = measurement(line) else {
+            log.line(line);
+            return;
+        };
+        measurement.seconds = started.elapsed().as_secs_f64();
+        match measurement.metrics.get(&request.objective) {
+            Some(Some(_)) => self.reported = true,
+            Some(None) => self.non_finite_at = self.non_finite_at.or(Some(measurement.step)),
+            None => {}
+        }
+        send(&Event::Measured { trial: request.trial.clone(), measurement });
+    }
+
+    fn outcome(self, status: ExitStatus, metric: &str, log: &Log, oom_before: u64) -> Outcome {
+        let infeasible = |reason: String| Outcome { state: TrialState::Infeasible, reason: Some(reason) };
+        if let Some(step) = self.non_finite_at {
+            return infeasible(format!("`{metric}` became non-finite at step {step}"));
+        }
+        if status.signal() == Some(9) && out_of_memory_kills() > oom_before {
+            return infeasible("out of memory: the system killed the program".into());
+        }
+        if !status.success() {
+            let said = log.last_line().map_or(String::new(), |line| format!(": {line}"));
+            return Outcome::failed(format!("the program {}{said}", describe(status)));
+        }
+        if !self.reported {
+            return Outcome::failed(format!("the program ended without reporting `{metric}`"));
+        }
+        Outcome { state: TrialState::Complete, reason: None }
+    }
+}
+
+/// The measurement on a line: a JSON object with a numeric `step`. Every other number in it is a metric; `NaN`,
+/// `Infinity` and `-Infinity`, which Python's json writes, are metrics without a finite value.
+fn measurement(line: &str) -> Option<Measurement> {
+    let line = line.trim();
+    if !line.starts_with('{') {
+        return None;
+    }
+    let object: serde_json::Map<String, serde_json::Value> =
+        serde_json::from_str(line).or_else(|_| serde_json::from_str(&quote_non_finite(line))).ok()?;
+    let step = object.get("step")?.as_f64().filter(|step| *step >= 0.0 && step.fract() == 0.0)? as u64;
+    let mut metrics = indexmap::IndexMap::new();
+    for (name, value) in object.into_iter().filter(|(name, _)| name != "step") {
+        match value {
+            serde_json::Value::Number(number) => drop(metrics.insert(name, number.as_f64().filter(|x| x.is_finite()))),
+            serde_json::Value::String(text) if text == NON_FINITE => drop(metrics.insert(name, None)),
+            _ => {}
+        }
+    }
+    Some(Measurement { step, seconds: 0.0, metrics })
+}
+
+/// Stands for a token that is no JSON; a private-use character keeps it apart from any text of the user's.
+const NON_FINITE: &str = "\u{e000}non-finite";
+
+fn quote_non_finite(line: &str) -> String {
+    let (mut out, mut rest, mut in_string, mut escaped) = (String::new(), line, false, false);
+    while let Some(c) = rest.chars().next() {
+        if !in_string
+            && let Some(token) = ["-Infinity", "Infinity", "NaN"].iter().find(|token| rest.starts_with(**token))
+        {
+            out += &format!("\"{NON_FINITE}\"");
+            rest = &rest[token.len()..];
+            continue;
+        }
+        in_string ^= c == '"' && !escaped;
+        escaped = c == '\\' && !escaped;
+        out.push(c);
+        rest = &rest[c.len_utf8()..];
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::measurement;
+
+    #[test]
+    fn measurements_are_told_from_log() {
+        let m = measurement(r#"{"step": 100, "valid/error": 0.12, "note": "NaN \" NaN", "train/loss": NaN}"#).unwrap();
+        assert_eq!(m.step, 100);
+        assert_eq!(m.metrics["valid/error"], Some(0.12));
+        assert_eq!(m.metrics["train/loss"], None);
+        assert!(!m.metrics.contains_key("note"));
+        assert_eq!(measurement(r#"{"step": 1, "x": -Infinity}"#).unwrap().metrics["x"], None);
+        assert_eq!(measurement(r#"{"step": 1, "x": 1e999}"#).map(|m| m.metrics["x"]), None);
+        for log in ["hello", "{}", r#"{"step": "a"}"#, r#"{"step": 1.5}"#, r#"{"step": 1"#, "[1]"] {
+            assert!(measurement(log).is_none(), "{log}");
+        }
+    }
+}

@@ -1,0 +1,32 @@
+//! Compiles the libtorch shim, and tells the executables where libtorch lies.
+
+use std::path::PathBuf;
+
+fn main() {
+    println!("cargo:rerun-if-changed=src/libtorch/shim.cpp");
+    println!("cargo:rerun-if-env-changed=LIBTORCH");
+    let Some(root) = std::env::var_os("LIBTORCH").map(PathBuf::from) else {
+        panic!("LIBTORCH is not set; `.cargo/config.toml` sets it, so call cargo inside the repository");
+    };
+    // The rpath must survive the removal of the link that LIBTORCH may be.
+    let Ok(root) = root.canonicalize() else {
+        panic!("libtorch is not there: {} does not exist; `cargo demo` or `cargo verify` sets it up", root.display());
+    };
+    cc::Build::new()
+        .cpp(true)
+        .std("c++17")
+        .define("_GLIBCXX_USE_CXX11_ABI", "1")
+        .include(root.join("include"))
+        .include(root.join("include/torch/csrc/api/include"))
+        .file("src/libtorch/shim.cpp")
+        // Warnings are of libtorch's headers.
+        .warnings(false)
+        .flag_if_supported("-w")
+        .compile("tunebook_libtorch_shim");
+    let lib = root.join("lib");
+    println!("cargo:rustc-link-search=native={}", lib.display());
+    println!("cargo:rustc-link-lib=dylib=torch_cpu");
+    println!("cargo:rustc-link-lib=dylib=c10");
+    println!("cargo:rustc-link-arg=-Wl,-rpath,{}", lib.display());
+    println!("cargo:rustc-link-arg=-Wl,--as-needed");
+}

@@ -1,0 +1,107 @@
+//! 1,797 handwritten digits, 8×8 pixels in 17 levels, carried in this crate: the test part of "Optical Recognition of
+//! Handwritten Digits" (E. Alpaydin and C. Kaynak, UCI Machine Learning Repository, CC BY 4.0).
+
+use crate::{Batch, Split};
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::{Rng, SeedableRng};
+use std::io::Read;
+use tch::{Device, Tensor};
+
+/// One image a line: 64 levels and the class.
+const FILE: &[u8] = include_bytes!("../../data/digits.csv.gz");
+
+/// Side of an image in pixels.
+pub const SIDE: i64 = 8;
+/// Classes.
+pub const CLASSES: i64 = 10;
+/// Training examples.
+pub const TRAIN: usize = 1257;
+/// Validation examples, and as many test examples.
+pub const VALID: usize = 270;
+/// Error of always naming the most frequent class of the validation set (28 of 270 examples).
+pub const CHANCE_ERROR: f64 = 1.0 - 28.0 / 270.0;
+
+/// All examples in the order of the file: levels scaled to 0–1, and classes.
+pub fn read() -> Result<(Vec<[f32; 64]>, Vec<i64>), String> {
+    let mut text = String::new();
+    flate2::read::GzDecoder::new(FILE).read_to_string(&mut text).map_err(|error| format!("the digits: {error}"))?;
+    let (mut images, mut labels) = (vec![], vec![]);
+    for (number, line) in text.lines().enumerate() {
+        let fields: Vec<f32> = line.split(',').filter_map(|field| field.trim().parse().ok()).collect();
+        let Some((label, pixels)) = fields.split_last().filter(|(_, pixels)| pixels.len() == 64) else {
+            return Err(format!("the digits: line {} has {} fields", number + 1, fields.len()));
+        };
+        let mut image = [0.0; 64];
+        for (pixel, level) in image.iter_mut().zip(pixels) {
+            *pixel = level / 16.0;
+        }
+        images.push(image);
+        labels.push(*label as i64);
+    }
+    Ok((images, labels))
+}
+
+/// The indices of the three parts: train, validation, test. Stratified, and the same for ever.
+pub fn split(labels: &[i64]) -> [Vec<usize>; 3] {
+    let mut generator = ChaCha8Rng::seed_from_u64(0);
+    let mut order: Vec<usize> = (0..labels.len()).collect();
+    for last in (1..order.len()).rev() {
+        let other = (u128::from(generator.next_u64()) * (last as u128 + 1)) >> 64;
+        order.swap(last, other as usize);
+    }
+    // In an order sorted by class, every k-th example takes an even share of each class.
+    order.sort_by_key(|i| labels[*i]);
+    let (mut parts, total) = ([vec![], vec![], vec![]], labels.len());
+    for (place, example) in order.into_iter().enumerate() {
+        let share = |count: usize| place * count / total != (place + 1) * count / total;
+        let part = if share(2 * VALID) { 1 + usize::from(!share_is_even(place, total)) } else { 0 };
+        parts[part].push(example);
+    }
+    parts
+}
+
+/// Of the places that leave the training set, every other one is for validation.
+fn share_is_even(place: usize, total: usize) -> bool {
+    (place * 2 * VALID / total).is_multiple_of(2)
+}
+
+/// Training and validation part on a device; images as rows of 64 pixels.
+pub fn load(device: Device) -> Result<Split, String> {
+    let (images, labels) = read()?;
+    let [train, valid, _test] = split(&labels);
+    let batch = |part: &[usize]| {
+        let pixels: Vec<f32> = part.iter().flat_map(|i| images[*i]).collect();
+        let classes: Vec<i64> = part.iter().map(|i| labels[*i]).collect();
+        Batch {
+            inputs: Tensor::from_slice(&pixels).reshape([part.len() as i64, SIDE * SIDE]).to_device(device),
+            labels: Tensor::from_slice(&classes).to_device(device),
+        }
+    };
+    Ok(Split { train: batch(&train), valid: batch(&valid) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_split_has_the_stated_sizes_is_disjoint_and_stratified() {
+        let (images, labels) = read().unwrap();
+        assert_eq!(images.len(), 1797);
+        assert!(images.iter().flatten().all(|x| (0.0..=1.0).contains(x)));
+        let parts = split(&labels);
+        assert_eq!(parts.each_ref().map(Vec::len), [TRAIN, VALID, VALID]);
+        let mut all: Vec<usize> = parts.iter().flatten().copied().collect();
+        all.sort_unstable();
+        assert!(all.into_iter().eq(0..1797));
+        for part in &parts {
+            for class in 0..CLASSES {
+                let whole = labels.iter().filter(|l| **l == class).count() as f64 / 1797.0;
+                let here = part.iter().filter(|i| labels[**i] == class).count() as f64 / part.len() as f64;
+                assert!((here - whole).abs() < 0.01, "class {class}: {here} of a part, {whole} of all");
+            }
+        }
+        let most = (0..CLASSES).map(|c| parts[1].iter().filter(|i| labels[**i] == c).count()).max().unwrap();
+        assert!((CHANCE_ERROR - (1.0 - most as f64 / VALID as f64)).abs() < 1e-12, "most frequent: {most}");
+    }
+}

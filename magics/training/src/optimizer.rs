@@ -1,0 +1,151 @@
+//! The optimizers, with exactly the update rules of the Playbook ("What are the update rules for all the popular
+//! optimization algorithms?", I15):
+//!
+//! - sgd: θ ← θ − ηg
+//! - momentum: v ← γv + g, θ ← θ − ηv
+//! - nesterov: v ← γv + g, θ ← θ − η(γv + g)
+//! - adam: m ← β₁m + (1−β₁)g, v ← β₂v + (1−β₂)g², θ ← θ − η·√(1−β₂ᵗ)/(1−β₁ᵗ)·m/(√v + ε)
+//!
+//! Adam's ε stands beside √v without bias correction ("ε-hat"). libtorch's kernel puts it beside √(v/(1−β₂ᵗ)), which is
+//! the same with ε/√(1−β₂ᵗ), so that is what it is given at each step.
+
+use crate::libtorch::{adam_step, sgd_step};
+use tch::{Kind, Tensor};
+
+/// Which optimizer, with its hyperparameters.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Rule {
+    /// Plain gradient descent.
+    Sgd,
+    /// With momentum γ.
+    Momentum { gamma: f64 },
+    /// With Nesterov's momentum γ.
+    Nesterov { gamma: f64 },
+    /// Adam, ε-hat form.
+    Adam { beta1: f64, beta2: f64, epsilon: f64 },
+}
+
+/// An optimizer with its state.
+pub struct Optimizer {
+    rule: Rule,
+    steps_done: i32,
+    first: Vec<Tensor>,
+    second: Vec<Tensor>,
+    counters: Vec<Tensor>,
+}
+
+impl Optimizer {
+    /// State for these parameters; all of it starts at 0.
+    pub fn new(rule: Rule, parameters: &[Tensor]) -> Self {
+        let zeros = || parameters.iter().map(|p| p.zeros_like().detach()).collect::<Vec<_>>();
+        let counter = |p: &Tensor| Tensor::zeros([], (Kind::Float, p.device()));
+        let (first, second, counters) = match rule {
+            Rule::Sgd => (vec![], vec![], vec![]),
+            Rule::Momentum { .. } | Rule::Nesterov { .. } => (zeros(), vec![], vec![]),
+            Rule::Adam { .. } => (zeros(), zeros(), parameters.iter().map(counter).collect()),
+        };
+        Self { rule, steps_done: 0, first, second, counters }
+    }
+
+    /// One step along the gradients that the parameters hold.
+    pub fn step(&mut self, parameters: &[Tensor], lr: f64) -> Result<(), String> {
+        let is_first = self.steps_done == 0;
+        self.steps_done = self.steps_done.saturating_add(1);
+        match self.rule {
+            Rule::Sgd => sgd_step(parameters, &[], lr, 0.0, false, is_first),
+            Rule::Momentum { gamma: 0.0 } | Rule::Nesterov { gamma: 0.0 } => {
+                sgd_step(parameters, &[], lr, 0.0, false, is_first)
+            }
+            Rule::Momentum { gamma } => sgd_step(parameters, &self.first, lr, gamma, false, is_first),
+            Rule::Nesterov { gamma } => sgd_step(parameters, &self.first, lr, gamma, true, is_first),
+            Rule::Adam { beta1, beta2, epsilon } => {
+                let correction = (1.0 - beta2.powi(self.steps_done)).sqrt();
+                let state = [self.first.as_slice(), &self.second, &self.counters];
+                adam_step(parameters, state, lr, (beta1, beta2), epsilon / correction)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// θ after 4 steps from (1, −2) on ∇ = (θ₁, 10θ₂), in double precision.
+    fn after_four_steps(rule: Rule, lr: f64) -> [f64; 2] {
+        let parameter = Tensor::from_slice(&[1.0_f64, -2.0]).set_requires_grad(true);
+        let parameters = [parameter];
+        let mut optimizer = Optimizer::new(rule, &parameters);
+        let curvature = Tensor::from_slice(&[0.5_f64, 5.0]);
+        for _ in 0..4 {
+            crate::libtorch::forget_gradients(&parameters);
+            (parameters[0].square() * &curvature).sum(Kind::Double).backward();
+            optimizer.step(&parameters, lr).unwrap();
+        }
+        [parameters[0].double_value(&[0]), parameters[0].double_value(&[1])]
+    }
+
+    /// The rules as they stand in the head of this file, written out.
+    fn by_hand(rule: Rule, lr: f64) -> [f64; 2] {
+        let (mut theta, mut m, mut v) = ([1.0, -2.0], [0.0; 2], [0.0; 2]);
+        for t in 1..=4 {
+            for i in 0..2 {
+                let g = theta[i] * [1.0, 10.0][i];
+                match rule {
+                    Rule::Sgd => theta[i] -= lr * g,
+                    Rule::Momentum { gamma } => {
+                        v[i] = gamma * v[i] + g;
+                        theta[i] -= lr * v[i];
+                    }
+                    Rule::Nesterov { gamma } => {
+                        v[i] = gamma * v[i] + g;
+                        theta[i] -= lr * (gamma * v[i] + g);
+                    }
+                    Rule::Adam { beta1, beta2, epsilon } => {
+                        m[i] = beta1 * m[i] + (1.0 - beta1) * g;
+                        v[i] = beta2 * v[i] + (1.0 - beta2) * g * g;
+                        let b = (1.0 - f64::powi(beta2, t)).sqrt() / (1.0 - f64::powi(beta1, t));
+                        theta[i] -= lr * b * m[i] / (v[i].sqrt() + epsilon);
+                    }
+                }
+            }
+        }
+        theta
+    }
+
+    fn assert_close(a: [f64; 2], b: [f64; 2], tolerance: f64) {
+        assert!((a[0] - b[0]).abs() < tolerance && (a[1] - b[1]).abs() < tolerance, "{a:?} is not {b:?}");
+    }
+
+    #[test]
+    fn momentum_and_nesterov_reach_the_known_points() {
+        let known = [0.910_886_31, -0.4536];
+        assert_close(after_four_steps(Rule::Momentum { gamma: 0.9 }, 0.01), known, 5e-9);
+        let known = [0.881_954_95, -0.187_775_82];
+        assert_close(after_four_steps(Rule::Nesterov { gamma: 0.9 }, 0.01), known, 5e-9);
+    }
+
+    #[test]
+    fn all_rules_are_the_written_ones() {
+        for rule in [
+            Rule::Sgd,
+            Rule::Momentum { gamma: 0.9 },
+            Rule::Nesterov { gamma: 0.9 },
+            Rule::Adam { beta1: 0.9, beta2: 0.999, epsilon: 1e-8 },
+            Rule::Adam { beta1: 0.8, beta2: 0.99, epsilon: 0.1 },
+        ] {
+            assert_close(after_four_steps(rule, 0.01), by_hand(rule, 0.01), 1e-12);
+        }
+    }
+
+    #[test]
+    fn adam_has_the_epsilon_hat_form() {
+        // The first step from θ₁ = 1 with ε = 0.1: libtorch's own form would give 0.99090909.
+        let parameter = Tensor::from_slice(&[1.0_f64, -2.0]).set_requires_grad(true);
+        let parameters = [parameter];
+        let mut optimizer = Optimizer::new(Rule::Adam { beta1: 0.9, beta2: 0.999, epsilon: 0.1 }, &parameters);
+        (parameters[0].square() * 0.5).sum(Kind::Double).backward();
+        optimizer.step(&parameters, 0.01).unwrap();
+        assert!((parameters[0].double_value(&[0]) - 0.997_597_47).abs() < 1e-8);
+    }
+}
