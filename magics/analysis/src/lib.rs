@@ -1,1 +1,30 @@
-//! Pure functions from trials to conclusions, each with its uncertainty.
+//! Pure functions from trials to conclusions, each with its uncertainty. This crate does no input or output and knows
+//! neither Jupyter nor libtorch. A result serializes to the fields that the reference gives for its kind.
+
+mod axis;
+mod best_of_k;
+mod curves;
+mod error;
+mod isolation;
+mod progress;
+#[cfg(test)]
+mod tests;
+
+pub use axis::{Axis, AxisPlot, AxisPoint, axis};
+pub use best_of_k::{bootstrap_interval, expected_best, quantile_of_best};
+pub use curves::{Curve, Curves, curves};
+pub use error::AnalysisError;
+pub use isolation::{Isolation, IsolationPoint, Place, isolation};
+pub use progress::{Best, Counts, best, counts, ranked};
+
+/// Points of a list beyond which it is thinned.
+pub const THIN_ABOVE: usize = 2000;
+
+/// At most [`THIN_ABOVE`] items, evenly chosen, the first and the last among them.
+pub fn thinned<T: Clone>(items: &[T]) -> Vec<T> {
+    if items.len() <= THIN_ABOVE {
+        return items.to_vec();
+    }
+    let last = items.len() - 1;
+    (0..THIN_ABOVE).map(|i| items[i * last / (THIN_ABOVE - 1)].clone()).collect()
+}

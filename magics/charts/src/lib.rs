@@ -1,1 +1,12 @@
-//! Conclusions drawn: interactive Plotly figures and static pictures.
+//! Conclusions drawn. Info first, figure second: a function makes a [`Chart`] from an analysis, and two renderers draw
+//! that chart: [`plotly`] for the interactive figure, [`picture`] for the static one. Both show the same.
+
+pub mod chart;
+mod figures;
+pub mod html;
+pub mod picture;
+pub mod plotly;
+mod ticks;
+
+pub use chart::Chart;
+pub use figures::{AxisPicture, Progress, ProgressTrial, axis, curves, isolation, progress};

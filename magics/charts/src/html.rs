@@ -1,0 +1,108 @@
+//! Charts and tables as HTML for notebooks. It is complete without network and without script: a chart is its static
+//! picture until a script replaces it with the interactive one.
+
+use crate::chart::Chart;
+use crate::{picture, plotly};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::Value;
+
+/// plotly.js 3.0.1, the "basic" bundle, gzipped (MIT licence, see `vendor/plotly-LICENSE`).
+const PLOTLY_JS: &[u8] = include_bytes!("../vendor/plotly-basic-3.0.1.min.js.gz");
+
+/// Makes plotly.js available to all charts of a page, once: as `window.tunebookPlotly301`, a promise. Two notebooks may
+/// share a page, and either may bring it; a page that has a Plotly already keeps it.
+pub fn loader() -> String {
+    let code = STANDARD.encode(PLOTLY_JS);
+    // `define` and `require` of a page must not catch the module, hence the function around it.
+    format!(
+        r#"<script type="text/plain" class="tunebook-plotly">{code}</script><script>
+(function () {{
+  if (window.tunebookPlotly301) return;
+  var carrier = document.querySelectorAll("script.tunebook-plotly");
+  var text = carrier[carrier.length - 1].textContent;
+  window.tunebookPlotly301 = (async function () {{
+    if (window.Plotly && window.Plotly.react) return window.Plotly;
+    var bytes = Uint8Array.from(atob(text), function (c) {{ return c.charCodeAt(0); }});
+    var stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
+    var source = await new Response(stream).text();
+    var module = {{ exports: {{}} }};
+    new Function("module", "exports", "define", source)(module, module.exports, undefined);
+    return module.exports;
+  }})();
+  window.dispatchEvent(new Event("tunebook-plotly"));
+}})();
+</script>"#
+    )
+}
+
+/// Waits for the loader, wherever on the page it is, and calls a function with Plotly.
+const WHEN_LOADED: &str = r#"function whenLoaded(act) {
+    if (window.tunebookPlotly301) window.tunebookPlotly301.then(act);
+    else if (window.Plotly && window.Plotly.react) act(window.Plotly);
+    else window.addEventListener("tunebook-plotly", function () { window.tunebookPlotly301.then(act); }, {once: true});
+  }"#;
+
+/// A chart with tables below it; `id` names its element.
+pub fn chart_html(chart: &Chart, tables: &str, id: &str) -> String {
+    let picture = STANDARD.encode(picture::svg(chart));
+    let alt = escape(&format!("{}. {}", chart.title, chart.subtitle));
+    let figure = script_json(&plotly::figure(chart));
+    format!(
+        r#"<div id="{id}" style="width:100%"><img alt="{alt}" style="max-width:100%" src="data:image/svg+xml;base64,{picture}"></div>
+<script type="application/json" id="{id}-figure">{figure}</script>
+<script>
+(function () {{
+  {WHEN_LOADED}
+  whenLoaded(function (Plotly) {{
+    var place = document.getElementById("{id}"), figure = document.getElementById("{id}-figure");
+    if (!place || !figure || place.classList.contains("js-plotly-plot")) return;
+    figure = JSON.parse(figure.textContent);
+    var picture = place.querySelector("img");
+    if (picture) picture.remove();
+    Plotly.newPlot(place, figure.data, figure.layout, figure.config);
+  }});
+}})();
+</script>
+{tables}"#
+    )
+}
+
+/// A script that brings the chart of an element up to date, without drawing it anew: zoom and hidden series stay.
+pub fn push_html(chart: &Chart, id: &str) -> String {
+    let figure = script_json(&plotly::figure(chart));
+    format!(
+        r#"<script>
+(function () {{
+  {WHEN_LOADED}
+  var figure = {figure};
+  whenLoaded(function (Plotly) {{
+    var place = document.getElementById("{id}");
+    if (!place) return;
+    var picture = place.querySelector("img");
+    if (picture) picture.remove();
+    Plotly.react(place, figure.data, figure.layout, figure.config);
+  }});
+}})();
+</script>"#
+    )
+}
+
+/// A table that is readable in light and dark pages.
+pub fn table_html(headers: &[String], rows: &[Vec<String>]) -> String {
+    let cells = |tag: &str, cells: &[String]| -> String {
+        cells.iter().map(|cell| format!("<{tag} style=\"text-align:left\">{}</{tag}>", escape(cell))).collect()
+    };
+    let body: String = rows.iter().map(|row| format!("<tr>{}</tr>", cells("td", row))).collect();
+    format!("<table><thead><tr>{}</tr></thead><tbody>{body}</tbody></table>", cells("th", headers))
+}
+
+/// Text as HTML.
+pub fn escape(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;").replace('\'', "&#39;")
+}
+
+/// JSON that cannot end the script element that it stands in.
+fn script_json(value: &Value) -> String {
+    value.to_string().replace('<', "\\u003c").replace('\u{2028}', "\\u2028").replace('\u{2029}', "\\u2029")
+}

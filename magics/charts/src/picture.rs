@@ -1,0 +1,253 @@
+//! The static rendering: an SVG of the same chart, for readers without script.
+
+use crate::chart::{Axis, AxisScale, Chart, Mark, Panel, Point, Series, Style, palette};
+use crate::ticks::ticks;
+use plotters::coord::Shift;
+use plotters::coord::ranged1d::{KeyPointHint, NoDefaultFormatting, Ranged, ValueFormatter};
+use plotters::prelude::*;
+use plotters::style::text_anchor::{HPos, Pos, VPos};
+use std::collections::HashSet;
+
+type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
+type Drawn = Result<(), Box<dyn std::error::Error>>;
+
+/// Width in pixels; a page shrinks it to what it has.
+const WIDTH: u32 = 960;
+const FONT: &str = "sans-serif";
+
+/// The SVG of a chart; what cannot be drawn (it never should) leaves an empty picture, not an error.
+pub fn svg(chart: &Chart) -> String {
+    let mut text = String::new();
+    {
+        let area = SVGBackend::with_string(&mut text, (WIDTH, chart.height())).into_drawing_area();
+        let _ = draw(chart, &area).and_then(|()| Ok(area.present()?));
+    }
+    text
+}
+
+fn draw(chart: &Chart, area: &Area<'_>) -> Drawn {
+    let ink = color(palette::INK);
+    let title = (FONT, 16).into_font().style(FontStyle::Bold).color(&ink);
+    area.draw(&Text::new(chart.title.clone(), (12, 10), title))?;
+    area.draw(&Text::new(chart.subtitle.clone(), (12, 32), (FONT, 12).into_font().color(&ink)))?;
+    let height = chart.height();
+    let (_, below) = area.split_vertically(54);
+    let (panels, legend) = below.split_vertically(height - 54 - 30);
+    let columns = chart.columns.clamp(1, chart.panels.len().max(1));
+    let rows = chart.panels.len().div_ceil(columns).max(1);
+    for (panel, place) in chart.panels.iter().zip(panels.split_evenly((rows, columns))) {
+        draw_panel(panel, &place)?;
+    }
+    draw_legend(chart, &legend)
+}
+
+/// A scale with its range, as plotters wants it.
+struct Coordinate {
+    scale: AxisScale,
+    low: f64,
+    high: f64,
+}
+
+impl Coordinate {
+    /// Covers the coordinates with a margin; never empty.
+    fn covering(axis: &Axis, values: impl Iterator<Item = f64>) -> Self {
+        let scale = axis.scale.clone();
+        if let AxisScale::Categories(names) = &scale {
+            let high = names.len() as f64 - 0.5;
+            return Self { scale, low: -0.5, high };
+        }
+        let line = |v: f64| straight(&scale, v);
+        let inside = values.map(line).filter(|v| v.is_finite());
+        let (mut low, mut high) =
+            inside.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), v| (low.min(v), high.max(v)));
+        if low > high {
+            (low, high) = (0.0, 1.0);
+        }
+        let margin = if high > low { 0.05 * (high - low) } else { 0.5 };
+        Self { scale, low: low - margin, high: high + margin }
+    }
+
+    fn place(&self, v: f64) -> f64 {
+        (straight(&self.scale, v) - self.low) / (self.high - self.low)
+    }
+
+    fn marks(&self) -> Vec<(f64, String)> {
+        let back = |v: f64| match self.scale {
+            AxisScale::Log => 10_f64.powf(v),
+            AxisScale::OneMinusLog => 1.0 - 10_f64.powf(-v),
+            _ => v,
+        };
+        ticks(&self.scale, back(self.low), back(self.high))
+    }
+}
+
+/// The coordinate on which a scale is linear.
+fn straight(scale: &AxisScale, v: f64) -> f64 {
+    match scale {
+        AxisScale::Log => v.log10(),
+        AxisScale::OneMinusLog => -(1.0 - v).log10(),
+        _ => v,
+    }
+}
+
+impl Ranged for Coordinate {
+    type FormatOption = NoDefaultFormatting;
+    type ValueType = f64;
+
+    fn map(&self, value: &f64, (start, end): (i32, i32)) -> i32 {
+        start + (self.place(*value) * f64::from(end - start)).round() as i32
+    }
+
+    fn key_points<Hint: KeyPointHint>(&self, _: Hint) -> Vec<f64> {
+        self.marks().into_iter().map(|(v, _)| v).filter(|v| (0.0..=1.0).contains(&self.place(*v))).collect()
+    }
+
+    fn range(&self) -> std::ops::Range<f64> {
+        self.low..self.high
+    }
+}
+
+impl ValueFormatter<f64> for Coordinate {
+    fn format(value: &f64) -> String {
+        crate::ticks::number(*value)
+    }
+}
+
+fn draw_panel(panel: &Panel, area: &Area<'_>) -> Drawn {
+    let points = || panel.series.iter().flat_map(|series| &series.points);
+    let intervals = points().filter_map(|p| p.interval).flatten();
+    let x = Coordinate::covering(&panel.x, points().map(|p| p.x));
+    let y = Coordinate::covering(&panel.y, points().map(|p| p.y).chain(intervals));
+    let names = |scale: &AxisScale| match scale {
+        AxisScale::Categories(names) => names.clone(),
+        _ => vec![],
+    };
+    let (x_names, y_names) = (names(&panel.x.scale), names(&panel.y.scale));
+    let label = |names: &[String], v: f64| {
+        names.get(v.round().max(0.0) as usize).filter(|_| !names.is_empty()).cloned().unwrap_or(crate::ticks::number(v))
+    };
+    let ink = color(palette::INK);
+    let text = (FONT, 12).into_font().color(&ink);
+    let mut plot = ChartBuilder::on(area)
+        .margin_left(8)
+        .margin_right(14)
+        .margin_top(8)
+        .x_label_area_size(46)
+        .y_label_area_size(62)
+        .build_cartesian_2d(x, y)?;
+    plot.configure_mesh()
+        .axis_style(ink.mix(0.7))
+        .bold_line_style(ink.mix(0.25))
+        .light_line_style(TRANSPARENT)
+        .label_style(text.clone())
+        .axis_desc_style(text)
+        .x_desc(&panel.x.title)
+        .y_desc(&panel.y.title)
+        .x_label_formatter(&|v| label(&x_names, *v))
+        .y_label_formatter(&|v| label(&y_names, *v))
+        .draw()?;
+    for series in &panel.series {
+        draw_series(series, &mut plot)?;
+    }
+    Ok(())
+}
+
+type Plot<'a, 'b> = ChartContext<'a, SVGBackend<'b>, Cartesian2d<Coordinate, Coordinate>>;
+
+fn draw_series(series: &Series, plot: &mut Plot<'_, '_>) -> Drawn {
+    let paint = color(series.color);
+    let at = |p: &Point| (p.x, p.y);
+    let path: Vec<(f64, f64)> = series.points.iter().map(at).filter(|(x, y)| x.is_finite() && y.is_finite()).collect();
+    let bars = series.points.iter().filter_map(|p| Some((p.x, p.interval?)));
+    plot.draw_series(bars.map(|(x, [low, high])| PathElement::new(vec![(x, low), (x, high)], paint.stroke_width(2))))?;
+    match series.style {
+        Style::Line | Style::LineAndPoints => {
+            plot.draw_series(LineSeries::new(path.clone(), paint.stroke_width(2)))?;
+        }
+        Style::Dashed => {
+            plot.draw_series(DashedLineSeries::new(path.clone(), 6, 4, paint.stroke_width(2)))?;
+        }
+        Style::Steps => {
+            let corners =
+                path.windows(2).flat_map(|pair| [pair[0], (pair[1].0, pair[0].1)]).chain(path.last().copied());
+            plot.draw_series(LineSeries::new(corners, paint.stroke_width(2)))?;
+        }
+        Style::Points(..) => {}
+    }
+    let (mark, size) = match series.style {
+        Style::Points(mark, size) => (mark, size),
+        Style::LineAndPoints => (Mark::Disc, 6.0),
+        _ => return Ok(()),
+    };
+    for outline in outlines(mark, size / 2.0) {
+        if is_filled(mark) {
+            let at = |place: &(f64, f64)| EmptyElement::at(*place) + Polygon::new(outline.clone(), paint.filled());
+            plot.draw_series(path.iter().map(at))?;
+        } else {
+            let at = |place: &(f64, f64)| {
+                EmptyElement::at(*place) + PathElement::new(outline.clone(), paint.stroke_width(2))
+            };
+            plot.draw_series(path.iter().map(at))?;
+        }
+    }
+    Ok(())
+}
+
+fn is_filled(mark: Mark) -> bool {
+    matches!(mark, Mark::Disc | Mark::Diamond | Mark::Star)
+}
+
+/// The outlines of a mark of a radius, around the origin.
+fn outlines(mark: Mark, radius: f64) -> Vec<Vec<(i32, i32)>> {
+    let round = |points: &[(f64, f64)]| -> Vec<(i32, i32)> {
+        points.iter().map(|(x, y)| ((x * radius).round() as i32, (y * radius).round() as i32)).collect()
+    };
+    let corners = |n: u32, reach: fn(u32) -> f64| -> Vec<(f64, f64)> {
+        let corner = |i: u32| {
+            let angle = f64::from(i) / f64::from(n) * std::f64::consts::TAU;
+            (reach(i) * angle.sin(), -reach(i) * angle.cos())
+        };
+        (0..=n).map(corner).collect()
+    };
+    match mark {
+        Mark::Disc | Mark::Ring => vec![round(&corners(20, |_| 1.0))],
+        Mark::Diamond => vec![round(&corners(4, |_| 1.2))],
+        Mark::Star => vec![round(&corners(10, |i| if i % 2 == 0 { 1.4 } else { 0.6 }))],
+        Mark::Cross => vec![round(&[(-1.0, -1.0), (1.0, 1.0)]), round(&[(-1.0, 1.0), (1.0, -1.0)])],
+        Mark::Dash => vec![round(&[(-2.2, 0.0), (2.2, 0.0)])],
+    }
+}
+
+fn draw_legend(chart: &Chart, area: &Area<'_>) -> Drawn {
+    let mut shown = HashSet::new();
+    let mut x = 70;
+    let text = (FONT, 12).into_font().color(&color(palette::INK)).pos(Pos::new(HPos::Left, VPos::Center));
+    for series in chart.panels.iter().flat_map(|panel| &panel.series).filter(|series| series.in_legend) {
+        if !shown.insert(&series.name) {
+            continue;
+        }
+        let paint = color(series.color);
+        match series.style {
+            Style::Points(mark, size) => {
+                for outline in outlines(mark, size / 2.0) {
+                    let outline: Vec<(i32, i32)> = outline.into_iter().map(|(dx, dy)| (x + dx, 12 + dy)).collect();
+                    if is_filled(mark) {
+                        area.draw(&Polygon::new(outline, paint.filled()))?;
+                    } else {
+                        area.draw(&PathElement::new(outline, paint.stroke_width(2)))?;
+                    }
+                }
+            }
+            _ => area.draw(&PathElement::new(vec![(x - 9, 12), (x + 9, 12)], paint.stroke_width(2)))?,
+        }
+        area.draw(&Text::new(series.name.clone(), (x + 14, 12), text.clone()))?;
+        x += 40 + 7 * series.name.chars().count() as i32;
+    }
+    Ok(())
+}
+
+/// `#rrggbb`; the palette holds nothing else.
+fn color(hex: &str) -> RGBColor {
+    let part = |i: usize| hex.get(i..i + 2).and_then(|digits| u8::from_str_radix(digits, 16).ok()).unwrap_or(128);
+    RGBColor(part(1), part(3), part(5))
+}

@@ -1,0 +1,179 @@
+//! The interactive rendering: a Plotly figure as JSON (`data`, `layout`, `config`), drawn by plotly.js 3.
+
+use crate::chart::{Axis, AxisScale, Chart, Mark, Panel, Point, Series, Style, palette};
+use crate::ticks::ticks;
+use plotly::Scatter;
+use plotly::common::{
+    DashType, ErrorData, ErrorType, Font, HoverInfo, Line, LineShape, Marker, MarkerSymbol, Mode, TickMode, Title,
+};
+use plotly::layout::{Axis as PlotlyAxis, AxisType, HoverMode, Legend, Margin};
+use plotly::{Layout, Trace};
+use serde_json::{Map, Value, json};
+use std::collections::HashSet;
+
+/// The figure of a chart.
+pub fn figure(chart: &Chart) -> Value {
+    let mut named = HashSet::new();
+    let mut data = vec![];
+    for (i, panel) in chart.panels.iter().enumerate() {
+        for series in &panel.series {
+            let first = series.in_legend && named.insert(series.name.clone());
+            data.push(trace(series, panel, i, first));
+        }
+    }
+    json!({ "data": data, "layout": layout(chart), "config": { "responsive": true, "displaylogo": false,
+        "modeBarButtonsToRemove": ["lasso2d", "select2d", "autoScale2d"] } })
+}
+
+fn trace(series: &Series, panel: &Panel, index: usize, in_legend: bool) -> Value {
+    let coordinate = |axis: &Axis, v: f64| if axis.scale == AxisScale::OneMinusLog { 1.0 - v } else { v };
+    let xs: Vec<f64> = series.points.iter().map(|p| coordinate(&panel.x, p.x)).collect();
+    let ys: Vec<f64> = series.points.iter().map(|p| coordinate(&panel.y, p.y)).collect();
+    let labels: Vec<String> = series.points.iter().map(|p| escape(&p.label)).collect();
+    let suffix = suffix(index);
+    let mut scatter = Scatter::new(xs, ys)
+        .name(escape(&series.name))
+        .legend_group(&series.name)
+        .show_legend(in_legend)
+        .hover_text_array(labels)
+        .hover_info(HoverInfo::Text)
+        .x_axis(format!("x{suffix}"))
+        .y_axis(format!("y{suffix}"));
+    let line = Line::new().color(series.color).width(2.0);
+    let marker = |mark: Mark, size: f64| {
+        let symbol = match mark {
+            Mark::Disc => MarkerSymbol::Circle,
+            Mark::Ring => MarkerSymbol::CircleOpen,
+            Mark::Cross => MarkerSymbol::X,
+            Mark::Star => MarkerSymbol::Star,
+            Mark::Diamond => MarkerSymbol::Diamond,
+            Mark::Dash => MarkerSymbol::LineEWOpen,
+        };
+        Marker::new().color(series.color).size(size.round() as usize).symbol(symbol)
+    };
+    scatter = match series.style {
+        Style::Points(mark, size) => scatter.mode(Mode::Markers).marker(marker(mark, size)),
+        Style::Line => scatter.mode(Mode::Lines).line(line),
+        Style::Dashed => scatter.mode(Mode::Lines).line(line.dash(DashType::Dash)),
+        Style::Steps => scatter.mode(Mode::Lines).line(line.shape(LineShape::Hv)),
+        Style::LineAndPoints => scatter.mode(Mode::LinesMarkers).line(line).marker(marker(Mark::Disc, 6.0)),
+    };
+    if series.points.iter().any(|p| p.interval.is_some()) {
+        let reach = |f: fn([f64; 2], f64) -> f64| -> Vec<f64> {
+            let of = |p: &Point| p.interval.map_or(0.0, |interval| f(interval, p.y).max(0.0));
+            series.points.iter().map(of).collect()
+        };
+        let bars = ErrorData::new(ErrorType::Data)
+            .symmetric(false)
+            .array(reach(|[_, high], y| high - y))
+            .array_minus(reach(|[low, _], y| y - low))
+            .color(series.color)
+            .thickness(1.5)
+            .width(5);
+        scatter = scatter.error_y(bars);
+    }
+    serde_json::from_str(&scatter.to_json()).unwrap_or(Value::Null)
+}
+
+/// `` for the first panel, `2`, `3`, … for the others: how Plotly names axes.
+fn suffix(index: usize) -> String {
+    if index == 0 { String::new() } else { (index + 1).to_string() }
+}
+
+fn layout(chart: &Chart) -> Value {
+    let title = format!("<b>{}</b><br><sup>{}</sup>", escape(&chart.title), escape(&chart.subtitle));
+    let base = Layout::new()
+        .title(Title::with_text(title).x(0.01).font(Font::new().size(15)))
+        .font(Font::new().size(12).color(palette::INK))
+        .paper_background_color("rgba(0,0,0,0)")
+        .plot_background_color("rgba(0,0,0,0)")
+        .margin(Margin::new().left(70).right(20).top(70).bottom(60))
+        .height(chart.height() as usize)
+        .hover_mode(HoverMode::Closest)
+        .legend(Legend::new().orientation(plotly::common::Orientation::Horizontal).x(0.0).y(-0.2));
+    let mut layout: Map<String, Value> = serde_json::from_str(&base.to_json()).unwrap_or_default();
+    // Zoom and hidden series survive a live update.
+    layout.insert("uirevision".into(), json!("keep"));
+    let columns = chart.columns.clamp(1, chart.panels.len().max(1));
+    let rows = chart.panels.len().div_ceil(columns).max(1);
+    for (i, panel) in chart.panels.iter().enumerate() {
+        let (row, column) = (i / columns, i % columns);
+        let across = share(column, columns, 0.09);
+        let [top, bottom] = share(row, rows, 0.2).map(|v| 1.0 - v);
+        let suffix = suffix(i);
+        layout.insert(format!("xaxis{suffix}"), axis(&panel.x, panel, |p| p.x, across, format!("y{suffix}")));
+        layout.insert(format!("yaxis{suffix}"), axis(&panel.y, panel, |p| p.y, [bottom, top], format!("x{suffix}")));
+    }
+    let lowest = if rows > 1 { -0.12 } else { -0.22 };
+    if let Some(legend) = layout.get_mut("legend") {
+        legend["y"] = json!(lowest);
+    }
+    Value::Object(layout)
+}
+
+/// The part of [0, 1] that the i-th of n panels takes, with gaps between.
+fn share(i: usize, n: usize, gap: f64) -> [f64; 2] {
+    let gap = if n > 1 { gap.min(0.5 / n as f64) } else { 0.0 };
+    let width = (1.0 - gap * (n - 1) as f64) / n as f64;
+    let start = i as f64 * (width + gap);
+    [start, start + width]
+}
+
+fn axis(axis: &Axis, panel: &Panel, of: fn(&Point) -> f64, domain: [f64; 2], anchor: String) -> Value {
+    let grid = "rgba(128,128,128,0.22)";
+    let mut styled = PlotlyAxis::new()
+        .title(Title::with_text(escape(&axis.title)))
+        .domain(&domain)
+        .anchor(anchor)
+        .grid_color(grid)
+        .line_color("rgba(128,128,128,0.6)")
+        .show_line(true)
+        .zero_line(false)
+        .auto_margin(true);
+    styled = match &axis.scale {
+        AxisScale::Linear => styled.type_(AxisType::Linear),
+        AxisScale::Log | AxisScale::OneMinusLog => styled.type_(AxisType::Log),
+        AxisScale::Categories(_) => styled.type_(AxisType::Linear),
+    };
+    let (low, high) = extent(panel, of);
+    match &axis.scale {
+        AxisScale::Categories(names) => {
+            styled = styled
+                .tick_mode(TickMode::Array)
+                .tick_values((0..names.len()).map(|i| i as f64).collect())
+                .tick_text(names.iter().map(|name| escape(name)).collect())
+                .range(vec![-0.5, names.len() as f64 - 0.5]);
+        }
+        AxisScale::OneMinusLog => {
+            let marks = ticks(&axis.scale, low, high);
+            styled = styled
+                .tick_mode(TickMode::Array)
+                .tick_values(marks.iter().map(|(v, _)| 1.0 - v).collect())
+                .tick_text(marks.into_iter().map(|(_, text)| text).collect());
+        }
+        AxisScale::Log => {
+            let marks = ticks(&axis.scale, low, high);
+            styled = styled
+                .tick_mode(TickMode::Array)
+                .tick_values(marks.iter().map(|(v, _)| *v).collect())
+                .tick_text(marks.into_iter().map(|(_, text)| text).collect());
+        }
+        AxisScale::Linear => {}
+    }
+    let mut json = serde_json::to_value(&styled).unwrap_or(Value::Null);
+    if axis.scale == AxisScale::OneMinusLog {
+        json["autorange"] = json!("reversed");
+    }
+    json
+}
+
+/// Smallest and largest coordinate of a panel along an axis.
+fn extent(panel: &Panel, of: fn(&Point) -> f64) -> (f64, f64) {
+    let all = panel.series.iter().flat_map(|s| &s.points).map(of).filter(|v| v.is_finite());
+    all.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), v| (low.min(v), high.max(v)))
+}
+
+/// Plotly reads a small subset of HTML in its texts; what the user wrote is text.
+fn escape(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('\n', "<br>")
+}

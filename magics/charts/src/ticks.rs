@@ -1,0 +1,80 @@
+//! Where the ticks of an axis stand, and what they say.
+
+use crate::chart::AxisScale;
+
+/// Positions in the coordinates of the scale, with labels, inside [low, high].
+pub(crate) fn ticks(scale: &AxisScale, low: f64, high: f64) -> Vec<(f64, String)> {
+    match scale {
+        AxisScale::Categories(names) => names.iter().enumerate().map(|(i, name)| (i as f64, name.clone())).collect(),
+        AxisScale::Linear => linear(low, high).into_iter().map(|x| (x, number(x))).collect(),
+        AxisScale::Log => log(low, high).into_iter().map(|x| (x, number(x))).collect(),
+        AxisScale::OneMinusLog => log(1.0 - high, 1.0 - low).into_iter().map(|x| (1.0 - x, number(1.0 - x))).collect(),
+    }
+}
+
+/// About six round numbers.
+fn linear(low: f64, high: f64) -> Vec<f64> {
+    let raw = (high - low) / 6.0;
+    if !(raw > 0.0 && raw.is_finite()) {
+        return vec![low];
+    }
+    let power = 10_f64.powf(raw.log10().floor());
+    let step = [1.0, 2.0, 5.0, 10.0].into_iter().map(|m| m * power).find(|step| *step >= raw).unwrap_or(power);
+    let first = (low / step - 1e-9).ceil() as i64;
+    (first..).map(|i| i as f64 * step).take_while(|x| *x <= high + step * 1e-9).collect()
+}
+
+/// Powers of ten; with few of them 2 and 5 between.
+fn log(low: f64, high: f64) -> Vec<f64> {
+    if !(low > 0.0 && high > low) {
+        return vec![high];
+    }
+    let decades = (high / low).log10();
+    let factors: &[f64] = match decades {
+        d if d > 3.0 => &[1.0],
+        d if d > 1.2 => &[1.0, 3.0],
+        _ => &[1.0, 1.5, 2.0, 3.0, 5.0, 7.0],
+    };
+    let stride = (decades / 8.0).ceil().max(1.0) as i32;
+    let (first, last) = (low.log10().floor() as i32, high.log10().ceil() as i32);
+    let powers = (first..=last).filter(|power| power.rem_euclid(stride) == 0);
+    let all = powers.flat_map(|power| factors.iter().map(move |factor| factor * 10_f64.powi(power)));
+    all.filter(|x| (low * 0.999..=high * 1.001).contains(x)).collect()
+}
+
+/// A tick's number: short, and exact for round ones.
+pub(crate) fn number(x: f64) -> String {
+    let magnitude = x.abs();
+    if magnitude < 1e-12 {
+        return "0".into();
+    }
+    if !(1e-4..1e6).contains(&magnitude) {
+        let text = format!("{x:.2e}");
+        let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
+        let mantissa = mantissa.trim_end_matches('0').trim_end_matches('.');
+        return format!("{mantissa}e{exponent}");
+    }
+    let text = format!("{x:.6}");
+    text.trim_end_matches('0').trim_end_matches('.').to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn labels(scale: AxisScale, low: f64, high: f64) -> Vec<String> {
+        ticks(&scale, low, high).into_iter().map(|(_, label)| label).collect()
+    }
+
+    #[test]
+    fn ticks_are_round_numbers() {
+        assert_eq!(labels(AxisScale::Linear, 0.0, 1.0), ["0", "0.2", "0.4", "0.6", "0.8", "1"]);
+        assert_eq!(
+            labels(AxisScale::Log, 1e-4, 1.0),
+            ["1e-4", "0.001", "0.01", "0.1", "1"].map(|s| if s == "1e-4" { "0.0001" } else { s })
+        );
+        assert_eq!(labels(AxisScale::Log, 0.02, 0.09), ["0.02", "0.03", "0.05", "0.07"]);
+        assert_eq!(labels(AxisScale::OneMinusLog, 0.0, 0.999), ["0.999", "0.997", "0.99", "0.97", "0.9", "0.7", "0"]);
+        assert!(ticks(&AxisScale::Linear, 1.0, 1.0).len() == 1, "an empty range does not loop");
+    }
+}
