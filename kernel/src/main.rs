@@ -1,4 +1,44 @@
-//! The Tunebook kernel.
-fn main() {
-    evcxr::runtime_hook();
+//! `tunebook`: the Jupyter kernel, and the process that runs in a slot of its pool.
+
+mod cell;
+mod kernel;
+mod rust;
+mod session;
+mod wire;
+
+use clap::{Parser, Subcommand};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// A Rust kernel for Jupyter with magics for tuning deep learning models.
+#[derive(Parser)]
+#[command(name = "tunebook", version, about)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serve one Jupyter session; front ends call this.
+    Kernel {
+        /// The connection file that the front end wrote.
+        #[arg(short = 'f', long)]
+        connection_file: PathBuf,
+    },
+    /// Run trials that come in on standard input; a kernel's pool calls this.
+    Slot {
+        /// The worker that trains built-in workloads.
+        #[arg(long)]
+        worker: PathBuf,
+    },
+}
+
+fn main() -> ExitCode {
+    // Does not return in the process that runs the user's cells, nor in the wrapper around rustc.
+    rust::runner::hook();
+    match Arguments::parse().command {
+        Command::Kernel { connection_file } => kernel::main(&connection_file),
+        Command::Slot { worker } => tunebook_pool::slot::main(worker),
+    }
 }

@@ -6,7 +6,7 @@ use crate::syntax::{Source, Word};
 use serde_json::json;
 use std::path::PathBuf;
 use std::sync::Mutex;
-use tunebook_pool::Pool;
+use tunebook_pool::{Devices, Pool};
 use tunebook_study::WorkloadDescription;
 use tunebook_study::store::{Store, StudyRecord};
 
@@ -69,6 +69,12 @@ impl Context {
     pub fn workloads(&self) -> Result<Vec<WorkloadDescription>> {
         tunebook_pool::describe(&self.settings.worker)
             .map_err(|error| MagicError::new("WorkerError", error.to_string(), None))
+    }
+
+    /// The devices, and why no worker can tell of GPUs where none can.
+    pub fn devices(&self) -> (Devices, Option<String>) {
+        let (devices, problem) = tunebook_pool::devices(&self.settings.worker);
+        (devices, problem.map(|problem| problem.to_string()))
     }
 
     /// Sends the code that draws charts where the front end does not have it: with the first chart, and again when the

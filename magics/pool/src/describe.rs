@@ -1,5 +1,7 @@
 //! What the worker can train, in its own words.
 
+use std::any::Any;
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Mutex;
@@ -36,21 +38,33 @@ pub(crate) fn ask<T: serde::de::DeserializeOwned>(worker: &Path, question: &str)
         .map_err(|error| DescribeError::Unreadable { path, reason: error.to_string() })
 }
 
-/// The workloads of a worker. Asked once for each build of it: starting it means loading libtorch.
+/// The workloads of a worker.
 pub fn describe(worker: &Path) -> Result<Vec<WorkloadDescription>, DescribeError> {
-    type Key = (PathBuf, u64, Option<SystemTime>);
-    static KNOWN: Mutex<Option<(Key, Vec<WorkloadDescription>)>> = Mutex::new(None);
+    once_per_build(worker, "describe", ask)
+}
+
+/// A worker's answer, asked once for each build of it: starting it means loading libtorch.
+pub(crate) fn once_per_build<T: Clone + Send + 'static>(
+    worker: &Path,
+    question: &'static str,
+    ask: fn(&Path, &str) -> Result<T, DescribeError>,
+) -> Result<T, DescribeError> {
+    type Build = (PathBuf, u64, Option<SystemTime>);
+    type Known = HashMap<&'static str, (Build, Box<dyn Any + Send>)>;
+    static KNOWN: Mutex<Option<Known>> = Mutex::new(None);
     let metadata =
         std::fs::metadata(worker).map_err(|source| DescribeError::Missing { path: worker.into(), source })?;
-    let key = (worker.to_path_buf(), metadata.len(), metadata.modified().ok());
+    let build = (worker.to_path_buf(), metadata.len(), metadata.modified().ok());
     if let Ok(known) = KNOWN.lock()
-        && let Some((_, workloads)) = known.as_ref().filter(|(k, _)| *k == key)
+        && let Some((of, answer)) = known.as_ref().and_then(|known| known.get(question))
+        && *of == build
+        && let Some(answer) = answer.downcast_ref::<T>()
     {
-        return Ok(workloads.clone());
+        return Ok(answer.clone());
     }
-    let workloads: Vec<WorkloadDescription> = ask(worker, "describe")?;
+    let answer = ask(worker, question)?;
     if let Ok(mut known) = KNOWN.lock() {
-        *known = Some((key, workloads.clone()));
+        known.get_or_insert_default().insert(question, (build, Box::new(answer.clone())));
     }
-    Ok(workloads)
+    Ok(answer)
 }

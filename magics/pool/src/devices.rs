@@ -1,7 +1,7 @@
 //! Where trials can run on this machine.
 
 use crate::SlotSpec;
-use crate::describe::{DescribeError, ask};
+use crate::describe::{DescribeError, ask, once_per_build};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
@@ -35,7 +35,7 @@ pub struct Devices {
 }
 
 /// What `tunebook-worker devices` prints.
-#[derive(Deserialize)]
+#[derive(Clone, Deserialize)]
 struct WorkerDevices {
     libtorch: String,
     devices: Vec<Device>,
@@ -43,7 +43,7 @@ struct WorkerDevices {
 
 /// The devices of this machine. Without a worker the CPU slots are listed all the same, and the reason is given.
 pub fn devices(worker: &Path) -> (Devices, Option<DescribeError>) {
-    let (found, problem) = match ask::<WorkerDevices>(worker, "devices") {
+    let (found, problem) = match once_per_build(worker, "devices", ask::<WorkerDevices>) {
         Ok(found) => (Some(found), None),
         Err(error) => (None, Some(error)),
     };

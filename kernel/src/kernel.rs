@@ -1,0 +1,109 @@
+//! The kernel process: sockets, the session, and its end.
+
+use crate::rust::prepare_rust_sources;
+use crate::session::{Channel, Session};
+use crate::wire::stdin::Stdin;
+use crate::wire::{Iopub, Message, Reader, Signer, heartbeat, router};
+use anyhow::Context as _;
+use jupyter_protocol::ConnectionInfo;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tunebook_magics::{Magics, Settings};
+
+/// After an error, cells that were sent together with the failed one may still be on their way.
+const SAME_BATCH: Duration = Duration::from_millis(5);
+
+/// Serves the session of a connection file until it is shut down.
+pub fn main(connection_file: &Path) -> ExitCode {
+    prepare_rust_sources();
+    let served = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .context("the runtime cannot be started")
+        .and_then(|runtime| {
+            let result = runtime.block_on(serve(connection_file));
+            // Threads that are stuck in a compiler must not keep the process alive.
+            runtime.shutdown_timeout(Duration::from_millis(200));
+            result
+        });
+    match served {
+        Ok(()) => std::process::exit(0),
+        Err(error) => {
+            eprintln!("tunebook: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn serve(connection_file: &Path) -> anyhow::Result<()> {
+    let shown = connection_file.display();
+    let text = std::fs::read_to_string(connection_file).with_context(|| format!("the connection file {shown}"))?;
+    let info: ConnectionInfo = serde_json::from_str(&text).with_context(|| format!("the connection file {shown}"))?;
+    let endpoint = |port: u16| match info.transport {
+        jupyter_protocol::connection_info::Transport::IPC => format!("ipc://{}-{port}", info.ip),
+        jupyter_protocol::connection_info::Transport::TCP => format!("tcp://{}:{port}", info.ip),
+    };
+    let signer = Signer::new(&info.key);
+    let id = uuid::Uuid::new_v4().to_string();
+    let iopub = Iopub::bind(&endpoint(info.iopub_port), &signer, &id).await.context("IOPub")?;
+    let (shell_reader, shell) = router::bind(&endpoint(info.shell_port), &signer).await.context("shell")?;
+    let (control_reader, control) = router::bind(&endpoint(info.control_port), &signer).await.context("control")?;
+    let (stdin_reader, stdin) = router::bind(&endpoint(info.stdin_port), &signer).await.context("stdin")?;
+    tokio::spawn(heartbeat::run(endpoint(info.hb_port)));
+
+    let (cells, queue) = unbounded_channel();
+    let stdin = Stdin::new(&id, stdin_reader, stdin);
+    let session = Arc::new(Session::new(id, iopub, stdin, [shell, control], Magics::new(settings()?), cells));
+    tokio::spawn(read(session.clone(), Channel::Shell, shell_reader));
+    tokio::spawn(read(session.clone(), Channel::Control, control_reader));
+    tokio::spawn(run_cells(session.clone(), queue));
+    tokio::spawn(interrupts(session.clone()));
+    // Magics do not wait for the engine of Rust cells, and Rust cells wait less if it is created now.
+    let warming = session.clone();
+    tokio::spawn(async move { drop(warming.engine().await) });
+    session.ended.notified().await;
+    Ok(())
+}
+
+fn settings() -> anyhow::Result<Settings> {
+    let executable = std::env::current_exe().context("the kernel's own executable")?;
+    let beside = executable.with_file_name("tunebook-worker");
+    let path = |name: &str, default: PathBuf| std::env::var_os(name).map_or(default, PathBuf::from);
+    let worker = path("TUNEBOOK_WORKER", beside);
+    let words = [executable.as_os_str(), "slot".as_ref(), "--worker".as_ref(), worker.as_os_str()];
+    let slot = words.iter().map(|word| word.to_string_lossy().into_owned()).collect();
+    Ok(Settings { store: path("TUNEBOOK_STUDIES", ".tunebook/studies.db".into()), slot, worker })
+}
+
+async fn read(session: Arc<Session>, channel: Channel, mut reader: Reader) {
+    loop {
+        let request = reader.next().await;
+        session.receive(channel, request);
+    }
+}
+
+/// Runs cells one after the other. An error ends those that wait behind it, if its request says so.
+async fn run_cells(session: Arc<Session>, mut queue: UnboundedReceiver<Message>) {
+    while let Some(request) = queue.recv().await {
+        let status = session.serve(Channel::Shell, &request).await;
+        let stop_on_error = request.content["stop_on_error"].as_bool().unwrap_or(true);
+        if status != "error" || !stop_on_error {
+            continue;
+        }
+        tokio::time::sleep(SAME_BATCH).await;
+        while let Ok(waiting) = queue.try_recv() {
+            session.abort(&waiting).await;
+        }
+    }
+}
+
+/// Front ends interrupt by message; a Ctrl-C in the kernel's terminal means the same.
+async fn interrupts(session: Arc<Session>) {
+    while tokio::signal::ctrl_c().await.is_ok() {
+        session.interrupt();
+    }
+}

@@ -1,0 +1,375 @@
+//! evcxr on a thread of its own: created in the background, asked through a channel, interrupted from outside.
+
+use super::errors::{CellError, compilation, is_panic_head};
+use super::runner::{self, TOKEN};
+use super::sources;
+use crossbeam_channel::{Receiver, Sender, bounded, select, unbounded};
+use evcxr::{CommandContext, EvalCallbacks, EvalContext};
+use std::collections::HashMap;
+use std::process::{Child, Command};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+/// Where the output of a cell goes: the text, and whether it is of standard error.
+pub type Sink = Arc<dyn Fn(&str, bool) + Send + Sync>;
+/// Asks the user for input: the prompt, and whether it must not be shown. `None`: the cell was interrupted.
+pub type Input = Arc<dyn Fn(&str, bool) -> Option<String> + Send + Sync>;
+
+/// How long standard error may lag behind the end of a cell.
+const STDERR_LAG: Duration = Duration::from_millis(4);
+
+enum Job {
+    Run { code: String, sink: Sink, input: Input, answer: Sender<Result<HashMap<String, String>, CellError>> },
+    Complete { code: String, position: usize, answer: Sender<Option<Completed>> },
+    Inspect { code: String, position: usize, answer: Sender<Option<String>> },
+}
+
+/// Candidates of rust-analyzer: the bytes to replace, and texts with their kinds.
+pub struct Completed {
+    /// Where the text to replace begins, in bytes.
+    pub start: usize,
+    /// Where it ends.
+    pub end: usize,
+    /// Candidates with kinds.
+    pub matches: Vec<(String, &'static str)>,
+}
+
+/// The engine of Rust cells.
+pub struct Engine {
+    jobs: Sender<Job>,
+    shared: Arc<Shared>,
+}
+
+#[derive(Default)]
+struct Shared {
+    /// The supervisor of the process that runs cells, once it is there.
+    process: Mutex<Option<Arc<Mutex<Child>>>>,
+    running: AtomicBool,
+    interrupted: AtomicBool,
+}
+
+impl Engine {
+    /// Starts to create the engine; comes back at once.
+    pub fn start() -> Self {
+        let (jobs, queue) = unbounded();
+        let shared = Arc::new(Shared::default());
+        let for_thread = shared.clone();
+        let spawned = std::thread::Builder::new().name("rust".into()).stack_size(16 << 20);
+        // Without the thread the queue is closed, and each request says that there is no engine.
+        let _ = spawned.spawn(move || serve(queue, &for_thread));
+        Self { jobs, shared }
+    }
+
+    /// Runs a cell to its end. Waits for the engine to be there.
+    pub fn run(&self, code: &str, sink: Sink, input: Input) -> Result<HashMap<String, String>, CellError> {
+        let (answer, receiver) = bounded(1);
+        self.shared.interrupted.store(false, Ordering::SeqCst);
+        self.shared.running.store(true, Ordering::SeqCst);
+        let sent = self.jobs.send(Job::Run { code: code.into(), sink, input, answer });
+        let gone = || Err(CellError::new("EngineError", "the engine of Rust cells is not there; restart the kernel"));
+        let result = if sent.is_ok() { receiver.recv().unwrap_or_else(|_| gone()) } else { gone() };
+        self.shared.running.store(false, Ordering::SeqCst);
+        result
+    }
+
+    /// Candidates at a byte; nothing while a cell runs.
+    pub fn complete(&self, code: &str, position: usize) -> Option<Completed> {
+        self.ask(|answer| Job::Complete { code: code.into(), position, answer })
+    }
+
+    /// What is known of the word at a byte; nothing while a cell runs.
+    pub fn inspect(&self, code: &str, position: usize) -> Option<String> {
+        self.ask(|answer| Job::Inspect { code: code.into(), position, answer })
+    }
+
+    fn ask<T>(&self, job: impl FnOnce(Sender<Option<T>>) -> Job) -> Option<T> {
+        if self.shared.running.load(Ordering::SeqCst) {
+            return None;
+        }
+        let (answer, receiver) = bounded(1);
+        self.jobs.send(job(answer)).ok()?;
+        receiver.recv_timeout(Duration::from_secs(10)).ok().flatten()
+    }
+
+    /// Ends what runs: a compiler, which costs nothing, or else the process that runs cells, which costs its variables.
+    pub fn interrupt(&self) {
+        if !self.shared.running.load(Ordering::SeqCst) {
+            return;
+        }
+        self.shared.interrupted.store(true, Ordering::SeqCst);
+        if !end_compilers() {
+            self.end_runner();
+        }
+    }
+
+    /// Ends the process that runs cells.
+    pub fn end_runner(&self) {
+        let process = self.shared.process.lock().ok().and_then(|process| process.clone());
+        if let Some(process) = process
+            && let Ok(mut child) = process.lock()
+        {
+            let _ = child.kill();
+        }
+    }
+}
+
+/// The thread of the engine.
+fn serve(queue: Receiver<Job>, shared: &Shared) {
+    let token = format!("\u{1}tunebook-panic-{}", uuid::Uuid::new_v4().simple());
+    let created = create(&token);
+    let (mut context, output) = match created {
+        Ok((context, outputs)) => (context, Output::forward(outputs, token)),
+        Err(error) => return refuse(queue, &error),
+    };
+    if let Ok(mut process) = shared.process.lock() {
+        *process = Some(context.process_handle());
+    }
+    for job in queue {
+        match job {
+            Job::Run { code, sink, input, answer } => {
+                drop(answer.send(run(&mut context, &output, shared, &code, sink, input)));
+            }
+            Job::Complete { code, position, answer } => drop(answer.send(complete(&mut context, &code, position))),
+            Job::Inspect { code, position, answer } => {
+                drop(answer.send(context.hover_at(&code, position).ok().map(|(plain, _)| plain)));
+            }
+        }
+    }
+}
+
+fn create(token: &str) -> Result<(CommandContext, evcxr::EvalContextOutputs), String> {
+    let executable = std::env::current_exe().map_err(|error| error.to_string())?;
+    let mut command = Command::new(executable);
+    command.env(TOKEN, token);
+    let (context, outputs) = EvalContext::with_subprocess_command(command).map_err(|error| error.to_string())?;
+    Ok((CommandContext::with_eval_context(context), outputs))
+}
+
+/// Answers every request with why there is no engine.
+fn refuse(queue: Receiver<Job>, reason: &str) {
+    let reason = reason.lines().find(|line| !line.trim().is_empty()).unwrap_or("unknown").to_string();
+    let message = format!(
+        "Rust cells need `cargo` and `rustc` on the PATH of the kernel, and they could not be used: {reason}. Magics work \
+         without them. Install Rust (rustup.rs) and restart the kernel."
+    );
+    for job in queue {
+        if let Job::Run { answer, .. } = job {
+            let _ = answer.send(Err(CellError::new("NoToolchain", message.clone())));
+        }
+    }
+}
+
+fn complete(context: &mut CommandContext, code: &str, position: usize) -> Option<Completed> {
+    let found = context.completions(code, position).ok()?;
+    let matches = found.completions.into_iter().map(|c| (c.code, c.kind)).collect();
+    Some(Completed { start: found.start_offset, end: found.end_offset, matches })
+}
+
+fn run(
+    context: &mut CommandContext,
+    output: &Output,
+    shared: &Shared,
+    code: &str,
+    sink: Sink,
+    input: Input,
+) -> Result<HashMap<String, String>, CellError> {
+    if let Some(error) = taken_over(code) {
+        return Err(error);
+    }
+    let variables: Vec<String> = context.variables_and_types().map(|(name, _)| name.to_string()).collect();
+    if let Some(note) = sources::note_once() {
+        sink(&note, true);
+    }
+    output.begin(sink);
+    let mut callbacks =
+        EvalCallbacks { input_reader: &|request| input(&request.prompt, request.is_password).unwrap_or_default() };
+    let result = context.execute_with_callbacks(code, &mut callbacks);
+    let ended = output.end();
+    let interrupted = shared.interrupted.load(Ordering::SeqCst);
+    match result {
+        Ok(_) if ended.panicked => Err(CellError::panic(&ended.about_panic)),
+        Ok(_) if ended.question_mark => Err(CellError::new("Error", ended.last_stderr.unwrap_or_default())),
+        Ok(outputs) => Ok(outputs.content_by_mime_type),
+        Err(evcxr::Error::SubprocessTerminated(reason)) => Err(lost(&variables, &reason, interrupted)),
+        Err(_) if interrupted => Err(CellError::new("Interrupted", "the cell was interrupted while it was compiled")),
+        Err(evcxr::Error::CompilationErrors(errors)) => Err(compilation(&errors, code)),
+        Err(error) => Err(CellError::new("Error", error.to_string())),
+    }
+}
+
+/// Commands of evcxr that would end or change the kernel's own process.
+fn taken_over(code: &str) -> Option<CellError> {
+    let command = code.lines().map(str::trim).find(|line| line.starts_with(':'))?;
+    let name = command.split_whitespace().next()?;
+    let message = match name {
+        ":quit" | ":q" => "a cell cannot quit the kernel; shut it down or restart it from the menu",
+        ":env" => "`:env` would change the kernel while it runs; use std::env::set_var in a cell, or set it before the start",
+        _ => return None,
+    };
+    Some(CellError::new("NotAvailable", message))
+}
+
+/// The runner died: what that cost, and why.
+fn lost(variables: &[String], reason: &str, interrupted: bool) -> CellError {
+    let cost = match variables {
+        [] => "No variables were lost.".to_string(),
+        names => format!("Lost with it: {}. Functions and types are kept.", names.join(", ")),
+    };
+    let reason = reason.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("").trim();
+    let (name, what) = match interrupted {
+        true => ("Interrupted", "the cell was interrupted, and the process that ran it ended".to_string()),
+        false => {
+            let status = reason.rsplit("status: ").next().unwrap_or(reason);
+            ("ProcessEnded", format!("the process that runs cells ended ({status})"))
+        }
+    };
+    let mut error = CellError::new(name, what);
+    error.traceback.push(cost);
+    error.traceback.push("The next cell runs in a new one.".into());
+    error
+}
+
+/// evcxr's output channels, forwarded to the sink of the cell that runs.
+struct Output {
+    control: Sender<Control>,
+}
+
+enum Control {
+    Begin(Sink),
+    End(Sender<Ended>),
+}
+
+#[derive(Default)]
+struct Ended {
+    panicked: bool,
+    /// A `?` at the top of the cell met an error, whose text evcxr printed to standard error.
+    question_mark: bool,
+    about_panic: Vec<String>,
+    last_stderr: Option<String>,
+}
+
+impl Output {
+    fn forward(outputs: evcxr::EvalContextOutputs, token: String) -> Self {
+        let (control, commands) = unbounded();
+        std::thread::spawn(move || {
+            let mut forwarder = Forwarder { sink: None, token, ended: Ended::default(), in_panic: false };
+            loop {
+                select! {
+                    recv(outputs.stdout) -> line => match line {
+                        Ok(line) => forwarder.stdout(&line),
+                        Err(_) => return,
+                    },
+                    recv(outputs.stderr) -> line => match line {
+                        Ok(line) => forwarder.stderr(line),
+                        Err(_) => return,
+                    },
+                    recv(commands) -> command => match command {
+                        Ok(Control::Begin(sink)) => forwarder.sink = Some(sink),
+                        Ok(Control::End(answer)) => {
+                            // All of the cell's standard output is in the channel by now; its standard error may lag.
+                            while let Ok(line) = outputs.stdout.try_recv() {
+                                forwarder.stdout(&line);
+                            }
+                            while let Ok(line) = outputs.stderr.recv_timeout(STDERR_LAG) {
+                                forwarder.stderr(line);
+                            }
+                            let _ = answer.send(forwarder.end());
+                        }
+                        Err(_) => return,
+                    },
+                }
+            }
+        });
+        Self { control }
+    }
+
+    fn begin(&self, sink: Sink) {
+        let _ = self.control.send(Control::Begin(sink));
+    }
+
+    /// Waits until all output of the cell is forwarded.
+    fn end(&self) -> Ended {
+        let (answer, ended) = bounded(1);
+        let _ = self.control.send(Control::End(answer));
+        ended.recv_timeout(Duration::from_secs(60)).unwrap_or_default()
+    }
+}
+
+struct Forwarder {
+    sink: Option<Sink>,
+    token: String,
+    ended: Ended,
+    in_panic: bool,
+}
+
+impl Forwarder {
+    fn stdout(&mut self, line: &str) {
+        if let Some(what) = line.strip_prefix(&self.token) {
+            self.ended.panicked |= what == runner::PANICKED;
+            self.ended.question_mark |= what == runner::QUESTION_MARK;
+        } else if let Some(sink) = &self.sink {
+            sink(&format!("{line}\n"), false);
+        }
+    }
+
+    /// From the head of a panic on, lines are held back: they become the traceback if the cell ended by it.
+    fn stderr(&mut self, line: String) {
+        self.in_panic |= is_panic_head(&line) || self.ended.panicked;
+        if self.in_panic {
+            self.ended.about_panic.push(line);
+        } else {
+            if let Some(sink) = &self.sink {
+                sink(&format!("{line}\n"), true);
+            }
+            self.ended.last_stderr = Some(line);
+        }
+    }
+
+    fn end(&mut self) -> Ended {
+        self.in_panic = false;
+        let mut ended = std::mem::take(&mut self.ended);
+        if !ended.panicked {
+            // A panic that was caught, or of a process that died otherwise: it is output like any other.
+            for line in std::mem::take(&mut ended.about_panic) {
+                if let Some(sink) = &self.sink {
+                    sink(&format!("{line}\n"), true);
+                }
+            }
+        }
+        ended
+    }
+}
+
+/// Ends cargo, rustc and linkers that run below this process; whether there were any.
+fn end_compilers() -> bool {
+    let stat = |pid: u32| -> Option<(u32, String)> {
+        let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        let (head, tail) = text.rsplit_once(')')?;
+        let parent = tail.split_whitespace().nth(1)?.parse().ok()?;
+        Some((parent, head.split_once('(')?.1.to_string()))
+    };
+    let pids = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let all: HashMap<u32, (u32, String)> = pids
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .filter_map(|pid| Some((pid, stat(pid)?)))
+        .collect();
+    let own = std::process::id();
+    let is_below = |mut pid: u32| {
+        while let Some((parent, _)) = all.get(&pid) {
+            if *parent == own {
+                return true;
+            }
+            pid = *parent;
+        }
+        false
+    };
+    let mut found = false;
+    for (pid, (_, name)) in &all {
+        if ["cargo", "rustc", "cc", "ld", "rust-lld", "collect2"].contains(&name.as_str()) && is_below(*pid) {
+            found |= name == "cargo" || name == "rustc";
+            let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(*pid as i32), nix::sys::signal::Signal::SIGKILL);
+        }
+    }
+    found
+}

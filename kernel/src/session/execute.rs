@@ -1,0 +1,196 @@
+//! Running a cell: its parts in order, its result, its error.
+
+use super::output::CellOutput;
+use super::{Session, shell};
+use crate::cell::{Segment, segments};
+use crate::rust::{CellError, Engine, Input, Sink};
+use crate::wire::Message;
+use crate::wire::iopub::Name;
+use serde_json::{Map, Value, json};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use tunebook_magics::{Interrupt, MagicError, Parsed};
+
+/// A part of a cell, understood.
+enum Part {
+    Rust { code: String, first_line: usize },
+    Magic(Parsed),
+    Shell(String),
+}
+
+impl From<MagicError> for CellError {
+    fn from(error: MagicError) -> Self {
+        Self { name: error.name.into(), message: error.message, traceback: error.traceback }
+    }
+}
+
+impl Session {
+    /// Answers an `execute_request`.
+    pub(super) async fn execute(self: &Arc<Self>, request: &Message) -> Value {
+        let content = &request.content;
+        let flag = |name: &str, default: bool| content[name].as_bool().unwrap_or(default);
+        let code = content["code"].as_str().unwrap_or("").to_string();
+        let silent = flag("silent", false);
+        let keep = flag("store_history", !silent) && !silent;
+        let count = match keep {
+            true => self.count.fetch_add(1, Ordering::SeqCst) + 1,
+            false => self.count.load(Ordering::SeqCst).max(1),
+        };
+        if !silent {
+            self.iopub.publish(&request.header, "execute_input", json!({ "code": code, "execution_count": count }));
+        }
+        let output = CellOutput {
+            iopub: self.iopub.clone(),
+            parent: request.header.clone(),
+            cell_id: request.metadata["cellId"].as_str().map(String::from),
+            silent,
+            payload: Arc::default(),
+        };
+        let result = self.run_cell(&code, request, &output, flag("allow_stdin", false)).await;
+        let shown = match &result {
+            Ok(value) => value.as_ref().and_then(|data| data.get("text/plain")).and_then(Value::as_str).map(String::from),
+            Err(_) => None,
+        };
+        if keep && let Ok(mut history) = self.history.lock() {
+            history.record(count, &code, shown);
+        }
+        match result {
+            Ok(value) => {
+                if let (Some(data), false) = (value, silent) {
+                    let content = json!({ "execution_count": count, "data": data, "metadata": {}, "transient": {} });
+                    self.iopub.publish(&request.header, "execute_result", content);
+                }
+                let expressions = self.user_expressions(&content["user_expressions"]).await;
+                let payload = output.payload.lock().map(|payload| payload.clone()).unwrap_or_default();
+                json!({ "status": "ok", "execution_count": count, "user_expressions": expressions, "payload": payload })
+            }
+            Err(error) => {
+                let said = json!({ "ename": error.name, "evalue": error.message, "traceback": error.traceback });
+                if !silent {
+                    self.iopub.publish(&request.header, "error", said.clone());
+                }
+                let mut reply = said;
+                reply["status"] = json!("error");
+                reply["execution_count"] = json!(count);
+                reply["user_expressions"] = json!({});
+                reply["payload"] = json!([]);
+                reply
+            }
+        }
+    }
+
+    /// Runs the parts of a cell; the value of the last Rust part, where it has one.
+    async fn run_cell(
+        self: &Arc<Self>,
+        code: &str,
+        request: &Message,
+        output: &CellOutput,
+        allow_stdin: bool,
+    ) -> Result<Option<Value>, CellError> {
+        // Every magic is understood before any part runs: a slip in the last line must not cost the first hour.
+        let mut parts = vec![];
+        for segment in segments(code, |name| self.magics.knows(name)) {
+            parts.push(match segment {
+                Segment::Rust { code, first_line } => Part::Rust { code, first_line },
+                Segment::Magic { text, first_line } => Part::Magic(self.magics.parse(&text, first_line)?),
+                Segment::Shell { command } => Part::Shell(command),
+            });
+        }
+        let interrupts = self.interrupts.load(Ordering::SeqCst);
+        let mut value = None;
+        for part in parts {
+            if self.interrupts.load(Ordering::SeqCst) != interrupts {
+                return Err(CellError::new("Interrupted", "the cell was interrupted"));
+            }
+            value = None;
+            match part {
+                Part::Rust { code, first_line } => {
+                    let code = "\n".repeat(first_line) + &code;
+                    value = self.run_rust(code, request, output, allow_stdin, interrupts).await?;
+                }
+                Part::Magic(parsed) => {
+                    let (session, output) = (self.clone(), output.clone());
+                    self.blocking(move |interrupt| Ok(session.magics.run(parsed, &output, interrupt)?)).await?;
+                }
+                Part::Shell(command) => {
+                    let output = output.clone();
+                    self.blocking(move |interrupt| shell::run(&command, &output, interrupt)).await?;
+                }
+            }
+        }
+        Ok(value)
+    }
+
+    /// Runs what may take long on a thread of its own, with an interrupt that the session can raise.
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Interrupt) -> Result<T, CellError> + Send + 'static,
+    ) -> Result<T, CellError> {
+        let interrupt = Arc::new(Interrupt::default());
+        if let Ok(mut current) = self.interrupt.lock() {
+            *current = Some(interrupt.clone());
+        }
+        let result = tokio::task::spawn_blocking(move || work(&interrupt)).await;
+        if let Ok(mut current) = self.interrupt.lock() {
+            *current = None;
+        }
+        result.unwrap_or_else(|panic| Err(CellError::new("InternalError", format!("the kernel has a fault: {panic}"))))
+    }
+
+    async fn run_rust(
+        self: &Arc<Self>,
+        code: String,
+        request: &Message,
+        output: &CellOutput,
+        allow_stdin: bool,
+        interrupts: u64,
+    ) -> Result<Option<Value>, CellError> {
+        let engine = self.engine().await;
+        let (session, request, shown) = (self.clone(), request.clone(), output.clone());
+        let sink: Sink = Arc::new(move |text, is_error| shown.text(if is_error { Name::Stderr } else { Name::Stdout }, text));
+        let runtime = tokio::runtime::Handle::current();
+        let input: Input = Arc::new(move |prompt, password| {
+            if !allow_stdin {
+                let output = "this front end cannot ask for input; the cell reads an empty line\n";
+                session.iopub.text(&request.header, Name::Stderr, output);
+                return None;
+            }
+            let ended = || session.interrupts.load(Ordering::SeqCst) != interrupts;
+            runtime.block_on(session.stdin.ask(&request, prompt, password, ended))
+        });
+        let content = self.blocking(move |_| engine.run(&code, sink, input)).await?;
+        Ok(bundle(content))
+    }
+
+    /// Evaluates each expression; one that fails is an error in its place, not of the cell.
+    async fn user_expressions(self: &Arc<Self>, expressions: &Value) -> Value {
+        let mut results = Map::new();
+        for (name, code) in expressions.as_object().into_iter().flatten() {
+            let engine: Arc<Engine> = self.engine().await;
+            let code = code.as_str().unwrap_or("").to_string();
+            let quiet: Sink = Arc::new(|_, _| {});
+            let result = self.blocking(move |_| engine.run(&code, quiet, Arc::new(|_, _| None))).await;
+            let shown = match result {
+                Ok(content) => json!({ "status": "ok", "data": bundle(content).unwrap_or_else(|| json!({})), "metadata": {} }),
+                Err(error) => {
+                    json!({ "status": "error", "ename": error.name, "evalue": error.message, "traceback": error.traceback })
+                }
+            };
+            results.insert(name.clone(), shown);
+        }
+        Value::Object(results)
+    }
+}
+
+/// evcxr's texts by MIME type as a bundle: JSON types are parsed.
+fn bundle(content: HashMap<String, String>) -> Option<Value> {
+    if content.is_empty() {
+        return None;
+    }
+    let value = |kind: &str, text: String| match kind.ends_with("json") {
+        true => serde_json::from_str(&text).unwrap_or(Value::String(text)),
+        false => Value::String(text),
+    };
+    Some(Value::Object(content.into_iter().map(|(kind, text)| (kind.clone(), value(&kind, text))).collect()))
+}

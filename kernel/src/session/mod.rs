@@ -1,0 +1,152 @@
+//! One Jupyter session: requests in, replies out, cells one after the other.
+
+mod execute;
+mod history;
+mod info;
+mod output;
+mod requests;
+mod shell;
+
+use crate::rust::Engine;
+use crate::wire::stdin::Stdin;
+use crate::wire::{Iopub, Message, Writer};
+use history::History;
+use serde_json::{Value, json};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::{Notify, OnceCell};
+use tunebook_magics::{Interrupt, Magics};
+
+/// What a request came in on, and its reply goes out on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Channel {
+    /// Requests in order.
+    Shell,
+    /// Requests that overtake: interrupt, shutdown.
+    Control,
+}
+
+/// All that a session knows.
+pub struct Session {
+    id: String,
+    iopub: Iopub,
+    stdin: Stdin,
+    shell: Writer,
+    control: Writer,
+    magics: Arc<Magics>,
+    engine: OnceCell<Arc<Engine>>,
+    history: Mutex<History>,
+    /// `execution_count` of the last cell.
+    count: AtomicU64,
+    cells: UnboundedSender<Message>,
+    /// What ends the part of a cell that runs now.
+    interrupt: Mutex<Option<Arc<Interrupt>>>,
+    interrupts: AtomicU64,
+    /// Told when the kernel is to end.
+    pub ended: Notify,
+}
+
+impl Session {
+    /// A session over its sockets; cells are handed to `cells`, whose other end calls [`Session::serve`] for each.
+    pub fn new(
+        id: String,
+        iopub: Iopub,
+        stdin: Stdin,
+        [shell, control]: [Writer; 2],
+        magics: Magics,
+        cells: UnboundedSender<Message>,
+    ) -> Self {
+        Self {
+            id,
+            iopub,
+            stdin,
+            shell,
+            control,
+            magics: Arc::new(magics),
+            engine: OnceCell::new(),
+            history: Mutex::default(),
+            count: AtomicU64::new(0),
+            cells,
+            interrupt: Mutex::new(None),
+            interrupts: AtomicU64::new(0),
+            ended: Notify::new(),
+        }
+    }
+
+    /// Starts the engine of Rust cells where it was not started yet.
+    pub async fn engine(&self) -> Arc<Engine> {
+        self.engine.get_or_init(async || Arc::new(Engine::start())).await.clone()
+    }
+
+    /// Takes a request: cells wait their turn, all else is answered now.
+    pub fn receive(self: &Arc<Self>, channel: Channel, request: Message) {
+        if request.kind() == "execute_request" {
+            let _ = self.cells.send(request);
+            return;
+        }
+        let session = self.clone();
+        tokio::spawn(async move { session.serve(channel, &request).await });
+    }
+
+    /// Answers one request: busy, the reply, idle. Gives the status of the reply.
+    pub async fn serve(self: &Arc<Self>, channel: Channel, request: &Message) -> String {
+        self.status(request, "busy");
+        let reply = self.dispatch(request).await;
+        self.iopub.flush().await;
+        let status = reply.as_ref().and_then(|(_, content)| content["status"].as_str()).unwrap_or("ok").to_string();
+        if let Some((kind, content)) = reply {
+            self.reply(channel, request, &kind, content).await;
+        }
+        self.status(request, "idle");
+        if request.kind() == "shutdown_request" {
+            // There is no linger: a process that ends at once takes its last messages with it.
+            self.iopub.flush().await;
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+            self.ended.notify_one();
+        }
+        status
+    }
+
+    /// Answers a cell that is not to run because one before it failed.
+    pub async fn abort(self: &Arc<Self>, request: &Message) {
+        self.status(request, "busy");
+        let count = self.count.load(Ordering::SeqCst);
+        let content = json!({ "status": "aborted", "execution_count": count });
+        self.reply(Channel::Shell, request, "execute_reply", content).await;
+        self.status(request, "idle");
+    }
+
+    async fn reply(&self, channel: Channel, request: &Message, kind: &str, content: Value) {
+        let mut reply = Message::new(&self.id, kind, &request.header, content);
+        reply.identities = request.identities.clone();
+        let writer = if channel == Channel::Shell { &self.shell } else { &self.control };
+        writer.send(&reply).await;
+    }
+
+    fn status(&self, request: &Message, state: &str) {
+        self.iopub.publish(&request.header, "status", json!({ "execution_state": state }));
+    }
+
+    /// Ends what runs now; the cell then ends with an error.
+    pub fn interrupt(&self) {
+        self.interrupts.fetch_add(1, Ordering::SeqCst);
+        if let Ok(interrupt) = self.interrupt.lock()
+            && let Some(interrupt) = interrupt.as_ref()
+        {
+            interrupt.raise();
+        }
+        if let Some(engine) = self.engine.get() {
+            engine.interrupt();
+        }
+    }
+
+    /// Ends all processes of the session.
+    pub fn end(&self) {
+        self.interrupt();
+        self.magics.shutdown();
+        if let Some(engine) = self.engine.get() {
+            engine.end_runner();
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! The display area of a cell, over IOPub. It owns the parent header and may outlive the cell.
+
+use crate::wire::Iopub;
+use crate::wire::iopub::Name;
+use serde_json::{Map, Value, json};
+use std::sync::{Arc, Mutex};
+use tunebook_magics::{Bundle, Output, Stream};
+
+/// See the module.
+#[derive(Clone)]
+pub struct CellOutput {
+    pub iopub: Iopub,
+    pub parent: Value,
+    pub cell_id: Option<String>,
+    /// A silent cell shows nothing.
+    pub silent: bool,
+    /// What is to be shown in the pager with the reply.
+    pub payload: Arc<Mutex<Vec<Value>>>,
+}
+
+impl CellOutput {
+    /// Publishes text.
+    pub fn text(&self, name: Name, text: &str) {
+        if !self.silent {
+            self.iopub.text(&self.parent, name, text);
+        }
+    }
+
+    fn publish(&self, kind: &str, content: Value) {
+        if !self.silent {
+            self.iopub.publish(&self.parent, kind, content);
+        }
+    }
+}
+
+/// The content of a display; `transient` holds its id.
+fn content(bundle: Bundle, display_id: Option<&str>) -> Value {
+    let transient = display_id.map_or_else(|| json!({}), |id| json!({ "display_id": id }));
+    json!({ "data": Value::Object(bundle), "metadata": Map::new(), "transient": transient })
+}
+
+impl Output for CellOutput {
+    fn display(&self, bundle: Bundle, display_id: Option<&str>) {
+        self.publish("display_data", content(bundle, display_id));
+    }
+
+    fn update(&self, bundle: Bundle, display_id: &str) {
+        self.publish("update_display_data", content(bundle, Some(display_id)));
+    }
+
+    fn print(&self, stream: Stream, text: &str) {
+        self.text(if stream == Stream::Stdout { Name::Stdout } else { Name::Stderr }, text);
+    }
+
+    fn page(&self, bundle: Bundle) {
+        if let Ok(mut payload) = self.payload.lock() {
+            payload.push(json!({ "source": "page", "data": Value::Object(bundle), "start": 0 }));
+        }
+    }
+
+    fn cell_id(&self) -> Option<String> {
+        self.cell_id.clone()
+    }
+}

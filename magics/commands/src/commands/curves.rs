@@ -1,0 +1,116 @@
+//! `%curves STUDY`: training curves of the best trials, or of one.
+
+use crate::context::Context;
+use crate::error::Result;
+use crate::interrupt::Interrupt;
+use crate::looking::{JUDGING, Judging, problem, show};
+use crate::output::Output;
+use crate::registry::{Command, Invocation, Magic, Subject};
+use crate::report::Report;
+use crate::sweep::engine::trials_folder;
+use crate::syntax::{Arguments, OptionSpec, Word};
+use crate::table::{self, Rows, number};
+use tunebook_analysis::{curves, ranked};
+use tunebook_study::Trial;
+
+/// See the module.
+pub const MAGIC: Magic = Magic {
+    name: "curves",
+    line: true,
+    cell: false,
+    usage: "%curves STUDY [--best N | --trial I]",
+    summary: "Training curves: metrics over the steps, the best checkpoint, the gradient norm",
+    help: "Without an option the three best trials. `--trial I` shows any trial, with the reason of its end and the tail of \
+        its log (Playbook E6).",
+    options: &[
+        OptionSpec { name: "best", value: Some("N"), help: "the N best trials (default 3)" },
+        OptionSpec { name: "trial", value: Some("I"), help: "this trial" },
+        JUDGING[0],
+        JUDGING[1],
+        JUDGING[2],
+    ],
+    completes: Subject::Study,
+    parse,
+};
+
+struct ShowCurves {
+    arguments: Arguments,
+    study: Word,
+    best: usize,
+    trial: Option<u32>,
+    judging: Judging,
+}
+
+fn parse(Invocation { arguments, .. }: Invocation) -> Result<Box<dyn Command>> {
+    let study = arguments.required(0, "the study")?.clone();
+    arguments.at_most(1)?;
+    let best = arguments.small_count("best", 1)?.map(|n| n as usize);
+    let trial = arguments.small_count("trial", 1)?;
+    if let (Some(_), Some(_), Some(word)) = (best, trial, arguments.option("trial")) {
+        return Err(arguments.source.syntax_error(word.span.clone(), "either --best or --trial", None));
+    }
+    let judging = Judging::new(&arguments)?;
+    Ok(Box::new(ShowCurves { arguments, study, best: best.unwrap_or(3), trial, judging }))
+}
+
+impl Command for ShowCurves {
+    fn run(self: Box<Self>, context: &Context, output: &dyn Output, _: &Interrupt) -> Result<()> {
+        let source = &self.arguments.source;
+        let (store, study) = context.study(source, &self.study)?;
+        let trials = store.trials(&study)?;
+        let objective = self.judging.objective(source, &study.definition, &trials)?;
+        let chosen: Vec<&Trial> = match self.trial {
+            None => ranked(&trials, &objective).into_iter().take(self.best).collect(),
+            Some(number) => match trials.iter().find(|trial| trial.number == number) {
+                Some(trial) => vec![trial],
+                None => {
+                    let span = self.arguments.option("trial").map_or(self.study.span.clone(), |word| word.span.clone());
+                    let message = format!("`{}` has no trial {number}", study.name);
+                    let help = format!("its trials are 1 to {}", trials.last().map_or(0, |trial| trial.number));
+                    return Err(source.error("UnknownTrial", span, message, Some(help)));
+                }
+            },
+        };
+        if chosen.is_empty() {
+            let message = format!("no trial of `{}` has ended with a `{}` yet", study.name, objective.metric);
+            return Err(problem("NoAnswer", message, "`--trial I` shows a trial however it ended"));
+        }
+        let mut measured = vec![];
+        for trial in &chosen {
+            measured.push((*trial, store.measurements(&study, trial.number)?));
+        }
+        let result = curves(&measured, &objective);
+        let best = format!("best {}", objective.metric);
+        let mut rows = Rows::new(&["trial", "state", &best, "at step", "hyperparameters that vary"]);
+        for trial in &chosen {
+            let reached = objective.of(trial);
+            rows.row(vec![
+                trial.number.to_string(),
+                trial.state.to_string(),
+                reached.map_or("–".into(), |(value, _)| number(value)),
+                reached.map_or("–".into(), |(_, step)| step.to_string()),
+                table::params(&study.definition, &trial.params),
+            ]);
+        }
+        let mut report = Report::new("curves", &result).field("study", &study.name).table(&rows);
+        if let (Some(number), Some(trial)) = (self.trial, chosen.first()) {
+            if let Some(reason) = &trial.reason {
+                report = report.line(&format!("Trial {number} {}: {reason}.", trial.state));
+            }
+            let log = trials_folder(context, &study.name)?.join(number.to_string()).join("log.txt");
+            let text = std::fs::read_to_string(&log).unwrap_or_default();
+            let tail: Vec<&str> = text.lines().rev().take(10).collect();
+            if !tail.is_empty() {
+                report = report.line(&format!("The end of its log ({}):", log.display()));
+                for line in tail.into_iter().rev() {
+                    report = report.line(line);
+                }
+            }
+        }
+        if result.trials.iter().any(|curve| !curve.metrics.is_empty()) {
+            report = report.chart(tunebook_charts::curves(&study.name, &objective.metric, &result));
+        }
+        show(context, output, report);
+        Ok(())
+    }
+}

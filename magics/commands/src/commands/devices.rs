@@ -1,0 +1,54 @@
+//! `%devices`: where trials can run.
+
+use crate::context::Context;
+use crate::error::Result;
+use crate::interrupt::Interrupt;
+use crate::looking::show;
+use crate::output::Output;
+use crate::registry::{Command, Invocation, Magic, Subject};
+use crate::report::Report;
+use crate::table::{Rows, bytes};
+
+/// See the module.
+pub const MAGIC: Magic = Magic {
+    name: "devices",
+    line: true,
+    cell: false,
+    usage: "%devices",
+    summary: "GPUs and CPU slots: name, memory, load, driver, libtorch",
+    help: "A sweep runs one trial at a time on each GPU; without a GPU one on each processor. One trial trains on one \
+        device: training one model across several devices is out of scope.",
+    options: &[],
+    completes: Subject::None,
+    parse,
+};
+
+struct ListDevices;
+
+fn parse(Invocation { arguments, .. }: Invocation) -> Result<Box<dyn Command>> {
+    arguments.at_most(0)?;
+    Ok(Box::new(ListDevices))
+}
+
+impl Command for ListDevices {
+    fn run(self: Box<Self>, context: &Context, output: &dyn Output, _: &Interrupt) -> Result<()> {
+        let (devices, problem) = context.devices();
+        let mut rows = Rows::new(&["device", "name", "memory", "free", "load"]);
+        let size = |n: Option<u64>| n.map_or("–".into(), bytes);
+        for device in &devices.devices {
+            let load = device.utilization.map_or("–".into(), |load| format!("{:.0} %", 100.0 * load));
+            let name = device.name.clone();
+            rows.row(vec![device.id.clone(), name, size(device.memory_bytes), size(device.free_bytes), load]);
+        }
+        let mut report = Report::new("devices", &devices).table(&rows);
+        if let Some(libtorch) = &devices.libtorch {
+            let driver = devices.driver.as_ref().map_or(String::new(), |driver| format!(", GPU driver {driver}"));
+            report = report.line(&format!("libtorch {libtorch}{driver}"));
+        }
+        if let Some(problem) = problem {
+            report = report.line(&format!("No workload can be trained here: {problem}"));
+        }
+        show(context, output, report);
+        Ok(())
+    }
+}

@@ -1,0 +1,164 @@
+//! `%isolate STUDY HP`: the best over the nuisances for each value of one hyperparameter.
+
+use crate::context::Context;
+use crate::error::{MagicError, Result, suggest};
+use crate::interrupt::Interrupt;
+use crate::looking::{JUDGING, Judging, show};
+use crate::output::Output;
+use crate::registry::{Command, Invocation, Magic, Subject};
+use crate::report::Report;
+use crate::syntax::{Arguments, OptionSpec, Word};
+use crate::table::{self, Rows, number};
+use tunebook_analysis::{AnalysisError, Isolation, Place, isolation};
+use tunebook_study::{Scale, StudyDefinition, Trial, TrialState};
+
+/// See the module.
+pub const MAGIC: Magic = Magic {
+    name: "isolate",
+    line: true,
+    cell: false,
+    usage: "%isolate STUDY HP [--buckets N]",
+    summary: "Isolation plot: the best over the nuisances for each value of a hyperparameter",
+    help: "For a list, one point a value; for a range, buckets of equal count. The bar is the study variance: 95 % of the \
+        bests that another study of as many trials would find. Since the best of more trials is better by luck alone, the \
+        dash shows the expected best at an equal number of trials.",
+    options: &[
+        OptionSpec { name: "buckets", value: Some("N"), help: "buckets of a range (default: √trials, 4 to 10)" },
+        JUDGING[0],
+        JUDGING[1],
+        JUDGING[2],
+    ],
+    completes: Subject::Study,
+    parse,
+};
+
+struct Isolate {
+    arguments: Arguments,
+    study: Word,
+    hyperparameter: Word,
+    buckets: Option<usize>,
+    judging: Judging,
+}
+
+fn parse(Invocation { arguments, .. }: Invocation) -> Result<Box<dyn Command>> {
+    let study = arguments.required(0, "the study")?.clone();
+    let hyperparameter = arguments.required(1, "the hyperparameter")?.clone();
+    arguments.at_most(2)?;
+    let buckets = arguments.small_count("buckets", 1)?.map(|n| n as usize);
+    let judging = Judging::new(&arguments)?;
+    Ok(Box::new(Isolate { arguments, study, hyperparameter, buckets, judging }))
+}
+
+/// An analysis that has no answer, pointing at the hyperparameter that was asked for.
+pub(super) fn no_answer(arguments: &Arguments, word: &Word, error: AnalysisError) -> MagicError {
+    let help = match &error {
+        AnalysisError::UnknownHyperparameter { name, known } => {
+            suggest(name, known.iter().map(String::as_str).collect::<Vec<_>>())
+        }
+        AnalysisError::Ambiguous { labels, .. } => Some(format!("write one of {}", labels.join(", "))),
+        _ => None,
+    };
+    let name = match error {
+        AnalysisError::UnknownHyperparameter { .. } | AnalysisError::Ambiguous { .. } => "UnknownHyperparameter",
+        _ => "NoAnswer",
+    };
+    arguments.source.error(name, word.span.clone(), error.to_string(), help)
+}
+
+impl Command for Isolate {
+    fn run(self: Box<Self>, context: &Context, output: &dyn Output, _: &Interrupt) -> Result<()> {
+        let (store, study) = context.study(&self.arguments.source, &self.study)?;
+        let trials = store.trials(&study)?;
+        let objective = self.judging.objective(&self.arguments.source, &study.definition, &trials)?;
+        let result = isolation(&study.definition, &trials, &self.hyperparameter.text, self.buckets, &objective)
+            .map_err(|error| no_answer(&self.arguments, &self.hyperparameter, error))?;
+        let declared = study.definition.space.find(&result.hyperparameter);
+        let scale = declared.map_or(Scale::Categorical, |h| h.distribution.scale());
+        let behind: Vec<Vec<f64>> =
+            result.points.iter().map(|p| objectives_at(&p.place, &result, &study.definition, &trials, &objective)).collect();
+        let chart = tunebook_charts::isolation(&study.name, &result, scale, &behind);
+        let report = Report::new("isolation", &result).field("study", &study.name);
+        let report = report.line(&summary(&result)).table(&rows(&result)).chart(chart);
+        show(context, output, report);
+        Ok(())
+    }
+}
+
+/// The objectives of the complete trials at a place.
+fn objectives_at(
+    place: &Place,
+    result: &Isolation,
+    definition: &StudyDefinition,
+    trials: &[Trial],
+    objective: &tunebook_study::Objective,
+) -> Vec<f64> {
+    let inside = |trial: &&Trial| {
+        let Some(declared) = definition.space.find(&result.hyperparameter) else { return false };
+        let Some(value) = trial.params.get(&declared.name) else { return false };
+        let active = definition.space.active(&declared.name, &trial.params) == Some(declared);
+        active
+            && match place {
+                Place::Value(v) => v.same_as(value),
+                Place::Range([low, high]) => value.as_f64().is_some_and(|v| (*low..=*high).contains(&v)),
+            }
+    };
+    let complete = trials.iter().filter(|trial| trial.state == TrialState::Complete).filter(inside);
+    complete.filter_map(|trial| Some(objective.of(trial)?.0)).collect()
+}
+
+fn place(place: &Place) -> String {
+    match place {
+        Place::Value(v) => table::value(v),
+        Place::Range([low, high]) => format!("{} to {}", number(*low), number(*high)),
+    }
+}
+
+/// The comparison in a sentence, with what it rests on.
+fn summary(result: &Isolation) -> String {
+    let direction = result.direction;
+    let mut points: Vec<_> = result.points.iter().filter(|p| p.objective.is_some()).collect();
+    let key = |y: Option<f64>| direction.minimized(y.unwrap_or(f64::NAN));
+    points.sort_by(|a, b| key(a.objective).total_cmp(&key(b.objective)));
+    let name = &result.hyperparameter;
+    let [first, second, ..] = points[..] else {
+        return format!("Only one value of {name} has a complete trial: there is nothing to compare yet.");
+    };
+    let separate = match (first.interval, second.interval) {
+        (Some([_, a_high]), Some([b_low, _])) if direction == tunebook_study::Direction::Minimize => Some(a_high < b_low),
+        (Some([a_low, _]), Some([_, b_high])) => Some(a_low > b_high),
+        _ => None,
+    };
+    let verdict = match separate {
+        Some(true) => "their intervals do not overlap",
+        Some(false) => "their intervals overlap: another study could rank them otherwise",
+        None => "too few trials for intervals: another study could rank them otherwise",
+    };
+    format!(
+        "Best {}: {} at {name} = {}, then {} at {}; {verdict}.",
+        result.metric,
+        number(first.objective.unwrap_or(f64::NAN)),
+        place(&first.place),
+        number(second.objective.unwrap_or(f64::NAN)),
+        place(&second.place)
+    )
+}
+
+fn rows(result: &Isolation) -> Rows {
+    let matched = format!("expected best of {}", result.matched_trials);
+    let best = format!("best {}", result.metric);
+    let mut rows = Rows::new(&[&result.hyperparameter, &best, "95 % interval", &matched, "trials", "infeasible", "trial"]);
+    let shown = |x: Option<f64>| x.map_or("–".into(), number);
+    for p in &result.points {
+        let interval = p.interval.map_or("–".into(), |[a, b]| format!("{} to {}", number(a), number(b)));
+        rows.row(vec![
+            place(&p.place),
+            shown(p.objective),
+            interval,
+            shown(p.budget_matched),
+            p.trials.to_string(),
+            p.infeasible.to_string(),
+            p.trial.map_or("–".into(), |n| n.to_string()),
+        ]);
+    }
+    rows
+}

@@ -1,0 +1,181 @@
+//! `%study [NAME]`: the record of all studies, or of one.
+
+use crate::context::Context;
+use crate::error::Result;
+use crate::interrupt::Interrupt;
+use crate::looking::{problem, show};
+use crate::output::Output;
+use crate::registry::{Command, Invocation, Magic, Subject};
+use crate::report::Report;
+use crate::sweep::engine::trials_folder;
+use crate::syntax::{Arguments, Word};
+use crate::table::{self, Rows, number};
+use serde_json::json;
+use tunebook_analysis::{best, counts, ranked};
+use tunebook_study::store::{Store, StudyRecord};
+
+/// See the module.
+pub const MAGIC: Magic = Magic {
+    name: "study",
+    line: true,
+    cell: false,
+    usage: "%study\n%study NAME\n%study delete NAME",
+    summary: "The record of all studies, or of one",
+    help: "Without a name all studies with their best trials; with one its definition, where it ran, and its trials. \
+        `%study delete NAME` forgets a study, its trials and their checkpoints.",
+    options: &[],
+    completes: Subject::Study,
+    parse,
+};
+
+enum Study {
+    All,
+    One(Arguments, Word),
+    Delete(Arguments, Word),
+}
+
+fn parse(Invocation { arguments, .. }: Invocation) -> Result<Box<dyn Command>> {
+    for later in ["compare", "export"] {
+        if let Some(word) = arguments.positional.first().filter(|word| word.text == later && arguments.positional.len() > 1) {
+            let message = format!("`%study {later}` is not available yet");
+            return Err(arguments.source.error("NotAvailable", word.span.clone(), message, None));
+        }
+    }
+    match &arguments.positional[..] {
+        [] => Ok(Box::new(Study::All)),
+        [verb, name] if verb.text == "delete" => {
+            let name = name.clone();
+            Ok(Box::new(Study::Delete(arguments, name)))
+        }
+        [name] => {
+            let name = name.clone();
+            Ok(Box::new(Study::One(arguments, name)))
+        }
+        [_, extra, ..] => {
+            let message = format!("`{}` is one word too many", extra.text);
+            Err(arguments.source.syntax_error(extra.span.clone(), message, None))
+        }
+    }
+}
+
+impl Command for Study {
+    fn run(self: Box<Self>, context: &Context, output: &dyn Output, _: &Interrupt) -> Result<()> {
+        match *self {
+            Study::All => all(context, output),
+            Study::One(arguments, name) => {
+                let (store, study) = context.study(&arguments.source, &name)?;
+                show(context, output, one(context, &store, &study)?);
+                Ok(())
+            }
+            Study::Delete(arguments, name) => {
+                let (_, study) = context.study(&arguments.source, &name)?;
+                let folder = trials_folder(context, &study.name)?;
+                let name = study.name.clone();
+                context.store()?.write(study)?.delete()?;
+                if let Err(error) = std::fs::remove_dir_all(&folder)
+                    && error.kind() != std::io::ErrorKind::NotFound
+                {
+                    let message = format!("the study `{name}` is forgotten, but its folder {} is not: {error}", folder.display());
+                    return Err(problem("StoreError", message, "remove the folder by hand"));
+                }
+                output.print(crate::output::Stream::Stdout, &format!("The study {name} is forgotten.\n"));
+                Ok(())
+            }
+        }
+    }
+}
+
+fn all(context: &Context, output: &dyn Output) -> Result<()> {
+    let mut rows = Rows::new(&["study", "question", "trials", "best", "trial", "created (UTC)"]);
+    let mut studies = vec![];
+    let store = Store::open_to_read(&context.settings.store)?;
+    if let Some(store) = &store {
+        for study in store.studies()? {
+            let trials = store.trials(&study)?;
+            let (counts, best) = (counts(&trials), best(&trials, &study.definition.objective));
+            let metric = &study.definition.objective.metric;
+            rows.row(vec![
+                study.name.clone(),
+                study.definition.question.clone().unwrap_or_default(),
+                trials.len().to_string(),
+                best.as_ref().map_or("–".into(), |best| format!("{} {metric}", number(best.objective))),
+                best.as_ref().map_or("–".into(), |best| best.trial.to_string()),
+                time(study.created),
+            ]);
+            studies.push(json!({ "study": study.name, "question": study.definition.question, "trials": counts,
+                "best": best, "created": study.created }));
+        }
+    }
+    let count = studies.len();
+    let place = context.settings.store.display();
+    let report = Report::new("study", &json!({ "studies": studies }));
+    let report = match count {
+        0 => report.line(&format!("No studies yet in {place}; a %%sweep makes one.")),
+        _ => report.line(&format!("{count} studies in {place}.")).table(&rows),
+    };
+    show(context, output, report);
+    Ok(())
+}
+
+fn one(context: &Context, store: &Store, study: &StudyRecord) -> Result<Report> {
+    let trials = store.trials(study)?;
+    let definition = &study.definition;
+    let objective = &definition.objective;
+    let environment = store.environment(study)?;
+    let mut roles = Rows::new(&["role", "hyperparameter", "values"]);
+    for hyperparameter in definition.space.hyperparameters() {
+        let distribution = hyperparameter.distribution.to_string();
+        roles.row(vec![hyperparameter.role.to_string(), hyperparameter.label(), distribution]);
+    }
+    let mut best_rows = Rows::new(&["trial", &objective.metric, "at step", "seconds", "hyperparameters that vary"]);
+    for trial in ranked(&trials, objective).into_iter().take(10) {
+        let Some((value, step)) = objective.of(trial) else { continue };
+        let params = table::params(definition, &trial.params);
+        best_rows.row(vec![trial.number.to_string(), number(value), step.to_string(), number(trial.seconds), params]);
+    }
+    let counts = counts(&trials);
+    let mut report = Report::new(
+        "study",
+        &json!({ "study": study.name, "definition": definition, "trials": counts, "best": best(&trials, objective),
+            "created": study.created, "environment": environment }),
+    );
+    if let Some(question) = &definition.question {
+        report = report.line(&format!("Question: {question}"));
+    }
+    if let Some(notes) = &definition.notes {
+        report = report.line(&format!("Notes: {notes}"));
+    }
+    report = report
+        .line(&format!(
+            "{} of {}, {} {}, sampler {}, seed {}, created {} UTC.",
+            study.name,
+            definition.workload,
+            objective.direction,
+            objective.metric,
+            definition.sampler,
+            definition.seed,
+            time(study.created)
+        ))
+        .line(&format!(
+            "Trials: {} complete, {} infeasible, {} failed, {} cancelled; {} in all.",
+            counts.complete,
+            counts.infeasible,
+            counts.failed,
+            counts.cancelled,
+            table::duration(study.seconds)
+        ))
+        .table(&roles)
+        .table(&best_rows);
+    if let Some(processor) = environment.as_ref().and_then(|e| e["processor"].as_str()) {
+        let libtorch = environment.as_ref().and_then(|e| e["libtorch"].as_str()).unwrap_or("none");
+        report = report.line(&format!("Ran on {processor}, libtorch {libtorch}."));
+    }
+    let folder = trials_folder(context, &study.name)?;
+    Ok(report.line(&format!("Checkpoints and logs: {}", folder.display())))
+}
+
+/// A Unix time as date and time.
+fn time(unix: f64) -> String {
+    jiff::Timestamp::from_second(unix as i64)
+        .map_or("?".into(), |time| time.strftime("%Y-%m-%d %H:%M").to_string())
+}

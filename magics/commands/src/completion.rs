@@ -1,0 +1,149 @@
+//! Completion and inspection inside magics. Positions count unicode code points, as Jupyter does.
+
+use crate::context::Context;
+use crate::registry::{MAGICS, Magic, Subject, find};
+use tunebook_study::store::Store;
+
+/// Candidates for what stands before the cursor.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Completions {
+    /// Where the text to replace begins.
+    pub start: usize,
+    /// Where it ends.
+    pub end: usize,
+    /// The candidates with their kind (`magic`, `option`, `study`, `hyperparameter`, `workload`, `metric`, `keyword`).
+    pub matches: Vec<(String, &'static str)>,
+}
+
+/// The line of the cursor up to it, and whether the cell is a cell magic.
+struct Place<'a> {
+    before: &'a str,
+    code: &'a str,
+    cell_magic: Option<&'static Magic>,
+    first_line: bool,
+}
+
+fn place(code: &str, cursor: usize) -> Option<Place<'_>> {
+    let at = code.char_indices().nth(cursor).map_or(code.len(), |(at, _)| at);
+    let start = code[..at].rfind('\n').map_or(0, |newline| newline + 1);
+    let before = &code[start..at];
+    let head = code.trim_start().strip_prefix("%%");
+    let name = head.map(|head| head.split(|c: char| !c.is_alphanumeric()).next().unwrap_or(""));
+    let first_line = code[..start].trim().is_empty();
+    (head.is_some() || before.starts_with('%'))
+        .then(|| Place { before, code, cell_magic: name.and_then(find), first_line })
+}
+
+/// Candidates at a cursor; `None` where the cursor is in Rust.
+pub fn complete(context: &Context, code: &str, cursor: usize) -> Option<Completions> {
+    let place = place(code, cursor)?;
+    let word_start = place.before.rfind([' ', '\t', '=', ',', '[', '(']).map_or(0, |at| at + 1);
+    let word = &place.before[word_start..];
+    let candidates = candidates(context, &place, word, word_start);
+    let mut matches: Vec<(String, &'static str)> =
+        candidates.into_iter().filter(|(text, _)| text.starts_with(word)).collect();
+    matches.sort();
+    matches.dedup();
+    let start = cursor - word.chars().count();
+    Some(Completions { start, end: cursor, matches })
+}
+
+fn candidates(context: &Context, place: &Place<'_>, word: &str, word_start: usize) -> Vec<(String, &'static str)> {
+    let is_magic_line = place.before.starts_with('%');
+    if is_magic_line && word_start == 0 {
+        let forms = |magic: &Magic| {
+            let line = magic.line.then(|| format!("%{}", magic.name));
+            let cell = (magic.cell && place.first_line).then(|| format!("%%{}", magic.name));
+            [line, cell].into_iter().flatten().map(|form| (form, "magic")).collect::<Vec<_>>()
+        };
+        return MAGICS.iter().flat_map(forms).collect();
+    }
+    let words: Vec<&str> = place.before[..word_start].split_whitespace().collect();
+    let line_magic = is_magic_line.then(|| words.first().and_then(|w| find(w.trim_start_matches('%')))).flatten();
+    if let Some(magic) = line_magic {
+        if word.starts_with('-') {
+            return magic.options.iter().map(|option| (format!("--{}", option.name), "option")).collect();
+        }
+        return match (magic.completes, words.len()) {
+            (Subject::Study, 1) => studies(context),
+            (Subject::Study, _) => hyperparameters_of_study(context, words[1]),
+            (Subject::Workload, 1) if !place.before.starts_with("%%") => workloads(context),
+            (Subject::Workload, _) if words.len() > 1 => hyperparameters(context, words[1]),
+            _ => vec![],
+        };
+    }
+    if place.cell_magic.is_none_or(|magic| magic.name != "sweep") {
+        return vec![];
+    }
+    let workload = place.code.lines().find_map(|line| line.trim().strip_prefix("workload")).unwrap_or("").trim();
+    match words.last().copied() {
+        None => ["workload", "command", "scientific", "nuisance", "fixed", "minimize", "maximize", "question", "notes", "when"]
+            .map(|keyword| (keyword.to_string(), "keyword"))
+            .to_vec(),
+        Some("workload") => workloads(context),
+        Some("scientific" | "nuisance" | "fixed" | "when") => hyperparameters(context, workload),
+        Some("minimize" | "maximize") => metrics(context, workload),
+        Some("~" | "-") => {
+            ["uniform(", "loguniform(", "int(", "logint("].map(|name| (name.to_string(), "keyword")).to_vec()
+        }
+        _ => vec![],
+    }
+}
+
+fn studies(context: &Context) -> Vec<(String, &'static str)> {
+    let store = Store::open_to_read(&context.settings.store).ok().flatten();
+    let studies = store.and_then(|store| store.studies().ok()).unwrap_or_default();
+    studies.into_iter().map(|study| (study.name, "study")).collect()
+}
+
+fn hyperparameters_of_study(context: &Context, study: &str) -> Vec<(String, &'static str)> {
+    let store = Store::open_to_read(&context.settings.store).ok().flatten();
+    let Some(study) = store.and_then(|store| store.study(study).ok().flatten()) else { return vec![] };
+    let varied = study.definition.space.hyperparameters().iter().filter(|h| !h.distribution.is_constant());
+    varied.map(|h| (h.label(), "hyperparameter")).collect()
+}
+
+fn workloads(context: &Context) -> Vec<(String, &'static str)> {
+    context.workloads().unwrap_or_default().into_iter().map(|workload| (workload.name, "workload")).collect()
+}
+
+fn hyperparameters(context: &Context, workload: &str) -> Vec<(String, &'static str)> {
+    let workloads = context.workloads().unwrap_or_default();
+    let Some(workload) = workloads.into_iter().find(|w| w.name == workload) else { return vec![] };
+    workload.hyperparameters.into_iter().map(|h| (h.name, "hyperparameter")).collect()
+}
+
+fn metrics(context: &Context, workload: &str) -> Vec<(String, &'static str)> {
+    let workloads = context.workloads().unwrap_or_default();
+    let Some(workload) = workloads.into_iter().find(|w| w.name == workload) else { return vec![] };
+    workload.metrics.into_iter().map(|metric| (metric, "metric")).collect()
+}
+
+/// Help for the word at the cursor: of the magic, or of a hyperparameter in a sweep.
+pub fn inspect(context: &Context, code: &str, cursor: usize) -> Option<crate::Bundle> {
+    let place = place(code, cursor)?;
+    let line_end = code[code.len().min(offset(code, cursor))..].find('\n').map_or(code.len(), |at| offset(code, cursor) + at);
+    let start = code[..offset(code, cursor)].rfind('\n').map_or(0, |newline| newline + 1);
+    let line = &code[start..line_end];
+    let at = offset(code, cursor) - start;
+    let inside = |c: char| c.is_alphanumeric() || c == '_';
+    let left = line[..at].rfind(|c| !inside(c)).map_or(0, |i| i + line[i..].chars().next().map_or(1, char::len_utf8));
+    let right = line[at..].find(|c| !inside(c)).map_or(line.len(), |i| at + i);
+    let word = &line[left..right];
+    if let Some(magic) = find(word) {
+        return Some(crate::commands::lsmagic::help(magic));
+    }
+    let workload = place.code.lines().find_map(|line| line.trim().strip_prefix("workload")).unwrap_or("").trim();
+    let workloads = context.workloads().unwrap_or_default();
+    let h = workloads.iter().find(|w| w.name == workload).and_then(|w| w.hyperparameter(word));
+    if let Some(h) = h {
+        let text = format!("{}: {}\nvalues: {}\ndefault: {}", h.name, h.doc, h.domain, h.default);
+        return Some(crate::output::plain(text));
+    }
+    place.cell_magic.map(crate::commands::lsmagic::help)
+}
+
+/// The byte of a position.
+fn offset(code: &str, cursor: usize) -> usize {
+    code.char_indices().nth(cursor).map_or(code.len(), |(at, _)| at)
+}

@@ -1,0 +1,81 @@
+//! The bundle that a tuning magic ends with: the result for programs, the page for people, the text for consoles.
+
+use crate::output::{Bundle, RESULT_MIME};
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+use tunebook_charts::{Chart, html, plotly};
+
+/// A result in the making.
+pub struct Report {
+    result: Map<String, Value>,
+    text: String,
+    tables: String,
+    chart: Option<Chart>,
+}
+
+impl Report {
+    /// A result of a kind with the fields of `fields`.
+    pub fn new(kind: &str, fields: &impl Serialize) -> Self {
+        let mut result = Map::new();
+        result.insert("kind".into(), json!(kind));
+        result.insert("version".into(), json!(1));
+        if let Ok(Value::Object(fields)) = serde_json::to_value(fields) {
+            result.extend(fields);
+        }
+        Self { result, text: String::new(), tables: String::new(), chart: None }
+    }
+
+    /// Adds a field.
+    pub fn field(mut self, name: &str, value: impl Serialize) -> Self {
+        self.result.insert(name.into(), serde_json::to_value(value).unwrap_or(Value::Null));
+        self
+    }
+
+    /// Adds a sentence, to the text and to the page.
+    pub fn line(mut self, line: &str) -> Self {
+        self.text += line;
+        self.text += "\n";
+        self.tables += &format!("<p style=\"margin:0.3em 0\">{}</p>", html::escape(line));
+        self
+    }
+
+    /// Adds a table, to the text and to the page.
+    pub fn table(mut self, rows: &crate::table::Rows) -> Self {
+        self.text += &rows.text();
+        self.text += "\n";
+        self.tables += &rows.html();
+        self
+    }
+
+    /// Adds the chart.
+    pub fn chart(mut self, chart: Chart) -> Self {
+        self.chart = Some(chart);
+        self
+    }
+
+    /// Whether there is a chart, so that the code that draws it is needed.
+    pub fn has_chart(&self) -> bool {
+        self.chart.is_some()
+    }
+
+    /// The bundle of the final state.
+    pub fn bundle(self) -> Bundle {
+        let mut bundle = Bundle::new();
+        bundle.insert(RESULT_MIME.into(), Value::Object(self.result));
+        let page = match &self.chart {
+            Some(chart) => html::chart_html(chart, &self.tables, &element_id()),
+            None => self.tables,
+        };
+        bundle.insert("text/html".into(), json!(page));
+        if let Some(chart) = &self.chart {
+            bundle.insert("application/vnd.plotly.v1+json".into(), plotly::figure(chart));
+        }
+        bundle.insert("text/plain".into(), json!(self.text.trim_end()));
+        bundle
+    }
+}
+
+/// A new element's name; no two displays share one.
+pub fn element_id() -> String {
+    format!("tunebook-{}", uuid::Uuid::new_v4().simple())
+}
