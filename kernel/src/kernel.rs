@@ -86,17 +86,21 @@ async fn read(session: Arc<Session>, channel: Channel, mut reader: Reader) {
     }
 }
 
-/// Runs cells one after the other. An error ends those that wait behind it, if its request says so.
+/// Runs cells one after the other. An error ends those that wait behind it, if its request says so: those that were sent
+/// before the front end could know of the error, and no others.
 async fn run_cells(session: Arc<Session>, mut queue: UnboundedReceiver<Message>) {
     while let Some(request) = queue.recv().await {
-        let status = session.serve(Channel::Shell, &request).await;
         let stop_on_error = request.content["stop_on_error"].as_bool().unwrap_or(true);
-        if status != "error" || !stop_on_error {
-            continue;
-        }
-        tokio::time::sleep(SAME_BATCH).await;
-        while let Ok(waiting) = queue.try_recv() {
-            session.abort(&waiting).await;
+        let mut waiting = vec![];
+        let collect = async |status: &str| {
+            if status == "error" && stop_on_error {
+                tokio::time::sleep(SAME_BATCH).await;
+                waiting.extend(std::iter::from_fn(|| queue.try_recv().ok()));
+            }
+        };
+        session.serve(Channel::Shell, &request, collect).await;
+        for request in &waiting {
+            session.abort(request).await;
         }
     }
 }

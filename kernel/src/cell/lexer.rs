@@ -71,7 +71,8 @@ impl Scan {
                     _ => 1,
                 },
                 Inside::RawText(hashes) => {
-                    let closes = c == '"' && chars[i + 1..].iter().take(hashes).filter(|c| **c == '#').count() == hashes;
+                    let closes =
+                        c == '"' && chars[i + 1..].iter().take(hashes).filter(|c| **c == '#').count() == hashes;
                     if closes {
                         self.inside = Inside::Code;
                         1 + hashes

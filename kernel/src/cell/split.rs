@@ -99,7 +99,10 @@ mod tests {
     #[test]
     fn rust_and_magics_mix_in_the_order_written() {
         let code = "let x = 1;\n%isolate depth lr\nlet y = 2;\n!ls -l\nx + y";
-        assert_eq!(split(code), ["rust 0 let x = 1;", "magic 1 %isolate depth lr", "rust 2 let y = 2;", "shell ls -l", "rust 4 x + y"]);
+        assert_eq!(
+            split(code),
+            ["rust 0 let x = 1;", "magic 1 %isolate depth lr", "rust 2 let y = 2;", "shell ls -l", "rust 4 x + y"]
+        );
     }
 
     #[test]
@@ -109,8 +112,20 @@ mod tests {
 
     #[test]
     fn what_is_rust_stays_rust() {
-        for code in ["let a = 7\n% 3;", "let a = f(\n%x\n);", "let s = \"\n%x\n\";", "/*\n%x\n*/", "!(true)", "![1]", "f()?", "x?"] {
-            assert!(split(code).iter().all(|segment| !segment.starts_with("magic") && !segment.starts_with("shell")), "{code}");
+        for code in [
+            "let a = 7\n% 3;",
+            "let a = f(\n%x\n);",
+            "let s = \"\n%x\n\";",
+            "/*\n%x\n*/",
+            "!(true)",
+            "![1]",
+            "f()?",
+            "x?",
+        ] {
+            assert!(
+                split(code).iter().all(|segment| !segment.starts_with("magic") && !segment.starts_with("shell")),
+                "{code}"
+            );
         }
     }
 

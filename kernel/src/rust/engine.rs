@@ -162,7 +162,10 @@ fn refuse(queue: Receiver<Job>, reason: &str) {
 
 fn complete(context: &mut CommandContext, code: &str, position: usize) -> Option<Completed> {
     let found = context.completions(code, position).ok()?;
-    let matches = found.completions.into_iter().map(|c| (c.code, c.kind)).collect();
+    // rust-analyzer also proposes what is merely alike; front ends want what continues the word.
+    let typed = code.get(found.start_offset..position).unwrap_or("").to_string();
+    let fitting = found.completions.into_iter().filter(|c| c.code.starts_with(&typed));
+    let matches = fitting.map(|c| (c.code, c.kind)).collect();
     Some(Completed { start: found.start_offset, end: found.end_offset, matches })
 }
 
@@ -204,7 +207,9 @@ fn taken_over(code: &str) -> Option<CellError> {
     let name = command.split_whitespace().next()?;
     let message = match name {
         ":quit" | ":q" => "a cell cannot quit the kernel; shut it down or restart it from the menu",
-        ":env" => "`:env` would change the kernel while it runs; use std::env::set_var in a cell, or set it before the start",
+        ":env" => {
+            "`:env` would change the kernel while it runs; use std::env::set_var in a cell, or set it before the start"
+        }
         _ => return None,
     };
     Some(CellError::new("NotAvailable", message))
@@ -220,7 +225,7 @@ fn lost(variables: &[String], reason: &str, interrupted: bool) -> CellError {
     let (name, what) = match interrupted {
         true => ("Interrupted", "the cell was interrupted, and the process that ran it ended".to_string()),
         false => {
-            let status = reason.rsplit("status: ").next().unwrap_or(reason);
+            let status = reason.split_once("with status: ").map_or(reason, |(_, status)| status);
             ("ProcessEnded", format!("the process that runs cells ended ({status})"))
         }
     };
@@ -253,7 +258,8 @@ impl Output {
     fn forward(outputs: evcxr::EvalContextOutputs, token: String) -> Self {
         let (control, commands) = unbounded();
         std::thread::spawn(move || {
-            let mut forwarder = Forwarder { sink: None, token, ended: Ended::default(), in_panic: false };
+            let mut forwarder =
+                Forwarder { sink: None, token, ended: Ended::default(), in_panic: false, empty_lines: 0 };
             loop {
                 select! {
                     recv(outputs.stdout) -> line => match line {
@@ -301,6 +307,7 @@ struct Forwarder {
     token: String,
     ended: Ended,
     in_panic: bool,
+    empty_lines: usize,
 }
 
 impl Forwarder {
@@ -313,8 +320,17 @@ impl Forwarder {
         }
     }
 
-    /// From the head of a panic on, lines are held back: they become the traceback if the cell ended by it.
+    /// From the head of a panic on (an empty line stands before it), lines are held back: they become the traceback if the
+    /// cell ended by it.
     fn stderr(&mut self, line: String) {
+        if line.is_empty() && !self.in_panic {
+            self.empty_lines += 1;
+            return;
+        }
+        if is_panic_head(&line) {
+            self.empty_lines = self.empty_lines.saturating_sub(1);
+        }
+        self.pass_empty_lines();
         self.in_panic |= is_panic_head(&line) || self.ended.panicked;
         if self.in_panic {
             self.ended.about_panic.push(line);
@@ -326,7 +342,15 @@ impl Forwarder {
         }
     }
 
+    fn pass_empty_lines(&mut self) {
+        let lines = std::mem::take(&mut self.empty_lines);
+        if let Some(sink) = self.sink.as_ref().filter(|_| lines > 0) {
+            sink(&"\n".repeat(lines), true);
+        }
+    }
+
     fn end(&mut self) -> Ended {
+        self.pass_empty_lines();
         self.in_panic = false;
         let mut ended = std::mem::take(&mut self.ended);
         if !ended.panicked {

@@ -24,7 +24,8 @@ impl CellError {
     /// A panic: `lines` is what was printed about it.
     pub fn panic(lines: &[String]) -> Self {
         let name = "Panic";
-        let text: Vec<&String> = lines.iter().filter(|line| !line.starts_with("note: run with `RUST_BACKTRACE")).collect();
+        let text: Vec<&String> =
+            lines.iter().filter(|line| !line.starts_with("note: run with `RUST_BACKTRACE")).collect();
         // The head of a panic names a line of generated code, which says nothing to the user.
         let said: Vec<&str> = text.iter().map(|line| line.as_str()).filter(|line| !is_panic_head(line)).collect();
         let message = said.iter().find(|line| !line.trim().is_empty()).unwrap_or(&"the cell panicked").to_string();
@@ -34,9 +35,9 @@ impl CellError {
     }
 }
 
-/// `thread 'main' (123) panicked at src/lib.rs:1:2:`.
+/// `thread '<unnamed>' (123) panicked at src/lib.rs:1:2:`.
 pub fn is_panic_head(line: &str) -> bool {
-    line.starts_with("thread 'main'") && line.contains("panicked at ")
+    line.starts_with("thread '") && line.contains("panicked at ")
 }
 
 /// Compilation errors with the user's code underlined.

@@ -24,7 +24,11 @@ pub fn prepare() {
     };
     let Ok(executable) = std::env::current_exe() else { return };
     // Comes back only if it fails, and then the kernel runs without.
-    let _ = std::process::Command::new(executable).args(std::env::args_os().skip(1)).env(name, value).env(PREPARED, "1").exec();
+    let _ = std::process::Command::new(executable)
+        .args(std::env::args_os().skip(1))
+        .env(name, value)
+        .env(PREPARED, "1")
+        .exec();
 }
 
 /// Where the sources are.

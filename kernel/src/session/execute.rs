@@ -49,7 +49,9 @@ impl Session {
         };
         let result = self.run_cell(&code, request, &output, flag("allow_stdin", false)).await;
         let shown = match &result {
-            Ok(value) => value.as_ref().and_then(|data| data.get("text/plain")).and_then(Value::as_str).map(String::from),
+            Ok(value) => {
+                value.as_ref().and_then(|data| data.get("text/plain")).and_then(Value::as_str).map(String::from)
+            }
             Err(_) => None,
         };
         if keep && let Ok(mut history) = self.history.lock() {
@@ -148,7 +150,8 @@ impl Session {
     ) -> Result<Option<Value>, CellError> {
         let engine = self.engine().await;
         let (session, request, shown) = (self.clone(), request.clone(), output.clone());
-        let sink: Sink = Arc::new(move |text, is_error| shown.text(if is_error { Name::Stderr } else { Name::Stdout }, text));
+        let sink: Sink =
+            Arc::new(move |text, is_error| shown.text(if is_error { Name::Stderr } else { Name::Stdout }, text));
         let runtime = tokio::runtime::Handle::current();
         let input: Input = Arc::new(move |prompt, password| {
             if !allow_stdin {
@@ -172,7 +175,9 @@ impl Session {
             let quiet: Sink = Arc::new(|_, _| {});
             let result = self.blocking(move |_| engine.run(&code, quiet, Arc::new(|_, _| None))).await;
             let shown = match result {
-                Ok(content) => json!({ "status": "ok", "data": bundle(content).unwrap_or_else(|| json!({})), "metadata": {} }),
+                Ok(content) => {
+                    json!({ "status": "ok", "data": bundle(content).unwrap_or_else(|| json!({})), "metadata": {} })
+                }
                 Err(error) => {
                     json!({ "status": "error", "ename": error.name, "evalue": error.message, "traceback": error.traceback })
                 }

@@ -86,16 +86,16 @@ impl Session {
             return;
         }
         let session = self.clone();
-        tokio::spawn(async move { session.serve(channel, &request).await });
+        tokio::spawn(async move { session.serve(channel, &request, async |_| {}).await });
     }
 
-    /// Answers one request: busy, the reply, idle. Gives the status of the reply.
-    pub async fn serve(self: &Arc<Self>, channel: Channel, request: &Message) -> String {
+    /// Answers one request: busy, the reply, idle. `before_reply` is told the status before the front end is.
+    pub async fn serve(self: &Arc<Self>, channel: Channel, request: &Message, before_reply: impl AsyncFnOnce(&str)) {
         self.status(request, "busy");
         let reply = self.dispatch(request).await;
         self.iopub.flush().await;
-        let status = reply.as_ref().and_then(|(_, content)| content["status"].as_str()).unwrap_or("ok").to_string();
         if let Some((kind, content)) = reply {
+            before_reply(content["status"].as_str().unwrap_or("ok")).await;
             self.reply(channel, request, &kind, content).await;
         }
         self.status(request, "idle");
@@ -105,7 +105,6 @@ impl Session {
             tokio::time::sleep(std::time::Duration::from_millis(100)).await;
             self.ended.notify_one();
         }
-        status
     }
 
     /// Answers a cell that is not to run because one before it failed.

@@ -52,7 +52,11 @@ impl Session {
         let completeness = if first.starts_with("%%") {
             // A cell magic ends with an empty line, so that its body can be typed.
             let ended = code.ends_with("\n\n") || (code.ends_with('\n') && code.trim_end().lines().count() == 1);
-            if ended && code.trim_end().lines().count() > 1 { Completeness::Complete } else { Completeness::Incomplete { indent: 0 } }
+            if ended && code.trim_end().lines().count() > 1 {
+                Completeness::Complete
+            } else {
+                Completeness::Incomplete { indent: 0 }
+            }
         } else {
             completeness(&masked(code, |name| self.magics.knows(name)))
         };

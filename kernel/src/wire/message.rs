@@ -102,7 +102,8 @@ impl Message {
     pub fn decode(frames: ZmqMessage, signer: &Signer) -> Result<Self, WireError> {
         let frames = frames.into_vec();
         let delimiter = frames.iter().position(|frame| frame.as_ref() == DELIMITER).ok_or(WireError::Frames)?;
-        let [signature, header, parent, metadata, content] = frames.get(delimiter + 1..delimiter + 6).unwrap_or(&[]) else {
+        let [signature, header, parent, metadata, content] = frames.get(delimiter + 1..delimiter + 6).unwrap_or(&[])
+        else {
             return Err(WireError::Frames);
         };
         if !signer.is_signed(&[header, parent, metadata, content], signature) {
@@ -122,7 +123,8 @@ impl Message {
 
     /// The frames to send.
     pub fn encode(&self, signer: &Signer) -> ZmqMessage {
-        let parts = [&self.header, &self.parent, &self.metadata, &self.content].map(|part| part.to_string().into_bytes());
+        let parts =
+            [&self.header, &self.parent, &self.metadata, &self.content].map(|part| part.to_string().into_bytes());
         let signature = signer.sign(&parts.each_ref().map(Vec::as_slice));
         let mut frames: Vec<Vec<u8>> = self.identities.clone();
         frames.extend([DELIMITER.to_vec(), signature.into_bytes()]);

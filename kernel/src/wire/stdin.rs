@@ -22,7 +22,13 @@ impl Stdin {
     }
 
     /// Asks whoever sent a request; `None` where the cell was ended before an answer came.
-    pub async fn ask(&self, request: &Message, prompt: &str, password: bool, ended: impl Fn() -> bool) -> Option<String> {
+    pub async fn ask(
+        &self,
+        request: &Message,
+        prompt: &str,
+        password: bool,
+        ended: impl Fn() -> bool,
+    ) -> Option<String> {
         let content = json!({ "prompt": prompt, "password": password });
         let mut question = Message::new(&self.session, "input_request", &request.header, content);
         question.identities = request.identities.clone();

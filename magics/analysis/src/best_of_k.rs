@@ -36,6 +36,24 @@ pub fn quantile_of_best(sorted: &[f64], infeasible: usize, k: usize, q: f64) -> 
     sorted.iter().enumerate().find(|(j, _)| reached(*j)).map(|(_, y)| *y)
 }
 
+/// The chance that the best of a draw of k from one arm is better than that of a draw of k from another (equal bests
+/// count half): how often studies of that size would rank the arms this way. Exact; each arm is its sorted objectives
+/// and the number of its infeasible trials. `None` where an arm has fewer than k trials.
+pub fn chance_of_better((a, a_lost): (&[f64], usize), (b, b_lost): (&[f64], usize), k: usize) -> Option<f64> {
+    let (n, m) = (a.len() + a_lost, b.len() + b_lost);
+    if k == 0 || k > n || k > m {
+        return None;
+    }
+    // P(best of b is worse than y) = P(a draw avoids all that are at most y).
+    let worse = |y: f64| avoids(m - b.partition_point(|x| *x <= y), m, k);
+    let at_least = |y: f64| avoids(m - b.partition_point(|x| *x < y), m, k);
+    let chance = |i: usize| avoids(n - i, n, k) - avoids(n - i - 1, n, k);
+    let won: f64 = a.iter().enumerate().map(|(i, y)| chance(i) * 0.5 * (worse(*y) + at_least(*y))).sum();
+    // Two draws of infeasible trials only are equal.
+    let both_lost = avoids(a_lost, n, k) * avoids(b_lost, m, k);
+    Some(won + 0.5 * both_lost)
+}
+
 /// 95 % interval of the best that another study of as many trials would find: the exact bootstrap distribution of the
 /// minimum (n draws with replacement), P(min ≤ y₍ⱼ₎) = 1 − ((n−j)/n)ⁿ. Its lower end is the observed best: trials that
 /// were not run are not known to it. `None` with fewer than three trials, or where the upper end is infeasible.
@@ -82,6 +100,24 @@ mod tests {
         let quartiles = [0.25, 0.5, 0.75].map(|q| quantile_of_best(&values(), 0, 3, q).unwrap());
         assert_eq!(quartiles, [0.23, 0.235, 0.26]);
         assert_eq!(quantile_of_best(&[0.5], 9, 1, 0.5), None);
+    }
+
+    #[test]
+    fn chances_of_two_arms_add_up_and_know_the_better_one() {
+        let (good, bad) = ([0.1, 0.2, 0.3, 0.4], [0.25, 0.35, 0.45, 0.55]);
+        for k in 1..=4 {
+            let forth = chance_of_better((&good, 1), (&bad, 2), k).unwrap();
+            let back = chance_of_better((&bad, 2), (&good, 1), k).unwrap();
+            assert!((forth + back - 1.0).abs() < 1e-12, "{forth} + {back}");
+            assert!(forth > 0.5);
+        }
+        let sure = chance_of_better((&good, 0), (&bad, 0), 4).unwrap();
+        let even = chance_of_better((&good, 0), (&good, 0), 2).unwrap();
+        assert!((sure - 1.0).abs() < 1e-12 && (even - 0.5).abs() < 1e-12);
+        // One of two against one of two: (0.1 or 0.3) against (0.2 or 0.4) wins in three of four draws.
+        let chance = chance_of_better((&[0.1, 0.3], 0), (&[0.2, 0.4], 0), 1).unwrap();
+        assert!((chance - 0.75).abs() < 1e-12);
+        assert_eq!(chance_of_better((&good, 0), (&bad, 0), 5), None);
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! The best of more trials is better by luck alone, so beside it stands the budget-matched value: the expected best of as
 //! many trials as the least-tried value has.
 
-use crate::best_of_k::{bootstrap_interval, expected_best, quantile_of_best};
+use crate::best_of_k::{bootstrap_interval, chance_of_better, expected_best, quantile_of_best};
 use crate::{AnalysisError, ranked};
 use serde::Serialize;
 use tunebook_study::{
@@ -24,6 +24,21 @@ pub struct Isolation {
     pub points: Vec<IsolationPoint>,
     /// Trials of the least-tried value that has any: what `budget_matched` is matched to.
     pub matched_trials: usize,
+    /// The best place against the second best; null where only one has a complete trial.
+    pub comparison: Option<Comparison>,
+}
+
+/// How sure the best place is, by the study's own trials (study variance; the variance of re-training is not in it).
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Comparison {
+    /// Index of the best point.
+    pub best: usize,
+    /// Index of the second best.
+    pub second: usize,
+    /// Trials of each that a study of half the size draws.
+    pub drawn: usize,
+    /// Share of such studies in which the best comes out ahead; null with too few trials to draw from.
+    pub probability: Option<f64>,
 }
 
 /// A value, or a bucket of values.
@@ -116,6 +131,7 @@ pub fn isolation(
         distribution => bucketed(distribution, counted, buckets),
     };
     let matched_trials = arms.iter().map(|(_, arm)| arm.len()).filter(|n| *n > 0).min().unwrap_or(0);
+    let comparison = compare(&arms, objective);
     let points = arms.into_iter().map(|(place, arm)| point(place, &arm, objective, matched_trials)).collect();
     Ok(Isolation {
         hyperparameter: hyperparameter.label(),
@@ -123,7 +139,28 @@ pub fn isolation(
         metric: objective.metric.clone(),
         points,
         matched_trials,
+        comparison,
     })
+}
+
+/// Minimized objectives in order, and the number of trials that have none.
+fn sorted(arm: &[Trial], objective: &Objective) -> (Vec<f64>, usize) {
+    let complete = ranked(arm, objective);
+    let values = complete.iter().filter_map(|trial| Some(objective.direction.minimized(objective.of(trial)?.0)));
+    let values: Vec<f64> = values.collect();
+    let infeasible = arm.len() - values.len();
+    (values, infeasible)
+}
+
+fn compare(arms: &[(Place, Vec<Trial>)], objective: &Objective) -> Option<Comparison> {
+    let sorted: Vec<(Vec<f64>, usize)> = arms.iter().map(|(_, arm)| sorted(arm, objective)).collect();
+    let mut order: Vec<usize> = (0..arms.len()).filter(|i| !sorted[*i].0.is_empty()).collect();
+    order.sort_by(|i, j| sorted[*i].0[0].total_cmp(&sorted[*j].0[0]));
+    let [best, second, ..] = order[..] else { return None };
+    let of = |i: usize| (sorted[i].0.as_slice(), sorted[i].1);
+    let drawn = arms[best].1.len().min(arms[second].1.len()) / 2;
+    let probability = if drawn >= 2 { chance_of_better(of(best), of(second), drawn) } else { None };
+    Some(Comparison { best, second, drawn, probability })
 }
 
 /// Buckets of equal count, by the place of the values in the unit interval.
@@ -153,9 +190,7 @@ fn bucketed(
 
 fn point(place: Place, arm: &[Trial], objective: &Objective, matched: usize) -> IsolationPoint {
     let sign = |y: f64| objective.direction.minimized(y);
-    let complete = ranked(arm, objective);
-    let sorted: Vec<f64> = complete.iter().filter_map(|trial| Some(sign(objective.of(trial)?.0))).collect();
-    let infeasible = arm.len() - sorted.len();
+    let (sorted, infeasible) = sorted(arm, objective);
     let interval = bootstrap_interval(&sorted, infeasible).map(|[a, b]| {
         let (a, b) = (sign(a), sign(b));
         [a.min(b), a.max(b)]
@@ -166,7 +201,7 @@ fn point(place: Place, arm: &[Trial], objective: &Objective, matched: usize) -> 
     IsolationPoint {
         place,
         objective: sorted.first().copied().map(sign),
-        trial: complete.first().map(|trial| trial.number),
+        trial: ranked(arm, objective).first().map(|trial| trial.number),
         trials: arm.len(),
         infeasible: arm.iter().filter(|trial| trial.state == TrialState::Infeasible).count(),
         interval,

@@ -11,10 +11,10 @@ mod progress;
 mod tests;
 
 pub use axis::{Axis, AxisPlot, AxisPoint, axis};
-pub use best_of_k::{bootstrap_interval, expected_best, quantile_of_best};
+pub use best_of_k::{bootstrap_interval, chance_of_better, expected_best, quantile_of_best};
 pub use curves::{Curve, Curves, curves};
 pub use error::AnalysisError;
-pub use isolation::{Isolation, IsolationPoint, Place, isolation};
+pub use isolation::{Comparison, Isolation, IsolationPoint, Place, isolation};
 pub use progress::{Best, Counts, best, counts, ranked};
 
 /// Points of a list beyond which it is thinned.

@@ -30,8 +30,12 @@ fn place(code: &str, cursor: usize) -> Option<Place<'_>> {
     let head = code.trim_start().strip_prefix("%%");
     let name = head.map(|head| head.split(|c: char| !c.is_alphanumeric()).next().unwrap_or(""));
     let first_line = code[..start].trim().is_empty();
-    (head.is_some() || before.starts_with('%'))
-        .then(|| Place { before, code, cell_magic: name.and_then(find), first_line })
+    (head.is_some() || before.starts_with('%')).then(|| Place {
+        before,
+        code,
+        cell_magic: name.and_then(find),
+        first_line,
+    })
 }
 
 /// Candidates at a cursor; `None` where the cursor is in Rust.
@@ -77,9 +81,20 @@ fn candidates(context: &Context, place: &Place<'_>, word: &str, word_start: usiz
     }
     let workload = place.code.lines().find_map(|line| line.trim().strip_prefix("workload")).unwrap_or("").trim();
     match words.last().copied() {
-        None => ["workload", "command", "scientific", "nuisance", "fixed", "minimize", "maximize", "question", "notes", "when"]
-            .map(|keyword| (keyword.to_string(), "keyword"))
-            .to_vec(),
+        None => [
+            "workload",
+            "command",
+            "scientific",
+            "nuisance",
+            "fixed",
+            "minimize",
+            "maximize",
+            "question",
+            "notes",
+            "when",
+        ]
+        .map(|keyword| (keyword.to_string(), "keyword"))
+        .to_vec(),
         Some("workload") => workloads(context),
         Some("scientific" | "nuisance" | "fixed" | "when") => hyperparameters(context, workload),
         Some("minimize" | "maximize") => metrics(context, workload),
@@ -122,7 +137,8 @@ fn metrics(context: &Context, workload: &str) -> Vec<(String, &'static str)> {
 /// Help for the word at the cursor: of the magic, or of a hyperparameter in a sweep.
 pub fn inspect(context: &Context, code: &str, cursor: usize) -> Option<crate::Bundle> {
     let place = place(code, cursor)?;
-    let line_end = code[code.len().min(offset(code, cursor))..].find('\n').map_or(code.len(), |at| offset(code, cursor) + at);
+    let line_end =
+        code[code.len().min(offset(code, cursor))..].find('\n').map_or(code.len(), |at| offset(code, cursor) + at);
     let start = code[..offset(code, cursor)].rfind('\n').map_or(0, |newline| newline + 1);
     let line = &code[start..line_end];
     let at = offset(code, cursor) - start;

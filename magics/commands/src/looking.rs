@@ -12,7 +12,11 @@ use tunebook_study::{Direction, Judged, Objective, StudyDefinition, Trial};
 pub const JUDGING: [OptionSpec; 3] = [
     OptionSpec { name: "minimize", value: Some("METRIC"), help: "judge by another metric, smaller is better" },
     OptionSpec { name: "maximize", value: Some("METRIC"), help: "judge by another metric, larger is better" },
-    OptionSpec { name: "objective", value: Some("best|final"), help: "judge by the best value over training or by the last" },
+    OptionSpec {
+        name: "objective",
+        value: Some("best|final"),
+        help: "judge by the best value over training or by the last",
+    },
 ];
 
 /// How the user wants trials to be judged.

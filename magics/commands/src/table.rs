@@ -24,7 +24,7 @@ impl Rows {
     pub fn text(&self) -> String {
         let mut table = Table::new();
         table
-            .load_style(presets::UTF8_HORIZONTAL_ONLY)
+            .load_style(presets::ASCII_MARKDOWN)
             .set_content_arrangement(ContentArrangement::Dynamic)
             .set_width(100)
             .set_header(&self.headers);
@@ -64,9 +64,9 @@ pub fn value(value: &tunebook_study::Value) -> String {
 
 /// `lr=0.02, momentum=0.9`: the hyperparameters that vary in a study.
 pub fn params(definition: &tunebook_study::StudyDefinition, params: &tunebook_study::Params) -> String {
-    let varied = params.iter().filter(|(name, _)| {
-        definition.space.active(name, params).is_some_and(|h| !h.distribution.is_constant())
-    });
+    let varied = params
+        .iter()
+        .filter(|(name, _)| definition.space.active(name, params).is_some_and(|h| !h.distribution.is_constant()));
     varied.map(|(name, v)| format!("{name}={}", value(v))).collect::<Vec<_>>().join(", ")
 }
 

@@ -52,18 +52,22 @@ impl Command for AxisPlots {
             no_answer(&self.arguments, word, error.clone())
         })?;
         let about = AxisPicture { study: &study.name, direction: objective.direction };
-        let mut rows = Rows::new(&["hyperparameter", "range of the 3 best", "range tried", "infeasible above / below the best"]);
+        let mut rows =
+            Rows::new(&["hyperparameter", "range of the 3 best", "range tried", "infeasible above / below the best"]);
         for plot in &result.plots {
             let of = |wanted: &dyn Fn(&tunebook_analysis::AxisPoint) -> bool| {
                 let mut values: Vec<_> = plot.points.iter().filter(|p| wanted(p)).map(|p| p.value.clone()).collect();
                 values.sort_by(|a, b| a.as_f64().unwrap_or(0.0).total_cmp(&b.as_f64().unwrap_or(0.0)));
                 values.dedup();
                 match (values.first(), values.last()) {
-                    (Some(a), Some(b)) if a.as_f64().is_some() && a != b => format!("{} to {}", table::value(a), table::value(b)),
+                    (Some(a), Some(b)) if a.as_f64().is_some() && a != b => {
+                        format!("{} to {}", table::value(a), table::value(b))
+                    }
                     _ => values.iter().map(table::value).collect::<Vec<_>>().join(", "),
                 }
             };
-            let best_value = result.best.first().and_then(|n| plot.points.iter().find(|p| p.trial == *n)?.value.as_f64());
+            let best_value =
+                result.best.first().and_then(|n| plot.points.iter().find(|p| p.trial == *n)?.value.as_f64());
             let infeasible = |above: bool| {
                 let side = |v: f64| best_value.is_some_and(|best| if above { v > best } else { v < best });
                 let lost = plot.points.iter().filter(|p| p.state == TrialState::Infeasible);

@@ -74,8 +74,11 @@ impl Command for Isolate {
             .map_err(|error| no_answer(&self.arguments, &self.hyperparameter, error))?;
         let declared = study.definition.space.find(&result.hyperparameter);
         let scale = declared.map_or(Scale::Categorical, |h| h.distribution.scale());
-        let behind: Vec<Vec<f64>> =
-            result.points.iter().map(|p| objectives_at(&p.place, &result, &study.definition, &trials, &objective)).collect();
+        let behind: Vec<Vec<f64>> = result
+            .points
+            .iter()
+            .map(|p| objectives_at(&p.place, &result, &study.definition, &trials, &objective))
+            .collect();
         let chart = tunebook_charts::isolation(&study.name, &result, scale, &behind);
         let report = Report::new("isolation", &result).field("study", &study.name);
         let report = report.line(&summary(&result)).table(&rows(&result)).chart(chart);
@@ -115,30 +118,26 @@ fn place(place: &Place) -> String {
 
 /// The comparison in a sentence, with what it rests on.
 fn summary(result: &Isolation) -> String {
-    let direction = result.direction;
-    let mut points: Vec<_> = result.points.iter().filter(|p| p.objective.is_some()).collect();
-    let key = |y: Option<f64>| direction.minimized(y.unwrap_or(f64::NAN));
-    points.sort_by(|a, b| key(a.objective).total_cmp(&key(b.objective)));
     let name = &result.hyperparameter;
-    let [first, second, ..] = points[..] else {
+    let Some(comparison) = &result.comparison else {
         return format!("Only one value of {name} has a complete trial: there is nothing to compare yet.");
     };
-    let separate = match (first.interval, second.interval) {
-        (Some([_, a_high]), Some([b_low, _])) if direction == tunebook_study::Direction::Minimize => Some(a_high < b_low),
-        (Some([a_low, _]), Some([_, b_high])) => Some(a_low > b_high),
-        _ => None,
-    };
-    let verdict = match separate {
-        Some(true) => "their intervals do not overlap",
-        Some(false) => "their intervals overlap: another study could rank them otherwise",
-        None => "too few trials for intervals: another study could rank them otherwise",
+    let (first, second) = (&result.points[comparison.best], &result.points[comparison.second]);
+    let shown = |x: Option<f64>| x.map_or("–".into(), number);
+    let verdict = match comparison.probability {
+        Some(p) => format!(
+            "of studies with {} of these trials each, {:.0} % would rank them so (chance of re-training is not in it)",
+            comparison.drawn,
+            100.0 * p
+        ),
+        None => "too few trials to say how sure that is".into(),
     };
     format!(
         "Best {}: {} at {name} = {}, then {} at {}; {verdict}.",
         result.metric,
-        number(first.objective.unwrap_or(f64::NAN)),
+        shown(first.objective),
         place(&first.place),
-        number(second.objective.unwrap_or(f64::NAN)),
+        shown(second.objective),
         place(&second.place)
     )
 }
@@ -146,7 +145,8 @@ fn summary(result: &Isolation) -> String {
 fn rows(result: &Isolation) -> Rows {
     let matched = format!("expected best of {}", result.matched_trials);
     let best = format!("best {}", result.metric);
-    let mut rows = Rows::new(&[&result.hyperparameter, &best, "95 % interval", &matched, "trials", "infeasible", "trial"]);
+    let mut rows =
+        Rows::new(&[&result.hyperparameter, &best, "95 % interval", &matched, "trials", "infeasible", "trial"]);
     let shown = |x: Option<f64>| x.map_or("–".into(), number);
     for p in &result.points {
         let interval = p.interval.map_or("–".into(), |[a, b]| format!("{} to {}", number(a), number(b)));

@@ -41,7 +41,10 @@ impl Command for List {
             rows.row(vec![forms, magic.summary.into()]);
         }
         let mut bundle = plain(format!("{}\n%name? shows the help of one.", rows.text()));
-        bundle.insert("text/html".into(), json!(format!("{}<p><code>%name?</code> shows the help of one.</p>", rows.html())));
+        bundle.insert(
+            "text/html".into(),
+            json!(format!("{}<p><code>%name?</code> shows the help of one.</p>", rows.html())),
+        );
         output.display(bundle, None);
         Ok(())
     }

@@ -36,7 +36,9 @@ enum Study {
 
 fn parse(Invocation { arguments, .. }: Invocation) -> Result<Box<dyn Command>> {
     for later in ["compare", "export"] {
-        if let Some(word) = arguments.positional.first().filter(|word| word.text == later && arguments.positional.len() > 1) {
+        if let Some(word) =
+            arguments.positional.first().filter(|word| word.text == later && arguments.positional.len() > 1)
+        {
             let message = format!("`%study {later}` is not available yet");
             return Err(arguments.source.error("NotAvailable", word.span.clone(), message, None));
         }
@@ -75,7 +77,8 @@ impl Command for Study {
                 if let Err(error) = std::fs::remove_dir_all(&folder)
                     && error.kind() != std::io::ErrorKind::NotFound
                 {
-                    let message = format!("the study `{name}` is forgotten, but its folder {} is not: {error}", folder.display());
+                    let message =
+                        format!("the study `{name}` is forgotten, but its folder {} is not: {error}", folder.display());
                     return Err(problem("StoreError", message, "remove the folder by hand"));
                 }
                 output.print(crate::output::Stream::Stdout, &format!("The study {name} is forgotten.\n"));
@@ -176,6 +179,5 @@ fn one(context: &Context, store: &Store, study: &StudyRecord) -> Result<Report> 
 
 /// A Unix time as date and time.
 fn time(unix: f64) -> String {
-    jiff::Timestamp::from_second(unix as i64)
-        .map_or("?".into(), |time| time.strftime("%Y-%m-%d %H:%M").to_string())
+    jiff::Timestamp::from_second(unix as i64).map_or("?".into(), |time| time.strftime("%Y-%m-%d %H:%M").to_string())
 }

@@ -170,7 +170,8 @@ fn train(
         }
         Ending::Interrupted => {
             live.end(seconds, &["Interrupted; `--resume` goes on.".to_string()]);
-            let message = format!("the sweep `{}` was interrupted; what ended is recorded, `--resume` goes on", plan.name);
+            let message =
+                format!("the sweep `{}` was interrupted; what ended is recorded, `--resume` goes on", plan.name);
             Err(MagicError::interrupted(message))
         }
     }

@@ -45,7 +45,11 @@ impl Command for Workloads {
                 rows.row(vec![workload.name.clone(), workload.doc.clone(), objective, count]);
             }
             let report = Report::new("workloads", &json!({ "workloads": fields(&workloads) })).table(&rows);
-            show(context, output, report.line("%workloads NAME describes one; `command` in a sweep trains any program."));
+            show(
+                context,
+                output,
+                report.line("%workloads NAME describes one; `command` in a sweep trains any program."),
+            );
             return Ok(());
         };
         let Some(workload) = workloads.iter().find(|workload| workload.name == word.text) else {
@@ -56,7 +60,8 @@ impl Command for Workloads {
         };
         let mut rows = Rows::new(&["hyperparameter", "default", "values", "meaning"]);
         for h in &workload.hyperparameters {
-            let default = if h.default == tunebook_study::Value::Null { "derived".into() } else { table::value(&h.default) };
+            let default =
+                if h.default == tunebook_study::Value::Null { "derived".into() } else { table::value(&h.default) };
             rows.row(vec![h.name.clone(), default, h.domain.to_string(), h.doc.clone()]);
         }
         let report = Report::new("workloads", &json!({ "workloads": fields(std::slice::from_ref(workload)) }))

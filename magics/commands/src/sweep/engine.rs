@@ -195,7 +195,13 @@ impl Run<'_, '_> {
         }
     }
 
-    fn finish(&mut self, trial: &TrialId, state: TrialState, reason: Option<String>, seconds: Option<f64>) -> Result<()> {
+    fn finish(
+        &mut self,
+        trial: &TrialId,
+        state: TrialState,
+        reason: Option<String>,
+        seconds: Option<f64>,
+    ) -> Result<()> {
         let began = self.started.get(&trial.number);
         let seconds = seconds.unwrap_or_else(|| began.map_or(0.0, |began| began.elapsed().as_secs_f64()));
         self.writer.finish(trial.number, state, reason.as_deref(), seconds)?;

@@ -56,7 +56,20 @@ impl<'a> Live<'a> {
         let (study, definition, now) = (study.to_string(), definition.clone(), Instant::now());
         let trials = trials.into_iter().filter(|trial| !trial.state.runs_again()).collect();
         let (shown, changed, cost) = (false, true, Duration::ZERO);
-        Self { context, output, study, definition, asked, trials, ids, shown, changed, refreshed: now, cost, began: now }
+        Self {
+            context,
+            output,
+            study,
+            definition,
+            asked,
+            trials,
+            ids,
+            shown,
+            changed,
+            refreshed: now,
+            cost,
+            began: now,
+        }
     }
 
     /// Shows the chart as it is at the start.
@@ -76,7 +89,17 @@ impl<'a> Live<'a> {
         let NewTrial { number, configuration, params, seed } = trial.clone();
         let (state, started) = (TrialState::Running, tunebook_study::store::now());
         let summaries = Default::default();
-        self.trials.push(Trial { number, configuration, params, seed, state, reason: None, summaries, seconds: 0.0, started });
+        self.trials.push(Trial {
+            number,
+            configuration,
+            params,
+            seed,
+            state,
+            reason: None,
+            summaries,
+            seconds: 0.0,
+            started,
+        });
     }
 
     /// A trial reported metrics.
@@ -168,7 +191,12 @@ impl<'a> Live<'a> {
         let best = self.best().map_or(String::new(), |best| {
             format!(", best {} {} (trial {})", self.definition.objective.metric, number(best.objective), best.trial)
         });
-        format!("{}: {ended} of {} trials{best}, {}", self.study, self.asked.max(ended), table::duration(self.began.elapsed().as_secs_f64()))
+        format!(
+            "{}: {ended} of {} trials{best}, {}",
+            self.study,
+            self.asked.max(ended),
+            table::duration(self.began.elapsed().as_secs_f64())
+        )
     }
 
     fn report(&self, seconds: f64, notes: &[String]) -> Report {
@@ -215,7 +243,8 @@ impl<'a> Live<'a> {
             let trials: Vec<&Trial> = self.trials.iter().filter(|trial| trial.state == state).collect();
             if let Some(example) = trials.first() {
                 let reason = example.reason.as_deref().unwrap_or("no reason was given");
-                let others = if trials.len() > 1 { format!(" (and {} more {state})", trials.len() - 1) } else { String::new() };
+                let others =
+                    if trials.len() > 1 { format!(" (and {} more {state})", trials.len() - 1) } else { String::new() };
                 report = report.line(&format!("Trial {} {state}: {reason}{others}.", example.number));
             }
         }

@@ -182,7 +182,8 @@ impl Planner<'_> {
             notes: body.notes.clone(),
         };
         let most = options.sampler.configurations(&definition.space);
-        let asked = options.trials.unwrap_or_else(|| most.map_or(DEFAULT_TRIALS, |n| u32::try_from(n).unwrap_or(u32::MAX)));
+        let asked =
+            options.trials.unwrap_or_else(|| most.map_or(DEFAULT_TRIALS, |n| u32::try_from(n).unwrap_or(u32::MAX)));
         let configurations = most.map_or(asked, |most| asked.min(u32::try_from(most).unwrap_or(u32::MAX)));
         Ok(SweepPlan { name, trials: configurations.saturating_mul(options.repeats), definition, options })
     }
@@ -218,7 +219,12 @@ impl Planner<'_> {
         let Some(known) = description.hyperparameter(&name.value) else {
             let message = format!("`{}` has no hyperparameter `{}`", description.name, name.value);
             let names: Vec<&str> = description.hyperparameters.iter().map(|h| h.name.as_str()).collect();
-            return Err(self.source.error("UnknownHyperparameter", name.span.clone(), message, suggest(&name.value, names)));
+            return Err(self.source.error(
+                "UnknownHyperparameter",
+                name.span.clone(),
+                message,
+                suggest(&name.value, names),
+            ));
         };
         let accept = |value: &Value| {
             known.accept(value).map_err(|error| {

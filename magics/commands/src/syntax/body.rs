@@ -88,8 +88,9 @@ fn parse_line(source: &Source, span: Span, body: &mut SweepBody) -> Result<()> {
     // A program's line is split as a shell would split it, `#` and all, so it never reaches the tokens.
     if let Some(rest) = text.trim_start().strip_prefix("command").filter(|rest| rest.starts_with([' ', '\t'])) {
         let place = span.end - rest.len()..span.end;
-        let words = shell_words::split(&without_comments(rest))
-            .map_err(|error| source.syntax_error(place.clone(), format!("the command cannot be split: {error}"), None))?;
+        let words = shell_words::split(&without_comments(rest)).map_err(|error| {
+            source.syntax_error(place.clone(), format!("the command cannot be split: {error}"), None)
+        })?;
         if words.is_empty() {
             return Err(source.syntax_error(span, "`command` names no program", None));
         }

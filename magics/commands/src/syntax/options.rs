@@ -120,15 +120,17 @@ impl Arguments {
         let number: f64 = word.text.strip_suffix(unit).and_then(|n| n.parse().ok()).unwrap_or(0.0);
         match Duration::try_from_secs_f64(number * factor) {
             Ok(duration) if !duration.is_zero() => Ok(Some(duration)),
-            _ => Err(self.invalid(word, format!("`--{name}` takes a duration like 30s, 30m or 2h, not `{}`", word.text))),
+            _ => {
+                Err(self.invalid(word, format!("`--{name}` takes a duration like 30s, 30m or 2h, not `{}`", word.text)))
+            }
         }
     }
 
     /// The positional word at a place, or an error that says what belongs there.
     pub fn required(&self, index: usize, what: &str) -> Result<&Word> {
-        self.positional.get(index).ok_or_else(|| {
-            self.source.syntax_error(self.line.clone(), format!("{what} is missing"), None)
-        })
+        self.positional
+            .get(index)
+            .ok_or_else(|| self.source.syntax_error(self.line.clone(), format!("{what} is missing"), None))
     }
 
     /// An error if there are more than `most` positional words.
