@@ -23,7 +23,7 @@ fn main() {
         .warnings(false)
         .flag_if_supported("-w")
         .compile("tunebook_libtorch_shim");
-    let lib = root.join("lib");
+    let lib = root.join("lib").canonicalize().unwrap_or_else(|_| root.join("lib"));
     println!("cargo:rustc-link-search=native={}", lib.display());
     println!("cargo:rustc-link-lib=dylib=torch_cpu");
     println!("cargo:rustc-link-lib=dylib=c10");

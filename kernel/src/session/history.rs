@@ -86,7 +86,7 @@ mod tests {
         let lines = |query: Query| history.find(&query).iter().map(|entry| entry.line).collect::<Vec<_>>();
         assert_eq!(lines(Query::Tail { last: 2 }), [3, 4]);
         assert_eq!(lines(Query::Range { session: 0, start: 2, stop: Some(4) }), [2, 3]);
-        assert_eq!(lines(Query::Range { session: -1, start: 0, stop: None }), []);
+        assert!(lines(Query::Range { session: -1, start: 0, stop: None }).is_empty());
         assert_eq!(lines(Query::Search { pattern: "let ?*".into(), unique: false, last: None }), [1, 3]);
         assert_eq!(lines(Query::Search { pattern: "*".into(), unique: true, last: Some(2) }), [3, 4]);
     }
