@@ -94,9 +94,11 @@ fn execute(python: &Path, place: &Place, folder: &Path) -> Result<PathBuf> {
     fs::create_dir_all(folder).with_context(|| format!("{} cannot be made", folder.display()))?;
     say("executing notebooks/01-first-sweep.ipynb");
     let advice = "The message above names the cell; run the command again, or `cargo demo -- --lab` to look at it";
+    // It runs where its copy lies, so that its studies are kept beside it and a second run finds them.
+    fs::copy(&source, &notebook).with_context(|| format!("{} cannot be copied", source.display()))?;
     let mut jupyter = in_environment(python, place, folder);
-    let to = ["-m", "nbconvert", "--log-level", "WARN", "--to", "notebook", "--execute", "--output-dir"];
-    jupyter.args(to).arg(folder).args(["--output", "01-first-sweep.ipynb"]).arg(&source);
+    let execute = ["-m", "nbconvert", "--log-level", "WARN", "--to", "notebook", "--execute", "--inplace"];
+    jupyter.args(execute).arg(&notebook);
     crate::steps::run(&mut jupyter, advice)?;
     let mut page = in_environment(python, place, folder);
     page.args(["-m", "nbconvert", "--log-level", "ERROR", "--to", "html"]).arg(&notebook);

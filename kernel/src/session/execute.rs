@@ -190,7 +190,9 @@ impl Session {
 
 /// evcxr's texts by MIME type as a bundle: JSON types are parsed.
 fn bundle(content: HashMap<String, String>) -> Option<Value> {
-    if content.is_empty() {
+    // A loop or a statement evaluates to nothing, and nothing is shown of it.
+    let is_unit = content.len() == 1 && content.get("text/plain").is_some_and(|text| text == "()");
+    if content.is_empty() || is_unit {
         return None;
     }
     let value = |kind: &str, text: String| match kind.ends_with("json") {

@@ -94,6 +94,11 @@ fn layout(chart: &Chart) -> Value {
     let mut layout: Map<String, Value> = serde_json::from_str(&base.to_json()).unwrap_or_default();
     // Zoom and hidden series survive a live update.
     layout.insert("uirevision".into(), json!("keep"));
+    // Readable on light and dark pages; Plotly would take a solid colour where the paper has none.
+    layout.insert(
+        "modebar".into(),
+        json!({ "bgcolor": "rgba(0,0,0,0)", "color": palette::INK, "activecolor": palette::BLUE }),
+    );
     let columns = chart.columns.clamp(1, chart.panels.len().max(1));
     let rows = chart.panels.len().div_ceil(columns).max(1);
     for (i, panel) in chart.panels.iter().enumerate() {
@@ -161,6 +166,7 @@ fn axis(axis: &Axis, panel: &Panel, of: fn(&Point) -> f64, domain: [f64; 2], anc
         AxisScale::Linear => {}
     }
     let mut json = serde_json::to_value(&styled).unwrap_or(Value::Null);
+    json["title"]["standoff"] = json!(10);
     if axis.scale == AxisScale::OneMinusLog {
         json["autorange"] = json!("reversed");
     }

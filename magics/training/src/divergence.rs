@@ -38,7 +38,7 @@ impl Divergence {
         self.above = if diverging { self.above + 1 } else { 0 };
         (self.above >= PATIENCE).then(|| {
             let smoothed = self.smoothed;
-            format!("diverged: the training loss rose from {initial:.4} to {smoothed:.4} by step {step}")
+            format!("diverged: the training loss rose from {initial:.3} to {smoothed:.3e} by step {step}")
         })
     }
 

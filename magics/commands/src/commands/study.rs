@@ -114,6 +114,7 @@ fn all(context: &Context, output: &dyn Output) -> Result<()> {
     let report = Report::new("study", &json!({ "studies": studies }));
     let report = match count {
         0 => report.line(&format!("No studies yet in {place}; a %%sweep makes one.")),
+        1 => report.line(&format!("One study in {place}.")).table(&rows),
         _ => report.line(&format!("{count} studies in {place}.")).table(&rows),
     };
     show(context, output, report);

@@ -8,7 +8,7 @@ mod grid;
 mod halton;
 mod keyed;
 
-use crate::{Distribution, Params, SearchSpace};
+use crate::{Distribution, Params, Role, SearchSpace};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -51,9 +51,13 @@ impl SamplerKind {
                         Some(mine)
                     })
                     .collect();
+                // Each value of the scientific list has a Halton sequence of its own, so that the nuisances of each are
+                // covered as evenly as those of all. One sequence dealt out over the values can leave one of them with
+                // the lower half of a range alone, and the comparison would be of the halves.
+                let (arm, point) = arm(space, seed, index).unwrap_or((0, index));
                 Some(space.assign(|node, h| match &h.distribution {
                     Distribution::Choice { values } => values[keyed::dealt(seed, node, index, values.len())].clone(),
-                    other => other.from_unit(halton::scrambled(seed, coordinates[node], index)),
+                    other => other.from_unit(halton::scrambled(seed, arm, coordinates[node], point)),
                 }))
             }
             SamplerKind::Random => {
@@ -66,6 +70,18 @@ impl SamplerKind {
     pub fn configurations(self, space: &SearchSpace) -> Option<u64> {
         (self == SamplerKind::Grid).then(|| grid::size(space))
     }
+}
+
+/// For a space with a scientific list at the top of its tree: which of its values (from 1) the trial at an index gets,
+/// and how many trials have got it before.
+fn arm(space: &SearchSpace, seed: u64, index: u64) -> Option<(u64, u64)> {
+    let (node, count) = space.hyperparameters().iter().enumerate().find_map(|(node, h)| match &h.distribution {
+        Distribution::Choice { values } if h.role == Role::Scientific && h.conditions.is_empty() => {
+            Some((node, values.len()))
+        }
+        _ => None,
+    })?;
+    Some((keyed::dealt(seed, node, index, count) as u64 + 1, index / count as u64))
 }
 
 /// Whether a hyperparameter takes no Halton coordinate.
@@ -109,6 +125,28 @@ mod tests {
                 counts[params["h0"].as_i64().unwrap() as usize - 1] += 1;
                 let (least, most) = (counts.iter().min().unwrap(), counts.iter().max().unwrap());
                 assert!(most - least <= 1, "{counts:?} after {index} with seed {seed}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_nuisances_of_each_scientific_value_are_stratified() {
+        let mut space = SearchSpace::new();
+        let mut declare = |name: &str, role, distribution| {
+            space.declare(Hyperparameter { name: name.into(), role, distribution, conditions: vec![] }).unwrap();
+        };
+        declare("layers", Role::Scientific, Distribution::choice(vec![1.into(), 2.into(), 3.into()]).unwrap());
+        declare("lr", Role::Nuisance, Distribution::uniform(0.0, 1.0).unwrap());
+        for seed in 0..50 {
+            let mut strata = vec![vec![]; 3];
+            for index in 0..24 {
+                let params = SamplerKind::Quasirandom.propose(&space, seed, index).unwrap();
+                let stratum = (params["lr"].as_f64().unwrap() * 8.0) as usize;
+                strata[params["layers"].as_i64().unwrap() as usize - 1].push(stratum);
+            }
+            for mut arm in strata {
+                arm.sort_unstable();
+                assert!(arm.iter().copied().eq(0..8), "seed {seed}: {arm:?}");
             }
         }
     }
