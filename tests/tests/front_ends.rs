@@ -1,0 +1,76 @@
+//! The product in real front ends: Jupyter's own kernel tests, nbclient, the console, and JupyterLab in Chromium.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use tunebook_tests::executable;
+
+/// The Python of the test environment, with the kernel in its reach.
+fn python(folder: &Path) -> Command {
+    let Some(python) = std::env::var_os("TUNEBOOK_PYTHON") else {
+        panic!("TUNEBOOK_PYTHON is not set: `cargo verify` makes the environment that this test needs")
+    };
+    let kernels = folder.join("jupyter/kernels/tunebook");
+    std::fs::create_dir_all(&kernels).unwrap();
+    let spec = serde_json::json!({ "argv": [executable("tunebook"), "kernel", "--connection-file", "{connection_file}"],
+        "display_name": "Rust (Tunebook)", "language": "rust", "interrupt_mode": "message" });
+    std::fs::write(kernels.join("kernel.json"), spec.to_string()).unwrap();
+    let mut command = Command::new(python);
+    command
+        .current_dir(folder)
+        .env("JUPYTER_PATH", folder.join("jupyter"))
+        .env("JUPYTER_RUNTIME_DIR", folder.join("runtime"))
+        .env("JUPYTER_DATA_DIR", folder.join("data"))
+        .env("JUPYTER_CONFIG_DIR", folder.join("config"))
+        .env("TUNEBOOK_WORKER", executable("tunebook-worker"));
+    command
+}
+
+fn script(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("front_ends").join(name)
+}
+
+fn first_sweep() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../notebooks/01-first-sweep.ipynb")
+}
+
+/// Where a person can look at what the browser showed.
+fn kept() -> PathBuf {
+    let folder = executable("tunebook").with_file_name("screenshots");
+    std::fs::create_dir_all(&folder).unwrap();
+    folder
+}
+
+fn must_pass(command: &mut Command) {
+    let output = command.output().expect("Python starts");
+    let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    println!("{said}");
+    assert!(output.status.success(), "{said}");
+}
+
+#[test]
+fn jupyters_own_kernel_tests_pass() {
+    let folder = tempfile::tempdir().unwrap();
+    must_pass(python(folder.path()).arg(script("kernel_tests.py")));
+}
+
+#[test]
+fn the_first_notebook_runs_and_says_what_it_promises() {
+    let folder = tempfile::tempdir().unwrap();
+    must_pass(python(folder.path()).arg(script("notebook.py")).arg(first_sweep()));
+}
+
+#[test]
+fn the_console_runs_cells_and_shows_tables() {
+    let folder = tempfile::tempdir().unwrap();
+    must_pass(python(folder.path()).arg(script("console.py")));
+}
+
+#[test]
+fn jupyterlab_shows_the_growing_chart_and_keeps_it() {
+    let chromium = std::env::var_os("TUNEBOOK_CHROMIUM")
+        .expect("TUNEBOOK_CHROMIUM is not set: install Chromium (Debian: apt install chromium) and run `cargo verify`");
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = python(folder.path());
+    command.arg(script("lab.py")).arg(first_sweep()).arg(chromium).arg(kept());
+    must_pass(&mut command);
+}
