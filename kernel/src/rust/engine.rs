@@ -45,6 +45,7 @@ pub struct Engine {
 struct Shared {
     /// The supervisor of the process that runs cells, once it is there.
     process: Mutex<Option<Arc<Mutex<Child>>>>,
+    ready: AtomicBool,
     running: AtomicBool,
     interrupted: AtomicBool,
 }
@@ -71,6 +72,11 @@ impl Engine {
         let result = if sent.is_ok() { receiver.recv().unwrap_or_else(|_| gone()) } else { gone() };
         self.shared.running.store(false, Ordering::SeqCst);
         result
+    }
+
+    /// Whether it was created and has nothing to do: a question would be answered at once.
+    pub fn is_free(&self) -> bool {
+        self.shared.ready.load(Ordering::SeqCst) && !self.shared.running.load(Ordering::SeqCst)
     }
 
     /// Candidates at a byte; nothing while a cell runs.
@@ -125,6 +131,7 @@ fn serve(queue: Receiver<Job>, shared: &Shared) {
     if let Ok(mut process) = shared.process.lock() {
         *process = Some(context.process_handle());
     }
+    shared.ready.store(true, Ordering::SeqCst);
     for job in queue {
         match job {
             Job::Run { code, sink, input, answer } => {

@@ -4,6 +4,7 @@ use super::Session;
 use super::history::Query;
 use super::info::kernel_info;
 use crate::cell::{Completeness, completeness, masked};
+use crate::rust::Engine;
 use crate::wire::Message;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -74,6 +75,9 @@ impl Session {
             if let Some(found) = session.magics.complete(&code, cursor) {
                 return Some((found.start, found.end, found.matches));
             }
+            if !session.may_ask(&engine) {
+                return None;
+            }
             let rust = masked(&code, |name| session.magics.knows(name));
             let found = engine.complete(&rust, byte(&rust, cursor_in_masked(&code, cursor)))?;
             let kinds = found.matches;
@@ -96,6 +100,9 @@ impl Session {
             if let Some(help) = session.magics.inspect(&code, cursor) {
                 return Some(Value::Object(help));
             }
+            if !session.may_ask(&engine) {
+                return None;
+            }
             let rust = masked(&code, |name| session.magics.knows(name));
             // The hover is of the word that ends at the position.
             let end = word_end(&rust, byte(&rust, cursor_in_masked(&code, cursor)));
@@ -104,6 +111,12 @@ impl Session {
         });
         let data = found.await.ok().flatten();
         json!({ "status": "ok", "found": data.is_some(), "data": data.unwrap_or_else(|| json!({})), "metadata": {} })
+    }
+
+    /// Whether the engine can be asked: not while a cell runs, unless it has nothing to do with it.
+    fn may_ask(&self, engine: &Engine) -> bool {
+        let cell_runs = self.interrupt.lock().is_ok_and(|interrupt| interrupt.is_some());
+        !cell_runs || engine.is_free()
     }
 
     fn history(&self, content: &Value) -> Value {

@@ -5,6 +5,9 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 use tunebook_charts::{Chart, html, plotly};
 
+/// Columns of the text for consoles.
+const TEXT_WIDTH: usize = 100;
+
 /// A result in the making.
 pub struct Report {
     result: Map<String, Value>,
@@ -33,7 +36,7 @@ impl Report {
 
     /// Adds a sentence, to the text and to the page.
     pub fn line(mut self, line: &str) -> Self {
-        self.text += line;
+        self.text += &textwrap::fill(line, TEXT_WIDTH);
         self.text += "\n";
         self.tables += &format!("<p style=\"margin:0.3em 0\">{}</p>", html::escape(line));
         self

@@ -240,8 +240,12 @@ impl Planner<'_> {
                 let span = distribution.span.clone();
                 return Err(self.source.error("InvalidDistribution", span, message, Some(help.into())));
             }
-            accept(&Value::Float(low))?;
-            accept(&Value::Float(high)).map(drop)
+            // An end that the domain excludes (momentum below 1) is never drawn, so just inside of it is what counts.
+            let inside = 1e-9 * (high - low);
+            accept(&Value::Float(low)).or_else(|error| accept(&Value::Float(low + inside)).map_err(|_| error))?;
+            accept(&Value::Float(high))
+                .or_else(|error| accept(&Value::Float(high - inside)).map_err(|_| error))
+                .map(drop)
         };
         match &distribution.value {
             Distribution::Choice { values } => {
