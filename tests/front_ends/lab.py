@@ -82,7 +82,7 @@ with sync_playwright() as playwright:
     server = Server("data")
     page = server.page(browser)
     page.wait_for_function(IDLE, timeout=60000)
-    page.evaluate("window.jupyterapp.commands.execute('notebook:run-all-cells')")
+    page.evaluate("() => { window.jupyterapp.commands.execute('notebook:run-all-cells'); }")
     states = set()
     deadline = time.time() + 180
     while time.time() < deadline:
