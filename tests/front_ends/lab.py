@@ -65,10 +65,14 @@ PLOTS = """() => [...document.querySelectorAll('.js-plotly-plot')].map(p => ({
 
 def whole(page, name):
     """A picture of the whole notebook: the window is made as tall as its content."""
-    height = page.evaluate("""() => { const c = document.querySelector('.jp-WindowedPanel-inner, .jp-Notebook');
-        return Math.min(12000, Math.max(1000, c.scrollHeight + 200)); }""")
+    height = page.evaluate("""() => { const heights = [...document.querySelectorAll(
+        '.jp-WindowedPanel-outer, .jp-WindowedPanel-inner, .jp-Notebook')].map(e => e.scrollHeight);
+        return Math.min(12000, Math.max(1000, ...heights) + 250); }""")
     page.set_viewport_size({"width": 1280, "height": int(height)})
+    page.evaluate("() => document.querySelectorAll('.jp-WindowedPanel-outer').forEach(e => { e.scrollTop = 0; })")
     page.wait_for_timeout(2500)
+    page.evaluate("() => window.dispatchEvent(new Event('resize'))")
+    page.wait_for_timeout(1000)
     page.screenshot(path=str(screenshots / name))
     page.set_viewport_size({"width": 1280, "height": 1000})
 
