@@ -1,0 +1,82 @@
+"""Times a kernel: from its start to the kernel_info reply, one execution, 50,000 printed lines.
+
+Arguments: a JSON object of kernels {name: {"argv": […], "trivial": code, "warm": code, "lines": code or null}}, and how many
+times each is started. Prints one JSON object {name: {"start": [seconds …], "execute": [seconds …], "lines": [seconds …]}}.
+The kernels take turns, so that a machine whose speed drifts is fair to both."""
+
+import json
+import subprocess
+import sys
+import tempfile
+import time
+
+from jupyter_client import BlockingKernelClient
+from jupyter_client.connect import write_connection_file
+
+kernels, repeats = json.loads(sys.argv[1]), int(sys.argv[2])
+
+
+class Running:
+    def __init__(self, argv):
+        path = tempfile.mktemp(suffix=".json")
+        write_connection_file(path, ip="127.0.0.1", key=b"measure")
+        started = time.perf_counter()
+        self.process = subprocess.Popen(
+            [word.replace("{connection_file}", path) for word in argv], stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL, cwd=tempfile.mkdtemp(),
+        )
+        self.client = BlockingKernelClient(connection_file=path)
+        self.client.load_connection_file()
+        self.client.start_channels()
+        while True:
+            request = self.client.kernel_info()
+            try:
+                while self.client.get_shell_msg(timeout=0.25)["parent_header"].get("msg_id") != request:
+                    pass
+                break
+            except Exception:
+                assert self.process.poll() is None, "the kernel ended"
+        self.started = time.perf_counter() - started
+
+    def run(self, code):
+        """Seconds from the request to idle, and the text that was printed."""
+        started = time.perf_counter()
+        request, text, idle = self.client.execute(code), [], False
+        while not idle:
+            message = self.client.get_iopub_msg(timeout=120)
+            if message["parent_header"].get("msg_id") != request:
+                continue
+            if message["msg_type"] == "stream":
+                text.append(message["content"]["text"])
+            assert message["msg_type"] != "error", message["content"]
+            idle = message["msg_type"] == "status" and message["content"]["execution_state"] == "idle"
+        seconds = time.perf_counter() - started
+        self.client.get_shell_msg(timeout=120)
+        return seconds, "".join(text)
+
+    def stop(self):
+        self.client.stop_channels()
+        self.process.kill()
+        self.process.wait()
+
+
+results = {name: {"start": [], "execute": [], "lines": []} for name in kernels}
+for _ in range(repeats):
+    for name, kernel in kernels.items():
+        running = Running(kernel["argv"])
+        results[name]["start"].append(running.started)
+        running.stop()
+sessions = {name: Running(kernel["argv"]) for name, kernel in kernels.items() if kernel["trivial"] is not None}
+for name, running in sessions.items():
+    running.run(kernels[name]["warm"])
+for _ in range(100):
+    for name, running in sessions.items():
+        results[name]["execute"].append(running.run(kernels[name]["trivial"])[0])
+for _ in range(5):
+    for name, running in sessions.items():
+        seconds, text = running.run(kernels[name]["lines"])
+        assert text.count("\n") == 50_000, f"{name} lost lines: {text.count(chr(10))}"
+        results[name]["lines"].append(seconds)
+for running in sessions.values():
+    running.stop()
+print(json.dumps(results))

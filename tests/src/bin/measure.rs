@@ -1,0 +1,180 @@
+//! `cargo measure`: the product beside its peers, in one run on one machine. Each line gives our figure, the peer's, and the
+//! ratio. What is not installed is said to be so.
+
+use anyhow::{Context, Result, bail};
+use serde_json::{Value, json};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Instant;
+use tunebook_study::sampler::{SamplerKind, trial_seed};
+use tunebook_study::store::{NewTrial, Store};
+use tunebook_study::*;
+use tunebook_tests::{Kernel, executable};
+
+/// One line of the table.
+struct Line {
+    what: &'static str,
+    ours: f64,
+    peer: String,
+    theirs: Option<f64>,
+    unit: &'static str,
+    /// The ratio that we promise, where we do.
+    target: Option<f64>,
+}
+
+fn main() -> Result<()> {
+    let mut lines = vec![];
+    lines.extend(kernels().context("kernels")?);
+    lines.push(store().context("store")?);
+    lines.extend(sweep().context("sweep")?);
+    println!("\n{:<44} {:>12} {:>12}  {:>7}  {:>7}  peer", "benchmark", "ours", "theirs", "ratio", "target");
+    for line in lines {
+        let shown = |x: f64| format!("{x:.2} {}", line.unit);
+        let theirs = line.theirs.map_or("–".into(), shown);
+        let ratio = line.theirs.map_or("–".into(), |theirs| format!("{:.3}", line.ours / theirs));
+        let target = line.target.map_or("–".into(), |target| format!("≤ {target}"));
+        println!("{:<44} {:>12} {theirs:>12}  {ratio:>7}  {target:>7}  {}", line.what, shown(line.ours), line.peer);
+    }
+    Ok(())
+}
+
+fn python(script: &str, arguments: &[&str]) -> Result<Value> {
+    let python = std::env::var_os("TUNEBOOK_MEASURE_PYTHON")
+        .context("TUNEBOOK_MEASURE_PYTHON is not set: run `cargo measure`")?;
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("measure").join(script);
+    let output =
+        Command::new(python).arg(path).args(arguments).stdin(Stdio::null()).stderr(Stdio::inherit()).output()?;
+    if !output.status.success() {
+        bail!("{script} ended with {}", output.status);
+    }
+    let text = String::from_utf8_lossy(&output.stdout);
+    serde_json::from_str(text.lines().last().unwrap_or("")).with_context(|| format!("{script} printed {text}"))
+}
+
+fn median(values: &Value) -> f64 {
+    let mut values: Vec<f64> = values.as_array().into_iter().flatten().filter_map(Value::as_f64).collect();
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
+/// Start, execution and printing, against ipykernel and evcxr_jupyter.
+fn kernels() -> Result<Vec<Line>> {
+    println!("kernels: start, execute, 50,000 lines …");
+    let python_path = std::env::var("TUNEBOOK_MEASURE_PYTHON").context("TUNEBOOK_MEASURE_PYTHON is not set")?;
+    let print_rust = "for i in 0..50_000 { println!(\"line {i}\"); }";
+    let mut all = json!({
+        "ours": { "argv": [executable("tunebook"), "kernel", "--connection-file", "{connection_file}"],
+            "trivial": "%lsmagic", "warm": print_rust, "lines": print_rust },
+        "ipykernel": { "argv": [python_path, "-m", "ipykernel_launcher", "-f", "{connection_file}"],
+            "trivial": "%lsmagic", "warm": "1", "lines": "for i in range(50_000): print(f'line {i}')" },
+    });
+    let evcxr = std::env::var("EVCXR_JUPYTER").ok().filter(|path| Path::new(path).exists());
+    if let Some(path) = &evcxr {
+        // It prints 50,000 lines in minutes and answers no requests that our client waits for: its start alone is timed.
+        all["evcxr"] = json!({ "argv": [path, "--control_file", "{connection_file}"], "trivial": null, "warm": null, "lines": null });
+    }
+    let results = python("kernels.py", &[&all.to_string(), "7"])?;
+    let figure = |name: &str, what: &str| 1000.0 * median(&results[name][what]);
+    let against = |what, key: &str, target| Line {
+        what,
+        ours: figure("ours", key),
+        peer: "ipykernel 7.4".into(),
+        theirs: Some(figure("ipykernel", key)),
+        unit: "ms",
+        target,
+    };
+    let (peer, theirs) = match evcxr {
+        Some(_) => ("evcxr_jupyter 0.22".to_string(), Some(figure("evcxr", "start"))),
+        None => ("evcxr_jupyter 0.22 (not installed)".to_string(), None),
+    };
+    let ours = figure("ours", "start");
+    Ok(vec![
+        Line { what: "start to kernel_info", ours, peer, theirs, unit: "ms", target: None },
+        against("start to kernel_info", "start", None),
+        against("execute round trip (%lsmagic)", "execute", None),
+        against("50,000 printed lines (Rust compile included)", "lines", None),
+    ])
+}
+
+/// What the tuner itself costs a trial with ten measurements, store included; nothing is trained.
+fn store() -> Result<Line> {
+    println!("the tuner's own cost …");
+    const TRIALS: u32 = 500;
+    let folder = tempfile::tempdir()?;
+    let mut space = SearchSpace::new();
+    let distribution = Distribution::log_uniform(1e-4, 1.0)?;
+    space.declare(Hyperparameter { name: "lr".into(), role: Role::Nuisance, distribution, conditions: vec![] })?;
+    let definition = StudyDefinition {
+        workload: WorkloadReference::Builtin { name: "none".into() },
+        space,
+        objective: Objective { metric: "e".into(), direction: Direction::Minimize, judged: Judged::Best },
+        sampler: SamplerKind::Quasirandom,
+        seed: 0,
+        repeats: 1,
+        question: None,
+        notes: None,
+    };
+    let mut store = Store::open(&folder.path().join("studies.db"))?;
+    let study = store.create_study("cost", &definition)?;
+    let mut writer = store.write(study)?;
+    let started = Instant::now();
+    for number in 1..=TRIALS {
+        let params = definition.sampler.propose(&definition.space, 0, u64::from(number - 1)).context("a proposal")?;
+        let seed = trial_seed(0, number);
+        writer.start(&NewTrial { number, configuration: number - 1, params, seed })?;
+        for step in 0..10 {
+            let metrics = [("e".to_string(), Some(1.0 / (step + 1) as f64))].into();
+            writer.measured(number, &Measurement { step, seconds: 0.0, metrics })?;
+        }
+        writer.finish(number, TrialState::Complete, None, 0.0)?;
+    }
+    let ours = 1000.0 * started.elapsed().as_secs_f64() / f64::from(TRIALS);
+    let theirs = python("optuna_store.py", &[])?;
+    let peer = format!("Optuna {} with SQLite (ours: at most 2 ms)", theirs["version"].as_str().unwrap_or("?"));
+    let theirs = theirs["seconds"].as_f64().map(|s| 1000.0 * s);
+    Ok(Line { what: "the tuner's cost a trial, 10 measurements", ours, peer, theirs, unit: "ms", target: None })
+}
+
+/// The wall time of a whole sweep, the start of the workers included.
+fn sweep() -> Result<Vec<Line>> {
+    println!("a sweep of 24 trials of 1,000 steps …");
+    let sweep = "%%sweep measure --trials 24\nworkload digits_mlp\nscientific hidden_layers in [1, 2, 3]\n\
+                 nuisance lr ~ loguniform(1e-3, 1)\nfixed optimizer = sgd\nfixed hidden_units = 64\nfixed batch_size = 64\n\
+                 fixed steps = 1000\nfixed eval_every = 100\nminimize valid/error";
+    let runtime = tokio::runtime::Runtime::new()?;
+    let (mut ours, mut two, mut one) = (vec![], vec![], vec![]);
+    let digits = Path::new(env!("CARGO_MANIFEST_DIR")).join("../magics/training/data/digits.csv.gz");
+    let digits = digits.display().to_string();
+    let (mut best, mut their_best) = (Value::Null, Value::Null);
+    for _ in 0..3 {
+        let folder = tempfile::tempdir()?;
+        let seconds = runtime.block_on(async {
+            let mut kernel = Kernel::start(folder.path()).await;
+            // The engine of Rust cells is created in the background; it is not part of this.
+            kernel.run_ok("let ready = true;").await;
+            let started = Instant::now();
+            best = kernel.run_ok(sweep).await.result()["best"]["objective"].clone();
+            started.elapsed().as_secs_f64()
+        });
+        ours.push(json!(seconds));
+        for (jobs, list) in [("2", &mut two), ("1", &mut one)] {
+            let result = python("optuna_sweep.py", &[&digits, jobs])?;
+            their_best = result["best"].clone();
+            list.push(result["seconds"].clone());
+        }
+    }
+    println!("best validation error: ours {best}, theirs {their_best} (another split of the same data)");
+    let ours = median(&Value::Array(ours));
+    let line = |peer: &str, theirs: Vec<Value>, target| Line {
+        what: "24 trials × 1,000 steps, workers' start included",
+        ours,
+        peer: peer.into(),
+        theirs: Some(median(&Value::Array(theirs))),
+        unit: "s",
+        target,
+    };
+    Ok(vec![
+        line("Optuna 5 + PyTorch 2.11, n_jobs=2", two, Some(0.4)),
+        line("Optuna 5 + PyTorch 2.11, n_jobs=1", one, None),
+    ])
+}
