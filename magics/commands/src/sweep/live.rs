@@ -152,7 +152,8 @@ impl<'a> Live<'a> {
     pub fn fail(self, error: &MagicError) {
         if self.shown {
             self.output.update(plain(""), &self.ids.push);
-            let mut bundle = self.report(self.began.elapsed().as_secs_f64(), &[error.message.clone()]).bundle();
+            let mut bundle =
+                self.report(self.began.elapsed().as_secs_f64(), std::slice::from_ref(&error.message)).bundle();
             bundle.remove(RESULT_MIME);
             self.output.update(bundle, &self.ids.chart);
         }

@@ -18,7 +18,8 @@ pub enum Found {
 pub fn compare(plan: &SweepPlan, study: &StudyRecord, trials: &[Trial]) -> Result<Found> {
     let recorded = &study.definition;
     let differences = differences(recorded, &plan.definition);
-    if !differences.is_empty() && !(plan.options.widen && widens(recorded, &plan.definition)) {
+    let accepted = differences.is_empty() || (plan.options.widen && widens(recorded, &plan.definition));
+    if !accepted {
         let name = &plan.name;
         let message = format!("a study `{name}` with another definition exists: {}", differences.join("; "));
         let help = if plan.options.widen {

@@ -29,7 +29,7 @@ fn radical_inverse(base: usize, index: u64, permutation_at: impl Fn(usize, usize
 
 /// The k-th prime: 2, 3, 5, …
 fn prime(k: usize) -> usize {
-    let is_prime = |n: usize| (2..).take_while(|d| d * d <= n).all(|d| n % d != 0);
+    let is_prime = |n: usize| (2..).take_while(|d| d * d <= n).all(|d| !n.is_multiple_of(d));
     (2..).filter(|n| is_prime(*n)).nth(k).unwrap_or(2)
 }
 

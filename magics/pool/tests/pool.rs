@@ -1,0 +1,212 @@
+//! The pool with real slot processes and programs made for the test.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+use tunebook_pool::{Pool, PoolError, PoolEvent, SlotSpec};
+use tunebook_study::protocol::{Event, TrialId, TrialRequest};
+use tunebook_study::{TrialState, WorkloadReference};
+
+/// The example that cargo builds beside the tests.
+fn slot() -> String {
+    let test = std::env::current_exe().unwrap();
+    let path = test.parent().unwrap().parent().unwrap().join("examples/slot");
+    assert!(path.exists(), "{} is built with the tests of this crate", path.display());
+    path.display().to_string()
+}
+
+fn spec(words: &[&str]) -> SlotSpec {
+    SlotSpec { device: "cpu:0".into(), command: words.iter().map(|word| word.to_string()).collect() }
+}
+
+fn pool(slots: usize) -> Pool {
+    Pool::new(vec![spec(&[&slot(), "--worker", "/nonexistent/worker"]); slots])
+}
+
+fn request(number: u32, folder: &Path, words: &[impl AsRef<str>]) -> TrialRequest {
+    TrialRequest {
+        trial: TrialId { study: "s".into(), number },
+        workload: WorkloadReference::Command { words: words.iter().map(|word| word.as_ref().to_string()).collect() },
+        params: [("x".to_string(), 0.25.into())].into(),
+        seed: 5,
+        objective: "e".into(),
+        directory: folder.join(number.to_string()),
+        timeout: None,
+    }
+}
+
+struct Ended {
+    steps: Vec<u64>,
+    state: TrialState,
+    reason: String,
+}
+
+/// Waits for the end of the next trial.
+fn end(pool: &mut Pool) -> Ended {
+    let mut steps = vec![];
+    loop {
+        let message = pool.channel().recv_timeout(Duration::from_secs(20)).expect("an event");
+        match pool.accept(message) {
+            Some(PoolEvent::Trial(Event::Measured { measurement, .. })) => steps.push(measurement.step),
+            Some(PoolEvent::Trial(Event::Ended { state, reason, .. })) => {
+                return Ended { steps, state, reason: reason.unwrap_or_default() };
+            }
+            Some(PoolEvent::SlotLost { reason, .. }) => panic!("{reason}"),
+            _ => {}
+        }
+    }
+}
+
+/// A shell script as a command; its braces are no placeholders.
+fn sh(script: &str) -> [String; 3] {
+    ["sh".into(), "-c".into(), script.replace('{', "{{").replace('}', "}}")]
+}
+
+fn alive(pid: &str) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.trim())).unwrap_or_default();
+    stat.rsplit_once(')').is_some_and(|(_, rest)| !rest.trim_start().starts_with('Z'))
+}
+
+/// Waits until a program has written its process id.
+fn written(path: PathBuf) -> String {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    loop {
+        match std::fs::read_to_string(&path) {
+            Ok(text) if text.ends_with('\n') => return text,
+            _ => assert!(Instant::now() < deadline, "{} is not written", path.display()),
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+#[test]
+fn every_end_of_a_program_has_its_state_and_reason() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut pool = pool(1);
+    let report = r#"echo "{\"step\": 1, \"e\": 0.5}""#;
+    let cases: Vec<(String, TrialState, &str)> = vec![
+        (report.to_string(), TrialState::Complete, ""),
+        (format!("{report}; echo why >&2; exit 3"), TrialState::Failed, "exited with status 3: why"),
+        (r#"echo "{\"step\": 1, \"e\": NaN}"; exit 3"#.into(), TrialState::Infeasible, "non-finite at step 1"),
+        (r#"echo "{\"step\": 1, \"loss\": 1}""#.into(), TrialState::Failed, "without reporting `e`"),
+        ("kill -SEGV $$".into(), TrialState::Failed, "signal 11"),
+    ];
+    for (i, (script, state, part)) in cases.iter().enumerate() {
+        pool.run(request(i as u32 + 1, folder.path(), &sh(script))).unwrap();
+        let ended = end(&mut pool);
+        assert_eq!(ended.state, *state, "{script}: {}", ended.reason);
+        assert!(ended.reason.contains(part), "{script}: {}", ended.reason);
+    }
+    pool.run(request(9, folder.path(), &["/nonexistent/program"])).unwrap();
+    assert!(end(&mut pool).reason.contains("cannot be started"));
+    let mut builtin = request(10, folder.path(), &[""]);
+    builtin.workload = WorkloadReference::Builtin { name: "digits_mlp".into() };
+    pool.run(builtin).unwrap();
+    assert!(end(&mut pool).reason.contains("/nonexistent/worker"), "a missing worker fails the trial, not the slot");
+}
+
+#[test]
+fn a_program_sees_its_trial_and_its_output_is_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let script = r#"echo "log $1 $TUNEBOOK_SEED $TUNEBOOK_TRIAL $TUNEBOOK_STUDY $TUNEBOOK_PARAMS"
+        echo '{"step": 1, "e"'; for i in 1 2 3; do echo "{\"step\": $i, \"e\": $1}"; done; echo late >&2"#;
+    let mut pool = pool(1);
+    let [sh, flag, script] = sh(script);
+    pool.run(request(1, folder.path(), &[sh, flag, script, "name".into(), "{x}".into()])).unwrap();
+    let ended = end(&mut pool);
+    assert_eq!((ended.state, ended.steps), (TrialState::Complete, vec![1, 2, 3]));
+    let log = std::fs::read_to_string(folder.path().join("1/log.txt")).unwrap();
+    assert!(log.contains("log 0.25 5 1 s {\"x\":0.25}"), "{log}");
+    assert!(log.contains("{\"step\": 1, \"e\"\n") && log.contains("late"), "{log}");
+}
+
+#[test]
+fn a_time_out_ends_the_program_and_what_it_started() {
+    let folder = tempfile::tempdir().unwrap();
+    let (script, file) = grandchild(folder.path());
+    let mut pool = pool(1);
+    let limited = TrialRequest { timeout: Some(0.5), ..request(1, folder.path(), &sh(&script)) };
+    pool.run(limited).unwrap();
+    let pid = written(file);
+    let ended = end(&mut pool);
+    assert!(ended.state == TrialState::Failed && ended.reason.contains("limit of 0.5 s"), "{}", ended.reason);
+    assert!(!alive(&pid), "a grandchild is left");
+}
+
+/// A program that starts another one in the background and waits; the file will hold the other one's process id.
+fn grandchild(folder: &Path) -> (String, PathBuf) {
+    let file = folder.join("pid");
+    (format!("sleep 1000 & echo $! > {}; wait", file.display()), file)
+}
+
+#[test]
+fn cancelling_and_dropping_leave_nothing_behind() {
+    let folder = tempfile::tempdir().unwrap();
+    let (script, file) = grandchild(folder.path());
+    let mut first = pool(1);
+    first.run(request(1, folder.path(), &sh(&script))).unwrap();
+    let pid = written(file.clone());
+    let started = Instant::now();
+    first.cancel_all(Duration::from_millis(600));
+    assert!(started.elapsed() < Duration::from_millis(900), "{:?}", started.elapsed());
+    assert!(!alive(&pid) && first.has_free_slot());
+    first.run(request(2, folder.path(), &sh(r#"echo "{\"step\": 1, \"e\": 0.5}""#))).unwrap();
+    assert_eq!(end(&mut first).state, TrialState::Complete, "the slot takes the next trial");
+
+    std::fs::remove_file(&file).unwrap();
+    first.run(request(3, folder.path(), &sh(&script))).unwrap();
+    let pid = written(file);
+    let started = Instant::now();
+    drop(first);
+    while alive(&pid) {
+        assert!(started.elapsed() < Duration::from_secs(1), "a grandchild outlives its pool");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+#[test]
+fn slots_run_at_the_same_time_and_a_lost_one_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut pool = pool(2);
+    // Each waits for the other: one after the other they would never end.
+    let script = |own: &str, other: &str| {
+        let folder = folder.path().display();
+        format!(
+            "touch {folder}/{own}; while ! [ -e {folder}/{other} ]; do sleep 0.01; done; echo '{{\"step\":1,\"e\":1}}'"
+        )
+    };
+    pool.run(request(1, folder.path(), &sh(&script("a", "b")))).unwrap();
+    pool.run(request(2, folder.path(), &sh(&script("b", "a")))).unwrap();
+    assert!(matches!(pool.run(request(3, folder.path(), &sh("true"))), Err(PoolError::Full)));
+    assert_eq!([end(&mut pool).state, end(&mut pool).state], [TrialState::Complete; 2]);
+
+    // The program ends its own slot, as a machine that is taken away would.
+    pool.run(request(4, folder.path(), &sh("kill -9 $PPID; sleep 10"))).unwrap();
+    loop {
+        let message = pool.channel().recv_timeout(Duration::from_secs(10)).expect("an event");
+        if let Some(PoolEvent::SlotLost { trial, reason }) = pool.accept(message) {
+            assert_eq!(trial.number, 4);
+            assert!(reason.contains("signal: 9"), "{reason}");
+            break;
+        }
+    }
+    pool.run(request(5, folder.path(), &sh(r#"echo "{\"step\": 1, \"e\": 0.5}""#))).unwrap();
+    assert_eq!(end(&mut pool).state, TrialState::Complete);
+}
+
+#[test]
+fn banners_are_skipped_and_what_is_no_slot_is_shown() {
+    let folder = tempfile::tempdir().unwrap();
+    let command = format!("echo Welcome to the machine; echo; exec {} --worker x", slot());
+    let mut pool = Pool::new(vec![spec(&["sh", "-c", &command])]);
+    pool.run(request(1, folder.path(), &sh(r#"echo "{\"step\": 1, \"e\": 0.5}""#))).unwrap();
+    assert_eq!(end(&mut pool).state, TrialState::Complete);
+
+    let mut none = Pool::new(vec![spec(&["echo", "I am no slot"])]);
+    let error = none.run(request(1, folder.path(), &sh("true"))).unwrap_err();
+    assert!(error.to_string().contains("I am no slot"), "{error}");
+    let mut missing = Pool::new(vec![spec(&["/nonexistent/slot"])]);
+    assert!(matches!(missing.run(request(1, folder.path(), &sh("true"))), Err(PoolError::Start { .. })));
+    let mut newer = Pool::new(vec![spec(&["echo", r#"{"type":"hello","protocol":99,"pid":1}"#])]);
+    let error = newer.run(request(1, folder.path(), &sh("true"))).unwrap_err();
+    assert!(error.to_string().contains("version 99"), "{error}");
+}

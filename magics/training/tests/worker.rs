@@ -1,0 +1,210 @@
+//! The worker as the pool sees it: a process that reads requests and prints events, training on the real libtorch.
+
+use serde_json::{Value, json};
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::time::{Duration, Instant};
+
+struct Worker {
+    process: Child,
+    stdin: Option<ChildStdin>,
+    stdout: BufReader<ChildStdout>,
+}
+
+/// What a trial brought: its measurements without their times, and how it ended.
+#[derive(Debug, PartialEq)]
+struct Ran {
+    measurements: Vec<(u64, Value)>,
+    state: String,
+    reason: String,
+}
+
+impl Ran {
+    fn best(&self, metric: &str) -> f64 {
+        self.measurements.iter().filter_map(|(_, metrics)| metrics[metric].as_f64()).fold(f64::INFINITY, f64::min)
+    }
+}
+
+impl Worker {
+    fn start() -> Self {
+        let mut process = Command::new(env!("CARGO_BIN_EXE_tunebook-worker"))
+            .envs([("TUNEBOOK_DEVICE", "cpu"), ("OMP_NUM_THREADS", "1"), ("GOMP_SPINCOUNT", "0")])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let (stdin, stdout) = (process.stdin.take(), BufReader::new(process.stdout.take().unwrap()));
+        let mut worker = Self { process, stdin, stdout };
+        assert_eq!(worker.event()["type"], "hello");
+        worker
+    }
+
+    fn event(&mut self) -> Value {
+        let mut line = String::new();
+        self.stdout.read_line(&mut line).unwrap();
+        serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"))
+    }
+
+    fn request(&mut self, request: &Value) {
+        writeln!(self.stdin.as_mut().unwrap(), "{request}").unwrap();
+    }
+
+    fn begin(&mut self, workload: &str, params: &Value, seed: u64, directory: &Path) {
+        std::fs::create_dir_all(directory).unwrap();
+        let trial = json!({ "trial": { "study": "s", "number": 1 }, "workload": { "kind": "builtin", "name": workload },
+            "params": params, "seed": seed, "objective": "valid/error", "directory": directory });
+        self.request(&json!({ "type": "run", "trials": [trial] }));
+    }
+
+    fn end(&mut self) -> Ran {
+        let mut measurements = vec![];
+        loop {
+            let event = self.event();
+            match event["type"].as_str().unwrap() {
+                "measured" => measurements.push((event["step"].as_u64().unwrap(), event["metrics"].clone())),
+                "ended" => {
+                    let text = |name: &str| event[name].as_str().unwrap_or("").to_string();
+                    return Ran { measurements, state: text("state"), reason: text("reason") };
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn run(&mut self, params: Value, seed: u64, directory: &Path) -> Ran {
+        self.begin("digits_mlp", &params, seed, directory);
+        self.end()
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+#[test]
+fn the_defaults_reach_the_stated_errors() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut worker = Worker::start();
+    let mlp = worker.run(json!({}), 1, &folder.path().join("mlp"));
+    assert_eq!(mlp.state, "complete");
+    assert!(mlp.best("valid/error") <= 0.04, "{}", mlp.best("valid/error"));
+    worker.begin("digits_cnn", &json!({ "steps": 300 }), 1, &folder.path().join("cnn"));
+    let cnn = worker.end();
+    assert!(cnn.best("valid/error") <= 0.04, "{}", cnn.best("valid/error"));
+}
+
+#[test]
+fn evaluations_stand_at_steps_and_the_gradient_norm_at_each() {
+    let folder = tempfile::tempdir().unwrap();
+    let ran = Worker::start().run(json!({ "steps": 130, "eval_every": 50 }), 1, folder.path());
+    let steps: Vec<u64> = ran.measurements.iter().map(|(step, _)| *step).collect();
+    assert_eq!(steps, [0, 50, 100, 130]);
+    for metric in ["train/loss", "valid/loss", "valid/error", "gradient_norm", "lr"] {
+        assert!(ran.measurements[1].1[metric].is_number(), "{metric}");
+    }
+    // A NumPy file: its header, then one f32 a step.
+    let bytes = std::fs::read(folder.path().join("gradient_norm.npy")).unwrap();
+    let header = 10 + usize::from(u16::from_le_bytes([bytes[8], bytes[9]]));
+    assert_eq!((bytes.len() - header) / 4, 130);
+}
+
+#[test]
+fn a_trial_is_bit_identical_whatever_ran_before_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let trial = |worker: &mut Worker, name: &str, seed: u64| {
+        let directory = folder.path().join(name);
+        let ran = worker.run(json!({ "steps": 200, "optimizer": "adam", "lr": 0.003 }), seed, &directory);
+        let file = |name: &str| std::fs::read(directory.join(name)).unwrap();
+        (ran, file("best.safetensors"), file("last.safetensors"), file("gradient_norm.npy"))
+    };
+    let fresh = trial(&mut Worker::start(), "fresh", 7);
+    let mut warm = Worker::start();
+    warm.run(json!({ "steps": 70, "hidden_layers": 3 }), 1, &folder.path().join("before"));
+    warm.run(json!({ "lr": 1000.0 }), 2, &folder.path().join("diverged"));
+    assert!(trial(&mut warm, "warm", 7) == fresh, "a warm worker gives other numbers");
+    assert!(trial(&mut warm, "other", 8).0 != fresh.0, "the seed plays no part");
+}
+
+#[test]
+fn divergence_is_a_result_and_the_worker_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut worker = Worker::start();
+    let diverged = worker.run(json!({ "lr": 100.0 }), 1, folder.path());
+    assert_eq!(diverged.state, "infeasible");
+    assert!(diverged.reason.contains("training loss"), "{}", diverged.reason);
+    let not_finite = worker.run(json!({ "lr": 1e30, "optimizer": "sgd" }), 1, folder.path());
+    assert_eq!(not_finite.state, "infeasible");
+    assert!(not_finite.measurements.iter().all(|(_, metrics)| !metrics["valid/error"].is_string()));
+    assert_eq!(worker.run(json!({ "steps": 20 }), 1, folder.path()).state, "complete");
+}
+
+#[test]
+fn hyperparameters_that_cannot_be_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut worker = Worker::start();
+    let cases = [
+        (json!({ "learning_rate": 0.1 }), "no hyperparameter `learning_rate`"),
+        (json!({ "lr": "fast" }), "`lr` is a number"),
+        (json!({ "batch_size": 5000 }), "no value for `batch_size`"),
+        (json!({ "steps": 10, "warmup_steps": 11 }), "warmup_steps (11) is more than steps (10)"),
+    ];
+    for (params, part) in cases {
+        let ran = worker.run(params, 1, folder.path());
+        assert_eq!(ran.state, "failed");
+        assert!(ran.reason.contains(part), "{}", ran.reason);
+    }
+}
+
+#[test]
+fn a_checkpoint_that_cannot_be_written_fails_the_trial_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut worker = Worker::start();
+    // A folder stands where the checkpoint belongs.
+    std::fs::create_dir_all(folder.path().join("bad/best.safetensors/x")).unwrap();
+    let ran = worker.run(json!({ "steps": 20 }), 1, &folder.path().join("bad"));
+    assert_eq!(ran.state, "failed");
+    assert!(ran.reason.contains("checkpoint") && ran.reason.contains("best.safetensors"), "{}", ran.reason);
+    assert_eq!(worker.run(json!({ "steps": 20 }), 1, &folder.path().join("good")).state, "complete");
+}
+
+#[test]
+fn a_trial_can_be_cancelled_and_a_closed_input_ends_the_worker() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut worker = Worker::start();
+    let endless = json!({ "steps": 1_000_000 });
+    worker.begin("digits_mlp", &endless, 1, folder.path());
+    while worker.event()["type"] != "measured" {}
+    let asked = Instant::now();
+    worker.request(&json!({ "type": "cancel", "trial": { "study": "s", "number": 1 } }));
+    assert_eq!(worker.end().state, "cancelled");
+    assert!(asked.elapsed() < Duration::from_secs(1));
+
+    worker.begin("digits_mlp", &endless, 1, folder.path());
+    while worker.event()["type"] != "measured" {}
+    drop(worker.stdin.take());
+    let closed = Instant::now();
+    while worker.process.try_wait().unwrap().is_none() {
+        assert!(closed.elapsed() < Duration::from_secs(1), "the worker goes on without anybody");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+#[test]
+fn it_describes_what_it_can_train() {
+    let output = Command::new(env!("CARGO_BIN_EXE_tunebook-worker")).arg("describe").output().unwrap();
+    let described: Vec<tunebook_study::WorkloadDescription> = serde_json::from_slice(&output.stdout).unwrap();
+    let names: Vec<&str> = described.iter().map(|workload| workload.name.as_str()).collect();
+    assert_eq!(names, ["digits_mlp", "digits_cnn"]);
+    for workload in &described {
+        assert!(workload.metrics.contains(&workload.objective.metric));
+        for h in &workload.hyperparameters {
+            let derived = h.default == tunebook_study::Value::Null;
+            assert!(derived || h.accept(&h.default).as_ref() == Ok(&h.default), "{} has a default of its own", h.name);
+        }
+    }
+}
