@@ -10,9 +10,9 @@ use crate::registry::{Command, Invocation, Magic, Subject};
 use crate::report::Report;
 use crate::syntax::{Arguments, Word};
 use crate::table::{self, Rows, number};
-use tunebook_analysis::axis;
+use tunebook_analysis::{AxisPlot, AxisPoint, axis};
 use tunebook_charts::AxisPicture;
-use tunebook_study::TrialState;
+use tunebook_study::{TrialState, Value};
 
 /// See the module.
 pub const MAGIC: Magic = Magic {
@@ -55,17 +55,7 @@ impl Command for AxisPlots {
         let mut rows =
             Rows::new(&["hyperparameter", "range of the 3 best", "range tried", "infeasible above / below the best"]);
         for plot in &result.plots {
-            let of = |wanted: &dyn Fn(&tunebook_analysis::AxisPoint) -> bool| {
-                let mut values: Vec<_> = plot.points.iter().filter(|p| wanted(p)).map(|p| p.value.clone()).collect();
-                values.sort_by(|a, b| a.as_f64().unwrap_or(0.0).total_cmp(&b.as_f64().unwrap_or(0.0)));
-                values.dedup();
-                match (values.first(), values.last()) {
-                    (Some(a), Some(b)) if a.as_f64().is_some() && a != b => {
-                        format!("{} to {}", table::value(a), table::value(b))
-                    }
-                    _ => values.iter().map(table::value).collect::<Vec<_>>().join(", "),
-                }
-            };
+            let of = |wanted: &dyn Fn(&AxisPoint) -> bool| range(plot, wanted);
             let best_value =
                 result.best.first().and_then(|n| plot.points.iter().find(|p| p.trial == *n)?.value.as_f64());
             let infeasible = |above: bool| {
@@ -90,4 +80,16 @@ impl Command for AxisPlots {
         show(context, output, report);
         Ok(())
     }
+}
+
+/// The values of some points: the ends of a range, or the members of a list in its order.
+fn range(plot: &AxisPlot, wanted: &dyn Fn(&AxisPoint) -> bool) -> String {
+    let values: Vec<&Value> = plot.points.iter().filter(|p| wanted(p)).map(|p| &p.value).collect();
+    if !plot.categories.is_empty() {
+        let there = plot.categories.iter().filter(|c| values.iter().any(|v| v.same_as(c)));
+        return there.map(table::value).collect::<Vec<_>>().join(", ");
+    }
+    let numbers = values.iter().filter_map(|v| v.as_f64());
+    let (low, high) = numbers.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), x| (low.min(x), high.max(x)));
+    if low >= high { number(high) } else { format!("{} to {}", number(low), number(high)) }
 }

@@ -112,6 +112,7 @@ fn objectives_at(
 fn place(place: &Place) -> String {
     match place {
         Place::Value(v) => table::value(v),
+        Place::Range([low, high]) if low == high => number(*low),
         Place::Range([low, high]) => format!("{} to {}", number(*low), number(*high)),
     }
 }
