@@ -156,10 +156,16 @@ fn compare(arms: &[(Place, Vec<Trial>)], objective: &Objective) -> Option<Compar
     let sorted: Vec<(Vec<f64>, usize)> = arms.iter().map(|(_, arm)| sorted(arm, objective)).collect();
     let mut order: Vec<usize> = (0..arms.len()).filter(|i| !sorted[*i].0.is_empty()).collect();
     order.sort_by(|i, j| sorted[*i].0[0].total_cmp(&sorted[*j].0[0]));
-    let [best, second, ..] = order[..] else { return None };
+    let [mut best, mut second, ..] = order[..] else { return None };
     let of = |i: usize| (sorted[i].0.as_slice(), sorted[i].1);
     let drawn = arms[best].1.len().min(arms[second].1.len()) / 2;
-    let probability = if drawn >= 2 { chance_of_better(of(best), of(second), drawn) } else { None };
+    let chance = |a: usize, b: usize| if drawn >= 2 { chance_of_better(of(a), of(b), drawn) } else { None };
+    let mut probability = chance(best, second);
+    // Of equal bests the one goes first that more often comes out ahead.
+    if sorted[best].0[0] == sorted[second].0[0] && probability.is_some_and(|p| p < 0.5) {
+        (best, second) = (second, best);
+        probability = chance(best, second);
+    }
     Some(Comparison { best, second, drawn, probability })
 }
 

@@ -70,6 +70,19 @@ fn isolation_takes_the_best_of_each_value() {
 }
 
 #[test]
+fn of_equal_bests_the_one_that_more_often_wins_goes_first() {
+    let mut trials = vec![];
+    for (i, (one, two)) in [(0.1, 0.1), (0.5, 0.11), (0.6, 0.12), (0.7, 0.13)].into_iter().enumerate() {
+        trials.push(trial(2 * i as u32 + 1, 1, 0.1, Some(one)));
+        trials.push(trial(2 * i as u32 + 2, 2, 0.1, Some(two)));
+    }
+    let result = isolation(&definition(), &trials, "layers", None, &objective(Direction::Minimize)).unwrap();
+    let comparison = result.comparison.unwrap();
+    assert_eq!((comparison.best, comparison.second, comparison.drawn), (1, 0, 2));
+    assert!(comparison.probability.unwrap() > 0.5);
+}
+
+#[test]
 fn isolation_of_a_range_has_buckets_of_equal_count() {
     let trials: Vec<Trial> = (1..=40).map(|i| trial(i, 1, 0.001 * f64::from(i), Some(1.0 / f64::from(i)))).collect();
     let result = isolation(&definition(), &trials, "lr", None, &objective(Direction::Minimize)).unwrap();

@@ -29,6 +29,7 @@ fn request(number: u32, folder: &Path, words: &[impl AsRef<str>]) -> TrialReques
         params: [("x".to_string(), 0.25.into())].into(),
         seed: 5,
         objective: "e".into(),
+        direction: tunebook_study::Direction::Minimize,
         directory: folder.join(number.to_string()),
         timeout: None,
     }

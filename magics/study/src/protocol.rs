@@ -8,7 +8,7 @@
 //! A slot forwards requests for built-in workloads to a worker that it keeps warm, and runs programs itself. It
 //! prints [`Event::Hello`] first; what comes before that line (banners of `ssh` and the like) is skipped.
 
-use crate::{Measurement, Params, TrialState, WorkloadReference};
+use crate::{Direction, Measurement, Params, TrialState, WorkloadReference};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
@@ -37,6 +37,8 @@ pub struct TrialRequest {
     pub seed: u64,
     /// The metric that must be there at the end.
     pub objective: String,
+    /// Which way it is better: the best checkpoint is the best by it.
+    pub direction: Direction,
     /// A folder of the trial's own for checkpoints, series and the log; absolute. Made by the slot.
     pub directory: PathBuf,
     /// Seconds after which the trial is ended as failed.

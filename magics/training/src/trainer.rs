@@ -77,9 +77,8 @@ pub fn train(
 ) -> Result<(), Stop> {
     let description = workload.description();
     let hp = Hyperparameters::new(&description, &request.params)?;
-    let direction = description.objective.direction;
     let mut run = Run::new(workload, data, hp, request, device);
-    let result = run.steps(direction, observer);
+    let result = run.steps(request.direction, observer);
     // What is there is worth keeping however the run ended; the first problem is the one to report.
     result.and(run.save_series())
 }

@@ -54,7 +54,7 @@ impl Worker {
     fn begin(&mut self, workload: &str, params: &Value, seed: u64, directory: &Path) {
         std::fs::create_dir_all(directory).unwrap();
         let trial = json!({ "trial": { "study": "s", "number": 1 }, "workload": { "kind": "builtin", "name": workload },
-            "params": params, "seed": seed, "objective": "valid/error", "directory": directory });
+            "params": params, "seed": seed, "objective": "valid/error", "direction": "minimize", "directory": directory });
         self.request(&json!({ "type": "run", "trials": [trial] }));
     }
 
@@ -128,6 +128,26 @@ fn a_trial_is_bit_identical_whatever_ran_before_it() {
     warm.run(json!({ "lr": 1000.0 }), 2, &folder.path().join("diverged"));
     assert!(trial(&mut warm, "warm", 7) == fresh, "a warm worker gives other numbers");
     assert!(trial(&mut warm, "other", 8).0 != fresh.0, "the seed plays no part");
+}
+
+#[test]
+fn the_best_checkpoint_is_the_best_in_the_studys_own_direction() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut worker = Worker::start();
+    let mut files = vec![];
+    for direction in ["minimize", "maximize"] {
+        let directory = folder.path().join(direction);
+        std::fs::create_dir_all(&directory).unwrap();
+        // The learning rate falls at each evaluation: by it the first is the best to maximize, the last to minimize.
+        let trial = json!({ "trial": { "study": "s", "number": 1 }, "workload": { "kind": "builtin", "name": "digits_mlp" },
+            "params": { "steps": 40, "eval_every": 10, "schedule": "linear" }, "seed": 1, "objective": "lr",
+            "direction": direction, "directory": directory });
+        worker.request(&json!({ "type": "run", "trials": [trial] }));
+        assert_eq!(worker.end().state, "complete");
+        files.push(["best", "last"].map(|name| std::fs::read(directory.join(format!("{name}.safetensors"))).unwrap()));
+    }
+    assert!(files[0][0] == files[0][1], "minimized, the last is the best");
+    assert!(files[1][0] != files[1][1], "maximized, the first is");
 }
 
 #[test]

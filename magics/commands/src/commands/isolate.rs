@@ -127,12 +127,16 @@ fn summary(result: &Isolation) -> String {
     let shown = |x: Option<f64>| x.map_or("–".into(), number);
     let verdict = match comparison.probability {
         Some(p) => format!(
-            "of studies with {} of these trials each, {:.0} % would rank them so (chance of re-training is not in it)",
+            "of studies with {} of these trials each, {:.0} % would rank them in this order (the chance of re-training is not in it)",
             comparison.drawn,
             100.0 * p
         ),
         None => "too few trials to say how sure that is".into(),
     };
+    if first.objective == second.objective {
+        let (best, a, b) = (shown(first.objective), place(&first.place), place(&second.place));
+        return format!("Best {}: {best} at {name} = {a} and at {b}: equal; {verdict}.", result.metric);
+    }
     format!(
         "Best {}: {} at {name} = {}, then {} at {}; {verdict}.",
         result.metric,

@@ -35,7 +35,7 @@ enum Study {
 }
 
 fn parse(Invocation { arguments, .. }: Invocation) -> Result<Box<dyn Command>> {
-    for later in ["compare", "export"] {
+    for later in ["compare", "export", "import"] {
         if let Some(word) =
             arguments.positional.first().filter(|word| word.text == later && arguments.positional.len() > 1)
         {

@@ -158,6 +158,7 @@ impl Run<'_, '_> {
             params,
             seed,
             objective: definition.objective.metric.clone(),
+            direction: definition.objective.direction,
             directory: self.folder.join(number.to_string()),
             timeout: self.plan.options.timeout.map(|timeout| timeout.as_secs_f64()),
         };

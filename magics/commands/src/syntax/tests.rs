@@ -101,7 +101,7 @@ fn errors_name_the_line_of_the_cell() {
     let error = parse_body(&source, start..text.len()).unwrap_err();
     let rendered = error.traceback.join("\n");
     assert!(rendered.contains(":7:"), "{rendered}");
-    assert!(rendered.contains(" 7 │") && rendered.contains("cell:7:15"), "{rendered}");
+    assert!(rendered.contains("7 │") && rendered.contains("cell:7:15"), "{rendered}");
 }
 
 #[test]
