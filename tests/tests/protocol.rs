@@ -231,6 +231,18 @@ async fn rust_cells_behave() {
 }
 
 #[tokio::test]
+async fn a_cell_that_is_interrupted_while_the_engine_is_created_does_not_cost_the_engine() {
+    let (mut kernel, _folder) = kernel().await;
+    let id = kernel.send("execute_request", cell("println!(\"it ran\");")).await;
+    kernel.published_of_kind("execute_input").await;
+    kernel.control("interrupt_request", json!({})).await;
+    let answer = kernel.answer(&id).await;
+    assert_eq!(answer.reply["ename"], "Interrupted", "{answer:#?}");
+    let next = kernel.run_ok("println!(\"the next one\");").await;
+    assert_eq!(next.text("stdout"), "the next one\n");
+}
+
+#[tokio::test]
 async fn a_subscriber_that_never_reads_does_not_stop_the_kernel() {
     use zeromq::{Socket, SocketRecv};
     let (mut kernel, _folder) = kernel().await;

@@ -3,7 +3,7 @@
 use super::errors::{CellError, compilation, is_panic_head};
 use super::runner::{self, TOKEN};
 use super::sources;
-use crossbeam_channel::{Receiver, Sender, bounded, select, unbounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, select, unbounded};
 use evcxr::{CommandContext, EvalCallbacks, EvalContext};
 use std::collections::HashMap;
 use std::process::{Child, Command};
@@ -20,9 +20,24 @@ pub type Input = Arc<dyn Fn(&str, bool) -> Option<String> + Send + Sync>;
 const STDERR_LAG: Duration = Duration::from_millis(4);
 
 enum Job {
-    Run { code: String, sink: Sink, input: Input, answer: Sender<Result<HashMap<String, String>, CellError>> },
-    Complete { code: String, position: usize, answer: Sender<Option<Completed>> },
-    Inspect { code: String, position: usize, answer: Sender<Option<String>> },
+    Run {
+        code: String,
+        sink: Sink,
+        input: Input,
+        answer: Sender<Result<HashMap<String, String>, CellError>>,
+        /// Interrupted before the engine was there: nobody waits for it any more, and it must not run.
+        cancelled: Arc<AtomicBool>,
+    },
+    Complete {
+        code: String,
+        position: usize,
+        answer: Sender<Option<Completed>>,
+    },
+    Inspect {
+        code: String,
+        position: usize,
+        answer: Sender<Option<String>>,
+    },
 }
 
 /// Candidates of rust-analyzer: the bytes to replace, and texts with their kinds.
@@ -67,9 +82,23 @@ impl Engine {
         let (answer, receiver) = bounded(1);
         self.shared.interrupted.store(false, Ordering::SeqCst);
         self.shared.running.store(true, Ordering::SeqCst);
-        let sent = self.jobs.send(Job::Run { code: code.into(), sink, input, answer });
+        let cancelled = Arc::new(AtomicBool::new(false));
+        let job = Job::Run { code: code.into(), sink, input, answer, cancelled: cancelled.clone() };
+        let sent = self.jobs.send(job);
         let gone = || Err(CellError::new("EngineError", "the engine of Rust cells is not there; restart the kernel"));
-        let result = if sent.is_ok() { receiver.recv().unwrap_or_else(|_| gone()) } else { gone() };
+        let result = loop {
+            match receiver.recv_timeout(Duration::from_millis(50)) {
+                Ok(result) => break result,
+                Err(RecvTimeoutError::Disconnected) => break gone(),
+                Err(RecvTimeoutError::Timeout) if sent.is_err() => break gone(),
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+            // The engine is still being created: that goes on, but this cell will not run.
+            if self.shared.interrupted.load(Ordering::SeqCst) && !self.shared.ready.load(Ordering::SeqCst) {
+                cancelled.store(true, Ordering::SeqCst);
+                break Err(CellError::new("Interrupted", "the cell was interrupted before it ran"));
+            }
+        };
         self.shared.running.store(false, Ordering::SeqCst);
         result
     }
@@ -104,7 +133,8 @@ impl Engine {
             return;
         }
         self.shared.interrupted.store(true, Ordering::SeqCst);
-        if !end_compilers() {
+        // Compilers that create the engine are left alone: without it no cell would run any more.
+        if self.shared.ready.load(Ordering::SeqCst) && !end_compilers() {
             self.end_runner();
         }
     }
@@ -134,7 +164,8 @@ fn serve(queue: Receiver<Job>, shared: &Shared) {
     shared.ready.store(true, Ordering::SeqCst);
     for job in queue {
         match job {
-            Job::Run { code, sink, input, answer } => {
+            Job::Run { cancelled, .. } if cancelled.load(Ordering::SeqCst) => {}
+            Job::Run { code, sink, input, answer, .. } => {
                 drop(answer.send(run(&mut context, &output, shared, &code, sink, input)));
             }
             Job::Complete { code, position, answer } => drop(answer.send(complete(&mut context, &code, position))),

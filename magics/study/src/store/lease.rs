@@ -1,10 +1,16 @@
 //! Who may write a study: one process at a time, until it lets go or dies.
 
 use serde::{Deserialize, Serialize};
+use std::collections::HashSet;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Seconds after which a lease of another machine, or of one without `/proc`, counts as abandoned.
 pub(super) const EXPIRES_AFTER: f64 = 30.0;
+
+/// Nonces of this process's holders that have not let go. The store cannot tell: on a full disk a lease that was let go
+/// of stays written.
+static HOLDING: Mutex<Option<HashSet<u64>>> = Mutex::new(None);
 
 /// A holder of a lease; no two are equal.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -21,13 +27,26 @@ impl Owner {
     pub(super) fn new() -> Self {
         static COUNT: AtomicU64 = AtomicU64::new(0);
         let pid = std::process::id();
-        Self { host: host(), pid, start: start_of(pid), nonce: COUNT.fetch_add(1, Ordering::Relaxed) }
+        let nonce = COUNT.fetch_add(1, Ordering::Relaxed);
+        if let Ok(mut holding) = HOLDING.lock() {
+            holding.get_or_insert_default().insert(nonce);
+        }
+        Self { host: host(), pid, start: start_of(pid), nonce }
+    }
+
+    /// Lets go, whatever the store still says.
+    pub(super) fn release(&self) {
+        if let Ok(mut holding) = HOLDING.lock() {
+            holding.get_or_insert_default().remove(&self.nonce);
+        }
     }
 
     /// Whether it still holds what it renewed `age` seconds ago.
     pub(super) fn is_alive(&self, age: f64) -> bool {
         if self.host == host() && self.start.is_some() {
-            return start_of(self.pid) == self.start;
+            let is_own = self.pid == std::process::id() && start_of(self.pid) == self.start;
+            let released = || HOLDING.lock().is_ok_and(|h| !h.as_ref().is_some_and(|h| h.contains(&self.nonce)));
+            return start_of(self.pid) == self.start && !(is_own && released());
         }
         age < EXPIRES_AFTER
     }

@@ -162,4 +162,9 @@ fn a_full_disk_is_named_and_loses_nothing() {
     assert!(matches!(error, Some(StoreError::DiskFull { .. })), "{error:?}");
     let written = writer.store().measurements(writer.study(), 1).unwrap().len();
     assert!(written > 0);
+    // Letting go cannot be written down either, and still the study can be taken up again.
+    drop(writer);
+    let store = Store::open(&path).unwrap();
+    let study = store.study("depth").unwrap().unwrap();
+    assert!(store.write(study).is_ok());
 }

@@ -64,7 +64,11 @@ impl Store {
             transaction.commit()?;
             Ok(None)
         };
-        if let Some(holder) = take(&mut self.connection).map_err(|e| self.sql(e))? {
+        let taken = take(&mut self.connection).map_err(|e| self.sql(e));
+        if !matches!(taken, Ok(None)) {
+            owner.release();
+        }
+        if let Some(holder) = taken? {
             return Err(StoreError::Busy { study: study.name, owner: holder.to_string() });
         }
         Ok(StudyWriter { store: self, study, owner, renewed: now() })
@@ -195,7 +199,7 @@ impl StudyWriter {
 
 impl Drop for StudyWriter {
     fn drop(&mut self) {
-        // A lease that cannot be given back (full disk) ends with this process.
+        self.owner.release();
         let _ =
             self.execute("DELETE FROM leases WHERE study = ?1 AND owner = ?2", (self.study.id, to_json(&self.owner)));
     }
