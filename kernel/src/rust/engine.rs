@@ -218,7 +218,8 @@ fn run(
     if let Some(error) = taken_over(code) {
         return Err(error);
     }
-    let variables: Vec<String> = context.variables_and_types().map(|(name, _)| name.to_string()).collect();
+    let mut variables: Vec<String> = context.variables_and_types().map(|(name, _)| name.to_string()).collect();
+    variables.sort();
     if let Some(note) = sources::note_once() {
         sink(&note, true);
     }
