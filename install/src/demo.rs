@@ -94,6 +94,7 @@ fn execute(python: &Path, place: &Place, folder: &Path) -> Result<PathBuf> {
     fs::create_dir_all(folder).with_context(|| format!("{} cannot be made", folder.display()))?;
     say("executing notebooks/01-first-sweep.ipynb");
     let advice = "The message above names the cell; run the command again, or `cargo demo -- --lab` to look at it";
+    start_afresh_if_changed(&source, folder)?;
     // It runs where its copy lies, so that its studies are kept beside it and a second run finds them.
     fs::copy(&source, &notebook).with_context(|| format!("{} cannot be copied", source.display()))?;
     let mut jupyter = in_environment(python, place, folder);
@@ -104,6 +105,19 @@ fn execute(python: &Path, place: &Place, folder: &Path) -> Result<PathBuf> {
     page.args(["-m", "nbconvert", "--log-level", "ERROR", "--to", "html"]).arg(&notebook);
     crate::steps::run(&mut page, advice)?;
     Ok(notebook)
+}
+
+/// Studies of an earlier version of the notebook bear the names of this one's: they are forgotten with it.
+fn start_afresh_if_changed(source: &Path, folder: &Path) -> Result<()> {
+    let (stamp, text) = (folder.join("executed-source.ipynb"), fs::read(source)?);
+    let studies = folder.join(".tunebook");
+    if fs::read(&stamp).is_ok_and(|last| last == text) {
+        return Ok(());
+    }
+    if studies.exists() {
+        fs::remove_dir_all(&studies).with_context(|| format!("{} cannot be removed", studies.display()))?;
+    }
+    fs::write(&stamp, text).with_context(|| format!("{} cannot be written", stamp.display()))
 }
 
 /// Python with the kernel in reach, in a folder.
@@ -120,6 +134,10 @@ fn lab(python: &Path, place: &Place, notebook: &Path, no_browser: bool) -> Resul
     jupyter.args(["-m", "jupyterlab", "--LabApp.news_url=None"]).arg(notebook);
     if no_browser {
         jupyter.arg("--no-browser");
+    }
+    // Jupyter refuses to run as root, as containers do, unless it is told to.
+    if crate::steps::output_of(Command::new("id").arg("-u")).is_ok_and(|id| id.trim() == "0") {
+        jupyter.arg("--allow-root");
     }
     crate::steps::run(&mut jupyter, "JupyterLab's message stands above")
 }
@@ -153,5 +171,24 @@ pub fn note_on_rust_sources() {
             "note: the sources of Rust's standard library are not installed, so some types of variables in cells cannot be \
              inferred and completion knows less. `rustup component add rust-src` (Debian: rust-web-src) brings them."
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_changed_notebook_starts_with_no_studies_and_the_same_one_keeps_them() {
+        let folder = tempfile::tempdir().unwrap();
+        let (source, studies) = (folder.path().join("source"), folder.path().join(".tunebook"));
+        fs::write(&source, "one").unwrap();
+        start_afresh_if_changed(&source, folder.path()).unwrap();
+        fs::create_dir(&studies).unwrap();
+        start_afresh_if_changed(&source, folder.path()).unwrap();
+        assert!(studies.exists());
+        fs::write(&source, "two").unwrap();
+        start_afresh_if_changed(&source, folder.path()).unwrap();
+        assert!(!studies.exists());
     }
 }
