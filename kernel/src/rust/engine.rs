@@ -50,6 +50,9 @@ pub struct Completed {
     pub matches: Vec<(String, &'static str)>,
 }
 
+/// What rust-analyzer knows of a word: as text and as HTML.
+pub type Hover = (String, String);
+
 /// The engine of Rust cells.
 pub struct Engine {
     jobs: Sender<Job>,
@@ -114,7 +117,7 @@ impl Engine {
     }
 
     /// What is known of the word at a byte; nothing while a cell runs.
-    pub fn inspect(&self, code: &str, position: usize) -> Option<String> {
+    pub fn inspect(&self, code: &str, position: usize) -> Option<Hover> {
         self.ask(|answer| Job::Inspect { code: code.into(), position, answer })
     }
 
@@ -170,7 +173,7 @@ fn serve(queue: Receiver<Job>, shared: &Shared) {
             }
             Job::Complete { code, position, answer } => drop(answer.send(complete(&mut context, &code, position))),
             Job::Inspect { code, position, answer } => {
-                drop(answer.send(context.hover_at(&code, position).ok().map(|(plain, _)| plain)));
+                drop(answer.send(context.hover_at(&code, position).ok()));
             }
         }
     }

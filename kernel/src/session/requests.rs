@@ -106,8 +106,8 @@ impl Session {
             let rust = masked(&code, |name| session.magics.knows(name));
             // The hover is of the word that ends at the position.
             let end = word_end(&rust, byte(&rust, cursor_in_masked(&code, cursor)));
-            let text = engine.inspect(&rust, end)?;
-            (!text.trim().is_empty()).then(|| json!({ "text/plain": text, "text/markdown": text }))
+            let (text, html) = engine.inspect(&rust, end)?;
+            (!text.trim().is_empty()).then(|| json!({ "text/plain": text, "text/html": html }))
         });
         let data = found.await.ok().flatten();
         json!({ "status": "ok", "found": data.is_some(), "data": data.unwrap_or_else(|| json!({})), "metadata": {} })
