@@ -36,7 +36,7 @@ enum Job {
     Inspect {
         code: String,
         position: usize,
-        answer: Sender<Option<String>>,
+        answer: Sender<Option<Hover>>,
     },
 }
 
