@@ -26,6 +26,13 @@ class TunebookTests(jupyter_kernel_test.KernelTests):
     supported_history_operations = ("tail", "range", "search")
     code_inspect_sample = "%sweep"
 
+    @classmethod
+    def setUpClass(cls):
+        """The engine of Rust cells is created in the background, and Jupyter's tests wait 15 s for an answer: on a machine
+        that is busy otherwise that may not be enough for both."""
+        super().setUpClass()
+        cls.kc.execute_interactive("1", timeout=180)
+
 
 if __name__ == "__main__":
     unittest.main(verbosity=2)

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Mutex;
 use tunebook_tests::executable;
 
 /// The Python of the test environment, with the kernel in its reach.
@@ -40,7 +41,11 @@ fn kept() -> PathBuf {
     folder
 }
 
+/// Each of these tests is a whole front end: on two processors they would only make each other time out.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
 fn must_pass(command: &mut Command) {
+    let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(|failed_before| failed_before.into_inner());
     let output = command.output().expect("Python starts");
     let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     println!("{said}");
