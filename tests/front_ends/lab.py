@@ -3,6 +3,7 @@ saving and opening again; an untrusted reader sees the static picture and the ta
 
 Arguments: the notebook, the Chromium executable, a folder for the screenshots."""
 
+import atexit
 import os
 import pathlib
 import secrets
@@ -32,6 +33,8 @@ class Server:
              f"--ServerApp.root_dir={work}"],
             env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
         )
+        # However this script ends, the server ends with it.
+        atexit.register(self.process.terminate)
         self.url = None
         for line in self.process.stderr:
             if "http://127.0.0.1" in line and "token" in line:
