@@ -10,6 +10,7 @@ use std::process::{Child, Command};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use tunebook_magics::Interrupt;
 
 /// Where the output of a cell goes: the text, and whether it is of standard error.
 pub type Sink = Arc<dyn Fn(&str, bool) + Send + Sync>;
@@ -81,10 +82,21 @@ impl Engine {
     }
 
     /// Runs a cell to its end. Waits for the engine to be there.
-    pub fn run(&self, code: &str, sink: Sink, input: Input) -> Result<HashMap<String, String>, CellError> {
+    pub fn run(
+        &self,
+        code: &str,
+        sink: Sink,
+        input: Input,
+        interrupt: &Interrupt,
+    ) -> Result<HashMap<String, String>, CellError> {
         let (answer, receiver) = bounded(1);
         self.shared.interrupted.store(false, Ordering::SeqCst);
         self.shared.running.store(true, Ordering::SeqCst);
+        // An interrupt that came before `running` was seen by nobody here.
+        if interrupt.is_raised() {
+            self.shared.running.store(false, Ordering::SeqCst);
+            return Err(CellError::new("Interrupted", "the cell was interrupted before it ran"));
+        }
         let cancelled = Arc::new(AtomicBool::new(false));
         let job = Job::Run { code: code.into(), sink, input, answer, cancelled: cancelled.clone() };
         let sent = self.jobs.send(job);

@@ -37,6 +37,9 @@ impl Session {
             true => self.count.fetch_add(1, Ordering::SeqCst) + 1,
             false => self.count.load(Ordering::SeqCst).max(1),
         };
+        // From here on an interrupt is this cell's, whatever part of it the interrupt meets.
+        let interrupt = Arc::new(Interrupt::default());
+        self.set_interrupt(Some(interrupt.clone()));
         if !silent {
             self.iopub.publish(&request.header, "execute_input", json!({ "code": code, "execution_count": count }));
         }
@@ -47,7 +50,7 @@ impl Session {
             silent,
             payload: Arc::default(),
         };
-        let result = self.run_cell(&code, request, &output, flag("allow_stdin", false)).await;
+        let result = self.run_cell(&code, request, &output, flag("allow_stdin", false), &interrupt).await;
         let shown = match &result {
             Ok(value) => {
                 value.as_ref().and_then(|data| data.get("text/plain")).and_then(Value::as_str).map(String::from)
@@ -57,13 +60,13 @@ impl Session {
         if keep && let Ok(mut history) = self.history.lock() {
             history.record(count, &code, shown);
         }
-        match result {
+        let reply = match result {
             Ok(value) => {
                 if let (Some(data), false) = (value, silent) {
                     let content = json!({ "execution_count": count, "data": data, "metadata": {}, "transient": {} });
                     self.iopub.publish(&request.header, "execute_result", content);
                 }
-                let expressions = self.user_expressions(&content["user_expressions"]).await;
+                let expressions = self.user_expressions(&content["user_expressions"], &interrupt).await;
                 let payload = output.payload.lock().map(|payload| payload.clone()).unwrap_or_default();
                 json!({ "status": "ok", "execution_count": count, "user_expressions": expressions, "payload": payload })
             }
@@ -79,6 +82,14 @@ impl Session {
                 reply["payload"] = json!([]);
                 reply
             }
+        };
+        self.set_interrupt(None);
+        reply
+    }
+
+    fn set_interrupt(&self, interrupt: Option<Arc<Interrupt>>) {
+        if let Ok(mut current) = self.interrupt.lock() {
+            *current = interrupt;
         }
     }
 
@@ -89,6 +100,7 @@ impl Session {
         request: &Message,
         output: &CellOutput,
         allow_stdin: bool,
+        interrupt: &Arc<Interrupt>,
     ) -> Result<Option<Value>, CellError> {
         // Every magic is understood before any part runs: a slip in the last line must not cost the first hour.
         let mut parts = vec![];
@@ -99,45 +111,28 @@ impl Session {
                 Segment::Shell { command } => Part::Shell(command),
             });
         }
-        let interrupts = self.interrupts.load(Ordering::SeqCst);
         let mut value = None;
         for part in parts {
-            if self.interrupts.load(Ordering::SeqCst) != interrupts {
+            if interrupt.is_raised() {
                 return Err(CellError::new("Interrupted", "the cell was interrupted"));
             }
             value = None;
             match part {
                 Part::Rust { code, first_line } => {
                     let code = "\n".repeat(first_line) + &code;
-                    value = self.run_rust(code, request, output, allow_stdin, interrupts).await?;
+                    value = self.run_rust(code, request, output, allow_stdin, interrupt).await?;
                 }
                 Part::Magic(parsed) => {
                     let (session, output) = (self.clone(), output.clone());
-                    self.blocking(move |interrupt| Ok(session.magics.run(parsed, &output, interrupt)?)).await?;
+                    blocking(interrupt, move |interrupt| Ok(session.magics.run(parsed, &output, interrupt)?)).await?;
                 }
                 Part::Shell(command) => {
                     let output = output.clone();
-                    self.blocking(move |interrupt| shell::run(&command, &output, interrupt)).await?;
+                    blocking(interrupt, move |interrupt| shell::run(&command, &output, interrupt)).await?;
                 }
             }
         }
         Ok(value)
-    }
-
-    /// Runs what may take long on a thread of its own, with an interrupt that the session can raise.
-    async fn blocking<T: Send + 'static>(
-        &self,
-        work: impl FnOnce(&Interrupt) -> Result<T, CellError> + Send + 'static,
-    ) -> Result<T, CellError> {
-        let interrupt = Arc::new(Interrupt::default());
-        if let Ok(mut current) = self.interrupt.lock() {
-            *current = Some(interrupt.clone());
-        }
-        let result = tokio::task::spawn_blocking(move || work(&interrupt)).await;
-        if let Ok(mut current) = self.interrupt.lock() {
-            *current = None;
-        }
-        result.unwrap_or_else(|panic| Err(CellError::new("InternalError", format!("the kernel has a fault: {panic}"))))
     }
 
     async fn run_rust(
@@ -146,34 +141,34 @@ impl Session {
         request: &Message,
         output: &CellOutput,
         allow_stdin: bool,
-        interrupts: u64,
+        interrupt: &Arc<Interrupt>,
     ) -> Result<Option<Value>, CellError> {
         let engine = self.engine().await;
         let (session, request, shown) = (self.clone(), request.clone(), output.clone());
         let sink: Sink =
             Arc::new(move |text, is_error| shown.text(if is_error { Name::Stderr } else { Name::Stdout }, text));
-        let runtime = tokio::runtime::Handle::current();
+        let (runtime, asked) = (tokio::runtime::Handle::current(), interrupt.clone());
         let input: Input = Arc::new(move |prompt, password| {
             if !allow_stdin {
                 let output = "this front end cannot ask for input; the cell reads an empty line\n";
                 session.iopub.text(&request.header, Name::Stderr, output);
                 return None;
             }
-            let ended = || session.interrupts.load(Ordering::SeqCst) != interrupts;
-            runtime.block_on(session.stdin.ask(&request, prompt, password, ended))
+            runtime.block_on(session.stdin.ask(&request, prompt, password, || asked.is_raised()))
         });
-        let content = self.blocking(move |_| engine.run(&code, sink, input)).await?;
+        let content = blocking(interrupt, move |interrupt| engine.run(&code, sink, input, interrupt)).await?;
         Ok(bundle(content))
     }
 
     /// Evaluates each expression; one that fails is an error in its place, not of the cell.
-    async fn user_expressions(self: &Arc<Self>, expressions: &Value) -> Value {
+    async fn user_expressions(self: &Arc<Self>, expressions: &Value, interrupt: &Arc<Interrupt>) -> Value {
         let mut results = Map::new();
         for (name, code) in expressions.as_object().into_iter().flatten() {
             let engine: Arc<Engine> = self.engine().await;
             let code = code.as_str().unwrap_or("").to_string();
             let quiet: Sink = Arc::new(|_, _| {});
-            let result = self.blocking(move |_| engine.run(&code, quiet, Arc::new(|_, _| None))).await;
+            let no_input: Input = Arc::new(|_, _| None);
+            let result = blocking(interrupt, move |interrupt| engine.run(&code, quiet, no_input, interrupt)).await;
             let shown = match result {
                 Ok(content) => {
                     json!({ "status": "ok", "data": bundle(content).unwrap_or_else(|| json!({})), "metadata": {} })
@@ -186,6 +181,16 @@ impl Session {
         }
         Value::Object(results)
     }
+}
+
+/// Runs what may take long on a thread of its own.
+async fn blocking<T: Send + 'static>(
+    interrupt: &Arc<Interrupt>,
+    work: impl FnOnce(&Interrupt) -> Result<T, CellError> + Send + 'static,
+) -> Result<T, CellError> {
+    let interrupt = interrupt.clone();
+    let result = tokio::task::spawn_blocking(move || work(&interrupt)).await;
+    result.unwrap_or_else(|panic| Err(CellError::new("InternalError", format!("the kernel has a fault: {panic}"))))
 }
 
 /// evcxr's texts by MIME type as a bundle: JSON types are parsed.

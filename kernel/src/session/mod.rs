@@ -42,7 +42,6 @@ pub struct Session {
     cells: UnboundedSender<Message>,
     /// What ends the part of a cell that runs now.
     interrupt: Mutex<Option<Arc<Interrupt>>>,
-    interrupts: AtomicU64,
     /// Told when the kernel is to end.
     pub ended: Notify,
 }
@@ -69,7 +68,6 @@ impl Session {
             count: AtomicU64::new(0),
             cells,
             interrupt: Mutex::new(None),
-            interrupts: AtomicU64::new(0),
             ended: Notify::new(),
         }
     }
@@ -129,7 +127,6 @@ impl Session {
 
     /// Ends what runs now; the cell then ends with an error.
     pub fn interrupt(&self) {
-        self.interrupts.fetch_add(1, Ordering::SeqCst);
         if let Ok(interrupt) = self.interrupt.lock()
             && let Some(interrupt) = interrupt.as_ref()
         {
