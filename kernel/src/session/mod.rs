@@ -40,7 +40,7 @@ pub struct Session {
     /// `execution_count` of the last cell.
     count: AtomicU64,
     cells: UnboundedSender<Message>,
-    /// What ends the part of a cell that runs now.
+    /// What ends the cell that runs now.
     interrupt: Mutex<Option<Arc<Interrupt>>>,
     /// Told when the kernel is to end.
     pub ended: Notify,
