@@ -24,6 +24,7 @@ fn main() {
         .flag_if_supported("-w")
         .compile("tunebook_libtorch_shim");
     let lib = root.join("lib").canonicalize().unwrap_or_else(|_| root.join("lib"));
+    println!("cargo:rustc-env=TUNEBOOK_LIBTORCH={}", root.display());
     println!("cargo:rustc-link-search=native={}", lib.display());
     println!("cargo:rustc-link-lib=dylib=torch_cpu");
     println!("cargo:rustc-link-lib=dylib=c10");

@@ -82,6 +82,13 @@ impl Objective {
 pub enum WorkloadReference {
     /// A workload of the worker, by name.
     Builtin { name: String },
+    /// A `%%workload` of the user's.
+    Rust {
+        /// The name it was given.
+        name: String,
+        /// Hash of its source and of what it is built with: another source is another workload.
+        source: String,
+    },
     /// Any program; words as a POSIX shell would split them, `{name}` not yet filled in.
     Command { words: Vec<String> },
 }
@@ -90,6 +97,7 @@ impl fmt::Display for WorkloadReference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             WorkloadReference::Builtin { name } => f.write_str(name),
+            WorkloadReference::Rust { name, source } => write!(f, "{name} ({})", source.get(..8).unwrap_or(source)),
             WorkloadReference::Command { words } => write!(f, "command {}", words.join(" ")),
         }
     }

@@ -44,6 +44,18 @@ pub struct TrialRequest {
     /// Seconds after which the trial is ended as failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout: Option<f64>,
+    /// The worker that has the workload, where it is not the slot's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub worker: Option<PathBuf>,
+}
+
+/// A file that a workload read, as it was.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DataSource {
+    /// Where it lies.
+    pub path: PathBuf,
+    /// SHA-256 of its bytes, in hexadecimal.
+    pub sha256: String,
 }
 
 /// From the pool to a slot, and from a slot to its worker.
@@ -77,6 +89,13 @@ pub enum Event {
     Started {
         /// Which.
         trial: TrialId,
+    },
+    /// The files that its data came from; sent before the first measurement, where there are any.
+    Loaded {
+        /// Which trial.
+        trial: TrialId,
+        /// The files.
+        data: Vec<DataSource>,
     },
     /// Metrics at a step.
     Measured {

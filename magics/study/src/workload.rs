@@ -1,6 +1,6 @@
 //! What a workload says of itself, so that a sweep can be checked before anything trains.
 
-use crate::{Objective, Value};
+use crate::{Distribution, Objective, Value};
 use serde::{Deserialize, Serialize};
 
 /// The type of a hyperparameter's values.
@@ -54,6 +54,9 @@ pub struct WorkloadHyperparameter {
     pub default: Value,
     /// Whether it changes the shapes of tensors, so that trials that differ in it cannot share a step.
     pub changes_shapes: bool,
+    /// The range that is worth searching, where the workload knows one: what `%scaling` and its kin tune over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub search: Option<Distribution>,
     /// What it means, in a sentence; the Playbook's ID where one asks for it.
     pub doc: String,
 }
@@ -97,7 +100,7 @@ impl std::fmt::Display for HyperparameterDomain {
                 let words: Vec<String> = choices.iter().map(Value::to_string).collect();
                 write!(f, "one of {}", words.join(", "))
             }
-            Self::Range { low: None, high: None, .. } => f.write_str("any number"),
+            Self::Range { low: None, high: None, .. } => f.write_str("any"),
             Self::Range { low: Some(low), high: None, open_low, .. } => {
                 write!(f, "{} {low}", if *open_low { "above" } else { "at least" })
             }
@@ -112,7 +115,82 @@ impl std::fmt::Display for HyperparameterDomain {
     }
 }
 
+/// How a workload declares its hyperparameters: a constructor for each type, and what is to be said beside it.
 impl WorkloadHyperparameter {
+    fn new(name: &str, kind: HyperparameterType, domain: HyperparameterDomain, default: impl Into<Value>) -> Self {
+        let (name, default, doc) = (name.into(), default.into(), String::new());
+        Self { name, kind, domain, default, changes_shapes: false, search: None, doc }
+    }
+
+    /// A float within bounds, both ends included.
+    pub fn real(name: &str, range: std::ops::RangeInclusive<f64>, default: f64) -> Self {
+        let finite = |x: f64| Some(x).filter(|x| x.is_finite());
+        let (low, high) = (finite(*range.start()), finite(*range.end()));
+        let domain = HyperparameterDomain::Range { low, high, open_low: false, open_high: false };
+        Self::new(name, HyperparameterType::Float, domain, default)
+    }
+
+    /// A whole number within bounds, both ends included.
+    pub fn whole(name: &str, range: std::ops::RangeInclusive<i64>, default: i64) -> Self {
+        let finite = |x: i64, none: i64| Some(x as f64).filter(|_| x != none);
+        let (low, high) = (finite(*range.start(), i64::MIN), finite(*range.end(), i64::MAX));
+        let domain = HyperparameterDomain::Range { low, high, open_low: false, open_high: false };
+        Self::new(name, HyperparameterType::Int, domain, default)
+    }
+
+    /// One of some words; the first is the default.
+    pub fn choice(name: &str, words: &[&str]) -> Self {
+        let choices = words.iter().map(|word| Value::from(*word)).collect();
+        let default = words.first().copied().unwrap_or_default();
+        Self::new(name, HyperparameterType::Text, HyperparameterDomain::Choices { choices }, default)
+    }
+
+    /// Any text: a path, a name.
+    pub fn text(name: &str, default: &str) -> Self {
+        let domain = HyperparameterDomain::Range { low: None, high: None, open_low: false, open_high: false };
+        Self::new(name, HyperparameterType::Text, domain, default)
+    }
+
+    /// `true` or `false`.
+    pub fn flag(name: &str, default: bool) -> Self {
+        let choices = vec![Value::Bool(false), Value::Bool(true)];
+        Self::new(name, HyperparameterType::Bool, HyperparameterDomain::Choices { choices }, default)
+    }
+
+    /// The lower bound itself is excluded.
+    pub fn above(mut self) -> Self {
+        if let HyperparameterDomain::Range { open_low, .. } = &mut self.domain {
+            *open_low = true;
+        }
+        self
+    }
+
+    /// The upper bound itself is excluded.
+    pub fn below(mut self) -> Self {
+        if let HyperparameterDomain::Range { open_high, .. } = &mut self.domain {
+            *open_high = true;
+        }
+        self
+    }
+
+    /// It changes the shapes of tensors.
+    pub fn shapes(mut self) -> Self {
+        self.changes_shapes = true;
+        self
+    }
+
+    /// The range that is worth searching.
+    pub fn search(mut self, distribution: Distribution) -> Self {
+        self.search = Some(distribution);
+        self
+    }
+
+    /// What it means, in a sentence.
+    pub fn doc(mut self, doc: &str) -> Self {
+        self.doc = doc.into();
+        self
+    }
+
     /// The value in this hyperparameter's type (`1` becomes `1.0` for a float), or why it cannot be.
     pub fn accept(&self, value: &Value) -> Result<Value, ValueError> {
         let wrong = |expected| ValueError::Type { name: self.name.clone(), value: value.to_string(), expected };
@@ -131,6 +209,7 @@ impl WorkloadHyperparameter {
         let inside = match &self.domain {
             HyperparameterDomain::Choices { choices } => choices.iter().any(|c| c.same_as(&typed)),
             HyperparameterDomain::Range { low, high, open_low, open_high } => {
+                // Words have no order: on them a range is none.
                 let x = typed.as_f64().unwrap_or(f64::NAN);
                 low.is_none_or(|low| if *open_low { x > low } else { x >= low })
                     && high.is_none_or(|high| if *open_high { x < high } else { x <= high })

@@ -1,5 +1,6 @@
 //! When a trial has left the region where it could still learn.
 
+use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 
 /// Steps that the smoothed loss must stay above its bound.
@@ -8,7 +9,7 @@ const PATIENCE: usize = 50;
 /// Watches the training loss of every step: smoothed (EMA 0.9) it diverged when for 50 consecutive steps it was above
 /// both its initial value and 1.5 × its running minimum + 3 × the median absolute deviation of the last 50 losses. A
 /// loss that is not finite diverged at once.
-#[derive(Default)]
+#[derive(Default, Serialize, Deserialize)]
 pub struct Divergence {
     initial: Option<f64>,
     smoothed: f64,

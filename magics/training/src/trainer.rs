@@ -3,23 +3,37 @@
 //! Nothing in the loop waits for the device: losses and gradient norms stay there and are read back together, at most
 //! [`READ_EVERY`] steps late and before each evaluation.
 
+use crate::batches::Batches;
+use crate::checkpoint;
+use crate::data::{Data, Examples};
 use crate::divergence::Divergence;
 use crate::hyperparameters::{HyperparameterError, Hyperparameters};
-use crate::libtorch::{forget_gradients, gradient_norm, is_out_of_memory};
+use crate::libtorch::{
+    Autocast, Precision, average_step, clip_gradients, forget_gradients, gradient_norm, is_out_of_memory,
+};
+use crate::model::Model;
+use crate::net::Phase;
 use crate::optimizer::Optimizer;
-use crate::randomness::Randomness;
-use crate::{Batch, Split, Workload};
+use crate::panics;
+use crate::randomness::{Randomness, Stream, permutation};
+use crate::schedule::Schedule;
+use crate::workload::Workload;
 use indexmap::IndexMap;
-use std::path::Path;
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
 use std::time::Instant;
 use tch::{Device, Kind, Tensor};
-use tunebook_study::protocol::TrialRequest;
-use tunebook_study::{Direction, Measurement, TrialState};
+use tunebook_study::protocol::{DataSource, TrialRequest};
+use tunebook_study::{Measurement, TrialState};
 
 /// Steps after which losses are read back at the latest.
-const READ_EVERY: u64 = 50;
-/// Examples of an evaluation step: without gradients a larger batch fits (Playbook H2).
-const EVALUATION_BATCH: i64 = 4096;
+const READ_EVERY: usize = 50;
+/// Examples of an evaluation step at least: without gradients a larger batch fits (Playbook H2).
+const EVALUATION_BATCH: i64 = 1024;
+/// Validation examples whose outputs are kept at each evaluation (Playbook H6).
+const SAMPLE: i64 = 32;
+/// Numbers of those outputs that a trial keeps at most.
+const SAMPLE_NUMBERS: i64 = 4_000_000;
 
 /// Why a run ended before its last step.
 #[derive(Debug)]
@@ -42,7 +56,7 @@ impl Stop {
         }
     }
 
-    /// The stop that a message of libtorch means.
+    /// The stop that a message of libtorch, or of the user's code, means.
     pub fn from_message(message: &str) -> Self {
         let line = message.lines().find(|line| !line.trim().is_empty()).unwrap_or("no message").trim();
         if is_out_of_memory(message) {
@@ -59,110 +73,228 @@ impl From<HyperparameterError> for Stop {
     }
 }
 
+impl From<anyhow::Error> for Stop {
+    fn from(error: anyhow::Error) -> Self {
+        Stop::from_message(&format!("{error:#}"))
+    }
+}
+
+impl From<String> for Stop {
+    fn from(message: String) -> Self {
+        Stop::from_message(&message)
+    }
+}
+
 /// What a run reports to, and asks whether to go on.
 pub trait Observer {
+    /// The files that the data came from.
+    fn loaded(&mut self, sources: &[DataSource]);
     /// Metrics at a step.
     fn measured(&mut self, measurement: Measurement);
     /// Whether the run is to end.
     fn cancelled(&self) -> bool;
 }
 
-/// Trains a workload as a request says, from the first step to the last.
+/// Trains a workload as a request says, from the first step, or from where an earlier run of the same trial was cut off, to
+/// the last. `data` are on the device, or in the host's memory to be copied batch by batch.
 pub fn train(
     workload: &dyn Workload,
-    data: &Split,
+    data: &Data,
+    hp: Hyperparameters,
     request: &TrialRequest,
     device: Device,
+    sources: &[DataSource],
     observer: &mut dyn Observer,
 ) -> Result<(), Stop> {
-    let description = workload.description();
-    let hp = Hyperparameters::new(&description, &request.params)?;
-    let mut run = Run::new(workload, data, hp, request, device);
-    let result = run.steps(request.direction, observer);
+    let precision = hp.precision();
+    if precision == Precision::Tf32 && !device.is_cuda() {
+        return Err(Stop::Failed("precision = tf32 needs a CUDA device; fp32 and bf16 work everywhere".into()));
+    }
+    let batch: i64 = hp.get("batch_size");
+    let count = data.train.count();
+    if batch > count {
+        return Err(Stop::Failed(format!("batch_size ({batch}) is more than the {count} training examples")));
+    }
+    let _precision = Autocast::begin(precision);
+    let mut run = Run::new(workload, data, hp, request, device, sources)?;
+    let result = run.steps(observer);
     // What is there is worth keeping however the run ended; the first problem is the one to report.
     result.and(run.save_series())
 }
 
+/// What a run has behind it, beside tensors.
+#[derive(Default, Serialize, Deserialize)]
+struct Progress {
+    /// What makes a run the same run.
+    identity: String,
+    steps: u64,
+    seconds: f64,
+    measurements: Vec<Measurement>,
+    /// Objective and step of the checkpoints that are kept, the best first.
+    best: Vec<(f64, u64)>,
+    divergence: Divergence,
+}
+
 struct Run<'a> {
     workload: &'a dyn Workload,
-    data: &'a Split,
-    hp: Hyperparameters,
-    randomness: Randomness,
-    names: Vec<String>,
-    parameters: Vec<Tensor>,
-    objective: &'a str,
-    directory: &'a Path,
+    data: &'a Data,
+    model: Model<'a>,
+    optimizer: Optimizer,
+    /// Polyak averages of the parameters, with their decay.
+    averages: Option<(Vec<Tensor>, f64)>,
+    schedule: Schedule,
+    request: &'a TrialRequest,
+    device: Device,
     started: Instant,
-    divergence: Divergence,
+    progress: Progress,
+    clip_norm: f64,
+    /// Examples of an evaluation step; fewer once memory has run out.
+    evaluation_batch: i64,
     unread: Vec<(u64, Tensor, Tensor)>,
     /// Losses since the last evaluation.
     losses: Vec<f64>,
     norms: Vec<f32>,
+    /// Which validation examples are followed, and what the model said of them.
+    sample: Tensor,
+    outputs: Vec<(u64, Tensor)>,
 }
 
 impl<'a> Run<'a> {
     fn new(
         workload: &'a dyn Workload,
-        data: &'a Split,
+        data: &'a Data,
         hp: Hyperparameters,
         request: &'a TrialRequest,
         device: Device,
-    ) -> Self {
+        sources: &[DataSource],
+    ) -> Result<Self, Stop> {
+        let identity = identity(&hp, request, device, sources);
+        let schedule = hp.schedule();
+        let (rule, weight_decay) = (hp.rule(), hp.get("weight_decay"));
+        let (clip_norm, decay): (f64, f64) = (hp.get("clip_norm"), hp.get("polyak_decay"));
+        let batch_size: i64 = hp.get("batch_size");
+        let evaluations = hp.get::<i64>("steps") / hp.get::<i64>("eval_every") + 2;
         let randomness = Randomness::new(request.seed);
-        let (names, parameters) = workload
-            .parameters(&hp, &randomness, device)
-            .into_iter()
-            .map(|(name, parameter)| (name, parameter.set_requires_grad(true)))
-            .unzip();
-        Self {
+        let few = data.train.first(2).to_device(device);
+        let model = Model::new(workload, hp, randomness, device, &few.inputs);
+        let outputs = model.predict(&few.inputs);
+        if workload.task() == crate::Task::Classification && data.train.targets.kind() == Kind::Int64 {
+            data.classes_fit(outputs.size().last().copied().unwrap_or(0))?;
+        }
+        let each = (outputs.numel() as i64 / few.count().max(1)).max(1) * evaluations;
+        let followed = (SAMPLE_NUMBERS / each).clamp(1, SAMPLE).min(data.valid.count());
+        let generator = Randomness::new(0).generator(Stream::Splitting, 0, 1);
+        let order = permutation(generator, data.valid.count() as usize);
+        let optimizer = Optimizer::new(rule, weight_decay, model.parameters().tensors());
+        let copies = || model.parameters().tensors().iter().map(|p| p.detach().copy()).collect();
+        let averages = (decay > 0.0).then(|| (copies(), decay));
+        Ok(Self {
             workload,
             data,
-            hp,
-            randomness,
-            names,
-            parameters,
-            objective: &request.objective,
-            directory: &request.directory,
+            optimizer,
+            averages,
+            model,
+            schedule,
+            request,
+            device,
             started: Instant::now(),
-            divergence: Divergence::default(),
+            progress: Progress { identity, ..Progress::default() },
+            clip_norm,
+            evaluation_batch: batch_size.max(EVALUATION_BATCH),
             unread: vec![],
             losses: vec![],
             norms: vec![],
-        }
+            sample: Tensor::from_slice(&order[..followed as usize]).to_device(data.valid.inputs.device()),
+            outputs: vec![],
+        })
     }
 
-    fn steps(&mut self, direction: Direction, observer: &mut dyn Observer) -> Result<(), Stop> {
-        let (steps, eval_every) = (self.hp.whole("steps") as u64, self.hp.whole("eval_every") as u64);
-        let schedule = self.hp.schedule();
-        let mut optimizer = Optimizer::new(self.hp.rule(), &self.parameters);
-        let mut batches = Batches::new(&self.data.train, self.hp.whole("batch_size"), self.randomness);
-        let mut best: Option<f64> = None;
-        self.evaluate(0, schedule.at(0), direction, &mut best, observer)?;
-        for step in 1..=steps {
+    fn steps(&mut self, observer: &mut dyn Observer) -> Result<(), Stop> {
+        let hp = self.model.hyperparameters();
+        let (steps, eval_every): (u64, u64) = (hp.get("steps"), hp.get("eval_every"));
+        let batch_size: i64 = hp.get("batch_size");
+        let micro = Some(hp.get::<i64>("micro_batch_size")).filter(|size| *size > 0).unwrap_or(batch_size);
+        let save_every = match hp.get::<u64>("checkpoint_every") {
+            0 => steps.div_ceil(10),
+            every => every,
+        };
+        let mut saved = 0;
+        if self.resume() {
+            saved = self.progress.steps;
+            for measurement in self.progress.measurements.clone() {
+                observer.measured(measurement);
+            }
+        } else {
+            self.evaluate(0, self.schedule.at(0), observer)?;
+        }
+        let randomness = Randomness::new(self.request.seed);
+        let first = self.progress.steps;
+        let mut batches = Batches::new(&self.data.train, batch_size, randomness, self.device, first);
+        for step in first + 1..=steps {
             if observer.cancelled() {
                 return Err(Stop::Cancelled);
             }
-            let batch = batches.next();
-            let lr = schedule.at(step - 1);
-            forget_gradients(&self.parameters);
-            let loss = self
-                .workload
-                .forward(&self.hp, &self.parameters, &batch.inputs)
-                .f_cross_entropy(&batch.labels)
-                .map_err(|error| Stop::from_message(&error.to_string()))?;
-            loss.f_backward().map_err(|error| Stop::from_message(&error.to_string()))?;
-            let norm = gradient_norm(&self.parameters).map_err(|message| Stop::from_message(&message))?;
-            optimizer.step(&self.parameters, lr).map_err(|message| Stop::from_message(&message))?;
-            self.unread.push((step, loss.detach(), norm));
+            let lr = self.schedule.at(step - 1);
+            self.step(step, lr, &batches.next()?, micro)?;
             let evaluate = step % eval_every == 0 || step == steps;
-            if evaluate || self.unread.len() as u64 >= READ_EVERY {
+            if evaluate || self.unread.len() >= READ_EVERY {
                 self.read_back()?;
             }
             if evaluate {
-                self.evaluate(step, lr, direction, &mut best, observer)?;
+                self.evaluate(step, lr, observer)?;
+                if step < steps && step - saved >= save_every {
+                    self.save_to_resume(step)?;
+                    saved = step;
+                }
             }
         }
-        self.save("last")
+        let swapped = self.swap_averages();
+        self.save(checkpoint::LAST)?;
+        if swapped {
+            self.swap_averages();
+        }
+        let _ = std::fs::remove_file(self.path(checkpoint::RESUME));
+        Ok(())
+    }
+
+    /// One step: forward, backward, norm, update. Nothing of it is read back.
+    fn step(&mut self, step: u64, lr: f64, batch: &Examples, micro: i64) -> Result<(), Stop> {
+        let torch = |error: tch::TchError| Stop::from_message(&error.to_string());
+        let parameters = self.model.parameters();
+        let parameters = parameters.tensors();
+        forget_gradients(parameters);
+        let count = batch.count();
+        let mut loss: Option<Tensor> = None;
+        for (part, start) in (0..count).step_by(micro as usize).enumerate() {
+            let length = micro.min(count - start);
+            let net = self.model.net(Phase::Train { step }).part(part as u64);
+            let part = if length == count { None } else { Some(batch.narrow(start, length)) };
+            let part = part.as_ref().unwrap_or(batch);
+            let outputs = self.model.forward(&net, &part.inputs);
+            let mut share = self.workload.loss(&net, &outputs, &part.targets);
+            if length < count {
+                share = share * (length as f64 / count as f64);
+            }
+            share.f_backward().map_err(torch)?;
+            loss = Some(match loss {
+                None => share.detach(),
+                Some(sum) => sum + share.detach(),
+            });
+        }
+        let norm = gradient_norm(parameters)?;
+        if self.clip_norm > 0.0 {
+            clip_gradients(parameters, &norm, self.clip_norm)?;
+        }
+        self.optimizer.step(parameters, lr)?;
+        if let Some((averages, decay)) = &self.averages {
+            // The average of few steps is the mean of them: without that it would remember the initialization.
+            let decay = decay.min(step as f64 / (step as f64 + 10.0));
+            average_step(averages, parameters, decay)?;
+        }
+        if let Some(loss) = loss {
+            self.unread.push((step, loss, norm));
+        }
+        Ok(())
     }
 
     /// Reads what the steps left on the device, and looks for divergence.
@@ -172,137 +304,236 @@ impl<'a> Run<'a> {
         self.norms.extend(norms.iter().map(|norm| *norm as f32));
         for ((step, _, _), loss) in std::mem::take(&mut self.unread).into_iter().zip(losses) {
             self.losses.push(loss);
-            if let Some(reason) = self.divergence.observe(step, loss) {
+            if let Some(reason) = self.progress.divergence.observe(step, loss) {
                 return Err(Stop::Infeasible(reason));
             }
         }
         Ok(())
     }
 
-    fn evaluate(
-        &mut self,
-        step: u64,
-        lr: f64,
-        direction: Direction,
-        best: &mut Option<f64>,
-        observer: &mut dyn Observer,
-    ) -> Result<(), Stop> {
-        let (loss, error) = self.validate();
+    fn evaluate(&mut self, step: u64, lr: f64, observer: &mut dyn Observer) -> Result<(), Stop> {
+        // The averages stand in for the parameters while they are judged and saved.
+        let swapped = self.swap_averages();
+        let judged = self.judge(step);
         let mut metrics: IndexMap<String, Option<f64>> = IndexMap::new();
-        let mut metric = |name: &str, value: f64| {
-            metrics.insert(name.into(), Some(value).filter(|v| v.is_finite()));
+        let mut metric = |name: String, value: f64| {
+            metrics.insert(name, Some(value).filter(|v| v.is_finite()));
         };
         if !self.losses.is_empty() {
-            metric("train/loss", self.losses.iter().sum::<f64>() / self.losses.len() as f64);
+            metric("train/loss".into(), self.losses.iter().sum::<f64>() / self.losses.len() as f64);
         }
-        metric("valid/loss", loss);
-        metric("valid/error", error);
-        if let Some(norm) = self.norms.last() {
-            metric("gradient_norm", f64::from(*norm));
+        for (name, value) in judged? {
+            metric(format!("valid/{name}"), value);
         }
-        metric("lr", lr);
+        let recent = &self.norms[self.norms.len().saturating_sub(self.losses.len())..];
+        if let Some(norm) = recent.last() {
+            metric("gradient_norm".into(), f64::from(*norm));
+            if self.clip_norm > 0.0 {
+                let clipped = recent.iter().filter(|norm| f64::from(**norm) > self.clip_norm).count();
+                metric("clipped".into(), clipped as f64 / recent.len() as f64);
+            }
+        }
+        metric("lr".into(), lr);
         self.losses.clear();
-        let objective = metrics.get(self.objective).copied();
-        let seconds = self.started.elapsed().as_secs_f64();
-        observer.measured(Measurement { step, seconds, metrics });
-        match objective {
-            Some(Some(value)) if best.is_none_or(|best| direction.better(value, best)) => {
-                *best = Some(value);
-                self.save("best")
-            }
-            Some(None) => Err(Stop::Infeasible(format!("`{}` became non-finite at step {step}", self.objective))),
-            _ => Ok(()),
+        let objective = metrics.get(&self.request.objective).copied();
+        let seconds = self.progress.seconds + self.started.elapsed().as_secs_f64();
+        let measurement = Measurement { step, seconds, metrics };
+        self.progress.measurements.push(measurement.clone());
+        observer.measured(measurement);
+        let kept = match objective {
+            Some(Some(value)) => self.keep_if_best(value, step),
+            Some(None) => Err(Stop::Infeasible(format!("`{}` became non-finite at step {step}", self.request.objective))),
+            None => Ok(()),
+        };
+        if swapped {
+            self.swap_averages();
         }
+        kept
     }
 
-    /// Mean loss and error over the validation set; a partial last batch counts by its examples (Playbook H5).
-    fn validate(&self) -> (f64, f64) {
-        let Batch { inputs, labels } = &self.data.valid;
-        let count = labels.size()[0];
+    /// Exchanges the values of parameters and averages; false where there are no averages.
+    fn swap_averages(&self) -> bool {
+        let Some((averages, _)) = &self.averages else { return false };
         tch::no_grad(|| {
-            let (mut loss, mut wrong) = (0.0, 0.0);
-            for start in (0..count).step_by(EVALUATION_BATCH as usize) {
-                let length = EVALUATION_BATCH.min(count - start);
-                let (x, y) = (inputs.narrow(0, start, length), labels.narrow(0, start, length));
-                let logits = self.workload.forward(&self.hp, &self.parameters, &x);
-                loss += logits.cross_entropy_for_logits(&y).double_value(&[]) * length as f64;
-                wrong += logits.argmax(-1, false).not_equal_tensor(&y).sum(Kind::Int64).int64_value(&[]) as f64;
+            for (parameter, average) in self.model.parameters().tensors().iter().zip(averages) {
+                let value = parameter.detach().copy();
+                parameter.shallow_clone().copy_(average);
+                average.shallow_clone().copy_(&value);
             }
-            let error = if loss.is_finite() { wrong / count as f64 } else { f64::NAN };
-            (loss / count as f64, error)
-        })
+        });
+        true
     }
 
-    /// Writes the parameters as `NAME.safetensors`: whole, or not at all.
+    /// Loss and metrics over the validation set; a partial last batch counts by its examples (Playbook H5).
+    fn judge(&mut self, step: u64) -> Result<Vec<(&'static str, f64)>, Stop> {
+        let valid = &self.data.valid;
+        let metrics = self.workload.metrics();
+        let least: i64 = self.model.hyperparameters().get("batch_size");
+        let (count, mut start) = (valid.count(), 0);
+        let mut sums = vec![0.0; 1 + metrics.len()];
+        while start < count {
+            let length = self.evaluation_batch.min(count - start);
+            let attempt = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                tch::no_grad(|| {
+                    let part = valid.narrow(start, length).to_device(self.device);
+                    let net = self.model.net(Phase::Evaluate);
+                    let outputs = self.model.forward(&net, &part.inputs);
+                    let loss = self.workload.loss(&net, &outputs, &part.targets);
+                    let others = metrics.iter().map(|metric| (metric.of)(&outputs, &part.targets));
+                    let values: Vec<Tensor> = std::iter::once(loss).chain(others).collect();
+                    read(values.iter())
+                })
+            }));
+            let values = match attempt {
+                Ok(values) => values,
+                // What a step of training fits into, an evaluation step of its size does too.
+                Err(panic) => match panics::last() {
+                    Some(said) if is_out_of_memory(&said) && self.evaluation_batch > least => {
+                        self.evaluation_batch = (self.evaluation_batch / 2).max(least);
+                        continue;
+                    }
+                    said => {
+                        panics::put_back(said);
+                        std::panic::resume_unwind(panic)
+                    }
+                },
+            };
+            if values.len() != sums.len() {
+                return Err(Stop::Failed("the loss and each metric must be a scalar tensor, the mean over the batch".into()));
+            }
+            for (sum, value) in sums.iter_mut().zip(values) {
+                *sum += value * length as f64;
+            }
+            start += length;
+        }
+        let sample = valid.select(&self.sample);
+        self.outputs.push((step, self.model.predict(&sample.inputs).to_device(Device::Cpu)));
+        let finite = sums[0].is_finite();
+        let names = std::iter::once("loss").chain(metrics.iter().map(|metric| metric.name));
+        // Of a model whose loss is not finite no metric means anything.
+        Ok(names.zip(sums).map(|(name, sum)| (name, if finite { sum / count as f64 } else { f64::NAN })).collect())
+    }
+
+    /// Keeps the parameters if they are among the best so far.
+    fn keep_if_best(&mut self, objective: f64, step: u64) -> Result<(), Stop> {
+        let keep = self.model.hyperparameters().get::<usize>("keep_best");
+        let direction = self.request.direction;
+        let rank = self.progress.best.iter().take_while(|(other, _)| !direction.better(objective, *other)).count();
+        if rank >= keep {
+            return Ok(());
+        }
+        for worse in (rank + 1..=self.progress.best.len().min(keep - 1)).rev() {
+            let (from, to) = (self.path(&best_name(worse - 1)), self.path(&best_name(worse)));
+            std::fs::rename(&from, &to).map_err(|error| Stop::Failed(format!("{} cannot be renamed: {error}", from.display())))?;
+        }
+        self.progress.best.insert(rank, (objective, step));
+        self.progress.best.truncate(keep);
+        self.save(&best_name(rank))
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.request.directory.join(name)
+    }
+
     fn save(&self, name: &str) -> Result<(), Stop> {
-        let path = self.directory.join(format!("{name}.safetensors"));
-        let partial = path.with_extension("partial");
-        let cpu = |parameter: &Tensor| parameter.detach().to_device(Device::Cpu);
-        let tensors: Vec<(&String, Tensor)> = self.names.iter().zip(self.parameters.iter().map(cpu)).collect();
-        let problem =
-            |what: String| Stop::Failed(format!("the checkpoint {} cannot be written: {what}", path.display()));
-        Tensor::write_safetensors(&tensors, &partial).map_err(|error| problem(error.to_string()))?;
-        std::fs::rename(&partial, &path).map_err(|error| problem(error.to_string()))
+        Ok(checkpoint::write(&self.path(name), self.model.parameters().named())?)
     }
 
-    /// Writes the gradient norm of every step (Playbook I10).
+    /// The tensors that a resumed run needs, beside its series; handles, not copies. No layer's name begins with U+0001.
+    fn state(&self) -> Vec<(String, Tensor)> {
+        let averages = self.averages.iter().flat_map(|(averages, _)| averages);
+        let parameters = self.model.parameters();
+        let named = parameters.named().map(|(name, tensor)| (name.to_string(), tensor.shallow_clone()));
+        let numbered = |kind: &str, i: usize, tensor: &Tensor| (format!("\u{1}{kind}/{i}"), tensor.shallow_clone());
+        let optimizer = self.optimizer.state().enumerate().map(|(i, tensor)| numbered("optimizer", i, tensor));
+        named.chain(optimizer).chain(averages.enumerate().map(|(i, tensor)| numbered("average", i, tensor))).collect()
+    }
+
+    fn save_to_resume(&mut self, step: u64) -> Result<(), Stop> {
+        self.progress.steps = step;
+        let seconds = self.progress.seconds;
+        self.progress.seconds = seconds + self.started.elapsed().as_secs_f64();
+        let text = serde_json::to_string(&self.progress).map_err(|error| Stop::Failed(error.to_string()));
+        self.progress.seconds = seconds;
+        let mut tensors = self.state();
+        tensors.push(("\u{1}progress".into(), checkpoint::bytes(&text?)));
+        tensors.push(("\u{1}norms".into(), Tensor::from_slice(&self.norms)));
+        let outputs = self.outputs.iter().map(|(step, outputs)| (format!("\u{1}outputs/{step}"), outputs.shallow_clone()));
+        tensors.extend(outputs);
+        let tensors = tensors.iter().map(|(name, tensor)| (name.as_str(), tensor));
+        Ok(checkpoint::write(&self.path(checkpoint::RESUME), tensors)?)
+    }
+
+    /// Goes back to where an earlier run of the same trial was cut off, if it left a checkpoint that fits.
+    fn resume(&mut self) -> bool {
+        let path = self.path(checkpoint::RESUME);
+        let Ok(found) = checkpoint::read(&path) else { return false };
+        let text = found.get("\u{1}progress").and_then(checkpoint::text_of);
+        let Some(progress) = text.and_then(|text| serde_json::from_str::<Progress>(&text).ok()) else { return false };
+        let state = self.state();
+        let state = state.iter().map(|(name, tensor)| (name.as_str(), tensor));
+        if progress.identity != self.progress.identity || checkpoint::restore(&found, state, "the checkpoint").is_err() {
+            return false;
+        }
+        self.optimizer.resume(progress.steps);
+        self.norms = found.get("\u{1}norms").and_then(|norms| Vec::try_from(norms).ok()).unwrap_or_default();
+        for measurement in &progress.measurements {
+            if let Some(outputs) = found.get(&format!("\u{1}outputs/{}", measurement.step)) {
+                self.outputs.push((measurement.step, outputs.shallow_clone()));
+            }
+        }
+        self.progress = progress;
+        true
+    }
+
+    /// Writes the gradient norm of every step (Playbook I10) and what the model said of the followed examples (H6).
     fn save_series(&self) -> Result<(), Stop> {
-        let path = self.directory.join("gradient_norm.npy");
+        let path = self.path("gradient_norm.npy");
         Tensor::from_slice(&self.norms)
             .write_npy(&path)
-            .map_err(|error| Stop::Failed(format!("{} cannot be written: {error}", path.display())))
+            .map_err(|error| Stop::Failed(format!("{} cannot be written: {error}", path.display())))?;
+        let steps: Vec<i64> = self.outputs.iter().map(|(step, _)| *step as i64).collect();
+        let outputs: Vec<&Tensor> = self.outputs.iter().map(|(_, outputs)| outputs).collect();
+        if outputs.is_empty() {
+            return Ok(());
+        }
+        let series = [
+            ("examples", self.sample.shallow_clone()),
+            ("steps", Tensor::from_slice(&steps)),
+            ("outputs", Tensor::stack(&outputs, 0)),
+        ];
+        let series = series.iter().map(|(name, tensor)| (*name, tensor));
+        Ok(checkpoint::write(&self.path("predictions.safetensors"), series)?)
     }
 }
 
-/// Scalars on a device, read in one go.
+/// The file of the checkpoint of a rank, from 0.
+fn best_name(rank: usize) -> String {
+    match rank {
+        0 => checkpoint::BEST.into(),
+        rank => format!("best-{}.safetensors", rank + 1),
+    }
+}
+
+/// All that a run's numbers depend on: a checkpoint of another run is not resumed.
+fn identity(hp: &Hyperparameters, request: &TrialRequest, device: Device, sources: &[DataSource]) -> String {
+    let device = if device.is_cuda() { "cuda" } else { "cpu" };
+    serde_json::json!({
+        "tunebook": env!("CARGO_PKG_VERSION"), "libtorch": crate::libtorch::version(), "device": device,
+        "workload": request.workload, "values": hp.values(), "seed": request.seed,
+        "objective": request.objective, "direction": request.direction, "data": sources,
+    })
+    .to_string()
+}
+
+/// Scalars on a device, read in one go; nothing where one is no scalar.
 fn read<'t>(scalars: impl Iterator<Item = &'t Tensor>) -> Vec<f64> {
     let scalars: Vec<&Tensor> = scalars.collect();
-    if scalars.is_empty() {
+    if scalars.is_empty() || scalars.iter().any(|scalar| scalar.dim() != 0) {
         return vec![];
     }
-    let stacked = Tensor::stack(&scalars, 0).to_kind(Kind::Double).to_device(Device::Cpu);
+    let kind = scalars[0].kind();
+    let same: Vec<Tensor> = scalars.iter().map(|scalar| scalar.to_kind(kind)).collect();
+    let stacked = Tensor::stack(&same, 0).to_kind(Kind::Double).to_device(Device::Cpu);
     Vec::<f64>::try_from(&stacked).unwrap_or_default()
-}
-
-trait CrossEntropy {
-    fn f_cross_entropy(&self, labels: &Tensor) -> Result<Tensor, tch::TchError>;
-}
-
-impl CrossEntropy for Tensor {
-    /// Mean cross entropy of logits \[batch, classes\].
-    fn f_cross_entropy(&self, labels: &Tensor) -> Result<Tensor, tch::TchError> {
-        self.f_log_softmax(-1, Kind::Float)?.f_nll_loss(labels, None::<Tensor>, tch::Reduction::Mean, -100)
-    }
-}
-
-/// Batches without end: each epoch in an order of its own, its incomplete last batch left out.
-struct Batches<'a> {
-    data: &'a Batch,
-    size: i64,
-    randomness: Randomness,
-    epoch: u64,
-    order: Option<Tensor>,
-    next: i64,
-}
-
-impl<'a> Batches<'a> {
-    fn new(data: &'a Batch, size: i64, randomness: Randomness) -> Self {
-        Self { data, size: size.min(data.labels.size()[0]), randomness, epoch: 0, order: None, next: 0 }
-    }
-
-    fn next(&mut self) -> Batch {
-        let count = self.data.labels.size()[0];
-        let order = match self.order.take().filter(|_| self.next + self.size <= count) {
-            Some(order) => order,
-            None => {
-                let order = self.randomness.permutation(self.epoch, count as usize);
-                (self.epoch, self.next) = (self.epoch + 1, 0);
-                Tensor::from_slice(&order).to_device(self.data.labels.device())
-            }
-        };
-        let chosen = order.narrow(0, self.next, self.size);
-        self.next += self.size;
-        self.order = Some(order);
-        Batch { inputs: self.data.inputs.index_select(0, &chosen), labels: self.data.labels.index_select(0, &chosen) }
-    }
 }

@@ -1,9 +1,15 @@
-//! The worker: requests come in as JSON lines, what the trials report goes out as JSON lines.
+//! The worker: requests come in as JSON lines, what the trials report goes out as JSON lines. With a word it answers a
+//! question and exits: `describe` lists what it can train, `devices` the GPUs that libtorch finds, `smoke NAME` tries whether
+//! something can be trained at all.
 
-use crate::libtorch::{device, version};
+use crate::catalogue::{Catalogue, Trainable};
+use crate::data::{Data, begin_to_record, recorded};
+use crate::hyperparameters::Hyperparameters;
+use crate::libtorch::{device, load_cuda, version};
 use crate::trainer::{Observer, Stop, train};
-use crate::{Split, workloads};
-use std::collections::HashMap;
+use crate::trial::Trial;
+use crate::workload::Workload;
+use crate::{panics, smoke};
 use std::fs::File;
 use std::io::{BufRead, Write};
 use std::os::fd::AsFd;
@@ -11,12 +17,33 @@ use std::process::ExitCode;
 use std::sync::mpsc;
 use std::sync::{Arc, Mutex};
 use tch::Device;
-use tunebook_study::protocol::{Event, Request, TrialId, TrialRequest, VERSION};
-use tunebook_study::{Measurement, TrialState, WorkloadReference};
+use tunebook_study::protocol::{DataSource, Event, Request, TrialId, TrialRequest, VERSION};
+use tunebook_study::{Measurement, Params, TrialState, WorkloadReference};
+
+/// Data larger than this stay in the host's memory where the model trains on a GPU; batches are copied ahead.
+const RESIDENT_BYTES: usize = 4 << 30;
+
+/// The main function of a worker. `crate_folder`: where the crate lies that the catalogue's code was compiled from, if it is
+/// the user's; a panic then names the user's line.
+pub fn main(catalogue: Catalogue, crate_folder: Option<&'static str>) -> ExitCode {
+    load_cuda();
+    panics::install(crate_folder);
+    tch::set_num_threads(1);
+    let mut words = std::env::args().skip(1);
+    match (words.next().as_deref(), words.next()) {
+        (None, _) => serve(catalogue),
+        (Some("describe"), _) => print(&catalogue.descriptions()),
+        (Some("devices"), _) => print_devices(),
+        (Some("smoke"), Some(name)) => print(&smoke::try_out(&catalogue, &name)),
+        (Some(other), _) => {
+            eprintln!("tunebook-worker: `{other}` is no question; known are `describe`, `devices` and `smoke NAME`");
+            ExitCode::FAILURE
+        }
+    }
+}
 
 /// Trains what standard input asks for until it closes.
-pub fn main() -> ExitCode {
-    tch::set_num_threads(1);
+fn serve(catalogue: Catalogue) -> ExitCode {
     let Ok(mut protocol) = keep_stdout() else {
         eprintln!("tunebook-worker: standard output is closed");
         return ExitCode::FAILURE;
@@ -24,7 +51,7 @@ pub fn main() -> ExitCode {
     let cancelled: Arc<Mutex<Option<TrialId>>> = Arc::default();
     let requests = read_requests(cancelled.clone());
     send(&mut protocol, &Event::Hello { protocol: VERSION, pid: std::process::id() });
-    let mut worker = Worker { protocol, cancelled, data: HashMap::new() };
+    let mut worker = Worker { catalogue, protocol, cancelled, data: None };
     for trial in requests {
         worker.run(&trial);
     }
@@ -70,10 +97,20 @@ fn send(protocol: &mut File, event: &Event) {
 }
 
 struct Worker {
+    catalogue: Catalogue,
     protocol: File,
     cancelled: Arc<Mutex<Option<TrialId>>>,
-    /// Data stay on the device from trial to trial.
-    data: HashMap<String, Split>,
+    /// The data of the last trial, for the next one that needs the same.
+    data: Option<Loaded>,
+}
+
+/// Data with what they were loaded by.
+struct Loaded {
+    workload: String,
+    /// The hyperparameters that the loader asked for.
+    asked: Params,
+    data: Data,
+    sources: Vec<DataSource>,
 }
 
 impl Worker {
@@ -85,34 +122,72 @@ impl Worker {
         let (state, reason) = match attempt {
             Ok(Ok(())) => (TrialState::Complete, None),
             Ok(Err(stop)) => stop.outcome(),
-            Err(panic) => {
-                let text = panic.downcast_ref::<String>().map(String::as_str);
-                let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("a panic");
-                Stop::from_message(text).outcome()
-            }
+            Err(_) => Stop::from_message(&panics::last().unwrap_or_else(|| "a panic".into())).outcome(),
         };
         let (trial, seconds) = (request.trial.clone(), started.elapsed().as_secs_f64());
         send(&mut self.protocol, &Event::Ended { trial, state, reason, seconds });
     }
 
     fn train(&mut self, request: &TrialRequest) -> Result<(), Stop> {
-        let WorkloadReference::Builtin { name } = &request.workload else {
-            return Err(Stop::Failed("a worker trains workloads; programs run in the slot".into()));
+        let name = match &request.workload {
+            WorkloadReference::Builtin { name } | WorkloadReference::Rust { name, .. } => name,
+            WorkloadReference::Command { .. } => {
+                return Err(Stop::Failed("a worker trains workloads; programs run in the slot".into()));
+            }
         };
-        let workload =
-            workloads::find(name).ok_or_else(|| Stop::Failed(format!("this worker has no workload `{name}`")))?;
-        if !workload.description().metrics.contains(&request.objective) {
-            return Err(Stop::Failed(format!("`{name}` reports no metric `{}`", request.objective)));
-        }
+        let (Some(trainable), Some(description)) = (self.catalogue.find(name), self.catalogue.describe(name)) else {
+            return Err(Stop::Failed(format!("this worker has no workload `{name}`")));
+        };
+        let hp = Hyperparameters::new(&description, &request.params)?;
         let device = device().map_err(Stop::Failed)?;
-        let data = match self.data.remove(name) {
-            Some(data) => data,
-            None => workload.data(device).map_err(Stop::Failed)?,
+        let (protocol, trial, cancelled) = (&mut self.protocol, &request.trial, &self.cancelled);
+        let mut reporter = Reporter { protocol, trial, cancelled };
+        match trainable {
+            Trainable::Function(function) => {
+                let mut trial = Trial::new(hp, request, device, &mut reporter);
+                let result = (function.train)(&mut trial);
+                trial.outcome(result)
+            }
+            Trainable::Workload(workload) => {
+                if !description.metrics.contains(&request.objective) {
+                    return Err(Stop::Failed(format!("`{name}` reports no metric `{}`", request.objective)));
+                }
+                // A trial that panics loses the data with it: the workload's code may have changed them.
+                let loaded = match self.data.take().filter(|loaded| loaded.serves(name, &hp)) {
+                    Some(loaded) => loaded,
+                    None => Loaded::new(name, workload.as_ref(), &hp, device)?,
+                };
+                if !loaded.sources.is_empty() {
+                    reporter.loaded(&loaded.sources);
+                }
+                let result =
+                    train(workload.as_ref(), &loaded.data, hp, request, device, &loaded.sources, &mut reporter);
+                self.data = Some(loaded);
+                result
+            }
+        }
+    }
+}
+
+impl Loaded {
+    fn new(name: &str, workload: &dyn Workload, hp: &Hyperparameters, device: Device) -> Result<Self, Stop> {
+        hp.begin_to_watch();
+        begin_to_record();
+        let data = workload.data(hp)?.checked()?;
+        let asked = hp.watched();
+        let bytes = |t: &tch::Tensor| t.numel() * t.kind().elt_size_in_bytes();
+        let size = bytes(&data.train.inputs) + bytes(&data.train.targets);
+        let fits = match std::env::var("TUNEBOOK_DATA").as_deref() {
+            Ok("host") => false,
+            Ok("device") => true,
+            _ => size <= RESIDENT_BYTES,
         };
-        let mut reporter = Reporter { protocol: &mut self.protocol, trial: &request.trial, cancelled: &self.cancelled };
-        let result = train(workload, &data, request, device, &mut reporter);
-        self.data.insert(name.clone(), data);
-        result
+        let data = if fits { data.to_device(device) } else { data };
+        Ok(Self { workload: name.into(), asked, data, sources: recorded() })
+    }
+
+    fn serves(&self, name: &str, hp: &Hyperparameters) -> bool {
+        self.workload == name && self.asked.iter().all(|(name, value)| hp.values().get(name) == Some(value))
     }
 }
 
@@ -123,6 +198,10 @@ struct Reporter<'a> {
 }
 
 impl Observer for Reporter<'_> {
+    fn loaded(&mut self, sources: &[DataSource]) {
+        send(self.protocol, &Event::Loaded { trial: self.trial.clone(), data: sources.to_vec() });
+    }
+
     fn measured(&mut self, measurement: Measurement) {
         send(self.protocol, &Event::Measured { trial: self.trial.clone(), measurement });
     }
@@ -132,18 +211,13 @@ impl Observer for Reporter<'_> {
     }
 }
 
-/// `tunebook-worker describe`.
-pub fn print_descriptions() -> ExitCode {
-    print(&workloads::all().map(|workload| workload.description()))
-}
-
-/// `tunebook-worker devices`. Names and memory are the driver's to tell.
-pub fn print_devices() -> ExitCode {
+/// Names and memory are the driver's to tell.
+fn print_devices() -> ExitCode {
     let gpus = (0..tch::Cuda::device_count().max(0)).filter(|_| Device::cuda_if_available().is_cuda());
     let devices: Vec<_> = gpus
         .map(|i| serde_json::json!({ "id": format!("cuda:{i}"), "kind": "cuda", "name": format!("CUDA device {i}") }))
         .collect();
-    print(&serde_json::json!({ "libtorch": version(), "devices": devices }))
+    print(&serde_json::json!({ "libtorch": version(), "libtorch_folder": env!("TUNEBOOK_LIBTORCH"), "devices": devices }))
 }
 
 fn print(answer: &impl serde::Serialize) -> ExitCode {

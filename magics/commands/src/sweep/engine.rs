@@ -11,7 +11,7 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use tunebook_pool::{Pool, PoolEvent, default_slots};
-use tunebook_study::protocol::{Event, TrialId, TrialRequest};
+use tunebook_study::protocol::{DataSource, Event, TrialId, TrialRequest};
 use tunebook_study::sampler::trial_seed;
 use tunebook_study::store::{NewTrial, StudyWriter};
 use tunebook_study::{TrialState, Value, WorkloadReference};
@@ -51,6 +51,7 @@ pub fn run(
         folder: trials_folder(context, &plan.name)?,
         waiting: numbers.into_iter().rev().collect(),
         losses: HashMap::new(),
+        data: vec![],
         started: HashMap::new(),
     };
     let result = run.trials(&mut pool, started);
@@ -76,7 +77,7 @@ pub fn run(
 fn warm_pool(context: &Context, plan: &SweepPlan, writer: &StudyWriter) -> Result<Pool> {
     let settings = &context.settings;
     let (devices, problem) = context.devices();
-    if let (WorkloadReference::Builtin { .. }, Some(problem)) = (&plan.definition.workload, problem) {
+    if let (WorkloadReference::Builtin { .. } | WorkloadReference::Rust { .. }, Some(problem)) = (&plan.definition.workload, problem) {
         return Err(MagicError::new("WorkerError", problem, None));
     }
     let specs = default_slots(&devices, &settings.slot, plan.options.parallel);
@@ -103,6 +104,7 @@ struct Run<'a, 'l> {
     /// Numbers to run, the next one last.
     waiting: Vec<u32>,
     losses: HashMap<u32, u32>,
+    data: Vec<DataSource>,
     started: HashMap<u32, Instant>,
 }
 
@@ -161,6 +163,7 @@ impl Run<'_, '_> {
             direction: definition.objective.direction,
             directory: self.folder.join(number.to_string()),
             timeout: self.plan.options.timeout.map(|timeout| timeout.as_secs_f64()),
+            worker: self.plan.worker.clone(),
         };
         let id = request.trial.clone();
         if let Err(error) = pool.run(request) {
@@ -192,8 +195,20 @@ impl Run<'_, '_> {
                 }
                 self.finish(&trial, TrialState::Failed, Some(format!("{reason}, {losses} times")), None)
             }
+            Some(PoolEvent::Trial(Event::Loaded { data, .. })) => self.record_data(data),
             Some(PoolEvent::Trial(Event::Hello { .. } | Event::Started { .. })) | None => Ok(()),
         }
+    }
+
+    /// Notes the files that trials read, each once.
+    fn record_data(&mut self, data: Vec<DataSource>) -> Result<()> {
+        for source in data {
+            if !self.data.contains(&source) {
+                self.writer.record_data(&source)?;
+                self.data.push(source);
+            }
+        }
+        Ok(())
     }
 
     fn finish(

@@ -97,7 +97,9 @@ fn run(request: &TrialRequest, worker: &mut worker::Worker, orders: &Orders) {
             Outcome::failed(format!("the trial's folder {directory} cannot be made: {error}"))
         }
         Ok(log) => match &request.workload {
-            tunebook_study::WorkloadReference::Builtin { .. } => worker.run(request, orders, log),
+            tunebook_study::WorkloadReference::Builtin { .. } | tunebook_study::WorkloadReference::Rust { .. } => {
+                worker.run(request, orders, log)
+            }
             tunebook_study::WorkloadReference::Command { words } => program::run(words, request, orders, log),
         },
     };

@@ -16,13 +16,15 @@ use tunebook_study::protocol::{Event, Request, TrialRequest};
 /// Loading libtorch from a cold disk takes a while; a worker that has not said hello by then will not.
 const HELLO_WITHIN: Duration = Duration::from_secs(120);
 
-/// A worker, running or not.
+/// The worker of a slot, running or not. A trial that names a worker of its own gets that one in its place.
 pub(super) struct Worker {
-    path: PathBuf,
+    /// The one that has the built-in workloads.
+    builtin: PathBuf,
     running: Option<Running>,
 }
 
 struct Running {
+    path: PathBuf,
     group: Group,
     stdin: ChildStdin,
     events: Receiver<Event>,
@@ -31,14 +33,16 @@ struct Running {
 }
 
 impl Worker {
-    pub(super) fn new(path: PathBuf) -> Self {
-        Self { path, running: None }
+    pub(super) fn new(builtin: PathBuf) -> Self {
+        Self { builtin, running: None }
     }
 
-    /// Runs a trial, on a fresh worker if the last one died.
+    /// Runs a trial, on a fresh worker if the last one died or was another.
     pub(super) fn run(&mut self, request: &TrialRequest, orders: &Orders, log: Log) -> Outcome {
         let oom_before = out_of_memory_kills();
-        let mut running = match self.running.take().map_or_else(|| start(&self.path, &log), Ok) {
+        let path = request.worker.as_ref().unwrap_or(&self.builtin);
+        let warm = self.running.take().filter(|running| running.path == *path);
+        let mut running = match warm.map_or_else(|| start(path, &log), Ok) {
             Ok(running) => running,
             Err(reason) => return Outcome::failed(reason),
         };
@@ -119,7 +123,7 @@ fn start(path: &PathBuf, log: &Log) -> Result<Running, String> {
     });
     match events.recv_timeout(HELLO_WITHIN) {
         Ok(Event::Hello { protocol: tunebook_study::protocol::VERSION, .. }) => {
-            Ok(Running { group, stdin, events, log: current })
+            Ok(Running { path: path.clone(), group, stdin, events, log: current })
         }
         Ok(other) => {
             Err(format!("the worker speaks another language ({other:?}); build it from this kernel's sources"))

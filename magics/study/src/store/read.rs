@@ -1,7 +1,8 @@
 //! What the store remembers of studies and trials.
 
 use super::{Result, Store};
-use crate::{Measurement, StudyDefinition, Trial, TrialState};
+use crate::protocol::DataSource;
+use crate::{Measurement, StudyDefinition, Trial, TrialState, WorkloadDescription};
 use rusqlite::{OptionalExtension, Row};
 
 /// A study without its trials.
@@ -19,6 +20,21 @@ pub struct StudyRecord {
     pub asked: u32,
     /// Wall time of all its runs together.
     pub seconds: f64,
+}
+
+/// A `%%workload` as it was defined.
+#[derive(Clone, Debug, PartialEq)]
+pub struct WorkloadRecord {
+    /// Its name.
+    pub name: String,
+    /// Hash of its source and of what it was built with.
+    pub source: String,
+    /// Its cell, as it was typed.
+    pub body: String,
+    /// The Cargo.lock that it was built with.
+    pub lock: String,
+    /// What it says of itself.
+    pub description: WorkloadDescription,
 }
 
 const STUDIES: &str = "SELECT s.id, s.name, s.created, s.seconds, d.id, d.definition, s.asked FROM studies s \
@@ -97,6 +113,44 @@ impl Store {
         let text: Option<String> =
             self.connection.query_row(sql, [study.id], |row| row.get(0)).optional().map_err(|e| self.sql(e))?;
         text.map(|text| self.json(&text, || format!("environment of `{}`", study.name))).transpose()
+    }
+
+    /// The workloads that were defined here, each name in its latest version.
+    pub fn workloads(&self) -> Result<Vec<WorkloadRecord>> {
+        self.workload_records("WHERE id IN (SELECT id FROM (SELECT id, max(defined) FROM workloads GROUP BY name))", [])
+    }
+
+    /// The workload of a source's hash.
+    pub fn workload(&self, source: &str) -> Result<Option<WorkloadRecord>> {
+        Ok(self.workload_records("WHERE source = ?1", [source])?.pop())
+    }
+
+    fn workload_records(&self, condition: &str, row: impl rusqlite::Params) -> Result<Vec<WorkloadRecord>> {
+        let sql = format!("SELECT name, source, body, lock, description FROM workloads {condition} ORDER BY name");
+        let mut statement = self.connection.prepare(&sql).map_err(|e| self.sql(e))?;
+        let read = |row: &Row<'_>| {
+            let texts: [String; 5] = [row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?];
+            Ok(texts)
+        };
+        let rows = statement.query_map(row, read).map_err(|e| self.sql(e))?;
+        rows.map(|row| {
+            let [name, source, body, lock, description] = row.map_err(|e| self.sql(e))?;
+            let description = self.json(&description, || format!("description of `{name}`"))?;
+            Ok(WorkloadRecord { name, source, body, lock, description })
+        })
+        .collect()
+    }
+
+    /// The files that a study's trials read.
+    pub fn data(&self, study: &StudyRecord) -> Result<Vec<DataSource>> {
+        let sql = "SELECT path, sha256 FROM data WHERE study = ?1 ORDER BY path";
+        let mut statement = self.connection.prepare(sql).map_err(|e| self.sql(e))?;
+        let read = |row: &Row<'_>| {
+            let path: String = row.get(0)?;
+            Ok(DataSource { path: path.into(), sha256: row.get(1)? })
+        };
+        let rows = statement.query_map([study.id], read).map_err(|e| self.sql(e))?;
+        rows.map(|row| row.map_err(|e| self.sql(e))).collect()
     }
 
     fn study_from(&self, (mut record, definition): (StudyRecordRow, String)) -> Result<StudyRecord> {

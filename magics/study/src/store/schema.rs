@@ -6,7 +6,7 @@ use rusqlite::Connection;
 const APPLICATION_ID: i32 = 0x5475_6e65;
 
 /// One script a version, each applied once, in order. Never edit one that was released: add the next.
-const MIGRATIONS: [&str; 1] = ["
+const MIGRATIONS: [&str; 2] = ["
     CREATE TABLE studies (
         id INTEGER PRIMARY KEY,
         name TEXT NOT NULL UNIQUE,
@@ -65,6 +65,24 @@ const MIGRATIONS: [&str; 1] = ["
         result TEXT NOT NULL,                      -- JSON
         UNIQUE (study, kind, inputs)
     );
+", "
+    -- The source of each `%%workload` that was defined here, by the hash that studies refer to.
+    CREATE TABLE workloads (
+        id INTEGER PRIMARY KEY,
+        name TEXT NOT NULL,
+        source TEXT NOT NULL UNIQUE,               -- hash
+        defined REAL NOT NULL,                     -- last time
+        body TEXT NOT NULL,                        -- as it was typed
+        lock TEXT NOT NULL,                        -- Cargo.lock
+        description TEXT NOT NULL                  -- JSON
+    );
+    -- The files that a study's trials read.
+    CREATE TABLE data (
+        study INTEGER NOT NULL REFERENCES studies(id) ON DELETE CASCADE,
+        path TEXT NOT NULL,
+        sha256 TEXT NOT NULL,
+        PRIMARY KEY (study, path, sha256)
+    ) WITHOUT ROWID;
 "];
 
 /// What went wrong with a file's version.

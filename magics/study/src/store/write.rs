@@ -1,7 +1,8 @@
 //! Writing a study: under its lease, one transaction a fact.
 
 use super::lease::Owner;
-use super::{Result, Store, StoreError, StudyRecord, now};
+use super::{Result, Store, StoreError, StudyRecord, WorkloadRecord, now};
+use crate::protocol::DataSource;
 use crate::{Measurement, MetricSummary, Params, StudyDefinition, TrialState};
 use indexmap::IndexMap;
 use rusqlite::{OptionalExtension, TransactionBehavior};
@@ -74,6 +75,15 @@ impl Store {
         Ok(StudyWriter { store: self, study, owner, renewed: now() })
     }
 
+    /// Records that a workload was defined, or defined again.
+    pub fn define_workload(&self, workload: &WorkloadRecord) -> Result<()> {
+        let sql = "INSERT INTO workloads (name, source, defined, body, lock, description) VALUES (?1, ?2, ?3, ?4, ?5, ?6) \
+                   ON CONFLICT (source) DO UPDATE SET defined = ?3, name = ?1, description = ?6";
+        let WorkloadRecord { name, source, body, lock, description } = workload;
+        let row = (name, source, now(), body, lock, to_json(description));
+        self.connection.execute(sql, row).map(drop).map_err(|e| self.sql(e))
+    }
+
     /// Keeps what a magic concluded from inputs of a hash.
     pub fn keep_result(&self, study: &StudyRecord, kind: &str, inputs: &str, result: &serde_json::Value) -> Result<()> {
         let sql = "INSERT OR REPLACE INTO results (study, kind, inputs, created, result) VALUES (?1, ?2, ?3, ?4, ?5)";
@@ -97,6 +107,12 @@ impl StudyWriter {
     pub fn record_environment(&self, environment: &serde_json::Value) -> Result<()> {
         let sql = "INSERT INTO environments (study, recorded, environment) VALUES (?1, ?2, ?3)";
         self.execute(sql, (self.study.id, now(), environment.to_string()))
+    }
+
+    /// Records a file that trials of the study read.
+    pub fn record_data(&self, source: &DataSource) -> Result<()> {
+        let sql = "INSERT OR IGNORE INTO data (study, path, sha256) VALUES (?1, ?2, ?3)";
+        self.execute(sql, (self.study.id, source.path.display().to_string(), &source.sha256))
     }
 
     /// A trial begins, or begins again: what an earlier, cancelled run of it reported is forgotten.

@@ -1,11 +1,12 @@
 //! 1,797 handwritten digits, 8×8 pixels in 17 levels, carried in this crate: the test part of "Optical Recognition of
 //! Handwritten Digits" (E. Alpaydin and C. Kaynak, UCI Machine Learning Repository, CC BY 4.0).
 
-use crate::{Batch, Split};
+use super::{Data, Examples};
+use anyhow::{Result, bail};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use std::io::Read;
-use tch::{Device, Tensor};
+use tch::Tensor;
 
 /// One image a line: 64 levels and the class.
 const FILE: &[u8] = include_bytes!("../../data/digits.csv.gz");
@@ -22,14 +23,14 @@ pub const VALID: usize = 270;
 pub const CHANCE_ERROR: f64 = 1.0 - 28.0 / 270.0;
 
 /// All examples in the order of the file: levels scaled to 0–1, and classes.
-pub fn read() -> Result<(Vec<[f32; 64]>, Vec<i64>), String> {
+pub fn read() -> Result<(Vec<[f32; 64]>, Vec<i64>)> {
     let mut text = String::new();
-    flate2::read::GzDecoder::new(FILE).read_to_string(&mut text).map_err(|error| format!("the digits: {error}"))?;
+    flate2::read::GzDecoder::new(FILE).read_to_string(&mut text)?;
     let (mut images, mut labels) = (vec![], vec![]);
     for (number, line) in text.lines().enumerate() {
         let fields: Vec<f32> = line.split(',').filter_map(|field| field.trim().parse().ok()).collect();
         let Some((label, pixels)) = fields.split_last().filter(|(_, pixels)| pixels.len() == 64) else {
-            return Err(format!("the digits: line {} has {} fields", number + 1, fields.len()));
+            bail!("the digits: line {} has {} fields", number + 1, fields.len());
         };
         let mut image = [0.0; 64];
         for (pixel, level) in image.iter_mut().zip(pixels) {
@@ -65,19 +66,16 @@ fn share_is_even(place: usize, total: usize) -> bool {
     (place * 2 * VALID / total).is_multiple_of(2)
 }
 
-/// Training and validation part on a device; images as rows of 64 pixels.
-pub fn load(device: Device) -> Result<Split, String> {
+/// All three parts; images as rows of 64 pixels.
+pub fn load() -> Result<Data> {
     let (images, labels) = read()?;
-    let [train, valid, _test] = split(&labels);
-    let batch = |part: &[usize]| {
+    let [train, valid, test] = split(&labels).map(|part| {
         let pixels: Vec<f32> = part.iter().flat_map(|i| images[*i]).collect();
         let classes: Vec<i64> = part.iter().map(|i| labels[*i]).collect();
-        Batch {
-            inputs: Tensor::from_slice(&pixels).reshape([part.len() as i64, SIDE * SIDE]).to_device(device),
-            labels: Tensor::from_slice(&classes).to_device(device),
-        }
-    };
-    Ok(Split { train: batch(&train), valid: batch(&valid) })
+        let inputs = Tensor::from_slice(&pixels).reshape([part.len() as i64, SIDE * SIDE]);
+        Examples { inputs, targets: Tensor::from_slice(&classes) }
+    });
+    Ok(Data::new(train, valid).with_test(test))
 }
 
 #[cfg(test)]

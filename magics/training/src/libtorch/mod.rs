@@ -2,7 +2,10 @@
 
 mod shim;
 
-pub use shim::{adam_step, forget_gradients, gradient_norm, sgd_step};
+pub use shim::{
+    Autocast, Precision, WeightDecay, adam_step, average_step, clip_gradients, forget_gradients, gradient_norm,
+    nadam_step, rmsprop_step, sgd_step,
+};
 
 use tch::Device;
 

@@ -1,10 +1,13 @@
-// What tch does not reach: fused optimizer steps and a gradient norm that stays on the device. No CUDA headers are
-// needed: libtorch dispatches by the device of the tensors.
+// What tch does not reach: fused optimizer steps, a gradient norm that stays on the device, the type of autocasting, the
+// precision of matrix products, memory statistics. No CUDA headers are needed: libtorch dispatches by the device of the tensors.
 
+#include <ATen/Context.h>
 #include <ATen/Functions.h>
+#include <ATen/autocast_mode.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/_foreach_norm.h>
 #include <ATen/ops/_fused_adam.h>
+#include <ATen/ops/_fused_adamw.h>
 #include <ATen/ops/_fused_sgd.h>
 #include <string>
 #include <vector>
@@ -51,23 +54,95 @@ extern "C" {
 
 const char *tunebook_last_error() { return last_error.c_str(); }
 
-int tunebook_sgd(const Handle *parameters, const Handle *velocities, size_t count, double lr, double momentum,
-                 bool nesterov, bool first) {
+int tunebook_sgd(const Handle *parameters, const Handle *velocities, size_t count, double lr, double weight_decay,
+                 double momentum, bool nesterov, bool first) {
     return guarded([&] {
         auto p = list(parameters, count);
         auto v = momentum == 0.0 ? std::vector<at::Tensor>() : list(velocities, count);
-        at::_fused_sgd_(p, gradients(p), v, 0.0, momentum, lr, 0.0, nesterov, false, first);
+        at::_fused_sgd_(p, gradients(p), v, weight_decay, momentum, lr, 0.0, nesterov, false, first);
     });
 }
 
 int tunebook_adam(const Handle *parameters, const Handle *m, const Handle *v, const Handle *steps, size_t count,
-                  double lr, double beta1, double beta2, double epsilon) {
+                  double lr, double beta1, double beta2, double weight_decay, double epsilon, bool decoupled) {
     return guarded([&] {
         auto p = list(parameters, count);
         auto t = list(steps, count);
         for (auto &step : t) step.add_(1);
-        at::_fused_adam_(p, gradients(p), list(m, count), list(v, count), {}, t, lr, beta1, beta2, 0.0, epsilon, false,
-                         false);
+        auto g = gradients(p), first = list(m, count), second = list(v, count);
+        if (decoupled) {
+            at::_fused_adamw_(p, g, first, second, {}, t, lr, beta1, beta2, weight_decay, epsilon, false, false);
+        } else {
+            at::_fused_adam_(p, g, first, second, {}, t, lr, beta1, beta2, weight_decay, epsilon, false, false);
+        }
+    });
+}
+
+// v <- rho v + (1 - rho) g^2;  m <- gamma m + lr g / sqrt(v + epsilon);  theta <- theta - m.
+int tunebook_rmsprop(const Handle *parameters, const Handle *m, const Handle *v, size_t count, double lr, double rho,
+                     double gamma, double weight_decay, double epsilon) {
+    return guarded([&] {
+        auto p = list(parameters, count), first = list(m, count), second = list(v, count);
+        auto g = gradients(p);
+        if (weight_decay != 0.0) g = at::_foreach_add(g, p, weight_decay);
+        at::_foreach_mul_(second, rho);
+        at::_foreach_addcmul_(second, g, g, 1.0 - rho);
+        auto root = at::_foreach_add(second, epsilon);
+        at::_foreach_sqrt_(root);
+        at::_foreach_mul_(first, gamma);
+        at::_foreach_addcdiv_(first, g, root, lr);
+        at::_foreach_sub_(p, first);
+    });
+}
+
+// m <- beta1 m + (1 - beta1) g;  v <- beta2 v + (1 - beta2) g^2;  theta <- theta - rate (beta1 m + (1 - beta1) g) / (sqrt(v) + epsilon).
+int tunebook_nadam(const Handle *parameters, const Handle *m, const Handle *v, size_t count, double rate, double beta1,
+                   double beta2, double weight_decay, double epsilon) {
+    return guarded([&] {
+        auto p = list(parameters, count), first = list(m, count), second = list(v, count);
+        auto g = gradients(p);
+        if (weight_decay != 0.0) g = at::_foreach_add(g, p, weight_decay);
+        at::_foreach_mul_(first, beta1);
+        at::_foreach_add_(first, g, 1.0 - beta1);
+        at::_foreach_mul_(second, beta2);
+        at::_foreach_addcmul_(second, g, g, 1.0 - beta2);
+        auto ahead = at::_foreach_mul(first, beta1);
+        at::_foreach_add_(ahead, g, 1.0 - beta1);
+        auto root = at::_foreach_sqrt(second);
+        at::_foreach_add_(root, epsilon);
+        at::_foreach_addcdiv_(p, ahead, root, -rate);
+    });
+}
+
+// average <- decay average + (1 - decay) parameter.
+int tunebook_average(const Handle *averages, const Handle *parameters, size_t count, double decay) {
+    return guarded([&] { at::_foreach_lerp_(list(averages, count), list(parameters, count), 1.0 - decay); });
+}
+
+// Multiplies all gradients by min(1, limit / norm), without waiting for the device.
+int tunebook_clip(const Handle *parameters, size_t count, const Handle norm, double limit) {
+    return guarded([&] {
+        auto factor = at::clamp_max(limit / *norm, 1.0);
+        for (const auto &gradient : gradients(list(parameters, count))) gradient.mul_(factor);
+    });
+}
+
+// The type that autocasting computes in on both kinds of device is bfloat16, which needs no scaling of losses.
+void tunebook_autocast(bool on) {
+    guarded([&] {
+        for (auto device : {at::kCUDA, at::kCPU}) {
+            at::autocast::set_autocast_dtype(device, at::kBFloat16);
+            at::autocast::set_autocast_enabled(device, on);
+        }
+        if (!on) at::autocast::clear_cache();
+    });
+}
+
+// Matrix products of float32 in TF32 (`high`) or in full precision (`highest`).
+void tunebook_tf32(bool on) {
+    guarded([&] {
+        at::globalContext().setFloat32MatmulPrecision(on ? "high" : "highest");
+        at::globalContext().setAllowTF32CuDNN(on);
     });
 }
 

@@ -1,0 +1,15 @@
+//! What every `%%workload` begins with.
+
+pub use crate::catalogue::Function;
+pub use crate::data::cifar::cifar10;
+pub use crate::data::idx::{idx, idx_examples, mnist_folder};
+pub use crate::data::text::{byte_windows, text};
+pub use crate::data::{Data, Examples, Table, missing, npy, npz, read, safetensors, scaled};
+pub use crate::hyperparameters::Hyperparameters;
+pub use crate::net::{Convolution, Init, Net, Phase};
+pub use crate::trial::Trial;
+pub use crate::workload::{Metric, Task, Workload, cross_entropy};
+pub use anyhow::{Context, Result, anyhow, bail, ensure};
+pub use tch::{self, Device, Kind, Reduction, Tensor, nn};
+pub use tunebook_study::workload::WorkloadHyperparameter as Hyperparameter;
+pub use tunebook_study::{Direction, Distribution, Judged, Objective, Value};
