@@ -69,14 +69,17 @@ async fn serve(connection_file: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn settings() -> anyhow::Result<Settings> {
+/// Where things are, as the environment or the place of the executable says.
+pub fn settings() -> anyhow::Result<Settings> {
     let executable = std::env::current_exe().context("the kernel's own executable")?;
     let beside = executable.with_file_name("tunebook-worker");
     let path = |name: &str, default: PathBuf| std::env::var_os(name).map_or(default, PathBuf::from);
     let worker = path("TUNEBOOK_WORKER", beside);
     let words = [executable.as_os_str(), "slot".as_ref(), "--worker".as_ref(), worker.as_os_str()];
     let slot = words.iter().map(|word| word.to_string_lossy().into_owned()).collect();
-    Ok(Settings { store: path("TUNEBOOK_STUDIES", ".tunebook/studies.db".into()), slot, worker })
+    let cache = dirs::cache_dir().unwrap_or_else(std::env::temp_dir).join("tunebook");
+    let store = path("TUNEBOOK_STUDIES", ".tunebook/studies.db".into());
+    Ok(Settings { store, slot, worker, cache: path("TUNEBOOK_CACHE", cache) })
 }
 
 async fn read(session: Arc<Session>, channel: Channel, mut reader: Reader) {

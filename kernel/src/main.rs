@@ -2,6 +2,7 @@
 
 mod cell;
 mod kernel;
+mod prepare;
 mod rust;
 mod session;
 mod wire;
@@ -26,6 +27,8 @@ enum Command {
         #[arg(short = 'f', long)]
         connection_file: PathBuf,
     },
+    /// Build ahead what a `%%workload` needs, so that the first one in a notebook is ready in seconds; set-up calls this.
+    Prepare,
     /// Run trials that come in on standard input; a kernel's pool calls this.
     Slot {
         /// The worker that trains built-in workloads.
@@ -39,6 +42,7 @@ fn main() -> ExitCode {
     rust::runner::hook();
     match Arguments::parse().command {
         Command::Kernel { connection_file } => kernel::main(&connection_file),
+        Command::Prepare => prepare::main(),
         Command::Slot { worker } => tunebook_pool::slot::main(worker),
     }
 }

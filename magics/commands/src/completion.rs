@@ -2,6 +2,7 @@
 
 use crate::context::Context;
 use crate::registry::{MAGICS, Magic, Subject, find};
+use tunebook_study::WorkloadDescription;
 use tunebook_study::store::Store;
 
 /// Candidates for what stands before the cursor.
@@ -119,18 +120,21 @@ fn hyperparameters_of_study(context: &Context, study: &str) -> Vec<(String, &'st
 }
 
 fn workloads(context: &Context) -> Vec<(String, &'static str)> {
-    context.workloads().unwrap_or_default().into_iter().map(|workload| (workload.name, "workload")).collect()
+    context.workloads().unwrap_or_default().into_iter().map(|w| (w.description.name, "workload")).collect()
+}
+
+fn described(context: &Context, workload: &str) -> Option<WorkloadDescription> {
+    let workloads = context.workloads().unwrap_or_default().into_iter();
+    workloads.map(|workload| workload.description).find(|description| description.name == workload)
 }
 
 fn hyperparameters(context: &Context, workload: &str) -> Vec<(String, &'static str)> {
-    let workloads = context.workloads().unwrap_or_default();
-    let Some(workload) = workloads.into_iter().find(|w| w.name == workload) else { return vec![] };
+    let Some(workload) = described(context, workload) else { return vec![] };
     workload.hyperparameters.into_iter().map(|h| (h.name, "hyperparameter")).collect()
 }
 
 fn metrics(context: &Context, workload: &str) -> Vec<(String, &'static str)> {
-    let workloads = context.workloads().unwrap_or_default();
-    let Some(workload) = workloads.into_iter().find(|w| w.name == workload) else { return vec![] };
+    let Some(workload) = described(context, workload) else { return vec![] };
     workload.metrics.into_iter().map(|metric| (metric, "metric")).collect()
 }
 
@@ -150,9 +154,8 @@ pub fn inspect(context: &Context, code: &str, cursor: usize) -> Option<crate::Bu
         return Some(crate::commands::lsmagic::help(magic));
     }
     let workload = place.code.lines().find_map(|line| line.trim().strip_prefix("workload")).unwrap_or("").trim();
-    let workloads = context.workloads().unwrap_or_default();
-    let h = workloads.iter().find(|w| w.name == workload).and_then(|w| w.hyperparameter(word));
-    if let Some(h) = h {
+    let workload = described(context, workload);
+    if let Some(h) = workload.as_ref().and_then(|workload| workload.hyperparameter(word)) {
         let text = format!("{}: {}\nvalues: {}\ndefault: {}", h.name, h.doc, h.domain, h.default);
         return Some(crate::output::plain(text));
     }

@@ -3,12 +3,13 @@
 use crate::error::{MagicError, Result, suggest};
 use crate::output::Output;
 use crate::syntax::{Source, Word};
+use crate::workload::Workload;
 use serde_json::json;
 use std::path::PathBuf;
 use std::sync::Mutex;
 use tunebook_pool::{Devices, Pool};
-use tunebook_study::WorkloadDescription;
-use tunebook_study::store::{Store, StudyRecord};
+use tunebook_study::WorkloadReference;
+use tunebook_study::store::{Store, StudyRecord, WorkloadRecord};
 
 /// Where things are.
 #[derive(Clone, Debug)]
@@ -19,6 +20,8 @@ pub struct Settings {
     pub slot: Vec<String>,
     /// The worker's executable.
     pub worker: PathBuf,
+    /// Where things are built.
+    pub cache: PathBuf,
 }
 
 /// Shared by all magics of a kernel.
@@ -65,10 +68,27 @@ impl Context {
         }
     }
 
-    /// What the worker can train.
-    pub fn workloads(&self) -> Result<Vec<WorkloadDescription>> {
-        tunebook_pool::describe(&self.settings.worker)
-            .map_err(|error| MagicError::new("WorkerError", error.to_string(), None))
+    /// What can be trained: the worker's own workloads and those that were defined beside this store.
+    pub fn workloads(&self) -> Result<Vec<Workload>> {
+        let builtin = tunebook_pool::describe(&self.settings.worker)
+            .map_err(|error| MagicError::new("WorkerError", error.to_string(), None))?;
+        let builtin = builtin.into_iter().map(|description| {
+            Workload { reference: WorkloadReference::Builtin { name: description.name.clone() }, description }
+        });
+        let defined = match Store::open_to_read(&self.settings.store)? {
+            Some(store) => store.workloads()?,
+            None => vec![],
+        };
+        let defined = defined.into_iter().map(|WorkloadRecord { name, source, description, .. }| {
+            Workload { reference: WorkloadReference::Rust { name, source }, description }
+        });
+        Ok(builtin.chain(defined).collect())
+    }
+
+    /// The folder of the libtorch that workers use.
+    pub fn libtorch(&self) -> Result<PathBuf> {
+        let (devices, problem) = self.devices();
+        devices.libtorch_folder.ok_or_else(|| MagicError::new("WorkerError", problem.unwrap_or_default(), None))
     }
 
     /// The devices, and why no worker can tell of GPUs where none can.

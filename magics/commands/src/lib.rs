@@ -12,9 +12,11 @@ mod looking;
 pub mod output;
 mod registry;
 mod report;
+mod status;
 mod sweep;
 mod syntax;
 mod table;
+mod workload;
 
 pub use completion::Completions;
 pub use context::Settings;
@@ -62,6 +64,11 @@ impl Magics {
     /// Help (text/plain, text/markdown) for the word at the cursor of a magic; `None` where there is none.
     pub fn inspect(&self, code: &str, cursor: usize) -> Option<Bundle> {
         completion::inspect(&self.context, code, cursor)
+    }
+
+    /// Builds ahead what every `%%workload` needs.
+    pub fn prepare(&self, output: &dyn Output, interrupt: &Interrupt) -> Result<(), MagicError> {
+        workload::Workshop::open(&self.context)?.prepare(output, interrupt)
     }
 
     /// Ends the slots that are kept warm; called when the kernel shuts down.

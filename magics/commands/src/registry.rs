@@ -62,6 +62,7 @@ pub const MAGICS: &[Magic] = &[
     commands::curves::MAGIC,
     commands::study::MAGIC,
     commands::workloads::MAGIC,
+    commands::workload::MAGIC,
     commands::devices::MAGIC,
     commands::lsmagic::MAGIC,
 ];

@@ -43,6 +43,11 @@ pub fn describe(worker: &Path) -> Result<Vec<WorkloadDescription>, DescribeError
     once_per_build(worker, "describe", ask)
 }
 
+/// The same of a worker that is asked for the first time.
+pub fn describe_anew(worker: &Path) -> Result<Vec<WorkloadDescription>, DescribeError> {
+    ask(worker, "describe")
+}
+
 /// A worker's answer, asked once for each build of it: starting it means loading libtorch.
 pub(crate) fn once_per_build<T: Clone + Send + 'static>(
     worker: &Path,

@@ -3,7 +3,7 @@
 use crate::SlotSpec;
 use crate::describe::{DescribeError, ask, once_per_build};
 use serde::{Deserialize, Serialize};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// A GPU, or a share of the CPU.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -32,12 +32,16 @@ pub struct Devices {
     /// Version of the GPU driver, where there is one.
     #[serde(default)]
     pub driver: Option<String>,
+    /// Where that libtorch lies.
+    #[serde(skip)]
+    pub libtorch_folder: Option<PathBuf>,
 }
 
 /// What `tunebook-worker devices` prints.
 #[derive(Clone, Deserialize)]
 struct WorkerDevices {
     libtorch: String,
+    libtorch_folder: PathBuf,
     devices: Vec<Device>,
 }
 
@@ -48,10 +52,11 @@ pub fn devices(worker: &Path) -> (Devices, Option<DescribeError>) {
         Err(error) => (None, Some(error)),
     };
     let libtorch = found.as_ref().map(|found| found.libtorch.clone());
+    let libtorch_folder = found.as_ref().map(|found| found.libtorch_folder.clone());
     let mut devices = found.map(|found| found.devices).unwrap_or_default();
     let driver = if devices.is_empty() { None } else { ask_driver(&mut devices) };
     devices.extend(cpu_slots());
-    (Devices { devices, libtorch, driver }, problem)
+    (Devices { devices, libtorch, driver, libtorch_folder }, problem)
 }
 
 /// One slot for each GPU; without a GPU one for each processor that this process may use.

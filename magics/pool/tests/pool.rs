@@ -32,6 +32,7 @@ fn request(number: u32, folder: &Path, words: &[impl AsRef<str>]) -> TrialReques
         direction: tunebook_study::Direction::Minimize,
         directory: folder.join(number.to_string()),
         timeout: None,
+        worker: None,
     }
 }
 

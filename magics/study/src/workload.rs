@@ -59,6 +59,9 @@ pub struct WorkloadHyperparameter {
     pub search: Option<Distribution>,
     /// What it means, in a sentence; the Playbook's ID where one asks for it.
     pub doc: String,
+    /// Whether every workload that the training pipeline trains has it.
+    #[serde(default)]
+    pub shared: bool,
 }
 
 /// A workload as its worker describes it.
@@ -119,7 +122,7 @@ impl std::fmt::Display for HyperparameterDomain {
 impl WorkloadHyperparameter {
     fn new(name: &str, kind: HyperparameterType, domain: HyperparameterDomain, default: impl Into<Value>) -> Self {
         let (name, default, doc) = (name.into(), default.into(), String::new());
-        Self { name, kind, domain, default, changes_shapes: false, search: None, doc }
+        Self { name, kind, domain, default, changes_shapes: false, search: None, doc, shared: false }
     }
 
     /// A float within bounds, both ends included.
@@ -228,6 +231,11 @@ impl WorkloadHyperparameter {
 }
 
 impl WorkloadDescription {
+    /// The hyperparameters that other workloads do not have.
+    pub fn own(&self) -> impl Iterator<Item = &WorkloadHyperparameter> {
+        self.hyperparameters.iter().filter(|h| !h.shared)
+    }
+
     /// The hyperparameter of a name.
     pub fn hyperparameter(&self, name: &str) -> Option<&WorkloadHyperparameter> {
         self.hyperparameters.iter().find(|h| h.name == name)

@@ -187,7 +187,7 @@ pub fn shared(examples: Option<i64>) -> Vec<WorkloadHyperparameter> {
     let log = |low, high| Distribution::LogUniform { low, high };
     let below_one = |low, high| Distribution::OneMinusLogUniform { low, high };
     let seed = Hp { default: Value::Null, ..Hp::whole("seed", 0..=i64::MAX, 0) };
-    vec![
+    let all = vec![
         Hp::choice("optimizer", &["nesterov", "sgd", "momentum", "rmsprop", "adam", "adamw", "nadam"]).doc(
             "Update rule, as the Playbook writes it (A3, I15); the epsilon of adam and its kin is in the ε-hat form",
         ),
@@ -252,5 +252,6 @@ pub fn shared(examples: Option<i64>) -> Vec<WorkloadHyperparameter> {
         Hp::choice("precision", &["fp32", "tf32", "bf16"])
             .doc("What products are computed in; parameters and sums stay in fp32. tf32 needs CUDA"),
         seed.doc("Seed of all randomness; derived from the study's seed and the trial's number unless declared (F2)"),
-    ]
+    ];
+    all.into_iter().map(|h| Hp { shared: true, ..h }).collect()
 }

@@ -7,4 +7,5 @@ pub mod isolate;
 pub mod lsmagic;
 pub mod study;
 pub mod sweep;
+pub mod workload;
 pub mod workloads;

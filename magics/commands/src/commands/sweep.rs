@@ -9,6 +9,7 @@ use crate::sweep::engine::{self, Ending};
 use crate::sweep::live::Live;
 use crate::sweep::plan::{Planner, SweepOptions, SweepPlan};
 use crate::sweep::recorded::{Found, compare};
+use crate::workload;
 use crate::syntax::{OptionSpec, Source, SweepBody, parse_body, parse_one_line};
 use tunebook_study::WorkloadReference;
 use tunebook_study::store::StudyWriter;
@@ -93,12 +94,12 @@ fn parse(invocation: Invocation) -> Result<Box<dyn Command>> {
 
 impl Command for Sweep {
     fn run(self: Box<Self>, context: &Context, output: &dyn Output, interrupt: &Interrupt) -> Result<()> {
-        let plan = self.plan(context)?;
+        let mut plan = self.plan(context)?;
         let mut store = context.store()?;
         let Some(study) = store.study(&plan.name)? else {
             let study = store.create_study(&plan.name, &plan.definition)?;
             let numbers = (1..=plan.trials).collect();
-            return train(context, &plan, store.write(study)?, numbers, output, interrupt);
+            return train(context, &mut plan, store.write(study)?, numbers, output, interrupt);
         };
         let trials = store.trials(&study)?;
         match compare(&plan, &study, &trials)? {
@@ -111,7 +112,7 @@ impl Command for Sweep {
                 if redefine {
                     writer.redefine(&plan.definition)?;
                 }
-                train(context, &plan, writer, numbers, output, interrupt)
+                train(context, &mut plan, writer, numbers, output, interrupt)
             }
             Found::Show { missing } => {
                 let notes = match missing {
@@ -141,12 +142,13 @@ impl Sweep {
 
 fn train(
     context: &Context,
-    plan: &SweepPlan,
+    plan: &mut SweepPlan,
     mut writer: StudyWriter,
     numbers: Vec<u32>,
     output: &dyn Output,
     interrupt: &Interrupt,
 ) -> Result<()> {
+    plan.worker = workload::worker(context, &plan.definition.workload, output, interrupt)?;
     writer.ask(plan.trials)?;
     let trials = writer.store().trials(writer.study())?;
     let mut live = Live::new(context, output, &plan.name, &plan.definition, plan.trials as usize, trials);

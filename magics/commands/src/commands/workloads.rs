@@ -1,14 +1,15 @@
 //! `%workloads [NAME]`: what can be trained.
 
 use crate::context::Context;
-use crate::error::{Result, suggest};
+use crate::error::Result;
 use crate::interrupt::Interrupt;
 use crate::looking::show;
 use crate::output::Output;
 use crate::registry::{Command, Invocation, Magic, Subject};
 use crate::report::Report;
 use crate::syntax::Arguments;
-use crate::table::{self, Rows};
+use crate::table::Rows;
+use crate::workload::{Workload, hyperparameter_rows};
 use serde_json::json;
 use tunebook_study::WorkloadDescription;
 
@@ -38,6 +39,7 @@ impl Command for Workloads {
     fn run(self: Box<Self>, context: &Context, output: &dyn Output, _: &Interrupt) -> Result<()> {
         let workloads = context.workloads()?;
         let Some(word) = self.arguments.positional.first() else {
+            let workloads: Vec<WorkloadDescription> = workloads.into_iter().map(|w| w.description).collect();
             let mut rows = Rows::new(&["workload", "what it is", "judged by", "hyperparameters"]);
             for workload in &workloads {
                 let objective = format!("{} {}", workload.objective.direction, workload.objective.metric);
@@ -48,24 +50,17 @@ impl Command for Workloads {
             show(
                 context,
                 output,
-                report.line("%workloads NAME describes one; `command` in a sweep trains any program."),
+                report.line("%workloads NAME describes one, `%%workload NAME` defines one; `command` in a sweep trains any program."),
             );
             return Ok(());
         };
-        let Some(workload) = workloads.iter().find(|workload| workload.name == word.text) else {
-            let names: Vec<&str> = workloads.iter().map(|workload| workload.name.as_str()).collect();
-            let message = format!("there is no workload `{}`", word.text);
-            let help = suggest(&word.text, names);
-            return Err(self.arguments.source.error("UnknownWorkload", word.span.clone(), message, help));
-        };
-        let mut rows = Rows::new(&["hyperparameter", "default", "values", "meaning"]);
-        for h in &workload.hyperparameters {
-            let default =
-                if h.default == tunebook_study::Value::Null { "derived".into() } else { table::value(&h.default) };
-            rows.row(vec![h.name.clone(), default, h.domain.to_string(), h.doc.clone()]);
-        }
+        let workload = &Workload::named(&word.text, &workloads, &self.arguments.source, &word.span)?.description;
+        let rows = hyperparameter_rows(workload.hyperparameters.iter());
         let report = Report::new("workloads", &json!({ "workloads": fields(std::slice::from_ref(workload)) }))
-            .line(&format!("{}: {}.", workload.name, workload.doc))
+            .line(&match workload.doc.as_str() {
+                "" => format!("{}, defined in this notebook.", workload.name),
+                doc => format!("{}: {doc}.", workload.name),
+            })
             .line(&format!(
                 "Metrics: {}. Judged by: {} {}.",
                 workload.metrics.join(", "),

@@ -2,6 +2,7 @@
 //! knows, and nothing that cannot work gets past here.
 
 use crate::error::{MagicError, Result, suggest};
+use crate::workload::Workload;
 use crate::syntax::{Arguments, Declaration, Source, Spanned, SweepBody};
 use std::time::Duration;
 use tunebook_pool::program_line;
@@ -126,14 +127,16 @@ pub struct SweepPlan {
     pub trials: u32,
     /// How to run it.
     pub options: SweepOptions,
+    /// The worker of a `%%workload`; none where the built-in worker trains it.
+    pub worker: Option<std::path::PathBuf>,
 }
 
 /// Checks a sweep's text against what the workloads know.
 pub struct Planner<'a> {
     /// The text, for errors.
     pub source: &'a Source,
-    /// All workloads of the worker.
-    pub workloads: &'a [WorkloadDescription],
+    /// What can be trained.
+    pub workloads: &'a [Workload],
 }
 
 impl Planner<'_> {
@@ -144,7 +147,8 @@ impl Planner<'_> {
             let help = "add a line `workload NAME` (%workloads lists them) or `command PROGRAM …`";
             return Err(MagicError::new("SyntaxError", message, Some(help.into())));
         };
-        let description = self.description(workload)?;
+        let known = self.workload(workload)?;
+        let description = known.map(|known| &known.description);
         let mut space = SearchSpace::new();
         for declaration in &body.declarations {
             let distribution = self.checked(declaration, description, options.sampler)?;
@@ -172,7 +176,7 @@ impl Planner<'_> {
         }
         let objective = self.objective(body, &options, description)?;
         let definition = StudyDefinition {
-            workload: workload.value.clone(),
+            workload: known.map_or(&workload.value, |known| &known.reference).clone(),
             space,
             objective,
             sampler: options.sampler,
@@ -185,20 +189,13 @@ impl Planner<'_> {
         let asked =
             options.trials.unwrap_or_else(|| most.map_or(DEFAULT_TRIALS, |n| u32::try_from(n).unwrap_or(u32::MAX)));
         let configurations = most.map_or(asked, |most| asked.min(u32::try_from(most).unwrap_or(u32::MAX)));
-        Ok(SweepPlan { name, trials: configurations.saturating_mul(options.repeats), definition, options })
+        Ok(SweepPlan { name, trials: configurations.saturating_mul(options.repeats), definition, options, worker: None })
     }
 
-    /// What the workload says of itself; a program says nothing.
-    fn description(&self, workload: &Spanned<WorkloadReference>) -> Result<Option<&WorkloadDescription>> {
+    /// The workload of the name that stands there; a program is none.
+    fn workload(&self, workload: &Spanned<WorkloadReference>) -> Result<Option<&Workload>> {
         let WorkloadReference::Builtin { name } = &workload.value else { return Ok(None) };
-        match self.workloads.iter().find(|w| w.name == *name) {
-            Some(description) => Ok(Some(description)),
-            None => {
-                let message = format!("there is no workload `{name}`");
-                let help = suggest(name, self.workloads.iter().map(|w| w.name.as_str()).collect::<Vec<_>>());
-                Err(self.source.error("UnknownWorkload", workload.span.clone(), message, help))
-            }
-        }
+        Workload::named(name, self.workloads, self.source, &workload.span).map(Some)
     }
 
     /// The declaration's distribution with its values in the type that the workload asks for.

@@ -12,7 +12,7 @@ mod write;
 #[cfg(test)]
 mod tests;
 
-pub use read::StudyRecord;
+pub use read::{StudyRecord, WorkloadRecord};
 pub use write::{NewTrial, StudyWriter};
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};

@@ -1,0 +1,183 @@
+//! Calls of cargo: watched, interruptible, and with the compiler's messages in the terms of the cell.
+
+use crate::error::{MagicError, Result};
+use crate::interrupt::Interrupt;
+use crossbeam_channel::{Receiver, after, never, select, unbounded};
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+use serde_json::Value;
+use std::io::{BufRead, BufReader, Read};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+/// The user's file inside the crate that is made of a cell.
+const USER_FILE: &str = "src/lib.rs";
+/// Variables that would make cargo build something else than what is prebuilt, or elsewhere.
+const FOREIGN: [&str; 8] = [
+    "RUSTFLAGS",
+    "CARGO_ENCODED_RUSTFLAGS",
+    "CARGO_TARGET_DIR",
+    "CARGO_BUILD_TARGET_DIR",
+    "CARGO_BUILD_BUILD_DIR",
+    "CARGO_BUILD_TARGET",
+    "RUSTC_WRAPPER",
+    "LIBTORCH",
+];
+
+/// What a watched process is doing.
+pub enum Progress<'a> {
+    /// Cargo compiles this crate.
+    Compiling(&'a str),
+    /// Time passes.
+    Tick,
+}
+
+/// Builds the crate in a folder; with what is there if that is enough, or else with crates that cargo downloads.
+pub fn build(krate: &Path, target: &Path, interrupt: &Interrupt, watch: &mut dyn FnMut(Progress<'_>)) -> Result<()> {
+    match build_once(krate, target, true, interrupt, watch) {
+        Err(error) if error.name == "BuildError" => build_once(krate, target, false, interrupt, watch),
+        done => done,
+    }
+}
+
+fn build_once(
+    krate: &Path,
+    target: &Path,
+    offline: bool,
+    interrupt: &Interrupt,
+    watch: &mut dyn FnMut(Progress<'_>),
+) -> Result<()> {
+    let mut command = Command::new("cargo");
+    command.args(["build", "--release", "--bins", "--message-format=json-diagnostic-rendered-ansi"]);
+    command.args(offline.then_some("--offline"));
+    command.arg("--target-dir").arg(target).current_dir(krate);
+    for name in FOREIGN {
+        command.env_remove(name);
+    }
+    let mut errors: Vec<(String, String)> = vec![];
+    let mut log: Vec<String> = vec![];
+    let done = run(command, interrupt, None, &mut |line| match line {
+        Some(Line::Out(line)) => {
+            let message: Value = serde_json::from_str(&line).unwrap_or_default();
+            let message = &message["message"];
+            if message["level"].as_str().is_some_and(|level| level.starts_with("error")) {
+                let text = |value: &Value| value.as_str().unwrap_or_default().to_string();
+                errors.push((summary(message), text(&message["rendered"])));
+            }
+        }
+        Some(Line::Error(line)) => {
+            if let Some(name) = line.trim_start().strip_prefix("Compiling ") {
+                watch(Progress::Compiling(name.split(' ').next().unwrap_or(name)));
+            }
+            log.push(line);
+        }
+        None => watch(Progress::Tick),
+    })
+    .map_err(|error| match error {
+        Ended::Interrupted => MagicError::interrupted("the build was interrupted; what was built is kept"),
+        Ended::TimedOut => MagicError::new("BuildError", "cargo took too long", None),
+        Ended::CouldNot(error) => MagicError::new(
+            "NoToolchain",
+            format!("a %%workload is built with `cargo`, which could not be started: {error}"),
+            Some("install Rust (rustup.rs) and restart the kernel".into()),
+        ),
+    })?;
+    if done.success() {
+        return Ok(());
+    }
+    // The last one only counts the others.
+    errors.retain(|(message, _)| !message.starts_with("aborting due to"));
+    let Some((first, _)) = errors.first() else {
+        let about = log.iter().position(|line| line.starts_with("error")).unwrap_or(log.len().saturating_sub(10));
+        let mut error = MagicError::new("BuildError", log.get(about).map_or("cargo failed", String::as_str), None);
+        error.traceback.extend(log.drain(about..).skip(1).take(40));
+        return Err(error);
+    };
+    let mut error = MagicError::new("CompilationError", first.clone(), None);
+    error.traceback = errors.iter().flat_map(|(_, rendered)| in_cell(rendered)).collect();
+    Err(error)
+}
+
+/// A compiler's message in one line, with its code and the line of the cell.
+fn summary(message: &Value) -> String {
+    let text = message["message"].as_str().unwrap_or_default().lines().next().unwrap_or_default();
+    let code = message["code"]["code"].as_str().map_or(String::new(), |code| format!("{code}: "));
+    let mut spans = message["spans"].as_array().into_iter().flatten();
+    let line = spans.find(|span| span["file_name"] == USER_FILE && span["is_primary"] == true);
+    let line = line.and_then(|span| span["line_start"].as_u64()).map_or(String::new(), |n| format!(" (line {n})"));
+    format!("{code}{text}{line}")
+}
+
+/// The crate's file is the cell.
+fn in_cell(rendered: &str) -> Vec<String> {
+    rendered.replace(USER_FILE, "cell").trim_end().lines().map(String::from).collect()
+}
+
+/// A line of a process.
+pub enum Line {
+    /// Of its standard output.
+    Out(String),
+    /// Of its standard error.
+    Error(String),
+}
+
+/// Why a process did not end by itself.
+pub enum Ended {
+    /// The user interrupted.
+    Interrupted,
+    /// Its limit.
+    TimedOut,
+    /// It could not be started or waited for.
+    CouldNot(std::io::Error),
+}
+
+/// Runs a process to its end and hands over its lines as they come; `None` every half second. An interrupt, or its limit of
+/// time, ends it with all that it started.
+pub fn run(
+    mut command: Command,
+    interrupt: &Interrupt,
+    limit: Option<Duration>,
+    take: &mut dyn FnMut(Option<Line>),
+) -> std::result::Result<ExitStatus, Ended> {
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
+    let mut child = command.spawn().map_err(Ended::CouldNot)?;
+    let lines = lines_of(&mut child);
+    let limit = limit.map_or_else(never, after);
+    let end = |mut child: Child, why: Ended| {
+        let _ = killpg(Pid::from_raw(child.id() as i32), Signal::SIGKILL);
+        let _ = child.wait();
+        Err(why)
+    };
+    loop {
+        select! {
+            recv(lines) -> line => match line {
+                Ok(line) => take(Some(line)),
+                // Both streams are closed: it is at its end, or gave them up.
+                Err(_) => return child.wait().map_err(Ended::CouldNot),
+            },
+            recv(interrupt.channel()) -> _ => return end(child, Ended::Interrupted),
+            recv(limit) -> _ => return end(child, Ended::TimedOut),
+            recv(after(Duration::from_millis(500))) -> _ => take(None),
+        }
+    }
+}
+
+fn lines_of(child: &mut Child) -> Receiver<Line> {
+    let (sender, lines) = unbounded();
+    let forward = |stream: Option<Box<dyn Read + Send>>, of: fn(String) -> Line| {
+        let Some(stream) = stream else { return };
+        let sender = sender.clone();
+        std::thread::spawn(move || {
+            for line in BufReader::new(stream).split(b'\n').map_while(std::io::Result::ok) {
+                if sender.send(of(String::from_utf8_lossy(&line).into_owned())).is_err() {
+                    return;
+                }
+            }
+        });
+    };
+    forward(child.stdout.take().map(|s| Box::new(s) as Box<dyn Read + Send>), Line::Out);
+    forward(child.stderr.take().map(|s| Box::new(s) as Box<dyn Read + Send>), Line::Error);
+    lines
+}

@@ -1,0 +1,241 @@
+//! Where workers of `%%workload`s are built: a folder in the user's cache with the sources of Tunebook's own crates, what
+//! is built of them, and a crate for each workload.
+//!
+//! ```text
+//! ~/.cache/tunebook/workloads/BASE/    BASE: hash of Tunebook's sources, the compiler and libtorch
+//!     tunebook/                        the sources
+//!     target/                          what cargo builds, shared by all workloads
+//!     crates/NAME/                     the crate of a workload, rewritten when its cell changes
+//!     workers/HASH/                    the worker of one source, with its Cargo.lock
+//! ```
+
+use super::cargo::{self, Progress};
+use super::source::{Body, worker_name};
+use crate::context::Context;
+use crate::error::{MagicError, Result};
+use crate::interrupt::Interrupt;
+use crate::output::Output;
+use crate::status::Status;
+use crate::syntax::Source;
+use sha2::{Digest, Sha256};
+use std::fs::{self, File, TryLockError};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+/// Tunebook's sources: paths in the repository, and what is in them.
+const SOURCES: &[(&str, &[u8])] = &include!(concat!(env!("OUT_DIR"), "/sources.rs"));
+
+/// The workload that dependencies are built for before there is any other.
+const TEMPLATE: &str = "template";
+const TEMPLATE_BODY: &str = "
+struct Template;
+
+impl Workload for Template {
+    fn data(&self, _: &Hyperparameters) -> Result<Data> {
+        bail!(\"a template has no data\")
+    }
+
+    fn forward(&self, net: &Net, x: &Tensor) -> Tensor {
+        net.linear(\"logits\", x, 2)
+    }
+}
+";
+
+/// The folder.
+pub struct Workshop {
+    folder: PathBuf,
+}
+
+/// A worker that was built.
+pub struct Built {
+    /// Its executable.
+    pub worker: PathBuf,
+    /// The versions of all crates in it.
+    pub lock: String,
+}
+
+impl Workshop {
+    /// The folder for this build of Tunebook, this compiler and this libtorch; filled with sources if it is new.
+    pub fn open(context: &Context) -> Result<Self> {
+        let libtorch = context.libtorch()?;
+        let mut hash = Sha256::new();
+        for (name, bytes) in SOURCES {
+            hash.update(name);
+            hash.update(bytes);
+        }
+        hash.update(compiler()?);
+        hash.update(libtorch.as_os_str().as_encoded_bytes());
+        let base: String = hash.finalize()[..8].iter().map(|byte| format!("{byte:02x}")).collect();
+        let folder = context.settings.cache.join("workloads").join(base);
+        let workshop = Self { folder };
+        workshop.unpack(&libtorch).map_err(|error| workshop.problem(&error))?;
+        Ok(workshop)
+    }
+
+    /// The worker of a source's hash, if it is built.
+    pub fn worker(&self, hash: &str) -> Option<PathBuf> {
+        Some(self.folder.join("workers").join(hash).join("worker")).filter(|worker| worker.is_file())
+    }
+
+    /// Builds what all workloads have in common, so that the first of them is not the one that waits.
+    pub fn prepare(&self, output: &dyn Output, interrupt: &Interrupt) -> Result<()> {
+        let template = Body::new(TEMPLATE, TEMPLATE_BODY, &Source::new(TEMPLATE_BODY, 0), 0)?;
+        let mut status = Status::new(output);
+        let built = self.build(&template, &mut status, interrupt);
+        status.clear();
+        built.map(drop)
+    }
+
+    /// The worker of a workload: the one that is there, or a new one.
+    pub fn build(&self, body: &Body, status: &mut Status<'_>, interrupt: &Interrupt) -> Result<Built> {
+        let hash = body.hash();
+        if let Some(built) = self.built(&hash) {
+            return Ok(built);
+        }
+        let _lock = self.lock(status, interrupt)?;
+        let krate = self.write_crate(body).map_err(|error| self.problem(&error))?;
+        let started = Instant::now();
+        let mut compiling = String::from("its crates");
+        let mut watch = |progress: Progress<'_>| {
+            if let Progress::Compiling(name) = progress {
+                compiling = name.to_string();
+            }
+            let seconds = started.elapsed().as_secs();
+            status.say(&format!("Building `{}`: compiling {compiling}, {seconds} s", body.name));
+        };
+        watch(Progress::Tick);
+        cargo::build(&krate, &self.target(), interrupt, &mut watch)?;
+        self.keep(&krate, &body.name, &hash).map_err(|error| self.problem(&error))?;
+        self.built(&hash).ok_or_else(|| self.problem(&std::io::Error::other("the worker is not where it was put")))
+    }
+
+    fn target(&self) -> PathBuf {
+        self.folder.join("target")
+    }
+
+    fn built(&self, hash: &str) -> Option<Built> {
+        let worker = self.worker(hash)?;
+        let lock = fs::read_to_string(worker.with_file_name("Cargo.lock")).ok()?;
+        Some(Built { worker, lock })
+    }
+
+    /// Puts a built worker where its hash finds it, whole or not at all.
+    fn keep(&self, krate: &Path, name: &str, hash: &str) -> std::io::Result<()> {
+        let workers = self.folder.join("workers");
+        fs::create_dir_all(&workers)?;
+        let folder = tempfile::tempdir_in(&workers)?;
+        fs::copy(self.target().join("release").join(worker_name(name)), folder.path().join("worker"))?;
+        fs::copy(krate.join("Cargo.lock"), folder.path().join("Cargo.lock"))?;
+        let place = workers.join(hash);
+        if place.exists() {
+            fs::remove_dir_all(&place)?;
+        }
+        fs::rename(folder.keep(), place)
+    }
+
+    fn write_crate(&self, body: &Body) -> std::io::Result<PathBuf> {
+        let krate = self.folder.join("crates").join(&body.name);
+        fs::create_dir_all(krate.join("src"))?;
+        // A file that did not change keeps its time, and cargo its results.
+        let write = |name: &str, text: &str| {
+            let path = krate.join(name);
+            match fs::read_to_string(&path) {
+                Ok(old) if old == text => Ok(()),
+                _ => fs::write(path, text),
+            }
+        };
+        write("Cargo.toml", &body.manifest("../../tunebook"))?;
+        write("src/lib.rs", &body.library())?;
+        write("src/main.rs", &body.main())?;
+        let lock = krate.join("Cargo.lock");
+        if !lock.exists() {
+            let template = self.folder.join("crates").join(TEMPLATE).join("Cargo.lock");
+            let text = match fs::read_to_string(template) {
+                Ok(text) => text.replace(&format!("name = \"{TEMPLATE}\""), &format!("name = \"{}\"", body.name)),
+                Err(_) => fs::read_to_string(self.folder.join("tunebook/Cargo.lock"))?,
+            };
+            fs::write(lock, text)?;
+        }
+        Ok(krate)
+    }
+
+    /// Waits for other kernels that build here.
+    fn lock(&self, status: &mut Status<'_>, interrupt: &Interrupt) -> Result<File> {
+        let open = || File::options().create(true).append(true).open(self.folder.join("lock"));
+        let file = open().map_err(|error| self.problem(&error))?;
+        loop {
+            match file.try_lock() {
+                Ok(()) => return Ok(file),
+                Err(TryLockError::Error(error)) => return Err(self.problem(&error)),
+                Err(TryLockError::WouldBlock) if interrupt.is_raised() => {
+                    return Err(MagicError::interrupted("the build was interrupted before it began"));
+                }
+                Err(TryLockError::WouldBlock) => {
+                    status.say("Waiting for another kernel that builds a workload");
+                    std::thread::sleep(Duration::from_millis(100));
+                }
+            }
+        }
+    }
+
+    fn unpack(&self, libtorch: &Path) -> std::io::Result<()> {
+        if self.folder.join("tunebook").exists() {
+            return Ok(());
+        }
+        fs::create_dir_all(self.folder.join(".cargo"))?;
+        let folder = libtorch.display().to_string();
+        let rpath = format!("link-arg=-Wl,-rpath,{folder}/lib");
+        let config = format!(
+            "[env]\nLIBTORCH = {{ value = {folder:?}, force = true }}\nLIBTORCH_CXX11_ABI = {{ value = \"1\", force = true }}\n\n\
+             [target.'cfg(all())']\nrustflags = [\"-C\", {rpath:?}]\n"
+        );
+        fs::write(self.folder.join(".cargo/config.toml"), config)?;
+        let sources = tempfile::tempdir_in(&self.folder)?;
+        for (name, bytes) in SOURCES {
+            let path = sources.path().join(name);
+            fs::create_dir_all(path.parent().unwrap_or(sources.path()))?;
+            match *name {
+                "Cargo.toml" => fs::write(path, trimmed(bytes)?)?,
+                _ => fs::write(path, bytes)?,
+            }
+        }
+        match fs::rename(sources.path(), self.folder.join("tunebook")) {
+            // Another kernel was faster.
+            Err(_) if self.folder.join("tunebook").exists() => Ok(()),
+            moved => moved,
+        }
+    }
+
+    fn problem(&self, error: &std::io::Error) -> MagicError {
+        let message = format!("workloads are built in {}, which failed: {error}", self.folder.display());
+        MagicError::new("BuildError", message, Some("TUNEBOOK_CACHE names another folder".into()))
+    }
+}
+
+/// The manifest of the repository with the crates that are there.
+fn trimmed(manifest: &[u8]) -> std::io::Result<String> {
+    let text = String::from_utf8_lossy(manifest);
+    let mut manifest: toml::Table = text.parse().map_err(std::io::Error::other)?;
+    if let Some(toml::Value::Table(workspace)) = manifest.get_mut("workspace") {
+        let is_there = |member: &toml::Value| {
+            let folder = format!("{}/", member.as_str().unwrap_or_default());
+            SOURCES.iter().any(|(name, _)| name.starts_with(&folder))
+        };
+        if let Some(toml::Value::Array(members)) = workspace.get_mut("members") {
+            members.retain(is_there);
+        }
+        workspace.remove("default-members");
+    }
+    Ok(manifest.to_string())
+}
+
+/// What the compiler says of itself.
+fn compiler() -> Result<Vec<u8>> {
+    let output = Command::new("rustc").arg("-vV").output();
+    let output = output.map_err(|error| {
+        let message = format!("a %%workload is built with Rust, and `rustc` could not be started: {error}");
+        MagicError::new("NoToolchain", message, Some("install Rust (rustup.rs) and restart the kernel".into()))
+    })?;
+    Ok(output.stdout)
+}
