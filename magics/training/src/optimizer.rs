@@ -177,6 +177,24 @@ mod tests {
         assert_close(after_four_steps(Rule::Nesterov { gamma: 0.9 }, 0.0, 0.01), known, 5e-9);
     }
 
+    /// θ after the same four steps in PyTorch 2.11: `torch.optim.SGD`, `Adam` and `AdamW`, the last two with ε = 1e-30, where
+    /// the two conventions for it agree.
+    #[test]
+    fn where_pytorch_has_the_same_rule_it_reaches_the_same_point() {
+        let (beta1, beta2, epsilon) = (0.9, 0.999, 1e-30);
+        for (rule, decay, known) in [
+            (Rule::Sgd, 0.0, [0.960596010000, -1.312200000000]),
+            (Rule::Sgd, 0.3, [0.949005240561, -1.294791285762]),
+            (Rule::Momentum { gamma: 0.9 }, 0.3, [0.884685578661, -0.414933499962]),
+            (Rule::Nesterov { gamma: 0.9 }, 0.0, [0.881954952021, -0.187775820000]),
+            (Rule::Nesterov { gamma: 0.9 }, 0.3, [0.847847653275, -0.150325500004]),
+            (Rule::Adam { beta1, beta2, epsilon }, 0.3, [0.960023939522, -1.960011619923]),
+            (Rule::AdamW { beta1, beta2, epsilon }, 0.3, [0.948265084416, -1.936306277496]),
+        ] {
+            assert_close(after_four_steps(rule, decay, 0.01), known, 1e-11);
+        }
+    }
+
     #[test]
     fn all_rules_are_the_written_ones_with_and_without_weight_decay() {
         let (beta1, beta2, epsilon) = (0.8, 0.99, 0.1);

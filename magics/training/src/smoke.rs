@@ -22,6 +22,8 @@ const EXAMPLES: i64 = 256;
 #[derive(Default)]
 struct Heard {
     measurements: usize,
+    /// A function cannot be told how long to train: two reports show that it can be.
+    enough: Option<usize>,
     metrics: BTreeSet<String>,
 }
 
@@ -34,8 +36,7 @@ impl Observer for Heard {
     }
 
     fn cancelled(&self) -> bool {
-        // A function is not trained to its end: two reports show that it can be.
-        self.measurements >= STEPS as usize
+        self.enough.is_some_and(|enough| self.measurements >= enough)
     }
 }
 
@@ -74,6 +75,7 @@ fn attempt(catalogue: &Catalogue, name: &str) -> Result<Json, Stop> {
     let mut heard = Heard::default();
     let result = match trainable {
         Trainable::Function(function) => {
+            heard.enough = Some(STEPS as usize);
             let mut params = request.params.clone();
             if description.hyperparameter("steps").is_some_and(|h| h.accept(&Value::Int(STEPS)).is_ok()) {
                 params.insert("steps".into(), Value::Int(STEPS));

@@ -59,6 +59,11 @@ impl Stop {
     /// The stop that a message of libtorch, or of the user's code, means.
     pub fn from_message(message: &str) -> Self {
         let line = message.lines().find(|line| !line.trim().is_empty()).unwrap_or("no message").trim();
+        let line = line.trim_start_matches("Internal torch error: ");
+        if line.contains("modified by an inplace operation") {
+            let hint = "a tensor that the gradient needs was changed in place: write `x = &x + y` where it says `x += y`";
+            return Stop::Failed(format!("{hint} ({line})"));
+        }
         if is_out_of_memory(message) {
             Stop::Infeasible(format!("out of memory: {line}"))
         } else {
@@ -139,6 +144,8 @@ struct Run<'a> {
     workload: &'a dyn Workload,
     data: &'a Data,
     model: Model<'a>,
+    /// The model's parameters: handles, for the optimizer.
+    parameters: Vec<Tensor>,
     optimizer: Optimizer,
     /// Polyak averages of the parameters, with their decay.
     averages: Option<(Vec<Tensor>, f64)>,
@@ -185,8 +192,9 @@ impl<'a> Run<'a> {
         let followed = (SAMPLE_NUMBERS / each).clamp(1, SAMPLE).min(data.valid.count());
         let generator = Randomness::new(0).generator(Stream::Splitting, 0, 1);
         let order = permutation(generator, data.valid.count() as usize);
-        let optimizer = Optimizer::new(rule, weight_decay, model.parameters().tensors());
-        let copies = || model.parameters().tensors().iter().map(|p| p.detach().copy()).collect();
+        let parameters: Vec<Tensor> = model.parameters().tensors().iter().map(Tensor::shallow_clone).collect();
+        let optimizer = Optimizer::new(rule, weight_decay, &parameters);
+        let copies = || parameters.iter().map(|p| p.detach().copy()).collect();
         let averages = (decay > 0.0).then(|| (copies(), decay));
         Ok(Self {
             workload,
@@ -194,6 +202,7 @@ impl<'a> Run<'a> {
             optimizer,
             averages,
             model,
+            parameters,
             schedule,
             request,
             device,
@@ -260,8 +269,7 @@ impl<'a> Run<'a> {
     /// One step: forward, backward, norm, update. Nothing of it is read back.
     fn step(&mut self, step: u64, lr: f64, batch: &Examples, micro: i64) -> Result<(), Stop> {
         let torch = |error: tch::TchError| Stop::from_message(&error.to_string());
-        let parameters = self.model.parameters();
-        let parameters = parameters.tensors();
+        let parameters = self.parameters.as_slice();
         forget_gradients(parameters);
         let count = batch.count();
         let mut loss: Option<Tensor> = None;
@@ -355,7 +363,7 @@ impl<'a> Run<'a> {
     fn swap_averages(&self) -> bool {
         let Some((averages, _)) = &self.averages else { return false };
         tch::no_grad(|| {
-            for (parameter, average) in self.model.parameters().tensors().iter().zip(averages) {
+            for (parameter, average) in self.parameters.iter().zip(averages) {
                 let value = parameter.detach().copy();
                 parameter.shallow_clone().copy_(average);
                 average.shallow_clone().copy_(&value);

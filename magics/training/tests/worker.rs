@@ -52,9 +52,13 @@ impl Worker {
     }
 
     fn begin(&mut self, workload: &str, params: &Value, seed: u64, directory: &Path) {
+        self.begin_judged_by("valid/error", workload, params, seed, directory);
+    }
+
+    fn begin_judged_by(&mut self, objective: &str, workload: &str, params: &Value, seed: u64, directory: &Path) {
         std::fs::create_dir_all(directory).unwrap();
         let trial = json!({ "trial": { "study": "s", "number": 1 }, "workload": { "kind": "builtin", "name": workload },
-            "params": params, "seed": seed, "objective": "valid/error", "direction": "minimize", "directory": directory });
+            "params": params, "seed": seed, "objective": objective, "direction": "minimize", "directory": directory });
         self.request(&json!({ "type": "run", "trials": [trial] }));
     }
 
@@ -86,16 +90,79 @@ impl Drop for Worker {
     }
 }
 
+/// The stated figures, at the size at which a test can afford them: (workload, what is smaller, metric, at most).
 #[test]
-fn the_defaults_reach_the_stated_errors() {
+fn the_workloads_reach_their_stated_figures() {
     let folder = tempfile::tempdir().unwrap();
     let mut worker = Worker::start();
-    let mlp = worker.run(json!({}), 1, &folder.path().join("mlp"));
-    assert_eq!(mlp.state, "complete");
-    assert!(mlp.best("valid/error") <= 0.04, "{}", mlp.best("valid/error"));
-    worker.begin("digits_cnn", &json!({ "steps": 300 }), 1, &folder.path().join("cnn"));
-    let cnn = worker.end();
-    assert!(cnn.best("valid/error") <= 0.04, "{}", cnn.best("valid/error"));
+    let cases = [
+        ("digits_mlp", json!({}), "valid/error", 0.04),
+        ("digits_cnn", json!({ "steps": 300 }), "valid/error", 0.04),
+        ("fashion_mlp", json!({ "examples": 4000, "steps": 200, "eval_every": 200 }), "valid/error", 0.20),
+        ("fashion_cnn", json!({ "examples": 4000, "steps": 60, "eval_every": 60 }), "valid/error", 0.26),
+        ("fashion_resnet", json!({ "examples": 2000, "steps": 25, "eval_every": 25, "batch_size": 64 }), "valid/error", 0.7),
+        ("text_transformer", json!({ "steps": 60, "eval_every": 60 }), "valid/loss", 3.0),
+        ("quadratic", json!({}), "valid/loss", 0.01),
+    ];
+    for (name, params, metric, at_most) in cases {
+        worker.begin_judged_by(metric, name, &params, 1, &folder.path().join(name));
+        let ran = worker.end();
+        assert_eq!((ran.state.as_str(), ran.reason.as_str()), ("complete", ""), "{name}");
+        assert!(ran.best(metric) <= at_most, "{name}: {metric} is {}", ran.best(metric));
+    }
+}
+
+/// θ moves along known curvatures by known rates, so its loss is known: plain descent without noise.
+#[test]
+fn the_quadratic_is_the_ground_truth_that_it_claims_to_be() {
+    let folder = tempfile::tempdir().unwrap();
+    let params = json!({ "noise": 0.0, "dimension": 3, "condition": 100.0, "lr": 0.5, "steps": 20, "eval_every": 10 });
+    let mut worker = Worker::start();
+    worker.begin_judged_by("valid/loss", "quadratic", &params, 1, folder.path());
+    let ran = worker.end();
+    for (step, metrics) in &ran.measurements {
+        let known: f64 = [0.01, 0.1, 1.0].iter().map(|h| 0.5 * h * f64::powi(1.0 - 0.5 * h, 2 * *step as i32)).sum();
+        let loss = metrics["valid/loss"].as_f64().unwrap();
+        assert!((loss - known).abs() < 1e-6 * known.max(1e-3), "step {step}: {loss}, known {known}");
+    }
+}
+
+#[test]
+fn a_killed_trial_goes_on_from_its_checkpoint_and_ends_bit_identical() {
+    let folder = tempfile::tempdir().unwrap();
+    let params = json!({ "steps": 1200, "eval_every": 20, "checkpoint_every": 100, "optimizer": "nadam", "lr": 0.003,
+        "dropout": 0.2, "polyak_decay": 0.99, "batch_size": 32, "keep_best": 2 });
+    let (whole, cut) = (folder.path().join("whole"), folder.path().join("cut"));
+    let unbroken = Worker::start().run(params.clone(), 7, &whole);
+
+    let mut worker = Worker::start();
+    worker.begin("digits_mlp", &params, 7, &cut);
+    let mut seen = 0;
+    while seen < 500 {
+        let event = worker.event();
+        assert_ne!(event["type"], "ended", "it was not cut off in time");
+        seen = event["step"].as_u64().unwrap_or(seen);
+    }
+    drop(worker);
+    assert!(cut.join("resume.safetensors").exists());
+    let modified = |path: &Path| std::fs::metadata(path).unwrap().modified().unwrap();
+    let saved = modified(&cut.join("resume.safetensors"));
+    let resumed = Worker::start().run(params, 7, &cut);
+    assert!(resumed == unbroken, "the numbers differ");
+    for file in ["best.safetensors", "best-2.safetensors", "last.safetensors", "gradient_norm.npy", "predictions.safetensors"] {
+        assert!(std::fs::read(whole.join(file)).unwrap() == std::fs::read(cut.join(file)).unwrap(), "{file} differs");
+    }
+    assert!(!cut.join("resume.safetensors").exists() && saved < modified(&cut.join("last.safetensors")));
+
+    // A checkpoint of another trial is not taken for this one's.
+    std::fs::create_dir(folder.path().join("other")).unwrap();
+    let mut worker = Worker::start();
+    let longer = json!({ "steps": 100_000, "eval_every": 100, "checkpoint_every": 100 });
+    worker.begin("digits_mlp", &longer, 7, &folder.path().join("other"));
+    while worker.event()["step"].as_u64().unwrap_or(0) < 300 {}
+    drop(worker);
+    let first = Worker::start().run(json!({ "steps": 20 }), 8, &folder.path().join("other")).measurements[0].0;
+    assert_eq!(first, 0);
 }
 
 #[test]
@@ -219,7 +286,8 @@ fn it_describes_what_it_can_train() {
     let output = Command::new(env!("CARGO_BIN_EXE_tunebook-worker")).arg("describe").output().unwrap();
     let described: Vec<tunebook_study::WorkloadDescription> = serde_json::from_slice(&output.stdout).unwrap();
     let names: Vec<&str> = described.iter().map(|workload| workload.name.as_str()).collect();
-    assert_eq!(names, ["digits_mlp", "digits_cnn"]);
+    let all = "digits_mlp digits_cnn fashion_mlp fashion_cnn fashion_resnet text_transformer quadratic";
+    assert_eq!(names, all.split(' ').collect::<Vec<_>>());
     for workload in &described {
         assert!(workload.metrics.contains(&workload.objective.metric));
         for h in &workload.hyperparameters {

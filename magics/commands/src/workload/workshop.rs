@@ -2,11 +2,12 @@
 //! is built of them, and a crate for each workload.
 //!
 //! ```text
-//! ~/.cache/tunebook/workloads/BASE/    BASE: hash of Tunebook's sources, the compiler and libtorch
-//!     tunebook/                        the sources
-//!     target/                          what cargo builds, shared by all workloads
-//!     crates/NAME/                     the crate of a workload, rewritten when its cell changes
-//!     workers/HASH/                    the worker of one source, with its Cargo.lock
+//! ~/.cache/tunebook/workloads/TOOLS/    TOOLS: hash of the compiler and libtorch
+//!     target/                           what cargo builds, shared by all versions of Tunebook and all workloads
+//!     SOURCES/                          SOURCES: hash of Tunebook's sources
+//!         tunebook/                     those sources
+//!         crates/NAME/                  the crate of a workload, rewritten when its cell changes
+//!         workers/HASH/                 the worker of one source, with its Cargo.lock
 //! ```
 
 use super::cargo::{self, Progress};
@@ -44,6 +45,9 @@ impl Workload for Template {
 
 /// The folder.
 pub struct Workshop {
+    /// What all versions of Tunebook share.
+    tools: PathBuf,
+    /// What is of this one.
     folder: PathBuf,
 }
 
@@ -59,16 +63,11 @@ impl Workshop {
     /// The folder for this build of Tunebook, this compiler and this libtorch; filled with sources if it is new.
     pub fn open(context: &Context) -> Result<Self> {
         let libtorch = context.libtorch()?;
-        let mut hash = Sha256::new();
-        for (name, bytes) in SOURCES {
-            hash.update(name);
-            hash.update(bytes);
-        }
-        hash.update(compiler()?);
-        hash.update(libtorch.as_os_str().as_encoded_bytes());
-        let base: String = hash.finalize()[..8].iter().map(|byte| format!("{byte:02x}")).collect();
-        let folder = context.settings.cache.join("workloads").join(base);
-        let workshop = Self { folder };
+        let compiler = compiler()?;
+        let tools = short_hash([compiler.as_slice(), libtorch.as_os_str().as_encoded_bytes()]);
+        let sources = short_hash(SOURCES.iter().flat_map(|(name, bytes)| [name.as_bytes(), bytes]));
+        let tools = context.settings.cache.join("workloads").join(tools);
+        let workshop = Self { folder: tools.join(sources), tools };
         workshop.unpack(&libtorch).map_err(|error| workshop.problem(&error))?;
         Ok(workshop)
     }
@@ -111,7 +110,7 @@ impl Workshop {
     }
 
     fn target(&self) -> PathBuf {
-        self.folder.join("target")
+        self.tools.join("target")
     }
 
     fn built(&self, hash: &str) -> Option<Built> {
@@ -162,7 +161,7 @@ impl Workshop {
 
     /// Waits for other kernels that build here.
     fn lock(&self, status: &mut Status<'_>, interrupt: &Interrupt) -> Result<File> {
-        let open = || File::options().create(true).append(true).open(self.folder.join("lock"));
+        let open = || File::options().create(true).append(true).open(self.tools.join("lock"));
         let file = open().map_err(|error| self.problem(&error))?;
         loop {
             match file.try_lock() {
@@ -211,6 +210,16 @@ impl Workshop {
         let message = format!("workloads are built in {}, which failed: {error}", self.folder.display());
         MagicError::new("BuildError", message, Some("TUNEBOOK_CACHE names another folder".into()))
     }
+}
+
+/// Sixteen digits that stand for some bytes.
+fn short_hash<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> String {
+    let mut hash = Sha256::new();
+    for part in parts {
+        hash.update(part.len().to_le_bytes());
+        hash.update(part);
+    }
+    hash.finalize()[..8].iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The manifest of the repository with the crates that are there.
