@@ -5,7 +5,7 @@ use crate::error::{MagicError, Result, suggest};
 use crate::output::Output;
 use crate::report::{Report, element_id};
 use crate::sweep::plan::{judged, objective};
-use crate::syntax::{Arguments, OptionSpec, Source, Spanned};
+use crate::syntax::{Arguments, OptionSpec, Source, Spanned, Word};
 use tunebook_study::{Direction, Judged, Objective, StudyDefinition, Trial};
 
 /// Options that judge the trials otherwise than the study did (Playbook D12).
@@ -65,4 +65,14 @@ pub fn show(context: &Context, output: &dyn Output, report: Report) {
 /// An error that no characters are to blame for, with what to do.
 pub fn problem(name: &'static str, message: impl Into<String>, help: &str) -> MagicError {
     MagicError::new(name, message, Some(help.into()))
+}
+
+/// The trial that `--trial` names, or the error that points at it.
+pub fn trial_of<'a>(arguments: &Arguments, study: &Word, trials: &'a [Trial], number: u32) -> Result<&'a Trial> {
+    trials.iter().find(|trial| trial.number == number).ok_or_else(|| {
+        let span = arguments.option("trial").map_or(study.span.clone(), |word| word.span.clone());
+        let message = format!("`{}` has no trial {number}", study.text);
+        let help = format!("its trials are 1 to {}", trials.last().map_or(0, |trial| trial.number));
+        arguments.source.error("UnknownTrial", span, message, Some(help))
+    })
 }

@@ -1,12 +1,16 @@
 //! What the worker can train, in its own words.
 
+use indexmap::IndexMap;
+use serde::Deserialize;
 use std::any::Any;
 use std::collections::HashMap;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Mutex;
 use std::time::SystemTime;
 use tunebook_study::WorkloadDescription;
+use tunebook_study::protocol::TrialRequest;
 
 /// The worker could not be asked.
 #[derive(Debug, thiserror::Error)]
@@ -24,11 +28,21 @@ pub enum DescribeError {
 
 /// Asks a worker with one word and reads its JSON answer.
 pub(crate) fn ask<T: serde::de::DeserializeOwned>(worker: &Path, question: &str) -> Result<T, DescribeError> {
+    ask_about(worker, question, "")
+}
+
+/// The same with something to ask about on its standard input.
+fn ask_about<T: serde::de::DeserializeOwned>(worker: &Path, question: &str, about: &str) -> Result<T, DescribeError> {
     let path = worker.to_path_buf();
-    let output = match Command::new(worker).arg(question).stdin(Stdio::null()).output() {
-        Ok(output) => output,
-        Err(source) => return Err(DescribeError::Missing { path, source }),
-    };
+    let missing = |source| DescribeError::Missing { path: worker.into(), source };
+    let mut command = Command::new(worker);
+    command.arg(question).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut process = command.spawn().map_err(missing)?;
+    if let Some(mut stdin) = process.stdin.take() {
+        // A worker that ended already has said why on its standard error.
+        let _ = stdin.write_all(about.as_bytes());
+    }
+    let output = process.wait_with_output().map_err(missing)?;
     if !output.status.success() {
         let errors = String::from_utf8_lossy(&output.stderr);
         let last = errors.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("it said nothing");
@@ -46,6 +60,32 @@ pub fn describe(worker: &Path) -> Result<Vec<WorkloadDescription>, DescribeError
 /// The same of a worker that is asked for the first time.
 pub fn describe_anew(worker: &Path) -> Result<Vec<WorkloadDescription>, DescribeError> {
     ask(worker, "describe")
+}
+
+/// What a trial's best checkpoint is worth on the test set.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(untagged)]
+pub enum FinalEvaluation {
+    /// It was evaluated.
+    Done {
+        /// `test/loss`, `test/error`, …; null where not finite.
+        metrics: IndexMap<String, Option<f64>>,
+        /// Hash of the test set.
+        test_set: String,
+        /// How many examples it has.
+        examples: u64,
+    },
+    /// It could not be.
+    Problem {
+        /// Why.
+        problem: String,
+    },
+}
+
+/// Lets a worker evaluate a trial on the test set; that it was asked is for the caller to record.
+pub fn evaluate_finally(worker: &Path, trial: &TrialRequest) -> Result<FinalEvaluation, DescribeError> {
+    let request = serde_json::to_string(trial).unwrap_or_default();
+    ask_about(worker, "final", &request)
 }
 
 /// A worker's answer, asked once for each build of it: starting it means loading libtorch.

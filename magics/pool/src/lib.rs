@@ -10,6 +10,6 @@ mod pool;
 pub mod program_line;
 pub mod slot;
 
-pub use describe::{DescribeError, describe, describe_anew};
+pub use describe::{DescribeError, FinalEvaluation, describe, describe_anew, evaluate_finally};
 pub use devices::{Device, Devices, default_slots, devices};
 pub use pool::{Pool, PoolError, PoolEvent, SlotSpec};

@@ -52,7 +52,10 @@ macro_rules! from_value {
     };
 }
 from_value!(f64, "a number", |value| value.as_f64());
+from_value!(f32, "a number", |value| value.as_f64().map(|x| x as f32));
 from_value!(i64, "a whole number", |value| value.as_i64());
+from_value!(i32, "a whole number", |value| value.as_i64().and_then(|i| i32::try_from(i).ok()));
+from_value!(u32, "a whole number", |value| value.as_i64().and_then(|i| u32::try_from(i).ok()));
 from_value!(usize, "a whole number", |value| value.as_i64().and_then(|i| usize::try_from(i).ok()));
 from_value!(u64, "a whole number", |value| value.as_i64().and_then(|i| u64::try_from(i).ok()));
 from_value!(String, "a word", |value| value.as_str().map(String::from));

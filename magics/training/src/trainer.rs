@@ -7,6 +7,7 @@ use crate::batches::Batches;
 use crate::checkpoint;
 use crate::data::{Data, Examples};
 use crate::divergence::Divergence;
+use crate::evaluation::{Evaluation, read};
 use crate::hyperparameters::{HyperparameterError, Hyperparameters};
 use crate::libtorch::{
     Autocast, Precision, average_step, clip_gradients, forget_gradients, gradient_norm, is_out_of_memory,
@@ -14,7 +15,6 @@ use crate::libtorch::{
 use crate::model::Model;
 use crate::net::Phase;
 use crate::optimizer::Optimizer;
-use crate::panics;
 use crate::randomness::{Randomness, Stream, permutation};
 use crate::schedule::Schedule;
 use crate::workload::Workload;
@@ -28,8 +28,6 @@ use tunebook_study::{Measurement, TrialState};
 
 /// Steps after which losses are read back at the latest.
 const READ_EVERY: usize = 50;
-/// Examples of an evaluation step at least: without gradients a larger batch fits (Playbook H2).
-const EVALUATION_BATCH: i64 = 1024;
 /// Validation examples whose outputs are kept at each evaluation (Playbook H6).
 const SAMPLE: i64 = 32;
 /// Numbers of those outputs that a trial keeps at most.
@@ -155,8 +153,7 @@ struct Run<'a> {
     started: Instant,
     progress: Progress,
     clip_norm: f64,
-    /// Examples of an evaluation step; fewer once memory has run out.
-    evaluation_batch: i64,
+    evaluation: Evaluation<'a>,
     unread: Vec<(u64, Tensor, Tensor)>,
     /// Losses since the last evaluation.
     losses: Vec<f64>,
@@ -209,7 +206,7 @@ impl<'a> Run<'a> {
             started: Instant::now(),
             progress: Progress { identity, ..Progress::default() },
             clip_norm,
-            evaluation_batch: batch_size.max(EVALUATION_BATCH),
+            evaluation: Evaluation::new(workload, device, batch_size),
             unread: vec![],
             losses: vec![],
             norms: vec![],
@@ -322,7 +319,9 @@ impl<'a> Run<'a> {
     fn evaluate(&mut self, step: u64, lr: f64, observer: &mut dyn Observer) -> Result<(), Stop> {
         // The averages stand in for the parameters while they are judged and saved.
         let swapped = self.swap_averages();
-        let judged = self.judge(step);
+        let judged = self.evaluation.of(&self.model, &self.data.valid);
+        let followed = self.data.valid.select(&self.sample);
+        self.outputs.push((step, self.model.predict(&followed.inputs).to_device(Device::Cpu)));
         let mut metrics: IndexMap<String, Option<f64>> = IndexMap::new();
         let mut metric = |name: String, value: f64| {
             metrics.insert(name, Some(value).filter(|v| v.is_finite()));
@@ -370,56 +369,6 @@ impl<'a> Run<'a> {
             }
         });
         true
-    }
-
-    /// Loss and metrics over the validation set; a partial last batch counts by its examples (Playbook H5).
-    fn judge(&mut self, step: u64) -> Result<Vec<(&'static str, f64)>, Stop> {
-        let valid = &self.data.valid;
-        let metrics = self.workload.metrics();
-        let least: i64 = self.model.hyperparameters().get("batch_size");
-        let (count, mut start) = (valid.count(), 0);
-        let mut sums = vec![0.0; 1 + metrics.len()];
-        while start < count {
-            let length = self.evaluation_batch.min(count - start);
-            let attempt = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-                tch::no_grad(|| {
-                    let part = valid.narrow(start, length).to_device(self.device);
-                    let net = self.model.net(Phase::Evaluate);
-                    let outputs = self.model.forward(&net, &part.inputs);
-                    let loss = self.workload.loss(&net, &outputs, &part.targets);
-                    let others = metrics.iter().map(|metric| (metric.of)(&outputs, &part.targets));
-                    let values: Vec<Tensor> = std::iter::once(loss).chain(others).collect();
-                    read(values.iter())
-                })
-            }));
-            let values = match attempt {
-                Ok(values) => values,
-                // What a step of training fits into, an evaluation step of its size does too.
-                Err(panic) => match panics::last() {
-                    Some(said) if is_out_of_memory(&said) && self.evaluation_batch > least => {
-                        self.evaluation_batch = (self.evaluation_batch / 2).max(least);
-                        continue;
-                    }
-                    said => {
-                        panics::put_back(said);
-                        std::panic::resume_unwind(panic)
-                    }
-                },
-            };
-            if values.len() != sums.len() {
-                return Err(Stop::Failed("the loss and each metric must be a scalar tensor, the mean over the batch".into()));
-            }
-            for (sum, value) in sums.iter_mut().zip(values) {
-                *sum += value * length as f64;
-            }
-            start += length;
-        }
-        let sample = valid.select(&self.sample);
-        self.outputs.push((step, self.model.predict(&sample.inputs).to_device(Device::Cpu)));
-        let finite = sums[0].is_finite();
-        let names = std::iter::once("loss").chain(metrics.iter().map(|metric| metric.name));
-        // Of a model whose loss is not finite no metric means anything.
-        Ok(names.zip(sums).map(|(name, sum)| (name, if finite { sum / count as f64 } else { f64::NAN })).collect())
     }
 
     /// Keeps the parameters if they are among the best so far.
@@ -532,16 +481,4 @@ fn identity(hp: &Hyperparameters, request: &TrialRequest, device: Device, source
         "objective": request.objective, "direction": request.direction, "data": sources,
     })
     .to_string()
-}
-
-/// Scalars on a device, read in one go; nothing where one is no scalar.
-fn read<'t>(scalars: impl Iterator<Item = &'t Tensor>) -> Vec<f64> {
-    let scalars: Vec<&Tensor> = scalars.collect();
-    if scalars.is_empty() || scalars.iter().any(|scalar| scalar.dim() != 0) {
-        return vec![];
-    }
-    let kind = scalars[0].kind();
-    let same: Vec<Tensor> = scalars.iter().map(|scalar| scalar.to_kind(kind)).collect();
-    let stacked = Tensor::stack(&same, 0).to_kind(Kind::Double).to_device(Device::Cpu);
-    Vec::<f64>::try_from(&stacked).unwrap_or_default()
 }

@@ -1,6 +1,6 @@
 //! The worker: requests come in as JSON lines, what the trials report goes out as JSON lines. With a word it answers a
 //! question and exits: `describe` lists what it can train, `devices` the GPUs that libtorch finds, `smoke NAME` tries whether
-//! something can be trained at all.
+//! something can be trained at all, `final` evaluates the trial that a request on standard input names on the test set.
 
 use crate::catalogue::{Catalogue, Trainable};
 use crate::data::{Data, begin_to_record, recorded};
@@ -9,7 +9,7 @@ use crate::libtorch::{device, load_cuda, version};
 use crate::trainer::{Observer, Stop, train};
 use crate::trial::Trial;
 use crate::workload::Workload;
-use crate::{panics, smoke};
+use crate::{panics, smoke, test_set};
 use std::fs::File;
 use std::io::{BufRead, Write};
 use std::os::fd::AsFd;
@@ -35,8 +35,9 @@ pub fn main(catalogue: Catalogue, crate_folder: Option<&'static str>) -> ExitCod
         (Some("describe"), _) => print(&catalogue.descriptions()),
         (Some("devices"), _) => print_devices(),
         (Some("smoke"), Some(name)) => print(&smoke::try_out(&catalogue, &name)),
+        (Some("final"), _) => print(&test_set::evaluate(&catalogue, &std::io::read_to_string(std::io::stdin()).unwrap_or_default())),
         (Some(other), _) => {
-            eprintln!("tunebook-worker: `{other}` is no question; known are `describe`, `devices` and `smoke NAME`");
+            eprintln!("tunebook-worker: `{other}` is no question; known are `describe`, `devices`, `smoke NAME` and `final`");
             ExitCode::FAILURE
         }
     }

@@ -159,7 +159,7 @@ fn ghost_batches_are_normalized_each_by_itself() {
     let norm = |hp: Hyperparameters, x: &Tensor| {
         let parameters = Default::default();
         let net = |phase| Net::new(&hp, &parameters, Randomness::new(1), Device::Cpu, phase);
-        net(Phase::Initialize).batch_norm("n", x);
+        let _ = net(Phase::Initialize).batch_norm("n", x);
         net(Phase::Train { step: 1 }).batch_norm("n", x)
     };
     for shape in [vec![12, 5], vec![12, 5, 3, 3]] {

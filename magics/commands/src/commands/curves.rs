@@ -3,7 +3,7 @@
 use crate::context::Context;
 use crate::error::Result;
 use crate::interrupt::Interrupt;
-use crate::looking::{JUDGING, Judging, problem, show};
+use crate::looking::{JUDGING, Judging, problem, show, trial_of};
 use crate::output::Output;
 use crate::registry::{Command, Invocation, Magic, Subject};
 use crate::report::Report;
@@ -61,15 +61,7 @@ impl Command for ShowCurves {
         let objective = self.judging.objective(source, &study.definition, &trials)?;
         let chosen: Vec<&Trial> = match self.trial {
             None => ranked(&trials, &objective).into_iter().take(self.best).collect(),
-            Some(number) => match trials.iter().find(|trial| trial.number == number) {
-                Some(trial) => vec![trial],
-                None => {
-                    let span = self.arguments.option("trial").map_or(self.study.span.clone(), |word| word.span.clone());
-                    let message = format!("`{}` has no trial {number}", study.name);
-                    let help = format!("its trials are 1 to {}", trials.last().map_or(0, |trial| trial.number));
-                    return Err(source.error("UnknownTrial", span, message, Some(help)));
-                }
-            },
+            Some(number) => vec![trial_of(&self.arguments, &self.study, &trials, number)?],
         };
         if chosen.is_empty() {
             let message = format!("no trial of `{}` has ended with a `{}` yet", study.name, objective.metric);

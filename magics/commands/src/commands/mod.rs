@@ -3,6 +3,7 @@
 pub mod axis;
 pub mod curves;
 pub mod devices;
+pub mod final_evaluation;
 pub mod isolate;
 pub mod lsmagic;
 pub mod study;

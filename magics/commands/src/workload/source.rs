@@ -72,8 +72,15 @@ impl Body {
 
     /// The crate's `Cargo.toml`. `tunebook`: the folder with the sources of Tunebook, as seen from the crate's.
     pub fn manifest(&self, tunebook: &str) -> String {
-        let Self { name, dependencies, .. } = self;
+        let name = &self.name;
         let worker = worker_name(name);
+        let mut dependencies = self.dependencies.clone();
+        dependencies.insert("tch".into(), "=0.24.0".into());
+        for (krate, folder) in [("tunebook-study", "magics/study"), ("tunebook-training", "magics/training")] {
+            let path = toml::Table::from_iter([("path".to_string(), format!("{tunebook}/{folder}").into())]);
+            dependencies.insert(krate.into(), path.into());
+        }
+        let dependencies = toml::Table::from_iter([("dependencies".to_string(), dependencies.into())]);
         // Lines of the user's own code are wanted in the story of a panic.
         format!(
             r#"[package]
@@ -95,12 +102,7 @@ incremental = true
 [profile.release.package.{name}]
 debug = "line-tables-only"
 
-[dependencies]
-tch = "=0.24.0"
-tunebook-study = {{ path = "{tunebook}/magics/study" }}
-tunebook-training = {{ path = "{tunebook}/magics/training" }}
-{}"#,
-            dependencies
+{dependencies}"#
         )
     }
 
@@ -234,7 +236,9 @@ mod tests {
         let lines: Vec<&str> = library.lines().collect();
         assert_eq!((lines[0], lines[5]), (PRELUDE, "struct A;"));
         assert!(lines[7].contains("Box::new(A)"), "{}", lines[7]);
-        assert!(body.manifest("..").contains("rand = \"0.10\""), "{}", body.manifest(".."));
+        let manifest: toml::Table = body.manifest("..").parse().unwrap();
+        assert_eq!(manifest["dependencies"]["rand"].as_str(), Some("0.10"));
+        assert_eq!(manifest["dependencies"]["tunebook-study"]["path"].as_str(), Some("../magics/study"));
     }
 
     #[test]

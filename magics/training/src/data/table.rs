@@ -80,10 +80,11 @@ impl Table {
 
     fn number(&self, row: &csv::StringRecord, column: usize) -> Result<f32> {
         let field = &row[column];
-        field.parse().map_err(|_| {
+        field.parse().ok().filter(|number: &f32| number.is_finite()).ok_or_else(|| {
             let line = row.position().map_or(0, csv::Position::line);
             let what = if field.is_empty() { "nothing".to_string() } else { format!("`{field}`") };
-            anyhow!("{what} stands in the column `{}` of line {line} of {}; a number is wanted", self.names[column], self.origin)
+            let (name, origin) = (&self.names[column], &self.origin);
+            anyhow!("{what} stands in the column `{name}` of line {line} of {origin}; a finite number is wanted")
         })
     }
 }

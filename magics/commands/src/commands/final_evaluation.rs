@@ -1,0 +1,111 @@
+//! `%final STUDY --trial I`: the test set, once, logged (Playbook F8).
+
+use crate::context::Context;
+use crate::error::{MagicError, Result};
+use crate::interrupt::Interrupt;
+use crate::looking::{show, trial_of};
+use crate::output::Output;
+use crate::registry::{Command, Invocation, Magic, Subject};
+use crate::report::Report;
+use crate::sweep::engine::trials_folder;
+use crate::syntax::{Arguments, OptionSpec, Word};
+use crate::table::{Rows, number};
+use crate::workload;
+use serde_json::json;
+use tunebook_pool::{FinalEvaluation, evaluate_finally};
+use tunebook_study::protocol::{TrialId, TrialRequest};
+use tunebook_study::{Trial, store};
+
+/// See the module.
+pub const MAGIC: Magic = Magic {
+    name: "final",
+    line: true,
+    cell: false,
+    usage: "%final STUDY --trial I",
+    summary: "Evaluate the best checkpoint of a trial on the test set, once, and log that it was done",
+    help: "The only way to the test set. Choose by the validation set first: each choice that is made by the test set makes \
+        its figures worth less, so every use is counted and shown (Playbook F8).",
+    options: &[OptionSpec { name: "trial", value: Some("I"), help: "the trial that was chosen" }],
+    completes: Subject::Study,
+    parse,
+};
+
+struct FinalMagic {
+    arguments: Arguments,
+    study: Word,
+    trial: u32,
+}
+
+fn parse(Invocation { arguments, .. }: Invocation) -> Result<Box<dyn Command>> {
+    let study = arguments.required(0, "the study")?.clone();
+    arguments.at_most(1)?;
+    let Some(trial) = arguments.small_count("trial", 1)? else {
+        let message = "which trial was chosen must be said: `--trial I`";
+        let help = Some("%study and %curves show the trials with their validation figures".into());
+        return Err(arguments.source.syntax_error(study.span.clone(), message, help));
+    };
+    Ok(Box::new(FinalMagic { arguments, study, trial }))
+}
+
+impl Command for FinalMagic {
+    fn run(self: Box<Self>, context: &Context, output: &dyn Output, interrupt: &Interrupt) -> Result<()> {
+        let (store, study) = context.study(&self.arguments.source, &self.study)?;
+        let trials = store.trials(&study)?;
+        let trial: &Trial = trial_of(&self.arguments, &self.study, &trials, self.trial)?;
+        let directory = trials_folder(context, &study.name)?.join(trial.number.to_string());
+        if !directory.join("best.safetensors").is_file() {
+            let message = format!("trial {} of `{}` left no checkpoint in {}", trial.number, study.name, directory.display());
+            let help = "programs and training functions keep their own, and evaluate them themselves".to_string();
+            return Err(MagicError::new("NoCheckpoint", message, Some(help)));
+        }
+        let worker = workload::worker(context, &study.definition.workload, output, interrupt)?;
+        let request = TrialRequest {
+            trial: TrialId { study: study.name.clone(), number: trial.number },
+            workload: study.definition.workload.clone(),
+            params: trial.params.clone(),
+            seed: trial.seed,
+            objective: study.definition.objective.metric.clone(),
+            direction: study.definition.objective.direction,
+            directory,
+            timeout: None,
+            worker: None,
+        };
+        let answer = evaluate_finally(worker.as_ref().unwrap_or(&context.settings.worker), &request)
+            .map_err(|error| MagicError::new("WorkerError", error.to_string(), None))?;
+        let (metrics, test_set, examples) = match answer {
+            FinalEvaluation::Done { metrics, test_set, examples } => (metrics, test_set, examples),
+            FinalEvaluation::Problem { problem } => {
+                let message = format!("trial {} of `{}` cannot be evaluated: {problem}", trial.number, study.name);
+                return Err(MagicError::new("NoAnswer", message, None));
+            }
+        };
+        let fields = json!({ "study": study.name, "trial": trial.number, "metrics": metrics, "test_set": test_set,
+            "examples": examples });
+        let log = context.store()?;
+        log.keep_result(&study, "final", &format!("{} at {}", trial.number, store::now()), &fields)?;
+        let uses = log.results("final")?.iter().filter(|result| result["test_set"] == test_set.as_str()).count();
+        let mut rows = Rows::new(&["metric", "test", "validation, at its best step"]);
+        for (name, value) in &metrics {
+            let valid = name.replace("test/", "valid/");
+            let at_best = study.definition.objective.of(trial).filter(|_| valid == study.definition.objective.metric);
+            rows.row(vec![
+                name.clone(),
+                value.map_or("–".into(), number),
+                at_best.map_or("–".into(), |(value, _)| number(value)),
+            ]);
+        }
+        let said = match uses {
+            1 => "This is the first look at this test set.".to_string(),
+            n => format!(
+                "This test set has now been used {n} times: what was chosen after the first look is no longer tested by it."
+            ),
+        };
+        let report = Report::new("final", &fields)
+            .field("uses", uses)
+            .line(&format!("Trial {} of {} on {examples} test examples.", trial.number, study.name))
+            .table(&rows)
+            .line(&said);
+        show(context, output, report);
+        Ok(())
+    }
+}

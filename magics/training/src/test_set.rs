@@ -1,0 +1,74 @@
+//! The final evaluation: the only place where the test part of the data is looked at (Playbook F8). Whoever asks for it logs
+//! that it was.
+
+use crate::catalogue::{Catalogue, Trainable};
+use crate::checkpoint;
+use crate::data::Examples;
+use crate::evaluation::Evaluation;
+use crate::hyperparameters::Hyperparameters;
+use crate::libtorch::{Autocast, device};
+use crate::model::Model;
+use crate::panics;
+use crate::randomness::Randomness;
+use crate::trainer::Stop;
+use serde_json::{Map, Value as Json, json};
+use sha2::{Digest, Sha256};
+use tch::Device;
+use tunebook_study::WorkloadReference;
+use tunebook_study::protocol::TrialRequest;
+
+/// `{"metrics": …, "test_set": hash, "examples": n}` of the best checkpoint of a trial, or `{"problem": …}`.
+pub(crate) fn evaluate(catalogue: &Catalogue, request: &str) -> Json {
+    let attempt = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        let request = serde_json::from_str(request).map_err(|error| Stop::Failed(format!("no request: {error}")))?;
+        attempt(catalogue, &request)
+    }));
+    let problem = match attempt {
+        Ok(Ok(result)) => return result,
+        Ok(Err(stop)) => stop.outcome().1.unwrap_or_default(),
+        Err(_) => panics::last().unwrap_or_else(|| "a panic".into()),
+    };
+    json!({ "problem": problem })
+}
+
+fn attempt(catalogue: &Catalogue, request: &TrialRequest) -> Result<Json, Stop> {
+    let name = match &request.workload {
+        WorkloadReference::Builtin { name } | WorkloadReference::Rust { name, .. } => name,
+        WorkloadReference::Command { .. } => return Err(Stop::Failed("a program keeps its own test set".into())),
+    };
+    let (Some(trainable), Some(description)) = (catalogue.find(name), catalogue.describe(name)) else {
+        return Err(Stop::Failed(format!("this worker has no workload `{name}`")));
+    };
+    let Trainable::Workload(workload) = trainable else {
+        return Err(Stop::Failed(format!("`{name}` is a training function: its data are its own")));
+    };
+    let device = device().map_err(Stop::Failed)?;
+    let hp = Hyperparameters::new(&description, &request.params)?;
+    let data = workload.data(&hp)?.checked()?;
+    let Some(test) = data.test() else {
+        return Err(Stop::Failed(format!("the data of `{name}` have no test part (`Data::with_test` gives them one)")));
+    };
+    let _precision = Autocast::begin(hp.precision());
+    let batch_size = hp.get("batch_size");
+    let few = data.train.first(2).to_device(device);
+    let model = Model::new(workload.as_ref(), hp, Randomness::new(request.seed), device, &few.inputs);
+    model.load(&request.directory.join(checkpoint::BEST))?;
+    let values = Evaluation::new(workload.as_ref(), device, batch_size).of(&model, test)?;
+    let finite = |value: f64| Some(value).filter(|value| value.is_finite());
+    let metrics: Map<String, Json> =
+        values.into_iter().map(|(name, value)| (format!("test/{name}"), json!(finite(value)))).collect();
+    Ok(json!({ "metrics": metrics, "test_set": hash(test), "examples": test.count() }))
+}
+
+/// What makes a test set that and no other.
+fn hash(examples: &Examples) -> String {
+    let mut hash = Sha256::new();
+    for tensor in [&examples.inputs, &examples.targets] {
+        let tensor = tensor.to_device(Device::Cpu).contiguous();
+        let mut bytes = vec![0; tensor.numel() * tensor.kind().elt_size_in_bytes()];
+        tensor.copy_data_u8(&mut bytes, tensor.numel());
+        hash.update(format!("{:?}{:?}", tensor.kind(), tensor.size()));
+        hash.update(bytes);
+    }
+    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}
