@@ -72,14 +72,17 @@ pub fn run(options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// libtorch and the executables, in release; gives the folder of the executables.
+/// libtorch, the executables in release, and what `%%workload` builds upon; gives the folder of the executables.
 pub fn build() -> Result<PathBuf> {
     libtorch::prepare()?;
     say("building in release (the first time takes about a quarter of an hour on two processors)");
     let advice = "A C++17 compiler and Rust 1.95 or newer are needed; the compiler's message stands above";
     let packages = ["build", "--release", "--package", "tunebook-kernel", "--package", "tunebook-training"];
     crate::steps::run(cargo().args(packages), advice)?;
-    Ok(target()?.join("release"))
+    let built = target()?.join("release");
+    say("building what workloads of your own need (the first time takes some minutes)");
+    crate::steps::run(Command::new(built.join("tunebook")).arg("prepare"), "The reason stands above")?;
+    Ok(built)
 }
 
 /// Where the commands of this project install the kernel for themselves.

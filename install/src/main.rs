@@ -1,6 +1,7 @@
 //! The project's commands: `cargo demo`, `cargo verify` and `cargo measure`. Each does the set-up that it needs, once.
 
 mod demo;
+mod fashion;
 mod kernelspec;
 mod libtorch;
 mod measure;

@@ -2,7 +2,7 @@
 
 use crate::demo::{build, note_on_rust_sources, private_place};
 use crate::places::cargo;
-use crate::python;
+use crate::{fashion, python};
 use crate::steps::say;
 use anyhow::Result;
 use std::path::PathBuf;
@@ -28,6 +28,9 @@ pub fn prepared(mut command: Command) -> Result<Command> {
         .env("TUNEBOOK_WORKER", built.join("tunebook-worker"))
         .env("TUNEBOOK_PYTHON", python)
         .env("TUNEBOOK_JUPYTER_PATH", place.jupyter_path());
+    if let Some(folder) = fashion::folder()? {
+        command.env("TUNEBOOK_FASHION_MNIST", folder);
+    }
     match chromium() {
         Some(path) => drop(command.env("TUNEBOOK_CHROMIUM", path)),
         None => println!(
