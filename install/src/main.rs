@@ -32,7 +32,10 @@ enum Command {
         rest: Vec<String>,
     },
     /// Installs the peers and runs the benchmarks against them.
-    Measure,
+    Measure {
+        /// The parts to run: kernels, store, training, sweep (default: all).
+        parts: Vec<String>,
+    },
 }
 
 /// `cargo demo -- --lab` arrives as `demo -- --lab`: the alias has used up cargo's own `--` already.
@@ -44,7 +47,7 @@ fn main() -> ExitCode {
     let done = match Arguments::parse_from(arguments()).command {
         Command::Demo(options) => demo::run(&options),
         Command::Verify { rest } => verify::run(&rest),
-        Command::Measure => measure::run(),
+        Command::Measure { parts } => measure::run(&parts),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,13 +1,14 @@
 //! The kernel process: sockets, the session, and its end.
 
-use crate::rust::prepare_rust_sources;
+use crate::rust::environment_of_sources;
+use crate::rust::tensors::Places;
 use crate::session::{Channel, Session};
 use crate::wire::stdin::Stdin;
 use crate::wire::{Iopub, Message, Reader, Signer, heartbeat, router};
 use anyhow::Context as _;
 use jupyter_protocol::ConnectionInfo;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
@@ -18,7 +19,7 @@ const SAME_BATCH: Duration = Duration::from_millis(5);
 
 /// Serves the session of a connection file until it is shut down.
 pub fn main(connection_file: &Path) -> ExitCode {
-    prepare_rust_sources();
+    start_again_with_environment();
     let served = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -30,6 +31,9 @@ pub fn main(connection_file: &Path) -> ExitCode {
             runtime.shutdown_timeout(Duration::from_millis(200));
             result
         });
+    if let Ok(settings) = settings() {
+        Places::new(&settings.cache).end();
+    }
     match served {
         Ok(()) => std::process::exit(0),
         Err(error) => {
@@ -37,6 +41,21 @@ pub fn main(connection_file: &Path) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// evcxr and rust-analyzer take some of their settings from the environment, and that of a running program cannot be changed
+/// safely: where it must change the kernel starts itself again, in the same process, before it has done anything else.
+fn start_again_with_environment() {
+    use std::os::unix::process::CommandExt;
+    const STARTED_AGAIN: &str = "TUNEBOOK_STARTED_AGAIN";
+    let cells = settings().ok().and_then(|settings| Places::new(&settings.cache).environment());
+    let wanted: Vec<_> = environment_of_sources().into_iter().chain(cells).collect();
+    if std::env::var_os(STARTED_AGAIN).is_some() || wanted.is_empty() {
+        return;
+    }
+    let Ok(executable) = std::env::current_exe() else { return };
+    // Comes back only if it fails, and then the kernel runs without.
+    let _ = Command::new(executable).args(std::env::args_os().skip(1)).envs(wanted).env(STARTED_AGAIN, "1").exec();
 }
 
 async fn serve(connection_file: &Path) -> anyhow::Result<()> {
@@ -78,7 +97,7 @@ pub fn settings() -> anyhow::Result<Settings> {
     let words = [executable.as_os_str(), "slot".as_ref(), "--worker".as_ref(), worker.as_os_str()];
     let slot = words.iter().map(|word| word.to_string_lossy().into_owned()).collect();
     let cache = dirs::cache_dir().unwrap_or_else(std::env::temp_dir).join("tunebook");
-    let store = path("TUNEBOOK_STUDIES", ".tunebook/studies.db".into());
+    let store = tunebook_study::store::default_store();
     Ok(Settings { store, slot, worker, cache: path("TUNEBOOK_CACHE", cache) })
 }
 

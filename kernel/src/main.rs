@@ -27,8 +27,16 @@ enum Command {
         #[arg(short = 'f', long)]
         connection_file: PathBuf,
     },
-    /// Build ahead what a `%%workload` needs, so that the first one in a notebook is ready in seconds; set-up calls this.
+    /// Build ahead what a `%%workload` and tensors in cells need, so that the first ones are there in seconds; set-up calls this.
     Prepare,
+    /// The part of `prepare` that needs an environment of its own.
+    #[command(hide = true)]
+    PrepareCells {
+        /// The folder of the crate for cells.
+        tunebook: PathBuf,
+        /// The folder of libtorch.
+        libtorch: PathBuf,
+    },
     /// Run trials that come in on standard input; a kernel's pool calls this.
     Slot {
         /// The worker that trains built-in workloads.
@@ -43,6 +51,7 @@ fn main() -> ExitCode {
     match Arguments::parse().command {
         Command::Kernel { connection_file } => kernel::main(&connection_file),
         Command::Prepare => prepare::main(),
+        Command::PrepareCells { tunebook, libtorch } => prepare::cells(&tunebook, &libtorch),
         Command::Slot { worker } => tunebook_pool::slot::main(worker),
     }
 }

@@ -1,6 +1,8 @@
 //! `tunebook prepare`: what takes minutes is built before a notebook needs it.
 
 use crate::kernel::settings;
+use crate::rust::tensors::{Places, build_ahead};
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Mutex;
 use tunebook_magics::{Bundle, Interrupt, Magics, Output, Stream};
@@ -55,7 +57,26 @@ pub fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    match Magics::new(settings).prepare(&Terminal::default(), &Interrupt::default()) {
+    let places = Places::new(&settings.cache);
+    let prepared = match Magics::new(settings).prepare(&Terminal::default(), &Interrupt::default()) {
+        Ok(prepared) => prepared,
+        Err(error) => {
+            eprintln!("{}", error.traceback.join("\n"));
+            return ExitCode::FAILURE;
+        }
+    };
+    match places.prepare(&prepared) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("tunebook: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The part of it that needs an environment of its own.
+pub fn cells(tunebook: &Path, libtorch: &Path) -> ExitCode {
+    match build_ahead(tunebook, libtorch) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("{}", error.traceback.join("\n"));

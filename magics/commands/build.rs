@@ -5,7 +5,7 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 /// Folders and files of the repository that such a build needs.
-const NEEDED: [&str; 4] = ["Cargo.toml", "Cargo.lock", "magics/study", "magics/training"];
+const NEEDED: [&str; 5] = ["Cargo.toml", "Cargo.lock", "kernel/cells", "magics/study", "magics/training"];
 
 fn main() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");

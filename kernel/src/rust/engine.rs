@@ -2,15 +2,17 @@
 
 use super::errors::{CellError, compilation, is_panic_head};
 use super::runner::{self, TOKEN};
+use super::crates::Crates;
 use super::sources;
+use super::tensors::{Ahead, library_path};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, select, unbounded};
 use evcxr::{CommandContext, EvalCallbacks, EvalContext};
 use std::collections::HashMap;
 use std::process::{Child, Command};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
-use tunebook_magics::Interrupt;
+use std::time::{Duration, Instant};
+use tunebook_magics::{CellCrate, Interrupt};
 
 /// Where the output of a cell goes: the text, and whether it is of standard error.
 pub type Sink = Arc<dyn Fn(&str, bool) + Send + Sync>;
@@ -23,12 +25,17 @@ const STDERR_LAG: Duration = Duration::from_millis(4);
 enum Job {
     Run {
         code: String,
+        crates: Vec<CellCrate>,
         sink: Sink,
         input: Input,
         answer: Sender<Result<HashMap<String, String>, CellError>>,
         /// Interrupted before the engine was there: nobody waits for it any more, and it must not run.
         cancelled: Arc<AtomicBool>,
     },
+    /// Adds crates that cells are likely to name, while there is nothing else to do.
+    Preload { crates: Vec<CellCrate> },
+    /// Lets rust-analyzer read what was added, so that the first `let` does not wait for it.
+    Read,
     Complete {
         code: String,
         position: usize,
@@ -66,25 +73,39 @@ struct Shared {
     process: Mutex<Option<Arc<Mutex<Child>>>>,
     ready: AtomicBool,
     running: AtomicBool,
+    /// Something is being added in the background: questions are not answered meanwhile.
+    preloading: AtomicBool,
+    /// When the last cell ended.
+    idle_since: Mutex<Option<Instant>>,
     interrupted: AtomicBool,
 }
 
+impl Shared {
+    fn has_ended(&self) {
+        if let Ok(mut since) = self.idle_since.lock() {
+            *since = Some(Instant::now());
+        }
+    }
+}
+
 impl Engine {
-    /// Starts to create the engine; comes back at once.
-    pub fn start() -> Self {
+    /// Starts to create the engine; comes back at once. `ahead` finds what cells can build upon.
+    pub fn start(ahead: impl FnOnce() -> Option<Ahead> + Send + 'static) -> Self {
         let (jobs, queue) = unbounded();
         let shared = Arc::new(Shared::default());
         let for_thread = shared.clone();
         let spawned = std::thread::Builder::new().name("rust".into()).stack_size(16 << 20);
         // Without the thread the queue is closed, and each request says that there is no engine.
-        let _ = spawned.spawn(move || serve(queue, &for_thread));
+        let more = jobs.clone();
+        let _ = spawned.spawn(move || serve(queue, &more, &for_thread, ahead()));
         Self { jobs, shared }
     }
 
-    /// Runs a cell to its end. Waits for the engine to be there.
+    /// Runs a cell to its end. Waits for the engine to be there. `crates`: those that it names.
     pub fn run(
         &self,
         code: &str,
+        crates: Vec<CellCrate>,
         sink: Sink,
         input: Input,
         interrupt: &Interrupt,
@@ -98,7 +119,7 @@ impl Engine {
             return Err(CellError::new("Interrupted", "the cell was interrupted before it ran"));
         }
         let cancelled = Arc::new(AtomicBool::new(false));
-        let job = Job::Run { code: code.into(), sink, input, answer, cancelled: cancelled.clone() };
+        let job = Job::Run { code: code.into(), crates, sink, input, answer, cancelled: cancelled.clone() };
         let sent = self.jobs.send(job);
         let gone = || Err(CellError::new("EngineError", "the engine of Rust cells is not there; restart the kernel"));
         let result = loop {
@@ -114,13 +135,29 @@ impl Engine {
                 break Err(CellError::new("Interrupted", "the cell was interrupted before it ran"));
             }
         };
+        self.shared.has_ended();
         self.shared.running.store(false, Ordering::SeqCst);
         result
     }
 
+    /// How long it has had nothing to do; `None` while it has, or is being created.
+    pub fn idle(&self) -> Option<Duration> {
+        let since = self.shared.idle_since.lock().ok().and_then(|since| *since)?;
+        self.is_free().then(|| since.elapsed())
+    }
+
+    /// Adds crates that cells are likely to name, in the background.
+    pub fn preload(&self, crates: Vec<CellCrate>) {
+        let _ = self.jobs.send(Job::Preload { crates });
+    }
+
     /// Whether it was created and has nothing to do: a question would be answered at once.
     pub fn is_free(&self) -> bool {
-        self.shared.ready.load(Ordering::SeqCst) && !self.shared.running.load(Ordering::SeqCst)
+        self.shared.ready.load(Ordering::SeqCst) && !self.is_busy()
+    }
+
+    fn is_busy(&self) -> bool {
+        self.shared.running.load(Ordering::SeqCst) || self.shared.preloading.load(Ordering::SeqCst)
     }
 
     /// Candidates at a byte; nothing while a cell runs.
@@ -134,7 +171,7 @@ impl Engine {
     }
 
     fn ask<T>(&self, job: impl FnOnce(Sender<Option<T>>) -> Job) -> Option<T> {
-        if self.shared.running.load(Ordering::SeqCst) {
+        if self.is_busy() {
             return None;
         }
         let (answer, receiver) = bounded(1);
@@ -166,9 +203,9 @@ impl Engine {
 }
 
 /// The thread of the engine.
-fn serve(queue: Receiver<Job>, shared: &Shared) {
+fn serve(queue: Receiver<Job>, jobs: &Sender<Job>, shared: &Shared, ahead: Option<Ahead>) {
     let token = format!("\u{1}tunebook-panic-{}", uuid::Uuid::new_v4().simple());
-    let created = create(&token);
+    let created = create(&token, ahead.as_ref());
     let (mut context, output) = match created {
         Ok((context, outputs)) => (context, Output::forward(outputs, token)),
         Err(error) => return refuse(queue, &error),
@@ -176,12 +213,33 @@ fn serve(queue: Receiver<Job>, shared: &Shared) {
     if let Ok(mut process) = shared.process.lock() {
         *process = Some(context.process_handle());
     }
+    let mut crates = Crates::new(ahead);
     shared.ready.store(true, Ordering::SeqCst);
+    shared.has_ended();
     for job in queue {
         match job {
             Job::Run { cancelled, .. } if cancelled.load(Ordering::SeqCst) => {}
-            Job::Run { code, sink, input, answer, .. } => {
-                drop(answer.send(run(&mut context, &output, shared, &code, sink, input)));
+            Job::Run { code, crates: named, sink, input, answer, .. } => {
+                let interrupted = || shared.interrupted.load(Ordering::SeqCst);
+                let result = crates.add(&mut context, &code, named).map_err(|error| match interrupted() {
+                    true => CellError::new("Interrupted", "the cell was interrupted while its crates were added"),
+                    false => error,
+                });
+                let result = result.and_then(|code| run(&mut context, &output, shared, &code, sink, input));
+                crates.note();
+                drop(answer.send(result));
+            }
+            Job::Preload { crates: likely } => {
+                shared.preloading.store(true, Ordering::SeqCst);
+                if crates.preload(&mut context, likely) {
+                    let _ = jobs.send(Job::Read);
+                }
+                shared.preloading.store(false, Ordering::SeqCst);
+            }
+            Job::Read => {
+                shared.preloading.store(true, Ordering::SeqCst);
+                let _ = complete(&mut context, "tch::Tensor::", 13);
+                shared.preloading.store(false, Ordering::SeqCst);
             }
             Job::Complete { code, position, answer } => drop(answer.send(complete(&mut context, &code, position))),
             Job::Inspect { code, position, answer } => {
@@ -191,10 +249,12 @@ fn serve(queue: Receiver<Job>, shared: &Shared) {
     }
 }
 
-fn create(token: &str) -> Result<(CommandContext, evcxr::EvalContextOutputs), String> {
+fn create(token: &str, ahead: Option<&Ahead>) -> Result<(CommandContext, evcxr::EvalContextOutputs), String> {
     let executable = std::env::current_exe().map_err(|error| error.to_string())?;
     let mut command = Command::new(executable);
-    command.env(TOKEN, token);
+    command.env(TOKEN, token).env("LD_LIBRARY_PATH", library_path(ahead.map(|ahead| ahead.libtorch.as_path())));
+    // What is computed in cells is small; threads that wait for each other would cost more than they bring.
+    command.env("GOMP_SPINCOUNT", "0");
     let (context, outputs) = EvalContext::with_subprocess_command(command).map_err(|error| error.to_string())?;
     Ok((CommandContext::with_eval_context(context), outputs))
 }

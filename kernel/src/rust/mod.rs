@@ -1,10 +1,12 @@
 //! Rust cells, on evcxr.
 
+mod crates;
 mod engine;
 mod errors;
 pub mod runner;
 mod sources;
+pub mod tensors;
 
 pub use engine::{Engine, Input, Sink};
 pub use errors::CellError;
-pub use sources::prepare as prepare_rust_sources;
+pub use sources::environment as environment_of_sources;

@@ -5,30 +5,14 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Once;
 
-/// Set in a kernel that started itself again with another environment.
-const PREPARED: &str = "TUNEBOOK_RUST_SOURCES";
-
-/// What the environment must hold for rust-analyzer: where the sources are, or that nothing is to be downloaded. The
-/// environment of a running program cannot be changed safely, so where it must change the kernel starts itself again, in
-/// the same process, before it has done anything else.
-pub fn prepare() {
-    use std::os::unix::process::CommandExt;
-    if std::env::var_os(PREPARED).is_some() {
-        return;
-    }
-    let (name, value): (&str, OsString) = match find() {
-        Some(Sources::OfTheToolchain) => return,
-        Some(Sources::Elsewhere(path)) => ("RUST_SRC_PATH", path.into()),
+/// What the environment must hold for rust-analyzer: where the sources are, or that nothing is to be downloaded.
+pub fn environment() -> Option<(&'static str, OsString)> {
+    match find() {
+        Some(Sources::OfTheToolchain) => None,
+        Some(Sources::Elsewhere(path)) => Some(("RUST_SRC_PATH", path.into())),
         // An address that answers nothing makes rustup give up at once.
-        None => ("RUSTUP_DIST_SERVER", "file:///nonexistent".into()),
-    };
-    let Ok(executable) = std::env::current_exe() else { return };
-    // Comes back only if it fails, and then the kernel runs without.
-    let _ = std::process::Command::new(executable)
-        .args(std::env::args_os().skip(1))
-        .env(name, value)
-        .env(PREPARED, "1")
-        .exec();
+        None => Some(("RUSTUP_DIST_SERVER", "file:///nonexistent".into())),
+    }
 }
 
 /// Where the sources are.

@@ -10,7 +10,11 @@ use serde_json::{Map, Value, json};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 use tunebook_magics::{Interrupt, MagicError, Parsed};
+
+/// How long no Rust cell has run when the kernel takes the time for something else.
+const QUIET: Duration = Duration::from_secs(3);
 
 /// A part of a cell, understood.
 enum Part {
@@ -123,6 +127,7 @@ impl Session {
                     value = self.run_rust(code, request, output, allow_stdin, interrupt).await?;
                 }
                 Part::Magic(parsed) => {
+                    self.preload().await;
                     let (session, output) = (self.clone(), output.clone());
                     blocking(interrupt, move |interrupt| Ok(session.magics.run(parsed, &output, interrupt)?)).await?;
                 }
@@ -133,6 +138,23 @@ impl Session {
             }
         }
         Ok(value)
+    }
+
+    /// Who uses magics is likely to look at tensors later: what that needs is added once no Rust cell has run for a while.
+    async fn preload(self: &Arc<Self>) {
+        if self.preloaded.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        let (engine, magics) = (self.engine().await, self.magics.clone());
+        tokio::spawn(async move {
+            while engine.idle().is_none_or(|idle| idle < QUIET) {
+                tokio::time::sleep(QUIET / 3).await;
+            }
+            let find = tokio::task::spawn_blocking(move || magics.crates_for("tch::"));
+            if let Ok(Ok(crates)) = find.await {
+                engine.preload(crates);
+            }
+        });
     }
 
     async fn run_rust(
@@ -156,7 +178,12 @@ impl Session {
             }
             runtime.block_on(session.stdin.ask(&request, prompt, password, || asked.is_raised()))
         });
-        let content = blocking(interrupt, move |interrupt| engine.run(&code, sink, input, interrupt)).await?;
+        let magics = self.magics.clone();
+        let run = move |interrupt: &Interrupt| {
+            let crates = magics.crates_for(&code)?;
+            engine.run(&code, crates, sink, input, interrupt)
+        };
+        let content = blocking(interrupt, run).await?;
         Ok(bundle(content))
     }
 
@@ -168,7 +195,7 @@ impl Session {
             let code = code.as_str().unwrap_or("").to_string();
             let quiet: Sink = Arc::new(|_, _| {});
             let no_input: Input = Arc::new(|_, _| None);
-            let result = blocking(interrupt, move |interrupt| engine.run(&code, quiet, no_input, interrupt)).await;
+            let result = blocking(interrupt, move |interrupt| engine.run(&code, vec![], quiet, no_input, interrupt)).await;
             let shown = match result {
                 Ok(content) => {
                     json!({ "status": "ok", "data": bundle(content).unwrap_or_else(|| json!({})), "metadata": {} })

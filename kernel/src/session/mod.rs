@@ -8,11 +8,12 @@ mod requests;
 mod shell;
 
 use crate::rust::Engine;
+use crate::rust::tensors::Places;
 use crate::wire::stdin::Stdin;
 use crate::wire::{Iopub, Message, Writer};
 use history::History;
 use serde_json::{Value, json};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::{Notify, OnceCell};
@@ -36,6 +37,8 @@ pub struct Session {
     control: Writer,
     magics: Arc<Magics>,
     engine: OnceCell<Arc<Engine>>,
+    /// Whether crates that cells may need were added already.
+    preloaded: AtomicBool,
     history: Mutex<History>,
     /// `execution_count` of the last cell.
     count: AtomicU64,
@@ -64,6 +67,7 @@ impl Session {
             control,
             magics: Arc::new(magics),
             engine: OnceCell::new(),
+            preloaded: AtomicBool::new(false),
             history: Mutex::default(),
             count: AtomicU64::new(0),
             cells,
@@ -74,7 +78,11 @@ impl Session {
 
     /// Starts the engine of Rust cells where it was not started yet.
     pub async fn engine(&self) -> Arc<Engine> {
-        self.engine.get_or_init(async || Arc::new(Engine::start())).await.clone()
+        let start = async || {
+            let places = Places::new(self.magics.cache());
+            Arc::new(Engine::start(move || places.begin()))
+        };
+        self.engine.get_or_init(start).await.clone()
     }
 
     /// Takes a request: cells wait their turn, all else is answered now.

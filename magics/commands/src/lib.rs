@@ -22,6 +22,7 @@ pub use completion::Completions;
 pub use context::Settings;
 pub use error::MagicError;
 pub use interrupt::Interrupt;
+pub use workload::{CellCrate, sources_hash};
 pub use output::{Bundle, Output, RESULT_MIME, Stream};
 
 use context::Context;
@@ -29,6 +30,16 @@ use context::Context;
 /// What the magics of one kernel share.
 pub struct Magics {
     context: Context,
+}
+
+/// What was built ahead, for Rust cells to build upon.
+pub struct Prepared {
+    /// The crate that brings tensors.
+    pub tunebook: CellCrate,
+    /// The versions that it is built with.
+    pub lock_file: std::path::PathBuf,
+    /// The folder of libtorch.
+    pub libtorch: std::path::PathBuf,
 }
 
 /// A magic that was understood and can be run.
@@ -67,8 +78,21 @@ impl Magics {
     }
 
     /// Builds ahead what every `%%workload` needs.
-    pub fn prepare(&self, output: &dyn Output, interrupt: &Interrupt) -> Result<(), MagicError> {
-        workload::Workshop::open(&self.context)?.prepare(output, interrupt)
+    pub fn prepare(&self, output: &dyn Output, interrupt: &Interrupt) -> Result<Prepared, MagicError> {
+        let workshop = workload::Workshop::open(&self.context)?;
+        workshop.prepare(output, interrupt)?;
+        let (tunebook, lock_file) = (workload::tunebook(&workshop), workshop.lock_file());
+        Ok(Prepared { tunebook, lock_file, libtorch: self.context.libtorch()? })
+    }
+
+    /// Where things are built.
+    pub fn cache(&self) -> &std::path::Path {
+        &self.context.settings.cache
+    }
+
+    /// The crates that a Rust cell names, which it can use without asking for them.
+    pub fn crates_for(&self, code: &str) -> Result<Vec<CellCrate>, MagicError> {
+        workload::crates_for(&self.context, code)
     }
 
     /// Ends the slots that are kept warm; called when the kernel shuts down.

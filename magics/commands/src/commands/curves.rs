@@ -7,11 +7,11 @@ use crate::looking::{JUDGING, Judging, problem, show, trial_of};
 use crate::output::Output;
 use crate::registry::{Command, Invocation, Magic, Subject};
 use crate::report::Report;
-use crate::sweep::engine::trials_folder;
 use crate::syntax::{Arguments, OptionSpec, Word};
 use crate::table::{self, Rows, number};
 use tunebook_analysis::{curves, ranked};
 use tunebook_study::Trial;
+use tunebook_study::store::trials_folder;
 
 /// See the module.
 pub const MAGIC: Magic = Magic {
@@ -89,7 +89,7 @@ impl Command for ShowCurves {
             if let Some(reason) = &trial.reason {
                 report = report.line(&format!("Trial {number} {}: {reason}.", trial.state));
             }
-            let log = trials_folder(context, &study.name)?.join(number.to_string()).join("log.txt");
+            let log = trials_folder(&context.settings.store, &study.name)?.join(number.to_string()).join("log.txt");
             let text = std::fs::read_to_string(&log).unwrap_or_default();
             let tail: Vec<&str> = text.lines().rev().take(10).collect();
             if !tail.is_empty() {

@@ -7,14 +7,14 @@ use crate::looking::{show, trial_of};
 use crate::output::Output;
 use crate::registry::{Command, Invocation, Magic, Subject};
 use crate::report::Report;
-use crate::sweep::engine::trials_folder;
 use crate::syntax::{Arguments, OptionSpec, Word};
 use crate::table::{Rows, number};
 use crate::workload;
 use serde_json::json;
 use tunebook_pool::{FinalEvaluation, evaluate_finally};
 use tunebook_study::protocol::{TrialId, TrialRequest};
-use tunebook_study::{Trial, store};
+use tunebook_study::store::{self, trials_folder};
+use tunebook_study::Trial;
 
 /// See the module.
 pub const MAGIC: Magic = Magic {
@@ -52,7 +52,7 @@ impl Command for FinalMagic {
         let (store, study) = context.study(&self.arguments.source, &self.study)?;
         let trials = store.trials(&study)?;
         let trial: &Trial = trial_of(&self.arguments, &self.study, &trials, self.trial)?;
-        let directory = trials_folder(context, &study.name)?.join(trial.number.to_string());
+        let directory = trials_folder(&context.settings.store, &study.name)?.join(trial.number.to_string());
         if !directory.join("best.safetensors").is_file() {
             let message = format!("trial {} of `{}` left no checkpoint in {}", trial.number, study.name, directory.display());
             let help = "programs and training functions keep their own, and evaluate them themselves".to_string();

@@ -7,12 +7,11 @@ use crate::looking::{problem, show};
 use crate::output::Output;
 use crate::registry::{Command, Invocation, Magic, Subject};
 use crate::report::Report;
-use crate::sweep::engine::trials_folder;
 use crate::syntax::{Arguments, Word};
 use crate::table::{self, Rows, number};
 use serde_json::json;
 use tunebook_analysis::{best, counts, ranked};
-use tunebook_study::store::{Store, StudyRecord};
+use tunebook_study::store::{Store, StudyRecord, trials_folder};
 
 /// See the module.
 pub const MAGIC: Magic = Magic {
@@ -71,7 +70,7 @@ impl Command for Study {
             }
             Study::Delete(arguments, name) => {
                 let (_, study) = context.study(&arguments.source, &name)?;
-                let folder = trials_folder(context, &study.name)?;
+                let folder = trials_folder(&context.settings.store, &study.name)?;
                 let name = study.name.clone();
                 context.store()?.write(study)?.delete()?;
                 if let Err(error) = std::fs::remove_dir_all(&folder)
@@ -174,7 +173,7 @@ fn one(context: &Context, store: &Store, study: &StudyRecord) -> Result<Report> 
         let libtorch = environment.as_ref().and_then(|e| e["libtorch"].as_str()).unwrap_or("none");
         report = report.line(&format!("Ran on {processor}, libtorch {libtorch}."));
     }
-    let folder = trials_folder(context, &study.name)?;
+    let folder = trials_folder(&context.settings.store, &study.name)?;
     Ok(report.line(&format!("Checkpoints and logs: {}", folder.display())))
 }
 

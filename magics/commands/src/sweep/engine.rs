@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use tunebook_pool::{Pool, PoolEvent, default_slots};
 use tunebook_study::protocol::{DataSource, Event, TrialId, TrialRequest};
 use tunebook_study::sampler::trial_seed;
-use tunebook_study::store::{NewTrial, StudyWriter};
+use tunebook_study::store::{NewTrial, StudyWriter, trials_folder};
 use tunebook_study::{TrialState, Value, WorkloadReference};
 
 /// How long trials have to end when the user interrupts.
@@ -48,7 +48,7 @@ pub fn run(
         writer,
         live,
         interrupt,
-        folder: trials_folder(context, &plan.name)?,
+        folder: trials_folder(&context.settings.store, &plan.name)?,
         waiting: numbers.into_iter().rev().collect(),
         losses: HashMap::new(),
         data: vec![],
@@ -85,14 +85,6 @@ fn warm_pool(context: &Context, plan: &SweepPlan, writer: &StudyWriter) -> Resul
     writer.record_environment(&environment(devices.libtorch.as_deref(), &names))?;
     let kept = context.pool.lock().ok().and_then(|mut kept| kept.take());
     Ok(kept.filter(|pool| pool.specs() == specs).unwrap_or_else(|| Pool::new(specs)))
-}
-
-/// Where trials keep their checkpoints and logs: beside the store.
-pub fn trials_folder(context: &Context, study: &str) -> Result<PathBuf> {
-    let folder = context.settings.store.parent().map(PathBuf::from).unwrap_or_default();
-    let absolute = std::path::absolute(&folder)
-        .map_err(|error| MagicError::new("StoreError", format!("{}: {error}", folder.display()), None))?;
-    Ok(absolute.join("trials").join(study))
 }
 
 struct Run<'a, 'l> {

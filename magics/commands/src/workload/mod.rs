@@ -1,13 +1,15 @@
 //! What can be trained: the worker's own workloads and those that were defined with `%%workload`.
 
 mod cargo;
+mod cells;
 mod source;
 mod try_out;
 mod workshop;
 
+pub use cells::{CellCrate, crates_for, tunebook};
 pub use source::{Body, problem_with_name};
 pub use try_out::{FirstSteps, try_out};
-pub use workshop::Workshop;
+pub use workshop::{Workshop, sources_hash};
 
 use crate::context::Context;
 use crate::error::{MagicError, Result, suggest};

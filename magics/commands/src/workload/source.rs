@@ -70,15 +70,17 @@ impl Body {
         digest.iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
-    /// The crate's `Cargo.toml`. `tunebook`: the folder with the sources of Tunebook, as seen from the crate's.
-    pub fn manifest(&self, tunebook: &str) -> String {
+    /// The crate's `Cargo.toml`. `tunebook`: the folder with the sources of Tunebook, as seen from the crate's. `beside`: crates
+    /// of Tunebook that it is to be built with beside those that it needs, as (name, folder).
+    pub fn manifest(&self, tunebook: &str, beside: &[(&str, &str)]) -> String {
         let name = &self.name;
         let worker = worker_name(name);
         let mut dependencies = self.dependencies.clone();
         dependencies.insert("tch".into(), "=0.24.0".into());
-        for (krate, folder) in [("tunebook-study", "magics/study"), ("tunebook-training", "magics/training")] {
+        let needed = [("tunebook-study", "magics/study"), ("tunebook-training", "magics/training")];
+        for (krate, folder) in needed.iter().chain(beside) {
             let path = toml::Table::from_iter([("path".to_string(), format!("{tunebook}/{folder}").into())]);
-            dependencies.insert(krate.into(), path.into());
+            dependencies.insert((*krate).into(), path.into());
         }
         let dependencies = toml::Table::from_iter([("dependencies".to_string(), dependencies.into())]);
         // Lines of the user's own code are wanted in the story of a panic.
@@ -236,7 +238,7 @@ mod tests {
         let lines: Vec<&str> = library.lines().collect();
         assert_eq!((lines[0], lines[5]), (PRELUDE, "struct A;"));
         assert!(lines[7].contains("Box::new(A)"), "{}", lines[7]);
-        let manifest: toml::Table = body.manifest("..").parse().unwrap();
+        let manifest: toml::Table = body.manifest("..", &[]).parse().unwrap();
         assert_eq!(manifest["dependencies"]["rand"].as_str(), Some("0.10"));
         assert_eq!(manifest["dependencies"]["tunebook-study"]["path"].as_str(), Some("../magics/study"));
     }

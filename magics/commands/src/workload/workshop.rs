@@ -7,6 +7,7 @@
 //!     SOURCES/                          SOURCES: hash of Tunebook's sources
 //!         tunebook/                     those sources
 //!         crates/NAME/                  the crate of a workload, rewritten when its cell changes
+//!         cells/HASH/                   the crate of one source, for Rust cells that use its types
 //!         workers/HASH/                 the worker of one source, with its Cargo.lock
 //! ```
 
@@ -26,6 +27,9 @@ use std::time::{Duration, Instant};
 
 /// Tunebook's sources: paths in the repository, and what is in them.
 const SOURCES: &[(&str, &[u8])] = &include!(concat!(env!("OUT_DIR"), "/sources.rs"));
+
+/// The folder of the crate for cells.
+pub const CELLS: &str = "kernel/cells";
 
 /// The workload that dependencies are built for before there is any other.
 const TEMPLATE: &str = "template";
@@ -65,9 +69,8 @@ impl Workshop {
         let libtorch = context.libtorch()?;
         let compiler = compiler()?;
         let tools = short_hash([compiler.as_slice(), libtorch.as_os_str().as_encoded_bytes()]);
-        let sources = short_hash(SOURCES.iter().flat_map(|(name, bytes)| [name.as_bytes(), bytes]));
         let tools = context.settings.cache.join("workloads").join(tools);
-        let workshop = Self { folder: tools.join(sources), tools };
+        let workshop = Self { folder: tools.join(sources_hash()), tools };
         workshop.unpack(&libtorch).map_err(|error| workshop.problem(&error))?;
         Ok(workshop)
     }
@@ -93,7 +96,8 @@ impl Workshop {
             return Ok(built);
         }
         let _lock = self.lock(status, interrupt)?;
-        let krate = self.write_crate(body).map_err(|error| self.problem(&error))?;
+        let krate = self.folder.join("crates").join(&body.name);
+        self.write_crate(&krate, body, &[]).map_err(|error| self.problem(&error))?;
         let started = Instant::now();
         let mut compiling = String::from("its crates");
         let mut watch = |progress: Progress<'_>| {
@@ -133,8 +137,7 @@ impl Workshop {
         fs::rename(folder.keep(), place)
     }
 
-    fn write_crate(&self, body: &Body) -> std::io::Result<PathBuf> {
-        let krate = self.folder.join("crates").join(&body.name);
+    fn write_crate(&self, krate: &Path, body: &Body, beside: &[(&str, &str)]) -> std::io::Result<()> {
         fs::create_dir_all(krate.join("src"))?;
         // A file that did not change keeps its time, and cargo its results.
         let write = |name: &str, text: &str| {
@@ -144,7 +147,7 @@ impl Workshop {
                 _ => fs::write(path, text),
             }
         };
-        write("Cargo.toml", &body.manifest("../../tunebook"))?;
+        write("Cargo.toml", &body.manifest("../../tunebook", beside))?;
         write("src/lib.rs", &body.library())?;
         write("src/main.rs", &body.main())?;
         let lock = krate.join("Cargo.lock");
@@ -156,7 +159,27 @@ impl Workshop {
             };
             fs::write(lock, text)?;
         }
+        Ok(())
+    }
+
+    /// The crate of a workload for cells: one of its own for each source, since cells go on to use the one that they began
+    /// with.
+    pub fn crate_for_cells(&self, body: &Body) -> Result<PathBuf> {
+        let krate = self.folder.join("cells").join(body.hash());
+        // With all that cells build upon among its own dependencies, adding it changes no version of theirs.
+        let beside = [("tunebook", CELLS)];
+        self.write_crate(&krate, body, &beside).map_err(|error| self.problem(&error))?;
         Ok(krate)
+    }
+
+    /// A folder of Tunebook's own sources.
+    pub fn source(&self, folder: &str) -> PathBuf {
+        self.folder.join("tunebook").join(folder)
+    }
+
+    /// The versions of all crates that Tunebook's sources are built with.
+    pub fn lock_file(&self) -> PathBuf {
+        self.source("Cargo.lock")
     }
 
     /// Waits for other kernels that build here.
@@ -237,6 +260,11 @@ fn trimmed(manifest: &[u8]) -> std::io::Result<String> {
         workspace.remove("default-members");
     }
     Ok(manifest.to_string())
+}
+
+/// What stands for the sources of this build of Tunebook.
+pub fn sources_hash() -> String {
+    short_hash(SOURCES.iter().flat_map(|(name, bytes)| [name.as_bytes(), bytes]))
 }
 
 /// What the compiler says of itself.

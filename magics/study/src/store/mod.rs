@@ -178,6 +178,24 @@ fn on_network_file_system(path: &Path) -> bool {
     }
 }
 
+/// The store that is used unless something else is named: what `TUNEBOOK_STUDIES` says, else `.tunebook/studies.db` in the
+/// current folder.
+pub fn default_store() -> PathBuf {
+    std::env::var_os("TUNEBOOK_STUDIES").map_or_else(|| ".tunebook/studies.db".into(), PathBuf::from)
+}
+
+/// Where the trials of a study keep their checkpoints and logs, each in a folder named by its number: beside the store.
+/// Absolute.
+pub fn trials_folder(store: &Path, study: &str) -> Result<PathBuf> {
+    let folder = store.parent().unwrap_or(store);
+    let absolute = match folder.as_os_str().is_empty() {
+        true => std::env::current_dir(),
+        false => std::path::absolute(folder),
+    };
+    let cannot = |error: std::io::Error| StoreError::CannotOpen { path: store.into(), reason: error.to_string() };
+    Ok(absolute.map_err(cannot)?.join("trials").join(study))
+}
+
 /// Seconds since 1970.
 pub fn now() -> f64 {
     std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0.0, |d| d.as_secs_f64())

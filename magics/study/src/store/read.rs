@@ -125,7 +125,17 @@ impl Store {
         Ok(self.workload_records("WHERE source = ?1", [source])?.pop())
     }
 
+    /// Whether there is a table: a store of an earlier version that cannot be written was not brought up to date.
+    fn has_table(&self, name: &str) -> Result<bool> {
+        let sql = "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = ?1";
+        let count: i64 = self.connection.query_row(sql, [name], |row| row.get(0)).map_err(|e| self.sql(e))?;
+        Ok(count > 0)
+    }
+
     fn workload_records(&self, condition: &str, row: impl rusqlite::Params) -> Result<Vec<WorkloadRecord>> {
+        if !self.has_table("workloads")? {
+            return Ok(vec![]);
+        }
         let sql = format!("SELECT name, source, body, lock, description FROM workloads {condition} ORDER BY name");
         let mut statement = self.connection.prepare(&sql).map_err(|e| self.sql(e))?;
         let read = |row: &Row<'_>| {
@@ -151,6 +161,9 @@ impl Store {
 
     /// The files that a study's trials read.
     pub fn data(&self, study: &StudyRecord) -> Result<Vec<DataSource>> {
+        if !self.has_table("data")? {
+            return Ok(vec![]);
+        }
         let sql = "SELECT path, sha256 FROM data WHERE study = ?1 ORDER BY path";
         let mut statement = self.connection.prepare(sql).map_err(|e| self.sql(e))?;
         let read = |row: &Row<'_>| {

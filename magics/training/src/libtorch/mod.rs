@@ -39,6 +39,13 @@ pub fn device() -> Result<Device, String> {
     }
 }
 
+/// The first GPU, else the CPU; for code that is no worker. To be called before anything else touches libtorch, or CUDA stays
+/// out of reach for the life of the process.
+pub fn best_device() -> Device {
+    load_cuda();
+    Device::cuda_if_available()
+}
+
 /// Version of libtorch.
 pub fn version() -> String {
     // tch is built against exactly one version of libtorch and checks it when it is built.

@@ -1,6 +1,8 @@
 //! `cargo measure`: the product beside its peers, in one run on one machine. Each line gives our figure, the peer's, and the
 //! ratio. What is not installed is said to be so.
 
+mod training;
+
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 use std::path::Path;
@@ -13,7 +15,7 @@ use tunebook_tests::{Kernel, executable};
 
 /// One line of the table.
 struct Line {
-    what: &'static str,
+    what: String,
     ours: f64,
     peer: String,
     theirs: Option<f64>,
@@ -24,15 +26,27 @@ struct Line {
 
 fn main() -> Result<()> {
     let mut lines = vec![];
-    lines.extend(kernels().context("kernels")?);
-    lines.push(store().context("store")?);
-    lines.extend(sweep().context("sweep")?);
+    // One part can be asked for by its name.
+    let asked: Vec<String> = std::env::args().skip(1).collect();
+    let wanted = |part: &str| asked.is_empty() || asked.iter().any(|name| name == part);
+    if wanted("kernels") {
+        lines.extend(kernels().context("kernels")?);
+    }
+    if wanted("store") {
+        lines.push(store().context("store")?);
+    }
+    if wanted("training") {
+        lines.extend(training::lines().context("training")?);
+    }
+    if wanted("sweep") {
+        lines.extend(sweep().context("sweep")?);
+    }
     println!("\n{:<44} {:>12} {:>12}  {:>7}  {:>7}  peer", "benchmark", "ours", "theirs", "ratio", "target");
     for line in lines {
         let shown = |x: f64| format!("{x:.2} {}", line.unit);
         let theirs = line.theirs.map_or("–".into(), shown);
         let ratio = line.theirs.map_or("–".into(), |theirs| format!("{:.3}", line.ours / theirs));
-        let target = line.target.map_or("–".into(), |target| format!("≤ {target}"));
+        let target = line.target.map_or("–".into(), |target| format!("≤ {target:.2}"));
         println!("{:<44} {:>12} {theirs:>12}  {ratio:>7}  {target:>7}  {}", line.what, shown(line.ours), line.peer);
     }
     Ok(())
@@ -75,8 +89,8 @@ fn kernels() -> Result<Vec<Line>> {
     }
     let results = python("kernels.py", &[&all.to_string(), "7"])?;
     let figure = |name: &str, what: &str| 1000.0 * median(&results[name][what]);
-    let against = |what, key: &str, target| Line {
-        what,
+    let against = |what: &str, key: &str, target| Line {
+        what: what.into(),
         ours: figure("ours", key),
         peer: "ipykernel 7.4".into(),
         theirs: Some(figure("ipykernel", key)),
@@ -89,7 +103,7 @@ fn kernels() -> Result<Vec<Line>> {
     };
     let ours = figure("ours", "start");
     Ok(vec![
-        Line { what: "start to kernel_info", ours, peer, theirs, unit: "ms", target: None },
+        Line { what: "start to kernel_info".into(), ours, peer, theirs, unit: "ms", target: None },
         against("start to kernel_info", "start", None),
         against("execute round trip (%lsmagic)", "execute", None),
         against("50,000 printed lines (Rust compile included)", "lines", None),
@@ -132,7 +146,7 @@ fn store() -> Result<Line> {
     let theirs = python("optuna_store.py", &[])?;
     let peer = format!("Optuna {} with SQLite (ours: at most 2 ms)", theirs["version"].as_str().unwrap_or("?"));
     let theirs = theirs["seconds"].as_f64().map(|s| 1000.0 * s);
-    Ok(Line { what: "the tuner's cost a trial, 10 measurements", ours, peer, theirs, unit: "ms", target: None })
+    Ok(Line { what: "the tuner's cost a trial, 10 measurements".into(), ours, peer, theirs, unit: "ms", target: None })
 }
 
 /// The wall time of a whole sweep, the start of the workers included.
@@ -166,7 +180,7 @@ fn sweep() -> Result<Vec<Line>> {
     println!("best validation error: ours {best}, theirs {their_best} (another split of the same data)");
     let ours = median(&Value::Array(ours));
     let line = |peer: &str, theirs: Vec<Value>, target| Line {
-        what: "24 trials × 1,000 steps, workers' start included",
+        what: "24 trials × 1,000 steps, workers' start included".into(),
         ours,
         peer: peer.into(),
         theirs: Some(median(&Value::Array(theirs))),

@@ -1,0 +1,139 @@
+//! What studies have trained: the checkpoints of their trials, and the models that they belong to.
+
+use anyhow::{Context, Result, anyhow, bail};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::OnceLock;
+use tch::{Device, Tensor};
+use tunebook_study::store::{Store, StudyRecord, default_store, trials_folder};
+use tunebook_study::{Trial, WorkloadReference};
+use tunebook_training::catalogue::{Catalogue, Trainable};
+use tunebook_training::model::Model;
+use tunebook_training::randomness::Randomness;
+use tunebook_training::{Data, Hyperparameters, Workload, describe, workloads};
+
+/// The weights of a trial's best checkpoint, by name.
+pub struct Checkpoint {
+    tensors: BTreeMap<String, Tensor>,
+    path: PathBuf,
+}
+
+impl Checkpoint {
+    /// The weights of a name, such as `linear0.weight`.
+    pub fn get(&self, name: &str) -> Result<&Tensor> {
+        self.tensors.get(name).ok_or_else(|| {
+            let names: Vec<&str> = self.tensors.keys().map(String::as_str).collect();
+            anyhow!("{} has no `{name}`; it has {}", self.path.display(), names.join(", "))
+        })
+    }
+
+    /// All weights by name.
+    pub fn tensors(&self) -> &BTreeMap<String, Tensor> {
+        &self.tensors
+    }
+
+}
+
+/// Names and shapes.
+impl std::fmt::Debug for Checkpoint {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.path.display())?;
+        for (name, tensor) in &self.tensors {
+            write!(f, "\n{name}: {:?} {:?}", tensor.size(), tensor.kind())?;
+        }
+        Ok(())
+    }
+}
+
+/// The weights of the best checkpoint of a trial.
+pub fn checkpoint(study: &str, trial: u32) -> Result<Checkpoint> {
+    let (study, trial) = find(study, trial)?;
+    let path = best(&study, &trial)?;
+    let tensors = tunebook_training::checkpoint::read(&path)?.into_iter().collect();
+    Ok(Checkpoint { tensors, path })
+}
+
+/// A model as a trial left it at its best.
+pub struct Trained {
+    workload: &'static dyn Workload,
+    model: Model<'static>,
+}
+
+impl Trained {
+    /// Outputs for a batch of inputs, as in an evaluation: no dropout, no gradients.
+    pub fn predict(&self, inputs: &Tensor) -> Tensor {
+        self.model.predict(inputs)
+    }
+
+    /// The data that it was trained and validated with.
+    pub fn data(&self) -> Result<Data> {
+        self.workload.data(self.model.hyperparameters())
+    }
+
+    /// The values that it was trained with.
+    pub fn hyperparameters(&self) -> &Hyperparameters {
+        self.model.hyperparameters()
+    }
+
+    /// The model with its parameters.
+    pub fn model(&self) -> &Model<'static> {
+        &self.model
+    }
+}
+
+/// The model of a trial of a built-in workload.
+pub fn model(study: &str, trial: u32) -> Result<Trained> {
+    static BUILTIN: OnceLock<Catalogue> = OnceLock::new();
+    let (study, trial) = find(study, trial)?;
+    let name = match &study.definition.workload {
+        WorkloadReference::Builtin { name } => name,
+        WorkloadReference::Rust { name, .. } => {
+            bail!("`{}` trains the workload `{name}` of your own: tunebook::model_of({name}::…, …) loads it", study.name)
+        }
+        WorkloadReference::Command { .. } => bail!("`{}` trains a program, whose models are its own", study.name),
+    };
+    let Some(Trainable::Workload(workload)) = BUILTIN.get_or_init(workloads::builtin).find(name) else {
+        bail!("there is no workload `{name}` here");
+    };
+    trained(workload.as_ref(), name, &study, &trial)
+}
+
+/// The model of a trial of a `%%workload`: `tunebook::model_of(wine::Wine, "wines", 3)`.
+pub fn model_of(workload: impl Workload + 'static, study: &str, trial: u32) -> Result<Trained> {
+    let (study, trial) = find(study, trial)?;
+    let name = study.definition.workload.to_string();
+    // A model borrows its workload; one that lives in a variable of a cell has to borrow it for ever.
+    trained(Box::leak(Box::new(workload)), &name, &study, &trial)
+}
+
+fn trained(workload: &'static dyn Workload, name: &str, study: &StudyRecord, trial: &Trial) -> Result<Trained> {
+    let path = best(study, trial)?;
+    let hp = || Hyperparameters::new(&describe(name, "", workload), &trial.params);
+    let sample = workload.data(&hp()?)?.train.first(2);
+    let model = Model::new(workload, hp()?, Randomness::new(trial.seed), Device::Cpu, &sample.inputs);
+    model.load(&path)?;
+    Ok(Trained { workload, model })
+}
+
+fn find(study: &str, trial: u32) -> Result<(StudyRecord, Trial)> {
+    let path = default_store();
+    let store = Store::open_to_read(&path)?.with_context(|| format!("{} holds no studies yet", path.display()))?;
+    let Some(record) = store.study(study)? else {
+        let names: Vec<String> = store.studies()?.into_iter().map(|study| study.name).collect();
+        bail!("there is no study `{study}`; there are {}", names.join(", "));
+    };
+    let trials = store.trials(&record)?;
+    let last = trials.last().map_or(0, |trial| trial.number);
+    let found = trials.into_iter().find(|t| t.number == trial);
+    Ok((record, found.with_context(|| format!("`{study}` has no trial {trial}; its trials are 1 to {last}"))?))
+}
+
+/// Where the best checkpoint of a trial lies.
+fn best(study: &StudyRecord, trial: &Trial) -> Result<PathBuf> {
+    let folder = trials_folder(&default_store(), &study.name)?;
+    let path = folder.join(trial.number.to_string()).join(tunebook_training::checkpoint::BEST);
+    if !path.is_file() {
+        bail!("trial {} of `{}` ({}) left no checkpoint: there is no {}", trial.number, study.name, trial.state, path.display());
+    }
+    Ok(path)
+}

@@ -1,0 +1,216 @@
+//! Tensors in cells without `:dep`: `tch` and `tunebook` are built ahead, once, by evcxr itself, and each kernel begins in a
+//! folder of its own that holds links to what was built. (A folder that kernels share would let one load another's cells.)
+//!
+//! ```text
+//! ~/.cache/tunebook/cells/SOURCES/template/       what was built; SOURCES: hash of Tunebook's sources
+//! ~/.cache/tunebook/cells/SOURCES/prepared.json   says that it is whole, and where libtorch lies
+//! ~/.cache/tunebook/cells/running/PID/            the folder of a kernel
+//! ```
+
+use super::engine::{Engine, Sink};
+use super::errors::CellError;
+use anyhow::{Context as _, bail};
+use serde::{Deserialize, Serialize};
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+use tunebook_magics::{CellCrate, Interrupt, sources_hash};
+
+/// Where evcxr builds cells.
+const BUILD_FOLDER: &str = "EVCXR_TMPDIR";
+
+/// What cells can build upon.
+#[derive(Clone, Debug)]
+pub struct Ahead {
+    /// The folder of libtorch.
+    pub libtorch: PathBuf,
+    /// The `Cargo.lock` with the versions of what is built.
+    pub lock: String,
+}
+
+/// What makes something that was built ahead the right one.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Stamp {
+    tunebook: PathBuf,
+    libtorch: PathBuf,
+    /// What the compiler says of itself.
+    compiler: String,
+}
+
+/// Folders below the cache.
+pub struct Places {
+    cells: PathBuf,
+}
+
+impl Places {
+    /// Those of a cache.
+    pub fn new(cache: &Path) -> Self {
+        Self { cells: cache.join("cells") }
+    }
+
+    fn template(&self) -> PathBuf {
+        self.cells.join(sources_hash()).join("template")
+    }
+
+    fn stamp(&self) -> PathBuf {
+        self.cells.join(sources_hash()).join("prepared.json")
+    }
+
+    fn running(&self) -> PathBuf {
+        self.cells.join("running")
+    }
+
+    fn stamped(&self) -> Option<Stamp> {
+        read_stamp(&self.stamp())
+    }
+
+    /// What another version of Tunebook built with the same compiler and libtorch: most crates in it are the same.
+    fn earlier(&self, wanted: &Stamp) -> Option<PathBuf> {
+        let versions = fs::read_dir(&self.cells).ok()?.flatten().map(|entry| entry.path());
+        let fits = |stamp: Stamp| stamp.compiler == wanted.compiler && stamp.libtorch == wanted.libtorch;
+        let mut fitting: Vec<PathBuf> = versions.filter(|path| read_stamp(&path.join("prepared.json")).is_some_and(fits)).collect();
+        let built = |path: &PathBuf| fs::metadata(path.join("prepared.json")).and_then(|metadata| metadata.modified()).ok();
+        fitting.sort_by_key(built);
+        Some(fitting.pop()?.join("template"))
+    }
+
+    /// The environment that a kernel needs to begin with what was built ahead; nothing where nothing was.
+    pub fn environment(&self) -> Option<(&'static str, OsString)> {
+        self.stamp().exists().then(|| (BUILD_FOLDER, self.running().join(std::process::id().to_string()).into()))
+    }
+
+    /// Fills the folder of this kernel with what was built ahead, and takes away those of kernels that have ended. `None`:
+    /// nothing was built, or it could not be linked.
+    pub fn begin(&self) -> Option<Ahead> {
+        let own = self.own()?;
+        for entry in fs::read_dir(self.running()).into_iter().flatten().flatten() {
+            let ended = !Path::new("/proc").join(entry.file_name()).exists();
+            if ended || entry.path() == own {
+                let _ = fs::remove_dir_all(entry.path());
+            }
+        }
+        link_tree(&self.template().join("target"), &own.join("target")).ok()?;
+        let lock = fs::read_to_string(self.template().join("Cargo.lock")).ok()?;
+        Some(Ahead { libtorch: self.stamped()?.libtorch, lock })
+    }
+
+    /// The folder of this kernel, if it has one of ours.
+    fn own(&self) -> Option<PathBuf> {
+        std::env::var_os(BUILD_FOLDER).map(PathBuf::from).filter(|own| own.starts_with(self.running()))
+    }
+
+    /// Takes the folder of this kernel away.
+    pub fn end(&self) {
+        if let Some(own) = self.own() {
+            let _ = fs::remove_dir_all(own);
+        }
+    }
+
+    /// Builds ahead, in a process of its own since evcxr takes its folder from the environment.
+    pub fn prepare(&self, prepared: &tunebook_magics::Prepared) -> anyhow::Result<()> {
+        let compiler = Command::new("rustc").arg("-vV").output().context("rustc cannot be started")?;
+        let wanted = Stamp {
+            tunebook: prepared.tunebook.path.clone(),
+            libtorch: prepared.libtorch.clone(),
+            compiler: String::from_utf8_lossy(&compiler.stdout).into_owned(),
+        };
+        if self.stamped().as_ref() == Some(&wanted) {
+            return Ok(());
+        }
+        eprintln!("Building `tch` for Rust cells (some minutes)");
+        let template = self.template();
+        if template.exists() {
+            fs::remove_dir_all(&template)?;
+        }
+        fs::create_dir_all(&template)?;
+        let _ = fs::remove_file(self.stamp());
+        if let Some(earlier) = self.earlier(&wanted) {
+            link_tree(&earlier.join("target"), &template.join("target"))?;
+        }
+        fs::copy(&prepared.lock_file, template.join("Cargo.lock"))?;
+        let mut build = Command::new(std::env::current_exe()?);
+        build.arg("prepare-cells").env(BUILD_FOLDER, &template);
+        build.args([prepared.tunebook.path.as_os_str(), prepared.libtorch.as_os_str()]);
+        let status = build.status()?;
+        if !status.success() {
+            bail!("tensors for Rust cells could not be built; the reason stands above");
+        }
+        Ok(fs::write(self.stamp(), serde_json::to_vec_pretty(&wanted)?)?)
+    }
+}
+
+fn read_stamp(path: &Path) -> Option<Stamp> {
+    serde_json::from_slice(&fs::read(path).ok()?).ok()
+}
+
+/// Builds what [`Places::prepare`] keeps: the work of the process that it starts.
+pub fn build_ahead(tunebook: &Path, libtorch: &Path) -> Result<(), CellError> {
+    let folder = std::env::var_os(BUILD_FOLDER).map(PathBuf::from).unwrap_or_default();
+    let lock = fs::read_to_string(folder.join("Cargo.lock")).unwrap_or_default();
+    let ahead = Ahead { libtorch: libtorch.into(), lock };
+    let engine = Engine::start(move || Some(ahead));
+    let crates = vec![CellCrate { name: "tunebook".into(), path: tunebook.into() }];
+    let code = "tch::Tensor::zeros([2, 2], (tch::Kind::Float, tch::Device::Cpu))";
+    let print: Sink = Arc::new(|text, _| eprint!("{text}"));
+    engine.run(code, crates, print, Arc::new(|_, _| None), &Interrupt::default()).map(drop)
+}
+
+/// What the process that runs cells needs to find at run time: the standard library, which cells link dynamically, and
+/// libtorch.
+pub fn library_path(libtorch: Option<&Path>) -> OsString {
+    let output = Command::new("rustc").args(["--print", "target-libdir"]).output();
+    let standard = output.ok().map(|output| PathBuf::from(String::from_utf8_lossy(&output.stdout).trim()));
+    let known = std::env::var_os("LD_LIBRARY_PATH").unwrap_or_default();
+    let folders = standard.into_iter().chain(libtorch.map(|folder| folder.join("lib"))).chain(std::env::split_paths(&known));
+    std::env::join_paths(folders.filter(|folder| !folder.as_os_str().is_empty())).unwrap_or(known)
+}
+
+/// Copies a folder of cargo's: what the compiler wrote as links, since it replaces such files whole; what cargo notes about
+/// them as copies, since it rewrites those in place.
+fn link_tree(from: &Path, to: &Path) -> anyhow::Result<()> {
+    fs::create_dir_all(to).with_context(|| format!("{} cannot be made", to.display()))?;
+    for entry in fs::read_dir(from).with_context(|| format!("{} cannot be read", from.display()))? {
+        let entry = entry?;
+        let (source, place) = (entry.path(), to.join(entry.file_name()));
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        // What the template's own cells left.
+        if name == "incremental" || name.starts_with("libcode_") || name.starts_with("libctx") || name.starts_with("ctx-") {
+            continue;
+        }
+        if entry.file_type()?.is_dir() {
+            link_tree(&source, &place)?;
+            continue;
+        }
+        let is_note = source.components().any(|part| part.as_os_str() == ".fingerprint") || !name.contains('.');
+        if is_note || fs::hard_link(&source, &place).is_err() {
+            fs::copy(&source, &place)?;
+            // Cargo tells by these times what is older than what it was made from.
+            fs::File::options().write(true).open(&place)?.set_modified(entry.metadata()?.modified()?)?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn results_are_linked_notes_are_copied_and_cells_are_left_out() {
+        use std::os::unix::fs::MetadataExt;
+        let folder = tempfile::tempdir().unwrap();
+        let (from, to) = (folder.path().join("from"), folder.path().join("to"));
+        fs::create_dir_all(from.join("debug/deps")).unwrap();
+        fs::create_dir_all(from.join("debug/.fingerprint/a")).unwrap();
+        for file in ["debug/deps/libtch.rlib", "debug/deps/libcode_1.so", "debug/.fingerprint/a/lib.json"] {
+            fs::write(from.join(file), file).unwrap();
+        }
+        link_tree(&from, &to).unwrap();
+        let links = |path: &str| fs::metadata(to.join(path)).unwrap().nlink();
+        assert_eq!((links("debug/deps/libtch.rlib"), links("debug/.fingerprint/a/lib.json")), (2, 1));
+        assert!(!to.join("debug/deps/libcode_1.so").exists());
+    }
+}
