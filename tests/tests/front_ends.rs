@@ -30,8 +30,8 @@ fn script(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("front_ends").join(name)
 }
 
-fn first_sweep() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../notebooks/01-first-sweep.ipynb")
+fn notebook(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../notebooks").join(name)
 }
 
 /// Where a person can look at what the browser showed.
@@ -61,7 +61,13 @@ fn jupyters_own_kernel_tests_pass() {
 #[test]
 fn the_first_notebook_runs_and_says_what_it_promises() {
     let folder = tempfile::tempdir().unwrap();
-    must_pass(python(folder.path()).arg(script("notebook.py")).arg(first_sweep()));
+    must_pass(python(folder.path()).arg(script("notebook.py")).arg(notebook("01-first-sweep.ipynb")));
+}
+
+#[test]
+fn the_notebook_on_a_model_of_ones_own_runs_and_shows_what_is_misread() {
+    let folder = tempfile::tempdir().unwrap();
+    must_pass(python(folder.path()).arg(script("own_model.py")).arg(notebook("02-your-own-model.ipynb")));
 }
 
 #[test]
@@ -76,6 +82,6 @@ fn jupyterlab_shows_the_growing_chart_and_keeps_it() {
         .expect("TUNEBOOK_CHROMIUM is not set: install Chromium (Debian: apt install chromium) and run `cargo verify`");
     let folder = tempfile::tempdir().unwrap();
     let mut command = python(folder.path());
-    command.arg(script("lab.py")).arg(first_sweep()).arg(chromium).arg(kept());
+    command.arg(script("lab.py")).arg(notebook("01-first-sweep.ipynb")).arg(chromium).arg(kept());
     must_pass(&mut command);
 }

@@ -44,7 +44,7 @@ impl Workload for FashionCnn {
 
     fn doc(&self) -> String {
         "A convolutional net of two 3×3 layers on Fashion-MNIST (Xiao et al. 2017, MIT): 54,000 images of clothes to train \
-         on, 6,000 to validate, 10,000 to test"
+         on, 6,000 to validate, 10,000 to test; about 9 % validation error with its defaults"
             .into()
     }
 

@@ -29,7 +29,7 @@ impl Workload for FashionMlp {
 
     fn doc(&self) -> String {
         "A multi-layer perceptron on Fashion-MNIST (Xiao et al. 2017, MIT): 54,000 images of clothes to train on, 6,000 to \
-         validate, 10,000 to test"
+         validate, 10,000 to test; about 11.5 % validation error with its defaults"
             .into()
     }
 

@@ -72,7 +72,7 @@ impl Workload for FashionResnet {
 
     fn doc(&self) -> String {
         "A residual net on Fashion-MNIST (Xiao et al. 2017, MIT): 54,000 images of clothes to train on, 6,000 to validate, \
-         10,000 to test"
+         10,000 to test; about 9 % validation error with its defaults"
             .into()
     }
 

@@ -73,7 +73,7 @@ impl Workload for TextTransformer {
 
     fn doc(&self) -> String {
         "A small decoder-only transformer that predicts the next byte of a text, by default of Shakespeare's sonnets (95 KB, \
-         public domain): 80 % to train on, 10 % to validate, 10 % to test; losses in nats a byte"
+         public domain): 80 % to train on, 10 % to validate, 10 % to test; losses in nats a byte, about 1.97 with its defaults"
             .into()
     }
 
