@@ -10,10 +10,10 @@ use serde_json::{Map, Value, json};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tunebook_magics::{Interrupt, MagicError, Parsed};
 
-/// How long no Rust cell has run when the kernel takes the time for something else.
+/// How long no cell has run when the kernel takes the time for something else.
 const QUIET: Duration = Duration::from_secs(3);
 
 /// A part of a cell, understood.
@@ -140,15 +140,20 @@ impl Session {
         Ok(value)
     }
 
-    /// Who uses magics is likely to look at tensors later: what that needs is added once no Rust cell has run for a while.
+    /// Who uses magics is likely to look at tensors later: what that needs is added once no cell has run for a while.
     async fn preload(self: &Arc<Self>) {
         if self.preloaded.swap(true, Ordering::SeqCst) {
             return;
         }
-        let (engine, magics) = (self.engine().await, self.magics.clone());
+        let (engine, magics, session) = (self.engine().await, self.magics.clone(), self.clone());
         tokio::spawn(async move {
-            while engine.idle().is_none_or(|idle| idle < QUIET) {
-                tokio::time::sleep(QUIET / 3).await;
+            // Not while a cell runs: it may be measuring.
+            let mut quiet_since = Instant::now();
+            while quiet_since.elapsed() < QUIET || engine.idle().is_none_or(|idle| idle < QUIET) {
+                tokio::time::sleep(QUIET / 10).await;
+                if session.interrupt.lock().is_ok_and(|running| running.is_some()) {
+                    quiet_since = Instant::now();
+                }
             }
             let find = tokio::task::spawn_blocking(move || magics.crates_for("tch::"));
             if let Ok(Ok(crates)) = find.await {

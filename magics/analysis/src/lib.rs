@@ -6,7 +6,9 @@ mod best_of_k;
 mod curves;
 mod error;
 mod isolation;
+mod limit;
 mod progress;
+mod throughput;
 #[cfg(test)]
 mod tests;
 
@@ -15,7 +17,11 @@ pub use best_of_k::{bootstrap_interval, chance_of_better, expected_best, quantil
 pub use curves::{Curve, Curves, curves};
 pub use error::AnalysisError;
 pub use isolation::{Comparison, Isolation, IsolationPoint, Place, isolation};
+pub use limit::LimitSearch;
 pub use progress::{Best, Counts, best, counts, ranked};
+pub use throughput::{
+    Bottleneck, BottleneckKind, PointState, SAFETY, SizeMeasured, StepTime, Throughput, ThroughputPoint, bottleneck, throughput,
+};
 
 /// Points of a list beyond which it is thinned.
 pub const THIN_ABOVE: usize = 2000;

@@ -70,15 +70,15 @@ fn significant(x: f64) -> f64 {
     format!("{x:.3e}").parse().unwrap_or(x)
 }
 
-fn number(x: f64) -> String {
+pub(crate) fn number(x: f64) -> String {
     crate::ticks::number(significant(x))
 }
 
-fn point(x: f64, y: f64, label: String) -> Point {
+pub(crate) fn point(x: f64, y: f64, label: String) -> Point {
     Point { x, y, label, interval: None }
 }
 
-fn series(name: &str, color: &'static str, style: Style, points: Vec<Point>) -> Series {
+pub(crate) fn series(name: &str, color: &'static str, style: Style, points: Vec<Point>) -> Series {
     Series { name: name.into(), color, style, points, in_legend: true }
 }
 

@@ -9,4 +9,7 @@ pub mod plotly;
 mod ticks;
 
 pub use chart::Chart;
+mod throughput;
+
 pub use figures::{AxisPicture, Progress, ProgressTrial, axis, curves, isolation, progress};
+pub use throughput::{ThroughputCurve, throughput};

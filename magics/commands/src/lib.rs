@@ -10,12 +10,14 @@ pub mod error;
 pub mod interrupt;
 mod looking;
 pub mod output;
+mod process;
 mod registry;
 mod report;
 mod status;
 mod sweep;
 mod syntax;
 mod table;
+mod throughput;
 mod workload;
 
 pub use completion::Completions;

@@ -60,6 +60,7 @@ pub const MAGICS: &[Magic] = &[
     commands::isolate::MAGIC,
     commands::axis::MAGIC,
     commands::curves::MAGIC,
+    commands::throughput::MAGIC,
     commands::final_evaluation::MAGIC,
     commands::study::MAGIC,
     commands::workloads::MAGIC,

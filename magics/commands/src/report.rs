@@ -56,6 +56,11 @@ impl Report {
         self
     }
 
+    /// The result for programs.
+    pub fn result(&self) -> Value {
+        Value::Object(self.result.clone())
+    }
+
     /// Whether there is a chart, so that the code that draws it is needed.
     pub fn has_chart(&self) -> bool {
         self.chart.is_some()

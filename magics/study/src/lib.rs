@@ -5,6 +5,7 @@
 
 pub mod definition;
 pub mod distribution;
+pub mod probe;
 pub mod protocol;
 pub mod sampler;
 pub mod space;

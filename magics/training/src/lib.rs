@@ -17,6 +17,7 @@ pub mod net;
 pub mod optimizer;
 mod panics;
 pub mod prelude;
+mod probe;
 pub mod randomness;
 pub mod schedule;
 mod smoke;

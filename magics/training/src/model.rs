@@ -40,10 +40,15 @@ impl<'w> Model<'w> {
 
     /// Outputs in float32, whatever they were computed in.
     pub fn forward(&self, net: &Net, inputs: &Tensor) -> Tensor {
-        let outputs = match net.is_training() {
-            true => self.workload.forward(net, &self.workload.augment(net, inputs)),
-            false => self.workload.forward(net, inputs),
-        };
+        match net.is_training() {
+            true => self.forward_as_it_is(net, &self.workload.augment(net, inputs)),
+            false => self.forward_as_it_is(net, inputs),
+        }
+    }
+
+    /// The same without augmentation.
+    pub(crate) fn forward_as_it_is(&self, net: &Net, inputs: &Tensor) -> Tensor {
+        let outputs = self.workload.forward(net, inputs);
         match outputs.kind() {
             Kind::BFloat16 | Kind::Half => outputs.to_kind(Kind::Float),
             _ => outputs,

@@ -241,7 +241,7 @@ impl<'a> Run<'a> {
                 return Err(Stop::Cancelled);
             }
             let lr = self.schedule.at(step - 1);
-            self.step(step, lr, &batches.next()?, micro)?;
+            self.step(step, lr, &batches.next()?, micro, true)?;
             let evaluate = step % eval_every == 0 || step == steps;
             if evaluate || self.unread.len() >= READ_EVERY {
                 self.read_back()?;
@@ -264,7 +264,7 @@ impl<'a> Run<'a> {
     }
 
     /// One step: forward, backward, norm, update. Nothing of it is read back.
-    fn step(&mut self, step: u64, lr: f64, batch: &Examples, micro: i64) -> Result<(), Stop> {
+    fn step(&mut self, step: u64, lr: f64, batch: &Examples, micro: i64, augment: bool) -> Result<(), Stop> {
         let torch = |error: tch::TchError| Stop::from_message(&error.to_string());
         let parameters = self.parameters.as_slice();
         forget_gradients(parameters);
@@ -275,10 +275,13 @@ impl<'a> Run<'a> {
             let net = self.model.net(Phase::Train { step }).part(part as u64);
             let part = if length == count { None } else { Some(batch.narrow(start, length)) };
             let part = part.as_ref().unwrap_or(batch);
-            let outputs = self.model.forward(&net, &part.inputs);
+            let outputs = match augment {
+                true => self.model.forward(&net, &part.inputs),
+                false => self.model.forward_as_it_is(&net, &part.inputs),
+            };
             let mut share = self.workload.loss(&net, &outputs, &part.targets);
             if length < count {
-                share = share * (length as f64 / count as f64);
+                share = &share * (length as f64 / count as f64);
             }
             share.f_backward().map_err(torch)?;
             loss = Some(match loss {
@@ -461,6 +464,51 @@ impl<'a> Run<'a> {
         ];
         let series = series.iter().map(|(name, tensor)| (*name, tensor));
         Ok(checkpoint::write(&self.path("predictions.safetensors"), series)?)
+    }
+}
+
+/// Steps that are taken for their own sake: what a probe measures. Nothing is evaluated, read back or saved.
+pub(crate) struct Steps<'a> {
+    run: Run<'a>,
+    taken: u64,
+}
+
+impl<'a> Steps<'a> {
+    /// Of a model with these hyperparameters; the batch size is that of each batch.
+    pub fn new(
+        workload: &'a dyn Workload,
+        data: &'a Data,
+        hp: Hyperparameters,
+        request: &'a TrialRequest,
+        device: Device,
+    ) -> Result<Self, Stop> {
+        Ok(Self { run: Run::new(workload, data, hp, request, device, &[])?, taken: 0 })
+    }
+
+    /// The batches of a size, as a run of that size has them.
+    pub fn batches(&self, size: i64) -> Batches {
+        Batches::new(&self.run.data.train, size, Randomness::new(self.run.request.seed), self.run.device, 0)
+    }
+
+    /// One step of training. `augment`: with the variations of the inputs, or on the batch as it is.
+    pub fn step(&mut self, batch: &Examples, augment: bool) -> Result<(), Stop> {
+        self.taken += 1;
+        let lr = self.run.schedule.at(0);
+        let micro = Some(self.run.model.hyperparameters().get::<i64>("micro_batch_size")).filter(|size| *size > 0);
+        self.run.step(self.taken, lr, batch, micro.unwrap_or(batch.count()), augment)?;
+        self.run.unread.clear();
+        Ok(())
+    }
+
+    /// The inputs of a batch as a step of training varies them.
+    pub fn augment(&self, batch: &Examples) -> Tensor {
+        let net = self.run.model.net(Phase::Train { step: self.taken });
+        self.run.workload.augment(&net, &batch.inputs)
+    }
+
+    /// The outputs for a batch, as an evaluation has them.
+    pub fn evaluate(&self, batch: &Examples) -> Tensor {
+        self.run.model.predict(&batch.inputs)
     }
 }
 

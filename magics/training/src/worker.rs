@@ -1,6 +1,6 @@
 //! The worker: requests come in as JSON lines, what the trials report goes out as JSON lines. With a word it answers a
 //! question and exits: `describe` lists what it can train, `devices` the GPUs that libtorch finds, `smoke NAME` tries whether
-//! something can be trained at all, `final` evaluates the trial that a request on standard input names on the test set.
+//! something can be trained at all, `probe` measures steps ([`tunebook_study::probe`]), `final` evaluates the trial that a request on standard input names on the test set.
 
 use crate::catalogue::{Catalogue, Trainable};
 use crate::data::{Data, begin_to_record, recorded};
@@ -9,7 +9,7 @@ use crate::libtorch::{device, load_cuda, version};
 use crate::trainer::{Observer, Stop, train};
 use crate::trial::Trial;
 use crate::workload::Workload;
-use crate::{panics, smoke, test_set};
+use crate::{panics, probe, smoke, test_set};
 use std::fs::File;
 use std::io::{BufRead, Write};
 use std::os::fd::AsFd;
@@ -35,9 +35,10 @@ pub fn main(catalogue: Catalogue, crate_folder: Option<&'static str>) -> ExitCod
         (Some("describe"), _) => print(&catalogue.descriptions()),
         (Some("devices"), _) => print_devices(),
         (Some("smoke"), Some(name)) => print(&smoke::try_out(&catalogue, &name)),
+        (Some("probe"), _) => probe::main(&catalogue),
         (Some("final"), _) => print(&test_set::evaluate(&catalogue, &std::io::read_to_string(std::io::stdin()).unwrap_or_default())),
         (Some(other), _) => {
-            eprintln!("tunebook-worker: `{other}` is no question; known are `describe`, `devices`, `smoke NAME` and `final`");
+            eprintln!("tunebook-worker: `{other}` is no question; known are `describe`, `devices`, `smoke NAME`, `probe` and `final`");
             ExitCode::FAILURE
         }
     }
@@ -170,20 +171,25 @@ impl Worker {
     }
 }
 
+/// The data on the device, unless they are too large for it or `TUNEBOOK_DATA` says otherwise.
+pub(crate) fn resident(data: Data, device: Device) -> Data {
+    let bytes = |t: &tch::Tensor| t.numel() * t.kind().elt_size_in_bytes();
+    let size = bytes(&data.train.inputs) + bytes(&data.train.targets);
+    let fits = match std::env::var("TUNEBOOK_DATA").as_deref() {
+        Ok("host") => false,
+        Ok("device") => true,
+        _ => size <= RESIDENT_BYTES,
+    };
+    if fits { data.to_device(device) } else { data }
+}
+
 impl Loaded {
     fn new(name: &str, workload: &dyn Workload, hp: &Hyperparameters, device: Device) -> Result<Self, Stop> {
         hp.begin_to_watch();
         begin_to_record();
         let data = workload.data(hp)?.checked()?;
         let asked = hp.watched();
-        let bytes = |t: &tch::Tensor| t.numel() * t.kind().elt_size_in_bytes();
-        let size = bytes(&data.train.inputs) + bytes(&data.train.targets);
-        let fits = match std::env::var("TUNEBOOK_DATA").as_deref() {
-            Ok("host") => false,
-            Ok("device") => true,
-            _ => size <= RESIDENT_BYTES,
-        };
-        let data = if fits { data.to_device(device) } else { data };
+        let data = resident(data, device);
         Ok(Self { workload: name.into(), asked, data, sources: recorded() })
     }
 

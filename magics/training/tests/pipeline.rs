@@ -336,8 +336,7 @@ fn a_split_is_the_seeds_and_disjoint() {
     let split = |seed: u64| {
         let all = Tensor::arange(100, (Kind::Int64, Device::Cpu));
         let data = Examples::new(all.shallow_clone(), all).unwrap().split(0.7, 0.1, seed).unwrap();
-        let parts = [&data.train, &data.valid].map(|part| Vec::<i64>::try_from(&part.targets).unwrap());
-        parts
+        [&data.train, &data.valid].map(|part| Vec::<i64>::try_from(&part.targets).unwrap())
     };
     let [train, valid] = split(1);
     assert_eq!((train.len(), valid.len()), (70, 10));

@@ -8,5 +8,6 @@ pub mod isolate;
 pub mod lsmagic;
 pub mod study;
 pub mod sweep;
+pub mod throughput;
 pub mod workload;
 pub mod workloads;

@@ -9,7 +9,7 @@ use std::time::Duration;
 pub struct OptionSpec {
     /// Without the dashes.
     pub name: &'static str,
-    /// What its value is called in the help; `None` for a switch.
+    /// What its value is called in the help; `None` for a switch. One that ends in `…` may stand there several times.
     pub value: Option<&'static str>,
     /// What it does, in a line.
     pub help: &'static str,
@@ -50,7 +50,8 @@ pub fn parse_arguments(source: &Source, line: Span, words: Vec<Word>, known: &[O
             let message = format!("there is no option `--{name}`");
             return Err(source.error("UnknownOption", word.span, message, Some(help)));
         };
-        if arguments.options.iter().any(|(earlier, _)| *earlier == spec.name) {
+        let repeats = spec.value.is_some_and(|value| value.ends_with('…'));
+        if !repeats && arguments.options.iter().any(|(earlier, _)| *earlier == spec.name) {
             return Err(source.syntax_error(word.span, format!("`--{name}` stands here twice"), None));
         }
         let value = match (spec.value, inline) {
@@ -79,6 +80,11 @@ impl Arguments {
     /// The value of an option, where it was given.
     pub fn option(&self, name: &str) -> Option<&Word> {
         self.options.iter().find(|(given, _)| *given == name).map(|(_, word)| word)
+    }
+
+    /// All values of an option that may stand there several times.
+    pub fn all(&self, name: &str) -> impl Iterator<Item = &Word> {
+        self.options.iter().filter(move |(given, _)| *given == name).map(|(_, word)| word)
     }
 
     /// Whether a switch was given.

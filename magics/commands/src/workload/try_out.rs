@@ -1,8 +1,8 @@
 //! The first steps of a new workload, so that what cannot be trained is known before a study begins.
 
-use super::cargo::{Ended, Line, run};
 use crate::error::{MagicError, Result};
 use crate::interrupt::Interrupt;
+use crate::process::{Ended, Line, run};
 use crate::status::Status;
 use serde::Deserialize;
 use std::path::Path;
@@ -48,7 +48,7 @@ pub fn try_out(worker: &Path, name: &str, status: &mut Status<'_>, interrupt: &I
     command.args(["smoke", name]).envs([("OMP_NUM_THREADS", "1"), ("GOMP_SPINCOUNT", "0")]);
     let (mut answer, mut log) = (None, vec![]);
     let started = Instant::now();
-    let done = run(command, interrupt, Some(LIMIT), &mut |line| match line {
+    let done = run(command, "", interrupt, Some(LIMIT), &mut |line| match line {
         Some(Line::Out(line)) => match serde_json::from_str::<FirstSteps>(&line) {
             Ok(first_steps) => answer = Some(first_steps),
             Err(_) => log.push(line),

@@ -90,6 +90,18 @@ impl Store {
         let row = (study.id, kind, inputs, now(), result.to_string());
         self.connection.execute(sql, row).map(drop).map_err(|e| self.sql(e))
     }
+
+    /// Keeps what a magic concluded about something that is no study, in place of what it concluded from the same inputs before.
+    pub fn keep_conclusion(&mut self, kind: &str, inputs: &str, result: &serde_json::Value) -> Result<()> {
+        let row = (kind, inputs, now(), result.to_string());
+        let keep = |connection: &mut rusqlite::Connection| -> rusqlite::Result<()> {
+            let transaction = connection.transaction()?;
+            transaction.execute("DELETE FROM results WHERE study IS NULL AND kind = ?1 AND inputs = ?2", (kind, inputs))?;
+            transaction.execute("INSERT INTO results (study, kind, inputs, created, result) VALUES (NULL, ?1, ?2, ?3, ?4)", row)?;
+            transaction.commit()
+        };
+        keep(&mut self.connection).map_err(|e| self.sql(e))
+    }
 }
 
 impl StudyWriter {

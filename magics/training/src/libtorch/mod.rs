@@ -3,7 +3,7 @@
 mod shim;
 
 pub use shim::{
-    Autocast, Precision, WeightDecay, adam_step, average_step, clip_gradients, forget_gradients, gradient_norm,
+    AcceleratorMemory, Autocast, Precision, accelerator_memory, WeightDecay, adam_step, average_step, clip_gradients, forget_gradients, gradient_norm,
     nadam_step, rmsprop_step, sgd_step,
 };
 
@@ -36,6 +36,13 @@ pub fn device() -> Result<Device, String> {
             Some(index) => cuda(index),
             None => Err(format!("TUNEBOOK_DEVICE is `{name}`; it must be `cpu` or `cuda:N`")),
         },
+    }
+}
+
+/// Waits until a device has done all that it was given. A CPU always has.
+pub fn synchronize(device: Device) {
+    if let Device::Cuda(index) = device {
+        tch::Cuda::synchronize(index as i64);
     }
 }
 

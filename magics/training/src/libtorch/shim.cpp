@@ -2,6 +2,7 @@
 // precision of matrix products, memory statistics. No CUDA headers are needed: libtorch dispatches by the device of the tensors.
 
 #include <ATen/Context.h>
+#include <ATen/DeviceAccelerator.h>
 #include <ATen/Functions.h>
 #include <ATen/autocast_mode.h>
 #include <ATen/core/grad_mode.h>
@@ -159,6 +160,17 @@ Handle tunebook_gradient_norm(const Handle *parameters, size_t count) {
 void tunebook_forget_gradients(const Handle *parameters, size_t count) {
     guarded([&] {
         for (size_t i = 0; i < count; ++i) parameters[i]->mutable_grad().reset();
+    });
+}
+
+// Of an accelerator, in bytes: the most that its allocator held since the last reset; what is free, and all that there is.
+int tunebook_accelerator_memory(int index, uint64_t *peak, uint64_t *free, uint64_t *total) {
+    return guarded([&] {
+        auto device = static_cast<c10::DeviceIndex>(index);
+        *peak = static_cast<uint64_t>(at::accelerator::getDeviceStats(device).reserved_bytes[0].peak);
+        auto [now_free, all] = at::accelerator::getMemoryInfo(device);
+        *free = now_free;
+        *total = all;
     });
 }
 

@@ -7,6 +7,7 @@ use tch::Tensor;
 use torch_sys::C_tensor;
 
 unsafe extern "C" {
+    fn tunebook_accelerator_memory(index: c_int, peak: *mut u64, free: *mut u64, total: *mut u64) -> c_int;
     fn tunebook_last_error() -> *const c_char;
     fn tunebook_sgd(
         parameters: *const *mut C_tensor,
@@ -227,4 +228,26 @@ pub fn forget_gradients(parameters: &[Tensor]) {
     let p = handles(parameters);
     // SAFETY: see the head of this file.
     unsafe { tunebook_forget_gradients(p.as_ptr(), p.len()) }
+}
+
+/// Memory of an accelerator in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AcceleratorMemory {
+    /// The most that libtorch's allocator held in this process.
+    pub peak: u64,
+    /// Free now, on the whole device.
+    pub free: u64,
+    /// All that there is.
+    pub total: u64,
+}
+
+/// Asks the allocator and the driver of a CUDA device.
+pub fn accelerator_memory(index: usize) -> Result<AcceleratorMemory, String> {
+    let mut memory = AcceleratorMemory::default();
+    let index = c_int::try_from(index).map_err(|_| "there is no such device".to_string())?;
+    // SAFETY: three numbers that are written before it returns.
+    checked(unsafe {
+        tunebook_accelerator_memory(index, &mut memory.peak, &mut memory.free, &mut memory.total)
+    })?;
+    Ok(memory)
 }

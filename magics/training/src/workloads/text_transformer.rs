@@ -37,10 +37,10 @@ impl Workload for TextTransformer {
         let mut x = net.embedding("bytes", bytes, BYTES, width) + net.embedding("places", &places, time, width);
         for layer in 0..layers {
             let normed = net.layer_norm(&format!("layer{layer}.norm1"), &x);
-            x = x + net.dropout(&net.causal_attention(&format!("layer{layer}.attention"), &normed, heads));
+            x = &x + net.dropout(&net.causal_attention(&format!("layer{layer}.attention"), &normed, heads));
             let normed = net.layer_norm(&format!("layer{layer}.norm2"), &x);
             let hidden = net.linear(&format!("layer{layer}.in"), &normed, 4 * width).gelu("none");
-            x = x + net.dropout(&net.linear(&format!("layer{layer}.out"), &hidden, width));
+            x = &x + net.dropout(&net.linear(&format!("layer{layer}.out"), &hidden, width));
         }
         net.linear("logits", &net.layer_norm("norm", &x), BYTES)
     }

@@ -1,0 +1,92 @@
+//! The chart of `%throughput`: examples a second and memory against batch size.
+
+use crate::chart::{Axis, AxisScale, Chart, Mark, Panel, Point, Series, Style, palette};
+use crate::figures::{number, point, series};
+use tunebook_analysis::{PointState, Throughput};
+
+/// One curve.
+pub struct ThroughputCurve<'a> {
+    /// What is different about it; empty where there is only one.
+    pub label: String,
+    /// What was measured.
+    pub throughput: &'a Throughput,
+    /// The largest size that fits, where memory ends it.
+    pub limit: Option<u64>,
+}
+
+/// Both panels; the first curve's ideal doubling, saturation, recommendation and limit are marked.
+pub fn throughput(workload: &str, device: &str, curves: &[ThroughputCurve<'_>]) -> Chart {
+    let mut rates: Vec<Series> = vec![];
+    let mut memory: Vec<Series> = vec![];
+    let span = |of: fn(&tunebook_analysis::ThroughputPoint) -> Option<f64>| {
+        let all = curves.iter().flat_map(|curve| &curve.throughput.points).filter_map(of);
+        all.fold((f64::INFINITY, 0.0_f64), |(low, high), x| (low.min(x), high.max(x)))
+    };
+    let (lowest, highest) = span(|point| point.examples_per_second);
+    for (i, curve) in curves.iter().enumerate() {
+        let color = palette::SERIES[i % palette::SERIES.len()];
+        let name = |what: &str| if curve.label.is_empty() { what.to_string() } else { format!("{what}, {}", curve.label) };
+        let ok = curve.throughput.points.iter().filter(|point| point.state == PointState::Ok);
+        let measured: Vec<Point> = ok
+            .clone()
+            .filter_map(|p| {
+                let rate = p.examples_per_second?;
+                let gain = p.gain.map_or(String::new(), |gain| format!("\ndoubling gained {gain:.2} times"));
+                let seconds = p.seconds_per_step.unwrap_or(f64::NAN);
+                let label =
+                    format!("batch size {}\n{} examples/s\n{} s a step{gain}", p.batch_size, number(rate), number(seconds));
+                Some(Point { x: p.batch_size as f64, y: rate, label, interval: p.interval })
+            })
+            .collect();
+        if i == 0
+            && let Some(first) = measured.first()
+        {
+            let end = measured.last().map_or(first.x, |last| last.x).min(first.x * highest / first.y);
+            let ideal = [first.x, end].map(|x| point(x, first.y * x / first.x, "twice the size, twice the throughput".into()));
+            rates.push(series("ideal doubling", palette::INK, Style::Dashed, ideal.to_vec()));
+        }
+        rates.push(series(&name("measured"), color, Style::LineAndPoints, measured.clone()));
+        let mark = |size: Option<u64>| measured.iter().find(|p| Some(p.x as u64) == size).cloned();
+        for (what, size, shape) in
+            [("saturation", curve.throughput.saturation, Mark::Diamond), ("recommended", curve.throughput.recommended, Mark::Star)]
+        {
+            if let Some(mut at) = mark(size) {
+                at.label = format!("{what}: {}\n{}", at.x, at.label);
+                at.interval = None;
+                rates.push(series(&name(what), palette::ORANGE, Style::Points(shape, 14.0), vec![at]));
+            }
+        }
+        let used: Vec<Point> = ok
+            .filter_map(|p| {
+                let bytes = p.peak_memory_bytes? as f64;
+                Some(point(p.batch_size as f64, bytes / 1e6, format!("batch size {}\n{} MB", p.batch_size, number(bytes / 1e6))))
+            })
+            .collect();
+        let limit = curve.limit.map(|limit| limit as f64);
+        for (panel, y) in [(&mut rates, [lowest, highest]), (&mut memory, {
+            let all = used.iter().map(|p| p.y);
+            all.fold([f64::INFINITY, 0.0], |[low, high]: [f64; 2], y| [low.min(y), high.max(y)])
+        })] {
+            if let Some(limit) = limit.filter(|_| y[0] < y[1]) {
+                let line = y.map(|y| point(limit, y, format!("beyond {limit} memory runs out")));
+                panel.push(Series { in_legend: panel.iter().all(|s| s.name != "memory runs out"), ..series("memory runs out", palette::RED, Style::Dashed, line.to_vec()) });
+            }
+        }
+        memory.push(Series { in_legend: false, ..series(&name("measured"), color, Style::LineAndPoints, used) });
+    }
+    for panel in [&mut rates, &mut memory] {
+        panel.retain(|series| !series.points.is_empty());
+    }
+    let unreliable = curves.iter().any(|curve| !curve.throughput.reliable);
+    let subtitle = match unreliable {
+        true => "the machine was busy: not to be relied upon",
+        false => "medians of steps in five visits; bars: 95 % of the median",
+    };
+    let size = || Axis::new("batch size (log scale)", AxisScale::Log);
+    let mut panels =
+        vec![Panel { x: size(), y: Axis::new("examples/s (log scale)", AxisScale::Log), series: rates }];
+    if !memory.is_empty() {
+        panels.push(Panel { x: size(), y: Axis::new("peak memory, MB (log scale)", AxisScale::Log), series: memory });
+    }
+    Chart { title: format!("{workload}: throughput on {device}"), subtitle: subtitle.into(), columns: panels.len(), panels }
+}

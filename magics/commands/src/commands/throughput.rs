@@ -1,0 +1,261 @@
+//! `%throughput WORKLOAD`: which batch sizes the device can train, and where it saturates (Playbook B1–B6, B10).
+
+use crate::context::Context;
+use crate::error::Result;
+use crate::interrupt::Interrupt;
+use crate::output::Output;
+use crate::registry::{Command, Invocation, Magic, Subject};
+use crate::report::Report;
+use crate::status::Status;
+use crate::sweep::plan::{Planner, SweepOptions};
+use crate::syntax::{Arguments, OptionSpec, Word, parse_one_line};
+use crate::table::{Rows, bytes, number};
+use crate::throughput::{Measured, Prober, measure};
+use crate::workload::{self, Workload};
+use serde_json::{Value as Json, json};
+use sha2::{Digest, Sha256};
+use tunebook_analysis::{BottleneckKind, PointState};
+use tunebook_charts::ThroughputCurve;
+use tunebook_study::sampler::SamplerKind;
+use tunebook_study::{HyperparameterDomain, Judged, Params};
+
+/// See the module.
+pub const MAGIC: Magic = Magic {
+    name: "throughput",
+    line: true,
+    cell: false,
+    usage: "%throughput WORKLOAD [--max N] [--set hp=v]… [--device D]",
+    summary: "Examples a second, time a step and memory against batch size; the limit, the saturation, the size to use",
+    help: "Powers of two, each tried in a process of its own, so that running out of memory is an answer; then all of them timed \
+        in turn. *Saturation* is the smallest size whose doubling gains less than 10 %, *recommended* the smallest within 5 % of \
+        the highest throughput. On a machine that is too busy to tell it says so, and recommends nothing.\n\n\
+        A list (`--set width=[64,256]`, `--compare fp32,bf16`) draws a curve for each value.",
+    options: &[
+        OptionSpec { name: "max", value: Some("N"), help: "no size beyond it (default: the number of examples)" },
+        OptionSpec { name: "set", value: Some("hp=v…"), help: "another value of a hyperparameter, or a list of them; may be repeated" },
+        OptionSpec { name: "compare", value: Some("P,…"), help: "precisions: fp32, tf32, bf16" },
+        OptionSpec { name: "device", value: Some("D"), help: "cpu or cuda:N (default: the first GPU, else the CPU)" },
+        OptionSpec { name: "eval", value: None, help: "evaluation steps instead of training steps" },
+        OptionSpec { name: "limit-only", value: None, help: "the largest size that fits, and nothing else" },
+    ],
+    completes: Subject::Workload,
+    parse,
+};
+
+struct ShowThroughput {
+    arguments: Arguments,
+    /// `hp=v` words.
+    settings: Vec<Word>,
+    max: Option<u64>,
+}
+
+fn parse(Invocation { arguments, .. }: Invocation) -> Result<Box<dyn Command>> {
+    let workload = arguments.required(0, "the workload")?.clone();
+    // `--set a=1 b=2`: what follows is a setting too.
+    let mut settings = vec![workload];
+    settings.extend(arguments.all("set").cloned());
+    for word in &arguments.positional[1..] {
+        if !word.text.contains('=') {
+            return Err(arguments.invalid(word, format!("`{}` is one word too many", word.text)));
+        }
+        settings.push(word.clone());
+    }
+    let max = arguments.count("max", 1)?;
+    Ok(Box::new(ShowThroughput { arguments, settings, max }))
+}
+
+/// One configuration that is measured.
+struct Configuration {
+    label: String,
+    params: Params,
+}
+
+impl Command for ShowThroughput {
+    fn run(self: Box<Self>, context: &Context, output: &dyn Output, interrupt: &Interrupt) -> Result<()> {
+        let workloads = context.workloads()?;
+        let word = &self.settings[0];
+        let workload = Workload::named(&word.text, &workloads, &self.arguments.source, &word.span)?;
+        let configurations = self.configurations(&workloads, workload)?;
+        let built = workload::worker(context, &workload.reference, output, interrupt)?;
+        let (devices, _) = context.devices();
+        let device = match self.arguments.option("device") {
+            Some(word) => word.text.clone(),
+            None => devices.devices.first().map_or("cpu".into(), |device| device.id.clone()),
+        };
+        let device = if device.starts_with("cpu") { "cpu".to_string() } else { device };
+        let name = devices.devices.iter().find(|d| d.id.starts_with(&device)).map_or(String::new(), |d| d.name.clone());
+        let largest = match workload.description.hyperparameter("batch_size").map(|h| &h.domain) {
+            Some(HyperparameterDomain::Range { high: Some(high), .. }) => *high as u64,
+            _ => u64::MAX >> 1,
+        };
+        let cap = self.max.unwrap_or(largest).min(largest);
+        let (evaluate, limit_only) = (self.arguments.has("eval"), self.arguments.has("limit-only"));
+        let mut status = Status::new(output);
+        let mut found = vec![];
+        for configuration in configurations {
+            let prober = Prober {
+                worker: built.clone().unwrap_or_else(|| context.settings.worker.clone()),
+                workload: word.text.clone(),
+                params: configuration.params.clone(),
+                device: device.clone(),
+                interrupt,
+            };
+            match measure(&prober, cap, evaluate, limit_only, &mut status) {
+                Ok(measured) => found.push((configuration, measured)),
+                Err(error) => {
+                    status.clear();
+                    return Err(error);
+                }
+            }
+        }
+        let shown = if name.is_empty() { device.clone() } else { format!("{device} ({name})") };
+        let report = report(&word.text, &shown, &found, limit_only);
+        let mut inputs = Sha256::new();
+        let settings = found.iter().map(|(configuration, _)| json!(configuration.params)).collect::<Vec<_>>();
+        inputs.update(json!([workload.reference, settings, shown, devices.libtorch, evaluate, cap]).to_string());
+        let inputs: String = inputs.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+        context.store()?.keep_conclusion("throughput", &inputs, &report.result())?;
+        if report.has_chart() {
+            context.load_charts(output);
+        }
+        status.end(report.bundle());
+        Ok(())
+    }
+}
+
+impl ShowThroughput {
+    /// What the settings ask for: each value of a list, combined with those of the others.
+    fn configurations(&self, workloads: &[Workload], workload: &Workload) -> Result<Vec<Configuration>> {
+        let source = &self.arguments.source;
+        let body = parse_one_line(source, &self.settings)?;
+        let options = SweepOptions {
+            trials: None,
+            sampler: SamplerKind::Grid,
+            seed: 0,
+            repeats: 1,
+            judged: Judged::Best,
+            parallel: None,
+            resume: false,
+            widen: false,
+            timeout: None,
+            budget: None,
+            objective: None,
+        };
+        let space = Planner { source, workloads }.plan(String::new(), &body, options)?.definition.space;
+        let count = SamplerKind::Grid.configurations(&space).unwrap_or(1).max(1);
+        let params = (0..count).filter_map(|i| SamplerKind::Grid.propose(&space, 0, i)).collect::<Vec<Params>>();
+        let varied: Vec<&str> =
+            space.hyperparameters().iter().filter(|h| !h.distribution.is_constant()).map(|h| h.name.as_str()).collect();
+        let label = |params: &Params| {
+            let words = varied.iter().filter_map(|name| Some(format!("{name}={}", params.get(*name)?)));
+            words.collect::<Vec<_>>().join(", ")
+        };
+        let mut all: Vec<Configuration> =
+            params.into_iter().map(|params| Configuration { label: label(&params), params }).collect();
+        if all.is_empty() {
+            all.push(Configuration { label: String::new(), params: Params::new() });
+        }
+        let Some(word) = self.arguments.option("compare") else { return Ok(all) };
+        let mut compared = vec![];
+        for precision in word.text.split(',').map(str::trim) {
+            let known = workload.description.hyperparameter("precision");
+            let value = known.map(|h| h.accept(&precision.into())).transpose();
+            let value = value.map_err(|error| self.arguments.invalid(word, error.to_string()))?;
+            for Configuration { label, params } in &all {
+                let mut params = params.clone();
+                params.extend(value.clone().map(|value| ("precision".to_string(), value)));
+                let label = [label.as_str(), precision].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>();
+                compared.push(Configuration { label: label.join(", "), params });
+            }
+        }
+        Ok(compared)
+    }
+}
+
+fn report(workload: &str, device: &str, found: &[(Configuration, Measured)], limit_only: bool) -> Report {
+    let series: Vec<Json> = found
+        .iter()
+        .map(|(configuration, measured)| json!({ "label": configuration.label, "points": measured.throughput.points }))
+        .collect();
+    let Some((_, first)) = found.first() else { return Report::new("throughput", &json!({})) };
+    let fields = json!({
+        "workload": workload, "device": device, "reliable": first.throughput.reliable, "stale": false, "series": series,
+        "points": first.throughput.points, "largest_feasible": first.largest_feasible,
+        "smallest_too_large": first.too_large, "limited_by": if first.limited_by_memory { "memory" } else { "examples" },
+        "saturation": first.throughput.saturation, "recommended": first.throughput.recommended,
+        "step_time": first.throughput.step_time, "bottleneck": first.bottleneck, "probes": first.probes,
+        "reasons": first.throughput.reasons,
+    });
+    let mut report = Report::new("throughput", &fields);
+    for (configuration, measured) in found {
+        let of = if configuration.label.is_empty() { String::new() } else { format!("{}: ", configuration.label) };
+        for line in sentences(measured, limit_only) {
+            report = report.line(&format!("{of}{line}"));
+        }
+        let mut rows = Rows::new(&["batch size", "examples/s", "95 %", "s a step", "doubling gained", "peak memory"]);
+        for p in &measured.throughput.points {
+            let pair = |pair: Option<[f64; 2]>| pair.map_or("–".into(), |[a, b]| format!("{} to {}", number(a), number(b)));
+            let one = |x: Option<f64>| x.map_or("–".into(), number);
+            let rate = match p.state {
+                PointState::Ok => one(p.examples_per_second),
+                PointState::OutOfMemory => "out of memory".into(),
+                PointState::Failed => "failed".into(),
+            };
+            let memory = p.peak_memory_bytes.map_or("–".into(), bytes);
+            let row = [p.batch_size.to_string(), rate, pair(p.interval), one(p.seconds_per_step), one(p.gain), memory];
+            rows.row(row.to_vec());
+        }
+        if !measured.throughput.points.is_empty() {
+            report = report.table(&rows);
+        }
+    }
+    if limit_only {
+        return report;
+    }
+    let curves: Vec<ThroughputCurve<'_>> = found
+        .iter()
+        .map(|(configuration, measured)| ThroughputCurve {
+            label: configuration.label.clone(),
+            throughput: &measured.throughput,
+            limit: measured.largest_feasible.filter(|_| measured.limited_by_memory),
+        })
+        .collect();
+    report.chart(tunebook_charts::throughput(workload, device, &curves))
+}
+
+/// The conclusions in words.
+fn sentences(measured: &Measured, limit_only: bool) -> Vec<String> {
+    let Measured { throughput, largest_feasible, limited_by_memory, probes, bottleneck, .. } = measured;
+    let mut said = vec![];
+    said.push(match (largest_feasible, limited_by_memory) {
+        (None, _) => "Not even a batch of 1 fits into memory.".to_string(),
+        (Some(size), true) => format!("The largest batch that fits is {size} ({probes} probes); beyond it memory runs out."),
+        (Some(size), false) => format!("All sizes up to {size} fit, and no larger one was asked for or has the examples."),
+    });
+    if limit_only || largest_feasible.is_none() {
+        return said;
+    }
+    if !throughput.reliable {
+        let why = throughput.reasons.first().map_or(String::new(), |why| format!(": {why}"));
+        said.push(format!("The machine is too busy to tell more{why}. Nothing is concluded; run the cell again when it is idle."));
+        return said;
+    }
+    said.push(match throughput.saturation {
+        Some(size) => format!("Throughput saturates at {size}: doubling it gains less than 10 %."),
+        None => "Throughput does not saturate: doubling pays up to the largest size.".into(),
+    });
+    if let Some(size) = throughput.recommended {
+        said.push(format!("Recommended: {size}, the smallest size within 5 % of the highest throughput."));
+    }
+    if let Some(bottleneck) = bottleneck {
+        let gain = bottleneck.expected_gain.map_or(String::new(), |gain| format!(" Without it a step would be {gain:.1} times as fast."));
+        said.push(match bottleneck.kind {
+            BottleneckKind::None => "Nothing holds it back but the size.".to_string(),
+            BottleneckKind::Input => format!("It is bound by its input: making a batch takes longer than training on it.{gain}"),
+            BottleneckKind::Transfer => format!("It is bound by copies to the device.{gain}"),
+            BottleneckKind::Compute => "It is bound by the computation of the model.".to_string(),
+            BottleneckKind::HostSync => format!("Steps wait for the device: values are read back in each.{gain}"),
+        });
+    }
+    said
+}

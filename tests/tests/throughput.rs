@@ -1,0 +1,145 @@
+//! `%throughput` through the real kernel: limits that the operating system imposes, stages that are slow on purpose, a machine
+//! that is busy.
+
+use serde_json::{Value, json};
+use std::os::unix::fs::PermissionsExt;
+use std::process::{Child, Command, Stdio};
+use tunebook_tests::{Kernel, executable};
+
+/// Each of these tests measures, and one of them disturbs: they take turns.
+static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
+async fn kernel() -> (Kernel, tempfile::TempDir) {
+    let folder = tempfile::tempdir().unwrap();
+    (Kernel::start(folder.path()).await, folder)
+}
+
+/// What must hold of a curve whatever the machine was doing.
+fn consistent(result: &Value) {
+    let reliable = result["reliable"].as_bool().unwrap();
+    assert_eq!(reliable, !result["recommended"].is_null(), "{result}");
+    assert_eq!(reliable, result["reasons"].as_array().unwrap().is_empty(), "{result}");
+    for point in result["points"].as_array().unwrap().iter().filter(|point| point["state"] == "ok") {
+        let (b, rate) = (point["batch_size"].as_f64().unwrap(), point["examples_per_second"].as_f64().unwrap());
+        assert!((b / point["seconds_per_step"].as_f64().unwrap() / rate - 1.0).abs() < 1e-6);
+        let [low, high] = [0, 1].map(|i| point["interval"][i].as_f64().unwrap());
+        assert!(low <= rate && rate <= high && point["peak_memory_bytes"].as_u64().unwrap() > 10_000_000, "{point}");
+    }
+}
+
+#[tokio::test]
+async fn a_curve_has_its_fields_and_a_list_draws_several() {
+    let _alone = ALONE.lock().await;
+    let (mut kernel, _folder) = kernel().await;
+    let answer = kernel.run_ok("%throughput digits_mlp --max 8 --set hidden_units=[16,64] --set optimizer=adam").await;
+    let result = answer.result();
+    assert_eq!((&result["kind"], &result["workload"], &result["stale"]), (&json!("throughput"), &json!("digits_mlp"), &json!(false)));
+    let sizes: Vec<u64> = result["points"].as_array().unwrap().iter().map(|p| p["batch_size"].as_u64().unwrap()).collect();
+    assert_eq!(sizes, [1, 2, 4, 8]);
+    assert_eq!((&result["largest_feasible"], &result["limited_by"]), (&json!(8), &json!("examples")));
+    assert_eq!(result["series"].as_array().unwrap().len(), 2);
+    assert_eq!(result["series"][1]["label"], "hidden_units=64");
+    consistent(&result);
+    let stages = &result["bottleneck"];
+    assert!(stages["compute_examples_per_second"].as_f64().unwrap() > 0.0, "{result}");
+    let last = answer.published.iter().rfind(|m| m.kind().ends_with("display_data")).unwrap();
+    assert!(last.content["data"]["application/vnd.plotly.v1+json"].is_object());
+    let text = last.content["data"]["text/plain"].as_str().unwrap();
+    assert!(text.lines().all(|line| line.chars().count() <= 100), "{text}");
+
+    // The number of examples always ends it.
+    let limit = kernel.run_ok("%throughput digits_mlp --limit-only").await.result();
+    assert_eq!((&limit["largest_feasible"], &limit["limited_by"]), (&json!(1257), &json!("examples")));
+    assert!(limit["probes"].as_u64().unwrap() <= 4, "{limit}");
+    for (code, part) in [
+        ("%throughput digit_mlp", "did you mean `digits_mlp`"),
+        ("%throughput digits_mlp --set lr~uniform(0,1)", "needs a list of values"),
+        ("%throughput digits_mlp --set learning_rate=1", "no hyperparameter `learning_rate`"),
+        ("%throughput digits_mlp --compare fp64", "no value for `precision`"),
+        ("%throughput digits_mlp --max 0", "at least 1"),
+    ] {
+        let error = kernel.run_error(code).await;
+        assert!(error.contains(part), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_limit_of_the_operating_system_is_found_within_five_percent() {
+    let _alone = ALONE.lock().await;
+    let folder = tempfile::tempdir().unwrap();
+    let worker = folder.path().join("worker");
+    let script = format!("#!/bin/sh\nulimit -v 1000000\nexec {:?} \"$@\"\n", executable("tunebook-worker"));
+    std::fs::write(&worker, script).unwrap();
+    std::fs::set_permissions(&worker, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let environment = [("TUNEBOOK_WORKER", worker.to_str().unwrap())];
+    let mut kernel = Kernel::start_as(folder.path(), Command::new(executable("tunebook")), &environment).await;
+    let code = "%throughput digits_mlp --limit-only --set hidden_layers=1 hidden_units=65536";
+    let result = kernel.run_ok(code).await.result();
+    let (fits, too_large) = (result["largest_feasible"].as_f64().unwrap(), result["smallest_too_large"].as_f64().unwrap());
+    assert_eq!(result["limited_by"], "memory", "{result}");
+    assert!(fits >= 64.0 && too_large > fits && too_large <= 1.05 * fits + 1.0, "{result}");
+    assert!(result["probes"].as_u64().unwrap() <= 8, "{result}");
+    // Running out of memory was an answer: the kernel and its workers go on.
+    kernel.run_ok("%sweep digits_mlp steps=10 --trials 1 --name after").await;
+}
+
+#[tokio::test]
+async fn the_slow_stage_is_named() {
+    let _alone = ALONE.lock().await;
+    let (mut kernel, _folder) = kernel().await;
+    let spin = |ms: u32| {
+        format!("let t = std::time::Instant::now(); while t.elapsed().as_micros() < {ms}000 {{ std::hint::spin_loop(); }}")
+    };
+    for (name, input, step, kind) in [("slow_input", 8, 0, "input"), ("slow_step", 0, 8, "none")] {
+        let (input, step) = (spin(input), spin(step));
+        kernel
+            .run_ok(&format!(
+                "%%workload {name}\npub struct It;\nimpl Workload for It {{\n    fn data(&self, _: &Hyperparameters) -> \
+                 Result<Data> {{ tunebook_training::data::digits::load() }}\n    fn augment(&self, _: &Net, x: &Tensor) -> Tensor \
+                 {{ {input} x.shallow_clone() }}\n    fn forward(&self, net: &Net, x: &Tensor) -> Tensor {{ if net.is_training() \
+                 {{ {step} }} net.linear(\"logits\", x, 10) }}\n}}"
+            ))
+            .await;
+        let result = kernel.run_ok(&format!("%throughput {name} --max 2")).await.result();
+        assert_eq!(result["bottleneck"]["kind"], kind, "{name}: {result}");
+        consistent(&result);
+        if name == "slow_input" {
+            assert!(result["bottleneck"]["expected_gain"].as_f64().unwrap() > 5.0, "{result}");
+        }
+    }
+}
+
+/// Processes that take all the processor time that they can get.
+struct Hogs(Vec<Child>);
+
+impl Hogs {
+    fn start() -> Self {
+        let count = 3 * std::thread::available_parallelism().map_or(2, usize::from);
+        let hog = || Command::new("sh").args(["-c", "while :; do :; done"]).stdin(Stdio::null()).spawn().unwrap();
+        Self((0..count).map(|_| hog()).collect())
+    }
+}
+
+impl Drop for Hogs {
+    fn drop(&mut self) {
+        for hog in &mut self.0 {
+            let _ = hog.kill();
+            let _ = hog.wait();
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_busy_machine_gives_no_answer_instead_of_a_wrong_one() {
+    let _alone = ALONE.lock().await;
+    let (mut kernel, _folder) = kernel().await;
+    let _hogs = Hogs::start();
+    for _ in 0..2 {
+        let answer = kernel.run_ok("%throughput digits_mlp --max 2").await;
+        let result = answer.result();
+        assert_eq!((&result["reliable"], &result["recommended"], &result["saturation"]), (&json!(false), &json!(null), &json!(null)));
+        consistent(&result);
+        let texts = answer.published.iter().filter_map(|m| m.content["data"]["text/plain"].as_str());
+        assert!(texts.collect::<String>().contains("too busy to tell"));
+    }
+}
