@@ -33,7 +33,7 @@ pub struct ProgressTrial {
 }
 
 /// Values that span more than a decade are read on a logarithmic axis, and so that its title says so.
-fn metric_axis(metric: &str, values: &[f64]) -> ChartAxis {
+pub(crate) fn metric_axis(metric: &str, values: &[f64]) -> ChartAxis {
     let (low, high) =
         values.iter().fold((f64::INFINITY, 0.0), |(low, high): (f64, f64), v| (low.min(*v), high.max(*v)));
     if low > 0.0 && high / low > 10.0 {

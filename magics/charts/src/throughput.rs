@@ -1,7 +1,7 @@
 //! The chart of `%throughput`: examples a second and memory against batch size.
 
 use crate::chart::{Axis, AxisScale, Chart, Mark, Panel, Point, Series, Style, palette};
-use crate::figures::{number, point, series};
+use crate::figures::{metric_axis, number, point, series};
 use tunebook_analysis::{PointState, Throughput};
 
 /// One curve.
@@ -53,7 +53,8 @@ pub fn throughput(workload: &str, device: &str, curves: &[ThroughputCurve<'_>]) 
             if let Some(mut at) = mark(size) {
                 at.label = format!("{what}: {}\n{}", at.x, at.label);
                 at.interval = None;
-                rates.push(series(&name(what), palette::ORANGE, Style::Points(shape, 14.0), vec![at]));
+                let in_legend = rates.iter().all(|series| series.name != what);
+                rates.push(Series { in_legend, ..series(what, palette::ORANGE, Style::Points(shape, 14.0), vec![at]) });
             }
         }
         let used: Vec<Point> = ok
@@ -86,7 +87,8 @@ pub fn throughput(workload: &str, device: &str, curves: &[ThroughputCurve<'_>]) 
     let mut panels =
         vec![Panel { x: size(), y: Axis::new("examples/s (log scale)", AxisScale::Log), series: rates }];
     if !memory.is_empty() {
-        panels.push(Panel { x: size(), y: Axis::new("peak memory, MB (log scale)", AxisScale::Log), series: memory });
+        let used: Vec<f64> = memory.iter().flat_map(|series| &series.points).map(|point| point.y).collect();
+        panels.push(Panel { x: size(), y: metric_axis("peak memory, MB", &used), series: memory });
     }
     Chart { title: format!("{workload}: throughput on {device}"), subtitle: subtitle.into(), columns: panels.len(), panels }
 }
