@@ -16,7 +16,8 @@ pub fn folder() -> Result<Option<PathBuf>> {
     let named = std::env::var_os("TUNEBOOK_FASHION_MNIST").map(PathBuf::from);
     let cached = cache()?.join("fashion-mnist");
     let places = [named, Some(Path::new("/").join(FOLDER)), Some(cached.join(FOLDER))];
-    if let Some(found) = places.into_iter().flatten().find(|folder| folder.join("train-images-idx3-ubyte.gz").exists()) {
+    if let Some(found) = places.into_iter().flatten().find(|folder| folder.join("train-images-idx3-ubyte.gz").exists())
+    {
         return Ok(Some(found));
     }
     match fetch(&cached) {

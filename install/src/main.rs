@@ -33,7 +33,8 @@ enum Command {
     },
     /// Installs the peers and runs the benchmarks against them.
     Measure {
-        /// The parts to run: kernels, store, training, sweep (default: all).
+        /// The parts to run: kernels, store, training, cells, sweep (default: these), defaults (what the built-in workloads
+        /// reach; minutes).
         parts: Vec<String>,
     },
 }

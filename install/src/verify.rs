@@ -2,8 +2,8 @@
 
 use crate::demo::{build, note_on_rust_sources, private_place};
 use crate::places::cargo;
-use crate::{fashion, python};
 use crate::steps::say;
+use crate::{fashion, python};
 use anyhow::Result;
 use std::path::PathBuf;
 use std::process::Command;

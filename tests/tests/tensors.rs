@@ -32,7 +32,8 @@ async fn tensors_show_themselves_and_stay_from_cell_to_cell() {
     // A crate of the user's own beside them: they are not built again, and the lines of an error are the user's.
     let own = folder.path().join("own");
     std::fs::create_dir_all(own.join("src")).unwrap();
-    std::fs::write(own.join("Cargo.toml"), "[package]\nname = \"own\"\nversion = \"0.1.0\"\nedition = \"2024\"\n").unwrap();
+    std::fs::write(own.join("Cargo.toml"), "[package]\nname = \"own\"\nversion = \"0.1.0\"\nedition = \"2024\"\n")
+        .unwrap();
     std::fs::write(own.join("src/lib.rs"), "pub fn twice(x: f64) -> f64 { 2.0 * x }").unwrap();
     let code = format!(":dep own = {{ path = {own:?} }}\nown::twice(t.sum(Kind::Float).double_value(&[]))");
     let answer = kernel.run_ok(&code).await;
@@ -63,9 +64,7 @@ async fn what_the_best_model_gets_wrong_can_be_looked_at() {
     let code = format!("let best = tunebook::model_of(looked_at::Net1, \"looked\", {trial})?;");
     kernel.run_ok(&code).await;
     kernel.run_ok("let valid = best.data()?.valid;").await;
-    kernel
-        .run_ok("let wrong = best.predict(&valid.inputs).argmax(-1, false).not_equal_tensor(&valid.targets);")
-        .await;
+    kernel.run_ok("let wrong = best.predict(&valid.inputs).argmax(-1, false).not_equal_tensor(&valid.targets);").await;
     let share = kernel.run_ok("wrong.to_kind(tch::Kind::Float).mean(tch::Kind::Float).double_value(&[])").await;
     let share: f64 = value(&share).parse().unwrap();
     assert!((share - objective).abs() < 1e-6, "{share}, and the study says {objective}");
@@ -94,7 +93,8 @@ async fn kernels_have_folders_of_their_own_and_leave_none_behind() {
     let folder = |kernel: &Kernel| {
         let environment = std::fs::read(format!("/proc/{}/environ", kernel.process.id())).unwrap();
         let text = String::from_utf8_lossy(&environment).into_owned();
-        let found = text.split('\0').find_map(|entry| entry.strip_prefix("EVCXR_TMPDIR=").map(std::path::PathBuf::from));
+        let found =
+            text.split('\0').find_map(|entry| entry.strip_prefix("EVCXR_TMPDIR=").map(std::path::PathBuf::from));
         found.expect("what `tunebook prepare` built is used")
     };
     // The same names in both, at the same time.

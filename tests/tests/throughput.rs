@@ -33,8 +33,12 @@ async fn a_curve_has_its_fields_and_a_list_draws_several() {
     let (mut kernel, _folder) = kernel().await;
     let answer = kernel.run_ok("%throughput digits_mlp --max 8 --set hidden_units=[16,64] --set optimizer=adam").await;
     let result = answer.result();
-    assert_eq!((&result["kind"], &result["workload"], &result["stale"]), (&json!("throughput"), &json!("digits_mlp"), &json!(false)));
-    let sizes: Vec<u64> = result["points"].as_array().unwrap().iter().map(|p| p["batch_size"].as_u64().unwrap()).collect();
+    assert_eq!(
+        (&result["kind"], &result["workload"], &result["stale"]),
+        (&json!("throughput"), &json!("digits_mlp"), &json!(false))
+    );
+    let sizes: Vec<u64> =
+        result["points"].as_array().unwrap().iter().map(|p| p["batch_size"].as_u64().unwrap()).collect();
     assert_eq!(sizes, [1, 2, 4, 8]);
     assert_eq!((&result["largest_feasible"], &result["limited_by"]), (&json!(8), &json!("examples")));
     assert_eq!(result["series"].as_array().unwrap().len(), 2);
@@ -56,6 +60,7 @@ async fn a_curve_has_its_fields_and_a_list_draws_several() {
         ("%throughput digits_mlp --set lr~uniform(0,1)", "needs a list of values"),
         ("%throughput digits_mlp --set learning_rate=1", "no hyperparameter `learning_rate`"),
         ("%throughput digits_mlp --compare fp64", "no value for `precision`"),
+        ("%throughput digits_mlp --set batch_size=8", "the batch size is what is varied"),
         ("%throughput digits_mlp --max 0", "at least 1"),
     ] {
         let error = kernel.run_error(code).await;
@@ -75,7 +80,8 @@ async fn a_limit_of_the_operating_system_is_found_within_five_percent() {
     let mut kernel = Kernel::start_as(folder.path(), Command::new(executable("tunebook")), &environment).await;
     let code = "%throughput digits_mlp --limit-only --set hidden_layers=1 hidden_units=65536";
     let result = kernel.run_ok(code).await.result();
-    let (fits, too_large) = (result["largest_feasible"].as_f64().unwrap(), result["smallest_too_large"].as_f64().unwrap());
+    let (fits, too_large) =
+        (result["largest_feasible"].as_f64().unwrap(), result["smallest_too_large"].as_f64().unwrap());
     assert_eq!(result["limited_by"], "memory", "{result}");
     assert!(fits >= 64.0 && too_large > fits && too_large <= 1.05 * fits + 1.0, "{result}");
     assert!(result["probes"].as_u64().unwrap() <= 8, "{result}");
@@ -88,7 +94,9 @@ async fn the_slow_stage_is_named() {
     let _alone = ALONE.lock().await;
     let (mut kernel, _folder) = kernel().await;
     let spin = |ms: u32| {
-        format!("let t = std::time::Instant::now(); while t.elapsed().as_micros() < {ms}000 {{ std::hint::spin_loop(); }}")
+        format!(
+            "let t = std::time::Instant::now(); while t.elapsed().as_micros() < {ms}000 {{ std::hint::spin_loop(); }}"
+        )
     };
     for (name, input, step, kind) in [("slow_input", 8, 0, "input"), ("slow_step", 0, 8, "none")] {
         let (input, step) = (spin(input), spin(step));
@@ -137,7 +145,10 @@ async fn a_busy_machine_gives_no_answer_instead_of_a_wrong_one() {
     for _ in 0..2 {
         let answer = kernel.run_ok("%throughput digits_mlp --max 2").await;
         let result = answer.result();
-        assert_eq!((&result["reliable"], &result["recommended"], &result["saturation"]), (&json!(false), &json!(null), &json!(null)));
+        assert_eq!(
+            (&result["reliable"], &result["recommended"], &result["saturation"]),
+            (&json!(false), &json!(null), &json!(null))
+        );
         consistent(&result);
         let texts = answer.published.iter().filter_map(|m| m.content["data"]["text/plain"].as_str());
         assert!(texts.collect::<String>().contains("too busy to tell"));

@@ -108,7 +108,8 @@ fn workers_of(source: &str) -> Vec<std::path::PathBuf> {
     let cache = std::env::var_os("TUNEBOOK_CACHE").map_or_else(
         || {
             let base = std::env::var_os("XDG_CACHE_HOME").map(std::path::PathBuf::from);
-            base.unwrap_or_else(|| std::path::Path::new(&std::env::var_os("HOME").unwrap()).join(".cache")).join("tunebook")
+            base.unwrap_or_else(|| std::path::Path::new(&std::env::var_os("HOME").unwrap()).join(".cache"))
+                .join("tunebook")
         },
         Into::into,
     );
@@ -169,7 +170,8 @@ async fn what_is_wrong_with_a_definition_is_said_where_it_stands() {
     let error = kernel.run_error(&classifier("broken", "net.linear(\"logits\", x, 3")).await;
     assert!(error.contains("CompilationError"), "{error}");
     // Shapes that do not fit, with the shapes, the layer and the line.
-    let error = kernel.run_error(&classifier("misfit", "x.matmul(&net.parameter(\"w\", &[7, 3], Init::Constant(0.1)))")).await;
+    let error =
+        kernel.run_error(&classifier("misfit", "x.matmul(&net.parameter(\"w\", &[7, 3], Init::Constant(0.1)))")).await;
     assert!(error.contains("WorkloadError") && error.contains("2x3 and 7x3") && error.contains("line 8"), "{error}");
     let error = kernel.run_error(&classifier("misfit", "net.conv2d(\"first\", x, 3, Convolution::same(3))")).await;
     assert!(error.contains("layer `first` wants images") && error.contains("[2, 3]"), "{error}");
@@ -183,9 +185,12 @@ async fn what_is_wrong_with_a_definition_is_said_where_it_stands() {
     assert!(error.contains("`NaN` stands in the column `alcohol` of line 3"), "{error}");
     // Names, and what is no workload at all.
     assert!(kernel.run_error("%%workload Wine\nstruct A;").await.contains("InvalidValue"));
-    assert!(kernel.run_error("%%workload digits_mlp\nstruct A;\nimpl Workload for A {}").await.contains("Tunebook brings"));
+    assert!(
+        kernel.run_error("%%workload digits_mlp\nstruct A;\nimpl Workload for A {}").await.contains("Tunebook brings")
+    );
     assert!(kernel.run_error("%%workload nothing\nfn f() {}").await.contains("nothing here can be trained"));
-    let error = kernel.run_error("%%workload crates\n[dependencies]\nrand = 3\n\nstruct A;\nimpl Workload for A {}").await;
+    let error =
+        kernel.run_error("%%workload crates\n[dependencies]\nrand = 3\n\nstruct A;\nimpl Workload for A {}").await;
     assert!(error.contains("BuildError"), "{error}");
     // Nothing of this was recorded.
     let listed = kernel.run_ok("%workloads").await.result();
@@ -194,9 +199,8 @@ async fn what_is_wrong_with_a_definition_is_said_where_it_stands() {
 
 /// A workload whose third step does something; the first two are those of the try.
 fn from_the_third_step(name: &str, what: &str) -> String {
-    let forward = format!(
-        "if let Phase::Train {{ step: 3 }} = net.phase() {{ {what} }}\n        net.linear(\"logits\", x, 3)"
-    );
+    let forward =
+        format!("if let Phase::Train {{ step: 3 }} = net.phase() {{ {what} }}\n        net.linear(\"logits\", x, 3)");
     classifier(name, &forward)
 }
 
@@ -209,7 +213,11 @@ async fn faults_in_the_users_code_end_the_trial_with_the_reason_and_nothing_else
         ("crashes", "unsafe { std::ptr::null_mut::<i32>().write_volatile(1) }", "signal 11"),
         ("aborts", "std::process::abort();", "signal 6"),
         ("leaves", "std::process::exit(3);", "exited with status 3"),
-        ("overflows", "fn deep(n: u64) -> u64 { if n == u64::MAX { 0 } else { std::hint::black_box(deep(n + 1)) + 1 } } println!(\"{}\", deep(0));", "signal"),
+        (
+            "overflows",
+            "fn deep(n: u64) -> u64 { if n == u64::MAX { 0 } else { std::hint::black_box(deep(n + 1)) + 1 } } println!(\"{}\", deep(0));",
+            "signal",
+        ),
         ("loops", "loop { std::thread::sleep(std::time::Duration::from_millis(10)); }", "longer than its limit of 2 s"),
     ];
     for (name, what, reason) in faults {
@@ -235,7 +243,11 @@ async fn faults_in_the_users_code_end_the_trial_with_the_reason_and_nothing_else
 async fn a_crate_of_the_users_own_can_be_used() {
     let (mut kernel, folder) = kernel().await;
     std::fs::create_dir_all(folder.path().join("own/src")).unwrap();
-    std::fs::write(folder.path().join("own/Cargo.toml"), "[package]\nname = \"own\"\nversion = \"0.1.0\"\nedition = \"2024\"\n").unwrap();
+    std::fs::write(
+        folder.path().join("own/Cargo.toml"),
+        "[package]\nname = \"own\"\nversion = \"0.1.0\"\nedition = \"2024\"\n",
+    )
+    .unwrap();
     std::fs::write(folder.path().join("own/src/lib.rs"), "pub fn height(x: f64) -> f64 { x * x }").unwrap();
     let path = folder.path().join("own");
     let definition = format!(
@@ -256,7 +268,8 @@ async fn a_build_can_be_interrupted_and_goes_on_later() {
     // A build script that takes long, in a crate of the user's own.
     let own = folder.path().join("slow");
     std::fs::create_dir_all(own.join("src")).unwrap();
-    std::fs::write(own.join("Cargo.toml"), "[package]\nname = \"slow\"\nversion = \"0.1.0\"\nedition = \"2024\"\n").unwrap();
+    std::fs::write(own.join("Cargo.toml"), "[package]\nname = \"slow\"\nversion = \"0.1.0\"\nedition = \"2024\"\n")
+        .unwrap();
     std::fs::write(own.join("src/lib.rs"), "").unwrap();
     std::fs::write(
         own.join("build.rs"),

@@ -65,7 +65,10 @@ fn draw(tensor: &Tensor) -> Result<Picture, String> {
     let size = pixels.size();
     let (count, channels, height, width) = (size[0].min(MOST), size[1], size[2], size[3]);
     let enlarge = (SIDE / height.max(width)).max(1);
-    let pixels = pixels.narrow(0, 0, count).repeat_interleave_self_int(enlarge, 2, None).repeat_interleave_self_int(enlarge, 3, None);
+    let pixels = pixels
+        .narrow(0, 0, count)
+        .repeat_interleave_self_int(enlarge, 2, None)
+        .repeat_interleave_self_int(enlarge, 3, None);
     let (height, width) = (height * enlarge, width * enlarge);
     // A grid about as wide as a notebook, with a line of two pixels between the images.
     let columns = (800 / (width + 2)).clamp(1, count.max(1)).min(count);

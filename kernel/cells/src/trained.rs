@@ -31,7 +31,6 @@ impl Checkpoint {
     pub fn tensors(&self) -> &BTreeMap<String, Tensor> {
         &self.tensors
     }
-
 }
 
 /// Names and shapes.
@@ -88,7 +87,10 @@ pub fn model(study: &str, trial: u32) -> Result<Trained> {
     let name = match &study.definition.workload {
         WorkloadReference::Builtin { name } => name,
         WorkloadReference::Rust { name, .. } => {
-            bail!("`{}` trains the workload `{name}` of your own: tunebook::model_of({name}::…, …) loads it", study.name)
+            bail!(
+                "`{}` trains the workload `{name}` of your own: tunebook::model_of({name}::…, …) loads it",
+                study.name
+            )
         }
         WorkloadReference::Command { .. } => bail!("`{}` trains a program, whose models are its own", study.name),
     };
@@ -133,7 +135,13 @@ fn best(study: &StudyRecord, trial: &Trial) -> Result<PathBuf> {
     let folder = trials_folder(&default_store(), &study.name)?;
     let path = folder.join(trial.number.to_string()).join(tunebook_training::checkpoint::BEST);
     if !path.is_file() {
-        bail!("trial {} of `{}` ({}) left no checkpoint: there is no {}", trial.number, study.name, trial.state, path.display());
+        bail!(
+            "trial {} of `{}` ({}) left no checkpoint: there is no {}",
+            trial.number,
+            study.name,
+            trial.state,
+            path.display()
+        );
     }
     Ok(path)
 }

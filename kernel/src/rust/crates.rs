@@ -29,7 +29,12 @@ impl Crates {
     }
 
     /// Adds what a cell names, and what its `:dep` lines ask for; gives the code that is left.
-    pub fn add(&mut self, context: &mut CommandContext, code: &str, named: Vec<CellCrate>) -> Result<String, CellError> {
+    pub fn add(
+        &mut self,
+        context: &mut CommandContext,
+        code: &str,
+        named: Vec<CellCrate>,
+    ) -> Result<String, CellError> {
         let new: Vec<CellCrate> = named.into_iter().filter(|c| self.added.get(&c.name) != Some(&c.path)).collect();
         if self.ahead.is_none() && !new.is_empty() {
             return Err(not_built());
@@ -57,7 +62,8 @@ impl Crates {
         for file in [KEPT_LOCK, LOCK] {
             let path = build_folder().join(file);
             let written = std::fs::write(&path, &ahead.lock);
-            written.map_err(|error| CellError::new("Error", format!("{} cannot be written: {error}", path.display())))?;
+            written
+                .map_err(|error| CellError::new("Error", format!("{} cannot be written: {error}", path.display())))?;
         }
         execute(context, &commands)?;
         self.added.extend(new.into_iter().map(|c| (c.name, c.path)));
@@ -129,7 +135,8 @@ mod tests {
 
     #[test]
     fn dependencies_are_taken_out_and_lines_stay_where_they_were() {
-        let (asked, rest) = take_dependencies("let a = 1;\n  :dep rand = \"0.9\"\nlet b = 2;\n:dep x = { path = \"p\" }");
+        let (asked, rest) =
+            take_dependencies("let a = 1;\n  :dep rand = \"0.9\"\nlet b = 2;\n:dep x = { path = \"p\" }");
         assert_eq!(asked, ":dep rand = \"0.9\"\n:dep x = { path = \"p\" }\n");
         assert_eq!(rest, "let a = 1;\n\nlet b = 2;\n");
     }

@@ -1,11 +1,12 @@
 //! evcxr on a thread of its own: created in the background, asked through a channel, interrupted from outside.
 
-use super::errors::{CellError, compilation, is_panic_head};
-use super::runner::{self, TOKEN};
 use super::crates::Crates;
+use super::errors::{CellError, compilation};
+use super::output::Output;
+use super::runner::TOKEN;
 use super::sources;
 use super::tensors::{Ahead, library_path};
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, select, unbounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
 use evcxr::{CommandContext, EvalCallbacks, EvalContext};
 use std::collections::HashMap;
 use std::process::{Child, Command};
@@ -19,9 +20,6 @@ pub type Sink = Arc<dyn Fn(&str, bool) + Send + Sync>;
 /// Asks the user for input: the prompt, and whether it must not be shown. `None`: the cell was interrupted.
 pub type Input = Arc<dyn Fn(&str, bool) -> Option<String> + Send + Sync>;
 
-/// How long standard error may lag behind the end of a cell.
-const STDERR_LAG: Duration = Duration::from_millis(4);
-
 enum Job {
     Run {
         code: String,
@@ -33,7 +31,9 @@ enum Job {
         cancelled: Arc<AtomicBool>,
     },
     /// Adds crates that cells are likely to name, while there is nothing else to do.
-    Preload { crates: Vec<CellCrate> },
+    Preload {
+        crates: Vec<CellCrate>,
+    },
     /// Lets rust-analyzer read what was added, so that the first `let` does not wait for it.
     Read,
     Complete {
@@ -347,136 +347,6 @@ fn lost(variables: &[String], reason: &str, interrupted: bool) -> CellError {
     error.traceback.push(cost);
     error.traceback.push("The next cell runs in a new one.".into());
     error
-}
-
-/// evcxr's output channels, forwarded to the sink of the cell that runs.
-struct Output {
-    control: Sender<Control>,
-}
-
-enum Control {
-    Begin(Sink),
-    End(Sender<Ended>),
-}
-
-#[derive(Default)]
-struct Ended {
-    panicked: bool,
-    /// A `?` at the top of the cell met an error, whose text evcxr printed to standard error.
-    question_mark: bool,
-    about_panic: Vec<String>,
-    last_stderr: Option<String>,
-}
-
-impl Output {
-    fn forward(outputs: evcxr::EvalContextOutputs, token: String) -> Self {
-        let (control, commands) = unbounded();
-        std::thread::spawn(move || {
-            let mut forwarder =
-                Forwarder { sink: None, token, ended: Ended::default(), in_panic: false, empty_lines: 0 };
-            loop {
-                select! {
-                    recv(outputs.stdout) -> line => match line {
-                        Ok(line) => forwarder.stdout(&line),
-                        Err(_) => return,
-                    },
-                    recv(outputs.stderr) -> line => match line {
-                        Ok(line) => forwarder.stderr(line),
-                        Err(_) => return,
-                    },
-                    recv(commands) -> command => match command {
-                        Ok(Control::Begin(sink)) => forwarder.sink = Some(sink),
-                        Ok(Control::End(answer)) => {
-                            // All of the cell's standard output is in the channel by now; its standard error may lag.
-                            while let Ok(line) = outputs.stdout.try_recv() {
-                                forwarder.stdout(&line);
-                            }
-                            while let Ok(line) = outputs.stderr.recv_timeout(STDERR_LAG) {
-                                forwarder.stderr(line);
-                            }
-                            let _ = answer.send(forwarder.end());
-                        }
-                        Err(_) => return,
-                    },
-                }
-            }
-        });
-        Self { control }
-    }
-
-    fn begin(&self, sink: Sink) {
-        let _ = self.control.send(Control::Begin(sink));
-    }
-
-    /// Waits until all output of the cell is forwarded.
-    fn end(&self) -> Ended {
-        let (answer, ended) = bounded(1);
-        let _ = self.control.send(Control::End(answer));
-        ended.recv_timeout(Duration::from_secs(60)).unwrap_or_default()
-    }
-}
-
-struct Forwarder {
-    sink: Option<Sink>,
-    token: String,
-    ended: Ended,
-    in_panic: bool,
-    empty_lines: usize,
-}
-
-impl Forwarder {
-    fn stdout(&mut self, line: &str) {
-        if let Some(what) = line.strip_prefix(&self.token) {
-            self.ended.panicked |= what == runner::PANICKED;
-            self.ended.question_mark |= what == runner::QUESTION_MARK;
-        } else if let Some(sink) = &self.sink {
-            sink(&format!("{line}\n"), false);
-        }
-    }
-
-    /// From the head of a panic on (an empty line stands before it), lines are held back: they become the traceback if the
-    /// cell ended by it.
-    fn stderr(&mut self, line: String) {
-        if line.is_empty() && !self.in_panic {
-            self.empty_lines += 1;
-            return;
-        }
-        if is_panic_head(&line) {
-            self.empty_lines = self.empty_lines.saturating_sub(1);
-        }
-        self.pass_empty_lines();
-        self.in_panic |= is_panic_head(&line) || self.ended.panicked;
-        if self.in_panic {
-            self.ended.about_panic.push(line);
-        } else {
-            if let Some(sink) = &self.sink {
-                sink(&format!("{line}\n"), true);
-            }
-            self.ended.last_stderr = Some(line);
-        }
-    }
-
-    fn pass_empty_lines(&mut self) {
-        let lines = std::mem::take(&mut self.empty_lines);
-        if let Some(sink) = self.sink.as_ref().filter(|_| lines > 0) {
-            sink(&"\n".repeat(lines), true);
-        }
-    }
-
-    fn end(&mut self) -> Ended {
-        self.pass_empty_lines();
-        self.in_panic = false;
-        let mut ended = std::mem::take(&mut self.ended);
-        if !ended.panicked {
-            // A panic that was caught, or of a process that died otherwise: it is output like any other.
-            for line in std::mem::take(&mut ended.about_panic) {
-                if let Some(sink) = &self.sink {
-                    sink(&format!("{line}\n"), true);
-                }
-            }
-        }
-        ended
-    }
 }
 
 /// Ends cargo, rustc and linkers that run below this process; whether there were any.

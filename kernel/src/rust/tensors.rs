@@ -70,8 +70,10 @@ impl Places {
     fn earlier(&self, wanted: &Stamp) -> Option<PathBuf> {
         let versions = fs::read_dir(&self.cells).ok()?.flatten().map(|entry| entry.path());
         let fits = |stamp: Stamp| stamp.compiler == wanted.compiler && stamp.libtorch == wanted.libtorch;
-        let mut fitting: Vec<PathBuf> = versions.filter(|path| read_stamp(&path.join("prepared.json")).is_some_and(fits)).collect();
-        let built = |path: &PathBuf| fs::metadata(path.join("prepared.json")).and_then(|metadata| metadata.modified()).ok();
+        let mut fitting: Vec<PathBuf> =
+            versions.filter(|path| read_stamp(&path.join("prepared.json")).is_some_and(fits)).collect();
+        let built =
+            |path: &PathBuf| fs::metadata(path.join("prepared.json")).and_then(|metadata| metadata.modified()).ok();
         fitting.sort_by_key(built);
         Some(fitting.pop()?.join("template"))
     }
@@ -163,7 +165,8 @@ pub fn library_path(libtorch: Option<&Path>) -> OsString {
     let output = Command::new("rustc").args(["--print", "target-libdir"]).output();
     let standard = output.ok().map(|output| PathBuf::from(String::from_utf8_lossy(&output.stdout).trim()));
     let known = std::env::var_os("LD_LIBRARY_PATH").unwrap_or_default();
-    let folders = standard.into_iter().chain(libtorch.map(|folder| folder.join("lib"))).chain(std::env::split_paths(&known));
+    let folders =
+        standard.into_iter().chain(libtorch.map(|folder| folder.join("lib"))).chain(std::env::split_paths(&known));
     std::env::join_paths(folders.filter(|folder| !folder.as_os_str().is_empty())).unwrap_or(known)
 }
 
@@ -177,7 +180,11 @@ fn link_tree(from: &Path, to: &Path) -> anyhow::Result<()> {
         let name = entry.file_name();
         let name = name.to_string_lossy();
         // What the template's own cells left.
-        if name == "incremental" || name.starts_with("libcode_") || name.starts_with("libctx") || name.starts_with("ctx-") {
+        if name == "incremental"
+            || name.starts_with("libcode_")
+            || name.starts_with("libctx")
+            || name.starts_with("ctx-")
+        {
             continue;
         }
         if entry.file_type()?.is_dir() {

@@ -200,7 +200,8 @@ impl Session {
             let code = code.as_str().unwrap_or("").to_string();
             let quiet: Sink = Arc::new(|_, _| {});
             let no_input: Input = Arc::new(|_, _| None);
-            let result = blocking(interrupt, move |interrupt| engine.run(&code, vec![], quiet, no_input, interrupt)).await;
+            let result =
+                blocking(interrupt, move |interrupt| engine.run(&code, vec![], quiet, no_input, interrupt)).await;
             let shown = match result {
                 Ok(content) => {
                     json!({ "status": "ok", "data": bundle(content).unwrap_or_else(|| json!({})), "metadata": {} })

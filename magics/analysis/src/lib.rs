@@ -8,9 +8,9 @@ mod error;
 mod isolation;
 mod limit;
 mod progress;
-mod throughput;
 #[cfg(test)]
 mod tests;
+mod throughput;
 
 pub use axis::{Axis, AxisPlot, AxisPoint, axis};
 pub use best_of_k::{bootstrap_interval, chance_of_better, expected_best, quantile_of_best};
@@ -20,7 +20,8 @@ pub use isolation::{Comparison, Isolation, IsolationPoint, Place, isolation};
 pub use limit::LimitSearch;
 pub use progress::{Best, Counts, best, counts, ranked};
 pub use throughput::{
-    Bottleneck, BottleneckKind, PointState, SAFETY, SizeMeasured, StepTime, Throughput, ThroughputPoint, bottleneck, throughput,
+    Bottleneck, BottleneckKind, PointState, SAFETY, SizeMeasured, StepTime, Throughput, ThroughputPoint, bottleneck,
+    throughput,
 };
 
 /// Points of a list beyond which it is thinned.

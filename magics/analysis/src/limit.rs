@@ -112,7 +112,9 @@ impl LimitSearch {
             let available = memory.limit as f64 * if hard { 1.0 } else { SOFT_SHARE };
             (each > 0.0).then(|| (*large as f64 + (available - memory.used as f64) / each).max(1.0))
         });
-        limits.fold(None, |least: Option<f64>, limit| Some(least.map_or(limit, |l| l.min(limit)))).map(|limit| limit as u64)
+        limits
+            .fold(None, |least: Option<f64>, limit| Some(least.map_or(limit, |l| l.min(limit))))
+            .map(|limit| limit as u64)
     }
 }
 
@@ -147,7 +149,11 @@ mod tests {
         let (mut low, mut high) = (size / 2, size);
         while (high - low) as f64 > PRECISION * low as f64 {
             let middle = (low + high) / 2;
-            if middle <= truth { low = middle } else { high = middle }
+            if middle <= truth {
+                low = middle
+            } else {
+                high = middle
+            }
             probes += 1;
         }
         probes
@@ -196,6 +202,10 @@ mod tests {
             }
         }
         let truth = ((4_u64 << 30) - (1 << 28)) / (1 << 27) * (1 << 27) / 50_000;
-        assert!(search.largest() <= truth && search.largest() as f64 >= 0.94 * truth as f64, "{} {truth}", search.largest());
+        assert!(
+            search.largest() <= truth && search.largest() as f64 >= 0.94 * truth as f64,
+            "{} {truth}",
+            search.largest()
+        );
     }
 }

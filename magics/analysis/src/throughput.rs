@@ -142,7 +142,10 @@ fn doubts(sizes: &[SizeMeasured], points: &[ThroughputPoint], waited: f64) -> Ve
         all.sort_by(f64::total_cmp);
         let spread = all[all.len() * 9 / 10] / all[all.len() / 2];
         if spread > SPREAD {
-            reasons.push(format!("at {} the slowest tenth of the steps takes {spread:.1} times the median", size.batch_size));
+            reasons.push(format!(
+                "at {} the slowest tenth of the steps takes {spread:.1} times the median",
+                size.batch_size
+            ));
         }
         let visits: Vec<f64> = size.visits.iter().map(|visit| median(visit.clone()).ln()).collect();
         let mean = visits.iter().sum::<f64>() / visits.len() as f64;
@@ -257,7 +260,12 @@ pub fn bottleneck(seconds: &StageSeconds, batch_size: u64, saturated: bool) -> B
     };
     let rate = |seconds: f64| Some(batch_size as f64 / seconds).filter(|rate| rate.is_finite());
     let expected_gain = Some(full / without).filter(|gain| gain.is_finite() && without < full);
-    Bottleneck { kind, input_examples_per_second: rate(input), compute_examples_per_second: rate(compute), expected_gain }
+    Bottleneck {
+        kind,
+        input_examples_per_second: rate(input),
+        compute_examples_per_second: rate(compute),
+        expected_gain,
+    }
 }
 
 /// Medians of resampled visits, each with its blocks resampled.

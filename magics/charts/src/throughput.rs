@@ -25,7 +25,8 @@ pub fn throughput(workload: &str, device: &str, curves: &[ThroughputCurve<'_>]) 
     let (lowest, highest) = span(|point| point.examples_per_second);
     for (i, curve) in curves.iter().enumerate() {
         let color = palette::SERIES[i % palette::SERIES.len()];
-        let name = |what: &str| if curve.label.is_empty() { what.to_string() } else { format!("{what}, {}", curve.label) };
+        let name =
+            |what: &str| if curve.label.is_empty() { what.to_string() } else { format!("{what}, {}", curve.label) };
         let ok = curve.throughput.points.iter().filter(|point| point.state == PointState::Ok);
         let measured: Vec<Point> = ok
             .clone()
@@ -33,8 +34,12 @@ pub fn throughput(workload: &str, device: &str, curves: &[ThroughputCurve<'_>]) 
                 let rate = p.examples_per_second?;
                 let gain = p.gain.map_or(String::new(), |gain| format!("\ndoubling gained {gain:.2} times"));
                 let seconds = p.seconds_per_step.unwrap_or(f64::NAN);
-                let label =
-                    format!("batch size {}\n{} examples/s\n{} s a step{gain}", p.batch_size, number(rate), number(seconds));
+                let label = format!(
+                    "batch size {}\n{} examples/s\n{} s a step{gain}",
+                    p.batch_size,
+                    number(rate),
+                    number(seconds)
+                );
                 Some(Point { x: p.batch_size as f64, y: rate, label, interval: p.interval })
             })
             .collect();
@@ -42,14 +47,16 @@ pub fn throughput(workload: &str, device: &str, curves: &[ThroughputCurve<'_>]) 
             && let Some(first) = measured.first()
         {
             let end = measured.last().map_or(first.x, |last| last.x).min(first.x * highest / first.y);
-            let ideal = [first.x, end].map(|x| point(x, first.y * x / first.x, "twice the size, twice the throughput".into()));
+            let ideal =
+                [first.x, end].map(|x| point(x, first.y * x / first.x, "twice the size, twice the throughput".into()));
             rates.push(series("ideal doubling", palette::INK, Style::Dashed, ideal.to_vec()));
         }
         rates.push(series(&name("measured"), color, Style::LineAndPoints, measured.clone()));
         let mark = |size: Option<u64>| measured.iter().find(|p| Some(p.x as u64) == size).cloned();
-        for (what, size, shape) in
-            [("saturation", curve.throughput.saturation, Mark::Diamond), ("recommended", curve.throughput.recommended, Mark::Star)]
-        {
+        for (what, size, shape) in [
+            ("saturation", curve.throughput.saturation, Mark::Diamond),
+            ("recommended", curve.throughput.recommended, Mark::Star),
+        ] {
             if let Some(mut at) = mark(size) {
                 at.label = format!("{what}: {}\n{}", at.x, at.label);
                 at.interval = None;
@@ -60,17 +67,27 @@ pub fn throughput(workload: &str, device: &str, curves: &[ThroughputCurve<'_>]) 
         let used: Vec<Point> = ok
             .filter_map(|p| {
                 let bytes = p.peak_memory_bytes? as f64;
-                Some(point(p.batch_size as f64, bytes / 1e6, format!("batch size {}\n{} MB", p.batch_size, number(bytes / 1e6))))
+                Some(point(
+                    p.batch_size as f64,
+                    bytes / 1e6,
+                    format!("batch size {}\n{} MB", p.batch_size, number(bytes / 1e6)),
+                ))
             })
             .collect();
         let limit = curve.limit.map(|limit| limit as f64);
-        for (panel, y) in [(&mut rates, [lowest, highest]), (&mut memory, {
-            let all = used.iter().map(|p| p.y);
-            all.fold([f64::INFINITY, 0.0], |[low, high]: [f64; 2], y| [low.min(y), high.max(y)])
-        })] {
+        for (panel, y) in [
+            (&mut rates, [lowest, highest]),
+            (&mut memory, {
+                let all = used.iter().map(|p| p.y);
+                all.fold([f64::INFINITY, 0.0], |[low, high]: [f64; 2], y| [low.min(y), high.max(y)])
+            }),
+        ] {
             if let Some(limit) = limit.filter(|_| y[0] < y[1]) {
                 let line = y.map(|y| point(limit, y, format!("beyond {limit} memory runs out")));
-                panel.push(Series { in_legend: panel.iter().all(|s| s.name != "memory runs out"), ..series("memory runs out", palette::RED, Style::Dashed, line.to_vec()) });
+                panel.push(Series {
+                    in_legend: panel.iter().all(|s| s.name != "memory runs out"),
+                    ..series("memory runs out", palette::RED, Style::Dashed, line.to_vec())
+                });
             }
         }
         memory.push(Series { in_legend: false, ..series(&name("measured"), color, Style::LineAndPoints, used) });
@@ -84,11 +101,15 @@ pub fn throughput(workload: &str, device: &str, curves: &[ThroughputCurve<'_>]) 
         false => "medians of steps in five visits; bars: 95 % of the median",
     };
     let size = || Axis::new("batch size (log scale)", AxisScale::Log);
-    let mut panels =
-        vec![Panel { x: size(), y: Axis::new("examples/s (log scale)", AxisScale::Log), series: rates }];
+    let mut panels = vec![Panel { x: size(), y: Axis::new("examples/s (log scale)", AxisScale::Log), series: rates }];
     if !memory.is_empty() {
         let used: Vec<f64> = memory.iter().flat_map(|series| &series.points).map(|point| point.y).collect();
         panels.push(Panel { x: size(), y: metric_axis("peak memory, MB", &used), series: memory });
     }
-    Chart { title: format!("{workload}: throughput on {device}"), subtitle: subtitle.into(), columns: panels.len(), panels }
+    Chart {
+        title: format!("{workload}: throughput on {device}"),
+        subtitle: subtitle.into(),
+        columns: panels.len(),
+        panels,
+    }
 }

@@ -72,15 +72,17 @@ impl Context {
     pub fn workloads(&self) -> Result<Vec<Workload>> {
         let builtin = tunebook_pool::describe(&self.settings.worker)
             .map_err(|error| MagicError::new("WorkerError", error.to_string(), None))?;
-        let builtin = builtin.into_iter().map(|description| {
-            Workload { reference: WorkloadReference::Builtin { name: description.name.clone() }, description }
+        let builtin = builtin.into_iter().map(|description| Workload {
+            reference: WorkloadReference::Builtin { name: description.name.clone() },
+            description,
         });
         let defined = match Store::open_to_read(&self.settings.store)? {
             Some(store) => store.workloads()?,
             None => vec![],
         };
-        let defined = defined.into_iter().map(|WorkloadRecord { name, source, description, .. }| {
-            Workload { reference: WorkloadReference::Rust { name, source }, description }
+        let defined = defined.into_iter().map(|WorkloadRecord { name, source, description, .. }| Workload {
+            reference: WorkloadReference::Rust { name, source },
+            description,
         });
         Ok(builtin.chain(defined).collect())
     }

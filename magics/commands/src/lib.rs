@@ -24,8 +24,8 @@ pub use completion::Completions;
 pub use context::Settings;
 pub use error::MagicError;
 pub use interrupt::Interrupt;
-pub use workload::{CellCrate, sources_hash};
 pub use output::{Bundle, Output, RESULT_MIME, Stream};
+pub use workload::{CellCrate, sources_hash};
 
 use context::Context;
 

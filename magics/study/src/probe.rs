@@ -70,11 +70,11 @@ pub struct StageSeconds {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "answer", rename_all = "snake_case")]
 pub enum ProbeAnswer {
-    /// The data are loaded: how many examples there are to train on, and what they and the model are made of.
+    /// The data are loaded.
     Loaded {
         /// Examples to train on.
         examples: u64,
-        /// Hash of the data files.
+        /// SHA-256 of each file that they came from.
         data: String,
     },
     /// A size fits.

@@ -36,7 +36,8 @@ impl Batches {
         std::thread::spawn(move || {
             loop {
                 let batch = order.next();
-                let pinned = Examples { inputs: batch.inputs.pin_memory(device), targets: batch.targets.pin_memory(device) };
+                let pinned =
+                    Examples { inputs: batch.inputs.pin_memory(device), targets: batch.targets.pin_memory(device) };
                 if sender.send(pinned).is_err() {
                     break;
                 }

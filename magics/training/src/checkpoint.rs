@@ -39,7 +39,9 @@ pub fn restore<'t>(
         let Some(value) = checkpoint.get(name) else { bail!("{origin} has no `{name}`, which the model has") };
         if value.size() != tensor.size() {
             let (there, here) = (value.size(), tensor.size());
-            bail!("`{name}` is {there:?} in {origin} and {here:?} in the model: other hyperparameters, or another source");
+            bail!(
+                "`{name}` is {there:?} in {origin} and {here:?} in the model: other hyperparameters, or another source"
+            );
         }
         tch::no_grad(|| tensor.shallow_clone().copy_(value));
     }

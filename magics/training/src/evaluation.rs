@@ -60,7 +60,9 @@ impl<'a> Evaluation<'a> {
                 },
             };
             if values.len() != sums.len() {
-                return Err(Stop::Failed("the loss and each metric must be a scalar tensor, the mean over the batch".into()));
+                return Err(Stop::Failed(
+                    "the loss and each metric must be a scalar tensor, the mean over the batch".into(),
+                ));
             }
             for (sum, value) in sums.iter_mut().zip(values) {
                 *sum += value * length as f64;

@@ -136,7 +136,11 @@ impl Hyperparameters {
     /// What was asked for since, with its values: whoever asked depends on nothing else.
     pub(crate) fn watched(&self) -> Params {
         let asked = self.asked.lock().map(|asked| asked.clone()).unwrap_or_default();
-        asked.into_iter().filter_map(|name| self.values.get_key_value(&name)).map(|(n, v)| (n.clone(), v.clone())).collect()
+        asked
+            .into_iter()
+            .filter_map(|name| self.values.get_key_value(&name))
+            .map(|(n, v)| (n.clone(), v.clone()))
+            .collect()
     }
 
     /// The update rule of the trial.

@@ -76,9 +76,7 @@ impl Optimizer {
             }
             Rule::Momentum { gamma } => sgd_step(parameters, m, lr, decay, (gamma, false), is_first),
             Rule::Nesterov { gamma } => sgd_step(parameters, m, lr, decay, (gamma, true), is_first),
-            Rule::RmsProp { rho, gamma, epsilon } => {
-                rmsprop_step(parameters, [m, v], lr, (rho, gamma), decay, epsilon)
-            }
+            Rule::RmsProp { rho, gamma, epsilon } => rmsprop_step(parameters, [m, v], lr, (rho, gamma), decay, epsilon),
             Rule::NAdam { beta1, beta2, epsilon } => {
                 let rate = lr * (1.0 - beta2.powi(t)).sqrt() / (1.0 - beta1.powi(t));
                 nadam_step(parameters, [m, v], rate, (beta1, beta2), decay, epsilon)

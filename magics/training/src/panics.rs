@@ -54,7 +54,9 @@ fn user_line(folder: &str, location: Option<&std::panic::Location<'_>>) -> Optio
     }
     let frames = Backtrace::force_capture().to_string();
     let file = file.display().to_string();
-    let named = |line: &str| line.trim().strip_prefix("at ").is_some_and(|at| at.starts_with(&file) || at.starts_with("./src/lib.rs"));
+    let named = |line: &str| {
+        line.trim().strip_prefix("at ").is_some_and(|at| at.starts_with(&file) || at.starts_with("./src/lib.rs"))
+    };
     let frame = frames.lines().find(|line| named(line))?;
     frame.trim().rsplit(':').nth(1)?.parse().ok()
 }

@@ -259,7 +259,8 @@ fn memory(device: Device) -> Result<Vec<MemoryUse>, Stop> {
         let group = control_group_free().unwrap_or(u64::MAX);
         uses.push(MemoryUse { kind: "resident".into(), used: peak, limit: free.min(group) + now, hard: false });
     }
-    let (soft, _) = nix::sys::resource::getrlimit(nix::sys::resource::Resource::RLIMIT_AS).unwrap_or((u64::MAX, u64::MAX));
+    let (soft, _) =
+        nix::sys::resource::getrlimit(nix::sys::resource::Resource::RLIMIT_AS).unwrap_or((u64::MAX, u64::MAX));
     if let Some(peak) = kilobytes(&status, "VmPeak:").filter(|_| soft < u64::MAX) {
         uses.push(MemoryUse { kind: "address_space".into(), used: peak, limit: soft, hard: true });
     }

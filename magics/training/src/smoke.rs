@@ -10,6 +10,7 @@ use crate::trainer::{Observer, Stop, train};
 use crate::trial::Trial;
 use serde_json::{Value as Json, json};
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 use tunebook_study::protocol::{DataSource, TrialId, TrialRequest};
 use tunebook_study::{Measurement, Value, WorkloadReference};
 
@@ -43,12 +44,19 @@ impl Observer for Heard {
 /// `{"ok": true, …}` with what was learned, or `{"ok": false, "problem": …}`.
 pub(crate) fn try_out(catalogue: &Catalogue, name: &str) -> Json {
     let attempt = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| attempt(catalogue, name)));
+    // However it ended, nothing of it stays.
+    let _ = std::fs::remove_dir_all(folder());
     let problem = match attempt {
         Ok(Ok(learned)) => return learned,
         Ok(Err(stop)) => stop.outcome().1.unwrap_or_default(),
         Err(_) => panics::last().unwrap_or_else(|| "a panic".into()),
     };
     json!({ "ok": false, "problem": problem })
+}
+
+/// Where the steps leave their checkpoints.
+fn folder() -> PathBuf {
+    std::env::temp_dir().join(format!("tunebook-smoke-{}", std::process::id()))
 }
 
 fn attempt(catalogue: &Catalogue, name: &str) -> Result<Json, Stop> {
@@ -58,7 +66,7 @@ fn attempt(catalogue: &Catalogue, name: &str) -> Result<Json, Stop> {
     for h in description.hyperparameters.iter().filter(|h| h.default != Value::Null) {
         h.accept(&h.default).map_err(|error| Stop::Failed(format!("the default of a hyperparameter: {error}")))?;
     }
-    let folder = std::env::temp_dir().join(format!("tunebook-smoke-{}", std::process::id()));
+    let folder = folder();
     std::fs::create_dir_all(&folder).map_err(|error| Stop::Failed(format!("{}: {error}", folder.display())))?;
     let request = TrialRequest {
         trial: TrialId { study: "smoke".into(), number: 1 },
@@ -95,8 +103,14 @@ fn attempt(catalogue: &Catalogue, name: &str) -> Result<Json, Stop> {
                 "inputs": &data.train.inputs.size()[1..], "targets": &data.train.targets.size()[1..] });
             let few = Data::new(data.train.first(EXAMPLES), data.valid.first(EXAMPLES)).to_device(device);
             let batch = hp.get::<i64>("batch_size").min(few.train.count());
-            let params = [("steps", STEPS), ("eval_every", 1), ("batch_size", batch), ("warmup_steps", 0),
-                ("ghost_batch_size", 0), ("micro_batch_size", 0)];
+            let params = [
+                ("steps", STEPS),
+                ("eval_every", 1),
+                ("batch_size", batch),
+                ("warmup_steps", 0),
+                ("ghost_batch_size", 0),
+                ("micro_batch_size", 0),
+            ];
             let params = params.into_iter().map(|(name, value)| (name.to_string(), Value::Int(value))).collect();
             let hp = Hyperparameters::new(&description, &params)?;
             let started = std::time::Instant::now();
@@ -109,7 +123,6 @@ fn attempt(catalogue: &Catalogue, name: &str) -> Result<Json, Stop> {
             })
         }
     };
-    let _ = std::fs::remove_dir_all(&folder);
     let mut learned = result?;
     learned["metrics"] = json!(heard.metrics);
     Ok(learned)

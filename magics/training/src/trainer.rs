@@ -3,6 +3,10 @@
 //! Nothing in the loop waits for the device: losses and gradient norms stay there and are read back together, at most
 //! [`READ_EVERY`] steps late and before each evaluation.
 
+mod steps;
+
+pub(crate) use steps::Steps;
+
 use crate::batches::Batches;
 use crate::checkpoint;
 use crate::data::{Data, Examples};
@@ -59,7 +63,8 @@ impl Stop {
         let line = message.lines().find(|line| !line.trim().is_empty()).unwrap_or("no message").trim();
         let line = line.trim_start_matches("Internal torch error: ");
         if line.contains("modified by an inplace operation") {
-            let hint = "a tensor that the gradient needs was changed in place: write `x = &x + y` where it says `x += y`";
+            let hint =
+                "a tensor that the gradient needs was changed in place: write `x = &x + y` where it says `x += y`";
             return Stop::Failed(format!("{hint} ({line})"));
         }
         if is_out_of_memory(message) {
@@ -352,7 +357,9 @@ impl<'a> Run<'a> {
         observer.measured(measurement);
         let kept = match objective {
             Some(Some(value)) => self.keep_if_best(value, step),
-            Some(None) => Err(Stop::Infeasible(format!("`{}` became non-finite at step {step}", self.request.objective))),
+            Some(None) => {
+                Err(Stop::Infeasible(format!("`{}` became non-finite at step {step}", self.request.objective)))
+            }
             None => Ok(()),
         };
         if swapped {
@@ -384,7 +391,8 @@ impl<'a> Run<'a> {
         }
         for worse in (rank + 1..=self.progress.best.len().min(keep - 1)).rev() {
             let (from, to) = (self.path(&best_name(worse - 1)), self.path(&best_name(worse)));
-            std::fs::rename(&from, &to).map_err(|error| Stop::Failed(format!("{} cannot be renamed: {error}", from.display())))?;
+            std::fs::rename(&from, &to)
+                .map_err(|error| Stop::Failed(format!("{} cannot be renamed: {error}", from.display())))?;
         }
         self.progress.best.insert(rank, (objective, step));
         self.progress.best.truncate(keep);
@@ -418,7 +426,8 @@ impl<'a> Run<'a> {
         let mut tensors = self.state();
         tensors.push(("\u{1}progress".into(), checkpoint::bytes(&text?)));
         tensors.push(("\u{1}norms".into(), Tensor::from_slice(&self.norms)));
-        let outputs = self.outputs.iter().map(|(step, outputs)| (format!("\u{1}outputs/{step}"), outputs.shallow_clone()));
+        let outputs =
+            self.outputs.iter().map(|(step, outputs)| (format!("\u{1}outputs/{step}"), outputs.shallow_clone()));
         tensors.extend(outputs);
         let tensors = tensors.iter().map(|(name, tensor)| (name.as_str(), tensor));
         Ok(checkpoint::write(&self.path(checkpoint::RESUME), tensors)?)
@@ -432,7 +441,8 @@ impl<'a> Run<'a> {
         let Some(progress) = text.and_then(|text| serde_json::from_str::<Progress>(&text).ok()) else { return false };
         let state = self.state();
         let state = state.iter().map(|(name, tensor)| (name.as_str(), tensor));
-        if progress.identity != self.progress.identity || checkpoint::restore(&found, state, "the checkpoint").is_err() {
+        if progress.identity != self.progress.identity || checkpoint::restore(&found, state, "the checkpoint").is_err()
+        {
             return false;
         }
         self.optimizer.resume(progress.steps);
@@ -464,51 +474,6 @@ impl<'a> Run<'a> {
         ];
         let series = series.iter().map(|(name, tensor)| (*name, tensor));
         Ok(checkpoint::write(&self.path("predictions.safetensors"), series)?)
-    }
-}
-
-/// Steps that are taken for their own sake: what a probe measures. Nothing is evaluated, read back or saved.
-pub(crate) struct Steps<'a> {
-    run: Run<'a>,
-    taken: u64,
-}
-
-impl<'a> Steps<'a> {
-    /// Of a model with these hyperparameters; the batch size is that of each batch.
-    pub fn new(
-        workload: &'a dyn Workload,
-        data: &'a Data,
-        hp: Hyperparameters,
-        request: &'a TrialRequest,
-        device: Device,
-    ) -> Result<Self, Stop> {
-        Ok(Self { run: Run::new(workload, data, hp, request, device, &[])?, taken: 0 })
-    }
-
-    /// The batches of a size, as a run of that size has them.
-    pub fn batches(&self, size: i64) -> Batches {
-        Batches::new(&self.run.data.train, size, Randomness::new(self.run.request.seed), self.run.device, 0)
-    }
-
-    /// One step of training. `augment`: with the variations of the inputs, or on the batch as it is.
-    pub fn step(&mut self, batch: &Examples, augment: bool) -> Result<(), Stop> {
-        self.taken += 1;
-        let lr = self.run.schedule.at(0);
-        let micro = Some(self.run.model.hyperparameters().get::<i64>("micro_batch_size")).filter(|size| *size > 0);
-        self.run.step(self.taken, lr, batch, micro.unwrap_or(batch.count()), augment)?;
-        self.run.unread.clear();
-        Ok(())
-    }
-
-    /// The inputs of a batch as a step of training varies them.
-    pub fn augment(&self, batch: &Examples) -> Tensor {
-        let net = self.run.model.net(Phase::Train { step: self.taken });
-        self.run.workload.augment(&net, &batch.inputs)
-    }
-
-    /// The outputs for a batch, as an evaluation has them.
-    pub fn evaluate(&self, batch: &Examples) -> Tensor {
-        self.run.model.predict(&batch.inputs)
     }
 }
 

@@ -36,9 +36,13 @@ pub fn main(catalogue: Catalogue, crate_folder: Option<&'static str>) -> ExitCod
         (Some("devices"), _) => print_devices(),
         (Some("smoke"), Some(name)) => print(&smoke::try_out(&catalogue, &name)),
         (Some("probe"), _) => probe::main(&catalogue),
-        (Some("final"), _) => print(&test_set::evaluate(&catalogue, &std::io::read_to_string(std::io::stdin()).unwrap_or_default())),
+        (Some("final"), _) => {
+            print(&test_set::evaluate(&catalogue, &std::io::read_to_string(std::io::stdin()).unwrap_or_default()))
+        }
         (Some(other), _) => {
-            eprintln!("tunebook-worker: `{other}` is no question; known are `describe`, `devices`, `smoke NAME`, `probe` and `final`");
+            eprintln!(
+                "tunebook-worker: `{other}` is no question; known are `describe`, `devices`, `smoke NAME`, `probe` and `final`"
+            );
             ExitCode::FAILURE
         }
     }
@@ -224,7 +228,9 @@ fn print_devices() -> ExitCode {
     let devices: Vec<_> = gpus
         .map(|i| serde_json::json!({ "id": format!("cuda:{i}"), "kind": "cuda", "name": format!("CUDA device {i}") }))
         .collect();
-    print(&serde_json::json!({ "libtorch": version(), "libtorch_folder": env!("TUNEBOOK_LIBTORCH"), "devices": devices }))
+    print(
+        &serde_json::json!({ "libtorch": version(), "libtorch_folder": env!("TUNEBOOK_LIBTORCH"), "devices": devices }),
+    )
 }
 
 fn print(answer: &impl serde::Serialize) -> ExitCode {

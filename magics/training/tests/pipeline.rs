@@ -133,7 +133,13 @@ fn an_evaluation_weighs_a_partial_batch_by_its_examples() {
     impl Workload for Mean {
         fn data(&self, _: &Hyperparameters) -> anyhow::Result<Data> {
             // Two evaluation steps of 1024 and 476 examples, with very different values.
-            let valid = Tensor::cat(&[Tensor::zeros([1024, 1], (Kind::Float, Device::Cpu)), Tensor::ones([476, 1], (Kind::Float, Device::Cpu))], 0);
+            let valid = Tensor::cat(
+                &[
+                    Tensor::zeros([1024, 1], (Kind::Float, Device::Cpu)),
+                    Tensor::ones([476, 1], (Kind::Float, Device::Cpu)),
+                ],
+                0,
+            );
             let train = Tensor::zeros([8, 1], (Kind::Float, Device::Cpu));
             Ok(Data::new(Examples::new(train.shallow_clone(), train)?, Examples::new(valid.shallow_clone(), valid)?))
         }
@@ -155,7 +161,8 @@ fn an_evaluation_weighs_a_partial_batch_by_its_examples() {
 
 #[test]
 fn ghost_batches_are_normalized_each_by_itself() {
-    let hp = |ghost: i64| hyperparameters(Box::new(PLAIN), &[("batch_size", 12.into()), ("ghost_batch_size", ghost.into())]);
+    let hp =
+        |ghost: i64| hyperparameters(Box::new(PLAIN), &[("batch_size", 12.into()), ("ghost_batch_size", ghost.into())]);
     let norm = |hp: Hyperparameters, x: &Tensor| {
         let parameters = Default::default();
         let net = |phase| Net::new(&hp, &parameters, Randomness::new(1), Device::Cpu, phase);
@@ -185,9 +192,8 @@ fn polyak_averages_are_what_is_judged_and_kept() {
     // With a small decay the average of two steps is decay · (average after one) + (1 − decay) · θ₂.
     let decay: f64 = 1e-3;
     let (first, second) = (trained("a", 1, decay), trained("b", 2, decay));
-    let mixed: Vec<(String, Tensor)> = (0..two.len())
-        .map(|i| (two[i].0.clone(), &first[i].1 * decay + &two[i].1 * (1.0 - decay)))
-        .collect();
+    let mixed: Vec<(String, Tensor)> =
+        (0..two.len()).map(|i| (two[i].0.clone(), &first[i].1 * decay + &two[i].1 * (1.0 - decay))).collect();
     assert!(largest_difference(&second, &mixed) < 1e-6);
     assert!(largest_difference(&first, &one) > 0.0);
 }
@@ -205,7 +211,8 @@ fn clipping_and_its_share_are_told_and_smoothing_is_for_training_alone() {
     // The same parameters: smoothing changes the loss of training, and not that of an evaluation.
     let smoothed = [("steps", 1.into()), ("label_smoothing", 0.5.into()), ("lr", 1e-12.into())];
     let plain = [("steps", 1.into()), ("lr", 1e-12.into())];
-    let (a, b) = (run(PLAIN, &data, &smoothed, folder.path()).unwrap(), run(PLAIN, &data, &plain, folder.path()).unwrap());
+    let (a, b) =
+        (run(PLAIN, &data, &smoothed, folder.path()).unwrap(), run(PLAIN, &data, &plain, folder.path()).unwrap());
     assert!(a.values("train/loss") != b.values("train/loss") && a.values("valid/loss") == b.values("valid/loss"));
 }
 
@@ -304,7 +311,9 @@ fn the_usual_files_are_read_whole_or_refused() {
     assert!((examples.inputs.double_value(&[0, 0, 0, 1]) - 0.2).abs() < 1e-6);
     let short = write("short", &[0, 0, 8, 1, 0, 0, 0, 2, 7]);
     assert!(data::idx::idx(&short).unwrap_err().to_string().contains("has 1 bytes of data"));
-    assert!(data::idx::mnist_folder(folder.path()).map(drop).unwrap_err().to_string().contains("dataset-fashion-mnist"));
+    assert!(
+        data::idx::mnist_folder(folder.path()).map(drop).unwrap_err().to_string().contains("dataset-fashion-mnist")
+    );
 
     let record = |class: u8| [vec![class], vec![class; 3072]].concat();
     for i in 1..=5 {
@@ -316,7 +325,8 @@ fn the_usual_files_are_read_whole_or_refused() {
     assert_eq!((train.inputs.size(), test.count()), (vec![5, 3, 32, 32], 2));
 
     let array = Tensor::from_slice(&[1.0_f32, 2.0, 3.0]);
-    let (npy, npz, safe) = (folder.path().join("a.npy"), folder.path().join("a.npz"), folder.path().join("a.safetensors"));
+    let (npy, npz, safe) =
+        (folder.path().join("a.npy"), folder.path().join("a.npz"), folder.path().join("a.safetensors"));
     array.write_npy(&npy).unwrap();
     Tensor::write_npz(&[("x", &array)], &npz).unwrap();
     Tensor::write_safetensors(&[("x", &array)], &safe).unwrap();

@@ -100,7 +100,12 @@ fn the_workloads_reach_their_stated_figures() {
         ("digits_cnn", json!({ "steps": 300 }), "valid/error", 0.04),
         ("fashion_mlp", json!({ "examples": 4000, "steps": 200, "eval_every": 200 }), "valid/error", 0.20),
         ("fashion_cnn", json!({ "examples": 4000, "steps": 60, "eval_every": 60 }), "valid/error", 0.26),
-        ("fashion_resnet", json!({ "examples": 2000, "steps": 25, "eval_every": 25, "batch_size": 64 }), "valid/error", 0.7),
+        (
+            "fashion_resnet",
+            json!({ "examples": 2000, "steps": 25, "eval_every": 25, "batch_size": 64 }),
+            "valid/error",
+            0.7,
+        ),
         ("text_transformer", json!({ "steps": 60, "eval_every": 60 }), "valid/loss", 3.0),
         ("quadratic", json!({}), "valid/loss", 0.01),
     ];
@@ -149,7 +154,9 @@ fn a_killed_trial_goes_on_from_its_checkpoint_and_ends_bit_identical() {
     let saved = modified(&cut.join("resume.safetensors"));
     let resumed = Worker::start().run(params, 7, &cut);
     assert!(resumed == unbroken, "the numbers differ");
-    for file in ["best.safetensors", "best-2.safetensors", "last.safetensors", "gradient_norm.npy", "predictions.safetensors"] {
+    for file in
+        ["best.safetensors", "best-2.safetensors", "last.safetensors", "gradient_norm.npy", "predictions.safetensors"]
+    {
         assert!(std::fs::read(whole.join(file)).unwrap() == std::fs::read(cut.join(file)).unwrap(), "{file} differs");
     }
     assert!(!cut.join("resume.safetensors").exists() && saved < modified(&cut.join("last.safetensors")));

@@ -12,9 +12,9 @@ use crate::table::{Rows, number};
 use crate::workload;
 use serde_json::json;
 use tunebook_pool::{FinalEvaluation, evaluate_finally};
+use tunebook_study::Trial;
 use tunebook_study::protocol::{TrialId, TrialRequest};
 use tunebook_study::store::{self, trials_folder};
-use tunebook_study::Trial;
 
 /// See the module.
 pub const MAGIC: Magic = Magic {
@@ -54,7 +54,8 @@ impl Command for FinalMagic {
         let trial: &Trial = trial_of(&self.arguments, &self.study, &trials, self.trial)?;
         let directory = trials_folder(&context.settings.store, &study.name)?.join(trial.number.to_string());
         if !directory.join("best.safetensors").is_file() {
-            let message = format!("trial {} of `{}` left no checkpoint in {}", trial.number, study.name, directory.display());
+            let message =
+                format!("trial {} of `{}` left no checkpoint in {}", trial.number, study.name, directory.display());
             let help = "programs and training functions keep their own, and evaluate them themselves".to_string();
             return Err(MagicError::new("NoCheckpoint", message, Some(help)));
         }

@@ -9,8 +9,8 @@ use crate::sweep::engine::{self, Ending};
 use crate::sweep::live::Live;
 use crate::sweep::plan::{Planner, SweepOptions, SweepPlan};
 use crate::sweep::recorded::{Found, compare};
-use crate::workload;
 use crate::syntax::{OptionSpec, Source, SweepBody, parse_body, parse_one_line};
+use crate::workload;
 use tunebook_study::WorkloadReference;
 use tunebook_study::store::StudyWriter;
 

@@ -32,7 +32,11 @@ pub const MAGIC: Magic = Magic {
         A list (`--set width=[64,256]`, `--compare fp32,bf16`) draws a curve for each value.",
     options: &[
         OptionSpec { name: "max", value: Some("N"), help: "no size beyond it (default: the number of examples)" },
-        OptionSpec { name: "set", value: Some("hp=v…"), help: "another value of a hyperparameter, or a list of them; may be repeated" },
+        OptionSpec {
+            name: "set",
+            value: Some("hp=v…"),
+            help: "another value of a hyperparameter, or a list of them; may be repeated",
+        },
         OptionSpec { name: "compare", value: Some("P,…"), help: "precisions: fp32, tf32, bf16" },
         OptionSpec { name: "device", value: Some("D"), help: "cpu or cuda:N (default: the first GPU, else the CPU)" },
         OptionSpec { name: "eval", value: None, help: "evaluation steps instead of training steps" },
@@ -111,7 +115,8 @@ impl Command for ShowThroughput {
         let shown = if name.is_empty() { device.clone() } else { format!("{device} ({name})") };
         let report = report(&word.text, &shown, &found, limit_only);
         let mut inputs = Sha256::new();
-        let settings = found.iter().map(|(configuration, _)| json!(configuration.params)).collect::<Vec<_>>();
+        let settings = found.iter().map(|(configuration, measured)| json!([configuration.params, measured.data]));
+        let settings: Vec<Json> = settings.collect();
         inputs.update(json!([workload.reference, settings, shown, devices.libtorch, evaluate, cap]).to_string());
         let inputs: String = inputs.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
         context.store()?.keep_conclusion("throughput", &inputs, &report.result())?;
@@ -128,6 +133,11 @@ impl ShowThroughput {
     fn configurations(&self, workloads: &[Workload], workload: &Workload) -> Result<Vec<Configuration>> {
         let source = &self.arguments.source;
         let body = parse_one_line(source, &self.settings)?;
+        if let Some(size) = body.declarations.iter().find(|declaration| declaration.name.value == "batch_size") {
+            let message = "the batch size is what is varied here";
+            let help = Some("--max N is the largest one that is tried".into());
+            return Err(source.error("InvalidValue", size.name.span.clone(), message, help));
+        }
         let options = SweepOptions {
             trials: None,
             sampler: SamplerKind::Grid,
@@ -194,7 +204,8 @@ fn report(workload: &str, device: &str, found: &[(Configuration, Measured)], lim
         }
         let mut rows = Rows::new(&["batch size", "examples/s", "95 %", "s a step", "doubling gained", "peak memory"]);
         for p in &measured.throughput.points {
-            let pair = |pair: Option<[f64; 2]>| pair.map_or("–".into(), |[a, b]| format!("{} to {}", number(a), number(b)));
+            let pair =
+                |pair: Option<[f64; 2]>| pair.map_or("–".into(), |[a, b]| format!("{} to {}", number(a), number(b)));
             let one = |x: Option<f64>| x.map_or("–".into(), number);
             let rate = match p.state {
                 PointState::Ok => one(p.examples_per_second),
@@ -229,15 +240,21 @@ fn sentences(measured: &Measured, limit_only: bool) -> Vec<String> {
     let mut said = vec![];
     said.push(match (largest_feasible, limited_by_memory) {
         (None, _) => "Not even a batch of 1 fits into memory.".to_string(),
-        (Some(size), true) => format!("The largest batch that fits is {size} ({probes} probes); beyond it memory runs out."),
-        (Some(size), false) => format!("All sizes up to {size} fit, and no larger one was asked for or has the examples."),
+        (Some(size), true) => {
+            format!("The largest batch that fits is {size} ({probes} probes); beyond it memory runs out.")
+        }
+        (Some(size), false) => {
+            format!("All sizes up to {size} fit: that is all that was asked for, or all the examples.")
+        }
     });
     if limit_only || largest_feasible.is_none() {
         return said;
     }
     if !throughput.reliable {
         let why = throughput.reasons.first().map_or(String::new(), |why| format!(": {why}"));
-        said.push(format!("The machine is too busy to tell more{why}. Nothing is concluded; run the cell again when it is idle."));
+        said.push(format!(
+            "The machine is too busy to tell more{why}. Nothing is concluded; run the cell again when it is idle."
+        ));
         return said;
     }
     said.push(match throughput.saturation {
@@ -248,10 +265,14 @@ fn sentences(measured: &Measured, limit_only: bool) -> Vec<String> {
         said.push(format!("Recommended: {size}, the smallest size within 5 % of the highest throughput."));
     }
     if let Some(bottleneck) = bottleneck {
-        let gain = bottleneck.expected_gain.map_or(String::new(), |gain| format!(" Without it a step would be {gain:.1} times as fast."));
+        let gain = bottleneck
+            .expected_gain
+            .map_or(String::new(), |gain| format!(" Without it a step would be {gain:.1} times as fast."));
         said.push(match bottleneck.kind {
             BottleneckKind::None => "Nothing holds it back but the size.".to_string(),
-            BottleneckKind::Input => format!("It is bound by its input: making a batch takes longer than training on it.{gain}"),
+            BottleneckKind::Input => {
+                format!("It is bound by its input: making a batch takes longer than training on it.{gain}")
+            }
             BottleneckKind::Transfer => format!("It is bound by copies to the device.{gain}"),
             BottleneckKind::Compute => "It is bound by the computation of the model.".to_string(),
             BottleneckKind::HostSync => format!("Steps wait for the device: values are read back in each.{gain}"),

@@ -148,6 +148,7 @@ fn report(description: &WorkloadDescription, first_steps: &FirstSteps, seconds: 
         report = report.table(&rows);
     }
     let shared = description.hyperparameters.len() - description.own().count();
-    let more = if shared > 1 { format!(" `%workloads {name}` lists {shared} more hyperparameters.") } else { String::new() };
+    let more =
+        if shared > 1 { format!(" `%workloads {name}` lists {shared} more hyperparameters.") } else { String::new() };
     report.line(&format!("A sweep trains it with the line `workload {name}`.{more}"))
 }

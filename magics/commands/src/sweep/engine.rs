@@ -77,7 +77,9 @@ pub fn run(
 fn warm_pool(context: &Context, plan: &SweepPlan, writer: &StudyWriter) -> Result<Pool> {
     let settings = &context.settings;
     let (devices, problem) = context.devices();
-    if let (WorkloadReference::Builtin { .. } | WorkloadReference::Rust { .. }, Some(problem)) = (&plan.definition.workload, problem) {
+    if let (WorkloadReference::Builtin { .. } | WorkloadReference::Rust { .. }, Some(problem)) =
+        (&plan.definition.workload, problem)
+    {
         return Err(MagicError::new("WorkerError", problem, None));
     }
     let specs = default_slots(&devices, &settings.slot, plan.options.parallel);

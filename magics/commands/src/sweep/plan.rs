@@ -2,8 +2,8 @@
 //! knows, and nothing that cannot work gets past here.
 
 use crate::error::{MagicError, Result, suggest};
-use crate::workload::Workload;
 use crate::syntax::{Arguments, Declaration, Source, Spanned, SweepBody};
+use crate::workload::Workload;
 use std::time::Duration;
 use tunebook_pool::program_line;
 use tunebook_study::sampler::SamplerKind;
@@ -189,7 +189,13 @@ impl Planner<'_> {
         let asked =
             options.trials.unwrap_or_else(|| most.map_or(DEFAULT_TRIALS, |n| u32::try_from(n).unwrap_or(u32::MAX)));
         let configurations = most.map_or(asked, |most| asked.min(u32::try_from(most).unwrap_or(u32::MAX)));
-        Ok(SweepPlan { name, trials: configurations.saturating_mul(options.repeats), definition, options, worker: None })
+        Ok(SweepPlan {
+            name,
+            trials: configurations.saturating_mul(options.repeats),
+            definition,
+            options,
+            worker: None,
+        })
     }
 
     /// The workload of the name that stands there; a program is none.

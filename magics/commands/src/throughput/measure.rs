@@ -4,9 +4,7 @@ use super::Prober;
 use crate::error::{MagicError, Result};
 use crate::status::Status;
 use std::collections::BTreeMap;
-use tunebook_analysis::{
-    Bottleneck, LimitSearch, PointState, SizeMeasured, Throughput, bottleneck, throughput,
-};
+use tunebook_analysis::{Bottleneck, LimitSearch, PointState, SizeMeasured, Throughput, bottleneck, throughput};
 use tunebook_study::probe::{MemoryUse, ProbeAnswer, ProbeTask};
 
 /// How often a measurement that cannot be trusted is repeated.
@@ -26,25 +24,35 @@ pub struct Measured {
     pub probes: usize,
     /// What keeps a higher throughput away.
     pub bottleneck: Option<Bottleneck>,
+    /// Checksums of the data files.
+    pub data: String,
 }
 
 /// What one probe for memory found.
 enum Fit {
-    /// It used so much; the data have so many examples.
-    Fits(Vec<MemoryUse>, u64),
+    /// It used so much; the data have so many examples, and these checksums.
+    Fits(Vec<MemoryUse>, u64, String),
     TooLarge,
     /// The data have fewer examples than the size.
     Fewer(u64),
 }
 
 /// Measures. `cap`: no size beyond it is tried.
-pub fn measure(prober: &Prober<'_>, cap: u64, evaluate: bool, limit_only: bool, status: &mut Status<'_>) -> Result<Measured> {
+pub fn measure(
+    prober: &Prober<'_>,
+    cap: u64,
+    evaluate: bool,
+    limit_only: bool,
+    status: &mut Status<'_>,
+) -> Result<Measured> {
     let mut search = LimitSearch::new(cap);
+    let mut data = String::new();
     let mut known: BTreeMap<u64, Option<Vec<MemoryUse>>> = BTreeMap::new();
     while let Some(size) = search.next() {
         status.say(&format!("Does a batch of {size} fit? ({} probes so far)", search.probes()));
         match fit(prober, size)? {
-            Fit::Fits(memory, examples) => {
+            Fit::Fits(memory, examples, files) => {
+                data = files;
                 known.insert(size, Some(memory.clone()));
                 search.cap(examples);
                 search.fits(size, memory);
@@ -65,6 +73,7 @@ pub fn measure(prober: &Prober<'_>, cap: u64, evaluate: bool, limit_only: bool, 
         too_large: known.iter().find(|(_, memory)| memory.is_none()).map(|(size, _)| *size),
         probes: search.probes(),
         bottleneck: None,
+        data,
     };
     if limit_only || largest == 0 {
         return Ok(measured);
@@ -74,7 +83,7 @@ pub fn measure(prober: &Prober<'_>, cap: u64, evaluate: bool, limit_only: bool, 
         if let std::collections::btree_map::Entry::Vacant(entry) = known.entry(size) {
             status.say(&format!("Memory of a batch of {size}"));
             match fit(prober, size)? {
-                Fit::Fits(memory, _) => drop(entry.insert(Some(memory))),
+                Fit::Fits(memory, ..) => drop(entry.insert(Some(memory))),
                 _ => sizes.retain(|other| *other < size),
             }
         }
@@ -96,14 +105,14 @@ pub fn measure(prober: &Prober<'_>, cap: u64, evaluate: bool, limit_only: bool, 
 }
 
 fn fit(prober: &Prober<'_>, size: u64) -> Result<Fit> {
-    let (mut fewer, mut all) = (None, u64::MAX);
+    let (mut fewer, mut all, mut files) = (None, u64::MAX, String::new());
     for answer in prober.ask(ProbeTask::Fit { batch_size: size }, &mut |_| {})? {
         match answer {
-            ProbeAnswer::Loaded { examples, .. } => {
-                all = examples;
+            ProbeAnswer::Loaded { examples, data } => {
+                (all, files) = (examples, data);
                 fewer = (examples < size).then_some(examples);
             }
-            ProbeAnswer::Fits { memory } => return Ok(Fit::Fits(memory, all)),
+            ProbeAnswer::Fits { memory } => return Ok(Fit::Fits(memory, all, files)),
             ProbeAnswer::OutOfMemory { .. } => return Ok(Fit::TooLarge),
             ProbeAnswer::Failed { reason } if fewer.is_none() => {
                 let message = format!("`{}` cannot be measured at a batch of {size}: {reason}", prober.workload);
@@ -153,7 +162,13 @@ fn timed(
 
 type Visits = BTreeMap<u64, Vec<Vec<f64>>>;
 
-fn visits(prober: &Prober<'_>, sizes: &[u64], evaluate: bool, attempt: usize, status: &mut Status<'_>) -> Result<(Visits, f64)> {
+fn visits(
+    prober: &Prober<'_>,
+    sizes: &[u64],
+    evaluate: bool,
+    attempt: usize,
+    status: &mut Status<'_>,
+) -> Result<(Visits, f64)> {
     let mut sizes = sizes.to_vec();
     loop {
         let task = ProbeTask::Time { batch_sizes: sizes.clone(), evaluate };

@@ -65,10 +65,19 @@ impl Prober<'_> {
         };
         if !status.success() {
             let said = log.iter().rfind(|line| !line.trim().is_empty()).cloned().unwrap_or_default();
-            let memory = ["memory allocation of", "bad_alloc", "out of memory", "Cannot allocate memory", "can't allocate memory"];
+            let memory = [
+                "memory allocation of",
+                "bad_alloc",
+                "out of memory",
+                "Cannot allocate memory",
+                "can't allocate memory",
+            ];
             let killed = status.signal() == Some(9);
             answers.push(match killed || log.iter().any(|line| memory.iter().any(|text| line.contains(text))) {
-                true => ProbeAnswer::OutOfMemory { batch_size: size, reason: format!("the process ended ({status}) {said}") },
+                true => ProbeAnswer::OutOfMemory {
+                    batch_size: size,
+                    reason: format!("the process ended ({status}) {said}"),
+                },
                 false => ProbeAnswer::Failed { reason: format!("the process ended ({status}) {said}") },
             });
         }

@@ -199,9 +199,7 @@ fn find(file: &syn::File) -> Result<Trainable> {
     match types.as_slice() {
         [of] => {
             let name = quote::quote!(#of).to_string();
-            let unit = |item: &syn::Item| {
-                matches!(item, syn::Item::Struct(s) if s.ident == name && matches!(s.fields, syn::Fields::Unit))
-            };
+            let unit = |item: &syn::Item| matches!(item, syn::Item::Struct(s) if s.ident == name && matches!(s.fields, syn::Fields::Unit));
             let value = match file.items.iter().any(unit) {
                 true => name,
                 false => format!("<{name} as ::std::default::Default>::default()"),
@@ -247,7 +245,8 @@ mod tests {
     fn a_type_with_fields_is_made_by_default_and_a_function_stands_alone() {
         let made = body("struct A { b: i32 }\nimpl tunebook_training::Workload for A {}").unwrap();
         assert_eq!(made.trainable, Some(Trainable::Workload("<A as ::std::default::Default>::default()".into())));
-        let function = body("fn train(trial: &mut Trial) -> Result<()> { Ok(()) }\nfn objective() -> Objective { todo!() }");
+        let function =
+            body("fn train(trial: &mut Trial) -> Result<()> { Ok(()) }\nfn objective() -> Objective { todo!() }");
         let expected = Trainable::Function { hyperparameters: false, objective: true };
         assert_eq!(function.unwrap().trainable, Some(expected));
     }

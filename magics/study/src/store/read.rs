@@ -153,8 +153,10 @@ impl Store {
 
     /// What magics concluded that are of a kind, in the order in which they did.
     pub fn results(&self, kind: &str) -> Result<Vec<serde_json::Value>> {
-        let mut statement =
-            self.connection.prepare("SELECT result FROM results WHERE kind = ?1 ORDER BY id").map_err(|e| self.sql(e))?;
+        let mut statement = self
+            .connection
+            .prepare("SELECT result FROM results WHERE kind = ?1 ORDER BY id")
+            .map_err(|e| self.sql(e))?;
         let rows = statement.query_map([kind], |row| row.get::<_, String>(0)).map_err(|e| self.sql(e))?;
         rows.map(|row| self.json(&row.map_err(|e| self.sql(e))?, || format!("a result of {kind}"))).collect()
     }

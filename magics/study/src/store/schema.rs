@@ -6,7 +6,8 @@ use rusqlite::Connection;
 const APPLICATION_ID: i32 = 0x5475_6e65;
 
 /// One script a version, each applied once, in order. Never edit one that was released: add the next.
-const MIGRATIONS: [&str; 2] = ["
+const MIGRATIONS: [&str; 2] = [
+    "
     CREATE TABLE studies (
         id INTEGER PRIMARY KEY,
         name TEXT NOT NULL UNIQUE,
@@ -65,7 +66,8 @@ const MIGRATIONS: [&str; 2] = ["
         result TEXT NOT NULL,                      -- JSON
         UNIQUE (study, kind, inputs)
     );
-", "
+",
+    "
     -- The source of each `%%workload` that was defined here, by the hash that studies refer to.
     CREATE TABLE workloads (
         id INTEGER PRIMARY KEY,
@@ -83,7 +85,8 @@ const MIGRATIONS: [&str; 2] = ["
         sha256 TEXT NOT NULL,
         PRIMARY KEY (study, path, sha256)
     ) WITHOUT ROWID;
-"];
+",
+];
 
 /// What went wrong with a file's version.
 pub(super) enum SchemaProblem {

@@ -96,8 +96,12 @@ impl Store {
         let row = (kind, inputs, now(), result.to_string());
         let keep = |connection: &mut rusqlite::Connection| -> rusqlite::Result<()> {
             let transaction = connection.transaction()?;
-            transaction.execute("DELETE FROM results WHERE study IS NULL AND kind = ?1 AND inputs = ?2", (kind, inputs))?;
-            transaction.execute("INSERT INTO results (study, kind, inputs, created, result) VALUES (NULL, ?1, ?2, ?3, ?4)", row)?;
+            transaction
+                .execute("DELETE FROM results WHERE study IS NULL AND kind = ?1 AND inputs = ?2", (kind, inputs))?;
+            transaction.execute(
+                "INSERT INTO results (study, kind, inputs, created, result) VALUES (NULL, ?1, ?2, ?3, ?4)",
+                row,
+            )?;
             transaction.commit()
         };
         keep(&mut self.connection).map_err(|e| self.sql(e))

@@ -27,7 +27,11 @@ fn records(folder: &Path, names: &[&str]) -> Result<Examples> {
         }
         let bytes = read(&path)?;
         let (shown, length) = (path.display(), bytes.len());
-        ensure!(length % (PIXELS + 1) == 0, "{shown} has {length} bytes, not a whole number of records of {}", PIXELS + 1);
+        ensure!(
+            length % (PIXELS + 1) == 0,
+            "{shown} has {length} bytes, not a whole number of records of {}",
+            PIXELS + 1
+        );
         for record in bytes.chunks_exact(PIXELS + 1) {
             labels.push(i64::from(record[0]));
             pixels.extend_from_slice(&record[1..]);

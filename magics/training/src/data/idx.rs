@@ -18,7 +18,8 @@ pub fn idx(path: impl AsRef<Path>) -> Result<Tensor> {
     let header = 4 * usize::from(*dimensions);
     ensure!(rest.len() >= header, "{shown} ends inside its header");
     let (sizes, values) = rest.split_at(header);
-    let sizes: Vec<i64> = sizes.chunks_exact(4).map(|s| i64::from(u32::from_be_bytes([s[0], s[1], s[2], s[3]]))).collect();
+    let sizes: Vec<i64> =
+        sizes.chunks_exact(4).map(|s| i64::from(u32::from_be_bytes([s[0], s[1], s[2], s[3]]))).collect();
     let wanted = sizes.iter().product::<i64>();
     let there = values.len();
     ensure!(there as i64 == wanted, "{shown} has {there} bytes of data where its header {sizes:?} asks for {wanted}");

@@ -10,8 +10,8 @@ mod table;
 pub mod text;
 
 pub use numpy::{npy, npz, safetensors};
-pub use source::{missing, read};
 pub(crate) use source::{begin_to_record, recorded};
+pub use source::{missing, read};
 pub use table::Table;
 
 use crate::randomness::{Randomness, Stream, permutation};

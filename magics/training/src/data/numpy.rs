@@ -30,9 +30,9 @@ pub fn safetensors(path: impl AsRef<Path>, name: &str) -> Result<Tensor> {
 fn named(path: &Path, tensors: Vec<(String, Tensor)>, name: &str) -> Result<Tensor> {
     let names: Vec<String> = tensors.iter().map(|(name, _)| name.clone()).collect();
     let found = tensors.into_iter().find(|(known, _)| known == name);
-    found.map(|(_, tensor)| tensor).ok_or_else(|| {
-        anyhow!("{} has nothing of the name `{name}`; it holds {}", path.display(), names.join(", "))
-    })
+    found
+        .map(|(_, tensor)| tensor)
+        .ok_or_else(|| anyhow!("{} has nothing of the name `{name}`; it holds {}", path.display(), names.join(", ")))
 }
 
 fn noted(path: &Path) -> Result<&Path> {

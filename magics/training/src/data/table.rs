@@ -61,7 +61,12 @@ impl Table {
             }
             let words: BTreeSet<&str> = self.rows.iter().map(|row| &row[column]).collect();
             if words.len() > 1000 {
-                bail!("the column `{}` of {} has {} different words; drop it", self.names[column], self.origin, words.len());
+                bail!(
+                    "the column `{}` of {} has {} different words; drop it",
+                    self.names[column],
+                    self.origin,
+                    words.len()
+                );
             }
             for word in words {
                 columns.push(self.rows.iter().map(|row| if &row[column] == word { 1.0 } else { 0.0 }).collect());
@@ -73,9 +78,10 @@ impl Table {
     }
 
     fn column(&self, name: &str) -> Result<usize> {
-        self.names.iter().position(|known| known == name).ok_or_else(|| {
-            anyhow!("{} has no column `{name}`; it has {}", self.origin, self.names.join(", "))
-        })
+        self.names
+            .iter()
+            .position(|known| known == name)
+            .ok_or_else(|| anyhow!("{} has no column `{name}`; it has {}", self.origin, self.names.join(", ")))
     }
 
     fn number(&self, row: &csv::StringRecord, column: usize) -> Result<f32> {

@@ -3,8 +3,8 @@
 mod shim;
 
 pub use shim::{
-    AcceleratorMemory, Autocast, Precision, accelerator_memory, WeightDecay, adam_step, average_step, clip_gradients, forget_gradients, gradient_norm,
-    nadam_step, rmsprop_step, sgd_step,
+    AcceleratorMemory, Autocast, Precision, WeightDecay, accelerator_memory, adam_step, average_step, clip_gradients,
+    forget_gradients, gradient_norm, nadam_step, rmsprop_step, sgd_step,
 };
 
 use tch::Device;

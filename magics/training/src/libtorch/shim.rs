@@ -246,8 +246,6 @@ pub fn accelerator_memory(index: usize) -> Result<AcceleratorMemory, String> {
     let mut memory = AcceleratorMemory::default();
     let index = c_int::try_from(index).map_err(|_| "there is no such device".to_string())?;
     // SAFETY: three numbers that are written before it returns.
-    checked(unsafe {
-        tunebook_accelerator_memory(index, &mut memory.peak, &mut memory.free, &mut memory.total)
-    })?;
+    checked(unsafe { tunebook_accelerator_memory(index, &mut memory.peak, &mut memory.free, &mut memory.total) })?;
     Ok(memory)
 }

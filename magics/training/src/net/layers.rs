@@ -100,8 +100,7 @@ impl Net<'_> {
         let apart = [&[groups, ghost, channels], rest].concat();
         let folded = [&[ghost, groups * channels], rest].concat();
         let x = x.view(apart.as_slice()).transpose(0, 1).reshape(&folded);
-        let (group_mean, group_variance) =
-            (mean.repeat([groups]).contiguous(), variance.repeat([groups]).contiguous());
+        let (group_mean, group_variance) = (mean.repeat([groups]).contiguous(), variance.repeat([groups]).contiguous());
         let repeated = |t: &Tensor| t.repeat([groups]);
         let (w, b) = (repeated(&weight), repeated(&bias));
         let stats = (Some(&group_mean), Some(&group_variance));

@@ -206,9 +206,9 @@ impl<'a> Net<'a> {
             parameters.modules.insert(name.into(), module);
         }
         let module = self.parameters.borrow().modules.get(name).cloned();
-        module.and_then(|module| module.downcast().ok()).unwrap_or_else(|| {
-            panic!("the module `{name}` was not there, or of another type, when the model was made")
-        })
+        module
+            .and_then(|module| module.downcast().ok())
+            .unwrap_or_else(|| panic!("the module `{name}` was not there, or of another type, when the model was made"))
     }
 
     /// The generators of libtorch, seeded for what this layer draws next.

@@ -54,7 +54,9 @@ impl Workload for FashionResnet {
 
     fn hyperparameters(&self) -> Vec<Hp> {
         let mut own = vec![
-            Hp::whole("channels", 1..=1024, 16).shapes().doc("Channels of the first stage; each next has twice as many (D7)"),
+            Hp::whole("channels", 1..=1024, 16)
+                .shapes()
+                .doc("Channels of the first stage; each next has twice as many (D7)"),
             Hp::whole("blocks", 1..=64, 1).shapes().doc("Residual blocks of each of the three stages (D7)"),
             Hp::choice("augmentation", &["none", "shift", "shift_mirror"])
                 .doc("Shifts by up to two pixels, mirror images (E8)"),
@@ -65,7 +67,8 @@ impl Workload for FashionResnet {
 
     fn defaults(&self) -> Vec<(&'static str, Value)> {
         let shared = [("batch_size", 64), ("steps", 2000), ("eval_every", 200), ("ghost_batch_size", 64)];
-        let mut defaults: Vec<(&str, Value)> = shared.into_iter().map(|(name, value)| (name, i64::into(value))).collect();
+        let mut defaults: Vec<(&str, Value)> =
+            shared.into_iter().map(|(name, value)| (name, i64::into(value))).collect();
         defaults.extend([("lr", 0.05.into()), ("schedule", "cosine".into())]);
         defaults
     }

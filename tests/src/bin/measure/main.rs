@@ -1,6 +1,7 @@
 //! `cargo measure`: the product beside its peers, in one run on one machine. Each line gives our figure, the peer's, and the
 //! ratio. What is not installed is said to be so.
 
+mod cells;
 mod training;
 
 use anyhow::{Context, Result, bail};
@@ -38,12 +39,19 @@ fn main() -> Result<()> {
     if wanted("training") {
         lines.extend(training::lines().context("training")?);
     }
+    if wanted("cells") {
+        lines.extend(cells::lines().context("cells")?);
+    }
+    if asked.iter().any(|name| name == "defaults") {
+        // Minutes; only where it is asked for.
+        lines.extend(training::defaults().context("defaults")?);
+    }
     if wanted("sweep") {
         lines.extend(sweep().context("sweep")?);
     }
     println!("\n{:<44} {:>12} {:>12}  {:>7}  {:>7}  peer", "benchmark", "ours", "theirs", "ratio", "target");
     for line in lines {
-        let shown = |x: f64| format!("{x:.2} {}", line.unit);
+        let shown = |x: f64| format!("{x:.*} {}", if x < 0.1 { 4 } else { 2 }, line.unit);
         let theirs = line.theirs.map_or("–".into(), shown);
         let ratio = line.theirs.map_or("–".into(), |theirs| format!("{:.3}", line.ours / theirs));
         let target = line.target.map_or("–".into(), |target| format!("≤ {target:.2}"));
