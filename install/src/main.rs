@@ -33,8 +33,8 @@ enum Command {
     },
     /// Installs the peers and runs the benchmarks against them.
     Measure {
-        /// The parts to run: kernels, store, training, cells, sweep (default: these), defaults (what the built-in workloads
-        /// reach; minutes).
+        /// The parts to run: kernels, store, training, cells, noise, scaling, sweep (default: these), defaults (what the built-in
+        /// workloads reach; minutes), busy (%throughput beside processes that take the cores; minutes).
         parts: Vec<String>,
     },
 }

@@ -20,12 +20,14 @@ pub struct LimitSearch {
     /// The smallest size that does not fit, or would not.
     too_large: Option<u64>,
     probes: usize,
+    /// The limit that the model predicted when it was first trusted.
+    prediction: Option<u64>,
 }
 
 impl LimitSearch {
     /// Up to a cap: the number of examples, or what the user said.
     pub fn new(cap: u64) -> Self {
-        Self { cap: cap.max(1), fits: vec![], too_large: None, probes: 0 }
+        Self { cap: cap.max(1), fits: vec![], too_large: None, probes: 0, prediction: None }
     }
 
     /// There are no more examples than this.
@@ -41,6 +43,11 @@ impl LimitSearch {
     /// The largest size that fits; 0 where none does.
     pub fn largest(&self) -> u64 {
         self.fits.iter().map(|(size, _)| *size).max().unwrap_or(0)
+    }
+
+    /// The limit that the model of memory predicted, before any size near it was tried.
+    pub fn prediction(&self) -> Option<u64> {
+        self.prediction
     }
 
     /// Whether memory is what ends it, and not the cap.
@@ -73,6 +80,10 @@ impl LimitSearch {
         }
         let soft = self.predicted(false).map_or(self.cap, |limit| limit.min(self.cap));
         let hard = self.predicted(true);
+        if self.prediction.is_none() && self.fits.len() >= 2 {
+            let known = [Some(soft).filter(|soft| *soft < self.cap), hard].into_iter().flatten().min();
+            self.prediction = known.filter(|limit| *limit > low && *limit / REACH <= low);
+        }
         let ceiling = self.too_large.map_or(soft + 1, |high| high.min(soft + 1)).max(low + 1);
         let narrow = |high: u64| (high - low) as f64 <= (PRECISION * low as f64).max(1.0);
         if narrow(ceiling) {
@@ -135,6 +146,10 @@ mod tests {
                     search.does_not_fit(size);
                 }
             }
+        }
+        if let Some(predicted) = search.prediction().filter(|_| search.is_limited_by_memory()) {
+            let truth = if hard { search.largest() as f64 } else { search.largest() as f64 / 0.97 };
+            assert!((predicted as f64 / truth - 1.0).abs() < 0.1, "{predicted} predicted, {truth}");
         }
         (search.largest(), search.probes())
     }

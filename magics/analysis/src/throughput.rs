@@ -1,19 +1,19 @@
 //! Throughput against batch size (Playbook B1–B4, B10): what a measurement is worth, where doubling stops to pay, which size
 //! to train with.
 
-use rand_chacha::ChaCha8Rng;
-use rand_chacha::rand_core::{Rng, SeedableRng};
-use serde::Serialize;
+use crate::affine;
+use crate::resampling::{RESAMPLES, Resampler, median, middle};
+use serde::{Deserialize, Serialize};
 use tunebook_study::probe::StageSeconds;
 
-/// Resamples of the bootstrap.
-const RESAMPLES: usize = 1000;
 /// A doubling that gains less than this has stopped to pay.
 const SATURATED: f64 = 1.1;
 /// The recommended size has at least this share of the highest throughput.
 const NEARLY_BEST: f64 = 0.95;
 /// Share of the largest feasible size that is recommended at most: memory differs a little from run to run.
 pub const SAFETY: f64 = 0.95;
+/// A host that is busy for more than this share of a step of its GPU waits for it.
+const HELD: f64 = 0.9;
 /// What a measurement must stay below to be trusted: the 90th over the 50th percentile of its blocks, the deviation of
 /// visits (rms of the logarithm), and the share of time that it waited for a processor.
 const SPREAD: f64 = 1.5;
@@ -21,7 +21,7 @@ const DISAGREEMENT: f64 = 0.1;
 const WAITED: f64 = 0.05;
 
 /// How a size ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PointState {
     /// It can be trained.
@@ -46,7 +46,7 @@ pub struct SizeMeasured {
 }
 
 /// A size on the curve.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ThroughputPoint {
     /// Examples a step.
     pub batch_size: u64,
@@ -67,7 +67,7 @@ pub struct ThroughputPoint {
 }
 
 /// t(b) = α + βb, fitted in the logarithm.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct StepTime {
     /// Seconds that every step costs.
     pub alpha: f64,
@@ -76,7 +76,7 @@ pub struct StepTime {
 }
 
 /// What a curve says.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Throughput {
     /// By size.
     pub points: Vec<ThroughputPoint>,
@@ -95,8 +95,8 @@ pub struct Throughput {
 /// Draws conclusions. `waited`: the share of time in which the probe waited for a processor; `largest`: the largest size that
 /// fits, where it is known.
 pub fn throughput(sizes: &[SizeMeasured], waited: f64, largest: Option<u64>) -> Throughput {
-    let mut generator = ChaCha8Rng::seed_from_u64(0);
-    let resampled: Vec<Option<Vec<f64>>> = sizes.iter().map(|size| resample(&size.visits, &mut generator)).collect();
+    let mut resampler = Resampler::new(0);
+    let resampled: Vec<Option<Vec<f64>>> = sizes.iter().map(|size| resample(&size.visits, &mut resampler)).collect();
     let mut points: Vec<ThroughputPoint> = vec![];
     for (size, draws) in sizes.iter().zip(&resampled) {
         let (b, all) = (size.batch_size as f64, size.visits.concat());
@@ -181,41 +181,14 @@ fn recommended(points: &[ThroughputPoint], largest: Option<u64>) -> Option<u64> 
     rates.iter().find(|(_, rate)| *rate >= NEARLY_BEST * best).map(|(size, _)| *size)
 }
 
-/// Least squares of log t over α and β: Gauss–Newton from the two ends of the curve.
 fn fit(points: &[ThroughputPoint]) -> Option<StepTime> {
-    let known: Vec<(f64, f64)> =
-        points.iter().filter_map(|point| Some((point.batch_size as f64, point.seconds_per_step?))).collect();
-    let (&(b0, t0), &(b1, t1)) = (known.first()?, known.last()?);
-    if known.len() < 3 {
-        return None;
-    }
-    let mut beta = ((t1 - t0) / (b1 - b0)).max(1e-15);
-    let mut alpha = (t0 - beta * b0).max(1e-3 * t0);
-    for _ in 0..100 {
-        let (mut aa, mut ab, mut bb, mut ra, mut rb) = (0.0, 0.0, 0.0, 0.0, 0.0);
-        for (b, t) in &known {
-            let model = alpha + beta * b;
-            // In the logarithms of α and β, so that both stay positive.
-            let (da, db, residual) = (alpha / model, beta * b / model, (t / model).ln());
-            aa += da * da;
-            ab += da * db;
-            bb += db * db;
-            ra += da * residual;
-            rb += db * residual;
-        }
-        let determinant = aa * bb - ab * ab + 1e-12;
-        let (step_a, step_b) = ((bb * ra - ab * rb) / determinant, (aa * rb - ab * ra) / determinant);
-        alpha *= step_a.clamp(-1.0, 1.0).exp();
-        beta *= step_b.clamp(-1.0, 1.0).exp();
-        if step_a.abs() + step_b.abs() < 1e-10 {
-            break;
-        }
-    }
-    Some(StepTime { alpha, beta })
+    let known = points.iter().filter_map(|point| Some((point.batch_size as f64, point.seconds_per_step?)));
+    let fit = affine::fit(&known.collect::<Vec<_>>())?;
+    Some(StepTime { alpha: fit.alpha, beta: fit.beta })
 }
 
 /// What keeps a larger throughput away.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum BottleneckKind {
     /// Nothing but the size: doubling still pays.
@@ -231,7 +204,7 @@ pub enum BottleneckKind {
 }
 
 /// The bottleneck, and what it would gain to mend it.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Bottleneck {
     /// Which.
     pub kind: BottleneckKind,
@@ -245,13 +218,15 @@ pub struct Bottleneck {
 
 /// Attributes the time of a step of a size (Playbook B4). `saturated`: doubling has stopped to pay.
 pub fn bottleneck(seconds: &StageSeconds, batch_size: u64, saturated: bool) -> Bottleneck {
-    let StageSeconds { input, transfer, compute, full } = *seconds;
-    let alone = input.max(transfer + compute);
+    let StageSeconds { input, transfer, compute, full, overlapped, issue } = *seconds;
+    let alone = if overlapped { input.max(transfer + compute) } else { input + transfer + compute };
+    // A step whose launches alone take its whole time is held back by them only while doubling still pays.
+    let held = saturated && issue.is_some_and(|issue| issue > HELD * compute);
     let (kind, without) = if input > 1.1 * compute {
         (BottleneckKind::Input, transfer + compute)
     } else if transfer > 0.3 * compute {
         (BottleneckKind::Transfer, input.max(compute))
-    } else if full > 1.15 * (input + transfer + compute) {
+    } else if held || full > 1.15 * alone {
         (BottleneckKind::HostSync, alone)
     } else if saturated {
         (BottleneckKind::Compute, full)
@@ -269,42 +244,28 @@ pub fn bottleneck(seconds: &StageSeconds, batch_size: u64, saturated: bool) -> B
 }
 
 /// Medians of resampled visits, each with its blocks resampled.
-fn resample(visits: &[Vec<f64>], generator: &mut ChaCha8Rng) -> Option<Vec<f64>> {
+fn resample(visits: &[Vec<f64>], resampler: &mut Resampler) -> Option<Vec<f64>> {
     let visits: Vec<&Vec<f64>> = visits.iter().filter(|visit| !visit.is_empty()).collect();
     if visits.is_empty() {
         return None;
     }
-    let mut below = |n: usize| ((u128::from(generator.next_u64()) * n as u128) >> 64) as usize;
     let draws = (0..RESAMPLES).map(|_| {
         let mut all = vec![];
         for _ in 0..visits.len() {
-            let visit = visits[below(visits.len())];
+            let visit = visits[resampler.below(visits.len())];
             // A visit of a fast size has many blocks, and its median needs no more than these.
-            all.extend((0..visit.len().min(50)).map(|_| visit[below(visit.len())]));
+            all.extend((0..visit.len().min(50)).map(|_| visit[resampler.below(visit.len())]));
         }
         median(all)
     });
     Some(draws.collect())
 }
 
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    match values.len() {
-        0 => f64::NAN,
-        n if n % 2 == 1 => values[n / 2],
-        n => 0.5 * (values[n / 2 - 1] + values[n / 2]),
-    }
-}
-
-/// The middle 95 % of sorted values.
-fn middle(sorted: &[f64]) -> [f64; 2] {
-    let at = |share: f64| sorted[((sorted.len() - 1) as f64 * share).round() as usize];
-    [at(0.025), at(0.975)]
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rand_chacha::ChaCha8Rng;
+    use rand_chacha::rand_core::{Rng, SeedableRng};
 
     /// Sizes whose steps take α + βb with a little noise, measured in five visits.
     fn measured(alpha: f64, beta: f64, noise: f64) -> Vec<SizeMeasured> {
@@ -371,13 +332,24 @@ mod tests {
 
     #[test]
     fn the_bottleneck_is_the_stage_that_is_slow() {
-        let seconds = |input, transfer, compute, full| StageSeconds { input, transfer, compute, full };
+        let seconds =
+            |input, transfer, compute, full| StageSeconds { input, transfer, compute, full, ..Default::default() };
+        let ahead = |seconds| StageSeconds { overlapped: true, ..seconds };
+        let issued = |issue, seconds| StageSeconds { issue: Some(issue), ..seconds };
         let cases = [
             (seconds(0.011, 0.0, 0.001, 0.012), false, BottleneckKind::Input),
             (seconds(0.001, 0.01, 0.002, 0.012), false, BottleneckKind::Transfer),
             (seconds(0.001, 0.0, 0.002, 0.013), false, BottleneckKind::HostSync),
             (seconds(0.0001, 0.0, 0.01, 0.0101), true, BottleneckKind::Compute),
             (seconds(0.0001, 0.0, 0.01, 0.0101), false, BottleneckKind::None),
+            // What is made ahead costs nothing while the model computes.
+            (ahead(seconds(0.009, 0.001, 0.01, 0.0112)), true, BottleneckKind::Compute),
+            (ahead(seconds(0.009, 0.001, 0.01, 0.0201)), true, BottleneckKind::HostSync),
+            (ahead(seconds(0.02, 0.001, 0.01, 0.0201)), true, BottleneckKind::Input),
+            // A GPU whose host runs ahead of it, one whose host does not, and one that waits for launches.
+            (issued(0.001, seconds(0.0001, 0.0, 0.01, 0.0101)), true, BottleneckKind::Compute),
+            (issued(0.01, seconds(0.0001, 0.0, 0.01, 0.0101)), true, BottleneckKind::HostSync),
+            (issued(0.01, seconds(0.0001, 0.0, 0.01, 0.0101)), false, BottleneckKind::None),
         ];
         for (seconds, saturated, kind) in cases {
             assert_eq!(bottleneck(&seconds, 64, saturated).kind, kind, "{seconds:?}");

@@ -45,6 +45,26 @@ pub struct Panel {
     pub y: Axis,
     /// What is drawn, the hindmost first.
     pub series: Vec<Series>,
+    /// Regions behind it, over its whole height.
+    pub shades: Vec<Shade>,
+}
+
+impl Panel {
+    /// A panel without shaded regions.
+    pub fn new(x: Axis, y: Axis, series: Vec<Series>) -> Self {
+        Self { x, y, series, shades: vec![] }
+    }
+}
+
+/// A shaded part of the horizontal axis.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Shade {
+    /// Its ends.
+    pub range: [f64; 2],
+    /// What it is; stands at its top.
+    pub label: String,
+    /// `#rrggbb`; drawn faintly.
+    pub color: &'static str,
 }
 
 /// How positions become places.

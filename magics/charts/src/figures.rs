@@ -139,11 +139,7 @@ pub fn progress(progress: &Progress) -> Chart {
     Chart {
         title: format!("{}: {} by trial", progress.study, progress.metric),
         subtitle,
-        panels: vec![Panel {
-            x: ChartAxis::new("trial, in the order of proposal", AxisScale::Linear),
-            y,
-            series: drawn,
-        }],
+        panels: vec![Panel::new(ChartAxis::new("trial, in the order of proposal", AxisScale::Linear), y, drawn)],
         columns: 1,
     }
 }
@@ -208,7 +204,7 @@ pub fn isolation(study: &str, isolation: &Isolation, scale: Scale, behind: &[Vec
     Chart {
         title: format!("{study}: best {} for each {}", isolation.metric, isolation.hyperparameter),
         subtitle,
-        panels: vec![Panel { y: metric_axis(&isolation.metric, &all), x: x_axis, series: drawn }],
+        panels: vec![Panel::new(x_axis, metric_axis(&isolation.metric, &all), drawn)],
         columns: 1,
     }
 }
@@ -320,13 +316,13 @@ fn axis_panel(plot: &AxisPlot, axis: &Axis, y: &ChartAxis, cap: f64) -> Panel {
         ),
     ];
     drawn.retain(|series| !series.points.is_empty());
-    Panel { x, y: y.clone(), series: drawn }
+    Panel::new(x, y.clone(), drawn)
 }
 
 /// Training curves: the objective, the training loss and the gradient norm over the steps, a colour a trial.
 pub fn curves(study: &str, objective: &str, curves: &Curves) -> Chart {
     let mut metrics: Vec<&str> = vec![objective];
-    for wanted in ["train/loss", "valid/loss", "gradient_norm"] {
+    for wanted in ["train/loss", "valid/loss", "gradient_norm", "noise_scale"] {
         if wanted != objective && curves.trials.iter().any(|t| t.metrics.contains_key(wanted)) {
             metrics.push(wanted);
         }
@@ -349,7 +345,7 @@ pub fn curves(study: &str, objective: &str, curves: &Curves) -> Chart {
                 drawn.push(series("best checkpoint", palette::RED, Style::Points(Mark::Star, 13.0), mark));
             }
         }
-        Panel { x: ChartAxis::new("step", AxisScale::Linear), y: metric_axis(metric, &values), series: drawn }
+        Panel::new(ChartAxis::new("step", AxisScale::Linear), metric_axis(metric, &values), drawn)
     };
     let panels: Vec<Panel> = metrics.iter().map(|metric| panel(metric)).collect();
     Chart {

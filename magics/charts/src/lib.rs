@@ -4,12 +4,15 @@
 pub mod chart;
 mod figures;
 pub mod html;
+mod noise;
 pub mod picture;
 pub mod plotly;
+mod scaling;
+mod throughput;
 mod ticks;
 
 pub use chart::Chart;
-mod throughput;
-
 pub use figures::{AxisPicture, Progress, ProgressTrial, axis, curves, isolation, progress};
+pub use noise::noise;
+pub use scaling::{ScalingPicture, scaling};
 pub use throughput::{ThroughputCurve, throughput};

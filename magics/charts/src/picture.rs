@@ -1,6 +1,6 @@
 //! The static rendering: an SVG of the same chart, for readers without script.
 
-use crate::chart::{Axis, AxisScale, Chart, Mark, Panel, Point, Series, Style, palette};
+use crate::chart::{Axis, AxisScale, Chart, Mark, Panel, Point, Series, Shade, Style, palette};
 use crate::ticks::ticks;
 use plotters::coord::Shift;
 use plotters::coord::ranged1d::{KeyPointHint, NoDefaultFormatting, Ranged, ValueFormatter};
@@ -116,7 +116,8 @@ impl ValueFormatter<f64> for Coordinate {
 fn draw_panel(panel: &Panel, area: &Area<'_>) -> Drawn {
     let points = || panel.series.iter().flat_map(|series| &series.points);
     let intervals = points().filter_map(|p| p.interval).flatten();
-    let x = Coordinate::covering(&panel.x, points().map(|p| p.x));
+    let shaded = panel.shades.iter().flat_map(|shade| shade.range);
+    let x = Coordinate::covering(&panel.x, points().map(|p| p.x).chain(shaded));
     let y = Coordinate::covering(&panel.y, points().map(|p| p.y).chain(intervals));
     let names = |scale: &AxisScale| match scale {
         AxisScale::Categories(names) => names.clone(),
@@ -146,6 +147,9 @@ fn draw_panel(panel: &Panel, area: &Area<'_>) -> Drawn {
         .x_label_formatter(&|v| label(&x_names, *v))
         .y_label_formatter(&|v| label(&y_names, *v))
         .draw()?;
+    for shade in &panel.shades {
+        draw_shade(shade, &mut plot)?;
+    }
     for series in &panel.series {
         draw_series(series, &mut plot)?;
     }
@@ -153,6 +157,22 @@ fn draw_panel(panel: &Panel, area: &Area<'_>) -> Drawn {
 }
 
 type Plot<'a, 'b> = ChartContext<'a, SVGBackend<'b>, Cartesian2d<Coordinate, Coordinate>>;
+
+fn draw_shade(shade: &Shade, plot: &mut Plot<'_, '_>) -> Drawn {
+    let [from, to] = shade.range;
+    let (pixels_x, pixels_y) = plot.plotting_area().get_pixel_range();
+    let left = plot.backend_coord(&(from, 1.0)).0.max(pixels_x.start);
+    let right = plot.backend_coord(&(to, 1.0)).0.min(pixels_x.end);
+    let area = plot.plotting_area().strip_coord_spec();
+    let corner = |x: i32, y: i32| (x - pixels_x.start, y - pixels_y.start);
+    area.draw(&Rectangle::new(
+        [corner(left, pixels_y.start), corner(right, pixels_y.end)],
+        color(shade.color).mix(0.13).filled(),
+    ))?;
+    let text = (FONT, 11).into_font().color(&color(palette::INK)).pos(Pos::new(HPos::Center, VPos::Top));
+    area.draw(&Text::new(shade.label.clone(), corner((left + right) / 2, pixels_y.start + 3), text))?;
+    Ok(())
+}
 
 fn draw_series(series: &Series, plot: &mut Plot<'_, '_>) -> Drawn {
     let paint = color(series.color);

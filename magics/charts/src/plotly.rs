@@ -101,13 +101,31 @@ fn layout(chart: &Chart) -> Value {
     );
     let columns = chart.columns.clamp(1, chart.panels.len().max(1));
     let rows = chart.panels.len().div_ceil(columns).max(1);
+    let (mut shapes, mut labels) = (vec![], vec![]);
     for (i, panel) in chart.panels.iter().enumerate() {
+        for shade in &panel.shades {
+            let [from, to] = shade.range.map(|x| if panel.x.scale == AxisScale::OneMinusLog { 1.0 - x } else { x });
+            let (x, y) = (format!("x{}", suffix(i)), format!("y{} domain", suffix(i)));
+            shapes.push(json!({ "type": "rect", "layer": "below", "xref": x, "yref": y, "x0": from, "x1": to, "y0": 0,
+                "y1": 1, "fillcolor": shade.color, "opacity": 0.13, "line": { "width": 0 } }));
+            // Shapes stand at values, texts on the axis as it is drawn.
+            let middle = match panel.x.scale {
+                AxisScale::Log | AxisScale::OneMinusLog => 0.5 * (from.log10() + to.log10()),
+                _ => 0.5 * (from + to),
+            };
+            labels.push(json!({ "text": escape(&shade.label), "xref": x, "yref": y, "x": middle, "y": 1,
+                "yanchor": "top", "showarrow": false, "font": { "size": 10, "color": palette::INK } }));
+        }
         let (row, column) = (i / columns, i % columns);
         let across = share(column, columns, 0.09);
         let [top, bottom] = share(row, rows, 0.2).map(|v| 1.0 - v);
         let suffix = suffix(i);
         layout.insert(format!("xaxis{suffix}"), axis(&panel.x, panel, |p| p.x, across, format!("y{suffix}")));
         layout.insert(format!("yaxis{suffix}"), axis(&panel.y, panel, |p| p.y, [bottom, top], format!("x{suffix}")));
+    }
+    if !shapes.is_empty() {
+        layout.insert("shapes".into(), json!(shapes));
+        layout.insert("annotations".into(), json!(labels));
     }
     let lowest = if rows > 1 { -0.12 } else { -0.22 };
     if let Some(legend) = layout.get_mut("legend") {

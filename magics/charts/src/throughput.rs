@@ -1,6 +1,6 @@
 //! The chart of `%throughput`: examples a second and memory against batch size.
 
-use crate::chart::{Axis, AxisScale, Chart, Mark, Panel, Point, Series, Style, palette};
+use crate::chart::{Axis, AxisScale, Chart, Mark, Panel, Point, Series, Shade, Style, palette};
 use crate::figures::{metric_axis, number, point, series};
 use tunebook_analysis::{PointState, Throughput};
 
@@ -18,11 +18,12 @@ pub struct ThroughputCurve<'a> {
 pub fn throughput(workload: &str, device: &str, curves: &[ThroughputCurve<'_>]) -> Chart {
     let mut rates: Vec<Series> = vec![];
     let mut memory: Vec<Series> = vec![];
+    let mut shades: Vec<Shade> = vec![];
     let span = |of: fn(&tunebook_analysis::ThroughputPoint) -> Option<f64>| {
         let all = curves.iter().flat_map(|curve| &curve.throughput.points).filter_map(of);
         all.fold((f64::INFINITY, 0.0_f64), |(low, high), x| (low.min(x), high.max(x)))
     };
-    let (lowest, highest) = span(|point| point.examples_per_second);
+    let (_, highest) = span(|point| point.examples_per_second);
     for (i, curve) in curves.iter().enumerate() {
         let color = palette::SERIES[i % palette::SERIES.len()];
         let name =
@@ -74,22 +75,15 @@ pub fn throughput(workload: &str, device: &str, curves: &[ThroughputCurve<'_>]) 
                 ))
             })
             .collect();
-        let limit = curve.limit.map(|limit| limit as f64);
-        for (panel, y) in [
-            (&mut rates, [lowest, highest]),
-            (&mut memory, {
-                let all = used.iter().map(|p| p.y);
-                all.fold([f64::INFINITY, 0.0], |[low, high]: [f64; 2], y| [low.min(y), high.max(y)])
-            }),
-        ] {
-            if let Some(limit) = limit.filter(|_| y[0] < y[1]) {
-                let line = y.map(|y| point(limit, y, format!("beyond {limit} memory runs out")));
-                panel.push(Series {
-                    in_legend: panel.iter().all(|s| s.name != "memory runs out"),
-                    ..series("memory runs out", palette::RED, Style::Dashed, line.to_vec())
-                });
-            }
-        }
+        // Beyond the limit up to the next doubling, so that it is seen.
+        shades.extend(curve.limit.map(|limit| Shade {
+            range: [limit as f64, 2.0 * limit as f64],
+            label: match curve.label.as_str() {
+                "" => "out of memory".into(),
+                label => format!("out of memory, {label}"),
+            },
+            color: palette::RED,
+        }));
         memory.push(Series { in_legend: false, ..series(&name("measured"), color, Style::LineAndPoints, used) });
     }
     for panel in [&mut rates, &mut memory] {
@@ -101,10 +95,13 @@ pub fn throughput(workload: &str, device: &str, curves: &[ThroughputCurve<'_>]) 
         false => "medians of steps in five visits; bars: 95 % of the median",
     };
     let size = || Axis::new("batch size (log scale)", AxisScale::Log);
-    let mut panels = vec![Panel { x: size(), y: Axis::new("examples/s (log scale)", AxisScale::Log), series: rates }];
+    let mut panels = vec![Panel::new(size(), Axis::new("examples/s (log scale)", AxisScale::Log), rates)];
     if !memory.is_empty() {
         let used: Vec<f64> = memory.iter().flat_map(|series| &series.points).map(|point| point.y).collect();
-        panels.push(Panel { x: size(), y: metric_axis("peak memory, MB", &used), series: memory });
+        panels.push(Panel::new(size(), metric_axis("peak memory, MB", &used), memory));
+    }
+    for panel in &mut panels {
+        panel.shades = shades.clone();
     }
     Chart {
         title: format!("{workload}: throughput on {device}"),

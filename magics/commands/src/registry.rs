@@ -61,6 +61,8 @@ pub const MAGICS: &[Magic] = &[
     commands::axis::MAGIC,
     commands::curves::MAGIC,
     commands::throughput::MAGIC,
+    commands::scaling::MAGIC,
+    commands::noise::MAGIC,
     commands::final_evaluation::MAGIC,
     commands::study::MAGIC,
     commands::workloads::MAGIC,

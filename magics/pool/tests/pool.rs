@@ -33,6 +33,8 @@ fn request(number: u32, folder: &Path, words: &[impl AsRef<str>]) -> TrialReques
         directory: folder.join(number.to_string()),
         timeout: None,
         worker: None,
+        until: None,
+        noise_every: None,
     }
 }
 

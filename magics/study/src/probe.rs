@@ -20,6 +20,8 @@ pub struct ProbeRequest {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "task", rename_all = "snake_case")]
 pub enum ProbeTask {
+    /// Loads the data, and nothing else.
+    Load,
     /// A few steps of one size with an evaluation: does it fit?
     Fit {
         /// Examples a step.
@@ -37,6 +39,56 @@ pub enum ProbeTask {
         /// Examples a step.
         batch_size: u64,
     },
+    /// Whether a size lasts: many steps with an evaluation.
+    Verify {
+        /// Examples a step.
+        batch_size: u64,
+    },
+    /// Trains as a trial would, and pauses at steps to measure the norms of gradients of small and large batches.
+    Noise {
+        /// The steps, rising.
+        at: Vec<u64>,
+        /// Large batches at each of them.
+        pairs: u64,
+        /// Examples of a small batch.
+        small: u64,
+        /// Examples of a large batch; a multiple of the small one, of which it is made up.
+        large: u64,
+    },
+}
+
+impl ProbeTask {
+    /// The largest batch that it makes.
+    pub fn largest_batch(&self) -> u64 {
+        match self {
+            ProbeTask::Fit { batch_size } | ProbeTask::Stages { batch_size } | ProbeTask::Verify { batch_size } => {
+                *batch_size
+            }
+            ProbeTask::Time { batch_sizes, .. } => batch_sizes.iter().copied().max().unwrap_or(0),
+            ProbeTask::Noise { small, .. } => *small,
+            ProbeTask::Load => 0,
+        }
+    }
+}
+
+/// Squared L2 norms of the gradient of a small batch and of a large one at the same parameters.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct NormPair {
+    /// Of the small batch, or the mean of several small ones.
+    pub small: f64,
+    /// Of the large batch.
+    pub large: f64,
+}
+
+impl NormPair {
+    /// Unbiased estimates of |G|², the squared norm of the true gradient, and of tr Σ, the variance of the gradient of one
+    /// example, from batches of these sizes (McCandlish et al. 2018, appendix A.1). Their ratio tr Σ / |G|² is the noise scale;
+    /// it is biased, so numerators and denominators are averaged apart.
+    pub fn estimate(&self, small_batch: f64, large_batch: f64) -> (f64, f64) {
+        let gradient = (large_batch * self.large - small_batch * self.small) / (large_batch - small_batch);
+        let variance = (self.small - self.large) / (1.0 / small_batch - 1.0 / large_batch);
+        (gradient, variance)
+    }
 }
 
 /// How much of one kind of memory was used at most, and how much there is.
@@ -64,6 +116,10 @@ pub struct StageSeconds {
     pub compute: f64,
     /// All of it, as training does it.
     pub full: f64,
+    /// Whether batches are made ahead and copied while the model computes; otherwise the stages follow one another.
+    pub overlapped: bool,
+    /// How long the host is held by one step of an idle GPU: as long as the step takes where it reads a value back.
+    pub issue: Option<f64>,
 }
 
 /// What was measured.
@@ -100,6 +156,13 @@ pub enum ProbeAnswer {
     Stages {
         /// Medians.
         seconds: StageSeconds,
+    },
+    /// Norms of gradients after a number of steps.
+    Noise {
+        /// Steps taken.
+        step: u64,
+        /// One pair a large batch; fewer than asked for where a norm was not finite.
+        pairs: Vec<NormPair>,
     },
     /// It is at its end.
     Done {

@@ -47,6 +47,42 @@ pub struct TrialRequest {
     /// The worker that has the workload, where it is not the slot's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub worker: Option<PathBuf>,
+    /// Where it is trained to reach a target and no further.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Until>,
+    /// Steps between two estimates of the gradient noise scale, reported as `noise_scale`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub noise_every: Option<u64>,
+}
+
+/// When a trial ends that is trained to see how many steps it needs for a target of its objective. It is evaluated often enough
+/// to know that to 2 % ([`Until::next`]), and keeps no checkpoints: the question is when, not what.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Until {
+    /// The value of the objective that is enough.
+    pub target: f64,
+    /// The first step that is worth an evaluation.
+    pub from: u64,
+    /// The step after which it gives up and ends as stopped.
+    pub at_most: u64,
+}
+
+impl Until {
+    /// The step of the evaluation that follows one at `step`.
+    pub fn next(&self, step: u64) -> u64 {
+        (step + (step / 50).max(1)).max(self.from).min(self.at_most.max(step + 1))
+    }
+
+    /// What a value of the objective at a step means: `Some(true)` the target is reached, `Some(false)` it gives up.
+    pub fn verdict(&self, direction: Direction, objective: f64, step: u64) -> Option<bool> {
+        let reached = direction.minimized(objective) <= direction.minimized(self.target);
+        (reached || step >= self.at_most).then_some(reached)
+    }
+
+    /// Why a trial was stopped.
+    pub fn reason(&self, metric: &str) -> String {
+        format!("`{metric}` did not reach {} within {} steps", self.target, self.at_most)
+    }
 }
 
 /// A file that a workload read, as it was.

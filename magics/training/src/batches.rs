@@ -27,7 +27,8 @@ impl Batches {
     /// Batches of `size` examples from the step `first` on, which counts from 0.
     pub fn new(examples: &Examples, size: i64, randomness: Randomness, device: Device, first: u64) -> Self {
         let examples = Examples { inputs: examples.inputs.shallow_clone(), targets: examples.targets.shallow_clone() };
-        let resident = examples.inputs.device() == device;
+        // A CPU's data always lie where it computes; `TUNEBOOK_DATA=host` uses the loader all the same.
+        let resident = examples.inputs.device() == device && (device.is_cuda() || !stays_on_host());
         let mut order = Order { examples, size, randomness, step: first, epoch: None };
         if resident {
             return Self::Resident(order);
@@ -35,9 +36,7 @@ impl Batches {
         let (sender, batches) = sync_channel(AHEAD);
         std::thread::spawn(move || {
             loop {
-                let batch = order.next();
-                let pinned =
-                    Examples { inputs: batch.inputs.pin_memory(device), targets: batch.targets.pin_memory(device) };
+                let pinned = order.next().pinned(device);
                 if sender.send(pinned).is_err() {
                     break;
                 }
@@ -48,15 +47,30 @@ impl Batches {
 
     /// The next batch, on the device.
     pub fn next(&mut self) -> Result<Examples, String> {
+        let made = self.make()?;
+        Ok(match self {
+            Self::Resident(_) => made,
+            Self::Prefetched { device, .. } => made.begin_copy(*device),
+        })
+    }
+
+    /// The next batch, where the loader puts it.
+    pub fn make(&mut self) -> Result<Examples, String> {
         match self {
             Self::Resident(order) => Ok(order.next()),
-            Self::Prefetched { batches, device } => {
-                let batch = batches.recv().map_err(|_| "the loader ended".to_string())?;
-                let copy = |t: &Tensor| t.to_device_(*device, t.kind(), true, false);
-                Ok(Examples { inputs: copy(&batch.inputs), targets: copy(&batch.targets) })
-            }
+            Self::Prefetched { batches, .. } => batches.recv().map_err(|_| "the loader ended".to_string()),
         }
     }
+
+    /// Whether batches are made ahead of their step.
+    pub fn are_made_ahead(&self) -> bool {
+        matches!(self, Self::Prefetched { .. })
+    }
+}
+
+/// Whether `TUNEBOOK_DATA` says that data stay in the host's memory.
+pub(crate) fn stays_on_host() -> bool {
+    std::env::var("TUNEBOOK_DATA").is_ok_and(|place| place == "host")
 }
 
 /// Each epoch has an order of its own; its incomplete last batch is left out.

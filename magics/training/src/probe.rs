@@ -1,5 +1,7 @@
 //! Probes: steps that are taken to be measured (Playbook B1, B2, B4). See [`tunebook_study::probe`].
 
+mod stages;
+
 use crate::batches::Batches;
 use crate::catalogue::{Catalogue, Trainable};
 use crate::data::{Data, Examples, begin_to_record, recorded};
@@ -11,12 +13,14 @@ use crate::worker::resident;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 use tch::Device;
-use tunebook_study::probe::{MemoryUse, ProbeAnswer, ProbeRequest, ProbeTask, StageSeconds};
+use tunebook_study::probe::{MemoryUse, ProbeAnswer, ProbeRequest, ProbeTask};
 use tunebook_study::protocol::{TrialId, TrialRequest};
 use tunebook_study::{Value, WorkloadReference};
 
 /// Steps of a probe for memory: the first makes the optimizer's state, the second shows what remains.
 const FIT_STEPS: usize = 3;
+/// Steps of a probe that verifies a size.
+const VERIFY_STEPS: usize = 20;
 /// Steps that warm a size up at least, unless two blocks of five agree before.
 const WARM_STEPS: usize = 10;
 /// A block of steps lasts about this long at least, so that a clock read costs nothing and a lost time slice shows.
@@ -63,17 +67,22 @@ fn probe(catalogue: &Catalogue, request: &ProbeRequest) -> Result<(), Stop> {
         return Err(Stop::Failed(format!("`{name}` is a training function: its steps are its own")));
     };
     let device = device().map_err(Stop::Failed)?;
-    // The model does not depend on the batch size; a small one is within every domain.
     let mut params = request.params.clone();
-    params.insert("batch_size".into(), Value::Int(1));
-    for ghost in ["ghost_batch_size", "micro_batch_size"] {
-        params.entry(ghost.into()).or_insert(Value::Int(0));
+    if !matches!(request.task, ProbeTask::Noise { .. }) {
+        // The model does not depend on the batch size; a small one is within every domain.
+        params.insert("batch_size".into(), Value::Int(1));
+        for ghost in ["ghost_batch_size", "micro_batch_size"] {
+            params.entry(ghost.into()).or_insert(Value::Int(0));
+        }
     }
     let hp = Hyperparameters::new(&description, &params)?;
     begin_to_record();
     let data = resident(workload.data(&hp)?.checked()?, device);
     let files: Vec<String> = recorded().into_iter().map(|source| source.sha256).collect();
     answer(&ProbeAnswer::Loaded { examples: data.train.count() as u64, data: files.join(" ") });
+    if request.task == ProbeTask::Load {
+        return Ok(());
+    }
     let trial = TrialRequest {
         trial: TrialId { study: "probe".into(), number: 1 },
         workload: WorkloadReference::Builtin { name: name.clone() },
@@ -84,14 +93,20 @@ fn probe(catalogue: &Catalogue, request: &ProbeRequest) -> Result<(), Stop> {
         directory: std::env::temp_dir(),
         timeout: None,
         worker: None,
+        until: None,
+        noise_every: None,
     };
+    let batch_size = hp.get("batch_size");
     let _precision = Autocast::begin(hp.precision());
     let mut probe = Probe { steps: Steps::new(workload.as_ref(), &data, hp, &trial, device)?, data: &data, device };
     let waiting = Waiting::begin();
     match &request.task {
-        ProbeTask::Fit { batch_size } => probe.fit(*batch_size)?,
+        ProbeTask::Load => {}
+        ProbeTask::Fit { batch_size } => probe.fit(*batch_size, FIT_STEPS)?,
+        ProbeTask::Verify { batch_size } => probe.fit(*batch_size, VERIFY_STEPS)?,
         ProbeTask::Time { batch_sizes, evaluate } => probe.time(batch_sizes, *evaluate)?,
         ProbeTask::Stages { batch_size } => probe.stages(*batch_size)?,
+        ProbeTask::Noise { at, pairs, small, large } => probe.noise(batch_size, at, *pairs, (*small, *large))?,
     }
     answer(&ProbeAnswer::Done { waited: waiting.share() });
     Ok(())
@@ -104,9 +119,9 @@ struct Probe<'a> {
 }
 
 impl Probe<'_> {
-    fn fit(&mut self, size: u64) -> Result<(), Stop> {
+    fn fit(&mut self, size: u64, steps: usize) -> Result<(), Stop> {
         let mut batches = self.batches(size)?;
-        for _ in 0..FIT_STEPS {
+        for _ in 0..steps {
             let batch = batches.next()?;
             self.steps.step(&batch, true)?;
         }
@@ -189,52 +204,37 @@ impl Probe<'_> {
         let block = self.warm_up(&mut batches, false)?;
         let cached = batches.next()?;
         let varied = Examples { inputs: self.steps.augment(&cached), targets: cached.targets.shallow_clone() };
-        let host = cached.to_device(Device::Cpu);
-        let host = match self.device {
-            Device::Cpu => host,
-            device => Examples { inputs: host.inputs.pin_memory(device), targets: host.targets.pin_memory(device) },
-        };
-        let mut seconds: [Vec<f64>; 4] = Default::default();
-        for _ in 0..VISITS {
-            let input = self.timed(block, |probe| {
-                let batch = batches.next()?;
-                let _ = probe.steps.augment(&batch);
-                Ok(())
-            })?;
-            let transfer = match self.device {
-                Device::Cpu => 0.0,
-                device => self.timed(block, |_| {
-                    let _ = host.to_device(device);
-                    Ok(())
-                })?,
-            };
-            let compute = self.timed(block, |probe| probe.steps.step(&varied, false))?;
-            let full = self.timed(block, |probe| {
-                let batch = batches.next()?;
-                probe.steps.step(&batch, true)
-            })?;
-            for (all, one) in seconds.iter_mut().zip([input, transfer, compute, full]) {
-                all.push(one);
-            }
-        }
-        let [input, transfer, compute, full] = seconds.map(|mut all| {
-            all.sort_by(f64::total_cmp);
-            all[all.len() / 2]
-        });
-        answer(&ProbeAnswer::Stages { seconds: StageSeconds { input, transfer, compute, full } });
+        let host = cached.to_device(Device::Cpu).pinned(self.device);
+        let device = self.device;
+        let mut steps = stages::StepStages { steps: &mut self.steps, batches, host, varied, device };
+        answer(&ProbeAnswer::Stages { seconds: stages::time(&mut steps, block, VISITS, VISIT / 2)? });
         Ok(())
     }
 
-    /// Seconds of one turn of a piece of work.
-    fn timed(&mut self, block: usize, mut work: impl FnMut(&mut Self) -> Result<(), Stop>) -> Result<f64, Stop> {
-        synchronize(self.device);
-        let (started, mut turns) = (Instant::now(), 0);
-        while turns < block || (started.elapsed() < VISIT / 2 && turns < 1_000_000) {
-            work(self)?;
-            turns += 1;
+    /// Trains, and pauses at steps to measure the norms of gradients.
+    fn noise(&mut self, batch_size: u64, at: &[u64], pairs: u64, (small, large): (u64, u64)) -> Result<(), Stop> {
+        let mut batches = self.batches(batch_size)?;
+        let mut taken = 0;
+        for &step in at {
+            while taken < step {
+                self.steps.train(&batches.next()?)?;
+                taken += 1;
+            }
+            let mut measured = vec![];
+            for draw in 0..pairs {
+                let pair = self.steps.noise(draw, small, large)?;
+                if !(pair.small.is_finite() && pair.large.is_finite()) {
+                    break;
+                }
+                measured.push(pair);
+            }
+            let diverged = (measured.len() as u64) < pairs;
+            answer(&ProbeAnswer::Noise { step, pairs: measured });
+            if diverged {
+                break;
+            }
         }
-        synchronize(self.device);
-        Ok(started.elapsed().as_secs_f64() / turns as f64)
+        Ok(())
     }
 }
 

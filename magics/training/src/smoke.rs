@@ -78,6 +78,8 @@ fn attempt(catalogue: &Catalogue, name: &str) -> Result<Json, Stop> {
         directory: folder.clone(),
         timeout: None,
         worker: None,
+        until: None,
+        noise_every: None,
     };
     let device = device().map_err(Stop::Failed)?;
     let mut heard = Heard::default();

@@ -3,9 +3,12 @@
 //! Nothing in the loop waits for the device: losses and gradient norms stay there and are read back together, at most
 //! [`READ_EVERY`] steps late and before each evaluation.
 
+mod noise;
 mod steps;
 
 pub(crate) use steps::Steps;
+
+use self::noise::NoiseScale;
 
 use crate::batches::Batches;
 use crate::checkpoint;
@@ -17,7 +20,7 @@ use crate::libtorch::{
     Autocast, Precision, average_step, clip_gradients, forget_gradients, gradient_norm, is_out_of_memory,
 };
 use crate::model::Model;
-use crate::net::Phase;
+use crate::net::{Net, Phase};
 use crate::optimizer::Optimizer;
 use crate::randomness::{Randomness, Stream, permutation};
 use crate::schedule::Schedule;
@@ -44,6 +47,8 @@ pub enum Stop {
     Infeasible(String),
     /// A fault.
     Failed(String),
+    /// It was not going to reach its target in time.
+    Stopped(String),
     /// Asked for.
     Cancelled,
 }
@@ -54,6 +59,7 @@ impl Stop {
         match self {
             Stop::Infeasible(reason) => (TrialState::Infeasible, Some(reason)),
             Stop::Failed(reason) => (TrialState::Failed, Some(reason)),
+            Stop::Stopped(reason) => (TrialState::Stopped, Some(reason)),
             Stop::Cancelled => (TrialState::Cancelled, Some("interrupted".into())),
         }
     }
@@ -115,9 +121,6 @@ pub fn train(
     observer: &mut dyn Observer,
 ) -> Result<(), Stop> {
     let precision = hp.precision();
-    if precision == Precision::Tf32 && !device.is_cuda() {
-        return Err(Stop::Failed("precision = tf32 needs a CUDA device; fp32 and bf16 work everywhere".into()));
-    }
     let batch: i64 = hp.get("batch_size");
     let count = data.train.count();
     if batch > count {
@@ -126,6 +129,9 @@ pub fn train(
     let _precision = Autocast::begin(precision);
     let mut run = Run::new(workload, data, hp, request, device, sources)?;
     let result = run.steps(observer);
+    if !run.keeps_files() {
+        return result;
+    }
     // What is there is worth keeping however the run ended; the first problem is the one to report.
     result.and(run.save_series())
 }
@@ -141,6 +147,8 @@ struct Progress {
     /// Objective and step of the checkpoints that are kept, the best first.
     best: Vec<(f64, u64)>,
     divergence: Divergence,
+    #[serde(default)]
+    noise: NoiseScale,
 }
 
 struct Run<'a> {
@@ -177,6 +185,9 @@ impl<'a> Run<'a> {
         device: Device,
         sources: &[DataSource],
     ) -> Result<Self, Stop> {
+        if hp.precision() == Precision::Tf32 && !device.is_cuda() {
+            return Err(Stop::Failed("precision = tf32 needs a CUDA device; fp32 and bf16 work everywhere".into()));
+        }
         let identity = identity(&hp, request, device, sources);
         let schedule = hp.schedule();
         let (rule, weight_decay) = (hp.rule(), hp.get("weight_decay"));
@@ -230,6 +241,7 @@ impl<'a> Run<'a> {
             every => every,
         };
         let mut saved = 0;
+        let mut next_evaluation = self.request.until.map(|until| until.next(0));
         if self.resume() {
             saved = self.progress.steps;
             for measurement in self.progress.measurements.clone() {
@@ -246,18 +258,32 @@ impl<'a> Run<'a> {
                 return Err(Stop::Cancelled);
             }
             let lr = self.schedule.at(step - 1);
-            self.step(step, lr, &batches.next()?, micro, true)?;
-            let evaluate = step % eval_every == 0 || step == steps;
+            let batch = batches.next()?;
+            if self.request.noise_every.is_some_and(|every| step % every == 0) {
+                self.measure_noise(step, &batch, micro)?;
+            }
+            self.step(step, lr, &batch, micro, true)?;
+            let due = next_evaluation.map_or(step % eval_every == 0, |next| step >= next);
+            let evaluate = due || step == steps;
             if evaluate || self.unread.len() >= READ_EVERY {
                 self.read_back()?;
             }
             if evaluate {
-                self.evaluate(step, lr, observer)?;
-                if step < steps && step - saved >= save_every {
+                let objective = self.evaluate(step, lr, observer)?;
+                if let (Some(until), Some(objective)) = (self.request.until, objective) {
+                    match until.verdict(self.request.direction, objective, step) {
+                        Some(true) => return Ok(()),
+                        Some(false) => return Err(Stop::Stopped(until.reason(&self.request.objective))),
+                        None => next_evaluation = Some(until.next(step)),
+                    }
+                } else if step < steps && step - saved >= save_every {
                     self.save_to_resume(step)?;
                     saved = step;
                 }
             }
+        }
+        if !self.keeps_files() {
+            return Ok(());
         }
         let swapped = self.swap_averages();
         self.save(checkpoint::LAST)?;
@@ -270,7 +296,6 @@ impl<'a> Run<'a> {
 
     /// One step: forward, backward, norm, update. Nothing of it is read back.
     fn step(&mut self, step: u64, lr: f64, batch: &Examples, micro: i64, augment: bool) -> Result<(), Stop> {
-        let torch = |error: tch::TchError| Stop::from_message(&error.to_string());
         let parameters = self.parameters.as_slice();
         forget_gradients(parameters);
         let count = batch.count();
@@ -280,18 +305,10 @@ impl<'a> Run<'a> {
             let net = self.model.net(Phase::Train { step }).part(part as u64);
             let part = if length == count { None } else { Some(batch.narrow(start, length)) };
             let part = part.as_ref().unwrap_or(batch);
-            let outputs = match augment {
-                true => self.model.forward(&net, &part.inputs),
-                false => self.model.forward_as_it_is(&net, &part.inputs),
-            };
-            let mut share = self.workload.loss(&net, &outputs, &part.targets);
-            if length < count {
-                share = &share * (length as f64 / count as f64);
-            }
-            share.f_backward().map_err(torch)?;
+            let share = self.backward(&net, part, augment, length as f64 / count as f64)?;
             loss = Some(match loss {
-                None => share.detach(),
-                Some(sum) => sum + share.detach(),
+                None => share,
+                Some(sum) => sum + share,
             });
         }
         let norm = gradient_norm(parameters)?;
@@ -304,14 +321,30 @@ impl<'a> Run<'a> {
             let decay = decay.min(step as f64 / (step as f64 + 10.0));
             average_step(averages, parameters, decay)?;
         }
+        self.progress.noise.pair_with(&norm);
         if let Some(loss) = loss {
             self.unread.push((step, loss, norm));
         }
         Ok(())
     }
 
+    /// The loss of a part of a batch, weighted by its share; its gradient is added to what the parameters hold.
+    fn backward(&self, net: &Net<'_>, part: &Examples, augment: bool, weight: f64) -> Result<Tensor, Stop> {
+        let outputs = match augment {
+            true => self.model.forward(net, &part.inputs),
+            false => self.model.forward_as_it_is(net, &part.inputs),
+        };
+        let mut loss = self.workload.loss(net, &outputs, &part.targets);
+        if weight < 1.0 {
+            loss = &loss * weight;
+        }
+        loss.f_backward().map_err(|error| Stop::from_message(&error.to_string()))?;
+        Ok(loss.detach())
+    }
+
     /// Reads what the steps left on the device, and looks for divergence.
     fn read_back(&mut self) -> Result<(), Stop> {
+        self.progress.noise.read_back();
         let losses: Vec<f64> = read(self.unread.iter().map(|(_, loss, _)| loss));
         let norms: Vec<f64> = read(self.unread.iter().map(|(_, _, norm)| norm));
         self.norms.extend(norms.iter().map(|norm| *norm as f32));
@@ -324,12 +357,15 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    fn evaluate(&mut self, step: u64, lr: f64, observer: &mut dyn Observer) -> Result<(), Stop> {
+    /// Judges the model, reports, and keeps it if it is among the best; gives the objective.
+    fn evaluate(&mut self, step: u64, lr: f64, observer: &mut dyn Observer) -> Result<Option<f64>, Stop> {
         // The averages stand in for the parameters while they are judged and saved.
         let swapped = self.swap_averages();
         let judged = self.evaluation.of(&self.model, &self.data.valid);
-        let followed = self.data.valid.select(&self.sample);
-        self.outputs.push((step, self.model.predict(&followed.inputs).to_device(Device::Cpu)));
+        if self.keeps_files() {
+            let followed = self.data.valid.select(&self.sample);
+            self.outputs.push((step, self.model.predict(&followed.inputs).to_device(Device::Cpu)));
+        }
         let mut metrics: IndexMap<String, Option<f64>> = IndexMap::new();
         let mut metric = |name: String, value: f64| {
             metrics.insert(name, Some(value).filter(|v| v.is_finite()));
@@ -348,24 +384,34 @@ impl<'a> Run<'a> {
                 metric("clipped".into(), clipped as f64 / recent.len() as f64);
             }
         }
+        if let Some(scale) = self.progress.noise.value() {
+            metric("noise_scale".into(), scale);
+        }
         metric("lr".into(), lr);
         self.losses.clear();
         let objective = metrics.get(&self.request.objective).copied();
         let seconds = self.progress.seconds + self.started.elapsed().as_secs_f64();
         let measurement = Measurement { step, seconds, metrics };
-        self.progress.measurements.push(measurement.clone());
+        if self.keeps_files() {
+            self.progress.measurements.push(measurement.clone());
+        }
         observer.measured(measurement);
         let kept = match objective {
-            Some(Some(value)) => self.keep_if_best(value, step),
+            Some(Some(value)) if self.keeps_files() => self.keep_if_best(value, step),
             Some(None) => {
                 Err(Stop::Infeasible(format!("`{}` became non-finite at step {step}", self.request.objective)))
             }
-            None => Ok(()),
+            _ => Ok(()),
         };
         if swapped {
             self.swap_averages();
         }
-        kept
+        kept.map(|()| objective.flatten())
+    }
+
+    /// A trial that runs until it reaches a target is asked when it does, and keeps nothing.
+    fn keeps_files(&self) -> bool {
+        self.request.until.is_none()
     }
 
     /// Exchanges the values of parameters and averages; false where there are no averages.
@@ -435,6 +481,9 @@ impl<'a> Run<'a> {
 
     /// Goes back to where an earlier run of the same trial was cut off, if it left a checkpoint that fits.
     fn resume(&mut self) -> bool {
+        if !self.keeps_files() {
+            return false;
+        }
         let path = self.path(checkpoint::RESUME);
         let Ok(found) = checkpoint::read(&path) else { return false };
         let text = found.get("\u{1}progress").and_then(checkpoint::text_of);

@@ -18,6 +18,8 @@ pub struct Trial<'a> {
     started: Instant,
     reported: bool,
     non_finite: Option<String>,
+    /// Whether the target was reached, once that is decided.
+    verdict: Option<bool>,
 }
 
 impl<'a> Trial<'a> {
@@ -27,7 +29,16 @@ impl<'a> Trial<'a> {
         device: Device,
         observer: &'a mut dyn Observer,
     ) -> Self {
-        Self { hp, request, device, observer, started: Instant::now(), reported: false, non_finite: None }
+        Self {
+            hp,
+            request,
+            device,
+            observer,
+            started: Instant::now(),
+            reported: false,
+            non_finite: None,
+            verdict: None,
+        }
     }
 
     /// A hyperparameter in the type of the place that it goes to: `let lr: f64 = trial.get("lr");`.
@@ -81,6 +92,10 @@ impl<'a> Trial<'a> {
                 self.non_finite = Some(reason.clone());
                 anyhow::bail!(reason);
             }
+            if let Some(until) = self.request.until.filter(|_| objective) {
+                self.verdict = until.verdict(self.request.direction, *value, step);
+                anyhow::ensure!(self.verdict.is_none(), "it is decided whether the target is reached");
+            }
         }
         Ok(())
     }
@@ -100,6 +115,10 @@ impl<'a> Trial<'a> {
         let objective = &self.request.objective;
         match (self.non_finite, result) {
             (Some(reason), _) => Err(Stop::Infeasible(reason)),
+            _ if self.verdict == Some(true) => Ok(()),
+            _ if self.verdict == Some(false) => {
+                Err(Stop::Stopped(self.request.until.map_or(String::new(), |until| until.reason(objective))))
+            }
             _ if self.observer.cancelled() => Err(Stop::Cancelled),
             (None, Err(error)) => Err(Stop::from_message(&format!("{error:#}"))),
             (None, Ok(())) if !self.reported => {

@@ -2,6 +2,7 @@
 //! question and exits: `describe` lists what it can train, `devices` the GPUs that libtorch finds, `smoke NAME` tries whether
 //! something can be trained at all, `probe` measures steps ([`tunebook_study::probe`]), `final` evaluates the trial that a request on standard input names on the test set.
 
+use crate::batches::stays_on_host;
 use crate::catalogue::{Catalogue, Trainable};
 use crate::data::{Data, begin_to_record, recorded};
 use crate::hyperparameters::Hyperparameters;
@@ -179,11 +180,8 @@ impl Worker {
 pub(crate) fn resident(data: Data, device: Device) -> Data {
     let bytes = |t: &tch::Tensor| t.numel() * t.kind().elt_size_in_bytes();
     let size = bytes(&data.train.inputs) + bytes(&data.train.targets);
-    let fits = match std::env::var("TUNEBOOK_DATA").as_deref() {
-        Ok("host") => false,
-        Ok("device") => true,
-        _ => size <= RESIDENT_BYTES,
-    };
+    let asked = std::env::var("TUNEBOOK_DATA").is_ok_and(|place| place == "device");
+    let fits = !stays_on_host() && (asked || size <= RESIDENT_BYTES);
     if fits { data.to_device(device) } else { data }
 }
 

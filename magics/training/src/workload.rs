@@ -157,7 +157,7 @@ pub fn describe(name: &str, kind: &str, workload: &dyn Workload) -> WorkloadDesc
     }
     let mut metrics: Vec<String> = vec!["train/loss".into(), "valid/loss".into()];
     metrics.extend(workload.metrics().iter().map(|metric| format!("valid/{}", metric.name)));
-    metrics.extend(["gradient_norm", "clipped", "lr"].map(String::from));
+    metrics.extend(["gradient_norm", "clipped", "noise_scale", "lr"].map(String::from));
     WorkloadDescription {
         name: name.into(),
         kind: kind.into(),

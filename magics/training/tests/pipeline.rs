@@ -57,6 +57,8 @@ fn run<W: Workload + Copy + 'static>(
         directory: folder.into(),
         timeout: None,
         worker: None,
+        until: None,
+        noise_every: None,
     };
     let mut heard = Heard::default();
     train(&workload, data, hp, &request, Device::Cpu, &[], &mut heard).map(|()| heard)

@@ -70,6 +70,8 @@ impl Command for FinalMagic {
             directory,
             timeout: None,
             worker: None,
+            until: None,
+            noise_every: None,
         };
         let answer = evaluate_finally(worker.as_ref().unwrap_or(&context.settings.worker), &request)
             .map_err(|error| MagicError::new("WorkerError", error.to_string(), None))?;

@@ -6,6 +6,8 @@ pub mod devices;
 pub mod final_evaluation;
 pub mod isolate;
 pub mod lsmagic;
+pub mod noise;
+pub mod scaling;
 pub mod study;
 pub mod sweep;
 pub mod throughput;

@@ -7,6 +7,8 @@ use crate::looking::{problem, show};
 use crate::output::Output;
 use crate::registry::{Command, Invocation, Magic, Subject};
 use crate::report::Report;
+use crate::sweep::live::retuning;
+use crate::sweep::retune::concerning;
 use crate::syntax::{Arguments, Word};
 use crate::table::{self, Rows, number};
 use serde_json::json;
@@ -169,6 +171,7 @@ fn one(context: &Context, store: &Store, study: &StudyRecord) -> Result<Report> 
         ))
         .table(&roles)
         .table(&best_rows);
+    report = retuning(report, &concerning(context, store, study, &trials)?);
     if let Some(processor) = environment.as_ref().and_then(|e| e["processor"].as_str()) {
         let libtorch = environment.as_ref().and_then(|e| e["libtorch"].as_str()).unwrap_or("none");
         report = report.line(&format!("Ran on {processor}, libtorch {libtorch}."));

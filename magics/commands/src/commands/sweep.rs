@@ -7,9 +7,10 @@ use crate::output::Output;
 use crate::registry::{Command, Invocation, Magic, Subject};
 use crate::sweep::engine::{self, Ending};
 use crate::sweep::live::Live;
-use crate::sweep::plan::{Planner, SweepOptions, SweepPlan};
+use crate::sweep::plan::{Planner, SweepOptions, SweepPlan, check_name};
 use crate::sweep::recorded::{Found, compare};
-use crate::syntax::{OptionSpec, Source, SweepBody, parse_body, parse_one_line};
+use crate::sweep::retune::concerning;
+use crate::syntax::{OptionSpec, Source, SweepBody, Word, parse_body, parse_one_line};
 use crate::workload;
 use tunebook_study::WorkloadReference;
 use tunebook_study::store::StudyWriter;
@@ -41,6 +42,7 @@ pub const MAGIC: Magic = Magic {
         option("parallel", Some("N"), "trials at a time (default: one a GPU, or one a processor)"),
         option("objective", Some("best|final"), "judge a trial by its best value over training (default) or its last"),
         option("resume", None, "run what an interrupt or a crash left undone"),
+        option("every", Some("N"), "estimate the gradient noise scale every N steps, as the metric noise_scale"),
         option("widen", None, "keep the old trials where ranges only grew"),
         option("timeout", Some("T"), "limit of a trial: 30s, 30m, 2h"),
         option("budget", Some("T"), "limit of this run of the study"),
@@ -83,12 +85,7 @@ fn parse(invocation: Invocation) -> Result<Box<dyn Command>> {
         }
     };
     let (name, span) = name;
-    let allowed = |c: char| c.is_alphanumeric() || "_.-".contains(c);
-    if name.is_empty() || name.starts_with('.') || !name.chars().all(allowed) {
-        let message = format!("`{name}` is no name for a study");
-        let help = "letters, digits, `_`, `-` and `.` (not first): it names a folder too";
-        return Err(source.error("InvalidValue", span, message, Some(help.into())));
-    }
+    check_name(&source, &Word { text: name.clone(), span, quoted: false })?;
     Ok(Box::new(Sweep { source, name, body, options }))
 }
 
@@ -120,8 +117,9 @@ impl Command for Sweep {
                     n => vec![format!("{n} of the trials asked for are missing; `--resume` runs them.")],
                 };
                 let asked = plan.trials as usize;
+                let retune = concerning(context, &store, &study, &trials)?;
                 let live = Live::new(context, output, &plan.name, &plan.definition, asked, trials);
-                live.end(study.seconds, &notes);
+                live.end(study.seconds, &notes, &retune);
                 Ok(())
             }
         }
@@ -160,18 +158,19 @@ fn train(
             return Err(error);
         }
     };
-    let seconds = writer.study().seconds;
+    let (seconds, store) = (writer.study().seconds, writer.store());
+    let retune = concerning(context, store, writer.study(), &store.trials(writer.study())?)?;
     match ending {
         Ending::Done => {
-            live.end(seconds, &[]);
+            live.end(seconds, &[], &retune);
             Ok(())
         }
         Ending::OutOfBudget => {
-            live.end(seconds, &["The budget is spent; `--resume` goes on.".to_string()]);
+            live.end(seconds, &["The budget is spent; `--resume` goes on.".to_string()], &retune);
             Ok(())
         }
         Ending::Interrupted => {
-            live.end(seconds, &["Interrupted; `--resume` goes on.".to_string()]);
+            live.end(seconds, &["Interrupted; `--resume` goes on.".to_string()], &retune);
             let message =
                 format!("the sweep `{}` was interrupted; what ended is recorded, `--resume` goes on", plan.name);
             Err(MagicError::interrupted(message))

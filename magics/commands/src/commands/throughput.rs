@@ -3,21 +3,21 @@
 use crate::context::Context;
 use crate::error::Result;
 use crate::interrupt::Interrupt;
+use crate::looking::show;
 use crate::output::Output;
+use crate::probing::{DEVICE, Place, SET, data_of, settings, space_of, worker};
 use crate::registry::{Command, Invocation, Magic, Subject};
 use crate::report::Report;
 use crate::status::Status;
-use crate::sweep::plan::{Planner, SweepOptions};
-use crate::syntax::{Arguments, OptionSpec, Word, parse_one_line};
+use crate::syntax::{Arguments, OptionSpec, Word};
 use crate::table::{Rows, bytes, number};
-use crate::throughput::{Measured, Prober, measure};
-use crate::workload::{self, Workload};
+use crate::throughput::{Kept, Measured, Prober, keep, latest, measure};
+use crate::workload::Workload;
 use serde_json::{Value as Json, json};
-use sha2::{Digest, Sha256};
 use tunebook_analysis::{BottleneckKind, PointState};
 use tunebook_charts::ThroughputCurve;
 use tunebook_study::sampler::SamplerKind;
-use tunebook_study::{HyperparameterDomain, Judged, Params};
+use tunebook_study::{HyperparameterDomain, Params};
 
 /// See the module.
 pub const MAGIC: Magic = Magic {
@@ -29,18 +29,21 @@ pub const MAGIC: Magic = Magic {
     help: "Powers of two, each tried in a process of its own, so that running out of memory is an answer; then all of them timed \
         in turn. *Saturation* is the smallest size whose doubling gains less than 10 %, *recommended* the smallest within 5 % of \
         the highest throughput. On a machine that is too busy to tell it says so, and recommends nothing.\n\n\
-        A list (`--set width=[64,256]`, `--compare fp32,bf16`) draws a curve for each value.",
+        A list (`--set width=[64,256]`, `--compare fp32,bf16`) draws a curve for each value.\n\n\
+        What was measured is kept. `--recorded` shows it, and says that it is stale where model, optimizer, precision, device, \
+        data or versions have changed since.",
     options: &[
         OptionSpec { name: "max", value: Some("N"), help: "no size beyond it (default: the number of examples)" },
-        OptionSpec {
-            name: "set",
-            value: Some("hp=v…"),
-            help: "another value of a hyperparameter, or a list of them; may be repeated",
-        },
+        SET,
         OptionSpec { name: "compare", value: Some("P,…"), help: "precisions: fp32, tf32, bf16" },
-        OptionSpec { name: "device", value: Some("D"), help: "cpu or cuda:N (default: the first GPU, else the CPU)" },
+        DEVICE,
         OptionSpec { name: "eval", value: None, help: "evaluation steps instead of training steps" },
         OptionSpec { name: "limit-only", value: None, help: "the largest size that fits, and nothing else" },
+        OptionSpec {
+            name: "recorded",
+            value: None,
+            help: "what was measured last, and whether it still holds; measures nothing",
+        },
     ],
     completes: Subject::Workload,
     parse,
@@ -48,22 +51,12 @@ pub const MAGIC: Magic = Magic {
 
 struct ShowThroughput {
     arguments: Arguments,
-    /// `hp=v` words.
     settings: Vec<Word>,
     max: Option<u64>,
 }
 
 fn parse(Invocation { arguments, .. }: Invocation) -> Result<Box<dyn Command>> {
-    let workload = arguments.required(0, "the workload")?.clone();
-    // `--set a=1 b=2`: what follows is a setting too.
-    let mut settings = vec![workload];
-    settings.extend(arguments.all("set").cloned());
-    for word in &arguments.positional[1..] {
-        if !word.text.contains('=') {
-            return Err(arguments.invalid(word, format!("`{}` is one word too many", word.text)));
-        }
-        settings.push(word.clone());
-    }
+    let settings = settings(&arguments)?;
     let max = arguments.count("max", 1)?;
     Ok(Box::new(ShowThroughput { arguments, settings, max }))
 }
@@ -80,46 +73,53 @@ impl Command for ShowThroughput {
         let word = &self.settings[0];
         let workload = Workload::named(&word.text, &workloads, &self.arguments.source, &word.span)?;
         let configurations = self.configurations(&workloads, workload)?;
-        let built = workload::worker(context, &workload.reference, output, interrupt)?;
-        let (devices, _) = context.devices();
-        let device = match self.arguments.option("device") {
-            Some(word) => word.text.clone(),
-            None => devices.devices.first().map_or("cpu".into(), |device| device.id.clone()),
+        let worker = worker(context, workload, output, interrupt)?;
+        let place = Place::new(context, &self.arguments);
+        let prober = |params: &Params| Prober {
+            worker: worker.clone(),
+            workload: word.text.clone(),
+            params: params.clone(),
+            device: place.device.clone(),
+            interrupt,
         };
-        let device = if device.starts_with("cpu") { "cpu".to_string() } else { device };
-        let name = devices.devices.iter().find(|d| d.id.starts_with(&device)).map_or(String::new(), |d| d.name.clone());
+        let evaluate = self.arguments.has("eval");
+        if self.arguments.has("recorded") {
+            let Some(kept) = latest(context, &word.text)? else {
+                let message = format!("nothing of `{}` was measured yet", word.text);
+                let help = Some(format!("`%throughput {}` measures it", word.text));
+                return Err(self.arguments.source.error("NoAnswer", word.span.clone(), message, help));
+            };
+            let params = &configurations[0].params;
+            let (_, data) = data_of(&prober(params))?;
+            let now = place.inputs(workload, params, &data, evaluate);
+            let stale = kept.first().map(|kept| kept.inputs.differences(&now)).unwrap_or_default();
+            show(context, output, report(&word.text, &kept, false, &stale));
+            return Ok(());
+        }
         let largest = match workload.description.hyperparameter("batch_size").map(|h| &h.domain) {
             Some(HyperparameterDomain::Range { high: Some(high), .. }) => *high as u64,
             _ => u64::MAX >> 1,
         };
         let cap = self.max.unwrap_or(largest).min(largest);
-        let (evaluate, limit_only) = (self.arguments.has("eval"), self.arguments.has("limit-only"));
+        let limit_only = self.arguments.has("limit-only");
         let mut status = Status::new(output);
-        let mut found = vec![];
-        for configuration in configurations {
-            let prober = Prober {
-                worker: built.clone().unwrap_or_else(|| context.settings.worker.clone()),
-                workload: word.text.clone(),
-                params: configuration.params.clone(),
-                device: device.clone(),
-                interrupt,
-            };
-            match measure(&prober, cap, evaluate, limit_only, &mut status) {
-                Ok(measured) => found.push((configuration, measured)),
+        let mut kept = vec![];
+        for Configuration { label, params } in configurations {
+            match measure(&prober(&params), cap, evaluate, limit_only, &mut status) {
+                Ok(measured) => {
+                    let inputs = place.inputs(workload, &params, &measured.data, evaluate);
+                    kept.push(Kept { label, inputs, measured });
+                }
                 Err(error) => {
                     status.clear();
                     return Err(error);
                 }
             }
         }
-        let shown = if name.is_empty() { device.clone() } else { format!("{device} ({name})") };
-        let report = report(&word.text, &shown, &found, limit_only);
-        let mut inputs = Sha256::new();
-        let settings = found.iter().map(|(configuration, measured)| json!([configuration.params, measured.data]));
-        let settings: Vec<Json> = settings.collect();
-        inputs.update(json!([workload.reference, settings, shown, devices.libtorch, evaluate, cap]).to_string());
-        let inputs: String = inputs.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-        context.store()?.keep_conclusion("throughput", &inputs, &report.result())?;
+        let report = report(&word.text, &kept, limit_only, &[]);
+        if !limit_only {
+            keep(context, &kept, &report.result())?;
+        }
         if report.has_chart() {
             context.load_charts(output);
         }
@@ -131,27 +131,7 @@ impl Command for ShowThroughput {
 impl ShowThroughput {
     /// What the settings ask for: each value of a list, combined with those of the others.
     fn configurations(&self, workloads: &[Workload], workload: &Workload) -> Result<Vec<Configuration>> {
-        let source = &self.arguments.source;
-        let body = parse_one_line(source, &self.settings)?;
-        if let Some(size) = body.declarations.iter().find(|declaration| declaration.name.value == "batch_size") {
-            let message = "the batch size is what is varied here";
-            let help = Some("--max N is the largest one that is tried".into());
-            return Err(source.error("InvalidValue", size.name.span.clone(), message, help));
-        }
-        let options = SweepOptions {
-            trials: None,
-            sampler: SamplerKind::Grid,
-            seed: 0,
-            repeats: 1,
-            judged: Judged::Best,
-            parallel: None,
-            resume: false,
-            widen: false,
-            timeout: None,
-            budget: None,
-            objective: None,
-        };
-        let space = Planner { source, workloads }.plan(String::new(), &body, options)?.definition.space;
+        let space = space_of(&self.arguments, &self.settings, workloads, Some("batch_size"))?;
         let count = SamplerKind::Grid.configurations(&space).unwrap_or(1).max(1);
         let params = (0..count).filter_map(|i| SamplerKind::Grid.propose(&space, 0, i)).collect::<Vec<Params>>();
         let varied: Vec<&str> =
@@ -182,23 +162,29 @@ impl ShowThroughput {
     }
 }
 
-fn report(workload: &str, device: &str, found: &[(Configuration, Measured)], limit_only: bool) -> Report {
-    let series: Vec<Json> = found
-        .iter()
-        .map(|(configuration, measured)| json!({ "label": configuration.label, "points": measured.throughput.points }))
-        .collect();
-    let Some((_, first)) = found.first() else { return Report::new("throughput", &json!({})) };
+/// `stale`: what was changed since it was measured.
+fn report(workload: &str, found: &[Kept], limit_only: bool, stale: &[String]) -> Report {
+    let series: Vec<Json> =
+        found.iter().map(|kept| json!({ "label": kept.label, "points": kept.measured.throughput.points })).collect();
+    let Some(Kept { inputs, measured: first, .. }) = found.first() else {
+        return Report::new("throughput", &json!({}));
+    };
+    let device = &inputs.device;
     let fields = json!({
-        "workload": workload, "device": device, "reliable": first.throughput.reliable, "stale": false, "series": series,
+        "workload": workload, "device": device, "reliable": first.throughput.reliable, "stale": !stale.is_empty(), "changed": stale, "series": series,
         "points": first.throughput.points, "largest_feasible": first.largest_feasible,
         "smallest_too_large": first.too_large, "limited_by": if first.limited_by_memory { "memory" } else { "examples" },
         "saturation": first.throughput.saturation, "recommended": first.throughput.recommended,
         "step_time": first.throughput.step_time, "bottleneck": first.bottleneck, "probes": first.probes,
+        "predicted_limit": first.predicted, "verified": first.verified,
         "reasons": first.throughput.reasons,
     });
     let mut report = Report::new("throughput", &fields);
-    for (configuration, measured) in found {
-        let of = if configuration.label.is_empty() { String::new() } else { format!("{}: ", configuration.label) };
+    if !stale.is_empty() {
+        report = report.line(&format!("Stale: {}. `%throughput {workload}` measures it anew.", stale.join("; ")));
+    }
+    for Kept { label, measured, .. } in found {
+        let of = if label.is_empty() { String::new() } else { format!("{label}: ") };
         for line in sentences(measured, limit_only) {
             report = report.line(&format!("{of}{line}"));
         }
@@ -225,8 +211,8 @@ fn report(workload: &str, device: &str, found: &[(Configuration, Measured)], lim
     }
     let curves: Vec<ThroughputCurve<'_>> = found
         .iter()
-        .map(|(configuration, measured)| ThroughputCurve {
-            label: configuration.label.clone(),
+        .map(|Kept { label, measured, .. }| ThroughputCurve {
+            label: label.clone(),
             throughput: &measured.throughput,
             limit: measured.largest_feasible.filter(|_| measured.limited_by_memory),
         })
@@ -236,7 +222,8 @@ fn report(workload: &str, device: &str, found: &[(Configuration, Measured)], lim
 
 /// The conclusions in words.
 fn sentences(measured: &Measured, limit_only: bool) -> Vec<String> {
-    let Measured { throughput, largest_feasible, limited_by_memory, probes, bottleneck, .. } = measured;
+    let Measured { throughput, largest_feasible, limited_by_memory, probes, predicted, verified, bottleneck, .. } =
+        measured;
     let mut said = vec![];
     said.push(match (largest_feasible, limited_by_memory) {
         (None, _) => "Not even a batch of 1 fits into memory.".to_string(),
@@ -247,6 +234,13 @@ fn sentences(measured: &Measured, limit_only: bool) -> Vec<String> {
             format!("All sizes up to {size} fit: that is all that was asked for, or all the examples.")
         }
     });
+    if let (Some(size), Some(predicted)) = (largest_feasible, predicted)
+        && (*predicted as f64 / *size as f64 - 1.0).abs() > 0.1
+    {
+        said.push(format!(
+            "Memory does not grow evenly with the size: from small ones a limit of {predicted} was to be expected."
+        ));
+    }
     if limit_only || largest_feasible.is_none() {
         return said;
     }
@@ -262,7 +256,8 @@ fn sentences(measured: &Measured, limit_only: bool) -> Vec<String> {
         None => "Throughput does not saturate: doubling pays up to the largest size.".into(),
     });
     if let Some(size) = throughput.recommended {
-        said.push(format!("Recommended: {size}, the smallest size within 5 % of the highest throughput."));
+        let verified = if *verified == Some(true) { ", verified by 20 steps and an evaluation" } else { "" };
+        said.push(format!("Recommended: {size}, the smallest size within 5 % of the highest throughput{verified}."));
     }
     if let Some(bottleneck) = bottleneck {
         let gain = bottleneck

@@ -1,8 +1,8 @@
 //! The loop that runs a study: proposals go to free slots, what trials report goes to the store and then on the screen.
 
 use super::environment::environment;
-use super::live::Live;
 use super::plan::SweepPlan;
+use super::watch::Watch;
 use crate::context::Context;
 use crate::error::{MagicError, Result};
 use crate::interrupt::Interrupt;
@@ -38,7 +38,7 @@ pub fn run(
     plan: &SweepPlan,
     writer: &mut StudyWriter,
     numbers: Vec<u32>,
-    live: &mut Live<'_>,
+    live: &mut dyn Watch,
     interrupt: &Interrupt,
 ) -> Result<Ending> {
     let started = Instant::now();
@@ -89,10 +89,10 @@ fn warm_pool(context: &Context, plan: &SweepPlan, writer: &StudyWriter) -> Resul
     Ok(kept.filter(|pool| pool.specs() == specs).unwrap_or_else(|| Pool::new(specs)))
 }
 
-struct Run<'a, 'l> {
+struct Run<'a> {
     plan: &'a SweepPlan,
     writer: &'a mut StudyWriter,
-    live: &'a mut Live<'l>,
+    live: &'a mut dyn Watch,
     interrupt: &'a Interrupt,
     folder: PathBuf,
     /// Numbers to run, the next one last.
@@ -102,7 +102,7 @@ struct Run<'a, 'l> {
     started: HashMap<u32, Instant>,
 }
 
-impl Run<'_, '_> {
+impl Run<'_> {
     fn trials(&mut self, pool: &mut Pool, started: Instant) -> Result<Ending> {
         let budget = self.plan.options.budget;
         loop {
@@ -113,7 +113,7 @@ impl Run<'_, '_> {
             if pool.running().next().is_none() && self.waiting.is_empty() {
                 return Ok(Ending::Done);
             }
-            self.live.refresh(false);
+            self.live.refresh();
             self.writer.renew()?;
             let rest = budget.map(|budget| budget.saturating_sub(started.elapsed()));
             let wake = rest.map_or(Duration::from_millis(500), |rest| rest.min(Duration::from_millis(500)));
@@ -158,6 +158,8 @@ impl Run<'_, '_> {
             directory: self.folder.join(number.to_string()),
             timeout: self.plan.options.timeout.map(|timeout| timeout.as_secs_f64()),
             worker: self.plan.worker.clone(),
+            until: self.plan.options.until,
+            noise_every: self.plan.options.noise_every,
         };
         let id = request.trial.clone();
         if let Err(error) = pool.run(request) {

@@ -5,3 +5,5 @@ pub mod environment;
 pub mod live;
 pub mod plan;
 pub mod recorded;
+pub mod retune;
+pub mod watch;

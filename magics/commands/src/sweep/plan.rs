@@ -2,10 +2,11 @@
 //! knows, and nothing that cannot work gets past here.
 
 use crate::error::{MagicError, Result, suggest};
-use crate::syntax::{Arguments, Declaration, Source, Spanned, SweepBody};
+use crate::syntax::{Arguments, Declaration, Source, Spanned, SweepBody, Word};
 use crate::workload::Workload;
 use std::time::Duration;
 use tunebook_pool::program_line;
+use tunebook_study::protocol::Until;
 use tunebook_study::sampler::SamplerKind;
 use tunebook_study::{
     Condition, Direction, Distribution, Hyperparameter, Judged, Objective, SearchSpace, StudyDefinition, Value,
@@ -40,6 +41,30 @@ pub struct SweepOptions {
     pub budget: Option<Duration>,
     /// `--minimize` or `--maximize` of the one-line form.
     pub objective: Option<(Direction, Spanned<String>)>,
+    /// Steps between two estimates of the gradient noise scale in each trial.
+    pub noise_every: Option<u64>,
+    /// Where trials are trained to a target and no further.
+    pub until: Option<Until>,
+}
+
+impl Default for SweepOptions {
+    fn default() -> Self {
+        Self {
+            trials: None,
+            sampler: SamplerKind::default(),
+            seed: 0,
+            repeats: 1,
+            judged: Judged::Best,
+            parallel: None,
+            resume: false,
+            widen: false,
+            timeout: None,
+            budget: None,
+            objective: None,
+            noise_every: None,
+            until: None,
+        }
+    }
 }
 
 impl SweepOptions {
@@ -67,8 +92,21 @@ impl SweepOptions {
             timeout: arguments.duration("timeout")?,
             budget: arguments.duration("budget")?,
             objective: objective(arguments)?,
+            noise_every: arguments.count("every", 1)?,
+            until: None,
         })
     }
+}
+
+/// Whether a word can name a study, and with it a folder.
+pub fn check_name(source: &Source, name: &Word) -> Result<()> {
+    let allowed = |c: char| c.is_alphanumeric() || "_.-".contains(c);
+    if name.text.is_empty() || name.text.starts_with('.') || !name.text.chars().all(allowed) {
+        let message = format!("`{}` is no name for a study", name.text);
+        let help = "letters, digits, `_`, `-` and `.` (not first): it names a folder too";
+        return Err(source.error("InvalidValue", name.span.clone(), message, Some(help.into())));
+    }
+    Ok(())
 }
 
 fn sampler(arguments: &Arguments) -> Result<SamplerKind> {

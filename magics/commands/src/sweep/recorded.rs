@@ -45,7 +45,7 @@ pub fn compare(plan: &SweepPlan, study: &StudyRecord, trials: &[Trial]) -> Resul
 
 /// What differs between two definitions, each in a few words. How a trial is judged is asked anew each time and never
 /// differs.
-fn differences(old: &StudyDefinition, new: &StudyDefinition) -> Vec<String> {
+pub fn differences(old: &StudyDefinition, new: &StudyDefinition) -> Vec<String> {
     let mut found = vec![];
     let mut field = |what: &str, old: String, new: String| {
         if old != new {

@@ -28,13 +28,15 @@ pub struct Prober<'a> {
 }
 
 impl Prober<'_> {
+    /// The error that the workload cannot be `done` (timed, measured) for a reason.
+    pub fn cannot(&self, done: &str, reason: &str) -> MagicError {
+        MagicError::new("WorkloadError", format!("`{}` cannot be {done}: {reason}", self.workload), None)
+    }
+
     /// All answers of a probe; a process that was ended for its memory answers so. `tick` is called now and then.
-    pub fn ask(&self, task: ProbeTask, tick: &mut dyn FnMut(usize)) -> Result<Vec<ProbeAnswer>> {
+    pub fn ask(&self, task: ProbeTask, tick: &mut dyn FnMut(&[ProbeAnswer])) -> Result<Vec<ProbeAnswer>> {
         let request = ProbeRequest { workload: self.workload.clone(), params: self.params.clone(), task };
-        let size = match &request.task {
-            ProbeTask::Fit { batch_size } | ProbeTask::Stages { batch_size } => *batch_size,
-            ProbeTask::Time { batch_sizes, .. } => batch_sizes.iter().copied().max().unwrap_or(0),
-        };
+        let size = request.task.largest_batch();
         let text = serde_json::to_string(&request).unwrap_or_default();
         let mut command = Command::new(&self.worker);
         command.arg("probe").env("TUNEBOOK_DEVICE", &self.device);
@@ -44,12 +46,12 @@ impl Prober<'_> {
             Some(Line::Out(line)) => match serde_json::from_str::<ProbeAnswer>(&line) {
                 Ok(answer) => {
                     answers.push(answer);
-                    tick(answers.len());
+                    tick(&answers);
                 }
                 Err(_) => log.push(line),
             },
             Some(Line::Error(line)) => log.push(line),
-            None => tick(answers.len()),
+            None => tick(&answers),
         });
         let status = match ended {
             Ok(status) => status,

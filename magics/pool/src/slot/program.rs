@@ -71,7 +71,10 @@ pub(super) fn run(words: &[String], request: &TrialRequest, orders: &Orders, log
     let status = loop {
         select! {
             recv(lines) -> line => match line {
-                Ok(line) => objective.take(&line, request, started, &log),
+                Ok(line) => if let Some(outcome) = objective.take(&line, request, started, &log) {
+                    group.end_gently();
+                    return outcome;
+                },
                 Err(_) => break group.child().wait(),
             },
             recv(orders.channel()) -> order => if order.is_ok_and(|order| cancels(&order, &request.trial)) {
@@ -84,7 +87,9 @@ pub(super) fn run(words: &[String], request: &TrialRequest, orders: &Orders, log
             },
             default(Duration::from_millis(50)) => if let Ok(Some(status)) = group.child().try_wait() {
                 while let Ok(line) = lines.recv_timeout(Duration::from_millis(100)) {
-                    objective.take(&line, request, started, &log);
+                    if let Some(outcome) = objective.take(&line, request, started, &log) {
+                        return outcome;
+                    }
                 }
                 break Ok(status);
             },
@@ -100,11 +105,12 @@ pub(super) fn run(words: &[String], request: &TrialRequest, orders: &Orders, log
 }
 
 impl Objective {
-    /// Takes one line of the program's output: a measurement, or log.
-    fn take(&mut self, line: &str, request: &TrialRequest, started: Instant, log: &Log) {
+    /// Takes one line of the program's output: a measurement, or log. Gives the end of a program that has reached its target,
+    /// or is not going to.
+    fn take(&mut self, line: &str, request: &TrialRequest, started: Instant, log: &Log) -> Option<Outcome> {
         let Some(mut measurement) = measurement(line) else {
             log.line(line);
-            return;
+            return None;
         };
         measurement.seconds = started.elapsed().as_secs_f64();
         match measurement.metrics.get(&request.objective) {
@@ -112,7 +118,13 @@ impl Objective {
             Some(None) => self.non_finite_at = self.non_finite_at.or(Some(measurement.step)),
             None => {}
         }
+        let (step, value) = (measurement.step, measurement.metrics.get(&request.objective).copied().flatten());
         send(&Event::Measured { trial: request.trial.clone(), measurement });
+        let until = request.until?;
+        Some(match until.verdict(request.direction, value?, step)? {
+            true => Outcome { state: TrialState::Complete, reason: None },
+            false => Outcome { state: TrialState::Stopped, reason: Some(until.reason(&request.objective)) },
+        })
     }
 
     fn outcome(self, status: ExitStatus, metric: &str, log: &Log, oom_before: u64) -> Outcome {

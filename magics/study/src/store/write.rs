@@ -131,7 +131,7 @@ impl StudyWriter {
         self.execute(sql, (self.study.id, source.path.display().to_string(), &source.sha256))
     }
 
-    /// A trial begins, or begins again: what an earlier, cancelled run of it reported is forgotten.
+    /// A trial begins, or begins again: what an earlier run of it reported that was cancelled or stopped is forgotten.
     pub fn start(&mut self, trial: &NewTrial) -> Result<()> {
         let row = (
             self.study.id,
@@ -143,7 +143,8 @@ impl StudyWriter {
             now(),
         );
         self.transaction(|transaction, study| {
-            let sql = "DELETE FROM trials WHERE study = ?1 AND number = ?2 AND state IN ('running', 'cancelled')";
+            let sql =
+                "DELETE FROM trials WHERE study = ?1 AND number = ?2 AND state IN ('running', 'cancelled', 'stopped')";
             transaction.execute(sql, (study.id, trial.number))?;
             let sql = "INSERT INTO trials (study, definition, number, configuration, params, seed, started, state) \
                        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 'running')";

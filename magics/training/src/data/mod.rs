@@ -67,6 +67,20 @@ impl Examples {
         Self { inputs: self.inputs.to_device(device), targets: self.targets.to_device(device) }
     }
 
+    /// The same in memory that can be copied to a GPU while it computes.
+    pub(crate) fn pinned(&self, device: Device) -> Self {
+        if !device.is_cuda() {
+            return Self { inputs: self.inputs.shallow_clone(), targets: self.targets.shallow_clone() };
+        }
+        Self { inputs: self.inputs.pin_memory(device), targets: self.targets.pin_memory(device) }
+    }
+
+    /// The same on a device; the copy may still be under way.
+    pub(crate) fn begin_copy(&self, device: Device) -> Self {
+        let copy = |t: &Tensor| t.to_device_(device, t.kind(), true, false);
+        Self { inputs: copy(&self.inputs), targets: copy(&self.targets) }
+    }
+
     /// Parts to train on, to validate with (fractions of the whole), and the rest to test, drawn by a seed of its own: the
     /// parts do not depend on a trial's seed.
     pub fn split(self, train: f64, valid: f64, seed: u64) -> Result<Data> {

@@ -5,9 +5,11 @@ use crate::batches::Batches;
 use crate::data::{Data, Examples};
 use crate::hyperparameters::Hyperparameters;
 use crate::net::Phase;
-use crate::randomness::Randomness;
+use crate::randomness::{Randomness, Stream};
 use crate::workload::Workload;
+use rand_chacha::rand_core::Rng;
 use tch::{Device, Tensor};
+use tunebook_study::probe::NormPair;
 use tunebook_study::protocol::TrialRequest;
 
 /// Steps that are taken for their own sake: what a probe measures. Nothing is evaluated, read back or saved.
@@ -41,6 +43,32 @@ impl<'a> Steps<'a> {
         self.run.step(self.taken, lr, batch, micro.unwrap_or(batch.count()), augment)?;
         self.run.unread.clear();
         Ok(())
+    }
+
+    /// One step as a trial takes it: with the learning rate of its place in the schedule.
+    pub fn train(&mut self, batch: &Examples) -> Result<(), Stop> {
+        self.taken += 1;
+        let lr = self.run.schedule.at(self.taken - 1);
+        let micro = Some(self.run.model.hyperparameters().get::<i64>("micro_batch_size")).filter(|size| *size > 0);
+        self.run.step(self.taken, lr, batch, micro.unwrap_or(batch.count()), true)?;
+        self.run.unread.clear();
+        Ok(())
+    }
+
+    /// The norms of the gradients of a large batch and of its equal parts, of `small` examples each, drawn with replacement.
+    pub fn noise(&self, draw: u64, small: u64, large: u64) -> Result<NormPair, Stop> {
+        let train = &self.run.data.train;
+        let mut generator =
+            Randomness::new(self.run.request.seed).generator(Stream::Splitting, 1 + self.taken, 1 + draw);
+        let count = train.count() as u64;
+        let mut parts = vec![];
+        for _ in 0..large / small {
+            let drawn: Vec<i64> =
+                (0..small).map(|_| ((u128::from(generator.next_u64()) * u128::from(count)) >> 64) as i64).collect();
+            let indices = Tensor::from_slice(&drawn).to_device(train.targets.device());
+            parts.push(train.select(&indices).to_device(self.run.device));
+        }
+        self.run.norms_of(self.taken + 1, &parts)
     }
 
     /// The inputs of a batch as a step of training varies them.

@@ -1,6 +1,7 @@
 //! `cargo measure`: the product beside its peers, in one run on one machine. Each line gives our figure, the peer's, and the
 //! ratio. What is not installed is said to be so.
 
+mod batch_size;
 mod cells;
 mod training;
 
@@ -45,6 +46,15 @@ fn main() -> Result<()> {
     if asked.iter().any(|name| name == "defaults") {
         // Minutes; only where it is asked for.
         lines.extend(training::defaults().context("defaults")?);
+    }
+    if wanted("noise") {
+        lines.extend(batch_size::noise().context("noise")?);
+    }
+    if wanted("scaling") {
+        lines.extend(batch_size::scaling().context("scaling")?);
+    }
+    if asked.iter().any(|name| name == "busy") {
+        lines.extend(batch_size::busy().context("busy")?);
     }
     if wanted("sweep") {
         lines.extend(sweep().context("sweep")?);
