@@ -17,6 +17,8 @@ use tunebook_study::Params;
 const PERFECT: f64 = -0.8;
 /// … and at least this is none any more.
 const FLAT: f64 = -0.2;
+/// Sizes within this factor of one another say its local slope.
+const NEAR: f64 = 4.0;
 /// A critical batch size further from the sizes that were tried is not resolved by them.
 const REACH: f64 = 4.0;
 /// Configurations that must reach the target at a size.
@@ -72,7 +74,7 @@ pub struct ScalingPoint {
     pub reason: Option<String>,
     /// By its local slope.
     pub regime: Option<Regime>,
-    /// Of log steps on log batch size, between its neighbours.
+    /// Of log steps on log batch size, over the valid sizes within a factor of four.
     pub slope: Option<f64>,
     /// The best configuration.
     pub params: Option<Params>,
@@ -142,20 +144,23 @@ fn point(size: &SizeScaled, costs: Option<&Costs>) -> ScalingPoint {
     }
 }
 
-/// Central differences over the valid sizes, one-sided at the ends.
+/// Of the least-squares line through the valid sizes within a factor of four, so that one lucky size bends nothing by itself.
 fn slopes(points: &mut [ScalingPoint]) {
-    let known: Vec<(usize, f64, f64)> = points
+    let known: Vec<(f64, f64)> = points
         .iter()
-        .enumerate()
-        .filter(|(_, point)| point.valid)
-        .filter_map(|(i, point)| Some((i, (point.batch_size as f64).log2(), point.steps?.log2())))
+        .filter(|point| point.valid)
+        .filter_map(|point| Some(((point.batch_size as f64).log2(), point.steps?.log2())))
         .collect();
-    for (k, (i, ..)) in known.iter().enumerate() {
-        let (before, after) = (known[k.saturating_sub(1)], known[(k + 1).min(known.len() - 1)]);
-        let slope = (after.2 - before.2) / (after.1 - before.1);
-        if slope.is_finite() {
-            points[*i].slope = Some(slope);
-            points[*i].regime = Some(match slope {
+    for point in points.iter_mut().filter(|point| point.valid) {
+        let at = (point.batch_size as f64).log2();
+        let near: Vec<&(f64, f64)> = known.iter().filter(|(x, _)| (x - at).abs() <= NEAR.log2() + 1e-9).collect();
+        let n = near.len() as f64;
+        let (x, y) = near.iter().fold((0.0, 0.0), |(x, y), p| (x + p.0 / n, y + p.1 / n));
+        let (xy, xx) = near.iter().fold((0.0, 0.0), |(xy, xx), p| (xy + (p.0 - x) * (p.1 - y), xx + (p.0 - x).powi(2)));
+        if xx > 0.0 {
+            let slope = xy / xx;
+            point.slope = Some(slope);
+            point.regime = Some(match slope {
                 s if s <= PERFECT => Regime::Perfect,
                 s if s < FLAT => Regime::Diminishing,
                 _ => Regime::Flat,

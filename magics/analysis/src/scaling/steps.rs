@@ -79,9 +79,9 @@ pub enum Side {
     High,
 }
 
-/// Whether the learning rate (or, where that is not tuned, the first range of the space) of a configuration lies at the edge of
-/// its search space: the hyperparameter and the side.
-pub fn edge(space: &SearchSpace, params: &Params) -> Option<(String, Side)> {
+/// Whether the learning rate (or, where that is not tuned, the first range of the space) of the best configuration lies at the edge
+/// of its search space, or no trial lies beyond it: the hyperparameter and the side.
+pub fn edge(space: &SearchSpace, params: &Params, trials: &[Trial]) -> Option<(String, Side)> {
     let is_range = |distribution: &Distribution| {
         !matches!(distribution, Distribution::Choice { .. } | Distribution::Constant { .. })
     };
@@ -95,9 +95,11 @@ pub fn edge(space: &SearchSpace, params: &Params) -> Option<(String, Side)> {
     let judged = ranges().find(|h| h.name == "lr").or_else(|| ranges().next())?;
     // A value outside of the range stems from before it was changed, and is no edge of this one.
     let u = judged.distribution.to_unit(params.get(&judged.name)?)?;
+    let tried = trials.iter().filter_map(|trial| judged.distribution.to_unit(trial.params.get(&judged.name)?));
+    let (least, most) = tried.fold((u, u), |(least, most), tried: f64| (least.min(tried), most.max(tried)));
     match u {
-        u if u < EDGE => Some((judged.name.clone(), Side::Low)),
-        u if u > 1.0 - EDGE => Some((judged.name.clone(), Side::High)),
+        u if u < EDGE || (u == least && u < most) => Some((judged.name.clone(), Side::Low)),
+        u if u > 1.0 - EDGE || (u == most && u > least) => Some((judged.name.clone(), Side::High)),
         _ => None,
     }
 }
@@ -116,10 +118,24 @@ mod tests {
         };
         declare("momentum", Distribution::uniform(0.0, 1.0).unwrap());
         declare("lr", Distribution::log_uniform(1e-4, 10.0).unwrap());
-        let at = |lr: f64| edge(&space, &[("lr".to_string(), lr.into()), ("momentum".to_string(), 0.99.into())].into());
+        let params = |lr: f64| Params::from([("lr".to_string(), lr.into()), ("momentum".to_string(), 0.99.into())]);
+        let at = |lr: f64| edge(&space, &params(lr), &[]);
         assert_eq!(at(2.0), None, "momentum may lie where it likes");
         assert_eq!(at(5.0), Some(("lr".into(), Side::High)));
         assert_eq!(at(2e-4), Some(("lr".into(), Side::Low)));
-        assert_eq!(edge(&SearchSpace::new(), &Params::new()), None);
+        assert_eq!(edge(&SearchSpace::new(), &Params::new(), &[]), None);
+        let trial = |lr: f64| Trial {
+            number: 1,
+            configuration: 0,
+            params: params(lr),
+            seed: 0,
+            state: tunebook_study::TrialState::Complete,
+            reason: None,
+            summaries: Default::default(),
+            seconds: 0.0,
+            started: 0.0,
+        };
+        let among = |lr: f64| edge(&space, &params(lr), &[trial(0.01), trial(0.1), trial(1.0)]);
+        assert_eq!((among(0.1), among(1.0)), (None, Some(("lr".into(), Side::High))), "nothing lies beyond it");
     }
 }

@@ -222,8 +222,17 @@ fn report(workload: &str, found: &[Kept], limit_only: bool, stale: &[String]) ->
 
 /// The conclusions in words.
 fn sentences(measured: &Measured, limit_only: bool) -> Vec<String> {
-    let Measured { throughput, largest_feasible, limited_by_memory, probes, predicted, verified, bottleneck, .. } =
-        measured;
+    let Measured {
+        throughput,
+        largest_feasible,
+        limited_by_memory,
+        too_large,
+        probes,
+        predicted,
+        verified,
+        bottleneck,
+        ..
+    } = measured;
     let mut said = vec![];
     said.push(match (largest_feasible, limited_by_memory) {
         (None, _) => "Not even a batch of 1 fits into memory.".to_string(),
@@ -235,7 +244,7 @@ fn sentences(measured: &Measured, limit_only: bool) -> Vec<String> {
         }
     });
     if let (Some(size), Some(predicted)) = (largest_feasible, predicted)
-        && (*predicted as f64 / *size as f64 - 1.0).abs() > 0.1
+        && (*predicted as f64 / (0.5 * (*size + too_large.unwrap_or(*size)) as f64) - 1.0).abs() > 0.1
     {
         said.push(format!(
             "Memory does not grow evenly with the size: from small ones a limit of {predicted} was to be expected."

@@ -95,7 +95,7 @@ impl Studies<'_> {
                 limit = limit.saturating_mul(RAISE).min(size.budget);
                 continue;
             }
-            let edge = found.params.as_ref().and_then(|params| edge(&definition.space, params));
+            let edge = found.params.as_ref().and_then(|params| edge(&definition.space, params, &trials));
             let wider = if wide { None } else { self.wider(&definition, &found, edge.as_ref()) };
             match wider {
                 Some(space) if self.may_run => {
@@ -190,9 +190,9 @@ impl Studies<'_> {
         // Where the domain itself ends there is no more to be had.
         let sides = (*side == Side::Low, *side == Side::High);
         widened(&definition.space, name, sides, self.description())?;
-        let end = if *side == Side::Low { "first" } else { "last" };
+        let end = if *side == Side::Low { "lower" } else { "upper" };
         let again = if wide { ", also after it was widened" } else { "" };
-        Some(format!("its best {name}, {}, lies in the {end} tenth of its range{again}", crate::table::value(best)))
+        Some(format!("its best {name}, {}, lies at the {end} edge of its range{again}", crate::table::value(best)))
     }
 
     fn reached(&self, trial: &Trial, definition: &StudyDefinition) -> bool {
