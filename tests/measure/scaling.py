@@ -48,5 +48,5 @@ started, found = time.process_time(), {}
 for k in range(11):
     batch = 2**k
     medians = [statistics.median(steps_to_target(batch, 2.0**rate, seed) for seed in range(3)) for rate in range(-8, 6)]
-    found[batch] = min(medians)
+    found[batch] = min(medians) if min(medians) < math.inf else None
 print(json.dumps({"seconds": time.process_time() - started, "steps": found, "torch": torch.__version__}))

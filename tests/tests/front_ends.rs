@@ -71,6 +71,12 @@ fn the_notebook_on_a_model_of_ones_own_runs_and_shows_what_is_misread() {
 }
 
 #[test]
+fn the_notebook_on_the_batch_size_runs_and_its_measurements_agree() {
+    let folder = tempfile::tempdir().unwrap();
+    must_pass(python(folder.path()).arg(script("batch_size.py")).arg(notebook("03-batch-size.ipynb")));
+}
+
+#[test]
 fn the_console_runs_cells_and_shows_tables() {
     let folder = tempfile::tempdir().unwrap();
     must_pass(python(folder.path()).arg(script("console.py")));
