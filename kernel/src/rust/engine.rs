@@ -3,7 +3,7 @@
 use super::crates::Crates;
 use super::errors::{CellError, compilation};
 use super::output::Output;
-use super::runner::TOKEN;
+use super::runner::{self, TOKEN};
 use super::sources;
 use super::tensors::{Ahead, library_path};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
@@ -179,7 +179,7 @@ impl Engine {
         receiver.recv_timeout(Duration::from_secs(10)).ok().flatten()
     }
 
-    /// Ends what runs: a compiler, which costs nothing, or else the process that runs cells, which costs its variables.
+    /// Ends what runs: a compiler, or else the process of the cell, from which a snapshot takes over.
     pub fn interrupt(&self) {
         if !self.shared.running.load(Ordering::SeqCst) {
             return;
@@ -187,7 +187,10 @@ impl Engine {
         self.shared.interrupted.store(true, Ordering::SeqCst);
         // Compilers that create the engine are left alone: without it no cell would run any more.
         if self.shared.ready.load(Ordering::SeqCst) && !end_compilers() {
-            self.end_runner();
+            let process = self.shared.process.lock().ok().and_then(|process| process.clone());
+            if let Some(supervisor) = process.and_then(|process| Some(process.lock().ok()?.id())) {
+                runner::interrupt(supervisor);
+            }
         }
     }
 
@@ -255,6 +258,8 @@ fn create(token: &str, ahead: Option<&Ahead>) -> Result<(CommandContext, evcxr::
     command.env(TOKEN, token).env("LD_LIBRARY_PATH", library_path(ahead.map(|ahead| ahead.libtorch.as_path())));
     // What is computed in cells is small; threads that wait for each other would cost more than they bring.
     command.env("GOMP_SPINCOUNT", "0");
+    // A process with one thread can be kept safe by a snapshot; tensors alone must not end that.
+    command.envs([("OMP_NUM_THREADS", "1"), ("MKL_NUM_THREADS", "1")]);
     let (context, outputs) = EvalContext::with_subprocess_command(command).map_err(|error| error.to_string())?;
     Ok((CommandContext::with_eval_context(context), outputs))
 }
@@ -304,6 +309,9 @@ fn run(
     let result = context.execute_with_callbacks(code, &mut callbacks);
     let ended = output.end();
     let interrupted = shared.interrupted.load(Ordering::SeqCst);
+    if let Some(how) = ended.process.filter(|_| result.is_ok()) {
+        return Err(survived(&how, interrupted));
+    }
     match result {
         Ok(_) if ended.panicked => Err(CellError::panic(&ended.about_panic)),
         Ok(_) if ended.question_mark => Err(CellError::new("Error", ended.last_stderr.unwrap_or_default())),
@@ -329,7 +337,17 @@ fn taken_over(code: &str) -> Option<CellError> {
     Some(CellError::new("NotAvailable", message))
 }
 
-/// The runner died: what that cost, and why.
+/// The process of the cell died, and a snapshot of before it took over.
+fn survived(how: &str, interrupted: bool) -> CellError {
+    let mut error = match interrupted {
+        true => CellError::new("Interrupted", "the cell was interrupted"),
+        false => CellError::new("ProcessEnded", format!("the cell ended its process ({how})")),
+    };
+    error.traceback.push("Every variable is as it was before the cell.".into());
+    error
+}
+
+/// The runner died, and there was no snapshot: what that cost, and why.
 fn lost(variables: &[String], reason: &str, interrupted: bool) -> CellError {
     let cost = match variables {
         [] => "No variables were lost.".to_string(),
@@ -345,6 +363,7 @@ fn lost(variables: &[String], reason: &str, interrupted: bool) -> CellError {
     };
     let mut error = CellError::new(name, what);
     error.traceback.push(cost);
+    error.traceback.push("It had more than one thread, and such a process cannot be kept safe.".into());
     error.traceback.push("The next cell runs in a new one.".into());
     error
 }

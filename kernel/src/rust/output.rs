@@ -21,6 +21,8 @@ enum Control {
 
 #[derive(Default)]
 pub struct Ended {
+    /// How the process of the cell ended, where a snapshot took over from it.
+    pub process: Option<String>,
     pub panicked: bool,
     /// A `?` at the top of the cell met an error, whose text evcxr printed to standard error.
     pub question_mark: bool,
@@ -88,6 +90,9 @@ impl Forwarder {
     fn stdout(&mut self, line: &str) {
         if let Some(what) = line.strip_prefix(&self.token) {
             self.ended.panicked |= what == runner::PANICKED;
+            if let Some(how) = what.strip_prefix(runner::ENDED) {
+                self.ended.process = Some(how.into());
+            }
             self.ended.question_mark |= what == runner::QUESTION_MARK;
         } else if let Some(sink) = &self.sink {
             sink(&format!("{line}\n"), false);

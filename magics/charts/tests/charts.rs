@@ -95,3 +95,45 @@ fn charts_without_points_are_drawn_empty() {
     assert!(picture::svg(&chart).contains("0 of 5 trials"));
     assert_eq!(plotly::figure(&chart)["data"], serde_json::json!([]));
 }
+
+#[test]
+fn a_scaling_shows_its_regions_its_fit_and_what_is_not_valid() {
+    use tunebook_analysis::{Regime, Scaling, ScalingFit, ScalingPoint};
+    let point = |batch_size: u64, steps: f64, valid: bool| ScalingPoint {
+        batch_size,
+        steps: Some(steps),
+        examples: Some(steps * batch_size as f64),
+        seconds: Some(0.001 * steps),
+        cost: None,
+        interval: Some([0.8 * steps, 1.3 * steps]),
+        trials: 48,
+        reached: 5,
+        valid,
+        reason: (!valid).then(|| "its best lr lies at the edge".into()),
+        regime: Some(Regime::Perfect),
+        slope: Some(-1.0),
+        params: None,
+    };
+    let found = Scaling {
+        points: vec![point(4, 850.0, true), point(32, 200.0, true), point(128, 130.0, false), point(1024, 103.0, true)],
+        fit: Some(ScalingFit { min_steps: 100.0, critical_batch_size: 30.0, interval: Some([20.0, 45.0]) }),
+        fastest: Some(1024),
+        cheapest: Some(1024),
+        payback: None,
+    };
+    let chart = scaling(&ScalingPicture { name: "s", target: "e ≤ 0.05", note: "" }, &found);
+    let figure = plotly::figure(&chart);
+    let names: Vec<&str> =
+        figure["data"].as_array().unwrap().iter().filter_map(|trace| trace["name"].as_str()).collect();
+    for name in ["perfect scaling", "fit", "to the target", "not valid", "fastest"] {
+        assert!(names.contains(&name), "{name}: {names:?}");
+    }
+    let shapes = figure["layout"]["shapes"].as_array().unwrap();
+    // Perfect up to a quarter of the critical size, flat from four times it on.
+    let ends: Vec<f64> = shapes.iter().filter_map(|shape| shape["x1"].as_f64()).collect();
+    assert_eq!(ends, [7.5, 120.0, 1024.0]);
+    let svg = picture::svg(&chart);
+    for text in ["perfect", "diminishing", "flat", "steps to target"] {
+        assert!(svg.contains(text), "{text}");
+    }
+}

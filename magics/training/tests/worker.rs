@@ -28,7 +28,12 @@ impl Ran {
 
 impl Worker {
     fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    fn start_with(environment: &[(&str, &str)]) -> Self {
         let mut process = Command::new(env!("CARGO_BIN_EXE_tunebook-worker"))
+            .envs(environment.iter().copied())
             .envs([("TUNEBOOK_DEVICE", "cpu"), ("OMP_NUM_THREADS", "1"), ("GOMP_SPINCOUNT", "0")])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -302,4 +307,15 @@ fn it_describes_what_it_can_train() {
             assert!(derived || h.accept(&h.default).as_ref() == Ok(&h.default), "{} has a default of its own", h.name);
         }
     }
+}
+
+/// The loader that works ahead of a GPU, on a CPU: the same batches in the same order.
+#[test]
+fn data_that_stay_with_the_host_train_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    let params = json!({ "steps": 60, "eval_every": 20, "batch_size": 48 });
+    let resident = Worker::start().run(params.clone(), 7, &folder.path().join("resident"));
+    let host = Worker::start_with(&[("TUNEBOOK_DATA", "host")]).run(params, 7, &folder.path().join("host"));
+    assert_eq!(resident.state, "complete");
+    assert_eq!(resident, host);
 }
