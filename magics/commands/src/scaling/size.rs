@@ -242,8 +242,8 @@ fn judged(space: &SearchSpace) -> Option<String> {
     lr.or_else(|| ranges.next()).map(|h| h.name.clone())
 }
 
-/// Which trials are to run next: those that never did, were cut off, or gave up at a lower limit. The last repeats of a
-/// configuration follow the first, and only where its median can still reach the target.
+/// Which trials are to run next: those that never did, were cut off, or gave up at a lower limit. A configuration whose first seed
+/// does not reach the target by the limit, which is several times the best, is not repeated: it would not become the best.
 fn pending(trials: &[Trial], asked: u32, repeats: u32, limit: u64, reached: impl Fn(&Trial) -> bool) -> Vec<u32> {
     let known = |number: u32| trials.iter().find(|trial| trial.number == number);
     let last = |trial: &Trial| trial.summaries.values().map(|summary| summary.last.1).max().unwrap_or(0);
@@ -251,19 +251,13 @@ fn pending(trials: &[Trial], asked: u32, repeats: u32, limit: u64, reached: impl
         known(*number)
             .is_none_or(|trial| trial.state.runs_again() || (trial.state == TrialState::Stopped && last(trial) < limit))
     };
-    // So many repeats without the target make the median infinite.
-    let decisive = repeats.div_ceil(2);
-    let repeat = |number: u32| (number - 1) % repeats;
-    let first: Vec<u32> = (1..=asked).filter(|number| repeat(*number) < decisive).filter(is_pending).collect();
-    if !first.is_empty() {
-        return first;
+    let first_of = |number: u32| number - (number - 1) % repeats;
+    let firsts: Vec<u32> = (1..=asked).filter(|number| first_of(*number) == *number).filter(is_pending).collect();
+    if !firsts.is_empty() {
+        return firsts;
     }
-    let is_open = |number: &u32| {
-        let begins = number - repeat(*number);
-        let failures = (begins..begins + decisive).filter_map(known).filter(|trial| !reached(trial)).count();
-        (failures as u32) < decisive
-    };
-    (1..=asked).filter(|number| repeat(*number) >= decisive).filter(is_open).filter(is_pending).collect()
+    let is_repeated = |number: &u32| known(first_of(*number)).is_some_and(&reached);
+    (1..=asked).filter(is_repeated).filter(is_pending).collect()
 }
 
 #[cfg(test)]
@@ -286,15 +280,17 @@ mod tests {
     }
 
     #[test]
-    fn the_last_repeat_runs_where_the_median_is_still_open_and_a_higher_limit_runs_what_gave_up() {
+    fn repeats_follow_a_first_seed_that_reaches_and_a_higher_limit_runs_what_gave_up() {
         use TrialState::{Cancelled, Complete, Stopped};
         let reached = |trial: &Trial| trial.state == Complete;
-        assert_eq!(pending(&[], 6, 3, 100, reached), [1, 2, 4, 5]);
-        let mut trials = vec![trial(1, Complete), trial(2, Stopped), trial(4, Stopped), trial(5, Stopped)];
-        assert_eq!(pending(&trials, 6, 3, 100, reached), [3], "two of three failed: the third cannot save the median");
-        trials.push(trial(3, Complete));
+        assert_eq!(pending(&[], 6, 3, 100, reached), [1, 4]);
+        let mut trials = vec![trial(1, Complete), trial(4, Stopped)];
+        assert_eq!(pending(&trials, 6, 3, 100, reached), [2, 3], "the second configuration did not reach it");
+        trials.extend([trial(2, Stopped), trial(3, Complete)]);
         assert!(pending(&trials, 6, 3, 100, reached).is_empty());
-        assert_eq!(pending(&trials, 6, 3, 400, reached), [2, 4, 5]);
+        assert_eq!(pending(&trials, 6, 3, 400, reached), [4], "first seeds come first");
+        trials[1].state = Complete;
+        assert_eq!(pending(&trials, 6, 3, 400, reached), [2, 5, 6]);
         trials[0].state = Cancelled;
         assert_eq!(pending(&trials, 6, 3, 100, reached), [1]);
         assert_eq!(pending(&[trial(1, Stopped)], 2, 1, 100, reached), [2]);
