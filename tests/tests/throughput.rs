@@ -62,6 +62,7 @@ async fn a_curve_has_its_fields_and_a_list_draws_several() {
         ("%throughput digits_mlp --set learning_rate=1", "no hyperparameter `learning_rate`"),
         ("%throughput digits_mlp --compare fp64", "no value for `precision`"),
         ("%throughput digits_mlp --set batch_size=8", "`batch_size` is what is varied here"),
+        ("%throughput digits_mlp --set micro_batch_size=8", "is no faster than they are"),
         ("%throughput digits_mlp --max 0", "at least 1"),
     ] {
         let error = kernel.run_error(code).await;

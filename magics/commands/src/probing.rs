@@ -37,18 +37,19 @@ pub fn settings(arguments: &Arguments) -> Result<Vec<Word>> {
     Ok(words)
 }
 
-/// The space that the settings span: each is a value or a list. `varied`: what the magic itself varies, and cannot be set.
+/// The space that the settings span: each is a value or a list. `refused`: what cannot be set here, and why.
 pub fn space_of(
     arguments: &Arguments,
     settings: &[Word],
     workloads: &[Workload],
-    varied: Option<&str>,
+    refused: &[(&str, &str)],
 ) -> Result<SearchSpace> {
     let source = &arguments.source;
     let body = parse_one_line(source, settings)?;
-    if let Some(size) = body.declarations.iter().find(|declaration| Some(declaration.name.value.as_str()) == varied) {
-        let message = format!("`{}` is what is varied here", size.name.value);
-        return Err(source.error("InvalidValue", size.name.span.clone(), message, None));
+    for declared in &body.declarations {
+        if let Some((name, why)) = refused.iter().find(|(name, _)| *name == declared.name.value) {
+            return Err(source.error("InvalidValue", declared.name.span.clone(), format!("`{name}` {why}"), None));
+        }
     }
     let options = SweepOptions { sampler: SamplerKind::Grid, ..SweepOptions::default() };
     Ok(Planner { source, workloads }.plan(String::new(), &body, options)?.definition.space)

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 /// Runs cells until standard input closes. `takeover`: what a snapshot says when it takes over.
 pub(super) fn run(takeover: &str) -> ! {
-    end_with_supervisor();
+    super::end_with_parent();
     // Whoever interrupts a cell sends it; between cells it waits, and is forgotten.
     let mut interrupts = SigSet::empty();
     interrupts.add(Signal::SIGUSR1);
@@ -91,12 +91,6 @@ fn say(bytes: &[u8]) {
     }
 }
 
-/// Runs cells only while somebody can see them.
-fn end_with_supervisor() {
-    #[cfg(target_os = "linux")]
-    let _ = nix::sys::prctl::set_pdeathsig(Signal::SIGKILL);
-}
-
 /// A paused copy of this process. Dropping it ends it.
 struct Snapshot {
     pid: Pid,
@@ -133,7 +127,7 @@ impl Snapshot {
                 while getppid() == runner && Instant::now() < deadline {
                     std::thread::sleep(Duration::from_micros(200));
                 }
-                end_with_supervisor();
+                super::end_with_parent();
                 if getppid() != supervisor {
                     // The supervisor is gone as well: nobody would see what runs here.
                     // SAFETY: ends the copy without running what the original registered for its own end.

@@ -16,6 +16,8 @@ pub(super) fn run() -> ! {
     // A snapshot whose runner died becomes a child of this process.
     #[cfg(target_os = "linux")]
     let _ = nix::sys::prctl::set_child_subreaper(true);
+    // A cell that never ends must not outlive a kernel that was killed.
+    super::end_with_parent();
     let current = Arc::new(AtomicI32::new(0));
     pass_interrupts_on(current.clone());
     let takeover = format!("EVCXR_TAKEOVER_{}_", uuid::Uuid::new_v4().simple());

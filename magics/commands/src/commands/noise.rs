@@ -75,15 +75,17 @@ impl Command for ShowNoise {
         let workloads = context.workloads()?;
         let word = &self.settings[0];
         let workload = Workload::named(&word.text, &workloads, &self.arguments.source, &word.span)?;
-        let space = space_of(&self.arguments, &self.settings, &workloads, None)?;
+        let space = space_of(&self.arguments, &self.settings, &workloads, &[])?;
         let params = values_of(&self.arguments, &self.settings, &space)?;
         let place = Place::new(context, &self.arguments);
         let value = |name: &str| {
             let default = || workload.description.hyperparameter(name).map(|h| h.default.clone());
             params.get(name).cloned().or_else(default)
         };
-        let Some(last) = value("steps").and_then(|steps| u64::try_from(steps.as_i64()?).ok()) else {
-            let message = format!("`{}` has no `steps`: it is no workload that the pipeline trains", word.text);
+        let steps = value("steps").and_then(|steps| u64::try_from(steps.as_i64()?).ok());
+        let Some(last) = steps.filter(|_| workload.has_pipeline()) else {
+            let message =
+                format!("`{}` is a training function: its steps are its own, and cannot be paused", word.text);
             return Err(self.arguments.source.error("NoAnswer", word.span.clone(), message, None));
         };
         let optimizer = value("optimizer").map_or("its optimizer".into(), |value| value.to_string());

@@ -127,7 +127,7 @@ impl Command for ShowScaling {
         let reference = &asked.sizes[0].definition.workload;
         let worker = workload::worker(context, reference, output, interrupt)?;
         let place = Place::new(context, &self.arguments);
-        let prober = asked.workload.as_ref().map(|workload| Prober {
+        let prober = asked.workload.as_ref().filter(|workload| workload.has_pipeline()).map(|workload| Prober {
             worker: worker.clone().unwrap_or_else(|| context.settings.worker.clone()),
             workload: workload.description.name.clone(),
             params: params_of(&asked.sizes[0].definition.space),
@@ -160,7 +160,7 @@ impl Command for ShowScaling {
                 timed?
             }
             _ => Times {
-                doubts: vec!["the steps of a program cannot be timed apart from it".into()],
+                doubts: vec!["its steps are its own and cannot be timed apart from it".into()],
                 ..Times::default()
             },
         };

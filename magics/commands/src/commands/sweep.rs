@@ -12,8 +12,8 @@ use crate::sweep::recorded::{Found, compare};
 use crate::sweep::retune::concerning;
 use crate::syntax::{OptionSpec, Source, SweepBody, Word, parse_body, parse_one_line};
 use crate::workload;
-use tunebook_study::WorkloadReference;
 use tunebook_study::store::StudyWriter;
+use tunebook_study::{StudyDefinition, WorkloadReference};
 
 const fn option(name: &'static str, value: Option<&'static str>, help: &'static str) -> OptionSpec {
     OptionSpec { name, value, help }
@@ -112,10 +112,11 @@ impl Command for Sweep {
                 train(context, &mut plan, writer, numbers, output, interrupt)
             }
             Found::Show { missing } => {
-                let notes = match missing {
-                    0 => vec!["Nothing was trained: all trials asked for are recorded.".to_string()],
-                    n => vec![format!("{n} of the trials asked for are missing; `--resume` runs them.")],
-                };
+                let mut notes = notes(&plan.definition);
+                notes.push(match missing {
+                    0 => "Nothing was trained: all trials asked for are recorded.".to_string(),
+                    n => format!("{n} of the trials asked for are missing; `--resume` runs them."),
+                });
                 let asked = plan.trials as usize;
                 let retune = concerning(context, &store, &study, &trials)?;
                 let live = Live::new(context, output, &plan.name, &plan.definition, asked, trials);
@@ -138,6 +139,20 @@ impl Sweep {
     }
 }
 
+/// What speaks against a definition without forbidding it.
+fn notes(definition: &StudyDefinition) -> Vec<String> {
+    let varied = definition.space.named("batch_size").any(|h| !h.distribution.is_constant());
+    if !varied || !definition.objective.metric.starts_with("valid/") {
+        return vec![];
+    }
+    vec![format!(
+        "The batch size varies, and trials are judged by {}: sizes are compared fairly only where learning rate and regularization \
+         are tuned for each, and the noise of small batches regularizes by itself. Choose the size by %throughput and %scaling \
+         (Playbook B14).",
+        definition.objective.metric
+    )]
+}
+
 fn train(
     context: &Context,
     plan: &mut SweepPlan,
@@ -147,6 +162,7 @@ fn train(
     interrupt: &Interrupt,
 ) -> Result<()> {
     plan.worker = workload::worker(context, &plan.definition.workload, output, interrupt)?;
+    let notes = notes(&plan.definition);
     writer.ask(plan.trials)?;
     let trials = writer.store().trials(writer.study())?;
     let mut live = Live::new(context, output, &plan.name, &plan.definition, plan.trials as usize, trials);
@@ -162,15 +178,15 @@ fn train(
     let retune = concerning(context, store, writer.study(), &store.trials(writer.study())?)?;
     match ending {
         Ending::Done => {
-            live.end(seconds, &[], &retune);
+            live.end(seconds, &notes, &retune);
             Ok(())
         }
         Ending::OutOfBudget => {
-            live.end(seconds, &["The budget is spent; `--resume` goes on.".to_string()], &retune);
+            live.end(seconds, &[notes, vec!["The budget is spent; `--resume` goes on.".into()]].concat(), &retune);
             Ok(())
         }
         Ending::Interrupted => {
-            live.end(seconds, &["Interrupted; `--resume` goes on.".to_string()], &retune);
+            live.end(seconds, &[notes, vec!["Interrupted; `--resume` goes on.".into()]].concat(), &retune);
             let message =
                 format!("the sweep `{}` was interrupted; what ended is recorded, `--resume` goes on", plan.name);
             Err(MagicError::interrupted(message))

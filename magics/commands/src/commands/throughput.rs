@@ -49,6 +49,16 @@ pub const MAGIC: Magic = Magic {
     parse,
 };
 
+/// What cannot be set.
+const REFUSED: [(&str, &str); 2] = [
+    ("batch_size", "is what is varied here"),
+    (
+        "micro_batch_size",
+        "has no throughput of its own: a batch that is put together from smaller ones is no faster than they are, and fits where they \
+         do (Playbook B5)",
+    ),
+];
+
 struct ShowThroughput {
     arguments: Arguments,
     settings: Vec<Word>,
@@ -131,7 +141,7 @@ impl Command for ShowThroughput {
 impl ShowThroughput {
     /// What the settings ask for: each value of a list, combined with those of the others.
     fn configurations(&self, workloads: &[Workload], workload: &Workload) -> Result<Vec<Configuration>> {
-        let space = space_of(&self.arguments, &self.settings, workloads, Some("batch_size"))?;
+        let space = space_of(&self.arguments, &self.settings, workloads, &REFUSED)?;
         let count = SamplerKind::Grid.configurations(&space).unwrap_or(1).max(1);
         let params = (0..count).filter_map(|i| SamplerKind::Grid.propose(&space, 0, i)).collect::<Vec<Params>>();
         let varied: Vec<&str> =

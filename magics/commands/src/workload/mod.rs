@@ -41,6 +41,13 @@ impl Workload {
     }
 }
 
+impl Workload {
+    /// Whether the training pipeline trains it, step by step; a training function has steps of its own.
+    pub fn has_pipeline(&self) -> bool {
+        self.description.hyperparameters.iter().any(|h| h.shared)
+    }
+}
+
 /// Hyperparameters with their values and what they mean.
 pub fn hyperparameter_rows<'a>(hyperparameters: impl Iterator<Item = &'a WorkloadHyperparameter>) -> Rows {
     let mut rows = Rows::new(&["hyperparameter", "default", "values", "meaning"]);

@@ -116,7 +116,7 @@ pub fn busy() -> Result<Vec<Line>> {
         let _hogs = Hogs((0..2 * count).map(hog).collect::<std::io::Result<_>>()?);
         let mut unreliable = 0;
         for _ in 0..RUNS {
-            let result = kernel.run_ok("%throughput digits_mlp --max 4").await.result();
+            let result = kernel.run_ok("%throughput digits_mlp --max 2").await.result();
             let silent =
                 result["reliable"] == false && result["saturation"].is_null() && result["recommended"].is_null();
             unreliable += usize::from(silent);
