@@ -16,6 +16,7 @@ mod process;
 mod registry;
 mod report;
 mod scaling;
+pub mod session;
 mod status;
 mod sweep;
 mod syntax;

@@ -1,5 +1,6 @@
 //! Where a magic shows what it found. The kernel stands behind it with Jupyter messages; a test can stand in.
 
+use crate::session::Session;
 use serde_json::{Map, Value, json};
 
 /// A MIME bundle: representation by MIME type.
@@ -30,6 +31,10 @@ pub trait Output: Send + Sync {
     fn page(&self, bundle: Bundle);
     /// The front end's id of the cell, where it sends one: output that a re-run of the cell wipes is tied to it.
     fn cell_id(&self) -> Option<String>;
+    /// The session that the cell belongs to; `None` where there is none, as in a test of a magic that needs no Rust.
+    fn session(&self) -> Option<&dyn Session> {
+        None
+    }
 }
 
 /// A bundle of plain text alone.
