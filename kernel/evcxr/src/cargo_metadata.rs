@@ -13,6 +13,9 @@ use once_cell::sync::Lazy;
 use regex::Regex;
 use serde_json::Value;
 use std::collections::HashMap;
+use std::io::BufRead;
+use std::io::BufReader;
+use std::process::Stdio;
 
 /// Returns the library names for the direct dependencies of the crate rooted at
 /// the specified path.
@@ -34,6 +37,9 @@ pub(crate) fn get_library_names(config: &Config) -> Result<Vec<String>> {
     }
 }
 
+/// The name of the crate by which a dependency is checked.
+pub(crate) const CHECKED_CRATE: &str = "evcxr_dummy_validate_dep";
+
 pub(crate) fn validate_dep(dep: &str, dep_config: &str, config: &Config) -> Result<()> {
     std::fs::write(
         config.crate_dir().join("Cargo.toml"),
@@ -53,7 +59,21 @@ pub(crate) fn validate_dep(dep: &str, dep_config: &str, config: &Config) -> Resu
         ),
     )?;
     let mut cmd = config.cargo_command("metadata");
-    let output = cmd.arg("--format-version=1").output()?;
+    cmd.arg("--format-version=1").stdin(Stdio::null());
+    let mut child = cmd.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+    // Tunebook: what it says is passed on as it comes, since it may have to download.
+    let (pipe, progress) = (child.stderr.take(), config.progress.0.clone());
+    let reader = std::thread::spawn(move || {
+        let mut all = Vec::new();
+        for line in pipe.into_iter().flat_map(|pipe| BufReader::new(pipe).split(b'\n')).map_while(Result::ok) {
+            crate::module::report_progress(&line, &*progress);
+            all.extend_from_slice(&line);
+            all.push(b'\n');
+        }
+        all
+    });
+    let mut output = child.wait_with_output()?;
+    output.stderr = reader.join().unwrap_or_default();
     if output.status.success() {
         static NO_LIB_PATTERN: Lazy<Regex> = Lazy::new(|| {
             Regex::new("ignoring invalid dependency `(.*)` which is missing a lib target").unwrap()

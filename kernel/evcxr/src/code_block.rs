@@ -11,6 +11,7 @@ use anyhow::anyhow;
 use once_cell::sync::Lazy;
 use ra_ap_syntax::SyntaxNode;
 use regex::Regex;
+use std::collections::HashSet;
 use statement_splitter::OriginalUserCode;
 
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -69,6 +70,10 @@ pub(crate) enum CodeKind {
     PackVariable {
         variable_name: String,
     },
+    /// Tunebook: code that takes a variable out of the store, by a type that was right when it was stored.
+    LoadVariable {
+        variable_name: String,
+    },
     /// A line of code that has a fallback to be used in case the supplied line fails to compile.
     WithFallback(CodeBlock),
     /// Code that we generated, but which we don't expect errors from. If we get errors there's not
@@ -100,6 +105,11 @@ impl CodeKind {
             CodeKind::OriginalUserCode(_) | CodeKind::OtherUserCode | CodeKind::Command(_)
         )
     }
+}
+
+/// All words of some code.
+pub(crate) fn words(code: &str) -> HashSet<&str> {
+    code.split(|c: char| !(c.is_alphanumeric() || c == '_')).filter(|word| !word.is_empty()).collect()
 }
 
 fn num_lines(code: &str) -> usize {
@@ -322,9 +332,27 @@ impl CodeBlock {
             .ok_or_else(|| anyhow!("Output offset {} doesn't refer to user code", output_offset))
     }
 
-    pub(crate) fn load_variable(&mut self, code: String) {
+    pub(crate) fn load_variable(&mut self, variable_name: &str, code: String) {
+        let variable_name = variable_name.to_owned();
         self.segments
-            .push(Segment::new(CodeKind::OtherGeneratedCode, code));
+            .push(Segment::new(CodeKind::LoadVariable { variable_name }, code));
+    }
+
+    /// All words in the code: whatever it can mention is among them.
+    pub(crate) fn words(&self) -> HashSet<String> {
+        self.segments
+            .iter()
+            .flat_map(|segment| words(&segment.code))
+            .map(str::to_owned)
+            .collect()
+    }
+
+    /// What displays the value of the code where it does not display itself.
+    pub(crate) fn fallback(&self) -> Option<CodeBlock> {
+        self.segments.iter().find_map(|segment| match &segment.kind {
+            CodeKind::WithFallback(fallback) => Some(fallback.clone()),
+            _ => None,
+        })
     }
 
     pub(crate) fn pack_variable(&mut self, variable_name: String, code: String) {

@@ -221,18 +221,9 @@ Panic detected. Here's some useful information if you're filing a bug report.
         self.eval_context.last_source()
     }
 
-    /// Returns completions within `src` at `position`, which should be a byte offset. Note, this
-    /// function requires &mut self because it mutates internal state in order to determine
-    /// completions. It also assumes exclusive access to those resources. However there should be
-    /// any visible side effects.
-    pub fn completions(&mut self, src: &str, position: usize) -> Result<Completions> {
-        let (user_code, code_info) = CodeBlock::from_original_user_code(src);
-        if let Some((segment, offset)) = user_code.command_containing_user_offset(position) {
-            return self.command_completions(segment, offset, position);
-        }
-        let (non_command_code, state, _errors) = self.prepare_for_analysis(user_code)?;
-        self.eval_context
-            .completions(non_command_code, state, &code_info.nodes, position)
+    /// Tunebook: the context that this one drives.
+    pub fn eval_context(&mut self) -> &mut EvalContext {
+        &mut self.eval_context
     }
 
     fn prepare_for_analysis(
@@ -257,8 +248,7 @@ Panic detected. Here's some useful information if you're filing a bug report.
         Ok((non_command_code, state, errors))
     }
 
-    fn command_completions(
-        &self,
+    pub(crate) fn command_completions(
         segment: &Segment,
         offset: usize,
         full_position: usize,
@@ -275,6 +265,7 @@ Panic detected. Here's some useful information if you're filing a bug report.
                     code: (*cmd).to_owned(),
                     kind: "magic",
                     label: (*cmd).to_owned(),
+                    detail: String::new(),
                 })
             }
         }
@@ -720,8 +711,8 @@ Panic detected. Here's some useful information if you're filing a bug report.
             AvailableCommand::new(
                 ":doc",
                 "show the documentation of a variable, keyword, type or module",
-                |ctx, state, args| {
-                    ctx.hover(state, args)
+                |ctx, _state, args| {
+                    ctx.hover(args)
                 }
             )
         ]
@@ -775,22 +766,8 @@ Panic detected. Here's some useful information if you're filing a bug report.
         }
     }
 
-    /// Returns `(plain_text, html)` hover information for the expression at the end of `src`.
-    /// The position should be a byte offset. Uses accumulated REPL state so that previously
-    /// defined variables and imports are visible during hover analysis.
-    pub fn hover_at(&mut self, src: &str, position: usize) -> Result<(String, String)> {
-        let code_up_to_cursor = &src[..position];
-        let (user_code, _code_info) = CodeBlock::from_original_user_code(src);
-        let (_, mut state, _) = self.prepare_for_analysis(user_code)?;
-        let (plain, markdown) = self.eval_context.hover(code_up_to_cursor, &mut state)?;
-        let mut html = String::new();
-        pulldown_cmark::html::push_html(&mut html, pulldown_cmark::Parser::new(&markdown));
-        Ok((plain, html))
-    }
-
     fn hover(
         &mut self,
-        state: &mut ContextState,
         args: &Option<String>,
     ) -> Result<EvalOutputs, Error> {
         let args = if let Some(x) = args {
@@ -798,7 +775,9 @@ Panic detected. Here's some useful information if you're filing a bug report.
         } else {
             bail!("Input required")
         };
-        let (hover_text, hover_markdown) = self.eval_context.hover(args, state)?;
+        let Some((hover_text, hover_markdown)) = self.eval_context.analysis().hover_at(args, args.len())? else {
+            bail!("nothing is known of `{args}`");
+        };
         let mut hover_html = String::new();
         let parser = pulldown_cmark::Parser::new(&hover_markdown);
         pulldown_cmark::html::push_html(&mut hover_html, parser);

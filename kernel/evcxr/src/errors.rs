@@ -39,19 +39,18 @@ pub enum Theme {
     Dark,
 }
 
-fn span_to_byte_range(source: &str, span: &Span) -> Range<usize> {
-    fn line_and_number_to_byte_offset(source: &str, line_number: usize, column: usize) -> usize {
+/// In characters, as the report counts.
+fn span_to_range(source: &str, span: &Span) -> Range<usize> {
+    fn offset(source: &str, line_number: usize, column: usize) -> usize {
         source
-            .lines()
+            .split_inclusive('\n')
             .take(line_number - 1)
-            .map(|x| x.len())
+            .map(|line| line.chars().count())
             .sum::<usize>()
             + column
-            + line_number
-            - 2
+            - 1
     }
-    line_and_number_to_byte_offset(source, span.start_line, span.start_column)
-        ..line_and_number_to_byte_offset(source, span.end_line, span.end_column)
+    offset(source, span.start_line, span.start_column)..offset(source, span.end_line, span.end_column)
 }
 
 impl CompilationError {
@@ -62,10 +61,11 @@ impl CompilationError {
         theme: Theme,
     ) -> Option<Report<'_, (String, Range<usize>)>> {
         let error = self;
-        if !source.is_ascii() {
-            return None;
-        }
-        let mut builder = Report::build(ReportKind::Error, (file_name.clone(), 0..source.len()))
+        let (kind, span) = match error.level() {
+            "warning" => (ReportKind::Warning, 0..source.chars().count()),
+            _ => (ReportKind::Error, 0..source.chars().count()),
+        };
+        let mut builder = Report::build(kind, (file_name.clone(), span))
             .with_message(error.message());
         let mut next_color = {
             let mut colors = ColorGenerator::new();
@@ -94,7 +94,7 @@ impl CompilationError {
                     continue;
                 }
                 builder = builder.with_label(
-                    Label::new((file_name.clone(), span_to_byte_range(&source, span)))
+                    Label::new((file_name.clone(), span_to_range(&source, span)))
                         .with_message(&spanned_message.label)
                         .with_color(next_color())
                         .with_order(10),
@@ -634,12 +634,6 @@ impl From<&str> for Error {
 
 impl From<anyhow::Error> for Error {
     fn from(error: anyhow::Error) -> Self {
-        Error::Message(error.to_string())
-    }
-}
-
-impl From<libloading::Error> for Error {
-    fn from(error: libloading::Error) -> Self {
         Error::Message(error.to_string())
     }
 }

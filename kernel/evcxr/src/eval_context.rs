@@ -5,6 +5,9 @@
 // or https://opensource.org/licenses/MIT>, at your option. This file may not be
 // copied, modified, or distributed except according to those terms.
 
+use crate::analysis::Analysis;
+use crate::analysis::Findings;
+use crate::analysis::WRAPPER;
 use crate::cargo_metadata;
 use crate::child_process::ChildProcess;
 use crate::code_block::CodeBlock;
@@ -22,10 +25,8 @@ use crate::item;
 use crate::module::Module;
 use crate::module::SoFile;
 use crate::runtime;
-use crate::rust_analyzer::Completions;
 use crate::rust_analyzer::RustAnalyzer;
 use crate::rust_analyzer::TypeName;
-use crate::rust_analyzer::VariableInfo;
 use crate::toml_parse;
 use crate::use_trees::Import;
 use anyhow::Result;
@@ -58,7 +59,13 @@ pub struct EvalContext {
     module: Module,
     committed_state: ContextState,
     stdout_sender: crossbeam_channel::Sender<String>,
-    analyzer: RustAnalyzer,
+    analysis: Analysis,
+    /// How often code was run.
+    runs: u64,
+    /// Variables that could not be loaded any more, with the reason.
+    not_kept: Vec<(String, String)>,
+    /// What was compiled last, to find the user's line for one of the generated code.
+    last_code: CodeBlock,
     initial_config: Config,
 }
 
@@ -72,6 +79,10 @@ pub(crate) struct Config {
     pub(crate) preserve_vars_on_panic: bool,
     output_format: String,
     display_types: bool,
+    /// Tunebook: what threads of the cell print bears this name.
+    pub(crate) cell_name: String,
+    /// Tunebook: is told what cargo does, a line each.
+    pub(crate) progress: Progress,
     /// Whether to try to display the final expression. Currently this needs to
     /// be turned off when doing tab completion or cargo check, but otherwise it
     /// should always be on.
@@ -104,6 +115,24 @@ pub(crate) struct Config {
     subprocess_path: PathBuf,
 }
 
+/// How long a cell waits for rust-analyzer before it is compiled without knowing how its value is displayed.
+const KNOWN_SOON: Duration = Duration::from_millis(400);
+
+#[derive(Clone)]
+pub(crate) struct Progress(pub(crate) Arc<dyn Fn(&str) + Send + Sync>);
+
+impl Default for Progress {
+    fn default() -> Self {
+        Progress(Arc::new(|_| {}))
+    }
+}
+
+impl std::fmt::Debug for Progress {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Progress")
+    }
+}
+
 fn create_initial_config(tmpdir: PathBuf, subprocess_path: PathBuf) -> Result<Config> {
     let mut config = Config::new(tmpdir, subprocess_path)?;
     // default the linker to mold, then lld, first checking if either are installed
@@ -128,6 +157,8 @@ impl Config {
             preserve_vars_on_panic: true,
             output_format: "{:?}".to_owned(),
             display_types: false,
+            cell_name: String::new(),
+            progress: Progress::default(),
             display_final_expression: true,
             expand_use_statements: true,
             opt_level: "2".to_owned(),
@@ -282,25 +313,6 @@ static ERROR_FORMATS: &[ErrorFormat] = &[
     },
 ];
 
-const SEND_TEXT_PLAIN_DEF: &str = stringify!(
-    fn evcxr_send_text_plain(text: &str) {
-        use std::io::Write;
-        use std::io::{self};
-        fn try_send_text(text: &str) -> io::Result<()> {
-            let stdout = io::stdout();
-            let mut output = stdout.lock();
-            output.write_all(b"EVCXR_BEGIN_CONTENT text/plain\n")?;
-            output.write_all(text.as_bytes())?;
-            output.write_all(b"\nEVCXR_END_CONTENT\n")?;
-            Ok(())
-        }
-        if let Err(error) = try_send_text(text) {
-            eprintln!("Failed to send content to parent: {:?}", error);
-            std::process::exit(1);
-        }
-    }
-);
-
 const GET_TYPE_NAME_DEF: &str = stringify!(
     /// Shorten a type name. Convert "core::option::Option<alloc::string::String>" into "Option<String>".
     pub fn evcxr_shorten_type(t: &str) -> String {
@@ -329,8 +341,6 @@ const GET_TYPE_NAME_DEF: &str = stringify!(
         evcxr_shorten_type(std::any::type_name::<T>())
     }
 );
-
-const PANIC_NOTIFICATION: &str = "EVCXR_PANIC_NOTIFICATION";
 
 // Outputs from an EvalContext. This is a separate struct since users may want
 // destructure this and pass its components to separate threads.
@@ -436,11 +446,14 @@ impl EvalContext {
         let initial_state = ContextState::new(initial_config.clone());
         let mut context = EvalContext {
             _tmpdir: opt_tmpdir,
+            analysis: Analysis::new(analyzer, initial_state.clone()),
+            last_code: CodeBlock::new(),
+            runs: 0,
+            not_kept: Vec::new(),
             committed_state: initial_state,
             module,
             child_process,
             stdout_sender,
-            analyzer,
             initial_config,
         };
         let outputs = EvalContextOutputs {
@@ -449,19 +462,10 @@ impl EvalContext {
         };
         if context.committed_state.linker() == "lld" && context.eval("42").is_err() {
             context.committed_state.set_linker("system".to_owned());
-        } else {
-            // We need to eval something anyway, otherwise rust-analyzer crashes when trying to get
-            // completions. Not 100% sure. Just writing Cargo.toml isn't sufficient.
-            if let Err(error) = context.eval("42") {
-                drop(context);
-                let mut stderr = String::new();
-                while let Ok(line) = outputs.stderr.recv() {
-                    stderr.push_str(&line);
-                    stderr.push('\n');
-                }
-                return Err(format!("{stderr}{error}").into());
-            }
         }
+        // rust-analyzer asks cargo about the crate, which must be there.
+        context.module.write_empty_source(&context.committed_state.config)?;
+        context.write_cargo_toml(&context.committed_state)?;
         context.initial_config = context.committed_state.config.clone();
         Ok((context, outputs))
     }
@@ -495,7 +499,7 @@ impl EvalContext {
         state.config.display_final_expression = false;
         state.config.expand_use_statements = false;
         let user_code = state.apply(user_code, &code_info.nodes)?;
-        let code = state.analysis_code(user_code.clone());
+        let code = state.analysis_code(user_code.clone(), false);
         let errors = self.module.check(&code, &state.config)?;
         Ok(state.apply_custom_errors(errors, &user_code, code_info))
     }
@@ -520,7 +524,7 @@ impl EvalContext {
         let code_out = state.apply(user_code.clone(), &code_info.nodes)?;
 
         let mut outputs =
-            match self.run_statements(code_out, code_info, &mut state, &mut phases, callbacks) {
+            match self.run_statements(code_out, &mut state, &mut phases, callbacks) {
                 error @ Err(Error::SubprocessTerminated(_)) => {
                     self.restart_child_process()?;
                     return error;
@@ -548,74 +552,59 @@ impl EvalContext {
         Ok(outputs)
     }
 
-    pub(crate) fn completions(
-        &mut self,
-        user_code: CodeBlock,
-        mut state: ContextState,
-        nodes: &[SyntaxNode],
-        offset: usize,
-    ) -> Result<Completions> {
-        // Wrapping the final expression in order to display it might interfere
-        // with completions on that final expression.
-        state.config.display_final_expression = false;
-        // Expanding use statements would prevent us from tab-completing those
-        // use statements, since we lose information about where each bit came
-        // from when we expand. This could be fixed with some work, but there's
-        // not really any downside to turn it off here. It'll produce errors,
-        // but those errors don't effect the analysis needed for completions.
-        state.config.expand_use_statements = false;
-        let user_code = state.apply(user_code, nodes)?;
-        let code = state.analysis_code(user_code);
-        let wrapped_offset = code.user_offset_to_output_offset(offset)?;
-
-        if state.config.debug_mode {
-            let mut s = code.code_string();
-            s.insert_str(wrapped_offset, "<|>");
-            println!("=========\n{s}\n==========");
-        }
-
-        self.analyzer.set_source(code.code_string())?;
-        let mut completions = self.analyzer.completions(wrapped_offset)?;
-        completions.start_offset = code.output_offset_to_user_offset(completions.start_offset)?;
-        completions.end_offset = code.output_offset_to_user_offset(completions.end_offset)?;
-        // Filter internal identifiers.
-        completions.completions.retain(|c| {
-            c.code != "evcxr_variable_store"
-                && c.code != "evcxr_internal_runtime"
-                && c.code != "evcxr_analysis_wrapper"
-        });
-        Ok(completions)
+    /// What rust-analyzer knows, to be asked also while a cell runs.
+    pub fn analysis(&self) -> Analysis {
+        self.analysis.clone()
     }
 
-    pub fn hover(&mut self, code: &str, state: &mut ContextState) -> Result<(String, String)> {
-        let (modified_code, hover_offset) = if code == "let" {
-            (String::from("let _ = 1;"), 0)
-        } else if code.ends_with('(') {
-            //If code is a function like `Option::ok_or_else`, the hover works fine, but if it is
-            // method like `None.ok_or_else`, the hover show nothing, in order to show that, the code
-            // has to end with "(", like `None.ok_or_else(`
-            (format!("{code});"), code.len() - 1)
-        } else {
-            (format!("{code};"), code.len())
-        };
-        let (user_code, code_info) = CodeBlock::from_original_user_code(&modified_code);
-        let user_code = state.apply(user_code, &code_info.nodes)?;
-        let pad_code = state.analysis_code(user_code);
-        self.analyzer.set_source(pad_code.code_string())?;
-        let wrapped_offset = pad_code.user_offset_to_output_offset(hover_offset)? as u32;
-        let text_range = TextRange::new(wrapped_offset.into(), wrapped_offset.into());
-        let hover_text = self.analyzer.hover(text_range, false)?;
-        let hover_markdown = self.analyzer.hover(text_range, true)?;
-        match (hover_text, hover_markdown) {
-            (Some(data_text), Some(data_markdown)) => Ok((
-                data_text.info.markup.into(),
-                data_markdown.info.markup.into(),
-            )),
-            _ => Ok((
-                "No documentation found".into(),
-                "No documentation found".into(),
-            )),
+    /// Is told what cargo does while dependencies are added and built, a line each.
+    pub fn set_progress(&mut self, progress: Arc<dyn Fn(&str) + Send + Sync>) {
+        self.module.progress = progress.clone();
+        self.committed_state.config.progress = Progress(progress);
+    }
+
+    /// What threads of the next cell print bears this name.
+    pub fn set_cell_name(&mut self, name: &str) {
+        name.clone_into(&mut self.committed_state.config.cell_name);
+    }
+
+    /// How often code was run: a cell may be none, or run again because the type of a variable has changed.
+    pub fn runs(&self) -> u64 {
+        self.runs
+    }
+
+    /// The line of the user's code, from 1, for a line of the code that was compiled last.
+    pub fn user_line(&self, line: usize) -> Option<usize> {
+        match self.last_code.origin_for_line(line) {
+            (CodeKind::OriginalUserCode(meta), offset) => Some(meta.start_line + offset),
+            _ => None,
         }
+    }
+
+    /// Items by name, with their source.
+    pub fn items(&self) -> impl Iterator<Item = (&str, String)> {
+        self.committed_state
+            .items_by_name
+            .iter()
+            .map(|(name, code)| (name.as_str(), code.code_string()))
+    }
+
+    /// Dependencies that were added, by name.
+    pub fn dependencies(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.committed_state
+            .external_deps
+            .values()
+            .map(|dep| (dep.name.as_str(), dep.config.as_str()))
+    }
+
+    /// Forgets a variable or item; whether there was one. What a variable holds is dropped with the process.
+    pub fn forget(&mut self, name: &str) -> bool {
+        let state = &mut self.committed_state;
+        let variable = state.variable_states.remove(name).is_some();
+        state.stored_variable_states.remove(name);
+        let item = state.items_by_name.remove(name).is_some();
+        self.analysis.commit(&self.committed_state);
+        variable || item
     }
 
     pub fn last_source(&self) -> Result<String, std::io::Error> {
@@ -677,6 +666,7 @@ impl EvalContext {
     pub(crate) fn restart_child_process(&mut self) -> Result<(), Error> {
         self.committed_state.variable_states.clear();
         self.committed_state.stored_variable_states.clear();
+        self.analysis.commit(&self.committed_state);
         self.child_process = self.child_process.restart()?;
         Ok(())
     }
@@ -694,37 +684,40 @@ impl EvalContext {
             .stored_variable_states
             .clone_from(&state.variable_states);
         state.commit_old_user_code();
+        let new_crates = state.external_deps != self.committed_state.external_deps;
         self.committed_state = state;
+        self.analysis.commit(&self.committed_state);
+        if new_crates && self.analysis.is_warm() {
+            let _ = self.analysis.start(String::new(), self.committed_state.cargo_toml());
+        }
     }
 
     fn run_statements(
         &mut self,
         mut user_code: CodeBlock,
-        code_info: &UserCodeInfo,
         state: &mut ContextState,
         phases: &mut PhaseDetailsBuilder,
         callbacks: &mut EvalCallbacks,
     ) -> Result<EvalOutputs, Error> {
         self.write_cargo_toml(state)?;
-        let analysis_code = state.analysis_code(user_code.clone());
-        if let Err(errors) = self.fix_variable_types(state, analysis_code) {
-            let mut check_res = self.check(user_code.clone(), state.clone(), code_info)?;
-            if !check_res.is_empty() {
-                // Do one round of trying to fix errors, otherwise code like the following can end
-                // up reporting `evcxr_display` not found. `fn foo<T: Default>() -> T
-                // {Default::default()} let v1 = foo(); "bar"`
-                let mut fixed = HashSet::new();
-                for error in &check_res {
-                    self.attempt_to_fix_error(error, &mut user_code, state, &mut fixed)?;
-                }
-                if !fixed.is_empty() {
-                    check_res = self.check(user_code.clone(), state.clone(), code_info)?;
-                }
-                if !check_res.is_empty() {
-                    return Err(Error::CompilationErrors(check_res));
-                }
+        // rust-analyzer looks at the code while the compiler does.
+        let mut findings = (state.has_new_variables() || state.may_display_itself(&user_code)).then(|| {
+            let code = state.analysis_code(user_code.clone(), true).code_string();
+            self.analysis.start(code, state.cargo_toml())
+        });
+        let mut found = None;
+        if let Some(fallback) = user_code.fallback() {
+            let displays_itself = if !state.may_display_itself(&user_code) {
+                Some(false)
+            } else if let Some(findings) = &findings {
+                found = findings.recv_timeout(KNOWN_SOON).ok();
+                found.as_ref().and_then(|found: &Findings| found.displays_itself)
+            } else {
+                None
+            };
+            if displays_itself == Some(false) {
+                user_code.apply_fallback(&fallback);
             }
-            return Err(errors);
         }
         // In some circumstances we may need a few tries before we get the code right. Note that
         // we'll generally give up sooner than this if there's nothing left that we think we can
@@ -745,7 +738,11 @@ impl EvalContext {
             );
             match result {
                 Ok(execution_artifacts) => {
-                    return Ok(execution_artifacts.output);
+                    let mut output = execution_artifacts.output;
+                    let wait = || found.take().or_else(|| findings.take()?.recv().ok());
+                    output.not_kept.extend(state.name_types(wait));
+                    output.not_kept.append(&mut self.not_kept);
+                    return Ok(output);
                 }
 
                 Err(Error::CompilationErrors(errors)) => {
@@ -804,7 +801,8 @@ impl EvalContext {
         callbacks: &mut EvalCallbacks,
     ) -> Result<ExecutionArtifacts, Error> {
         let code = state.code_to_compile(user_code, compilation_mode);
-        let so_file = self.module.compile(&code, &state.config)?;
+        let (so_file, warnings) = self.module.compile(&code, &state.config)?;
+        self.last_code = code;
 
         if compilation_mode == CompilationMode::NoCatchExpectError {
             // Uh-oh, caller was expecting an error, return OK and the caller can return the
@@ -815,7 +813,8 @@ impl EvalContext {
         }
         phases.phase_complete("Final compile");
 
-        let output = self.run_and_capture_output(state, &so_file, callbacks)?;
+        let mut output = self.run_and_capture_output(state, &so_file, callbacks)?;
+        output.warnings = warnings;
         Ok(ExecutionArtifacts { output })
     }
 
@@ -825,62 +824,11 @@ impl EvalContext {
         Ok(())
     }
 
-    fn fix_variable_types(
-        &mut self,
-        state: &mut ContextState,
-        code: CodeBlock,
-    ) -> Result<(), Error> {
-        self.analyzer.set_source(code.code_string())?;
-        for (
-            variable_name,
-            VariableInfo {
-                type_name,
-                is_mutable,
-            },
-        ) in self.analyzer.top_level_variables("evcxr_analysis_wrapper")
-        {
-            // We don't want to try to store evcxr_variable_store into itself, so we ignore it.
-            if variable_name == "evcxr_variable_store" {
-                continue;
-            }
-            let type_name = match type_name {
-                TypeName::Named(x) => x,
-                TypeName::Closure => bail!(
-                    "The variable `{}` is a closure, which cannot be persisted.\n\
-                     You can however persist closures if you box them. e.g.:\n\
-                     let f: Box<dyn Fn()> = Box::new(|| {{println!(\"foo\")}});\n\
-                     Alternatively, you can prevent evcxr from attempting to persist\n\
-                     the variable by wrapping your code in braces.",
-                    variable_name
-                ),
-                TypeName::Unknown => bail!(
-                    "Couldn't automatically determine type of variable `{}`.\n\
-                     Please give it an explicit type.",
-                    variable_name
-                ),
-            };
-            // For now, we need to look for and escape any reserved words. This should probably in
-            // theory be done in rust analyzer in a less hacky way.
-            let type_name = replace_reserved_words_in_type(&type_name);
-            state
-                .variable_states
-                .entry(variable_name)
-                .or_insert_with(|| VariableState {
-                    type_name: String::new(),
-                    is_mut: is_mutable,
-                    move_state: VariableMoveState::New,
-                    definition_span: None,
-                })
-                .type_name = type_name;
-        }
-        Ok(())
-    }
-
     fn run_and_capture_output(
         &mut self,
         state: &mut ContextState,
         so_file: &SoFile,
-        callbacks: &mut EvalCallbacks,
+        _callbacks: &mut EvalCallbacks,
     ) -> Result<EvalOutputs, Error> {
         let mut output = EvalOutputs::new();
         // TODO: We should probably send an OsString not a String. Otherwise
@@ -893,30 +841,27 @@ impl EvalContext {
             fn_name,
         ))?;
 
+        self.runs += 1;
         state.build_num += 1;
 
         let mut got_panic = false;
         let mut lost_variables = Vec::new();
-        static MIME_OUTPUT: Lazy<Regex> =
-            Lazy::new(|| Regex::new("EVCXR_BEGIN_CONTENT ([^ ]+)").unwrap());
         loop {
             let line = self.child_process.recv_line()?;
             if line == runtime::EVCXR_EXECUTION_COMPLETE {
                 break;
             }
-            if line == PANIC_NOTIFICATION {
+            if line == runtime::PANIC_NOTIFICATION {
                 got_panic = true;
-            } else if line.starts_with(evcxr_input::GET_CMD) {
-                let is_password = line.starts_with(evcxr_input::GET_CMD_PASSWORD);
-                let prompt = line.split(':').nth(1).unwrap_or_default().to_owned();
-                self.child_process
-                    .send(&(callbacks.input_reader)(InputRequest {
-                        prompt,
-                        is_password,
-                    }))?;
-            } else if line == evcxr_internal_runtime::USER_ERROR_OCCURRED {
+                output.panicked = true;
+            } else if let Some(how) = line.strip_prefix(runtime::RESTORED) {
+                output.restored = Some(how.trim().to_owned());
+            } else if let Some(timing) = line.strip_prefix(runtime::TIMES) {
+                output.times = timing.split_whitespace().filter_map(|n| n.parse().ok()).map(Duration::from_nanos).collect();
+            } else if let Some(error) = line.strip_prefix(evcxr_internal_runtime::USER_ERROR_OCCURRED) {
                 // A question mark operator in user code triggered an early
                 // return. Any newly defined variables won't have been stored.
+                output.user_error = Some(unescaped(error.trim()));
                 state
                     .variable_states
                     .retain(|_variable_name, variable_state| {
@@ -926,29 +871,25 @@ impl EvalContext {
                 line.strip_prefix(evcxr_internal_runtime::VARIABLE_CHANGED_TYPE)
             {
                 lost_variables.push(variable_name.to_owned());
-            } else if let Some(captures) = MIME_OUTPUT.captures(&line) {
-                let mime_type = captures[1].to_owned();
-                let mut content = String::new();
-                loop {
-                    let line = self.child_process.recv_line()?;
-                    if line == "EVCXR_END_CONTENT" {
-                        break;
-                    }
-                    if line == PANIC_NOTIFICATION {
-                        got_panic = true;
-                        break;
-                    }
-                    if !content.is_empty() {
-                        content.push('\n');
-                    }
-                    content.push_str(&line);
+            } else if let Some((name, type_name)) = line
+                .strip_prefix(evcxr_internal_runtime::VARIABLE_TYPE)
+                .and_then(|line| line.split_once(':'))
+            {
+                if let Some(variable_state) = state.variable_states.get_mut(name) {
+                    type_name.clone_into(&mut variable_state.type_at_run_time);
                 }
-                output.content_by_mime_type.insert(mime_type, content);
+            } else if let Some(text) = line.strip_prefix(runtime::VALUE) {
+                output.content_by_mime_type.insert("text/plain".to_owned(), unescaped(text));
             } else {
                 // Note, errors sending are ignored, since it just means the
                 // user of the library has dropped the Receiver.
                 let _ = self.stdout_sender.send(line);
             }
+        }
+        if output.restored.is_some() {
+            // The process is as it was before the cell.
+            state.variable_states.clone_from(&state.stored_variable_states);
+            return Ok(output);
         }
         if got_panic {
             state
@@ -958,13 +899,6 @@ impl EvalContext {
                 });
         } else if !lost_variables.is_empty() {
             return Err(Error::TypeRedefinedVariablesLost(lost_variables));
-        }
-
-        // Block until stdout_sender is empty with exponential backoff
-        let mut sleep_duration = Duration::from_millis(1);
-        while !self.stdout_sender.is_empty() {
-            std::thread::sleep(sleep_duration);
-            sleep_duration = std::cmp::min(sleep_duration * 2, Duration::from_millis(100));
         }
 
         Ok(output)
@@ -1008,6 +942,19 @@ impl EvalContext {
                         );
                     }
                 }
+                // Its type has another name, or none, by now. (A variable that the cell moves is told of here as well.)
+                CodeKind::LoadVariable { variable_name }
+                    if error
+                        .code_origins
+                        .iter()
+                        .all(|origin| matches!(origin, CodeKind::LoadVariable { .. })) =>
+                {
+                    if state.stored_variable_states.remove(variable_name).is_some() {
+                        state.variable_states.remove(variable_name);
+                        self.not_kept.push((variable_name.clone(), error.message()));
+                        fixed_errors.insert("Variable cannot be loaded");
+                    }
+                }
                 CodeKind::WithFallback(fallback) => {
                     user_code.apply_fallback(fallback);
                     fixed_errors.insert("Fallback");
@@ -1049,6 +996,21 @@ impl EvalContext {
         }
         Ok(())
     }
+}
+
+fn unescaped(text: &str) -> String {
+    let (mut out, mut chars) = (String::with_capacity(text.len()), text.chars());
+    while let Some(c) = chars.next() {
+        match c {
+            '\\' => match chars.next() {
+                Some('n') => out.push('\n'),
+                Some('r') => out.push('\r'),
+                other => out.extend(other),
+            },
+            c => out.push(c),
+        }
+    }
+    out
 }
 
 fn non_persistable_type_error(variable_name: &str, actual_type: &str) -> Result<(), Error> {
@@ -1124,17 +1086,25 @@ impl PhaseDetailsBuilder {
 #[derive(Default, Debug)]
 pub struct EvalOutputs {
     pub content_by_mime_type: HashMap<String, String>,
+    /// Tunebook: the cell ended with a panic.
+    pub panicked: bool,
+    /// Tunebook: the process of the cell ended, and one in which all is as it was before the cell took over. How it ended.
+    pub restored: Option<String>,
+    /// Tunebook: a `?` met an error, which reads so.
+    pub user_error: Option<String>,
+    /// Tunebook: warnings about the code of this cell.
+    pub warnings: Vec<CompilationError>,
+    /// Tunebook: variables that later cells cannot have, with the reason.
+    pub not_kept: Vec<(String, String)>,
+    /// Tunebook: how long the code ran: wall clock, processor time of the user and of the system.
+    pub times: Vec<Duration>,
     pub timing: Option<Duration>,
     pub phases: Vec<PhaseDetails>,
 }
 
 impl EvalOutputs {
     pub fn new() -> EvalOutputs {
-        EvalOutputs {
-            content_by_mime_type: HashMap::new(),
-            timing: None,
-            phases: Vec::new(),
-        }
+        EvalOutputs::default()
     }
 
     pub fn text_html(text: String, html: String) -> EvalOutputs {
@@ -1161,6 +1131,12 @@ impl EvalOutputs {
                 .or_default()
                 .push_str(&content);
         }
+        self.panicked |= other.panicked;
+        self.restored = self.restored.take().or(other.restored);
+        self.user_error = self.user_error.take().or(other.user_error);
+        self.warnings.append(&mut other.warnings);
+        self.not_kept.append(&mut other.not_kept);
+        self.times = if other.times.is_empty() { std::mem::take(&mut self.times) } else { other.times };
         self.timing = match (self.timing.take(), other.timing) {
             (Some(t1), Some(t2)) => Some(t1 + t2),
             (t1, t2) => t1.or(t2),
@@ -1171,7 +1147,10 @@ impl EvalOutputs {
 
 #[derive(Clone, Debug)]
 struct VariableState {
+    /// Empty until it is known.
     type_name: String,
+    /// The name that Rust gives it at run time.
+    type_at_run_time: String,
     is_mut: bool,
     move_state: VariableMoveState,
     definition_span: Option<UserCodeSpan>,
@@ -1523,7 +1502,9 @@ impl ContextState {
     }
 
     /// Returns code suitable for analysis purposes. Doesn't attempt to preserve runtime behaviour.
-    fn analysis_code(&self, user_code: CodeBlock) -> CodeBlock {
+    /// `mentioned`: without the variables that it does not mention.
+    fn analysis_code(&self, user_code: CodeBlock, mentioned: bool) -> CodeBlock {
+        let words = mentioned.then(|| user_code.words());
         let mut code = CodeBlock::new()
             .generated("#![allow(unused_imports, unused_mut, dead_code)]")
             .add_all(self.attributes_code())
@@ -1531,8 +1512,9 @@ impl ContextState {
             .add_all(self.error_trait_code(true))
             .generated("fn evcxr_variable_store<T: 'static>(_: T) {}")
             .generated("#[allow(unused_variables)]")
-            .generated("async fn evcxr_analysis_wrapper(");
-        for (var_name, state) in &self.stored_variable_states {
+            .generated(format!("async fn {WRAPPER}("));
+        let stored = self.stored_variable_states.iter();
+        for (var_name, state) in stored.filter(|(name, _)| words.as_ref().is_none_or(|words| words.contains(*name))) {
             code = code.generated(format!(
                 "{}{}: {},",
                 if state.is_mut { "mut " } else { "" },
@@ -1558,6 +1540,96 @@ impl ContextState {
         code
     }
 
+    /// The code with all that it can see around it, for questions of a person who writes it.
+    pub(crate) fn code_to_complete(&mut self, user_code: CodeBlock, nodes: &[SyntaxNode]) -> Result<CodeBlock, Error> {
+        // Wrapping the final expression in order to display it might interfere
+        // with completions on that final expression.
+        self.config.display_final_expression = false;
+        // Expanding use statements would prevent us from tab-completing those
+        // use statements, since we lose information about where each bit came
+        // from when we expand. This could be fixed with some work, but there's
+        // not really any downside to turn it off here. It'll produce errors,
+        // but those errors don't effect the analysis needed for completions.
+        self.config.expand_use_statements = false;
+        let commands = |segment: &Segment| matches!(segment.kind, CodeKind::Command(_) | CodeKind::ShellCommand(_));
+        let mut user_code = user_code;
+        user_code.segments.retain(|segment| !commands(segment));
+        let user_code = self.apply(user_code, nodes)?;
+        Ok(self.analysis_code(user_code, false))
+    }
+
+    pub(crate) fn cargo_toml(&self) -> String {
+        Module::cargo_toml_contents(self)
+    }
+
+    fn has_new_variables(&self) -> bool {
+        self.variable_states
+            .values()
+            .any(|variable| variable.move_state == VariableMoveState::New)
+    }
+
+    /// Whether the value of the code may have a method `evcxr_display`. Nothing of the standard library has one.
+    fn may_display_itself(&self, user_code: &CodeBlock) -> bool {
+        let words = user_code.words();
+        let types = self.stored_variable_states.iter().filter(|(name, _)| words.contains(*name));
+        let types = types.map(|(_, state)| state.type_name.as_str());
+        let items = self.items_by_name.values().chain(&self.unnamed_items).map(CodeBlock::code_string);
+        let code: String = items.chain(types.map(str::to_owned)).collect::<Vec<_>>().join("\n");
+        let others = crate::code_block::words(&code);
+        let crates = self.external_deps.values().map(|dep| dep.name.replace('-', "_"));
+        others.contains("evcxr_display")
+            || self.extern_crate_stmts.keys().any(|_| true)
+            || crates.into_iter().any(|name| others.contains(name.as_str()) || words.contains(&name))
+    }
+
+    /// Finds names for the types of new variables, and takes away those whose type has none. `findings` waits for
+    /// rust-analyzer.
+    fn name_types(&mut self, findings: impl FnOnce() -> Option<Findings>) -> Vec<(String, String)> {
+        let is_own = |name: &str| {
+            let definition = self.items_by_name.get(name).map(CodeBlock::code_string);
+            definition.is_some_and(|code| {
+                ["struct", "enum", "union"].iter().any(|kind| code.contains(&format!("{kind} {name}")))
+            })
+        };
+        let mut names = HashMap::new();
+        for (name, variable) in &self.variable_states {
+            if variable.type_name.is_empty() {
+                names.insert(name.clone(), crate::type_names::as_code(&variable.type_at_run_time, is_own));
+            }
+        }
+        let mut not_kept = vec![];
+        if names.values().any(Option::is_none) {
+            let found = findings().unwrap_or_default();
+            for (name, type_name) in names.iter_mut().filter(|(_, type_name)| type_name.is_none()) {
+                match found.variables.get(name).map(|info| &info.type_name) {
+                    Some(TypeName::Named(found)) if !found.contains("impl ") => {
+                        *type_name = Some(replace_reserved_words_in_type(found));
+                    }
+                    Some(TypeName::Named(_)) | Some(TypeName::Closure) => not_kept.push((
+                        name.clone(),
+                        "its type has no name, as that of a closure. Put it into a box: \
+                         let f: Box<dyn Fn(i32) -> i32> = Box::new(…);"
+                            .to_owned(),
+                    )),
+                    _ => not_kept.push((
+                        name.clone(),
+                        format!(
+                            "its type ({}) could not be written as code. Write the type: let {name}: … = …;",
+                            self.variable_states[name].type_at_run_time
+                        ),
+                    )),
+                }
+            }
+        }
+        for (name, type_name) in names {
+            match (type_name, self.variable_states.get_mut(&name)) {
+                (Some(type_name), Some(variable)) => variable.type_name = type_name,
+                _ => drop(self.variable_states.remove(&name)),
+            }
+        }
+        not_kept
+    }
+
     fn code_to_compile(
         &self,
         user_code: CodeBlock,
@@ -1566,6 +1638,10 @@ impl ContextState {
         let mut code = CodeBlock::new()
             .generated("#![allow(unused_imports, unused_mut, dead_code)]")
             .add_all(self.attributes_code())
+            .generated("mod evcxr_report {")
+            .generated(include_str!("evcxr_report.rs"))
+            .generated("}")
+            .generated(self.print_macros())
             .add_all(self.items_code());
         let has_user_code = !user_code.is_empty();
         if has_user_code {
@@ -1581,6 +1657,20 @@ impl ContextState {
                 .generated("mut x: *mut std::os::raw::c_void) -> *mut std::os::raw::c_void {x}");
         }
         code
+    }
+
+    /// What is printed is there at once, and bears the name of the cell where a thread prints it.
+    fn print_macros(&self) -> String {
+        let cell = &self.config.cell_name;
+        ["", "e"]
+            .map(|e| {
+                format!(
+                    "macro_rules! {e}print {{ ($($arg:tt)*) => {{ $crate::evcxr_report::{e}print(::std::format_args!($($arg)*), {cell:?}) }}; }}\n\
+                     macro_rules! {e}println {{ () => {{ $crate::evcxr_report::{e}print(::std::format_args!(\"\\n\"), {cell:?}) }}; \
+                     ($($arg:tt)*) => {{ $crate::evcxr_report::{e}print(::std::format_args!(\"{{}}\\n\", ::std::format_args!($($arg)*)), {cell:?}) }}; }}\n"
+                )
+            })
+            .concat()
     }
 
     fn items_code(&self) -> CodeBlock {
@@ -1605,18 +1695,19 @@ impl ContextState {
             struct EvcxrUserCodeError {{}}
             impl<T: {}> From<T> for EvcxrUserCodeError {{
                 fn from(error: T) -> Self {{
-                    eprintln!("{}", error);
                     {}
                     EvcxrUserCodeError {{}}
                 }}
             }}
         "#,
             self.config.error_fmt.format_trait,
-            self.config.error_fmt.format_str,
             if for_analysis {
-                ""
+                String::new()
             } else {
-                "println!(\"{}\", evcxr_internal_runtime::USER_ERROR_OCCURRED);"
+                format!(
+                    "crate::evcxr_report::user_error(&format!(\"{}\", error));",
+                    self.config.error_fmt.format_str
+                )
             }
         ))
     }
@@ -1626,8 +1717,9 @@ impl ContextState {
         mut user_code: CodeBlock,
         compilation_mode: CompilationMode,
     ) -> CodeBlock {
-        let needs_variable_store = !self.variable_states.is_empty()
-            || !self.stored_variable_states.is_empty()
+        let words = user_code.words();
+        let needs_variable_store = self.has_new_variables()
+            || self.variable_states.keys().chain(self.stored_variable_states.keys()).any(|name| words.contains(name))
             || self.async_mode
             || self.allow_question_mark;
         let mut code = CodeBlock::new();
@@ -1654,12 +1746,15 @@ impl ContextState {
                 )
                 .generated("}")
                 .generated("let evcxr_variable_store = unsafe {&mut *evcxr_variable_store};")
-                .add_all(self.check_variable_statements())
-                .add_all(self.load_variable_statements());
-            user_code = user_code.add_all(self.store_variable_statements(VariableMoveState::New));
+                .add_all(self.check_variable_statements(&words))
+                .add_all(self.load_variable_statements(&words));
+            user_code = user_code.add_all(self.store_variable_statements(VariableMoveState::New, &words));
         } else {
             code = code.generated("evcxr_variable_store: *mut u8) -> *mut u8 {");
         }
+        code = code
+            .generated("evcxr_report::begin();")
+            .generated("let mut evcxr_panicked = false;");
         if self.async_mode {
             user_code = CodeBlock::new()
                 .generated(stringify!(
@@ -1696,49 +1791,56 @@ impl ContextState {
                     // main variable store.
                     .generated("})) { ")
                     .generated("  Ok(_) => {}")
-                    .generated("  Err(_) => {")
-                    .generated(format!("    println!(\"{PANIC_NOTIFICATION}\");"))
-                    .generated("}}");
+                    .generated("  Err(_) => evcxr_panicked = true,")
+                    .generated("}");
             } else {
                 code = code
                     .generated("if std::panic::catch_unwind(||{")
                     .add_all(user_code)
                     .generated("}).is_err() {")
-                    .generated(format!("    println!(\"{PANIC_NOTIFICATION}\");"))
+                    .generated("    evcxr_panicked = true;")
                     .generated("}");
             }
         } else {
             code = code.add_all(user_code);
         }
         if needs_variable_store {
-            code = code.add_all(self.store_variable_statements(VariableMoveState::Available));
+            code = code
+                .add_all(self.store_variable_statements(VariableMoveState::Available, &words))
+                .generated("let evcxr_variable_store: *mut evcxr_internal_runtime::VariableStore = evcxr_variable_store;");
         }
-        code = code.generated("evcxr_variable_store");
-        code.generated("}")
+        // The lowest bit of the pointer, which is never set, says that the code panicked.
+        code.generated("evcxr_report::flush();")
+            .generated("evcxr_variable_store.map_addr(|address| address | usize::from(evcxr_panicked))")
+            .generated("}")
     }
 
-    fn store_variable_statements(&self, move_state: VariableMoveState) -> CodeBlock {
+    /// Variables that a cell does not mention stay where they are.
+    fn store_variable_statements(&self, move_state: VariableMoveState, words: &HashSet<String>) -> CodeBlock {
         let mut statements = CodeBlock::new();
         for (var_name, var_state) in &self.variable_states {
-            if var_state.move_state == move_state {
-                statements.pack_variable(
-                    var_name.clone(),
-                    format!(
-                        // Note, we use stringify instead of quoting ourselves since it results in
-                        // better errors if the user forgets to close a double-quote in their code.
-                        "evcxr_variable_store.put_variable::<{}>(stringify!({var_name}), {var_name});",
-                        var_state.type_name
-                    ),
-                );
+            if var_state.move_state != move_state {
+                continue;
             }
+            // Note, we use stringify instead of quoting ourselves since it results in
+            // better errors if the user forgets to close a double-quote in their code.
+            let statement = match move_state {
+                VariableMoveState::New => format!("evcxr_variable_store.put_new_variable(stringify!({var_name}), {var_name});"),
+                VariableMoveState::Available if !words.contains(var_name) => continue,
+                VariableMoveState::Available => format!(
+                    "evcxr_variable_store.put_variable::<{}>(stringify!({var_name}), {var_name});",
+                    var_state.type_name
+                ),
+            };
+            statements.pack_variable(var_name.clone(), statement);
         }
         statements
     }
 
-    fn check_variable_statements(&self) -> CodeBlock {
+    fn check_variable_statements(&self, words: &HashSet<String>) -> CodeBlock {
         let mut statements = CodeBlock::new().generated("{let mut vars_ok = true;");
-        for (var_name, var_state) in &self.stored_variable_states {
-            statements = statements.generated(format!(
+        for (var_name, var_state) in self.stored_variable_states.iter().filter(|(name, _)| words.contains(*name)) {
+            statements.load_variable(var_name, format!(
                 "vars_ok &= evcxr_variable_store.check_variable::<{}>(stringify!({var_name}));",
                 var_state.type_name
             ));
@@ -1747,11 +1849,11 @@ impl ContextState {
     }
 
     // Returns code to load values from the variable store back into their variables.
-    fn load_variable_statements(&self) -> CodeBlock {
+    fn load_variable_statements(&self, words: &HashSet<String>) -> CodeBlock {
         let mut statements = CodeBlock::new();
-        for (var_name, var_state) in &self.stored_variable_states {
+        for (var_name, var_state) in self.stored_variable_states.iter().filter(|(name, _)| words.contains(*name)) {
             let mutability = if var_state.is_mut { "mut " } else { "" };
-            statements.load_variable(format!(
+            statements.load_variable(var_name, format!(
                 "let {}{} = evcxr_variable_store.take_variable::<{}>(stringify!({}));",
                 mutability, var_name, var_state.type_name, var_name
             ));
@@ -1818,31 +1920,27 @@ impl ContextState {
             } else if ast::Expr::can_cast(node.kind()) {
                 if statement_index == num_statements - 1 {
                     if self.config.display_final_expression {
+                        let format = &self.config.output_format;
+                        // The call that displays the value stands on one line, by which errors in it are told.
                         code_out = code_out.code_with_fallback(
                             // First we try calling .evcxr_display().
                             CodeBlock::new()
-                                .generated("(")
+                                .generated("crate::evcxr_report::value_follows(); (")
                                 .with_segment(segment.clone())
                                 .generated(").evcxr_display();")
                                 .code_string(),
                             // If that fails, we try debug format.
                             if self.config.display_types {
                                 CodeBlock::new()
-                                .generated(SEND_TEXT_PLAIN_DEF)
                                 .generated(GET_TYPE_NAME_DEF)
                                 .generated("{ let r = &(")
                                 .with_segment(segment)
                                 .generated(format!(
-                                    "); evcxr_send_text_plain(&format!(\": {{}} = {}\", evcxr_get_type_name(r), r)); }};",
-                                    self.config.output_format
+                                    "); crate::evcxr_report::value(&format!(\": {{}} = {format}\", evcxr_get_type_name(r), r)); }};"
                                 ))
                             } else {
                                 CodeBlock::new()
-                                .generated(SEND_TEXT_PLAIN_DEF)
-                                .generated(format!(
-                                    "evcxr_send_text_plain(&format!(\"{}\",&(\n",
-                                    self.config.output_format
-                                ))
+                                .generated(format!("crate::evcxr_report::value(&format!(\"{format}\",&("))
                                 .with_segment(segment)
                                 .generated(")));")
                                 },
@@ -1969,6 +2067,8 @@ impl ContextState {
         let_stmt_range: TextRange,
     ) {
         match pat {
+            // A pattern that looks like a constant or a variant of an enum is one.
+            ast::Pat::IdentPat(ident) if ast::HasName::name(&ident).is_some_and(|name| name.text().starts_with(char::is_uppercase)) => {}
             ast::Pat::IdentPat(ident) => self.record_local(ident, opt_ty, segment, let_stmt_range),
             ast::Pat::RecordPat(ref pat_struct) => {
                 if let Some(record_fields) = pat_struct.record_pat_field_list() {
@@ -1989,7 +2089,13 @@ impl ContextState {
                     self.record_new_locals(pat, None, segment, let_stmt_range);
                 }
             }
-            _ => {}
+            // A single name with a type in parentheses, slices, references, alternatives.
+            other => {
+                let nested: Vec<ast::Pat> = AstNode::syntax(&other).children().filter_map(ast::Pat::cast).collect();
+                for pat in nested {
+                    self.record_new_locals(pat, None, segment, let_stmt_range);
+                }
+            }
         }
     }
 
@@ -2000,22 +2106,21 @@ impl ContextState {
         segment: &Segment,
         let_stmt_range: TextRange,
     ) {
-        // Default new variables to some type, say String. Assuming it isn't a
-        // String, we'll get a compilation error when we try to move the
-        // variable into our variable store, then we'll see what type the error
-        // message says and fix it up. Hacky huh? If the user gave an explicit
-        // type, we'll use that for all variables in that assignment (probably
-        // only correct if it's a single variable). This gives the user a way to
-        // force the type if rustc is giving us a bad suggestion.
         let type_name = match opt_ty {
             Some(ty) if type_is_fully_specified(&ty) => format!("{}", AstNode::syntax(&ty).text()),
-            _ => "String".to_owned(),
+            // Known once the cell has run.
+            _ => String::new(),
         };
+        // `name @ pattern`
+        if let Some(pat) = pat_ident.pat() {
+            self.record_new_locals(pat, None, segment, let_stmt_range);
+        }
         if let Some(name) = ast::HasName::name(&pat_ident) {
             self.variable_states.insert(
                 name.text().to_string(),
                 VariableState {
                     type_name,
+                    type_at_run_time: String::new(),
                     is_mut: pat_ident.mut_token().is_some(),
                     // All new locals will initially be defined only inside our catch_unwind
                     // block.

@@ -10,6 +10,7 @@
 // a submodule only so that constants can be shared.
 
 pub const VARIABLE_CHANGED_TYPE: &str = "EVCXR_VARIABLE_CHANGED_TYPE:";
+pub const VARIABLE_TYPE: &str = "EVCXR_VARIABLE_TYPE:";
 pub const USER_ERROR_OCCURRED: &str = "EVCXR_ERROR_OCCURRED";
 
 pub struct VariableStore {
@@ -23,6 +24,12 @@ impl VariableStore {
         }
     }
 
+    /// Puts a variable that a cell defined, and reports its type: a cell is not kept waiting for rust-analyzer.
+    pub fn put_new_variable<T: 'static>(&mut self, name: &str, value: T) {
+        crate::evcxr_report::report(&format!("{VARIABLE_TYPE}{name}:{}", std::any::type_name::<T>()));
+        self.put_variable(name, value);
+    }
+
     pub fn put_variable<T: 'static>(&mut self, name: &str, value: T) {
         self.variables.insert(name.to_owned(), Box::new(value));
     }
@@ -32,7 +39,7 @@ impl VariableStore {
             && v.downcast_ref::<T>().is_none()
         {
             eprintln!("The type of the variable {name} was redefined, so was lost.",);
-            println!("{VARIABLE_CHANGED_TYPE}{name}");
+            crate::evcxr_report::report(&format!("{VARIABLE_CHANGED_TYPE}{name}"));
             return false;
         }
         true

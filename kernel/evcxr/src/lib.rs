@@ -5,10 +5,6 @@
 // or https://opensource.org/licenses/MIT>, at your option. This file may not be
 // copied, modified, or distributed except according to those terms.
 
-#[cfg(all(unix, not(target_os = "freebsd")))]
-#[macro_use]
-extern crate sig;
-
 #[macro_use]
 mod errors;
 mod cargo_metadata;
@@ -20,6 +16,10 @@ mod crate_config;
 mod eval_context;
 #[allow(dead_code)]
 mod evcxr_internal_runtime;
+#[allow(dead_code)]
+mod evcxr_report;
+mod analysis;
+mod type_names;
 mod item;
 mod module;
 mod runtime;
@@ -28,6 +28,7 @@ mod statement_splitter;
 mod toml_parse;
 mod use_trees;
 
+pub use crate::analysis::Analysis;
 pub use crate::command_context::CommandContext;
 pub use crate::errors::CompilationError;
 pub use crate::errors::Error;
@@ -37,6 +38,7 @@ pub use crate::eval_context::EvalContext;
 pub use crate::eval_context::EvalContextOutputs;
 pub use crate::eval_context::EvalOutputs;
 pub use crate::runtime::runtime_hook;
+pub use rust_analyzer::Completion;
 pub use rust_analyzer::Completions;
 
 /// Return the directory that evcxr tools should use for their configuration.

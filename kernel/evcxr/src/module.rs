@@ -7,7 +7,9 @@
 
 use self::artifacts::read_artifacts;
 use self::cache::CacheResult;
+use crate::cargo_metadata;
 use crate::code_block::CodeBlock;
+use crate::code_block::CodeKind;
 use crate::errors::CompilationError;
 use crate::errors::Error;
 use crate::errors::bail;
@@ -24,6 +26,7 @@ use std::io::Write;
 use std::path::Path;
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::Arc;
 
 mod artifacts;
 pub(crate) mod cache;
@@ -119,10 +122,11 @@ fn rename_or_copy_so_file(src: &Path, dest: &Path) -> Result<(), Error> {
     Ok(())
 }
 
-#[derive(Default)]
 pub(crate) struct Module {
     build_num: i32,
     last_allow_static: Option<bool>,
+    /// Tunebook: is told what cargo does, a line each.
+    pub(crate) progress: Arc<dyn Fn(&str) + Send + Sync>,
 }
 
 const CRATE_NAME: &str = "ctx";
@@ -132,7 +136,13 @@ impl Module {
         Ok(Module {
             build_num: 0,
             last_allow_static: None,
+            progress: Arc::new(|_| {}),
         })
+    }
+
+    /// A source to begin with, where there is none.
+    pub(crate) fn write_empty_source(&self, config: &Config) -> Result<(), Error> {
+        write_file(&config.src_dir(), "lib.rs", "")
     }
 
     // Writes Cargo.toml. Should be called before compile.
@@ -140,7 +150,7 @@ impl Module {
         write_file(
             state.config.crate_dir(),
             "Cargo.toml",
-            &self.get_cargo_toml_contents(state),
+            &Module::cargo_toml_contents(state),
         )
     }
 
@@ -175,7 +185,7 @@ impl Module {
         &mut self,
         code_block: &CodeBlock,
         config: &Config,
-    ) -> Result<SoFile, Error> {
+    ) -> Result<(SoFile, Vec<CompilationError>), Error> {
         if self.last_allow_static == Some(!config.allow_static_linking) {
             // If allow_static_linking has changed, then we need to rebuild everything.
             config.cargo_command("clean").output()?;
@@ -198,7 +208,7 @@ impl Module {
             Err(error) => return Err(error.into()),
         }
 
-        let cargo_output = run_cargo(command, code_block)?;
+        let cargo_output = run_cargo(command, code_block, &*self.progress)?;
         if config.time_passes {
             let output = String::from_utf8_lossy(&cargo_output.stderr);
             eprintln!("{output}");
@@ -223,9 +233,17 @@ impl Module {
             crate::module::cache::cleanup(config.cache_bytes())?;
         }
 
-        Ok(SoFile {
+        let (mut warnings, _) = errors_from_cargo_output(&cargo_output, code_block);
+        // Those about earlier cells were shown with them, and those about what was generated are nobody's.
+        let of_this_cell = |kind: &CodeKind| matches!(kind, CodeKind::OriginalUserCode(_));
+        warnings.retain(|warning| {
+            let placed = warning.spanned_messages().iter().any(|message| message.is_primary && message.span.is_some());
+            warning.level() == "warning" && placed && warning.code_origins.iter().any(of_this_cell)
+        });
+        let file = SoFile {
             path: copied_so_file,
-        })
+        };
+        Ok((file, warnings))
     }
 
     fn write_code(&self, code_block: &CodeBlock, config: &Config) -> Result<(), Error> {
@@ -252,7 +270,7 @@ impl Module {
         );
     }
 
-    fn get_cargo_toml_contents(&self, state: &ContextState) -> String {
+    pub(crate) fn cargo_toml_contents(state: &ContextState) -> String {
         let crate_imports = state.format_cargo_deps();
         format!(
             r#"
@@ -517,6 +535,7 @@ fn map_extern_arg(ext: &str) -> OsString {
 fn run_cargo(
     mut command: std::process::Command,
     code_block: &CodeBlock,
+    progress: &dyn Fn(&str),
 ) -> Result<std::process::Output, Error> {
     use std::io::BufRead;
     use std::io::Read;
@@ -543,7 +562,7 @@ fn run_cargo(
     let mut all_errors = Vec::new();
     for mb_line in stderr.split(10) {
         let mut line = mb_line?;
-        tee_error_line(&line);
+        report_progress(&line, progress);
         all_errors.append(&mut line);
         all_errors.push(10);
     }
@@ -559,7 +578,8 @@ fn run_cargo(
     if cargo_output.status.success() {
         Ok(cargo_output)
     } else {
-        let (errors, non_json_error) = errors_from_cargo_output(&cargo_output, code_block);
+        let (mut errors, non_json_error) = errors_from_cargo_output(&cargo_output, code_block);
+        errors.retain(|error| error.level() != "warning");
         if errors.is_empty() {
             if let Some(error) = non_json_error {
                 bail!(Error::Message(error));
@@ -577,21 +597,16 @@ fn run_cargo(
     }
 }
 
-/// Process one line from cargo, either copying it to stderr or ignoring.
-///
-/// At this point it looks for messages about compiling dependency crates.
-fn tee_error_line(line: &[u8]) {
-    static CRATE_COMPILING: Lazy<regex::bytes::Regex> =
-        Lazy::new(|| regex::bytes::Regex::new("^\\s*Compiling (\\w+)(?:\\s+.*)?$").unwrap());
-    if let Some(captures) = CRATE_COMPILING.captures(line) {
-        let crate_name = captures.get(1).unwrap().as_bytes();
-        if crate_name != CRATE_NAME.as_bytes() {
-            // write line and the following nl symbol as it was stripped before
-            std::io::stderr()
-                .write_all(line)
-                .expect("Writing to stderr should not fail");
-            eprintln!();
-        }
+/// Passes a line from cargo on where it is about dependencies.
+pub(crate) fn report_progress(line: &[u8], progress: &dyn Fn(&str)) {
+    static ABOUT_DEPENDENCIES: Lazy<regex::bytes::Regex> = Lazy::new(|| {
+        regex::bytes::Regex::new("^\\s*(Compiling|Downloading|Downloaded|Updating|Blocking|Locking|Adding)\\s+([^ ]+)").unwrap()
+    });
+    if let Some(captures) = ABOUT_DEPENDENCIES.captures(line)
+        && &captures[2] != CRATE_NAME.as_bytes()
+        && &captures[2] != cargo_metadata::CHECKED_CRATE.as_bytes()
+    {
+        progress(String::from_utf8_lossy(line).trim());
     }
 }
 

@@ -69,6 +69,7 @@ pub(crate) struct VariableInfo {
     /// The variable's type as Rust code, or None if we couldn't determine it.
     pub(crate) type_name: TypeName,
     /// Whether the variable is declared as mutable.
+    #[allow(dead_code)]
     pub(crate) is_mutable: bool,
 }
 
@@ -108,29 +109,30 @@ impl RustAnalyzer {
         })
     }
 
-    pub(crate) fn set_source(&mut self, source: String) -> Result<()> {
+    /// Whether the sources of crates were read.
+    pub(crate) fn is_loaded(&self) -> bool {
+        self.last_cargo_toml.is_some()
+    }
+
+    /// Tunebook: the source is not written to disk, where the compiler may be reading another one, and `manifest` says what
+    /// Cargo.toml is expected to hold, since it may be in use for something else at the moment. `None`: as it was.
+    pub(crate) fn set_source(&mut self, source: String, manifest: Option<&str>) -> Result<()> {
         self.current_source = source;
         let mut change = ra_hir::ChangeWithProcMacros::default();
 
-        std::fs::write(self.source_file.as_path(), &*self.current_source)
-            .with_context(|| format!("Failed to write {:?}", self.source_file))?;
+        // Check to see if we haven't yet loaded Cargo.toml, or if it's changed since we read it.
+        if let Some(manifest) = manifest
+            && self.last_cargo_toml.as_deref() != Some(manifest.as_bytes())
+        {
+            self.load_cargo_toml(&mut change)?;
+            self.last_cargo_toml = Some(manifest.as_bytes().to_vec());
+        }
         self.vfs.set_file_contents(
             self.source_file.clone().into(),
             Some(self.current_source.bytes().collect()),
         );
+        self.vfs.take_changes();
         change.change_file(self.source_file_id, Some(self.current_source.clone()));
-
-        // Check to see if we haven't yet loaded Cargo.toml, or if it's changed since we read it.
-        let cargo_toml = Some(std::fs::read(self.cargo_toml_filename()).with_context(|| {
-            format!(
-                "Failed to read Cargo.toml from `{:?}`",
-                self.cargo_toml_filename()
-            )
-        })?);
-        if cargo_toml != self.last_cargo_toml {
-            self.load_cargo_toml(&mut change)?;
-            self.last_cargo_toml = cargo_toml;
-        }
 
         self.analysis_host.apply_change(change);
         Ok(())
@@ -200,6 +202,36 @@ impl RustAnalyzer {
         });
 
         result
+    }
+
+    /// Whether the last expression of a function, `(…).evcxr_display()`, calls something; `None` where that is not known.
+    pub(crate) fn displays_itself(&self, function_name: &str) -> Option<bool> {
+        use ra_ap_syntax::ast::HasModuleItem;
+        use ra_ap_syntax::ast::HasName;
+        let db = self.analysis_host.raw_database();
+        let sema = ra_ide::Semantics::new(db);
+        let source_file = sema.parse(ra_ap_base_db::EditionedFileId::new(
+            db,
+            self.source_file_id,
+            EDITION,
+        ));
+        ra_ap_hir::attach_db(db, || {
+            let function = source_file.items().find_map(|item| match item {
+                ast::Item::Fn(function) if function.name()?.text() == function_name => Some(function),
+                _ => None,
+            })?;
+            let call = function
+                .syntax()
+                .descendants()
+                .filter_map(ast::MethodCallExpr::cast)
+                .filter(|call| call.name_ref().is_some_and(|name| name.text() == "evcxr_display"))
+                .last()?;
+            if sema.resolve_method_call(&call).is_some() {
+                return Some(true);
+            }
+            let receiver = sema.type_of_expr(&call.receiver()?)?.original();
+            (!receiver.contains_unknown()).then_some(false)
+        })
     }
 
     fn load_cargo_toml(&mut self, change: &mut ra_hir::ChangeWithProcMacros) -> Result<()> {
@@ -347,6 +379,7 @@ impl RustAnalyzer {
                             .replace("$0", ""),
                         kind: jupyter_kind(item.kind),
                         label: item.label.primary.to_string(),
+                        detail: item.detail.clone().unwrap_or_default(),
                     });
                     if let Some(previous_range) = range.as_ref() {
                         if *previous_range != indel.delete {
@@ -481,6 +514,8 @@ pub struct Completion {
     pub code: String,
     pub kind: &'static str,
     pub label: String,
+    /// Tunebook: the type of a variable or field, the signature of a function.
+    pub detail: String,
 }
 
 fn jupyter_kind(kind: ra_ide::CompletionItemKind) -> &'static str {
@@ -596,6 +631,7 @@ mod test {
                 let v9 = true;
             }"#
             .to_owned(),
+            Some("1"),
         )?;
         let var_types = ra.top_level_variables("foo");
         assert_eq!(var_types["v1"].type_name, TypeName::named("i32"));
@@ -614,6 +650,7 @@ mod test {
                 let v1 = 1u16;
             }"#
             .to_owned(),
+            Some("1"),
         )?;
         let var_types = ra.top_level_variables("foo");
         assert_eq!(var_types["v1"].type_name, TypeName::named("u16"));

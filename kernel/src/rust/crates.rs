@@ -70,11 +70,12 @@ impl Crates {
         Ok(rest)
     }
 
-    /// Adds crates that cells are likely to name; whether there was anything to add.
-    pub fn preload(&mut self, context: &mut CommandContext, likely: Vec<CellCrate>) -> bool {
-        let new = likely.iter().any(|c| self.added.get(&c.name) != Some(&c.path));
+    /// Adds crates that cells are likely to name.
+    pub fn preload(&mut self, context: &mut CommandContext, likely: Vec<CellCrate>) {
         // A cell that names them will say what is wrong.
-        self.ahead.is_some() && new && self.add(context, "", likely).is_ok()
+        if self.ahead.is_some() {
+            let _ = self.add(context, "", likely);
+        }
     }
 
     /// Keeps the versions with which a cell was built.

@@ -1,65 +1,69 @@
 //! evcxr on a thread of its own: created in the background, asked through a channel, interrupted from outside.
 
 use super::crates::Crates;
-use super::errors::{CellError, compilation};
-use super::output::Output;
-use super::runner::{self, TOKEN};
+use super::errors::{CellError, compilation, warnings};
+use super::output::{Bundle, Cell, Output};
+use super::progress::Progress;
+use super::runner::{self, Channels};
 use super::sources;
 use super::tensors::{Ahead, library_path};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
-use evcxr::{CommandContext, EvalCallbacks, EvalContext};
+use evcxr::{Analysis, CommandContext, EvalContext};
+use serde_json::json;
 use std::collections::HashMap;
 use std::process::{Child, Command};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 use tunebook_magics::{CellCrate, Interrupt};
-
-/// Where the output of a cell goes: the text, and whether it is of standard error.
-pub type Sink = Arc<dyn Fn(&str, bool) + Send + Sync>;
-/// Asks the user for input: the prompt, and whether it must not be shown. `None`: the cell was interrupted.
-pub type Input = Arc<dyn Fn(&str, bool) -> Option<String> + Send + Sync>;
 
 enum Job {
     Run {
         code: String,
         crates: Vec<CellCrate>,
-        sink: Sink,
-        input: Input,
-        answer: Sender<Result<HashMap<String, String>, CellError>>,
+        cell: Arc<dyn Cell>,
+        answer: Sender<Result<Ran, CellError>>,
         /// Interrupted before the engine was there: nobody waits for it any more, and it must not run.
         cancelled: Arc<AtomicBool>,
     },
     /// Adds crates that cells are likely to name, while there is nothing else to do.
-    Preload {
-        crates: Vec<CellCrate>,
-    },
-    /// Lets rust-analyzer read what was added, so that the first `let` does not wait for it.
-    Read,
-    Complete {
-        code: String,
-        position: usize,
-        answer: Sender<Option<Completed>>,
-    },
-    Inspect {
-        code: String,
-        position: usize,
-        answer: Sender<Option<Hover>>,
-    },
+    Preload { crates: Vec<CellCrate> },
+    /// Asks evcxr something, or tells it.
+    With(Box<dyn FnOnce(&mut CommandContext) + Send>),
 }
 
-/// Candidates of rust-analyzer: the bytes to replace, and texts with their kinds.
+/// What running a cell brought.
+#[derive(Default)]
+pub struct Ran {
+    /// The value of its last expression.
+    pub value: Option<Bundle>,
+    /// Until it ran.
+    pub compile: Duration,
+    /// While it ran.
+    pub run: Duration,
+    /// Processor time of the run, for the user and for the system.
+    pub processor: Option<(Duration, Duration)>,
+}
+
+/// Candidates of rust-analyzer: the bytes to replace, and what they can be replaced by.
 pub struct Completed {
     /// Where the text to replace begins, in bytes.
     pub start: usize,
     /// Where it ends.
     pub end: usize,
-    /// Candidates with kinds.
-    pub matches: Vec<(String, &'static str)>,
+    /// Candidates.
+    pub matches: Vec<Candidate>,
 }
 
-/// What rust-analyzer knows of a word: as text and as HTML.
-pub type Hover = (String, String);
+/// One of them.
+pub struct Candidate {
+    /// What stands there then.
+    pub text: String,
+    /// `function`, `class`, `module`, `instance`, `keyword`.
+    pub kind: &'static str,
+    /// Its type or signature.
+    pub detail: String,
+}
 
 /// The engine of Rust cells.
 pub struct Engine {
@@ -70,14 +74,16 @@ pub struct Engine {
 #[derive(Default)]
 struct Shared {
     /// The supervisor of the process that runs cells, once it is there.
-    process: Mutex<Option<Arc<Mutex<Child>>>>,
+    process: OnceLock<Arc<Mutex<Child>>>,
+    analysis: OnceLock<Analysis>,
+    output: OnceLock<Output>,
     ready: AtomicBool,
     running: AtomicBool,
-    /// Something is being added in the background: questions are not answered meanwhile.
-    preloading: AtomicBool,
     /// When the last cell ended.
     idle_since: Mutex<Option<Instant>>,
     interrupted: AtomicBool,
+    /// Why there is no engine.
+    missing: OnceLock<String>,
 }
 
 impl Shared {
@@ -96,8 +102,7 @@ impl Engine {
         let for_thread = shared.clone();
         let spawned = std::thread::Builder::new().name("rust".into()).stack_size(16 << 20);
         // Without the thread the queue is closed, and each request says that there is no engine.
-        let more = jobs.clone();
-        let _ = spawned.spawn(move || serve(queue, &more, &for_thread, ahead()));
+        let _ = spawned.spawn(move || serve(queue, &for_thread, ahead()));
         Self { jobs, shared }
     }
 
@@ -106,20 +111,22 @@ impl Engine {
         &self,
         code: &str,
         crates: Vec<CellCrate>,
-        sink: Sink,
-        input: Input,
+        cell: Arc<dyn Cell>,
         interrupt: &Interrupt,
-    ) -> Result<HashMap<String, String>, CellError> {
+    ) -> Result<Ran, CellError> {
         let (answer, receiver) = bounded(1);
+        if self.shared.running.swap(true, Ordering::SeqCst) {
+            let message = "a cell runs already, and Rust cannot run from within it: call magics that need no Rust";
+            return Err(CellError::new("Busy", message));
+        }
         self.shared.interrupted.store(false, Ordering::SeqCst);
-        self.shared.running.store(true, Ordering::SeqCst);
         // An interrupt that came before `running` was seen by nobody here.
         if interrupt.is_raised() {
             self.shared.running.store(false, Ordering::SeqCst);
             return Err(CellError::new("Interrupted", "the cell was interrupted before it ran"));
         }
         let cancelled = Arc::new(AtomicBool::new(false));
-        let job = Job::Run { code: code.into(), crates, sink, input, answer, cancelled: cancelled.clone() };
+        let job = Job::Run { code: code.into(), crates, cell, answer, cancelled: cancelled.clone() };
         let sent = self.jobs.send(job);
         let gone = || Err(CellError::new("EngineError", "the engine of Rust cells is not there; restart the kernel"));
         let result = loop {
@@ -140,6 +147,14 @@ impl Engine {
         result
     }
 
+    /// Asks evcxr something, or tells it; waits for its turn, also for the engine to be created. `None`: there is none.
+    pub fn with<T: Send + 'static>(&self, ask: impl FnOnce(&mut CommandContext) -> T + Send + 'static) -> Option<T> {
+        let (answer, receiver) = bounded(1);
+        let job = move |context: &mut CommandContext| drop(answer.send(ask(context)));
+        self.jobs.send(Job::With(Box::new(job))).ok()?;
+        receiver.recv().ok()
+    }
+
     /// How long it has had nothing to do; `None` while it has, or is being created.
     pub fn idle(&self) -> Option<Duration> {
         let since = self.shared.idle_since.lock().ok().and_then(|since| *since)?;
@@ -151,32 +166,46 @@ impl Engine {
         let _ = self.jobs.send(Job::Preload { crates });
     }
 
-    /// Whether it was created and has nothing to do: a question would be answered at once.
+    /// Whether it was created and has nothing to do.
     pub fn is_free(&self) -> bool {
         self.shared.ready.load(Ordering::SeqCst) && !self.is_busy()
     }
 
-    fn is_busy(&self) -> bool {
-        self.shared.running.load(Ordering::SeqCst) || self.shared.preloading.load(Ordering::SeqCst)
+    /// Whether a cell runs.
+    pub fn is_busy(&self) -> bool {
+        self.shared.running.load(Ordering::SeqCst)
     }
 
-    /// Candidates at a byte; nothing while a cell runs.
-    pub fn complete(&self, code: &str, position: usize) -> Option<Completed> {
-        self.ask(|answer| Job::Complete { code: code.into(), position, answer })
-    }
-
-    /// What is known of the word at a byte; nothing while a cell runs.
-    pub fn inspect(&self, code: &str, position: usize) -> Option<Hover> {
-        self.ask(|answer| Job::Inspect { code: code.into(), position, answer })
-    }
-
-    fn ask<T>(&self, job: impl FnOnce(Sender<Option<T>>) -> Job) -> Option<T> {
-        if self.is_busy() {
-            return None;
+    /// Whether it was created; else why it cannot be, where that is known.
+    pub fn state(&self) -> Result<bool, &str> {
+        match self.shared.missing.get() {
+            Some(reason) => Err(reason),
+            None => Ok(self.shared.ready.load(Ordering::SeqCst)),
         }
-        let (answer, receiver) = bounded(1);
-        self.jobs.send(job(answer)).ok()?;
-        receiver.recv_timeout(Duration::from_secs(10)).ok().flatten()
+    }
+
+    /// rust-analyzer, once it is there: it answers also while a cell runs.
+    fn analysis(&self) -> Option<&Analysis> {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while self.shared.analysis.get().is_none() && self.shared.missing.get().is_none() && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        self.shared.analysis.get()
+    }
+
+    /// Candidates at a byte.
+    pub fn complete(&self, code: &str, position: usize) -> Option<Completed> {
+        let found = self.analysis()?.completions(code, position).ok()?;
+        // rust-analyzer also proposes what is merely alike; front ends want what continues the word.
+        let typed = code.get(found.start_offset..position).unwrap_or("").to_string();
+        let fitting = found.completions.into_iter().filter(|c| c.code.starts_with(&typed));
+        let matches = fitting.map(|c| Candidate { text: c.code, kind: c.kind, detail: c.detail }).collect();
+        Some(Completed { start: found.start_offset, end: found.end_offset, matches })
+    }
+
+    /// What is known of the word that ends at a byte, as text and as Markdown.
+    pub fn inspect(&self, code: &str, position: usize) -> Option<(String, String)> {
+        self.analysis()?.hover_at(code, position).ok().flatten()
     }
 
     /// Ends what runs: a compiler, or else the process of the cell, from which a snapshot takes over.
@@ -185,19 +214,27 @@ impl Engine {
             return;
         }
         self.shared.interrupted.store(true, Ordering::SeqCst);
-        // Compilers that create the engine are left alone: without it no cell would run any more.
-        if self.shared.ready.load(Ordering::SeqCst) && !end_compilers() {
-            let process = self.shared.process.lock().ok().and_then(|process| process.clone());
-            if let Some(supervisor) = process.and_then(|process| Some(process.lock().ok()?.id())) {
-                runner::interrupt(supervisor);
+        let shared = self.shared.clone();
+        std::thread::spawn(move || {
+            // What runs may change from compiler to cell at any moment.
+            for _ in 0..100 {
+                if !shared.running.load(Ordering::SeqCst) || !shared.interrupted.load(Ordering::SeqCst) {
+                    return;
+                }
+                // Compilers that create the engine are left alone: without it no cell would run any more.
+                match shared.output.get() {
+                    Some(output) if output.is_running() => shared.interrupt_runner(),
+                    Some(_) if shared.ready.load(Ordering::SeqCst) => end_compilers(),
+                    _ => {}
+                }
+                std::thread::sleep(Duration::from_millis(20));
             }
-        }
+        });
     }
 
     /// Ends the process that runs cells.
     pub fn end_runner(&self) {
-        let process = self.shared.process.lock().ok().and_then(|process| process.clone());
-        if let Some(process) = process
+        if let Some(process) = self.shared.process.get()
             && let Ok(mut child) = process.lock()
         {
             let _ = child.kill();
@@ -205,72 +242,83 @@ impl Engine {
     }
 }
 
-/// The thread of the engine.
-fn serve(queue: Receiver<Job>, jobs: &Sender<Job>, shared: &Shared, ahead: Option<Ahead>) {
-    let token = format!("\u{1}tunebook-panic-{}", uuid::Uuid::new_v4().simple());
-    let created = create(&token, ahead.as_ref());
-    let (mut context, output) = match created {
-        Ok((context, outputs)) => (context, Output::forward(outputs, token)),
-        Err(error) => return refuse(queue, &error),
-    };
-    if let Ok(mut process) = shared.process.lock() {
-        *process = Some(context.process_handle());
+impl Shared {
+    fn interrupt_runner(&self) {
+        if let Some(supervisor) = self.process.get().and_then(|process| Some(process.lock().ok()?.id())) {
+            runner::interrupt(supervisor);
+        }
     }
+}
+
+/// The thread of the engine.
+fn serve(queue: Receiver<Job>, shared: &Shared, ahead: Option<Ahead>) {
+    let mut context = match create(ahead.as_ref(), shared) {
+        Ok(context) => context,
+        Err(error) => return refuse(queue, &error, shared),
+    };
     let mut crates = Crates::new(ahead);
     shared.ready.store(true, Ordering::SeqCst);
     shared.has_ended();
     for job in queue {
         match job {
             Job::Run { cancelled, .. } if cancelled.load(Ordering::SeqCst) => {}
-            Job::Run { code, crates: named, sink, input, answer, .. } => {
+            Job::Run { code, crates: named, cell, answer, .. } => {
                 let interrupted = || shared.interrupted.load(Ordering::SeqCst);
+                let progress = Progress::new(cell.clone());
+                let told = progress.clone();
+                context.eval_context().set_progress(Arc::new(move |line| told.line(line)));
                 let result = crates.add(&mut context, &code, named).map_err(|error| match interrupted() {
                     true => CellError::new("Interrupted", "the cell was interrupted while its crates were added"),
                     false => error,
                 });
-                let result = result.and_then(|code| run(&mut context, &output, shared, &code, sink, input));
+                let result = result.and_then(|code| run(&mut context, shared, &code, cell, &progress));
+                context.eval_context().set_progress(Arc::new(|_| {}));
                 crates.note();
                 drop(answer.send(result));
+                warm(shared);
             }
-            Job::Preload { crates: likely } => {
-                shared.preloading.store(true, Ordering::SeqCst);
-                if crates.preload(&mut context, likely) {
-                    let _ = jobs.send(Job::Read);
-                }
-                shared.preloading.store(false, Ordering::SeqCst);
-            }
-            Job::Read => {
-                shared.preloading.store(true, Ordering::SeqCst);
-                let _ = complete(&mut context, "tch::Tensor::", 13);
-                shared.preloading.store(false, Ordering::SeqCst);
-            }
-            Job::Complete { code, position, answer } => drop(answer.send(complete(&mut context, &code, position))),
-            Job::Inspect { code, position, answer } => {
-                drop(answer.send(context.hover_at(&code, position).ok()));
-            }
+            Job::Preload { crates: likely } => crates.preload(&mut context, likely),
+            Job::With(ask) => ask(&mut context),
         }
     }
 }
 
-fn create(token: &str, ahead: Option<&Ahead>) -> Result<(CommandContext, evcxr::EvalContextOutputs), String> {
+/// Lets rust-analyzer read the standard library: once somebody writes Rust, and not for those who only use magics.
+fn warm(shared: &Shared) {
+    static ONCE: std::sync::Once = std::sync::Once::new();
+    if let Some(analysis) = shared.analysis.get().cloned() {
+        ONCE.call_once(|| drop(std::thread::spawn(move || analysis.warm())));
+    }
+}
+
+fn create(ahead: Option<&Ahead>, shared: &Shared) -> Result<CommandContext, String> {
     let executable = std::env::current_exe().map_err(|error| error.to_string())?;
     let mut command = Command::new(executable);
-    command.env(TOKEN, token).env("LD_LIBRARY_PATH", library_path(ahead.map(|ahead| ahead.libtorch.as_path())));
+    command.env("LD_LIBRARY_PATH", library_path(ahead.map(|ahead| ahead.libtorch.as_path())));
     // What is computed in cells is small; threads that wait for each other would cost more than they bring.
     command.env("GOMP_SPINCOUNT", "0");
     // A process with one thread can be kept safe by a snapshot; tensors alone must not end that.
     command.envs([("OMP_NUM_THREADS", "1"), ("MKL_NUM_THREADS", "1")]);
+    let channels = Channels::attach(&mut command).map_err(|error| error.to_string())?;
     let (context, outputs) = EvalContext::with_subprocess_command(command).map_err(|error| error.to_string())?;
-    Ok((CommandContext::with_eval_context(context), outputs))
+    // What comes there is not the user's.
+    for lines in [outputs.stdout, outputs.stderr] {
+        std::thread::spawn(move || lines.iter().for_each(|line| crate::wire::log(&line)));
+    }
+    let _ = shared.output.set(Output::forward(channels));
+    let _ = shared.process.set(context.process_handle());
+    let _ = shared.analysis.set(context.analysis());
+    Ok(CommandContext::with_eval_context(context))
 }
 
 /// Answers every request with why there is no engine.
-fn refuse(queue: Receiver<Job>, reason: &str) {
+fn refuse(queue: Receiver<Job>, reason: &str, shared: &Shared) {
     let reason = reason.lines().find(|line| !line.trim().is_empty()).unwrap_or("unknown").to_string();
     let message = format!(
         "Rust cells need `cargo` and `rustc` on the PATH of the kernel, and they could not be used: {reason}. Magics work \
          without them. Install Rust (rustup.rs) and restart the kernel."
     );
+    let _ = shared.missing.set(message.clone());
     for job in queue {
         if let Job::Run { answer, .. } = job {
             let _ = answer.send(Err(CellError::new("NoToolchain", message.clone())));
@@ -278,49 +326,90 @@ fn refuse(queue: Receiver<Job>, reason: &str) {
     }
 }
 
-fn complete(context: &mut CommandContext, code: &str, position: usize) -> Option<Completed> {
-    let found = context.completions(code, position).ok()?;
-    // rust-analyzer also proposes what is merely alike; front ends want what continues the word.
-    let typed = code.get(found.start_offset..position).unwrap_or("").to_string();
-    let fitting = found.completions.into_iter().filter(|c| c.code.starts_with(&typed));
-    let matches = fitting.map(|c| (c.code, c.kind)).collect();
-    Some(Completed { start: found.start_offset, end: found.end_offset, matches })
-}
-
 fn run(
     context: &mut CommandContext,
-    output: &Output,
     shared: &Shared,
     code: &str,
-    sink: Sink,
-    input: Input,
-) -> Result<HashMap<String, String>, CellError> {
+    cell: Arc<dyn Cell>,
+    progress: &Progress,
+) -> Result<Ran, CellError> {
+    static NAMES: AtomicU64 = AtomicU64::new(0);
     if let Some(error) = taken_over(code) {
         return Err(error);
     }
+    let Some(output) = shared.output.get() else { return Err(CellError::new("EngineError", "there is no output")) };
     let mut variables: Vec<String> = context.variables_and_types().map(|(name, _)| name.to_string()).collect();
     variables.sort();
     if let Some(note) = sources::note_once() {
-        sink(&note, true);
+        cell.text(&note, true);
     }
-    output.begin(sink);
-    let mut callbacks =
-        EvalCallbacks { input_reader: &|request| input(&request.prompt, request.is_password).unwrap_or_default() };
-    let result = context.execute_with_callbacks(code, &mut callbacks);
-    let ended = output.end();
+    let name = NAMES.fetch_add(1, Ordering::Relaxed).to_string();
+    context.eval_context().set_cell_name(&name);
+    output.begin(&name, cell.clone());
+    let started = Instant::now();
+    let result = context.execute(code);
+    let took = started.elapsed();
+    let ended = output.end(context.eval_context().runs());
+    progress.end();
     let interrupted = shared.interrupted.load(Ordering::SeqCst);
-    if let Some(how) = ended.process.filter(|_| result.is_ok()) {
-        return Err(survived(&how, interrupted));
+    let outputs = match result {
+        Ok(outputs) => outputs,
+        Err(evcxr::Error::SubprocessTerminated(reason)) => return Err(lost(&variables, &reason, interrupted)),
+        Err(_) if interrupted => {
+            return Err(CellError::new("Interrupted", "the cell was interrupted while it was compiled"));
+        }
+        Err(evcxr::Error::CompilationErrors(errors)) => return Err(compilation(&errors, code)),
+        Err(error) => return Err(CellError::new("Error", error.to_string())),
+    };
+    let told = warnings(&outputs.warnings, code);
+    if !told.is_empty() {
+        cell.text(&told, true);
     }
-    match result {
-        Ok(_) if ended.panicked => Err(CellError::panic(&ended.about_panic)),
-        Ok(_) if ended.question_mark => Err(CellError::new("Error", ended.last_stderr.unwrap_or_default())),
-        Ok(outputs) => Ok(outputs.content_by_mime_type),
-        Err(evcxr::Error::SubprocessTerminated(reason)) => Err(lost(&variables, &reason, interrupted)),
-        Err(_) if interrupted => Err(CellError::new("Interrupted", "the cell was interrupted while it was compiled")),
-        Err(evcxr::Error::CompilationErrors(errors)) => Err(compilation(&errors, code)),
-        Err(error) => Err(CellError::new("Error", error.to_string())),
+    for (name, reason) in &outputs.not_kept {
+        cell.text(&format!("note: `{name}` is not kept for later cells: {reason}\n"), true);
     }
+    if outputs.panicked {
+        let line = |line| context.eval_context().user_line(line);
+        return Err(CellError::panic(&ended.about_panic, code, line, outputs.restored.is_some()));
+    }
+    if let Some(how) = &outputs.restored {
+        return Err(survived(how, interrupted));
+    }
+    if let Some(error) = outputs.user_error {
+        return Err(CellError::new("Error", error));
+    }
+    let [wall, user, system] = outputs.times[..] else {
+        return Ok(Ran { value: value(outputs.content_by_mime_type, ended.value), ..Ran::default() });
+    };
+    Ok(Ran {
+        value: value(outputs.content_by_mime_type, ended.value),
+        compile: took.saturating_sub(wall),
+        run: wall,
+        processor: Some((user, system)),
+    })
+}
+
+/// The value of a cell as a bundle: what displayed itself, or evcxr's text of it.
+fn value(of_evcxr: HashMap<String, String>, displayed: Option<Bundle>) -> Option<Bundle> {
+    if displayed.is_some() {
+        return displayed;
+    }
+    // A loop or a statement evaluates to nothing, and nothing is shown of it.
+    let is_unit = of_evcxr.len() == 1 && of_evcxr.get("text/plain").is_some_and(|text| text == "()");
+    if of_evcxr.is_empty() || is_unit {
+        return None;
+    }
+    Some(of_evcxr.into_iter().map(|(mime, text)| (mime, json!(shortened(text)))).collect())
+}
+
+/// A value is shown whole up to a size that a front end can show.
+fn shortened(text: String) -> String {
+    const LONGEST: usize = 1 << 20;
+    if text.len() <= LONGEST {
+        return text;
+    }
+    let shown = &text[..text.floor_char_boundary(LONGEST)];
+    format!("{shown}\n… {:.1} MB more are left out", (text.len() - shown.len()) as f64 / 1e6)
 }
 
 /// Commands of evcxr that would end or change the kernel's own process.
@@ -368,8 +457,8 @@ fn lost(variables: &[String], reason: &str, interrupted: bool) -> CellError {
     error
 }
 
-/// Ends cargo, rustc and linkers that run below this process; whether there were any.
-fn end_compilers() -> bool {
+/// Ends cargo, rustc and linkers that run below this process.
+fn end_compilers() {
     let stat = |pid: u32| -> Option<(u32, String)> {
         let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
         let (head, tail) = text.rsplit_once(')')?;
@@ -391,12 +480,9 @@ fn end_compilers() -> bool {
         }
         false
     };
-    let mut found = false;
     for (pid, (_, name)) in &all {
         if ["cargo", "rustc", "cc", "ld", "rust-lld", "collect2"].contains(&name.as_str()) && is_below(*pid) {
-            found |= name == "cargo" || name == "rustc";
             let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(*pid as i32), nix::sys::signal::Signal::SIGKILL);
         }
     }
-    found
 }

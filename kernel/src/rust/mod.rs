@@ -4,10 +4,12 @@ mod crates;
 mod engine;
 mod errors;
 mod output;
+mod progress;
 pub mod runner;
 mod sources;
 pub mod tensors;
 
-pub use engine::{Engine, Input, Sink};
+pub use engine::{Candidate, Engine};
 pub use errors::CellError;
+pub use output::{Bundle, Cell};
 pub use sources::environment as environment_of_sources;

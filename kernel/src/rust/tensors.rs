@@ -7,10 +7,12 @@
 //! ~/.cache/tunebook/cells/running/PID/            the folder of a kernel
 //! ```
 
-use super::engine::{Engine, Sink};
+use super::engine::Engine;
 use super::errors::CellError;
+use super::output::{Bundle, Cell};
 use anyhow::{Context as _, bail};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -155,8 +157,30 @@ pub fn build_ahead(tunebook: &Path, libtorch: &Path) -> Result<(), CellError> {
     let engine = Engine::start(move || Some(ahead));
     let crates = vec![CellCrate { name: "tunebook".into(), path: tunebook.into() }];
     let code = "tch::Tensor::zeros([2, 2], (tch::Kind::Float, tch::Device::Cpu))";
-    let print: Sink = Arc::new(|text, _| eprint!("{text}"));
-    engine.run(code, crates, print, Arc::new(|_, _| None), &Interrupt::default()).map(drop)
+    engine.run(code, crates, Arc::new(Terminal), &Interrupt::default()).map(drop)
+}
+
+/// Prints what is built.
+struct Terminal;
+
+impl Cell for Terminal {
+    fn text(&self, text: &str, _: bool) {
+        eprint!("{text}");
+    }
+
+    fn display(&self, data: Bundle, _: Value, _: Option<&str>, _: bool) {
+        eprintln!("{}", data.get("text/plain").and_then(Value::as_str).unwrap_or(""));
+    }
+
+    fn clear(&self, _: bool) {}
+
+    fn input(&self, _: &str, _: bool, _: &dyn Fn() -> bool) -> Option<String> {
+        None
+    }
+
+    fn answer(&self, _: &Value) -> Result<Value, (String, String)> {
+        Err(("NotAvailable".into(), "there is no kernel".into()))
+    }
 }
 
 /// What the process that runs cells needs to find at run time: the standard library, which cells link dynamically, and

@@ -1,13 +1,12 @@
 //! Running a cell: its parts in order, its result, its error.
 
 use super::output::CellOutput;
+use super::rust_cell::{RustCell, Silent};
 use super::{Session, shell};
 use crate::cell::{Segment, segments};
-use crate::rust::{CellError, Engine, Input, Sink};
+use crate::rust::{CellError, Engine};
 use crate::wire::Message;
-use crate::wire::iopub::Name;
 use serde_json::{Map, Value, json};
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -171,25 +170,20 @@ impl Session {
         interrupt: &Arc<Interrupt>,
     ) -> Result<Option<Value>, CellError> {
         let engine = self.engine().await;
-        let (session, request, shown) = (self.clone(), request.clone(), output.clone());
-        let sink: Sink =
-            Arc::new(move |text, is_error| shown.text(if is_error { Name::Stderr } else { Name::Stdout }, text));
-        let (runtime, asked) = (tokio::runtime::Handle::current(), interrupt.clone());
-        let input: Input = Arc::new(move |prompt, password| {
-            if !allow_stdin {
-                let output = "this front end cannot ask for input; the cell reads an empty line\n";
-                session.iopub.text(&request.header, Name::Stderr, output);
-                return None;
-            }
-            runtime.block_on(session.stdin.ask(&request, prompt, password, || asked.is_raised()))
+        let cell = Arc::new(RustCell {
+            session: self.clone(),
+            request: request.clone(),
+            output: output.clone(),
+            allow_stdin,
+            interrupt: interrupt.clone(),
+            runtime: tokio::runtime::Handle::current(),
         });
         let magics = self.magics.clone();
         let run = move |interrupt: &Interrupt| {
             let crates = magics.crates_for(&code)?;
-            engine.run(&code, crates, sink, input, interrupt)
+            engine.run(&code, crates, cell, interrupt)
         };
-        let content = blocking(interrupt, run).await?;
-        Ok(bundle(content))
+        Ok(blocking(interrupt, run).await?.value.map(Value::Object))
     }
 
     /// Evaluates each expression; one that fails is an error in its place, not of the cell.
@@ -198,14 +192,9 @@ impl Session {
         for (name, code) in expressions.as_object().into_iter().flatten() {
             let engine: Arc<Engine> = self.engine().await;
             let code = code.as_str().unwrap_or("").to_string();
-            let quiet: Sink = Arc::new(|_, _| {});
-            let no_input: Input = Arc::new(|_, _| None);
-            let result =
-                blocking(interrupt, move |interrupt| engine.run(&code, vec![], quiet, no_input, interrupt)).await;
+            let result = blocking(interrupt, move |interrupt| engine.run(&code, vec![], Arc::new(Silent), interrupt)).await;
             let shown = match result {
-                Ok(content) => {
-                    json!({ "status": "ok", "data": bundle(content).unwrap_or_else(|| json!({})), "metadata": {} })
-                }
+                Ok(ran) => json!({ "status": "ok", "data": ran.value.unwrap_or_default(), "metadata": {} }),
                 Err(error) => {
                     json!({ "status": "error", "ename": error.name, "evalue": error.message, "traceback": error.traceback })
                 }
@@ -224,18 +213,4 @@ async fn blocking<T: Send + 'static>(
     let interrupt = interrupt.clone();
     let result = tokio::task::spawn_blocking(move || work(&interrupt)).await;
     result.unwrap_or_else(|panic| Err(CellError::new("InternalError", format!("the kernel has a fault: {panic}"))))
-}
-
-/// evcxr's texts by MIME type as a bundle: JSON types are parsed.
-fn bundle(content: HashMap<String, String>) -> Option<Value> {
-    // A loop or a statement evaluates to nothing, and nothing is shown of it.
-    let is_unit = content.len() == 1 && content.get("text/plain").is_some_and(|text| text == "()");
-    if content.is_empty() || is_unit {
-        return None;
-    }
-    let value = |kind: &str, text: String| match kind.ends_with("json") {
-        true => serde_json::from_str(&text).unwrap_or(Value::String(text)),
-        false => Value::String(text),
-    };
-    Some(Value::Object(content.into_iter().map(|(kind, text)| (kind.clone(), value(&kind, text))).collect()))
 }

@@ -5,6 +5,7 @@ mod history;
 mod info;
 mod output;
 mod requests;
+mod rust_cell;
 mod shell;
 
 use crate::rust::Engine;

@@ -26,6 +26,19 @@ impl CellOutput {
         }
     }
 
+    /// Shows something; with an id it can be replaced, and with `update` it replaces.
+    pub fn show(&self, data: Bundle, metadata: Value, id: Option<&str>, update: bool) {
+        let kind = if update && id.is_some() { "update_display_data" } else { "display_data" };
+        let mut content = content(data, id);
+        content["metadata"] = metadata;
+        self.publish(kind, content);
+    }
+
+    /// Takes away what the cell has shown; with `wait` once there is something new.
+    pub fn clear(&self, wait: bool) {
+        self.publish("clear_output", json!({ "wait": wait }));
+    }
+
     fn publish(&self, kind: &str, content: Value) {
         if !self.silent {
             self.iopub.publish(&self.parent, kind, content);

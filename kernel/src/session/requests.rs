@@ -4,7 +4,7 @@ use super::Session;
 use super::history::Query;
 use super::info::kernel_info;
 use crate::cell::{Completeness, completeness, masked};
-use crate::rust::Engine;
+use crate::rust::Candidate;
 use crate::wire::Message;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -73,22 +73,20 @@ impl Session {
         let engine = self.engine().await;
         let found = tokio::task::spawn_blocking(move || {
             if let Some(found) = session.magics.complete(&code, cursor) {
-                return Some((found.start, found.end, found.matches));
-            }
-            if !session.may_ask(&engine) {
-                return None;
+                let candidate = |(text, kind)| Candidate { text, kind, detail: String::new() };
+                return Some((found.start, found.end, found.matches.into_iter().map(candidate).collect()));
             }
             let rust = masked(&code, |name| session.magics.knows(name));
             let found = engine.complete(&rust, byte(&rust, cursor_in_masked(&code, cursor)))?;
-            let kinds = found.matches;
-            Some((character(&code, found.start), character(&code, found.end), kinds))
+            Some((character(&code, found.start), character(&code, found.end), found.matches))
         });
         let (start, end, matches) = found.await.ok().flatten().unwrap_or((cursor, cursor, vec![]));
-        let types: Vec<Value> = matches
-            .iter()
-            .map(|(text, kind)| json!({ "start": start, "end": end, "text": text, "type": kind, "signature": "" }))
-            .collect();
-        let texts: Vec<&String> = matches.iter().map(|(text, _)| text).collect();
+        let typed = |candidate: &Candidate| {
+            let Candidate { text, kind, detail } = candidate;
+            json!({ "start": start, "end": end, "text": text, "type": kind, "signature": detail })
+        };
+        let types: Vec<Value> = matches.iter().map(typed).collect();
+        let texts: Vec<&String> = matches.iter().map(|candidate| &candidate.text).collect();
         json!({ "status": "ok", "matches": texts, "cursor_start": start, "cursor_end": end,
             "metadata": { "_jupyter_types_experimental": types } })
     }
@@ -100,23 +98,14 @@ impl Session {
             if let Some(help) = session.magics.inspect(&code, cursor) {
                 return Some(Value::Object(help));
             }
-            if !session.may_ask(&engine) {
-                return None;
-            }
             let rust = masked(&code, |name| session.magics.knows(name));
             // The hover is of the word that ends at the position.
             let end = word_end(&rust, byte(&rust, cursor_in_masked(&code, cursor)));
-            let (text, html) = engine.inspect(&rust, end)?;
-            (!text.trim().is_empty()).then(|| json!({ "text/plain": text, "text/html": html }))
+            let (text, markdown) = engine.inspect(&rust, end)?;
+            (!text.trim().is_empty()).then(|| json!({ "text/plain": text, "text/markdown": markdown }))
         });
         let data = found.await.ok().flatten();
         json!({ "status": "ok", "found": data.is_some(), "data": data.unwrap_or_else(|| json!({})), "metadata": {} })
-    }
-
-    /// Whether the engine can be asked: not while a cell runs, unless it has nothing to do with it.
-    fn may_ask(&self, engine: &Engine) -> bool {
-        let cell_runs = self.interrupt.lock().is_ok_and(|interrupt| interrupt.is_some());
-        !cell_runs || engine.is_free()
     }
 
     fn history(&self, content: &Value) -> Value {

@@ -1,27 +1,41 @@
 //! Loads and runs what evcxr compiled, one cell after the other, each with a snapshot of the process behind it.
 
-#![allow(unsafe_code)] // Loads the user's code and calls it; forks a process that has one thread.
+#![allow(unsafe_code)] // Loads the user's code and calls it; forks a process that has one thread; names descriptors by number.
 
-use super::COMPLETE;
+use super::channels::{ALL, COMMANDS, END, REPORTS, message, opened};
+use super::{COMPLETE, PANIC, TAKEOVER, TIMES};
 use libloading::Library;
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::signal::{SigHandler, SigSet, Signal, kill, signal};
+use nix::sys::time::TimeValLike;
 use nix::sys::wait::waitpid;
 use nix::unistd::{ForkResult, Pid, fork, getpid, getppid, pipe2, read};
 use std::ffi::c_void;
+use std::fs::File;
 use std::io::Write;
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-/// Runs cells until standard input closes. `takeover`: what a snapshot says when it takes over.
-pub(super) fn run(takeover: &str) -> ! {
+/// Runs cells until there are no more commands.
+pub(super) fn run() -> ! {
     super::end_with_parent();
+    // Programs that a cell starts have nothing to do with these.
+    for descriptor in ALL {
+        // SAFETY: it is only asked about, and closes with a program that is started.
+        let _ = fcntl(unsafe { BorrowedFd::borrow_raw(descriptor) }, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC));
+    }
+    let (Ok(commands), Ok(reports)) = (opened(COMMANDS, false), opened(REPORTS, true)) else { std::process::exit(98) };
+    // Made now: a cell can change its environment.
+    let begin = message(&format!("{{\"begin\":{}}}", getpid()));
+    let end = message(&format!("{{\"{END}\":true}}"));
     // Whoever interrupts a cell sends it; between cells it waits, and is forgotten.
     let mut interrupts = SigSet::empty();
     interrupts.add(Signal::SIGUSR1);
     let _ = interrupts.thread_block();
     let supervisor = getppid();
     let mut variables: *mut c_void = std::ptr::null_mut();
-    while let Some(line) = command() {
+    while let Some(line) = command(&commands) {
         let mut words = line.split(' ');
         let (Some("LOAD_AND_RUN"), Some(path), Some(name)) = (words.next(), words.next(), words.next()) else {
             eprintln!("not understood: {line}");
@@ -29,30 +43,46 @@ pub(super) fn run(takeover: &str) -> ! {
         };
         let snapshot = match Snapshot::take(supervisor) {
             Taken::Over => {
-                say(format!("{takeover}{}\n", getpid()).as_bytes());
+                end_of_cell(&end);
+                say(&reports, &format!("{TAKEOVER} {}", getpid()));
                 continue;
             }
             Taken::Snapshot(snapshot) => Some(snapshot),
             Taken::Impossible => None,
         };
+        let _ = std::io::stdout().write_all(&begin).and_then(|()| std::io::stdout().flush());
         // SAFETY: an ignored signal is no longer pending; the disposition is the default one outside of these two lines.
         unsafe {
             let _ = signal(Signal::SIGUSR1, SigHandler::SigIgn);
             let _ = signal(Signal::SIGUSR1, SigHandler::SigDfl);
         }
         let _ = interrupts.thread_unblock();
+        let clock = Clock::start();
         // SAFETY: evcxr compiled it for this call, with this signature, and to be handed what the last one returned.
         let ran = unsafe { load_and_run(path, name, variables) };
+        let times = clock.stop();
         let _ = interrupts.thread_block();
-        drop(snapshot);
-        match ran {
-            Ok(after) => variables = after,
+        let (after, panicked) = match ran {
+            // The lowest bit of the pointer says that the code panicked.
+            Ok(after) => (after.map_addr(|address| address & !1), after.addr() & 1 == 1),
             Err(error) => {
                 eprintln!("{path} cannot be loaded: {error}");
                 std::process::exit(99);
             }
+        };
+        if panicked {
+            say(&reports, PANIC);
+            if snapshot.is_some() {
+                // As after any other end of a cell's process, all is as it was before the cell.
+                // SAFETY: ends this process without running what was registered for its end.
+                unsafe { nix::libc::_exit(0) };
+            }
         }
-        say(COMPLETE);
+        variables = after;
+        drop(snapshot);
+        end_of_cell(&end);
+        say(&reports, &times);
+        say(&reports, COMPLETE);
     }
     std::process::exit(0)
 }
@@ -69,12 +99,11 @@ unsafe fn load_and_run(path: &str, name: &str, variables: *mut c_void) -> Result
     }
 }
 
-/// The next line of standard input, byte by byte: what is read ahead here would be missing to a cell that reads input, and stand
-/// twice in a snapshot.
-fn command() -> Option<String> {
+/// The next command, byte by byte: what is read ahead here would stand twice in a snapshot.
+fn command(commands: &File) -> Option<String> {
     let (mut line, mut byte) = (vec![], [0]);
     loop {
-        match read(std::io::stdin(), &mut byte) {
+        match read(commands, &mut byte) {
             Ok(0) => return None,
             Ok(_) if byte[0] == b'\n' => return String::from_utf8(line).ok(),
             Ok(_) => line.push(byte[0]),
@@ -84,10 +113,39 @@ fn command() -> Option<String> {
     }
 }
 
-fn say(bytes: &[u8]) {
-    let mut stdout = std::io::stdout().lock();
-    if stdout.write_all(bytes).and_then(|()| stdout.flush()).is_err() {
+fn say(mut reports: &File, line: &str) {
+    if reports.write_all(format!("{line}\n").as_bytes()).is_err() {
         std::process::exit(0);
+    }
+}
+
+/// Marks the end of the cell in what it printed.
+fn end_of_cell(end: &[u8]) {
+    let _ = std::io::stdout().write_all(end).and_then(|()| std::io::stdout().flush());
+    let _ = std::io::stderr().write_all(end);
+}
+
+/// Wall clock and processor time of a cell.
+struct Clock {
+    wall: Instant,
+    processor: [i64; 2],
+}
+
+impl Clock {
+    fn start() -> Self {
+        Self { processor: Self::processor(), wall: Instant::now() }
+    }
+
+    fn stop(self) -> String {
+        let wall = self.wall.elapsed().as_nanos();
+        let [user, system] = Self::processor();
+        format!("{TIMES} {wall} {} {}", user - self.processor[0], system - self.processor[1])
+    }
+
+    /// Nanoseconds of this process for the user and for the system.
+    fn processor() -> [i64; 2] {
+        let usage = getrusage(UsageWho::RUSAGE_SELF);
+        usage.map_or([0; 2], |usage| [usage.user_time(), usage.system_time()].map(|time| time.num_nanoseconds()))
     }
 }
 

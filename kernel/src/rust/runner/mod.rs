@@ -5,38 +5,39 @@
 //! ```
 //!
 //! Before each cell the [`cells`] runner forks a paused copy of itself. A cell that ends well drops it. Where the cell ends its
-//! process (a segfault, an abort, `exit`, an overflow of the stack, an interrupt), the copy goes on in its place with every
-//! variable as it was before the cell, and the [`supervisor`] tells evcxr and the kernel. A process with several threads cannot be
+//! process (a segfault, an abort, `exit`, an overflow of the stack, an interrupt) or panics, the copy goes on in its place with
+//! every variable as it was before the cell, and the [`supervisor`] tells evcxr. A process with several threads cannot be
 //! copied: fork carries one thread. Then a death costs the variables, and the kernel says which.
+//!
+//! Standard input, output and error of the runner are the user's ([`channels`]); what evcxr and the runner say to each other
+//! goes over descriptors of its own, so that nothing that a cell prints can be taken for it.
 //!
 //! When the supervisor dies, so do runner and snapshot.
 
 mod cells;
-mod relay;
+mod channels;
 mod supervisor;
 
-/// Set for the runner itself: how its snapshots announce that they take over.
-const RUNNER: &str = "TUNEBOOK_RUNNER";
-/// What stands behind the token after a panic.
-pub const PANICKED: &str = "-panicked";
-/// What stands behind the token after a `?` that met an error.
-pub const QUESTION_MARK: &str = "-question-mark";
-/// What stands behind the token, before how it ended, when a snapshot has taken over from the process of a cell.
-pub const ENDED: &str = "-ended ";
-/// Begins the line that reports how a cell ended; the kernel chooses it anew each time, so that no user prints it by accident.
-pub const TOKEN: &str = "TUNEBOOK_PANIC_TOKEN";
+pub use channels::{Channels, END};
 
+/// Set for the runner itself.
+const RUNNER: &str = "TUNEBOOK_RUNNER";
 const RUNTIME: &str = "EVCXR_IS_RUNTIME";
-const COMPLETE: &[u8] = b"EVCXR_EXECUTION_COMPLETE\n";
-const PANIC: &[u8] = b"EVCXR_PANIC_NOTIFICATION\n";
-const FAILED: &[u8] = b"EVCXR_ERROR_OCCURRED\n";
+
+// What the runner says to evcxr, a line each.
+const COMPLETE: &str = "EVCXR_EXECUTION_COMPLETE";
+const PANIC: &str = "EVCXR_PANIC_NOTIFICATION";
+const RESTORED: &str = "EVCXR_RESTORED";
+const TIMES: &str = "EVCXR_TIMES";
+/// And to the supervisor, before its process id: this process takes over from the one of a cell that died.
+const TAKEOVER: &str = "TUNEBOOK_TAKEOVER";
 
 /// To be called first in `main`. Returns in the kernel and in slots; supervisors, runners and rustc wrappers end here.
 pub fn hook() {
     if std::env::var_os(RUNTIME).is_some() {
-        match std::env::var(RUNNER) {
-            Ok(takeover) => cells::run(&takeover),
-            Err(_) => supervisor::run(),
+        match std::env::var_os(RUNNER) {
+            Some(_) => cells::run(),
+            None => supervisor::run(),
         }
     }
     evcxr::runtime_hook();

@@ -1,13 +1,17 @@
-//! Stands between evcxr and the runner: relays its output, reports deaths, passes interrupts on.
+//! Stands between evcxr and the runner: passes its reports on, tells of deaths, passes interrupts on.
 
-use super::relay::Relay;
-use super::{RUNNER, TOKEN};
+use super::channels::{COMMANDS, END, REPORTS, USER_STDERR, USER_STDIN, USER_STDOUT, message, opened};
+use super::{COMPLETE, RESTORED, RUNNER, TAKEOVER};
+use command_fds::{CommandFdExt, FdMapping};
+use nix::fcntl::OFlag;
 use nix::sys::signal::{SigSet, Signal, kill, raise};
 use nix::sys::wait::{WaitStatus, waitpid};
-use nix::unistd::Pid;
-use std::io::{Read, Write};
+use nix::unistd::{Pid, pipe2};
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Write};
+use std::os::fd::AsFd;
 use std::os::unix::process::ExitStatusExt;
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
 
@@ -20,34 +24,34 @@ pub(super) fn run() -> ! {
     super::end_with_parent();
     let current = Arc::new(AtomicI32::new(0));
     pass_interrupts_on(current.clone());
-    let takeover = format!("EVCXR_TAKEOVER_{}_", uuid::Uuid::new_v4().simple());
-    let Ok(executable) = std::env::current_exe() else { std::process::exit(1) };
-    let runner = Command::new(executable)
-        .args(std::env::args_os().skip(1))
-        .env(RUNNER, &takeover)
-        // The frames of a panic are those of the machinery.
-        .env("RUST_BACKTRACE", "0")
-        .env_remove(TOKEN)
-        // Its standard input is the supervisor's own: evcxr's commands reach it directly, and so does their end.
-        .stdout(Stdio::piped())
-        .spawn();
-    let Ok(mut runner) = runner else { std::process::exit(1) };
-    let Some(mut output) = runner.stdout.take() else { std::process::exit(1) };
+    let (runner, reports) = match start() {
+        Ok(started) => started,
+        Err(error) => {
+            eprintln!("the process of cells cannot be started: {error}");
+            std::process::exit(1)
+        }
+    };
     current.store(runner.id() as i32, Ordering::SeqCst);
-    let mut relay = Relay::new(std::env::var(TOKEN).unwrap_or_default(), takeover);
-    let mut stdout = std::io::stdout().lock();
-    let mut buffer = vec![0; 64 << 10];
-    // The end of the output is the end of the last process that holds it: there was no snapshot to take over.
-    while let Ok(count @ 1..) = output.read(&mut buffer) {
-        let passed = relay.pass(&buffer[..count], &mut |snapshot| {
-            let died = current.swap(snapshot, Ordering::SeqCst);
-            end_of(died).map_or_else(|| "it is gone".into(), |status| status.to_string())
-        });
-        if stdout.write_all(&passed).and_then(|()| stdout.flush()).is_err() {
+    let mut stdout = io::stdout().lock();
+    // Their end is the end of the last process that can report: there was no snapshot to take over.
+    for line in BufReader::new(reports).split(b'\n').map_while(Result::ok) {
+        let line = String::from_utf8_lossy(&line);
+        let passed = match line.strip_prefix(TAKEOVER).and_then(|pid| pid.trim().parse().ok()) {
+            Some(snapshot) => {
+                let died = current.swap(snapshot, Ordering::SeqCst);
+                let how = end_of(died).map_or_else(|| "it is gone".into(), |status| status.to_string());
+                format!("{RESTORED} {how}\n{COMPLETE}\n")
+            }
+            None => format!("{line}\n"),
+        };
+        if stdout.write_all(passed.as_bytes()).and_then(|()| stdout.flush()).is_err() {
             break;
         }
     }
-    let _ = stdout.write_all(relay.rest()).and_then(|()| stdout.flush());
+    let end = message(&format!("{{\"{END}\":true}}"));
+    for descriptor in [USER_STDOUT, USER_STDERR] {
+        let _ = opened(descriptor, true).and_then(|mut stream| stream.write_all(&end));
+    }
     let status = end_of(current.load(Ordering::SeqCst));
     // End as the runner did, so that evcxr reports it as it was.
     if let Some(signal) = status.and_then(|status| status.signal()).and_then(|signal| Signal::try_from(signal).ok()) {
@@ -55,6 +59,29 @@ pub(super) fn run() -> ! {
         let _ = raise(signal);
     }
     std::process::exit(status.and_then(|status| status.code()).unwrap_or(1))
+}
+
+/// Starts the runner; gives what it reports.
+fn start() -> io::Result<(Child, File)> {
+    let (reports, write) = pipe2(OFlag::O_CLOEXEC)?;
+    // evcxr's commands reach the runner directly, and so does their end.
+    let commands = io::stdin().as_fd().try_clone_to_owned()?;
+    let mut command = Command::new(std::env::current_exe()?);
+    command
+        .args(std::env::args_os().skip(1))
+        .env(RUNNER, "1")
+        .env("EVCXR_REPORT_FD", REPORTS.to_string())
+        // The frames of a panic are those of the machinery.
+        .env("RUST_BACKTRACE", "0")
+        .stdin(opened(USER_STDIN, false)?)
+        .stdout(opened(USER_STDOUT, true)?)
+        .stderr(opened(USER_STDERR, true)?)
+        .fd_mappings(vec![
+            FdMapping { parent_fd: commands, child_fd: COMMANDS },
+            FdMapping { parent_fd: write, child_fd: REPORTS },
+        ])
+        .map_err(|error| io::Error::other(error.to_string()))?;
+    Ok((command.spawn()?, File::from(reports)))
 }
 
 /// How a process of ours ended; waits for it.

@@ -1,0 +1,99 @@
+// Tunebook: the names under which Rust knows types at run time, as code (see CHANGES.md).
+
+/// Private paths of the standard library, and the public ones that name the same types.
+const PUBLIC: &[(&str, &str)] = &[
+    ("alloc::borrow::Cow", "std::borrow::Cow"),
+    ("alloc::boxed::Box", "Box"),
+    ("alloc::collections::binary_heap::BinaryHeap", "std::collections::BinaryHeap"),
+    ("alloc::collections::btree::map::BTreeMap", "std::collections::BTreeMap"),
+    ("alloc::collections::btree::set::BTreeSet", "std::collections::BTreeSet"),
+    ("alloc::collections::linked_list::LinkedList", "std::collections::LinkedList"),
+    ("alloc::collections::vec_deque::VecDeque", "std::collections::VecDeque"),
+    ("alloc::rc::Rc", "std::rc::Rc"),
+    ("alloc::string::String", "String"),
+    ("alloc::sync::Arc", "std::sync::Arc"),
+    ("alloc::vec::Vec", "Vec"),
+    ("core::cell::Cell", "std::cell::Cell"),
+    ("core::cell::RefCell", "std::cell::RefCell"),
+    ("core::ops::range::Range", "std::ops::Range"),
+    ("core::option::Option", "Option"),
+    ("core::result::Result", "Result"),
+    ("core::time::Duration", "std::time::Duration"),
+    ("std::collections::hash::map::HashMap", "std::collections::HashMap"),
+    ("std::collections::hash::set::HashSet", "std::collections::HashSet"),
+    ("std::path::PathBuf", "std::path::PathBuf"),
+    ("std::sync::poison::mutex::Mutex", "std::sync::Mutex"),
+    ("std::sync::poison::rwlock::RwLock", "std::sync::RwLock"),
+    ("std::time::Instant", "std::time::Instant"),
+    ("std::time::SystemTime", "std::time::SystemTime"),
+];
+
+const PRIMITIVE: &[&str] = &[
+    "bool", "char", "str", "f32", "f64", "i8", "i16", "i32", "i64", "i128", "isize", "u8", "u16", "u32", "u64", "u128",
+    "usize", "mut", "const", "fn",
+];
+
+/// The type as code can name it; `None` where that is not known for certain. `is_own`: whether a name is that of a type
+/// which cells defined at their top level.
+pub(crate) fn as_code(type_name: &str, is_own: impl Fn(&str) -> bool) -> Option<String> {
+    let mut out = String::new();
+    let mut rest = type_name;
+    while let Some(first) = rest.chars().next() {
+        let is_word = |c: char| c.is_alphanumeric() || c == '_' || c == ':';
+        if first.is_numeric() {
+            let end = rest.find(|c: char| !c.is_alphanumeric()).unwrap_or(rest.len());
+            out.push_str(&rest[..end]);
+            rest = &rest[end..];
+        } else if is_word(first) {
+            let end = rest.find(|c: char| !is_word(c)).unwrap_or(rest.len());
+            out.push_str(&path_as_code(&rest[..end], &is_own)?);
+            rest = &rest[end..];
+        } else if "<>()[]&*,; ->".contains(first) {
+            out.push(first);
+            if first == '&' {
+                out.push_str("'static ");
+            }
+            rest = &rest[first.len_utf8()..];
+        } else {
+            return None;
+        }
+    }
+    Some(out)
+}
+
+fn path_as_code(path: &str, is_own: impl Fn(&str) -> bool) -> Option<String> {
+    if PRIMITIVE.contains(&path) {
+        return Some(path.to_owned());
+    }
+    if let Some((_, public)) = PUBLIC.iter().find(|(private, _)| *private == path) {
+        return Some((*public).to_owned());
+    }
+    let own = path.strip_prefix("ctx::")?;
+    (!own.contains(':') && is_own(own)).then(|| own.to_owned())
+}
+
+#[cfg(test)]
+mod test {
+    use super::as_code;
+
+    #[test]
+    fn types_of_the_standard_library_and_of_cells_have_names() {
+        let named = |name| as_code(name, |own| own == "Pair");
+        for (at_run_time, code) in [
+            ("i32", "i32"),
+            ("alloc::vec::Vec<alloc::string::String>", "Vec<String>"),
+            ("(i32, &str, [f64; 3])", "(i32, &'static str, [f64; 3])"),
+            (
+                "std::collections::hash::map::HashMap<alloc::string::String, core::option::Option<ctx::Pair>>",
+                "std::collections::HashMap<String, Option<Pair>>",
+            ),
+            ("fn(i32) -> i32", "fn(i32) -> i32"),
+            ("()", "()"),
+        ] {
+            assert_eq!(named(at_run_time).as_deref(), Some(code));
+        }
+        for other in ["ctx::twice", "ctx::run_user_code_1::{{closure}}", "dyn core::fmt::Debug", "rand::rngs::Thread", "ctx::a::Pair"] {
+            assert_eq!(named(other), None, "{other}");
+        }
+    }
+}

@@ -1,0 +1,242 @@
+//! One stream of the process of cells, taken apart: text, messages of the kernel's own making, and blocks of content as evcxr's
+//! convention has them.
+
+use serde_json::Value;
+
+/// What a crate prints to show a value: this, a MIME type, the content, and [`END_CONTENT`], a line each.
+const BEGIN_CONTENT: &str = "EVCXR_BEGIN_CONTENT ";
+const END_CONTENT: &str = "EVCXR_END_CONTENT";
+/// What `evcxr_input` prints before it reads a line: this, a colon, the prompt.
+const INPUT: &str = "EVCXR_INPUT_REQUEST:";
+const PASSWORD: &str = "EVCXR_INPUT_REQUEST_PASSWORD:";
+/// A block of content that grows beyond this is not one.
+const LARGEST_CONTENT: usize = 256 << 20;
+
+/// A piece of a stream.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Piece {
+    /// Text for the user.
+    Text(String),
+    /// A message.
+    Message(Value),
+    /// A representation of something that is shown.
+    Content { mime: String, content: String },
+    /// What the next line of input is for.
+    Prompt { prompt: String, password: bool },
+}
+
+/// See the module.
+pub struct Stream {
+    mark: Vec<u8>,
+    /// What came and is not understood yet.
+    held: Vec<u8>,
+    at_line_start: bool,
+    /// Whether blocks of content are looked for: on standard output.
+    has_content: bool,
+}
+
+impl Stream {
+    /// A stream whose messages begin with a mark.
+    pub fn new(mark: &[u8], has_content: bool) -> Self {
+        Self { mark: mark.into(), held: vec![], at_line_start: true, has_content }
+    }
+
+    /// Takes bytes as they come.
+    pub fn take(&mut self, bytes: &[u8]) -> Vec<Piece> {
+        self.held.extend_from_slice(bytes);
+        let (mut pieces, mut from) = (vec![], 0);
+        while from < self.held.len() {
+            let rest = &self.held[from..];
+            let special = self.special(rest);
+            let (piece, length) = match special {
+                Special::Piece(piece, length) => (Some(piece), length),
+                Special::Unfinished => break,
+                Special::None => {
+                    let length = self.plain(rest);
+                    if length == 0 {
+                        break;
+                    }
+                    (Some(Piece::Text(String::from_utf8_lossy(&rest[..length]).into_owned())), length)
+                }
+            };
+            match &piece {
+                // A message stands within a line of text as well as between two; but a cell begins on a line of its own.
+                Some(Piece::Message(message)) => self.at_line_start |= message.get("begin").is_some(),
+                _ => self.at_line_start = rest[length - 1] == b'\n',
+            }
+            match (pieces.last_mut(), piece) {
+                (Some(Piece::Text(text)), Some(Piece::Text(more))) => text.push_str(&more),
+                (_, piece) => pieces.extend(piece),
+            }
+            from += length;
+        }
+        self.held.drain(..from);
+        pieces
+    }
+
+    /// Whether something waits that may turn out to be text.
+    pub fn is_unsettled(&self) -> bool {
+        !self.held.is_empty() && !self.is_unfinished_message()
+    }
+
+    /// What is left where nothing more comes for a while: the beginning of something that was nothing after all.
+    pub fn rest(&mut self) -> Option<String> {
+        if !self.is_unsettled() {
+            return None;
+        }
+        let held = std::mem::take(&mut self.held);
+        self.at_line_start = held.ends_with(b"\n");
+        Some(String::from_utf8_lossy(&held).into_owned())
+    }
+
+    fn is_unfinished_message(&self) -> bool {
+        self.held.starts_with(&self.mark) || self.held.starts_with(BEGIN_CONTENT.as_bytes())
+    }
+
+    fn special(&self, rest: &[u8]) -> Special {
+        if rest.starts_with(&self.mark) {
+            let Some(end) = rest.iter().position(|byte| *byte == b'\n') else { return Special::Unfinished };
+            let message = serde_json::from_slice(&rest[self.mark.len()..end]);
+            return Special::Piece(Piece::Message(message.unwrap_or(Value::Null)), end + 1);
+        }
+        if self.mark.starts_with(rest) {
+            return Special::Unfinished;
+        }
+        if !self.at_line_start || !self.has_content {
+            return Special::None;
+        }
+        let starts = [BEGIN_CONTENT, INPUT, PASSWORD];
+        if starts.iter().any(|start| start.as_bytes().starts_with(rest)) {
+            return Special::Unfinished;
+        }
+        let line = rest.split(|byte| *byte == b'\n').next().unwrap_or(rest);
+        let whole = rest.len() > line.len();
+        for (start, password) in [(INPUT, false), (PASSWORD, true)] {
+            if let Some(prompt) = line.strip_prefix(start.as_bytes()) {
+                let prompt = String::from_utf8_lossy(prompt).into_owned();
+                return match whole {
+                    true => Special::Piece(Piece::Prompt { prompt, password }, line.len() + 1),
+                    false => Special::Unfinished,
+                };
+            }
+        }
+        let Some(mime) = line.strip_prefix(BEGIN_CONTENT.as_bytes()) else { return Special::None };
+        if !whole {
+            return Special::Unfinished;
+        }
+        let body = &rest[line.len() + 1..];
+        match end_of_content(body) {
+            Some((content, length)) => {
+                let mime = String::from_utf8_lossy(mime).trim().to_string();
+                let content = String::from_utf8_lossy(content).into_owned();
+                Special::Piece(Piece::Content { mime, content }, line.len() + 1 + length)
+            }
+            None if rest.len() > LARGEST_CONTENT => Special::None,
+            None => Special::Unfinished,
+        }
+    }
+
+    /// How many bytes are text for certain: up to what may be something else, and no half character.
+    fn plain(&self, rest: &[u8]) -> usize {
+        let mut end = 1;
+        while end < rest.len() {
+            let may_be_content = self.has_content && rest[end - 1] == b'\n' && rest[end] == b'E';
+            if rest[end] == self.mark[0] || may_be_content {
+                break;
+            }
+            end += 1;
+        }
+        match std::str::from_utf8(&rest[..end]) {
+            Err(error) if error.error_len().is_none() && end == rest.len() => error.valid_up_to(),
+            _ => end,
+        }
+    }
+}
+
+enum Special {
+    Piece(Piece, usize),
+    /// It may become something; more must come.
+    Unfinished,
+    None,
+}
+
+/// The content before its end marker, and the length with it.
+fn end_of_content(body: &[u8]) -> Option<(&[u8], usize)> {
+    let marker = END_CONTENT.as_bytes();
+    if body.starts_with(&[marker, b"\n"].concat()) {
+        return Some((b"", marker.len() + 1));
+    }
+    let whole = [b"\n", marker, b"\n"].concat();
+    let at = memchr::memmem::find(body, &whole)?;
+    Some((&body[..at], at + whole.len()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    const MARK: &[u8] = b"\x01secret ";
+
+    fn text(text: &str) -> Piece {
+        Piece::Text(text.into())
+    }
+
+    /// However the bytes are cut, the pieces are the same once texts are put together.
+    fn pieces(input: &str) -> Vec<Piece> {
+        let whole = Stream::new(MARK, true).take(input.as_bytes());
+        for size in 1..input.len() {
+            let mut stream = Stream::new(MARK, true);
+            let mut cut: Vec<Piece> = vec![];
+            for chunk in input.as_bytes().chunks(size) {
+                for piece in stream.take(chunk) {
+                    match (cut.last_mut(), piece) {
+                        (Some(Piece::Text(text)), Piece::Text(more)) => text.push_str(&more),
+                        (_, piece) => cut.push(piece),
+                    }
+                }
+            }
+            assert_eq!(cut, whole, "in pieces of {size}: {input:?}");
+        }
+        whole
+    }
+
+    #[test]
+    fn text_is_passed_on_before_its_line_ends() {
+        assert_eq!(pieces("50 %\r60 %\rä"), [text("50 %\r60 %\rä")]);
+        let mut stream = Stream::new(MARK, true);
+        assert_eq!(stream.take("ä".as_bytes()[..1].as_ref()), []);
+        assert_eq!(stream.take(&"ä".as_bytes()[1..]), [text("ä")]);
+    }
+
+    #[test]
+    fn messages_stand_anywhere_and_only_behind_the_secret() {
+        let message = Piece::Message(json!({ "end": true }));
+        assert_eq!(pieces("half\u{1}secret {\"end\":true}\nmore"), [text("half"), message, text("more")]);
+        assert_eq!(pieces("\u{1}other {\"end\":true}\n"), [text("\u{1}other {\"end\":true}\n")]);
+    }
+
+    #[test]
+    fn content_is_a_block_of_lines() {
+        let content = |mime: &str, content: &str| Piece::Content { mime: mime.into(), content: content.into() };
+        let input = "a\nEVCXR_BEGIN_CONTENT text/html\n<b>\nx</b>\nEVCXR_END_CONTENT\nEVCXR_BEGIN_CONTENT text/plain\n\nEVCXR_END_CONTENT\nE\n";
+        assert_eq!(pieces(input), [text("a\n"), content("text/html", "<b>\nx</b>"), content("text/plain", ""), text("E\n")]);
+        assert_eq!(pieces("x EVCXR_BEGIN_CONTENT a\n"), [text("x EVCXR_BEGIN_CONTENT a\n")]);
+        assert_eq!(pieces("EVCXR_EXECUTION_COMPLETE\nEEE\n"), [text("EVCXR_EXECUTION_COMPLETE\nEEE\n")]);
+    }
+
+    #[test]
+    fn prompts_are_taken_out() {
+        let prompt = |prompt: &str, password| Piece::Prompt { prompt: prompt.into(), password };
+        assert_eq!(pieces("EVCXR_INPUT_REQUEST:Name? \n"), [prompt("Name? ", false)]);
+        assert_eq!(pieces("EVCXR_INPUT_REQUEST_PASSWORD:Key: \nx"), [prompt("Key: ", true), text("x")]);
+    }
+
+    #[test]
+    fn what_may_become_something_is_let_go_when_nothing_comes() {
+        let mut stream = Stream::new(MARK, true);
+        assert_eq!(stream.take(b"EVC"), []);
+        assert_eq!(stream.rest().as_deref(), Some("EVC"));
+        assert_eq!(stream.rest(), None);
+    }
+}

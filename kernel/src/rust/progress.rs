@@ -1,0 +1,69 @@
+//! What cargo does while dependencies are fetched and built, in the cell that waits for it: one line that changes.
+
+use super::output::{Bundle, Cell};
+use serde_json::json;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+/// The line changes at most so often.
+const EVERY: Duration = Duration::from_millis(100);
+
+/// See the module; clones share it.
+#[derive(Clone)]
+pub struct Progress {
+    cell: Arc<dyn Cell>,
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Default)]
+struct State {
+    /// The display, once there is something to show.
+    id: Option<String>,
+    started: Option<Instant>,
+    shown: Option<Instant>,
+    compiled: usize,
+}
+
+impl Progress {
+    /// Of a cell; nothing is shown yet.
+    pub fn new(cell: Arc<dyn Cell>) -> Self {
+        Self { cell, state: Arc::default() }
+    }
+
+    /// A line of cargo's, such as `Compiling serde v1.0.228`.
+    pub fn line(&self, line: &str) {
+        let Ok(mut state) = self.state.lock() else { return };
+        state.compiled += usize::from(line.starts_with("Compiling"));
+        state.started.get_or_insert_with(Instant::now);
+        if state.shown.is_some_and(|shown| shown.elapsed() < EVERY) {
+            return;
+        }
+        state.shown = Some(Instant::now());
+        let text = match state.compiled {
+            0 | 1 => line.to_string(),
+            count => format!("{line} ({count} crates)"),
+        };
+        self.show(&mut state, &text);
+    }
+
+    /// All is built.
+    pub fn end(&self) {
+        let Ok(mut state) = self.state.lock() else { return };
+        let Some(started) = state.started.take() else { return };
+        let seconds = started.elapsed().as_secs_f64();
+        let text = match state.compiled {
+            0 => format!("Dependencies are there ({seconds:.1} s)"),
+            1 => format!("Built 1 crate in {seconds:.1} s"),
+            count => format!("Built {count} crates in {seconds:.1} s"),
+        };
+        self.show(&mut state, &text);
+    }
+
+    fn show(&self, state: &mut State, text: &str) {
+        let mut data = Bundle::new();
+        data.insert("text/plain".into(), json!(text));
+        let update = state.id.is_some();
+        let id = state.id.get_or_insert_with(|| uuid::Uuid::new_v4().to_string());
+        self.cell.display(data, json!({}), Some(id), update);
+    }
+}

@@ -1,0 +1,117 @@
+//! The cell that Rust runs in: where its output goes, whom it asks for input, what it may ask the kernel.
+
+use super::Session;
+use super::output::CellOutput;
+use crate::rust::{Bundle, Cell};
+use crate::wire::Message;
+use crate::wire::iopub::Name;
+use serde_json::Value;
+use std::sync::{Arc, Mutex};
+use tokio::runtime::Handle;
+use tunebook_magics::{Interrupt, Output, RESULT_MIME, Stream};
+
+/// See the module.
+pub struct RustCell {
+    pub session: Arc<Session>,
+    pub request: Message,
+    pub output: CellOutput,
+    /// Whether the front end can ask for input.
+    pub allow_stdin: bool,
+    pub interrupt: Arc<Interrupt>,
+    pub runtime: Handle,
+}
+
+impl Cell for RustCell {
+    fn text(&self, text: &str, is_error: bool) {
+        self.output.text(if is_error { Name::Stderr } else { Name::Stdout }, text);
+    }
+
+    fn display(&self, data: Bundle, metadata: Value, id: Option<&str>, update: bool) {
+        self.output.show(data, metadata, id, update);
+    }
+
+    fn clear(&self, wait: bool) {
+        self.output.clear(wait);
+    }
+
+    fn input(&self, prompt: &str, password: bool, given_up: &dyn Fn() -> bool) -> Option<String> {
+        if !self.allow_stdin {
+            self.output.text(Name::Stderr, "this front end cannot ask for input; the cell reads an empty line\n");
+            return None;
+        }
+        self.runtime.block_on(async {
+            // What was printed before the question is to be seen with it.
+            self.session.iopub.flush().await;
+            self.session.stdin.ask(&self.request, prompt, password, || self.interrupt.is_raised() || given_up()).await
+        })
+    }
+
+    fn answer(&self, question: &Value) -> Result<Value, (String, String)> {
+        let failed = |error: tunebook_magics::MagicError| (error.name.to_string(), error.message);
+        if let Some(magic) = question["magic"].as_str() {
+            let parsed = self.session.magics.parse(magic, 0).map_err(failed)?;
+            let output = Kept { output: self.output.clone(), result: Mutex::default() };
+            self.session.magics.run(parsed, &output, &self.interrupt).map_err(failed)?;
+            let result = output.result.lock().map(|mut result| result.take());
+            return Ok(result.ok().flatten().unwrap_or(Value::Null));
+        }
+        Err(("UnknownQuestion".into(), format!("the kernel has no answer to {question}")))
+    }
+}
+
+/// The output of a cell that also keeps the result of a magic.
+struct Kept {
+    output: CellOutput,
+    result: Mutex<Option<Value>>,
+}
+
+impl Kept {
+    fn note(&self, bundle: &Bundle) {
+        if let (Some(found), Ok(mut result)) = (bundle.get(RESULT_MIME), self.result.lock()) {
+            *result = Some(found.clone());
+        }
+    }
+}
+
+impl Output for Kept {
+    fn display(&self, bundle: Bundle, display_id: Option<&str>) {
+        self.note(&bundle);
+        self.output.display(bundle, display_id);
+    }
+
+    fn update(&self, bundle: Bundle, display_id: &str) {
+        self.note(&bundle);
+        self.output.update(bundle, display_id);
+    }
+
+    fn print(&self, stream: Stream, text: &str) {
+        self.output.print(stream, text);
+    }
+
+    fn page(&self, bundle: Bundle) {
+        self.output.page(bundle);
+    }
+
+    fn cell_id(&self) -> Option<String> {
+        self.output.cell_id()
+    }
+}
+
+/// A cell whose output nobody sees, as that of a user expression.
+pub struct Silent;
+
+impl Cell for Silent {
+    fn text(&self, _: &str, _: bool) {}
+
+    fn display(&self, _: Bundle, _: Value, _: Option<&str>, _: bool) {}
+
+    fn clear(&self, _: bool) {}
+
+    fn input(&self, _: &str, _: bool, _: &dyn Fn() -> bool) -> Option<String> {
+        None
+    }
+
+    fn answer(&self, _: &Value) -> Result<Value, (String, String)> {
+        Err(("NotAvailable".into(), "not from here".into()))
+    }
+}
