@@ -1908,7 +1908,10 @@ impl ContextState {
                 continue;
             };
             if let Some(let_stmt) = ast::LetStmt::cast(node.clone()) {
-                if let Some(pat) = let_stmt.pat() {
+                if let Some(ast::Pat::IdentPat(name)) = let_stmt.pat() {
+                    self.record_local(name, let_stmt.ty(), &segment, node.text_range());
+                    code_out = code_out.with_segment(segment);
+                } else if let Some(pat) = let_stmt.pat() {
                     self.record_new_locals(pat, let_stmt.ty(), &segment, node.text_range());
                     code_out = code_out.with_segment(segment);
                 }

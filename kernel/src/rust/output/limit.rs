@@ -76,7 +76,8 @@ impl Limit {
         // From the beginning of a line, where there is one.
         let tail = tail.split_once('\n').map_or(&*tail, |(_, rest)| rest);
         let left_out = cut.bytes - tail.len().min(cut.bytes);
-        cell.text(&format!("… {} in {} lines left out; the end:\n", size(left_out), cut.lines), true);
+        let lines = if cut.lines > 1 { format!(" in {} lines", cut.lines) } else { String::new() };
+        cell.text(&format!("… {}{lines} left out; the end:\n", size(left_out)), true);
         cell.text(tail, cut.is_error);
     }
 }
@@ -122,7 +123,7 @@ mod tests {
         let text = screen.0.lock().unwrap().clone();
         assert!(text.starts_with("line 0\nline 1\n") && text.ends_with("line 999999\n"));
         assert!(text.contains("output is cut here: this cell has printed 2.1 MB"), "the mark");
-        assert!(text.contains("left out; the end:\n"));
+        assert!(text.contains(" lines left out; the end:\n"));
         assert!(text.len() < HEAD + TAIL + 500);
     }
 

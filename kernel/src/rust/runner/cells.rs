@@ -2,7 +2,7 @@
 
 #![allow(unsafe_code)] // Loads the user's code and calls it; forks a process that has one thread; names descriptors by number.
 
-use super::channels::{ALL, COMMANDS, END, REPORTS, message, opened};
+use super::channels::{ALL, COMMANDS, END, REPORTS, mark, opened};
 use super::{COMPLETE, PANIC, TAKEOVER, TIMES};
 use libloading::Library;
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
@@ -27,8 +27,9 @@ pub(super) fn run() -> ! {
     }
     let (Ok(commands), Ok(reports)) = (opened(COMMANDS, false), opened(REPORTS, true)) else { std::process::exit(98) };
     // Made now: a cell can change its environment.
-    let begin = message(&format!("{{\"begin\":{}}}", getpid()));
-    let end = message(&format!("{{\"{END}\":true}}"));
+    let mark = mark();
+    let begin = |pid: Pid| [&mark[..], format!("{{\"begin\":{pid}}}\n").as_bytes()].concat();
+    let end = [&mark[..], format!("{{\"{END}\":true}}\n").as_bytes()].concat();
     // Whoever interrupts a cell sends it; between cells it waits, and is forgotten.
     let mut interrupts = SigSet::empty();
     interrupts.add(Signal::SIGUSR1);
@@ -50,7 +51,7 @@ pub(super) fn run() -> ! {
             Taken::Snapshot(snapshot) => Some(snapshot),
             Taken::Impossible => None,
         };
-        let _ = std::io::stdout().write_all(&begin).and_then(|()| std::io::stdout().flush());
+        let _ = std::io::stdout().write_all(&begin(getpid())).and_then(|()| std::io::stdout().flush());
         // SAFETY: an ignored signal is no longer pending; the disposition is the default one outside of these two lines.
         unsafe {
             let _ = signal(Signal::SIGUSR1, SigHandler::SigIgn);

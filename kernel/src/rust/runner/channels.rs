@@ -74,7 +74,7 @@ pub(super) fn opened(descriptor: i32, write: bool) -> io::Result<File> {
     File::options().read(!write).write(write).open(PathBuf::from(format!("/dev/fd/{descriptor}")))
 }
 
-/// A message of the kernel's own making.
-pub(super) fn message(json: &str) -> Vec<u8> {
-    format!("\u{1}{} {json}\n", std::env::var(TOKEN).unwrap_or_default()).into_bytes()
+/// What begins a message of the kernel's own making, in its cells.
+pub(super) fn mark() -> Vec<u8> {
+    format!("\u{1}{} ", std::env::var(TOKEN).unwrap_or_default()).into_bytes()
 }

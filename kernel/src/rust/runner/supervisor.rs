@@ -1,6 +1,6 @@
 //! Stands between evcxr and the runner: passes its reports on, tells of deaths, passes interrupts on.
 
-use super::channels::{COMMANDS, END, REPORTS, USER_STDERR, USER_STDIN, USER_STDOUT, message, opened};
+use super::channels::{COMMANDS, END, REPORTS, USER_STDERR, USER_STDIN, USER_STDOUT, mark, opened};
 use super::{COMPLETE, RESTORED, RUNNER, TAKEOVER};
 use command_fds::{CommandFdExt, FdMapping};
 use nix::fcntl::OFlag;
@@ -48,7 +48,7 @@ pub(super) fn run() -> ! {
             break;
         }
     }
-    let end = message(&format!("{{\"{END}\":true}}"));
+    let end = [mark(), format!("{{\"{END}\":true}}\n").into_bytes()].concat();
     for descriptor in [USER_STDOUT, USER_STDERR] {
         let _ = opened(descriptor, true).and_then(|mut stream| stream.write_all(&end));
     }
