@@ -49,19 +49,7 @@ impl Session {
     }
 
     fn is_complete(&self, code: &str) -> Value {
-        let first = code.lines().find(|line| !line.trim().is_empty()).unwrap_or("");
-        let completeness = if first.starts_with("%%") {
-            // A cell magic ends with an empty line, so that its body can be typed.
-            let ended = code.ends_with("\n\n") || (code.ends_with('\n') && code.trim_end().lines().count() == 1);
-            if ended && code.trim_end().lines().count() > 1 {
-                Completeness::Complete
-            } else {
-                Completeness::Incomplete { indent: 0 }
-            }
-        } else {
-            completeness(&masked(code, |name| self.magics.knows(name)))
-        };
-        match completeness {
+        match completeness(code, |name| self.magics.knows(name)) {
             Completeness::Complete => json!({ "status": "complete" }),
             Completeness::Incomplete { indent } => json!({ "status": "incomplete", "indent": " ".repeat(indent) }),
             Completeness::Invalid => json!({ "status": "invalid" }),
