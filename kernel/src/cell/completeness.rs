@@ -20,7 +20,7 @@ pub fn completeness(code: &str, knows: impl Fn(&str) -> bool) -> Completeness {
     let first = code.lines().find(|line| !line.trim().is_empty()).unwrap_or("");
     if first.starts_with("%%") {
         // A cell magic ends with an empty line, so that its body can be typed.
-        let has_body = code.trim_end().lines().count() > 1;
+        let has_body = code.trim().lines().count() > 1;
         return match has_body && code.ends_with("\n\n") {
             true => Completeness::Complete,
             false => Completeness::Incomplete { indent: 0 },

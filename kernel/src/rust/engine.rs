@@ -67,11 +67,23 @@ pub struct Engine {
     shared: Arc<Shared>,
 }
 
+/// Whether Rust cells can run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Readiness {
+    /// The engine is being created; a cell waits for it.
+    Starting,
+    /// At once.
+    Ready,
+    /// Never: there is no toolchain.
+    Missing,
+}
+
 #[derive(Default)]
 struct Shared {
     /// The supervisor of the process that runs cells, once it is there.
     process: Mutex<Option<Arc<Mutex<Child>>>>,
     ready: AtomicBool,
+    missing: AtomicBool,
     running: AtomicBool,
     /// Something is being added in the background: questions are not answered meanwhile.
     preloading: AtomicBool,
@@ -138,6 +150,15 @@ impl Engine {
         self.shared.has_ended();
         self.shared.running.store(false, Ordering::SeqCst);
         result
+    }
+
+    /// Whether it can run cells.
+    pub fn readiness(&self) -> Readiness {
+        match (self.shared.ready.load(Ordering::SeqCst), self.shared.missing.load(Ordering::SeqCst)) {
+            (true, _) => Readiness::Ready,
+            (false, true) => Readiness::Missing,
+            (false, false) => Readiness::Starting,
+        }
     }
 
     /// How long it has had nothing to do; `None` while it has, or is being created.
@@ -211,7 +232,10 @@ fn serve(queue: Receiver<Job>, jobs: &Sender<Job>, shared: &Shared, ahead: Optio
     let created = create(&token, ahead.as_ref());
     let (mut context, output) = match created {
         Ok((context, outputs)) => (context, Output::forward(outputs, token)),
-        Err(error) => return refuse(queue, &error),
+        Err(error) => {
+            shared.missing.store(true, Ordering::SeqCst);
+            return refuse(queue, &error);
+        }
     };
     if let Ok(mut process) = shared.process.lock() {
         *process = Some(context.process_handle());

@@ -8,6 +8,6 @@ pub mod runner;
 mod sources;
 pub mod tensors;
 
-pub use engine::{Engine, Input, Sink};
+pub use engine::{Engine, Input, Readiness, Sink};
 pub use errors::CellError;
 pub use sources::environment as environment_of_sources;
