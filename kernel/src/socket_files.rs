@@ -22,7 +22,9 @@ impl SocketFiles {
             return Self { paths: vec![], usual: None };
         }
         let ports = [info.iopub_port, info.shell_port, info.control_port, info.stdin_port, info.hb_port];
-        let paths = ports.map(|port| PathBuf::from(format!("{}-{port}", info.ip))).to_vec();
+        // Absolute, since the kernel may be in another folder at its end.
+        let path = |port: u16| std::path::absolute(format!("{}-{port}", info.ip)).ok();
+        let paths = ports.into_iter().filter_map(path).collect();
         let files = Self { paths, usual: Some(umask(Mode::from_bits_truncate(0o177))) };
         files.remove();
         files

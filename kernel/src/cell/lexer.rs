@@ -152,10 +152,10 @@ fn closes(rest: &str, hashes: usize) -> bool {
 /// The length of a character, or of the quote that begins a lifetime.
 fn quoted(rest: &str) -> usize {
     let inner = &rest[1..];
-    if inner.starts_with('\\') {
+    if let Some(escape) = inner.strip_prefix('\\') {
         // What is escaped may be a quote itself.
-        let escaped = 1 + inner[1..].chars().next().map_or(0, char::len_utf8);
-        return inner[escaped..].find('\'').map_or(2, |at| 1 + escaped + at + 1);
+        let escaped = escape.chars().next().map_or(0, char::len_utf8);
+        return escape[escaped..].find('\'').map_or(2, |at| 2 + escaped + at + 1);
     }
     let character = inner.chars().next().map_or(0, char::len_utf8);
     if inner[character..].starts_with('\'') { 1 + character + 1 } else { 1 }
