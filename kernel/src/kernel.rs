@@ -3,6 +3,7 @@
 use crate::rust::environment_of_sources;
 use crate::rust::tensors::Places;
 use crate::session::{Channel, Session};
+use crate::socket_files::SocketFiles;
 use crate::wire::stdin::Stdin;
 use crate::wire::{Iopub, Message, Reader, Signer, heartbeat, router};
 use anyhow::Context as _;
@@ -66,6 +67,7 @@ async fn serve(connection_file: &Path) -> anyhow::Result<()> {
         jupyter_protocol::connection_info::Transport::IPC => format!("ipc://{}-{port}", info.ip),
         jupyter_protocol::connection_info::Transport::TCP => format!("tcp://{}:{port}", info.ip),
     };
+    let mut socket_files = SocketFiles::of(&info);
     let signer = Signer::new(&info.key);
     let id = uuid::Uuid::new_v4().to_string();
     let iopub = Iopub::bind(&endpoint(info.iopub_port), &signer, &id).await.context("IOPub")?;
@@ -73,6 +75,7 @@ async fn serve(connection_file: &Path) -> anyhow::Result<()> {
     let (control_reader, control) = router::bind(&endpoint(info.control_port), &signer).await.context("control")?;
     let (stdin_reader, stdin) = router::bind(&endpoint(info.stdin_port), &signer).await.context("stdin")?;
     tokio::spawn(heartbeat::run(endpoint(info.hb_port)));
+    socket_files.made().await;
 
     let (cells, queue) = unbounded_channel();
     let stdin = Stdin::new(&id, stdin_reader, stdin);

@@ -5,6 +5,7 @@ mod kernel;
 mod prepare;
 mod rust;
 mod session;
+mod socket_files;
 mod wire;
 
 use clap::{Parser, Subcommand};

@@ -153,20 +153,38 @@ impl Kernel {
         Self::start_as(folder, Command::new(executable("tunebook")), &[]).await
     }
 
-    /// The same through another command that leads to the kernel's executable, and with more in its environment.
-    pub async fn start_as(folder: &Path, mut command: Command, environment: &[(&str, &str)]) -> Self {
-        let connection = tempfile::tempdir().expect("a folder");
+    /// The same through another command that leads to the kernel's executable, and with more in its environment. Its history
+    /// is its own, unless the environment names another (`TUNEBOOK_HISTORY`).
+    pub async fn start_as(folder: &Path, command: Command, environment: &[(&str, &str)]) -> Self {
         let listeners: Vec<TcpListener> = (0..5).map(|_| TcpListener::bind("127.0.0.1:0").expect("a port")).collect();
         let ports: Vec<u16> = listeners.iter().map(|l| l.local_addr().expect("an address").port()).collect();
         drop(listeners);
-        let info = json!({ "ip": "127.0.0.1", "transport": "tcp", "key": KEY, "signature_scheme": "hmac-sha256",
+        Self::start_at("tcp", "127.0.0.1", &ports, folder, command, environment).await
+    }
+
+    /// The same over sockets in the file system, whose paths begin with a prefix.
+    pub async fn start_over_ipc(prefix: &Path, folder: &Path) -> Self {
+        let prefix = prefix.to_str().expect("a path that is text");
+        Self::start_at("ipc", prefix, &[1, 2, 3, 4, 5], folder, Command::new(executable("tunebook")), &[]).await
+    }
+
+    async fn start_at(
+        transport: &str,
+        address: &str,
+        ports: &[u16],
+        folder: &Path,
+        mut command: Command,
+        environment: &[(&str, &str)],
+    ) -> Self {
+        let connection = tempfile::tempdir().expect("a folder");
+        let info = json!({ "ip": address, "transport": transport, "key": KEY, "signature_scheme": "hmac-sha256",
             "shell_port": ports[0], "control_port": ports[1], "iopub_port": ports[2], "stdin_port": ports[3],
             "hb_port": ports[4], "kernel_name": "tunebook" });
         let file = connection.path().join("connection.json");
         std::fs::write(&file, info.to_string()).expect("the connection file");
         command.args(["kernel", "--connection-file"]).arg(&file).current_dir(folder).stdin(Stdio::null());
         command.env("TUNEBOOK_WORKER", executable("tunebook-worker"));
-        command.env_remove("TUNEBOOK_STUDIES");
+        command.env_remove("TUNEBOOK_STUDIES").env("TUNEBOOK_HISTORY", connection.path().join("history.db"));
         let process = command.envs(environment.iter().copied()).spawn().expect("the kernel starts");
         let mut kernel = Self {
             process,
@@ -191,7 +209,12 @@ impl Kernel {
 
     /// The address of a channel, by its field in the connection file.
     pub fn endpoint(&self, port: &str) -> String {
-        format!("tcp://127.0.0.1:{}", self.info[port])
+        let (address, number) = (self.info["ip"].as_str().unwrap_or(""), &self.info[port]);
+        if self.info["transport"] == "ipc" {
+            format!("ipc://{address}-{number}")
+        } else {
+            format!("tcp://{address}:{number}")
+        }
     }
 
     /// Waits for something to be published.
@@ -240,6 +263,12 @@ impl Kernel {
 
     /// Waits for all that a request brings.
     pub async fn answer(&mut self, id: &str) -> Answer {
+        let published = self.answer_published(id).await;
+        Answer { reply: self.reply(id).await.content, published }
+    }
+
+    /// Waits for all that a message publishes, from busy to idle; for one that has no reply.
+    pub async fn answer_published(&mut self, id: &str) -> Vec<Message> {
         let mut published = vec![];
         loop {
             let message = self.published().await;
@@ -249,10 +278,9 @@ impl Kernel {
             let idle = message.kind() == "status" && message.content["execution_state"] == "idle";
             published.push(message);
             if idle {
-                break;
+                return published;
             }
         }
-        Answer { reply: self.reply(id).await.content, published }
     }
 
     /// Sends a request and waits for all that it brings.

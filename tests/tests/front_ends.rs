@@ -22,6 +22,7 @@ fn python(folder: &Path) -> Command {
         .env("JUPYTER_RUNTIME_DIR", folder.join("runtime"))
         .env("JUPYTER_DATA_DIR", folder.join("data"))
         .env("JUPYTER_CONFIG_DIR", folder.join("config"))
+        .env("TUNEBOOK_HISTORY", folder.join("history.db"))
         .env("TUNEBOOK_WORKER", executable("tunebook-worker"));
     command
 }

@@ -1,21 +1,11 @@
 //! As much of Rust's grammar as it takes to know where a line begins outside of brackets, strings and comments.
 
-/// Where the scan of some code ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Completeness {
-    /// It can be run.
-    Complete,
-    /// More must follow; so many spaces indent the next line.
-    Incomplete { indent: usize },
-    /// Nothing that follows can make it right.
-    Invalid,
-}
+use super::layout::Layout;
 
 /// What a position in code lies in.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Inside {
     Code,
-    LineComment,
     BlockComment(usize),
     Text,
     RawText(usize),
@@ -24,167 +14,149 @@ enum Inside {
 /// The state of a scan.
 pub(super) struct Scan {
     inside: Inside,
-    open: Vec<char>,
+    layout: Layout,
     mismatch: bool,
+    documents: bool,
+    read: usize,
+    end: usize,
 }
 
 impl Scan {
     pub(super) fn new() -> Self {
-        Self { inside: Inside::Code, open: vec![], mismatch: false }
+        let layout = Layout::default();
+        Self { inside: Inside::Code, layout, mismatch: false, documents: false, read: 0, end: 0 }
     }
 
     /// Whether the next character is code at the top level.
     pub(super) fn at_top(&self) -> bool {
-        self.inside == Inside::Code && self.open.is_empty()
+        self.inside == Inside::Code && self.layout.at_top()
+    }
+
+    /// Whether a bracket was closed that was not open.
+    pub(super) fn is_mismatched(&self) -> bool {
+        self.mismatch
+    }
+
+    /// Whether the last thing read is a comment that documents what follows.
+    pub(super) fn documents(&self) -> bool {
+        self.documents
+    }
+
+    /// Where the last token ends, in bytes.
+    pub(super) fn end(&self) -> usize {
+        self.end
+    }
+
+    /// Spaces before the next line; none where they would belong to a string.
+    pub(super) fn indent(&self) -> usize {
+        match self.inside {
+            Inside::Code | Inside::BlockComment(_) => self.layout.indent(),
+            Inside::Text | Inside::RawText(_) => 0,
+        }
     }
 
     /// Scans one line with its end.
     pub(super) fn line(&mut self, line: &str) {
-        let chars: Vec<char> = line.chars().collect();
-        let mut i = 0;
-        while i < chars.len() {
-            let (c, next) = (chars[i], chars.get(i + 1).copied());
-            i += match self.inside {
-                Inside::LineComment => {
-                    if c == '\n' {
-                        self.inside = Inside::Code;
-                    }
-                    1
-                }
-                Inside::BlockComment(depth) => match (c, next) {
-                    ('*', Some('/')) => {
+        self.layout.begin_line();
+        let mut at = 0;
+        while let Some(rest) = line.get(at..).filter(|rest| !rest.is_empty()) {
+            let first = rest.chars().next().map_or(1, char::len_utf8);
+            let was_comment = matches!(self.inside, Inside::BlockComment(_));
+            let length = match self.inside {
+                Inside::Code => self.code(rest, at),
+                Inside::BlockComment(depth) => match rest.get(..2) {
+                    Some("*/") => {
                         self.inside = if depth == 1 { Inside::Code } else { Inside::BlockComment(depth - 1) };
                         2
                     }
-                    ('/', Some('*')) => {
+                    Some("/*") => {
                         self.inside = Inside::BlockComment(depth + 1);
                         2
                     }
-                    _ => 1,
+                    _ => first,
                 },
-                Inside::Text => match c {
-                    '\\' => 2,
-                    '"' => {
-                        self.inside = Inside::Code;
-                        1
-                    }
-                    _ => 1,
-                },
-                Inside::RawText(hashes) => {
-                    let closes =
-                        c == '"' && chars[i + 1..].iter().take(hashes).filter(|c| **c == '#').count() == hashes;
-                    if closes {
-                        self.inside = Inside::Code;
-                        1 + hashes
-                    } else {
-                        1
-                    }
+                Inside::Text if rest.starts_with('\\') => 1 + rest[1..].chars().next().map_or(0, char::len_utf8),
+                Inside::Text if rest.starts_with('"') => {
+                    self.inside = Inside::Code;
+                    1
                 }
-                Inside::Code => self.code(&chars, i),
+                Inside::RawText(hashes) if closes(rest, hashes) => {
+                    self.inside = Inside::Code;
+                    1 + hashes
+                }
+                Inside::Text | Inside::RawText(_) => first,
             };
+            let is_comment = was_comment || matches!(self.inside, Inside::BlockComment(_)) || rest.starts_with("//");
+            if !is_comment && !rest.starts_with(char::is_whitespace) {
+                self.end = self.read + at + length;
+            }
+            at += length;
         }
-        if self.inside == Inside::LineComment {
-            self.inside = Inside::Code;
-        }
+        self.read += line.len();
     }
 
-    /// Takes what begins at `i` in code; gives its length.
-    fn code(&mut self, chars: &[char], i: usize) -> usize {
-        let (c, next) = (chars[i], chars.get(i + 1).copied());
-        match (c, next) {
-            ('/', Some('/')) => self.inside = Inside::LineComment,
-            ('/', Some('*')) => {
-                self.inside = Inside::BlockComment(1);
-                return 2;
+    /// Takes what begins here in code, at a place of its line; gives its length.
+    fn code(&mut self, rest: &str, at: usize) -> usize {
+        if rest.starts_with("//") {
+            self.documents |= rest.starts_with("///") && !rest.starts_with("////");
+            return rest.len();
+        }
+        if rest.starts_with("/*") {
+            self.documents |= rest.starts_with("/**") && !rest.starts_with("/***") && !rest.starts_with("/**/");
+            self.inside = Inside::BlockComment(1);
+            return 2;
+        }
+        let Some(c) = rest.chars().next() else { return 1 };
+        if c.is_whitespace() {
+            return c.len_utf8();
+        }
+        self.documents = false;
+        match c {
+            '"' => {
+                self.inside = Inside::Text;
+                self.layout.word("\"");
             }
-            ('"', _) => self.inside = Inside::Text,
-            ('r', Some('"' | '#')) if !in_word(chars, i) => {
-                let hashes = chars[i + 1..].iter().take_while(|c| **c == '#').count();
-                if chars.get(i + 1 + hashes) == Some(&'"') {
+            '\'' => {
+                self.layout.word("'");
+                return quoted(rest);
+            }
+            '(' | '[' | '{' => self.layout.open(c),
+            ')' | ']' | '}' => self.mismatch |= !self.layout.close(c),
+            _ if is_word(c) => {
+                let word = &rest[..rest.find(|c| !is_word(c)).unwrap_or(rest.len())];
+                self.layout.word(word);
+                let behind = &rest[word.len()..];
+                let hashes = behind.len() - behind.trim_start_matches('#').len();
+                if matches!(word, "r" | "br" | "cr") && behind[hashes..].starts_with('"') {
                     self.inside = Inside::RawText(hashes);
-                    return hashes + 2;
+                    return word.len() + hashes + 1;
                 }
+                return word.len();
             }
-            // A character, as opposed to a lifetime.
-            ('\'', Some('\\')) => {
-                let rest = chars[i + 3.min(chars.len() - i)..].iter().position(|c| *c == '\'');
-                return rest.map_or(2, |at| at + 4);
-            }
-            ('\'', Some(_)) if chars.get(i + 2) == Some(&'\'') => return 3,
-            ('(' | '[' | '{', _) => self.open.push(c),
-            (')' | ']' | '}', _) => {
-                let opening = match c {
-                    ')' => '(',
-                    ']' => '[',
-                    _ => '{',
-                };
-                if self.open.pop() != Some(opening) {
-                    self.mismatch = true;
-                }
-            }
-            _ => {}
+            _ => self.layout.sign(c, at),
         }
-        1
-    }
-
-    fn completeness(&self) -> Completeness {
-        if self.mismatch {
-            Completeness::Invalid
-        } else if self.at_top() {
-            Completeness::Complete
-        } else {
-            Completeness::Incomplete { indent: 4 * self.open.len() }
-        }
+        c.len_utf8()
     }
 }
 
-/// Whether the character before belongs to the same word (`bar"` is no raw string, `br"` is).
-fn in_word(chars: &[char], i: usize) -> bool {
-    let before = i.checked_sub(1).and_then(|j| chars.get(j));
-    before.is_some_and(|c| (c.is_alphanumeric() || *c == '_') && *c != 'b' && *c != 'c')
+fn is_word(c: char) -> bool {
+    c.is_alphanumeric() || c == '_'
 }
 
-/// Whether code can be run as it is.
-pub fn completeness(code: &str) -> Completeness {
-    let mut scan = Scan::new();
-    for line in code.split_inclusive('\n') {
-        scan.line(line);
-    }
-    if scan.at_top() && !scan.mismatch {
-        // A line that cannot end a statement asks for more.
-        let last = code.trim_end();
-        let goes_on = ["=", "+", "-", "*", ",", "&&", "||", "->", "."].iter().any(|tail| last.ends_with(tail));
-        if goes_on && !last.ends_with("..") {
-            return Completeness::Incomplete { indent: 4 };
-        }
-    }
-    scan.completeness()
+/// Whether a raw string that began with so many hashes ends here.
+fn closes(rest: &str, hashes: usize) -> bool {
+    let behind = rest.strip_prefix('"');
+    behind.is_some_and(|behind| behind.len() - behind.trim_start_matches('#').len() >= hashes)
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn brackets_strings_and_comments_decide() {
-        use Completeness::*;
-        let cases = [
-            ("let x = 1;", Complete),
-            ("fn f() {", Incomplete { indent: 4 }),
-            ("fn f() { if x {", Incomplete { indent: 8 }),
-            ("let s = \"abc", Incomplete { indent: 0 }),
-            ("let s = r#\"a \" b", Incomplete { indent: 0 }),
-            ("/* open", Incomplete { indent: 0 }),
-            ("let c = '{'; let d = '\\''; let l: &'static str = \"}\";", Complete),
-            ("// {", Complete),
-            ("f(]", Invalid),
-            ("}", Invalid),
-            ("let x =", Incomplete { indent: 4 }),
-            ("0..", Complete),
-            ("let q = '\"';", Complete),
-        ];
-        for (code, expected) in cases {
-            assert_eq!(completeness(code), expected, "{code}");
-        }
+/// The length of a character, or of the quote that begins a lifetime.
+fn quoted(rest: &str) -> usize {
+    let inner = &rest[1..];
+    if let Some(escape) = inner.strip_prefix('\\') {
+        // What is escaped may be a quote itself.
+        let escaped = escape.chars().next().map_or(0, char::len_utf8);
+        return escape[escaped..].find('\'').map_or(2, |at| 2 + escaped + at + 1);
     }
+    let character = inner.chars().next().map_or(0, char::len_utf8);
+    if inner[character..].starts_with('\'') { 1 + character + 1 } else { 1 }
 }

@@ -71,6 +71,17 @@ pub struct Engine {
     shared: Arc<Shared>,
 }
 
+/// Whether Rust cells can run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Readiness {
+    /// The engine is being created; a cell waits for it.
+    Starting,
+    /// At once.
+    Ready,
+    /// Never: there is no toolchain.
+    Missing,
+}
+
 #[derive(Default)]
 struct Shared {
     /// The supervisor of the process that runs cells, once it is there.
@@ -155,6 +166,15 @@ impl Engine {
         receiver.recv().ok()
     }
 
+    /// Whether it can run cells.
+    pub fn readiness(&self) -> Readiness {
+        match (self.shared.ready.load(Ordering::SeqCst), self.shared.missing.get().is_some()) {
+            (true, _) => Readiness::Ready,
+            (false, true) => Readiness::Missing,
+            (false, false) => Readiness::Starting,
+        }
+    }
+
     /// How long it has had nothing to do; `None` while it has, or is being created.
     pub fn idle(&self) -> Option<Duration> {
         let since = self.shared.idle_since.lock().ok().and_then(|since| *since)?;
@@ -174,14 +194,6 @@ impl Engine {
     /// Whether a cell runs.
     pub fn is_busy(&self) -> bool {
         self.shared.running.load(Ordering::SeqCst)
-    }
-
-    /// Whether it was created; else why it cannot be, where that is known.
-    pub fn state(&self) -> Result<bool, &str> {
-        match self.shared.missing.get() {
-            Some(reason) => Err(reason),
-            None => Ok(self.shared.ready.load(Ordering::SeqCst)),
-        }
     }
 
     /// rust-analyzer, once it is there: it answers also while a cell runs.

@@ -9,7 +9,7 @@ pub mod runner;
 mod sources;
 pub mod tensors;
 
-pub use engine::{Candidate, Engine};
+pub use engine::{Candidate, Engine, Readiness};
 pub use errors::CellError;
 pub use output::{Bundle, Cell};
 pub use sources::environment as environment_of_sources;

@@ -1,5 +1,6 @@
 //! Running a cell: its parts in order, its result, its error.
 
+use super::history::Ended;
 use super::output::CellOutput;
 use super::rust_cell::{RustCell, Silent};
 use super::{Session, shell};
@@ -53,6 +54,9 @@ impl Session {
             silent,
             payload: Arc::default(),
         };
+        if keep {
+            self.history.keep(count, &code, None);
+        }
         let result = self.run_cell(&code, request, &output, flag("allow_stdin", false), &interrupt).await;
         let shown = match &result {
             Ok(value) => {
@@ -60,8 +64,8 @@ impl Session {
             }
             Err(_) => None,
         };
-        if keep && let Ok(mut history) = self.history.lock() {
-            history.record(count, &code, shown);
+        if keep {
+            self.history.keep(count, &code, Some(Ended { output: shown, succeeded: result.is_ok() }));
         }
         let reply = match result {
             Ok(value) => {

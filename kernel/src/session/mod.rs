@@ -1,24 +1,30 @@
 //! One Jupyter session: requests in, replies out, cells one after the other.
 
+mod comms;
 mod execute;
 mod history;
 mod info;
 mod output;
+mod readiness;
 mod requests;
 mod rust_cell;
 mod shell;
+mod usage;
 
 use crate::rust::Engine;
 use crate::rust::tensors::Places;
 use crate::wire::stdin::Stdin;
 use crate::wire::{Iopub, Message, Writer};
+use comms::Comms;
 use history::History;
+use readiness::Status;
 use serde_json::{Value, json};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::{Notify, OnceCell};
 use tunebook_magics::{Interrupt, Magics};
+use usage::Usage;
 
 /// What a request came in on, and its reply goes out on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,10 +43,12 @@ pub struct Session {
     shell: Writer,
     control: Writer,
     magics: Arc<Magics>,
-    engine: OnceCell<Arc<Engine>>,
+    engine: Arc<OnceCell<Arc<Engine>>>,
     /// Whether crates that cells may need were added already.
     preloaded: AtomicBool,
-    history: Mutex<History>,
+    history: Arc<History>,
+    comms: Comms,
+    usage: Arc<Usage>,
     /// `execution_count` of the last cell.
     count: AtomicU64,
     cells: UnboundedSender<Message>,
@@ -60,6 +68,10 @@ impl Session {
         magics: Magics,
         cells: UnboundedSender<Message>,
     ) -> Self {
+        let engine: Arc<OnceCell<Arc<Engine>>> = Arc::default();
+        let publisher = iopub.clone();
+        let publish = move |parent: &Value, kind: &str, content| publisher.publish(parent, kind, content);
+        let comms = Comms::new(Arc::new(publish)).with("tunebook.status", Status::new(engine.clone()));
         Self {
             id,
             iopub,
@@ -67,9 +79,11 @@ impl Session {
             shell,
             control,
             magics: Arc::new(magics),
-            engine: OnceCell::new(),
+            engine,
             preloaded: AtomicBool::new(false),
-            history: Mutex::default(),
+            history: Arc::new(History::start(history::default_file())),
+            comms,
+            usage: Arc::default(),
             count: AtomicU64::new(0),
             cells,
             interrupt: Mutex::new(None),
@@ -86,10 +100,17 @@ impl Session {
         self.engine.get_or_init(start).await.clone()
     }
 
-    /// Takes a request: cells wait their turn, all else is answered now.
+    /// Takes a request: cells wait their turn, all else is answered now, and what is said over comms in the order in which it
+    /// was said.
     pub fn receive(self: &Arc<Self>, channel: Channel, request: Message) {
         if request.kind() == "execute_request" {
             let _ = self.cells.send(request);
+            return;
+        }
+        if let kind @ ("comm_open" | "comm_msg" | "comm_close") = request.kind() {
+            self.status(&request, "busy");
+            self.comms.take(kind, &request.header, &request.content);
+            self.status(&request, "idle");
             return;
         }
         let session = self.clone();
@@ -99,12 +120,10 @@ impl Session {
     /// Answers one request: busy, the reply, idle. `before_reply` is told the status before the front end is.
     pub async fn serve(self: &Arc<Self>, channel: Channel, request: &Message, before_reply: impl AsyncFnOnce(&str)) {
         self.status(request, "busy");
-        let reply = self.dispatch(request).await;
+        let (kind, content) = self.dispatch(request).await;
         self.iopub.flush().await;
-        if let Some((kind, content)) = reply {
-            before_reply(content["status"].as_str().unwrap_or("ok")).await;
-            self.reply(channel, request, &kind, content).await;
-        }
+        before_reply(content["status"].as_str().unwrap_or("ok")).await;
+        self.reply(channel, request, &kind, content).await;
         self.status(request, "idle");
         if request.kind() == "shutdown_request" {
             // There is no linger: a process that ends at once takes its last messages with it.
@@ -153,5 +172,6 @@ impl Session {
         if let Some(engine) = self.engine.get() {
             engine.end_runner();
         }
+        self.history.settle();
     }
 }

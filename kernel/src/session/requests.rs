@@ -1,7 +1,7 @@
 //! The table of requests: each kind with its handler and the kind of its reply.
 
 use super::Session;
-use super::history::Query;
+use super::history::{Entry, Query};
 use super::info::kernel_info;
 use crate::cell::{Completeness, completeness, masked};
 use crate::rust::Candidate;
@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 
 impl Session {
-    /// The reply to a request; `None` where none is due.
-    pub(super) async fn dispatch(self: &Arc<Self>, request: &Message) -> Option<(String, Value)> {
+    /// The reply to a request: its kind and its content.
+    pub(super) async fn dispatch(self: &Arc<Self>, request: &Message) -> (String, Value) {
         let content = &request.content;
         let reply = match request.kind() {
             "execute_request" => self.execute(request).await,
@@ -19,16 +19,10 @@ impl Session {
             "is_complete_request" => self.is_complete(text(content, "code")),
             "complete_request" => self.complete(text(content, "code"), position(content)).await,
             "inspect_request" => self.inspect(text(content, "code"), position(content)).await,
-            "history_request" => self.history(content),
-            "comm_info_request" => json!({ "status": "ok", "comms": {} }),
+            "history_request" => self.history(content).await,
+            "comm_info_request" => self.comms.info(content),
+            "usage_request" => self.usage().await,
             "connect_request" => json!({ "status": "ok" }),
-            "comm_open" => {
-                // Nothing here speaks over comms; the front end is told so, or it would wait.
-                let id = json!({ "comm_id": content["comm_id"], "data": {} });
-                self.iopub.publish(&request.header, "comm_close", id);
-                return None;
-            }
-            "comm_msg" | "comm_close" => return None,
             "interrupt_request" => {
                 self.interrupt();
                 json!({ "status": "ok" })
@@ -40,28 +34,15 @@ impl Session {
             }
             other => {
                 crate::wire::log(&format!("a request of an unknown kind: {other}"));
-                let message = format!("this kernel has no {other}");
-                json!({ "status": "error", "ename": "UnknownRequest", "evalue": message, "traceback": [] })
+                failed("UnknownRequest", &format!("this kernel has no {other}"))
             }
         };
         let base = request.kind().strip_suffix("_request").unwrap_or(request.kind());
-        Some((format!("{base}_reply"), reply))
+        (format!("{base}_reply"), reply)
     }
 
     fn is_complete(&self, code: &str) -> Value {
-        let first = code.lines().find(|line| !line.trim().is_empty()).unwrap_or("");
-        let completeness = if first.starts_with("%%") {
-            // A cell magic ends with an empty line, so that its body can be typed.
-            let ended = code.ends_with("\n\n") || (code.ends_with('\n') && code.trim_end().lines().count() == 1);
-            if ended && code.trim_end().lines().count() > 1 {
-                Completeness::Complete
-            } else {
-                Completeness::Incomplete { indent: 0 }
-            }
-        } else {
-            completeness(&masked(code, |name| self.magics.knows(name)))
-        };
-        match completeness {
+        match completeness(code, |name| self.magics.knows(name)) {
             Completeness::Complete => json!({ "status": "complete" }),
             Completeness::Incomplete { indent } => json!({ "status": "incomplete", "indent": " ".repeat(indent) }),
             Completeness::Invalid => json!({ "status": "invalid" }),
@@ -108,7 +89,7 @@ impl Session {
         json!({ "status": "ok", "found": data.is_some(), "data": data.unwrap_or_else(|| json!({})), "metadata": {} })
     }
 
-    fn history(&self, content: &Value) -> Value {
+    async fn history(&self, content: &Value) -> Value {
         let number = |name: &str| content[name].as_i64();
         let query = match text(content, "hist_access_type") {
             "search" => Query::Search {
@@ -123,14 +104,30 @@ impl Session {
             },
             _ => Query::Tail { last: number("n").map_or(100, |n| n.max(0) as usize) },
         };
-        let entries = self.history.lock().map(|history| history.find(&query)).unwrap_or_default();
+        let history = self.history.clone();
+        let entries = tokio::task::spawn_blocking(move || history.find(query)).await.unwrap_or_default();
         let with_output = content["output"].as_bool().unwrap_or(false);
-        let entry = |entry: &super::history::Entry| {
-            let what = if with_output { json!([entry.input, entry.output]) } else { json!(entry.input) };
-            json!([entry.session, entry.line, what])
+        let shown = |Entry { session, line, input, output, .. }: Entry| match with_output {
+            true => json!([session, line, [input, output]]),
+            false => json!([session, line, input]),
         };
-        json!({ "status": "ok", "history": entries.iter().map(entry).collect::<Vec<_>>() })
+        json!({ "status": "ok", "history": entries.into_iter().map(shown).collect::<Vec<_>>() })
     }
+
+    async fn usage(&self) -> Value {
+        let usage = self.usage.clone();
+        let read = tokio::task::spawn_blocking(move || usage.read()).await;
+        match read {
+            Ok(Ok(usage)) => usage,
+            Ok(Err(error)) => failed("UsageError", &format!("the kernel cannot read /proc: {error}")),
+            Err(panic) => failed("InternalError", &format!("the kernel has a fault: {panic}")),
+        }
+    }
+}
+
+/// A reply that says why there is none.
+fn failed(name: &str, message: &str) -> Value {
+    json!({ "status": "error", "ename": name, "evalue": message, "traceback": [] })
 }
 
 fn text<'a>(content: &'a Value, name: &str) -> &'a str {

@@ -4,6 +4,7 @@
 //! Readers need nothing but the file. A writer holds the study's [`lease`](Store::write): one at a time, lost when its
 //! process dies.
 
+pub mod files;
 mod lease;
 mod read;
 mod schema;
@@ -15,6 +16,7 @@ mod tests;
 pub use read::{StudyRecord, WorkloadRecord};
 pub use write::{NewTrial, StudyWriter};
 
+use files::{create_private_file, create_private_folder, on_network_file_system};
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -141,40 +143,6 @@ fn classify(path: &Path, error: rusqlite::Error) -> StoreError {
         Some(ErrorCode::DatabaseCorrupt) => StoreError::Corrupt { path, what: error.to_string() },
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => StoreError::Locked { path },
         _ => StoreError::Sqlite { path, source: error },
-    }
-}
-
-#[cfg(unix)]
-fn create_private_folder(folder: &Path) -> std::io::Result<()> {
-    use std::os::unix::fs::DirBuilderExt;
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
-}
-
-#[cfg(not(unix))]
-fn create_private_folder(folder: &Path) -> std::io::Result<()> {
-    std::fs::create_dir_all(folder)
-}
-
-/// SQLite gives the files beside the database the mode of the database, so making that one private is enough.
-fn create_private_file(path: &Path) -> std::io::Result<()> {
-    let mut options = std::fs::OpenOptions::new();
-    options.append(true).create(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path).map(drop)
-}
-
-/// A WAL needs shared memory, which machines do not share over a network.
-fn on_network_file_system(path: &Path) -> bool {
-    #[cfg(target_os = "linux")]
-    {
-        const NETWORK: [i64; 6] = [0x6969, 0x517b, 0xff53_4d42, 0xfe53_4d42, 0x6573_5546, 0x0bd0_0bd0];
-        nix::sys::statfs::statfs(path).is_ok_and(|stats| NETWORK.contains(&stats.filesystem_type().0))
-    }
-    #[cfg(not(target_os = "linux"))]
-    {
-        let _ = path;
-        false
     }
 }
 

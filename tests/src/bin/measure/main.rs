@@ -74,8 +74,11 @@ fn python(script: &str, arguments: &[&str]) -> Result<Value> {
     let python = std::env::var_os("TUNEBOOK_MEASURE_PYTHON")
         .context("TUNEBOOK_MEASURE_PYTHON is not set: run `cargo measure`")?;
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("measure").join(script);
-    let output =
-        Command::new(python).arg(path).args(arguments).stdin(Stdio::null()).stderr(Stdio::inherit()).output()?;
+    // What a benchmark runs is nothing for the user's history.
+    let history = tempfile::tempdir()?;
+    let mut command = Command::new(python);
+    command.arg(path).args(arguments).env("TUNEBOOK_HISTORY", history.path().join("history.db"));
+    let output = command.stdin(Stdio::null()).stderr(Stdio::inherit()).output()?;
     if !output.status.success() {
         bail!("{script} ended with {}", output.status);
     }
