@@ -83,7 +83,7 @@ impl Bundle {
         let mime = mime.into();
         match serde_json::to_value(value) {
             Ok(Value::String(text)) if is_json(&mime) => {
-                let value = serde_json::from_str(&text).unwrap_or(Value::String(text));
+                let value = text.parse().unwrap_or(Value::String(text));
                 self.data.insert(mime, value);
             }
             Ok(value) => drop(self.data.insert(mime, value)),

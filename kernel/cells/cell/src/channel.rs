@@ -87,7 +87,7 @@ fn answer(replies: &mut impl Read, id: &str) -> Result<Value> {
 
 /// What a line answers; `None`: it answers another question.
 fn understood(line: &[u8], id: &str) -> Option<Result<Value>> {
-    let mut answer: Value = serde_json::from_slice(line).ok()?;
+    let mut answer: Value = std::str::from_utf8(line).ok()?.parse().ok()?;
     if answer.get("id").is_some_and(|of| of != id) {
         return None;
     }
