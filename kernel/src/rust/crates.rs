@@ -19,7 +19,7 @@ const IN_SCOPE: &str = "use tunebook::prelude::*;\nuse tunebook::{tch, tunebook_
 /// See the module.
 pub struct Crates {
     ahead: Option<Ahead>,
-    added: BTreeMap<String, PathBuf>,
+    added: BTreeMap<String, CellCrate>,
 }
 
 impl Crates {
@@ -35,7 +35,7 @@ impl Crates {
         code: &str,
         named: Vec<CellCrate>,
     ) -> Result<String, CellError> {
-        let new: Vec<CellCrate> = named.into_iter().filter(|c| self.added.get(&c.name) != Some(&c.path)).collect();
+        let new = self.missing(named);
         if self.ahead.is_none() && !new.is_empty() {
             return Err(not_built());
         }
@@ -50,13 +50,15 @@ impl Crates {
             let libtorch = ahead.libtorch.display();
             commands += &format!(":build_env LIBTORCH={libtorch}\n:build_env LIBTORCH_CXX11_ABI=1\n");
         }
-        for CellCrate { name, path } in &new {
-            commands += &format!(":dep {name} = {{ path = {:?} }}\n", path.display().to_string());
+        for CellCrate { name, path, features } in &new {
+            commands +=
+                &format!(":dep {name} = {{ path = {:?}, features = {features:?} }}\n", path.display().to_string());
         }
         commands += &asked;
         // Put back before anything is compiled.
         commands += &format!("!cp {KEPT_LOCK} {LOCK}\n", KEPT_LOCK = quoted(KEPT_LOCK), LOCK = quoted(LOCK));
-        if first {
+        let tensors = |krate: &CellCrate| !krate.features.is_empty();
+        if new.iter().any(tensors) && !self.added.values().any(tensors) {
             commands += IN_SCOPE;
         }
         for file in [KEPT_LOCK, LOCK] {
@@ -66,15 +68,24 @@ impl Crates {
                 .map_err(|error| CellError::new("Error", format!("{} cannot be written: {error}", path.display())))?;
         }
         execute(context, &commands)?;
-        self.added.extend(new.into_iter().map(|c| (c.name, c.path)));
+        self.added.extend(new.into_iter().map(|c| (c.name.clone(), c)));
         Ok(rest)
     }
 
     /// Adds crates that cells are likely to name; whether there was anything to add.
     pub fn preload(&mut self, context: &mut CommandContext, likely: Vec<CellCrate>) -> bool {
-        let new = likely.iter().any(|c| self.added.get(&c.name) != Some(&c.path));
+        let new = !self.missing(likely.clone()).is_empty();
         // A cell that names them will say what is wrong.
         self.ahead.is_some() && new && self.add(context, "", likely).is_ok()
+    }
+
+    /// Those that are not there yet, or without a feature that is asked for; features that are there stay.
+    fn missing(&self, named: Vec<CellCrate>) -> Vec<CellCrate> {
+        let there = |c: &CellCrate| {
+            let added = self.added.get(&c.name).filter(|added| added.path == c.path);
+            added.is_some_and(|added| c.features.iter().all(|feature| added.features.contains(feature)))
+        };
+        named.into_iter().filter(|c| !there(c)).collect()
     }
 
     /// Keeps the versions with which a cell was built.
