@@ -4,6 +4,7 @@
 //! `Cargo.lock` with which things are built is kept here and put back.
 
 use super::errors::{CellError, compilation};
+use super::locks;
 use super::tensors::Ahead;
 use evcxr::CommandContext;
 use std::collections::BTreeMap;
@@ -93,7 +94,8 @@ impl Crates {
         if let (Some(ahead), false) = (&mut self.ahead, self.added.is_empty())
             && let Ok(text) = std::fs::read_to_string(build_folder().join(LOCK))
         {
-            ahead.lock = text;
+            // Tensors may come later, and are to be those that were built.
+            ahead.lock = locks::merged(&text, &ahead.lock);
         }
     }
 }

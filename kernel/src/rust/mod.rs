@@ -3,6 +3,7 @@
 mod crates;
 mod engine;
 mod errors;
+mod locks;
 mod output;
 pub mod runner;
 mod sources;
