@@ -35,7 +35,7 @@ fn main() {
     fs::write(out.join("sources.rs"), text).expect("OUT_DIR is writable");
 }
 
-/// The files below a path; tests are not needed to build.
+/// The files below a path; tests and examples are not needed to build.
 fn collect(path: &Path, files: &mut Vec<PathBuf>) {
     if path.is_file() {
         files.push(path.into());
@@ -43,7 +43,7 @@ fn collect(path: &Path, files: &mut Vec<PathBuf>) {
     }
     for entry in path.read_dir().expect("a folder of the repository").flatten() {
         let name = entry.file_name();
-        if name != "tests" && name != "target" {
+        if name != "tests" && name != "examples" && name != "target" {
             collect(&entry.path(), files);
         }
     }

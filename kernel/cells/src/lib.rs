@@ -1,34 +1,40 @@
-//! What a Rust cell can use: tensors that show themselves, and the models that studies have trained.
+//! What a Rust cell can use: displays, progress, questions, magics and studies; with the feature `tensors` also `tch`,
+//! tensors that show themselves, and the models that studies have trained.
 //!
-//! The kernel adds this crate, `tch`, and the crate of a `%%workload` to a cell that names them.
+//! The kernel adds this crate to a cell that names it, with `tensors` to one that names `tch` or something that needs it, or
+//! the crate of a `%%workload`. What there is without tensors stands in `tunebook-cell`, whose types stay the same when they
+//! are added.
 //!
 //! ```no_run
-//! # struct Wine;
-//! # use tunebook_training::prelude::*;
-//! # impl Workload for Wine {
-//! #     fn data(&self, _: &Hyperparameters) -> Result<Data> { anyhow::bail!("") }
-//! #     fn forward(&self, net: &Net, x: &Tensor) -> Tensor { net.linear("y", x, 1) }
-//! # }
-//! let best = tunebook::model_of(Wine, "wines", 3)?;
-//! let valid = best.data()?.valid;
-//! let wrong = best.predict(&valid.inputs).argmax(-1, false).not_equal_tensor(&valid.targets);
-//! println!("{} of {} wrong", wrong.sum(tch::Kind::Int64), valid.count());
-//! # Ok::<(), anyhow::Error>(())
+//! let study = tunebook::study("depth")?;
+//! tunebook::display(&tunebook::Markdown(format!("**{}** trials", study.trials.len())));
+//! # Ok::<(), tunebook::Error>(())
 //! ```
 
+#[cfg(feature = "tensors")]
 mod picture;
+#[cfg(feature = "tensors")]
 mod show;
+#[cfg(feature = "tensors")]
 mod trained;
 
-pub use tch;
-pub use tunebook_training;
+pub use tunebook_cell::*;
 
+#[cfg(feature = "tensors")]
+pub use {tch, tunebook_training};
+
+#[cfg(feature = "tensors")]
 pub use picture::{Picture, picture};
+#[cfg(feature = "tensors")]
 pub use show::ShowTensor;
+#[cfg(feature = "tensors")]
 pub use trained::{Checkpoint, Trained, checkpoint, model, model_of};
+#[cfg(feature = "tensors")]
 pub use tunebook_training::libtorch::best_device as device;
 
-/// In scope in every cell that uses tensors.
+/// In scope in every cell that uses this crate.
 pub mod prelude {
+    #[cfg(feature = "tensors")]
     pub use crate::ShowTensor;
+    pub use crate::ToBundle;
 }

@@ -1,8 +1,7 @@
 //! Tensors as pictures: one image, or a batch of them as a grid.
 
-use base64::Engine;
-use base64::prelude::BASE64_STANDARD;
 use tch::{Device, Kind, Tensor};
+use tunebook_cell::{Bundle, ToBundle};
 
 /// Images of a batch that are drawn; the others are left out, which the caption says.
 const MOST: i64 = 64;
@@ -28,11 +27,14 @@ impl Picture {
 
     /// Shows it as the value of a cell; evcxr calls this.
     pub fn evcxr_display(&self) {
-        if !self.png.is_empty() {
-            let encoded = BASE64_STANDARD.encode(&self.png);
-            println!("EVCXR_BEGIN_CONTENT image/png\n{encoded}\nEVCXR_END_CONTENT");
-        }
-        println!("EVCXR_BEGIN_CONTENT text/plain\n{}\nEVCXR_END_CONTENT", self.caption);
+        self.to_bundle().evcxr_display();
+    }
+}
+
+impl ToBundle for Picture {
+    fn to_bundle(&self) -> Bundle {
+        let bundle = Bundle::new().text(self.caption.as_str());
+        if self.png.is_empty() { bundle } else { bundle.png(&self.png) }
     }
 }
 

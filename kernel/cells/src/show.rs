@@ -2,6 +2,7 @@
 
 use crate::picture::{Picture, picture};
 use tch::{Kind, Tensor};
+use tunebook_cell::Bundle;
 
 /// Numbers of a tensor that is shown whole.
 const FEW: usize = 64;
@@ -10,6 +11,10 @@ const FEW: usize = 64;
 pub trait ShowTensor {
     /// Shape, type, device and statistics, in a line or two.
     fn summary(&self) -> String;
+    /// The summary as something to display: `tunebook::display(&tensor.bundle())`.
+    fn bundle(&self) -> Bundle {
+        Bundle::new().text(self.summary())
+    }
     /// Prints the summary as the value of a cell.
     fn evcxr_display(&self);
     /// The tensor as a picture; see [`picture`].
@@ -41,7 +46,7 @@ impl ShowTensor for Tensor {
     }
 
     fn evcxr_display(&self) {
-        println!("EVCXR_BEGIN_CONTENT text/plain\n{}\nEVCXR_END_CONTENT", self.summary());
+        self.bundle().evcxr_display();
     }
 
     fn picture(&self) -> Picture {

@@ -101,6 +101,20 @@ pub fn model(study: &str, trial: u32) -> Result<Trained> {
 }
 
 /// The model of a trial of a `%%workload`: `tunebook::model_of(wine::Wine, "wines", 3)`.
+///
+/// ```no_run
+/// # struct Wine;
+/// # use tunebook_training::prelude::*;
+/// # impl Workload for Wine {
+/// #     fn data(&self, _: &Hyperparameters) -> Result<Data> { anyhow::bail!("") }
+/// #     fn forward(&self, net: &Net, x: &Tensor) -> Tensor { net.linear("y", x, 1) }
+/// # }
+/// let best = tunebook::model_of(Wine, "wines", 3)?;
+/// let valid = best.data()?.valid;
+/// let wrong = best.predict(&valid.inputs).argmax(-1, false).not_equal_tensor(&valid.targets);
+/// println!("{} of {} wrong", wrong.sum(tch::Kind::Int64), valid.count());
+/// # Ok::<(), anyhow::Error>(())
+/// ```
 pub fn model_of(workload: impl Workload + 'static, study: &str, trial: u32) -> Result<Trained> {
     let (study, trial) = find(study, trial)?;
     let name = study.definition.workload.to_string();

@@ -4,6 +4,7 @@
 //! `Cargo.lock` with which things are built is kept here and put back.
 
 use super::errors::{CellError, compilation};
+use super::locks;
 use super::tensors::Ahead;
 use evcxr::CommandContext;
 use std::collections::BTreeMap;
@@ -19,7 +20,7 @@ const IN_SCOPE: &str = "use tunebook::prelude::*;\nuse tunebook::{tch, tunebook_
 /// See the module.
 pub struct Crates {
     ahead: Option<Ahead>,
-    added: BTreeMap<String, PathBuf>,
+    added: BTreeMap<String, CellCrate>,
 }
 
 impl Crates {
@@ -35,7 +36,7 @@ impl Crates {
         code: &str,
         named: Vec<CellCrate>,
     ) -> Result<String, CellError> {
-        let new: Vec<CellCrate> = named.into_iter().filter(|c| self.added.get(&c.name) != Some(&c.path)).collect();
+        let new = self.missing(named);
         if self.ahead.is_none() && !new.is_empty() {
             return Err(not_built());
         }
@@ -50,13 +51,15 @@ impl Crates {
             let libtorch = ahead.libtorch.display();
             commands += &format!(":build_env LIBTORCH={libtorch}\n:build_env LIBTORCH_CXX11_ABI=1\n");
         }
-        for CellCrate { name, path } in &new {
-            commands += &format!(":dep {name} = {{ path = {:?} }}\n", path.display().to_string());
+        for CellCrate { name, path, features } in &new {
+            commands +=
+                &format!(":dep {name} = {{ path = {:?}, features = {features:?} }}\n", path.display().to_string());
         }
         commands += &asked;
         // Put back before anything is compiled.
         commands += &format!("!cp {KEPT_LOCK} {LOCK}\n", KEPT_LOCK = quoted(KEPT_LOCK), LOCK = quoted(LOCK));
-        if first {
+        let tensors = |krate: &CellCrate| !krate.features.is_empty();
+        if new.iter().any(tensors) && !self.added.values().any(tensors) {
             commands += IN_SCOPE;
         }
         for file in [KEPT_LOCK, LOCK] {
@@ -66,7 +69,7 @@ impl Crates {
                 .map_err(|error| CellError::new("Error", format!("{} cannot be written: {error}", path.display())))?;
         }
         execute(context, &commands)?;
-        self.added.extend(new.into_iter().map(|c| (c.name, c.path)));
+        self.added.extend(new.into_iter().map(|c| (c.name.clone(), c)));
         Ok(rest)
     }
 
@@ -78,12 +81,22 @@ impl Crates {
         }
     }
 
+    /// Those that are not there yet, or without a feature that is asked for; features that are there stay.
+    fn missing(&self, named: Vec<CellCrate>) -> Vec<CellCrate> {
+        let there = |c: &CellCrate| {
+            let added = self.added.get(&c.name).filter(|added| added.path == c.path);
+            added.is_some_and(|added| c.features.iter().all(|feature| added.features.contains(feature)))
+        };
+        named.into_iter().filter(|c| !there(c)).collect()
+    }
+
     /// Keeps the versions with which a cell was built.
     pub fn note(&mut self) {
         if let (Some(ahead), false) = (&mut self.ahead, self.added.is_empty())
             && let Ok(text) = std::fs::read_to_string(build_folder().join(LOCK))
         {
-            ahead.lock = text;
+            // Tensors may come later, and are to be those that were built.
+            ahead.lock = locks::merged(&text, &ahead.lock);
         }
     }
 }

@@ -3,6 +3,7 @@
 mod crates;
 mod engine;
 mod errors;
+mod locks;
 mod output;
 mod progress;
 pub mod runner;

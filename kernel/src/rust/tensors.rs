@@ -149,15 +149,23 @@ fn read_stamp(path: &Path) -> Option<Stamp> {
     serde_json::from_slice(&fs::read(path).ok()?).ok()
 }
 
-/// Builds what [`Places::prepare`] keeps: the work of the process that it starts.
+/// Builds what [`Places::prepare`] keeps: the work of the process that it starts. First the crate for cells without tensors,
+/// then with them.
 pub fn build_ahead(tunebook: &Path, libtorch: &Path) -> Result<(), CellError> {
     let folder = std::env::var_os(BUILD_FOLDER).map(PathBuf::from).unwrap_or_default();
     let lock = fs::read_to_string(folder.join("Cargo.lock")).unwrap_or_default();
     let ahead = Ahead { libtorch: libtorch.into(), lock };
     let engine = Engine::start(move || Some(ahead));
-    let crates = vec![CellCrate { name: "tunebook".into(), path: tunebook.into() }];
-    let code = "tch::Tensor::zeros([2, 2], (tch::Kind::Float, tch::Device::Cpu))";
-    engine.run(code, crates, Arc::new(Terminal), &Interrupt::default()).map(drop)
+    let light = CellCrate { name: "tunebook".into(), path: tunebook.into(), features: vec![] };
+    let tensors = CellCrate { features: vec!["tensors".into()], ..light.clone() };
+    let cells = [
+        (light, "tunebook::Bundle::new()"),
+        (tensors, "tch::Tensor::zeros([2, 2], (tch::Kind::Float, tch::Device::Cpu))"),
+    ];
+    for (krate, code) in cells {
+        engine.run(code, vec![krate], Arc::new(Terminal), &Interrupt::default())?;
+    }
+    Ok(())
 }
 
 /// Prints what is built.

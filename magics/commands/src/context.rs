@@ -52,20 +52,29 @@ impl Context {
 
     /// The store for reading and the study that a word names.
     pub fn study(&self, source: &Source, word: &Word) -> Result<(Store, StudyRecord)> {
-        let unknown = |names: Vec<String>| {
+        self.find_study(&word.text)?.map_err(|unknown| {
             let message = format!("there is no study `{}`", word.text);
-            let help = if names.is_empty() {
-                Some(format!("{} holds no study yet; a %%sweep makes one", self.settings.store.display()))
-            } else {
-                suggest(&word.text, names.iter().map(String::as_str).collect::<Vec<_>>())
-            };
-            source.error("UnknownStudy", word.span.clone(), message, help)
-        };
-        let Some(store) = Store::open_to_read(&self.settings.store)? else { return Err(unknown(vec![])) };
-        match store.study(&word.text)? {
-            Some(study) => Ok((store, study)),
-            None => Err(unknown(store.studies()?.into_iter().map(|study| study.name).collect())),
+            source.error("UnknownStudy", word.span.clone(), message, unknown)
+        })
+    }
+
+    /// The store for reading and the study of a name; where there is none, what to do instead.
+    pub fn find_study(&self, name: &str) -> Result<std::result::Result<(Store, StudyRecord), Option<String>>> {
+        let Some(store) = Store::open_to_read(&self.settings.store)? else { return Ok(Err(self.no_study(name, &[]))) };
+        match store.study(name)? {
+            Some(study) => Ok(Ok((store, study))),
+            None => {
+                let names: Vec<String> = store.studies()?.into_iter().map(|study| study.name).collect();
+                Ok(Err(self.no_study(name, &names)))
+            }
         }
+    }
+
+    fn no_study(&self, name: &str, names: &[String]) -> Option<String> {
+        if names.is_empty() {
+            return Some(format!("{} holds no study yet; a %%sweep makes one", self.settings.store.display()));
+        }
+        suggest(name, names.iter().map(String::as_str).collect::<Vec<_>>())
     }
 
     /// What can be trained: the worker's own workloads and those that were defined beside this store.

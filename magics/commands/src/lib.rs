@@ -18,6 +18,7 @@ mod report;
 mod scaling;
 pub mod session;
 mod status;
+mod study_data;
 mod sweep;
 mod syntax;
 mod table;
@@ -29,7 +30,7 @@ pub use context::Settings;
 pub use error::MagicError;
 pub use interrupt::Interrupt;
 pub use output::{Bundle, Output, RESULT_MIME, Stream};
-pub use workload::{CellCrate, sources_hash};
+pub use workload::{CellCrate, IMAGE_ITEM, sources_hash};
 
 use context::Context;
 
@@ -40,7 +41,7 @@ pub struct Magics {
 
 /// What was built ahead, for Rust cells to build upon.
 pub struct Prepared {
-    /// The crate that brings tensors.
+    /// The crate for cells, with tensors.
     pub tunebook: CellCrate,
     /// The versions that it is built with.
     pub lock_file: std::path::PathBuf,
@@ -87,7 +88,8 @@ impl Magics {
     pub fn prepare(&self, output: &dyn Output, interrupt: &Interrupt) -> Result<Prepared, MagicError> {
         let workshop = workload::Workshop::open(&self.context)?;
         workshop.prepare(output, interrupt)?;
-        let (tunebook, lock_file) = (workload::tunebook(&workshop), workshop.lock_file());
+        let sources = workload::Sources::open(self.cache())?;
+        let (tunebook, lock_file) = (workload::tensors(&sources), sources.lock_file());
         Ok(Prepared { tunebook, lock_file, libtorch: self.context.libtorch()? })
     }
 
@@ -99,6 +101,11 @@ impl Magics {
     /// The crates that a Rust cell names, which it can use without asking for them.
     pub fn crates_for(&self, code: &str) -> Result<Vec<CellCrate>, MagicError> {
         workload::crates_for(&self.context, code)
+    }
+
+    /// A study with all its trials, for the Rust cell that asks for it.
+    pub fn study_as_json(&self, name: &str) -> Result<serde_json::Value, MagicError> {
+        study_data::study_as_json(&self.context, name)
     }
 
     /// Ends the slots that are kept warm; called when the kernel shuts down.

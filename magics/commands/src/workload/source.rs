@@ -3,13 +3,41 @@
 use crate::error::{MagicError, Result};
 use crate::syntax::Source;
 use sha2::{Digest, Sha256};
+use std::path::PathBuf;
 
 /// Names that a crate cannot have beside the crates that it uses.
-const RESERVED: [&str; 9] =
-    ["alloc", "anyhow", "core", "std", "tch", "test", "tunebook", "tunebook_study", "tunebook_training"];
+const RESERVED: [&str; 10] = [
+    "alloc",
+    "anyhow",
+    "core",
+    "std",
+    "tch",
+    "test",
+    "tunebook",
+    "tunebook_cell",
+    "tunebook_study",
+    "tunebook_training",
+];
 
 /// Stands in the first line of the crate, before the user's own, so that line numbers are those of the cell.
 const PRELUDE: &str = "#[allow(unused_imports)] use ::tunebook_training::prelude::*;";
+
+/// A crate of Tunebook that a workload's is built with.
+pub struct Dependency {
+    /// Its name.
+    pub name: String,
+    /// Its folder.
+    pub path: PathBuf,
+    /// Its features beside the default ones.
+    pub features: Vec<String>,
+}
+
+impl Dependency {
+    /// One without features.
+    pub fn new(name: &str, path: PathBuf) -> Self {
+        Self { name: name.into(), path, features: vec![] }
+    }
+}
 
 /// The body of a `%%workload`.
 #[derive(Clone, Debug)]
@@ -70,17 +98,18 @@ impl Body {
         digest.iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
-    /// The crate's `Cargo.toml`. `tunebook`: the folder with the sources of Tunebook, as seen from the crate's. `beside`: crates
-    /// of Tunebook that it is to be built with beside those that it needs, as (name, folder).
-    pub fn manifest(&self, tunebook: &str, beside: &[(&str, &str)]) -> String {
+    /// The crate's `Cargo.toml`. `needed`: the crates of Tunebook that it is built with.
+    pub fn manifest(&self, needed: impl IntoIterator<Item = Dependency>) -> String {
         let name = &self.name;
         let worker = worker_name(name);
         let mut dependencies = self.dependencies.clone();
         dependencies.insert("tch".into(), "=0.24.0".into());
-        let needed = [("tunebook-study", "magics/study"), ("tunebook-training", "magics/training")];
-        for (krate, folder) in needed.iter().chain(beside) {
-            let path = toml::Table::from_iter([("path".to_string(), format!("{tunebook}/{folder}").into())]);
-            dependencies.insert((*krate).into(), path.into());
+        for Dependency { name, path, features } in needed {
+            let mut dependency = toml::Table::from_iter([("path".to_string(), path.display().to_string().into())]);
+            if !features.is_empty() {
+                dependency.insert("features".into(), features.into());
+            }
+            dependencies.insert(name, dependency.into());
         }
         let dependencies = toml::Table::from_iter([("dependencies".to_string(), dependencies.into())]);
         // Lines of the user's own code are wanted in the story of a panic.
@@ -236,9 +265,18 @@ mod tests {
         let lines: Vec<&str> = library.lines().collect();
         assert_eq!((lines[0], lines[5]), (PRELUDE, "struct A;"));
         assert!(lines[7].contains("Box::new(A)"), "{}", lines[7]);
-        let manifest: toml::Table = body.manifest("..", &[]).parse().unwrap();
-        assert_eq!(manifest["dependencies"]["rand"].as_str(), Some("0.10"));
-        assert_eq!(manifest["dependencies"]["tunebook-study"]["path"].as_str(), Some("../magics/study"));
+        let beside = Dependency { features: vec!["b".into()], ..Dependency::new("beside", "../c".into()) };
+        let needed = [Dependency::new("tunebook-study", "../a".into()), beside];
+        let manifest: toml::Table = body.manifest(needed).parse().unwrap();
+        let dependencies = &manifest["dependencies"];
+        assert_eq!(dependencies["rand"].as_str(), Some("0.10"));
+        assert_eq!(dependencies["tunebook-study"], toml::toml! { path = "../a" }.into());
+        assert_eq!(
+            dependencies["beside"],
+            toml::toml! { path = "../c"
+            features = ["b"] }
+            .into()
+        );
     }
 
     #[test]

@@ -1,35 +1,29 @@
-//! Where workers of `%%workload`s are built: a folder in the user's cache with the sources of Tunebook's own crates, what
-//! is built of them, and a crate for each workload.
+//! Where workers of `%%workload`s are built: a folder in the user's cache with what is built of the sources of Tunebook's own
+//! crates, and a crate for each workload.
 //!
 //! ```text
 //! ~/.cache/tunebook/workloads/TOOLS/    TOOLS: hash of the compiler and libtorch
 //!     target/                           what cargo builds, shared by all versions of Tunebook and all workloads
 //!     SOURCES/                          SOURCES: hash of Tunebook's sources
-//!         tunebook/                     those sources
 //!         crates/NAME/                  the crate of a workload, rewritten when its cell changes
 //!         cells/HASH/                   the crate of one source, for Rust cells that use its types
 //!         workers/HASH/                 the worker of one source, with its Cargo.lock
 //! ```
 
 use super::cargo::{self, Progress};
-use super::source::{Body, worker_name};
+use super::cells::{CellCrate, tensors};
+use super::source::{Body, Dependency, worker_name};
+use super::sources::{self, Sources};
 use crate::context::Context;
 use crate::error::{MagicError, Result};
 use crate::interrupt::Interrupt;
 use crate::output::Output;
 use crate::status::Status;
 use crate::syntax::Source;
-use sha2::{Digest, Sha256};
 use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
-
-/// Tunebook's sources: paths in the repository, and what is in them.
-const SOURCES: &[(&str, &[u8])] = &include!(concat!(env!("OUT_DIR"), "/sources.rs"));
-
-/// The folder of the crate for cells.
-pub const CELLS: &str = "kernel/cells";
 
 /// The workload that dependencies are built for before there is any other.
 const TEMPLATE: &str = "template";
@@ -53,6 +47,8 @@ pub struct Workshop {
     tools: PathBuf,
     /// What is of this one.
     folder: PathBuf,
+    /// Tunebook's own crates.
+    sources: Sources,
 }
 
 /// A worker that was built.
@@ -64,14 +60,15 @@ pub struct Built {
 }
 
 impl Workshop {
-    /// The folder for this build of Tunebook, this compiler and this libtorch; filled with sources if it is new.
+    /// The folder for this build of Tunebook, this compiler and this libtorch.
     pub fn open(context: &Context) -> Result<Self> {
         let libtorch = context.libtorch()?;
         let compiler = compiler()?;
-        let tools = short_hash([compiler.as_slice(), libtorch.as_os_str().as_encoded_bytes()]);
+        let tools = sources::short_hash([compiler.as_slice(), libtorch.as_os_str().as_encoded_bytes()]);
         let tools = context.settings.cache.join("workloads").join(tools);
-        let workshop = Self { folder: tools.join(sources_hash()), tools };
-        workshop.unpack(&libtorch).map_err(|error| workshop.problem(&error))?;
+        let sources = Sources::open(&context.settings.cache)?;
+        let workshop = Self { folder: tools.join(sources::hash()), tools, sources };
+        workshop.configure(&libtorch).map_err(|error| workshop.problem(&error))?;
         Ok(workshop)
     }
 
@@ -97,7 +94,7 @@ impl Workshop {
         }
         let _lock = self.lock(status, interrupt)?;
         let krate = self.folder.join("crates").join(&body.name);
-        self.write_crate(&krate, body, &[]).map_err(|error| self.problem(&error))?;
+        self.write_crate(&krate, body, vec![]).map_err(|error| self.problem(&error))?;
         let started = Instant::now();
         let mut compiling = String::from("its crates");
         let mut watch = |progress: Progress<'_>| {
@@ -137,7 +134,7 @@ impl Workshop {
         fs::rename(folder.keep(), place)
     }
 
-    fn write_crate(&self, krate: &Path, body: &Body, beside: &[(&str, &str)]) -> std::io::Result<()> {
+    fn write_crate(&self, krate: &Path, body: &Body, beside: Vec<Dependency>) -> std::io::Result<()> {
         fs::create_dir_all(krate.join("src"))?;
         // A file that did not change keeps its time, and cargo its results.
         let write = |name: &str, text: &str| {
@@ -147,7 +144,9 @@ impl Workshop {
                 _ => fs::write(path, text),
             }
         };
-        write("Cargo.toml", &body.manifest("../../tunebook", beside))?;
+        let needed = [("tunebook-study", "magics/study"), ("tunebook-training", "magics/training")];
+        let needed = needed.map(|(name, folder)| Dependency::new(name, self.sources.folder(folder)));
+        write("Cargo.toml", &body.manifest(needed.into_iter().chain(beside)))?;
         write("src/lib.rs", &body.library())?;
         write("src/main.rs", &body.main())?;
         let lock = krate.join("Cargo.lock");
@@ -155,7 +154,7 @@ impl Workshop {
             let template = self.folder.join("crates").join(TEMPLATE).join("Cargo.lock");
             let text = match fs::read_to_string(template) {
                 Ok(text) => text.replace(&format!("name = \"{TEMPLATE}\""), &format!("name = \"{}\"", body.name)),
-                Err(_) => fs::read_to_string(self.folder.join("tunebook/Cargo.lock"))?,
+                Err(_) => fs::read_to_string(self.sources.lock_file())?,
             };
             fs::write(lock, text)?;
         }
@@ -167,19 +166,10 @@ impl Workshop {
     pub fn crate_for_cells(&self, body: &Body) -> Result<PathBuf> {
         let krate = self.folder.join("cells").join(body.hash());
         // With all that cells build upon among its own dependencies, adding it changes no version of theirs.
-        let beside = [("tunebook", CELLS)];
-        self.write_crate(&krate, body, &beside).map_err(|error| self.problem(&error))?;
+        let CellCrate { name, path, features } = tensors(&self.sources);
+        let beside = Dependency { features, ..Dependency::new(&name, path) };
+        self.write_crate(&krate, body, vec![beside]).map_err(|error| self.problem(&error))?;
         Ok(krate)
-    }
-
-    /// A folder of Tunebook's own sources.
-    pub fn source(&self, folder: &str) -> PathBuf {
-        self.folder.join("tunebook").join(folder)
-    }
-
-    /// The versions of all crates that Tunebook's sources are built with.
-    pub fn lock_file(&self) -> PathBuf {
-        self.source("Cargo.lock")
     }
 
     /// Waits for other kernels that build here.
@@ -201,70 +191,29 @@ impl Workshop {
         }
     }
 
-    fn unpack(&self, libtorch: &Path) -> std::io::Result<()> {
-        if self.folder.join("tunebook").exists() {
+    /// Has cargo find libtorch for all that is built below the folder.
+    fn configure(&self, libtorch: &Path) -> std::io::Result<()> {
+        let place = self.folder.join(".cargo/config.toml");
+        if place.exists() {
             return Ok(());
         }
-        fs::create_dir_all(self.folder.join(".cargo"))?;
         let folder = libtorch.display().to_string();
         let rpath = format!("link-arg=-Wl,-rpath,{folder}/lib");
         let config = format!(
             "[env]\nLIBTORCH = {{ value = {folder:?}, force = true }}\nLIBTORCH_CXX11_ABI = {{ value = \"1\", force = true }}\n\n\
              [target.'cfg(all())']\nrustflags = [\"-C\", {rpath:?}]\n"
         );
-        fs::write(self.folder.join(".cargo/config.toml"), config)?;
-        let sources = tempfile::tempdir_in(&self.folder)?;
-        for (name, bytes) in SOURCES {
-            let path = sources.path().join(name);
-            fs::create_dir_all(path.parent().unwrap_or(sources.path()))?;
-            match *name {
-                "Cargo.toml" => fs::write(path, trimmed(bytes)?)?,
-                _ => fs::write(path, bytes)?,
-            }
-        }
-        match fs::rename(sources.path(), self.folder.join("tunebook")) {
-            // Another kernel was faster.
-            Err(_) if self.folder.join("tunebook").exists() => Ok(()),
-            moved => moved,
-        }
+        fs::create_dir_all(self.folder.join(".cargo"))?;
+        // Whole or not at all: another kernel may be building by it.
+        let file = tempfile::NamedTempFile::new_in(&self.folder)?;
+        fs::write(file.path(), config)?;
+        file.persist(place).map(drop).map_err(|error| error.error)
     }
 
     fn problem(&self, error: &std::io::Error) -> MagicError {
         let message = format!("workloads are built in {}, which failed: {error}", self.folder.display());
         MagicError::new("BuildError", message, Some("TUNEBOOK_CACHE names another folder".into()))
     }
-}
-
-/// Sixteen digits that stand for some bytes.
-fn short_hash<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> String {
-    let mut hash = Sha256::new();
-    for part in parts {
-        hash.update(part.len().to_le_bytes());
-        hash.update(part);
-    }
-    hash.finalize()[..8].iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// The manifest of the repository with the crates that are there.
-fn trimmed(manifest: &[u8]) -> std::io::Result<String> {
-    let text = String::from_utf8_lossy(manifest);
-    let mut manifest: toml::Table = text.parse().map_err(std::io::Error::other)?;
-    if let Some(toml::Value::Table(workspace)) = manifest.get_mut("workspace") {
-        let is_there = |member: &toml::Value| {
-            let folder = format!("{}/", member.as_str().unwrap_or_default());
-            SOURCES.iter().any(|(name, _)| name.starts_with(&folder))
-        };
-        if let Some(toml::Value::Array(members)) = workspace.get_mut("members") {
-            members.retain(is_there);
-        }
-        workspace.remove("default-members");
-    }
-    Ok(manifest.to_string())
-}
-
-/// What stands for the sources of this build of Tunebook.
-pub fn sources_hash() -> String {
-    short_hash(SOURCES.iter().flat_map(|(name, bytes)| [name.as_bytes(), bytes]))
 }
 
 /// What the compiler says of itself.
