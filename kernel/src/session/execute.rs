@@ -1,7 +1,7 @@
 //! Running a cell: its parts in order, its result, its error.
 
+use super::Session;
 use super::output::CellOutput;
-use super::{Session, shell};
 use crate::cell::{Segment, segments};
 use crate::rust::{CellError, Engine, Input, Sink};
 use crate::wire::Message;
@@ -11,7 +11,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
-use tunebook_magics::{Interrupt, MagicError, Parsed};
+use tunebook_magics::{Interrupt, MagicError, Parsed, shell};
 
 /// How long no cell has run when the kernel takes the time for something else.
 const QUIET: Duration = Duration::from_secs(3);
@@ -133,7 +133,7 @@ impl Session {
                 }
                 Part::Shell(command) => {
                     let output = output.clone();
-                    blocking(interrupt, move |interrupt| shell::run(&command, &output, interrupt)).await?;
+                    blocking(interrupt, move |interrupt| Ok(shell::run(&command, &output, interrupt)?)).await?;
                 }
             }
         }

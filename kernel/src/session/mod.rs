@@ -5,7 +5,6 @@ mod history;
 mod info;
 mod output;
 mod requests;
-mod shell;
 
 use crate::rust::Engine;
 use crate::rust::tensors::Places;
