@@ -147,6 +147,40 @@ async fn requests_are_answered_while_a_cell_runs() {
 }
 
 #[tokio::test]
+async fn commands_of_the_shell_stream_fail_and_end() {
+    let (mut kernel, folder) = kernel().await;
+    let answer = kernel.run_ok("!echo out; echo err >&2; printf part").await;
+    assert_eq!((answer.text("stdout").as_str(), answer.text("stderr").as_str()), ("out\npart", "err\n"));
+    assert!(kernel.run_error("!exit 3").await.contains("exit status 3"));
+    kernel.run_ok("%%writefile numbers.txt\n1\n2\n").await;
+    assert_eq!(std::fs::read_to_string(folder.path().join("numbers.txt")).unwrap(), "1\n2\n");
+    let answer = kernel.run_ok("%%bash\nwhile read n; do echo $((n * 2)); done < numbers.txt").await;
+    assert_eq!(answer.text("stdout"), "2\n4\n");
+
+    // A process in the background holds up no cell and does not outlive the kernel.
+    let pid = kernel.run_ok("!sleep 300 & echo $!").await.text("stdout").trim().to_string();
+    // An interrupt ends all that a command started.
+    let id = kernel.send("execute_request", cell("%%bash\nsleep 300 & echo $! > pid\nwait")).await;
+    let file = folder.path().join("pid");
+    while std::fs::read_to_string(&file).unwrap_or_default().is_empty() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    kernel.control("interrupt_request", json!({})).await;
+    assert_eq!(kernel.answer(&id).await.reply["ename"], "Interrupted");
+    let alive = |pid: &str| {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.trim())).unwrap_or_default();
+        stat.rsplit_once(')').is_some_and(|(_, rest)| !rest.trim_start().starts_with('Z'))
+    };
+    assert!(!alive(&std::fs::read_to_string(&file).unwrap()) && alive(&pid));
+    kernel.control("shutdown_request", json!({ "restart": false })).await;
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while alive(&pid) && Instant::now() < deadline {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert!(!alive(&pid), "{pid} is left");
+}
+
+#[tokio::test]
 async fn completeness_tells_consoles_when_to_run() {
     let (mut kernel, _folder) = kernel().await;
     let cases = [

@@ -3,7 +3,7 @@
 use super::history::Ended;
 use super::output::CellOutput;
 use super::rust_cell::{RustCell, Silent};
-use super::{Session, shell};
+use super::Session;
 use crate::cell::{Segment, segments};
 use crate::rust::{CellError, Engine};
 use crate::wire::Message;
@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
-use tunebook_magics::{Interrupt, MagicError, Parsed};
+use tunebook_magics::{Interrupt, MagicError, Parsed, shell};
 
 /// How long no cell has run when the kernel takes the time for something else.
 const QUIET: Duration = Duration::from_secs(3);
@@ -136,7 +136,7 @@ impl Session {
                 }
                 Part::Shell(command) => {
                     let output = output.clone();
-                    blocking(interrupt, move |interrupt| shell::run(&command, &output, interrupt)).await?;
+                    blocking(interrupt, move |interrupt| Ok(shell::run(&command, &output, interrupt)?)).await?;
                 }
             }
         }

@@ -8,7 +8,6 @@ mod output;
 mod readiness;
 mod requests;
 mod rust_cell;
-mod shell;
 mod usage;
 
 use crate::rust::Engine;

@@ -55,6 +55,9 @@ impl Cell for RustCell {
             let result = output.result.lock().map(|mut result| result.take());
             return Ok(result.ok().flatten().unwrap_or(Value::Null));
         }
+        if let Some(study) = question["study"].as_str() {
+            return self.session.magics.study_as_json(study).map_err(failed);
+        }
         Err(("UnknownQuestion".into(), format!("the kernel has no answer to {question}")))
     }
 }

@@ -1,5 +1,7 @@
 //! Completion and inspection inside magics. Positions count unicode code points, as Jupyter does.
 
+mod paths;
+
 use crate::context::Context;
 use crate::registry::{MAGICS, Magic, Subject, find};
 use tunebook_study::WorkloadDescription;
@@ -12,7 +14,8 @@ pub struct Completions {
     pub start: usize,
     /// Where it ends.
     pub end: usize,
-    /// The candidates with their kind (`magic`, `option`, `study`, `hyperparameter`, `workload`, `metric`, `keyword`).
+    /// The candidates with their kind (`magic`, `option`, `study`, `hyperparameter`, `workload`, `metric`, `keyword`,
+    /// `path`, `variable`).
     pub matches: Vec<(String, &'static str)>,
 }
 
@@ -41,6 +44,11 @@ fn place(code: &str, cursor: usize) -> Option<Place<'_>> {
 
 /// Candidates at a cursor; `None` where the cursor is in Rust.
 pub fn complete(context: &Context, code: &str, cursor: usize) -> Option<Completions> {
+    let at = offset(code, cursor);
+    if let Some(written) = names_a_path(code, at) {
+        let (length, matches) = paths::complete(context, written.text, written.folders_alone);
+        return Some(Completions { start: cursor - length, end: cursor, matches });
+    }
     let place = place(code, cursor)?;
     let word_start = place.before.rfind([' ', '\t', '=', ',', '[', '(']).map_or(0, |at| at + 1);
     let word = &place.before[word_start..];
@@ -51,6 +59,42 @@ pub fn complete(context: &Context, code: &str, cursor: usize) -> Option<Completi
     matches.dedup();
     let start = cursor - word.chars().count();
     Some(Completions { start, end: cursor, matches })
+}
+
+/// A path that stands before the cursor.
+struct WrittenPath<'a> {
+    /// The line up to the cursor.
+    text: &'a str,
+    folders_alone: bool,
+}
+
+/// Where the word before the cursor names a file or folder: the first of some magics, and any word of the shell.
+fn names_a_path(code: &str, at: usize) -> Option<WrittenPath<'_>> {
+    let start = code[..at].rfind('\n').map_or(0, |newline| newline + 1);
+    let text = &code[start..at];
+    let (mut words, last) = paths::split(text);
+    let first_line = code[..start].trim().is_empty();
+    let cell = code.trim_start().strip_prefix("%%").map(|head| head.split_whitespace().next().unwrap_or(""));
+    let is_shell = |name: &str| find(name).is_some_and(|m| matches!(m.completes, Subject::Program | Subject::Words));
+    let shell = match cell {
+        Some(name) if !first_line => is_shell(name),
+        _ => text.strip_prefix('!').is_some_and(|rest| !rest.starts_with(['(', '[', ' ', '='])),
+    };
+    if shell {
+        return Some(WrittenPath { text, folders_alone: false });
+    }
+    if !text.starts_with('%') || words.is_empty() || (cell.is_some() && !first_line) || last.starts_with('-') {
+        return None;
+    }
+    let magic = find(words.remove(0).trim_start_matches('%'))?;
+    // Which words belong to options plays no part for these magics but for `--session -1`, which stands behind the file.
+    words.retain(|word| !word.starts_with('-'));
+    let subject = match magic.completes {
+        Subject::File | Subject::Folder => words.is_empty(),
+        Subject::Program | Subject::Words => true,
+        _ => false,
+    };
+    subject.then_some(WrittenPath { text, folders_alone: magic.completes == Subject::Folder })
 }
 
 fn candidates(context: &Context, place: &Place<'_>, word: &str, word_start: usize) -> Vec<(String, &'static str)> {
@@ -67,13 +111,16 @@ fn candidates(context: &Context, place: &Place<'_>, word: &str, word_start: usiz
     let line_magic = is_magic_line.then(|| words.first().and_then(|w| find(w.trim_start_matches('%')))).flatten();
     if let Some(magic) = line_magic {
         if word.starts_with('-') {
-            return magic.options.iter().map(|option| (format!("--{}", option.name), "option")).collect();
+            return magic.options.iter().map(|option| (option.written(), "option")).collect();
         }
         return match (magic.completes, words.len()) {
             (Subject::Study, 1) => studies(context),
             (Subject::Study, _) => hyperparameters_of_study(context, words[1]),
             (Subject::Workload, 1) if !place.before.starts_with("%%") => workloads(context),
             (Subject::Workload, _) if words.len() > 1 => hyperparameters(context, words[1]),
+            (Subject::Variable, _) if words.len() == 1 || words[words.len() - 1] == "--unset" => {
+                context.whole_environment().into_keys().map(|name| (name, "variable")).collect()
+            }
             _ => vec![],
         };
     }
@@ -165,4 +212,71 @@ pub fn inspect(context: &Context, code: &str, cursor: usize) -> Option<crate::Bu
 /// The byte of a position.
 fn offset(code: &str, cursor: usize) -> usize {
     code.char_indices().nth(cursor).map_or(code.len(), |(at, _)| at)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::{FakeSession, Recorder, magics, run};
+    use std::fs;
+
+    /// What the text with the cursor at its end becomes with each candidate.
+    fn completed(magics: &crate::Magics, code: &str) -> Option<Vec<String>> {
+        let found = magics.complete(code, code.chars().count())?;
+        let before: String = code.chars().take(found.start).collect();
+        Some(found.matches.into_iter().map(|(text, _)| format!("{before}{text}")).collect())
+    }
+
+    #[test]
+    fn paths_are_completed_where_a_magic_or_the_shell_takes_one() {
+        let (folder, magics) = (tempfile::tempdir().unwrap(), magics());
+        fs::create_dir_all(folder.path().join("data/inner")).unwrap();
+        fs::create_dir(folder.path().join("my data")).unwrap();
+        for file in ["data.csv", "däten.txt", ".hidden", "it's"] {
+            fs::write(folder.path().join(file), "").unwrap();
+        }
+        // `%env` brings the home folder to completion, as it does in a session.
+        let recorder = Recorder::with(FakeSession::default());
+        recorder.fake().set("HOME", folder.path().to_str());
+        run(&magics, "%env", &recorder).unwrap();
+        let cases: &[(&str, &[&str])] = &[
+            ("%load ~/da", &["%load ~/data.csv", "%load ~/data/"]),
+            ("%cd ~/da", &["%cd ~/data/"]),
+            ("%cd ~/data/", &["%cd ~/data/inner/"]),
+            ("%cd ~/my", &["%cd \"~/my data/"]),
+            ("%cd '~/my d", &["%cd '~/my data/"]),
+            ("%load ~/i", &["%load \"~/it's\""]),
+            ("%load ~/.h", &["%load ~/.hidden"]),
+            ("%load ~/dä", &["%load ~/däten.txt"]),
+            ("%%writefile --append ~/data.", &["%%writefile --append ~/data.csv"]),
+            ("%save -f ~/data.", &["%save -f ~/data.csv"]),
+            ("%save ~/x ~/da", &[]),
+            ("let x = 1;\n!cat ~/data.", &["let x = 1;\n!cat ~/data.csv"]),
+            ("!cat <~/data.", &["!cat <~/data.csv"]),
+            ("%%bash\nls ~/data/i", &["%%bash\nls ~/data/inner/"]),
+            ("%%script python3 ~/data.", &["%%script python3 ~/data.csv"]),
+        ];
+        for (code, expected) in cases {
+            assert_eq!(completed(&magics, code).unwrap_or_default(), *expected, "{code}");
+        }
+        let all = completed(&magics, "%load ~/").unwrap();
+        assert!(all.len() == 5 && !all.iter().any(|text| text.contains("hidden")), "{all:?}");
+        assert_eq!(completed(&magics, "let x = ~/da"), None);
+        assert_eq!(completed(&magics, "!(~/da"), None);
+        assert_eq!(completed(&magics, "%%writefile ~/x\n~/da"), Some(vec![]));
+    }
+
+    #[test]
+    fn variables_of_the_environment_and_options_are_completed() {
+        let (magics, recorder) = (magics(), Recorder::with(FakeSession::default()));
+        run(&magics, "%env TUNEBOOK_COMPLETED=1", &recorder).unwrap();
+        assert_eq!(completed(&magics, "%env TUNEBOOK_COMP").unwrap(), ["%env TUNEBOOK_COMPLETED"]);
+        assert_eq!(completed(&magics, "%env --unset TUNEBOOK_COMP").unwrap(), ["%env --unset TUNEBOOK_COMPLETED"]);
+        assert_eq!(completed(&magics, "%env X TUNEBOOK_COMP").unwrap(), Vec::<String>::new());
+        assert_eq!(completed(&magics, "%env --u").unwrap(), ["%env --unset"]);
+        assert_eq!(
+            completed(&magics, "%save -").unwrap(),
+            ["%save --append", "%save --force", "%save --session", "%save -a", "%save -f"]
+        );
+        assert_eq!(completed(&magics, "%%writ").unwrap(), ["%%writefile"]);
+    }
 }

@@ -5,9 +5,10 @@ use crate::output::Output;
 use crate::syntax::{Source, Word};
 use crate::workload::Workload;
 use serde_json::json;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Mutex;
-use tunebook_pool::{Devices, Pool};
+use tunebook_pool::{Devices, Environment, Pool};
 use tunebook_study::WorkloadReference;
 use tunebook_study::store::{Store, StudyRecord, WorkloadRecord};
 
@@ -30,6 +31,10 @@ pub struct Context {
     pub settings: Settings,
     /// Slots that stay warm between sweeps; taken out while a sweep uses them.
     pub pool: Mutex<Option<Pool>>,
+    /// Where `%cd -` leads.
+    pub previous_folder: Mutex<Option<PathBuf>>,
+    /// What the session changes of the environment, as of the last magic.
+    environment: Mutex<Environment>,
     loader: Mutex<Loader>,
 }
 
@@ -41,8 +46,46 @@ struct Loader {
 
 impl Context {
     /// Nothing is opened or started yet.
-    pub fn new(settings: Settings) -> Self {
-        Self { settings, pool: Mutex::new(None), loader: Mutex::default() }
+    pub fn new(mut settings: Settings) -> Self {
+        // `%cd` must not lead to another store.
+        for path in [&mut settings.store, &mut settings.cache] {
+            if let Ok(absolute) = std::path::absolute(&path) {
+                *path = absolute;
+            }
+        }
+        Self {
+            settings,
+            pool: Mutex::default(),
+            previous_folder: Mutex::default(),
+            environment: Mutex::default(),
+            loader: Mutex::default(),
+        }
+    }
+
+    /// Learns what the session changes of the environment.
+    pub fn learn_environment(&self, output: &dyn Output) {
+        if let (Some(session), Ok(mut environment)) = (output.session(), self.environment.lock()) {
+            *environment = Environment(session.environment());
+        }
+    }
+
+    /// What the session changes of the kernel's environment.
+    pub fn added_environment(&self) -> Environment {
+        self.environment.lock().map(|environment| environment.clone()).unwrap_or_default()
+    }
+
+    /// The environment of cells, shell and programs, by name. What is no text is shown as well as it can be.
+    pub fn whole_environment(&self) -> BTreeMap<String, String> {
+        let own = std::env::vars_os();
+        let mut whole: BTreeMap<String, String> =
+            own.map(|(name, value)| (name.to_string_lossy().into(), value.to_string_lossy().into())).collect();
+        for (name, value) in self.added_environment().0 {
+            match value {
+                Some(value) => whole.insert(name, value),
+                None => whole.remove(&name),
+            };
+        }
+        whole
     }
 
     /// The store for writing.
@@ -104,7 +147,7 @@ impl Context {
 
     /// The devices, and why no worker can tell of GPUs where none can.
     pub fn devices(&self) -> (Devices, Option<String>) {
-        let (devices, problem) = tunebook_pool::devices(&self.settings.worker);
+        let (devices, problem) = tunebook_pool::devices(&self.settings.worker, &self.added_environment());
         (devices, problem.map(|problem| problem.to_string()))
     }
 

@@ -6,7 +6,10 @@
 mod commands;
 mod completion;
 mod context;
+mod elsewhere;
 pub mod error;
+mod files;
+mod inputs;
 pub mod interrupt;
 mod live_chart;
 mod looking;
@@ -17,11 +20,14 @@ mod registry;
 mod report;
 mod scaling;
 pub mod session;
+pub mod shell;
 mod status;
 mod study_data;
 mod sweep;
 mod syntax;
 mod table;
+#[cfg(test)]
+mod testing;
 mod throughput;
 mod workload;
 
@@ -66,7 +72,10 @@ impl Magics {
 
     /// Runs it to the end, or until the interrupt is raised (then the error's name is `Interrupted`).
     pub fn run(&self, parsed: Parsed, output: &dyn Output, interrupt: &Interrupt) -> Result<(), MagicError> {
-        parsed.0.run(&self.context, output, interrupt)
+        self.context.learn_environment(output);
+        let result = parsed.0.run(&self.context, output, interrupt);
+        self.context.learn_environment(output);
+        result
     }
 
     /// Whether there is a magic of this name.
@@ -108,8 +117,9 @@ impl Magics {
         study_data::study_as_json(&self.context, name)
     }
 
-    /// Ends the slots that are kept warm; called when the kernel shuts down.
+    /// Ends the slots that are kept warm, and what commands left running; called when the kernel shuts down.
     pub fn shutdown(&self) {
+        shell::end_background();
         if let Ok(mut pool) = self.context.pool.lock() {
             pool.take();
         }

@@ -2,10 +2,11 @@
 
 use crate::commands;
 use crate::context::Context;
+use crate::elsewhere;
 use crate::error::{MagicError, Result, nearest, suggest};
 use crate::interrupt::Interrupt;
 use crate::output::Output;
-use crate::syntax::{Arguments, OptionSpec, Source, Span, parse_arguments, split_words};
+use crate::syntax::{Arguments, OptionSpec, Source, Span, parse_arguments, parse_leading, split_words};
 
 /// A magic that was understood; it waits to be run.
 pub trait Command: Send {
@@ -19,6 +20,20 @@ pub struct Invocation {
     pub arguments: Arguments,
     /// For a cell magic, where its body stands.
     pub body: Option<Span>,
+}
+
+impl Invocation {
+    /// The lines under a cell magic; the last one ends like the others. Without any there is nothing to do, which is an error.
+    pub fn body_text(&self) -> Result<String> {
+        let source = &self.arguments.source;
+        let text = self.body.as_ref().map_or("", |span| &source.text()[span.clone()]);
+        let text = text.strip_prefix('\n').unwrap_or(text);
+        if text.trim().is_empty() {
+            let message = "the body is missing: what stands under this line is what it works on";
+            return Err(source.syntax_error(self.arguments.line.clone(), message, None));
+        }
+        Ok(if text.ends_with('\n') { text.into() } else { format!("{text}\n") })
+    }
 }
 
 /// One magic.
@@ -52,6 +67,23 @@ pub enum Subject {
     Study,
     /// A workload, followed by its hyperparameters.
     Workload,
+    /// A file.
+    File,
+    /// A folder.
+    Folder,
+    /// A variable of the environment, followed by its value.
+    Variable,
+    /// A program, followed by words of its own.
+    Program,
+    /// Words of a program.
+    Words,
+}
+
+impl Subject {
+    /// Whether the words from the first one on are passed on as they are, and none is an option of the magic.
+    fn passes_on(self) -> bool {
+        matches!(self, Subject::Variable | Subject::Program | Subject::Words)
+    }
 }
 
 /// All magics, in the order in which `%lsmagic` lists them.
@@ -68,6 +100,16 @@ pub const MAGICS: &[Magic] = &[
     commands::workloads::MAGIC,
     commands::workload::MAGIC,
     commands::devices::MAGIC,
+    commands::env::MAGIC,
+    commands::folder::CD,
+    commands::folder::PWD,
+    commands::script::BASH,
+    commands::script::SH,
+    commands::script::SCRIPT,
+    commands::writefile::MAGIC,
+    commands::load::MAGIC,
+    commands::save::MAGIC,
+    commands::history::MAGIC,
     commands::lsmagic::MAGIC,
 ];
 
@@ -84,7 +126,7 @@ impl Magic {
             text += "\n| option | meaning |\n|---|---|\n";
             for option in self.options {
                 let value = option.value.map_or(String::new(), |value| format!(" {value}"));
-                text += &format!("| `--{}{}` | {} |\n", option.name, value, option.help.replace('|', "\\|"));
+                text += &format!("| `{}{}` | {} |\n", option.written(), value, option.help.replace('|', "\\|"));
             }
         }
         text
@@ -96,8 +138,9 @@ impl Magic {
         if !self.options.is_empty() {
             text += "\nOptions:\n";
             for option in self.options {
-                let name = option.value.map_or(option.name.to_string(), |value| format!("{} {value}", option.name));
-                text += &format!("  --{name:<22} {}\n", option.help);
+                let written = option.written();
+                let written = option.value.map_or(written.clone(), |value| format!("{written} {value}"));
+                text += &format!("  {written:<24} {}\n", option.help);
             }
         }
         text
@@ -128,16 +171,20 @@ pub fn parse(text: &str, first_line: usize) -> Result<Box<dyn Command>> {
         return Err(source.syntax_error(name_span, message, Some(format!("usage: {}", magic.usage))));
     }
     let words = split_words(&source, name_span.end..line.end)?;
-    let arguments = parse_arguments(&source, line, words, magic.options)?;
+    let arguments = match magic.completes.passes_on() {
+        true => parse_leading(&source, line, words, magic.options)?,
+        false => parse_arguments(&source, line, words, magic.options)?,
+    };
     (magic.parse)(Invocation { arguments, body: cell.then_some(line_end..text.len()) })
 }
 
-/// Magics of IPython that people will try.
-fn unknown(source: &Source, span: Span, name: &str) -> MagicError {
+/// The error of a magic that is not there: what to do instead of one of IPython's, or the nearest that there is.
+pub fn unknown(source: &Source, span: Span, name: &str) -> MagicError {
     let names: Vec<&str> = MAGICS.iter().map(|magic| magic.name).collect();
-    let help = match nearest(name, names.iter().copied()) {
-        Some(_) => suggest(name, names),
-        None => Some("%lsmagic lists all magics".into()),
+    let help = match (elsewhere::instead(name), nearest(name, names.iter().copied())) {
+        (Some(instead), _) => Some(instead.into()),
+        (None, Some(_)) => suggest(name, names),
+        (None, None) => Some("%lsmagic lists all magics".into()),
     };
     source.error("UnknownMagic", span, format!("there is no magic `{name}`"), help)
 }

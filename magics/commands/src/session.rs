@@ -1,8 +1,8 @@
 //! What a magic may ask of the session that it runs in: the Rust side of the kernel, the inputs so far, the next cell.
 //! The kernel stands behind it, as it does behind [`crate::Output`]; a test can stand in.
 
-use crate::error::Result;
-use crate::output::Bundle;
+use crate::error::{MagicError, Result};
+use crate::output::{Bundle, Output};
 use std::path::Path;
 use std::time::Duration;
 
@@ -33,6 +33,14 @@ pub trait Session: Send + Sync {
     fn inputs(&self, session: i64) -> Result<Vec<Input>>;
     /// Proposes a next cell; `replace`: in place of this one.
     fn next_input(&self, text: &str, replace: bool);
+}
+
+/// The session of an output, for a magic that cannot do without one.
+pub fn required(output: &dyn Output) -> Result<&dyn Session> {
+    output.session().ok_or_else(|| {
+        let help = "run it in a cell of a notebook or of a console".to_string();
+        MagicError::new("NoSession", "there is no session here that this magic could act on", Some(help))
+    })
 }
 
 /// What running Rust brought.

@@ -1,5 +1,6 @@
 //! What the worker can train, in its own words.
 
+use crate::Environment;
 use indexmap::IndexMap;
 use serde::Deserialize;
 use std::any::Any;
@@ -27,15 +28,25 @@ pub enum DescribeError {
 }
 
 /// Asks a worker with one word and reads its JSON answer.
-pub(crate) fn ask<T: serde::de::DeserializeOwned>(worker: &Path, question: &str) -> Result<T, DescribeError> {
-    ask_about(worker, question, "")
+pub(crate) fn ask<T: serde::de::DeserializeOwned>(
+    worker: &Path,
+    question: &str,
+    environment: &Environment,
+) -> Result<T, DescribeError> {
+    ask_about(worker, question, "", environment)
 }
 
 /// The same with something to ask about on its standard input.
-fn ask_about<T: serde::de::DeserializeOwned>(worker: &Path, question: &str, about: &str) -> Result<T, DescribeError> {
+fn ask_about<T: serde::de::DeserializeOwned>(
+    worker: &Path,
+    question: &str,
+    about: &str,
+    environment: &Environment,
+) -> Result<T, DescribeError> {
     let path = worker.to_path_buf();
     let missing = |source| DescribeError::Missing { path: worker.into(), source };
     let mut command = Command::new(worker);
+    environment.give(&mut command);
     command.arg(question).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut process = command.spawn().map_err(missing)?;
     if let Some(mut stdin) = process.stdin.take() {
@@ -54,12 +65,12 @@ fn ask_about<T: serde::de::DeserializeOwned>(worker: &Path, question: &str, abou
 
 /// The workloads of a worker.
 pub fn describe(worker: &Path) -> Result<Vec<WorkloadDescription>, DescribeError> {
-    once_per_build(worker, "describe", ask)
+    once_per_build(worker, "describe", &Environment::default(), ask)
 }
 
 /// The same of a worker that is asked for the first time.
 pub fn describe_anew(worker: &Path) -> Result<Vec<WorkloadDescription>, DescribeError> {
-    ask(worker, "describe")
+    ask(worker, "describe", &Environment::default())
 }
 
 /// What a trial's best checkpoint is worth on the test set.
@@ -83,23 +94,28 @@ pub enum FinalEvaluation {
 }
 
 /// Lets a worker evaluate a trial on the test set; that it was asked is for the caller to record.
-pub fn evaluate_finally(worker: &Path, trial: &TrialRequest) -> Result<FinalEvaluation, DescribeError> {
+pub fn evaluate_finally(
+    worker: &Path,
+    trial: &TrialRequest,
+    environment: &Environment,
+) -> Result<FinalEvaluation, DescribeError> {
     let request = serde_json::to_string(trial).unwrap_or_default();
-    ask_about(worker, "final", &request)
+    ask_about(worker, "final", &request, environment)
 }
 
-/// A worker's answer, asked once for each build of it: starting it means loading libtorch.
+/// A worker's answer, asked once for each build of it and environment: starting it means loading libtorch.
 pub(crate) fn once_per_build<T: Clone + Send + 'static>(
     worker: &Path,
     question: &'static str,
-    ask: fn(&Path, &str) -> Result<T, DescribeError>,
+    environment: &Environment,
+    ask: fn(&Path, &str, &Environment) -> Result<T, DescribeError>,
 ) -> Result<T, DescribeError> {
-    type Build = (PathBuf, u64, Option<SystemTime>);
+    type Build = (PathBuf, u64, Option<SystemTime>, Environment);
     type Known = HashMap<&'static str, (Build, Box<dyn Any + Send>)>;
     static KNOWN: Mutex<Option<Known>> = Mutex::new(None);
     let metadata =
         std::fs::metadata(worker).map_err(|source| DescribeError::Missing { path: worker.into(), source })?;
-    let build = (worker.to_path_buf(), metadata.len(), metadata.modified().ok());
+    let build = (worker.to_path_buf(), metadata.len(), metadata.modified().ok(), environment.clone());
     if let Ok(known) = KNOWN.lock()
         && let Some((of, answer)) = known.as_ref().and_then(|known| known.get(question))
         && *of == build
@@ -107,7 +123,7 @@ pub(crate) fn once_per_build<T: Clone + Send + 'static>(
     {
         return Ok(answer.clone());
     }
-    let answer = ask(worker, question)?;
+    let answer = ask(worker, question, environment)?;
     if let Ok(mut known) = KNOWN.lock() {
         known.get_or_insert_default().insert(question, (build, Box::new(answer.clone())));
     }

@@ -1,7 +1,7 @@
 //! Where trials can run on this machine.
 
-use crate::SlotSpec;
 use crate::describe::{DescribeError, ask, once_per_build};
+use crate::{Environment, SlotSpec};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
@@ -45,9 +45,9 @@ struct WorkerDevices {
     devices: Vec<Device>,
 }
 
-/// The devices of this machine. Without a worker the CPU slots are listed all the same, and the reason is given.
-pub fn devices(worker: &Path) -> (Devices, Option<DescribeError>) {
-    let (found, problem) = match once_per_build(worker, "devices", ask::<WorkerDevices>) {
+/// The devices of this machine that a process with this environment sees. Without a worker the CPU slots are listed all the same, and the reason is given.
+pub fn devices(worker: &Path, environment: &Environment) -> (Devices, Option<DescribeError>) {
+    let (found, problem) = match once_per_build(worker, "devices", environment, ask::<WorkerDevices>) {
         Ok(found) => (Some(found), None),
         Err(error) => (None, Some(error)),
     };
@@ -59,9 +59,20 @@ pub fn devices(worker: &Path) -> (Devices, Option<DescribeError>) {
     (Devices { devices, libtorch, driver, libtorch_folder }, problem)
 }
 
-/// One slot for each GPU; without a GPU one for each processor that this process may use.
-pub fn default_slots(devices: &Devices, slot: &[String], at_most: Option<usize>) -> Vec<SlotSpec> {
-    let spec = |device: &str| SlotSpec { device: device.to_string(), command: slot.to_vec() };
+/// One slot for each GPU; without a GPU one for each processor that this process may use. They are in the current folder.
+pub fn default_slots(
+    devices: &Devices,
+    slot: &[String],
+    environment: &Environment,
+    at_most: Option<usize>,
+) -> Vec<SlotSpec> {
+    let folder = std::env::current_dir().ok();
+    let spec = |device: &str| SlotSpec {
+        device: device.to_string(),
+        command: slot.to_vec(),
+        environment: environment.clone(),
+        folder: folder.clone(),
+    };
     let gpus: Vec<&Device> = devices.devices.iter().filter(|d| d.kind == "cuda").collect();
     if gpus.is_empty() {
         return (0..at_most.unwrap_or_else(processors)).map(|i| spec(&format!("cpu:{i}"))).collect();

@@ -6,10 +6,12 @@
 
 pub mod describe;
 pub mod devices;
+mod environment;
 mod pool;
 pub mod program_line;
 pub mod slot;
 
 pub use describe::{DescribeError, FinalEvaluation, describe, describe_anew, evaluate_finally};
 pub use devices::{Device, Devices, default_slots, devices};
+pub use environment::Environment;
 pub use pool::{Pool, PoolError, PoolEvent, SlotSpec};

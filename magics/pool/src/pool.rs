@@ -1,8 +1,10 @@
 //! The pool: trials go to free slots, what they report comes back in one channel.
 
+use crate::Environment;
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::time::{Duration, Instant};
 use tunebook_study::protocol::{Event, Request, TrialId, TrialRequest, VERSION};
@@ -14,6 +16,10 @@ pub struct SlotSpec {
     pub device: String,
     /// The command that leads to `tunebook slot`.
     pub command: Vec<String>,
+    /// What it and its trials have beside the environment of this process.
+    pub environment: Environment,
+    /// The folder in which its programs run; `None`: the current one.
+    pub folder: Option<PathBuf>,
 }
 
 /// What a slot said, or that it is gone.
@@ -200,6 +206,10 @@ fn start(spec: &SlotSpec, id: u64, sender: Sender<FromSlot>) -> Result<RunningSl
     let mut command = Command::new(program);
     // A slot on the CPU must not see the GPUs; one on a GPU sees all and is told which is its own.
     let device = if spec.device.starts_with("cpu") { "cpu" } else { spec.device.as_str() };
+    spec.environment.give(&mut command);
+    if let Some(folder) = &spec.folder {
+        command.current_dir(folder);
+    }
     let child = command
         .args(arguments)
         .env("TUNEBOOK_DEVICE", device)

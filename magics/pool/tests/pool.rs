@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
-use tunebook_pool::{Pool, PoolError, PoolEvent, SlotSpec};
+use tunebook_pool::{Environment, Pool, PoolError, PoolEvent, SlotSpec};
 use tunebook_study::protocol::{Event, TrialId, TrialRequest};
 use tunebook_study::{TrialState, WorkloadReference};
 
@@ -15,7 +15,12 @@ fn slot() -> String {
 }
 
 fn spec(words: &[&str]) -> SlotSpec {
-    SlotSpec { device: "cpu:0".into(), command: words.iter().map(|word| word.to_string()).collect() }
+    SlotSpec {
+        device: "cpu:0".into(),
+        command: words.iter().map(|word| word.to_string()).collect(),
+        environment: Environment::default(),
+        folder: None,
+    }
 }
 
 fn pool(slots: usize) -> Pool {
@@ -121,6 +126,23 @@ fn a_program_sees_its_trial_and_its_output_is_kept() {
     let log = std::fs::read_to_string(folder.path().join("1/log.txt")).unwrap();
     assert!(log.contains("log 0.25 5 1 s {\"x\":0.25}"), "{log}");
     assert!(log.contains("{\"step\": 1, \"e\"\n") && log.contains("late"), "{log}");
+}
+
+#[test]
+fn a_program_runs_in_the_folder_and_with_the_environment_of_its_slot() {
+    let folder = tempfile::tempdir().unwrap();
+    let added = [("TUNEBOOK_POOL_TEST".into(), Some("added".into())), ("PATH".into(), None), ("HOME".into(), None)];
+    let path = ("PATH".to_string(), std::env::var("PATH").ok());
+    let environment = Environment(added.into_iter().chain([path]).collect());
+    let spec = SlotSpec { environment, folder: Some(folder.path().into()), ..spec(&[&slot(), "--worker", "/none"]) };
+    let mut pool = Pool::new(vec![spec]);
+    let script = r#"echo "$TUNEBOOK_POOL_TEST ${HOME-none} $(pwd -P)"; echo "{\"step\": 1, \"e\": 1}""#;
+    pool.run(request(1, folder.path(), &sh(script))).unwrap();
+    let ended = end(&mut pool);
+    assert_eq!(ended.state, TrialState::Complete, "{}", ended.reason);
+    let log = std::fs::read_to_string(folder.path().join("1/log.txt")).unwrap();
+    let expected = format!("added none {}", folder.path().canonicalize().unwrap().display());
+    assert!(log.contains(&expected), "{log}");
 }
 
 #[test]

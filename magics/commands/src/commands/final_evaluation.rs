@@ -73,7 +73,8 @@ impl Command for FinalMagic {
             until: None,
             noise_every: None,
         };
-        let answer = evaluate_finally(worker.as_ref().unwrap_or(&context.settings.worker), &request)
+        let worker = worker.as_ref().unwrap_or(&context.settings.worker);
+        let answer = evaluate_finally(worker, &request, &context.added_environment())
             .map_err(|error| MagicError::new("WorkerError", error.to_string(), None))?;
         let (metrics, test_set, examples) = match answer {
             FinalEvaluation::Done { metrics, test_set, examples } => (metrics, test_set, examples),

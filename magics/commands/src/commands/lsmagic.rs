@@ -1,10 +1,10 @@
 //! `%lsmagic`, and help for one magic: `%name?`, `?name`, `name?`.
 
 use crate::context::Context;
-use crate::error::{Result, suggest};
+use crate::error::Result;
 use crate::interrupt::Interrupt;
 use crate::output::{Bundle, Output, plain};
-use crate::registry::{Command, Invocation, MAGICS, Magic, Subject, find};
+use crate::registry::{Command, Invocation, MAGICS, Magic, Subject, find, unknown};
 use crate::syntax::{Source, Span};
 use crate::table::Rows;
 use serde_json::json;
@@ -70,9 +70,6 @@ pub fn help(magic: &Magic) -> Bundle {
 pub fn help_for(source: &Source, span: Span, name: &str) -> Result<Box<dyn Command>> {
     match find(name) {
         Some(magic) => Ok(Box::new(Help(magic))),
-        None => {
-            let names: Vec<&str> = MAGICS.iter().map(|magic| magic.name).collect();
-            Err(source.error("UnknownMagic", span, format!("there is no magic `{name}`"), suggest(name, names)))
-        }
+        None => Err(unknown(source, span, name)),
     }
 }

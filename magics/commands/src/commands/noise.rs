@@ -94,6 +94,7 @@ impl Command for ShowNoise {
             workload: word.text.clone(),
             params: params.clone(),
             device: place.device.clone(),
+            environment: context.added_environment(),
             interrupt,
         };
         let at = steps_to_measure(last.max(1));

@@ -132,6 +132,7 @@ impl Command for ShowScaling {
             workload: workload.description.name.clone(),
             params: params_of(&asked.sizes[0].definition.space),
             device: place.device.clone(),
+            environment: context.added_environment(),
             interrupt,
         });
         let mut notes = vec![];

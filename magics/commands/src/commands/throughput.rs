@@ -90,6 +90,7 @@ impl Command for ShowThroughput {
             workload: word.text.clone(),
             params: params.clone(),
             device: place.device.clone(),
+            environment: context.added_environment(),
             interrupt,
         };
         let evaluate = self.arguments.has("eval");

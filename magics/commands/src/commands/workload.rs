@@ -97,7 +97,7 @@ impl DefineWorkload {
     ) -> Result<(WorkloadDescription, FirstSteps)> {
         let name = &self.body.name;
         let built = Workshop::open(context)?.build(&self.body, status, interrupt)?;
-        let first_steps = try_out(&built.worker, name, status, interrupt)?;
+        let first_steps = try_out(&built.worker, name, &context.added_environment(), status, interrupt)?;
         let mut described = tunebook_pool::describe_anew(&built.worker)
             .map_err(|error| MagicError::new("WorkerError", error.to_string(), None))?;
         let Some(mut description) = described.pop() else {

@@ -82,7 +82,7 @@ fn warm_pool(context: &Context, plan: &SweepPlan, writer: &StudyWriter) -> Resul
     {
         return Err(MagicError::new("WorkerError", problem, None));
     }
-    let specs = default_slots(&devices, &settings.slot, plan.options.parallel);
+    let specs = default_slots(&devices, &settings.slot, &context.added_environment(), plan.options.parallel);
     let names: Vec<String> = specs.iter().map(|spec| spec.device.clone()).collect();
     writer.record_environment(&environment(devices.libtorch.as_deref(), &names))?;
     let kept = context.pool.lock().ok().and_then(|mut kept| kept.take());

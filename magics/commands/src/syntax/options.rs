@@ -1,4 +1,4 @@
-//! GNU-style options: `--trials 40`, `--trials=40`, in any order among the other words.
+//! GNU-style options: `--trials 40`, `--trials=40`, `-n`, in any order among the other words.
 
 use super::{Source, Span, Word};
 use crate::error::{MagicError, Result, nearest};
@@ -7,12 +7,23 @@ use std::time::Duration;
 /// One option that a magic knows.
 #[derive(Clone, Copy, Debug)]
 pub struct OptionSpec {
-    /// Without the dashes.
+    /// Without the dashes. One of a single letter is written with one dash (`-a`), as the short form of another is.
     pub name: &'static str,
     /// What its value is called in the help; `None` for a switch. One that ends in `…` may stand there several times.
     pub value: Option<&'static str>,
     /// What it does, in a line.
     pub help: &'static str,
+}
+
+impl OptionSpec {
+    /// As it is written: `--append`, `-a`.
+    pub fn written(&self) -> String {
+        written(self.name)
+    }
+}
+
+fn written(name: &str) -> String {
+    if name.chars().count() == 1 { format!("-{name}") } else { format!("--{name}") }
 }
 
 /// The words of a magic, sorted into options and the rest.
@@ -29,19 +40,34 @@ pub struct Arguments {
 
 /// Sorts words by a table of options.
 pub fn parse_arguments(source: &Source, line: Span, words: Vec<Word>, known: &[OptionSpec]) -> Result<Arguments> {
+    sort(source, line, words, known, false)
+}
+
+/// The same where options end at the first word that is none: those behind it belong to a program.
+pub fn parse_leading(source: &Source, line: Span, words: Vec<Word>, known: &[OptionSpec]) -> Result<Arguments> {
+    sort(source, line, words, known, true)
+}
+
+fn sort(source: &Source, line: Span, words: Vec<Word>, known: &[OptionSpec], leading: bool) -> Result<Arguments> {
     let mut arguments = Arguments { source: source.clone(), positional: vec![], options: vec![], line };
     let mut words = words.into_iter().peekable();
     while let Some(word) = words.next() {
-        let Some(option) = word.text.strip_prefix("--").filter(|_| !word.quoted || word.text.contains('=')) else {
+        let long = word.text.strip_prefix("--").filter(|_| !word.quoted || word.text.contains('='));
+        let Some(option) = long.or_else(|| short(&word, known)) else {
             arguments.positional.push(word);
+            if leading {
+                arguments.positional.extend(words);
+                break;
+            }
             continue;
         };
         let (name, inline) = match option.split_once('=') {
             Some((name, value)) => (name, Some(value)),
             None => (option, None),
         };
-        let Some(spec) = known.iter().find(|spec| spec.name == name) else {
-            let names: Vec<String> = known.iter().map(|spec| format!("--{}", spec.name)).collect();
+        let spec = known.iter().find(|spec| spec.name == name && (long.is_none() || name.chars().count() > 1));
+        let Some(spec) = spec else {
+            let names: Vec<String> = known.iter().map(OptionSpec::written).collect();
             let help = match nearest(&format!("--{name}"), names.iter().map(String::as_str)) {
                 Some(near) => format!("did you mean `{near}`?"),
                 None if names.is_empty() => "this magic has no options".into(),
@@ -50,14 +76,15 @@ pub fn parse_arguments(source: &Source, line: Span, words: Vec<Word>, known: &[O
             let message = format!("there is no option `--{name}`");
             return Err(source.error("UnknownOption", word.span, message, Some(help)));
         };
+        let shown = spec.written();
         let repeats = spec.value.is_some_and(|value| value.ends_with('…'));
         if !repeats && arguments.options.iter().any(|(earlier, _)| *earlier == spec.name) {
-            return Err(source.syntax_error(word.span, format!("`--{name}` stands here twice"), None));
+            return Err(source.syntax_error(word.span, format!("`{shown}` stands here twice"), None));
         }
         let value = match (spec.value, inline) {
             (None, None) => Word { text: String::new(), ..word },
             (None, Some(_)) => {
-                return Err(source.syntax_error(word.span, format!("`--{name}` is a switch and takes no value"), None));
+                return Err(source.syntax_error(word.span, format!("`{shown}` is a switch and takes no value"), None));
             }
             (Some(_), Some(value)) => {
                 let start = word.span.end - value.len().min(word.span.len());
@@ -66,7 +93,7 @@ pub fn parse_arguments(source: &Source, line: Span, words: Vec<Word>, known: &[O
             (Some(metavariable), None) => match words.next_if(|next| next.quoted || !next.text.starts_with("--")) {
                 Some(value) => value,
                 None => {
-                    let message = format!("`--{name}` needs a value: `--{name} {metavariable}`");
+                    let message = format!("`{shown}` needs a value: `{shown} {metavariable}`");
                     return Err(source.syntax_error(word.span, message, None));
                 }
             },
@@ -74,6 +101,13 @@ pub fn parse_arguments(source: &Source, line: Span, words: Vec<Word>, known: &[O
         arguments.options.push((spec.name, value));
     }
     Ok(arguments)
+}
+
+/// `-a` or `-n=5` without its dash, where the magic has such an option; anything else with one dash is a word like others.
+fn short<'a>(word: &'a Word, known: &[OptionSpec]) -> Option<&'a str> {
+    let option = word.text.strip_prefix('-').filter(|_| !word.quoted)?;
+    let name = option.split_once('=').map_or(option, |(name, _)| name);
+    (name.chars().count() == 1 && known.iter().any(|spec| spec.name == name)).then_some(option)
 }
 
 impl Arguments {
@@ -98,7 +132,8 @@ impl Arguments {
         match word.text.parse::<u64>() {
             Ok(count) if count >= least => Ok(Some(count)),
             _ => {
-                let message = format!("`--{name}` takes a whole number of at least {least}, not `{}`", word.text);
+                let message =
+                    format!("`{}` takes a whole number of at least {least}, not `{}`", written(name), word.text);
                 Err(self.invalid(word, message))
             }
         }
@@ -108,7 +143,7 @@ impl Arguments {
     pub fn small_count(&self, name: &str, least: u64) -> Result<Option<u32>> {
         let Some(count) = self.count(name, least)? else { return Ok(None) };
         match (u32::try_from(count), self.option(name)) {
-            (Err(_), Some(word)) => Err(self.invalid(word, format!("`--{name} {count}` is too many"))),
+            (Err(_), Some(word)) => Err(self.invalid(word, format!("`{} {count}` is too many", written(name)))),
             (count, _) => Ok(count.ok()),
         }
     }
@@ -127,7 +162,8 @@ impl Arguments {
         match Duration::try_from_secs_f64(number * factor) {
             Ok(duration) if !duration.is_zero() => Ok(Some(duration)),
             _ => {
-                Err(self.invalid(word, format!("`--{name}` takes a duration like 30s, 30m or 2h, not `{}`", word.text)))
+                let option = written(name);
+                Err(self.invalid(word, format!("`{option}` takes a duration like 30s, 30m or 2h, not `{}`", word.text)))
             }
         }
     }

@@ -141,6 +141,44 @@ fn options_are_gnu_style() {
 }
 
 #[test]
+fn an_option_of_one_letter_has_one_dash() {
+    const KNOWN: [OptionSpec; 3] = [
+        OptionSpec { name: "a", value: None, help: "" },
+        OptionSpec { name: "append", value: None, help: "" },
+        OptionSpec { name: "n", value: Some("N"), help: "" },
+    ];
+    let arguments = |text: &str| {
+        let source = Source::new(text, 0);
+        let words = split_words(&source, 0..text.len())?;
+        parse_arguments(&source, 0..text.len(), words, &KNOWN)
+    };
+    let parsed = arguments("-a file -n 5 - -1 -x \"-a\"").unwrap();
+    assert!(parsed.has("a") && !parsed.has("append"));
+    assert_eq!(parsed.count("n", 1).unwrap(), Some(5));
+    let rest: Vec<&str> = parsed.positional.iter().map(|word| word.text.as_str()).collect();
+    assert_eq!(rest, ["file", "-", "-1", "-x", "-a"]);
+    assert_eq!(arguments("-n=7").unwrap().count("n", 1).unwrap(), Some(7));
+    for (text, name, part) in
+        [("--a", "UnknownOption", "`--a`"), ("-n", "SyntaxError", "`-n N`"), ("-a -a", "SyntaxError", "`-a`")]
+    {
+        let error = arguments(text).unwrap_err();
+        assert!(error.name == name && error.message.contains(part), "{text}: {error}");
+    }
+}
+
+#[test]
+fn what_stands_behind_a_program_belongs_to_it() {
+    const KNOWN: [OptionSpec; 1] = [OptionSpec { name: "quiet", value: None, help: "" }];
+    let text = "--quiet python3 -u --quiet --unknown";
+    let source = Source::new(text, 0);
+    let words = split_words(&source, 0..text.len()).unwrap();
+    let parsed = parse_leading(&source, 0..text.len(), words, &KNOWN).unwrap();
+    let rest: Vec<&str> = parsed.positional.iter().map(|word| word.text.as_str()).collect();
+    assert!(parsed.has("quiet"));
+    assert_eq!(rest, ["python3", "-u", "--quiet", "--unknown"]);
+}
+
+#[test]
 fn durations_have_a_unit() {
     const KNOWN: [OptionSpec; 1] = [OptionSpec { name: "timeout", value: Some("T"), help: "" }];
     for (text, seconds) in [("30s", Some(30)), ("2m", Some(120)), ("1.5h", Some(5400)), ("30", None), ("-1s", None)] {

@@ -7,6 +7,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
+use tunebook_pool::Environment;
 use tunebook_study::Params;
 use tunebook_study::probe::{ProbeAnswer, ProbeRequest, ProbeTask};
 
@@ -23,6 +24,8 @@ pub struct Prober<'a> {
     pub params: Params,
     /// `cpu` or `cuda:N`.
     pub device: String,
+    /// What it has beside the kernel's environment.
+    pub environment: Environment,
     /// Ends it.
     pub interrupt: &'a Interrupt,
 }
@@ -39,6 +42,7 @@ impl Prober<'_> {
         let size = request.task.largest_batch();
         let text = serde_json::to_string(&request).unwrap_or_default();
         let mut command = Command::new(&self.worker);
+        self.environment.give(&mut command);
         command.arg("probe").env("TUNEBOOK_DEVICE", &self.device);
         command.envs([("OMP_NUM_THREADS", "1"), ("MKL_NUM_THREADS", "1"), ("GOMP_SPINCOUNT", "0")]);
         let (mut answers, mut log) = (vec![], vec![]);

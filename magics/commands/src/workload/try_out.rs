@@ -8,6 +8,7 @@ use serde::Deserialize;
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
+use tunebook_pool::Environment;
 
 /// Data may have to be read; a forward that takes longer than this for two steps is stuck, or useless.
 const LIMIT: Duration = Duration::from_secs(120);
@@ -42,9 +43,16 @@ pub struct ExampleSizes {
 }
 
 /// Lets a worker take two steps with the defaults.
-pub fn try_out(worker: &Path, name: &str, status: &mut Status<'_>, interrupt: &Interrupt) -> Result<FirstSteps> {
+pub fn try_out(
+    worker: &Path,
+    name: &str,
+    environment: &Environment,
+    status: &mut Status<'_>,
+    interrupt: &Interrupt,
+) -> Result<FirstSteps> {
     status.say(&format!("Trying two steps of `{name}`"));
     let mut command = Command::new(worker);
+    environment.give(&mut command);
     command.args(["smoke", name]).envs([("OMP_NUM_THREADS", "1"), ("GOMP_SPINCOUNT", "0")]);
     let (mut answer, mut log) = (None, vec![]);
     let started = Instant::now();

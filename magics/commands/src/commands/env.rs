@@ -1,0 +1,273 @@
+//! `%env`: the environment of cells, shell and programs.
+
+use crate::context::Context;
+use crate::error::{Result, nearest};
+use crate::interrupt::Interrupt;
+use crate::output::{Output, Stream, plain};
+use crate::registry::{Command, Invocation, Magic, Subject};
+use crate::session;
+use crate::syntax::{OptionSpec, Source, Span, Spanned};
+use crate::table::Rows;
+use serde_json::json;
+use std::collections::BTreeMap;
+
+/// See the module.
+pub const MAGIC: Magic = Magic {
+    name: "env",
+    line: true,
+    cell: false,
+    usage: "%env\n%env NAME\n%env NAME=value\n%env NAME value\n%env --unset NAME",
+    summary: "The environment of cells, shell and programs: all of it, one variable, or a new value",
+    help: "What is set holds for cells, `!` commands and the programs of studies from here on. `$NAME` and `${NAME}` in a \
+        value insert another variable: `%env PATH=$HOME/bin:$PATH`; single quotes around the value keep it as it is. The \
+        list hides the values of names with KEY, TOKEN, SECRET or PASSWORD; `%env NAME` shows them.",
+    options: &[OptionSpec { name: "unset", value: Some("NAME"), help: "takes a variable away" }],
+    completes: Subject::Variable,
+    parse,
+};
+
+/// Values of such names are not for a notebook that others will read.
+const SECRET: [&str; 4] = ["KEY", "TOKEN", "SECRET", "PASSWORD"];
+const HIDDEN: &str = "<hidden>";
+
+struct Environment {
+    source: Source,
+    wish: Wish,
+}
+
+enum Wish {
+    List,
+    Show(Spanned<String>),
+    Set { name: String, value: Spanned<String>, literal: bool },
+    Unset(String),
+}
+
+fn parse(Invocation { arguments, .. }: Invocation) -> Result<Box<dyn Command>> {
+    let source = arguments.source.clone();
+    let wish = match (arguments.option("unset"), arguments.positional.first()) {
+        (Some(name), _) => {
+            arguments.at_most(0)?;
+            check_name(&source, &name.text, name.span.clone())?;
+            Wish::Unset(name.text.clone())
+        }
+        (None, None) => Wish::List,
+        // What stands behind the name is taken as it is written, as IPython does.
+        (None, Some(first)) => assignment(&source, first.span.start..arguments.line.end)?,
+    };
+    Ok(Box::new(Environment { source, wish }))
+}
+
+/// `NAME`, `NAME=value` or `NAME value`.
+fn assignment(source: &Source, span: Span) -> Result<Wish> {
+    let text = &source.text()[span.clone()];
+    let Some(length) = text.find(|c: char| c == '=' || c.is_whitespace()) else {
+        return Ok(Wish::Show(Spanned::new(text.into(), span)));
+    };
+    let name = text[..length].to_string();
+    check_name(source, &name, span.start..span.start + length)?;
+    let rest = text[length..].trim_start();
+    let written = rest.strip_prefix('=').unwrap_or(rest).trim();
+    if rest == "--unset" {
+        let help = format!("`%env --unset {name}` takes the variable away");
+        return Err(source.syntax_error(span, "an option stands before the name", Some(help)));
+    }
+    let start = span.end - (text.len() - text.rfind(written).unwrap_or(text.len()));
+    let quote =
+        |c: char| written.len() > 1 && written.starts_with(c) && written[1..].find(c) == Some(written.len() - 2);
+    let quoted = quote('"') || quote('\'');
+    let value = if quoted { &written[1..written.len() - 1] } else { written };
+    let start = start + usize::from(quoted);
+    if let Some(at) = value.find('\0') {
+        return Err(source.error("InvalidValue", start + at..start + at + 1, "a value holds no NUL", None));
+    }
+    let value = Spanned::new(value.to_string(), start..start + value.len());
+    Ok(Wish::Set { name, value, literal: quote('\'') })
+}
+
+fn check_name(source: &Source, name: &str, span: Span) -> Result<()> {
+    let inside = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    if !name.is_empty() && !name.starts_with(|c: char| c.is_ascii_digit()) && name.chars().all(inside) {
+        return Ok(());
+    }
+    let message = match name {
+        "" => "the name of the variable is missing".into(),
+        _ => format!("`{name}` is no name of a variable"),
+    };
+    let help = "a name is made of letters, digits and `_`, and does not begin with a digit".to_string();
+    Err(source.error("InvalidValue", span, message, Some(help)))
+}
+
+impl Command for Environment {
+    fn run(self: Box<Self>, context: &Context, output: &dyn Output, _: &Interrupt) -> Result<()> {
+        let whole = context.whole_environment();
+        match &self.wish {
+            Wish::List => list(&whole, output),
+            Wish::Show(name) => {
+                let Some(value) = whole.get(&name.value) else { return Err(self.unknown(&whole, name, None)) };
+                output.print(Stream::Stdout, &format!("{value}\n"));
+            }
+            Wish::Set { name, value, literal } => {
+                let inserted = if *literal { value.value.clone() } else { self.insert(&whole, value)? };
+                session::required(output)?.set_environment(name, Some(&inserted))?;
+                output.print(Stream::Stdout, &format!("env: {name}={}\n", shown(name, &inserted)));
+            }
+            Wish::Unset(name) => {
+                session::required(output)?.set_environment(name, None)?;
+                output.print(Stream::Stdout, &format!("env: {name} is not set\n"));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Environment {
+    /// A value with the variables that it names.
+    fn insert(&self, whole: &BTreeMap<String, String>, value: &Spanned<String>) -> Result<String> {
+        let (mut text, mut rest) = (String::new(), value.value.as_str());
+        while let Some(at) = rest.find('$') {
+            text += &rest[..at];
+            rest = &rest[at + 1..];
+            let (name, length) = match rest.strip_prefix('{').and_then(|inner| inner.split_once('}')) {
+                Some((name, _)) => (name, name.len() + 2),
+                None => {
+                    let length = rest.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).unwrap_or(rest.len());
+                    (&rest[..length], length)
+                }
+            };
+            if name.is_empty() || name.starts_with(|c: char| c.is_ascii_digit()) {
+                text.push('$');
+                continue;
+            }
+            match whole.get(name) {
+                Some(inserted) => text += inserted,
+                None => {
+                    let start = value.span.end - rest.len() - 1;
+                    let name = Spanned::new(name.to_string(), start..start + 1 + length);
+                    let help = "single quotes around the value keep a `$` as it is";
+                    return Err(self.unknown(whole, &name, Some(help)));
+                }
+            }
+            rest = &rest[length..];
+        }
+        Ok(text + rest)
+    }
+
+    fn unknown(
+        &self,
+        whole: &BTreeMap<String, String>,
+        name: &Spanned<String>,
+        help: Option<&str>,
+    ) -> crate::MagicError {
+        let near = nearest(&name.value, whole.keys().map(String::as_str)).map(|near| format!("did you mean `{near}`?"));
+        let message = format!("there is no variable `{}` in the environment", name.value);
+        let help = [near, help.map(String::from)].into_iter().flatten().collect::<Vec<_>>().join(" ");
+        let help = (!help.is_empty()).then_some(help);
+        self.source.error("UnknownVariable", name.span.clone(), message, help)
+    }
+}
+
+fn list(whole: &BTreeMap<String, String>, output: &dyn Output) {
+    let mut rows = Rows::new(&["variable", "value"]);
+    for (name, value) in whole {
+        rows.row(vec![name.clone(), shown(name, value).into()]);
+    }
+    let mut bundle = plain(rows.text());
+    bundle.insert("text/html".into(), json!(rows.html()));
+    output.display(bundle, None);
+}
+
+/// A value as it is shown beside others.
+fn shown<'a>(name: &str, value: &'a str) -> &'a str {
+    let name = name.to_uppercase();
+    if SECRET.iter().any(|secret| name.contains(secret)) { HIDDEN } else { value }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::{FakeSession, Recorder, magics, run, said};
+
+    fn recorder() -> Recorder {
+        let recorder = Recorder::with(FakeSession::default());
+        recorder.fake().set("TB_FOLDER", Some("/data"));
+        recorder.fake().set("TB_API_KEY", Some("hunter2"));
+        recorder
+    }
+
+    fn last(recorder: &Recorder) -> (String, Option<String>) {
+        use crate::session::Session;
+        recorder.fake().environment().pop().unwrap()
+    }
+
+    #[test]
+    fn a_variable_is_set_as_it_is_written() {
+        let cases = [
+            ("%env TB_X=1", "1"),
+            ("%env TB_X 1", "1"),
+            ("%env TB_X = 1", "1"),
+            ("%env TB_X=two  words -C --release", "two  words -C --release"),
+            ("%env TB_X -C --release", "-C --release"),
+            ("%env TB_X=\"in quotes \"", "in quotes "),
+            ("%env TB_X=a \"b\" 'c'", "a \"b\" 'c'"),
+            ("%env TB_X=", ""),
+            ("%env TB_X=a=b", "a=b"),
+            ("%env TB_X=$TB_FOLDER/x:${TB_FOLDER}y", "/data/x:/datay"),
+            ("%env TB_X=\"$TB_FOLDER\"", "/data"),
+            ("%env TB_X='$TB_FOLDER'", "$TB_FOLDER"),
+            ("%env TB_X=5$ and $1", "5$ and $1"),
+        ];
+        for (text, value) in cases {
+            let recorder = recorder();
+            run(&magics(), text, &recorder).unwrap_or_else(|error| panic!("{text}: {error}"));
+            assert_eq!(last(&recorder), ("TB_X".into(), Some(value.into())), "{text}");
+            assert_eq!(recorder.stdout(), format!("env: TB_X={value}\n"));
+        }
+    }
+
+    #[test]
+    fn the_list_is_sorted_and_hides_secrets_which_their_names_show() {
+        let (magics, recorder) = (magics(), recorder());
+        run(&magics, "%env", &recorder).unwrap();
+        let text = recorder.displayed();
+        let at = |part: &str| text.find(part).unwrap_or_else(|| panic!("{part} is not in {text}"));
+        assert!(at("TB_API_KEY") < at("TB_FOLDER") && at("| PATH") < at("TB_API_KEY"));
+        assert!(text.contains("/data") && !text.contains("hunter2"));
+        run(&magics, "%env TB_API_KEY", &recorder).unwrap();
+        assert_eq!(recorder.stdout(), "hunter2\n");
+        run(&magics, "%env TB_API_KEY=hunter3", &recorder).unwrap();
+        assert!(!recorder.stdout().contains("hunter3"));
+        assert_eq!(last(&recorder).1.as_deref(), Some("hunter3"));
+    }
+
+    #[test]
+    fn a_variable_is_taken_away() {
+        let (magics, recorder) = (magics(), recorder());
+        run(&magics, "%env --unset TB_FOLDER", &recorder).unwrap();
+        assert_eq!(last(&recorder), ("TB_FOLDER".into(), None));
+        let error = run(&magics, "%env TB_FOLDER", &recorder).unwrap_err();
+        assert_eq!(error.name, "UnknownVariable");
+    }
+
+    #[test]
+    fn mistakes_are_pointed_at() {
+        let (magics, recorder) = (magics(), recorder());
+        let cases = [
+            ("%env TB_FOLDR", "UnknownVariable", "did you mean `TB_FOLDER`", "1:6"),
+            ("%env TB_X=$TB_NOT/x", "UnknownVariable", "single quotes", "1:11"),
+            ("%env 2X=1", "InvalidValue", "does not begin with a digit", "1:6"),
+            ("%env A-B=1", "InvalidValue", "no name", "1:6"),
+            ("%env --unset A-B", "InvalidValue", "no name", "1:14"),
+            ("%env =1", "InvalidValue", "is missing", "1:5"),
+            ("%env TB_X --unset", "SyntaxError", "%env --unset TB_X", "1:6"),
+            ("%env --unset", "SyntaxError", "needs a value", "1:6"),
+            ("%env --unste A", "UnknownOption", "`--unset`", "1:6"),
+        ];
+        for (text, name, part, place) in cases {
+            let error = run(&magics, text, &recorder).expect_err(text);
+            let said = said(&error);
+            assert!(error.name == name && said.contains(part) && said.contains(place), "{text}: {said}");
+        }
+        let error = run(&magics, "%env TB_X=1", &Recorder::default()).unwrap_err();
+        assert_eq!(error.name, "NoSession");
+        run(&magics, "%env PATH", &Recorder::default()).unwrap();
+    }
+}

@@ -1,0 +1,148 @@
+//! `%history`: what was typed.
+
+use crate::context::Context;
+use crate::error::Result;
+use crate::inputs::{SESSION, Wanted};
+use crate::interrupt::Interrupt;
+use crate::output::{Output, Stream};
+use crate::registry::{Command, Invocation, Magic, Subject};
+use crate::session;
+use crate::session::Input;
+use crate::syntax::OptionSpec;
+use wildmatch::WildMatch;
+
+/// See the module.
+pub const MAGIC: Magic = Magic {
+    name: "history",
+    line: true,
+    cell: false,
+    usage: "%history [1-5 7 …] [-n] [--last N] [--grep PATTERN] [--session -1]",
+    summary: "The inputs of this session, or of an earlier one",
+    help: "Inputs are named by their execution count: `7`, `1-5` with both ends, `3-` for all from there on. `%save FILE 1-5` \
+        writes them to a file.",
+    options: &[
+        OptionSpec { name: "lines", value: None, help: "with the execution count of each" },
+        OptionSpec { name: "n", value: None, help: "the same" },
+        OptionSpec { name: "last", value: Some("N"), help: "the last N of them" },
+        OptionSpec { name: "l", value: Some("N"), help: "the same" },
+        OptionSpec {
+            name: "grep",
+            value: Some("PATTERN"),
+            help: "those that contain it; `*` is any text, `?` any character",
+        },
+        OptionSpec { name: "g", value: Some("PATTERN"), help: "the same" },
+        SESSION,
+    ],
+    completes: Subject::None,
+    parse,
+};
+
+struct History {
+    wanted: Wanted,
+    numbers: bool,
+    last: usize,
+    pattern: Option<WildMatch>,
+}
+
+fn parse(Invocation { arguments, .. }: Invocation) -> Result<Box<dyn Command>> {
+    let last = match arguments.count("last", 1)? {
+        Some(last) => Some(last),
+        None => arguments.count("l", 1)?,
+    };
+    let pattern = arguments.option("grep").or_else(|| arguments.option("g"));
+    Ok(Box::new(History {
+        wanted: Wanted::new(&arguments, 0)?,
+        numbers: arguments.has("lines") || arguments.has("n"),
+        last: last.map_or(usize::MAX, |last| last as usize),
+        pattern: pattern.map(|word| WildMatch::new(&format!("*{}*", word.text))),
+    }))
+}
+
+impl Command for History {
+    fn run(self: Box<Self>, _: &Context, output: &dyn Output, _: &Interrupt) -> Result<()> {
+        let mut inputs = self.wanted.of(session::required(output)?)?;
+        if let Some(pattern) = &self.pattern {
+            inputs.retain(|input| pattern.matches(&input.code));
+        }
+        let text: String = inputs.iter().skip(inputs.len().saturating_sub(self.last)).map(|i| self.shown(i)).collect();
+        if !text.is_empty() {
+            output.print(Stream::Stdout, &text);
+        }
+        Ok(())
+    }
+}
+
+impl History {
+    fn shown(&self, input: &Input) -> String {
+        let code = input.code.trim_end();
+        let number = match self.wanted.session {
+            0 => input.line.to_string(),
+            session => format!("{session}/{}", input.line),
+        };
+        match (self.numbers, code.contains('\n')) {
+            (false, _) => format!("{code}\n"),
+            (true, false) => format!("{number:>4}: {code}\n"),
+            (true, true) => format!("{number:>4}:\n{code}\n"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::{FakeSession, Recorder, magics, run, said};
+
+    fn recorder() -> Recorder {
+        Recorder::with(FakeSession::with_inputs(&[
+            (-1, 1, "let old = 0;"),
+            (0, 1, "let x = 1;"),
+            (0, 2, "fn f() {\n    1\n}\n"),
+            (0, 4, "x + 1"),
+        ]))
+    }
+
+    #[test]
+    fn inputs_are_shown_as_they_were_asked_for() {
+        let f = "fn f() {\n    1\n}\n";
+        let cases = [
+            ("%history", format!("let x = 1;\n{f}x + 1\n")),
+            ("%history -n", format!("   1: let x = 1;\n   2:\n{f}   4: x + 1\n")),
+            ("%history 4 1-2 --lines", format!("   4: x + 1\n   1: let x = 1;\n   2:\n{f}")),
+            ("%history 2-", format!("{f}x + 1\n")),
+            ("%history --last 1", "x + 1\n".into()),
+            ("%history -l 2", format!("{f}x + 1\n")),
+            ("%history --last 9", format!("let x = 1;\n{f}x + 1\n")),
+            ("%history --grep x", "let x = 1;\nx + 1\n".into()),
+            ("%history -g 'x*1' --last 1", "x + 1\n".into()),
+            ("%history --grep 'x ? 1'", "let x = 1;\nx + 1\n".into()),
+            ("%history --grep '{*}'", f.into()),
+            ("%history --grep none", String::new()),
+            ("%history --session -1 -n", "-1/1: let old = 0;\n".into()),
+        ];
+        for (text, expected) in cases {
+            let recorder = recorder();
+            run(&magics(), text, &recorder).unwrap_or_else(|error| panic!("{text}: {error}"));
+            assert_eq!(recorder.stdout(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn mistakes_are_pointed_at() {
+        let (magics, recorder) = (magics(), recorder());
+        let cases = [
+            ("%history 3", "UnknownInput", "it has 1 to 4", "1:10"),
+            ("%history 1 7-9", "UnknownInput", "none of these", "1:12"),
+            ("%history 5-1", "InvalidValue", "names no inputs", "1:10"),
+            ("%history 1:5", "InvalidValue", "`1-5`", "1:10"),
+            ("%history --session 1", "InvalidValue", "-1", "1:20"),
+            ("%history --session -2", "UnknownInput", "session -2", "1:1"),
+            ("%history -l 0", "InvalidValue", "`-l`", "1:13"),
+            ("%history --greb x", "UnknownOption", "did you mean `--grep`", "1:10"),
+        ];
+        for (text, name, part, place) in cases {
+            let error = run(&magics, text, &recorder).expect_err(text);
+            let said = said(&error);
+            assert!(error.name == name && said.contains(part) && said.contains(place), "{text}: {said}");
+        }
+        assert_eq!(run(&magics, "%history", &Recorder::default()).unwrap_err().name, "NoSession");
+    }
+}

@@ -1,0 +1,163 @@
+//! `%load FILE`: a file's text becomes this cell.
+
+use crate::context::Context;
+use crate::error::Result;
+use crate::files;
+use crate::interrupt::Interrupt;
+use crate::output::Output;
+use crate::registry::{Command, Invocation, Magic, Subject};
+use crate::session;
+use crate::syntax::{Arguments, Word};
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+use std::ops::RangeInclusive;
+use std::path::Path;
+
+/// More than this is no text for a cell.
+const MOST: usize = 1 << 20;
+
+/// See the module.
+pub const MAGIC: Magic = Magic {
+    name: "load",
+    line: true,
+    cell: false,
+    usage: "%load FILE[:10-20]",
+    summary: "Put the text of a file into this cell, in place of what stands in it",
+    help: "`:10-20` behind the name takes these lines alone, `:10` one, `:10-` all from there on. The text is put there, not \
+        run: run the cell again.",
+    options: &[],
+    completes: Subject::File,
+    parse,
+};
+
+struct Load {
+    arguments: Arguments,
+}
+
+fn parse(Invocation { arguments, .. }: Invocation) -> Result<Box<dyn Command>> {
+    let word = files::one_path(&arguments, "the file")?;
+    if ["http://", "https://", "ftp://"].iter().any(|scheme| word.text.starts_with(scheme)) {
+        let message = "%load reads files; nothing is fetched from a network into a cell that is then run as it came";
+        let url = shell_words::quote(&word.text);
+        let help = format!("`!curl -fsSLO {url}` fetches it, `%load FILE` shows it");
+        return Err(arguments.source.error("NotAvailable", word.span.clone(), message, Some(help)));
+    }
+    Ok(Box::new(Load { arguments }))
+}
+
+impl Command for Load {
+    fn run(self: Box<Self>, context: &Context, output: &dyn Output, _: &Interrupt) -> Result<()> {
+        let word = files::one_path(&self.arguments, "the file")?;
+        let session = session::required(output)?;
+        // A name may end like lines do.
+        let whole = files::expand(context, &word.text);
+        let (path, lines) = match lines_of(&word.text).filter(|_| !whole.exists()) {
+            Some((written, lines)) => (files::expand(context, written), lines),
+            None => (whole, 1..=usize::MAX),
+        };
+        let text = self.read(word, &path, lines)?.join("\n");
+        // A comment above it would make a cell magic Rust.
+        let head = if text.trim_start().starts_with("%%") {
+            String::new()
+        } else {
+            format!("// {}\n", &self.arguments.source.text()[self.arguments.line.clone()])
+        };
+        session.next_input(&(head + &text), true);
+        Ok(())
+    }
+}
+
+impl Load {
+    /// The lines of a file that are wanted.
+    fn read(&self, word: &Word, path: &Path, lines: RangeInclusive<usize>) -> Result<Vec<String>> {
+        let source = &self.arguments.source;
+        let unreadable = |error: std::io::Error| files::problem(source, word, path, "read", &error);
+        let file = File::open(path).map_err(unreadable)?;
+        let (mut wanted, mut size, mut count) = (vec![], 0, 0);
+        for line in BufReader::new(file).lines().take(*lines.end()) {
+            let line = line.map_err(unreadable)?;
+            count += 1;
+            if count < *lines.start() {
+                continue;
+            }
+            size += line.len() + 1;
+            if size > MOST {
+                let message = format!("`{}` is too long for a cell", word.text);
+                let help = format!("take some of its lines: `%load {}:1-200`", path.display());
+                return Err(source.error("InvalidValue", word.span.clone(), message, Some(help)));
+            }
+            wanted.push(line);
+        }
+        if count < *lines.start() && *lines.start() > 1 {
+            let message = format!("`{}` has {count} lines", path.display());
+            return Err(self.arguments.invalid(word, message));
+        }
+        Ok(wanted)
+    }
+}
+
+/// `FILE:10-20` as file and lines, from 1.
+fn lines_of(written: &str) -> Option<(&str, RangeInclusive<usize>)> {
+    let (file, lines) = written.rsplit_once(':')?;
+    let (first, last) = lines.split_once('-').unwrap_or((lines, lines));
+    let first: usize = first.parse().ok()?;
+    let last = if last.is_empty() { usize::MAX } else { last.parse().ok()? };
+    (1..=last).contains(&first).then_some((file, first..=last))
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::{FakeSession, Recorder, magics, run, said};
+    use std::fs;
+
+    #[test]
+    fn a_file_or_lines_of_it_take_the_place_of_the_cell() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("a b.rs"), "fn a() {\n    1\n}\n\nlet x = a();\n").unwrap();
+        fs::write(folder.path().join("cell.txt"), "%%bash\nls\n").unwrap();
+        fs::write(folder.path().join("odd:2"), "whole\n").unwrap();
+        let cases = [
+            ("%load '~/a b.rs'", "// %load '~/a b.rs'\nfn a() {\n    1\n}\n\nlet x = a();"),
+            ("%load \"~/a b.rs:2-3\"", "// %load \"~/a b.rs:2-3\"\n    1\n}"),
+            ("%load '~/a b.rs':5", "// %load '~/a b.rs':5\nlet x = a();"),
+            ("%load '~/a b.rs:3-'", "// %load '~/a b.rs:3-'\n}\n\nlet x = a();"),
+            ("%load '~/a b.rs:4-99'", "// %load '~/a b.rs:4-99'\n\nlet x = a();"),
+            ("%load ~/cell.txt", "%%bash\nls"),
+            ("%load ~/odd:2", "// %load ~/odd:2\nwhole"),
+        ];
+        for (text, expected) in cases {
+            let recorder = Recorder::with(FakeSession::default());
+            recorder.fake().set("HOME", folder.path().to_str());
+            run(&magics(), text, &recorder).unwrap_or_else(|error| panic!("{text}: {error}"));
+            assert_eq!(recorder.fake().next(), Some((expected.into(), true)), "{text}");
+        }
+    }
+
+    #[test]
+    fn mistakes_are_pointed_at() {
+        let (folder, magics) = (tempfile::tempdir().unwrap(), magics());
+        fs::write(folder.path().join("model.rs"), "one\ntwo\n").unwrap();
+        fs::write(folder.path().join("bytes"), [0xff, 0xfe]).unwrap();
+        fs::write(folder.path().join("large"), "line\n".repeat(300_000)).unwrap();
+        let recorder = Recorder::with(FakeSession::default());
+        let at = folder.path().display();
+        let cases = [
+            (format!("%load {at}/modell.rs"), "FileError", "did you mean `model.rs`"),
+            (format!("%load {at}/model.rs:3-4"), "InvalidValue", "has 2 lines"),
+            (format!("%load {at}/model.rs:2-1"), "FileError", "there is no"),
+            (format!("%load {at}"), "FileError", "is a folder"),
+            (format!("%load {at}/bytes"), "FileError", "UTF-8"),
+            (format!("%load {at}/large"), "InvalidValue", ":1-200"),
+            ("%load https://example.org/x.rs".into(), "NotAvailable", "!curl"),
+            ("%load a b".into(), "SyntaxError", "in quotes"),
+            ("%load".into(), "SyntaxError", "the file is missing"),
+        ];
+        for (text, name, part) in cases {
+            let error = run(&magics, &text, &recorder).expect_err(&text);
+            assert!(error.name == name && said(&error).contains(part), "{text}: {}", said(&error));
+        }
+        assert_eq!(recorder.fake().next(), None);
+        run(&magics, &format!("%load {at}/large:1-2"), &recorder).unwrap();
+        assert!(recorder.fake().next().is_some());
+    }
+}

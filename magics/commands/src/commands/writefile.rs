@@ -1,0 +1,104 @@
+//! `%%writefile FILE`: the body becomes a file.
+
+use crate::context::Context;
+use crate::error::Result;
+use crate::files;
+use crate::interrupt::Interrupt;
+use crate::output::{Output, Stream};
+use crate::registry::{Command, Invocation, Magic, Subject};
+use crate::syntax::{Arguments, OptionSpec};
+use std::fs::OpenOptions;
+use std::io::Write;
+
+/// See the module.
+pub const MAGIC: Magic = Magic {
+    name: "writefile",
+    line: false,
+    cell: true,
+    usage: "%%writefile [-a | --append] FILE\n…text…",
+    summary: "Write the body to a file",
+    help: "A file that is there is overwritten. `~` is the home folder; a name with spaces stands in quotes.",
+    options: &[
+        OptionSpec { name: "append", value: None, help: "adds to the file" },
+        OptionSpec { name: "a", value: None, help: "the same" },
+    ],
+    completes: Subject::File,
+    parse,
+};
+
+struct WriteFile {
+    arguments: Arguments,
+    body: String,
+}
+
+fn parse(invocation: Invocation) -> Result<Box<dyn Command>> {
+    files::one_path(&invocation.arguments, "the file")?;
+    let body = invocation.body_text()?;
+    Ok(Box::new(WriteFile { arguments: invocation.arguments, body }))
+}
+
+impl Command for WriteFile {
+    fn run(self: Box<Self>, context: &Context, output: &dyn Output, _: &Interrupt) -> Result<()> {
+        let source = &self.arguments.source;
+        let word = files::one_path(&self.arguments, "the file")?;
+        let path = files::expand(context, &word.text);
+        let append = self.arguments.has("append") || self.arguments.has("a");
+        let does = match (path.exists(), append) {
+            (false, _) => "Writing",
+            (true, true) => "Appending to",
+            (true, false) => "Overwriting",
+        };
+        let mut how = OpenOptions::new();
+        how.create(true).write(true).append(append).truncate(!append);
+        let written = how.open(&path).and_then(|mut file| file.write_all(self.body.as_bytes()));
+        written.map_err(|error| files::not_written(source, word, &path, &error))?;
+        output.print(Stream::Stdout, &format!("{does} {}\n", word.text));
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::{FakeSession, Recorder, magics, run, said};
+    use std::fs;
+
+    #[test]
+    fn the_body_is_written_overwritten_and_appended() {
+        let (folder, magics) = (tempfile::tempdir().unwrap(), magics());
+        let recorder = Recorder::with(FakeSession::default());
+        recorder.fake().set("HOME", folder.path().to_str());
+        let write = |text: &str| {
+            run(&magics, text, &recorder).unwrap_or_else(|error| panic!("{text}: {error}"));
+            fs::read_to_string(folder.path().join("a b.txt")).unwrap()
+        };
+        assert_eq!(write("%%writefile '~/a b.txt'\n%env X=1\n\n  two"), "%env X=1\n\n  two\n");
+        assert_eq!(write("%%writefile -a \"~/a b.txt\"\nthree\n"), "%env X=1\n\n  two\nthree\n");
+        assert_eq!(write("%%writefile '~/a b.txt'\nnew\n"), "new\n");
+        assert_eq!(write("%%writefile '~/a b.txt' --append\nä\n"), "new\nä\n");
+        let said = "Writing ~/a b.txt\nAppending to ~/a b.txt\nOverwriting ~/a b.txt\nAppending to ~/a b.txt\n";
+        assert_eq!(recorder.stdout(), said);
+    }
+
+    #[test]
+    fn mistakes_are_pointed_at_and_nothing_is_lost() {
+        let (folder, magics, recorder) = (tempfile::tempdir().unwrap(), magics(), Recorder::default());
+        let at = folder.path().display();
+        let kept = folder.path().join("kept");
+        fs::write(&kept, "kept").unwrap();
+        let cases = [
+            (format!("%%writefile {at}/new/x\ntext"), "FileError", "!mkdir -p "),
+            (format!("%%writefile {at}\ntext"), "FileError", "is a folder"),
+            (format!("%%writefile {at}/kept\n"), "SyntaxError", "body is missing"),
+            (format!("%%writefile {at}/kept/x\ntext"), "FileError", "cannot be written"),
+            ("%%writefile\ntext".into(), "SyntaxError", "the file is missing"),
+            ("%%writefile a b\ntext".into(), "SyntaxError", "in quotes"),
+            ("%%writefile -x a\ntext".into(), "UnknownOption", "`-x`"),
+        ];
+        for (text, name, part) in cases {
+            let error = run(&magics, &text, &recorder).expect_err(&text);
+            assert!(error.name == name && said(&error).contains(part), "{text}: {}", said(&error));
+        }
+        assert_eq!(fs::read_to_string(kept).unwrap(), "kept");
+        assert_eq!(recorder.stdout(), "");
+    }
+}

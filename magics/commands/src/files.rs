@@ -1,0 +1,89 @@
+//! Files and folders that a magic names: `~`, and what is said when one cannot be used.
+
+use crate::context::Context;
+use crate::error::{MagicError, Result, nearest};
+use crate::syntax::{Arguments, Source, Word};
+use std::io::{Error, ErrorKind};
+use std::path::{Path, PathBuf};
+
+/// The one file or folder that a magic takes.
+pub fn one_path<'a>(arguments: &'a Arguments, what: &str) -> Result<&'a Word> {
+    let word = arguments.required(0, what)?;
+    match arguments.positional.get(1) {
+        None => Ok(word),
+        Some(more) => {
+            let looks_like_option = |word: &Word| !word.quoted && word.text.starts_with('-') && word.text.len() > 1;
+            if let Some(option) = [word, more].into_iter().find(|word| looks_like_option(word)) {
+                let message = format!("there is no option `{}`", option.text);
+                return Err(arguments.source.error("UnknownOption", option.span.clone(), message, None));
+            }
+            let message = format!("`{}` is one word too many", more.text);
+            let help = "a name with spaces stands in quotes".to_string();
+            Err(arguments.source.syntax_error(more.span.clone(), message, Some(help)))
+        }
+    }
+}
+
+/// The home folder, as the session's environment says.
+pub fn home(context: &Context) -> Option<PathBuf> {
+    match context.added_environment().get("HOME") {
+        Some(home) => home.map(PathBuf::from),
+        None => dirs::home_dir(),
+    }
+}
+
+/// Where a written path leads: `~` and what follows a `~/` lie in the home folder.
+pub fn expand(context: &Context, written: &str) -> PathBuf {
+    let below = written.strip_prefix('~').filter(|rest| rest.is_empty() || rest.starts_with('/'));
+    match (below, home(context)) {
+        (Some(below), Some(home)) => home.join(below.trim_start_matches('/')),
+        _ => written.into(),
+    }
+}
+
+/// The current folder.
+pub fn current() -> Result<PathBuf> {
+    std::env::current_dir().map_err(|error| {
+        let help = "%cd FOLDER goes to one that is there".to_string();
+        MagicError::new("FileError", format!("the current folder cannot be used: {error}"), Some(help))
+    })
+}
+
+/// The error that something cannot be done (`read`, `written`, …) with what a word names.
+pub fn problem(source: &Source, word: &Word, path: &Path, done: &str, error: &Error) -> MagicError {
+    let written = &word.text;
+    let (message, help) = match error.kind() {
+        ErrorKind::NotFound => (format!("there is no `{written}`"), similar(path)),
+        ErrorKind::IsADirectory => (format!("`{written}` is a folder"), None),
+        ErrorKind::InvalidData => (format!("`{written}` is no text in UTF-8"), None),
+        _ => (format!("`{written}` cannot be {done}: {error}"), None),
+    };
+    source.error("FileError", word.span.clone(), message, help)
+}
+
+/// The neighbour that was most likely meant, or the folder that is missing.
+fn similar(path: &Path) -> Option<String> {
+    let folder = match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    let Ok(entries) = folder.read_dir() else {
+        return Some(format!("there is no folder `{}` either", folder.display()));
+    };
+    let names: Vec<String> = entries.flatten().map(|entry| entry.file_name().to_string_lossy().into()).collect();
+    let near = nearest(&path.file_name()?.to_string_lossy(), names.iter().map(String::as_str));
+    near.map(|near| format!("did you mean `{near}`?"))
+}
+
+/// The same of a file that is to be written; where its folder is missing, how to make it.
+pub fn not_written(source: &Source, word: &Word, path: &Path, error: &Error) -> MagicError {
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty() && !parent.exists());
+    match (error.kind(), parent) {
+        (ErrorKind::NotFound, Some(parent)) => {
+            let message = format!("there is no folder `{}`", parent.display());
+            let help = format!("make it: `!mkdir -p {}`", shell_words::quote(&parent.to_string_lossy()));
+            source.error("FileError", word.span.clone(), message, Some(help))
+        }
+        _ => problem(source, word, path, "written", error),
+    }
+}

@@ -1,0 +1,108 @@
+//! Inputs of a session that a magic names: `1-5 7`, and which session.
+
+use crate::error::{MagicError, Result};
+use crate::session::{Input, Session};
+use crate::syntax::{Arguments, OptionSpec, Source, Span};
+use std::ops::RangeInclusive;
+
+/// `--session`.
+pub const SESSION: OptionSpec = OptionSpec {
+    name: "session",
+    value: Some("N"),
+    help: "of an earlier session: -1 is the one before (default 0: this one)",
+};
+
+/// Execution counts, and where they were written.
+type Range = (RangeInclusive<u64>, Span);
+
+/// Which inputs are wanted: none named means all.
+pub struct Wanted {
+    source: Source,
+    line: Span,
+    ranges: Vec<Range>,
+    /// 0 is this one, -1 the one before.
+    pub session: i64,
+}
+
+impl Wanted {
+    /// What the words from the place `first` on say, and `--session`.
+    pub fn new(arguments: &Arguments, first: usize) -> Result<Self> {
+        let session = match arguments.option("session") {
+            None => 0,
+            Some(word) => match word.text.parse() {
+                Ok(session @ ..=0) => session,
+                _ => {
+                    let message = format!("`--session` takes 0, or -1 for the session before, not `{}`", word.text);
+                    return Err(arguments.invalid(word, message));
+                }
+            },
+        };
+        let mut ranges = vec![];
+        for word in arguments.positional.iter().skip(first) {
+            let Some(range) = range(&word.text) else {
+                let help = "`7` is one input, `1-5` are five, `3-` are all from the third on".to_string();
+                let message = format!("`{}` names no inputs", word.text);
+                return Err(arguments.source.error("InvalidValue", word.span.clone(), message, Some(help)));
+            };
+            ranges.push((range, word.span.clone()));
+        }
+        Ok(Self { source: arguments.source.clone(), line: arguments.line.clone(), ranges, session })
+    }
+
+    /// The inputs in the order of the ranges. A range without any is an error.
+    pub fn of(&self, session: &dyn Session) -> Result<Vec<Input>> {
+        let all = session.inputs(self.session)?;
+        if all.is_empty() && self.session < 0 {
+            let message = format!("nothing is kept of session {}", self.session);
+            return Err(self.source.error("UnknownInput", self.line.clone(), message, None));
+        }
+        if self.ranges.is_empty() {
+            return Ok(all);
+        }
+        let mut wanted = vec![];
+        for (range, span) in &self.ranges {
+            let before = wanted.len();
+            wanted.extend(all.iter().filter(|input| range.contains(&input.line)).cloned());
+            if wanted.len() == before {
+                return Err(self.missing(range, span, &all));
+            }
+        }
+        Ok(wanted)
+    }
+
+    fn missing(&self, range: &RangeInclusive<u64>, span: &Span, all: &[Input]) -> MagicError {
+        let here = if self.session == 0 { "this session".into() } else { format!("session {}", self.session) };
+        let message = match range.start() == range.end() {
+            true => format!("{here} has no input {}", range.start()),
+            false => format!("{here} has none of these inputs"),
+        };
+        let help = match (all.first(), all.last()) {
+            (Some(first), Some(last)) => format!("it has {} to {}", first.line, last.line),
+            _ => "no cell has been run yet".into(),
+        };
+        self.source.error("UnknownInput", span.clone(), message, Some(help))
+    }
+}
+
+/// `7`, `1-5`, `3-`.
+fn range(text: &str) -> Option<RangeInclusive<u64>> {
+    let (first, last) = text.split_once('-').unwrap_or((text, text));
+    let first: u64 = first.parse().ok()?;
+    let last = if last.is_empty() { u64::MAX } else { last.parse().ok()? };
+    (1..=last).contains(&first).then_some(first..=last)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::range;
+
+    #[test]
+    fn ranges_hold_both_ends() {
+        assert_eq!(range("7"), Some(7..=7));
+        assert_eq!(range("1-5"), Some(1..=5));
+        assert_eq!(range("3-"), Some(3..=u64::MAX));
+        for bad in ["0", "5-1", "-5", "a", "", "1-2-3", "1:5", "1.5", "0-3"] {
+            assert_eq!(range(bad), None, "{bad}");
+        }
+    }
+}
