@@ -11,6 +11,6 @@ mod words;
 mod tests;
 
 pub use body::{Declaration, SweepBody, parse_body, parse_one_line};
-pub use options::{Arguments, OptionSpec, parse_arguments};
+pub use options::{Arguments, OptionSpec, parse_arguments, parse_before_code};
 pub use source::{Source, Span, Spanned};
 pub use words::{Word, split_words};
