@@ -16,6 +16,7 @@ mod scaling;
 #[cfg(test)]
 mod tests;
 mod throughput;
+mod timing;
 
 pub use axis::{Axis, AxisPlot, AxisPoint, axis};
 pub use best_of_k::{bootstrap_interval, chance_of_better, expected_best, quantile_of_best};
@@ -34,6 +35,7 @@ pub use throughput::{
     Bottleneck, BottleneckKind, PointState, SAFETY, SizeMeasured, StepTime, Throughput, ThroughputPoint, bottleneck,
     throughput,
 };
+pub use timing::{Outliers, Timing, timing};
 
 /// Points of a list beyond which it is thinned.
 pub const THIN_ABOVE: usize = 2000;

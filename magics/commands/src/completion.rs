@@ -3,7 +3,8 @@
 mod paths;
 
 use crate::context::Context;
-use crate::registry::{MAGICS, Magic, Subject, find};
+use crate::registry::{MAGICS, Magic, Subject, find, rust_in};
+use crate::session::Session;
 use tunebook_study::WorkloadDescription;
 use tunebook_study::store::Store;
 
@@ -15,7 +16,7 @@ pub struct Completions {
     /// Where it ends.
     pub end: usize,
     /// The candidates with their kind (`magic`, `option`, `study`, `hyperparameter`, `workload`, `metric`, `keyword`,
-    /// `path`, `variable`).
+    /// `path`, `variable`, `item`).
     pub matches: Vec<(String, &'static str)>,
 }
 
@@ -42,17 +43,30 @@ fn place(code: &str, cursor: usize) -> Option<Place<'_>> {
     })
 }
 
+/// Whether the cursor is in Rust that a magic runs.
+fn in_rust(place: &Place<'_>) -> bool {
+    if place.cell_magic.is_some() && !place.before.trim_start().starts_with('%') {
+        return rust_in(place.code.trim_start()).is_some();
+    }
+    let name = place.before.trim_start_matches('%').split_whitespace().next().and_then(find);
+    let runs_rust = name.is_some_and(|magic| magic.completes == Subject::Rust);
+    // What follows the options, or might: an option begins with a dash, its value follows it.
+    let words: Vec<&str> = place.before.split_whitespace().collect();
+    let after_name = place.before.contains(char::is_whitespace);
+    runs_rust && after_name && !words.last().is_some_and(|word| word.starts_with('-'))
+}
+
 /// Candidates at a cursor; `None` where the cursor is in Rust.
-pub fn complete(context: &Context, code: &str, cursor: usize) -> Option<Completions> {
+pub fn complete(context: &Context, code: &str, cursor: usize, session: Option<&dyn Session>) -> Option<Completions> {
     let at = offset(code, cursor);
     if let Some(written) = names_a_path(code, at) {
         let (length, matches) = paths::complete(context, written.text, written.folders_alone);
         return Some(Completions { start: cursor - length, end: cursor, matches });
     }
-    let place = place(code, cursor)?;
+    let place = place(code, cursor).filter(|place| !in_rust(place))?;
     let word_start = place.before.rfind([' ', '\t', '=', ',', '[', '(']).map_or(0, |at| at + 1);
     let word = &place.before[word_start..];
-    let candidates = candidates(context, &place, word, word_start);
+    let candidates = candidates(context, session, &place, word, word_start);
     let mut matches: Vec<(String, &'static str)> =
         candidates.into_iter().filter(|(text, _)| text.starts_with(word)).collect();
     matches.sort();
@@ -97,7 +111,13 @@ fn names_a_path(code: &str, at: usize) -> Option<WrittenPath<'_>> {
     subject.then_some(WrittenPath { text, folders_alone: magic.completes == Subject::Folder })
 }
 
-fn candidates(context: &Context, place: &Place<'_>, word: &str, word_start: usize) -> Vec<(String, &'static str)> {
+fn candidates(
+    context: &Context,
+    session: Option<&dyn Session>,
+    place: &Place<'_>,
+    word: &str,
+    word_start: usize,
+) -> Vec<(String, &'static str)> {
     let is_magic_line = place.before.starts_with('%');
     if is_magic_line && word_start == 0 {
         let forms = |magic: &Magic| {
@@ -121,6 +141,7 @@ fn candidates(context: &Context, place: &Place<'_>, word: &str, word_start: usiz
             (Subject::Variable, _) if words.len() == 1 || words[words.len() - 1] == "--unset" => {
                 context.whole_environment().into_keys().map(|name| (name, "variable")).collect()
             }
+            (Subject::Name, _) => session.map_or(vec![], names),
             _ => vec![],
         };
     }
@@ -151,6 +172,12 @@ fn candidates(context: &Context, place: &Place<'_>, word: &str, word_start: usiz
         }
         _ => vec![],
     }
+}
+
+/// Variables and items of Rust cells.
+fn names(session: &dyn Session) -> Vec<(String, &'static str)> {
+    let variables = session.variables().unwrap_or_default().into_iter().map(|variable| (variable.name, "variable"));
+    variables.chain(session.items().unwrap_or_default().into_iter().map(|item| (item.name, "item"))).collect()
 }
 
 fn studies(context: &Context) -> Vec<(String, &'static str)> {
@@ -216,12 +243,15 @@ fn offset(code: &str, cursor: usize) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
+    use crate::context::Settings;
+    use crate::rust::fake::Fake;
     use crate::testing::{FakeSession, Recorder, magics, run};
     use std::fs;
 
     /// What the text with the cursor at its end becomes with each candidate.
     fn completed(magics: &crate::Magics, code: &str) -> Option<Vec<String>> {
-        let found = magics.complete(code, code.chars().count())?;
+        let found = magics.complete(code, code.chars().count(), None)?;
         let before: String = code.chars().take(found.start).collect();
         Some(found.matches.into_iter().map(|(text, _)| format!("{before}{text}")).collect())
     }
@@ -278,5 +308,34 @@ mod tests {
             ["%save --append", "%save --force", "%save --session", "%save -a", "%save -f"]
         );
         assert_eq!(completed(&magics, "%%writ").unwrap(), ["%%writefile"]);
+    }
+
+    /// The candidates at `|`; `None`: it is in Rust.
+    fn at(code: &str) -> Option<Vec<String>> {
+        let settings =
+            Settings { store: "/nowhere".into(), slot: vec![], worker: "/nowhere".into(), cache: "/nowhere".into() };
+        let fake = Fake::default().with_variables(&[("apple", "i32")]).with_items(&[("area", "fn area() {}")]);
+        let cursor = code.chars().position(|c| c == '|').unwrap();
+        let found = complete(&Context::new(settings), &code.replace('|', ""), cursor, Some(&fake));
+        found.map(|found| found.matches.into_iter().map(|(text, _)| text).collect())
+    }
+
+    #[test]
+    fn names_and_options_are_offered_and_rust_is_left_to_others() {
+        assert_eq!(at("%remove a|").unwrap(), ["apple", "area"]);
+        assert_eq!(at("%list ap|").unwrap(), ["apple"]);
+        assert_eq!(at("%timeit --s|").unwrap(), ["--samples"]);
+        assert_eq!(at("%%timeit --sam|\nf()").unwrap(), ["--samples"]);
+        assert!(at("%tim|").unwrap().contains(&"%timeit".to_string()));
+        for code in [
+            "%time a|",
+            "%timeit --samples 3 v.|",
+            "%%time\nv.|",
+            "%%test\nfn f() { v.|",
+            "%%timeit let v = w.|",
+            "let x = |",
+        ] {
+            assert_eq!(at(code), None, "{code}");
+        }
     }
 }

@@ -3,11 +3,13 @@
 //! The kernel hands over the text of a magic ([`Magics::parse`]), learns at once whether it can be understood, and
 //! runs it later ([`Magics::run`]) with an [`Output`] to show results on and an [`Interrupt`] to be stopped by.
 
+mod clock;
 mod commands;
 mod completion;
 mod context;
 mod elsewhere;
 pub mod error;
+mod export;
 mod files;
 mod inputs;
 pub mod interrupt;
@@ -18,6 +20,7 @@ mod probing;
 mod process;
 mod registry;
 mod report;
+mod rust;
 mod scaling;
 pub mod session;
 pub mod shell;
@@ -31,11 +34,13 @@ mod testing;
 mod throughput;
 mod workload;
 
+pub use commands::doc::asks;
 pub use completion::Completions;
 pub use context::Settings;
 pub use error::MagicError;
 pub use interrupt::Interrupt;
 pub use output::{Bundle, Output, RESULT_MIME, Stream};
+pub use registry::rust_in;
 pub use workload::{CellCrate, IMAGE_ITEM, sources_hash};
 
 use context::Context;
@@ -85,7 +90,12 @@ impl Magics {
 
     /// Candidates at a cursor inside a magic line or cell magic; `None` where the cursor is in Rust.
     pub fn complete(&self, code: &str, cursor: usize) -> Option<Completions> {
-        completion::complete(&self.context, code, cursor)
+        completion::complete(&self.context, code, cursor, None)
+    }
+
+    /// The same, with the names of variables and items that a session has.
+    pub fn complete_in(&self, session: &dyn session::Session, code: &str, cursor: usize) -> Option<Completions> {
+        completion::complete(&self.context, code, cursor, Some(session))
     }
 
     /// Help (text/plain, text/markdown) for the word at the cursor of a magic; `None` where there is none.

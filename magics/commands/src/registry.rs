@@ -6,7 +6,9 @@ use crate::elsewhere;
 use crate::error::{MagicError, Result, nearest, suggest};
 use crate::interrupt::Interrupt;
 use crate::output::Output;
-use crate::syntax::{Arguments, OptionSpec, Source, Span, parse_arguments, parse_leading, split_words};
+use crate::syntax::{
+    Arguments, OptionSpec, Source, Span, parse_arguments, parse_before_code, parse_leading, split_words,
+};
 
 /// A magic that was understood; it waits to be run.
 pub trait Command: Send {
@@ -67,6 +69,10 @@ pub enum Subject {
     Study,
     /// A workload, followed by its hyperparameters.
     Workload,
+    /// Rust: what follows the options is code, and is not split into words.
+    Rust,
+    /// A variable or an item of Rust cells.
+    Name,
     /// A file.
     File,
     /// A folder.
@@ -86,6 +92,9 @@ impl Subject {
     }
 }
 
+/// Cell magics whose body is Rust that runs among the other Rust cells.
+const RUST_BODIES: [&str; 4] = ["time", "timeit", "test", "capture"];
+
 /// All magics, in the order in which `%lsmagic` lists them.
 pub const MAGICS: &[Magic] = &[
     commands::sweep::MAGIC,
@@ -100,6 +109,17 @@ pub const MAGICS: &[Magic] = &[
     commands::workloads::MAGIC,
     commands::workload::MAGIC,
     commands::devices::MAGIC,
+    commands::time::MAGIC,
+    commands::timeit::MAGIC,
+    commands::test::MAGIC,
+    commands::capture::MAGIC,
+    commands::who::WHO,
+    commands::who::WHOS,
+    commands::list::MAGIC,
+    commands::remove::MAGIC,
+    commands::reset::MAGIC,
+    commands::doc::MAGIC,
+    commands::export::MAGIC,
     commands::env::MAGIC,
     commands::folder::CD,
     commands::folder::PWD,
@@ -147,35 +167,84 @@ impl Magic {
     }
 }
 
+/// The pieces of the first line of a magic.
+struct Head {
+    /// The whole line, without blanks around it.
+    line: Span,
+    /// The per cent signs and the name.
+    name: Span,
+    percents: usize,
+    /// Where the first line ends in the text.
+    end: usize,
+}
+
+impl Head {
+    fn new(text: &str) -> Self {
+        let start = text.len() - text.trim_start().len();
+        let end = text[start..].find('\n').map_or(text.len(), |at| start + at);
+        let line = start..text[..end].trim_end().len().max(start);
+        let written = &text[line.clone()];
+        let percents = written.len() - written.trim_start_matches('%').len();
+        let rest = &written[percents..];
+        let name_length = rest.find(|c: char| !(c.is_alphanumeric() || c == '_')).unwrap_or(rest.len());
+        Self { name: start..start + percents + name_length, line, percents, end }
+    }
+
+    fn name<'a>(&self, text: &'a str) -> &'a str {
+        &text[self.name.start + self.percents..self.name.end]
+    }
+}
+
 /// Understands the text of one magic.
 pub fn parse(text: &str, first_line: usize) -> Result<Box<dyn Command>> {
     let source = Source::new(text, first_line);
-    let start = text.len() - text.trim_start().len();
-    let line_end = text[start..].find('\n').map_or(text.len(), |at| start + at);
-    let line = start..text[..line_end].trim_end().len();
-    let written = &text[line.clone()];
-    if written.starts_with('?') || written.ends_with('?') {
-        let name = written.trim_matches(['?', '%', ' ']);
-        return commands::lsmagic::help_for(&source, line, name);
+    let head = Head::new(text);
+    let line = head.line.clone();
+    if is_question(&text[line.clone()]) {
+        return commands::lsmagic::help_for(&source, line);
     }
-    let percents = written.len() - written.trim_start_matches('%').len();
-    let rest = &written[percents..];
-    let name_length = rest.find(|c: char| !(c.is_alphanumeric() || c == '_')).unwrap_or(rest.len());
-    let name = &rest[..name_length];
-    let name_span = line.start..line.start + percents + name_length;
-    let cell = percents == 2;
-    let magic = find(name).ok_or_else(|| unknown(&source, name_span.clone(), name))?;
+    let name = head.name(text);
+    let cell = head.percents == 2;
+    let magic = find(name).ok_or_else(|| unknown(&source, head.name.clone(), name))?;
     if (cell && !magic.cell) || (!cell && !magic.line) {
         let (has, body) = if magic.cell { ("%%", "has a body") } else { ("%", "has no body") };
         let message = format!("`{name}` {body}: it is written `{has}{name}`");
-        return Err(source.syntax_error(name_span, message, Some(format!("usage: {}", magic.usage))));
+        return Err(source.syntax_error(head.name, message, Some(format!("usage: {}", magic.usage))));
     }
-    let words = split_words(&source, name_span.end..line.end)?;
-    let arguments = match magic.completes.passes_on() {
-        true => parse_leading(&source, line, words, magic.options)?,
-        false => parse_arguments(&source, line, words, magic.options)?,
+    let rest = head.name.end..line.end;
+    let arguments = match magic.completes {
+        Subject::Rust => parse_before_code(&source, line, rest, magic.options)?,
+        subject if subject.passes_on() => {
+            let words = split_words(&source, rest)?;
+            parse_leading(&source, line, words, magic.options)?
+        }
+        _ => {
+            let words = split_words(&source, rest)?;
+            parse_arguments(&source, line, words, magic.options)?
+        }
     };
-    (magic.parse)(Invocation { arguments, body: cell.then_some(line_end..text.len()) })
+    (magic.parse)(Invocation { arguments, body: cell.then_some(head.end..text.len()) })
+}
+
+/// `?name`, `name?`, `%name?`; `%time f()?` is none.
+fn is_question(line: &str) -> bool {
+    line.starts_with('?') || (line.ends_with('?') && !line.contains([' ', '\t', '(']))
+}
+
+/// Where the Rust stands in a magic that runs Rust among the other cells: the code of the line, or the body.
+pub fn rust_in(text: &str) -> Option<Span> {
+    let head = Head::new(text);
+    let magic = find(head.name(text)).filter(|_| !is_question(&text[head.line.clone()]))?;
+    if head.percents == 2 {
+        let body = (head.end + 1).min(text.len())..text.len();
+        return RUST_BODIES.contains(&magic.name).then_some(body);
+    }
+    if magic.completes != Subject::Rust {
+        return None;
+    }
+    let source = Source::new(text, 0);
+    let parsed = parse_before_code(&source, head.line.clone(), head.name.end..head.line.end, magic.options).ok()?;
+    parsed.positional.first().map(|word| word.span.clone())
 }
 
 /// The error of a magic that is not there: what to do instead of one of IPython's, or the nearest that there is.
@@ -187,4 +256,38 @@ pub fn unknown(source: &Source, span: Span, name: &str) -> MagicError {
         (None, None) => Some("%lsmagic lists all magics".into()),
     };
     source.error("UnknownMagic", span, format!("there is no magic `{name}`"), help)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rust_is_found_in_magics_that_run_it() {
+        let cases = [
+            ("%time f(x)?", Some("f(x)?")),
+            ("%timeit --samples 5 v.sort()", Some("v.sort()")),
+            ("%%timeit let v = w.clone();\nv.sort()\n", Some("v.sort()\n")),
+            ("%%capture out\nf()", Some("f()")),
+            ("%%time", Some("")),
+            ("%who", None),
+            ("%time?", None),
+            ("%%sweep a\nworkload b", None),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(rust_in(text).map(|span| &text[span]), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn every_magic_explains_itself() {
+        for magic in MAGICS {
+            assert!(magic.line || magic.cell, "{}", magic.name);
+            assert!(magic.usage.contains(magic.name) && magic.plain().contains(magic.summary), "{}", magic.name);
+        }
+        let mut names: Vec<&str> = MAGICS.iter().map(|magic| magic.name).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), MAGICS.len());
+    }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 /// The session behind a cell.
 pub trait Session: Send + Sync {
     /// Runs Rust as the cell would; `first_line` is its line in the cell, from 0, for messages. Text goes to the cell, or, where
-    /// `quiet`, into the answer alone.
+    /// `quiet`, into the answer alone; if it then fails, what was printed until it did goes to the cell.
     fn run(&self, code: &str, first_line: usize, quiet: bool) -> Result<Ran>;
     /// Variables of Rust cells, sorted by name.
     fn variables(&self) -> Result<Vec<Variable>>;
@@ -31,6 +31,11 @@ pub trait Session: Send + Sync {
     fn environment(&self) -> Vec<(String, Option<String>)>;
     /// Cells that were run, oldest first. `session` 0 is this one, -1 the one before.
     fn inputs(&self, session: i64) -> Result<Vec<Input>>;
+    /// The front end's id of the cell that was run with this execution count, where that is known: what was run again can then be
+    /// told from what was run beside it.
+    fn cell_of(&self, _line: u64) -> Option<String> {
+        None
+    }
     /// Proposes a next cell; `replace`: in place of this one.
     fn next_input(&self, text: &str, replace: bool);
 }

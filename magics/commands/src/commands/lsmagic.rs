@@ -1,5 +1,6 @@
-//! `%lsmagic`, and help for one magic: `%name?`, `?name`, `name?`.
+//! `%lsmagic`, and what a question mark asks for: `%name?`, `?name`, `name?`.
 
+use super::doc::document;
 use crate::context::Context;
 use crate::error::Result;
 use crate::interrupt::Interrupt;
@@ -66,10 +67,14 @@ pub fn help(magic: &Magic) -> Bundle {
     bundle
 }
 
-/// The help of a name.
-pub fn help_for(source: &Source, span: Span, name: &str) -> Result<Box<dyn Command>> {
+/// The help that a line with a question mark asks for: of a magic, or of a name of Rust.
+pub fn help_for(source: &Source, line: Span) -> Result<Box<dyn Command>> {
+    let written = &source.text()[line.clone()];
+    let asked = written.trim_matches('?').trim();
+    let name = asked.trim_start_matches('%');
     match find(name) {
         Some(magic) => Ok(Box::new(Help(magic))),
-        None => Err(unknown(source, span, name)),
+        None if asked.starts_with('%') || asked.is_empty() => Err(unknown(source, line, name)),
+        None => document(source, line, asked, written.starts_with("??") || written.ends_with("??")),
     }
 }

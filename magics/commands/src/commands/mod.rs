@@ -1,22 +1,32 @@
 //! One file a magic.
 
 pub mod axis;
+pub mod capture;
 pub mod curves;
 pub mod devices;
+pub mod doc;
+pub mod export;
 pub mod env;
 pub mod final_evaluation;
 pub mod folder;
 pub mod history;
 pub mod isolate;
+pub mod list;
 pub mod load;
 pub mod lsmagic;
 pub mod noise;
+pub mod remove;
+pub mod reset;
 pub mod save;
 pub mod scaling;
 pub mod script;
 pub mod study;
 pub mod sweep;
+pub mod test;
 pub mod throughput;
+pub mod time;
+pub mod timeit;
+pub mod who;
 pub mod workload;
 pub mod workloads;
 pub mod writefile;

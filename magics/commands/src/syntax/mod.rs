@@ -11,6 +11,6 @@ mod words;
 mod tests;
 
 pub use body::{Declaration, SweepBody, parse_body, parse_one_line};
-pub use options::{Arguments, OptionSpec, parse_arguments, parse_leading};
+pub use options::{Arguments, OptionSpec, parse_arguments, parse_before_code, parse_leading};
 pub use source::{Source, Span, Spanned};
 pub use words::{Word, split_words};

@@ -38,6 +38,9 @@ pub struct Arguments {
     pub line: Span,
 }
 
+/// Options of IPython's in its own short form, which a magic that has the long one takes too.
+const SHORT: [(&str, &str); 3] = [("-f", "force"), ("-n", "loops"), ("-r", "samples")];
+
 /// Sorts words by a table of options.
 pub fn parse_arguments(source: &Source, line: Span, words: Vec<Word>, known: &[OptionSpec]) -> Result<Arguments> {
     sort(source, line, words, known, false)
@@ -50,7 +53,7 @@ pub fn parse_leading(source: &Source, line: Span, words: Vec<Word>, known: &[Opt
 
 fn sort(source: &Source, line: Span, words: Vec<Word>, known: &[OptionSpec], leading: bool) -> Result<Arguments> {
     let mut arguments = Arguments { source: source.clone(), positional: vec![], options: vec![], line };
-    let mut words = words.into_iter().peekable();
+    let mut words = words.into_iter().map(|word| lengthened(word, known)).peekable();
     while let Some(word) = words.next() {
         let long = word.text.strip_prefix("--").filter(|_| !word.quoted || word.text.contains('='));
         let Some(option) = long.or_else(|| short(&word, known)) else {
@@ -108,6 +111,52 @@ fn short<'a>(word: &'a Word, known: &[OptionSpec]) -> Option<&'a str> {
     let option = word.text.strip_prefix('-').filter(|_| !word.quoted)?;
     let name = option.split_once('=').map_or(option, |(name, _)| name);
     (name.chars().count() == 1 && known.iter().any(|spec| spec.name == name)).then_some(option)
+}
+
+/// Sorts a line that ends in Rust: options stand before it, and all from the first other word on is code as it stands, one
+/// positional word.
+pub fn parse_before_code(source: &Source, line: Span, rest: Span, known: &[OptionSpec]) -> Result<Arguments> {
+    let mut words = vec![];
+    let mut at = rest.start;
+    let mut value_follows = false;
+    let code = loop {
+        let left = &source.text()[at..rest.end];
+        let start = at + left.len() - left.trim_start().len();
+        let text = source.text()[start..rest.end].split_whitespace().next().unwrap_or("");
+        let word = Word { text: text.into(), span: start..start + text.len(), quoted: false };
+        let long = lengthened(word.clone(), known);
+        let Some(option) = long.text.strip_prefix("--").filter(|_| !value_follows) else {
+            if value_follows && !text.is_empty() {
+                (at, value_follows) = (word.span.end, false);
+                words.push(word);
+                continue;
+            }
+            break start..rest.end;
+        };
+        value_follows = known.iter().any(|spec| spec.name == option && spec.value.is_some());
+        at = word.span.end;
+        words.push(word);
+    };
+    let mut arguments = parse_arguments(source, line, words, known)?;
+    let text = source.text()[code.clone()].trim_end();
+    if !text.is_empty() {
+        arguments.positional.push(Word { text: text.into(), span: code.start..code.start + text.len(), quoted: true });
+    }
+    Ok(arguments)
+}
+
+/// The long form of an option in its short one: `-n`, `-n100`.
+fn lengthened(word: Word, known: &[OptionSpec]) -> Word {
+    let short = SHORT.iter().find(|(short, long)| {
+        !word.quoted && word.text.starts_with(short) && known.iter().any(|spec| spec.name == *long)
+    });
+    let Some((short, long)) = short else { return word };
+    let text = match &word.text[short.len()..] {
+        "" => format!("--{long}"),
+        value if value.starts_with(|c: char| c.is_ascii_digit()) => format!("--{long}={value}"),
+        _ => return word,
+    };
+    Word { text, ..word }
 }
 
 impl Arguments {

@@ -189,3 +189,26 @@ fn durations_have_a_unit() {
         assert_eq!(parsed.ok().flatten().map(|d| d.as_secs()), seconds, "{text}");
     }
 }
+
+#[test]
+fn code_stands_after_the_options_as_it_is() {
+    const KNOWN: [OptionSpec; 2] = [
+        OptionSpec { name: "samples", value: Some("N"), help: "" },
+        OptionSpec { name: "quick", value: None, help: "" },
+    ];
+    let arguments = |text: &str| {
+        let source = Source::new(text, 0);
+        parse_before_code(&source, 0..text.len(), 0..text.len(), &KNOWN)
+    };
+    for text in ["--samples 5 --quick f(\"it's\", &'a x)  ", "--samples=5 f(\"it's\", &'a x)", "-r5 f(\"it's\", &'a x)"]
+    {
+        let parsed = arguments(text).unwrap();
+        assert_eq!(parsed.count("samples", 1).unwrap(), Some(5), "{text}");
+        assert_eq!(parsed.positional[0].text, "f(\"it's\", &'a x)");
+        assert!(text[parsed.positional[0].span.clone()].starts_with("f("));
+    }
+    assert_eq!(arguments("-x --samples 3").unwrap().positional[0].text, "-x --samples 3");
+    assert!(arguments("--quick").unwrap().positional.is_empty());
+    assert_eq!(arguments("--smaples 3 x").unwrap_err().name, "UnknownOption");
+    assert_eq!(arguments("--samples").unwrap_err().name, "SyntaxError");
+}

@@ -1,0 +1,80 @@
+//! `%list [NAME…]`: functions, types and other items of Rust cells with their source.
+
+use crate::context::Context;
+use crate::error::{Result, suggest};
+use crate::interrupt::Interrupt;
+use crate::output::{Output, Stream};
+use crate::registry::{Command, Invocation, Magic, Subject};
+use crate::rust::{code_bundle, session};
+use crate::session::Item;
+use crate::syntax::Arguments;
+
+/// See the module.
+pub const MAGIC: Magic = Magic {
+    name: "list",
+    line: true,
+    cell: false,
+    usage: "%list [NAME…]",
+    summary: "Functions, types and other items of Rust cells with their source",
+    help: "Without a name all of them. `name??` shows the source of one in the pager; `%remove NAME` forgets it.",
+    options: &[],
+    completes: Subject::Name,
+    parse,
+};
+
+struct List {
+    arguments: Arguments,
+}
+
+fn parse(Invocation { arguments, .. }: Invocation) -> Result<Box<dyn Command>> {
+    Ok(Box::new(List { arguments }))
+}
+
+impl Command for List {
+    fn run(self: Box<Self>, _: &Context, output: &dyn Output, _: &Interrupt) -> Result<()> {
+        let items = session(output)?.items()?;
+        let mut wanted: Vec<&Item> = vec![];
+        for word in &self.arguments.positional {
+            let Some(item) = items.iter().find(|item| item.name == word.text) else {
+                let message = format!("there is no item `{}`", word.text);
+                let help = suggest(&word.text, items.iter().map(|item| item.name.as_str()).collect::<Vec<_>>());
+                return Err(self.arguments.source.error("UnknownName", word.span.clone(), message, help));
+            };
+            wanted.push(item);
+        }
+        if self.arguments.positional.is_empty() {
+            wanted = items.iter().collect();
+        }
+        if wanted.is_empty() {
+            output.print(Stream::Stdout, "There are no items yet: functions, types, imports, …\n");
+            return Ok(());
+        }
+        let code: Vec<&str> = wanted.iter().map(|item| item.code.trim()).collect();
+        output.display(code_bundle(&code.join("\n\n")), None);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rust::fake::{Fake, Shown, run};
+
+    fn fake() -> Fake {
+        Fake::default().with_items(&[("area", "fn area() -> f64 { 1.0 }\n"), ("Point", "struct Point;")])
+    }
+
+    #[test]
+    fn items_are_shown_with_their_source() {
+        for (text, code) in [("%list", "fn area() -> f64 { 1.0 }\n\nstruct Point;"), ("%list Point", "struct Point;")] {
+            let fake = fake();
+            run(text, &fake).unwrap();
+            assert_eq!(fake.shown(), [Shown::Display(code_bundle(code))], "{text}");
+        }
+        let error = run("%list aera", &fake()).unwrap_err();
+        assert!(error.name == "UnknownName" && error.traceback.join("\n").contains("did you mean `area`"), "{error:?}");
+        let fake = Fake::default();
+        run("%list", &fake).unwrap();
+        assert!(fake.text().contains("no items yet"));
+    }
+}

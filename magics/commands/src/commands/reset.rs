@@ -1,0 +1,104 @@
+//! `%reset --force`: forgets all that Rust cells defined.
+
+use crate::context::Context;
+use crate::error::Result;
+use crate::interrupt::Interrupt;
+use crate::output::{Output, Stream};
+use crate::registry::{Command, Invocation, Magic, Subject};
+use crate::rust::session;
+use crate::syntax::{Arguments, OptionSpec};
+
+/// Names that a message lists.
+const NAMED: usize = 5;
+
+/// See the module.
+pub const MAGIC: Magic = Magic {
+    name: "reset",
+    line: true,
+    cell: false,
+    usage: "%reset --force",
+    summary: "Forget all variables, items and dependencies of Rust cells",
+    help: "What would be lost is said first: only `--force` does it. What was compiled stays, so a dependency that is added again is \
+        not built again. Studies, history and files stay.",
+    options: &[OptionSpec { name: "force", value: None, help: "do it; also -f" }],
+    completes: Subject::None,
+    parse,
+};
+
+struct Reset {
+    arguments: Arguments,
+}
+
+fn parse(Invocation { arguments, .. }: Invocation) -> Result<Box<dyn Command>> {
+    arguments.at_most(0)?;
+    Ok(Box::new(Reset { arguments }))
+}
+
+impl Command for Reset {
+    fn run(self: Box<Self>, _: &Context, output: &dyn Output, _: &Interrupt) -> Result<()> {
+        let session = session(output)?;
+        let variables: Vec<String> = session.variables()?.into_iter().map(|variable| variable.name).collect();
+        let items: Vec<String> = session.items()?.into_iter().map(|item| item.name).collect();
+        let dependencies: Vec<String> = session.dependencies()?.into_iter().map(|(name, _)| name).collect();
+        let all = [
+            counted("variable", "variables", &variables),
+            counted("item", "items", &items),
+            counted("dependency", "dependencies", &dependencies),
+        ];
+        let all: Vec<String> = all.into_iter().flatten().collect();
+        if !self.arguments.has("force") && !all.is_empty() {
+            let message = format!("this would forget {}", all.join("; "));
+            let help = Some("`%reset --force` does it".to_string());
+            return Err(self.arguments.source.error("NotForced", self.arguments.line.clone(), message, help));
+        }
+        session.reset()?;
+        let said = if all.is_empty() {
+            "There was nothing to forget.".into()
+        } else {
+            format!("Forgotten: {}.", all.join("; "))
+        };
+        output.print(Stream::Stdout, &format!("{said}\n"));
+        Ok(())
+    }
+}
+
+/// `7 variables (a, b, c, d, e, …)`; nothing of none.
+fn counted(one: &str, many: &str, names: &[String]) -> Option<String> {
+    let word = if names.len() == 1 { one } else { many };
+    let mut shown: Vec<&str> = names.iter().take(NAMED).map(String::as_str).collect();
+    if names.len() > NAMED {
+        shown.push("…");
+    }
+    (!names.is_empty()).then(|| format!("{} {word} ({})", names.len(), shown.join(", ")))
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::rust::fake::{Fake, run};
+
+    fn fake() -> Fake {
+        let variables = ["a", "b", "c", "d", "e", "f"].map(|name| (name, "i32"));
+        Fake::default().with_variables(&variables).with_items(&[("area", "fn area() {}")])
+    }
+
+    #[test]
+    fn what_would_be_lost_is_said_before_it_is() {
+        let wanted = "6 variables (a, b, c, d, e, …); 1 item (area)";
+        let fake = fake();
+        let error = run("%reset", &fake).unwrap_err();
+        assert_eq!((error.name, error.message), ("NotForced", format!("this would forget {wanted}")));
+        assert!(fake.forgotten.lock().unwrap().is_empty());
+        for text in ["%reset --force", "%reset -f"] {
+            run(text, &fake).unwrap();
+        }
+        assert_eq!(*fake.forgotten.lock().unwrap(), ["all", "all"]);
+        assert!(fake.text().starts_with(&format!("Forgotten: {wanted}.\n")), "{}", fake.text());
+    }
+
+    #[test]
+    fn nothing_is_forgotten_without_asking() {
+        let fake = Fake::default();
+        run("%reset", &fake).unwrap();
+        assert_eq!(fake.text(), "There was nothing to forget.\n");
+    }
+}

@@ -1,0 +1,327 @@
+//! `%%test [FILTER]`, `%test [FILTER]`: runs the `#[test]` functions of a cell, or of all cells, as `cargo test` does.
+
+use crate::clock::time;
+use crate::context::Context;
+use crate::error::{MagicError, Result};
+use crate::interrupt::Interrupt;
+use crate::looking::problem;
+use crate::output::{Output, Stream};
+use crate::registry::{Command, Invocation, Magic, Subject};
+use crate::rust::{Answer, TestFunction, Written, no_magic_in, session, tests_in};
+use crate::session::{Ran, Session};
+use crate::syntax::{Arguments, OptionSpec, Source, Span};
+use std::fmt::Write;
+
+/// Stands before and behind what a test prints.
+const MARK: &str = "\u{1}tunebook-test ";
+
+/// See the module.
+pub const MAGIC: Magic = Magic {
+    name: "test",
+    line: true,
+    cell: true,
+    usage: "%%test [FILTER] [--all] [--ignored] [--include-ignored]\n…Rust…\n%test [FILTER] [--ignored] [--include-ignored]",
+    summary: "Run #[test] functions as cargo test does",
+    help: "`%%test` defines the items of its body as any cell does, and runs the tests among them, with `--all` those of earlier cells \
+        too; `%test` runs the tests of all cells. FILTER: only tests whose path contains it. Tests may return a `Result`, stand in a \
+        `#[cfg(test)] mod tests`, and bear `#[should_panic]`, `#[should_panic(expected = \"…\")]` and `#[ignore]`. They run one after \
+        the other in the process of the cells; each starts whatever the one before did. If one fails the cell does: `TestsFailed`.",
+    options: &[
+        OptionSpec { name: "all", value: None, help: "tests of earlier cells too" },
+        OptionSpec { name: "ignored", value: None, help: "ignored tests alone" },
+        OptionSpec { name: "include-ignored", value: None, help: "ignored tests too" },
+    ],
+    completes: Subject::None,
+    parse,
+};
+
+struct Tests {
+    source: Source,
+    filter: String,
+    all: bool,
+    ignored: bool,
+    include_ignored: bool,
+    /// Of the body: the tests, and its code with them made callable.
+    tests: Vec<TestFunction>,
+    code: String,
+    /// The lines of the body.
+    body: Span,
+}
+
+fn parse(Invocation { arguments, body }: Invocation) -> Result<Box<dyn Command>> {
+    arguments.at_most(1)?;
+    let source = arguments.source.clone();
+    let all = body.is_none() || arguments.has("all");
+    let body = body.unwrap_or(source.text().len()..source.text().len());
+    no_magic_in(&source, body.clone())?;
+    let (tests, code) = tests_in(&source, body.clone())?;
+    Ok(Box::new(Tests {
+        filter: arguments.positional.first().map(|word| word.text.clone()).unwrap_or_default(),
+        ignored: arguments.has("ignored"),
+        include_ignored: ignored_too(&arguments),
+        source,
+        all,
+        tests,
+        code,
+        body,
+    }))
+}
+
+fn ignored_too(arguments: &Arguments) -> bool {
+    arguments.has("include-ignored")
+}
+
+/// What became of a test.
+struct Ran1 {
+    path: String,
+    failed: Option<String>,
+    /// Where it panicked, as far as that is known.
+    places: Vec<String>,
+    printed: String,
+}
+
+impl Command for Tests {
+    fn run(mut self: Box<Self>, _: &Context, output: &dyn Output, _: &Interrupt) -> Result<()> {
+        let session = session(output)?;
+        if self.all {
+            self.add_earlier(session)?;
+        }
+        let (chosen, ignored) = self.chosen();
+        let first_line = self.source.first_line();
+        let written = Written { text: self.source.text(), first_line, above: 0 };
+        let ran = session.run(&self.generated(&chosen), first_line, true).map_err(|error| written.restore(error))?;
+        let (before, stdout) = printed(&ran.stdout);
+        output.print(Stream::Stdout, before);
+        let (before, stderr) = printed(&ran.stderr);
+        output.print(Stream::Stderr, before);
+        let results = self.results(&chosen, &ran, &stdout, &stderr)?;
+        output.print(Stream::Stdout, &self.report(&results, &ignored, ran.run.as_secs_f64()));
+        let failed: Vec<&str> = results.iter().filter(|r| r.failed.is_some()).map(|r| r.path.as_str()).collect();
+        if failed.is_empty() {
+            return Ok(());
+        }
+        let tests = if results.len() == 1 { "test" } else { "tests" };
+        let message = format!("{} of {} {tests} failed: {}", failed.len(), results.len(), failed.join(", "));
+        Err(MagicError::new("TestsFailed", message, None))
+    }
+}
+
+impl Tests {
+    /// Adds the tests of items that earlier cells defined; those that were compiled away are defined again.
+    fn add_earlier(&mut self, session: &dyn Session) -> Result<()> {
+        for item in session.items()? {
+            let source = Source::new(&item.code, 0);
+            let (mut tests, code) = tests_in(&source, 0..item.code.len())?;
+            tests.retain(|test| !self.tests.iter().any(|known| root(&known.path) == root(&test.path)));
+            if tests.is_empty() {
+                continue;
+            }
+            if code != item.code {
+                self.code += &format!("\n{code}");
+            }
+            self.tests.extend(tests.into_iter().map(|test| TestFunction { lines: 0..0, ..test }));
+        }
+        Ok(())
+    }
+
+    /// The tests that are to run, and those that are only named.
+    fn chosen(&self) -> (Vec<TestFunction>, Vec<String>) {
+        let wanted = self.tests.iter().filter(|test| test.path.contains(&self.filter));
+        let (run, left): (Vec<&TestFunction>, Vec<&TestFunction>) =
+            wanted.partition(|test| test.ignored == self.ignored || self.include_ignored);
+        let ignored = left.into_iter().filter(|test| test.ignored).map(|test| test.path.clone()).collect();
+        (run.into_iter().cloned().collect(), ignored)
+    }
+
+    fn generated(&self, chosen: &[TestFunction]) -> String {
+        let call = |TestFunction { path, should_panic, .. }: &TestFunction| {
+            let should_panic = match should_panic {
+                None => "None".to_string(),
+                Some(None) => "Some(::core::option::Option::None)".into(),
+                Some(Some(text)) => format!("Some(::core::option::Option::Some({text:?}))"),
+            };
+            format!("tunebook_testing::run({path:?}, ::core::option::Option::{should_panic}, || crate::{path}()),\n")
+        };
+        let calls: String = chosen.iter().map(call).collect();
+        format!(
+            "{}\n{{\n#[allow(dead_code)]\nmod tunebook_testing {{\n{}\n{}\n}}\ntunebook_testing::Answer::<\
+             ::std::vec::Vec<tunebook_testing::Outcome>>(::std::vec![\n{calls}])\n}}",
+            self.code,
+            include_str!("../rust/generated/answer.rs"),
+            include_str!("../rust/generated/testing.rs")
+        )
+    }
+
+    fn results(&self, chosen: &[TestFunction], ran: &Ran, stdout: &[Piece], stderr: &[Piece]) -> Result<Vec<Ran1>> {
+        let answer = Answer::of(ran);
+        let rows = answer.as_ref().map_or(&[] as &[Answer], Answer::items);
+        let result = |test: &TestFunction| {
+            let row =
+                rows.iter().map(Answer::items).find(|row| row.first().and_then(Answer::text) == Some(&test.path))?;
+            let [_, failed, lines] = row else { return None };
+            let printed = stdout.iter().chain(stderr).filter(|(path, _)| *path == test.path);
+            Some(Ran1 {
+                path: test.path.clone(),
+                failed: failed.text().map(String::from),
+                places: lines.items().iter().filter_map(|line| self.place(test, line.text()?)).collect(),
+                printed: printed.map(|(_, text)| *text).collect(),
+            })
+        };
+        let silent =
+            || problem("NoAnswer", "the tests ran, but what became of them did not come back", "run the cell again");
+        chosen.iter().map(result).collect::<Option<_>>().ok_or_else(silent)
+    }
+
+    /// Where a line of source stands in the cell: among those of the test, else in all of the body.
+    fn place(&self, test: &TestFunction, line: &str) -> Option<String> {
+        if line.is_empty() {
+            return None;
+        }
+        let body = &self.source.text()[self.body.clone()];
+        let same: Vec<usize> = body.lines().enumerate().filter(|(_, l)| l.trim() == line).map(|(i, _)| i).collect();
+        let found = same.iter().find(|i| test.lines.contains(i)).or(same.first());
+        Some(match found {
+            Some(number) => format!("line {}: {line}", self.source.first_line() + number + 1),
+            None => line.to_string(),
+        })
+    }
+
+    /// As `cargo test` reports.
+    fn report(&self, results: &[Ran1], ignored: &[String], seconds: f64) -> String {
+        let (good, bad) = ("\x1b[32mok\x1b[0m", "\x1b[31mFAILED\x1b[0m");
+        let mut text = String::new();
+        let named = results.len() + ignored.len();
+        // Writing to memory cannot fail.
+        let _ = writeln!(text, "\nrunning {named} {}", if named == 1 { "test" } else { "tests" });
+        for result in results {
+            let _ = writeln!(text, "test {} ... {}", result.path, if result.failed.is_some() { bad } else { good });
+        }
+        for path in ignored {
+            let _ = writeln!(text, "test {path} ... \x1b[33mignored\x1b[0m");
+        }
+        let failed: Vec<(&Ran1, &String)> = results.iter().filter_map(|r| Some((r, r.failed.as_ref()?))).collect();
+        if !failed.is_empty() {
+            text += "\nfailures:\n";
+        }
+        for (result, why) in &failed {
+            let _ = writeln!(text, "\n---- {} ----", result.path);
+            if !result.printed.is_empty() {
+                let _ = writeln!(text, "{}", result.printed.trim_end());
+            }
+            for place in &result.places {
+                let _ = writeln!(text, "at {place}");
+            }
+            let _ = writeln!(text, "{}", why.trim_end());
+        }
+        let filtered = self.tests.len() - named;
+        let (count, passed) = (failed.len(), results.len() - failed.len());
+        let _ = writeln!(
+            text,
+            "\ntest result: {}. {passed} passed; {count} failed; {} ignored; {filtered} filtered out; finished in {}",
+            if failed.is_empty() { good } else { bad },
+            ignored.len(),
+            time(seconds, 3)
+        );
+        if self.tests.is_empty() {
+            text += if self.all {
+                "No cell has a function with `#[test]`.\n"
+            } else {
+                "No function of this cell has `#[test]`.\n"
+            };
+        }
+        text
+    }
+}
+
+/// The first name of a path.
+fn root(path: &str) -> &str {
+    path.split("::").next().unwrap_or(path)
+}
+
+/// What a test printed.
+type Piece<'a> = (&'a str, &'a str);
+
+/// What was printed before any test, and by each.
+fn printed(text: &str) -> (&str, Vec<Piece<'_>>) {
+    let mut pieces = text.split(MARK);
+    let before = pieces.next().unwrap_or_default();
+    (before, pieces.filter_map(|piece| piece.split_once('\n')).filter(|(path, _)| !path.is_empty()).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rust::fake::{Cells, Fake, run};
+
+    const BODY: &str = "fn double(x: i32) -> i32 {\n    x * 2\n}\nprintln!(\"before\");\n#[test]\nfn doubles() {\n    \
+                        assert_eq!(double(2), 4);\n}\n#[test]\nfn fails() {\n    println!(\"a hint\");\n    \
+                        assert_eq!(double(2), 5, \"so {}\", \"it is\");\n}\n#[test]\n#[should_panic(expected = \"overflow\")]\n\
+                        fn overflows() {\n    double(i32::MAX);\n}\n#[test]\n#[ignore]\nfn slow() {\n    panic!();\n}\n\
+                        #[cfg(test)]\nmod tests {\n    use super::*;\n    fn helper() -> i32 {\n        double(1)\n    }\n    \
+                        #[test]\n    fn parses() -> Result<(), std::num::ParseIntError> {\n        let n: i32 = \"2\".parse()?;\n        \
+                        assert_eq!(n, helper());\n        Ok(())\n    }\n    #[test]\n    fn errs() -> Result<(), String> {\n        \
+                        Err(\"no \\\"x\\\"\".into())\n    }\n    #[test]\n    #[should_panic]\n    fn quiet() {}\n}\ndouble(3)";
+
+    fn bare(text: &str) -> String {
+        ["\x1b[32m", "\x1b[31m", "\x1b[33m", "\x1b[0m"]
+            .iter()
+            .fold(text.into(), |text: String, code| text.replace(code, ""))
+    }
+
+    #[test]
+    fn generated_code_runs_tests_of_every_kind() {
+        let fake = Fake::running(Cells { items: "", before: "", after: "" });
+        let error = run(&format!("%%test\n{BODY}"), &fake).unwrap_err();
+        assert_eq!(error.name, "TestsFailed");
+        assert_eq!(error.message, "3 of 6 tests failed: fails, tests::errs, tests::quiet");
+        let text = bare(&fake.text());
+        let wanted = "before\n\nrunning 7 tests\ntest doubles ... ok\ntest fails ... FAILED\ntest overflows ... ok\n\
+                      test tests::parses ... ok\ntest tests::errs ... FAILED\ntest tests::quiet ... FAILED\ntest slow ... ignored\n\n\
+                      failures:\n\n---- fails ----\na hint\nat line 13: assert_eq!(double(2), 5, \"so {}\", \"it is\");\n\
+                      assertion `left == right` failed: so it is\n  left: 4\n right: 5\n\n---- tests::errs ----\nError: \"no \\\"x\\\"\"\n\n\
+                      ---- tests::quiet ----\nit did not panic, and should have\n\n\
+                      test result: FAILED. 3 passed; 3 failed; 1 ignored; 0 filtered out; finished in ";
+        assert!(text.starts_with(wanted), "{text}");
+    }
+
+    #[test]
+    fn tests_of_earlier_cells_are_run_by_name() {
+        let items = [
+            ("later", "#[test]\nfn later() { assert!(true); }"),
+            ("f", "fn f() {}"),
+            ("old", "#[cfg_attr(test, test)] fn old() {}"),
+        ];
+        let answer = "[(\"later\", None, []), (\"old\", None, [])]";
+        let ran = Ran { value: Some(crate::output::plain(answer)), ..Ran::default() };
+        let fake = Fake::answering([Ok(ran)]).with_items(&items);
+        run("%test l", &fake).unwrap();
+        let code = fake.runs().remove(0).0;
+        assert!(code.contains("#[cfg_attr(test, test)]\nfn later()") && !code.contains("fn old()"), "{code}");
+        assert!(
+            bare(&fake.text()).contains("running 2 tests\ntest later ... ok\ntest old ... ok\n"),
+            "{}",
+            fake.text()
+        );
+    }
+
+    #[test]
+    fn filters_and_ignored_tests() {
+        let chosen = |head: &str| {
+            let answers: String =
+                ["doubles", "fails", "overflows", "slow", "tests::parses", "tests::errs", "tests::quiet"]
+                    .iter()
+                    .map(|name| format!("({name:?}, None, []), "))
+                    .collect();
+            let ran = Ran { value: Some(crate::output::plain(format!("[{answers}]"))), ..Ran::default() };
+            let fake = Fake::answering([Ok(ran)]);
+            run(&format!("{head}\n{BODY}"), &fake).unwrap();
+            let text = bare(&fake.text());
+            text.lines().filter(|line| line.starts_with("test ")).map(String::from).collect::<Vec<_>>()
+        };
+        let lines = chosen("%%test tests::e");
+        assert_eq!(lines[0], "test tests::errs ... ok");
+        assert!(lines[1].contains("1 passed; 0 failed; 0 ignored; 6 filtered out"), "{lines:?}");
+        assert_eq!(chosen("%%test --ignored")[0], "test slow ... ok");
+        assert_eq!(chosen("%%test --include-ignored").len(), 8);
+    }
+}

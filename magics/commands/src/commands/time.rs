@@ -1,0 +1,131 @@
+//! `%time CODE`, `%%time`: runs Rust as the cell would and says how long it took.
+
+use crate::clock::long_time;
+use crate::context::Context;
+use crate::error::Result;
+use crate::interrupt::Interrupt;
+use crate::output::{Output, Stream};
+use crate::registry::{Command, Invocation, Magic, Subject};
+use crate::rust::{Written, no_magic_in, session};
+use crate::session::Ran;
+use crate::syntax::{Source, Span};
+
+/// See the module.
+pub const MAGIC: Magic = Magic {
+    name: "time",
+    line: true,
+    cell: true,
+    usage: "%time CODE\n%%time\n…Rust…",
+    summary: "Run Rust once and say how long it took",
+    help: "The code runs as in any cell: variables that it defines stay, and its value is shown. *CPU times* are those of the process \
+        of the cells, which has one processor at a time unless the code starts threads; *wall time* is that of the run alone, without \
+        the compiler, whose time stands beside it. Cells are compiled with optimization (`opt-level = 2`), overflow checks and debug \
+        assertions on. `%timeit` measures what is fast.",
+    options: &[],
+    completes: Subject::Rust,
+    parse,
+};
+
+struct Time {
+    source: Source,
+    code: Span,
+    /// Whether the code is a body.
+    cell: bool,
+}
+
+fn parse(Invocation { arguments, body }: Invocation) -> Result<Box<dyn Command>> {
+    let source = arguments.source.clone();
+    let Some(body) = body else {
+        let code = arguments.required(0, "the code")?.span.clone();
+        return Ok(Box::new(Time { source, code, cell: false }));
+    };
+    if let Some(word) = arguments.positional.first() {
+        let message = "the code of `%%time` stands in the lines below it";
+        return Err(source.syntax_error(word.span.clone(), message, Some("`%time CODE` times one line".into())));
+    }
+    no_magic_in(&source, body.clone())?;
+    Ok(Box::new(Time { source, code: body, cell: true }))
+}
+
+/// The code of a line magic at the column where it stands in the cell.
+pub fn at_its_column(source: &Source, code: &Span) -> String {
+    let text = source.text();
+    let line = text[..code.start].rfind('\n').map_or(0, |at| at + 1);
+    " ".repeat(text[line..code.start].chars().count()) + &text[code.clone()]
+}
+
+impl Command for Time {
+    fn run(self: Box<Self>, _: &Context, output: &dyn Output, _: &Interrupt) -> Result<()> {
+        let session = session(output)?;
+        let code = match self.cell {
+            // The body begins with the end of the magic's own line.
+            true => self.source.text()[self.code.clone()].to_string(),
+            false => at_its_column(&self.source, &self.code),
+        };
+        let first_line = self.source.first_line();
+        let written = Written { text: self.source.text(), first_line, above: 0 };
+        let ran = session.run(&code, first_line, false).map_err(|error| written.restore(error))?;
+        if let Some(value) = ran.value.clone() {
+            output.display(value, None);
+        }
+        output.print(Stream::Stdout, &said(&ran));
+        Ok(())
+    }
+}
+
+/// As IPython says it, and the time of the compiler.
+fn said(ran: &Ran) -> String {
+    let mut text = String::new();
+    if let Some((user, system)) = ran.processor {
+        let [user, system, total] = [user, system, user + system].map(|time| long_time(time.as_secs_f64()));
+        text += &format!("CPU times: user {user}, sys: {system}, total: {total}\n");
+    }
+    let [run, compile] = [ran.run, ran.compile].map(|time| long_time(time.as_secs_f64()));
+    text + &format!("Wall time: {run}\nCompile time: {compile}\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::output::plain;
+    use crate::rust::fake::{Fake, Shown, run};
+    use std::time::Duration;
+
+    fn ran() -> Ran {
+        Ran {
+            value: Some(plain("3")),
+            compile: Duration::from_millis(210),
+            run: Duration::from_micros(13_100),
+            processor: Some((Duration::from_micros(12_300), Duration::ZERO)),
+            ..Ran::default()
+        }
+    }
+
+    #[test]
+    fn the_value_is_shown_and_then_the_times() {
+        let fake = Fake::answering([Ok(ran())]);
+        run("%time let x = f()?; x", &fake).unwrap();
+        assert_eq!(fake.runs(), [("      let x = f()?; x".to_string(), 0, false)]);
+        let times = "CPU times: user 12.3 ms, sys: 0 ns, total: 12.3 ms\nWall time: 13.1 ms\nCompile time: 210 ms\n"
+            .to_string();
+        assert_eq!(fake.shown(), [Shown::Display(plain("3")), Shown::Out(times)]);
+    }
+
+    #[test]
+    fn a_body_keeps_its_lines_and_a_run_without_clock_is_silent_about_it() {
+        let fake = Fake::answering([Ok(Ran { processor: None, value: None, ..ran() })]);
+        run("%%time\nlet x = 1;\nx", &fake).unwrap();
+        assert_eq!(fake.runs(), [("\nlet x = 1;\nx".to_string(), 0, false)]);
+        assert_eq!(fake.text(), "Wall time: 13.1 ms\nCompile time: 210 ms\n");
+    }
+
+    #[test]
+    fn what_is_no_rust_is_refused_before_it_runs() {
+        for (text, part) in
+            [("%time", "the code is missing"), ("%%time f()\ng()", "below it"), ("%%time\n%who", "Rust alone")]
+        {
+            let fake = Fake::answering([]);
+            assert!(run(text, &fake).unwrap_err().message.contains(part), "{text}");
+        }
+    }
+}

@@ -1,0 +1,347 @@
+//! `%timeit CODE`, `%%timeit [SETUP]`: how long a piece of Rust takes, from many runs of it.
+
+use super::time::at_its_column;
+use crate::clock::{count, time, times};
+use crate::context::Context;
+use crate::error::{MagicError, Result};
+use crate::interrupt::Interrupt;
+use crate::looking::{problem, show};
+use crate::output::{Output, Stream};
+use crate::registry::{Command, Invocation, Magic, Subject};
+use crate::report::Report;
+use crate::rust::{Answer, Statement, Statements, Written, no_magic_in, session, with_help};
+use crate::session::Ran;
+use crate::syntax::{Arguments, OptionSpec, Source, Span};
+use proc_macro2::{TokenStream, TokenTree};
+use syn::visit::{self, Visit};
+use tunebook_analysis::{Timing, timing};
+
+/// Samples, unless the user says how many.
+const SAMPLES: u64 = 50;
+/// Seconds that all of it should take.
+const BUDGET: f64 = 2.0;
+/// Samples of code that is too slow for more, at least.
+const LEAST: u64 = 3;
+/// Lines of what the code printed that are shown.
+const LINES: usize = 10;
+
+/// See the module.
+pub const MAGIC: Magic = Magic {
+    name: "timeit",
+    line: true,
+    cell: true,
+    usage: "%timeit [--time T] [--samples N] [--loops N] CODE\n%%timeit [--time T] [--samples N] [--loops N] [SETUP]\n…Rust…",
+    summary: "How long a piece of Rust takes, from many runs of it",
+    help: "As criterion does it: the code is warmed up, then run in samples of more and more loops, so that all takes about two seconds. \
+        The time of a loop is the slope of the samples' times over their loops; its 95 % interval comes from the bootstrap. Samples \
+        outside of Tukey's fences are counted as outliers: something else ran meanwhile.\n\n\
+        Of `%%timeit` the body is timed. SETUP, on its first line, runs before each sample and is not timed; what it defines is the \
+        body's. Variables of cells can be used; code that moves one cannot be repeated and does not compile.\n\n\
+        The value of the code goes through `std::hint::black_box` and is dropped within the time. What has no value and no effect may \
+        be removed by the compiler, and what does not change from loop to loop may be computed once: end with the value, and put \
+        `std::hint::black_box(x)` where `x` goes in. Cells are compiled with optimization (`opt-level = 2`), overflow checks and debug \
+        assertions on, so a release build may be faster.",
+    options: &[
+        OptionSpec { name: "time", value: Some("T"), help: "about how long all of it takes (default 2s)" },
+        OptionSpec {
+            name: "samples",
+            value: Some("N"),
+            help: "how many samples (default 50, fewer of slow code); also -r N",
+        },
+        OptionSpec { name: "loops", value: Some("N"), help: "loops of each sample (default: chosen); also -n N" },
+    ],
+    completes: Subject::Rust,
+    parse,
+};
+
+struct TimeIt {
+    source: Source,
+    /// What is timed.
+    code: Span,
+    /// Of a cell magic, what stands behind its options.
+    setup: Option<Span>,
+    budget: f64,
+    samples: u64,
+    least: u64,
+    loops: Option<u64>,
+}
+
+fn parse(Invocation { arguments, body }: Invocation) -> Result<Box<dyn Command>> {
+    let source = arguments.source.clone();
+    let budget = arguments.duration("time")?.map_or(BUDGET, |time| time.as_secs_f64());
+    let asked = samples(&arguments)?;
+    let loops = arguments.count("loops", 1)?;
+    let word = arguments.positional.first().map(|word| word.span.clone());
+    let (code, setup) = match body {
+        None => (arguments.required(0, "the code")?.span.clone(), None),
+        Some(body) => {
+            no_magic_in(&source, body.clone())?;
+            if source.text()[body.clone()].trim().is_empty() {
+                let help = "the code to be timed stands in the lines below it; `%timeit CODE` times one line";
+                return Err(source.syntax_error(arguments.line.clone(), "there is nothing to time", Some(help.into())));
+            }
+            (body, Some(word.unwrap_or_default()))
+        }
+    };
+    let (samples, least) = (asked.unwrap_or(SAMPLES), asked.unwrap_or(LEAST));
+    Ok(Box::new(TimeIt { source, code, setup, budget, samples, least, loops }))
+}
+
+fn samples(arguments: &Arguments) -> Result<Option<u64>> {
+    Ok(arguments.small_count("samples", 1)?.map(u64::from))
+}
+
+impl TimeIt {
+    /// The cell that measures: how it is written so that the user's lines stay where they are.
+    fn generated(&self) -> String {
+        const RESULT: &str = "::core::result::Result";
+        let text = self.source.text();
+        let loops = self.loops.map_or("None".into(), |loops| format!("Some({loops})"));
+        let head = format!(
+            "{{ let mut tunebook_sampler = tunebook_timing::Sampler::new({:?}, {}, {}, ::core::option::Option::{loops}); \
+             while let ::core::option::Option::Some(tunebook_loops) = tunebook_sampler.next() {{",
+            self.budget, self.samples, self.least
+        );
+        let (opened, closed) = match has_question_mark(&text[self.code.clone()]) {
+            false => ("tunebook_sampler.time(tunebook_loops, || {".to_string(), "});"),
+            true => (
+                format!(
+                    "tunebook_sampler.time(tunebook_loops, || tunebook_timing::value((|| -> {RESULT}<_, \
+                     tunebook_timing::Problem> {{ {RESULT}::Ok({{"
+                ),
+                "}) })()));",
+            ),
+        };
+        let tail = format!(
+            "{closed} }}\n#[allow(dead_code)]\nmod tunebook_timing {{\n{}\n{}\n}}\ntunebook_sampler.answer() }}",
+            include_str!("../rust/generated/answer.rs"),
+            include_str!("../rust/generated/timing.rs")
+        );
+        match &self.setup {
+            None => format!("{head} {opened}\n{}\n{tail}", at_its_column(&self.source, &self.code)),
+            Some(setup) => {
+                let setup = at_its_column(&self.source, setup);
+                // A statement that is not ended yet is ended here.
+                let ended =
+                    Statements::of(&setup).is_some_and(|found| !found.list.last().is_some_and(Statement::is_value));
+                let end = if ended { "" } else { ";" };
+                format!("{head}\n{setup}{end} {opened}{}\n{tail}", &text[self.code.clone()])
+            }
+        }
+    }
+
+    /// Runs it and reads what it measured.
+    fn measure(&self, output: &dyn Output) -> Result<(Ran, Vec<(u64, f64)>)> {
+        let first_line = self.source.first_line();
+        // One line was generated above the magic's own; above the first of the cell there is no room for it.
+        let above = usize::from(first_line == 0);
+        let written = Written { text: self.source.text(), first_line, above };
+        let ran = session(output)?.run(&self.generated(), first_line.saturating_sub(1), true);
+        let ran = ran.map_err(|error| explained(written.restore(error)))?;
+        let pair = |pair: &Answer| match pair.items() {
+            [loops, seconds] => Some((loops.number()? as u64, seconds.number()?)),
+            _ => None,
+        };
+        let samples = Answer::of(&ran).map(|answer| answer.items().iter().filter_map(pair).collect());
+        let silent = || problem("NoAnswer", "the code was run, but no times came back", "run the cell again");
+        Ok((ran, samples.ok_or_else(silent)?))
+    }
+}
+
+/// Whether a `?` of the code leaves it. What stands in macros is looked at as tokens.
+fn has_question_mark(code: &str) -> bool {
+    struct Search(bool);
+    impl<'a> Visit<'a> for Search {
+        fn visit_expr_try(&mut self, _: &'a syn::ExprTry) {
+            self.0 = true;
+        }
+        fn visit_expr_closure(&mut self, _: &'a syn::ExprClosure) {}
+        fn visit_expr_async(&mut self, _: &'a syn::ExprAsync) {}
+        fn visit_item(&mut self, _: &'a syn::Item) {}
+        fn visit_macro(&mut self, of: &'a syn::Macro) {
+            self.0 |= has_mark(of.tokens.clone());
+        }
+    }
+    fn has_mark(tokens: TokenStream) -> bool {
+        tokens.into_iter().any(|token| match token {
+            TokenTree::Punct(mark) => mark.as_char() == '?',
+            TokenTree::Group(group) => has_mark(group.stream()),
+            _ => false,
+        })
+    }
+    let Some(statements) = Statements::of(code) else { return false };
+    let mut search = Search(false);
+    for statement in &statements.list {
+        visit::visit_stmt(&mut search, &statement.parsed);
+    }
+    search.0
+}
+
+/// What moves a variable compiles once and not in a loop.
+fn explained(error: MagicError) -> MagicError {
+    let moved = ["E0382", "E0505", "E0507"].iter().any(|code| error.message.starts_with(code));
+    if !moved {
+        return error;
+    }
+    let help = "%timeit runs the code many times, and a value can be moved out of its variable only once: borrow it (`&x`), or work on \
+                `x.clone()`, whose time `%timeit x.clone()` tells";
+    with_help(error, help)
+}
+
+impl Command for TimeIt {
+    fn run(self: Box<Self>, context: &Context, output: &dyn Output, _: &Interrupt) -> Result<()> {
+        let (ran, samples) = self.measure(output)?;
+        let Some(timing) = timing(&samples) else {
+            return Err(problem("NoAnswer", "no times came back", "run the cell again"));
+        };
+        for (stream, text) in [(Stream::Stdout, &ran.stdout), (Stream::Stderr, &ran.stderr)] {
+            output.print(stream, &beginning(text));
+        }
+        let mut report = Report::new("timeit", &timing).line(&sentence(&timing, &samples));
+        let outliers = timing.outliers;
+        if outliers.count() > 0 {
+            let kinds = [
+                (outliers.low_severe, "low severe"),
+                (outliers.low_mild, "low mild"),
+                (outliers.high_mild, "high mild"),
+                (outliers.high_severe, "high severe"),
+            ];
+            let named = kinds.iter().filter(|(n, _)| *n > 0).map(|(n, kind)| format!("{n} {kind}"));
+            let named = named.collect::<Vec<_>>().join(", ");
+            report = report.line(&format!("{} of {} samples are outliers: {named}.", outliers.count(), timing.samples));
+        }
+        if timing.samples < self.samples as usize {
+            report = report.line(&format!(
+                "The code is too slow for {} samples in {}: `--time` gives it more.",
+                self.samples,
+                time(self.budget, 2)
+            ));
+        }
+        show(context, output, report);
+        Ok(())
+    }
+}
+
+/// The conclusion in a sentence.
+fn sentence(timing: &Timing, samples: &[(u64, f64)]) -> String {
+    let mut said = vec![];
+    said.extend(timing.interval.map(|interval| format!("95 %: {}", times(interval, 4))));
+    let mut about = vec![format!("median {}", time(timing.median, 4))];
+    about.extend(timing.standard_deviation.map(|deviation| format!("std {}", time(deviation, 3))));
+    let loops = samples.iter().map(|(loops, _)| *loops);
+    let (least, most) = (loops.clone().min().unwrap_or(0), loops.max().unwrap_or(0));
+    let loops = match least == most {
+        true => count(most),
+        false => format!("{} to {}", count(least), count(most)),
+    };
+    let one = |n: u64, word: &str| if n == 1 { word.to_string() } else { format!("{word}s") };
+    about.push(format!("{} {} of {loops} {}", timing.samples, one(timing.samples as u64, "sample"), one(most, "loop")));
+    said.push(about.join(", "));
+    format!("{} per loop ({})", time(timing.seconds, 4), said.join("; "))
+}
+
+/// Code that prints does so in each loop.
+fn beginning(text: &str) -> String {
+    let count = text.lines().count();
+    if count <= LINES {
+        return text.into();
+    }
+    let first: String = text.split_inclusive('\n').take(LINES).collect();
+    format!("{first}… and {} more lines\n", count - LINES)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::output::{RESULT_MIME, plain};
+    use crate::rust::fake::{Cells, Fake, Shown, run};
+
+    /// The text and the result of the display.
+    fn result(fake: &Fake) -> (String, serde_json::Value) {
+        let shown = fake.shown();
+        let Some(Shown::Display(bundle)) = shown.last() else { panic!("{shown:?}") };
+        (bundle["text/plain"].as_str().unwrap().into(), bundle[RESULT_MIME].clone())
+    }
+
+    fn answer(samples: &[(u64, f64)]) -> Result<Ran> {
+        Ok(Ran { value: Some(plain(format!("{samples:?}"))), ..Ran::default() })
+    }
+
+    #[test]
+    fn the_sentence_has_all_that_was_measured() {
+        let samples: Vec<(u64, f64)> = (1..=50).map(|i| (100 * i, 1.234e-4 * i as f64)).collect();
+        let fake = Fake::answering([answer(&samples)]);
+        run("%timeit f(x)", &fake).unwrap();
+        let (text, result) = result(&fake);
+        assert!(!text.contains("outliers"), "{text}");
+        let wanted = "1.234 µs per loop (95 %: 1.234 to 1.234 µs; median 1.234 µs, std ";
+        assert!(
+            text.starts_with(wanted) && text.replace('\n', " ").ends_with("50 samples of 100 to 5\u{202f}000 loops)"),
+            "{text}"
+        );
+        assert_eq!((&result["kind"], &result["version"]), (&"timeit".into(), &1.into()));
+        assert_eq!((&result["samples"], &result["loops"]), (&50.into(), &127_500.into()));
+        for field in ["seconds", "interval", "median", "standard_deviation", "mean", "outliers"] {
+            assert!(!result[field].is_null(), "{field}");
+        }
+    }
+
+    #[test]
+    fn slow_code_has_fewer_samples_and_that_is_said() {
+        let fake = Fake::answering([answer(&[(1, 3.0), (1, 3.1), (1, 3.2)])]);
+        run("%timeit f(x)", &fake).unwrap();
+        assert!(result(&fake).0.contains("too slow for 50 samples in 2.0 s"), "{}", result(&fake).0);
+    }
+
+    #[test]
+    fn code_that_moves_is_explained() {
+        let moved = MagicError::new("CompilationError", "E0507: cannot move out of `v`, a captured variable", None);
+        let fake = Fake::answering([Err(moved)]);
+        let error = run("%timeit drop(v)", &fake).unwrap_err();
+        assert!(error.traceback.join("\n").contains("only once"), "{error:?}");
+    }
+
+    #[test]
+    fn options_are_taken_over_and_the_setup_stands_apart() {
+        let fake = Fake::answering([answer(&[(7, 1.0); 4])]);
+        run("%%timeit --time 5s -n7 -r 4 let w = v.clone();\nw.len()", &fake).unwrap();
+        let (code, first_line, quiet) = fake.runs().remove(0);
+        let lines: Vec<&str> = code.lines().collect();
+        assert!(lines[0].contains("Sampler::new(5.0, 4, 4, ::core::option::Option::Some(7))"), "{}", lines[0]);
+        assert!(lines[1].starts_with(&format!("{}let w = v.clone();", " ".repeat(28))), "{}", lines[1]);
+        assert_eq!((lines[2], first_line, quiet), ("w.len()", 0, true));
+        assert!(run("%%timeit let w = 1;\n", &Fake::answering([])).unwrap_err().message.contains("nothing to time"));
+    }
+
+    #[test]
+    fn question_marks_that_leave_the_code_are_found() {
+        for (code, found) in
+            [("f()?", true), ("(|| f()?)()", false), ("println!(\"{}\", f()?)", true), ("fn f() { g()? }", false)]
+        {
+            assert_eq!(has_question_mark(code), found, "{code}");
+        }
+    }
+
+    #[test]
+    fn generated_code_measures() {
+        let cells = Cells { items: "", before: "let v: Vec<u64> = (0..1000).collect();", after: "drop(v);" };
+        let fake = Fake::running(cells);
+        run("%timeit --time 0.2s --samples 20 std::hint::black_box(&v).iter().sum::<u64>()", &fake).unwrap();
+        let (text, found) = result(&fake);
+        let seconds = found["seconds"].as_f64().unwrap();
+        assert!((1e-9..1e-4).contains(&seconds) && found["samples"] == 20, "{text}");
+        assert!(found["loops"].as_u64().unwrap() > 1000, "{text}");
+    }
+
+    #[test]
+    fn generated_code_has_setup_and_question_marks_and_knows_slow_code() {
+        let fake = Fake::running(Cells { items: "", before: "let text = String::from(\"7\");", after: "drop(text);" });
+        let code = "%%timeit --time 0.1s let mut sleeps = 0;\nlet n = text.parse::<u64>()?;\nsleeps += 1;\n\
+                    std::thread::sleep(std::time::Duration::from_millis(20 * n)); assert!(sleeps == 1); println!(\"slept\")";
+        run(code, &fake).unwrap();
+        let (text, found) = result(&fake);
+        assert_eq!((&found["samples"], &found["loops"]), (&3.into(), &3.into()), "{text}");
+        assert!(found["seconds"].as_f64().unwrap() > 0.14 && text.contains("too slow"), "{text}");
+        assert_eq!(fake.text(), "slept\nslept\nslept\n");
+    }
+}

@@ -1,0 +1,267 @@
+//! `%who [TYPE…]`, `%whos [TYPE…]`: the variables of Rust cells.
+
+use crate::context::Context;
+use crate::error::Result;
+use crate::interrupt::Interrupt;
+use crate::looking::show;
+use crate::output::{Output, Stream};
+use crate::registry::{Command, Invocation, Magic, Subject};
+use crate::report::Report;
+use crate::rust::{Answer, session, short_type};
+use crate::session::{Session, Variable};
+use crate::table::{Rows, bytes};
+use serde::Serialize;
+use serde_json::json;
+
+/// Characters of a value that are shown.
+const PREVIEW: usize = 60;
+
+/// See the module.
+pub const WHO: Magic = Magic {
+    name: "who",
+    line: true,
+    cell: false,
+    usage: "%who [TYPE…]",
+    summary: "The names of all variables of Rust cells",
+    help: "With types, those of these types alone: `%who Vec f64` lists every `Vec<…>` and every `f64`.",
+    options: &[],
+    completes: Subject::None,
+    parse: |invocation| parse(invocation, false),
+};
+
+/// See the module.
+pub const WHOS: Magic = Magic {
+    name: "whos",
+    line: true,
+    cell: false,
+    usage: "%whos [TYPE…]",
+    summary: "All variables of Rust cells with type, size and the beginning of the value",
+    help: "The size is that of the variable and of all that it owns, as far as it can be known: of strings, vectors, boxes, maps and sets \
+        of the standard library and of tensors. `≥` stands before the size of what may own more. The value is the beginning of its Debug \
+        text, where the type has one. Nothing is moved or copied.",
+    options: &[],
+    completes: Subject::None,
+    parse: |invocation| parse(invocation, true),
+};
+
+struct Who {
+    kinds: Vec<String>,
+    details: bool,
+}
+
+fn parse(Invocation { arguments, .. }: Invocation, details: bool) -> Result<Box<dyn Command>> {
+    let mut kinds: Vec<String> = vec![];
+    for word in &arguments.positional {
+        // `HashMap<String, f64>` has a space.
+        let open = |kind: &String| kind.matches('<').count() > kind.replace("->", "").matches('>').count();
+        match kinds.last_mut().filter(|kind| open(kind)) {
+            Some(kind) => *kind += &format!(" {}", word.text),
+            None => kinds.push(word.text.clone()),
+        }
+    }
+    let kinds = kinds.iter().map(|kind| short_type(kind)).collect();
+    Ok(Box::new(Who { kinds, details }))
+}
+
+impl Who {
+    /// Whether a type is asked for: by its whole name, or by the name before its parameters.
+    fn wants(&self, variable: &Variable) -> bool {
+        let kind = short_type(&variable.kind);
+        let head = kind.split(['<', ' ', '[', '(']).next().unwrap_or_default();
+        self.kinds.is_empty() || self.kinds.iter().any(|wanted| *wanted == kind || wanted == head)
+    }
+}
+
+/// What is known of a variable.
+#[derive(Debug, Default, PartialEq, Serialize)]
+struct Known {
+    name: String,
+    #[serde(rename = "type")]
+    kind: String,
+    /// With what it owns.
+    bytes: Option<u64>,
+    /// Whether that is all that it owns.
+    exact: bool,
+    /// The beginning of its value.
+    value: Option<String>,
+}
+
+impl Command for Who {
+    fn run(self: Box<Self>, context: &Context, output: &dyn Output, _: &Interrupt) -> Result<()> {
+        let session = session(output)?;
+        let mut variables = session.variables()?;
+        let none = if variables.is_empty() { "There are no variables yet." } else { "No variable is of such a type." };
+        variables.retain(|variable| self.wants(variable));
+        if variables.is_empty() {
+            output.print(Stream::Stdout, &format!("{none}\n"));
+            return Ok(());
+        }
+        if !self.details {
+            let names: Vec<&str> = variables.iter().map(|variable| variable.name.as_str()).collect();
+            output.print(Stream::Stdout, &format!("{}\n", names.join("\t")));
+            return Ok(());
+        }
+        let known = look(session, &variables);
+        let mut rows = Rows::new(&["variable", "type", "size", "value"]);
+        for known in &known {
+            let size = known.bytes.map_or("–".into(), bytes);
+            let size = if known.exact || known.bytes.is_none() { size } else { format!("≥ {size}") };
+            let value = known.value.clone().unwrap_or_default();
+            rows.row(vec![known.name.clone(), known.kind.clone(), size, value]);
+        }
+        show(context, output, Report::new("variables", &json!({ "variables": known })).table(&rows));
+        Ok(())
+    }
+}
+
+/// Sizes and values, from one generated cell; where that cannot be run, names and types alone.
+fn look(session: &dyn Session, variables: &[Variable]) -> Vec<Known> {
+    let items = session.items().unwrap_or_default();
+    let imported = items.iter().any(|item| item.name == "Tensor" && item.code.contains("tch::"));
+    let is_tensor = |kind: &str| kind == "tch::Tensor" || (kind == "Tensor" && imported);
+    let answer = session
+        .run(&generated(variables, is_tensor), 0, true)
+        .map_err(|e| println!("{}", e.traceback.join("\n")))
+        .ok()
+        .and_then(|ran| Answer::of(&ran));
+    let rows = answer.as_ref().map_or(&[] as &[Answer], Answer::items);
+    let known = |variable: &Variable| {
+        let kind = short_type(&variable.kind);
+        let mut known = Known { name: variable.name.clone(), kind, ..Known::default() };
+        let row = rows.iter().map(Answer::items).find(|row| row.first().and_then(Answer::text) == Some(&variable.name));
+        if let Some([_, bytes, exact, value]) = row {
+            known.bytes = bytes.number().map(|bytes| bytes as u64);
+            known.exact = exact.is_true();
+            known.value = value.text().map(shortened);
+        }
+        known
+    };
+    variables.iter().map(known).collect()
+}
+
+fn generated(variables: &[Variable], is_tensor: impl Fn(&str) -> bool) -> String {
+    let row = |Variable { name, kind }: &Variable| {
+        let heap = match is_tensor(kind) {
+            // Its numbers lie behind a pointer of libtorch.
+            true => format!(
+                "(if {name}.defined() {{ {name}.numel() * {name}.kind().elt_size_in_bytes() }} else {{ 0 }}, true)"
+            ),
+            false => format!("(&&&Look(&{name})).heap_of()"),
+        };
+        format!("tunebook_looking::row({name:?}, &{name}, {heap}, (&&Look(&{name})).preview()),\n")
+    };
+    let rows: String = variables.iter().map(row).collect();
+    format!(
+        "{{\n#[allow(dead_code)]\nmod tunebook_looking {{\n{}\n{}\n}}\n#[allow(unused_imports)]\nuse tunebook_looking::{{ByDebug, ByHeap, \
+         ByName, ByNothing, ByShallow, Look}};\ntunebook_looking::Answer(::std::vec![\n{rows}])\n}}",
+        include_str!("../rust/generated/answer.rs"),
+        include_str!("../rust/generated/looking.rs")
+    )
+}
+
+/// One line of so many characters.
+fn shortened(value: &str) -> String {
+    let line: String = value.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    match line.char_indices().nth(PREVIEW) {
+        None => line,
+        Some(_) => line.chars().take(PREVIEW - 1).chain(['…']).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::error::MagicError;
+    use crate::output::RESULT_MIME;
+    use crate::rust::fake::{Cells, Fake, Shown, run};
+
+    const VARIABLES: [(&str, &str); 3] =
+        [("a", "alloc::vec::Vec<f64>"), ("b", "f64"), ("c", "std::collections::HashMap<String, geometry::Point>")];
+
+    fn table(fake: &Fake) -> (String, serde_json::Value) {
+        let shown = fake.shown();
+        let Some(Shown::Display(bundle)) = shown.last() else { panic!("{shown:?}") };
+        (bundle["text/plain"].as_str().unwrap().into(), bundle[RESULT_MIME]["variables"].clone())
+    }
+
+    #[test]
+    fn names_are_listed_by_type() {
+        for (text, names) in [
+            ("%who", "a\tb\tc\n"),
+            ("%who Vec f64", "a\tb\n"),
+            ("%who std::collections::HashMap", "c\n"),
+            ("%who HashMap<String, Point>", "c\n"),
+            ("%who i32", "No variable is of such a type.\n"),
+        ] {
+            let fake = Fake::default().with_variables(&VARIABLES);
+            run(text, &fake).unwrap();
+            assert_eq!(fake.text(), names, "{text}");
+        }
+        let fake = Fake::default();
+        run("%whos", &fake).unwrap();
+        assert_eq!(fake.text(), "There are no variables yet.\n");
+    }
+
+    #[test]
+    fn without_the_generated_cell_there_are_names_and_types() {
+        let broken = Err(MagicError::new("CompilationError", "E0412", None));
+        let fake = Fake::answering([broken]).with_variables(&VARIABLES);
+        run("%whos", &fake).unwrap();
+        let (text, variables) = table(&fake);
+        assert!(text.contains("HashMap<String, Point>") && text.contains('–'), "{text}");
+        assert_eq!((&variables[0]["type"], &variables[0]["bytes"]), (&"Vec<f64>".into(), &serde_json::Value::Null));
+    }
+
+    #[test]
+    fn generated_code_tells_sizes_and_values_of_any_type() {
+        let cells = Cells {
+            items: "struct Plain(f64, u8); struct Owner { name: String, more: Vec<u8> }\n\
+                    struct Bad; impl std::fmt::Debug for Bad { fn fmt(&self, _: &mut std::fmt::Formatter<'_>) -> std::fmt::Result \
+                    { panic!(\"no\") } } type Result<T> = std::result::Result<T, u8>;",
+            before: "let numbers = vec![0.5_f64; 1_000_000]; let texts = vec![String::with_capacity(10), String::from(\"a\\nb\")]; \
+                     let plain = Plain(1.0, 2); let owner = Owner { name: String::from(\"x\"), more: vec![1] }; let owners: Vec<Owner> = vec![]; \
+                     let f: Box<dyn Fn(i32) -> i32> = Box::new(|x| x + 1); let bad = Bad; \
+                     let map = std::collections::HashMap::from([(1_u32, 2_u64)]); let result: Result<String> = Err(3); let r#type = 7_u8;",
+            after: "drop((numbers, texts, owners, f, bad, map, result, r#type)); let Owner { name, more } = owner; drop((name, more)); \
+                    let Plain(a, b) = plain; let _ = (a, b);",
+        };
+        let kinds = [
+            ("numbers", "alloc::vec::Vec<f64>"),
+            ("texts", "Vec<String>"),
+            ("plain", "Plain"),
+            ("owner", "Owner"),
+            ("owners", "Vec<Owner>"),
+            ("f", "Box<dyn Fn(i32) -> i32>"),
+            ("bad", "Bad"),
+            ("map", "HashMap<u32, u64>"),
+            ("result", "Result<String>"),
+            ("r#type", "u8"),
+        ];
+        let fake = Fake::running(cells).with_variables(&kinds);
+        run("%whos", &fake).unwrap();
+        let (text, variables) = table(&fake);
+        let found: Vec<(&str, u64, bool, Option<&str>)> = variables
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|v| {
+                (
+                    v["name"].as_str().unwrap(),
+                    v["bytes"].as_u64().unwrap(),
+                    v["exact"].as_bool().unwrap(),
+                    v["value"].as_str(),
+                )
+            })
+            .collect();
+        let zeros = "[0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5…";
+        assert_eq!(found[0], ("numbers", 8_000_024, true, Some(&zeros.replace("0.5…", "…")[..])).to_owned(), "{text}");
+        assert_eq!(found[1], ("texts", 24 + 2 * 24 + 10 + 3, true, Some("[\"\", \"a\\nb\"]")));
+        assert_eq!(found[2], ("plain", 16, true, None));
+        assert_eq!(found[3], ("owner", 48, false, None));
+        assert_eq!(found[4], ("owners", 24, false, None));
+        assert_eq!(found[5], ("f", 16, false, None));
+        assert_eq!(found[6], ("bad", 0, true, Some("")));
+        assert_eq!(found[7], ("map", 48 + 4 * 17 + 16, true, Some("{1: 2}")));
+        assert_eq!(found[8], ("result", 24, false, Some("Err(3)")));
+        assert_eq!(found[9], ("r#type", 1, true, Some("7")));
+    }
+}

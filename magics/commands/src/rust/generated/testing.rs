@@ -1,0 +1,80 @@
+use ::std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
+use ::std::sync::Mutex;
+
+/// What a test said: its name, and why it failed, with the lines of source where it panicked.
+pub type Outcome = (&'static str, Option<String>, Vec<String>);
+
+/// Where panics happened and what they said, of the test that runs.
+static PANICS: Mutex<Vec<(String, u32, String)>> = Mutex::new(Vec::new());
+
+/// Runs one test. What it prints stands between marks.
+pub fn run<T: Ends>(name: &'static str, should_panic: Option<Option<&str>>, test: impl FnOnce() -> T) -> Outcome {
+    println!("\u{1}tunebook-test {name}");
+    eprintln!("\u{1}tunebook-test {name}");
+    let hook = take_hook();
+    set_hook(Box::new(|panic| {
+        let place = panic.location().map_or((String::new(), 0), |place| (place.file().to_string(), place.line()));
+        let said = said(panic.payload());
+        if let Ok(mut panics) = PANICS.lock() {
+            panics.push((place.0, place.1, said));
+        }
+    }));
+    let ended = catch_unwind(AssertUnwindSafe(|| test().problem()));
+    set_hook(hook);
+    let panics = PANICS.lock().map(|mut panics| ::std::mem::take(&mut *panics)).unwrap_or_default();
+    let lines = panics.iter().map(|(file, line, _)| source(file, *line)).collect();
+    let all: Vec<&str> = panics.iter().map(|(_, _, said)| said.as_str()).collect();
+    let failed = match (ended, should_panic) {
+        (Ok(None), None) => None,
+        (Ok(Some(problem)), _) => Some(problem),
+        (Ok(None), Some(_)) => Some("it did not panic, and should have".to_string()),
+        (Err(_), None) => Some(all.join("\n")),
+        (Err(_), Some(None)) => None,
+        (Err(panic), Some(Some(expected))) => {
+            let said = said(&*panic);
+            let fits = said.contains(expected);
+            (!fits).then(|| format!("it panicked with {said:?}, which should contain {expected:?}"))
+        }
+    };
+    println!("\u{1}tunebook-test ");
+    eprintln!("\u{1}tunebook-test ");
+    (name, failed, lines)
+}
+
+fn said(payload: &(dyn ::std::any::Any + Send)) -> String {
+    let text = payload.downcast_ref::<&str>().map(|text| text.to_string());
+    text.or_else(|| payload.downcast_ref::<String>().cloned()).unwrap_or_else(|| "a panic without a text".into())
+}
+
+/// A line of the crate that holds the cells.
+fn source(file: &str, line: u32) -> String {
+    let folder = option_env!("CARGO_MANIFEST_DIR").filter(|_| file.ends_with("src/lib.rs"));
+    let text = folder.and_then(|folder| ::std::fs::read_to_string(format!("{folder}/src/lib.rs")).ok());
+    text.and_then(|text| text.lines().nth(line.saturating_sub(1) as usize).map(|line| line.trim().into())).unwrap_or_default()
+}
+
+/// What a test may give back.
+pub trait Ends {
+    fn problem(self) -> Option<String>;
+}
+
+impl Ends for () {
+    fn problem(self) -> Option<String> {
+        None
+    }
+}
+
+impl<T: Ends, E: ::std::fmt::Debug> Ends for Result<T, E> {
+    fn problem(self) -> Option<String> {
+        match self {
+            Ok(value) => value.problem(),
+            Err(error) => Some(format!("Error: {error:?}")),
+        }
+    }
+}
+
+impl Ends for ::std::process::ExitCode {
+    fn problem(self) -> Option<String> {
+        (self != ::std::process::ExitCode::SUCCESS).then(|| format!("it ended with {self:?}"))
+    }
+}

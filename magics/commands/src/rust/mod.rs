@@ -1,0 +1,83 @@
+//! Rust that magics read, write and run among the user's cells.
+
+mod answer;
+#[cfg(test)]
+pub mod fake;
+mod parts;
+mod statements;
+mod tests_in;
+mod written;
+
+pub use answer::Answer;
+pub use parts::{Part, no_magic_in, parts};
+pub use statements::{Statement, Statements, name_of, names_of_use};
+pub use tests_in::{TestFunction, tests_in};
+pub use written::Written;
+
+use crate::error::{MagicError, Result};
+use crate::looking::problem;
+use crate::output::{Bundle, Output, plain};
+use crate::session::Session;
+use serde_json::json;
+
+/// The session behind a cell, or the error of where there is none.
+pub fn session(output: &dyn Output) -> Result<&dyn Session> {
+    let help = "run the magic in a notebook or a console";
+    output.session().ok_or_else(|| problem("NotAvailable", "there are no Rust cells here", help))
+}
+
+/// Rust as a bundle.
+pub fn code_bundle(code: &str) -> Bundle {
+    let mut bundle = plain(code);
+    bundle.insert("text/markdown".into(), json!(format!("```rust\n{code}\n```")));
+    bundle
+}
+
+/// Adds a line of help to an error.
+pub fn with_help(mut error: MagicError, help: &str) -> MagicError {
+    error.traceback.push(format!("\x1b[36mHelp\x1b[0m: {help}"));
+    error
+}
+
+/// A type without the paths of its names: `Vec<Point>` for `alloc::vec::Vec<geometry::Point>`.
+pub fn short_type(kind: &str) -> String {
+    let mut short = String::new();
+    let mut name_at = 0;
+    let mut rest = kind;
+    while let Some(c) = rest.chars().next() {
+        let word = rest.find(|c: char| !(c.is_alphanumeric() || c == '_')).unwrap_or(rest.len());
+        if word > 0 {
+            name_at = short.len();
+            short += &rest[..word];
+            rest = &rest[word..];
+        } else if rest.starts_with("::") && !short.ends_with('>') {
+            short.truncate(name_at);
+            rest = &rest[2..];
+        } else {
+            short.push(c);
+            name_at = short.len();
+            rest = &rest[c.len_utf8()..];
+        }
+    }
+    short
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn types_lose_their_paths() {
+        let cases = [
+            ("i32", "i32"),
+            ("alloc::vec::Vec<core::option::Option<f64>>", "Vec<Option<f64>>"),
+            ("std::collections::HashMap<String, (a::B, [u8; 4])>", "HashMap<String, (B, [u8; 4])>"),
+            ("Box<dyn core::ops::Fn(i32) -> a::B + 'static>", "Box<dyn Fn(i32) -> B + 'static>"),
+            ("<T as a::Iterator>::Item", "<T as Iterator>::Item"),
+            ("&'static str", "&'static str"),
+        ];
+        for (kind, short) in cases {
+            assert_eq!(short_type(kind), short);
+        }
+    }
+}
