@@ -15,8 +15,8 @@ pub enum Completeness {
     Invalid,
 }
 
-/// Whether a cell can be run as it is. `knows`: whether a name is that of a magic.
-pub fn completeness(code: &str, knows: impl Fn(&str) -> bool) -> Completeness {
+/// Whether a cell can be run as it is. `asks`: whether a line asks for help.
+pub fn completeness(code: &str, asks: impl Fn(&str, bool) -> bool) -> Completeness {
     let first = code.lines().find(|line| !line.trim().is_empty()).unwrap_or("");
     if first.starts_with("%%") {
         // A cell magic ends with an empty line, so that its body can be typed.
@@ -27,7 +27,7 @@ pub fn completeness(code: &str, knows: impl Fn(&str) -> bool) -> Completeness {
         };
     }
     // Parts run one after the other: each must be complete, and only to the last one can something be added.
-    let mut parts = segments(code, knows);
+    let mut parts = segments(code, asks);
     let last = match parts.pop() {
         Some(Segment::Rust { code, .. }) => rust(&code),
         _ => Completeness::Complete,

@@ -1,6 +1,7 @@
 //! The parts of a cell.
 
 use super::lexer::Scan;
+use std::ops::Range;
 
 /// A part of a cell. Parts run in the order written.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,13 +14,14 @@ pub enum Segment {
     Shell { command: String },
 }
 
-/// Splits a cell. `knows`: whether a name is that of a magic (`name?` asks for its help).
-pub fn segments(code: &str, knows: impl Fn(&str) -> bool) -> Vec<Segment> {
+/// Splits a cell. `asks`: whether a line asks for help, told also whether it is the only one of its cell.
+pub fn segments(code: &str, asks: impl Fn(&str, bool) -> bool) -> Vec<Segment> {
     let blank_lines = code.lines().take_while(|line| line.trim().is_empty()).count();
     if code.lines().nth(blank_lines).is_some_and(|line| line.starts_with("%%")) {
         let text = code.split_inclusive('\n').skip(blank_lines).collect();
         return vec![Segment::Magic { text, first_line: blank_lines }];
     }
+    let alone = code.lines().filter(|line| !line.trim().is_empty()).count() == 1;
     let (mut found, mut scan) = (vec![], Scan::new());
     let (mut rust, mut rust_line) = (String::new(), 0);
     let flush = |rust: &mut String, first_line: usize, found: &mut Vec<Segment>| {
@@ -29,7 +31,7 @@ pub fn segments(code: &str, knows: impl Fn(&str) -> bool) -> Vec<Segment> {
         }
     };
     for (number, line) in code.split_inclusive('\n').enumerate() {
-        let special = if scan.at_top() { special(line.trim_end(), number, &knows) } else { None };
+        let special = if scan.at_top() { special(line.trim_end(), number, alone, &asks) } else { None };
         match special {
             Some(segment) => {
                 flush(&mut rust, rust_line, &mut found);
@@ -49,7 +51,7 @@ pub fn segments(code: &str, knows: impl Fn(&str) -> bool) -> Vec<Segment> {
 }
 
 /// The segment of a line that is not Rust.
-fn special(line: &str, number: usize, knows: &impl Fn(&str) -> bool) -> Option<Segment> {
+fn special(line: &str, number: usize, alone: bool, asks: &impl Fn(&str, bool) -> bool) -> Option<Segment> {
     let magic = || Some(Segment::Magic { text: line.to_string(), first_line: number });
     if let Some(rest) = line.strip_prefix('%') {
         return rest.starts_with(|c: char| c.is_alphabetic()).then(magic).flatten();
@@ -59,28 +61,34 @@ fn special(line: &str, number: usize, knows: &impl Fn(&str) -> bool) -> Option<S
         return shell.then(|| Segment::Shell { command: command.to_string() });
     }
     // `name?` and `?name`; `call()?` is Rust.
-    let name = line.strip_prefix('?').or_else(|| line.strip_suffix('?'))?;
-    knows(name.trim_start_matches('%')).then(magic).flatten()
+    asks(line, alone).then(magic).flatten()
 }
 
-/// The cell with everything that is not Rust blanked out, so that positions in it stay what they are.
-pub fn masked(code: &str, knows: impl Fn(&str) -> bool) -> String {
-    let keep: Vec<(usize, usize)> = segments(code, knows)
+/// The cell with everything that is not Rust blanked out, so that positions in it stay what they are. `rust_in`: where Rust stands
+/// in a magic, as in `%time f()`.
+pub fn masked(
+    code: &str,
+    asks: impl Fn(&str, bool) -> bool,
+    rust_in: impl Fn(&str) -> Option<Range<usize>>,
+) -> String {
+    let starts: Vec<usize> = std::iter::once(0).chain(code.match_indices('\n').map(|(at, _)| at + 1)).collect();
+    let start = |line: usize| starts.get(line).copied().unwrap_or(code.len());
+    let keep: Vec<Range<usize>> = segments(code, asks)
         .into_iter()
         .filter_map(|segment| match segment {
-            Segment::Rust { code, first_line } => Some((first_line, code.lines().count())),
-            _ => None,
+            Segment::Rust { code, first_line } => Some(start(first_line)..start(first_line) + code.len()),
+            Segment::Magic { text, first_line } => {
+                let rust = rust_in(&text)?;
+                Some(start(first_line) + rust.start..start(first_line) + rust.end)
+            }
+            Segment::Shell { .. } => None,
         })
         .collect();
-    code.split_inclusive('\n')
-        .enumerate()
-        .map(|(i, line)| {
-            if keep.iter().any(|(first, count)| (*first..first + count).contains(&i)) {
-                return line.to_string();
-            }
-            line.chars().flat_map(|c| std::iter::repeat_n(if c == '\n' { '\n' } else { ' ' }, c.len_utf8())).collect()
-        })
-        .collect()
+    let blank = |(at, c): (usize, char)| match c {
+        c if c == '\n' || keep.iter().any(|range| range.contains(&at)) => c.to_string(),
+        c => " ".repeat(c.len_utf8()),
+    };
+    code.char_indices().map(blank).collect()
 }
 
 #[cfg(test)]
@@ -93,7 +101,7 @@ mod tests {
             Segment::Magic { text, first_line } => format!("magic {first_line} {}", text.trim()),
             Segment::Shell { command } => format!("shell {command}"),
         };
-        segments(code, |name| name == "sweep").into_iter().map(shown).collect()
+        segments(code, |line, _| line.trim_matches(['?', '%']) == "sweep").into_iter().map(shown).collect()
     }
 
     #[test]
@@ -138,7 +146,7 @@ mod tests {
 
     #[test]
     fn masking_keeps_positions() {
-        let masked = masked("%sweep ä\nlet x = 1;\n", |_| true);
+        let masked = masked("%sweep ä\nlet x = 1;\n", |_, _| true, |_| None);
         assert_eq!(masked, "         \nlet x = 1;\n");
     }
 }

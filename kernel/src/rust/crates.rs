@@ -36,6 +36,9 @@ impl Crates {
         code: &str,
         named: Vec<CellCrate>,
     ) -> Result<String, CellError> {
+        // `:clear` and `%reset` take all crates away.
+        let there: Vec<String> = context.eval_context().dependencies().map(|(name, _)| name.to_string()).collect();
+        self.added.retain(|name, _| there.contains(name));
         let new = self.missing(named);
         if self.ahead.is_none() && !new.is_empty() {
             return Err(not_built());

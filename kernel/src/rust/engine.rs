@@ -127,8 +127,7 @@ impl Engine {
     ) -> Result<Ran, CellError> {
         let (answer, receiver) = bounded(1);
         if self.shared.running.swap(true, Ordering::SeqCst) {
-            let message = "a cell runs already, and Rust cannot run from within it: call magics that need no Rust";
-            return Err(CellError::new("Busy", message));
+            return Err(CellError::busy());
         }
         self.shared.interrupted.store(false, Ordering::SeqCst);
         // An interrupt that came before `running` was seen by nobody here.
@@ -173,6 +172,11 @@ impl Engine {
             (false, true) => Readiness::Missing,
             (false, false) => Readiness::Starting,
         }
+    }
+
+    /// Why there is no engine, where that is so.
+    pub fn missing(&self) -> Option<String> {
+        self.shared.missing.get().cloned()
     }
 
     /// How long it has had nothing to do; `None` while it has, or is being created.
@@ -311,6 +315,10 @@ fn create(ahead: Option<&Ahead>, shared: &Shared) -> Result<CommandContext, Stri
     command.env("GOMP_SPINCOUNT", "0");
     // A process with one thread can be kept safe by a snapshot; tensors alone must not end that.
     command.envs([("OMP_NUM_THREADS", "1"), ("MKL_NUM_THREADS", "1")]);
+    // The store stays where it is when a cell goes to another folder.
+    if let Ok(store) = std::path::absolute(tunebook_study::store::default_store()) {
+        command.env("TUNEBOOK_STUDIES", store);
+    }
     let channels = Channels::attach(&mut command).map_err(|error| error.to_string())?;
     let (context, outputs) = EvalContext::with_subprocess_command(command).map_err(|error| error.to_string())?;
     // What comes there is not the user's.
@@ -431,7 +439,7 @@ fn taken_over(code: &str) -> Option<CellError> {
     let message = match name {
         ":quit" | ":q" => "a cell cannot quit the kernel; shut it down or restart it from the menu",
         ":env" => {
-            "`:env` would change the kernel while it runs; use std::env::set_var in a cell, or set it before the start"
+            "`:env` would change the kernel while it runs; `%env NAME=value` does what it is for"
         }
         _ => return None,
     };

@@ -21,6 +21,12 @@ impl CellError {
         Self { name: name.into(), message, traceback }
     }
 
+    /// Rust was to run while Rust runs.
+    pub fn busy() -> Self {
+        let message = "a cell runs already, and Rust cannot run from within it: call magics that need no Rust";
+        Self::new("Busy", message)
+    }
+
     /// A panic: `lines` is what was printed about it, `user_line` gives the line of the cell for one of the generated code, and
     /// `restored` says whether the variables are as before the cell.
     pub fn panic(

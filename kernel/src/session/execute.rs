@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
-use tunebook_magics::{Interrupt, MagicError, Parsed, shell};
+use tunebook_magics::{Interrupt, MagicError, Parsed, asks, shell};
 
 /// How long no cell has run when the kernel takes the time for something else.
 const QUIET: Duration = Duration::from_secs(3);
@@ -56,8 +56,19 @@ impl Session {
         };
         if keep {
             self.history.keep(count, &code, None);
+            if let (Some(id), Ok(mut ids)) = (&output.cell_id, self.cell_ids.lock()) {
+                ids.insert(count, id.clone());
+            }
         }
-        let result = self.run_cell(&code, request, &output, flag("allow_stdin", false), &interrupt).await;
+        let cell = RustCell {
+            session: self.clone(),
+            request: request.clone(),
+            output: output.clone(),
+            allow_stdin: flag("allow_stdin", false),
+            interrupt: interrupt.clone(),
+            runtime: tokio::runtime::Handle::current(),
+        };
+        let result = self.run_cell(&code, &cell).await;
         let shown = match &result {
             Ok(value) => {
                 value.as_ref().and_then(|data| data.get("text/plain")).and_then(Value::as_str).map(String::from)
@@ -101,17 +112,11 @@ impl Session {
     }
 
     /// Runs the parts of a cell; the value of the last Rust part, where it has one.
-    async fn run_cell(
-        self: &Arc<Self>,
-        code: &str,
-        request: &Message,
-        output: &CellOutput,
-        allow_stdin: bool,
-        interrupt: &Arc<Interrupt>,
-    ) -> Result<Option<Value>, CellError> {
+    async fn run_cell(self: &Arc<Self>, code: &str, cell: &RustCell) -> Result<Option<Value>, CellError> {
+        let interrupt = &cell.interrupt;
         // Every magic is understood before any part runs: a slip in the last line must not cost the first hour.
         let mut parts = vec![];
-        for segment in segments(code, |name| self.magics.knows(name)) {
+        for segment in segments(code, asks) {
             parts.push(match segment {
                 Segment::Rust { code, first_line } => Part::Rust { code, first_line },
                 Segment::Magic { text, first_line } => Part::Magic(self.magics.parse(&text, first_line)?),
@@ -127,16 +132,16 @@ impl Session {
             match part {
                 Part::Rust { code, first_line } => {
                     let code = "\n".repeat(first_line) + &code;
-                    value = self.run_rust(code, request, output, allow_stdin, interrupt).await?;
+                    value = self.run_rust(code, cell).await?;
                 }
                 Part::Magic(parsed) => {
                     self.preload().await;
-                    let (session, output) = (self.clone(), output.clone());
-                    blocking(interrupt, move |interrupt| Ok(session.magics.run(parsed, &output, interrupt)?)).await?;
+                    let (session, cell) = (self.clone(), cell.clone());
+                    blocking(interrupt, move |interrupt| Ok(session.magics.run(parsed, &cell, interrupt)?)).await?;
                 }
                 Part::Shell(command) => {
-                    let output = output.clone();
-                    blocking(interrupt, move |interrupt| Ok(shell::run(&command, &output, interrupt)?)).await?;
+                    let cell = cell.clone();
+                    blocking(interrupt, move |interrupt| Ok(shell::run(&command, &cell, interrupt)?)).await?;
                 }
             }
         }
@@ -165,23 +170,9 @@ impl Session {
         });
     }
 
-    async fn run_rust(
-        self: &Arc<Self>,
-        code: String,
-        request: &Message,
-        output: &CellOutput,
-        allow_stdin: bool,
-        interrupt: &Arc<Interrupt>,
-    ) -> Result<Option<Value>, CellError> {
+    async fn run_rust(self: &Arc<Self>, code: String, cell: &RustCell) -> Result<Option<Value>, CellError> {
         let engine = self.engine().await;
-        let cell = Arc::new(RustCell {
-            session: self.clone(),
-            request: request.clone(),
-            output: output.clone(),
-            allow_stdin,
-            interrupt: interrupt.clone(),
-            runtime: tokio::runtime::Handle::current(),
-        });
+        let (interrupt, cell) = (&cell.interrupt, Arc::new(cell.clone()));
         let magics = self.magics.clone();
         let run = move |interrupt: &Interrupt| {
             let crates = magics.crates_for(&code)?;

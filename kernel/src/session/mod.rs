@@ -4,6 +4,7 @@ mod comms;
 mod execute;
 mod history;
 mod info;
+mod magic_session;
 mod output;
 mod readiness;
 mod requests;
@@ -18,6 +19,7 @@ use comms::Comms;
 use history::History;
 use readiness::Status;
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use tokio::sync::mpsc::UnboundedSender;
@@ -51,6 +53,10 @@ pub struct Session {
     /// `execution_count` of the last cell.
     count: AtomicU64,
     cells: UnboundedSender<Message>,
+    /// What `%env` changed: values, or `None` for what it took away.
+    environment: Mutex<BTreeMap<String, Option<String>>>,
+    /// The front end's ids of the cells that were run, by execution count.
+    cell_ids: Mutex<BTreeMap<u64, String>>,
     /// What ends the cell that runs now.
     interrupt: Mutex<Option<Arc<Interrupt>>>,
     /// Told when the kernel is to end.
@@ -85,6 +91,8 @@ impl Session {
             usage: Arc::default(),
             count: AtomicU64::new(0),
             cells,
+            environment: Mutex::default(),
+            cell_ids: Mutex::default(),
             interrupt: Mutex::new(None),
             ended: Notify::new(),
         }

@@ -34,6 +34,13 @@ impl CellOutput {
         self.publish(kind, content);
     }
 
+    /// Proposes a next cell; `replace`: in place of this one.
+    pub fn next_input(&self, text: &str, replace: bool) {
+        if let Ok(mut payload) = self.payload.lock() {
+            payload.push(json!({ "source": "set_next_input", "text": text, "replace": replace }));
+        }
+    }
+
     /// Takes away what the cell has shown; with `wait` once there is something new.
     pub fn clear(&self, wait: bool) {
         self.publish("clear_output", json!({ "wait": wait }));

@@ -8,6 +8,7 @@ use crate::rust::Candidate;
 use crate::wire::Message;
 use serde_json::{Value, json};
 use std::sync::Arc;
+use tunebook_magics::{asks, rust_in};
 
 impl Session {
     /// The reply to a request: its kind and its content.
@@ -42,7 +43,7 @@ impl Session {
     }
 
     fn is_complete(&self, code: &str) -> Value {
-        match completeness(code, |name| self.magics.knows(name)) {
+        match completeness(code, asks) {
             Completeness::Complete => json!({ "status": "complete" }),
             Completeness::Incomplete { indent } => json!({ "status": "incomplete", "indent": " ".repeat(indent) }),
             Completeness::Invalid => json!({ "status": "invalid" }),
@@ -57,7 +58,7 @@ impl Session {
                 let candidate = |(text, kind)| Candidate { text, kind, detail: String::new() };
                 return Some((found.start, found.end, found.matches.into_iter().map(candidate).collect()));
             }
-            let rust = masked(&code, |name| session.magics.knows(name));
+            let rust = masked(&code, asks, rust_in);
             let found = engine.complete(&rust, byte(&rust, cursor_in_masked(&code, cursor)))?;
             Some((character(&code, found.start), character(&code, found.end), found.matches))
         });
@@ -79,7 +80,7 @@ impl Session {
             if let Some(help) = session.magics.inspect(&code, cursor) {
                 return Some(Value::Object(help));
             }
-            let rust = masked(&code, |name| session.magics.knows(name));
+            let rust = masked(&code, asks, rust_in);
             // The hover is of the word that ends at the position.
             let end = word_end(&rust, byte(&rust, cursor_in_masked(&code, cursor)));
             let (text, markdown) = engine.inspect(&rust, end)?;

@@ -8,9 +8,11 @@ use crate::wire::iopub::Name;
 use serde_json::Value;
 use std::sync::{Arc, Mutex};
 use tokio::runtime::Handle;
+use tunebook_magics::session;
 use tunebook_magics::{Interrupt, Output, RESULT_MIME, Stream};
 
 /// See the module.
+#[derive(Clone)]
 pub struct RustCell {
     pub session: Arc<Session>,
     pub request: Message,
@@ -50,7 +52,7 @@ impl Cell for RustCell {
         let failed = |error: tunebook_magics::MagicError| (error.name.to_string(), error.message);
         if let Some(magic) = question["magic"].as_str() {
             let parsed = self.session.magics.parse(magic, 0).map_err(failed)?;
-            let output = Kept { output: self.output.clone(), result: Mutex::default() };
+            let output = Kept { cell: self.clone(), result: Mutex::default() };
             self.session.magics.run(parsed, &output, &self.interrupt).map_err(failed)?;
             let result = output.result.lock().map(|mut result| result.take());
             return Ok(result.ok().flatten().unwrap_or(Value::Null));
@@ -64,7 +66,7 @@ impl Cell for RustCell {
 
 /// The output of a cell that also keeps the result of a magic.
 struct Kept {
-    output: CellOutput,
+    cell: RustCell,
     result: Mutex<Option<Value>>,
 }
 
@@ -79,24 +81,28 @@ impl Kept {
 impl Output for Kept {
     fn display(&self, bundle: Bundle, display_id: Option<&str>) {
         self.note(&bundle);
-        self.output.display(bundle, display_id);
+        self.cell.output.display(bundle, display_id);
     }
 
     fn update(&self, bundle: Bundle, display_id: &str) {
         self.note(&bundle);
-        self.output.update(bundle, display_id);
+        self.cell.output.update(bundle, display_id);
     }
 
     fn print(&self, stream: Stream, text: &str) {
-        self.output.print(stream, text);
+        self.cell.output.print(stream, text);
     }
 
     fn page(&self, bundle: Bundle) {
-        self.output.page(bundle);
+        self.cell.output.page(bundle);
     }
 
     fn cell_id(&self) -> Option<String> {
-        self.output.cell_id()
+        self.cell.output.cell_id()
+    }
+
+    fn session(&self) -> Option<&dyn session::Session> {
+        Some(&self.cell)
     }
 }
 

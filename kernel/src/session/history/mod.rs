@@ -84,7 +84,6 @@ impl History {
     }
 
     /// Cells of a session that were run, oldest first: without the one that runs now.
-    #[allow(dead_code)] // Until magics can ask the session.
     pub fn inputs(&self, session: i64) -> Vec<Input> {
         let entries = self.find(Query::Range { session, start: 0, stop: None });
         let ran = entries.into_iter().filter(|entry| session != 0 || entry.succeeded.is_some());
