@@ -347,6 +347,16 @@ impl CodeBlock {
             .collect()
     }
 
+    /// All words in the code, without those of the call that displays its value.
+    pub(crate) fn fallback_words(&self) -> HashSet<String> {
+        let code = |segment: &Segment| match &segment.kind {
+            CodeKind::WithFallback(fallback) => fallback.code_string(),
+            _ => segment.code.clone(),
+        };
+        let code: String = self.segments.iter().map(code).collect();
+        words(&code).into_iter().map(str::to_owned).collect()
+    }
+
     /// What displays the value of the code where it does not display itself.
     pub(crate) fn fallback(&self) -> Option<CodeBlock> {
         self.segments.iter().find_map(|segment| match &segment.kind {

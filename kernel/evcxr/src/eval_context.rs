@@ -1570,7 +1570,7 @@ impl ContextState {
 
     /// Whether the value of the code may have a method `evcxr_display`. Nothing of the standard library has one.
     fn may_display_itself(&self, user_code: &CodeBlock) -> bool {
-        let words = user_code.words();
+        let words = user_code.fallback_words();
         let types = self.stored_variable_states.iter().filter(|(name, _)| words.contains(*name));
         let types = types.map(|(_, state)| state.type_name.as_str());
         let items = self.items_by_name.values().chain(&self.unnamed_items).map(CodeBlock::code_string);
@@ -1578,6 +1578,7 @@ impl ContextState {
         let others = crate::code_block::words(&code);
         let crates = self.external_deps.values().map(|dep| dep.name.replace('-', "_"));
         others.contains("evcxr_display")
+            || words.contains("evcxr_display")
             || self.extern_crate_stmts.keys().any(|_| true)
             || crates.into_iter().any(|name| others.contains(name.as_str()) || words.contains(&name))
     }

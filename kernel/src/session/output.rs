@@ -21,7 +21,7 @@ pub struct CellOutput {
 impl CellOutput {
     /// Publishes text.
     pub fn text(&self, name: Name, text: &str) {
-        if !self.silent {
+        if !self.silent && !text.is_empty() {
             self.iopub.text(&self.parent, name, text);
         }
     }
