@@ -15,7 +15,7 @@ pub fn run(parts: &[String]) -> Result<()> {
     let python = python::environment_of("venv-measure", "measure.txt")?;
     let root = cache()?.join("evcxr");
     let peer = root.join("bin/evcxr_jupyter");
-    if !peer.exists() && (parts.is_empty() || parts.iter().any(|part| part == "kernels")) {
+    if !peer.exists() && (parts.is_empty() || parts.iter().any(|part| part == "kernels" || part == "rust")) {
         say("installing evcxr_jupyter, the peer for Rust cells (about a quarter of an hour; once)");
         let mut install = cargo();
         install.args(["install", "evcxr_jupyter", "--version", EVCXR_JUPYTER, "--locked", "--root"]).arg(&root);

@@ -6,17 +6,22 @@ use crate::session::{Channel, Session};
 use crate::socket_files::SocketFiles;
 use crate::wire::stdin::Stdin;
 use crate::wire::{Iopub, Message, Reader, Signer, heartbeat, router};
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use jupyter_protocol::ConnectionInfo;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::sync::Semaphore;
+use tokio::sync::mpsc::{Receiver, channel};
 use tunebook_magics::{Magics, Settings};
 
 /// After an error, cells that were sent together with the failed one may still be on their way.
 const SAME_BATCH: Duration = Duration::from_millis(5);
+/// Cells that wait their turn; one more is refused.
+const CELLS_WAITING: usize = 20_000;
+/// Other requests that are being answered at a time on a channel; the next one stays in the network until one is done.
+const REQUESTS: usize = 1024;
 
 /// Serves the session of a connection file until it is shut down.
 pub fn main(connection_file: &Path) -> ExitCode {
@@ -63,6 +68,10 @@ async fn serve(connection_file: &Path) -> anyhow::Result<()> {
     let shown = connection_file.display();
     let text = std::fs::read_to_string(connection_file).with_context(|| format!("the connection file {shown}"))?;
     let info: ConnectionInfo = serde_json::from_str(&text).with_context(|| format!("the connection file {shown}"))?;
+    if !info.key.is_empty() && info.signature_scheme != "hmac-sha256" {
+        let scheme = &info.signature_scheme;
+        bail!("the connection file {shown} asks for signatures by {scheme}; this kernel signs by hmac-sha256 alone");
+    }
     let endpoint = |port: u16| match info.transport {
         jupyter_protocol::connection_info::Transport::IPC => format!("ipc://{}-{port}", info.ip),
         jupyter_protocol::connection_info::Transport::TCP => format!("tcp://{}:{port}", info.ip),
@@ -77,7 +86,7 @@ async fn serve(connection_file: &Path) -> anyhow::Result<()> {
     tokio::spawn(heartbeat::run(endpoint(info.hb_port)));
     socket_files.made().await;
 
-    let (cells, queue) = unbounded_channel();
+    let (cells, queue) = channel(CELLS_WAITING);
     let stdin = Stdin::new(&id, stdin_reader, stdin);
     let session = Arc::new(Session::new(id, iopub, stdin, [shell, control], Magics::new(settings()?), cells));
     tokio::spawn(read(session.clone(), Channel::Shell, shell_reader));
@@ -105,15 +114,17 @@ pub fn settings() -> anyhow::Result<Settings> {
 }
 
 async fn read(session: Arc<Session>, channel: Channel, mut reader: Reader) {
+    let places = Arc::new(Semaphore::new(REQUESTS));
     loop {
         let request = reader.next().await;
-        session.receive(channel, request);
+        let Ok(place) = places.clone().acquire_owned().await else { return };
+        session.receive(channel, request, place);
     }
 }
 
 /// Runs cells one after the other. An error ends those that wait behind it, if its request says so: those that were sent
 /// before the front end could know of the error, and no others.
-async fn run_cells(session: Arc<Session>, mut queue: UnboundedReceiver<Message>) {
+async fn run_cells(session: Arc<Session>, mut queue: Receiver<Message>) {
     while let Some(request) = queue.recv().await {
         let stop_on_error = request.content["stop_on_error"].as_bool().unwrap_or(true);
         let mut waiting = vec![];

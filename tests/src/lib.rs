@@ -1,6 +1,8 @@
 //! A small Jupyter front end: it starts the real kernel, speaks to it over real sockets, and hands back what came, so
 //! that a test reads like the conversation that it checks.
 
+pub mod raw;
+
 use hmac::{Hmac, KeyInit, Mac};
 use serde_json::{Value, json};
 use sha2::Sha256;
@@ -45,7 +47,8 @@ impl Message {
         self.header["msg_type"].as_str().unwrap_or("")
     }
 
-    fn read(frames: ZmqMessage) -> Self {
+    /// Reads the frames that a socket received, and checks their signature.
+    pub fn read(frames: ZmqMessage) -> Self {
         let frames = frames.into_vec();
         let at = frames.iter().position(|f| f.as_ref() == b"<IDS|MSG>").expect("a delimiter");
         let part = |i: usize| serde_json::from_slice(&frames[at + i]).expect("JSON");
@@ -81,6 +84,16 @@ pub fn request_frames(kind: &str, content: &Value, metadata: &Value, key: &str) 
         message.push_back(part.into());
     }
     (id, message)
+}
+
+/// The frames of a message whose parts are these bytes, signed as front ends do.
+pub fn signed_frames(parts: [&[u8]; 4]) -> ZmqMessage {
+    let mut message = ZmqMessage::from("<IDS|MSG>");
+    message.push_back(sign(&parts, KEY).into_bytes().into());
+    for part in parts {
+        message.push_back(part.to_vec().into());
+    }
+    message
 }
 
 /// What one request brought.
@@ -259,6 +272,21 @@ impl Kernel {
                 return message;
             }
         }
+    }
+
+    /// Waits for the next message on the shell channel, whatever it answers.
+    pub async fn next_reply(&mut self) -> Message {
+        Message::read(tokio::time::timeout(PATIENCE, self.shell.recv()).await.expect("in time").expect("a reply"))
+    }
+
+    /// A front end of its own that listens to IOPub.
+    pub async fn listener(&self) -> SubSocket {
+        let mut socket = SubSocket::new();
+        socket.connect(&self.endpoint("iopub_port")).await.expect("iopub");
+        socket.subscribe("").await.expect("a subscription");
+        let welcome = tokio::time::timeout(PATIENCE, socket.recv()).await.expect("in time").expect("a welcome");
+        assert_eq!(Message::read(welcome).kind(), "iopub_welcome");
+        socket
     }
 
     /// Waits for all that a request brings.

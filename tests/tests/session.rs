@@ -112,6 +112,9 @@ async fn a_history_that_cannot_be_written_hurts_nobody_and_an_empty_name_turns_i
 async fn usage_counts_the_kernel_and_all_below_it() {
     let (mut kernel, _folder) = kernel().await;
     kernel.run_ok("let mut hoard: Vec<u8> = vec![];").await;
+    // Whatever the analysis of Rust needs is there before anything is measured.
+    kernel.request("complete_request", json!({ "code": "hoard.l", "cursor_pos": 7 })).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
     let before = kernel.control("usage_request", json!({})).await;
     assert_eq!(before.kind(), "usage_reply");
     let before = before.content;

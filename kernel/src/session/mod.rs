@@ -22,10 +22,14 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use tokio::sync::mpsc::UnboundedSender;
-use tokio::sync::{Notify, OnceCell};
+use tokio::sync::mpsc::Sender;
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::{Notify, OnceCell, OwnedSemaphorePermit, Semaphore};
 use tunebook_magics::{Interrupt, Magics};
 use usage::Usage;
+
+/// Completions and inspections at a time; without a bound, many of them would leave no thread for cells and for the end.
+const QUESTIONS: usize = 16;
 
 /// What a request came in on, and its reply goes out on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,7 +56,9 @@ pub struct Session {
     usage: Arc<Usage>,
     /// `execution_count` of the last cell.
     count: AtomicU64,
-    cells: UnboundedSender<Message>,
+    cells: Sender<Message>,
+    /// Questions that may take long each hold a thread while they are answered.
+    asking: Semaphore,
     /// What `%env` changed: values, or `None` for what it took away.
     environment: Mutex<BTreeMap<String, Option<String>>>,
     /// The front end's ids of the cells that were run, by execution count.
@@ -71,7 +77,7 @@ impl Session {
         stdin: Stdin,
         [shell, control]: [Writer; 2],
         magics: Magics,
-        cells: UnboundedSender<Message>,
+        cells: Sender<Message>,
     ) -> Self {
         let engine: Arc<OnceCell<Arc<Engine>>> = Arc::default();
         let publisher = iopub.clone();
@@ -91,6 +97,7 @@ impl Session {
             usage: Arc::default(),
             count: AtomicU64::new(0),
             cells,
+            asking: Semaphore::new(QUESTIONS),
             environment: Mutex::default(),
             cell_ids: Mutex::default(),
             interrupt: Mutex::new(None),
@@ -107,11 +114,14 @@ impl Session {
         self.engine.get_or_init(start).await.clone()
     }
 
-    /// Takes a request: cells wait their turn, all else is answered now, and what is said over comms in the order in which it
-    /// was said.
-    pub fn receive(self: &Arc<Self>, channel: Channel, request: Message) {
+    /// Takes a request: cells wait their turn, all else is answered now and holds its place until it is, and what is said over
+    /// comms is taken in the order in which it was said.
+    pub fn receive(self: &Arc<Self>, channel: Channel, request: Message, place: OwnedSemaphorePermit) {
+        let session = self.clone();
         if request.kind() == "execute_request" {
-            let _ = self.cells.send(request);
+            if let Err(TrySendError::Full(request)) = self.cells.try_send(request) {
+                tokio::spawn(async move { session.abort(&request).await });
+            }
             return;
         }
         if let kind @ ("comm_open" | "comm_msg" | "comm_close") = request.kind() {
@@ -120,8 +130,10 @@ impl Session {
             self.status(&request, "idle");
             return;
         }
-        let session = self.clone();
-        tokio::spawn(async move { session.serve(channel, &request, async |_| {}).await });
+        tokio::spawn(async move {
+            session.serve(channel, &request, async |_| {}).await;
+            drop(place);
+        });
     }
 
     /// Answers one request: busy, the reply, idle. `before_reply` is told the status before the front end is.
@@ -140,7 +152,7 @@ impl Session {
         }
     }
 
-    /// Answers a cell that is not to run because one before it failed.
+    /// Answers a cell that is not to run because one before it failed, or because too many wait.
     pub async fn abort(self: &Arc<Self>, request: &Message) {
         self.status(request, "busy");
         let count = self.count.load(Ordering::SeqCst);

@@ -48,7 +48,7 @@ impl CellOutput {
 
     fn publish(&self, kind: &str, content: Value) {
         if !self.silent {
-            self.iopub.publish(&self.parent, kind, content);
+            self.iopub.show(&self.parent, kind, content);
         }
     }
 }

@@ -51,6 +51,7 @@ impl Session {
     }
 
     async fn complete(self: &Arc<Self>, code: &str, cursor: usize) -> Value {
+        let _asking = self.asking.acquire().await;
         let (session, code) = (self.clone(), code.to_string());
         let engine = self.engine().await;
         let found = tokio::task::spawn_blocking(move || {
@@ -74,6 +75,7 @@ impl Session {
     }
 
     async fn inspect(self: &Arc<Self>, code: &str, cursor: usize) -> Value {
+        let _asking = self.asking.acquire().await;
         let (session, code) = (self.clone(), code.to_string());
         let engine = self.engine().await;
         let found = tokio::task::spawn_blocking(move || {

@@ -17,12 +17,9 @@ use zeromq::{Socket, SocketRecv, SocketSend, XPubSocket, ZmqMessage};
 const GATHER: Duration = Duration::from_millis(25);
 /// And is sent sooner when there is so much of it.
 const GATHER_BYTES: usize = 64 << 10;
-/// Text that waits to be sent; a cell that prints faster than it is read waits.
+/// What waits to be sent; a cell that shows more faster than it is read waits. (A subscriber that does not read at all is given up
+/// after some seconds by the socket.)
 const QUEUED_BYTES: usize = 16 << 20;
-/// A subscriber that does not read for so long loses messages.
-const SEND_WITHIN: Duration = Duration::from_secs(5);
-/// Until one reads again.
-const SEND_WITHIN_WHILE_STUCK: Duration = Duration::from_millis(20);
 
 /// Which stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,7 +31,7 @@ pub enum Name {
 }
 
 enum Item {
-    Message(Box<Message>),
+    Message { message: Box<Message>, size: usize },
     Text { parent: Value, name: Name, text: String },
     Flush(oneshot::Sender<()>),
 }
@@ -62,25 +59,38 @@ impl Iopub {
             queued: queued.clone(),
             gathered: None,
             welcomed: false,
-            stuck: false,
         };
         tokio::spawn(owner.run());
         Ok(Self { session, queue: sender, queued })
     }
 
-    /// Publishes a message of a kind in answer to a request.
+    /// Publishes a message of a kind in answer to a request. It does not wait: for what the kernel says of itself. What a cell may
+    /// show without an end goes through [`Iopub::show`].
     pub fn publish(&self, parent: &Value, kind: &str, content: Value) {
-        let message = Message::new(&self.session, kind, parent, content);
-        let _ = self.queue.send(Item::Message(Box::new(message)));
+        let message = Box::new(Message::new(&self.session, kind, parent, content));
+        let _ = self.queue.send(Item::Message { message, size: 0 });
+    }
+
+    /// The same for what a cell shows. Call it from a thread that may wait: it does where too much waits already.
+    pub fn show(&self, parent: &Value, kind: &str, content: Value) {
+        self.wait_for_room();
+        let size = content.to_string().len();
+        self.queued.fetch_add(size, Ordering::Relaxed);
+        let message = Box::new(Message::new(&self.session, kind, parent, content));
+        let _ = self.queue.send(Item::Message { message, size });
     }
 
     /// Publishes text. Call it from a thread that may wait: it does where too much text is waiting already.
     pub fn text(&self, parent: &Value, name: Name, text: &str) {
-        while self.queued.load(Ordering::Relaxed) > QUEUED_BYTES {
-            std::thread::sleep(Duration::from_millis(1));
-        }
+        self.wait_for_room();
         self.queued.fetch_add(text.len(), Ordering::Relaxed);
         let _ = self.queue.send(Item::Text { parent: parent.clone(), name, text: text.into() });
+    }
+
+    fn wait_for_room(&self) {
+        while self.queued.load(Ordering::Relaxed) > QUEUED_BYTES && !self.queue.is_closed() {
+            std::thread::sleep(Duration::from_millis(1));
+        }
     }
 
     /// Comes back when all that was published before is sent.
@@ -107,7 +117,6 @@ struct Owner {
     queued: Arc<AtomicUsize>,
     gathered: Option<Gathered>,
     welcomed: bool,
-    stuck: bool,
 }
 
 impl Owner {
@@ -157,8 +166,9 @@ impl Owner {
                     self.send_gathered().await;
                 }
             }
-            Item::Message(message) => {
+            Item::Message { message, size } => {
                 self.send_gathered().await;
+                self.queued.fetch_sub(size, Ordering::Relaxed);
                 self.send(&self.addressed(*message)).await;
             }
             Item::Flush(done) => {
@@ -183,11 +193,8 @@ impl Owner {
     }
 
     async fn send(&mut self, message: &Message) {
-        let limit = if self.stuck { SEND_WITHIN_WHILE_STUCK } else { SEND_WITHIN };
-        let sent = tokio::time::timeout(limit, self.socket.send(message.encode(&self.signer))).await;
-        self.stuck = sent.is_err();
-        if self.stuck {
-            super::log("a subscriber does not read; a message was left out");
+        if let Err(error) = self.socket.send(super::to_zmq(message.encode(&self.signer))).await {
+            super::log(&format!("a {} was not published: {error}", message.kind()));
         }
     }
 }

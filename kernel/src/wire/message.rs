@@ -6,7 +6,8 @@
 use hmac::{Hmac, KeyInit, Mac};
 use serde_json::{Map, Value, json};
 use sha2::Sha256;
-use zeromq::ZmqMessage;
+use std::collections::{HashSet, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Between the identities and the signed frames.
 const DELIMITER: &[u8] = b"<IDS|MSG>";
@@ -22,21 +23,50 @@ pub enum WireError {
     /// Signed with another key, or not at all.
     #[error("the signature does not fit")]
     Signature,
+    /// Sent before, by whoever signed it or by someone who listened.
+    #[error("the same message came before")]
+    Repeated,
     /// A frame that is no JSON object.
     #[error("not JSON: {0}")]
     Json(#[from] serde_json::Error),
 }
 
-/// Signs and checks messages with the session's key; an empty key means no signatures.
+/// So many signatures are remembered.
+const REMEMBERED: usize = 1 << 16;
+
+/// Signs and checks messages with the session's key; an empty key means no signatures. Clones remember together what came.
 #[derive(Clone)]
 pub struct Signer {
     key: Vec<u8>,
+    seen: Arc<Mutex<Seen>>,
+}
+
+/// The signatures of the last messages.
+#[derive(Default)]
+struct Seen {
+    all: HashSet<Vec<u8>>,
+    in_order: VecDeque<Vec<u8>>,
+}
+
+impl Seen {
+    fn is_new(&mut self, signature: Vec<u8>) -> bool {
+        if !self.all.insert(signature.clone()) {
+            return false;
+        }
+        self.in_order.push_back(signature);
+        if self.in_order.len() > REMEMBERED
+            && let Some(oldest) = self.in_order.pop_front()
+        {
+            self.all.remove(&oldest);
+        }
+        true
+    }
 }
 
 impl Signer {
     /// A signer for the key of a connection file.
     pub fn new(key: &str) -> Self {
-        Self { key: key.as_bytes().to_vec() }
+        Self { key: key.as_bytes().to_vec(), seen: Arc::default() }
     }
 
     fn mac(&self, parts: &[&[u8]]) -> Option<Hmac<Sha256>> {
@@ -55,12 +85,19 @@ impl Signer {
         mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
-    /// In constant time, so that the time tells nothing of the key.
-    fn is_signed(&self, parts: &[&[u8]], signature: &[u8]) -> bool {
-        let Some(mac) = self.mac(parts) else { return self.key.is_empty() };
-        let digit = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
-        let bytes: Option<Vec<u8>> = signature.chunks(2).map(digit).collect();
-        bytes.is_some_and(|bytes| mac.verify_slice(&bytes).is_ok())
+    /// Accepts a message once, where its signature fits.
+    fn check(&self, parts: &[&[u8]], signature: &[u8]) -> Result<(), WireError> {
+        let Some(mac) = self.mac(parts) else {
+            return if self.key.is_empty() { Ok(()) } else { Err(WireError::Signature) };
+        };
+        let digit = |digit: u8| char::from(digit).to_digit(16).map(|value| value as u8);
+        let (pairs, rest) = signature.as_chunks::<2>();
+        let bytes: Option<Vec<u8>> = pairs.iter().map(|[high, low]| Some(digit(*high)? << 4 | digit(*low)?)).collect();
+        let bytes = bytes.filter(|_| rest.is_empty()).ok_or(WireError::Signature)?;
+        // In constant time, so that the time tells nothing of the key.
+        mac.verify_slice(&bytes).map_err(|_| WireError::Signature)?;
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if seen.is_new(bytes) { Ok(()) } else { Err(WireError::Repeated) }
     }
 }
 
@@ -99,42 +136,31 @@ impl Message {
     }
 
     /// Reads the frames of a router or dealer socket.
-    pub fn decode(frames: ZmqMessage, signer: &Signer) -> Result<Self, WireError> {
-        let frames = frames.into_vec();
-        let delimiter = frames.iter().position(|frame| frame.as_ref() == DELIMITER).ok_or(WireError::Frames)?;
+    pub fn decode(mut frames: Vec<Vec<u8>>, signer: &Signer) -> Result<Self, WireError> {
+        let delimiter = frames.iter().position(|frame| frame == DELIMITER).ok_or(WireError::Frames)?;
         let [signature, header, parent, metadata, content] = frames.get(delimiter + 1..delimiter + 6).unwrap_or(&[])
         else {
             return Err(WireError::Frames);
         };
-        if !signer.is_signed(&[header, parent, metadata, content], signature) {
-            return Err(WireError::Signature);
-        }
+        signer.check(&[header, parent, metadata, content], signature)?;
         let object = |frame: &[u8]| -> Result<Value, WireError> {
             Ok(Value::Object(serde_json::from_slice::<Map<String, Value>>(frame)?))
         };
-        Ok(Self {
-            identities: frames[..delimiter].iter().map(|frame| frame.to_vec()).collect(),
-            header: object(header)?,
-            parent: object(parent)?,
-            metadata: object(metadata)?,
-            content: object(content)?,
-        })
+        let [header, parent, metadata, content] =
+            [object(header)?, object(parent)?, object(metadata)?, object(content)?];
+        frames.truncate(delimiter);
+        Ok(Self { identities: frames, header, parent, metadata, content })
     }
 
     /// The frames to send.
-    pub fn encode(&self, signer: &Signer) -> ZmqMessage {
+    pub fn encode(&self, signer: &Signer) -> Vec<Vec<u8>> {
         let parts =
             [&self.header, &self.parent, &self.metadata, &self.content].map(|part| part.to_string().into_bytes());
         let signature = signer.sign(&parts.each_ref().map(Vec::as_slice));
-        let mut frames: Vec<Vec<u8>> = self.identities.clone();
+        let mut frames = self.identities.clone();
         frames.extend([DELIMITER.to_vec(), signature.into_bytes()]);
         frames.extend(parts);
-        let mut frames = frames.into_iter();
-        let mut message = ZmqMessage::from(frames.next().unwrap_or_default());
-        for frame in frames {
-            message.push_back(frame.into());
-        }
-        message
+        frames
     }
 }
 
@@ -164,11 +190,37 @@ mod tests {
         let unsigned = message().encode(&Signer::new(""));
         assert!(matches!(Message::decode(unsigned, &Signer::new("key")), Err(WireError::Signature)));
         assert!(Message::decode(message().encode(&Signer::new("")), &Signer::new("")).is_ok());
+        // What is no hexadecimal number of 32 bytes, `+` signs of Rust's own numbers included.
+        for signature in ["", "0", "+1", "zz", &"0".repeat(63), &"0".repeat(64), &"0".repeat(66)] {
+            let mut frames = frames();
+            frames[2] = signature.into();
+            assert!(matches!(Message::decode(frames, &Signer::new("key")), Err(WireError::Signature)), "{signature}");
+        }
+    }
+
+    #[test]
+    fn a_message_is_taken_once() {
+        let (signer, frames) = (Signer::new("key"), message().encode(&Signer::new("key")));
+        assert!(Message::decode(frames.clone(), &signer).is_ok());
+        // Also where it comes in on another channel, and with its signature in other letters.
+        let mut shouted = frames.clone();
+        shouted[2].make_ascii_uppercase();
+        for frames in [frames, shouted] {
+            assert!(matches!(Message::decode(frames, &signer.clone()), Err(WireError::Repeated)));
+        }
+        let mut seen = Seen::default();
+        assert!((0..REMEMBERED + 1).all(|i| seen.is_new(i.to_be_bytes().to_vec())));
+        assert_eq!((seen.all.len(), seen.in_order.len()), (REMEMBERED, REMEMBERED));
     }
 
     #[test]
     fn frames_that_are_no_message_are_refused() {
         let signer = Signer::new("key");
-        assert!(matches!(Message::decode(ZmqMessage::from("GET / HTTP/1.1"), &signer), Err(WireError::Frames)));
+        assert!(matches!(Message::decode(vec![b"GET / HTTP/1.1".to_vec()], &signer), Err(WireError::Frames)));
+        // Each frame is needed.
+        for count in 0..7 {
+            let frames = message().encode(&signer)[..count].to_vec();
+            assert!(matches!(Message::decode(frames, &signer), Err(WireError::Frames)), "{count}");
+        }
     }
 }

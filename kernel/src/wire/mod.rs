@@ -10,6 +10,19 @@ pub use iopub::Iopub;
 pub use message::{Message, Signer};
 pub use router::{Reader, Writer};
 
+/// Frames as ZeroMQ gives them.
+fn from_zmq(message: zeromq::ZmqMessage) -> Vec<Vec<u8>> {
+    message.into_vec().into_iter().map(|frame| frame.to_vec()).collect()
+}
+
+/// Frames as ZeroMQ takes them.
+fn to_zmq(frames: Vec<Vec<u8>>) -> zeromq::ZmqMessage {
+    let mut frames = frames.into_iter();
+    let mut message = zeromq::ZmqMessage::from(frames.next().unwrap_or_default());
+    frames.for_each(|frame| message.push_back(frame.into()));
+    message
+}
+
 /// Writes a line to standard error where `TUNEBOOK_LOG` is set: for whoever looks for a fault in a front end.
 pub fn log(line: &str) {
     if std::env::var_os("TUNEBOOK_LOG").is_some() {

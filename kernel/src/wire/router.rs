@@ -1,6 +1,7 @@
 //! A ROUTER socket (shell, control, stdin): read messages, send replies.
 
 use super::message::{Message, Signer};
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Mutex;
@@ -8,6 +9,8 @@ use zeromq::{RouterRecvHalf, RouterSendHalf, RouterSocket, Socket, SocketRecv, S
 
 /// A peer that does not read for so long loses the message; it must not hold up the others.
 const SEND_WITHIN: Duration = Duration::from_secs(5);
+/// And the next ones, until it reads again.
+const SEND_WITHIN_WHILE_STUCK: Duration = Duration::from_millis(1);
 
 /// Reads requests.
 pub struct Reader {
@@ -18,8 +21,14 @@ pub struct Reader {
 /// Sends replies; clones share the socket.
 #[derive(Clone)]
 pub struct Writer {
-    socket: Arc<Mutex<RouterSendHalf>>,
+    socket: Arc<Mutex<Sender>>,
     signer: Signer,
+}
+
+struct Sender {
+    half: RouterSendHalf,
+    /// Peers that did not read the last message for them.
+    stuck: HashSet<Vec<u8>>,
 }
 
 /// Binds a ROUTER socket.
@@ -27,7 +36,8 @@ pub async fn bind(endpoint: &str, signer: &Signer) -> zeromq::ZmqResult<(Reader,
     let mut socket = RouterSocket::new();
     socket.bind(endpoint).await?;
     let (send, receive) = socket.split();
-    let writer = Writer { socket: Arc::new(Mutex::new(send)), signer: signer.clone() };
+    let sender = Sender { half: send, stuck: HashSet::new() };
+    let writer = Writer { socket: Arc::new(Mutex::new(sender)), signer: signer.clone() };
     Ok((Reader { socket: receive, signer: signer.clone() }, writer))
 }
 
@@ -36,7 +46,7 @@ impl Reader {
     pub async fn next(&mut self) -> Message {
         loop {
             match self.socket.recv().await {
-                Ok(frames) => match Message::decode(frames, &self.signer) {
+                Ok(frames) => match Message::decode(super::from_zmq(frames), &self.signer) {
                     Ok(message) => return message,
                     Err(error) => super::log(&format!("a message was refused: {error}")),
                 },
@@ -53,12 +63,21 @@ impl Reader {
 impl Writer {
     /// Sends a message to the peer of its first identity; a peer that is gone is no error.
     pub async fn send(&self, message: &Message) {
-        let frames = message.encode(&self.signer);
+        let frames = super::to_zmq(message.encode(&self.signer));
+        let peer = message.identities.first().cloned().unwrap_or_default();
         let mut socket = self.socket.lock().await;
-        match tokio::time::timeout(SEND_WITHIN, socket.send(frames)).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => super::log(&format!("a {} was not sent: {error}", message.kind())),
-            Err(_) => super::log(&format!("a {} was not sent: its peer does not read", message.kind())),
+        let patience = if socket.stuck.contains(&peer) { SEND_WITHIN_WHILE_STUCK } else { SEND_WITHIN };
+        match tokio::time::timeout(patience, socket.half.send(frames)).await {
+            Ok(sent) => {
+                socket.stuck.remove(&peer);
+                if let Err(error) = sent {
+                    super::log(&format!("a {} was not sent: {error}", message.kind()));
+                }
+            }
+            Err(_) => {
+                socket.stuck.insert(peer);
+                super::log(&format!("a {} was not sent: its peer does not read", message.kind()));
+            }
         }
     }
 }

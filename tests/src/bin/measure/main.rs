@@ -3,6 +3,7 @@
 
 mod batch_size;
 mod cells;
+mod rust;
 mod training;
 
 use anyhow::{Context, Result, bail};
@@ -42,6 +43,9 @@ fn main() -> Result<()> {
     }
     if wanted("cells") {
         lines.extend(cells::lines().context("cells")?);
+    }
+    if wanted("rust") {
+        lines.extend(rust::lines().context("rust")?);
     }
     if asked.iter().any(|name| name == "defaults") {
         // Minutes; only where it is asked for.

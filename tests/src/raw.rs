@@ -1,0 +1,123 @@
+//! A peer that speaks ZeroMQ's protocol byte by byte, so that it can break off, lie and be silent where a library cannot.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+/// A connection.
+pub struct Raw {
+    /// To write to what is no message.
+    pub stream: TcpStream,
+    unread: Vec<u8>,
+}
+
+impl Raw {
+    /// Connects and says nothing.
+    pub fn silent(endpoint: &str) -> Self {
+        let stream = TcpStream::connect(endpoint.trim_start_matches("tcp://")).expect("the kernel listens");
+        stream.set_nodelay(true).expect("a socket");
+        stream.set_write_timeout(Some(Duration::from_secs(60))).expect("a socket");
+        Self { stream, unread: vec![] }
+    }
+
+    /// Connects and shakes hands.
+    pub fn connect(endpoint: &str, kind: &str, identity: &str) -> Self {
+        let mut raw = Self::silent(endpoint);
+        raw.write(&greeting()).expect("the kernel listens");
+        raw.read(64, Duration::from_secs(10)).expect("a greeting");
+        raw.write(&ready(kind, identity)).expect("the kernel listens");
+        let header = raw.read(2, Duration::from_secs(10)).expect("READY");
+        raw.read(header[1].into(), Duration::from_secs(10)).expect("READY");
+        raw
+    }
+
+    /// Writes bytes as they are.
+    pub fn write(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        self.stream.write_all(bytes)
+    }
+
+    /// Sends a message.
+    pub fn send(&mut self, frames: &[impl AsRef<[u8]>]) -> std::io::Result<()> {
+        self.write(&message(frames))
+    }
+
+    /// The next so many bytes.
+    pub fn read(&mut self, count: usize, within: Duration) -> Option<Vec<u8>> {
+        let deadline = Instant::now() + within;
+        let mut buffer = vec![0; 64 << 10];
+        while self.unread.len() < count {
+            let left = deadline.checked_duration_since(Instant::now())?;
+            self.stream.set_read_timeout(Some(left.max(Duration::from_millis(1)))).expect("a socket");
+            match self.stream.read(&mut buffer) {
+                Ok(0) => return None,
+                Ok(read) => self.unread.extend(&buffer[..read]),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                Err(_) => return None,
+            }
+        }
+        Some(self.unread.drain(..count).collect())
+    }
+
+    /// The next message.
+    pub fn receive(&mut self, within: Duration) -> Option<Vec<Vec<u8>>> {
+        let mut frames = vec![];
+        loop {
+            let flags = self.read(1, within)?[0];
+            let length = match flags & 2 != 0 {
+                true => u64::from_be_bytes(self.read(8, within)?.try_into().ok()?),
+                false => self.read(1, within)?[0].into(),
+            };
+            frames.push(self.read(usize::try_from(length).ok()?, within)?);
+            if flags & 1 == 0 {
+                return Some(frames);
+            }
+        }
+    }
+
+    /// Whether the kernel ends the connection in time.
+    pub fn is_ended(&mut self, within: Duration) -> bool {
+        let deadline = Instant::now() + within;
+        let mut buffer = vec![0; 64 << 10];
+        while let Some(left) = deadline.checked_duration_since(Instant::now()) {
+            self.stream.set_read_timeout(Some(left.max(Duration::from_millis(1)))).expect("a socket");
+            match self.stream.read(&mut buffer) {
+                Ok(1..) => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                Ok(0) | Err(_) => return true,
+            }
+        }
+        false
+    }
+}
+
+/// The first 64 bytes of a connection.
+pub fn greeting() -> Vec<u8> {
+    let mut bytes = vec![0; 64];
+    (bytes[0], bytes[9], bytes[10]) = (0xff, 0x7f, 3);
+    bytes[12..16].copy_from_slice(b"NULL");
+    bytes
+}
+
+/// What follows the greeting.
+pub fn ready(kind: &str, identity: &str) -> Vec<u8> {
+    let mut body = b"\x05READY".to_vec();
+    for (name, value) in [("Socket-Type", kind), ("Identity", identity)] {
+        body.push(name.len() as u8);
+        body.extend(name.as_bytes());
+        body.extend((value.len() as u32).to_be_bytes());
+        body.extend(value.as_bytes());
+    }
+    [&[4, body.len() as u8], body.as_slice()].concat()
+}
+
+/// The bytes of a message.
+pub fn message(frames: &[impl AsRef<[u8]>]) -> Vec<u8> {
+    let mut bytes = vec![];
+    for (i, frame) in frames.iter().enumerate() {
+        let (frame, more) = (frame.as_ref(), u8::from(i + 1 < frames.len()));
+        bytes.push(more | 2);
+        bytes.extend((frame.len() as u64).to_be_bytes());
+        bytes.extend(frame);
+    }
+    bytes
+}

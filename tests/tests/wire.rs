@@ -1,0 +1,445 @@
+//! The kernel under strangers and under load: what is not signed is not acted on, nothing ends the kernel, its memory stays
+//! bounded, and it answers afterwards.
+//!
+//! `TUNEBOOK_SOAK=20` repeats everything twenty times as often.
+
+use serde_json::{Value, json};
+use std::collections::HashSet;
+use std::process::Command;
+use std::time::{Duration, Instant};
+use tunebook_tests::raw::{Raw, greeting, ready};
+use tunebook_tests::{Kernel, Message, cell, eventually, executable, request_frames, signed_frames};
+use zeromq::{DealerSocket, Socket, SocketRecv, SocketSend, ZmqMessage};
+
+const PORTS: [&str; 5] = ["shell_port", "control_port", "iopub_port", "stdin_port", "hb_port"];
+const SECOND: Duration = Duration::from_secs(1);
+
+async fn kernel() -> (Kernel, tempfile::TempDir) {
+    let folder = tempfile::tempdir().unwrap();
+    let history = folder.path().join("history").display().to_string();
+    let command = Command::new(executable("tunebook"));
+    (Kernel::start_as(folder.path(), command, &[("TUNEBOOK_HISTORY", &history)]).await, folder)
+}
+
+/// How often something is done.
+fn times(count: usize) -> usize {
+    count * std::env::var("TUNEBOOK_SOAK").ok().and_then(|times| times.parse().ok()).unwrap_or(1)
+}
+
+/// Answers within a second, on both channels.
+async fn answers(kernel: &mut Kernel) {
+    let asked = Instant::now();
+    assert_eq!(kernel.request("kernel_info_request", json!({})).await.status(), "ok");
+    let reply = kernel.control("kernel_info_request", json!({})).await;
+    assert_eq!(reply.content["status"], "ok");
+    assert!(asked.elapsed() < SECOND, "the kernel took {:?} to answer", asked.elapsed());
+    // Nothing of it is left for the next to find.
+    let id = reply.parent["msg_id"].clone();
+    loop {
+        let published = kernel.published().await;
+        if published.parent["msg_id"] == id && published.content["execution_state"] == "idle" {
+            return;
+        }
+    }
+}
+
+/// A line of /proc/PID/status, in bytes.
+fn memory(kernel: &Kernel, line: &str) -> usize {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", kernel.process.id())).unwrap();
+    let value = status.lines().find_map(|found| found.strip_prefix(line)).unwrap();
+    value.trim_matches(|c: char| !c.is_ascii_digit()).parse::<usize>().unwrap() << 10
+}
+
+fn forget_peak(kernel: &Kernel) {
+    std::fs::write(format!("/proc/{}/clear_refs", kernel.process.id()), "5").unwrap();
+}
+
+fn open_files(kernel: &Kernel) -> usize {
+    std::fs::read_dir(format!("/proc/{}/fd", kernel.process.id())).unwrap().count()
+}
+
+/// Seconds of a processor that the kernel has used.
+fn processor_seconds(kernel: &Kernel) -> f64 {
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", kernel.process.id())).unwrap();
+    let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
+    fields[11..13].iter().map(|ticks| ticks.parse::<f64>().unwrap() / 100.0).sum()
+}
+
+/// Frames as bytes.
+fn frames(message: ZmqMessage) -> Vec<Vec<u8>> {
+    message.into_vec().iter().map(|frame| frame.to_vec()).collect()
+}
+
+fn message(frames: Vec<Vec<u8>>) -> ZmqMessage {
+    let mut frames = frames.into_iter();
+    let mut message = ZmqMessage::from(frames.next().unwrap());
+    frames.for_each(|frame| message.push_back(frame.into()));
+    message
+}
+
+/// A cell that would leave a file behind, signed as told.
+fn trap(key: &str) -> Vec<Vec<u8>> {
+    frames(request_frames("execute_request", &cell("!touch sprung"), &json!({}), key).1)
+}
+
+/// Everything that is no message: each would run a cell if it were taken for one.
+fn no_messages() -> Vec<Vec<Vec<u8>>> {
+    let mut all = vec![
+        trap("another key"),
+        trap(""),
+        vec![b"no message at all".to_vec()],
+        vec![vec![]],
+        vec![vec![], vec![], vec![], vec![], vec![], vec![]],
+        vec![b"x".to_vec(); 2000],
+        vec![b"<IDS|MSG>".to_vec(); 9],
+    ];
+    // Cut off after each frame; with another delimiter; with a signature that is none.
+    all.extend((1..6).map(|count| trap("another key")[..count].to_vec()));
+    let changed = |at: usize, frame: &[u8]| {
+        let mut frames = trap("another key");
+        frames[at] = frame.to_vec();
+        frames
+    };
+    all.extend([b"<IDS|MSG".as_slice(), b"<ids|msg>", b"", b"<IDS|MSG>\0"].map(|delimiter| changed(0, delimiter)));
+    let signatures = [b"".as_slice(), b"0", b"\xff\xfe", b"+1+1", &[b'0'; 64], &[b'0'; 1 << 20]];
+    all.extend(signatures.map(|signature| changed(1, signature)));
+    // Signed well, with parts that are no JSON object.
+    let header = json!({ "msg_id": "trap", "msg_type": "execute_request", "session": "s", "username": "u",
+        "date": "2026-01-01T00:00:00Z", "version": "5.5" });
+    let (header, content) = (header.to_string(), cell("!touch sprung").to_string());
+    let deep = "[".repeat(100_000);
+    let nested = format!("{{\"code\":{}1{}}}", "[".repeat(5000), "]".repeat(5000));
+    let bad = [b"".as_slice(), b"null", b"[]", b"\"text\"", b"{", b"{\"a\":1}}", b"\xff\xfe{}", b"{\"a\":\"\xc3\"}"];
+    for bad in bad.into_iter().chain([b"{\"n\":1e999}".as_slice(), deep.as_bytes(), nested.as_bytes()]) {
+        let whole = [header.as_bytes(), b"{}", b"{}", content.as_bytes()];
+        for at in 0..4 {
+            let mut parts = whole;
+            parts[at] = bad;
+            all.push(frames(signed_frames(parts)));
+        }
+    }
+    all
+}
+
+#[tokio::test]
+async fn what_is_no_signed_message_is_not_acted_on() {
+    let (mut kernel, folder) = kernel().await;
+    answers(&mut kernel).await;
+    for _ in 0..times(3) {
+        for frames in no_messages() {
+            kernel.send_frames(message(frames)).await;
+        }
+        // From other peers, and on the other channels.
+        for port in ["shell_port", "control_port", "stdin_port"] {
+            let mut peer = Raw::connect(&kernel.endpoint(port), "DEALER", "stranger");
+            for frames in no_messages() {
+                peer.send(&frames).unwrap();
+            }
+            assert!(peer.receive(Duration::from_millis(100)).is_none(), "an answer on {port}");
+        }
+        // All that comes belongs to the request behind them.
+        let asked = kernel.send("kernel_info_request", json!({})).await;
+        assert_eq!(kernel.next_reply().await.parent["msg_id"], asked);
+        let mut idle = false;
+        while !idle {
+            let published = kernel.published().await;
+            assert_eq!(published.parent["msg_id"], asked, "{published:?}");
+            idle = published.content["execution_state"] == "idle";
+        }
+    }
+    assert!(!folder.path().join("sprung").exists());
+    // The same message a second time is not acted on either.
+    let mut once = cell("!echo once >> counted");
+    once["silent"] = json!(true);
+    let (id, first) = request_frames("execute_request", &once, &json!({}), "the key of the tests");
+    kernel.send_frames(first.clone()).await;
+    kernel.send_frames(first).await;
+    assert_eq!(kernel.reply(&id).await.content["status"], "ok");
+    kernel.run_ok("%lsmagic").await;
+    assert_eq!(std::fs::read_to_string(folder.path().join("counted")).unwrap(), "once\n");
+    answers(&mut kernel).await;
+}
+
+#[tokio::test]
+async fn requests_that_lack_fields_or_hold_others_are_answered() {
+    let (mut kernel, _folder) = kernel().await;
+    let odd = [
+        json!(null),
+        json!(true),
+        json!(-1),
+        json!(1e300),
+        json!(18446744073709551615u64),
+        json!(""),
+        json!("%"),
+        json!("\0\u{fffd}é{"),
+        json!([]),
+        json!({ "a": [] }),
+        json!("r#\"'\\/*"),
+    ];
+    let kinds = [
+        "is_complete_request",
+        "complete_request",
+        "inspect_request",
+        "history_request",
+        "comm_info_request",
+        "connect_request",
+        "interrupt_request",
+        "kernel_info_request",
+        "no_such_request",
+        "execute_reply",
+        "",
+    ];
+    let fields = ["code", "cursor_pos", "hist_access_type", "pattern", "n", "session", "start", "stop", "silent"];
+    for kind in kinds {
+        let mut contents = vec![json!({})];
+        for value in &odd {
+            contents.push(Value::Object(fields.iter().map(|field| (field.to_string(), value.clone())).collect()));
+            contents
+                .push(json!({ "code": value, "cursor_pos": 1, "hist_access_type": "search", "pattern": "*a*a*a*b" }));
+        }
+        for content in contents {
+            let answer = kernel.request(kind, content.clone()).await;
+            assert!(!answer.status().is_empty(), "{kind} {content}: {answer:?}");
+            let states = |m: &&Message| m.kind() == "status";
+            assert_eq!(answer.published.iter().filter(states).count(), 2, "busy and idle: {answer:?}");
+        }
+    }
+    // A cell with its code alone, and with fields of the wrong kind.
+    assert_eq!(kernel.request("execute_request", json!({ "code": "%lsmagic" })).await.status(), "ok");
+    for value in &odd {
+        let content = json!({ "code": "%lsmagic", "silent": value, "store_history": value, "user_expressions": value,
+            "allow_stdin": value, "stop_on_error": value });
+        let content = if value.is_object() { json!({ "code": "%lsmagic" }) } else { content };
+        assert_eq!(kernel.request("execute_request", content).await.status(), "ok", "{value}");
+    }
+    // Every position in a cell of all that confuses.
+    let code = "%sweep ä\nlet 𝄞 = \"é\";\n!ls\n𝄞.";
+    for position in 0..code.chars().count() + 3 {
+        for kind in ["complete_request", "inspect_request"] {
+            let answer = kernel.request(kind, json!({ "code": code, "cursor_pos": position })).await;
+            assert_eq!(answer.status(), "ok", "{kind} at {position}");
+        }
+    }
+    // A header that says nothing still is one.
+    kernel.send_frames(signed_frames([b"{}", b"{}", b"{}", b"{}"])).await;
+    assert_eq!(kernel.next_reply().await.content["status"], "error");
+    answers(&mut kernel).await;
+}
+
+#[tokio::test]
+async fn ten_thousand_requests_in_flight_are_each_answered_once() {
+    let (mut kernel, _folder) = kernel().await;
+    answers(&mut kernel).await;
+    let count = times(5_000);
+    let mut listener = kernel.listener().await;
+    let idle = tokio::spawn(async move {
+        let mut idle = 0;
+        while idle < 2 * count {
+            let message = Message::read(listener.recv().await.unwrap());
+            idle += usize::from(message.content["execution_state"] == "idle");
+        }
+    });
+    let mut nothing = cell("");
+    nothing["silent"] = json!(true);
+    let mut waiting = HashSet::new();
+    for i in 0..count {
+        waiting.insert(kernel.send("execute_request", nothing.clone()).await);
+        waiting.insert(kernel.send("kernel_info_request", json!({})).await);
+        // The own front end reads too, as front ends do.
+        if i % 50 == 0 {
+            while let Ok(message) = tokio::time::timeout(Duration::from_micros(1), kernel.published()).await {
+                assert_ne!(message.kind(), "error");
+            }
+        }
+    }
+    while !waiting.is_empty() {
+        let reply = kernel.next_reply().await;
+        assert_eq!(reply.content["status"], "ok");
+        let id = reply.parent["msg_id"].as_str().unwrap();
+        assert!(waiting.remove(id), "a second answer to {id}");
+    }
+    tokio::time::timeout(Duration::from_secs(60), idle).await.expect("all idle").unwrap();
+    answers(&mut kernel).await;
+}
+
+#[tokio::test]
+async fn whoever_does_not_read_costs_bounded_memory_and_nobody_a_message() {
+    let (mut kernel, _folder) = kernel().await;
+    // The engine of Rust cells takes its memory first.
+    kernel.run_ok("1 + 1").await;
+    let before = memory(&kernel, "VmRSS:");
+    forget_peak(&kernel);
+    let mut stuck: Vec<Raw> = (0..3).map(|_| Raw::connect(&kernel.endpoint("iopub_port"), "SUB", "")).collect();
+    for peer in &mut stuck {
+        peer.send(&[b"\x01"]).unwrap();
+        peer.receive(SECOND).expect("a welcome");
+    }
+    // One that asks and asks and reads no answer, and one at the heartbeat.
+    let mut asking = Raw::connect(&kernel.endpoint("shell_port"), "DEALER", "deaf");
+    asking.stream.set_write_timeout(Some(Duration::from_millis(500))).unwrap();
+    for _ in 0..times(30_000) {
+        let (_, request) = request_frames("kernel_info_request", &json!({}), &json!({}), "the key of the tests");
+        if asking.send(&frames(request)).is_err() {
+            break;
+        }
+    }
+    println!("after the questions: {} MiB", memory(&kernel, "VmHWM:").saturating_sub(before) >> 20);
+    let mut beating = Raw::connect(&kernel.endpoint("hb_port"), "DEALER", "");
+    beating.stream.set_write_timeout(Some(Duration::from_millis(100))).unwrap();
+    for _ in 0..1000 {
+        if beating.send(&[b"".as_slice(), &[7; 50_000]]).is_err() {
+            break;
+        }
+    }
+    assert_eq!(kernel.beat("any bytes").await, "any bytes");
+    println!("after the beats: {} MiB", memory(&kernel, "VmHWM:").saturating_sub(before) >> 20);
+    let bytes = times(150_000_000);
+    let started = Instant::now();
+    let answer = kernel.run_ok(&format!("!yes 0123456789 | head -c {bytes}")).await;
+    assert_eq!(answer.text("stdout").len(), bytes, "who reads misses nothing");
+    println!("{bytes} bytes in {:?}", started.elapsed());
+    let more = memory(&kernel, "VmHWM:").saturating_sub(before);
+    println!("peak memory: {} MiB more than the {} MiB before", more >> 20, before >> 20);
+    assert!(more < 96 << 20, "{more} bytes more");
+    drop(answer);
+    answers(&mut kernel).await;
+    // Who reads again is told that it missed something, and is up to date.
+    let peer = &mut stuck[0];
+    let mut seen = String::new();
+    let mut total = 0;
+    while let Some(frames) = peer.receive(Duration::from_millis(300)) {
+        seen = String::from_utf8_lossy(&frames[6]).into_owned();
+        total += seen.len();
+        if seen.len() < 1000 {
+            println!("{total}: {seen}");
+        }
+    }
+    println!("{total} bytes");
+    let idle = "{\"execution_state\":\"idle\"}";
+    assert_eq!(seen, idle, "the ends of cells are not missed");
+    kernel.run_ok("!echo again").await;
+    let mut texts = vec![];
+    while let Some(frames) = peer.receive(Duration::from_millis(300)) {
+        texts.push(String::from_utf8_lossy(&frames[6]).into_owned());
+    }
+    let all = texts.concat();
+    assert!(all.contains("did not read for a while") && all.contains("again") && all.ends_with(idle), "{texts:?}");
+}
+
+#[tokio::test]
+async fn peers_that_vanish_lie_or_speak_something_else_leave_nothing_behind() {
+    let (mut kernel, _folder) = kernel().await;
+    answers(&mut kernel).await;
+    let before = open_files(&kernel);
+    let hello = [greeting(), ready("DEALER", "x")].concat();
+    for round in 0..times(40) {
+        for port in PORTS {
+            let endpoint = kernel.endpoint(port);
+            let cut = (round * 7) % hello.len();
+            Raw::silent(&endpoint).write(&hello[..cut]).unwrap();
+            let mut browser = Raw::silent(&endpoint);
+            let _ = browser.write(b"GET / HTTP/1.1\r\nHost: localhost\r\nAccept: text/html\r\n\r\n");
+            if round == 0 {
+                assert!(browser.is_ended(SECOND), "HTTP on {port}");
+            }
+            let noise: Vec<u8> = (0..500u32).map(|i| (i.wrapping_mul(2654435761) >> (round % 24)) as u8).collect();
+            let _ = Raw::silent(&endpoint).write(&noise);
+        }
+        // In the middle of a message; behind a request; while its cell runs.
+        let request = trap("another key");
+        let mut peer = Raw::connect(&kernel.endpoint("shell_port"), "DEALER", "");
+        peer.write(&tunebook_tests::raw::message(&request)[..(round * 13) % 300]).unwrap();
+        let mut peer = Raw::connect(&kernel.endpoint("shell_port"), "DEALER", "");
+        let (_, request) = request_frames("execute_request", &cell("!echo gone"), &json!({}), "the key of the tests");
+        peer.send(&frames(request)).unwrap();
+    }
+    // Frames that are announced and do not come, of sizes that no machine holds.
+    for length in [1u64 << 29, 1 << 40, 1 << 46, 1 << 62, u64::MAX] {
+        for (port, kind) in PORTS.into_iter().zip(["DEALER", "DEALER", "SUB", "DEALER", "REQ"]) {
+            let mut peer = Raw::connect(&kernel.endpoint(port), kind, "");
+            peer.write(&[&[2], length.to_be_bytes().as_slice()].concat()).unwrap();
+            assert!(peer.is_ended(SECOND), "{length} bytes were announced on {port}");
+        }
+    }
+    // Frames without an end.
+    let mut peer = Raw::connect(&kernel.endpoint("shell_port"), "DEALER", "");
+    while peer.write(&[1, 0].repeat(5000)).is_ok() {}
+    // What is merely large is taken.
+    let large = format!("/*{}*/ 1", "x".repeat(20 << 20));
+    assert_eq!(kernel.request("is_complete_request", json!({ "code": large })).await.status(), "complete");
+    answers(&mut kernel).await;
+    let closed = eventually(Duration::from_secs(15), || open_files(&kernel) <= before + 60).await;
+    assert!(closed, "{before} files were open, now {}", open_files(&kernel));
+}
+
+#[tokio::test]
+async fn connections_that_come_back_or_say_nothing_do_not_shut_others_out() {
+    let (mut kernel, _folder) = kernel().await;
+    kernel.run_ok("1 + 1").await;
+    let shell = kernel.endpoint("shell_port");
+    // One front end that loses its connection again and again, under one identity.
+    let mut last = None;
+    for _ in 0..times(300) {
+        let mut peer = Raw::connect(&shell, "DEALER", "the same");
+        let (_, request) = request_frames("kernel_info_request", &json!({}), &json!({}), "the key of the tests");
+        peer.send(&frames(request)).unwrap();
+        assert!(peer.receive(2 * SECOND).is_some(), "no answer to the newest connection");
+        if let Some(mut earlier) = last.replace(peer) {
+            assert!(Raw::is_ended(&mut earlier, SECOND), "two connections of one identity");
+        }
+    }
+    // Several at a time.
+    let storm: Vec<_> = (0..4)
+        .map(|i| {
+            let shell = shell.clone();
+            std::thread::spawn(move || {
+                for _ in 0..times(60) {
+                    let mut peer = Raw::connect(&shell, "DEALER", &format!("peer {i}"));
+                    let (_, request) =
+                        request_frames("kernel_info_request", &json!({}), &json!({}), "the key of the tests");
+                    peer.send(&frames(request)).unwrap();
+                    assert!(peer.receive(2 * SECOND).is_some(), "no answer");
+                }
+            })
+        })
+        .collect();
+    storm.into_iter().for_each(|thread| thread.join().unwrap());
+    // Many that connect and say nothing, on every port.
+    let mut silent = vec![];
+    for port in PORTS {
+        silent.extend((0..150).map(|_| Raw::silent(&kernel.endpoint(port))));
+    }
+    let used = processor_seconds(&kernel);
+    tokio::time::sleep(SECOND).await;
+    let used = processor_seconds(&kernel) - used;
+    assert!(used < 0.5, "silent connections cost {used} seconds of a processor each second");
+    let mut front_end = DealerSocket::new();
+    front_end.connect(&shell).await.unwrap();
+    let (_, request) = request_frames("kernel_info_request", &json!({}), &json!({}), "the key of the tests");
+    front_end.send(request).await.unwrap();
+    tokio::time::timeout(2 * SECOND, front_end.recv()).await.expect("a new front end is served").unwrap();
+    assert_eq!(kernel.beat("any bytes").await, "any bytes");
+    kernel.run_ok("!echo fine").await;
+    answers(&mut kernel).await;
+}
+
+#[tokio::test]
+async fn the_end_does_not_wait_for_what_is_queued() {
+    let (mut kernel, _folder) = kernel().await;
+    // While the engine is created, each of them waits for it.
+    for i in 0..2000 {
+        let code = format!("let a{i} = String::new();\na{i}.is_emp");
+        kernel.send("complete_request", json!({ "code": code, "cursor_pos": code.len() })).await;
+    }
+    answers_on_control(&mut kernel).await;
+    let asked = Instant::now();
+    kernel.control("shutdown_request", json!({ "restart": false })).await;
+    let ended = eventually(3 * SECOND, || kernel.process.try_wait().unwrap().is_some()).await;
+    assert!(ended, "the kernel still runs after {:?}", asked.elapsed());
+}
+
+async fn answers_on_control(kernel: &mut Kernel) {
+    let asked = Instant::now();
+    kernel.control("kernel_info_request", json!({})).await;
+    assert!(asked.elapsed() < SECOND, "the kernel took {:?} to answer", asked.elapsed());
+}
