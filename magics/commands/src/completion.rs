@@ -251,7 +251,7 @@ mod tests {
 
     /// What the text with the cursor at its end becomes with each candidate.
     fn completed(magics: &crate::Magics, code: &str) -> Option<Vec<String>> {
-        let found = magics.complete(code, code.chars().count(), None)?;
+        let found = magics.complete(code, code.chars().count())?;
         let before: String = code.chars().take(found.start).collect();
         Some(found.matches.into_iter().map(|(text, _)| format!("{before}{text}")).collect())
     }
