@@ -83,6 +83,11 @@ impl Analysis {
         let _ = self.hover_at(&format!("{code}s"), code.len() + 1);
     }
 
+    /// Variables and items, with what each is.
+    pub fn names(&self) -> Vec<(String, &'static str)> {
+        self.state().map(|state| state.names()).unwrap_or_default()
+    }
+
     /// Completions within `src` at a byte.
     pub fn completions(&self, src: &str, position: usize) -> Result<Completions> {
         let (code, info) = CodeBlock::from_original_user_code(src);

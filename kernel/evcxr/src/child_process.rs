@@ -133,6 +133,15 @@ impl ChildProcess {
         )
     }
 
+    /// A variable of the environment of processes that are started from here on; `None` takes it away.
+    pub(crate) fn set_environment(&mut self, name: &str, value: Option<&str>) {
+        let mut command = self.command.lock().unwrap();
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
+
     pub(crate) fn send(&mut self, command: &str) -> Result<(), Error> {
         use std::io::Write;
         writeln!(self.stdin.as_mut().unwrap(), "{command}")

@@ -340,8 +340,10 @@ impl CodeBlock {
 
     /// All words in the code: whatever it can mention is among them.
     pub(crate) fn words(&self) -> HashSet<String> {
+        let is_code = |segment: &&Segment| !matches!(segment.kind, CodeKind::PackVariable { .. });
         self.segments
             .iter()
+            .filter(is_code)
             .flat_map(|segment| words(&segment.code))
             .map(str::to_owned)
             .collect()
@@ -363,6 +365,13 @@ impl CodeBlock {
             CodeKind::WithFallback(fallback) => Some(fallback.clone()),
             _ => None,
         })
+    }
+
+    /// Takes away what stores a variable; whether there was something.
+    pub(crate) fn leave(&mut self, name: &str) -> bool {
+        let before = self.segments.len();
+        self.segments.retain(|segment| !matches!(&segment.kind, CodeKind::PackVariable { variable_name } if variable_name == name));
+        self.segments.len() < before
     }
 
     pub(crate) fn pack_variable(&mut self, variable_name: String, code: String) {

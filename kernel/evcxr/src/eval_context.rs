@@ -22,6 +22,7 @@ use crate::errors::SpannedMessage;
 use crate::errors::bail;
 use crate::evcxr_internal_runtime;
 use crate::item;
+use crate::last_value::KEPT;
 use crate::module::Module;
 use crate::module::SoFile;
 use crate::runtime;
@@ -30,6 +31,7 @@ use crate::rust_analyzer::TypeName;
 use crate::toml_parse;
 use crate::use_trees::Import;
 use anyhow::Result;
+use crossbeam_channel::Receiver;
 use once_cell::sync::Lazy;
 use ra_ap_ide::TextRange;
 use ra_ap_syntax::AstNode;
@@ -64,6 +66,8 @@ pub struct EvalContext {
     runs: u64,
     /// Variables that could not be loaded any more, with the reason.
     not_kept: Vec<(String, String)>,
+    /// What rust-analyzer will say of the type of the last value, where Rust's own name of it is not enough.
+    last_value: Option<Receiver<Findings>>,
     /// What was compiled last, to find the user's line for one of the generated code.
     last_code: CodeBlock,
     initial_config: Config,
@@ -114,6 +118,9 @@ pub(crate) struct Config {
     pub(crate) build_envs: HashMap<String, String>,
     subprocess_path: PathBuf,
 }
+
+/// Tunebook: the variable that holds the value of the last expression, for code that says `_` (see CHANGES.md).
+pub const LAST: &str = "\u{2cd}";
 
 /// How long a cell waits for rust-analyzer before it is compiled without knowing how its value is displayed.
 const KNOWN_SOON: Duration = Duration::from_millis(400);
@@ -450,6 +457,7 @@ impl EvalContext {
             last_code: CodeBlock::new(),
             runs: 0,
             not_kept: Vec::new(),
+            last_value: None,
             committed_state: initial_state,
             module,
             child_process,
@@ -568,6 +576,11 @@ impl EvalContext {
         name.clone_into(&mut self.committed_state.config.cell_name);
     }
 
+    /// A variable of the environment of processes that take the place of the one that runs cells; `None` takes it away.
+    pub fn set_environment(&mut self, name: &str, value: Option<&str>) {
+        self.child_process.set_environment(name, value);
+    }
+
     /// How often code was run: a cell may be none, or run again because the type of a variable has changed.
     pub fn runs(&self) -> u64 {
         self.runs
@@ -595,6 +608,11 @@ impl EvalContext {
             .external_deps
             .values()
             .map(|dep| (dep.name.as_str(), dep.config.as_str()))
+    }
+
+    /// Whether there is a last value.
+    pub fn has_last(&self) -> bool {
+        self.committed_state.variable_states.contains_key(LAST)
     }
 
     /// Forgets a variable or item; whether there was one. What a variable holds is dropped with the process.
@@ -631,6 +649,7 @@ impl EvalContext {
         self.committed_state
             .variable_states
             .iter()
+            .filter(|(name, _)| *name != LAST)
             .map(|(v, t)| (v.as_str(), t.type_name.as_str()))
     }
 
@@ -700,6 +719,9 @@ impl EvalContext {
         callbacks: &mut EvalCallbacks,
     ) -> Result<EvalOutputs, Error> {
         self.write_cargo_toml(state)?;
+        if user_code.words().contains(LAST) {
+            self.name_last(state)?;
+        }
         // rust-analyzer looks at the code while the compiler does.
         let mut findings = (state.has_new_variables() || state.may_display_itself(&user_code)).then(|| {
             let code = state.analysis_code(user_code.clone(), true).code_string();
@@ -741,6 +763,10 @@ impl EvalContext {
                     let mut output = execution_artifacts.output;
                     let wait = || found.take().or_else(|| findings.take()?.recv().ok());
                     output.not_kept.extend(state.name_types(wait));
+                    if state.last_is_new_and_unnamed() {
+                        let code = state.analysis_code(user_code, true).code_string();
+                        self.last_value = Some(self.analysis.start(code, state.cargo_toml()));
+                    }
                     output.not_kept.append(&mut self.not_kept);
                     return Ok(output);
                 }
@@ -790,6 +816,27 @@ impl EvalContext {
                 Err(error) => return Err(error),
             }
         }
+    }
+
+    /// Finds a name for the type of the last value, now that a cell mentions it.
+    fn name_last(&mut self, state: &mut ContextState) -> Result<(), Error> {
+        let Some(last) = state.stored_variable_states.get(LAST) else { return Ok(()) };
+        if !last.type_name.is_empty() {
+            return Ok(());
+        }
+        let found = self.last_value.take().and_then(|findings| findings.recv().ok()).unwrap_or_default();
+        let name = match found.variables.get(KEPT).map(|info| &info.type_name) {
+            Some(TypeName::Named(found)) if !found.contains("impl ") => replace_reserved_words_in_type(found),
+            _ => bail!(
+                "`_` cannot be had: its type ({}) could not be written as code. Bind the value with `let`.",
+                last.type_at_run_time
+            ),
+        };
+        let states = [&mut state.variable_states, &mut state.stored_variable_states, &mut self.committed_state.variable_states];
+        for last in states.into_iter().filter_map(|states| states.get_mut(LAST)) {
+            last.type_name.clone_from(&name);
+        }
+        Ok(())
     }
 
     fn try_run_statements(
@@ -862,6 +909,7 @@ impl EvalContext {
                 // A question mark operator in user code triggered an early
                 // return. Any newly defined variables won't have been stored.
                 output.user_error = Some(unescaped(error.trim()));
+                state.restore_last();
                 state
                     .variable_states
                     .retain(|_variable_name, variable_state| {
@@ -913,6 +961,11 @@ impl EvalContext {
     ) -> Result<(), Error> {
         for code_origin in &error.code_origins {
             match code_origin {
+                // It borrows from something, or was moved: it is displayed all the same.
+                CodeKind::PackVariable { variable_name } if variable_name == LAST && user_code.leave(LAST) => {
+                    state.restore_last();
+                    fixed_errors.insert("Last value");
+                }
                 CodeKind::PackVariable { variable_name } => {
                     if error.code() == Some("E0382") {
                         // Use of moved value.
@@ -1506,14 +1559,14 @@ impl ContextState {
     fn analysis_code(&self, user_code: CodeBlock, mentioned: bool) -> CodeBlock {
         let words = mentioned.then(|| user_code.words());
         let mut code = CodeBlock::new()
-            .generated("#![allow(unused_imports, unused_mut, dead_code)]")
+            .generated("#![allow(unused_imports, unused_mut, dead_code, uncommon_codepoints)]")
             .add_all(self.attributes_code())
             .add_all(self.items_code())
             .add_all(self.error_trait_code(true))
             .generated("fn evcxr_variable_store<T: 'static>(_: T) {}")
             .generated("#[allow(unused_variables)]")
             .generated(format!("async fn {WRAPPER}("));
-        let stored = self.stored_variable_states.iter();
+        let stored = self.stored_variable_states.iter().filter(|(_, state)| !state.type_name.is_empty());
         for (var_name, state) in stored.filter(|(name, _)| words.as_ref().is_none_or(|words| words.contains(*name))) {
             code = code.generated(format!(
                 "{}{}: {},",
@@ -1529,7 +1582,7 @@ impl ContextState {
         // Pack variable statements in analysis mode are a lot simpler than in compiled mode. We
         // just call a function that enforces that the variable doesn't contain any non-static
         // lifetimes.
-        for var_name in self.variable_states.keys() {
+        for var_name in self.variable_states.keys().filter(|name| *name != LAST) {
             code.pack_variable(
                 var_name.clone(),
                 format!("evcxr_variable_store({var_name});"),
@@ -1562,10 +1615,27 @@ impl ContextState {
         Module::cargo_toml_contents(self)
     }
 
+    pub(crate) fn names(&self) -> Vec<(String, &'static str)> {
+        let variables = self.variable_states.keys().filter(|name| *name != LAST).map(|name| (name.clone(), "variable"));
+        variables.chain(self.items_by_name.keys().map(|name| (name.clone(), "item"))).collect()
+    }
+
     fn has_new_variables(&self) -> bool {
-        self.variable_states
-            .values()
-            .any(|variable| variable.move_state == VariableMoveState::New)
+        let is_new = |variable: &VariableState| variable.move_state == VariableMoveState::New;
+        self.variable_states.iter().any(|(name, variable)| name != LAST && is_new(variable))
+    }
+
+    /// A cell that brought no value leaves the last one what it was.
+    fn restore_last(&mut self) {
+        if self.variable_states.get(LAST).is_some_and(|last| last.move_state == VariableMoveState::New) {
+            match self.stored_variable_states.get(LAST).cloned() {
+                Some(stored) => {
+                    let stored = VariableState { move_state: VariableMoveState::Available, ..stored };
+                    self.variable_states.insert(LAST.to_owned(), stored)
+                }
+                None => self.variable_states.remove(LAST),
+            };
+        }
     }
 
     /// Whether the value of the code may have a method `evcxr_display`. Nothing of the standard library has one.
@@ -1583,6 +1653,12 @@ impl ContextState {
             || crates.into_iter().any(|name| others.contains(name.as_str()) || words.contains(&name))
     }
 
+    /// Whether the code brought a last value, and its type has no name yet.
+    fn last_is_new_and_unnamed(&self) -> bool {
+        let is_new = |last: &VariableState| last.move_state == VariableMoveState::New && last.type_name.is_empty();
+        self.variable_states.get(LAST).is_some_and(is_new)
+    }
+
     /// Finds names for the types of new variables, and takes away those whose type has none. `findings` waits for
     /// rust-analyzer.
     fn name_types(&mut self, findings: impl FnOnce() -> Option<Findings>) -> Vec<(String, String)> {
@@ -1593,8 +1669,13 @@ impl ContextState {
             })
         };
         let mut names = HashMap::new();
-        for (name, variable) in &self.variable_states {
-            if variable.type_name.is_empty() {
+        if self.variable_states.get(LAST).is_some_and(|last| last.type_name.is_empty() && last.type_at_run_time.is_empty()) {
+            self.restore_last();
+        }
+        for (name, variable) in &mut self.variable_states {
+            if name == LAST && variable.type_name.is_empty() {
+                variable.type_name = crate::type_names::as_code(&variable.type_at_run_time, is_own).unwrap_or_default();
+            } else if variable.type_name.is_empty() {
                 names.insert(name.clone(), crate::type_names::as_code(&variable.type_at_run_time, is_own));
             }
         }
@@ -1637,7 +1718,7 @@ impl ContextState {
         compilation_mode: CompilationMode,
     ) -> CodeBlock {
         let mut code = CodeBlock::new()
-            .generated("#![allow(unused_imports, unused_mut, dead_code)]")
+            .generated("#![allow(unused_imports, unused_mut, dead_code, uncommon_codepoints)]")
             .add_all(self.attributes_code())
             .generated("mod evcxr_report {")
             .generated(include_str!("evcxr_report.rs"))
@@ -1720,6 +1801,7 @@ impl ContextState {
     ) -> CodeBlock {
         let words = user_code.words();
         let needs_variable_store = self.has_new_variables()
+            || self.variable_states.get(LAST).is_some_and(|last| last.move_state == VariableMoveState::New)
             || self.variable_states.keys().chain(self.stored_variable_states.keys()).any(|name| words.contains(name))
             || self.async_mode
             || self.allow_question_mark;
@@ -1820,7 +1902,8 @@ impl ContextState {
     fn store_variable_statements(&self, move_state: VariableMoveState, words: &HashSet<String>) -> CodeBlock {
         let mut statements = CodeBlock::new();
         for (var_name, var_state) in &self.variable_states {
-            if var_state.move_state != move_state {
+            // The last value is stored where it was displayed.
+            if var_state.move_state != move_state || (var_name == LAST && move_state == VariableMoveState::New) {
                 continue;
             }
             // Note, we use stringify instead of quoting ourselves since it results in
@@ -1925,30 +2008,32 @@ impl ContextState {
                 if statement_index == num_statements - 1 {
                     if self.config.display_final_expression {
                         let format = &self.config.output_format;
-                        // The call that displays the value stands on one line, by which errors in it are told.
-                        code_out = code_out.code_with_fallback(
-                            // First we try calling .evcxr_display().
-                            CodeBlock::new()
-                                .generated("crate::evcxr_report::value_follows(); (")
-                                .with_segment(segment.clone())
-                                .generated(").evcxr_display();")
-                                .code_string(),
-                            // If that fails, we try debug format.
-                            if self.config.display_types {
-                                CodeBlock::new()
-                                .generated(GET_TYPE_NAME_DEF)
-                                .generated("{ let r = &(")
-                                .with_segment(segment)
-                                .generated(format!(
-                                    "); crate::evcxr_report::value(&format!(\": {{}} = {format}\", evcxr_get_type_name(r), r)); }};"
-                                ))
-                            } else {
-                                CodeBlock::new()
-                                .generated(format!("crate::evcxr_report::value(&format!(\"{format}\",&("))
-                                .with_segment(segment)
-                                .generated(")));")
-                                },
-                            );
+                        let kept = crate::last_value::makes_a_value(node);
+                        // What makes a value has it bound, so that it can be kept once it was displayed.
+                        let (before, after) = if kept { ("match (", ") { mut evcxr_last => {") } else { ("match &(", ") { evcxr_last => {") };
+                        let value = |call: CodeBlock| CodeBlock::new().generated(before).with_segment(segment.clone()).generated(after).add_all(call);
+                        let as_text = match self.config.display_types {
+                            true => CodeBlock::new().generated(GET_TYPE_NAME_DEF).generated(format!(
+                                "crate::evcxr_report::value(&format!(\": {{}} = {format}\", evcxr_get_type_name(&evcxr_last), evcxr_last));"
+                            )),
+                            false => CodeBlock::new().generated(format!("crate::evcxr_report::value(&format!(\"{format}\", evcxr_last));")),
+                        };
+                        // First we try calling .evcxr_display(), all on one line, by which errors in it are told. If that fails, we try
+                        // debug format.
+                        let displayed = value(CodeBlock::new().generated("crate::evcxr_report::value_follows(); evcxr_last.evcxr_display();"));
+                        code_out = code_out.code_with_fallback(displayed.code_string().replace('\n', " "), value(as_text));
+                        if kept {
+                            let new = VariableState {
+                                type_name: String::new(),
+                                type_at_run_time: String::new(),
+                                is_mut: true,
+                                move_state: VariableMoveState::New,
+                                definition_span: None,
+                            };
+                            self.variable_states.insert(LAST.to_owned(), new);
+                            code_out.pack_variable(LAST.to_owned(), format!("evcxr_variable_store.put_last({LAST:?}, evcxr_last);"));
+                        }
+                        code_out = code_out.generated("}}");
                     } else {
                         code_out = code_out
                             .generated("let _ = ")

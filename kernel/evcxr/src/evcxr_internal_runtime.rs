@@ -30,6 +30,13 @@ impl VariableStore {
         self.put_variable(name, value);
     }
 
+    /// Puts the value of the last expression, unless it has none.
+    pub fn put_last<T: 'static>(&mut self, name: &str, value: T) {
+        if std::any::type_name::<T>() != "()" {
+            self.put_new_variable(name, value);
+        }
+    }
+
     pub fn put_variable<T: 'static>(&mut self, name: &str, value: T) {
         self.variables.insert(name.to_owned(), Box::new(value));
     }

@@ -19,6 +19,7 @@ mod evcxr_internal_runtime;
 #[allow(dead_code)]
 mod evcxr_report;
 mod analysis;
+mod last_value;
 mod type_names;
 mod item;
 mod module;
@@ -37,6 +38,7 @@ pub use crate::eval_context::EvalCallbacks;
 pub use crate::eval_context::EvalContext;
 pub use crate::eval_context::EvalContextOutputs;
 pub use crate::eval_context::EvalOutputs;
+pub use crate::eval_context::LAST;
 pub use crate::runtime::runtime_hook;
 pub use rust_analyzer::Completion;
 pub use rust_analyzer::Completions;

@@ -5,6 +5,7 @@
 // or https://opensource.org/licenses/MIT>, at your option. This file may not be
 // copied, modified, or distributed except according to those terms.
 
+use crate::last_value::KEPT;
 use anyhow::Context;
 use anyhow::Result;
 use anyhow::anyhow;
@@ -167,6 +168,10 @@ impl RustAnalyzer {
                         .scope(function.syntax())
                         .map(|scope| scope.module())
                         .unwrap();
+                    let kept = body.syntax().descendants().filter_map(ast::IdentPat::cast);
+                    for last in kept.filter(|pat| pat.name().is_some_and(|name| name.text() == KEPT)) {
+                        add_variable_for_pattern(&last.into(), &sema, None, module, &mut result);
+                    }
                     for statement in body.statements() {
                         if let ast::Stmt::LetStmt(let_stmt) = statement
                             && let Some(pat) = let_stmt.pat()

@@ -3,6 +3,7 @@
 use super::crates::Crates;
 use super::errors::{CellError, compilation, warnings};
 use super::output::{Bundle, Cell, Output};
+use super::last_value;
 use super::progress::Progress;
 use super::runner::{self, Channels};
 use super::sources;
@@ -209,6 +210,11 @@ impl Engine {
         self.shared.analysis.get()
     }
 
+    /// Variables and items that cells have defined, with what each is; not kept waiting by a cell that runs.
+    pub fn names(&self) -> Vec<(String, &'static str)> {
+        self.shared.analysis.get().map(Analysis::names).unwrap_or_default()
+    }
+
     /// Candidates at a byte.
     pub fn complete(&self, code: &str, position: usize) -> Option<Completed> {
         let found = self.analysis()?.completions(code, position).ok()?;
@@ -363,11 +369,16 @@ fn run(
     if let Some(note) = sources::note_once() {
         cell.text(&note, true);
     }
+    let with_last = last_value::named(code);
+    if with_last.is_some() && !context.eval_context().has_last() {
+        let message = "`_` is the value of the last expression, and there is none (one that borrows from variables is not kept)";
+        return Err(CellError::new("NoLastValue", message));
+    }
     let name = NAMES.fetch_add(1, Ordering::Relaxed).to_string();
     context.eval_context().set_cell_name(&name);
     output.begin(&name, cell.clone());
     let started = Instant::now();
-    let result = context.execute(code);
+    let result = context.execute(with_last.as_deref().unwrap_or(code));
     let took = started.elapsed();
     let ended = output.end(context.eval_context().runs());
     progress.end();
@@ -434,15 +445,11 @@ fn shortened(text: String) -> String {
 
 /// Commands of evcxr that would end or change the kernel's own process.
 fn taken_over(code: &str) -> Option<CellError> {
-    let command = code.lines().map(str::trim).find(|line| line.starts_with(':'))?;
-    let name = command.split_whitespace().next()?;
-    let message = match name {
-        ":quit" | ":q" => "a cell cannot quit the kernel; shut it down or restart it from the menu",
-        ":env" => {
-            "`:env` would change the kernel while it runs; `%env NAME=value` does what it is for"
-        }
-        _ => return None,
-    };
+    let message = code.lines().filter_map(|line| line.split_whitespace().next()).find_map(|word| match word {
+        ":quit" | ":q" => Some("a cell cannot quit the kernel; shut it down or restart it from the menu"),
+        ":env" => Some("`:env` would change the kernel while it runs; `%env NAME=value` does what it is for"),
+        _ => None,
+    })?;
     Some(CellError::new("NotAvailable", message))
 }
 
@@ -477,7 +484,7 @@ fn lost(variables: &[String], reason: &str, interrupted: bool) -> CellError {
     error
 }
 
-/// Ends cargo, rustc and linkers that run below this process.
+/// Ends cargo and rustc below this process, and all that they have started: build scripts, compilers of C, linkers.
 fn end_compilers() {
     let stat = |pid: u32| -> Option<(u32, String)> {
         let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
@@ -491,17 +498,19 @@ fn end_compilers() {
         .filter_map(|pid| Some((pid, stat(pid)?)))
         .collect();
     let own = std::process::id();
-    let is_below = |mut pid: u32| {
-        while let Some((parent, _)) = all.get(&pid) {
+    let is_compiling = |mut pid: u32| {
+        let mut compiles = false;
+        while let Some((parent, name)) = all.get(&pid) {
+            compiles |= ["cargo", "rustc"].contains(&name.as_str());
             if *parent == own {
-                return true;
+                return compiles;
             }
             pid = *parent;
         }
         false
     };
-    for (pid, (_, name)) in &all {
-        if ["cargo", "rustc", "cc", "ld", "rust-lld", "collect2"].contains(&name.as_str()) && is_below(*pid) {
+    for pid in all.keys() {
+        if is_compiling(*pid) {
             let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(*pid as i32), nix::sys::signal::Signal::SIGKILL);
         }
     }

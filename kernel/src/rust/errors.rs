@@ -1,5 +1,6 @@
 //! What went wrong in a Rust cell, in the user's lines.
 
+use super::last_value::as_written;
 use evcxr::CompilationError;
 
 /// The error of a cell as Jupyter shows it.
@@ -80,7 +81,7 @@ pub fn compilation(errors: &[CompilationError], source: &str) -> CellError {
         None => error.message(),
     });
     let message = message.unwrap_or_else(|| "the cell does not compile".into());
-    let message = message.lines().next().unwrap_or_default().to_string();
+    let message = as_written(message.lines().next().unwrap_or_default());
     if traceback.is_empty() {
         traceback.push(format!("\x1b[31mCompilationError\x1b[0m: {message}"));
     }
@@ -97,7 +98,7 @@ fn rendered(error: &CompilationError, source: &str) -> String {
     let mut drawn = Vec::new();
     let cell = ("cell".to_string(), ariadne::Source::from(source.to_string()));
     match report.map(|report| report.write(cell, &mut drawn)) {
-        Some(Ok(())) => String::from_utf8_lossy(&drawn).into_owned(),
+        Some(Ok(())) => as_written(&String::from_utf8_lossy(&drawn)),
         // A message without a place in the cell.
         _ if !error.rendered().is_empty() => error.rendered(),
         _ => error.message(),

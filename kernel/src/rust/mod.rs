@@ -3,6 +3,7 @@
 mod crates;
 mod engine;
 mod errors;
+mod last_value;
 mod locks;
 mod output;
 mod progress;

@@ -172,13 +172,17 @@ impl Session {
 
     async fn run_rust(self: &Arc<Self>, code: String, cell: &RustCell) -> Result<Option<Value>, CellError> {
         let engine = self.engine().await;
-        let (interrupt, cell) = (&cell.interrupt, Arc::new(cell.clone()));
+        let (interrupt, output, cell) = (&cell.interrupt, cell.output.clone(), Arc::new(cell.clone()));
         let magics = self.magics.clone();
         let run = move |interrupt: &Interrupt| {
             let crates = magics.crates_for(&code)?;
             engine.run(&code, crates, cell, interrupt)
         };
-        Ok(blocking(interrupt, run).await?.value.map(Value::Object))
+        let mut value = blocking(interrupt, run).await?.value;
+        if let Some(value) = &mut value {
+            self.magics.complete_figure(value, &output);
+        }
+        Ok(value.map(Value::Object))
     }
 
     /// Evaluates each expression; one that fails is an error in its place, not of the cell.

@@ -130,7 +130,11 @@ impl Session for RustCell {
             Some(value) => format!("set_var({name:?}, {value:?})"),
             None => format!("remove_var({name:?})"),
         };
-        self.tell_cells(&format!("unsafe {{ std::env::{change} }};"))
+        self.tell_cells(&format!("unsafe {{ std::env::{change} }};"))?;
+        // A process that takes the place of this one is to have it as well.
+        let (name, value) = (name.to_string(), value.map(String::from));
+        self.engine().with(move |context| context.eval_context().set_environment(&name, value.as_deref()));
+        Ok(())
     }
 
     fn environment(&self) -> Vec<(String, Option<String>)> {

@@ -55,7 +55,7 @@ impl Session {
         let (session, code) = (self.clone(), code.to_string());
         let engine = self.engine().await;
         let found = tokio::task::spawn_blocking(move || {
-            if let Some(found) = session.magics.complete(&code, cursor) {
+            if let Some(found) = session.magics.complete(&code, cursor, &|| engine.names()) {
                 let candidate = |(text, kind)| Candidate { text, kind, detail: String::new() };
                 return Some((found.start, found.end, found.matches.into_iter().map(candidate).collect()));
             }

@@ -28,7 +28,8 @@ impl Cell for RustCell {
         self.output.text(if is_error { Name::Stderr } else { Name::Stdout }, text);
     }
 
-    fn display(&self, data: Bundle, metadata: Value, id: Option<&str>, update: bool) {
+    fn display(&self, mut data: Bundle, metadata: Value, id: Option<&str>, update: bool) {
+        self.session.magics.complete_figure(&mut data, &self.output);
         self.output.show(data, metadata, id, update);
     }
 

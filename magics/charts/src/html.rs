@@ -47,9 +47,33 @@ const WHEN_LOADED: &str = r#"function whenLoaded(act) {
 pub fn chart_html(chart: &Chart, tables: &str, id: &str) -> String {
     let picture = STANDARD.encode(picture::svg(chart));
     let alt = escape(&format!("{}. {}", chart.title, chart.subtitle));
-    let figure = script_json(&plotly::figure(chart));
+    let picture = format!(r#"<img alt="{alt}" style="max-width:100%" src="data:image/svg+xml;base64,{picture}">"#);
+    format!("{}\n{tables}", drawn(&plotly::figure(chart), &picture, id))
+}
+
+/// A figure of Plotly's that nobody here drew; `id` names its element. What the bundle that we carry cannot draw is said in
+/// its place.
+pub fn figure_html(figure: &Value, id: &str) -> String {
+    let traces = figure["data"].as_array().map_or(&[][..], Vec::as_slice);
+    let mut unknown: Vec<&str> = traces.iter().filter_map(|trace| trace["type"].as_str()).collect();
+    unknown.retain(|kind| !["scatter", "bar", "pie"].contains(kind));
+    unknown.dedup();
+    if unknown.is_empty() {
+        return drawn(figure, "", id);
+    }
+    let message = format!(
+        "A chart of type {} needs a front end that draws Plotly figures by itself (JupyterLab with the extension          jupyterlab-plotly, VS Code); elsewhere scatter, bar and pie are drawn. `plot.write_html(\"chart.html\")` writes it to \
+         a page of its own.",
+        unknown.join(", ")
+    );
+    format!("<p>{}</p>", escape(&message))
+}
+
+/// The element of a figure, with what stands there until a script has drawn it.
+fn drawn(figure: &Value, until_then: &str, id: &str) -> String {
+    let figure = script_json(figure);
     format!(
-        r#"<div id="{id}" style="width:100%"><img alt="{alt}" style="max-width:100%" src="data:image/svg+xml;base64,{picture}"></div>
+        r#"<div id="{id}" style="width:100%">{until_then}</div>
 <script type="application/json" id="{id}-figure">{figure}</script>
 <script>
 (function () {{
@@ -63,8 +87,7 @@ pub fn chart_html(chart: &Chart, tables: &str, id: &str) -> String {
     Plotly.newPlot(place, figure.data, figure.layout, figure.config);
   }});
 }})();
-</script>
-{tables}"#
+</script>"#
     )
 }
 

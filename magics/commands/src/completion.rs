@@ -4,7 +4,6 @@ mod paths;
 
 use crate::context::Context;
 use crate::registry::{MAGICS, Magic, Subject, find, rust_in};
-use crate::session::Session;
 use tunebook_study::WorkloadDescription;
 use tunebook_study::store::Store;
 
@@ -56,8 +55,11 @@ fn in_rust(place: &Place<'_>) -> bool {
     runs_rust && after_name && !words.last().is_some_and(|word| word.starts_with('-'))
 }
 
+/// Gives variables and items of Rust cells, with what each is; asked only where they are candidates.
+pub type Names<'a> = &'a dyn Fn() -> Vec<(String, &'static str)>;
+
 /// Candidates at a cursor; `None` where the cursor is in Rust.
-pub fn complete(context: &Context, code: &str, cursor: usize, session: Option<&dyn Session>) -> Option<Completions> {
+pub fn complete(context: &Context, code: &str, cursor: usize, names: Names<'_>) -> Option<Completions> {
     let at = offset(code, cursor);
     if let Some(written) = names_a_path(code, at) {
         let (length, matches) = paths::complete(context, written.text, written.folders_alone);
@@ -66,7 +68,7 @@ pub fn complete(context: &Context, code: &str, cursor: usize, session: Option<&d
     let place = place(code, cursor).filter(|place| !in_rust(place))?;
     let word_start = place.before.rfind([' ', '\t', '=', ',', '[', '(']).map_or(0, |at| at + 1);
     let word = &place.before[word_start..];
-    let candidates = candidates(context, session, &place, word, word_start);
+    let candidates = candidates(context, names, &place, word, word_start);
     let mut matches: Vec<(String, &'static str)> =
         candidates.into_iter().filter(|(text, _)| text.starts_with(word)).collect();
     matches.sort();
@@ -113,7 +115,7 @@ fn names_a_path(code: &str, at: usize) -> Option<WrittenPath<'_>> {
 
 fn candidates(
     context: &Context,
-    session: Option<&dyn Session>,
+    names: Names<'_>,
     place: &Place<'_>,
     word: &str,
     word_start: usize,
@@ -141,7 +143,7 @@ fn candidates(
             (Subject::Variable, _) if words.len() == 1 || words[words.len() - 1] == "--unset" => {
                 context.whole_environment().into_keys().map(|name| (name, "variable")).collect()
             }
-            (Subject::Name, _) => session.map_or(vec![], names),
+            (Subject::Name, _) => names(),
             _ => vec![],
         };
     }
@@ -172,12 +174,6 @@ fn candidates(
         }
         _ => vec![],
     }
-}
-
-/// Variables and items of Rust cells.
-fn names(session: &dyn Session) -> Vec<(String, &'static str)> {
-    let variables = session.variables().unwrap_or_default().into_iter().map(|variable| (variable.name, "variable"));
-    variables.chain(session.items().unwrap_or_default().into_iter().map(|item| (item.name, "item"))).collect()
 }
 
 fn studies(context: &Context) -> Vec<(String, &'static str)> {
@@ -245,13 +241,12 @@ fn offset(code: &str, cursor: usize) -> usize {
 mod tests {
     use super::*;
     use crate::context::Settings;
-    use crate::rust::fake::Fake;
     use crate::testing::{FakeSession, Recorder, magics, run};
     use std::fs;
 
     /// What the text with the cursor at its end becomes with each candidate.
     fn completed(magics: &crate::Magics, code: &str) -> Option<Vec<String>> {
-        let found = magics.complete(code, code.chars().count())?;
+        let found = magics.complete(code, code.chars().count(), &Vec::new)?;
         let before: String = code.chars().take(found.start).collect();
         Some(found.matches.into_iter().map(|(text, _)| format!("{before}{text}")).collect())
     }
@@ -314,9 +309,9 @@ mod tests {
     fn at(code: &str) -> Option<Vec<String>> {
         let settings =
             Settings { store: "/nowhere".into(), slot: vec![], worker: "/nowhere".into(), cache: "/nowhere".into() };
-        let fake = Fake::default().with_variables(&[("apple", "i32")]).with_items(&[("area", "fn area() {}")]);
+        let names = || vec![("apple".to_string(), "variable"), ("area".to_string(), "item")];
         let cursor = code.chars().position(|c| c == '|').unwrap();
-        let found = complete(&Context::new(settings), &code.replace('|', ""), cursor, Some(&fake));
+        let found = complete(&Context::new(settings), &code.replace('|', ""), cursor, &names);
         found.map(|found| found.matches.into_iter().map(|(text, _)| text).collect())
     }
 

@@ -81,7 +81,7 @@ const INSTEAD: &[(&[&str], &str)] = &[
     (&["killbgscripts"], "what `!command &` leaves running ends with the kernel; `!kill PID` ends it earlier"),
     (
         &["autoawait"],
-        "`.await` can stand at the top of a cell once `:dep tokio = { version = \"1\", features = [\"full\"] }` is there",
+        "`.await` can stand at the top of a cell; `tokio` is added by itself",
     ),
     (&["connect_info", "qtconsole"], "`jupyter console --existing` connects to a running kernel"),
 ];

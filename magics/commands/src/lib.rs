@@ -10,6 +10,7 @@ mod context;
 mod elsewhere;
 pub mod error;
 mod export;
+mod figure;
 mod files;
 mod inputs;
 pub mod interrupt;
@@ -35,7 +36,7 @@ mod throughput;
 mod workload;
 
 pub use commands::doc::asks;
-pub use completion::Completions;
+pub use completion::{Completions, Names};
 pub use context::Settings;
 pub use error::MagicError;
 pub use interrupt::Interrupt;
@@ -89,13 +90,8 @@ impl Magics {
     }
 
     /// Candidates at a cursor inside a magic line or cell magic; `None` where the cursor is in Rust.
-    pub fn complete(&self, code: &str, cursor: usize) -> Option<Completions> {
-        completion::complete(&self.context, code, cursor, None)
-    }
-
-    /// The same, with the names of variables and items that a session has.
-    pub fn complete_in(&self, session: &dyn session::Session, code: &str, cursor: usize) -> Option<Completions> {
-        completion::complete(&self.context, code, cursor, Some(session))
+    pub fn complete(&self, code: &str, cursor: usize, names: Names<'_>) -> Option<Completions> {
+        completion::complete(&self.context, code, cursor, names)
     }
 
     /// Help (text/plain, text/markdown) for the word at the cursor of a magic; `None` where there is none.

@@ -121,7 +121,6 @@ fn look(session: &dyn Session, variables: &[Variable]) -> Vec<Known> {
     let is_tensor = |kind: &str| kind == "tch::Tensor" || (kind == "Tensor" && imported);
     let answer = session
         .run(&generated(variables, is_tensor), 0, true)
-        .map_err(|e| println!("{}", e.traceback.join("\n")))
         .ok()
         .and_then(|ran| Answer::of(&ran));
     let rows = answer.as_ref().map_or(&[] as &[Answer], Answer::items);

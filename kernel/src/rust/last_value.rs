@@ -1,0 +1,115 @@
+//! `_` as an expression: the value of the last expression, as in IPython. Rust knows no such name, so the engine has a
+//! variable for it.
+
+use evcxr::LAST;
+use ra_ap_syntax::ast::{self, AstNode};
+use ra_ap_syntax::{Edition, SourceFile, SyntaxKind, SyntaxNode, T, TextRange};
+
+/// The code with the variable in place of each `_` that stands for a value; `None` where there is none.
+pub fn named(code: &str) -> Option<String> {
+    if !code.contains('_') {
+        return None;
+    }
+    let mut places = places(code, "fn cell() {", "\n}");
+    places.sort_unstable();
+    let mut named = code.to_string();
+    for place in places.iter().rev() {
+        named.replace_range(place..&(place + 1), LAST);
+    }
+    (!places.is_empty()).then_some(named)
+}
+
+/// Text of the compiler about it, as the user wrote the code.
+pub fn as_written(text: &str) -> String {
+    text.replace(LAST, "_")
+}
+
+/// Where they are, in bytes.
+fn places(code: &str, before: &str, after: &str) -> Vec<usize> {
+    let file = SourceFile::parse(&format!("{before}{code}{after}"), Edition::Edition2024).tree();
+    let mut places = vec![];
+    for node in file.syntax().descendants() {
+        if node.kind() == SyntaxKind::UNDERSCORE_EXPR && !is_assigned_to(&node) {
+            places.push(usize::from(node.text_range().start()) - before.len());
+        } else if let Some(inside) = ast::MacroCall::cast(node).and_then(|call| inside(&call)) {
+            // To the parser this is no code yet.
+            let start = usize::from(inside.start()) - before.len();
+            let text = &code[start..start + usize::from(inside.len())];
+            places.extend(places_of_arguments(text).into_iter().map(|place| start + place));
+        }
+    }
+    places
+}
+
+fn places_of_arguments(text: &str) -> Vec<usize> {
+    if !text.contains('_') {
+        return vec![];
+    }
+    let (before, after) = ("fn cell() { f(", "\n); }");
+    let parsed = SourceFile::parse(&format!("{before}{text}{after}"), Edition::Edition2024);
+    match parsed.errors().is_empty() {
+        true => places(text, before, after),
+        false => vec![],
+    }
+}
+
+/// Macros that take values. Those of others may be patterns.
+const OF_VALUES: &[&str] = &[
+    "assert", "assert_eq", "assert_ne", "dbg", "eprint", "eprintln", "format", "panic", "print", "println", "vec", "write",
+    "writeln",
+];
+
+/// What stands in the parentheses or brackets of the call of a macro that takes values.
+fn inside(call: &ast::MacroCall) -> Option<TextRange> {
+    let name = call.path()?.segment()?.name_ref()?;
+    let tree = call.token_tree().filter(|_| OF_VALUES.contains(&name.text().as_str()))?;
+    let (first, last) = (tree.syntax().first_token()?, tree.syntax().last_token()?);
+    let is_list = matches!(first.kind(), T!['('] | T!['[']) && first != last;
+    is_list.then(|| TextRange::new(first.text_range().end(), last.text_range().start()))
+}
+
+/// `_ = f()`, `(a, _) = f()`: nothing is read there.
+fn is_assigned_to(node: &SyntaxNode) -> bool {
+    node.ancestors().zip(node.ancestors().skip(1)).any(|(inner, outer)| {
+        let is_assignment = |binary: ast::BinExpr| {
+            matches!(binary.op_kind(), Some(ast::BinaryOp::Assignment { op: None }))
+                && binary.lhs().is_some_and(|lhs| lhs.syntax() == &inner)
+        };
+        ast::BinExpr::cast(outer).is_some_and(is_assignment)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_underscore_that_is_a_value_is_told_from_all_others() {
+        for (code, expected) in [
+            ("_", "@"),
+            ("_ + 1", "@ + 1"),
+            ("let ä = \"é\"; f(_, &_)", "let ä = \"é\"; f(@, &@)"),
+            ("_.iter().map(|_| 1)", "@.iter().map(|_| 1)"),
+            ("println!(\"{}\", _)", "println!(\"{}\", @)"),
+            ("vec![_, 1]", "vec![@, 1]"),
+            ("assert!(f(_) && matches!(x, Some(_)))", "assert!(f(@) && matches!(x, Some(_)))"),
+        ] {
+            assert_eq!(named(code).map(|named| named.replace(LAST, "@")).as_deref(), Some(expected), "{code}");
+        }
+        for code in [
+            "1",
+            "let _ = 1;",
+            "_ = f();",
+            "(a, _) = f();",
+            "let v: Vec<_> = x.collect();",
+            "match x { _ => 1 }",
+            "a_b + _c",
+            "println!(\"_\")",
+            "matches!(x, Some(_))",
+            "fn f(_: i32) {}",
+        ] {
+            assert_eq!(named(code), None, "{code}");
+        }
+        assert_eq!(as_written(&named("_ + 1").unwrap()), "_ + 1");
+    }
+}
