@@ -32,7 +32,7 @@ pub use trained::{Checkpoint, Trained, checkpoint, model, model_of};
 #[cfg(feature = "tensors")]
 pub use tunebook_training::libtorch::best_device as device;
 
-/// In scope in every cell that uses this crate.
+/// In scope in every cell once tensors are; others write `use tunebook::prelude::*`.
 pub mod prelude {
     #[cfg(feature = "tensors")]
     pub use crate::ShowTensor;

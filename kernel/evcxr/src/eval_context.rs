@@ -1662,6 +1662,9 @@ impl ContextState {
     /// Finds names for the types of new variables, and takes away those whose type has none. `findings` waits for
     /// rust-analyzer.
     fn name_types(&mut self, findings: impl FnOnce() -> Option<Findings>) -> Vec<(String, String)> {
+        if self.variable_states.get(LAST).is_some_and(|last| last.type_name.is_empty() && last.type_at_run_time.is_empty()) {
+            self.restore_last();
+        }
         let is_own = |name: &str| {
             let definition = self.items_by_name.get(name).map(CodeBlock::code_string);
             definition.is_some_and(|code| {
@@ -1669,9 +1672,6 @@ impl ContextState {
             })
         };
         let mut names = HashMap::new();
-        if self.variable_states.get(LAST).is_some_and(|last| last.type_name.is_empty() && last.type_at_run_time.is_empty()) {
-            self.restore_last();
-        }
         for (name, variable) in &mut self.variable_states {
             if name == LAST && variable.type_name.is_empty() {
                 variable.type_name = crate::type_names::as_code(&variable.type_at_run_time, is_own).unwrap_or_default();

@@ -3,13 +3,14 @@
 //! evcxr tries each `:dep` in a manifest of its own, and cargo then forgets the versions of everything else; so the
 //! `Cargo.lock` with which things are built is kept here and put back.
 
+use super::built::Built;
 use super::errors::{CellError, compilation};
 use super::locks;
 use super::tensors::Ahead;
 use evcxr::CommandContext;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use tunebook_magics::CellCrate;
+use tunebook_magics::{CellCrate, IMAGE_ITEM};
 
 /// The versions of the crate that evcxr makes of cells, and those with which things were built.
 const LOCK: &str = "Cargo.lock";
@@ -21,12 +22,15 @@ const IN_SCOPE: &str = "use tunebook::prelude::*;\nuse tunebook::{tch, tunebook_
 pub struct Crates {
     ahead: Option<Ahead>,
     added: BTreeMap<String, CellCrate>,
+    /// Whether a cell has asked for crates that others may want.
+    to_share: bool,
+    shows_images: bool,
 }
 
 impl Crates {
-    /// Over what was built ahead, if anything was.
+    /// Over what was built, if there is a place for it.
     pub fn new(ahead: Option<Ahead>) -> Self {
-        Self { ahead, added: BTreeMap::new() }
+        Self { ahead, added: BTreeMap::new(), to_share: false, shows_images: false }
     }
 
     /// Adds what a cell names, and what its `:dep` lines ask for; gives the code that is left.
@@ -39,47 +43,78 @@ impl Crates {
         // `:clear` and `%reset` take all crates away.
         let there: Vec<String> = context.eval_context().dependencies().map(|(name, _)| name.to_string()).collect();
         self.added.retain(|name, _| there.contains(name));
+        self.shows_images &= there.iter().any(|name| name == "image");
         let new = self.missing(named);
-        if self.ahead.is_none() && !new.is_empty() {
-            return Err(not_built());
-        }
-        let Some(ahead) = &self.ahead else { return Ok(code.into()) };
         let (asked, rest) = take_dependencies(code);
-        if new.is_empty() && (asked.is_empty() || self.added.is_empty()) {
+        if new.is_empty() && asked.is_empty() {
             return Ok(code.into());
         }
-        let first = self.added.is_empty();
+        let tensors = |krate: &CellCrate| !krate.features.is_empty();
+        let brings_tensors = new.iter().any(tensors) && !self.added.values().any(tensors);
+        let libtorch = self.ahead.as_ref().and_then(|ahead| ahead.libtorch.as_ref());
         let mut commands = String::new();
-        if first {
-            let libtorch = ahead.libtorch.display();
-            commands += &format!(":build_env LIBTORCH={libtorch}\n:build_env LIBTORCH_CXX11_ABI=1\n");
+        match libtorch {
+            None if brings_tensors => return Err(not_built()),
+            Some(libtorch) if self.added.is_empty() => {
+                commands += &format!(":build_env LIBTORCH={}\n:build_env LIBTORCH_CXX11_ABI=1\n", libtorch.display());
+            }
+            _ => {}
         }
         for CellCrate { name, path, features } in &new {
             commands +=
                 &format!(":dep {name} = {{ path = {:?}, features = {features:?} }}\n", path.display().to_string());
         }
         commands += &asked;
-        // Put back before anything is compiled.
-        commands += &format!("!cp {KEPT_LOCK} {LOCK}\n", KEPT_LOCK = quoted(KEPT_LOCK), LOCK = quoted(LOCK));
-        let tensors = |krate: &CellCrate| !krate.features.is_empty();
-        if new.iter().any(tensors) && !self.added.values().any(tensors) {
+        if let Some(ahead) = self.ahead.as_ref().filter(|ahead| !ahead.lock.is_empty()) {
+            // Put back before anything is compiled.
+            commands += &format!("!cp {} {}\n", quoted(KEPT_LOCK), quoted(LOCK));
+            for file in [KEPT_LOCK, LOCK] {
+                let path = build_folder().join(file);
+                let failed = |error| CellError::new("Error", format!("{} cannot be written: {error}", path.display()));
+                std::fs::write(&path, &ahead.lock).map_err(failed)?;
+            }
+        }
+        if brings_tensors {
             commands += IN_SCOPE;
         }
-        for file in [KEPT_LOCK, LOCK] {
-            let path = build_folder().join(file);
-            let written = std::fs::write(&path, &ahead.lock);
-            written
-                .map_err(|error| CellError::new("Error", format!("{} cannot be written: {error}", path.display())))?;
+        if let (false, Some((shared, own))) = (asked.is_empty(), self.shared()) {
+            // Another kernel may have built it meanwhile. If it cannot be had, it is built again.
+            let _ = own.take_from(shared);
+            self.to_share = true;
         }
         execute(context, &commands)?;
         self.added.extend(new.into_iter().map(|c| (c.name.clone(), c)));
+        self.show_images(context);
         Ok(rest)
+    }
+
+    /// Where there is the crate `image`, its images are shown: it knows nothing of notebooks itself.
+    fn show_images(&mut self, context: &mut CommandContext) {
+        let has_images = context.eval_context().dependencies().any(|(name, _)| name == "image");
+        if has_images && !self.shows_images {
+            // A version that it does not fit shows its images as text.
+            let _ = execute(context, IMAGE_ITEM);
+            self.shows_images = true;
+        }
+    }
+
+    fn shared(&self) -> Option<&(Built, Built)> {
+        self.ahead.as_ref()?.shared.as_ref()
+    }
+
+    /// Gives what was built for a `:dep` to the user's other kernels.
+    pub fn share(&mut self) {
+        if let (true, Some((shared, own))) = (self.to_share, self.shared()) {
+            // It is a matter of speed alone.
+            let _ = own.give_to(shared);
+            self.to_share = false;
+        }
     }
 
     /// Adds crates that cells are likely to name.
     pub fn preload(&mut self, context: &mut CommandContext, likely: Vec<CellCrate>) {
         // A cell that names them will say what is wrong.
-        if self.ahead.is_some() {
+        if self.ahead.as_ref().is_some_and(|ahead| ahead.libtorch.is_some()) {
             let _ = self.add(context, "", likely);
         }
     }
@@ -95,7 +130,7 @@ impl Crates {
 
     /// Keeps the versions with which a cell was built.
     pub fn note(&mut self) {
-        if let (Some(ahead), false) = (&mut self.ahead, self.added.is_empty())
+        if let (Some(ahead), false) = (&mut self.ahead, self.added.is_empty() && !self.to_share)
             && let Ok(text) = std::fs::read_to_string(build_folder().join(LOCK))
         {
             // Tensors may come later, and are to be those that were built.

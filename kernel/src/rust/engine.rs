@@ -297,6 +297,7 @@ fn serve(queue: Receiver<Job>, shared: &Shared, ahead: Option<Ahead>) {
                 context.eval_context().set_progress(Arc::new(|_| {}));
                 crates.note();
                 drop(answer.send(result));
+                crates.share();
                 warm(shared);
             }
             Job::Preload { crates: likely } => crates.preload(&mut context, likely),
@@ -316,7 +317,7 @@ fn warm(shared: &Shared) {
 fn create(ahead: Option<&Ahead>, shared: &Shared) -> Result<CommandContext, String> {
     let executable = std::env::current_exe().map_err(|error| error.to_string())?;
     let mut command = Command::new(executable);
-    command.env("LD_LIBRARY_PATH", library_path(ahead.map(|ahead| ahead.libtorch.as_path())));
+    command.env("LD_LIBRARY_PATH", library_path(ahead.and_then(|ahead| ahead.libtorch.as_deref())));
     // What is computed in cells is small; threads that wait for each other would cost more than they bring.
     command.env("GOMP_SPINCOUNT", "0");
     // A process with one thread can be kept safe by a snapshot; tensors alone must not end that.

@@ -62,7 +62,7 @@ const OF_VALUES: &[&str] = &[
 /// What stands in the parentheses or brackets of the call of a macro that takes values.
 fn inside(call: &ast::MacroCall) -> Option<TextRange> {
     let name = call.path()?.segment()?.name_ref()?;
-    let tree = call.token_tree().filter(|_| OF_VALUES.contains(&name.text().as_str()))?;
+    let tree = call.token_tree().filter(|_| OF_VALUES.contains(&&*name.text()))?;
     let (first, last) = (tree.syntax().first_token()?, tree.syntax().last_token()?);
     let is_list = matches!(first.kind(), T!['('] | T!['[']) && first != last;
     is_list.then(|| TextRange::new(first.text_range().end(), last.text_range().start()))

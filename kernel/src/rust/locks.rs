@@ -18,6 +18,20 @@ pub fn merged(newer: &str, older: &str) -> String {
     text + "\n"
 }
 
+/// The names of its crates that come from a folder, as code writes them.
+pub fn without_source(lock: &str) -> BTreeSet<String> {
+    let crates = lock.split(BETWEEN).skip(1).map(identity).filter(|(_, source, _)| source.is_empty());
+    crates.map(|(name, ..)| name.replace('-', "_")).collect()
+}
+
+/// A `Cargo.lock` without them.
+pub fn with_source(lock: &str) -> String {
+    let mut crates = lock.trim_end().split(BETWEEN);
+    let head = crates.next().unwrap_or_default().to_string();
+    let kept = crates.filter(|krate| !identity(krate).1.is_empty());
+    kept.fold(head, |text, krate| text + BETWEEN + krate) + "\n"
+}
+
 /// Name, source, and what of the version is not compatible with others: of two that are, there is to be one.
 fn identity(krate: &str) -> (&str, &str, String) {
     let field = |name: &str| {
@@ -31,7 +45,7 @@ fn identity(krate: &str) -> (&str, &str, String) {
 
 #[cfg(test)]
 mod tests {
-    use super::merged;
+    use super::*;
 
     fn lock(crates: &[&str]) -> String {
         let mut text = String::from("# Made by cargo.\nversion = 4\n");
@@ -54,5 +68,10 @@ mod tests {
         let all = lock(&["a 1.1.0", "b 0.2.1", "c 0.0.2", "a 2.0.0", "b 0.1.0", "c 0.0.1"]);
         assert_eq!(merged(&newer, &older), all);
         assert_eq!(merged(&after, ""), after);
+        let own = "version = 4\n\n[[package]]\nname = \"my-own\"\nversion = \"0.1.0\"\n";
+        let public = "\n[[package]]\nname = \"a\"\nversion = \"1.0.0\"\nsource = \"registry\"\n";
+        let both = format!("{own}{public}");
+        assert_eq!(without_source(&both).into_iter().collect::<Vec<_>>(), ["my_own"]);
+        assert_eq!(with_source(&both), format!("version = 4\n{public}"));
     }
 }

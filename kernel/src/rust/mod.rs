@@ -1,5 +1,6 @@
 //! Rust cells, on evcxr.
 
+mod built;
 mod crates;
 mod engine;
 mod errors;

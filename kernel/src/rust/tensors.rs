@@ -2,13 +2,16 @@
 //! folder of its own that holds links to what was built. (A folder that kernels share would let one load another's cells.)
 //!
 //! ```text
-//! ~/.cache/tunebook/cells/SOURCES/template/       what was built; SOURCES: hash of Tunebook's sources
+//! ~/.cache/tunebook/cells/SOURCES/template/       what was built; SOURCES: hash of Tunebook's sources. What a kernel builds
+//!                                                 for a `:dep` is added, and there for the user's next kernels
 //! ~/.cache/tunebook/cells/SOURCES/prepared.json   says that it is whole, and where libtorch lies
 //! ~/.cache/tunebook/cells/running/PID/            the folder of a kernel
 //! ```
 
+use super::built::{Built, link_tree};
 use super::engine::Engine;
 use super::errors::CellError;
+use super::locks::{merged, with_source};
 use super::output::{Bundle, Cell};
 use anyhow::{Context as _, bail};
 use serde::{Deserialize, Serialize};
@@ -26,10 +29,12 @@ const BUILD_FOLDER: &str = "EVCXR_TMPDIR";
 /// What cells can build upon.
 #[derive(Clone, Debug)]
 pub struct Ahead {
-    /// The folder of libtorch.
-    pub libtorch: PathBuf,
+    /// The folder of libtorch, where tensors were built ahead.
+    pub libtorch: Option<PathBuf>,
     /// The `Cargo.lock` with the versions of what is built.
     pub lock: String,
+    /// Where what this kernel builds is kept for others, and this kernel's own folder.
+    pub shared: Option<(Built, Built)>,
 }
 
 /// What makes something that was built ahead the right one.
@@ -80,24 +85,30 @@ impl Places {
         Some(fitting.pop()?.join("template"))
     }
 
-    /// The environment that a kernel needs to begin with what was built ahead; nothing where nothing was.
+    /// The environment that a kernel needs to build cells in a folder of its own, beside what was built; nothing where there
+    /// can be none, and evcxr then takes a temporary one.
     pub fn environment(&self) -> Option<(&'static str, OsString)> {
-        self.stamp().exists().then(|| (BUILD_FOLDER, self.running().join(std::process::id().to_string()).into()))
+        let own = self.running().join(std::process::id().to_string());
+        fs::create_dir_all(&own).ok()?;
+        Some((BUILD_FOLDER, own.into()))
     }
 
-    /// Fills the folder of this kernel with what was built ahead, and takes away those of kernels that have ended. `None`:
-    /// nothing was built, or it could not be linked.
+    /// Fills the folder of this kernel with what was built, and takes away those of kernels that have ended. `None`: it has no
+    /// folder of ours, or that could not be filled.
     pub fn begin(&self) -> Option<Ahead> {
         let own = self.own()?;
         for entry in fs::read_dir(self.running()).into_iter().flatten().flatten() {
-            let ended = !Path::new("/proc").join(entry.file_name()).exists();
-            if ended || entry.path() == own {
+            let process = entry.file_name().to_string_lossy().parse().ok();
+            // A signal that is none asks whether the process is there.
+            let runs = process.is_some_and(|pid| nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), None).is_ok());
+            if !runs || entry.path() == own {
                 let _ = fs::remove_dir_all(entry.path());
             }
         }
-        link_tree(&self.template().join("target"), &own.join("target")).ok()?;
-        let lock = fs::read_to_string(self.template().join("Cargo.lock")).ok()?;
-        Some(Ahead { libtorch: self.stamped()?.libtorch, lock })
+        let (template, own) = (Built::new(self.template()), Built::new(own));
+        own.take_from(&template).ok()?;
+        let libtorch = self.stamped().map(|stamp| stamp.libtorch);
+        Some(Ahead { libtorch, lock: template.lock(), shared: Some((template, own)) })
     }
 
     /// The folder of this kernel, if it has one of ours.
@@ -130,10 +141,12 @@ impl Places {
         }
         fs::create_dir_all(&template)?;
         let _ = fs::remove_file(self.stamp());
+        let mut lock = fs::read_to_string(&prepared.lock_file)?;
         if let Some(earlier) = self.earlier(&wanted) {
-            link_tree(&earlier.join("target"), &template.join("target"))?;
+            link_tree(&earlier.join("target"), &template.join("target"), &|_| false)?;
+            lock = merged(&lock, &with_source(&fs::read_to_string(earlier.join("Cargo.lock")).unwrap_or_default()));
         }
-        fs::copy(&prepared.lock_file, template.join("Cargo.lock"))?;
+        fs::write(template.join("Cargo.lock"), lock)?;
         let mut build = Command::new(std::env::current_exe()?);
         build.arg("prepare-cells").env(BUILD_FOLDER, &template);
         build.args([prepared.tunebook.path.as_os_str(), prepared.libtorch.as_os_str()]);
@@ -154,7 +167,7 @@ fn read_stamp(path: &Path) -> Option<Stamp> {
 pub fn build_ahead(tunebook: &Path, libtorch: &Path) -> Result<(), CellError> {
     let folder = std::env::var_os(BUILD_FOLDER).map(PathBuf::from).unwrap_or_default();
     let lock = fs::read_to_string(folder.join("Cargo.lock")).unwrap_or_default();
-    let ahead = Ahead { libtorch: libtorch.into(), lock };
+    let ahead = Ahead { libtorch: Some(libtorch.into()), lock, shared: None };
     let engine = Engine::start(move || Some(ahead));
     let light = CellCrate { name: "tunebook".into(), path: tunebook.into(), features: vec![] };
     let tensors = CellCrate { features: vec!["tensors".into()], ..light.clone() };
@@ -200,56 +213,4 @@ pub fn library_path(libtorch: Option<&Path>) -> OsString {
     let folders =
         standard.into_iter().chain(libtorch.map(|folder| folder.join("lib"))).chain(std::env::split_paths(&known));
     std::env::join_paths(folders.filter(|folder| !folder.as_os_str().is_empty())).unwrap_or(known)
-}
-
-/// Copies a folder of cargo's: what the compiler wrote as links, since it replaces such files whole; what cargo notes about
-/// them as copies, since it rewrites those in place.
-fn link_tree(from: &Path, to: &Path) -> anyhow::Result<()> {
-    fs::create_dir_all(to).with_context(|| format!("{} cannot be made", to.display()))?;
-    for entry in fs::read_dir(from).with_context(|| format!("{} cannot be read", from.display()))? {
-        let entry = entry?;
-        let (source, place) = (entry.path(), to.join(entry.file_name()));
-        let name = entry.file_name();
-        let name = name.to_string_lossy();
-        // What the template's own cells left.
-        if name == "incremental"
-            || name.starts_with("libcode_")
-            || name.starts_with("libctx")
-            || name.starts_with("ctx-")
-        {
-            continue;
-        }
-        if entry.file_type()?.is_dir() {
-            link_tree(&source, &place)?;
-            continue;
-        }
-        let is_note = source.components().any(|part| part.as_os_str() == ".fingerprint") || !name.contains('.');
-        if is_note || fs::hard_link(&source, &place).is_err() {
-            fs::copy(&source, &place)?;
-            // Cargo tells by these times what is older than what it was made from.
-            fs::File::options().write(true).open(&place)?.set_modified(entry.metadata()?.modified()?)?;
-        }
-    }
-    Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn results_are_linked_notes_are_copied_and_cells_are_left_out() {
-        use std::os::unix::fs::MetadataExt;
-        let folder = tempfile::tempdir().unwrap();
-        let (from, to) = (folder.path().join("from"), folder.path().join("to"));
-        fs::create_dir_all(from.join("debug/deps")).unwrap();
-        fs::create_dir_all(from.join("debug/.fingerprint/a")).unwrap();
-        for file in ["debug/deps/libtch.rlib", "debug/deps/libcode_1.so", "debug/.fingerprint/a/lib.json"] {
-            fs::write(from.join(file), file).unwrap();
-        }
-        link_tree(&from, &to).unwrap();
-        let links = |path: &str| fs::metadata(to.join(path)).unwrap().nlink();
-        assert_eq!((links("debug/deps/libtch.rlib"), links("debug/.fingerprint/a/lib.json")), (2, 1));
-        assert!(!to.join("debug/deps/libcode_1.so").exists());
-    }
 }
