@@ -122,6 +122,9 @@ pub(crate) struct Config {
 /// Tunebook: the variable that holds the value of the last expression, for code that says `_` (see CHANGES.md).
 pub const LAST: &str = "\u{2cd}";
 
+/// The one before, in a cell that mentions it and brings another.
+const OLD_LAST: &str = "\u{2cd}old";
+
 /// How long a cell waits for rust-analyzer before it is compiled without knowing how its value is displayed.
 const KNOWN_SOON: Duration = Duration::from_millis(400);
 
@@ -832,7 +835,11 @@ impl EvalContext {
                 last.type_at_run_time
             ),
         };
-        let states = [&mut state.variable_states, &mut state.stored_variable_states, &mut self.committed_state.variable_states];
+        if let Some(last) = state.variable_states.get_mut(LAST).filter(|last| last.move_state == VariableMoveState::Available) {
+            last.type_name.clone_from(&name);
+        }
+        let committed = &mut self.committed_state;
+        let states = [&mut state.stored_variable_states, &mut committed.variable_states, &mut committed.stored_variable_states];
         for last in states.into_iter().filter_map(|states| states.get_mut(LAST)) {
             last.type_name.clone_from(&name);
         }
@@ -959,12 +966,19 @@ impl EvalContext {
         state: &mut ContextState,
         fixed_errors: &mut HashSet<&'static str>,
     ) -> Result<(), Error> {
+        let keeps_last = |origin: &CodeKind| matches!(origin, CodeKind::PackVariable { variable_name } if variable_name == LAST);
+        if error.code_origins.iter().any(keeps_last) {
+            // The value borrows from something, or what displays it takes it: it is displayed all the same.
+            user_code.leave(LAST);
+            state.restore_last();
+            fixed_errors.insert("Last value");
+            return Ok(());
+        }
         for code_origin in &error.code_origins {
             match code_origin {
-                // It borrows from something, or was moved: it is displayed all the same.
-                CodeKind::PackVariable { variable_name } if variable_name == LAST && user_code.leave(LAST) => {
-                    state.restore_last();
-                    fixed_errors.insert("Last value");
+                CodeKind::PackVariable { variable_name } if variable_name == OLD_LAST && !state.last_is_moved => {
+                    state.last_is_moved = true;
+                    fixed_errors.insert("Last value moved");
                 }
                 CodeKind::PackVariable { variable_name } => {
                     if error.code() == Some("E0382") {
@@ -1256,6 +1270,8 @@ pub struct ContextState {
     attributes: HashMap<String, CodeBlock>,
     async_mode: bool,
     allow_question_mark: bool,
+    /// Whether the code moves the last value.
+    last_is_moved: bool,
     build_num: i32,
     pub(crate) config: Config,
 }
@@ -1272,6 +1288,7 @@ impl ContextState {
             attributes: HashMap::new(),
             async_mode: false,
             allow_question_mark: false,
+            last_is_moved: false,
             build_num: 0,
             config,
         }
@@ -1625,10 +1642,10 @@ impl ContextState {
         self.variable_states.iter().any(|(name, variable)| name != LAST && is_new(variable))
     }
 
-    /// A cell that brought no value leaves the last one what it was.
+    /// A cell that brought no value leaves the last one what it was, unless it moved it.
     fn restore_last(&mut self) {
         if self.variable_states.get(LAST).is_some_and(|last| last.move_state == VariableMoveState::New) {
-            match self.stored_variable_states.get(LAST).cloned() {
+            match self.stored_variable_states.get(LAST).filter(|_| !self.last_is_moved).cloned() {
                 Some(stored) => {
                     let stored = VariableState { move_state: VariableMoveState::Available, ..stored };
                     self.variable_states.insert(LAST.to_owned(), stored)
@@ -1890,6 +1907,7 @@ impl ContextState {
         if needs_variable_store {
             code = code
                 .add_all(self.store_variable_statements(VariableMoveState::Available, &words))
+                .add_all(self.store_last_statements(&words))
                 .generated("let evcxr_variable_store: *mut evcxr_internal_runtime::VariableStore = evcxr_variable_store;");
         }
         // The lowest bit of the pointer, which is never set, says that the code panicked.
@@ -1919,6 +1937,19 @@ impl ContextState {
             statements.pack_variable(var_name.clone(), statement);
         }
         statements
+    }
+
+    /// The last value stays until there is a new one.
+    fn store_last_statements(&self, words: &HashSet<String>) -> CodeBlock {
+        let mut statements = CodeBlock::new();
+        if self.variable_states.get(LAST).is_none_or(|last| last.move_state != VariableMoveState::New) {
+            return statements;
+        }
+        if let Some(stored) = self.stored_variable_states.get(LAST).filter(|_| words.contains(LAST) && !self.last_is_moved) {
+            let statement = format!("evcxr_variable_store.put_variable::<{}>({LAST:?}, {LAST});", stored.type_name);
+            statements.pack_variable(OLD_LAST.to_owned(), statement);
+        }
+        statements.generated(format!("evcxr_variable_store.settle_last({LAST:?});"))
     }
 
     fn check_variable_statements(&self, words: &HashSet<String>) -> CodeBlock {
@@ -1981,6 +2012,7 @@ impl ContextState {
             variable_state.move_state = VariableMoveState::Available;
         }
 
+        self.last_is_moved = false;
         let mut code_out = CodeBlock::new();
         let mut previous_item_name = None;
         let num_statements = user_code.segments.len();

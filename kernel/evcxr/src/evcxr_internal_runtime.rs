@@ -13,6 +13,8 @@ pub const VARIABLE_CHANGED_TYPE: &str = "EVCXR_VARIABLE_CHANGED_TYPE:";
 pub const VARIABLE_TYPE: &str = "EVCXR_VARIABLE_TYPE:";
 pub const USER_ERROR_OCCURRED: &str = "EVCXR_ERROR_OCCURRED";
 
+const NEW_LAST: &str = "evcxr_last";
+
 pub struct VariableStore {
     variables: std::collections::HashMap<String, Box<dyn std::any::Any + 'static>>,
 }
@@ -30,11 +32,19 @@ impl VariableStore {
         self.put_variable(name, value);
     }
 
-    /// Puts the value of the last expression, unless it has none.
+    /// Puts the value of the last expression, unless it has none, where it does not replace the one before yet.
     pub fn put_last<T: 'static>(&mut self, name: &str, value: T) {
         if std::any::type_name::<T>() != "()" {
             self.put_new_variable(name, value);
+            let value = self.variables.remove(name);
+            self.variables.extend(value.map(|value| (NEW_LAST.to_owned(), value)));
         }
+    }
+
+    /// At the end of the code it does.
+    pub fn settle_last(&mut self, name: &str) {
+        let value = self.variables.remove(NEW_LAST);
+        self.variables.extend(value.map(|value| (name.to_owned(), value)));
     }
 
     pub fn put_variable<T: 'static>(&mut self, name: &str, value: T) {

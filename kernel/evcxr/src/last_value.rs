@@ -24,7 +24,11 @@ pub(crate) fn makes_a_value(expression: &SyntaxNode) -> bool {
             };
             !expression.children_with_tokens().any(|child| assigns(child.kind()))
         }
-        CALL_EXPR | METHOD_CALL_EXPR | MACRO_EXPR | LITERAL | ARRAY_EXPR | TUPLE_EXPR | RECORD_EXPR | RANGE_EXPR | CAST_EXPR
+        MACRO_EXPR => {
+            let name = expression.descendants().find(|node| node.kind() == NAME_REF);
+            !name.is_some_and(|name| ["print", "println", "eprint", "eprintln", "assert", "assert_eq", "assert_ne"].contains(&&*name.text().to_string()))
+        }
+        CALL_EXPR | METHOD_CALL_EXPR | LITERAL | ARRAY_EXPR | TUPLE_EXPR | RECORD_EXPR | RANGE_EXPR | CAST_EXPR
         | TRY_EXPR | AWAIT_EXPR | IF_EXPR | MATCH_EXPR | BLOCK_EXPR => true,
         _ => false,
     }
@@ -41,7 +45,7 @@ mod test {
         for code in ["1 + x", "f(x)", "x.len()", "(x.y())", "-x", "vec![1]", "(1, 2)", "f()?", "if a { 1 } else { 2 }", "x as i32"] {
             assert!(kept(code), "{code}");
         }
-        for code in ["x", "x.y", "(x)", "x[1]", "&x", "*x", "x = 1", "x += 1", "x <<= 1", "for x in y {}", "|x| x", "loop {}"] {
+        for code in ["x", "x.y", "(x)", "x[1]", "&x", "*x", "x = 1", "x += 1", "x <<= 1", "for x in y {}", "|x| x", "loop {}", "println!(\"{x}\")"] {
             assert!(!kept(code), "{code}");
         }
     }

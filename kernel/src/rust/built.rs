@@ -75,7 +75,8 @@ impl Built {
         let (here, there) = (self.target(), other.target());
         let agrees = |folder: PathBuf| {
             let theirs = there.join(folder.strip_prefix(&here).unwrap_or(&folder));
-            entries(&folder).filter(|entry| is_result(entry) && !is_of(&name_of(entry), &own)).all(|entry| {
+            let is_shared = |name: &str| is_result(name) && !is_of_cells(name) && !is_of(name, &own);
+            entries(&folder).filter(|entry| is_shared(&name_of(entry))).all(|entry| {
                 let other = fs::metadata(theirs.join(entry.file_name()));
                 other.is_err() || entry.metadata().ok().map(|here| here.ino()) == other.ok().map(|there| there.ino())
             })
@@ -95,14 +96,19 @@ fn name_of(entry: &DirEntry) -> String {
     entry.file_name().to_string_lossy().into_owned()
 }
 
-fn is_result(entry: &DirEntry) -> bool {
-    let name = name_of(entry);
-    [".rlib", ".rmeta", ".so", ".dylib"].iter().any(|end| name.ends_with(end)) && !is_of_cells(&name)
+/// What the compiler wrote: it replaces such files whole.
+fn is_result(name: &str) -> bool {
+    [".rlib", ".rmeta", ".so", ".dylib", ".a", ".o"].iter().any(|end| name.ends_with(end))
 }
 
 /// What cells themselves left.
 fn is_of_cells(name: &str) -> bool {
     name == "incremental" || ["libcode_", "libctx", "ctx-"].iter().any(|start| name.starts_with(start))
+}
+
+/// By which cargo keeps a second one out of a folder: as a link it would keep all kernels out.
+fn is_lock(name: &str) -> bool {
+    name.starts_with(".cargo") && name.ends_with("lock")
 }
 
 /// Whether a file of cargo's, `[lib]NAME-HASH[.…]`, is of one of these crates.
@@ -112,14 +118,14 @@ fn is_of(file: &str, crates: &BTreeSet<String>) -> bool {
     crates.contains(&name) || name.strip_prefix("lib").is_some_and(|name| crates.contains(name))
 }
 
-/// Copies a folder of cargo's: what the compiler wrote as links, since it replaces such files whole; what cargo notes about
-/// them as copies, since it rewrites those in place. What is there already stays.
+/// Copies a folder of cargo's: what the compiler wrote as links; what cargo notes about it as copies, since it rewrites those in
+/// place. What is there already stays.
 pub fn link_tree(from: &Path, to: &Path, is_left_out: &dyn Fn(&str) -> bool) -> Result<()> {
     fs::create_dir_all(to).with_context(|| format!("{} cannot be made", to.display()))?;
     for entry in fs::read_dir(from).with_context(|| format!("{} cannot be read", from.display()))? {
         let entry = entry?;
         let (source, place, name) = (entry.path(), to.join(entry.file_name()), name_of(&entry));
-        if is_of_cells(&name) || is_left_out(&name) {
+        if is_of_cells(&name) || is_lock(&name) || is_left_out(&name) {
             continue;
         }
         if entry.file_type()?.is_dir() {
@@ -129,8 +135,7 @@ pub fn link_tree(from: &Path, to: &Path, is_left_out: &dyn Fn(&str) -> bool) -> 
         if place.exists() {
             continue;
         }
-        let is_note = source.components().any(|part| part.as_os_str() == ".fingerprint") || !name.contains('.');
-        if is_note || fs::hard_link(&source, &place).is_err() {
+        if !is_result(&name) || fs::hard_link(&source, &place).is_err() {
             fs::copy(&source, &place)?;
             // Cargo tells by these times what is older than what it was made from.
             File::options().write(true).open(&place)?.set_modified(entry.metadata()?.modified()?)?;
@@ -169,6 +174,7 @@ mod tests {
             "x86/debug/deps/libcode_1.so",
             "x86/debug/.fingerprint/serde-1/lib.json",
             "x86/debug/.fingerprint/my-own-1/lib.json",
+            "x86/debug/.cargo-lock",
         ];
         let kernel = built(here.path(), &files);
         let shared = Built::new(there.path().join("shared"));
@@ -176,7 +182,7 @@ mod tests {
         let target = there.path().join("shared/target/x86/debug");
         assert_eq!(links(&target.join("deps/libserde-1.rlib")), 2);
         assert_eq!(links(&target.join(".fingerprint/serde-1/lib.json")), 1);
-        for file in ["deps/libmy_own-1.rlib", "deps/libcode_1.so", ".fingerprint/my-own-1"] {
+        for file in ["deps/libmy_own-1.rlib", "deps/libcode_1.so", ".fingerprint/my-own-1", ".cargo-lock"] {
             assert!(!target.join(file).exists(), "{file}");
         }
         assert!(shared.lock().contains("serde"));

@@ -15,6 +15,8 @@ use tunebook_magics::{CellCrate, IMAGE_ITEM};
 /// The versions of the crate that evcxr makes of cells, and those with which things were built.
 const LOCK: &str = "Cargo.lock";
 const KEPT_LOCK: &str = "Cargo.lock.kept";
+/// What waits for the futures of cells.
+const TOKIO: &str = ":dep tokio = { version = \"1.34.0\", features = [\"rt\", \"rt-multi-thread\"] }\n";
 /// In scope of every cell once tensors are.
 const IN_SCOPE: &str = "use tunebook::prelude::*;\nuse tunebook::{tch, tunebook_training};";
 
@@ -45,7 +47,10 @@ impl Crates {
         self.added.retain(|name, _| there.contains(name));
         self.shows_images &= there.iter().any(|name| name == "image");
         let new = self.missing(named);
-        let (asked, rest) = take_dependencies(code);
+        let (mut asked, rest) = take_dependencies(code);
+        if awaits(code) && !there.iter().any(|name| name == "tokio") && !asked.contains(":dep tokio") {
+            asked += TOKIO;
+        }
         if new.is_empty() && asked.is_empty() {
             return Ok(code.into());
         }
@@ -166,6 +171,27 @@ fn not_built() -> CellError {
     CellError::new("NotPrepared", message)
 }
 
+/// Whether a cell waits for something at its top level, outside of what is `async` itself.
+fn awaits(code: &str) -> bool {
+    use ra_ap_syntax::ast::{self, AstNode};
+    if !code.contains(".await") {
+        return false;
+    }
+    let file = ra_ap_syntax::SourceFile::parse(&format!("fn cell() {{{code}\n}}"), ra_ap_syntax::Edition::CURRENT).tree();
+    let is_async = |node: ra_ap_syntax::SyntaxNode| {
+        ast::Fn::cast(node.clone()).is_some_and(|function| function.async_token().is_some())
+            || ast::ClosureExpr::cast(node.clone()).is_some_and(|closure| closure.async_token().is_some())
+            || ast::BlockExpr::cast(node).is_some_and(|block| block.async_token().is_some())
+    };
+    // What is in a macro may be code.
+    let in_macro = |node: &ra_ap_syntax::SyntaxNode| {
+        ast::MacroCall::can_cast(node.kind()) && node.text().to_string().contains(".await")
+    };
+    let waits = |node: &ra_ap_syntax::SyntaxNode| ast::AwaitExpr::can_cast(node.kind()) || in_macro(node);
+    let mut waiting = file.syntax().descendants().filter(waits);
+    waiting.any(|node| !node.ancestors().any(is_async))
+}
+
 /// The `:dep` lines of a cell, and the cell with empty lines in their place.
 fn take_dependencies(code: &str) -> (String, String) {
     let (mut asked, mut rest) = (String::new(), String::new());
@@ -183,7 +209,15 @@ fn take_dependencies(code: &str) -> (String, String) {
 
 #[cfg(test)]
 mod tests {
-    use super::take_dependencies;
+    use super::*;
+
+    #[test]
+    fn what_waits_at_the_top_level_is_told_from_what_is_async_itself() {
+        assert!(awaits("let x = f().await;") && awaits("for x in y { x.await?; }") && awaits("print!(\"{}\", f().await)"));
+        for code in ["async fn f() { g().await }", "let f = async { g().await };", "\".await\"", "1"] {
+            assert!(!awaits(code), "{code}");
+        }
+    }
 
     #[test]
     fn dependencies_are_taken_out_and_lines_stay_where_they_were() {
