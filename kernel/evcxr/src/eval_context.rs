@@ -734,6 +734,9 @@ impl EvalContext {
         if let Some(fallback) = user_code.fallback() {
             let displays_itself = if !state.may_display_itself(&user_code) {
                 Some(false)
+            } else if user_code.fallback_words().contains("evcxr_display") {
+                // Within the code it is visible to the compiler, and not to rust-analyzer.
+                None
             } else if let Some(findings) = &findings {
                 found = findings.recv_timeout(KNOWN_SOON).ok();
                 found.as_ref().and_then(|found: &Findings| found.displays_itself)
@@ -2050,10 +2053,9 @@ impl ContextState {
                             )),
                             false => CodeBlock::new().generated(format!("crate::evcxr_report::value(&format!(\"{format}\", evcxr_last));")),
                         };
-                        // First we try calling .evcxr_display(), all on one line, by which errors in it are told. If that fails, we try
-                        // debug format.
+                        // First we try calling .evcxr_display(). If that fails, we try debug format.
                         let displayed = value(CodeBlock::new().generated("crate::evcxr_report::value_follows(); evcxr_last.evcxr_display();"));
-                        code_out = code_out.code_with_fallback(displayed.code_string().replace('\n', " "), value(as_text));
+                        code_out = code_out.code_with_fallback(displayed.code_string(), value(as_text));
                         if kept {
                             let new = VariableState {
                                 type_name: String::new(),
