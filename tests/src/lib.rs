@@ -10,7 +10,7 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
-use zeromq::{DealerSocket, ReqSocket, Socket, SocketRecv, SocketSend, SubSocket, ZmqMessage};
+use zeromq::{DealerSocket, ReqSocket, Socket, SocketOptions, SocketRecv, SocketSend, SubSocket, ZmqMessage};
 
 /// Nothing takes so long that works.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -29,7 +29,7 @@ pub fn executable(name: &str) -> PathBuf {
 }
 
 /// A message as it came.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Message {
     /// Frames before the delimiter.
     pub identities: Vec<Vec<u8>>,
@@ -39,6 +39,23 @@ pub struct Message {
     pub parent: Value,
     /// What it says.
     pub content: Value,
+}
+
+/// What a failed test has to say of it.
+impl std::fmt::Debug for Message {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {}", self.kind(), self.content)
+    }
+}
+
+/// Text without the sequences that colour it.
+pub fn without_colours(text: &str) -> String {
+    let (mut plain, mut rest) = (String::new(), text);
+    while let Some(at) = rest.find("\x1b[") {
+        plain += &rest[..at];
+        rest = rest[at..].split_once('m').map_or("", |(_, rest)| rest);
+    }
+    plain + rest
 }
 
 impl Message {
@@ -131,19 +148,50 @@ impl Answer {
         let mut text =
             format!("{}: {}\n", content["ename"].as_str().unwrap_or(""), content["evalue"].as_str().unwrap_or(""));
         for line in content["traceback"].as_array().into_iter().flatten() {
-            let mut rest = line.as_str().unwrap_or("");
-            while let Some(at) = rest.find("\x1b[") {
-                text += &rest[..at];
-                rest = rest[at..].split_once('m').map_or("", |(_, rest)| rest);
-            }
-            text = text + rest + "\n";
+            text = text + &without_colours(line.as_str().unwrap_or("")) + "\n";
         }
         text
+    }
+
+    /// What the cell evaluated to, as text; empty where it is nothing.
+    pub fn value(&self) -> &str {
+        let value = self.published.iter().find(|message| message.kind() == "execute_result");
+        value.and_then(|value| value.content["data"]["text/plain"].as_str()).unwrap_or("")
+    }
+
+    /// The messages of a kind.
+    pub fn all(&self, kind: &str) -> Vec<&Message> {
+        self.published.iter().filter(|message| message.kind() == kind).collect()
+    }
+
+    /// What the pager shows, as text.
+    pub fn page(&self) -> &str {
+        self.reply["payload"][0]["data"]["text/plain"].as_str().unwrap_or("")
     }
 
     /// The reply's status.
     pub fn status(&self) -> &str {
         self.reply["status"].as_str().unwrap_or("")
+    }
+}
+
+/// The channel on which a kernel asks the user.
+pub struct Questions(DealerSocket);
+
+impl Questions {
+    /// Waits for a question.
+    pub async fn next(&mut self) -> Message {
+        let frames = tokio::time::timeout(PATIENCE, self.0.recv()).await.expect("in time").expect("a question");
+        Message::read(frames)
+    }
+
+    /// Answers a question.
+    pub async fn answer(&mut self, question: &Message, line: &str) {
+        let header = json!({ "msg_id": uuid::Uuid::new_v4().to_string(), "session": "tests", "username": "t",
+            "date": "2026-01-01T00:00:00Z", "msg_type": "input_reply", "version": "5.5" });
+        let content = json!({ "status": "ok", "value": line });
+        let parts = [&header, &question.header, &json!({}), &content].map(|part| part.to_string().into_bytes());
+        self.0.send(signed_frames(parts.each_ref().map(Vec::as_slice))).await.expect("the kernel listens");
     }
 }
 
@@ -154,6 +202,8 @@ pub struct Kernel {
     /// The folder that it runs in.
     pub folder: PathBuf,
     info: Value,
+    /// What the front end calls itself on shell and stdin: by that the kernel knows whom to ask.
+    identity: String,
     shell: DealerSocket,
     control: DealerSocket,
     iopub: SubSocket,
@@ -169,47 +219,63 @@ impl Kernel {
     /// The same through another command that leads to the kernel's executable, and with more in its environment. Its history
     /// is its own, unless the environment names another (`TUNEBOOK_HISTORY`).
     pub async fn start_as(folder: &Path, command: Command, environment: &[(&str, &str)]) -> Self {
-        let listeners: Vec<TcpListener> = (0..5).map(|_| TcpListener::bind("127.0.0.1:0").expect("a port")).collect();
-        let ports: Vec<u16> = listeners.iter().map(|l| l.local_addr().expect("an address").port()).collect();
-        drop(listeners);
-        Self::start_at("tcp", "127.0.0.1", &ports, folder, command, environment).await
+        // Somebody else may take a port before the kernel does.
+        for _ in 0..5 {
+            let listeners: Vec<TcpListener> =
+                (0..5).map(|_| TcpListener::bind("127.0.0.1:0").expect("a port")).collect();
+            let ports: Vec<u16> = listeners.iter().map(|l| l.local_addr().expect("an address").port()).collect();
+            drop(listeners);
+            if let Some(kernel) = Self::start_at("tcp", "127.0.0.1", &ports, folder, &command, environment).await {
+                return kernel;
+            }
+        }
+        panic!("the kernel ends before it listens");
     }
 
     /// The same over sockets in the file system, whose paths begin with a prefix.
     pub async fn start_over_ipc(prefix: &Path, folder: &Path) -> Self {
         let prefix = prefix.to_str().expect("a path that is text");
-        Self::start_at("ipc", prefix, &[1, 2, 3, 4, 5], folder, Command::new(executable("tunebook")), &[]).await
+        let command = Command::new(executable("tunebook"));
+        let kernel = Self::start_at("ipc", prefix, &[1, 2, 3, 4, 5], folder, &command, &[]).await;
+        kernel.expect("the kernel listens")
     }
 
+    /// `None`: it ended before it listened.
     async fn start_at(
         transport: &str,
         address: &str,
         ports: &[u16],
         folder: &Path,
-        mut command: Command,
+        command: &Command,
         environment: &[(&str, &str)],
-    ) -> Self {
+    ) -> Option<Self> {
         let connection = tempfile::tempdir().expect("a folder");
         let info = json!({ "ip": address, "transport": transport, "key": KEY, "signature_scheme": "hmac-sha256",
             "shell_port": ports[0], "control_port": ports[1], "iopub_port": ports[2], "stdin_port": ports[3],
             "hb_port": ports[4], "kernel_name": "tunebook" });
         let file = connection.path().join("connection.json");
         std::fs::write(&file, info.to_string()).expect("the connection file");
+        let mut command = again(command);
         command.args(["kernel", "--connection-file"]).arg(&file).current_dir(folder).stdin(Stdio::null());
         command.env("TUNEBOOK_WORKER", executable("tunebook-worker"));
         command.env_remove("TUNEBOOK_STUDIES").env("TUNEBOOK_HISTORY", connection.path().join("history.db"));
         let process = command.envs(environment.iter().copied()).spawn().expect("the kernel starts");
+        let identity = uuid::Uuid::new_v4().to_string();
         let mut kernel = Self {
             process,
             folder: folder.into(),
             info,
-            shell: DealerSocket::new(),
+            shell: dealer(&identity),
+            identity,
             control: DealerSocket::new(),
             iopub: SubSocket::new(),
             _connection: connection,
         };
         let deadline = Instant::now() + PATIENCE;
         while kernel.shell.connect(&kernel.endpoint("shell_port")).await.is_err() {
+            if kernel.process.try_wait().is_ok_and(|ended| ended.is_some()) {
+                return None;
+            }
             assert!(Instant::now() < deadline, "the kernel does not listen");
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
@@ -217,7 +283,7 @@ impl Kernel {
         kernel.iopub.connect(&kernel.endpoint("iopub_port")).await.expect("iopub");
         kernel.iopub.subscribe("").await.expect("a subscription");
         kernel.published_of_kind("iopub_welcome").await;
-        kernel
+        Some(kernel)
     }
 
     /// The address of a channel, by its field in the connection file.
@@ -277,6 +343,28 @@ impl Kernel {
     /// Waits for the next message on the shell channel, whatever it answers.
     pub async fn next_reply(&mut self) -> Message {
         Message::read(tokio::time::timeout(PATIENCE, self.shell.recv()).await.expect("in time").expect("a reply"))
+    }
+
+    /// Connects to the channel on which the kernel asks the user.
+    pub async fn questions(&self) -> Questions {
+        let mut socket = dealer(&self.identity);
+        socket.connect(&self.endpoint("stdin_port")).await.expect("stdin");
+        Questions(socket)
+    }
+
+    /// Waits until what a request printed ends with a text; gives all messages that came meanwhile, of whatever request.
+    pub async fn printed(&mut self, id: &str, end: &str) -> Vec<Message> {
+        let (mut text, mut published) = (String::new(), vec![]);
+        while !text.ends_with(end) {
+            let message = self.published().await;
+            if message.parent["msg_id"] == id && message.kind() == "stream" {
+                text += message.content["text"].as_str().unwrap_or("");
+            }
+            let over = message.parent["msg_id"] == id && message.content["execution_state"] == "idle";
+            published.push(message);
+            assert!(!over || text.ends_with(end), "the cell ended without {end:?}: {published:#?}");
+        }
+        published
     }
 
     /// A front end of its own that listens to IOPub.
@@ -369,6 +457,25 @@ impl Drop for Kernel {
     fn drop(&mut self) {
         self.kill();
     }
+}
+
+/// A command once more, with its arguments and environment.
+fn again(command: &Command) -> Command {
+    let mut again = Command::new(command.get_program());
+    again.args(command.get_args());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => again.env(name, value),
+            None => again.env_remove(name),
+        };
+    }
+    again
+}
+
+fn dealer(identity: &str) -> DealerSocket {
+    let mut options = SocketOptions::default();
+    options.peer_identity(identity.parse().expect("a short name"));
+    DealerSocket::with_options(options)
 }
 
 /// An `execute_request` as front ends send it.

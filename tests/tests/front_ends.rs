@@ -1,5 +1,6 @@
 //! The product in real front ends: Jupyter's own kernel tests, nbclient, the console, and JupyterLab in Chromium.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Mutex;
@@ -83,12 +84,23 @@ fn the_console_runs_cells_and_shows_tables() {
     must_pass(python(folder.path()).arg(script("console.py")));
 }
 
+fn chromium() -> OsString {
+    std::env::var_os("TUNEBOOK_CHROMIUM")
+        .expect("TUNEBOOK_CHROMIUM is not set: install Chromium (Debian: apt install chromium) and run `cargo verify`")
+}
+
 #[test]
 fn jupyterlab_shows_the_growing_chart_and_keeps_it() {
-    let chromium = std::env::var_os("TUNEBOOK_CHROMIUM")
-        .expect("TUNEBOOK_CHROMIUM is not set: install Chromium (Debian: apt install chromium) and run `cargo verify`");
     let folder = tempfile::tempdir().unwrap();
     let mut command = python(folder.path());
-    command.arg(script("lab.py")).arg(notebook("01-first-sweep.ipynb")).arg(chromium).arg(kept());
+    command.arg(script("lab.py")).arg(notebook("01-first-sweep.ipynb")).arg(chromium()).arg(kept());
+    must_pass(&mut command);
+}
+
+#[test]
+fn jupyterlab_asks_moves_interrupts_completes_and_helps_in_rust_cells() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = python(folder.path());
+    command.arg(script("lab_cells.py")).arg(chromium()).arg(kept());
     must_pass(&mut command);
 }
