@@ -110,8 +110,8 @@ impl Analysis {
         Ok(completions)
     }
 
-    /// What is known of the word that ends at a byte, as text and as Markdown; `None` where nothing is.
-    pub fn hover_at(&self, src: &str, position: usize) -> Result<Option<(String, String)>> {
+    /// What is known of the word that ends at a byte, as Markdown; `None` where nothing is.
+    pub fn hover_at(&self, src: &str, position: usize) -> Result<Option<String>> {
         let (code, offset) = match &src[..position] {
             "let" => (String::from("let _ = 1;"), 0),
             // The hover of a function works as it is, that of a method needs the parenthesis.
@@ -126,10 +126,7 @@ impl Analysis {
         let manifest = manifest(&analyzer, &state);
         analyzer.set_source(code.code_string(), manifest.as_deref())?;
         let range = TextRange::new(offset.into(), offset.into());
-        let (plain, markdown) = (analyzer.hover(range, false)?, analyzer.hover(range, true)?);
-        Ok(plain.zip(markdown).map(|(plain, markdown)| {
-            (plain.info.markup.into(), markdown.info.markup.into())
-        }))
+        Ok(analyzer.hover(range, true)?.map(|hover| hover.info.markup.into()))
     }
 }
 

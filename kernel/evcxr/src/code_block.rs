@@ -230,7 +230,7 @@ impl CodeBlock {
                     }),
                     line,
                 );
-            } else if line.starts_with(r"//") || line.trim().is_empty() {
+            } else if (line.starts_with("//") && !line.starts_with("///")) || line.trim().is_empty() {
                 // Ignore blank lines, otherwise we can't have blank lines before :dep commands.
                 // We also ignore lines that start with //, because those are line comments.
             } else {
@@ -365,6 +365,18 @@ impl CodeBlock {
             CodeKind::WithFallback(fallback) => Some(fallback.clone()),
             _ => None,
         })
+    }
+
+    /// The code with its value not displayed.
+    pub(crate) fn undisplayed(&self) -> Option<CodeBlock> {
+        let fallback = self.fallback()?;
+        let mut shorter = fallback.clone();
+        // What stands last displays.
+        shorter.segments.pop();
+        let mut code = self.clone();
+        let at = code.segments.iter().position(|segment| segment.kind.equals_fallback(&fallback))?;
+        code.segments.splice(at..=at, shorter.segments);
+        Some(code)
     }
 
     /// Takes away what stores a variable; whether there was something.

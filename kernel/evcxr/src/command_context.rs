@@ -775,13 +775,13 @@ Panic detected. Here's some useful information if you're filing a bug report.
         } else {
             bail!("Input required")
         };
-        let Some((hover_text, hover_markdown)) = self.eval_context.analysis().hover_at(args, args.len())? else {
+        let Some(hover_markdown) = self.eval_context.analysis().hover_at(args, args.len())? else {
             bail!("nothing is known of `{args}`");
         };
         let mut hover_html = String::new();
         let parser = pulldown_cmark::Parser::new(&hover_markdown);
         pulldown_cmark::html::push_html(&mut hover_html, parser);
-        Ok(EvalOutputs::text_html(hover_text, hover_html))
+        Ok(EvalOutputs::text_html(hover_markdown, hover_html))
     }
 }
 

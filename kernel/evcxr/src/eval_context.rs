@@ -731,6 +731,7 @@ impl EvalContext {
             self.analysis.start(code, state.cargo_toml())
         });
         let mut found = None;
+        let undisplayed = user_code.undisplayed();
         if let Some(fallback) = user_code.fallback() {
             let displays_itself = if !state.may_display_itself(&user_code) {
                 Some(false)
@@ -793,6 +794,12 @@ impl EvalContext {
                             phases.phase_complete(&fixed_sorted.join("|"));
                             continue;
                         }
+                    }
+                    // What is wrong with the code itself may hide behind a value that cannot be displayed.
+                    let is_about_display = |error: &CompilationError| error.code() == Some("E0277") && error.message().contains("Debug");
+                    if let (Some(mut code), true) = (undisplayed, errors.iter().all(is_about_display)) {
+                        code.leave(LAST);
+                        self.try_run_statements(code, state, CompilationMode::NoCatchExpectError, phases, callbacks)?;
                     }
                     if !user_code.is_empty() {
                         // We have user code and it appears to have an error, recompile without
@@ -918,7 +925,8 @@ impl EvalContext {
             } else if let Some(error) = line.strip_prefix(evcxr_internal_runtime::USER_ERROR_OCCURRED) {
                 // A question mark operator in user code triggered an early
                 // return. Any newly defined variables won't have been stored.
-                output.user_error = Some(unescaped(error.trim()));
+                let (line, error) = error.trim().split_once(' ').unwrap_or_default();
+                output.user_error = Some((unescaped(error), line.parse().ok().and_then(|line| self.user_line(line))));
                 state.restore_last();
                 state
                     .variable_states
@@ -992,6 +1000,14 @@ impl EvalContext {
                         // cannot find value in scope.
                         state.variable_states.remove(variable_name);
                         fixed_errors.insert("Variable moved");
+                    } else if matches!(error.code(), Some("E0597" | "E0716" | "E0521")) {
+                        // It borrows from something that ends with the code.
+                        if state.variable_states.remove(variable_name).is_some() {
+                            let reason = "it borrows from something that ends with the cell. Keep what owns the data (`to_string()`, \
+                                          `to_vec()`, `clone()`), or use it in this cell";
+                            self.not_kept.push((variable_name.clone(), reason.to_owned()));
+                        }
+                        fixed_errors.insert("Reference");
                     } else if error.code() == Some("E0603") {
                         if let Some(variable_state) = state.variable_states.remove(variable_name) {
                             bail!(
@@ -1160,8 +1176,8 @@ pub struct EvalOutputs {
     pub panicked: bool,
     /// Tunebook: the process of the cell ended, and one in which all is as it was before the cell took over. How it ended.
     pub restored: Option<String>,
-    /// Tunebook: a `?` met an error, which reads so.
-    pub user_error: Option<String>,
+    /// Tunebook: a `?` met an error, which reads so, and the line of the user's code where it stands.
+    pub user_error: Option<(String, Option<usize>)>,
     /// Tunebook: warnings about the code of this cell.
     pub warnings: Vec<CompilationError>,
     /// Tunebook: variables that later cells cannot have, with the reason.
@@ -1773,6 +1789,11 @@ impl ContextState {
                 )
             })
             .concat()
+            + "macro_rules! dbg {\n\
+               () => { eprintln!(\"[cell]\") };\n\
+               ($value:expr $(,)?) => { match $value { value => { eprintln!(\"[cell] {} = {:#?}\", ::std::stringify!($value), &value); value } } };\n\
+               ($($value:expr),+ $(,)?) => { ($(dbg!($value)),+,) };\n\
+               }\n"
     }
 
     fn items_code(&self) -> CodeBlock {
@@ -1796,6 +1817,7 @@ impl ContextState {
             r#"
             struct EvcxrUserCodeError {{}}
             impl<T: {}> From<T> for EvcxrUserCodeError {{
+                #[track_caller]
                 fn from(error: T) -> Self {{
                     {}
                     EvcxrUserCodeError {{}}
@@ -1807,7 +1829,7 @@ impl ContextState {
                 String::new()
             } else {
                 format!(
-                    "crate::evcxr_report::user_error(&format!(\"{}\", error));",
+                    "crate::evcxr_report::user_error(&format!(\"{}\", error), std::panic::Location::caller().line());",
                     self.config.error_fmt.format_str
                 )
             }
@@ -1857,7 +1879,7 @@ impl ContextState {
         }
         code = code
             .generated("evcxr_report::begin();")
-            .generated("let mut evcxr_panicked = false;");
+            .generated("let (mut evcxr_panicked, mut evcxr_failed) = (false, false);");
         if self.async_mode {
             user_code = CodeBlock::new()
                 .generated(stringify!(
@@ -1865,24 +1887,24 @@ impl ContextState {
                     || std::sync::Mutex::new(tokio::runtime::Runtime::new().unwrap())
                 );
                 // If a previous cell execution did panic, then the mutex may be poisoned.
-                match mutex.lock() {
+                let evcxr_runtime = match mutex.lock() {
                     Ok(guard) => guard,
                     Err(poisoned) => poisoned.into_inner(),
-                }
+                };
                 ))
-                .generated(".block_on(async {")
+                .generated(if self.allow_question_mark { "evcxr_failed = evcxr_runtime.block_on(async {" } else { "evcxr_runtime.block_on(async {" })
                 .add_all(user_code);
             if self.allow_question_mark {
                 user_code = CodeBlock::new()
                     .add_all(user_code)
                     .generated("Ok::<(), EvcxrUserCodeError>(())");
             }
-            user_code = user_code.generated("});")
+            user_code = user_code.generated(if self.allow_question_mark { "}).is_err();" } else { "});" })
         } else if self.allow_question_mark {
             user_code = CodeBlock::new()
-                .generated("let _ = (|| -> std::result::Result<(), EvcxrUserCodeError> {")
+                .generated("evcxr_failed = (|| -> std::result::Result<(), EvcxrUserCodeError> {")
                 .add_all(user_code)
-                .generated("Ok(())})();");
+                .generated("Ok(())})().is_err();");
         }
         if compilation_mode == CompilationMode::RunAndCatchPanics {
             if needs_variable_store {
@@ -1913,9 +1935,9 @@ impl ContextState {
                 .add_all(self.store_last_statements(&words))
                 .generated("let evcxr_variable_store: *mut evcxr_internal_runtime::VariableStore = evcxr_variable_store;");
         }
-        // The lowest bit of the pointer, which is never set, says that the code panicked.
+        // The lowest bit of the pointer, which is never set, says that the code panicked, or that a `?` met an error.
         code.generated("evcxr_report::flush();")
-            .generated("evcxr_variable_store.map_addr(|address| address | usize::from(evcxr_panicked))")
+            .generated("evcxr_variable_store.map_addr(|address| address | usize::from(evcxr_panicked || evcxr_failed))")
             .generated("}")
     }
 

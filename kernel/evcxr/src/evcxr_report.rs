@@ -39,9 +39,9 @@ pub fn value(text: &str) {
     report(&format!("EVCXR_VALUE {}", escaped(text)));
 }
 
-/// The error that a `?` met.
-pub fn user_error(text: &str) {
-    report(&format!("EVCXR_ERROR_OCCURRED {}", escaped(text)));
+/// The error that a `?` met, and the line where it stands.
+pub fn user_error(text: &str, line: u32) {
+    report(&format!("EVCXR_ERROR_OCCURRED {line} {}", escaped(text)));
 }
 
 fn escaped(text: &str) -> String {

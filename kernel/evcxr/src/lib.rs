@@ -33,6 +33,7 @@ pub use crate::analysis::Analysis;
 pub use crate::command_context::CommandContext;
 pub use crate::errors::CompilationError;
 pub use crate::errors::Error;
+pub use crate::errors::Span;
 pub use crate::errors::Theme;
 pub use crate::eval_context::EvalCallbacks;
 pub use crate::eval_context::EvalContext;

@@ -34,7 +34,6 @@ use ra_ap_vfs as ra_vfs;
 use ra_ap_vfs::FileId;
 use ra_ap_vfs::loader::LoadingProgress;
 use ra_ap_vfs_notify as vfs_notify;
-use ra_ide::CallableSnippets;
 use ra_ide::Edition;
 use ra_ide::HoverConfig;
 use ra_ide::HoverResult;
@@ -164,10 +163,9 @@ impl RustAnalyzer {
                     let Some(body) = function.body() else {
                         continue;
                     };
-                    let module = sema
-                        .scope(function.syntax())
-                        .map(|scope| scope.module())
-                        .unwrap();
+                    let Some(module) = sema.scope(function.syntax()).map(|scope| scope.module()) else {
+                        continue;
+                    };
                     let kept = body.syntax().descendants().filter_map(ast::IdentPat::cast);
                     for last in kept.filter(|pat| pat.name().is_some_and(|name| name.text() == KEPT)) {
                         add_variable_for_pattern(&last.into(), &sema, None, module, &mut result);
@@ -332,7 +330,7 @@ impl RustAnalyzer {
             snippet_cap: SnippetCap::new(true),
             enable_imports_on_the_fly: false,
             enable_self_on_the_fly: true,
-            enable_private_editable: true,
+            enable_private_editable: false,
             prefer_no_std: false,
             full_function_signatures: true,
             snippets: vec![],
@@ -343,7 +341,8 @@ impl RustAnalyzer {
                 enforce_granularity: false,
                 skip_glob_imports: false,
             },
-            callable: Some(CallableSnippets::FillArguments),
+            // The bare name: what it takes is in the detail.
+            callable: None,
             limit: None,
             prefer_prelude: false,
             enable_term_search: true,

@@ -278,7 +278,7 @@ mod tests {
             ("study?", Complete),
             ("x?", Complete),
         ] {
-            assert_eq!(completeness(code, |name| name == "study"), expected, "{code}");
+            assert_eq!(completeness(code, |name, _| name == "study"), expected, "{code}");
         }
     }
 }

@@ -158,7 +158,7 @@ fn execute(context: &mut CommandContext, code: &str) -> Result<(), CellError> {
     match context.execute(code) {
         Ok(_) => Ok(()),
         Err(evcxr::Error::CompilationErrors(errors)) => Err(compilation(&errors, code)),
-        Err(error) => Err(CellError::new("Error", error.to_string())),
+        Err(error) => Err(CellError::of_cargo(&error.to_string())),
     }
 }
 

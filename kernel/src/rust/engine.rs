@@ -227,7 +227,8 @@ impl Engine {
 
     /// What is known of the word that ends at a byte, as text and as Markdown.
     pub fn inspect(&self, code: &str, position: usize) -> Option<(String, String)> {
-        self.analysis()?.hover_at(code, position).ok().flatten()
+        let markdown = self.analysis()?.hover_at(code, position).ok().flatten()?;
+        Some(super::documentation::presented(&markdown))
     }
 
     /// Ends what runs: a compiler, or else the process of the cell, from which a snapshot takes over.
@@ -400,15 +401,15 @@ fn run(
     for (name, reason) in &outputs.not_kept {
         cell.text(&format!("note: `{name}` is not kept for later cells: {reason}\n"), true);
     }
+    if let Some((error, line)) = outputs.user_error {
+        return Err(CellError::of_line("Error", &[error], line, code, outputs.restored.is_some()));
+    }
     if outputs.panicked {
         let line = |line| context.eval_context().user_line(line);
         return Err(CellError::panic(&ended.about_panic, code, line, outputs.restored.is_some()));
     }
     if let Some(how) = &outputs.restored {
         return Err(survived(how, interrupted));
-    }
-    if let Some(error) = outputs.user_error {
-        return Err(CellError::new("Error", error));
     }
     let [wall, user, system] = outputs.times[..] else {
         return Ok(Ran { value: value(outputs.content_by_mime_type, ended.value), ..Ran::default() });

@@ -1,7 +1,9 @@
 //! What went wrong in a Rust cell, in the user's lines.
 
 use super::last_value::as_written;
+use ariadne::{Color, Config, IndexType, Label, Report, ReportKind};
 use evcxr::CompilationError;
+use std::ops::Range;
 
 /// The error of a cell as Jupyter shows it.
 #[derive(Clone, Debug, PartialEq)]
@@ -22,6 +24,27 @@ impl CellError {
         Self { name: name.into(), message, traceback }
     }
 
+    /// What cargo said when a dependency could not be added, without what it did until then.
+    pub fn of_cargo(said: &str) -> Self {
+        let is_status = |line: &&str| {
+            let first = line.split_whitespace().next().unwrap_or("");
+            ["Updating", "Downloading", "Downloaded", "Locking", "Adding", "Compiling", "Blocking"].contains(&first)
+        };
+        let lines: Vec<&str> = said.lines().filter(|line| !is_status(line)).collect();
+        let first = lines.iter().find(|line| !line.trim().is_empty()).copied().unwrap_or("cargo gave no reason").trim();
+        let mut error = Self::new("Error", first.strip_prefix("error: ").unwrap_or(first));
+        error.traceback.extend(lines.iter().skip_while(|line| line.trim() != first).skip(1).map(|line| line.to_string()));
+        let offline = ["--offline", "offline was specified", "Could not resolve host", "failed to download", "Couldn't connect"];
+        if offline.iter().any(|sign| said.contains(sign)) {
+            error.traceback.push(
+                "Nothing was lost. Run the cell again once there is a network, or name what is on this machine: \
+                 `:dep NAME = { path = \"FOLDER\" }`. What was built once needs no network."
+                    .into(),
+            );
+        }
+        error
+    }
+
     /// Rust was to run while Rust runs.
     pub fn busy() -> Self {
         let message = "a cell runs already, and Rust cannot run from within it: call magics that need no Rust";
@@ -30,24 +53,23 @@ impl CellError {
 
     /// A panic: `lines` is what was printed about it, `user_line` gives the line of the cell for one of the generated code, and
     /// `restored` says whether the variables are as before the cell.
-    pub fn panic(
-        lines: &[String],
-        source: &str,
-        mut user_line: impl FnMut(usize) -> Option<usize>,
-        restored: bool,
-    ) -> Self {
-        let name = "Panic";
-        let place = lines.iter().find_map(|line| place_of_panic(line)).and_then(|(line, column)| {
-            let line = user_line(line)?;
-            Some((line, column, source.lines().nth(line - 1)?))
-        });
+    pub fn panic(lines: &[String], source: &str, user_line: impl FnMut(usize) -> Option<usize>, restored: bool) -> Self {
+        let line = lines.iter().find_map(|line| line_of_panic(line)).and_then(user_line);
         let noise = |line: &str| is_panic_head(line) || line.starts_with("note: run with `RUST_BACKTRACE");
-        let said: Vec<&str> = lines.iter().map(String::as_str).filter(|line| !noise(line)).collect();
-        let said: Vec<&str> = said.into_iter().skip_while(|line| line.trim().is_empty()).collect();
-        let message = said.first().unwrap_or(&"the cell panicked").to_string();
+        let said = lines.iter().filter(|line| !noise(line)).skip_while(|line| line.trim().is_empty());
+        let mut said: Vec<String> = said.cloned().collect();
+        if said.is_empty() {
+            said.push("the cell panicked".into());
+        }
+        Self::of_line("Panic", &said, line, source, restored)
+    }
+
+    /// What went wrong in a line of the cell while it ran.
+    pub fn of_line(name: &str, said: &[String], line: Option<usize>, source: &str, restored: bool) -> Self {
+        let message = said.first().cloned().unwrap_or_default();
         let mut traceback = vec![format!("\x1b[31m{name}\x1b[0m: {message}")];
-        traceback.extend(said.iter().skip(1).map(|line| line.to_string()));
-        if let Some((line, _, text)) = place {
+        traceback.extend(said.iter().skip(1).cloned());
+        if let Some((line, text)) = line.and_then(|line| Some((line, source.lines().nth(line.checked_sub(1)?)?))) {
             traceback.push(format!("  \x1b[36m--> cell, line {line}\x1b[0m"));
             traceback.push(format!("  \x1b[36m{line} |\x1b[0m {text}"));
         }
@@ -58,11 +80,10 @@ impl CellError {
     }
 }
 
-/// Line and column of `… panicked at src/lib.rs:1:2:`.
-fn place_of_panic(line: &str) -> Option<(usize, usize)> {
+/// The line of `… panicked at src/lib.rs:1:2:`.
+fn line_of_panic(line: &str) -> Option<usize> {
     let (_, place) = line.split_once("panicked at src/lib.rs:")?;
-    let mut numbers = place.trim_end().trim_end_matches(':').split(':').map(str::parse);
-    Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
+    place.split(':').next()?.parse().ok()
 }
 
 /// `thread '<unnamed>' (123) panicked at src/lib.rs:1:2:`.
@@ -93,14 +114,58 @@ pub fn warnings(warnings: &[CompilationError], source: &str) -> String {
     warnings.iter().map(|warning| rendered(warning, source)).collect()
 }
 
+/// Draws an error with the colours that front ends have for light and dark pages.
 fn rendered(error: &CompilationError, source: &str) -> String {
-    let report = error.build_report("cell".into(), source.to_string(), evcxr::Theme::Light);
-    let mut drawn = Vec::new();
-    let cell = ("cell".to_string(), ariadne::Source::from(source.to_string()));
-    match report.map(|report| report.write(cell, &mut drawn)) {
-        Some(Ok(())) => as_written(&String::from_utf8_lossy(&drawn)),
+    let (kind, color) = match error.level() {
+        "warning" => (ReportKind::Custom("Warning", Color::Yellow), Color::Yellow),
+        _ => (ReportKind::Custom("Error", Color::Red), Color::Red),
+    };
+    let title = as_written(&error.message());
+    let messages = || error.spanned_messages().iter().chain(error.help_spanned());
+    let Some(at) = error.primary_spanned_message().into_iter().chain(messages()).find_map(|message| message.span) else {
         // A message without a place in the cell.
-        _ if !error.rendered().is_empty() => error.rendered(),
-        _ => error.message(),
+        return if error.rendered().is_empty() { title } else { as_written(&error.rendered()) };
+    };
+    let config = Config::default().with_index_type(IndexType::Char);
+    let mut report = Report::build(kind, ("cell", characters(source, &at))).with_config(config).with_message(&title);
+    if let Some(code) = error.code() {
+        report = report.with_code(code);
     }
+    let mut notes: Vec<String> = vec![];
+    for message in messages() {
+        let text = as_written(&message.label);
+        let Some(span) = &message.span else {
+            notes.extend(Some(text).filter(|text| !text.is_empty()));
+            continue;
+        };
+        let color = if message.is_primary { color } else { Color::Cyan };
+        let mut label = Label::new(("cell", characters(source, span))).with_color(color);
+        if !text.is_empty() && !text.ends_with(&title) {
+            label = label.with_message(text);
+        }
+        report = report.with_label(label);
+    }
+    if !notes.is_empty() {
+        report.set_note(notes.join("\n"));
+    }
+    let mut drawn = vec![];
+    match report.finish().write(("cell", ariadne::Source::from(source)), &mut drawn) {
+        Ok(()) => {
+            let drawn = String::from_utf8_lossy(&drawn);
+            // Its greys are hard to read on one or the other.
+            let drawn = drawn.replace("\x1b[38;5;249m", "").replace("\x1b[38;5;115m", "\x1b[36m");
+            drawn.replace("\x1b[38;5;246m", "\x1b[34m").replace("\x1b[38;5;240m", "\x1b[34m")
+        }
+        Err(_) => title,
+    }
+}
+
+/// The characters of a span, counted from the beginning of the cell.
+fn characters(source: &str, span: &evcxr::Span) -> Range<usize> {
+    let at = |line: usize, column: usize| {
+        let before = source.split_inclusive('\n').take(line.saturating_sub(1));
+        before.map(|line| line.chars().count()).sum::<usize>() + column.saturating_sub(1)
+    };
+    let start = at(span.start_line, span.start_column);
+    start..at(span.end_line, span.end_column).max(start)
 }

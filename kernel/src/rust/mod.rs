@@ -2,6 +2,7 @@
 
 mod built;
 mod crates;
+mod documentation;
 mod engine;
 mod errors;
 mod last_value;

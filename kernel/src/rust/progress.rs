@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 
 /// The line changes at most so often.
 const EVERY: Duration = Duration::from_millis(100);
+/// So long another cargo may be in the way before it is worth a line.
+const IN_THE_WAY: Duration = Duration::from_secs(2);
 
 /// See the module; clones share it.
 #[derive(Clone)]
@@ -22,6 +24,7 @@ struct State {
     started: Option<Instant>,
     shown: Option<Instant>,
     compiled: usize,
+    fetched: bool,
 }
 
 impl Progress {
@@ -34,7 +37,11 @@ impl Progress {
     pub fn line(&self, line: &str) {
         let Ok(mut state) = self.state.lock() else { return };
         state.compiled += usize::from(line.starts_with("Compiling"));
-        state.started.get_or_insert_with(Instant::now);
+        state.fetched |= line.starts_with("Download") || line.starts_with("Locking");
+        let started = *state.started.get_or_insert_with(Instant::now);
+        if line.starts_with("Blocking") && state.id.is_none() {
+            return self.later(line, started);
+        }
         if state.shown.is_some_and(|shown| shown.elapsed() < EVERY) {
             return;
         }
@@ -51,12 +58,33 @@ impl Progress {
         let Ok(mut state) = self.state.lock() else { return };
         let Some(started) = state.started.take() else { return };
         let seconds = started.elapsed().as_secs_f64();
+        if state.compiled == 0 && !state.fetched {
+            // Nothing was done that is worth to be kept with the cell.
+            if state.id.is_some() {
+                self.show(&mut state, "");
+            }
+            return;
+        }
         let text = match state.compiled {
             0 => format!("Dependencies are there ({seconds:.1} s)"),
             1 => format!("Built 1 crate in {seconds:.1} s"),
             count => format!("Built {count} crates in {seconds:.1} s"),
         };
         self.show(&mut state, &text);
+    }
+
+    /// Shows a line if cargo has come no further in a while.
+    fn later(&self, line: &str, since: Instant) {
+        let (progress, line) = (self.clone(), line.to_string());
+        std::thread::spawn(move || {
+            std::thread::sleep(IN_THE_WAY);
+            if let Ok(mut state) = progress.state.lock()
+                && state.started == Some(since)
+                && state.id.is_none()
+            {
+                progress.show(&mut state, &line);
+            }
+        });
     }
 
     fn show(&self, state: &mut State, text: &str) {

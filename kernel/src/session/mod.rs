@@ -20,7 +20,7 @@ use history::History;
 use readiness::Status;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex};
 use tokio::sync::mpsc::Sender;
 use tokio::sync::mpsc::error::TrySendError;
@@ -65,8 +65,14 @@ pub struct Session {
     cell_ids: Mutex<BTreeMap<u64, String>>,
     /// What ends the cell that runs now.
     interrupt: Mutex<Option<Arc<Interrupt>>>,
+    /// The header of the cell that runs now.
+    running: Mutex<Option<Value>>,
     /// Told when the kernel is to end.
     pub ended: Notify,
+}
+
+fn is_cell(request: &Message) -> bool {
+    request.kind() == "execute_request"
 }
 
 impl Session {
@@ -101,6 +107,7 @@ impl Session {
             environment: Mutex::default(),
             cell_ids: Mutex::default(),
             interrupt: Mutex::new(None),
+            running: Mutex::new(None),
             ended: Notify::new(),
         }
     }
@@ -127,7 +134,7 @@ impl Session {
         if let kind @ ("comm_open" | "comm_msg" | "comm_close") = request.kind() {
             self.status(&request, "busy");
             self.comms.take(kind, &request.header, &request.content);
-            self.status(&request, "idle");
+            self.idle(&request);
             return;
         }
         tokio::spawn(async move {
@@ -139,11 +146,14 @@ impl Session {
     /// Answers one request: busy, the reply, idle. `before_reply` is told the status before the front end is.
     pub async fn serve(self: &Arc<Self>, channel: Channel, request: &Message, before_reply: impl AsyncFnOnce(&str)) {
         self.status(request, "busy");
+        if let (true, Ok(mut running)) = (is_cell(request), self.running.lock()) {
+            *running = Some(request.header.clone());
+        }
         let (kind, content) = self.dispatch(request).await;
         self.iopub.flush().await;
         before_reply(content["status"].as_str().unwrap_or("ok")).await;
         self.reply(channel, request, &kind, content).await;
-        self.status(request, "idle");
+        self.idle(request);
         if request.kind() == "shutdown_request" {
             // There is no linger: a process that ends at once takes its last messages with it.
             self.iopub.flush().await;
@@ -155,9 +165,8 @@ impl Session {
     /// Answers a cell that is not to run because one before it failed, or because too many wait.
     pub async fn abort(self: &Arc<Self>, request: &Message) {
         self.status(request, "busy");
-        let count = self.count.load(Ordering::SeqCst);
-        let content = json!({ "status": "aborted", "execution_count": count });
-        self.reply(Channel::Shell, request, "execute_reply", content).await;
+        // Without a number: front ends show that it was not run.
+        self.reply(Channel::Shell, request, "execute_reply", json!({ "status": "aborted" })).await;
         self.status(request, "idle");
     }
 
@@ -166,6 +175,18 @@ impl Session {
         reply.identities = request.identities.clone();
         let writer = if channel == Channel::Shell { &self.shell } else { &self.control };
         writer.send(&reply).await;
+    }
+
+    /// The end of a request. While a cell runs the kernel is still busy with that, and front ends show what they heard last.
+    fn idle(&self, request: &Message) {
+        let Ok(mut running) = self.running.lock() else { return };
+        if is_cell(request) {
+            *running = None;
+        }
+        self.status(request, "idle");
+        if let Some(cell) = &*running {
+            self.iopub.publish(cell, "status", json!({ "execution_state": "busy" }));
+        }
     }
 
     fn status(&self, request: &Message, state: &str) {

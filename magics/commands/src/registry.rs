@@ -146,7 +146,9 @@ impl Magic {
             text += "\n| option | meaning |\n|---|---|\n";
             for option in self.options {
                 let value = option.value.map_or(String::new(), |value| format!(" {value}"));
-                text += &format!("| `{}{}` | {} |\n", option.written(), value, option.help.replace('|', "\\|"));
+                let row = [format!("`{}{value}`", option.written()), option.help.to_string()];
+                // A bar would end the cell of the table.
+                text += &format!("| {} |\n", row.map(|cell| cell.replace('|', "\\|")).join(" | "));
             }
         }
         text

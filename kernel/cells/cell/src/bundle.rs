@@ -202,6 +202,9 @@ impl Bundle {
 ///
 /// tunebook::display(&Dot("teal"));
 /// ```
+///
+/// As the last expression of a cell a value is displayed by a method `evcxr_display(&self)`, or else as `Debug`: end the cell with
+/// [`display`](crate::display), or give the type that method, which [`Bundle::evcxr_display`] makes one line.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be displayed",
     label = "neither `Debug` nor `tunebook::ToBundle`",

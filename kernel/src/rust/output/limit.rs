@@ -4,11 +4,11 @@
 use super::Cell;
 
 /// Text of a cell beyond so many bytes is cut.
-const HEAD: usize = 2 << 20;
+const HEAD: usize = 1 << 20;
 /// And so much of its end is shown.
 const TAIL: usize = 16 << 10;
 
-/// The limit in bytes: `TUNEBOOK_OUTPUT_LIMIT`, or 2 MiB, which is what a Jupyter server lets through in two seconds.
+/// The limit in bytes: `TUNEBOOK_OUTPUT_LIMIT`, or 1 MiB: with more, JupyterLab no longer answers at once.
 fn limit() -> usize {
     static LIMIT: std::sync::OnceLock<usize> = std::sync::OnceLock::new();
     *LIMIT.get_or_init(|| {
@@ -44,6 +44,8 @@ impl Limit {
                 return cell.text(text, is_error);
             }
             let at = text.floor_char_boundary(allowed);
+            // Between two lines, unless they are very long.
+            let at = text[..at].rfind('\n').map(|newline| newline + 1).filter(|line| at - line < TAIL).unwrap_or(at);
             self.shown += at;
             cell.text(&text[..at], is_error);
             let mark = format!(
@@ -74,7 +76,7 @@ impl Limit {
         let from = cut.tail.len().saturating_sub(TAIL);
         let tail = String::from_utf8_lossy(&cut.tail[from..]);
         // From the beginning of a line, where there is one.
-        let tail = tail.split_once('\n').map_or(&*tail, |(_, rest)| rest);
+        let tail = tail.split_once('\n').map(|(_, rest)| rest).filter(|rest| !rest.trim().is_empty()).unwrap_or(&tail);
         let left_out = cut.bytes - tail.len().min(cut.bytes);
         let lines = if cut.lines > 1 { format!(" in {} lines", cut.lines) } else { String::new() };
         cell.text(&format!("… {}{lines} left out; the end:\n", size(left_out)), true);
@@ -122,7 +124,7 @@ mod tests {
         shown.end(&screen);
         let text = screen.0.lock().unwrap().clone();
         assert!(text.starts_with("line 0\nline 1\n") && text.ends_with("line 999999\n"));
-        assert!(text.contains("output is cut here: this cell has printed 2.1 MB"), "the mark");
+        assert!(text.contains("output is cut here: this cell has printed 1.0 MB"), "the mark");
         assert!(text.contains(" lines left out; the end:\n"));
         assert!(text.len() < HEAD + TAIL + 500);
     }

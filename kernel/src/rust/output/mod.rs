@@ -38,6 +38,10 @@ pub trait Cell: Send + Sync {
 
 /// How long half of something that may become a message waits for the rest, and a bundle for its other representations.
 const SETTLES: Duration = Duration::from_millis(30);
+/// How long the beginning of a line is held back: it may be the prompt of a question.
+const HELD: Duration = Duration::from_millis(150);
+/// No prompt is longer.
+const LONGEST_PROMPT: usize = 1000;
 /// How long the ends of the streams may lag behind the end of a cell.
 const LAG: Duration = Duration::from_secs(2);
 /// Cells whose threads may still print.
@@ -82,6 +86,7 @@ impl Output {
             bundle: None,
             value: None,
             prompt: Arc::default(),
+            held_since: None,
             replies: Arc::new(Mutex::new(channels.replies)),
             running: running.clone(),
         };
@@ -143,6 +148,8 @@ struct Forwarder {
     value: Option<Bundle>,
     /// What the next line of input is for.
     prompt: stdin::Asking,
+    /// Since when the beginning of a line is held back.
+    held_since: Option<Instant>,
     replies: Arc<Mutex<File>>,
     running: Arc<AtomicI32>,
 }
@@ -155,6 +162,7 @@ impl Forwarder {
                 true => after(SETTLES),
                 false => never(),
             };
+            let line = self.held_since.map_or_else(never, |since| after(HELD.saturating_sub(since.elapsed())));
             let late = end.as_ref().map_or_else(never, |(_, _, since)| after(LAG.saturating_sub(since.elapsed())));
             select! {
                 recv(commands) -> command => match command {
@@ -167,6 +175,7 @@ impl Forwarder {
                     Err(_) => return,
                 },
                 recv(settles) -> _ => self.settle(),
+                recv(line) -> _ => self.show_line(),
                 recv(late) -> _ => self.ends = end.as_ref().map_or(self.ends, |(runs, ..)| [*runs; 2]),
             }
             if let Some((_, answer, _)) = end.take_if(|(runs, ..)| self.ends.iter().all(|ends| ends >= runs)) {
@@ -176,6 +185,7 @@ impl Forwarder {
     }
 
     fn begin(&mut self, name: String, cell: Arc<dyn Cell>) {
+        self.show_line();
         if let Ok(mut asking) = self.prompt.lock() {
             asking.cell = Some(cell.clone());
         }
@@ -187,6 +197,7 @@ impl Forwarder {
 
     fn end(&mut self) -> Ended {
         self.settle();
+        self.show_line();
         if let Ok(mut asking) = self.prompt.lock() {
             asking.cell = None;
         }
@@ -215,13 +226,33 @@ impl Forwarder {
 
     fn text(&mut self, text: &str, is_error: bool) {
         self.show_bundle();
-        match is_error {
-            true => {
-                let shown = self.panic.take(text);
-                self.show(&shown, true);
-            }
-            false => self.show(text, false),
+        if is_error {
+            self.show_line();
+            let shown = self.panic.take(text);
+            return self.show(&shown, true);
         }
+        let text = self.take_line() + text;
+        let (lines, rest) = text.split_at(text.rfind(['\n', '\r']).map_or(0, |end| end + 1));
+        let is_of_a_thread = self.thread_of[0].is_some();
+        if rest.is_empty() || rest.len() > LONGEST_PROMPT || is_of_a_thread {
+            return self.show(&text, false);
+        }
+        self.show(lines, false);
+        if let Ok(mut asking) = self.prompt.lock() {
+            asking.line = Some(rest.to_string());
+            self.held_since = Some(Instant::now());
+        }
+    }
+
+    fn take_line(&mut self) -> String {
+        self.held_since = None;
+        self.prompt.lock().ok().and_then(|mut asking| asking.line.take()).unwrap_or_default()
+    }
+
+    /// Shows the beginning of a line that was held back.
+    fn show_line(&mut self) {
+        let line = self.take_line();
+        self.show(&line, false);
     }
 
     /// Shows text with the cell that it belongs to.
@@ -239,6 +270,7 @@ impl Forwarder {
 
     fn message(&mut self, message: &Value, is_error: bool) {
         let Some((kind, what)) = message.as_object().and_then(|message| message.iter().next()) else { return };
+        self.show_line();
         if kind != "end" {
             self.show_bundle();
         }
@@ -265,6 +297,7 @@ impl Forwarder {
 
     /// A representation: of the same thing as the one before, unless that has one of this type.
     fn content(&mut self, mime: String, content: String) {
+        self.show_line();
         let value = match mime.ends_with("json") {
             true => serde_json::from_str(&content).unwrap_or(Value::String(content)),
             false => Value::String(content),

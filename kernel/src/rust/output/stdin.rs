@@ -19,6 +19,8 @@ pub struct State {
     pub cell: Option<Arc<dyn Cell>>,
     /// What was printed as the prompt of the next line, and whether it must not be shown.
     pub prompt: Option<(String, bool)>,
+    /// The beginning of a line that was printed last and is not shown yet: the prompt, if a line is read next.
+    pub line: Option<String>,
 }
 
 /// Shared with the reader of standard output.
@@ -36,13 +38,15 @@ pub fn watch(mut stdin: File, running: Arc<AtomicI32>, asking: Asking) {
             if waits.is_none() || waits == answered {
                 continue;
             }
-            let Ok((Some(cell), prompt)) = asking.lock().map(|mut state| (state.cell.clone(), state.prompt.take())) else {
-                continue;
-            };
-            let (prompt, password) = prompt.unwrap_or_default();
+            let taken = asking.lock().map(|mut state| (state.cell.clone(), state.prompt.take(), state.line.take()));
+            let Ok((Some(cell), prompt, printed)) = taken else { continue };
+            let (prompt, password) = prompt.or(printed.clone().map(|line| (line, false))).unwrap_or_default();
             // Where nobody can be asked, the cell reads an empty line.
             let given_up = || running.load(Ordering::SeqCst) != pid || waits_for_input(pid) != waits;
             let line = cell.input(&prompt, password, &given_up);
+            if let (None, Some(printed)) = (&line, printed) {
+                cell.text(&printed, false);
+            }
             if given_up() {
                 continue;
             }

@@ -125,13 +125,15 @@ impl Stream {
             return Special::Unfinished;
         }
         let body = &rest[line.len() + 1..];
-        match end_of_content(body) {
+        // A message ends it, that of the end of the cell at the latest: then it was text.
+        let given_up = memchr::memmem::find(body, &self.mark).unwrap_or(body.len());
+        match end_of_content(&body[..given_up]) {
             Some((content, length)) => {
                 let mime = String::from_utf8_lossy(mime).trim().to_string();
                 let content = String::from_utf8_lossy(content).into_owned();
                 Special::Piece(Piece::Content { mime, content }, line.len() + 1 + length)
             }
-            None if rest.len() > LARGEST_CONTENT => Special::None,
+            None if rest.len() > LARGEST_CONTENT || given_up < body.len() => Special::None,
             None => Special::Unfinished,
         }
     }
@@ -221,6 +223,9 @@ mod tests {
         let content = |mime: &str, content: &str| Piece::Content { mime: mime.into(), content: content.into() };
         let input = "a\nEVCXR_BEGIN_CONTENT text/html\n<b>\nx</b>\nEVCXR_END_CONTENT\nEVCXR_BEGIN_CONTENT text/plain\n\nEVCXR_END_CONTENT\nE\n";
         assert_eq!(pieces(input), [text("a\n"), content("text/html", "<b>\nx</b>"), content("text/plain", ""), text("E\n")]);
+        let end = Piece::Message(json!({ "end": true }));
+        let unended = "EVCXR_BEGIN_CONTENT text/html\nnext\n";
+        assert_eq!(pieces(&format!("{unended}\u{1}secret {{\"end\":true}}\n")), [text(unended), end]);
         assert_eq!(pieces("x EVCXR_BEGIN_CONTENT a\n"), [text("x EVCXR_BEGIN_CONTENT a\n")]);
         assert_eq!(pieces("EVCXR_EXECUTION_COMPLETE\nEEE\n"), [text("EVCXR_EXECUTION_COMPLETE\nEEE\n")]);
     }
