@@ -254,6 +254,24 @@ impl CompilationError {
         }
     }
 
+    /// Tunebook: whether it says that a value has no text.
+    pub(crate) fn is_about_display(&self) -> bool {
+        let all = self.json.to_string();
+        all.contains("Debug") && (self.code() == Some("E0277") || self.code().is_none())
+    }
+
+    /// Tunebook: the same of the value of an expression of the user's.
+    pub(crate) fn for_value(&self, expression: &Segment) -> Option<CompilationError> {
+        let types: Vec<&str> = self.message.split('`').skip(1).step_by(2).filter(|name| !name.contains("Debug")).collect();
+        let type_name = types.first()?;
+        let end = TextSize::of(expression.code.trim_end());
+        let span = Span::from_segment(expression, TextRange::new(0.into(), end))?;
+        let mut spanned = SpannedMessage::from_segment_span(expression, span);
+        spanned.label = "derive `Debug` for the type, or end the line with `;`".to_owned();
+        let message = format!("the value of this cell cannot be shown: `{type_name}` does not implement `Debug`");
+        Some(CompilationError::from_segment_span(expression, spanned, message))
+    }
+
     /// Returns whether this error originated in code supplied by the user.
     pub fn is_from_user_code(&self) -> bool {
         self.code_origins.iter().any(CodeKind::is_user_supplied)
@@ -452,8 +470,8 @@ fn line_and_column(
     start_line: usize,
 ) -> (usize, usize) {
     let text = &text[..usize::from(position)];
-    let line = text.lines().count();
-    let mut column = text.lines().last().map(count_columns).unwrap_or(0) + 1;
+    let line = 1 + text.matches('\n').count();
+    let mut column = count_columns(text.rsplit('\n').next().unwrap_or_default()) + 1;
     if line == 1 {
         column += first_line_column_offset;
     }
@@ -486,10 +504,21 @@ impl SpannedMessage {
         ) {
             if file_name.ends_with("lib.rs") {
                 let origins = get_code_origins_for_span(span_json, code_block);
+                // What stands around the user's code belongs to nobody.
+                let is_users = |(kind, _): &(&CodeKind, usize)| matches!(kind, CodeKind::OriginalUserCode(_));
+                let (first, last) = (origins.iter().position(is_users), origins.iter().rposition(is_users));
+                let (start_column, end_column) = match (first, last) {
+                    (Some(first), Some(last)) if first > 0 || last + 1 < origins.len() => {
+                        let line = span_json["line_start"].as_u64().unwrap_or(1) as usize + last;
+                        let width = code_block.code_string().lines().nth(line - 1).map_or(0, count_columns);
+                        (if first > 0 { 1 } else { start_column }, if last + 1 < origins.len() { width + 1 } else { end_column })
+                    }
+                    _ => (start_column, end_column),
+                };
                 if let (
                     Some((CodeKind::OriginalUserCode(start), start_line_offset)),
                     Some((CodeKind::OriginalUserCode(end), end_line_offset)),
-                ) = (origins.first(), origins.last())
+                ) = (first.map(|at| &origins[at]), last.map(|at| &origins[at]))
                 {
                     Some(Span {
                         start_line: start.start_line + start_line_offset,
@@ -537,7 +566,7 @@ impl SpannedMessage {
             .or(fallback_label)
             .unwrap_or_default();
         if let Some(replace) = span_json["suggested_replacement"].as_str() {
-            let _ = write!(&mut label, ": `{replace}`");
+            let _ = write!(&mut label, ": `{}`", replace.trim());
         }
         SpannedMessage {
             span,

@@ -796,10 +796,13 @@ impl EvalContext {
                         }
                     }
                     // What is wrong with the code itself may hide behind a value that cannot be displayed.
-                    let is_about_display = |error: &CompilationError| error.code() == Some("E0277") && error.message().contains("Debug");
-                    if let (Some(mut code), true) = (undisplayed, errors.iter().all(is_about_display)) {
+                    if let (Some(mut code), true) = (undisplayed, errors.iter().all(CompilationError::is_about_display)) {
                         code.leave(LAST);
-                        self.try_run_statements(code, state, CompilationMode::NoCatchExpectError, phases, callbacks)?;
+                        self.try_run_statements(code.clone(), state, CompilationMode::NoCatchExpectError, phases, callbacks)?;
+                        let last = code.segments.iter().rev().find(|segment| matches!(segment.kind, CodeKind::OriginalUserCode(_)));
+                        if let Some(error) = last.and_then(|last| errors.first()?.for_value(last)) {
+                            return Err(Error::CompilationErrors(vec![error]));
+                        }
                     }
                     if !user_code.is_empty() {
                         // We have user code and it appears to have an error, recompile without

@@ -4,7 +4,7 @@
 //! `Cargo.lock` with which things are built is kept here and put back.
 
 use super::built::Built;
-use super::errors::{CellError, compilation};
+use super::errors::CellError;
 use super::locks;
 use super::tensors::Ahead;
 use evcxr::CommandContext;
@@ -157,7 +157,7 @@ fn quoted(file: &str) -> String {
 fn execute(context: &mut CommandContext, code: &str) -> Result<(), CellError> {
     match context.execute(code) {
         Ok(_) => Ok(()),
-        Err(evcxr::Error::CompilationErrors(errors)) => Err(compilation(&errors, code)),
+        // What does not compile was written here; what the user asked for is told by cargo.
         Err(error) => Err(CellError::of_cargo(&error.to_string())),
     }
 }

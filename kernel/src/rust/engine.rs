@@ -12,6 +12,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
 use evcxr::{Analysis, CommandContext, EvalContext};
 use serde_json::json;
 use std::collections::HashMap;
+use std::panic::AssertUnwindSafe;
 use std::process::{Child, Command};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
@@ -288,14 +289,22 @@ fn serve(queue: Receiver<Job>, shared: &Shared, ahead: Option<Ahead>) {
             Job::Run { code, crates: named, cell, answer, .. } => {
                 let interrupted = || shared.interrupted.load(Ordering::SeqCst);
                 let progress = Progress::new(cell.clone());
-                let told = progress.clone();
+                let (told, ended) = (progress.clone(), progress.clone());
                 context.eval_context().set_progress(Arc::new(move |line| told.line(line)));
-                let result = crates.add(&mut context, &code, named).map_err(|error| match interrupted() {
-                    true => CellError::new("Interrupted", "the cell was interrupted while its crates were added"),
-                    false => error,
+                let work = || {
+                    let rest = crates.add(&mut context, &code, named).map_err(|error| match interrupted() {
+                        true => CellError::new("Interrupted", "the cell was interrupted while its crates were added"),
+                        false => error,
+                    })?;
+                    run(&mut context, shared, &rest, cell, &progress)
+                };
+                // A fault here must not cost the session.
+                let result = std::panic::catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
+                    let message = "the kernel has a fault, told in its log; variables and functions are kept";
+                    Err(CellError::new("InternalError", message))
                 });
-                let result = result.and_then(|code| run(&mut context, shared, &code, cell, &progress));
                 context.eval_context().set_progress(Arc::new(|_| {}));
+                ended.end();
                 crates.note();
                 drop(answer.send(result));
                 crates.share();

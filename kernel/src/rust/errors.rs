@@ -121,7 +121,11 @@ fn rendered(error: &CompilationError, source: &str) -> String {
         _ => (ReportKind::Custom("Error", Color::Red), Color::Red),
     };
     let title = as_written(&error.message());
-    let messages = || error.spanned_messages().iter().chain(error.help_spanned());
+    let messages = || {
+        let mut messages: Vec<_> = error.spanned_messages().iter().chain(error.help_spanned()).collect();
+        messages.sort_by_key(|message| message.span.map_or((0, 0), |span| (span.start_line, span.start_column)));
+        messages
+    };
     let Some(at) = error.primary_spanned_message().into_iter().chain(messages()).find_map(|message| message.span) else {
         // A message without a place in the cell.
         return if error.rendered().is_empty() { title } else { as_written(&error.rendered()) };
@@ -153,11 +157,32 @@ fn rendered(error: &CompilationError, source: &str) -> String {
         Ok(()) => {
             let drawn = String::from_utf8_lossy(&drawn);
             // Its greys are hard to read on one or the other.
-            let drawn = drawn.replace("\x1b[38;5;249m", "").replace("\x1b[38;5;115m", "\x1b[36m");
-            drawn.replace("\x1b[38;5;246m", "\x1b[34m").replace("\x1b[38;5;240m", "\x1b[34m")
+            let drawn = drawn.replace("\x1b[38;5;249m", "\x1b[0m").replace("\x1b[38;5;115m", "\x1b[36m");
+            coalesced(&drawn.replace("\x1b[38;5;246m", "\x1b[34m").replace("\x1b[38;5;240m", "\x1b[34m"))
         }
         Err(_) => title,
     }
+}
+
+/// Coloured text in which a colour is set where it changes, and not for each character.
+fn coalesced(text: &str) -> String {
+    const PLAIN: &str = "\x1b[0m";
+    let (mut out, mut current, mut wanted) = (String::new(), PLAIN, PLAIN);
+    let mut rest = text;
+    while !rest.is_empty() {
+        if let Some(end) = rest.strip_prefix("\x1b[").and_then(|rest| rest.find('m')) {
+            (wanted, rest) = rest.split_at(end + 3);
+            continue;
+        }
+        let end = rest.find('\x1b').filter(|end| *end > 0).unwrap_or(rest.len());
+        if wanted != current {
+            out += wanted;
+            current = wanted;
+        }
+        out += &rest[..end];
+        rest = &rest[end..];
+    }
+    if current != PLAIN { out + PLAIN } else { out }
 }
 
 /// The characters of a span, counted from the beginning of the cell.

@@ -37,7 +37,7 @@ impl Progress {
     pub fn line(&self, line: &str) {
         let Ok(mut state) = self.state.lock() else { return };
         state.compiled += usize::from(line.starts_with("Compiling"));
-        state.fetched |= line.starts_with("Download") || line.starts_with("Locking");
+        state.fetched |= line.starts_with("Download");
         let started = *state.started.get_or_insert_with(Instant::now);
         if line.starts_with("Blocking") && state.id.is_none() {
             return self.later(line, started);
