@@ -13,7 +13,7 @@ class TunebookTests(jupyter_kernel_test.KernelTests):
     code_stderr = 'eprintln!("oops");'
     completion_samples = [
         {"text": "%isol", "matches": {"%isolate"}},
-        {"text": "let v = vec![1]; v.is_e", "matches": {"is_empty()"}},
+        {"text": "let v = vec![1]; v.is_e", "matches": {"is_empty"}},
     ]
     complete_code_samples = ["1 + 1", "fn f() {}", 'let x = "}";', "%study"]
     incomplete_code_samples = ["fn f() {", "let x = (", "/* c", "%%sweep depth\nworkload digits_mlp"]

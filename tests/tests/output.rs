@@ -384,7 +384,7 @@ async fn endless_output_leaves_the_kernel_responsive_and_is_cut_with_a_mark() {
     assert_eq!(info.content["status"], "ok");
     let asked = kernel.send("complete_request", json!({ "code": "numbers.is_e", "cursor_pos": 12 })).await;
     let found = kernel.reply(&asked).await.content;
-    assert_eq!(found["matches"][0], "is_empty()", "{found}");
+    assert_eq!(found["matches"][0], "is_empty", "{found}");
     println!("answered while a cell prints for ever: {:?}", started.elapsed());
     kernel.control("interrupt_request", json!({})).await;
     let answer = kernel.answer(&id).await;

@@ -215,7 +215,7 @@ async fn completion_inspection_and_completeness_are_never_blocked_by_a_cell() {
     let running = kernel.send("execute_request", cell(busy)).await;
     kernel.published_of_kind("execute_input").await;
     for (code, text, kind) in [
-        ("numbers.is_emp", "is_empty()", "function"),
+        ("numbers.is_emp", "is_empty", "function"),
         ("let ä = 1; twi", "twice", "function"),
         ("numb", "numbers", "instance"),
         ("%iso", "%isolate", "magic"),

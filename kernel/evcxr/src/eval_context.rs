@@ -1006,7 +1006,7 @@ impl EvalContext {
                     } else if matches!(error.code(), Some("E0597" | "E0716" | "E0521")) {
                         // It borrows from something that ends with the code.
                         if state.variable_states.remove(variable_name).is_some() {
-                            let reason = "it borrows from something that ends with the cell. Keep what owns the data (`to_string()`, \
+                            let reason = "it holds a reference to something that ends with the cell. Keep what owns the data (`to_string()`, \
                                           `to_vec()`, `clone()`), or use it in this cell";
                             self.not_kept.push((variable_name.clone(), reason.to_owned()));
                         }

@@ -114,6 +114,13 @@ pub fn warnings(warnings: &[CompilationError], source: &str) -> String {
     warnings.iter().map(|warning| rendered(warning, source)).collect()
 }
 
+/// A part of the cell that is underlined, and what is said of it.
+struct Mark {
+    range: Range<usize>,
+    texts: Vec<String>,
+    is_primary: bool,
+}
+
 /// Draws an error with the colours that front ends have for light and dark pages.
 fn rendered(error: &CompilationError, source: &str) -> String {
     let (kind, color) = match error.level() {
@@ -123,7 +130,8 @@ fn rendered(error: &CompilationError, source: &str) -> String {
     let title = as_written(&error.message());
     let messages = || {
         let mut messages: Vec<_> = error.spanned_messages().iter().chain(error.help_spanned()).collect();
-        messages.sort_by_key(|message| message.span.map_or((0, 0), |span| (span.start_line, span.start_column)));
+        let place = |span: evcxr::Span| (span.start_line, span.start_column);
+        messages.sort_by_key(|message| (message.span.map(place), !message.is_primary));
         messages
     };
     let Some(at) = error.primary_spanned_message().into_iter().chain(messages()).find_map(|message| message.span) else {
@@ -135,19 +143,29 @@ fn rendered(error: &CompilationError, source: &str) -> String {
     if let Some(code) = error.code() {
         report = report.with_code(code);
     }
-    let mut notes: Vec<String> = vec![];
+    let (mut notes, mut marks): (Vec<String>, Vec<Mark>) = (vec![], vec![]);
     for message in messages() {
-        let text = as_written(&message.label);
-        let Some(span) = &message.span else {
-            notes.extend(Some(text).filter(|text| !text.is_empty()));
-            continue;
-        };
-        let color = if message.is_primary { color } else { Color::Cyan };
-        let mut label = Label::new(("cell", characters(source, span))).with_color(color);
-        if !text.is_empty() && !text.ends_with(&title) {
-            label = label.with_message(text);
+        let text = Some(as_written(&message.label)).filter(|text| !text.is_empty() && !text.ends_with(&title));
+        let range = message.span.map(|span| characters(source, &span));
+        match marks.iter_mut().find(|mark| Some(&mark.range) == range.as_ref()) {
+            // A second mark in the same place would hide the first.
+            Some(mark) => mark.texts.extend(text),
+            None => match range {
+                Some(range) => {
+                    marks.push(Mark { range, texts: text.into_iter().collect(), is_primary: message.is_primary })
+                }
+                None => notes.extend(text),
+            },
         }
-        report = report.with_label(label);
+    }
+    for Mark { range, texts, is_primary } in marks {
+        // One without a text would not be underlined.
+        let text = if texts.is_empty() { "here".into() } else { texts.join("\n") };
+        let color = if is_primary { color } else { Color::Cyan };
+        report = report.with_label(Label::new(("cell", range)).with_color(color).with_message(text));
+    }
+    if matches!(error.code(), Some("E0384" | "E0596")) {
+        notes.push("a variable of an earlier cell becomes mutable by `let mut x = x;`".into());
     }
     if !notes.is_empty() {
         report.set_note(notes.join("\n"));
