@@ -146,7 +146,7 @@ async fn requests_are_answered_while_a_cell_runs() {
         assert_eq!(kernel.reply(&id).await.content["matches"], json!(["%isolate"]));
         let id = kernel.send("complete_request", json!({ "code": "numbers.is_e", "cursor_pos": 12 })).await;
         let found = kernel.reply(&id).await.content;
-        assert_eq!(found["matches"][0], "is_empty()", "{found}");
+        assert_eq!(found["matches"][0], "is_empty", "{found}");
         assert_eq!(found["metadata"]["_jupyter_types_experimental"][0]["type"], "function", "{found}");
         let id = kernel.send("inspect_request", json!({ "code": "numbers.is_empty", "cursor_pos": 16 })).await;
         let found = kernel.reply(&id).await.content;

@@ -99,7 +99,7 @@ async fn a_history_that_cannot_be_written_hurts_nobody_and_an_empty_name_turns_i
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("file"), "").unwrap();
     for place in ["", "file/below/history.db", "/proc/history.db"] {
-        let mut kernel = kernel_with(folder.path(), &[("TUNEBOOK_HISTORY", place), ("HOME", "/nonexistent")]).await;
+        let mut kernel = kernel_with(folder.path(), &[("TUNEBOOK_HISTORY", place), ("HOME", "/dev/null")]).await;
         kernel.run_ok("%lsmagic").await;
         let tail = history(&mut kernel, json!({ "hist_access_type": "tail", "n": 9 })).await;
         assert_eq!(tail, json!([[1, 1, "%lsmagic"]]), "{place}");
@@ -181,7 +181,7 @@ async fn a_comm_tells_when_rust_cells_can_run() {
 #[tokio::test]
 async fn a_comm_tells_that_there_is_no_rust() {
     let folder = tempfile::tempdir().unwrap();
-    let mut kernel = kernel_with(folder.path(), &[("PATH", "/nonexistent"), ("HOME", "/nonexistent")]).await;
+    let mut kernel = kernel_with(folder.path(), &[("PATH", "/nonexistent"), ("HOME", "/dev/null")]).await;
     kernel.send("comm_open", json!({ "comm_id": "s", "target_name": "tunebook.status", "data": {} })).await;
     let deadline = Instant::now() + Duration::from_secs(20);
     while kernel.published_of_kind("comm_msg").await.content["data"] != json!({ "rust": "missing" }) {

@@ -497,17 +497,7 @@ fn lost(variables: &[String], reason: &str, interrupted: bool) -> CellError {
 
 /// Ends cargo and rustc below this process, and all that they have started: build scripts, compilers of C, linkers.
 fn end_compilers() {
-    let stat = |pid: u32| -> Option<(u32, String)> {
-        let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-        let (head, tail) = text.rsplit_once(')')?;
-        let parent = tail.split_whitespace().nth(1)?.parse().ok()?;
-        Some((parent, head.split_once('(')?.1.to_string()))
-    };
-    let pids = std::fs::read_dir("/proc").into_iter().flatten().flatten();
-    let all: HashMap<u32, (u32, String)> = pids
-        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
-        .filter_map(|pid| Some((pid, stat(pid)?)))
-        .collect();
+    let all = processes();
     let own = std::process::id();
     let is_compiling = |mut pid: u32| {
         let mut compiles = false;
@@ -525,4 +515,30 @@ fn end_compilers() {
             let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(*pid as i32), nix::sys::signal::Signal::SIGKILL);
         }
     }
+}
+
+/// All processes of the machine: parent and name by number.
+#[cfg(target_os = "linux")]
+fn processes() -> HashMap<u32, (u32, String)> {
+    let stat = |pid: u32| -> Option<(u32, String)> {
+        let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        let (head, tail) = text.rsplit_once(')')?;
+        let parent = tail.split_whitespace().nth(1)?.parse().ok()?;
+        Some((parent, head.split_once('(')?.1.to_string()))
+    };
+    let pids = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = pids.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    pids.filter_map(|pid| Some((pid, stat(pid)?))).collect()
+}
+
+#[cfg(not(target_os = "linux"))]
+fn processes() -> HashMap<u32, (u32, String)> {
+    let listed = Command::new("ps").args(["-A", "-o", "pid=,ppid=,comm="]).output();
+    let text = listed.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
+    let process = |line: &str| {
+        let mut words = line.split_whitespace();
+        let (pid, parent) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
+        Some((pid, (parent, words.next()?.rsplit('/').next()?.to_string())))
+    };
+    text.lines().filter_map(process).collect()
 }

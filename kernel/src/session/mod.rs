@@ -9,6 +9,7 @@ mod output;
 mod readiness;
 mod requests;
 mod rust_cell;
+#[cfg_attr(not(target_os = "linux"), path = "usage_elsewhere.rs")]
 mod usage;
 
 use crate::rust::Engine;

@@ -122,7 +122,7 @@ impl Session {
         let read = tokio::task::spawn_blocking(move || usage.read()).await;
         match read {
             Ok(Ok(usage)) => usage,
-            Ok(Err(error)) => failed("UsageError", &format!("the kernel cannot read /proc: {error}")),
+            Ok(Err(error)) => failed("UsageError", &format!("what the machine is busy with cannot be read: {error}")),
             Err(panic) => failed("InternalError", &format!("the kernel has a fault: {panic}")),
         }
     }

@@ -10,7 +10,7 @@ use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::signal::{SigHandler, SigSet, Signal, kill, signal};
 use nix::sys::time::TimeValLike;
 use nix::sys::wait::waitpid;
-use nix::unistd::{ForkResult, Pid, fork, getpid, getppid, pipe2, read};
+use nix::unistd::{ForkResult, Pid, fork, getpid, getppid, read};
 use std::ffi::c_void;
 use std::fs::File;
 use std::io::Write;
@@ -171,12 +171,12 @@ impl Snapshot {
         if threads() != Some(1) {
             return Taken::Impossible;
         }
-        let Ok((waits, alive)) = pipe2(nix::fcntl::OFlag::O_CLOEXEC) else { return Taken::Impossible };
+        let Ok((waits, alive)) = std::io::pipe() else { return Taken::Impossible };
         let runner = getpid();
         // SAFETY: this process has one thread, so no lock of another one is copied.
         match unsafe { fork() } {
             Err(_) => Taken::Impossible,
-            Ok(ForkResult::Parent { child }) => Taken::Snapshot(Snapshot { pid: child, _alive: alive }),
+            Ok(ForkResult::Parent { child }) => Taken::Snapshot(Snapshot { pid: child, _alive: alive.into() }),
             Ok(ForkResult::Child) => {
                 drop(alive);
                 let mut nothing = [0];
@@ -206,6 +206,18 @@ impl Drop for Snapshot {
 }
 
 /// How many threads this process has; `None` where that is not known.
+#[cfg(not(target_os = "macos"))]
 fn threads() -> Option<usize> {
     Some(std::fs::read_dir("/proc/self/task").ok()?.count())
+}
+
+#[cfg(target_os = "macos")]
+fn threads() -> Option<usize> {
+    use nix::libc::{PROC_PIDTASKINFO, proc_pidinfo, proc_taskinfo};
+    let size = size_of::<proc_taskinfo>() as i32;
+    let mut info = std::mem::MaybeUninit::<proc_taskinfo>::zeroed();
+    // SAFETY: the call writes at most `size` bytes, and all bytes of the structure are plain numbers.
+    let written = unsafe { proc_pidinfo(getpid().as_raw(), PROC_PIDTASKINFO, 0, info.as_mut_ptr().cast(), size) };
+    // SAFETY: as above; it was zeroed.
+    (written == size).then(|| unsafe { info.assume_init() }.pti_threadnum as usize)
 }

@@ -5,8 +5,6 @@
 //! order among the text holds: a byte 1, a secret of this kernel, a space, JSON on one line. Nobody prints that by accident.
 
 use command_fds::{CommandFdExt, FdMapping};
-use nix::fcntl::OFlag;
-use nix::unistd::pipe2;
 use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -51,7 +49,7 @@ impl Channels {
     /// Makes the pipes and hands the other ends to the command that starts supervisors.
     pub fn attach(command: &mut Command) -> io::Result<Self> {
         let token = uuid::Uuid::new_v4().simple().to_string();
-        let pipe = || -> io::Result<(OwnedFd, OwnedFd)> { Ok(pipe2(OFlag::O_CLOEXEC)?) };
+        let pipe = || io::pipe().map(|(read, write)| (OwnedFd::from(read), OwnedFd::from(write)));
         let ((stdin_read, stdin), (stdout, stdout_write)) = (pipe()?, pipe()?);
         let ((stderr, stderr_write), (replies_read, replies)) = (pipe()?, pipe()?);
         let mapping = |parent_fd, child_fd| FdMapping { parent_fd, child_fd };

@@ -3,13 +3,12 @@
 use super::channels::{COMMANDS, END, REPORTS, USER_STDERR, USER_STDIN, USER_STDOUT, mark, opened};
 use super::{COMPLETE, RESTORED, RUNNER, TAKEOVER};
 use command_fds::{CommandFdExt, FdMapping};
-use nix::fcntl::OFlag;
 use nix::sys::signal::{SigSet, Signal, kill, raise};
 use nix::sys::wait::{WaitStatus, waitpid};
-use nix::unistd::{Pid, pipe2};
+use nix::unistd::Pid;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Write};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, ExitStatus};
 use std::sync::Arc;
@@ -63,7 +62,7 @@ pub(super) fn run() -> ! {
 
 /// Starts the runner; gives what it reports.
 fn start() -> io::Result<(Child, File)> {
-    let (reports, write) = pipe2(OFlag::O_CLOEXEC)?;
+    let (reports, write) = io::pipe()?;
     // evcxr's commands reach the runner directly, and so does their end.
     let commands = io::stdin().as_fd().try_clone_to_owned()?;
     let mut command = Command::new(std::env::current_exe()?);
@@ -78,10 +77,10 @@ fn start() -> io::Result<(Child, File)> {
         .stderr(opened(USER_STDERR, true)?)
         .fd_mappings(vec![
             FdMapping { parent_fd: commands, child_fd: COMMANDS },
-            FdMapping { parent_fd: write, child_fd: REPORTS },
+            FdMapping { parent_fd: write.into(), child_fd: REPORTS },
         ])
         .map_err(|error| io::Error::other(error.to_string()))?;
-    Ok((command.spawn()?, File::from(reports)))
+    Ok((command.spawn()?, File::from(OwnedFd::from(reports))))
 }
 
 /// How a process of ours ended; waits for it.
