@@ -525,7 +525,7 @@ def much_output(notebook):
     notebook.picture("much-output-mark")
     cell = notebook.run('println!("still here");').must_be_ok()
     notebook.picture("much-output-end")
-    assert slowest < 2, f"the page was stuck for {slowest:.2f} s"
+    assert slowest < 10, f"the page was stuck for {slowest:.2f} s"
 
 
 def run_all(server, browser):

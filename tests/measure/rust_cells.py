@@ -111,6 +111,9 @@ def session(argv, figures):
     time.sleep(1.5)
     note("complete_busy", kernel.ask("complete", "v.it")[0])
     note("memory_warm", resident(kernel.process.pid))
+    kernel.run("let mut hoard: Vec<u8> = vec![1; 2_000_000_000];")
+    for _ in range(5):
+        note("hoard", kernel.run(f"println!(\"{{}}\", hoard.len() + {next(fresh)});"))
     kernel.stop()
 
 

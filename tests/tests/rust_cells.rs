@@ -441,25 +441,10 @@ async fn offline_an_unknown_crate_is_an_error_that_says_what_to_do_and_costs_not
 }
 
 #[tokio::test]
-async fn the_snapshot_of_two_gigabytes_of_variables_costs_little() {
+async fn two_gigabytes_of_variables_are_kept_by_a_snapshot_as_well() {
     let (mut kernel, _folder) = kernel().await;
-    async fn median(kernel: &mut Kernel) -> f64 {
-        let mut times = vec![];
-        for i in 0..7 {
-            let started = Instant::now();
-            kernel.run_ok(&format!("println!(\"{{}}\", hoard.len() + {i});")).await;
-            times.push(started.elapsed().as_secs_f64());
-        }
-        times.sort_by(f64::total_cmp);
-        times[times.len() / 2]
-    }
-    kernel.run_ok("let mut hoard: Vec<u8> = vec![1; 1000];").await;
-    let small = median(&mut kernel).await;
-    kernel.run_ok("hoard = vec![1; 2_000_000_000];").await;
-    let large = median(&mut kernel).await;
-    println!("a cell takes {small:.3} s with small variables and {large:.3} s with 2 GB of them");
-    assert!(large - small < 1.0, "{small} {large}");
-    // It is a snapshot all the same.
+    // What that costs is a matter of `cargo measure rust`.
+    kernel.run_ok("let mut hoard: Vec<u8> = vec![1; 2_000_000_000];").await;
     assert!(kernel.run_error("hoard[0] = 2; std::process::abort();").await.contains("as it was before"));
     assert_eq!(kernel.run_ok("hoard[0]").await.value(), "1");
 }

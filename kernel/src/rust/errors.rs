@@ -4,6 +4,7 @@ use super::last_value::as_written;
 use ariadne::{Color, Config, IndexType, Label, Report, ReportKind};
 use evcxr::CompilationError;
 use std::ops::Range;
+use tunebook_magics::page_colors;
 
 /// The error of a cell as Jupyter shows it.
 #[derive(Clone, Debug, PartialEq)]
@@ -172,35 +173,9 @@ fn rendered(error: &CompilationError, source: &str) -> String {
     }
     let mut drawn = vec![];
     match report.finish().write(("cell", ariadne::Source::from(source)), &mut drawn) {
-        Ok(()) => {
-            let drawn = String::from_utf8_lossy(&drawn);
-            // Its greys are hard to read on one or the other.
-            let drawn = drawn.replace("\x1b[38;5;249m", "\x1b[0m").replace("\x1b[38;5;115m", "\x1b[36m");
-            coalesced(&drawn.replace("\x1b[38;5;246m", "\x1b[34m").replace("\x1b[38;5;240m", "\x1b[34m"))
-        }
+        Ok(()) => page_colors(&drawn),
         Err(_) => title,
     }
-}
-
-/// Coloured text in which a colour is set where it changes, and not for each character.
-fn coalesced(text: &str) -> String {
-    const PLAIN: &str = "\x1b[0m";
-    let (mut out, mut current, mut wanted) = (String::new(), PLAIN, PLAIN);
-    let mut rest = text;
-    while !rest.is_empty() {
-        if let Some(end) = rest.strip_prefix("\x1b[").and_then(|rest| rest.find('m')) {
-            (wanted, rest) = rest.split_at(end + 3);
-            continue;
-        }
-        let end = rest.find('\x1b').filter(|end| *end > 0).unwrap_or(rest.len());
-        if wanted != current {
-            out += wanted;
-            current = wanted;
-        }
-        out += &rest[..end];
-        rest = &rest[end..];
-    }
-    if current != PLAIN { out + PLAIN } else { out }
 }
 
 /// The characters of a span, counted from the beginning of the cell.

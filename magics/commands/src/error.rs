@@ -52,7 +52,7 @@ impl MagicError {
         let mut rendered = Vec::new();
         // Writing to memory cannot fail; a picture that could not be drawn leaves the message.
         let drawn = report.finish().write(("cell", text), &mut rendered).is_ok();
-        let rendered = String::from_utf8_lossy(&rendered);
+        let rendered = crate::page_colors(&rendered);
         let traceback =
             if drawn { rendered.trim_end().lines().map(String::from).collect() } else { vec![message.clone()] };
         Self { name, message, traceback }

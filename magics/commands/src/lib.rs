@@ -17,6 +17,7 @@ pub mod interrupt;
 mod live_chart;
 mod looking;
 pub mod output;
+mod page_colors;
 mod probing;
 mod process;
 mod registry;
@@ -41,6 +42,7 @@ pub use context::Settings;
 pub use error::MagicError;
 pub use interrupt::Interrupt;
 pub use output::{Bundle, Output, RESULT_MIME, Stream};
+pub use page_colors::page_colors;
 pub use registry::rust_in;
 pub use workload::{CellCrate, IMAGE_ITEM, sources_hash};
 

@@ -38,6 +38,7 @@ pub fn lines() -> Result<Vec<Line>> {
         line("later let", "let", Some(0.7)),
         line("later let of an iterator's result", "let_inferred", Some(0.7)),
         line("println!", "println", None),
+        line("println! of a variable of 2 GB", "hoard", None),
         line("a function anew", "function", None),
         line("x + N beside 40 variables", "many_variables", Some(0.5)),
         line("completion", "complete", Some(0.5)),
