@@ -44,32 +44,38 @@ impl Raw {
     /// The next so many bytes.
     pub fn read(&mut self, count: usize, within: Duration) -> Option<Vec<u8>> {
         let deadline = Instant::now() + within;
-        let mut buffer = vec![0; 64 << 10];
         while self.unread.len() < count {
-            let left = deadline.checked_duration_since(Instant::now())?;
-            self.stream.set_read_timeout(Some(left.max(Duration::from_millis(1)))).expect("a socket");
-            match self.stream.read(&mut buffer) {
-                Ok(0) => return None,
-                Ok(read) => self.unread.extend(&buffer[..read]),
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-                Err(_) => return None,
-            }
+            self.read_more(deadline)?;
         }
         Some(self.unread.drain(..count).collect())
     }
 
-    /// The next message.
+    /// The next message; one that is not whole in time is left for the next call.
     pub fn receive(&mut self, within: Duration) -> Option<Vec<Vec<u8>>> {
-        let mut frames = vec![];
+        let deadline = Instant::now() + within;
         loop {
-            let flags = self.read(1, within)?[0];
-            let length = match flags & 2 != 0 {
-                true => u64::from_be_bytes(self.read(8, within)?.try_into().ok()?),
-                false => self.read(1, within)?[0].into(),
-            };
-            frames.push(self.read(usize::try_from(length).ok()?, within)?);
-            if flags & 1 == 0 {
+            if let Some((frames, length)) = first_message(&self.unread) {
+                self.unread.drain(..length);
                 return Some(frames);
+            }
+            self.read_more(deadline)?;
+        }
+    }
+
+    /// `None` at the end of the connection or of the time.
+    fn read_more(&mut self, deadline: Instant) -> Option<()> {
+        let mut buffer = vec![0; 64 << 10];
+        loop {
+            let left = deadline.checked_duration_since(Instant::now())?;
+            self.stream.set_read_timeout(Some(left.max(Duration::from_millis(1)))).expect("a socket");
+            match self.stream.read(&mut buffer) {
+                Ok(0) => return None,
+                Ok(read) => {
+                    self.unread.extend(&buffer[..read]);
+                    return Some(());
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                Err(_) => return None,
             }
         }
     }
@@ -120,4 +126,22 @@ pub fn message(frames: &[impl AsRef<[u8]>]) -> Vec<u8> {
         bytes.extend(frame);
     }
     bytes
+}
+
+/// The first message of some bytes, if it is whole, and its length.
+fn first_message(bytes: &[u8]) -> Option<(Vec<Vec<u8>>, usize)> {
+    let (mut frames, mut at) = (vec![], 0);
+    loop {
+        let flags = bytes.get(at)?;
+        let (length, header) = match flags & 2 != 0 {
+            true => (u64::from_be_bytes(bytes.get(at + 1..at + 9)?.try_into().ok()?), 9),
+            false => ((*bytes.get(at + 1)?).into(), 2),
+        };
+        at += header;
+        frames.push(bytes.get(at..at.checked_add(usize::try_from(length).ok()?)?)?.to_vec());
+        at += length as usize;
+        if flags & 1 == 0 {
+            return Some((frames, at));
+        }
+    }
 }

@@ -13,6 +13,8 @@ use zeromq::{DealerSocket, Socket, SocketRecv, SocketSend, ZmqMessage};
 
 const PORTS: [&str; 5] = ["shell_port", "control_port", "iopub_port", "stdin_port", "hb_port"];
 const SECOND: Duration = Duration::from_secs(1);
+/// What happens at once takes longer on a busy machine.
+const SOON: Duration = Duration::from_secs(10);
 
 async fn kernel() -> (Kernel, tempfile::TempDir) {
     let folder = tempfile::tempdir().unwrap();
@@ -26,13 +28,13 @@ fn times(count: usize) -> usize {
     count * std::env::var("TUNEBOOK_SOAK").ok().and_then(|times| times.parse().ok()).unwrap_or(1)
 }
 
-/// Answers within a second, on both channels.
+/// Answers soon, on both channels.
 async fn answers(kernel: &mut Kernel) {
     let asked = Instant::now();
     assert_eq!(kernel.request("kernel_info_request", json!({})).await.status(), "ok");
     let reply = kernel.control("kernel_info_request", json!({})).await;
     assert_eq!(reply.content["status"], "ok");
-    assert!(asked.elapsed() < SECOND, "the kernel took {:?} to answer", asked.elapsed());
+    assert!(asked.elapsed() < SOON, "the kernel took {:?} to answer", asked.elapsed());
     // Nothing of it is left for the next to find.
     let id = reply.parent["msg_id"].clone();
     loop {
@@ -65,6 +67,21 @@ fn processor_seconds(kernel: &Kernel) -> f64 {
     fields[11..13].iter().map(|ticks| ticks.parse::<f64>().unwrap() / 100.0).sum()
 }
 
+/// Waits until the kernel has done what it does on its own after its start.
+async fn quiet(kernel: &mut Kernel) {
+    kernel.run_ok("1 + 1").await;
+    let code = "let text = String::new();\ntext.is_emp";
+    let found = kernel.request("complete_request", json!({ "code": code, "cursor_pos": code.len() })).await;
+    assert_eq!(found.reply["matches"][0], "is_empty()", "{found:?}");
+    let (started, mut idle) = (Instant::now(), 0);
+    while idle < 3 {
+        assert!(started.elapsed() < 120 * SECOND, "the kernel is never quiet");
+        let used = processor_seconds(kernel);
+        tokio::time::sleep(SECOND).await;
+        idle = if processor_seconds(kernel) - used < 0.05 { idle + 1 } else { 0 };
+    }
+}
+
 /// Frames as bytes.
 fn frames(message: ZmqMessage) -> Vec<Vec<u8>> {
     message.into_vec().iter().map(|frame| frame.to_vec()).collect()
@@ -90,7 +107,6 @@ fn no_messages() -> Vec<Vec<Vec<u8>>> {
         vec![b"no message at all".to_vec()],
         vec![vec![]],
         vec![vec![], vec![], vec![], vec![], vec![], vec![]],
-        vec![b"x".to_vec(); 2000],
         vec![b"<IDS|MSG>".to_vec(); 9],
     ];
     // Cut off after each frame; with another delimiter; with a signature that is none.
@@ -136,6 +152,13 @@ async fn what_is_no_signed_message_is_not_acted_on() {
                 peer.send(&frames).unwrap();
             }
             assert!(peer.receive(Duration::from_millis(100)).is_none(), "an answer on {port}");
+            assert!(
+                !peer.is_ended(Duration::from_millis(100)),
+                "a peer was thrown out of {port} for what is merely wrong"
+            );
+            // More frames than any message has.
+            let _ = peer.send(&vec![b"x"; 2000]);
+            assert!(peer.is_ended(SOON), "a message of 2,000 frames on {port}");
         }
         // All that comes belongs to the request behind them.
         let asked = kernel.send("kernel_info_request", json!({})).await;
@@ -265,14 +288,14 @@ async fn ten_thousand_requests_in_flight_are_each_answered_once() {
 #[tokio::test]
 async fn whoever_does_not_read_costs_bounded_memory_and_nobody_a_message() {
     let (mut kernel, _folder) = kernel().await;
-    // The engine of Rust cells takes its memory first.
-    kernel.run_ok("1 + 1").await;
+    // The engine of Rust cells and of completions takes its memory first.
+    quiet(&mut kernel).await;
     let before = memory(&kernel, "VmRSS:");
     forget_peak(&kernel);
     let mut stuck: Vec<Raw> = (0..3).map(|_| Raw::connect(&kernel.endpoint("iopub_port"), "SUB", "")).collect();
     for peer in &mut stuck {
         peer.send(&[b"\x01"]).unwrap();
-        peer.receive(SECOND).expect("a welcome");
+        peer.receive(SOON).expect("a welcome");
     }
     // One that asks and asks and reads no answer, and one at the heartbeat.
     let mut asking = Raw::connect(&kernel.endpoint("shell_port"), "DEALER", "deaf");
@@ -291,7 +314,14 @@ async fn whoever_does_not_read_costs_bounded_memory_and_nobody_a_message() {
             break;
         }
     }
+    let asked = Instant::now();
     assert_eq!(kernel.beat("any bytes").await, "any bytes");
+    assert!(asked.elapsed() < SOON, "a beat took {:?}", asked.elapsed());
+    // What is no beat is dropped, and its peer is not.
+    let mut large = Raw::connect(&kernel.endpoint("hb_port"), "DEALER", "");
+    large.send(&[b"".as_slice(), &[7; 70_000]]).unwrap();
+    large.send(&[b"".as_slice(), b"a beat"]).unwrap();
+    assert_eq!(large.receive(SOON).expect("a beat")[1], b"a beat");
     println!("after the beats: {} MiB", memory(&kernel, "VmHWM:").saturating_sub(before) >> 20);
     let bytes = times(150_000_000);
     let started = Instant::now();
@@ -303,27 +333,29 @@ async fn whoever_does_not_read_costs_bounded_memory_and_nobody_a_message() {
     assert!(more < 96 << 20, "{more} bytes more");
     drop(answer);
     answers(&mut kernel).await;
-    // Who reads again is told that it missed something, and is up to date.
-    let peer = &mut stuck[0];
-    let mut seen = String::new();
-    let mut total = 0;
-    while let Some(frames) = peer.receive(Duration::from_millis(300)) {
-        seen = String::from_utf8_lossy(&frames[6]).into_owned();
-        total += seen.len();
-        if seen.len() < 1000 {
-            println!("{total}: {seen}");
-        }
-    }
-    println!("{total} bytes");
+    // Who reads again is up to date again: what it missed it missed, what comes from now on it gets, whole and in order.
     let idle = "{\"execution_state\":\"idle\"}";
-    assert_eq!(seen, idle, "the ends of cells are not missed");
-    kernel.run_ok("!echo again").await;
-    let mut texts = vec![];
-    while let Some(frames) = peer.receive(Duration::from_millis(300)) {
-        texts.push(String::from_utf8_lossy(&frames[6]).into_owned());
+    for peer in &mut stuck {
+        let mut total = 0;
+        while let Some(frames) = peer.receive(Duration::from_millis(500)) {
+            total += frames.iter().map(Vec::len).sum::<usize>();
+        }
+        assert!(total < bytes / 2, "{total} bytes waited for one that did not read");
     }
-    let all = texts.concat();
-    assert!(all.contains("did not read for a while") && all.contains("again") && all.ends_with(idle), "{texts:?}");
+    let answer = kernel.run_ok("!echo again").await;
+    let id = answer.published[0].parent["msg_id"].as_str().unwrap();
+    for peer in &mut stuck {
+        let mut texts = vec![];
+        while texts.last().is_none_or(|text| text != idle) {
+            let frames = peer.receive(SOON).expect("a message of the cell");
+            if String::from_utf8_lossy(&frames[4]).contains(id) {
+                texts.push(String::from_utf8_lossy(&frames[6]).into_owned());
+            }
+        }
+        assert_eq!(texts[0], "{\"execution_state\":\"busy\"}");
+        assert!(texts.iter().any(|text| text.contains("again\\n")), "{texts:?}");
+        assert_eq!(texts.len(), answer.published.len(), "{texts:?}");
+    }
 }
 
 #[tokio::test]
@@ -338,9 +370,11 @@ async fn peers_that_vanish_lie_or_speak_something_else_leave_nothing_behind() {
             let cut = (round * 7) % hello.len();
             Raw::silent(&endpoint).write(&hello[..cut]).unwrap();
             let mut browser = Raw::silent(&endpoint);
-            let _ = browser.write(b"GET / HTTP/1.1\r\nHost: localhost\r\nAccept: text/html\r\n\r\n");
+            // Longer than a greeting, or the rest of one would be waited for.
+            let _ = browser
+                .write(b"GET /lab HTTP/1.1\r\nHost: localhost\r\nUser-Agent: a browser\r\nAccept: text/html\r\n\r\n");
             if round == 0 {
-                assert!(browser.is_ended(SECOND), "HTTP on {port}");
+                assert!(browser.is_ended(SOON), "HTTP on {port}");
             }
             let noise: Vec<u8> = (0..500u32).map(|i| (i.wrapping_mul(2654435761) >> (round % 24)) as u8).collect();
             let _ = Raw::silent(&endpoint).write(&noise);
@@ -358,7 +392,7 @@ async fn peers_that_vanish_lie_or_speak_something_else_leave_nothing_behind() {
         for (port, kind) in PORTS.into_iter().zip(["DEALER", "DEALER", "SUB", "DEALER", "REQ"]) {
             let mut peer = Raw::connect(&kernel.endpoint(port), kind, "");
             peer.write(&[&[2], length.to_be_bytes().as_slice()].concat()).unwrap();
-            assert!(peer.is_ended(SECOND), "{length} bytes were announced on {port}");
+            assert!(peer.is_ended(SOON), "{length} bytes were announced on {port}");
         }
     }
     // Frames without an end.
@@ -375,7 +409,7 @@ async fn peers_that_vanish_lie_or_speak_something_else_leave_nothing_behind() {
 #[tokio::test]
 async fn connections_that_come_back_or_say_nothing_do_not_shut_others_out() {
     let (mut kernel, _folder) = kernel().await;
-    kernel.run_ok("1 + 1").await;
+    quiet(&mut kernel).await;
     let shell = kernel.endpoint("shell_port");
     // One front end that loses its connection again and again, under one identity.
     let mut last = None;
@@ -383,9 +417,9 @@ async fn connections_that_come_back_or_say_nothing_do_not_shut_others_out() {
         let mut peer = Raw::connect(&shell, "DEALER", "the same");
         let (_, request) = request_frames("kernel_info_request", &json!({}), &json!({}), "the key of the tests");
         peer.send(&frames(request)).unwrap();
-        assert!(peer.receive(2 * SECOND).is_some(), "no answer to the newest connection");
+        assert!(peer.receive(SOON).is_some(), "no answer to the newest connection");
         if let Some(mut earlier) = last.replace(peer) {
-            assert!(Raw::is_ended(&mut earlier, SECOND), "two connections of one identity");
+            assert!(earlier.is_ended(SOON), "two connections of one identity");
         }
     }
     // Several at a time.
@@ -398,7 +432,7 @@ async fn connections_that_come_back_or_say_nothing_do_not_shut_others_out() {
                     let (_, request) =
                         request_frames("kernel_info_request", &json!({}), &json!({}), "the key of the tests");
                     peer.send(&frames(request)).unwrap();
-                    assert!(peer.receive(2 * SECOND).is_some(), "no answer");
+                    assert!(peer.receive(SOON).is_some(), "no answer");
                 }
             })
         })
@@ -409,15 +443,17 @@ async fn connections_that_come_back_or_say_nothing_do_not_shut_others_out() {
     for port in PORTS {
         silent.extend((0..150).map(|_| Raw::silent(&kernel.endpoint(port))));
     }
+    // Once all have come.
+    tokio::time::sleep(SECOND).await;
     let used = processor_seconds(&kernel);
     tokio::time::sleep(SECOND).await;
     let used = processor_seconds(&kernel) - used;
-    assert!(used < 0.5, "silent connections cost {used} seconds of a processor each second");
+    assert!(used < 0.3, "silent connections cost {used} seconds of a processor each second");
     let mut front_end = DealerSocket::new();
     front_end.connect(&shell).await.unwrap();
     let (_, request) = request_frames("kernel_info_request", &json!({}), &json!({}), "the key of the tests");
     front_end.send(request).await.unwrap();
-    tokio::time::timeout(2 * SECOND, front_end.recv()).await.expect("a new front end is served").unwrap();
+    tokio::time::timeout(SOON, front_end.recv()).await.expect("a new front end is served").unwrap();
     assert_eq!(kernel.beat("any bytes").await, "any bytes");
     kernel.run_ok("!echo fine").await;
     answers(&mut kernel).await;
@@ -434,12 +470,12 @@ async fn the_end_does_not_wait_for_what_is_queued() {
     answers_on_control(&mut kernel).await;
     let asked = Instant::now();
     kernel.control("shutdown_request", json!({ "restart": false })).await;
-    let ended = eventually(3 * SECOND, || kernel.process.try_wait().unwrap().is_some()).await;
+    let ended = eventually(SOON, || kernel.process.try_wait().unwrap().is_some()).await;
     assert!(ended, "the kernel still runs after {:?}", asked.elapsed());
 }
 
 async fn answers_on_control(kernel: &mut Kernel) {
     let asked = Instant::now();
     kernel.control("kernel_info_request", json!({})).await;
-    assert!(asked.elapsed() < SECOND, "the kernel took {:?} to answer", asked.elapsed());
+    assert!(asked.elapsed() < SOON, "the kernel took {:?} to answer", asked.elapsed());
 }

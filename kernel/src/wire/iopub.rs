@@ -20,6 +20,12 @@ const GATHER_BYTES: usize = 64 << 10;
 /// What waits to be sent; a cell that shows more faster than it is read waits. (A subscriber that does not read at all is given up
 /// after some seconds by the socket.)
 const QUEUED_BYTES: usize = 16 << 20;
+/// What a message takes beside what it shows, about.
+const MESSAGE_BYTES: usize = 2 << 10;
+/// What the kernel says of itself cannot wait to be queued. When so much of it waits, a subscriber that does not read is given up
+/// sooner.
+const QUEUED_MESSAGES: usize = 8192;
+const GIVEN_UP: Duration = Duration::from_millis(500);
 
 /// Which stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +37,7 @@ pub enum Name {
 }
 
 enum Item {
+    /// With what it counts for in `queued`; nothing: in `unpaced`.
     Message { message: Box<Message>, size: usize },
     Text { parent: Value, name: Name, text: String },
     Flush(oneshot::Sender<()>),
@@ -42,6 +49,7 @@ pub struct Iopub {
     session: Arc<str>,
     queue: UnboundedSender<Item>,
     queued: Arc<AtomicUsize>,
+    unpaced: Arc<AtomicUsize>,
 }
 
 impl Iopub {
@@ -50,31 +58,34 @@ impl Iopub {
         let mut socket = XPubSocket::new();
         socket.bind(endpoint).await?;
         let (sender, queue) = unbounded_channel();
-        let (session, queued): (Arc<str>, Arc<AtomicUsize>) = (session.into(), Arc::default());
+        let session: Arc<str> = session.into();
+        let (queued, unpaced) = (Arc::<AtomicUsize>::default(), Arc::<AtomicUsize>::default());
         let owner = Owner {
             socket,
             signer: signer.clone(),
             session: session.to_string(),
             queue,
             queued: queued.clone(),
+            unpaced: unpaced.clone(),
             gathered: None,
             welcomed: false,
         };
         tokio::spawn(owner.run());
-        Ok(Self { session, queue: sender, queued })
+        Ok(Self { session, queue: sender, queued, unpaced })
     }
 
     /// Publishes a message of a kind in answer to a request. It does not wait: for what the kernel says of itself. What a cell may
     /// show without an end goes through [`Iopub::show`].
     pub fn publish(&self, parent: &Value, kind: &str, content: Value) {
         let message = Box::new(Message::new(&self.session, kind, parent, content));
+        self.unpaced.fetch_add(1, Ordering::Relaxed);
         let _ = self.queue.send(Item::Message { message, size: 0 });
     }
 
     /// The same for what a cell shows. Call it from a thread that may wait: it does where too much waits already.
     pub fn show(&self, parent: &Value, kind: &str, content: Value) {
         self.wait_for_room();
-        let size = content.to_string().len();
+        let size = content.to_string().len() + MESSAGE_BYTES;
         self.queued.fetch_add(size, Ordering::Relaxed);
         let message = Box::new(Message::new(&self.session, kind, parent, content));
         let _ = self.queue.send(Item::Message { message, size });
@@ -83,7 +94,7 @@ impl Iopub {
     /// Publishes text. Call it from a thread that may wait: it does where too much text is waiting already.
     pub fn text(&self, parent: &Value, name: Name, text: &str) {
         self.wait_for_room();
-        self.queued.fetch_add(text.len(), Ordering::Relaxed);
+        self.queued.fetch_add(text.len() + MESSAGE_BYTES, Ordering::Relaxed);
         let _ = self.queue.send(Item::Text { parent: parent.clone(), name, text: text.into() });
     }
 
@@ -115,6 +126,7 @@ struct Owner {
     session: String,
     queue: UnboundedReceiver<Item>,
     queued: Arc<AtomicUsize>,
+    unpaced: Arc<AtomicUsize>,
     gathered: Option<Gathered>,
     welcomed: bool,
 }
@@ -156,6 +168,8 @@ impl Owner {
     async fn take(&mut self, item: Item) {
         match item {
             Item::Text { parent, name, text } => {
+                // It counts until it is sent, but then as a part of one message.
+                self.queued.fetch_sub(MESSAGE_BYTES, Ordering::Relaxed);
                 if self.gathered.as_ref().is_some_and(|g| g.name != name || g.parent != parent) {
                     self.send_gathered().await;
                 }
@@ -168,7 +182,10 @@ impl Owner {
             }
             Item::Message { message, size } => {
                 self.send_gathered().await;
-                self.queued.fetch_sub(size, Ordering::Relaxed);
+                match size {
+                    0 => self.unpaced.fetch_sub(1, Ordering::Relaxed),
+                    size => self.queued.fetch_sub(size, Ordering::Relaxed),
+                };
                 self.send(&self.addressed(*message)).await;
             }
             Item::Flush(done) => {
@@ -193,8 +210,23 @@ impl Owner {
     }
 
     async fn send(&mut self, message: &Message) {
-        if let Err(error) = self.socket.send(super::to_zmq(message.encode(&self.signer))).await {
-            super::log(&format!("a {} was not published: {error}", message.kind()));
+        let frames = super::to_zmq(message.encode(&self.signer));
+        tokio::select! {
+            biased;
+            sent = self.socket.send(frames) => if let Err(error) = sent {
+                super::log(&format!("a {} was not published: {error}", message.kind()));
+            },
+            () = too_much(&self.unpaced) => super::log(&format!("a {} was not read by all", message.kind())),
+        }
+    }
+}
+
+/// Comes back when too much waits that cannot be made to wait elsewhere.
+async fn too_much(unpaced: &AtomicUsize) {
+    loop {
+        tokio::time::sleep(GIVEN_UP).await;
+        if unpaced.load(Ordering::Relaxed) >= QUEUED_MESSAGES {
+            return;
         }
     }
 }

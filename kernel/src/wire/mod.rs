@@ -10,6 +10,15 @@ pub use iopub::Iopub;
 pub use message::{Message, Signer};
 pub use router::{Reader, Writer};
 
+/// What a future gives if it has it already.
+async fn at_once<T>(future: impl Future<Output = T>) -> Option<T> {
+    tokio::select! {
+        biased;
+        output = future => Some(output),
+        () = std::future::ready(()) => None,
+    }
+}
+
 /// Frames as ZeroMQ gives them.
 fn from_zmq(message: zeromq::ZmqMessage) -> Vec<Vec<u8>> {
     message.into_vec().into_iter().map(|frame| frame.to_vec()).collect()
@@ -19,7 +28,8 @@ fn from_zmq(message: zeromq::ZmqMessage) -> Vec<Vec<u8>> {
 fn to_zmq(frames: Vec<Vec<u8>>) -> zeromq::ZmqMessage {
     let mut frames = frames.into_iter();
     let mut message = zeromq::ZmqMessage::from(frames.next().unwrap_or_default());
-    frames.for_each(|frame| message.push_back(frame.into()));
+    // Boxed, for text that was written piece by piece has room for as much again.
+    frames.for_each(|frame| message.push_back(frame.into_boxed_slice().into()));
     message
 }
 

@@ -2,15 +2,14 @@
 
 use super::message::{Message, Signer};
 use std::collections::HashSet;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::sync::Mutex;
 use zeromq::{RouterRecvHalf, RouterSendHalf, RouterSocket, Socket, SocketRecv, SocketSend};
 
-/// A peer that does not read for so long loses the message; it must not hold up the others.
+/// A peer that does not read for so long loses the message, and the next ones until it reads again.
 const SEND_WITHIN: Duration = Duration::from_secs(5);
-/// And the next ones, until it reads again.
-const SEND_WITHIN_WHILE_STUCK: Duration = Duration::from_millis(1);
+/// So many of such peers are remembered.
+const STUCK: usize = 1024;
 
 /// Reads requests.
 pub struct Reader {
@@ -21,14 +20,10 @@ pub struct Reader {
 /// Sends replies; clones share the socket.
 #[derive(Clone)]
 pub struct Writer {
-    socket: Arc<Mutex<Sender>>,
-    signer: Signer,
-}
-
-struct Sender {
-    half: RouterSendHalf,
+    socket: RouterSendHalf,
     /// Peers that did not read the last message for them.
-    stuck: HashSet<Vec<u8>>,
+    stuck: Arc<Mutex<HashSet<Vec<u8>>>>,
+    signer: Signer,
 }
 
 /// Binds a ROUTER socket.
@@ -36,8 +31,7 @@ pub async fn bind(endpoint: &str, signer: &Signer) -> zeromq::ZmqResult<(Reader,
     let mut socket = RouterSocket::new();
     socket.bind(endpoint).await?;
     let (send, receive) = socket.split();
-    let sender = Sender { half: send, stuck: HashSet::new() };
-    let writer = Writer { socket: Arc::new(Mutex::new(sender)), signer: signer.clone() };
+    let writer = Writer { socket: send, stuck: Arc::default(), signer: signer.clone() };
     Ok((Reader { socket: receive, signer: signer.clone() }, writer))
 }
 
@@ -65,19 +59,32 @@ impl Writer {
     pub async fn send(&self, message: &Message) {
         let frames = super::to_zmq(message.encode(&self.signer));
         let peer = message.identities.first().cloned().unwrap_or_default();
-        let mut socket = self.socket.lock().await;
-        let patience = if socket.stuck.contains(&peer) { SEND_WITHIN_WHILE_STUCK } else { SEND_WITHIN };
-        match tokio::time::timeout(patience, socket.half.send(frames)).await {
-            Ok(sent) => {
-                socket.stuck.remove(&peer);
+        let mut socket = self.socket.clone();
+        let send = socket.send(frames);
+        let is_stuck = self.stuck().contains(&peer);
+        let sent = match is_stuck {
+            true => super::at_once(send).await,
+            false => tokio::time::timeout(SEND_WITHIN, send).await.ok(),
+        };
+        match sent {
+            Some(sent) => {
+                self.stuck().remove(&peer);
                 if let Err(error) = sent {
                     super::log(&format!("a {} was not sent: {error}", message.kind()));
                 }
             }
-            Err(_) => {
-                socket.stuck.insert(peer);
+            None => {
+                let mut stuck = self.stuck();
+                if stuck.len() >= STUCK {
+                    stuck.clear();
+                }
+                stuck.insert(peer);
                 super::log(&format!("a {} was not sent: its peer does not read", message.kind()));
             }
         }
+    }
+
+    fn stuck(&self) -> MutexGuard<'_, HashSet<Vec<u8>>> {
+        self.stuck.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

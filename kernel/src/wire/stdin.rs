@@ -6,19 +6,30 @@ use serde_json::json;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Mutex;
+use tokio::sync::mpsc::{Receiver, channel};
+
+/// Answers that wait to be looked at; what comes on top of them is dropped.
+const ANSWERS: usize = 16;
 
 /// The stdin channel; clones share it.
 #[derive(Clone)]
 pub struct Stdin {
     session: Arc<str>,
-    reader: Arc<Mutex<Reader>>,
+    answers: Arc<Mutex<Receiver<Message>>>,
     writer: Writer,
 }
 
 impl Stdin {
     /// Over the halves of its socket.
-    pub fn new(session: &str, reader: Reader, writer: Writer) -> Self {
-        Self { session: session.into(), reader: Arc::new(Mutex::new(reader)), writer }
+    pub fn new(session: &str, mut reader: Reader, writer: Writer) -> Self {
+        let (sender, answers) = channel(ANSWERS);
+        // Always, and not only while there is a question: only who reads a socket sees which of its peers are gone.
+        tokio::spawn(async move {
+            while !sender.is_closed() {
+                let _ = sender.try_send(reader.next().await);
+            }
+        });
+        Self { session: session.into(), answers: Arc::new(Mutex::new(answers)), writer }
     }
 
     /// Asks whoever sent a request; `None` where the cell was ended before an answer came.
@@ -32,11 +43,13 @@ impl Stdin {
         let content = json!({ "prompt": prompt, "password": password });
         let mut question = Message::new(&self.session, "input_request", &request.header, content);
         question.identities = request.identities.clone();
-        let mut reader = self.reader.lock().await;
+        let mut answers = self.answers.lock().await;
+        // What came before the question is no answer to it.
+        while answers.try_recv().is_ok() {}
         self.writer.send(&question).await;
         loop {
             tokio::select! {
-                answer = reader.next() => {
+                Some(answer) = answers.recv() => {
                     // An answer to an earlier question, which was given up, is not one to this.
                     let parent = answer.parent["msg_id"].as_str();
                     if parent.is_none_or(|id| question.header["msg_id"] == id) && answer.kind() == "input_reply" {

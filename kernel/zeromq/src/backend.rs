@@ -1,6 +1,7 @@
 use crate::async_rt;
 use crate::codec::{FramedIo, Message, ZmqFramedRead};
 use crate::fair_queue::QueueInner;
+use crate::peer_queue::PeerQueue;
 use crate::util::PeerIdentity;
 use crate::write_queue::write_message_queue;
 use crate::{
@@ -8,9 +9,10 @@ use crate::{
 };
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use crossbeam_queue::SegQueue;
 use futures::channel::mpsc;
-use futures::SinkExt;
+use futures::future::{AbortHandle, Abortable};
 use parking_lot::Mutex;
 
 use std::collections::HashMap;
@@ -19,25 +21,31 @@ use std::sync::Arc;
 
 /// Sender for notifying reconnection tasks when a peer disconnects.
 pub(crate) type DisconnectNotifier = mpsc::Sender<PeerIdentity>;
-const PEER_SEND_QUEUE_CAPACITY: usize = 100_000;
 
 pub(crate) struct Peer {
-    pub(crate) send_queue: mpsc::Sender<Message>,
+    pub(crate) send_queue: PeerQueue,
+    // Tunebook: ends its writer.
+    writer: Option<AbortHandle>,
+}
+
+impl Peer {
+    #[cfg(any(test, feature = "bench-internals"))]
+    pub(crate) fn new(send_queue: PeerQueue) -> Self {
+        Self {
+            send_queue,
+            writer: None,
+        }
+    }
 }
 
 #[derive(Clone)]
 struct SinglePeer {
     peer_id: PeerIdentity,
-    send_queue: mpsc::Sender<Message>,
+    send_queue: PeerQueue,
 }
 
 enum CachedSend {
     Sent,
-    Full {
-        peer_id: PeerIdentity,
-        send_queue: mpsc::Sender<Message>,
-        message: Message,
-    },
     Disconnected {
         peer_id: PeerIdentity,
         error: mpsc::SendError,
@@ -52,6 +60,8 @@ enum SendResolution {
 
 pub(crate) struct GenericSocketBackend {
     pub(crate) peers: scc::HashMap<PeerIdentity, Peer>,
+    // Tunebook: whom a ROUTER's message to a name goes to.
+    newest: Mutex<HashMap<Bytes, PeerIdentity>>,
     fair_queue_inner: Option<Arc<Mutex<QueueInner<ZmqFramedRead, PeerIdentity>>>>,
     pub(crate) round_robin: SegQueue<PeerIdentity>,
     socket_type: SocketType,
@@ -71,6 +81,7 @@ impl GenericSocketBackend {
     ) -> Self {
         Self {
             peers: scc::HashMap::new(),
+            newest: Mutex::new(HashMap::new()),
             fair_queue_inner,
             round_robin: SegQueue::new(),
             socket_type,
@@ -132,8 +143,8 @@ impl GenericSocketBackend {
                     }
                 },
             };
-            let send_result = match self.peers.get_async(&next_peer_id).await {
-                Some(mut peer) => send_to_peer_queue(&mut peer.send_queue, message).await,
+            let send_result = match self.send_queue(&next_peer_id) {
+                Some(send_queue) => send_queue.send(message).await,
                 None => continue,
             };
             return match send_result {
@@ -154,6 +165,8 @@ impl GenericSocketBackend {
         peer_id: &PeerIdentity,
         message: Message,
     ) -> ZmqResult<()> {
+        let newest = self.newest.lock().get(peer_id.name()).cloned();
+        let peer_id = newest.as_ref().unwrap_or(peer_id);
         let message = match self
             .finish_cached_send(self.try_send_cached_single_peer(message, Some(peer_id)))
             .await?
@@ -162,8 +175,8 @@ impl GenericSocketBackend {
             SendResolution::Miss(message) => message,
         };
 
-        let send_result = match self.peers.get_async(peer_id).await {
-            Some(mut peer) => send_to_peer_queue(&mut peer.send_queue, message).await,
+        let send_result = match self.send_queue(peer_id) {
+            Some(send_queue) => send_queue.send(message).await,
             None => return Err(ZmqError::Other("Destination client not found by identity")),
         };
         match send_result {
@@ -196,39 +209,30 @@ impl GenericSocketBackend {
         }
 
         match single_peer.send_queue.try_send(message) {
-            Ok(()) => CachedSend::Sent,
-            Err(error) if error.is_full() => CachedSend::Full {
+            Ok(Ok(())) => CachedSend::Sent,
+            Ok(Err(error)) => CachedSend::Disconnected {
                 peer_id: single_peer.peer_id.clone(),
-                send_queue: single_peer.send_queue.clone(),
-                message: error.into_inner(),
+                error,
             },
-            Err(error) => CachedSend::Disconnected {
-                peer_id: single_peer.peer_id.clone(),
-                error: error.into_send_error(),
-            },
+            Err(message) => CachedSend::Miss(message),
         }
     }
 
     async fn finish_cached_send(&self, cached_send: CachedSend) -> ZmqResult<SendResolution> {
         match cached_send {
             CachedSend::Sent => Ok(SendResolution::Sent),
-            CachedSend::Full {
-                peer_id,
-                mut send_queue,
-                message,
-            } => match send_queue.send(message).await {
-                Ok(()) => Ok(SendResolution::Sent),
-                Err(e) => {
-                    self.peer_disconnected(&peer_id);
-                    Err(e.into())
-                }
-            },
             CachedSend::Disconnected { peer_id, error } => {
                 self.peer_disconnected(&peer_id);
                 Err(error.into())
             }
             CachedSend::Miss(message) => Ok(SendResolution::Miss(message)),
         }
+    }
+
+    // Tunebook: a clone, so that no entry of the map is locked while somebody waits for room.
+    fn send_queue(&self, peer_id: &PeerIdentity) -> Option<PeerQueue> {
+        self.peers
+            .read_sync(peer_id, |_, peer| peer.send_queue.clone())
     }
 
     fn refresh_single_peer_cache(&self) {
@@ -247,17 +251,6 @@ impl GenericSocketBackend {
     }
 }
 
-async fn send_to_peer_queue(
-    send_queue: &mut mpsc::Sender<Message>,
-    message: Message,
-) -> Result<(), mpsc::SendError> {
-    match send_queue.try_send(message) {
-        Ok(()) => Ok(()),
-        Err(error) if error.is_full() => send_queue.send(error.into_inner()).await,
-        Err(error) => Err(error.into_send_error()),
-    }
-}
-
 impl SocketBackend for GenericSocketBackend {
     fn socket_type(&self) -> SocketType {
         self.socket_type
@@ -269,6 +262,7 @@ impl SocketBackend for GenericSocketBackend {
 
     fn shutdown(&self) {
         self.peers.clear_sync();
+        self.newest.lock().clear();
         self.single_peer.lock().take();
         self.peer_count.store(0, Ordering::Release);
         // Clear fair_queue streams to ensure TCP connections are closed
@@ -287,19 +281,29 @@ impl SocketBackend for GenericSocketBackend {
 impl MultiPeerBackend for GenericSocketBackend {
     async fn peer_connected(self: Arc<Self>, peer_id: &PeerIdentity, io: FramedIo) {
         let (recv_queue, send_queue) = io.into_parts();
-        let (queue_sender, queue_receiver) = mpsc::channel(PEER_SEND_QUEUE_CAPACITY);
-        self.peers
-            .upsert_async(
-                peer_id.clone(),
-                Peer {
-                    send_queue: queue_sender,
-                },
-            )
-            .await;
+        let (queue_sender, queue_receiver) = PeerQueue::new(self.socket_options.send_queue_bytes);
+        let (writer, registration) = AbortHandle::new_pair();
+        let peer = Peer {
+            send_queue: queue_sender,
+            writer: Some(writer),
+        };
+        let is_router = self.socket_type == SocketType::ROUTER;
+        // Tunebook: one step, so that of two connections of one name the later one stays.
+        let replaced = {
+            let mut newest = self.newest.lock();
+            self.peers.upsert_sync(peer_id.clone(), peer);
+            if let Some(inner) = &self.fair_queue_inner {
+                inner.lock().insert(peer_id.clone(), recv_queue);
+            }
+            is_router.then(|| newest.insert(peer_id.name().clone(), peer_id.clone()))
+        };
         self.refresh_single_peer_cache();
+        if let Some(replaced) = replaced.flatten() {
+            self.peer_disconnected(&replaced);
+        }
         let writer_backend = self.clone();
         let writer_peer_id = peer_id.clone();
-        async_rt::task::spawn(async move {
+        let write = async move {
             if let Err(error) = write_message_queue(queue_receiver, send_queue).await {
                 log::debug!(
                     "Error sending message to peer {:?}: {:?}",
@@ -308,18 +312,31 @@ impl MultiPeerBackend for GenericSocketBackend {
                 );
                 writer_backend.peer_disconnected(&writer_peer_id);
             }
-        });
-        self.round_robin.push(peer_id.clone());
-        match &self.fair_queue_inner {
-            None => {}
-            Some(inner) => {
-                inner.lock().insert(peer_id.clone(), recv_queue);
-            }
         };
+        async_rt::task::spawn(async move {
+            let _ = Abortable::new(write, registration).await;
+        });
+        if !is_router {
+            self.round_robin.push(peer_id.clone());
+        }
     }
 
     fn peer_disconnected(&self, peer_id: &PeerIdentity) {
-        let peer_removed = self.peers.remove_sync(peer_id).is_some();
+        let peer_removed = match self.peers.remove_sync(peer_id) {
+            Some((_, peer)) => {
+                if let Some(writer) = peer.writer {
+                    writer.abort();
+                }
+                true
+            }
+            None => false,
+        };
+        {
+            let mut newest = self.newest.lock();
+            if newest.get(peer_id.name()) == Some(peer_id) {
+                newest.remove(peer_id.name());
+            }
+        }
         self.refresh_single_peer_cache();
         match &self.fair_queue_inner {
             None => {}
@@ -346,10 +363,11 @@ impl MultiPeerBackend for GenericSocketBackend {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::peer_queue::PeerQueueReceiver;
     use crate::ZmqMessage;
 
     use bytes::Bytes;
-    use futures::StreamExt;
+    use futures::{FutureExt, StreamExt};
 
     fn message_with_frame(frame: &'static [u8]) -> Message {
         Message::Message(ZmqMessage::from(Bytes::from_static(frame)))
@@ -365,11 +383,11 @@ mod tests {
     async fn insert_peer(
         backend: &GenericSocketBackend,
         peer_id: PeerIdentity,
-    ) -> (PeerIdentity, mpsc::Receiver<Message>) {
-        let (send_queue, recv_queue) = mpsc::channel(8);
+    ) -> (PeerIdentity, PeerQueueReceiver) {
+        let (send_queue, recv_queue) = PeerQueue::new(1 << 20);
         backend
             .peers
-            .upsert_async(peer_id.clone(), Peer { send_queue })
+            .upsert_async(peer_id.clone(), Peer::new(send_queue))
             .await;
         backend.refresh_single_peer_cache();
         backend.round_robin.push(peer_id.clone());
@@ -437,7 +455,7 @@ mod tests {
             .await
             .expect("send to selected peer");
 
-        assert!(first_recv_queue.try_recv().is_err());
+        assert!(first_recv_queue.next().now_or_never().is_none());
         let queued = second_recv_queue.next().await.expect("queued message");
         assert_eq!(Bytes::from_static(b"routed-b"), first_frame(queued));
     }
@@ -447,13 +465,14 @@ mod tests {
         let backend =
             GenericSocketBackend::with_options(None, SocketType::PUSH, SocketOptions::default());
         let peer_id: PeerIdentity = "full-peer".parse().expect("peer id");
-        let (mut send_queue, mut recv_queue) = mpsc::channel(1);
+        let (send_queue, mut recv_queue) = PeerQueue::new(1);
         send_queue
-            .try_send(message_with_frame(b"prefilled"))
+            .send(message_with_frame(b"prefilled"))
+            .await
             .expect("prefill peer queue");
         backend
             .peers
-            .upsert_async(peer_id.clone(), Peer { send_queue })
+            .upsert_async(peer_id.clone(), Peer::new(send_queue))
             .await;
         backend.refresh_single_peer_cache();
         backend.round_robin.push(peer_id.clone());
@@ -480,11 +499,11 @@ mod tests {
         let backend =
             GenericSocketBackend::with_options(None, SocketType::PUSH, SocketOptions::default());
         let peer_id: PeerIdentity = "closed-peer".parse().expect("peer id");
-        let (send_queue, recv_queue) = mpsc::channel(1);
+        let (send_queue, recv_queue) = PeerQueue::new(1);
         drop(recv_queue);
         backend
             .peers
-            .upsert_async(peer_id.clone(), Peer { send_queue })
+            .upsert_async(peer_id.clone(), Peer::new(send_queue))
             .await;
         backend.refresh_single_peer_cache();
         backend.round_robin.push(peer_id.clone());

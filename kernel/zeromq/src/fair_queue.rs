@@ -15,6 +15,8 @@ pub(crate) struct QueueInner<S, K: Clone> {
     ready_queue: BinaryHeap<ReadyEvent<K>>,
     queued: HashSet<K>,
     streams: HashMap<K, Pin<Box<S>>>,
+    // Tunebook: whose stream is out of the map to be polled; `None` where it was removed meanwhile (see CHANGES.md).
+    polled: Option<K>,
     waker: Option<Waker>,
     /// Callback invoked when a stream ends (peer disconnected).
     /// Wrapped in Arc so it can be cloned and called outside the lock.
@@ -33,6 +35,9 @@ impl<S, K: Clone + Eq + Hash> QueueInner<S, K> {
     pub fn remove(&mut self, k: &K) {
         self.streams.remove(k);
         self.queued.remove(k);
+        if self.polled.as_ref() == Some(k) {
+            self.polled = None;
+        }
     }
 
     /// Clear all streams and the ready queue.
@@ -41,6 +46,7 @@ impl<S, K: Clone + Eq + Hash> QueueInner<S, K> {
     /// other components (like reconnect tasks) hold Arc references to the inner.
     pub fn clear(&mut self) {
         self.streams.clear();
+        self.polled = None;
         self.ready_queue.clear();
         self.queued.clear();
         // Wake the waker so any pending poll_next returns
@@ -141,7 +147,10 @@ where
                 };
                 inner.queued.remove(&event.key);
                 match inner.streams.remove(&event.key) {
-                    Some(stream) => (event, stream),
+                    Some(stream) => {
+                        inner.polled = Some(event.key.clone());
+                        (event, stream)
+                    }
                     None => continue,
                 }
             };
@@ -157,8 +166,10 @@ where
                     let key = event.key.clone();
                     let item = Some((key.clone(), res));
                     let mut inner = fair_queue.inner.lock();
-                    inner.streams.insert(event.key, io_stream);
-                    inner.push_ready(key);
+                    if inner.polled.take().is_some() {
+                        inner.streams.insert(event.key, io_stream);
+                        inner.push_ready(key);
+                    }
                     return Poll::Ready(item);
                 }
                 Poll::Ready(None) => {
@@ -166,7 +177,8 @@ where
                     // Clone the callback Arc so we can call it outside the lock
                     // (to avoid deadlock if callback accesses inner)
                     let callback = {
-                        let inner = fair_queue.inner.lock();
+                        let mut inner = fair_queue.inner.lock();
+                        inner.polled = None;
                         inner.on_disconnect.clone()
                     };
                     // Call callback outside the lock
@@ -178,7 +190,9 @@ where
                 }
                 Poll::Pending => {
                     let mut inner = fair_queue.inner.lock();
-                    inner.streams.insert(event.key, io_stream);
+                    if inner.polled.take().is_some() {
+                        inner.streams.insert(event.key, io_stream);
+                    }
                     continue;
                 }
             }
@@ -210,6 +224,7 @@ impl<S, K: Clone> FairQueue<S, K> {
                 ready_queue: BinaryHeap::new(),
                 queued: HashSet::new(),
                 streams: HashMap::new(),
+                polled: None,
                 waker: None,
                 on_disconnect: None,
             })),

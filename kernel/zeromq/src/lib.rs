@@ -8,6 +8,7 @@ mod endpoint;
 mod error;
 mod fair_queue;
 mod message;
+mod peer_queue;
 mod r#pub;
 mod pull;
 mod push;
@@ -37,13 +38,14 @@ pub mod __bench {
     pub use super::codec::{CodecError, Message, ZmqCodec, ZmqFramedRead};
 
     use super::backend::{GenericSocketBackend, Peer};
+    use super::peer_queue::{PeerQueue, PeerQueueReceiver};
     use super::codec::ZmqFramedWrite;
     use super::r#pub::{PubSocketBackend, Subscriber};
     use super::util::PeerIdentity;
     use super::write_queue::write_message_queue;
     use super::{SocketOptions, SocketType, ZmqMessage, ZmqResult};
     use futures::channel::{mpsc, oneshot};
-    use futures::AsyncWrite;
+    use futures::{AsyncWrite, FutureExt, StreamExt};
     use parking_lot::Mutex;
     use std::sync::atomic::AtomicUsize;
     use std::sync::Arc;
@@ -52,7 +54,7 @@ pub mod __bench {
 
     pub struct BenchRoundRobinBackend {
         backend: GenericSocketBackend,
-        receivers: Vec<mpsc::Receiver<Message>>,
+        receivers: Vec<PeerQueueReceiver>,
     }
 
     impl BenchRoundRobinBackend {
@@ -68,10 +70,10 @@ pub mod __bench {
                 let peer_id: PeerIdentity = format!("bench-peer-{peer_index}")
                     .parse()
                     .expect("valid peer identity");
-                let (send_queue, recv_queue) = mpsc::channel(queue_capacity);
+                let (send_queue, recv_queue) = PeerQueue::new(queue_capacity);
                 backend
                     .peers
-                    .upsert_async(peer_id.clone(), Peer { send_queue })
+                    .upsert_async(peer_id.clone(), Peer::new(send_queue))
                     .await;
                 backend.round_robin.push(peer_id);
                 receivers.push(recv_queue);
@@ -87,7 +89,7 @@ pub mod __bench {
         pub fn drain_ready(&mut self) -> usize {
             self.receivers
                 .iter_mut()
-                .filter_map(|receiver| receiver.try_recv().ok())
+                .filter_map(|receiver| receiver.next().now_or_never().flatten())
                 .count()
         }
     }
@@ -353,6 +355,7 @@ pub struct SocketOptions {
     // Shared by read preparation and decoder reservation.
     pub(crate) read_buffer_max_size: usize,
     pub(crate) read_buffer_short_reads: usize,
+    pub(crate) send_queue_bytes: usize,
 }
 
 impl Default for SocketOptions {
@@ -363,6 +366,7 @@ impl Default for SocketOptions {
             read_buffer_initial_size: 128,
             read_buffer_max_size: 64 * 1024,
             read_buffer_short_reads: 2,
+            send_queue_bytes: 32 << 20,
         }
     }
 }
@@ -416,6 +420,12 @@ impl SocketOptions {
         self.read_buffer_initial_size = initial_size;
         self.read_buffer_max_size = max_size;
         self.read_buffer_short_reads = short_reads;
+        self
+    }
+
+    /// Tunebook: what may wait to be written to one peer of a ROUTER, DEALER or PUSH socket (see CHANGES.md).
+    pub fn send_queue_bytes(&mut self, bytes: usize) -> &mut Self {
+        self.send_queue_bytes = bytes;
         self
     }
 

@@ -10,19 +10,33 @@ use std::future::Future;
 use std::io::ErrorKind;
 use std::ops::Deref;
 use std::str::FromStr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
 use std::time::Duration;
 use uuid::Uuid;
 
+/// Tunebook: with a number of its connection, so that the end of one is not taken for the end of another that came under the
+/// same identity. Without one (0) it is only a name.
 #[derive(PartialEq, Eq, PartialOrd, Ord, Debug, Hash, Clone)]
-pub struct PeerIdentity(Bytes);
+pub struct PeerIdentity(Bytes, u64);
 
 impl PeerIdentity {
     pub const MAX_LENGTH: usize = 255;
 
     pub fn new() -> Self {
         let id = Uuid::new_v4();
-        Self(Bytes::copy_from_slice(id.as_bytes()))
+        Self(Bytes::copy_from_slice(id.as_bytes()), 0)
+    }
+
+    /// Tunebook: the same name, for a new connection.
+    fn of_new_connection(self) -> Self {
+        static CONNECTIONS: AtomicU64 = AtomicU64::new(1);
+        Self(self.0, CONNECTIONS.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Tunebook: the name alone.
+    pub(crate) fn name(&self) -> &Bytes {
+        &self.0
     }
 }
 
@@ -63,7 +77,7 @@ impl TryFrom<Bytes> for PeerIdentity {
         } else if data.len() > Self::MAX_LENGTH {
             Err(ZmqError::PeerIdentity)
         } else {
-            Ok(Self(data))
+            Ok(Self(data, 0))
         }
     }
 }
@@ -165,7 +179,7 @@ pub(crate) async fn ready_exchange(
                     None => Err(ZmqError::Other("Failed to parse other socket type"))?,
                 };
 
-                let peer_id = command
+                let peer_id: PeerIdentity = command
                     .properties
                     .get("Identity")
                     .map(|x| x.clone().try_into())
@@ -173,7 +187,7 @@ pub(crate) async fn ready_exchange(
                     .unwrap_or_default();
 
                 if socket_type.compatible(other_sock_type) {
-                    Ok(peer_id)
+                    Ok(peer_id.of_new_connection())
                 } else {
                     Err(ZmqError::Other(
                         "Provided sockets combination is not compatible",

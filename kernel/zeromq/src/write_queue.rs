@@ -1,14 +1,14 @@
 use crate::codec::{CodecResult, Message, ZmqFramedWrite};
 
-use futures::channel::mpsc;
-use futures::{SinkExt, StreamExt};
+use futures::{FutureExt, SinkExt, Stream, StreamExt};
 
 const WRITE_BATCH_LIMIT: usize = 128;
 
 /// Writes queued socket messages into the underlying framed sink in small batches.
 #[inline]
 pub(crate) async fn write_message_queue(
-    mut queue_receiver: mpsc::Receiver<Message>,
+    // Tunebook: a queue of either kind (see CHANGES.md).
+    mut queue_receiver: impl Stream<Item = Message> + Unpin,
     mut send_queue: ZmqFramedWrite,
 ) -> CodecResult<()> {
     while let Some(message) = queue_receiver.next().await {
@@ -16,9 +16,8 @@ pub(crate) async fn write_message_queue(
         send_queue.feed(message).await?;
 
         for _ in 1..WRITE_BATCH_LIMIT {
-            let message = match queue_receiver.try_recv() {
-                Ok(message) => message,
-                Err(_) => break,
+            let Some(Some(message)) = queue_receiver.next().now_or_never() else {
+                break;
             };
             send_queue.feed(message).await?;
         }
@@ -38,6 +37,7 @@ mod tests {
     use crate::ZmqMessage;
 
     use bytes::Bytes;
+    use futures::channel::mpsc;
     use futures::{AsyncWrite, SinkExt};
     use parking_lot::Mutex;
     use std::io;

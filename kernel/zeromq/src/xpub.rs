@@ -14,8 +14,9 @@ use crate::{
 
 use async_trait::async_trait;
 use futures::channel::mpsc;
+use futures::future::join_all;
 use futures::lock::Mutex as AsyncMutex;
-use futures::{SinkExt, StreamExt};
+use futures::{FutureExt, SinkExt, StreamExt};
 use parking_lot::Mutex;
 
 use std::collections::HashMap;
@@ -34,7 +35,9 @@ pub(crate) struct XPubSubscriber {
 
 // Tunebook: how long a subscriber is waited for (see CHANGES.md).
 const PATIENCE: Duration = Duration::from_secs(5);
-const PATIENCE_WHILE_STUCK: Duration = Duration::from_millis(1);
+// What a subscriber can make this process remember.
+const MAX_SUBSCRIPTIONS: usize = 1024;
+const MAX_TOPIC_BYTES: usize = 1024;
 
 pub(crate) struct XPubSocketBackend {
     subscribers: scc::HashMap<PeerIdentity, XPubSubscriber>,
@@ -44,25 +47,32 @@ pub(crate) struct XPubSocketBackend {
 }
 
 impl XPubSocketBackend {
-    fn message_received(&self, peer_id: &PeerIdentity, message: Message) {
+    /// Whether it is for the application to know.
+    fn message_received(&self, peer_id: &PeerIdentity, message: Message) -> bool {
         let data = match message {
             Message::Message(m) => {
                 if m.len() != 1 {
-                    return;
+                    return true;
                 }
                 m.into_vec().pop().unwrap_or_default()
             }
-            _ => return,
+            _ => return true,
         };
 
         if data.is_empty() {
-            return;
+            return true;
+        }
+        if data.len() > MAX_TOPIC_BYTES {
+            return false;
         }
 
         match data.first() {
             Some(1) => {
                 // Subscribe
                 if let Some(mut entry) = self.subscribers.get_sync(peer_id) {
+                    if entry.subscriptions.len() >= MAX_SUBSCRIPTIONS {
+                        return false;
+                    }
                     entry.subscriptions.push(Vec::from(&data[1..]));
                 }
             }
@@ -77,6 +87,7 @@ impl XPubSocketBackend {
             }
             _ => {}
         }
+        true
     }
 }
 
@@ -161,22 +172,26 @@ impl SocketSend for XPubSocket {
             iter = subscriber.next_async().await;
         }
 
+        // Tunebook: all at a time, so that they are not waited for one after the other.
+        let sends = targets.into_iter().map(|(peer_id, send_queue, stuck)| {
+            let message = message.clone();
+            async move {
+                let send = async {
+                    let mut queue = send_queue.lock().await;
+                    queue.as_mut().send(Message::Message(message)).await
+                };
+                // True meanwhile: so it stays if whoever sends gives up.
+                let sent = match stuck.swap(true, Ordering::Relaxed) {
+                    true => send.now_or_never(),
+                    false => async_rt::task::timeout(PATIENCE, send).await.ok(),
+                };
+                stuck.store(sent.is_none(), Ordering::Relaxed);
+                (peer_id, sent.unwrap_or(Ok(())))
+            }
+        });
         let mut dead_peers = Vec::new();
-        for (peer_id, send_queue, stuck) in targets {
-            let patience = match stuck.load(Ordering::Relaxed) {
-                true => PATIENCE_WHILE_STUCK,
-                false => PATIENCE,
-            };
-            let sent = async {
-                let mut queue = send_queue.lock().await;
-                queue.as_mut().send(Message::Message(message.clone())).await
-            };
-            let Ok(res) = async_rt::task::timeout(patience, sent).await else {
-                stuck.store(true, Ordering::Relaxed);
-                continue;
-            };
-            stuck.store(false, Ordering::Relaxed);
-            match res {
+        for (peer_id, sent) in join_all(sends).await {
+            match sent {
                 Ok(()) => {}
                 Err(CodecError::Io(e)) => {
                     if e.kind() == ErrorKind::BrokenPipe {
@@ -205,10 +220,13 @@ impl SocketRecv for XPubSocket {
             match self.fair_queue.next().await {
                 Some((peer_id, Ok(Message::Message(message)))) => {
                     // Process the subscription message internally to update tracking
-                    self.backend
+                    let counts = self
+                        .backend
                         .message_received(&peer_id, Message::Message(message.clone()));
                     // Also expose it to the application
-                    return Ok(message);
+                    if counts {
+                        return Ok(message);
+                    }
                 }
                 Some((_peer_id, Ok(_msg))) => {
                     // Ignore non-message frames

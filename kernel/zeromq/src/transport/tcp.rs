@@ -110,7 +110,12 @@ where
                             )
                         })
                         .map_err(|err| err.into());
+                    // Tunebook: with no file descriptor left it fails at once, again and again.
+                    let failed = maybe_accepted.is_err();
                     async_rt::task::spawn(cback(maybe_accepted));
+                    if failed {
+                        async_rt::task::sleep(std::time::Duration::from_millis(10)).await;
+                    }
                 }
                 _ = stop_callback => {
                     break
