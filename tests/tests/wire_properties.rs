@@ -7,17 +7,17 @@
 
 #[path = "../../kernel/src/cell/mod.rs"]
 mod cell;
-#[path = "../fuzz/targets.rs"]
-mod targets;
 #[path = "../../kernel/src/wire/message.rs"]
 mod message;
+#[path = "../fuzz/targets.rs"]
+mod targets;
 
+use message::{Message, Signer};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use serde_json::json;
-use message::{Message, Signer};
 use tunebook_tests::request_frames;
 
 /// A change of some bytes.

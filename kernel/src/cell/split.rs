@@ -66,11 +66,7 @@ fn special(line: &str, number: usize, alone: bool, asks: &impl Fn(&str, bool) ->
 
 /// The cell with everything that is not Rust blanked out, so that positions in it stay what they are. `rust_in`: where Rust stands
 /// in a magic, as in `%time f()`.
-pub fn masked(
-    code: &str,
-    asks: impl Fn(&str, bool) -> bool,
-    rust_in: impl Fn(&str) -> Option<Range<usize>>,
-) -> String {
+pub fn masked(code: &str, asks: impl Fn(&str, bool) -> bool, rust_in: impl Fn(&str) -> Option<Range<usize>>) -> String {
     let starts: Vec<usize> = std::iter::once(0).chain(code.match_indices('\n').map(|(at, _)| at + 1)).collect();
     let start = |line: usize| starts.get(line).copied().unwrap_or(code.len());
     let keep: Vec<Range<usize>> = segments(code, asks)

@@ -177,7 +177,8 @@ fn awaits(code: &str) -> bool {
     if !code.contains(".await") {
         return false;
     }
-    let file = ra_ap_syntax::SourceFile::parse(&format!("fn cell() {{{code}\n}}"), ra_ap_syntax::Edition::CURRENT).tree();
+    let file =
+        ra_ap_syntax::SourceFile::parse(&format!("fn cell() {{{code}\n}}"), ra_ap_syntax::Edition::CURRENT).tree();
     let is_async = |node: ra_ap_syntax::SyntaxNode| {
         ast::Fn::cast(node.clone()).is_some_and(|function| function.async_token().is_some())
             || ast::ClosureExpr::cast(node.clone()).is_some_and(|closure| closure.async_token().is_some())
@@ -213,7 +214,9 @@ mod tests {
 
     #[test]
     fn what_waits_at_the_top_level_is_told_from_what_is_async_itself() {
-        assert!(awaits("let x = f().await;") && awaits("for x in y { x.await?; }") && awaits("print!(\"{}\", f().await)"));
+        assert!(
+            awaits("let x = f().await;") && awaits("for x in y { x.await?; }") && awaits("print!(\"{}\", f().await)")
+        );
         for code in ["async fn f() { g().await }", "let f = async { g().await };", "\".await\"", "1"] {
             assert!(!awaits(code), "{code}");
         }

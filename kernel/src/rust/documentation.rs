@@ -12,7 +12,9 @@ pub fn presented(markdown: &str) -> (String, String) {
             shown += if is_rust { "```rust" } else { "```" };
         } else if in_code && (line.trim() == "#" || line.trim_start().starts_with("# ")) {
             continue;
-        } else if let (false, Some(heading)) = (in_code, line.strip_prefix('#').map(|rest| rest.trim_start_matches('#').trim())) {
+        } else if let (false, Some(heading)) =
+            (in_code, line.strip_prefix('#').map(|rest| rest.trim_start_matches('#').trim()))
+        {
             plain += heading;
             shown += &format!("**{heading}**");
         } else {

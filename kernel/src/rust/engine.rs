@@ -1,9 +1,10 @@
 //! evcxr on a thread of its own: created in the background, asked through a channel, interrupted from outside.
 
+use super::compilers;
 use super::crates::Crates;
 use super::errors::{CellError, compilation, warnings};
-use super::output::{Bundle, Cell, Output};
 use super::last_value;
+use super::output::{Bundle, Cell, Output};
 use super::progress::Progress;
 use super::runner::{self, Channels};
 use super::sources;
@@ -248,7 +249,7 @@ impl Engine {
                 // Compilers that create the engine are left alone: without it no cell would run any more.
                 match shared.output.get() {
                     Some(output) if output.is_running() => shared.interrupt_runner(),
-                    Some(_) if shared.ready.load(Ordering::SeqCst) => end_compilers(),
+                    Some(_) if shared.ready.load(Ordering::SeqCst) => compilers::end(),
                     _ => {}
                 }
                 std::thread::sleep(Duration::from_millis(20));
@@ -382,7 +383,8 @@ fn run(
     }
     let with_last = last_value::named(code);
     if with_last.is_some() && !context.eval_context().has_last() {
-        let message = "`_` is the value of the last expression, and there is none (one that borrows from variables is not kept)";
+        let message =
+            "`_` is the value of the last expression, and there is none (one that borrows from variables is not kept)";
         return Err(CellError::new("NoLastValue", message));
     }
     let name = NAMES.fetch_add(1, Ordering::Relaxed).to_string();
@@ -493,52 +495,4 @@ fn lost(variables: &[String], reason: &str, interrupted: bool) -> CellError {
     error.traceback.push("It had more than one thread, and such a process cannot be kept safe.".into());
     error.traceback.push("The next cell runs in a new one.".into());
     error
-}
-
-/// Ends cargo and rustc below this process, and all that they have started: build scripts, compilers of C, linkers.
-fn end_compilers() {
-    let all = processes();
-    let own = std::process::id();
-    let is_compiling = |mut pid: u32| {
-        let mut compiles = false;
-        while let Some((parent, name)) = all.get(&pid) {
-            compiles |= ["cargo", "rustc"].contains(&name.as_str());
-            if *parent == own {
-                return compiles;
-            }
-            pid = *parent;
-        }
-        false
-    };
-    for pid in all.keys() {
-        if is_compiling(*pid) {
-            let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(*pid as i32), nix::sys::signal::Signal::SIGKILL);
-        }
-    }
-}
-
-/// All processes of the machine: parent and name by number.
-#[cfg(target_os = "linux")]
-fn processes() -> HashMap<u32, (u32, String)> {
-    let stat = |pid: u32| -> Option<(u32, String)> {
-        let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-        let (head, tail) = text.rsplit_once(')')?;
-        let parent = tail.split_whitespace().nth(1)?.parse().ok()?;
-        Some((parent, head.split_once('(')?.1.to_string()))
-    };
-    let pids = std::fs::read_dir("/proc").into_iter().flatten().flatten();
-    let pids = pids.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-    pids.filter_map(|pid| Some((pid, stat(pid)?))).collect()
-}
-
-#[cfg(not(target_os = "linux"))]
-fn processes() -> HashMap<u32, (u32, String)> {
-    let listed = Command::new("ps").args(["-A", "-o", "pid=,ppid=,comm="]).output();
-    let text = listed.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
-    let process = |line: &str| {
-        let mut words = line.split_whitespace();
-        let (pid, parent) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
-        Some((pid, (parent, words.next()?.rsplit('/').next()?.to_string())))
-    };
-    text.lines().filter_map(process).collect()
 }

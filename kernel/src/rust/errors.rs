@@ -34,8 +34,11 @@ impl CellError {
         let lines: Vec<&str> = said.lines().filter(|line| !is_status(line)).collect();
         let first = lines.iter().find(|line| !line.trim().is_empty()).copied().unwrap_or("cargo gave no reason").trim();
         let mut error = Self::new("Error", first.strip_prefix("error: ").unwrap_or(first));
-        error.traceback.extend(lines.iter().skip_while(|line| line.trim() != first).skip(1).map(|line| line.to_string()));
-        let offline = ["--offline", "offline was specified", "Could not resolve host", "failed to download", "Couldn't connect"];
+        error
+            .traceback
+            .extend(lines.iter().skip_while(|line| line.trim() != first).skip(1).map(|line| line.to_string()));
+        let offline =
+            ["--offline", "offline was specified", "Could not resolve host", "failed to download", "Couldn't connect"];
         if offline.iter().any(|sign| said.contains(sign)) {
             error.traceback.push(
                 "Nothing was lost. Run the cell again once there is a network, or name what is on this machine: \
@@ -54,7 +57,12 @@ impl CellError {
 
     /// A panic: `lines` is what was printed about it, `user_line` gives the line of the cell for one of the generated code, and
     /// `restored` says whether the variables are as before the cell.
-    pub fn panic(lines: &[String], source: &str, user_line: impl FnMut(usize) -> Option<usize>, restored: bool) -> Self {
+    pub fn panic(
+        lines: &[String],
+        source: &str,
+        user_line: impl FnMut(usize) -> Option<usize>,
+        restored: bool,
+    ) -> Self {
         let line = lines.iter().find_map(|line| line_of_panic(line)).and_then(user_line);
         let noise = |line: &str| is_panic_head(line) || line.starts_with("note: run with `RUST_BACKTRACE");
         let said = lines.iter().filter(|line| !noise(line)).skip_while(|line| line.trim().is_empty());
@@ -135,7 +143,8 @@ fn rendered(error: &CompilationError, source: &str) -> String {
         messages.sort_by_key(|message| (message.span.map(place), !message.is_primary));
         messages
     };
-    let Some(at) = error.primary_spanned_message().into_iter().chain(messages()).find_map(|message| message.span) else {
+    let Some(at) = error.primary_spanned_message().into_iter().chain(messages()).find_map(|message| message.span)
+    else {
         // A message without a place in the cell.
         return if error.rendered().is_empty() { title } else { as_written(&error.rendered()) };
     };

@@ -55,7 +55,18 @@ fn places_of_arguments(text: &str) -> Vec<usize> {
 
 /// Macros that take values. Those of others may be patterns.
 const OF_VALUES: &[&str] = &[
-    "assert", "assert_eq", "assert_ne", "dbg", "eprint", "eprintln", "format", "panic", "print", "println", "vec", "write",
+    "assert",
+    "assert_eq",
+    "assert_ne",
+    "dbg",
+    "eprint",
+    "eprintln",
+    "format",
+    "panic",
+    "print",
+    "println",
+    "vec",
+    "write",
     "writeln",
 ];
 

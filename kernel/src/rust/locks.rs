@@ -21,7 +21,11 @@ pub fn merged(newer: &str, older: &str) -> String {
 /// The names of its crates that come from a folder of the user's, as code writes them: those of Tunebook never change where they
 /// are.
 pub fn without_source(lock: &str) -> BTreeSet<String> {
-    let crates = lock.split(BETWEEN).skip(1).map(identity).filter(|(name, source, _)| source.is_empty() && !name.starts_with("tunebook"));
+    let crates = lock
+        .split(BETWEEN)
+        .skip(1)
+        .map(identity)
+        .filter(|(name, source, _)| source.is_empty() && !name.starts_with("tunebook"));
     crates.map(|(name, ..)| name.replace('-', "_")).collect()
 }
 

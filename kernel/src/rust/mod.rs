@@ -1,6 +1,7 @@
 //! Rust cells, on evcxr.
 
 mod built;
+mod compilers;
 mod crates;
 mod documentation;
 mod engine;

@@ -1,9 +1,9 @@
 //! Running a cell: its parts in order, its result, its error.
 
+use super::Session;
 use super::history::Ended;
 use super::output::CellOutput;
 use super::rust_cell::{RustCell, Silent};
-use super::Session;
 use crate::cell::{Segment, segments};
 use crate::rust::{CellError, Engine};
 use crate::wire::Message;
@@ -191,7 +191,8 @@ impl Session {
         for (name, code) in expressions.as_object().into_iter().flatten() {
             let engine: Arc<Engine> = self.engine().await;
             let code = code.as_str().unwrap_or("").to_string();
-            let result = blocking(interrupt, move |interrupt| engine.run(&code, vec![], Arc::new(Silent), interrupt)).await;
+            let result =
+                blocking(interrupt, move |interrupt| engine.run(&code, vec![], Arc::new(Silent), interrupt)).await;
             let shown = match result {
                 Ok(ran) => json!({ "status": "ok", "data": ran.value.unwrap_or_default(), "metadata": {} }),
                 Err(error) => {

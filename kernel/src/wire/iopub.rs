@@ -38,8 +38,15 @@ pub enum Name {
 
 enum Item {
     /// With what it counts for in `queued`; nothing: in `unpaced`.
-    Message { message: Box<Message>, size: usize },
-    Text { parent: Value, name: Name, text: String },
+    Message {
+        message: Box<Message>,
+        size: usize,
+    },
+    Text {
+        parent: Value,
+        name: Name,
+        text: String,
+    },
     Flush(oneshot::Sender<()>),
 }
 

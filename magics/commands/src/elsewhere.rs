@@ -79,10 +79,7 @@ const INSTEAD: &[(&[&str], &str)] = &[
     (&["magic", "quickref", "automagic", "autocall"], "`%lsmagic` lists all magics; they always begin with `%`"),
     (&["store"], "variables end with the kernel; write what is to stay to a file, with `serde_json` for instance"),
     (&["killbgscripts"], "what `!command &` leaves running ends with the kernel; `!kill PID` ends it earlier"),
-    (
-        &["autoawait"],
-        "`.await` can stand at the top of a cell; `tokio` is added by itself",
-    ),
+    (&["autoawait"], "`.await` can stand at the top of a cell; `tokio` is added by itself"),
     (&["connect_info", "qtconsole"], "`jupyter console --existing` connects to a running kernel"),
 ];
 

@@ -35,7 +35,8 @@ mod tests {
 
     #[test]
     fn colours_are_those_of_the_page_and_set_once() {
-        let drawn = "\x1b[38;5;246m1\x1b[0m \x1b[38;5;249mä\x1b[0m\x1b[31mb\x1b[0m\x1b[31mc\x1b[0m\x1b[38;5;115mHelp\x1b[0m";
+        let drawn =
+            "\x1b[38;5;246m1\x1b[0m \x1b[38;5;249mä\x1b[0m\x1b[31mb\x1b[0m\x1b[31mc\x1b[0m\x1b[38;5;115mHelp\x1b[0m";
         let expected = "\x1b[34m1\x1b[0m ä\x1b[31mbc\x1b[36mHelp\x1b[0m";
         assert_eq!(page_colors(drawn.as_bytes()), expected);
         assert_eq!(page_colors(b"plain"), "plain");

@@ -55,9 +55,15 @@ pub struct Output {
 }
 
 enum Control {
-    Begin { name: String, cell: Arc<dyn Cell> },
+    Begin {
+        name: String,
+        cell: Arc<dyn Cell>,
+    },
     /// Of a cell by whose end code was run so often.
-    End { runs: u64, answer: Sender<Ended> },
+    End {
+        runs: u64,
+        answer: Sender<Ended>,
+    },
 }
 
 /// What was held back until the end of a cell.

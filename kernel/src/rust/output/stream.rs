@@ -222,7 +222,10 @@ mod tests {
     fn content_is_a_block_of_lines() {
         let content = |mime: &str, content: &str| Piece::Content { mime: mime.into(), content: content.into() };
         let input = "a\nEVCXR_BEGIN_CONTENT text/html\n<b>\nx</b>\nEVCXR_END_CONTENT\nEVCXR_BEGIN_CONTENT text/plain\n\nEVCXR_END_CONTENT\nE\n";
-        assert_eq!(pieces(input), [text("a\n"), content("text/html", "<b>\nx</b>"), content("text/plain", ""), text("E\n")]);
+        assert_eq!(
+            pieces(input),
+            [text("a\n"), content("text/html", "<b>\nx</b>"), content("text/plain", ""), text("E\n")]
+        );
         let end = Piece::Message(json!({ "end": true }));
         let unended = "EVCXR_BEGIN_CONTENT text/html\nnext\n";
         assert_eq!(pieces(&format!("{unended}\u{1}secret {{\"end\":true}}\n")), [text(unended), end]);

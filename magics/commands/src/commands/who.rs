@@ -119,10 +119,7 @@ fn look(session: &dyn Session, variables: &[Variable]) -> Vec<Known> {
     let items = session.items().unwrap_or_default();
     let imported = items.iter().any(|item| item.name == "Tensor" && item.code.contains("tch::"));
     let is_tensor = |kind: &str| kind == "tch::Tensor" || (kind == "Tensor" && imported);
-    let answer = session
-        .run(&generated(variables, is_tensor), 0, true)
-        .ok()
-        .and_then(|ran| Answer::of(&ran));
+    let answer = session.run(&generated(variables, is_tensor), 0, true).ok().and_then(|ran| Answer::of(&ran));
     let rows = answer.as_ref().map_or(&[] as &[Answer], Answer::items);
     let known = |variable: &Variable| {
         let kind = short_type(&variable.kind);
