@@ -475,7 +475,7 @@ impl EvalContext {
             context.committed_state.set_linker("system".to_owned());
         }
         // rust-analyzer asks cargo about the crate, which must be there.
-        context.module.write_empty_source(&context.committed_state.config)?;
+        context.module.write_first_sources(&context.committed_state.config)?;
         context.write_cargo_toml(&context.committed_state)?;
         context.initial_config = context.committed_state.config.clone();
         Ok((context, outputs))
@@ -726,7 +726,9 @@ impl EvalContext {
             self.name_last(state)?;
         }
         // rust-analyzer looks at the code while the compiler does.
-        let mut findings = (state.has_new_variables() || state.may_display_itself(&user_code)).then(|| {
+        // Types of the standard library and of cells need it rarely, and two processors are soon busy.
+        let names_types = state.has_new_variables() && !state.external_deps.is_empty();
+        let mut findings = (names_types || state.may_display_itself(&user_code)).then(|| {
             let code = state.analysis_code(user_code.clone(), true).code_string();
             self.analysis.start(code, state.cargo_toml())
         });
@@ -768,11 +770,16 @@ impl EvalContext {
             match result {
                 Ok(execution_artifacts) => {
                     let mut output = execution_artifacts.output;
-                    let wait = || found.take().or_else(|| findings.take()?.recv().ok());
+                    let analyse = |state: &ContextState| {
+                        let code = state.analysis_code(user_code.clone(), true).code_string();
+                        self.analysis.start(code, state.cargo_toml())
+                    };
+                    let wait = |state: &ContextState| {
+                        found.take().or_else(|| findings.take().unwrap_or_else(|| analyse(state)).recv().ok())
+                    };
                     output.not_kept.extend(state.name_types(wait));
                     if state.last_is_new_and_unnamed() {
-                        let code = state.analysis_code(user_code, true).code_string();
-                        self.last_value = Some(self.analysis.start(code, state.cargo_toml()));
+                        self.last_value = Some(analyse(state));
                     }
                     output.not_kept.append(&mut self.not_kept);
                     return Ok(output);
@@ -1700,7 +1707,7 @@ impl ContextState {
 
     /// Finds names for the types of new variables, and takes away those whose type has none. `findings` waits for
     /// rust-analyzer.
-    fn name_types(&mut self, findings: impl FnOnce() -> Option<Findings>) -> Vec<(String, String)> {
+    fn name_types(&mut self, findings: impl FnOnce(&ContextState) -> Option<Findings>) -> Vec<(String, String)> {
         if self.variable_states.get(LAST).is_some_and(|last| last.type_name.is_empty() && last.type_at_run_time.is_empty()) {
             self.restore_last();
         }
@@ -1720,7 +1727,7 @@ impl ContextState {
         }
         let mut not_kept = vec![];
         if names.values().any(Option::is_none) {
-            let found = findings().unwrap_or_default();
+            let found = findings(self).unwrap_or_default();
             for (name, type_name) in names.iter_mut().filter(|(_, type_name)| type_name.is_none()) {
                 match found.variables.get(name).map(|info| &info.type_name) {
                     Some(TypeName::Named(found)) if !found.contains("impl ") => {
@@ -1759,9 +1766,7 @@ impl ContextState {
         let mut code = CodeBlock::new()
             .generated("#![allow(unused_imports, unused_mut, dead_code, uncommon_codepoints)]")
             .add_all(self.attributes_code())
-            .generated("mod evcxr_report {")
-            .generated(include_str!("evcxr_report.rs"))
-            .generated("}")
+            .generated("use ::evcxr_runtime::evcxr_report;")
             .generated(self.print_macros())
             .add_all(self.items_code());
         let has_user_code = !user_code.is_empty();
@@ -1856,9 +1861,7 @@ impl ContextState {
         }
         if needs_variable_store {
             code = code
-                .generated("mod evcxr_internal_runtime {")
-                .generated(include_str!("evcxr_internal_runtime.rs"))
-                .generated("}");
+                .generated("use ::evcxr_runtime::evcxr_internal_runtime;");
         }
         code = code.generated("#[unsafe(no_mangle)]").generated(format!(
             "pub extern \"C\" fn {}(",

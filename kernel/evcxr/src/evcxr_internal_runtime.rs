@@ -28,33 +28,56 @@ impl VariableStore {
 
     /// Puts a variable that a cell defined, and reports its type: a cell is not kept waiting for rust-analyzer.
     pub fn put_new_variable<T: 'static>(&mut self, name: &str, value: T) {
-        crate::evcxr_report::report(&format!("{VARIABLE_TYPE}{name}:{}", std::any::type_name::<T>()));
-        self.put_variable(name, value);
+        self.put_new(name, std::any::type_name::<T>(), Box::new(value));
     }
 
     /// Puts the value of the last expression, unless it has none, where it does not replace the one before yet.
     pub fn put_last<T: 'static>(&mut self, name: &str, value: T) {
-        if std::any::type_name::<T>() != "()" {
-            self.put_new_variable(name, value);
-            let value = self.variables.remove(name);
-            self.variables.extend(value.map(|value| (NEW_LAST.to_owned(), value)));
+        self.put_new_last(name, std::any::type_name::<T>(), Box::new(value));
+    }
+
+    pub fn put_variable<T: 'static>(&mut self, name: &str, value: T) {
+        self.put(name, Box::new(value));
+    }
+
+    pub fn check_variable<T: 'static>(&mut self, name: &str) -> bool {
+        self.check(name, std::any::TypeId::of::<T>())
+    }
+
+    pub fn take_variable<T: 'static>(&mut self, name: &str) -> T {
+        match self.take(name).downcast() {
+            Ok(value) => *value,
+            // Shouldn't happen so long as check_variable was called.
+            Err(_) => panic!("Variable changed type"),
         }
     }
 
-    /// At the end of the code it does.
+    // What does not depend on the type is not built with each cell.
+
+    fn put_new(&mut self, name: &str, type_name: &str, value: Box<dyn std::any::Any>) {
+        crate::evcxr_report::report(&format!("{VARIABLE_TYPE}{name}:{type_name}"));
+        self.put(name, value);
+    }
+
+    fn put_new_last(&mut self, name: &str, type_name: &str, value: Box<dyn std::any::Any>) {
+        if type_name != "()" {
+            crate::evcxr_report::report(&format!("{VARIABLE_TYPE}{name}:{type_name}"));
+            self.put(NEW_LAST, value);
+        }
+    }
+
+    /// At the end of the code the new last value replaces the one before.
     pub fn settle_last(&mut self, name: &str) {
         let value = self.variables.remove(NEW_LAST);
         self.variables.extend(value.map(|value| (name.to_owned(), value)));
     }
 
-    pub fn put_variable<T: 'static>(&mut self, name: &str, value: T) {
-        self.variables.insert(name.to_owned(), Box::new(value));
+    fn put(&mut self, name: &str, value: Box<dyn std::any::Any>) {
+        self.variables.insert(name.to_owned(), value);
     }
 
-    pub fn check_variable<T: 'static>(&mut self, name: &str) -> bool {
-        if let Some(v) = self.variables.get(name)
-            && v.downcast_ref::<T>().is_none()
-        {
+    fn check(&mut self, name: &str, wanted: std::any::TypeId) -> bool {
+        if self.variables.get(name).is_some_and(|value| value.as_ref().type_id() != wanted) {
             eprintln!("The type of the variable {name} was redefined, so was lost.",);
             crate::evcxr_report::report(&format!("{VARIABLE_CHANGED_TYPE}{name}"));
             return false;
@@ -62,16 +85,9 @@ impl VariableStore {
         true
     }
 
-    pub fn take_variable<T: 'static>(&mut self, name: &str) -> T {
+    fn take(&mut self, name: &str) -> Box<dyn std::any::Any> {
         match self.variables.remove(name) {
-            Some(v) => {
-                if let Ok(value) = v.downcast() {
-                    *value
-                } else {
-                    // Shouldn't happen so long as check_variable was called.
-                    panic!("Variable changed type");
-                }
-            }
+            Some(value) => value,
             None => panic!("Variable '{name}' has gone missing"),
         }
     }

@@ -130,6 +130,7 @@ pub(crate) struct Module {
 }
 
 const CRATE_NAME: &str = "ctx";
+pub(crate) const RUNTIME: &str = "evcxr_runtime";
 
 impl Module {
     pub(crate) fn new() -> Result<Module, Error> {
@@ -140,8 +141,17 @@ impl Module {
         })
     }
 
-    /// A source to begin with, where there is none.
-    pub(crate) fn write_empty_source(&self, config: &Config) -> Result<(), Error> {
+    /// A source to begin with, where there is none, and the crate of what all cells need: built once, not with each cell.
+    pub(crate) fn write_first_sources(&self, config: &Config) -> Result<(), Error> {
+        let runtime = config.crate_dir().join(RUNTIME);
+        let manifest = format!("[package]\nname = \"{RUNTIME}\"\nversion = \"1.0.0\"\nedition = \"2024\"\n");
+        write_file(&runtime, "Cargo.toml", &manifest)?;
+        let modules = [
+            ("evcxr_report", include_str!("evcxr_report.rs")),
+            ("evcxr_internal_runtime", include_str!("evcxr_internal_runtime.rs")),
+        ];
+        let code = modules.map(|(name, code)| format!("pub mod {name} {{\n{code}\n}}\n")).concat();
+        write_file(&runtime.join("src"), "lib.rs", &code)?;
         write_file(&config.src_dir(), "lib.rs", "")
     }
 
@@ -296,6 +306,7 @@ incremental = true
 overflow-checks = true
 
 [dependencies]
+{RUNTIME} = {{ path = "{RUNTIME}" }}
 {}
 "#,
             CRATE_NAME,
