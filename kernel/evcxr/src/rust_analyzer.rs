@@ -298,13 +298,12 @@ impl RustAnalyzer {
             }
             change.change_file(file_id, new_contents);
         }
-        change.set_roots(
-            ra_vfs::file_set::FileSetConfig::default()
-                .partition(&self.vfs)
-                .into_iter()
-                .map(SourceRoot::new_local)
-                .collect(),
-        );
+        // Tunebook: what does not change with each cell is not looked at again with each cell.
+        let mut files = ra_vfs::file_set::FileSetConfig::builder();
+        files.add_file_set(vec![self.root_directory.clone().into()]);
+        let mut roots = files.build().partition(&self.vfs).into_iter();
+        let own = roots.next().map(SourceRoot::new_local);
+        change.set_roots(own.into_iter().chain(roots.map(SourceRoot::new_library)).collect());
         let (crate_graph, _) = workspace.to_crate_graph(
             &mut |path| {
                 self.vfs
