@@ -563,6 +563,11 @@ impl EvalContext {
         Ok(outputs)
     }
 
+    /// Builds what all cells need, so that the first one finds it built.
+    pub fn build_runtime(&mut self) -> Result<(), Error> {
+        self.module.compile(&CodeBlock::new(), &self.committed_state.config).map(drop)
+    }
+
     /// What rust-analyzer knows, to be asked also while a cell runs.
     pub fn analysis(&self) -> Analysis {
         self.analysis.clone()

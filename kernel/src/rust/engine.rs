@@ -281,6 +281,8 @@ fn serve(queue: Receiver<Job>, shared: &Shared, ahead: Option<Ahead>) {
         Ok(context) => context,
         Err(error) => return refuse(queue, &error, shared),
     };
+    // A first cell would say what is wrong.
+    let _ = context.eval_context().build_runtime();
     let mut crates = Crates::new(ahead);
     shared.ready.store(true, Ordering::SeqCst);
     shared.has_ended();

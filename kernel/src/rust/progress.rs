@@ -35,6 +35,10 @@ impl Progress {
 
     /// A line of cargo's, such as `Compiling serde v1.0.228`.
     pub fn line(&self, line: &str) {
+        // What it says of versions tells nobody how far it is.
+        if line.starts_with("Locking") || line.starts_with("Adding") {
+            return;
+        }
         let Ok(mut state) = self.state.lock() else { return };
         state.compiled += usize::from(line.starts_with("Compiling"));
         state.fetched |= line.starts_with("Download");
