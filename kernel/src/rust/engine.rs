@@ -276,7 +276,7 @@ impl Shared {
 }
 
 /// The thread of the engine.
-fn serve(queue: Receiver<Job>, shared: &Shared, ahead: Option<Ahead>) {
+fn serve(queue: Receiver<Job>, shared: &Arc<Shared>, ahead: Option<Ahead>) {
     let mut context = match create(ahead.as_ref(), shared) {
         Ok(context) => context,
         Err(error) => return refuse(queue, &error, shared),
@@ -291,7 +291,9 @@ fn serve(queue: Receiver<Job>, shared: &Shared, ahead: Option<Ahead>) {
             Job::Run { cancelled, .. } if cancelled.load(Ordering::SeqCst) => {}
             Job::Run { code, crates: named, cell, answer, .. } => {
                 let interrupted = || shared.interrupted.load(Ordering::SeqCst);
-                let progress = Progress::new(cell.clone());
+                let running = shared.clone();
+                let is_running = move || running.output.get().is_some_and(Output::is_running);
+                let progress = Progress::new(cell.clone(), is_running);
                 let (told, ended) = (progress.clone(), progress.clone());
                 context.eval_context().set_progress(Arc::new(move |line| told.line(line)));
                 let work = || {

@@ -14,6 +14,8 @@ const IN_THE_WAY: Duration = Duration::from_secs(2);
 #[derive(Clone)]
 pub struct Progress {
     cell: Arc<dyn Cell>,
+    /// Whether the code runs, so that cargo is done.
+    is_running: Arc<dyn Fn() -> bool + Send + Sync>,
     state: Arc<Mutex<State>>,
 }
 
@@ -29,8 +31,8 @@ struct State {
 
 impl Progress {
     /// Of a cell; nothing is shown yet.
-    pub fn new(cell: Arc<dyn Cell>) -> Self {
-        Self { cell, state: Arc::default() }
+    pub fn new(cell: Arc<dyn Cell>, is_running: impl Fn() -> bool + Send + Sync + 'static) -> Self {
+        Self { cell, is_running: Arc::new(is_running), state: Arc::default() }
     }
 
     /// A line of cargo's, such as `Compiling serde v1.0.228`.
@@ -85,6 +87,7 @@ impl Progress {
             if let Ok(mut state) = progress.state.lock()
                 && state.started == Some(since)
                 && state.id.is_none()
+                && !(progress.is_running)()
             {
                 progress.show(&mut state, &line);
             }
