@@ -67,11 +67,16 @@ fn timed<S: Stages>(
     least: Duration,
     mut work: impl FnMut(&mut S) -> Result<(), Stop>,
 ) -> Result<f64, Stop> {
+    // The host may run far ahead of the device, so one whole turn says how many of them last long enough.
     stages.synchronize();
-    let (started, mut turns) = (Instant::now(), 0);
-    while turns < block || (started.elapsed() < least && turns < 1_000_000) {
+    let first = Instant::now();
+    work(stages)?;
+    stages.synchronize();
+    let enough = least.as_secs_f64() / first.elapsed().as_secs_f64().max(1e-9);
+    let turns = block.max(enough.min(1e6) as usize + 1);
+    let started = Instant::now();
+    for _ in 0..turns {
         work(stages)?;
-        turns += 1;
     }
     stages.synchronize();
     Ok(started.elapsed().as_secs_f64() / turns as f64)
