@@ -311,8 +311,9 @@ fn serve(queue: Receiver<Job>, shared: &Arc<Shared>, ahead: Option<Ahead>) {
                 context.eval_context().set_progress(Arc::new(|_| {}));
                 ended.end();
                 crates.note();
-                drop(answer.send(result));
+                // Before the answer, for a kernel that is ended right after it.
                 crates.share();
+                drop(answer.send(result));
                 warm(shared);
             }
             Job::Preload { crates: likely } => crates.preload(&mut context, likely),
