@@ -441,6 +441,55 @@ async fn offline_an_unknown_crate_is_an_error_that_says_what_to_do_and_costs_not
 }
 
 #[tokio::test]
+async fn an_underscore_is_the_value_of_the_last_expression() {
+    let (mut kernel, _folder) = kernel().await;
+    let error = kernel.run_error("_ + 1").await;
+    assert!(error.starts_with("NoLastValue"), "{error}");
+    for (code, value) in [
+        ("20 + 1", "21"),
+        ("_ * 2", "42"),
+        // What has no value, or fails, leaves it; so does the value of a variable.
+        ("let numbers = vec![3, 1, 2];\nnumbers", "[3, 1, 2]"),
+        ("vec![_, 5]", "[42, 5]"),
+        ("_.iter().max()", "Some(42)"),
+        ("_.len()", "2"),
+        ("struct Own;\nimpl Own { fn value(&self) -> Vec<String> { vec![\"a\".into()] } }\nOwn.value()", "[\"a\"]"),
+    ] {
+        assert_eq!(kernel.run_ok(code).await.value(), value, "{code}");
+    }
+    assert_eq!(kernel.run_ok("println!(\"{}\", _.len())").await.text("stdout"), "1\n");
+    for code in ["panic!(\"{:?}\", _)", "std::process::exit(3)", "\"x\".parse::<i32>()?", "undefined"] {
+        kernel.run_error(code).await;
+        assert_eq!(kernel.run_ok("_").await.value(), "[\"a\"]", "after {code}");
+    }
+    // It is not a variable of the user's, and patterns and types are none of it.
+    let known = kernel.run_ok("%whos").await.result().to_string();
+    assert!(known.contains("numbers") && !known.contains('\u{2cd}'), "{known}");
+    assert_eq!(kernel.run_ok("let v: Vec<_> = (0..2).map(|_| 7).collect();\nlet _ = 1;\nv").await.value(), "[7, 7]");
+    // Code that nobody typed leaves it.
+    kernel.run_ok("%timeit --samples 3 v.len()").await;
+    assert_eq!(kernel.run_ok("_").await.value(), "[\"a\"]");
+    // By value it is moved.
+    kernel.run_ok("drop(_)").await;
+    assert!(kernel.run_error("_").await.starts_with("NoLastValue"));
+}
+
+#[tokio::test]
+async fn a_figure_of_plotlys_alone_is_drawn_or_says_what_it_needs() {
+    let (mut kernel, _folder) = kernel().await;
+    for (kind, page) in [("bar", "Plotly.newPlot"), ("heatmap", "A chart of type heatmap needs")] {
+        let figure = format!("{{\\\"data\\\": [{{\\\"type\\\": \\\"{kind}\\\", \\\"y\\\": [1]}}]}}");
+        let begin = "EVCXR_BEGIN_CONTENT application/vnd.plotly.v1+json";
+        let answer = kernel.run_ok(&format!("println!(\"{begin}\\n{{}}\\nEVCXR_END_CONTENT\", \"{figure}\");")).await;
+        let shown = answer.published.iter().filter(|message| message.kind() == "display_data");
+        let data = &shown.last().expect("a display").content["data"];
+        assert_eq!(data["application/vnd.plotly.v1+json"]["data"][0]["type"], kind, "{data}");
+        let html = data["text/html"].as_str().unwrap();
+        assert!(html.contains(page) && !html.contains("  jupyterlab"), "{html}");
+    }
+}
+
+#[tokio::test]
 async fn two_gigabytes_of_variables_are_kept_by_a_snapshot_as_well() {
     let (mut kernel, _folder) = kernel().await;
     // What that costs is a matter of `cargo measure rust`.

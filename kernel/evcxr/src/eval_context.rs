@@ -91,6 +91,8 @@ pub(crate) struct Config {
     /// be turned off when doing tab completion or cargo check, but otherwise it
     /// should always be on.
     display_final_expression: bool,
+    /// Tunebook: whether the value of the final expression becomes the last value.
+    keeps_last: bool,
     /// Whether to expand and deduplicate use statements. We need to be able to
     /// turn this off in order for tab-completion of use statements to work, but
     /// otherwise this should always be on.
@@ -170,6 +172,7 @@ impl Config {
             cell_name: String::new(),
             progress: Progress::default(),
             display_final_expression: true,
+            keeps_last: true,
             expand_use_statements: true,
             opt_level: "2".to_owned(),
             error_fmt: &ERROR_FORMATS[0],
@@ -616,6 +619,11 @@ impl EvalContext {
             .external_deps
             .values()
             .map(|dep| (dep.name.as_str(), dep.config.as_str()))
+    }
+
+    /// Whether the value of the next cell becomes the last value: code that nobody typed leaves it.
+    pub fn set_keeps_last(&mut self, keeps: bool) {
+        self.committed_state.config.keeps_last = keeps;
     }
 
     /// Whether there is a last value.
@@ -2076,7 +2084,7 @@ impl ContextState {
                 if statement_index == num_statements - 1 {
                     if self.config.display_final_expression {
                         let format = &self.config.output_format;
-                        let kept = crate::last_value::makes_a_value(node);
+                        let kept = self.config.keeps_last && crate::last_value::makes_a_value(node);
                         // What makes a value has it bound, so that it can be kept once it was displayed.
                         let (before, after) = if kept { ("match (", ") { mut evcxr_last => {") } else { ("match &(", ") { evcxr_last => {") };
                         let value = |call: CodeBlock| CodeBlock::new().generated(before).with_segment(segment.clone()).generated(after).add_all(call);

@@ -394,6 +394,7 @@ fn run(
     }
     let name = NAMES.fetch_add(1, Ordering::Relaxed).to_string();
     context.eval_context().set_cell_name(&name);
+    context.eval_context().set_keeps_last(cell.keeps_value());
     output.begin(&name, cell.clone());
     let started = Instant::now();
     let result = context.execute(with_last.as_deref().unwrap_or(code));

@@ -235,4 +235,8 @@ impl Cell for Quiet {
     fn answer(&self, _: &Value) -> std::result::Result<Value, (String, String)> {
         Err(("NotAvailable".into(), "nothing can be asked from here".into()))
     }
+
+    fn keeps_value(&self) -> bool {
+        false
+    }
 }

@@ -124,4 +124,8 @@ impl Cell for Silent {
     fn answer(&self, _: &Value) -> Result<Value, (String, String)> {
         Err(("NotAvailable".into(), "not from here".into()))
     }
+
+    fn keeps_value(&self) -> bool {
+        false
+    }
 }

@@ -62,7 +62,8 @@ pub fn figure_html(figure: &Value, id: &str) -> String {
         return drawn(figure, "", id);
     }
     let message = format!(
-        "A chart of type {} needs a front end that draws Plotly figures by itself (JupyterLab with the extension          jupyterlab-plotly, VS Code); elsewhere scatter, bar and pie are drawn. `plot.write_html(\"chart.html\")` writes it to \
+        "A chart of type {} needs a front end that draws Plotly figures by itself (JupyterLab with the extension \
+         jupyterlab-plotly, VS Code); elsewhere scatter, bar and pie are drawn. `plot.write_html(\"chart.html\")` writes it to \
          a page of its own.",
         unknown.join(", ")
     );

@@ -34,6 +34,10 @@ pub trait Cell: Send + Sync {
     fn input(&self, prompt: &str, password: bool, given_up: &dyn Fn() -> bool) -> Option<String>;
     /// Answers a question of the cell's code (`tunebook::magic`, `tunebook::study`); the error has a name and a message.
     fn answer(&self, question: &Value) -> Result<Value, (String, String)>;
+    /// Whether its value is what `_` stands for afterwards: that of code which the user typed.
+    fn keeps_value(&self) -> bool {
+        true
+    }
 }
 
 /// How long half of something that may become a message waits for the rest, and a bundle for its other representations.
