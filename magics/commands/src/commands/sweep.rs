@@ -12,6 +12,7 @@ use crate::sweep::recorded::{Found, compare};
 use crate::sweep::retune::concerning;
 use crate::syntax::{OptionSpec, Source, SweepBody, Word, parse_body, parse_one_line};
 use crate::workload;
+use tunebook_analysis::compares_batch_sizes_by_validation;
 use tunebook_study::store::StudyWriter;
 use tunebook_study::{StudyDefinition, WorkloadReference};
 
@@ -141,8 +142,7 @@ impl Sweep {
 
 /// What speaks against a definition without forbidding it.
 fn notes(definition: &StudyDefinition) -> Vec<String> {
-    let varied = definition.space.named("batch_size").any(|h| !h.distribution.is_constant());
-    if !varied || !definition.objective.metric.starts_with("valid/") {
+    if !compares_batch_sizes_by_validation(definition) {
         return vec![];
     }
     vec![format!(
