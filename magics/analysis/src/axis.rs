@@ -42,8 +42,8 @@ pub struct AxisPlot {
     /// The values of all points. It is not part of the JSON.
     #[serde(skip)]
     pub tried_span: ValueSpan,
-    /// The number of infeasible trials with a larger value than the best trial's. It is 0 if the values are no numbers or
-    /// the hyperparameter is not active in the best trial. It is not part of the JSON.
+    /// The number of infeasible trials with a larger value than the best trial's. It is 0 if the values are no numbers
+    /// or the hyperparameter is not active in the best trial. It is not part of the JSON.
     #[serde(skip)]
     pub infeasible_above: usize,
     /// The same for smaller values.

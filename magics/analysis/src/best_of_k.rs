@@ -1,9 +1,9 @@
 //! The distribution of the best of k trials, computed exactly instead of by simulation.
 //!
-//! All functions take the minimized objectives of a group of trials in ascending order, y₍₁₎ ≤ y₍₂₎ ≤ …, and the number of
-//! its infeasible trials, which count as worse than every objective. The group has n trials, the infeasible ones included. A
-//! draw is a choice of k of the n trials at random, without replacement: Dodge et al. (2019) draw with replacement, which
-//! overestimates the expected minimum.
+//! All functions take the minimized objectives of a group of trials in ascending order, y₍₁₎ ≤ y₍₂₎ ≤ …, and the number
+//! of its infeasible trials, which count as worse than every objective. The group has n trials, the infeasible ones
+//! included. A draw is a choice of k of the n trials at random, without replacement: Dodge et al. (2019) draw with
+//! replacement, which overestimates the expected minimum.
 
 /// Returns ln C(n, k), the logarithm of the binomial coefficient. Needs k ≤ n.
 fn ln_choose(n: usize, k: usize) -> f64 {
@@ -17,8 +17,8 @@ fn avoids(m: usize, n: usize, k: usize) -> f64 {
 
 /// Returns the expected best of a draw of k: Σᵢ y₍ᵢ₎·C(n−i, k−1)/C(n, k).
 ///
-/// Returns None if k is 0 or more than n. It also returns None if there are k infeasible trials or more: a draw may then
-/// hold no objective at all, and the expectation does not exist.
+/// Returns None if k is 0 or more than n. It also returns None if there are k infeasible trials or more: a draw may
+/// then hold no objective at all, and the expectation does not exist.
 pub fn expected_best(sorted: &[f64], infeasible: usize, k: usize) -> Option<f64> {
     let n = sorted.len() + infeasible;
     if k == 0 || k > n || infeasible >= k {
@@ -41,11 +41,11 @@ pub fn quantile_of_best(sorted: &[f64], infeasible: usize, k: usize, q: f64) -> 
     sorted.iter().enumerate().find(|(j, _)| reached(*j)).map(|(_, y)| *y)
 }
 
-/// Returns the probability that the best of a draw of k from group A is better than the best of a draw of k from group B.
-/// Equal bests count half. It says how often studies with k trials of each group would rank A before B.
+/// Returns the probability that the best of a draw of k from group A is better than the best of a draw of k from group
+/// B. Equal bests count half. It says how often studies with k trials of each group would rank A before B.
 ///
-/// Each group is a pair of its sorted objectives and the number of its infeasible trials. Returns None if k is 0 or if a
-/// group has fewer than k trials.
+/// Each group is a pair of its sorted objectives and the number of its infeasible trials. Returns None if k is 0 or if
+/// a group has fewer than k trials.
 pub fn chance_of_better(
     (a, a_infeasible): (&[f64], usize),
     (b, b_infeasible): (&[f64], usize),
@@ -67,9 +67,9 @@ pub fn chance_of_better(
 
 /// Returns the 95 % interval of the best that another study with as many trials would find.
 ///
-/// It is the exact bootstrap distribution of the minimum of n draws with replacement, P(min ≤ y₍ⱼ₎) = 1 − ((n−j)/n)ⁿ. Its
-/// lower end is the observed best, because the bootstrap cannot know of better trials that were never run: the interval is a
-/// rough one. Returns None for fewer than three objectives, or if the upper end is an infeasible trial.
+/// It is the exact bootstrap distribution of the minimum of n draws with replacement, P(min ≤ y₍ⱼ₎) = 1 − ((n−j)/n)ⁿ.
+/// Its lower end is the observed best, because the bootstrap cannot know of better trials that were never run: the
+/// interval is a rough one. Returns None for fewer than three objectives, or if the upper end is an infeasible trial.
 pub fn bootstrap_interval(sorted: &[f64], infeasible: usize) -> Option<[f64; 2]> {
     let n = sorted.len() + infeasible;
     if sorted.len() < 3 {

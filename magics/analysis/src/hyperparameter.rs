@@ -27,7 +27,8 @@ pub(crate) fn varied_hyperparameter<'a>(
     Ok(hyperparameter)
 }
 
-/// Returns a trial's value of a hyperparameter, or None if this declaration is not the active one in the trial's branch.
+/// Returns a trial's value of a hyperparameter, or None if this declaration is not the active one in the trial's
+/// branch.
 pub(crate) fn value_in<'t>(
     space: &SearchSpace,
     hyperparameter: &Hyperparameter,

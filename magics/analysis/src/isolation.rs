@@ -1,8 +1,8 @@
-//! The isolation plot (Playbook E13): the best trial for each value of one hyperparameter, after optimizing over all the
-//! others.
+//! The isolation plot (Playbook E13): the best trial for each value of one hyperparameter, after optimizing over all
+//! the others.
 //!
-//! The best of more trials is better by luck alone. So each point also has its budget-matched value: the expected best of as
-//! many trials as the value with the fewest trials has.
+//! The best of more trials is better by luck alone. So each point also has its budget-matched value: the expected best
+//! of as many trials as the value with the fewest trials has.
 
 use crate::best_of_k::{bootstrap_interval, chance_of_better, expected_best, quantile_of_best};
 use crate::hyperparameter::{value_in, varied_hyperparameter};
@@ -32,8 +32,8 @@ pub struct Isolation {
 
 /// How sure it is that the best point is better than the second best.
 ///
-/// The probability rests on the trials of the study (its study variance). The variance of training the same configuration
-/// again is not part of it.
+/// The probability rests on the trials of the study (its study variance). The variance of training the same
+/// configuration again is not part of it.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Comparison {
     /// The index of the best point.
@@ -42,8 +42,8 @@ pub struct Comparison {
     pub second: usize,
     /// The number k of trials that are drawn from each of the two: half of the trials of the smaller one.
     pub drawn: usize,
-    /// The probability that the best of k trials of the best point is better than the best of k trials of the second best
-    /// ([`chance_of_better`]). None if k is below 2.
+    /// The probability that the best of k trials of the best point is better than the best of k trials of the second
+    /// best ([`chance_of_better`]). None if k is below 2.
     pub probability: Option<f64>,
 }
 
@@ -67,16 +67,16 @@ pub struct IsolationPoint {
     pub objective: Option<f64>,
     /// The number of the trial that has the best objective.
     pub trial: Option<u32>,
-    /// The complete and infeasible trials of this bucket, by number. Each such trial of the study is in exactly one point.
-    /// The JSON has their number only.
-    #[serde(serialize_with = "length")]
+    /// The complete and infeasible trials of this bucket, by number. Each such trial of the study is in exactly one
+    /// point. The JSON holds only how many they are.
+    #[serde(serialize_with = "count")]
     pub trials: Vec<BucketTrial>,
     /// The number of infeasible trials among them.
     pub infeasible: usize,
     /// The 95 % interval of the best that another study with as many trials in this bucket would find (study variance).
     pub interval: Option<[f64; 2]>,
-    /// The expected best of `matched_trials` of the trials. It is the median best if a draw may hold infeasible trials only,
-    /// and None if the median is infeasible too.
+    /// The expected best of `matched_trials` of the trials. It is the median best if a draw may hold infeasible trials
+    /// only, and None if the median is infeasible too.
     pub budget_matched: Option<f64>,
 }
 
@@ -89,14 +89,15 @@ pub struct BucketTrial {
     pub objective: Option<f64>,
 }
 
-fn length<S: Serializer>(trials: &[BucketTrial], serializer: S) -> Result<S::Ok, S::Error> {
+fn count<S: Serializer>(trials: &[BucketTrial], serializer: S) -> Result<S::Ok, S::Error> {
     trials.len().serialize(serializer)
 }
 
 /// Isolates one hyperparameter, which `label` names.
 ///
-/// A list has one point for each value. A range has `buckets` buckets with about the same number of trials, by default √n of
-/// n trials, but at least 4 and at most 10. Trials with equal values stay in one bucket, so that there may be fewer buckets.
+/// A list has one point for each value. A range has `buckets` buckets with about the same number of trials, by default
+/// √n of n trials, but at least 4 and at most 10. Trials with equal values stay in one bucket, so that there may be
+/// fewer buckets.
 ///
 /// It is an error if the hyperparameter is unknown or does not vary, or if no trial has an objective.
 pub fn isolation(
@@ -141,8 +142,8 @@ pub fn isolation(
 
 /// Divides the trials into buckets of about equal count, ordered by the value's coordinate in the unit interval.
 ///
-/// The i-th of the m − 1 cuts lies after i·n/m of the n trials. A cut that would part trials with equal values moves to the
-/// nearer end of these trials, the lower one if both are equally near.
+/// The i-th of the m − 1 cuts lies after i·n/m of the n trials. A cut that would part trials with equal values moves to
+/// the nearer end of these trials, the lower one if both are equally near.
 fn bucketed(
     distribution: &Distribution,
     counted: Vec<(&Trial, &Value)>,

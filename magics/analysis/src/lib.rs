@@ -1,10 +1,12 @@
 //! Pure functions from trials and measurements to conclusions, each with its uncertainty.
 //!
-//! This crate does no input or output and knows neither Jupyter nor libtorch. A magic asks a question, calls one function of
-//! this crate and renders what it returns. Results serialize to the JSON fields that `magics/REFERENCE.md` lists for their
-//! kind; where a field of a struct has another name in the JSON, or is not part of it, an attribute of serde says so.
+//! This crate does no input or output and knows neither Jupyter nor libtorch. A magic asks a question, calls one
+//! function of this crate and renders what it returns. Results serialize to the JSON fields that `magics/REFERENCE.md`
+//! lists for their kind; where a field of a struct has another name in the JSON, or is not part of it, an attribute of
+//! serde says so.
 //!
-//! Every `interval` is a 95 % interval `[low, high]`. Bootstraps use a fixed seed, so the same input gives the same interval.
+//! Every `interval` is a 95 % interval `[low, high]`. Bootstraps use a fixed seed, so the same input gives the same
+//! interval.
 
 mod axis;
 mod best_of_k;

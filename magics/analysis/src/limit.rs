@@ -1,7 +1,7 @@
 //! Searches for the largest batch size that fits into memory (Playbook B1), in as few probes as possible.
 //!
-//! The model of memory is linear: m(b) = m₀ + m₁·b bytes for a batch of b examples. It is fitted to the two largest sizes that
-//! fit and predicts the limit. The last probes verify the prediction from both sides.
+//! The model of memory is linear: m(b) = m₀ + m₁·b bytes for a batch of b examples. It is fitted to the two largest
+//! sizes that fit and predicts the limit. The last probes verify the prediction from both sides.
 
 use tunebook_study::probe::MemoryUse;
 
@@ -16,7 +16,7 @@ const REACH: u64 = 16;
 /// A prediction may differ by this share from the limit that was found.
 const PREDICTION_TOLERANCE: f64 = 0.1;
 
-/// The search for the limit. It proposes sizes ([`LimitSearch::next`]) and is told of each whether it fits.
+/// The search for the limit. It proposes sizes ([`LimitSearch::next_size`]) and is told of each whether it fits.
 #[derive(Clone, Debug)]
 pub struct LimitSearch {
     cap: u64,
@@ -56,7 +56,8 @@ impl LimitSearch {
         self.smallest_failed
     }
 
-    /// The limit that the model of memory predicted before any size near it was probed. None if there was no prediction.
+    /// The limit that the model of memory predicted before any size near it was probed. None if there was no
+    /// prediction.
     pub fn prediction(&self) -> Option<u64> {
         self.prediction
     }
@@ -81,7 +82,7 @@ impl LimitSearch {
     }
 
     /// Returns the next size to probe, or None when the search has ended.
-    pub fn next(&mut self) -> Option<u64> {
+    pub fn next_size(&mut self) -> Option<u64> {
         let low = self.largest();
         if low == 0 {
             return match self.ceiling {
@@ -147,8 +148,9 @@ impl LimitSearch {
     }
 }
 
-/// Whether the predicted limit is within 10 % of the limit that was found, which says that memory grows in proportion to the
-/// batch size. The limit that was found is the middle between the largest size that fits and the smallest that does not.
+/// Whether the predicted limit is within 10 % of the limit that was found, which says that memory grows in proportion
+/// to the batch size. The limit that was found is the middle between the largest size that fits and the smallest that
+/// does not.
 pub fn is_memory_linear(predicted: u64, largest: u64, too_large: Option<u64>) -> bool {
     let found = 0.5 * (largest + too_large.unwrap_or(largest)) as f64;
     (predicted as f64 / found - 1.0).abs() <= PREDICTION_TOLERANCE
@@ -161,7 +163,7 @@ mod tests {
     /// Searches a machine on which a batch of b uses m0 + m1·b bytes. Returns the size that was found and the probes.
     fn search(m0: u64, m1: u64, limit: u64, cap: u64, hard: bool) -> (u64, usize) {
         let mut search = LimitSearch::new(cap);
-        while let Some(size) = search.next() {
+        while let Some(size) = search.next_size() {
             assert!(size >= 1 && size <= cap && search.probes() < 60, "{size}");
             let used = m0 + m1 * size;
             match used <= limit {
@@ -231,7 +233,7 @@ mod tests {
     #[test]
     fn the_limit_is_found_if_memory_grows_in_jumps() {
         let mut search = LimitSearch::new(1 << 20);
-        while let Some(size) = search.next() {
+        while let Some(size) = search.next_size() {
             assert!(search.probes() < 60);
             // The allocator rounds up to blocks of 128 MiB.
             let used = (1 << 28) + (size * 50_000).div_ceil(1 << 27) * (1 << 27);
@@ -254,7 +256,7 @@ mod tests {
         let mut search = LimitSearch::new(1 << 20);
         let memory = |used| vec![MemoryUse { kind: "m".into(), used, limit: 1 << 30, hard: false }];
         let mut largest_failed = None;
-        while let Some(size) = search.next() {
+        while let Some(size) = search.next_size() {
             let used = 1000 * size;
             match used <= 1 << 29 {
                 true => search.fits(size, memory(used)),
@@ -273,7 +275,7 @@ mod tests {
         );
 
         let mut soft = LimitSearch::new(1 << 20);
-        while let Some(size) = soft.next() {
+        while let Some(size) = soft.next_size() {
             soft.fits(size, memory(1000 * size));
         }
         assert!(soft.is_limited_by_memory() && soft.smallest_too_large().is_none(), "no probe failed");

@@ -1,8 +1,8 @@
 //! Fits the law y = α + βx with α, β > 0 by least squares in the logarithm of y.
 //!
-//! Two laws of this crate have this form: the time of a training step, t(b) = α + βb ([`crate::StepTime`]), and the steps to
-//! a target, S(b) = S_min + S_min·B_noise·(1/b), in x = 1/b ([`crate::ScalingFit`]). The logarithm makes the residuals
-//! relative errors, so that small and large batch sizes count alike.
+//! Two laws of this crate have this form: the time of a training step, t(b) = α + βb ([`crate::StepTime`]), and the
+//! steps to a target, S(b) = S_min + S_min·B_noise·(1/b), in x = 1/b ([`crate::ScalingFit`]). The logarithm makes the
+//! residuals relative errors, so that small and large batch sizes count alike.
 
 /// The coefficients of y = α + βx.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -20,9 +20,9 @@ const MAX_ITERATIONS: usize = 100;
 
 /// Returns the α and β that minimize Σᵢ rᵢ², with the residuals rᵢ = ln yᵢ − ln mᵢ of the model mᵢ = α + βxᵢ.
 ///
-/// The method is Gauss–Newton in ln α and ln β, which keeps both coefficients positive. With the derivatives
-/// J_α = ∂ln mᵢ/∂ln α = α/mᵢ and J_β = ∂ln mᵢ/∂ln β = βxᵢ/mᵢ, each iteration solves the normal equations (JᵀJ) δ = Jᵀr and
-/// adds δ to (ln α, ln β), each part limited to ±1. The iteration starts from the line through the first and the last point.
+/// The method is Gauss–Newton in ln α and ln β, which keeps both coefficients positive. With the derivatives J_α = ∂ln
+/// mᵢ/∂ln α = α/mᵢ and J_β = ∂ln mᵢ/∂ln β = βxᵢ/mᵢ, each iteration solves the normal equations (JᵀJ) δ = Jᵀr and adds δ
+/// to (ln α, ln β), each part limited to ±1. The iteration starts from the line through the first and the last point.
 ///
 /// `points` are pairs (x, y) of positive numbers, ordered by x. Returns None for fewer than three points, or if a
 /// coefficient is not finite.

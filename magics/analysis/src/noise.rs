@@ -1,9 +1,9 @@
 //! The gradient noise scale, estimated from the norms of gradients at two batch sizes (McCandlish et al. 2018).
 //!
-//! The simple noise scale is B_simple = tr(Σ)/|G|², with the true gradient G and the covariance Σ of the gradient of one
-//! example. It is a batch size, in examples: gradients of much smaller batches are mostly noise, and much larger batches
-//! waste examples. Both parts are estimated without bias from pairs of norms ([`NormPair::estimate`]). The ratio of two
-//! estimates is biased, so that numerator and denominator are averaged first and divided last.
+//! The simple noise scale is B_simple = tr(Σ)/|G|², with the true gradient G and the covariance Σ of the gradient of
+//! one example. It is a batch size, in examples: gradients of much smaller batches are mostly noise, and much larger
+//! batches waste examples. Both parts are estimated without bias from pairs of norms ([`NormPair::estimate`]). The
+//! ratio of two estimates is biased, so that numerator and denominator are averaged first and divided last.
 
 use crate::resampling::{RESAMPLES, Resampler, percentile_interval};
 use serde::Serialize;
@@ -19,7 +19,8 @@ const GRADIENT_DESCENT: [&str; 3] = ["sgd", "momentum", "nesterov"];
 pub struct NoisePoint {
     /// The number of training steps before the measurement.
     pub step: u64,
-    /// B_simple = tr(Σ)/|G|², in examples. None if the interval of |G|² reaches 0: the noise scale is then not resolvable.
+    /// B_simple = tr(Σ)/|G|², in examples. None if the interval of |G|² reaches 0: the noise scale is then not
+    /// resolvable.
     #[serde(rename = "noise_scale")]
     pub b_simple: Option<f64>,
     /// The 95 % interval of B_simple, by the bootstrap over pairs.
@@ -72,8 +73,8 @@ pub fn mean_noise_scale(points: &[NoisePoint]) -> Option<f64> {
     (g_squared > 0.0).then(|| tr_sigma / g_squared)
 }
 
-/// Returns the steps of a run of `last` steps at which the noise scale is measured: step 0, and then steps with about equal
-/// ratios from 1 to the last, because the noise scale changes most in the first steps.
+/// Returns the steps of a run of `last` steps at which the noise scale is measured: step 0, and then steps with about
+/// equal ratios from 1 to the last, because the noise scale changes most in the first steps.
 pub fn steps_to_measure(last: u64) -> Vec<u64> {
     let ratios = MEASURED_STEPS - 2;
     let mut steps = vec![0];
@@ -94,8 +95,8 @@ mod tests {
     use rand_chacha::ChaCha8Rng;
     use rand_chacha::rand_core::{Rng, SeedableRng};
 
-    /// Norms of Gaussian gradients with 50 coordinates and standard deviations from 0.5 to 1.5. With a mean of 0.1, |G|² is
-    /// 0.5 and tr(Σ) is 54.34.
+    /// Norms of Gaussian gradients with 50 coordinates and standard deviations from 0.5 to 1.5. With a mean of 0.1,
+    /// |G|² is 0.5 and tr(Σ) is 54.34.
     fn pairs(count: usize, small: usize, large: usize, mean: f64) -> Vec<NormPair> {
         let mut generator = ChaCha8Rng::seed_from_u64(3);
         let mut unit = move || (f64::from(generator.next_u32()) + 0.5) / 4_294_967_296.0;

@@ -43,7 +43,8 @@ pub struct BestTrial {
     pub params: Params,
 }
 
-/// Returns the best complete trial, or None if no trial has an objective. Of equals, the one with the lowest number wins.
+/// Returns the best complete trial, or None if no trial has an objective. Of equals, the one with the lowest number
+/// wins.
 pub fn best_trial(trials: &[Trial], objective: &Objective) -> Option<BestTrial> {
     let trial = *ranked(trials, objective).first()?;
     let (value, step) = objective.of(trial)?;

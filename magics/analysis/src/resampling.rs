@@ -1,7 +1,8 @@
 //! The percentile bootstrap (Efron 1979) that the intervals of this crate share.
 //!
-//! A statistic is computed for [`RESAMPLES`] samples that are drawn with replacement from the data; its 95 % interval lies
-//! between the 2.5th and the 97.5th percentile of these values. The seed is fixed, so the same data give the same interval.
+//! A statistic is computed for [`RESAMPLES`] samples that are drawn with replacement from the data; its 95 % interval
+//! lies between the 2.5th and the 97.5th percentile of these values. The seed is fixed, so the same data give the same
+//! interval.
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};

@@ -1,12 +1,13 @@
 //! What a change of the batch size invalidates (Playbook B13, B14).
 //!
-//! The best values of the optimizer's and the regularization's hyperparameters depend on the batch size. A study that takes
-//! them over from a study at another batch size has to tune them again.
+//! The best values of the optimizer's and the regularization's hyperparameters depend on the batch size. A study that
+//! takes them over from a study at another batch size has to tune them again.
 
 use serde::Serialize;
 use tunebook_study::{Distribution, Params, StudyDefinition, Value, WorkloadReference};
 
-/// The hyperparameters whose best values depend most on the batch size: those of the optimizer and of the regularization.
+/// The hyperparameters whose best values depend most on the batch size: those of the optimizer and of the
+/// regularization.
 const SENSITIVE: [&str; 14] = [
     "lr",
     "momentum",
@@ -54,8 +55,9 @@ pub struct Retuning {
 
 /// Returns what `user` takes over from `tuner` at another batch size, or None if there is nothing to tune again.
 ///
-/// A hyperparameter is taken over if `tuner` searched for it and `user` fixes it to within 5 % of the best value. Both studies
-/// must train the same workload and have one batch size each; `default_batch_size` is that of a study that declares none.
+/// A hyperparameter is taken over if `tuner` searched for it and `user` fixes it to within 5 % of the best value. Both
+/// studies must train the same workload and have one batch size each; `default_batch_size` is that of a study that
+/// declares none.
 pub fn retuning(tuner: &TunedStudy<'_>, user: &TunedStudy<'_>, default_batch_size: Option<i64>) -> Option<Retuning> {
     let workload = |definition: &StudyDefinition| match &definition.workload {
         WorkloadReference::Builtin { name } | WorkloadReference::Rust { name, .. } => vec![name.clone()],
@@ -90,8 +92,8 @@ pub fn retuning(tuner: &TunedStudy<'_>, user: &TunedStudy<'_>, default_batch_siz
     })
 }
 
-/// Whether a study varies the batch size and judges its trials by a validation metric, which compares batch sizes unfairly
-/// unless learning rate and regularization are tuned for each (Playbook B14).
+/// Whether a study varies the batch size and judges its trials by a validation metric, which compares batch sizes
+/// unfairly unless learning rate and regularization are tuned for each (Playbook B14).
 pub fn compares_batch_sizes_by_validation(definition: &StudyDefinition) -> bool {
     let is_varied = definition.space.named("batch_size").any(|h| !h.distribution.is_constant());
     is_varied && definition.objective.metric.starts_with("valid/")

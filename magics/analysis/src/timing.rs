@@ -1,7 +1,8 @@
 //! How long a piece of code takes, from samples of several loops each (the method of criterion.rs).
 //!
-//! A sample i runs the code nᵢ times and takes tᵢ seconds. The time of one loop is the slope of the line through the origin
-//! that fits the samples best, Σ nᵢtᵢ / Σ nᵢ². A constant cost of measuring a sample moves it less than it moves the mean.
+//! A sample i runs the code nᵢ times and takes tᵢ seconds. The time of one loop is the slope of the line through the
+//! origin that fits the samples best, Σ nᵢtᵢ / Σ nᵢ². A constant cost of measuring a sample moves it less than it moves
+//! the mean.
 
 use crate::resampling::{RESAMPLES, Resampler, median, percentile_interval};
 use serde::Serialize;
@@ -32,8 +33,8 @@ pub struct Timing {
 
 /// The number of samples outside of Tukey's fences.
 ///
-/// With the quartiles Q₁ and Q₃ of tᵢ/nᵢ and their distance IQR = Q₃ − Q₁, a sample is a mild outlier below Q₁ − 1.5·IQR or
-/// above Q₃ + 1.5·IQR, and a severe one below Q₁ − 3·IQR or above Q₃ + 3·IQR.
+/// With the quartiles Q₁ and Q₃ of tᵢ/nᵢ and their distance IQR = Q₃ − Q₁, a sample is a mild outlier below Q₁ −
+/// 1.5·IQR or above Q₃ + 1.5·IQR, and a severe one below Q₁ − 3·IQR or above Q₃ + 3·IQR.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Outliers {
     /// Severe outliers that were too fast.
@@ -53,8 +54,8 @@ impl Outliers {
     }
 }
 
-/// Concludes from samples, which are pairs (loops, seconds of all loops). Samples without loops are ignored. Returns None if
-/// no sample is left.
+/// Concludes from samples, which are pairs (loops, seconds of all loops). Samples without loops are ignored. Returns
+/// None if no sample is left.
 pub fn timing(samples: &[(u64, f64)]) -> Option<Timing> {
     let samples: Vec<(f64, f64)> = samples.iter().filter(|(n, _)| *n > 0).map(|(n, t)| (*n as f64, *t)).collect();
     let count = samples.len();

@@ -1,7 +1,7 @@
 //! A chart as plain data: panels, axes and series. Both renderers draw exactly what is written here.
 
-/// Colours that people with any kind of colour vision can tell apart (Okabe and Ito 2008). All are readable on white and on
-/// near-black pages.
+/// Colours that people with any kind of colour vision can tell apart (Okabe and Ito 2008). All are readable on white
+/// and on near-black pages.
 pub mod palette {
     /// The first series, and good results.
     pub const BLUE: &str = "#1f86c7";
@@ -50,7 +50,7 @@ pub struct Panel {
 }
 
 impl Panel {
-    /// A panel without shaded regions.
+    /// Makes a panel without shaded regions.
     pub fn new(x: Axis, y: Axis, series: Vec<Series>) -> Self {
         Self { x, y, series, shades: vec![] }
     }
@@ -90,7 +90,6 @@ pub struct Axis {
 }
 
 impl Axis {
-    /// An axis with a title and a scale.
     pub fn new(title: impl Into<String>, scale: AxisScale) -> Self {
         Self { title: title.into(), scale }
     }
@@ -99,17 +98,13 @@ impl Axis {
 /// The shape of a point.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mark {
-    /// A filled disc.
     Disc,
-    /// A ring.
     Ring,
-    /// A diagonal cross.
+    /// Two diagonal lines.
     Cross,
-    /// A filled star.
     Star,
-    /// A filled diamond.
     Diamond,
-    /// A horizontal dash.
+    /// A horizontal line.
     Dash,
 }
 

@@ -1,7 +1,7 @@
 //! Charts and tables as HTML for notebooks.
 //!
-//! The HTML needs neither a network nor scripts: a chart is a static picture until a script replaces it with the interactive
-//! figure.
+//! The HTML needs neither a network nor scripts: a chart is a static picture until a script replaces it with the
+//! interactive figure.
 
 use crate::chart::Chart;
 use crate::{picture, plotly};
@@ -14,12 +14,12 @@ const PLOTLY_JS: &[u8] = include_bytes!("../vendor/plotly-basic-3.0.1.min.js.gz"
 
 /// Returns the HTML that loads plotly.js for all charts of a page. `window.tunebookPlotly301` becomes a promise of it.
 ///
-/// Two notebooks may share a page and both bring this HTML; the second one then does nothing. A page that already has Plotly
-/// keeps its own.
+/// Two notebooks may share a page and both bring this HTML; the second one then does nothing. A page that already has
+/// Plotly keeps its own.
 pub fn loader() -> String {
     let code = STANDARD.encode(PLOTLY_JS);
-    // The bundle runs inside of a function whose parameters hide the page's `module`, `exports` and `define`. Otherwise a page
-    // with a module loader would register Plotly there instead of returning it here.
+    // The bundle runs inside of a function whose parameters hide the page's `module`, `exports` and `define`. Otherwise
+    // a page with a module loader would register Plotly there instead of returning it here.
     format!(
         r#"<script type="text/plain" class="tunebook-plotly">{code}</script><script>
 (function () {{
@@ -56,8 +56,8 @@ pub fn chart_html(chart: &Chart, tables: &str, id: &str) -> String {
     format!("{}\n{tables}", drawn(&plotly::figure(chart), &picture, id))
 }
 
-/// Returns the HTML of a Plotly figure that a cell made. `id` becomes the id of its element. A message replaces a figure whose
-/// types of traces the bundled plotly.js cannot draw.
+/// Returns the HTML of a Plotly figure that a cell made. `id` becomes the id of its element. A message replaces a
+/// figure whose types of traces the bundled plotly.js cannot draw.
 pub fn figure_html(figure: &Value, id: &str) -> String {
     let traces = figure["data"].as_array().map_or(&[][..], Vec::as_slice);
     let mut unknown: Vec<&str> = traces.iter().filter_map(|trace| trace["type"].as_str()).collect();
@@ -68,8 +68,8 @@ pub fn figure_html(figure: &Value, id: &str) -> String {
     }
     let message = format!(
         "A chart of type {} needs a front end that draws Plotly figures by itself: JupyterLab with the extension \
-         jupyterlab-plotly, or VS Code. Other front ends draw scatter, bar and pie charts. `plot.write_html(\"chart.html\")` \
-         writes the chart to a page of its own.",
+         jupyterlab-plotly, or VS Code. Other front ends draw scatter, bar and pie charts. \
+         `plot.write_html(\"chart.html\")` writes the chart to a page of its own.",
         unknown.join(", ")
     );
     format!("<p>{}</p>", escape(&message))
@@ -97,7 +97,8 @@ fn drawn(figure: &Value, placeholder: &str, id: &str) -> String {
     )
 }
 
-/// Returns a script that updates the chart in the element `id`. The zoom and the hidden series stay as the user set them.
+/// Returns a script that updates the chart in the element `id`. The zoom and the hidden series stay as the user set
+/// them.
 pub fn push_html(chart: &Chart, id: &str) -> String {
     let figure = script_json(&plotly::figure(chart));
     format!(

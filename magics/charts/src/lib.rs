@@ -1,8 +1,8 @@
 //! Draws the conclusions of `tunebook-analysis`.
 //!
-//! A figure function makes a [`Chart`], which is plain data, from the result of an analysis. Two renderers draw that chart:
-//! [`plotly`] makes the interactive figure and [`picture`] the static one. Both show the same. [`html`] puts charts and tables
-//! into a notebook.
+//! A figure function makes a [`Chart`], which is plain data, from the result of an analysis. Two renderers draw that
+//! chart: [`plotly`] makes the interactive figure and [`picture`] the static one. Both show the same. [`html`] puts
+//! charts and tables into a notebook.
 
 pub mod chart;
 mod figures;

@@ -1,4 +1,5 @@
-//! The interactive renderer: returns a chart as a Plotly figure in JSON (`data`, `layout`, `config`), which plotly.js 3 draws.
+//! The interactive renderer: returns a chart as a Plotly figure in JSON (`data`, `layout`, `config`), which plotly.js 3
+//! draws.
 
 use crate::chart::{Axis, AxisScale, Chart, Mark, Panel, Point, Series, Style, palette};
 use crate::ticks::ticks;

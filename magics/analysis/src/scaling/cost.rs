@@ -1,7 +1,7 @@
 //! What a training to the target costs, and what a change of the batch size pays back (Playbook B11, B12).
 //!
-//! One trial trains on one device. So a training with batch size b consumes R(b) = S(b)·t(b)·p: its S(b) steps, times the
-//! time of a step t(b), times the price p of the device.
+//! One trial trains on one device. So a training with batch size b consumes R(b) = S(b)·t(b)·p: its S(b) steps, times
+//! the time of a step t(b), times the price p of the device.
 
 use super::ScalingPoint;
 use serde::Serialize;
@@ -44,7 +44,8 @@ impl Costs {
         self.price_per_hour.map_or(f64::NAN, |price| price * seconds / 3600.0)
     }
 
-    /// Returns what a change to the fastest size is worth, or None if there is nothing to be paid, or no size to compare.
+    /// Returns what a change to the fastest size is worth, or None if there is nothing to be paid, or no size to
+    /// compare.
     pub(super) fn payback(&self, points: &[ScalingPoint], fastest: Option<u64>) -> Option<Payback> {
         let (upfront, fastest) = (self.upfront?, fastest?);
         let valid = || points.iter().filter(|point| point.valid);

@@ -13,8 +13,9 @@ const REACH: f64 = 4.0;
 
 /// The law S(b) = S_min·(1 + B_noise/b) of the steps that reach the target with batch size b.
 ///
-/// The examples are E(b) = b·S(b) = E_min·(1 + b/B_noise) with E_min = S_min·B_noise, so that (S/S_min − 1)(E/E_min − 1) = 1.
-/// At the critical batch size b = B_noise a training needs twice the least steps and twice the least examples.
+/// The examples are E(b) = b·S(b) = E_min·(1 + b/B_noise) with E_min = S_min·B_noise. It follows that
+/// (S/S_min − 1)(E/E_min − 1) = 1. At the critical batch size b = B_noise a training needs twice the least steps and
+/// twice the least examples.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct ScalingFit {
     /// S_min, the number of steps that no batch size can save.
@@ -23,8 +24,8 @@ pub struct ScalingFit {
     /// B_noise, the critical batch size, in examples.
     #[serde(rename = "critical_batch_size")]
     pub b_noise: f64,
-    /// The 95 % interval of B_noise, by the bootstrap over the configurations of each size and their repeats. None if more
-    /// than half of the samples cannot be fitted.
+    /// The 95 % interval of B_noise, by the bootstrap over the configurations of each size and their repeats. None if
+    /// more than half of the samples cannot be fitted.
     pub interval: Option<[f64; 2]>,
 }
 
@@ -46,8 +47,8 @@ impl ScalingFit {
         self.s_min * (1.0 + self.b_noise / batch_size)
     }
 
-    /// Returns the batch sizes between which returns diminish: scaling is perfect below the first, and larger batches save no
-    /// steps above the second.
+    /// Returns the batch sizes between which returns diminish: scaling is perfect below the first, and larger batches
+    /// save no steps above the second.
     ///
     /// The slope of ln S on ln b is −B_noise/(b + B_noise). It is −0.8 at b = B_noise/4 and −0.2 at b = 4·B_noise.
     pub fn diminishing_between(&self) -> [f64; 2] {

@@ -1,8 +1,8 @@
 //! Steps to a target against batch size, tuned anew at each size (Playbook B7–B9, B11, B12).
 //!
-//! The protocol is that of Shallue et al. (2018): S(b) is the number of steps that the best configuration needs at batch size
-//! b. The law S(b) = S_min·(1 + B_noise/b) is that of McCandlish et al. (2018). A training takes T(b) = S(b)·t(b) seconds,
-//! with t(b) the time of a step, and uses E(b) = b·S(b) examples.
+//! The protocol is that of Shallue et al. (2018): S(b) is the number of steps that the best configuration needs at
+//! batch size b. The law S(b) = S_min·(1 + B_noise/b) is that of McCandlish et al. (2018). A training takes T(b) =
+//! S(b)·t(b) seconds, with t(b) the time of a step, and uses E(b) = b·S(b) examples.
 
 mod cost;
 mod fit;
@@ -109,8 +109,8 @@ pub struct Scaling {
     pub fit: Result<ScalingFit, NoFit>,
     /// The size with the least T(b). None if the times of steps cannot be trusted.
     pub fastest: Option<u64>,
-    /// The size with the least R(b), or with the least T(b) if no price is known: on one device both are the same. None if
-    /// the times of steps cannot be trusted.
+    /// The size with the least R(b), or with the least T(b) if no price is known: on one device both are the same. None
+    /// if the times of steps cannot be trusted.
     pub cheapest: Option<u64>,
     /// The size with the least E(b).
     pub fewest_examples: Option<u64>,
@@ -157,8 +157,8 @@ fn point(size: &BatchSizeStudy, costs: Option<&Costs>) -> ScalingPoint {
 
 /// Sets the local slope and the regime of each valid point.
 ///
-/// The slope is that of the least-squares line of log S on log b through the valid sizes within a factor of four. A line
-/// through several sizes is not bent by a single lucky one.
+/// The slope is that of the least-squares line of log S on log b through the valid sizes within a factor of four. A
+/// line through several sizes is not bent by a single lucky one.
 fn set_slopes(points: &mut [ScalingPoint]) {
     let known: Vec<(f64, f64)> = points
         .iter()

@@ -1,12 +1,13 @@
-//! The range of the tuned hyperparameter at one batch size: whether the best value lies at its edge, and how it is widened.
+//! The range of the tuned hyperparameter at one batch size: whether the best value lies at its edge, and how it is
+//! widened.
 
 use tunebook_study::{
     Distribution, Hyperparameter, HyperparameterDomain, Params, SearchSpace, StudyDefinition, Trial,
     WorkloadDescription,
 };
 
-/// The outer share of a range on each side that counts as its edge. It is a share of u, the coordinate in which the range is
-/// sampled evenly.
+/// The outer share of a range on each side that counts as its edge. It is a share of u, the coordinate in which the
+/// range is sampled evenly.
 const EDGE_SHARE: f64 = 0.1;
 /// A logarithmic range is widened by this factor.
 const LOG_FACTOR: f64 = 10.0;
@@ -16,9 +17,7 @@ const LINEAR_SHARE: f64 = 0.5;
 /// One end of a range, in u.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Side {
-    /// The lower end.
     Low,
-    /// The upper end.
     High,
 }
 
@@ -31,7 +30,8 @@ pub struct RangeEdge {
     pub side: Side,
 }
 
-/// Returns the hyperparameter whose range is judged: the learning rate, or the first range if the learning rate is not tuned.
+/// Returns the hyperparameter whose range is judged: the learning rate, or the first range if the learning rate is not
+/// tuned.
 fn judged_range(space: &SearchSpace, is_active: impl Fn(&Hyperparameter) -> bool) -> Option<&Hyperparameter> {
     let is_range = |h: &&Hyperparameter| {
         !matches!(h.distribution, Distribution::Choice { .. } | Distribution::Constant { .. }) && is_active(h)
@@ -47,8 +47,9 @@ pub(super) fn judged_name(space: &SearchSpace) -> Option<String> {
 
 /// Returns the edge near which the best configuration lies, or None if it lies in the inner part of the range.
 ///
-/// A value lies at the edge if its u is in the outer tenth of the range, or if no trial has a value beyond it while some trial
-/// has another value. The judged hyperparameter is the learning rate, or the first active range if it is not tuned.
+/// A value lies at the edge if its u is in the outer tenth of the range, or if no trial has a value beyond it while
+/// some trial has another value. The judged hyperparameter is the learning rate, or the first active range if it is not
+/// tuned.
 pub(super) fn edge_of(space: &SearchSpace, best: &Params, trials: &[Trial]) -> Option<RangeEdge> {
     let is_active = |h: &Hyperparameter| space.active(&h.name, best).is_some_and(|active| active.label() == h.label());
     let judged = judged_range(space, is_active)?;
@@ -64,10 +65,11 @@ pub(super) fn edge_of(space: &SearchSpace, best: &Params, trials: &[Trial]) -> O
     Some(RangeEdge { hyperparameter: judged.name.clone(), side })
 }
 
-/// Returns a search space in which the range of one hyperparameter is wider on the given sides, or None if it cannot grow.
+/// Returns a search space in which the range of one hyperparameter is wider on the given sides, or None if it cannot
+/// grow.
 ///
-/// A logarithmic range grows by a factor of ten and a linear range by half its width, both as far as the domain that the
-/// workload describes.
+/// A logarithmic range grows by a factor of ten and a linear range by half its width, both as far as the domain that
+/// the workload describes.
 pub(super) fn widened(
     space: &SearchSpace,
     name: &str,

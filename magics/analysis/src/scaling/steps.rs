@@ -1,12 +1,12 @@
-//! S(b), the steps to the target at one batch size (Shallue et al. 2018): the least over the configurations of the median over
-//! the repeats of each.
+//! S(b), the steps to the target at one batch size (Shallue et al. 2018): the least over the configurations of the
+//! median over the repeats of each.
 
 use crate::resampling::{RESAMPLES, Resampler, median, percentile_interval};
 use std::collections::BTreeMap;
 use tunebook_study::{Objective, Params, Trial};
 
-/// The interval is known only if at least this many samples of the bootstrap reach the target: its upper end is the 97.5th
-/// percentile.
+/// The interval is known only if at least this many samples of the bootstrap reach the target: its upper end is the
+/// 97.5th percentile.
 const NEEDED_RESAMPLES: usize = RESAMPLES * 39 / 40;
 
 /// What the trials of one batch size say of the steps to the target.
@@ -26,8 +26,8 @@ pub struct StepsToTarget {
     repeats: Vec<Vec<f64>>,
 }
 
-/// Reads the steps to the target from the trials of one batch size. Each trial was trained until it reached the target or gave
-/// up. `target` is a value of the objective, in the metric's own sign.
+/// Reads the steps to the target from the trials of one batch size. Each trial was trained until it reached the target
+/// or gave up. `target` is a value of the objective, in the metric's own sign.
 pub fn steps_to_target(trials: &[Trial], objective: &Objective, target: f64) -> StepsToTarget {
     let mut configurations: BTreeMap<u32, (&Trial, Vec<f64>)> = BTreeMap::new();
     let ended = || trials.iter().filter(|trial| !trial.state.runs_again());
@@ -63,8 +63,8 @@ pub(super) fn step_of_target(trial: &Trial, objective: &Objective, target: f64) 
 }
 
 impl StepsToTarget {
-    /// Returns the S(b) of a bootstrap sample: configurations are drawn with replacement, and repeats within each of them. None
-    /// if no configuration of the sample reaches the target.
+    /// Returns the S(b) of a bootstrap sample: configurations are drawn with replacement, and repeats within each of
+    /// them. None if no configuration of the sample reaches the target.
     pub(super) fn drawn(&self, resampler: &mut Resampler) -> Option<f64> {
         let mut least = f64::INFINITY;
         for _ in 0..self.repeats.len() {

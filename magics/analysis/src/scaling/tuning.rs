@@ -9,8 +9,8 @@ use tunebook_study::{Objective, SearchSpace, StudyDefinition, Trial, TrialState,
 
 /// At least this many configurations must reach the target at a valid size.
 const NEEDED: usize = 3;
-/// A trial may first take this many times the steps of the next larger size. Half the batch size needs at most twice the steps
-/// (perfect scaling); the rest leaves room for configurations that are not the best.
+/// A trial may first take this many times the steps of the next larger size. Half the batch size needs at most twice
+/// the steps (perfect scaling); the rest leaves room for configurations that are not the best.
 const PATIENCE: f64 = 8.0;
 /// At the largest size a trial may first take this part of the budget: one sixteenth.
 const FIRST_PART: u64 = 16;
@@ -42,7 +42,7 @@ pub enum NextAction {
     Finish {
         /// The search space in which the study goes on, if its range is too narrow and was not widened before.
         wider: Option<SearchSpace>,
-        /// Why the size is not valid, or None if it is. It holds if the study does not go on.
+        /// Why the size is not valid if the study ends here. None if the size is valid.
         invalid: Option<InvalidSize>,
     },
 }
@@ -83,9 +83,10 @@ pub enum InvalidSize {
 impl<'a> BatchSizeTuning<'a> {
     /// Starts the tuning of a batch size.
     ///
-    /// `target` is a value of the objective, `budget` the number of steps that a trial may take at most, and `configurations`
-    /// the number of configurations to try, twice as many in a widened range. `larger` is the number of steps that the next
-    /// larger batch size needed, if it is known. The domains of `workload` limit how far a range is widened.
+    /// `target` is a value of the objective, `budget` the number of steps that a trial may take at most, and
+    /// `configurations` the number of configurations to try, twice as many in a widened range. `larger` is the number
+    /// of steps that the next larger batch size needed, if it is known. The domains of `workload` limit how far a range
+    /// is widened.
     pub fn new(
         target: f64,
         budget: u64,
@@ -109,10 +110,10 @@ impl<'a> BatchSizeTuning<'a> {
         self.tried(is_widened).saturating_mul(definition.repeats)
     }
 
-    /// Decides what to do next.
+    /// Decides what the study does next.
     ///
-    /// `definition` is that of the recorded study, which `is_widened` tells from the planned one. `found` is what the recorded
-    /// trials say ([`super::steps_to_target`]).
+    /// `definition` is the recorded one, and `is_widened` says whether its range is wider than planned. `found` is what
+    /// the recorded trials say ([`super::steps_to_target`]).
     pub fn next(
         &mut self,
         definition: &StudyDefinition,
@@ -140,11 +141,12 @@ impl<'a> BatchSizeTuning<'a> {
         self.configurations * if is_widened { 2 } else { 1 }
     }
 
-    /// Returns the numbers of the trials to run next: those that never ran, were cut off, or gave up at a lower limit of steps.
+    /// Returns the numbers of the trials to run next: those that never ran, were cut off, or gave up at a lower limit
+    /// of steps.
     ///
-    /// The first repeat of each configuration runs first. The other repeats follow only if the first one reached the target by
-    /// the limit. The limit is several times the steps of the best configuration, so a configuration that does not reach the
-    /// target would not become the best.
+    /// The first repeat of each configuration runs first. The other repeats follow only if the first one reached the
+    /// target by the limit. The limit is several times the steps of the best configuration, so a configuration that
+    /// does not reach the target would not become the best.
     fn pending(&self, trials: &[Trial], count: u32, repeats: u32, objective: &Objective) -> Vec<u32> {
         let known = |number: u32| trials.iter().find(|trial| trial.number == number);
         let last_step = |trial: &Trial| trial.summaries.values().map(|summary| summary.last.1).max().unwrap_or(0);

@@ -41,13 +41,13 @@ pub struct Bottleneck {
     pub expected_gain: Option<f64>,
 }
 
-/// Attributes the time of a step with `batch_size` examples to one of its stages. `is_saturated` says whether a doubling of the
-/// batch size has stopped to pay.
+/// Attributes the time of a step with `batch_size` examples to one of its stages. `is_saturated` says whether a
+/// doubling of the batch size has stopped to pay.
 pub fn bottleneck(seconds: &StageSeconds, batch_size: u64, is_saturated: bool) -> Bottleneck {
     let StageSeconds { input, transfer, compute, full, overlapped, issue } = *seconds;
     let explained = if overlapped { input.max(transfer + compute) } else { input + transfer + compute };
-    // With small batches the host takes as long to launch a step as the GPU takes to compute it. A larger batch mends that, so
-    // that the host is the bottleneck only where a doubling has stopped to pay.
+    // With small batches the host takes as long to launch a step as the GPU takes to compute it. A larger batch mends
+    // that, so that the host is the bottleneck only where a doubling has stopped to pay.
     let is_host_bound = is_saturated && issue.is_some_and(|issue| issue > HOST_BOUND * compute);
     let (kind, without) = if input > INPUT_BOUND * compute {
         (BottleneckKind::Input, transfer + compute)

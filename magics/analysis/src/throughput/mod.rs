@@ -1,5 +1,5 @@
-//! Throughput against batch size (Playbook B1–B3, B10): what the timed steps say, from which size on a doubling gains little,
-//! and which size to train with.
+//! Throughput against batch size (Playbook B1–B3, B10): what the timed steps say, from which size on a doubling gains
+//! little, and which size to train with.
 
 mod bottleneck;
 mod reliability;
@@ -15,7 +15,8 @@ use serde::{Deserialize, Serialize};
 const SATURATED_GAIN: f64 = 1.1;
 /// The recommended size has at least this share of the highest throughput.
 const NEARLY_BEST: f64 = 0.95;
-/// The recommended size is at most this share of the largest size that fits, because the use of memory varies between runs.
+/// The recommended size is at most this share of the largest size that fits, because the use of memory varies between
+/// runs.
 const SAFETY_MARGIN: f64 = 0.95;
 /// The bootstrap draws at most this many blocks of a visit. More would hardly change the median.
 const MAX_BLOCKS: usize = 50;
@@ -62,8 +63,8 @@ pub struct ThroughputPoint {
     pub seconds_per_step: Option<f64>,
     /// The most memory that was in use, in bytes: on the device, or on a CPU by the process.
     pub peak_memory_bytes: Option<u64>,
-    /// The throughput at b over that at b/2: 2 if steps of both take the same time, 1 if doubling gains nothing. None if b/2
-    /// was not timed.
+    /// The throughput at b over that at b/2: 2 if steps of both take the same time, 1 if doubling gains nothing. None
+    /// if b/2 was not timed.
     pub gain: Option<f64>,
     /// The 95 % interval of the gain.
     pub gain_interval: Option<[f64; 2]>,
@@ -74,7 +75,8 @@ pub struct ThroughputPoint {
 pub struct Throughput {
     /// The points, in the order in which the sizes were passed.
     pub points: Vec<ThroughputPoint>,
-    /// The smallest size whose doubling gains less than 10 %. None if there is none, or if the measurement is not reliable.
+    /// The smallest size whose doubling gains less than 10 %. None if there is none, or if the measurement is not
+    /// reliable.
     pub saturation: Option<u64>,
     /// The smallest size within 5 % of the highest throughput, among those that leave a margin of memory. None if the
     /// measurement is not reliable.
@@ -106,8 +108,9 @@ pub fn sizes_to_time(largest_feasible: u64) -> Vec<u64> {
 
 /// Concludes from the timed steps of some sizes, in ascending order.
 ///
-/// `waited` is the share of time in which the measuring thread was ready to run and another one had its processor. `largest`
-/// is the largest size that fits, if memory limits it. If the times cannot be trusted, nothing is concluded from them.
+/// `waited` is the share of time in which the measuring thread was ready to run and another one had its processor.
+/// `largest` is the largest size that fits, if memory limits it. If the times cannot be trusted, nothing is concluded
+/// from them.
 pub fn throughput(sizes: &[BatchSizeTiming], waited: f64, largest: Option<u64>) -> Throughput {
     let points = points(sizes);
     let reasons = reliability::reasons_for_doubt(sizes, &points, waited);
@@ -121,8 +124,8 @@ pub fn throughput(sizes: &[BatchSizeTiming], waited: f64, largest: Option<u64>) 
 
 /// Returns the curve of a measurement that was repeated and could never be trusted.
 ///
-/// `sizes` holds the visits of all attempts, `reasons` why the last attempt cannot be trusted. Each size is shown with its
-/// least disturbed visit, the one with the fastest block. Nothing is concluded.
+/// `sizes` holds the visits of all attempts, `reasons` why the last attempt cannot be trusted. Each size is shown with
+/// its least disturbed visit, the one with the fastest block. Nothing is concluded.
 pub fn disturbed_throughput(sizes: &[BatchSizeTiming], reasons: Vec<String>) -> Throughput {
     let fastest = |visit: &&Vec<f64>| visit.iter().copied().fold(f64::INFINITY, f64::min);
     let least_disturbed = |size: &BatchSizeTiming| BatchSizeTiming {
@@ -165,8 +168,8 @@ fn points(sizes: &[BatchSizeTiming]) -> Vec<ThroughputPoint> {
     points
 }
 
-/// Returns the medians of [`RESAMPLES`] samples: visits are drawn with replacement, and blocks within each drawn visit. None if
-/// the size was not timed.
+/// Returns the medians of [`RESAMPLES`] samples: visits are drawn with replacement, and blocks within each drawn visit.
+/// None if the size was not timed.
 fn resample(visits: &[Vec<f64>], resampler: &mut Resampler) -> Option<Vec<f64>> {
     let visits: Vec<&Vec<f64>> = visits.iter().filter(|visit| !visit.is_empty()).collect();
     if visits.is_empty() {

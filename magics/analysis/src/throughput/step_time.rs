@@ -16,8 +16,8 @@ pub struct StepTime {
 }
 
 impl StepTime {
-    /// Fits α and β by least squares in ln t(b) over the sizes that were timed, which are in ascending order. None for fewer than
-    /// three sizes.
+    /// Fits α and β by least squares in ln t(b) over the sizes that were timed, which are in ascending order. None for
+    /// fewer than three sizes.
     pub(super) fn fit(points: &[ThroughputPoint]) -> Option<Self> {
         let timed = points.iter().filter_map(|point| Some((point.batch_size as f64, point.seconds_per_step?)));
         let fit = log_least_squares::fit(&timed.collect::<Vec<_>>())?;

@@ -26,7 +26,8 @@ pub fn axis(study: &str, axis: &tunebook_analysis::Axis) -> Chart {
     Chart { title: format!("{study}: {} against each hyperparameter", axis.metric), subtitle, panels, columns }
 }
 
-/// Draws one hyperparameter. `best`: the numbers of the best trials; `edge`: where trials without an objective are drawn.
+/// Draws one hyperparameter. `best`: the numbers of the best trials; `edge`: where trials without an objective are
+/// drawn.
 fn panel(plot: &AxisPlot, best: &[u32], y: &Axis, edge: f64) -> Panel {
     let name = &plot.hyperparameter;
     let x_axis = match plot.scale {

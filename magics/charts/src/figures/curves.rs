@@ -9,8 +9,8 @@ const OTHER_METRICS: [&str; 4] = ["train/loss", "valid/loss", "gradient_norm", "
 /// A line with at most this many points shows each of them as a disc.
 const MAX_DISCS: usize = 30;
 
-/// Returns one panel for the objective and one for each other metric that a trial reported. Each trial has a colour of its
-/// own. `objective` is the metric of the objective, on whose line the best checkpoint is marked.
+/// Returns one panel for the objective and one for each other metric that a trial reported. Each trial has a colour of
+/// its own. `objective` is the metric of the objective, on whose line the best checkpoint is marked.
 pub fn curves(study: &str, objective: &str, curves: &Curves) -> Chart {
     let mut metrics: Vec<&str> = vec![objective];
     for wanted in OTHER_METRICS {

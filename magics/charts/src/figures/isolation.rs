@@ -5,8 +5,8 @@ use crate::chart::{Axis, AxisScale, Chart, Mark, Panel, Point, Style, palette};
 use tunebook_analysis::{Bucket, Isolation, IsolationPoint};
 use tunebook_study::Scale;
 
-/// Draws the best objective of each point with its interval and its budget-matched value, and the objectives of all trials
-/// faintly behind them.
+/// Draws the best objective of each point with its interval and its budget-matched value, and the objectives of all
+/// trials faintly behind them.
 pub fn isolation(study: &str, isolation: &Isolation) -> Chart {
     let Isolation { hyperparameter, metric, points, matched_trials, .. } = isolation;
     let names: Vec<String> = points.iter().map(|p| bucket_text(&p.bucket)).collect();
@@ -70,9 +70,8 @@ fn subtitle(points: &[IsolationPoint]) -> String {
         _ => "no trials".into(),
     };
     let infeasible: usize = points.iter().map(|p| p.infeasible).sum();
-    format!(
-        "{per_point} each, {infeasible} infeasible in all; bars: 95 % interval of the best that another such study would find"
-    )
+    let bars = "95 % interval of the best that another such study would find";
+    format!("{per_point} each, {infeasible} infeasible in all; bars: {bars}")
 }
 
 /// Returns the middle between two values on a scale.

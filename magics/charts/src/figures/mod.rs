@@ -23,8 +23,8 @@ use tunebook_study::{Direction, Value};
 /// An axis of a metric is logarithmic if its largest value is more than this many times its smallest.
 const LOG_FROM: f64 = 10.0;
 
-/// Returns the axis of a metric. It is logarithmic, and its title says so, if the values are positive and span more than a
-/// decade.
+/// Returns the axis of a metric. It is logarithmic, and its title says so, if the values are positive and span more
+/// than a decade.
 fn metric_axis(metric: &str, values: &[f64]) -> Axis {
     let (low, high) =
         values.iter().fold((f64::INFINITY, 0.0), |(low, high): (f64, f64), v| (low.min(*v), high.max(*v)));
@@ -35,7 +35,6 @@ fn metric_axis(metric: &str, values: &[f64]) -> Axis {
     }
 }
 
-/// Returns the axis of batch sizes.
 fn batch_size_axis() -> Axis {
     Axis::new("batch size (log scale)", AxisScale::Log)
 }
@@ -55,7 +54,6 @@ fn beyond_worst(values: &[f64], direction: Direction, scale: &AxisScale) -> f64 
     }
 }
 
-/// Returns the text of a hyperparameter's value.
 fn value_text(value: &Value) -> String {
     match value {
         Value::Float(x) => number(*x),
@@ -68,12 +66,10 @@ fn number(x: f64) -> String {
     ticks::number(format!("{x:.3e}").parse().unwrap_or(x))
 }
 
-/// Returns a point without an interval.
 fn point(x: f64, y: f64, label: String) -> Point {
     Point { x, y, label, interval: None }
 }
 
-/// Returns a series with an entry in the legend.
 fn series(name: &str, color: &'static str, style: Style, points: Vec<Point>) -> Series {
     Series { name: name.into(), color, style, points, in_legend: true }
 }

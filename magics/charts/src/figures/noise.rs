@@ -4,7 +4,8 @@ use super::{number, point, series};
 use crate::chart::{Axis, AxisScale, Chart, Panel, Point, Style, palette};
 use tunebook_analysis::NoisePoint;
 
-/// Draws B_simple = tr(Σ)/|G|² against the training step, and beside it tr(Σ) and |G|². `mean` is the noise scale over the run.
+/// Draws B_simple = tr(Σ)/|G|² against the training step, and beside it tr(Σ) and |G|². `mean` is the noise scale over
+/// the run.
 pub fn noise(workload: &str, optimizer: &str, points: &[NoisePoint], mean: Option<f64>) -> Chart {
     // The axis is logarithmic, because the noise scale changes most in the first steps. Step 0 is drawn at 1.
     let x = |step: u64| step.max(1) as f64;

@@ -6,7 +6,8 @@ use tunebook_analysis::{Regime, Scaling, ScalingFit, ScalingPoint};
 
 /// The line of the fit has this many segments.
 const FIT_SEGMENTS: u32 = 40;
-/// A region is drawn only if its upper end is more than this many times its lower end. A narrower one has no room for its name.
+/// A region is drawn only if its upper end is more than this many times its lower end. A narrower one has no room for
+/// its name.
 const MIN_REGION: f64 = 1.3;
 
 /// The texts above the chart.
@@ -20,7 +21,8 @@ pub struct ScalingCaption<'a> {
     pub note: &'a str,
 }
 
-/// Draws three panels: the steps with the line of perfect scaling, the fit and the regimes; the examples; and the seconds.
+/// Draws three panels: the steps with the line of perfect scaling, the fit and the regimes; the examples; and the
+/// seconds.
 pub fn scaling(caption: &ScalingCaption<'_>, found: &Scaling) -> Chart {
     let axis = |what: &str| Axis::new(format!("{what} (log scale)"), AxisScale::Log);
     let valid = || found.points.iter().filter(|point| point.valid);

@@ -14,8 +14,8 @@ pub struct ThroughputCurve<'a> {
     pub limit: Option<u64>,
 }
 
-/// Draws two panels: examples per second, and peak memory where it is known. Each curve's saturation, recommended size and
-/// limit of memory are marked; the first curve also has the line of ideal doubling.
+/// Draws two panels: examples per second, and peak memory where it is known. Each curve's saturation, recommended size
+/// and limit of memory are marked; the first curve also has the line of ideal doubling.
 pub fn throughput(workload: &str, device: &str, curves: &[ThroughputCurve<'_>]) -> Chart {
     let all = curves.iter().flat_map(|curve| &curve.throughput.points);
     let highest = all.filter_map(|point| point.examples_per_second).fold(0.0_f64, f64::max);
@@ -87,8 +87,8 @@ fn memory_points(throughput: &Throughput) -> Vec<Point> {
     .collect()
 }
 
-/// Returns the line on which doubling the size doubles the throughput. It starts at the first point and ends at the last size
-/// or at the highest throughput.
+/// Returns the line on which doubling the size doubles the throughput. It starts at the first point and ends at the
+/// last size or at the highest throughput.
 fn ideal_doubling(measured: &[Point], highest: f64) -> Option<Series> {
     let (first, last) = (measured.first()?, measured.last()?);
     let end = last.x.min(first.x * highest / first.y);

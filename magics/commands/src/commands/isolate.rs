@@ -18,9 +18,10 @@ pub const MAGIC: Magic = Magic {
     cell: false,
     usage: "%isolate STUDY HP [--buckets N]",
     summary: "Isolation plot: the best over the nuisances for each value of a hyperparameter",
-    help: "For a list, one point a value; for a range, buckets of equal count. The bar is the study variance: 95 % of the \
-        bests that another study of as many trials would find. Since the best of more trials is better by luck alone, the \
-        dash shows the expected best at an equal number of trials.",
+    help: "A list has one point for each value. A range has buckets with about the same number of trials; trials with \
+        equal values stay in one bucket. The bar is the study variance: 95 % of the bests that another study of as many \
+        trials would find. Since the best of more trials is better by luck alone, the dash shows the expected best at an \
+        equal number of trials.",
     options: &[
         OptionSpec { name: "buckets", value: Some("N"), help: "buckets of a range (default: √trials, 4 to 10)" },
         JUDGING[0],

@@ -223,8 +223,8 @@ impl ShowScaling {
         let workload = plan.sizes.first().map(|size| size.definition.workload.to_string()).unwrap_or_default();
         let fields = json!({
             "workload": workload, "name": plan.name, "target": plan.target.text(), "compare_by": plan.compare_by,
-            "points": found.points, "fit": found.fit.as_ref().ok(), "fastest": found.fastest, "cheapest": found.cheapest,
-            "payback": found.payback, "times_reliable": times.doubts.is_empty(),
+            "points": found.points, "fit": found.fit.as_ref().ok(), "fastest": found.fastest,
+            "cheapest": found.cheapest, "payback": found.payback, "times_reliable": times.doubts.is_empty(),
         });
         let mut report = Report::new("scaling", &fields);
         for note in notes {

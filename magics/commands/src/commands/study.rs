@@ -141,8 +141,8 @@ fn one(context: &Context, store: &Store, study: &StudyRecord) -> Result<Report> 
     let counts = count_by_state(&trials);
     let mut report = Report::new(
         "study",
-        &json!({ "study": study.name, "definition": definition, "trials": counts, "best": best_trial(&trials, objective),
-            "created": study.created, "environment": environment }),
+        &json!({ "study": study.name, "definition": definition, "trials": counts,
+            "best": best_trial(&trials, objective), "created": study.created, "environment": environment }),
     );
     if let Some(question) = &definition.question {
         report = report.line(&format!("Question: {question}"));

@@ -52,7 +52,7 @@ pub fn measure(
     let mut search = LimitSearch::new(cap);
     let mut data = String::new();
     let mut known: BTreeMap<u64, Option<Vec<MemoryUse>>> = BTreeMap::new();
-    while let Some(size) = search.next() {
+    while let Some(size) = search.next_size() {
         status.say(&format!("Does a batch of {size} fit? ({} probes so far)", search.probes()));
         match fit(prober, size)? {
             Fit::Fits(memory, examples, files) => {
