@@ -1,7 +1,7 @@
 //! The tokens of a sweep's lines.
 
-use super::{Source, Span};
 use crate::error::Result;
+use crate::error::{Source, Span};
 use tunebook_study::Value;
 
 /// A token.

@@ -1,7 +1,7 @@
 //! A line split into words: at spaces, except inside quotes and brackets.
 
-use super::{Source, Span};
 use crate::error::Result;
+use crate::error::{Source, Span};
 
 /// One word, without its quotes.
 #[derive(Clone, Debug, PartialEq)]
