@@ -1,11 +1,9 @@
 //! The kernel process: sockets, the session, and its end.
 
-use crate::rust::environment_of_sources;
-use crate::rust::tensors::Places;
+use crate::engine::environment_of_sources;
+use crate::engine::tensors::Places;
 use crate::session::{Channel, Session};
 use crate::socket_files::SocketFiles;
-use crate::wire::stdin::Stdin;
-use crate::wire::{Iopub, Message, Reader, Signer, heartbeat, router};
 use anyhow::{Context as _, bail};
 use jupyter_protocol::ConnectionInfo;
 use std::path::{Path, PathBuf};
@@ -15,6 +13,8 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio::sync::mpsc::{Receiver, channel};
 use tunebook_magics::{Magics, Settings};
+use tunebook_wire::stdin::Stdin;
+use tunebook_wire::{Iopub, Message, Reader, Signer, heartbeat, router};
 
 /// After an error, cells that were sent together with the failed one may still be on their way.
 const SAME_BATCH: Duration = Duration::from_millis(5);

@@ -1,7 +1,7 @@
 //! `tunebook prepare`: what takes minutes is built before a notebook needs it.
 
+use crate::engine::tensors::{Places, build_ahead};
 use crate::kernel::settings;
-use crate::rust::tensors::{Places, build_ahead};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Mutex;

@@ -9,7 +9,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Folders and files of the repository that such a build needs.
-const NEEDED: [&str; 5] = ["Cargo.toml", "Cargo.lock", "kernel/cells", "magics/study", "magics/training"];
+const NEEDED: [&str; 5] = ["Cargo.toml", "Cargo.lock", "kernel/library", "magics/study", "magics/training"];
 
 fn main() {
     let variable = |name: &str| PathBuf::from(std::env::var_os(name).expect("cargo sets it"));

@@ -12,10 +12,8 @@ mod rust_cell;
 #[cfg_attr(not(target_os = "linux"), path = "usage_elsewhere.rs")]
 mod usage;
 
-use crate::rust::Engine;
-use crate::rust::tensors::Places;
-use crate::wire::stdin::Stdin;
-use crate::wire::{Iopub, Message, Writer};
+use crate::engine::Engine;
+use crate::engine::tensors::Places;
 use comms::Comms;
 use history::History;
 use readiness::Status;
@@ -27,6 +25,8 @@ use tokio::sync::mpsc::Sender;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Notify, OnceCell, OwnedSemaphorePermit, Semaphore};
 use tunebook_magics::{Interrupt, Magics};
+use tunebook_wire::stdin::Stdin;
+use tunebook_wire::{Iopub, Message, Writer};
 use usage::Usage;
 
 /// Completions and inspections at a time; without a bound, many of them would leave no thread for cells and for the end.

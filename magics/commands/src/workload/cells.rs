@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use tunebook_study::store::Store;
 
 /// The folder of the crate for cells.
-const FOLDER: &str = "kernel/cells";
+const FOLDER: &str = "kernel/library";
 /// Crates that are there with tensors.
 const TENSOR_CRATES: [&str; 2] = ["tch", "tunebook_training"];
 /// What `tunebook` has only with tensors.

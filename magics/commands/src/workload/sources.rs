@@ -102,12 +102,12 @@ mod tests {
         let manifest: toml::Table = fs::read_to_string(sources.folder("Cargo.toml")).unwrap().parse().unwrap();
         let members: Vec<&str> =
             manifest["workspace"]["members"].as_array().unwrap().iter().filter_map(|member| member.as_str()).collect();
-        assert_eq!(members, ["kernel/cells", "kernel/cells/cell", "magics/study", "magics/training"]);
+        assert_eq!(members, ["kernel/library", "kernel/library/cell", "magics/study", "magics/training"]);
         for member in members {
             assert!(sources.folder(member).join("src/lib.rs").is_file(), "{member}");
         }
         assert!(sources.lock_file().is_file());
-        assert!(!sources.folder("kernel/cells/cell/tests").exists());
+        assert!(!sources.folder("kernel/library/cell/tests").exists());
         // Once more is nothing more.
         let before = fs::metadata(sources.lock_file()).unwrap().modified().unwrap();
         Sources::open(cache.path()).unwrap();

@@ -346,7 +346,7 @@ fn create(ahead: Option<&Ahead>, shared: &Shared) -> Result<CommandContext, Stri
     let (context, outputs) = EvalContext::with_subprocess_command(command).map_err(|error| error.to_string())?;
     // What comes there is not the user's.
     for lines in [outputs.stdout, outputs.stderr] {
-        std::thread::spawn(move || lines.iter().for_each(|line| crate::wire::log(&line)));
+        std::thread::spawn(move || lines.iter().for_each(|line| tunebook_wire::log(&line)));
     }
     let _ = shared.output.set(Output::forward(channels));
     let _ = shared.process.set(context.process_handle());

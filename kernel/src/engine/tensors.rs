@@ -9,10 +9,10 @@
 //! ```
 
 use super::built::{Built, link_tree};
-use super::engine::Engine;
 use super::errors::CellError;
 use super::locks::{merged, with_source};
 use super::output::{Bundle, Cell};
+use super::service::Engine;
 use anyhow::{Context as _, bail};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
