@@ -1,20 +1,18 @@
 //! Rust cells, on evcxr.
 
-mod built;
+mod build_progress;
 mod compilers;
-mod crates;
+mod dependencies;
 mod documentation;
 mod errors;
 mod last_value;
-mod locks;
 mod output;
-mod progress;
+pub mod prebuild;
 pub mod runner;
 mod service;
-mod sources;
-pub mod tensors;
+mod standard_library;
 
 pub use errors::CellError;
 pub use output::{Bundle, Cell};
 pub use service::{Candidate, Engine, Readiness};
-pub use sources::environment as environment_of_sources;
+pub use standard_library::environment as standard_library_environment;

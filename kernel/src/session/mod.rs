@@ -13,7 +13,6 @@ mod rust_cell;
 mod usage;
 
 use crate::engine::Engine;
-use crate::engine::tensors::Places;
 use comms::Comms;
 use history::History;
 use readiness::Status;
@@ -25,6 +24,7 @@ use tokio::sync::mpsc::Sender;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Notify, OnceCell, OwnedSemaphorePermit, Semaphore};
 use tunebook_magics::{Interrupt, Magics};
+use tunebook_prebuilt::CellCache;
 use tunebook_wire::stdin::Stdin;
 use tunebook_wire::{Iopub, Message, Writer};
 use usage::Usage;
@@ -116,8 +116,8 @@ impl Session {
     /// Starts the engine of Rust cells where it was not started yet.
     pub async fn engine(&self) -> Arc<Engine> {
         let start = async || {
-            let places = Places::new(self.magics.cache());
-            Arc::new(Engine::start(move || places.begin()))
+            let cache = CellCache::new(self.magics.cache());
+            Arc::new(Engine::start(move || cache.begin()))
         };
         self.engine.get_or_init(start).await.clone()
     }

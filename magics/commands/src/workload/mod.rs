@@ -2,16 +2,12 @@
 
 mod cargo;
 mod cells;
-mod image;
 mod source;
-mod sources;
 mod try_out;
 mod workshop;
 
-pub use cells::{CellCrate, crates_for, tensors};
-pub use image::IMAGE_ITEM;
+pub use cells::crates_for;
 pub use source::{Body, problem_with_name};
-pub use sources::{Sources, hash as sources_hash};
 pub use try_out::{FirstSteps, try_out};
 pub use workshop::Workshop;
 
