@@ -1,7 +1,7 @@
 //! What a magic sees of the session: the display area of its cell, and behind it the Rust side, the inputs, the next cell.
 
 use super::rust_cell::RustCell;
-use crate::rust::{Bundle, Cell, CellError, Engine};
+use crate::engine::{Bundle, Cell, CellError, Engine};
 use serde_json::{Value, json};
 use std::path::Path;
 use std::sync::{Arc, Mutex};

@@ -20,7 +20,6 @@ mod syntax;
 #[cfg(test)]
 mod testing;
 
-pub use commands::workload::{CellCrate, IMAGE_ITEM, sources_hash};
 pub use completion::{Completions, Names};
 pub use error::{ErrorName, MagicError, page_colors};
 pub use host::{Bundle, Interrupt, Output, RESULT_MIME, Stream, session};
@@ -28,20 +27,11 @@ pub use magic::Settings;
 
 use commands::{CATALOGUE, workload};
 use magic::Context;
+use tunebook_prebuilt::{BuildInputs, CellCrate, Sources};
 
 /// What the magics of one kernel share.
 pub struct Magics {
     context: Context,
-}
-
-/// What was built ahead, for Rust cells to build upon.
-pub struct Prepared {
-    /// The crate for cells, with tensors.
-    pub tunebook: CellCrate,
-    /// The versions that it is built with.
-    pub lock_file: std::path::PathBuf,
-    /// The folder of libtorch.
-    pub libtorch: std::path::PathBuf,
 }
 
 /// A magic that was understood and can be run.
@@ -82,13 +72,13 @@ impl Magics {
         completion::inspect(&self.context, code, cursor)
     }
 
-    /// Builds ahead what every `%%workload` needs.
-    pub fn prepare(&self, output: &dyn Output, interrupt: &Interrupt) -> Result<Prepared, MagicError> {
+    /// Builds what every `%%workload` needs, and returns what the crates of Rust cells are built from.
+    pub fn prepare(&self, output: &dyn Output, interrupt: &Interrupt) -> Result<BuildInputs, MagicError> {
         let workshop = workload::Workshop::open(&self.context)?;
         workshop.prepare(output, interrupt)?;
-        let sources = workload::Sources::open(self.cache())?;
-        let (tunebook, lock_file) = (workload::tensors(&sources), sources.lock_file());
-        Ok(Prepared { tunebook, lock_file, libtorch: self.context.libtorch()? })
+        let sources = Sources::open(self.cache())?;
+        let (tunebook, lock_file) = (CellCrate::tunebook_with_tensors(&sources), sources.lock_file());
+        Ok(BuildInputs { tunebook, lock_file, libtorch: self.context.libtorch()? })
     }
 
     /// Where things are built.

@@ -2,18 +2,14 @@
 
 mod cargo;
 mod cells;
-mod image;
 mod known;
 mod source;
-mod sources;
 mod try_out;
 mod workshop;
 
-pub use cells::{CellCrate, crates_for, tensors};
-pub use image::IMAGE_ITEM;
+pub use cells::crates_for;
 pub use known::{Workload, hyperparameter_rows, known, worker};
 pub use source::WorkloadCell;
-pub use sources::{Sources, hash as sources_hash};
 pub use workshop::Workshop;
 
 use crate::error::{ErrorName, MagicError, Result, Source};

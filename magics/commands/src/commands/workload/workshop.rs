@@ -11,9 +11,7 @@
 //! ```
 
 use super::cargo::{self, Progress};
-use super::cells::{CellCrate, tensors};
 use super::source::{Dependency, WorkloadCell, worker_name};
-use super::sources::{self, Sources};
 use crate::error::{ErrorName, MagicError, Result, Source};
 use crate::host::Interrupt;
 use crate::host::Output;
@@ -23,6 +21,7 @@ use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
+use tunebook_prebuilt::{CellCrate, Sources, short_hash, sources_hash};
 
 /// The workload that dependencies are built for before there is any other.
 const TEMPLATE: &str = "template";
@@ -63,10 +62,10 @@ impl Workshop {
     pub fn open(context: &Context) -> Result<Self> {
         let libtorch = context.libtorch()?;
         let compiler = compiler()?;
-        let tools = sources::short_hash([compiler.as_slice(), libtorch.as_os_str().as_encoded_bytes()]);
+        let tools = short_hash([compiler.as_slice(), libtorch.as_os_str().as_encoded_bytes()]);
         let tools = context.settings.cache.join("workloads").join(tools);
         let sources = Sources::open(&context.settings.cache)?;
-        let workshop = Self { folder: tools.join(sources::hash()), tools, sources };
+        let workshop = Self { folder: tools.join(sources_hash()), tools, sources };
         workshop.configure(&libtorch).map_err(|error| workshop.problem(&error))?;
         Ok(workshop)
     }
@@ -165,7 +164,7 @@ impl Workshop {
     pub fn crate_for_cells(&self, body: &WorkloadCell) -> Result<PathBuf> {
         let krate = self.folder.join("cells").join(body.hash());
         // With all that cells build upon among its own dependencies, adding it changes no version of theirs.
-        let CellCrate { name, path, features } = tensors(&self.sources);
+        let CellCrate { name, path, features } = CellCrate::tunebook_with_tensors(&self.sources);
         let beside = Dependency { features, ..Dependency::new(&name, path) };
         self.write_crate(&krate, body, vec![beside]).map_err(|error| self.problem(&error))?;
         Ok(krate)

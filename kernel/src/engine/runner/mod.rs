@@ -4,7 +4,7 @@
 //! kernel ── evcxr ──► supervisor ──► runner ──► snapshot (while a cell runs)
 //! ```
 //!
-//! Before each cell the [`cells`] runner forks a paused copy of itself. A cell that ends well drops it. Where the cell ends its
+//! Before each cell the [`run_loop`] forks a paused copy of itself. A cell that ends well drops it. Where the cell ends its
 //! process (a segfault, an abort, `exit`, an overflow of the stack, an interrupt) or panics, the copy goes on in its place with
 //! every variable as it was before the cell, and the [`supervisor`] tells evcxr. A process with several threads cannot be
 //! copied: fork carries one thread. Then a death costs the variables, and the kernel says which.
@@ -14,8 +14,8 @@
 //!
 //! When the supervisor dies, so do runner and snapshot.
 
-mod cells;
 mod channels;
+mod run_loop;
 mod supervisor;
 
 pub use channels::{Channels, END};
@@ -36,7 +36,7 @@ const TAKEOVER: &str = "TUNEBOOK_TAKEOVER";
 pub fn hook() {
     if std::env::var_os(RUNTIME).is_some() {
         match std::env::var_os(RUNNER) {
-            Some(_) => cells::run(),
+            Some(_) => run_loop::run(),
             None => supervisor::run(),
         }
     }

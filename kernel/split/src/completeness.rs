@@ -1,7 +1,7 @@
 //! Whether a console should run what was typed, or ask for another line.
 
 use super::lexer::Scan;
-use super::split::{Segment, segments};
+use super::segments::{Segment, segments};
 use ra_ap_syntax::{Edition, SourceFile};
 
 /// What some code is, as it stands.

@@ -1,7 +1,7 @@
-//! Pictures of the crate `image` as values of cells. That crate knows nothing of notebooks, so cells that depend on it get a
-//! trait beside, which asks for no other crate.
+//! Shows pictures of the crate `image` as values of cells. That crate does not implement evcxr's display convention, so the
+//! kernel adds a trait that does to the cells of a user who depends on it.
 
-/// Items for a cell whose dependencies contain `image` (0.25).
+/// The trait and its implementations, as code for a cell. It needs the crate `image` 0.25 and no other crate.
 pub const IMAGE_ITEM: &str = include_str!("image_item.rs");
 
 #[cfg(test)]
@@ -12,7 +12,7 @@ mod tests {
 
     include!("image_item.rs");
 
-    /// The picture in a value of a cell, as it is read back.
+    /// Decodes the picture in what a value prints.
     fn shown(image: &impl ShowImage) -> DynamicImage {
         let content = image.content();
         let lines: Vec<&str> = content.lines().collect();
@@ -23,8 +23,8 @@ mod tests {
     }
 
     #[test]
-    fn pictures_of_all_kinds_are_shown_as_they_are() {
-        // Sizes that leave each number of bytes for the last digits.
+    fn pictures_of_each_pixel_type_are_shown_unchanged() {
+        // Different widths give PNG files of each length modulo 3, and so each padding of base64.
         for width in 1..8 {
             let rgb = RgbImage::from_fn(width, 2, |x, y| Rgb([x as u8 * 30, y as u8 * 100, 7]));
             assert_eq!(shown(&rgb), DynamicImage::ImageRgb8(rgb.clone()));
@@ -39,7 +39,7 @@ mod tests {
     }
 
     #[test]
-    fn what_png_cannot_hold_is_said() {
+    fn a_picture_that_png_cannot_hold_shows_the_reason() {
         let content = Rgb32FImage::new(2, 3).content();
         assert!(
             content.starts_with("EVCXR_BEGIN_CONTENT text/plain\nimage, 2 × 3, which cannot be shown: "),

@@ -1,24 +1,26 @@
 //! evcxr on a thread of its own: created in the background, asked through a channel, interrupted from outside.
 
+use super::build_progress::BuildProgress;
 use super::compilers;
-use super::crates::Crates;
+use super::dependencies::Dependencies;
 use super::errors::{CellError, compilation, warnings};
 use super::last_value;
 use super::output::{Bundle, Cell, Output};
-use super::progress::Progress;
 use super::runner::{self, Channels};
-use super::sources;
-use super::tensors::{Ahead, library_path};
+use super::standard_library;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
 use evcxr::{Analysis, CommandContext, EvalContext};
 use serde_json::json;
 use std::collections::HashMap;
+use std::ffi::OsString;
 use std::panic::AssertUnwindSafe;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
-use tunebook_magics::{CellCrate, Interrupt};
+use tunebook_magics::Interrupt;
+use tunebook_prebuilt::{CellCrate, Prebuilt};
 
 enum Job {
     Run {
@@ -109,14 +111,14 @@ impl Shared {
 }
 
 impl Engine {
-    /// Starts to create the engine; comes back at once. `ahead` finds what cells can build upon.
-    pub fn start(ahead: impl FnOnce() -> Option<Ahead> + Send + 'static) -> Self {
+    /// Starts to create the engine; comes back at once. `prebuilt` finds what cells can build upon.
+    pub fn start(prebuilt: impl FnOnce() -> Option<Prebuilt> + Send + 'static) -> Self {
         let (jobs, queue) = unbounded();
         let shared = Arc::new(Shared::default());
         let for_thread = shared.clone();
         let spawned = std::thread::Builder::new().name("rust".into()).stack_size(16 << 20);
         // Without the thread the queue is closed, and each request says that there is no engine.
-        let _ = spawned.spawn(move || serve(queue, &for_thread, ahead()));
+        let _ = spawned.spawn(move || serve(queue, &for_thread, prebuilt()));
         Self { jobs, shared }
     }
 
@@ -276,14 +278,14 @@ impl Shared {
 }
 
 /// The thread of the engine.
-fn serve(queue: Receiver<Job>, shared: &Arc<Shared>, ahead: Option<Ahead>) {
-    let mut context = match create(ahead.as_ref(), shared) {
+fn serve(queue: Receiver<Job>, shared: &Arc<Shared>, prebuilt: Option<Prebuilt>) {
+    let mut context = match create(prebuilt.as_ref(), shared) {
         Ok(context) => context,
         Err(error) => return refuse(queue, &error, shared),
     };
     // A first cell would say what is wrong.
     let _ = context.eval_context().build_runtime();
-    let mut crates = Crates::new(ahead);
+    let mut dependencies = Dependencies::new(prebuilt);
     shared.ready.store(true, Ordering::SeqCst);
     shared.has_ended();
     for job in queue {
@@ -293,11 +295,11 @@ fn serve(queue: Receiver<Job>, shared: &Arc<Shared>, ahead: Option<Ahead>) {
                 let interrupted = || shared.interrupted.load(Ordering::SeqCst);
                 let running = shared.clone();
                 let is_running = move || running.output.get().is_some_and(Output::is_running);
-                let progress = Progress::new(cell.clone(), is_running);
+                let progress = BuildProgress::new(cell.clone(), is_running);
                 let (told, ended) = (progress.clone(), progress.clone());
                 context.eval_context().set_progress(Arc::new(move |line| told.line(line)));
                 let work = || {
-                    let rest = crates.add(&mut context, &code, named).map_err(|error| match interrupted() {
+                    let rest = dependencies.add(&mut context, &code, named).map_err(|error| match interrupted() {
                         true => CellError::new("Interrupted", "the cell was interrupted while its crates were added"),
                         false => error,
                     })?;
@@ -310,13 +312,13 @@ fn serve(queue: Receiver<Job>, shared: &Arc<Shared>, ahead: Option<Ahead>) {
                 });
                 context.eval_context().set_progress(Arc::new(|_| {}));
                 ended.end();
-                crates.note();
+                dependencies.note();
                 // Before the answer, for a kernel that is ended right after it.
-                crates.share();
+                dependencies.share();
                 drop(answer.send(result));
                 warm(shared);
             }
-            Job::Preload { crates: likely } => crates.preload(&mut context, likely),
+            Job::Preload { crates: likely } => dependencies.preload(&mut context, likely),
             Job::With(ask) => ask(&mut context),
         }
     }
@@ -330,10 +332,21 @@ fn warm(shared: &Shared) {
     }
 }
 
-fn create(ahead: Option<&Ahead>, shared: &Shared) -> Result<CommandContext, String> {
+/// What the process that runs cells needs to find at run time: the standard library, which cells link dynamically, and
+/// libtorch.
+fn library_path(libtorch: Option<&Path>) -> OsString {
+    let output = Command::new("rustc").args(["--print", "target-libdir"]).output();
+    let standard = output.ok().map(|output| PathBuf::from(String::from_utf8_lossy(&output.stdout).trim()));
+    let known = std::env::var_os("LD_LIBRARY_PATH").unwrap_or_default();
+    let folders =
+        standard.into_iter().chain(libtorch.map(|folder| folder.join("lib"))).chain(std::env::split_paths(&known));
+    std::env::join_paths(folders.filter(|folder| !folder.as_os_str().is_empty())).unwrap_or(known)
+}
+
+fn create(prebuilt: Option<&Prebuilt>, shared: &Shared) -> Result<CommandContext, String> {
     let executable = std::env::current_exe().map_err(|error| error.to_string())?;
     let mut command = Command::new(executable);
-    command.env("LD_LIBRARY_PATH", library_path(ahead.and_then(|ahead| ahead.libtorch.as_deref())));
+    command.env("LD_LIBRARY_PATH", library_path(prebuilt.and_then(|prebuilt| prebuilt.libtorch.as_deref())));
     // What is computed in cells is small; threads that wait for each other would cost more than they bring.
     command.env("GOMP_SPINCOUNT", "0");
     // A process with one thread can be kept safe by a snapshot; tensors alone must not end that.
@@ -346,7 +359,7 @@ fn create(ahead: Option<&Ahead>, shared: &Shared) -> Result<CommandContext, Stri
     let (context, outputs) = EvalContext::with_subprocess_command(command).map_err(|error| error.to_string())?;
     // What comes there is not the user's.
     for lines in [outputs.stdout, outputs.stderr] {
-        std::thread::spawn(move || lines.iter().for_each(|line| crate::wire::log(&line)));
+        std::thread::spawn(move || lines.iter().for_each(|line| tunebook_wire::log(&line)));
     }
     let _ = shared.output.set(Output::forward(channels));
     let _ = shared.process.set(context.process_handle());
@@ -374,7 +387,7 @@ fn run(
     shared: &Shared,
     code: &str,
     cell: Arc<dyn Cell>,
-    progress: &Progress,
+    progress: &BuildProgress,
 ) -> Result<Ran, CellError> {
     static NAMES: AtomicU64 = AtomicU64::new(0);
     if let Some(error) = taken_over(code) {
@@ -383,7 +396,7 @@ fn run(
     let Some(output) = shared.output.get() else { return Err(CellError::new("EngineError", "there is no output")) };
     let mut variables: Vec<String> = context.variables_and_types().map(|(name, _)| name.to_string()).collect();
     variables.sort();
-    if let Some(note) = sources::note_once() {
+    if let Some(note) = standard_library::note_once() {
         cell.text(&note, true);
     }
     let with_last = last_value::named(code);

@@ -1,9 +1,9 @@
-/// Pictures of the crate `image` as the value of a cell.
+/// Shows a picture of the crate `image` as the value of a cell.
 pub trait ShowImage {
-    /// Width, height, and the bytes of a PNG file or why there are none.
+    /// The width and the height in pixels, and the bytes of a PNG file or the reason why it cannot be encoded.
     fn as_png(&self) -> (u32, u32, ::std::result::Result<::std::vec::Vec<u8>, ::std::string::String>);
 
-    /// The picture and a line of text, as evcxr's convention has them.
+    /// The picture and a line of text as blocks of evcxr's display convention.
     fn content(&self) -> ::std::string::String {
         const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
         let (width, height, png) = self.as_png();
@@ -27,7 +27,7 @@ pub trait ShowImage {
         content + &::std::format!("EVCXR_BEGIN_CONTENT text/plain\nimage, {width} × {height}{note}\nEVCXR_END_CONTENT")
     }
 
-    /// Shows it as the value of a cell; evcxr calls this.
+    /// Prints the blocks. evcxr calls this method for the value of a cell.
     fn evcxr_display(&self) {
         ::std::println!("{}", self.content());
     }

@@ -12,7 +12,7 @@ const IN_THE_WAY: Duration = Duration::from_secs(2);
 
 /// See the module; clones share it.
 #[derive(Clone)]
-pub struct Progress {
+pub struct BuildProgress {
     cell: Arc<dyn Cell>,
     /// Whether the code runs, so that cargo is done.
     is_running: Arc<dyn Fn() -> bool + Send + Sync>,
@@ -29,7 +29,7 @@ struct State {
     fetched: bool,
 }
 
-impl Progress {
+impl BuildProgress {
     /// Of a cell; nothing is shown yet.
     pub fn new(cell: Arc<dyn Cell>, is_running: impl Fn() -> bool + Send + Sync + 'static) -> Self {
         Self { cell, is_running: Arc::new(is_running), state: Arc::default() }

@@ -3,7 +3,7 @@
 mod completeness;
 mod layout;
 mod lexer;
-mod split;
+mod segments;
 
 pub use completeness::{Completeness, completeness};
-pub use split::{Segment, masked, segments};
+pub use segments::{Segment, masked, segments};

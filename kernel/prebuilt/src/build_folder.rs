@@ -1,26 +1,26 @@
-//! What cargo has built, handed from folder to folder as links: a kernel begins with what was built ahead, and what it builds
-//! for a `:dep` is there for the user's other kernels.
+//! Shares the results of cargo between folders by hard links: a kernel starts with the crates that were built before, and
+//! a crate that it builds for a `:dep` is available to the user's other kernels.
 
-use super::locks;
+use crate::lock_file;
 use anyhow::{Context as _, Result};
 use std::collections::BTreeSet;
 use std::fs::{self, DirEntry, File};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-/// A folder in which cells are built, or in which something was built for them: `Cargo.lock` and `target`.
+/// A folder in which cargo builds cells: it contains a `Cargo.lock` and a `target` folder.
 #[derive(Clone, Debug)]
-pub struct Built {
+pub struct BuildFolder {
     folder: PathBuf,
 }
 
-impl Built {
-    /// The one in a folder.
+impl BuildFolder {
+    /// Refers to a folder, which need not exist yet.
     pub fn new(folder: PathBuf) -> Self {
         Self { folder }
     }
 
-    /// The versions of what is built; empty where nothing is.
+    /// The text of the `Cargo.lock`; empty if there is none.
     pub fn lock(&self) -> String {
         fs::read_to_string(self.lock_file()).unwrap_or_default()
     }
@@ -33,55 +33,61 @@ impl Built {
         self.folder.join("target")
     }
 
-    /// Links what another folder has and this one lacks.
-    pub fn take_from(&self, other: &Built) -> Result<()> {
-        let _others_wait = other.alone()?;
+    /// Links the results that another folder has and this one lacks, unless the two disagree (see
+    /// [`BuildFolder::agrees_with`]).
+    pub fn take_from(&self, other: &BuildFolder) -> Result<()> {
+        let _exclusive = other.lock_exclusively()?;
         match other.target().exists() && self.agrees_with(other) {
             true => link_tree(&other.target(), &self.target(), &|_| false),
             false => Ok(()),
         }
     }
 
-    /// Links what this folder has and another lacks: of crates that anybody would build the same, which those in a folder of
-    /// the user's, and cells, are not. Versions that the other has stay.
-    pub fn give_to(&self, other: &Built) -> Result<()> {
-        let _others_wait = other.alone()?;
+    /// Links the results that this folder has and another one lacks, unless the two disagree. Results of cells and of crates
+    /// in a folder of the user's are left out, since such code can change without a change of its version. Versions that are
+    /// in the other folder's `Cargo.lock` stay.
+    pub fn give_to(&self, other: &BuildFolder) -> Result<()> {
+        let _exclusive = other.lock_exclusively()?;
         if !self.agrees_with(other) {
             return Ok(());
         }
         let lock = self.lock();
-        let own = locks::without_source(&lock);
-        link_tree(&self.target(), &other.target(), &|name| is_of(name, &own))?;
+        let local = lock_file::local_crates(&lock);
+        link_tree(&self.target(), &other.target(), &|name| belongs_to(name, &local))?;
         let known = other.lock();
-        let merged = if known.is_empty() { lock } else { locks::merged(&known, &locks::with_source(&lock)) };
-        // As a whole, for those who read it meanwhile.
+        let merged = match known.is_empty() {
+            true => lock,
+            false => lock_file::merged(&known, &lock_file::without_local_crates(&lock)),
+        };
+        // Renamed into place, so that nobody reads a half of it.
         let new = other.folder.join("Cargo.lock.new");
         fs::write(&new, merged)?;
         Ok(fs::rename(new, other.lock_file())?)
     }
 
-    /// Keeps other processes out while the result lives.
-    fn alone(&self) -> Result<File> {
+    /// Excludes other processes from the folder until the returned file is dropped.
+    fn lock_exclusively(&self) -> Result<File> {
         fs::create_dir_all(&self.folder)?;
         let file = File::options().create(true).append(true).open(self.folder.join("in-use"))?;
         file.lock()?;
         Ok(file)
     }
 
-    /// Whether what both have is one and the same. Two kernels that built a crate at the same time have two results of it, and
-    /// what was built upon one cannot be used with the other.
-    fn agrees_with(&self, other: &Built) -> bool {
-        let own = locks::without_source(&self.lock());
+    /// Whether each result that both folders have is the same file. Two kernels that build a crate at the same time have two
+    /// results for it; a crate that was built against one of them cannot be linked with the other.
+    fn agrees_with(&self, other: &BuildFolder) -> bool {
+        let local = lock_file::local_crates(&self.lock());
         let (here, there) = (self.target(), other.target());
         let agrees = |folder: PathBuf| {
             let theirs = there.join(folder.strip_prefix(&here).unwrap_or(&folder));
-            let is_shared = |name: &str| is_result(name) && !is_of_cells(name) && !is_of(name, &own);
+            let is_shared = |name: &str| is_result(name) && !is_of_cell(name) && !belongs_to(name, &local);
             entries(&folder).filter(|entry| is_shared(&name_of(entry))).all(|entry| {
                 let other = fs::metadata(theirs.join(entry.file_name()));
                 other.is_err() || entry.metadata().ok().map(|here| here.ino()) == other.ok().map(|there| there.ino())
             })
         };
-        // `target/debug` for what runs while compiling, `target/TRIPLE/debug` for what cells link.
+        // `target/debug` holds what runs on the host during a build (build scripts, macros), `target/TRIPLE/debug` what cells
+        // are linked with.
         let folders = entries(&here).map(|entry| entry.path());
         let profiles = folders.chain([here.clone()]).map(|folder| folder.join("debug/deps"));
         profiles.filter(|folder| folder.is_dir()).all(agrees)
@@ -96,49 +102,50 @@ fn name_of(entry: &DirEntry) -> String {
     entry.file_name().to_string_lossy().into_owned()
 }
 
-/// What the compiler wrote: it replaces such files whole.
+/// Whether a file was written by the compiler, which replaces such a file instead of changing it; so it can be linked.
 fn is_result(name: &str) -> bool {
     [".rlib", ".rmeta", ".so", ".dylib", ".a", ".o"].iter().any(|end| name.ends_with(end))
 }
 
-/// What cells themselves left.
-fn is_of_cells(name: &str) -> bool {
+/// Whether a file or folder is a result of a cell itself.
+fn is_of_cell(name: &str) -> bool {
     name == "incremental" || ["libcode_", "libctx", "ctx-"].iter().any(|start| name.starts_with(start))
 }
 
-/// By which cargo keeps a second one out of a folder: as a link it would keep all kernels out.
-fn is_lock(name: &str) -> bool {
+/// Whether a file is the lock by which cargo keeps a second cargo out of a folder. If it were linked, one build would stop the
+/// builds of all kernels.
+fn is_cargo_lock(name: &str) -> bool {
     name.starts_with(".cargo") && name.ends_with("lock")
 }
 
-/// Whether a file of cargo's, `[lib]NAME-HASH[.…]`, is of one of these crates.
-fn is_of(file: &str, crates: &BTreeSet<String>) -> bool {
+/// Whether a file of cargo's, `[lib]NAME-HASH[.…]`, belongs to one of these crates.
+fn belongs_to(file: &str, crates: &BTreeSet<String>) -> bool {
     let Some((name, _)) = file.rsplit_once('-') else { return false };
     let name = name.replace('-', "_");
     crates.contains(&name) || name.strip_prefix("lib").is_some_and(|name| crates.contains(name))
 }
 
-/// Copies a folder of cargo's: what the compiler wrote as links; what cargo notes about it as copies, since it rewrites those in
-/// place. What is there already stays.
-pub fn link_tree(from: &Path, to: &Path, is_left_out: &dyn Fn(&str) -> bool) -> Result<()> {
-    fs::create_dir_all(to).with_context(|| format!("{} cannot be made", to.display()))?;
+/// Adds the content of one `target` folder to another: results of the compiler as hard links, everything else as copies,
+/// because cargo changes its own notes in place. Files that the destination has already stay as they are.
+pub(crate) fn link_tree(from: &Path, to: &Path, is_left_out: &dyn Fn(&str) -> bool) -> Result<()> {
+    fs::create_dir_all(to).with_context(|| format!("{} cannot be created", to.display()))?;
     for entry in fs::read_dir(from).with_context(|| format!("{} cannot be read", from.display()))? {
         let entry = entry?;
-        let (source, place, name) = (entry.path(), to.join(entry.file_name()), name_of(&entry));
-        if is_of_cells(&name) || is_lock(&name) || is_left_out(&name) {
+        let (source, destination, name) = (entry.path(), to.join(entry.file_name()), name_of(&entry));
+        if is_of_cell(&name) || is_cargo_lock(&name) || is_left_out(&name) {
             continue;
         }
         if entry.file_type()?.is_dir() {
-            link_tree(&source, &place, is_left_out)?;
+            link_tree(&source, &destination, is_left_out)?;
             continue;
         }
-        if place.exists() {
+        if destination.exists() {
             continue;
         }
-        if !is_result(&name) || fs::hard_link(&source, &place).is_err() {
-            fs::copy(&source, &place)?;
-            // Cargo tells by these times what is older than what it was made from.
-            File::options().write(true).open(&place)?.set_modified(entry.metadata()?.modified()?)?;
+        if !is_result(&name) || fs::hard_link(&source, &destination).is_err() {
+            fs::copy(&source, &destination)?;
+            // Cargo compares modification times to decide what to build again.
+            File::options().write(true).open(&destination)?.set_modified(entry.metadata()?.modified()?)?;
         }
     }
     Ok(())
@@ -151,14 +158,14 @@ mod tests {
     const LOCK: &str = "version = 4\n\n[[package]]\nname = \"serde\"\nversion = \"1.0.0\"\nsource = \"registry\"\n\n[[package]]\n\
                         name = \"my-own\"\nversion = \"0.1.0\"\n";
 
-    fn built(folder: &Path, files: &[&str]) -> Built {
+    fn built(folder: &Path, files: &[&str]) -> BuildFolder {
         for file in files {
             let path = folder.join("target").join(file);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, file).unwrap();
         }
         fs::write(folder.join("Cargo.lock"), LOCK).unwrap();
-        Built::new(folder.into())
+        BuildFolder::new(folder.into())
     }
 
     fn links(path: &Path) -> u64 {
@@ -166,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn results_are_linked_notes_are_copied_and_cells_and_own_crates_are_left_out() {
+    fn results_are_linked_and_notes_copied_but_not_those_of_cells_and_local_crates() {
         let (here, there) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let files = [
             "x86/debug/deps/libserde-1.rlib",
@@ -177,7 +184,7 @@ mod tests {
             "x86/debug/.cargo-lock",
         ];
         let kernel = built(here.path(), &files);
-        let shared = Built::new(there.path().join("shared"));
+        let shared = BuildFolder::new(there.path().join("shared"));
         kernel.give_to(&shared).unwrap();
         let target = there.path().join("shared/target/x86/debug");
         assert_eq!(links(&target.join("deps/libserde-1.rlib")), 2);
@@ -186,14 +193,14 @@ mod tests {
             assert!(!target.join(file).exists(), "{file}");
         }
         assert!(shared.lock().contains("serde"));
-        // Another kernel finds it.
-        let other = Built::new(there.path().join("other"));
+        // Another kernel receives it.
+        let other = BuildFolder::new(there.path().join("other"));
         other.take_from(&shared).unwrap();
         assert_eq!(links(&target.join("deps/libserde-1.rlib")), 3);
     }
 
     #[test]
-    fn what_was_built_upon_another_result_of_the_same_crate_is_not_mixed() {
+    fn folders_with_different_results_for_one_crate_share_nothing() {
         let (here, there) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let shared = built(there.path(), &["debug/deps/libserde-1.rlib", "debug/deps/libjson-1.rlib"]);
         let kernel = built(here.path(), &["debug/deps/libserde-1.rlib", "debug/deps/libtoml-1.rlib"]);

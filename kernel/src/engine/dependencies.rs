@@ -3,14 +3,11 @@
 //! evcxr tries each `:dep` in a manifest of its own, and cargo then forgets the versions of everything else; so the
 //! `Cargo.lock` with which things are built is kept here and put back.
 
-use super::built::Built;
 use super::errors::CellError;
-use super::locks;
-use super::tensors::Ahead;
 use evcxr::CommandContext;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use tunebook_magics::{CellCrate, IMAGE_ITEM};
+use tunebook_prebuilt::{BUILD_FOLDER, CellCrate, IMAGE_ITEM, Prebuilt, Sharing, lock_file};
 
 /// The versions of the crate that evcxr makes of cells, and those with which things were built.
 const LOCK: &str = "Cargo.lock";
@@ -21,18 +18,18 @@ const TOKIO: &str = ":dep tokio = { version = \"1.34.0\", features = [\"rt\", \"
 const IN_SCOPE: &str = "use tunebook::prelude::*;\nuse tunebook::{tch, tunebook_training};";
 
 /// See the module.
-pub struct Crates {
-    ahead: Option<Ahead>,
+pub struct Dependencies {
+    prebuilt: Option<Prebuilt>,
     added: BTreeMap<String, CellCrate>,
     /// Whether a cell has asked for crates that others may want.
     to_share: bool,
     shows_images: bool,
 }
 
-impl Crates {
+impl Dependencies {
     /// Over what was built, if there is a place for it.
-    pub fn new(ahead: Option<Ahead>) -> Self {
-        Self { ahead, added: BTreeMap::new(), to_share: false, shows_images: false }
+    pub fn new(prebuilt: Option<Prebuilt>) -> Self {
+        Self { prebuilt, added: BTreeMap::new(), to_share: false, shows_images: false }
     }
 
     /// Adds what a cell names, and what its `:dep` lines ask for; gives the code that is left.
@@ -56,7 +53,7 @@ impl Crates {
         }
         let tensors = |krate: &CellCrate| !krate.features.is_empty();
         let brings_tensors = new.iter().any(tensors) && !self.added.values().any(tensors);
-        let libtorch = self.ahead.as_ref().and_then(|ahead| ahead.libtorch.as_ref());
+        let libtorch = self.prebuilt.as_ref().and_then(|prebuilt| prebuilt.libtorch.as_ref());
         let mut commands = String::new();
         match libtorch {
             None if brings_tensors => return Err(not_built()),
@@ -70,21 +67,21 @@ impl Crates {
                 &format!(":dep {name} = {{ path = {:?}, features = {features:?} }}\n", path.display().to_string());
         }
         commands += &asked;
-        if let Some(ahead) = self.ahead.as_ref().filter(|ahead| !ahead.lock.is_empty()) {
+        if let Some(prebuilt) = self.prebuilt.as_ref().filter(|prebuilt| !prebuilt.lock.is_empty()) {
             // Put back before anything is compiled.
             commands += &format!("!cp {} {}\n", quoted(KEPT_LOCK), quoted(LOCK));
             for file in [KEPT_LOCK, LOCK] {
                 let path = build_folder().join(file);
                 let failed = |error| CellError::new("Error", format!("{} cannot be written: {error}", path.display()));
-                std::fs::write(&path, &ahead.lock).map_err(failed)?;
+                std::fs::write(&path, &prebuilt.lock).map_err(failed)?;
             }
         }
         if brings_tensors {
             commands += IN_SCOPE;
         }
-        if let (false, Some((shared, own))) = (asked.is_empty(), self.shared()) {
+        if let (false, Some(sharing)) = (asked.is_empty(), self.sharing()) {
             // Another kernel may have built it meanwhile. If it cannot be had, it is built again.
-            let _ = own.take_from(shared);
+            let _ = sharing.receive();
             self.to_share = true;
         }
         execute(context, &commands)?;
@@ -103,15 +100,15 @@ impl Crates {
         }
     }
 
-    fn shared(&self) -> Option<&(Built, Built)> {
-        self.ahead.as_ref()?.shared.as_ref()
+    fn sharing(&self) -> Option<&Sharing> {
+        self.prebuilt.as_ref()?.sharing.as_ref()
     }
 
     /// Gives what was built for a `:dep` to the user's other kernels.
     pub fn share(&mut self) {
-        if let (true, Some((shared, own))) = (self.to_share, self.shared()) {
+        if let (true, Some(sharing)) = (self.to_share, self.sharing()) {
             // It is a matter of speed alone.
-            let _ = own.give_to(shared);
+            let _ = sharing.publish();
             self.to_share = false;
         }
     }
@@ -119,7 +116,7 @@ impl Crates {
     /// Adds crates that cells are likely to name.
     pub fn preload(&mut self, context: &mut CommandContext, likely: Vec<CellCrate>) {
         // A cell that names them will say what is wrong.
-        if self.ahead.as_ref().is_some_and(|ahead| ahead.libtorch.is_some()) {
+        if self.prebuilt.as_ref().is_some_and(|prebuilt| prebuilt.libtorch.is_some()) {
             let _ = self.add(context, "", likely);
         }
     }
@@ -135,18 +132,18 @@ impl Crates {
 
     /// Keeps the versions with which a cell was built.
     pub fn note(&mut self) {
-        if let (Some(ahead), false) = (&mut self.ahead, self.added.is_empty() && !self.to_share)
+        if let (Some(prebuilt), false) = (&mut self.prebuilt, self.added.is_empty() && !self.to_share)
             && let Ok(text) = std::fs::read_to_string(build_folder().join(LOCK))
         {
             // Tensors may come later, and are to be those that were built.
-            ahead.lock = locks::merged(&text, &ahead.lock);
+            prebuilt.lock = lock_file::merged(&text, &prebuilt.lock);
         }
     }
 }
 
 /// The folder of the crate that evcxr makes of cells.
 fn build_folder() -> PathBuf {
-    std::env::var_os("EVCXR_TMPDIR").map(PathBuf::from).unwrap_or_default()
+    std::env::var_os(BUILD_FOLDER).map(PathBuf::from).unwrap_or_default()
 }
 
 /// A file of that folder for a shell.
@@ -165,7 +162,7 @@ fn execute(context: &mut CommandContext, code: &str) -> Result<(), CellError> {
 fn not_built() -> CellError {
     let executable = std::env::current_exe().map_or("tunebook".into(), |path| path.display().to_string());
     let message = format!(
-        "tensors in cells are built ahead, and that was not done for this version of Tunebook: run `{executable} prepare` in a \
+        "tensors in cells are built prebuilt, and that was not done for this version of Tunebook: run `{executable} prepare` in a \
          terminal (some minutes, once) and restart the kernel"
     );
     CellError::new("NotPrepared", message)
