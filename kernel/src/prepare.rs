@@ -62,7 +62,7 @@ pub fn main() -> ExitCode {
     let inputs = match Magics::new(settings).prepare(&Terminal::default(), &Interrupt::default()) {
         Ok(inputs) => inputs,
         Err(error) => {
-            eprintln!("{}", error.traceback.join("\n"));
+            eprintln!("{}", error.traceback().join("\n"));
             return ExitCode::FAILURE;
         }
     };

@@ -1,8 +1,7 @@
 //! Commands and programs of a cell: their output as it comes, their end with all that they started.
 
 use crate::error::{ErrorName, MagicError, Result};
-use crate::host::Interrupt;
-use crate::host::{Output, Stream};
+use crate::host::{Interrupt, Output, Stream};
 use crate::process::Ended;
 use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
 use nix::sys::signal::{Signal, killpg};

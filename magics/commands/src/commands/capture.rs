@@ -1,12 +1,9 @@
 //! `%%capture [NAME]`: runs Rust and keeps what it prints and shows.
 
 use crate::error::{ErrorName, MagicError, Result, Span};
-use crate::host::Interrupt;
-use crate::host::session;
 use crate::host::session::{Ran, Session};
-use crate::host::{Output, Stream};
-use crate::magic::Context;
-use crate::magic::{Body, Command, Export, Invocation, Magic, Subject};
+use crate::host::{Interrupt, Output, Stream, session};
+use crate::magic::{Body, Command, Context, Export, Invocation, Magic, Subject};
 use crate::rust::{Written, no_magic_in};
 use crate::syntax::{Arguments, OptionSpec, Word};
 use std::io::Write;

@@ -1,10 +1,8 @@
 //! `%curves STUDY`: training curves of the best trials, or of one.
 
 use crate::error::{ErrorName, MagicError, Result};
-use crate::host::Interrupt;
-use crate::host::Output;
-use crate::magic::Context;
-use crate::magic::{Command, Export, Invocation, Magic, Subject};
+use crate::host::{Interrupt, Output};
+use crate::magic::{Command, Context, Export, Invocation, Magic, Subject};
 use crate::report::Report;
 use crate::report::table::{self, Rows, number};
 use crate::studies::{JUDGING, Judging, trial_of};

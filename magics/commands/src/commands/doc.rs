@@ -1,11 +1,8 @@
 //! `%doc PATH`, `?path`, `path?`: documentation of a Rust name in the pager; `path??`: its source.
 
 use crate::error::{ErrorName, Result, Source, Span, nearest};
-use crate::host::Interrupt;
-use crate::host::Output;
-use crate::host::session;
-use crate::magic::Context;
-use crate::magic::{Catalogue, Command, Export, Invocation, Magic, Subject, is_rust_path};
+use crate::host::{Interrupt, Output, session};
+use crate::magic::{Catalogue, Command, Context, Export, Invocation, Magic, Subject, is_rust_path};
 use crate::rust::code_bundle;
 
 /// See the module.

@@ -1,11 +1,8 @@
 //! `%env`: the environment of cells, shell and programs.
 
 use crate::error::{ErrorName, Result, Source, Span, Spanned, nearest};
-use crate::host::Interrupt;
-use crate::host::session;
-use crate::host::{Output, Stream, plain};
-use crate::magic::Context;
-use crate::magic::{Command, Export, Invocation, Magic, Subject};
+use crate::host::{Interrupt, Output, Stream, plain, session};
+use crate::magic::{Command, Context, Export, Invocation, Magic, Subject};
 use crate::report::table::Rows;
 use crate::syntax::OptionSpec;
 use serde_json::json;
@@ -158,7 +155,7 @@ impl Environment {
         whole: &BTreeMap<String, String>,
         name: &Spanned<String>,
         help: Option<&str>,
-    ) -> crate::MagicError {
+    ) -> crate::error::MagicError {
         let near = nearest(&name.value, whole.keys().map(String::as_str)).map(|near| format!("did you mean `{near}`?"));
         let message = format!("there is no variable `{}` in the environment", name.value);
         let help = [near, help.map(String::from)].into_iter().flatten().collect::<Vec<_>>().join(" ");

@@ -2,10 +2,8 @@
 
 use crate::commands::workload;
 use crate::error::{ErrorName, MagicError, Result};
-use crate::host::Interrupt;
-use crate::host::Output;
-use crate::magic::Context;
-use crate::magic::{Command, Export, Invocation, Magic, Subject};
+use crate::host::{Interrupt, Output};
+use crate::magic::{Command, Context, Export, Invocation, Magic, Subject};
 use crate::report::Report;
 use crate::report::table::{Rows, number};
 use crate::studies::trial_of;

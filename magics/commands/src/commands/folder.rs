@@ -2,11 +2,8 @@
 
 use crate::error::{ErrorName, MagicError, Result};
 use crate::files;
-use crate::host::Interrupt;
-use crate::host::session;
-use crate::host::{Output, Stream};
-use crate::magic::Context;
-use crate::magic::{Command, Export, Invocation, Magic, Subject};
+use crate::host::{Interrupt, Output, Stream, session};
+use crate::magic::{Command, Context, Export, Invocation, Magic, Subject};
 use crate::syntax::{Arguments, OptionSpec};
 use std::io::{Error, ErrorKind};
 use std::path::PathBuf;

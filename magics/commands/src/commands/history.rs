@@ -1,13 +1,10 @@
 //! `%history`: what was typed.
 
 use crate::error::Result;
-use crate::host::Interrupt;
-use crate::host::session;
 use crate::host::session::Input;
-use crate::host::{Output, Stream};
+use crate::host::{Interrupt, Output, Stream, session};
 use crate::inputs::{SESSION, Wanted};
-use crate::magic::Context;
-use crate::magic::{Command, Export, Invocation, Magic, Subject};
+use crate::magic::{Command, Context, Export, Invocation, Magic, Subject};
 use crate::syntax::OptionSpec;
 use wildmatch::WildMatch;
 

@@ -1,10 +1,8 @@
 //! `%isolate STUDY HP`: the best over the nuisances for each value of one hyperparameter.
 
 use crate::error::Result;
-use crate::host::Interrupt;
-use crate::host::Output;
-use crate::magic::Context;
-use crate::magic::{Command, Export, Invocation, Magic, Subject};
+use crate::host::{Interrupt, Output};
+use crate::magic::{Command, Context, Export, Invocation, Magic, Subject};
 use crate::report::Report;
 use crate::report::table::{self, Rows, number};
 use crate::studies::{JUDGING, Judging, no_answer};

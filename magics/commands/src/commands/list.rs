@@ -1,12 +1,9 @@
 //! `%list [NAME…]`: functions, types and other items of Rust cells with their source.
 
 use crate::error::{ErrorName, Result, suggest};
-use crate::host::Interrupt;
-use crate::host::session;
 use crate::host::session::Item;
-use crate::host::{Output, Stream};
-use crate::magic::Context;
-use crate::magic::{Command, Export, Invocation, Magic, Subject};
+use crate::host::{Interrupt, Output, Stream, session};
+use crate::magic::{Command, Context, Export, Invocation, Magic, Subject};
 use crate::rust::code_bundle;
 use crate::syntax::Arguments;
 

@@ -2,11 +2,8 @@
 
 use crate::error::{ErrorName, Result};
 use crate::files;
-use crate::host::Interrupt;
-use crate::host::Output;
-use crate::host::session;
-use crate::magic::Context;
-use crate::magic::{Command, Export, Invocation, Magic, Subject};
+use crate::host::{Interrupt, Output, session};
+use crate::magic::{Command, Context, Export, Invocation, Magic, Subject};
 use crate::syntax::{Arguments, Word};
 use std::fs::File;
 use std::io::{BufRead, BufReader};

@@ -1,10 +1,8 @@
 //! `%lsmagic`.
 
 use crate::error::Result;
-use crate::host::Interrupt;
-use crate::host::{Output, plain};
-use crate::magic::Context;
-use crate::magic::{Command, Export, Invocation, Magic, Subject};
+use crate::host::{Interrupt, Output, plain};
+use crate::magic::{Command, Context, Export, Invocation, Magic, Subject};
 use crate::report::table::Rows;
 use serde_json::json;
 

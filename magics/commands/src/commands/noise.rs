@@ -2,15 +2,11 @@
 
 use crate::commands::workload::{self, Workload};
 use crate::error::{ErrorName, MagicError, Result};
-use crate::host::Interrupt;
-use crate::host::Output;
-use crate::magic::Context;
-use crate::magic::{Command, Export, Invocation, Magic, Subject};
-use crate::probing::Prober;
-use crate::probing::{DEVICE, SET, TargetDevice, settings, space_of, values_of, worker};
-use crate::report::LiveChart;
-use crate::report::Report;
+use crate::host::{Interrupt, Output};
+use crate::magic::{Command, Context, Export, Invocation, Magic, Subject};
+use crate::probing::{DEVICE, Prober, SET, TargetDevice, settings, space_of, values_of, worker};
 use crate::report::table::{Rows, number};
+use crate::report::{LiveChart, Report};
 use crate::syntax::{Arguments, OptionSpec, Word};
 use serde_json::json;
 use tunebook_analysis::{NoisePoint, mean_noise_scale, noise_point};

@@ -1,11 +1,8 @@
 //! `%remove NAME…`: forgets variables and items of Rust cells.
 
 use crate::error::{ErrorName, Result, suggest};
-use crate::host::Interrupt;
-use crate::host::session;
-use crate::host::{Output, Stream};
-use crate::magic::Context;
-use crate::magic::{Command, Export, Invocation, Magic, Subject};
+use crate::host::{Interrupt, Output, Stream, session};
+use crate::magic::{Command, Context, Export, Invocation, Magic, Subject};
 use crate::syntax::Arguments;
 
 /// See the module.

@@ -1,11 +1,8 @@
 //! `%reset --force`: forgets all that Rust cells defined.
 
 use crate::error::{ErrorName, Result};
-use crate::host::Interrupt;
-use crate::host::session;
-use crate::host::{Output, Stream};
-use crate::magic::Context;
-use crate::magic::{Command, Export, Invocation, Magic, Subject};
+use crate::host::{Interrupt, Output, Stream, session};
+use crate::magic::{Command, Context, Export, Invocation, Magic, Subject};
 use crate::syntax::{Arguments, OptionSpec};
 
 /// Names that a message lists.

@@ -2,12 +2,9 @@
 
 use crate::error::{ErrorName, Result};
 use crate::files;
-use crate::host::Interrupt;
-use crate::host::session;
-use crate::host::{Output, Stream};
+use crate::host::{Interrupt, Output, Stream, session};
 use crate::inputs::{SESSION, Wanted};
-use crate::magic::Context;
-use crate::magic::{Catalogue, Command, Export, Invocation, Magic, Subject};
+use crate::magic::{Catalogue, Command, Context, Export, Invocation, Magic, Subject};
 use crate::syntax::{Arguments, OptionSpec};
 use proc_macro2::TokenStream;
 use std::fs::OpenOptions;

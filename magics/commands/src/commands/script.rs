@@ -2,10 +2,8 @@
 
 use crate::error::{ErrorName, MagicError, Result};
 use crate::files;
-use crate::host::Interrupt;
-use crate::host::Output;
-use crate::magic::Context;
-use crate::magic::{Body, Command, Export, Invocation, Magic, Subject};
+use crate::host::{Interrupt, Output};
+use crate::magic::{Body, Command, Context, Export, Invocation, Magic, Subject};
 use crate::process::Ended;
 use crate::shell::{ending, stream};
 use crate::syntax::{Arguments, OptionSpec, Word};
@@ -109,8 +107,9 @@ impl Command for Script {
 
 #[cfg(test)]
 mod tests {
+    use crate::error::MagicError;
+    use crate::host::Interrupt;
     use crate::testing::{FakeHost, magics, run, said};
-    use crate::{Interrupt, MagicError};
     use std::sync::Arc;
 
     fn result(text: &str) -> (Result<(), MagicError>, FakeHost) {

@@ -3,10 +3,8 @@
 use crate::commands::sweep::live::retuning;
 use crate::commands::sweep::retune::concerning;
 use crate::error::{ErrorName, MagicError, Result};
-use crate::host::Interrupt;
-use crate::host::Output;
-use crate::magic::Context;
-use crate::magic::{Command, Export, Invocation, Magic, Subject};
+use crate::host::{Interrupt, Output};
+use crate::magic::{Command, Context, Export, Invocation, Magic, Subject};
 use crate::report::Report;
 use crate::report::table::{self, Rows, number};
 use crate::syntax::{Arguments, Word};

@@ -1,12 +1,9 @@
 //! `%%test [FILTER]`, `%test [FILTER]`: runs the `#[test]` functions of a cell, or of all cells, as `cargo test` does.
 
 use crate::error::{ErrorName, MagicError, Result, Source, Span};
-use crate::host::Interrupt;
-use crate::host::session;
 use crate::host::session::{Ran, Session};
-use crate::host::{Output, Stream};
-use crate::magic::Context;
-use crate::magic::{Body, Command, Export, Invocation, Magic, Subject};
+use crate::host::{Interrupt, Output, Stream, session};
+use crate::magic::{Body, Command, Context, Export, Invocation, Magic, Subject};
 use crate::report::units::time;
 use crate::rust::{Answer, TestFunction, Written, no_magic_in, tests_in};
 use crate::syntax::{Arguments, OptionSpec};

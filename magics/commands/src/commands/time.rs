@@ -1,12 +1,9 @@
 //! `%time CODE`, `%%time`: runs Rust as the cell would and says how long it took.
 
 use crate::error::{Result, Source, Span};
-use crate::host::Interrupt;
-use crate::host::session;
 use crate::host::session::Ran;
-use crate::host::{Output, Stream};
-use crate::magic::Context;
-use crate::magic::{Body, Command, Export, Invocation, Magic, Subject};
+use crate::host::{Interrupt, Output, Stream, session};
+use crate::magic::{Body, Command, Context, Export, Invocation, Magic, Subject};
 use crate::report::units::long_time;
 use crate::rust::{Written, no_magic_in};
 

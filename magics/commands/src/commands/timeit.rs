@@ -2,12 +2,9 @@
 
 use super::time::at_its_column;
 use crate::error::{ErrorName, MagicError, Result, Source, Span};
-use crate::host::Interrupt;
-use crate::host::session;
 use crate::host::session::Ran;
-use crate::host::{Output, Stream};
-use crate::magic::Context;
-use crate::magic::{Body, Command, Export, Invocation, Magic, Subject};
+use crate::host::{Interrupt, Output, Stream, session};
+use crate::magic::{Body, Command, Context, Export, Invocation, Magic, Subject};
 use crate::report::Report;
 use crate::report::units::{count, time, times};
 use crate::rust::{Answer, Statement, Statements, Written, no_magic_in};

@@ -1,12 +1,9 @@
 //! `%who [TYPE…]`, `%whos [TYPE…]`: the variables of Rust cells.
 
 use crate::error::Result;
-use crate::host::Interrupt;
-use crate::host::session;
 use crate::host::session::{Session, Variable};
-use crate::host::{Output, Stream};
-use crate::magic::Context;
-use crate::magic::{Command, Export, Invocation, Magic, Subject};
+use crate::host::{Interrupt, Output, Stream, session};
+use crate::magic::{Command, Context, Export, Invocation, Magic, Subject};
 use crate::report::Report;
 use crate::report::table::{Rows, bytes};
 use crate::rust::{Answer, short_type};

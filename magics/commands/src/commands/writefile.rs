@@ -2,10 +2,8 @@
 
 use crate::error::Result;
 use crate::files;
-use crate::host::Interrupt;
-use crate::host::{Output, Stream};
-use crate::magic::Context;
-use crate::magic::{Body, Command, Export, Invocation, Magic, Subject};
+use crate::host::{Interrupt, Output, Stream};
+use crate::magic::{Body, Command, Context, Export, Invocation, Magic, Subject};
 use crate::syntax::{Arguments, OptionSpec};
 use std::fs::OpenOptions;
 use std::io::Write;

@@ -3,6 +3,7 @@
 mod paths;
 
 use crate::commands::workload;
+use crate::host::Bundle;
 use crate::magic::{Body, Catalogue, Context, Magic, Subject};
 use crate::syntax::KEYWORDS;
 use tunebook_study::WorkloadDescription;
@@ -199,7 +200,7 @@ fn metrics(context: &Context, workload: &str) -> Vec<(String, &'static str)> {
 }
 
 /// Help for the word at the cursor: of the magic, or of a hyperparameter in a sweep.
-pub fn inspect(context: &Context, code: &str, cursor: usize) -> Option<crate::Bundle> {
+pub fn inspect(context: &Context, code: &str, cursor: usize) -> Option<Bundle> {
     let place = place(context.catalogue, code, cursor)?;
     let line_end =
         code[code.len().min(offset(code, cursor))..].find('\n').map_or(code.len(), |at| offset(code, cursor) + at);

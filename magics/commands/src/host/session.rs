@@ -1,5 +1,5 @@
 //! What a magic may ask of the session that it runs in: the Rust side of the kernel, the inputs so far, the next cell.
-//! The kernel stands behind it, as it does behind [`crate::Output`]; a test can stand in.
+//! The kernel stands behind it, as it does behind [`Output`]; a test can stand in.
 
 use super::{Bundle, Output};
 use crate::error::{ErrorName, MagicError, Result};

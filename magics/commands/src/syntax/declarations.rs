@@ -2,8 +2,7 @@
 
 use super::Word;
 use super::tokens::{Token, tokens};
-use crate::error::{ErrorName, MagicError, Result, suggest};
-use crate::error::{Source, Span, Spanned};
+use crate::error::{ErrorName, MagicError, Result, Source, Span, Spanned, suggest};
 use tunebook_study::{Direction, Distribution, Role, Value, WorkloadReference};
 
 /// One hyperparameter as it was declared.

@@ -1,8 +1,7 @@
 //! GNU-style options: `--trials 40`, `--trials=40`, `-n`, in any order among the other words.
 
 use super::Word;
-use crate::error::{ErrorName, MagicError, Result, nearest};
-use crate::error::{Source, Span};
+use crate::error::{ErrorName, MagicError, Result, Source, Span, nearest};
 use std::time::Duration;
 
 /// One option that a magic knows.

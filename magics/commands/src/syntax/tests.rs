@@ -10,7 +10,7 @@ fn parse(text: &str) -> crate::error::Result<SweepBody> {
 }
 
 /// The text that an error underlines, from the rendered report: its message and all lines.
-fn error(text: &str) -> crate::MagicError {
+fn error(text: &str) -> crate::error::MagicError {
     parse(text).expect_err(text)
 }
 

@@ -9,12 +9,9 @@ use self::krate::{Place, manifest, script};
 use self::program::Program;
 
 use crate::error::{ErrorName, MagicError, Result};
-use crate::magic::Context;
+use crate::magic::{Command, Context, Export, Invocation, Magic, Subject};
 
-use crate::host::Interrupt;
-use crate::host::session;
-use crate::host::{Output, Stream};
-use crate::magic::{Command, Export, Invocation, Magic, Subject};
+use crate::host::{Interrupt, Output, Stream, session};
 use crate::syntax::{Arguments, OptionSpec, Word};
 use std::path::Path;
 

@@ -2,8 +2,7 @@
 
 use super::{WorkloadCell, Workshop};
 use crate::error::{ErrorName, MagicError, Result, Source, Span, suggest};
-use crate::host::Interrupt;
-use crate::host::Output;
+use crate::host::{Interrupt, Output};
 use crate::magic::Context;
 use crate::report::Status;
 use crate::report::table::{self, Rows};

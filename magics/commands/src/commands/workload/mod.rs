@@ -13,13 +13,10 @@ pub use source::WorkloadCell;
 pub use workshop::Workshop;
 
 use crate::error::{ErrorName, MagicError, Result, Source};
-use crate::host::Interrupt;
-use crate::host::Output;
-use crate::magic::Context;
-use crate::magic::{Body, Command, Export, Invocation, Magic, Subject};
-use crate::report::Report;
-use crate::report::Status;
+use crate::host::{Interrupt, Output};
+use crate::magic::{Body, Command, Context, Export, Invocation, Magic, Subject};
 use crate::report::table::Rows;
+use crate::report::{Report, Status};
 use serde_json::json;
 use source::problem_with_name;
 use std::time::Instant;

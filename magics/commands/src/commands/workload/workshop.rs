@@ -13,8 +13,7 @@
 use super::cargo::{self, Progress};
 use super::source::{Dependency, WorkloadCell, worker_name};
 use crate::error::{ErrorName, MagicError, Result, Source};
-use crate::host::Interrupt;
-use crate::host::Output;
+use crate::host::{Interrupt, Output};
 use crate::magic::Context;
 use crate::report::Status;
 use std::fs::{self, File, TryLockError};
