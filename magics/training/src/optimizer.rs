@@ -29,8 +29,8 @@ pub enum Rule {
     RmsProp { rho: f64, gamma: f64, epsilon: f64 },
     /// Adam: m ← β₁m + (1 − β₁)g; v ← β₂v + (1 − β₂)g²; b = √(1 − β₂ᵗ) / (1 − β₁ᵗ); θ ← θ − ηb · m / (√v + ε).
     ///
-    /// This is the ε-hat form: ε is added to √v without bias correction. `torch.optim.Adam` adds its ε to √(v / (1 −
-    /// β₂ᵗ)), which is the same step if its ε is ε / √(1 − β₂ᵗ).
+    /// This is the ε-hat form: ε is added to √v without bias correction. `torch.optim.Adam` adds its ε to
+    /// √(v / (1 − β₂ᵗ)), which is the same step if its ε is ε / √(1 − β₂ᵗ).
     Adam { beta1: f64, beta2: f64, epsilon: f64 },
     /// Adam with decoupled weight decay: m, v, b as in [`Rule::Adam`], but with a g that does not include λθ;
     /// θ ← θ − ηλθ − ηb · m / (√v + ε).

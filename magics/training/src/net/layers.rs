@@ -60,8 +60,8 @@ impl Net<'_> {
         self.checked(name, x, || x.f_linear(&weight, Some(&bias)))
     }
 
-    /// A convolution with a square kernel, from images \[batch, inputs, height, width\] to images \[batch, channels,
-    /// …\].
+    /// A convolution with a square kernel, from images \[batch, inputs, height, width\] to images
+    /// \[batch, channels, …, …\] of the size that stride and padding give.
     ///
     /// Its parameters are `NAME.weight` \[channels, inputs, kernel, kernel\] (initially [`Init::He`]) and, if it has a
     /// bias, `NAME.bias` \[channels\] (initially 0). It panics if x does not have four dimensions.

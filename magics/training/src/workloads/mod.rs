@@ -30,8 +30,8 @@ pub fn builtin() -> Catalogue {
     catalogue
 }
 
-/// A multi-layer perceptron of the linear layers `linear0`, `linear1`, …, from x \[batch, inputs\] to logits \[batch,
-/// classes\]. Each hidden layer is followed by the activation function that `activation` names and by dropout.
+/// A multi-layer perceptron of the linear layers `linear0`, `linear1`, …, from x \[batch, inputs\] to logits
+/// \[batch, classes\]. Each hidden layer is followed by the activation function that `activation` names and by dropout.
 fn perceptron(net: &Net, x: &Tensor, classes: i64) -> Tensor {
     let (layers, units): (i64, i64) = (net.get("hidden_layers"), net.get("hidden_units"));
     let activation: String = net.get("activation");

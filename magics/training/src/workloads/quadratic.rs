@@ -1,5 +1,5 @@
-//! `quadratic`: a noisy quadratic (Schaul et al. 2013; Zhang et al. 2019). Its curvature and its noise are known, so it
-//! tests what is concluded from training.
+//! `quadratic`: a noisy quadratic (Schaul et al. 2013; Zhang et al. 2019). Its curvature and its noise are known, so
+//! that conclusions from training can be checked against the truth.
 //!
 //! The parameters are θ ∈ ℝᵈ with d = `dimension`, and the loss of an example x is ½ Σ hᵢ(θᵢ − xᵢ)². Each xᵢ is normal
 //! with mean 0 and standard deviation `noise`. The curvatures hᵢ are evenly spaced in the logarithm from 1/`condition`
