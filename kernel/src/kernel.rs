@@ -1,11 +1,8 @@
 //! The kernel process: sockets, the session, and its end.
 
-use crate::rust::environment_of_sources;
-use crate::rust::tensors::Places;
+use crate::engine::standard_library_environment;
 use crate::session::{Channel, Session};
 use crate::socket_files::SocketFiles;
-use crate::wire::stdin::Stdin;
-use crate::wire::{Iopub, Message, Reader, Signer, heartbeat, router};
 use anyhow::{Context as _, bail};
 use jupyter_protocol::ConnectionInfo;
 use std::path::{Path, PathBuf};
@@ -15,6 +12,9 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio::sync::mpsc::{Receiver, channel};
 use tunebook_magics::{Magics, Settings};
+use tunebook_prebuilt::CellCache;
+use tunebook_wire::stdin::Stdin;
+use tunebook_wire::{Iopub, Message, Reader, Signer, heartbeat, router};
 
 /// After an error, cells that were sent together with the failed one may still be on their way.
 const SAME_BATCH: Duration = Duration::from_millis(5);
@@ -38,7 +38,7 @@ pub fn main(connection_file: &Path) -> ExitCode {
             result
         });
     if let Ok(settings) = settings() {
-        Places::new(&settings.cache).end();
+        CellCache::new(&settings.cache).end();
     }
     match served {
         Ok(()) => std::process::exit(0),
@@ -54,8 +54,8 @@ pub fn main(connection_file: &Path) -> ExitCode {
 fn start_again_with_environment() {
     use std::os::unix::process::CommandExt;
     const STARTED_AGAIN: &str = "TUNEBOOK_STARTED_AGAIN";
-    let cells = settings().ok().and_then(|settings| Places::new(&settings.cache).environment());
-    let wanted: Vec<_> = environment_of_sources().into_iter().chain(cells).collect();
+    let cells = settings().ok().and_then(|settings| CellCache::new(&settings.cache).environment());
+    let wanted: Vec<_> = standard_library_environment().into_iter().chain(cells).collect();
     if std::env::var_os(STARTED_AGAIN).is_some() || wanted.is_empty() {
         return;
     }

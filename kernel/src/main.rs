@@ -1,16 +1,9 @@
 //! `tunebook`: the Jupyter kernel, and the process that runs in a slot of its pool.
 
-mod cell;
-mod kernel;
-mod prepare;
-mod rust;
-mod session;
-mod socket_files;
-mod wire;
-
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use tunebook_kernel::{engine, kernel, prepare};
 
 /// A Rust kernel for Jupyter with magics for tuning deep learning models.
 #[derive(Parser)]
@@ -48,7 +41,7 @@ enum Command {
 
 fn main() -> ExitCode {
     // Does not return in the process that runs the user's cells, nor in the wrapper around rustc.
-    rust::runner::hook();
+    engine::runner::hook();
     match Arguments::parse().command {
         Command::Kernel { connection_file } => kernel::main(&connection_file),
         Command::Prepare => prepare::main(),

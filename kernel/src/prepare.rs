@@ -1,11 +1,12 @@
 //! `tunebook prepare`: what takes minutes is built before a notebook needs it.
 
+use crate::engine::prebuild::build_cell_crates;
 use crate::kernel::settings;
-use crate::rust::tensors::{Places, build_ahead};
 use std::path::Path;
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 use std::sync::Mutex;
 use tunebook_magics::{Bundle, Interrupt, Magics, Output, Stream};
+use tunebook_prebuilt::CellCache;
 
 /// Progress on a terminal or in a log: a line each time something else is being done.
 #[derive(Default)]
@@ -57,15 +58,20 @@ pub fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let places = Places::new(&settings.cache);
-    let prepared = match Magics::new(settings).prepare(&Terminal::default(), &Interrupt::default()) {
-        Ok(prepared) => prepared,
+    let cache = CellCache::new(&settings.cache);
+    let inputs = match Magics::new(settings).prepare(&Terminal::default(), &Interrupt::default()) {
+        Ok(inputs) => inputs,
         Err(error) => {
-            eprintln!("{}", error.traceback.join("\n"));
+            eprintln!("{}", error.traceback().join("\n"));
             return ExitCode::FAILURE;
         }
     };
-    match places.prepare(&prepared) {
+    let prepared = std::env::current_exe().map_err(anyhow::Error::from).and_then(|executable| {
+        let mut build = Command::new(executable);
+        build.arg("prepare-cells");
+        cache.prepare(&inputs, build)
+    });
+    match prepared {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("tunebook: {error:#}");
@@ -76,7 +82,7 @@ pub fn main() -> ExitCode {
 
 /// The part of it that needs an environment of its own.
 pub fn cells(tunebook: &Path, libtorch: &Path) -> ExitCode {
-    match build_ahead(tunebook, libtorch) {
+    match build_cell_crates(tunebook, libtorch) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("{}", error.traceback.join("\n"));

@@ -1,8 +1,8 @@
 //! What must hold for whatever bytes come in. The fuzzer looks for bytes for which it does not; the test
 //! `wire_properties` tries a fixed choice of them in every run.
 
-use crate::cell::{Segment, completeness, masked, segments};
-use crate::message::{Message, Signer, WireError};
+use tunebook_split::{Segment, completeness, masked, segments};
+use tunebook_wire::message::{Message, Signer, WireError};
 
 /// Frames, each behind two bytes with its length: as messages, none of which is taken without a signature.
 pub fn frames(mut bytes: &[u8]) {

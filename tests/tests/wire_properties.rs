@@ -1,24 +1,17 @@
-//! The fuzzer's targets on a fixed choice of bytes: any, and messages, greetings and cells with changes. The kernel's own
-//! sources stand in here, so their tests run as well.
+//! The fuzzer's targets on a fixed choice of bytes: any, and messages, greetings and cells with changes.
 //!
 //! `TUNEBOOK_SOAK=20` tries twenty times as many.
 
-#![allow(dead_code, unused_imports)]
-
-#[path = "../../kernel/src/cell/mod.rs"]
-mod cell;
-#[path = "../../kernel/src/wire/message.rs"]
-mod message;
 #[path = "../fuzz/targets.rs"]
 mod targets;
 
-use message::{Message, Signer};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use serde_json::json;
 use tunebook_tests::request_frames;
+use tunebook_wire::{Message, Signer};
 
 /// A change of some bytes.
 #[derive(Clone, Debug)]

@@ -83,7 +83,7 @@ impl Comms {
             }
             "comm_msg" => match open.get_mut(&comm.id) {
                 Some(Open { line, .. }) => line.message(&comm, &content["data"]),
-                None => crate::wire::log(&format!("a message to the comm `{}`, which is not open", comm.id)),
+                None => tunebook_wire::log(&format!("a message to the comm `{}`, which is not open", comm.id)),
             },
             _ => drop(open.remove(&comm.id)),
         }

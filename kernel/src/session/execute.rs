@@ -4,14 +4,14 @@ use super::Session;
 use super::history::Ended;
 use super::output::CellOutput;
 use super::rust_cell::{RustCell, Silent};
-use crate::cell::{Segment, segments};
-use crate::rust::{CellError, Engine};
-use crate::wire::Message;
+use crate::engine::{CellError, Engine};
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use tunebook_magics::{Interrupt, MagicError, Parsed, asks, shell};
+use tunebook_split::{Segment, segments};
+use tunebook_wire::Message;
 
 /// How long no cell has run when the kernel takes the time for something else.
 const QUIET: Duration = Duration::from_secs(3);
@@ -25,7 +25,7 @@ enum Part {
 
 impl From<MagicError> for CellError {
     fn from(error: MagicError) -> Self {
-        Self { name: error.name.into(), message: error.message, traceback: error.traceback }
+        Self { name: error.name.to_string(), traceback: error.traceback(), message: error.message }
     }
 }
 

@@ -1,7 +1,7 @@
 //! What the kernel says of itself.
 
-use crate::wire::message::PROTOCOL_VERSION;
 use serde_json::{Value, json};
+use tunebook_wire::message::PROTOCOL_VERSION;
 
 /// Content of a `kernel_info_reply`.
 pub fn kernel_info() -> Value {

@@ -1,12 +1,12 @@
 //! What a magic sees of the session: the display area of its cell, and behind it the Rust side, the inputs, the next cell.
 
 use super::rust_cell::RustCell;
-use crate::rust::{Bundle, Cell, CellError, Engine};
+use crate::engine::{Bundle, Cell, CellError, Engine};
 use serde_json::{Value, json};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use tunebook_magics::session::{Input, Item, Ran, Session, Variable};
-use tunebook_magics::{MagicError, Output, Stream};
+use tunebook_magics::{ErrorName, MagicError, Output, Stream};
 
 type Result<T> = std::result::Result<T, MagicError>;
 
@@ -91,7 +91,7 @@ impl Session for RustCell {
 
     fn reset(&self) -> Result<()> {
         let cleared = self.ask(|context| context.execute(":clear").map(drop).map_err(|error| error.to_string()))?;
-        cleared.map_err(|error| MagicError::new("Error", error, None))
+        cleared.map_err(|error| MagicError::new(ErrorName::Error, error, None))
     }
 
     fn dependencies(&self) -> Result<Vec<(String, String)>> {
@@ -116,7 +116,7 @@ impl Session for RustCell {
     fn change_directory(&self, folder: &Path) -> Result<()> {
         let failed = |error: std::io::Error| {
             let message = format!("{} cannot be entered: {error}", folder.display());
-            MagicError::new("FileError", message, None)
+            MagicError::new(ErrorName::FileError, message, None)
         };
         std::env::set_current_dir(folder).map_err(failed)?;
         self.tell_cells(&format!("let _ = std::env::set_current_dir({:?});", folder.display().to_string()))
@@ -167,8 +167,12 @@ impl RustCell {
             return Err(as_magic_error(CellError::busy()));
         }
         engine.with(ask).ok_or_else(|| match engine.missing() {
-            Some(reason) => MagicError::new("NoToolchain", reason, None),
-            None => MagicError::new("EngineError", "the engine of Rust cells is not there; restart the kernel", None),
+            Some(reason) => MagicError::new(ErrorName::NoToolchain, reason, None),
+            None => MagicError::new(
+                ErrorName::EngineError,
+                "the engine of Rust cells is not there; restart the kernel",
+                None,
+            ),
         })
     }
 
@@ -182,23 +186,8 @@ impl RustCell {
 }
 
 fn as_magic_error(error: CellError) -> MagicError {
-    let mut shown = MagicError::new("Error", error.message, None);
-    // Names of errors are few, and live as long as the kernel.
-    const NAMES: [&str; 10] = [
-        "Busy",
-        "CompilationError",
-        "EngineError",
-        "Interrupted",
-        "NoToolchain",
-        "NotAvailable",
-        "NotPrepared",
-        "Panic",
-        "ProcessEnded",
-        "InternalError",
-    ];
-    shown.name = NAMES.into_iter().find(|name| *name == error.name).unwrap_or("Error");
-    shown.traceback = error.traceback;
-    shown
+    let name = error.name.parse().unwrap_or(ErrorName::Error);
+    MagicError::drawn(name, error.message, error.traceback)
 }
 
 /// A cell that keeps what it is given.

@@ -12,10 +12,7 @@ mod rust_cell;
 #[cfg_attr(not(target_os = "linux"), path = "usage_elsewhere.rs")]
 mod usage;
 
-use crate::rust::Engine;
-use crate::rust::tensors::Places;
-use crate::wire::stdin::Stdin;
-use crate::wire::{Iopub, Message, Writer};
+use crate::engine::Engine;
 use comms::Comms;
 use history::History;
 use readiness::Status;
@@ -27,6 +24,9 @@ use tokio::sync::mpsc::Sender;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Notify, OnceCell, OwnedSemaphorePermit, Semaphore};
 use tunebook_magics::{Interrupt, Magics};
+use tunebook_prebuilt::CellCache;
+use tunebook_wire::stdin::Stdin;
+use tunebook_wire::{Iopub, Message, Writer};
 use usage::Usage;
 
 /// Completions and inspections at a time; without a bound, many of them would leave no thread for cells and for the end.
@@ -116,8 +116,8 @@ impl Session {
     /// Starts the engine of Rust cells where it was not started yet.
     pub async fn engine(&self) -> Arc<Engine> {
         let start = async || {
-            let places = Places::new(self.magics.cache());
-            Arc::new(Engine::start(move || places.begin()))
+            let cache = CellCache::new(self.magics.cache());
+            Arc::new(Engine::start(move || cache.begin()))
         };
         self.engine.get_or_init(start).await.clone()
     }

@@ -1,10 +1,10 @@
 //! The display area of a cell, over IOPub. It owns the parent header and may outlive the cell.
 
-use crate::wire::Iopub;
-use crate::wire::iopub::Name;
 use serde_json::{Map, Value, json};
 use std::sync::{Arc, Mutex};
 use tunebook_magics::{Bundle, Output, Stream};
+use tunebook_wire::Iopub;
+use tunebook_wire::iopub::Name;
 
 /// See the module.
 #[derive(Clone)]

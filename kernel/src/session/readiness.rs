@@ -2,7 +2,7 @@
 //! Creating their engine takes seconds, in which magics run already.
 
 use super::comms::{Comm, Line, Target};
-use crate::rust::{Engine, Readiness};
+use crate::engine::{Engine, Readiness};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;

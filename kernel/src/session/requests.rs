@@ -3,12 +3,12 @@
 use super::Session;
 use super::history::{Entry, Query};
 use super::info::kernel_info;
-use crate::cell::{Completeness, completeness, masked};
-use crate::rust::Candidate;
-use crate::wire::Message;
+use crate::engine::Candidate;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use tunebook_magics::{asks, rust_in};
+use tunebook_split::{Completeness, completeness, masked};
+use tunebook_wire::Message;
 
 impl Session {
     /// The reply to a request: its kind and its content.
@@ -34,7 +34,7 @@ impl Session {
                 json!({ "status": "ok", "restart": content["restart"].as_bool().unwrap_or(false) })
             }
             other => {
-                crate::wire::log(&format!("a request of an unknown kind: {other}"));
+                tunebook_wire::log(&format!("a request of an unknown kind: {other}"));
                 failed("UnknownRequest", &format!("this kernel has no {other}"))
             }
         };

@@ -2,14 +2,14 @@
 
 use super::Session;
 use super::output::CellOutput;
-use crate::rust::{Bundle, Cell};
-use crate::wire::Message;
-use crate::wire::iopub::Name;
+use crate::engine::{Bundle, Cell};
 use serde_json::Value;
 use std::sync::{Arc, Mutex};
 use tokio::runtime::Handle;
 use tunebook_magics::session;
 use tunebook_magics::{Interrupt, Output, RESULT_MIME, Stream};
+use tunebook_wire::Message;
+use tunebook_wire::iopub::Name;
 
 /// See the module.
 #[derive(Clone)]

@@ -1,10 +1,6 @@
 //! See `targets`.
 #![no_main]
 
-#[path = "../../../kernel/src/cell/mod.rs"]
-mod cell;
-#[path = "../../../kernel/src/wire/message.rs"]
-mod message;
 #[path = "../targets.rs"]
 mod targets;
 

@@ -114,14 +114,14 @@ pub fn default_file() -> Option<PathBuf> {
 fn serve(queue: Receiver<Job>, file: Option<PathBuf>) {
     let opened = Record::open(file.as_deref()).or_else(|error| {
         let shown = file.as_deref().unwrap_or(Path::new("")).display();
-        crate::wire::log(&format!(
+        tunebook_wire::log(&format!(
             "the history {shown} cannot be used, that of this session stays in memory: {error:#}"
         ));
         Record::open(None)
     });
     let mut record = match opened {
         Ok(record) => record,
-        Err(error) => return crate::wire::log(&format!("there is no history: {error:#}")),
+        Err(error) => return tunebook_wire::log(&format!("there is no history: {error:#}")),
     };
     for job in queue {
         match job {

@@ -79,7 +79,9 @@ impl Record {
             Ok(()) => self.complained = false,
             Err(error) if !self.complained => {
                 self.complained = true;
-                crate::wire::log(&format!("the history cannot be written, cells wait in memory until it can: {error}"));
+                tunebook_wire::log(&format!(
+                    "the history cannot be written, cells wait in memory until it can: {error}"
+                ));
             }
             Err(_) => {}
         }
@@ -96,7 +98,7 @@ impl Record {
             }
         };
         found.unwrap_or_else(|error| {
-            crate::wire::log(&format!("the history cannot be read: {error}"));
+            tunebook_wire::log(&format!("the history cannot be read: {error}"));
             vec![]
         })
     }
