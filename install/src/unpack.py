@@ -1,4 +1,4 @@
-"""Takes out of the wheels in a folder what libtorch needs on a CPU. Arguments: the folder of wheels, the destination."""
+"""Unpacks from the wheels in a folder what libtorch needs on a CPU. Arguments: the folder of wheels, the destination."""
 
 import pathlib
 import shutil
