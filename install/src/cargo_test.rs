@@ -1,7 +1,7 @@
 //! Runs `cargo test` and takes the time of each test program.
 //!
-//! Cargo says on standard error which test program it starts next. That text goes through a pipe, so that the moments can
-//! be noted; standard output goes straight to the terminal.
+//! Cargo says on standard error which test program it starts next. That text goes through a pipe, so that the moments
+//! can be noted. Standard output goes straight to the terminal.
 
 use crate::times::{Row, Times};
 use anyhow::{Context, Result, bail};
@@ -10,14 +10,14 @@ use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
-/// How long to wait for the rest of standard error once cargo has ended. A program that a test left running can keep the
-/// pipe open for ever.
+/// How long to wait for the rest of standard error once cargo has ended. A program that a test left running can keep
+/// the pipe open for ever.
 const REST: Duration = Duration::from_secs(2);
 
 /// Runs the tests. `test` is `cargo test` with its environment, `arguments` what the user adds to it.
 pub fn run(times: &mut Times, test: &mut Command, arguments: &[String]) -> Result<()> {
-    // Cargo sees a pipe and would not use colours. They are asked for with an option, not with CARGO_TERM_COLOR, because
-    // the kernels under test would inherit a variable.
+    // Cargo sees a pipe and would not use colours. They are asked for with an option and not with CARGO_TERM_COLOR,
+    // because the kernels under test would inherit the variable.
     let decides = arguments.iter().any(|argument| argument.starts_with("--color"));
     if std::io::stderr().is_terminal() && !decides && std::env::var_os("CARGO_TERM_COLOR").is_none() {
         test.args(["--color", "always"]);

@@ -92,8 +92,8 @@ pub fn build(times: &mut Times) -> Result<PathBuf> {
     Ok(built)
 }
 
-/// The location below cargo's target folder where `cargo demo`, `verify` and `measure` install the kernel for themselves.
-/// The user's own Jupyter does not see it.
+/// The location below cargo's target folder where `cargo demo`, `verify` and `measure` install the kernel for
+/// themselves. The user's own Jupyter does not see it.
 pub fn private_location() -> Result<Location> {
     Ok(Location::prefix(&target()?.join("prefix")))
 }

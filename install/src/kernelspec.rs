@@ -1,7 +1,7 @@
 //! Installs and removes the kernelspec, the folder that makes "Rust (Tunebook)" appear in Jupyter's launcher.
 //!
-//! Everything goes below one prefix: the kernelspec into `share/jupyter/kernels/tunebook`, copies of the two executables
-//! into `share/tunebook/bin`. The installed kernel therefore still works after `cargo clean`.
+//! Everything goes below one prefix: the kernelspec into `share/jupyter/kernels/tunebook`, and copies of the two
+//! executables into `share/tunebook/bin`. The installed kernel therefore still works after `cargo clean`.
 
 use crate::places::repository;
 use crate::python;
@@ -93,8 +93,8 @@ impl Location {
     }
 }
 
-/// Copies a file unless an up-to-date copy is there. The copy takes the name of the old one in one step, so that kernels
-/// that run from the old executable keep it.
+/// Copies a file unless an up-to-date copy is there. A new copy replaces the old one in one step, so that a kernel that
+/// runs from the old executable keeps it.
 fn copy(from: &Path, to: &Path) -> Result<()> {
     let stamp = |path: &Path| fs::metadata(path).ok().and_then(|m| Some((m.len(), m.modified().ok()?)));
     if let (Some((length, built)), Some((there, copied))) = (stamp(from), stamp(to))

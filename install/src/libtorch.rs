@@ -37,8 +37,8 @@ pub fn prepare() -> Result<()> {
     Ok(())
 }
 
-/// The libtorch that the user named in LIBTORCH. Cargo sets this variable too, but to the link itself, which is no wish of
-/// the user.
+/// The libtorch that the user named in LIBTORCH, if any. Cargo sets this variable too, to the link itself; that is not
+/// the user's choice.
 fn wanted(link: &Path) -> Result<Option<PathBuf>> {
     let Some(path) = std::env::var_os("LIBTORCH").map(PathBuf::from) else { return Ok(None) };
     if path == link || same(&path, link) {
@@ -46,8 +46,8 @@ fn wanted(link: &Path) -> Result<Option<PathBuf>> {
     }
     if !is_libtorch(&path) {
         bail!(
-            "LIBTORCH is {}, and that folder holds no libtorch (lib/libtorch_cpu.so and include/). Unset LIBTORCH, or set \
-             it to the folder of a libtorch {VERSION}",
+            "LIBTORCH is {}, and that folder holds no libtorch (lib/libtorch_cpu.so and include/). Unset LIBTORCH, or \
+             set it to the folder of a libtorch {VERSION}",
             path.display()
         );
     }
@@ -92,7 +92,8 @@ fn installed_torch(python: &Path) -> Option<PathBuf> {
     (version.trim().split('+').next() == Some(VERSION) && is_libtorch(&folder)).then_some(folder)
 }
 
-/// Creates a folder with links to an installed PyTorch and the file `build-version`, in which torch-sys reads the version.
+/// Creates a folder with links to an installed PyTorch, and the file `build-version`, in which torch-sys reads the
+/// version.
 fn linked(torch: &Path, cached: &Path) -> Result<PathBuf> {
     fs::create_dir_all(cached)?;
     for part in ["lib", "include"] {

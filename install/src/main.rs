@@ -2,6 +2,7 @@
 //! earlier command has set up is used again.
 
 mod cargo_test;
+mod debian;
 mod demo;
 mod fashion;
 mod kernelspec;

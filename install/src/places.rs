@@ -11,8 +11,8 @@ pub fn repository() -> PathBuf {
     here.parent().unwrap_or(here).to_path_buf()
 }
 
-/// The folder for what is fetched once for all checkouts of a user: libtorch, Python environments, data. The environment
-/// variable `TUNEBOOK_CACHE` names another folder.
+/// The folder for what is downloaded once for all checkouts of a user: libtorch, Python environments, data. The
+/// environment variable `TUNEBOOK_CACHE` names another folder.
 pub fn cache() -> Result<PathBuf> {
     if let Some(path) = std::env::var_os("TUNEBOOK_CACHE") {
         return Ok(path.into());

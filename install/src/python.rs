@@ -16,7 +16,8 @@ pub fn system() -> Result<PathBuf> {
         }
     }
     bail!(
-        "There is no Python 3.10 or newer on the PATH. Install one with its venv module (Debian: apt install python3-venv)"
+        "There is no Python 3.10 or newer on the PATH. Install one with its module venv (Debian: apt install \
+         python3-venv)"
     )
 }
 

@@ -5,7 +5,7 @@ use crate::places::cargo;
 use crate::steps::say;
 use crate::times::Times;
 use crate::{cargo_test, fashion, python, rust_sources};
-use anyhow::Result;
+use anyhow::{Result, bail};
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -39,6 +39,11 @@ pub fn run(arguments: &[String]) -> Result<()> {
 fn set_up_and_test(times: &mut Times, lacks: &mut Vec<Lack>, arguments: &[String]) -> Result<()> {
     let mut prepared = prepare(times)?;
     *lacks = prepared.lacks;
+    if let Some(Lack { note, .. }) = lacks.first()
+        && std::env::var_os("CI").is_some()
+    {
+        bail!("{note} The variable CI is set, so no test may be left out");
+    }
     say("Running all tests");
     cargo_test::run(times, prepared.command.args(["test", "--release", "--workspace"]), arguments)
 }
@@ -61,8 +66,8 @@ pub fn prepare(times: &mut Times) -> Result<Prepared> {
         Err(error) => lacks.push(Lack {
             name: "fashion-mnist",
             note: format!(
-                "Fashion-MNIST could not be downloaded, so models of clothes are not tested ({error:#}). Debian: apt install \
-                 dataset-fashion-mnist. Elsewhere: set TUNEBOOK_FASHION_MNIST to a folder with its four files."
+                "Fashion-MNIST could not be downloaded, so models of clothes are not tested ({error:#}). Debian: apt \
+                 install dataset-fashion-mnist. Elsewhere: set TUNEBOOK_FASHION_MNIST to a folder with its four files."
             ),
         }),
     }
@@ -70,12 +75,16 @@ pub fn prepare(times: &mut Times) -> Result<Prepared> {
         Some(path) => drop(command.env("TUNEBOOK_CHROMIUM", path)),
         None => lacks.push(Lack {
             name: "chromium",
-            note: "There is no Chromium on the PATH, so JupyterLab in a browser is not tested. Debian: apt install chromium."
+            note: "There is no Chromium on the PATH, so JupyterLab in a browser is not tested. Debian: apt install \
+                   chromium."
                 .into(),
         }),
     }
     if !rust_sources::are_installed() {
-        lacks.push(Lack { name: "rust-sources", note: rust_sources::NOTE.into() });
+        match times.part("preparing Rust's sources", rust_sources::for_tests) {
+            Ok(folder) => drop(command.env("RUST_SRC_PATH", folder)),
+            Err(_) => lacks.push(Lack { name: "rust-sources", note: rust_sources::NOTE.into() }),
+        }
     }
     for Lack { note, .. } in &lacks {
         println!("note: {note}");
