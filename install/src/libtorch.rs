@@ -14,16 +14,16 @@ use std::process::Command;
 const VERSION: &str = "2.11.0";
 /// Python packages of CUDA libraries that libtorch_cpu.so is linked to. It cannot be loaded without them, even if there
 /// is no GPU.
-const CUDA_STUBS: [(&str, &str); 2] = [("nvidia-cuda-runtime", "13.0.96"), ("nvidia-cuda-cupti", "13.0.85")];
+const CUDA_LIBRARIES: [(&str, &str); 2] = [("nvidia-cuda-runtime", "13.0.96"), ("nvidia-cuda-cupti", "13.0.85")];
 
 /// Makes sure that the link `.libtorch` leads to a libtorch.
 pub fn prepare() -> Result<()> {
     let link = repository().join(".libtorch");
-    let wanted = wanted(&link)?;
-    if is_libtorch(&link) && wanted.as_ref().is_none_or(|path| same(path, &link)) {
+    let named = named_by_user(&link)?;
+    if is_libtorch(&link) && named.as_ref().is_none_or(|path| same(path, &link)) {
         return Ok(());
     }
-    let found = match wanted {
+    let found = match named {
         Some(path) => {
             say(&format!("Using the libtorch that LIBTORCH names: {}", path.display()));
             path
@@ -39,7 +39,7 @@ pub fn prepare() -> Result<()> {
 
 /// The libtorch that the user named in LIBTORCH, if any. Cargo sets this variable too, to the link itself; that is not
 /// the user's choice.
-fn wanted(link: &Path) -> Result<Option<PathBuf>> {
+fn named_by_user(link: &Path) -> Result<Option<PathBuf>> {
     let Some(path) = std::env::var_os("LIBTORCH").map(PathBuf::from) else { return Ok(None) };
     if path == link || same(&path, link) {
         return Ok(None);
@@ -111,9 +111,10 @@ fn fetch(cached: &Path) -> Result<()> {
     let parent = cached.parent().context("the cache has no parent folder")?;
     let wheels = parent.join("wheels");
     fs::create_dir_all(&wheels)?;
-    let python = python::system()?;
+    // Debian's Python has no pip of its own; each virtual environment has one.
+    let python = python::environment("venv-pip", &[])?;
     let mut packages = vec![format!("torch=={VERSION}")];
-    packages.extend(CUDA_STUBS.map(|(name, version)| format!("{name}=={version}")));
+    packages.extend(CUDA_LIBRARIES.map(|(name, version)| format!("{name}=={version}")));
     let advice =
         "The Python package index must be reachable and 1.5 GB of disk space free. Run the command again to continue";
     // Any Python version will do, because only C++ libraries and headers are taken out of the wheels.

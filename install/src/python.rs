@@ -36,12 +36,19 @@ pub fn environment(name: &str, packages: &[String]) -> Result<PathBuf> {
     if python.exists() && fs::read_to_string(&stamp).is_ok_and(|there| there == wanted) {
         return Ok(python);
     }
-    say(&format!("Installing Python packages into {}", folder.display()));
     if !python.exists() {
+        say(&format!("Creating a virtual environment of Python in {}", folder.display()));
         fs::create_dir_all(cache()?)?;
         let advice = "Python's module venv is needed (Debian: apt install python3-venv)";
-        run(Command::new(system()?).args(["-m", "venv"]).arg(&folder), advice)?;
+        run(Command::new(system()?).args(["-m", "venv"]).arg(&folder), advice).inspect_err(|_| {
+            // Without its packages, Debian's venv leaves an environment that has an interpreter but no pip.
+            let _ = fs::remove_dir_all(&folder);
+        })?;
     }
+    if packages.is_empty() {
+        return Ok(python);
+    }
+    say(&format!("Installing Python packages into {}", folder.display()));
     let advice = "The Python package index must be reachable. Run the command again to continue";
     run(
         Command::new(&python).args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]).args(packages),
