@@ -6,8 +6,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// Downloads a package and unpacks the files that `pattern` names (a path from the root, with `*` for any text) below the
-/// folder `into`, in place of what is there. If anything fails, `into` stays as it was.
+/// Downloads a package and unpacks the files that `pattern` names (a path from the root, with `*` for any text) below
+/// the folder `into`, in place of what is there. If anything fails, `into` stays as it was.
 pub fn unpack(package: &str, pattern: &str, into: &Path) -> Result<()> {
     say(&format!("Downloading Debian's package {package} into {}", into.display()));
     let partial = into.with_extension("partial");
@@ -29,7 +29,7 @@ pub fn unpack(package: &str, pattern: &str, into: &Path) -> Result<()> {
 fn download(package: &str, folder: &Path) -> Result<PathBuf> {
     let from_lists = |apt: &mut Command| output_of(apt.args(["download", package]).current_dir(folder));
     if from_lists(&mut Command::new("apt-get")).is_err() {
-        // A new machine has no lists of packages until somebody runs `apt-get update` as root. We fetch lists of our own.
+        // A new machine has no lists of packages until somebody runs `apt-get update` as root. We fetch our own lists.
         let (state, cache) = (folder.join("state"), folder.join("cache"));
         fs::create_dir_all(state.join("lists/partial"))?;
         fs::create_dir_all(cache.join("archives/partial"))?;

@@ -62,9 +62,7 @@ pub fn run(options: &Options) -> Result<()> {
     let location = private_location()?;
     location.install(&built)?;
     let python = python::environment_of("venv-demo", "demo.txt")?;
-    if !rust_sources::are_installed() {
-        println!("note: {}", rust_sources::NOTE);
-    }
+    rust_sources::note_if_missing();
     let folder = target()?.join("demo");
     let notebook = execute(&python, &location, &folder)?;
     if options.lab {

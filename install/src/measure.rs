@@ -1,16 +1,17 @@
 //! `cargo measure`: installs the programs that Tunebook is compared with (the peers) and runs the benchmarks.
 
 use crate::places::{cache, cargo};
-use crate::python;
 use crate::steps::say;
 use crate::times::Times;
 use crate::verify::prepare;
+use crate::{python, rust_sources};
 use anyhow::Result;
 
 /// The version of evcxr_jupyter, the peer of the kernel.
 const EVCXR_JUPYTER: &str = "0.22.0";
 
 pub fn run(parts: &[String]) -> Result<()> {
+    rust_sources::note_if_missing();
     let mut measure = prepare(&mut Times::start())?.command;
     let python = python::environment_of("venv-measure", "measure.txt")?;
     let root = cache()?.join("evcxr");

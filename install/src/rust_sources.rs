@@ -9,13 +9,13 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// What is missing without them, and how to get them.
-pub const NOTE: &str = "The sources of Rust's standard library are not installed. Rust cells run without them, but \
+const NOTE: &str = "The sources of Rust's standard library are not installed. Rust cells run without them, but \
                         completion and hover do not know the methods of standard types. `rustup component add \
                         rust-src` (or Debian's package rust-web-src) installs them.";
 
 /// Whether the sources are where the kernel looks: where rustup or Debian's packages install them, or where
 /// `RUST_SRC_PATH` says.
-pub fn are_installed() -> bool {
+fn are_installed() -> bool {
     let sysroot = output_of(Command::new("rustc").args(["--print", "sysroot"])).unwrap_or_default();
     let of_toolchain = Path::new(sysroot.trim()).join("lib/rustlib/src/rust/library");
     let named = std::env::var_os("RUST_SRC_PATH").map(PathBuf::from);
@@ -23,13 +23,27 @@ pub fn are_installed() -> bool {
     places.any(|library| is_library(&library)) || packaged(Path::new("/")).is_some()
 }
 
-/// The folder of sources for the tests alone, in the cache folder. The user's own kernels do not look there.
-pub fn for_tests() -> Result<PathBuf> {
-    let cached = cache()?.join("rust-sources");
-    if !cached.exists() {
-        debian::unpack("rust-web-src", "usr/src/rustc-*/library", &cached)?;
+/// Says what is missing, if the sources are not installed.
+pub fn note_if_missing() {
+    if !are_installed() {
+        println!("note: {NOTE}");
     }
-    packaged(&cached).with_context(|| format!("there are no sources in {}", cached.display()))
+}
+
+/// The value of `RUST_SRC_PATH` for the tests, or None if the sources are installed. Otherwise they are downloaded into
+/// the cache folder, where the user's own kernels do not look.
+pub fn for_tests() -> Result<Option<PathBuf>> {
+    if are_installed() {
+        return Ok(None);
+    }
+    let cached = cache()?.join("rust-sources");
+    if packaged(&cached).is_none() {
+        debian::unpack("rust-web-src", "usr/src/rustc-*/library", &cached).context(
+            "The tests need the sources of Rust's standard library: run `rustup component add rust-src`. Debian's \
+             package rust-web-src has them too, but could not be downloaded",
+        )?;
+    }
+    Ok(packaged(&cached))
 }
 
 /// The sources in a Debian package that is unpacked below `root`.

@@ -37,7 +37,11 @@ pub fn run(arguments: &[String]) -> Result<()> {
 }
 
 fn set_up_and_test(times: &mut Times, lacks: &mut Vec<Lack>, arguments: &[String]) -> Result<()> {
+    let sources = times.part("preparing Rust's sources", rust_sources::for_tests)?;
     let mut prepared = prepare(times)?;
+    if let Some(folder) = sources {
+        prepared.command.env("RUST_SRC_PATH", folder);
+    }
     *lacks = prepared.lacks;
     if let Some(Lack { note, .. }) = lacks.first()
         && std::env::var_os("CI").is_some()
@@ -79,12 +83,6 @@ pub fn prepare(times: &mut Times) -> Result<Prepared> {
                    chromium."
                 .into(),
         }),
-    }
-    if !rust_sources::are_installed() {
-        match times.part("preparing Rust's sources", rust_sources::for_tests) {
-            Ok(folder) => drop(command.env("RUST_SRC_PATH", folder)),
-            Err(_) => lacks.push(Lack { name: "rust-sources", note: rust_sources::NOTE.into() }),
-        }
     }
     for Lack { note, .. } in &lacks {
         println!("note: {note}");

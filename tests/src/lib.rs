@@ -28,8 +28,8 @@ pub fn executable(name: &str) -> PathBuf {
     path
 }
 
-/// Whether `cargo verify` found that this machine lacks something optional: `chromium`, `fashion-mnist` or `rust-sources`.
-/// The test that needs it says so and ends; `cargo verify` repeats it at its own end.
+/// Whether `cargo verify` found that this machine lacks something optional: `chromium` or `fashion-mnist`. The
+/// test that needs it says so and ends, and `cargo verify` says so again when it ends.
 pub fn lacks(what: &str) -> bool {
     let lacks = std::env::var("TUNEBOOK_LACKS").unwrap_or_default().split(' ').any(|lack| lack == what);
     if lacks {
