@@ -1,7 +1,7 @@
-//! The kernelspec: what makes "Rust (Tunebook)" appear in Jupyter's launcher.
+//! Installs and removes the kernelspec, the folder that makes "Rust (Tunebook)" appear in Jupyter's launcher.
 //!
-//! Everything goes below one prefix: `share/jupyter/kernels/tunebook` for Jupyter, `share/tunebook/bin` for the two
-//! executables, so that a `cargo clean` does not take the kernel away.
+//! Everything goes below one prefix: the kernelspec into `share/jupyter/kernels/tunebook`, and copies of the two
+//! executables into `share/tunebook/bin`. The installed kernel therefore still works after `cargo clean`.
 
 use crate::places::repository;
 use crate::python;
@@ -15,38 +15,37 @@ use std::process::Command;
 const EXECUTABLES: [&str; 2] = ["tunebook", "tunebook-worker"];
 
 /// Where a kernel is installed.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Place {
-    /// `…/jupyter`: Jupyter's data folder.
+pub struct Location {
+    /// Jupyter's data folder, such as `~/.local/share/jupyter`.
     jupyter: PathBuf,
-    /// Where the executables go.
+    /// The folder of the executables.
     executables: PathBuf,
 }
 
-impl Place {
-    /// Below a prefix, as `jupyter kernelspec install --prefix` does.
+impl Location {
+    /// Below a prefix, as `jupyter kernelspec install --prefix` does it.
     pub fn prefix(prefix: &Path) -> Self {
         let share = prefix.join("share");
         Self { jupyter: share.join("jupyter"), executables: share.join("tunebook/bin") }
     }
 
-    /// In the user's own data folder.
+    /// In the user's own data folder, where Jupyter always looks.
     pub fn user() -> Result<Self> {
-        let data = dirs::data_dir().context("this user has no data folder; use --prefix")?;
+        let data = dirs::data_dir().context("there is no data folder of this user; use --prefix")?;
         let mac = dirs::home_dir().filter(|_| cfg!(target_os = "macos")).map(|home| home.join("Library/Jupyter"));
         let own = std::env::var_os("JUPYTER_DATA_DIR").map(PathBuf::from);
         let jupyter = own.or(mac).unwrap_or_else(|| data.join("jupyter"));
         Ok(Self { jupyter, executables: data.join("tunebook/bin") })
     }
 
-    /// In the environment of the Python on the PATH.
+    /// In the (virtual) environment of the Python on the PATH.
     pub fn sys_prefix() -> Result<Self> {
         let script = "import sys; print(sys.prefix)";
         let prefix = output_of(Command::new(python::system()?).args(["-c", script]))?;
         Ok(Self::prefix(Path::new(prefix.trim())))
     }
 
-    /// The folder that Jupyter must be told of (`JUPYTER_PATH`) where it does not look by itself.
+    /// The value for `JUPYTER_PATH`, which a Jupyter needs that does not look into this location by itself.
     pub fn jupyter_path(&self) -> &Path {
         &self.jupyter
     }
@@ -55,18 +54,17 @@ impl Place {
         self.jupyter.join("kernels/tunebook")
     }
 
-    /// The executable of the kernel.
+    /// The installed copy of an executable.
     pub fn executable(&self, name: &str) -> PathBuf {
         self.executables.join(name)
     }
 
-    /// Installs from a folder of built executables.
+    /// Installs the kernel. `built` is the folder of the executables that cargo built.
     pub fn install(&self, built: &Path) -> Result<()> {
         let (kernel, assets) = (self.kernel(), repository().join("install/kernelspec"));
-        let into =
-            |folder: &Path| fs::create_dir_all(folder).with_context(|| format!("{} cannot be made", folder.display()));
-        into(&self.executables)?;
-        into(&kernel)?;
+        for folder in [&self.executables, &kernel] {
+            fs::create_dir_all(folder).with_context(|| format!("{} cannot be created", folder.display()))?;
+        }
         for name in EXECUTABLES {
             copy(&built.join(name), &self.executable(name))?;
         }
@@ -77,26 +75,26 @@ impl Place {
         fs::write(kernel.join("kernel.json"), text).with_context(|| format!("{} cannot be written", kernel.display()))
     }
 
-    /// Takes away what [`Place::install`] put there; whether there was anything.
+    /// Removes what [`Location::install`] put there. Returns whether there was anything to remove.
     pub fn uninstall(&self) -> Result<bool> {
         let mut found = false;
         for folder in [self.kernel(), self.executables.clone()] {
             if folder.exists() {
-                say(&format!("removing {}", folder.display()));
+                say(&format!("Removing {}", folder.display()));
                 fs::remove_dir_all(&folder).with_context(|| format!("{} cannot be removed", folder.display()))?;
                 found = true;
             }
         }
         if let Some(own) = self.executables.parent() {
-            // Only where nothing else is in it.
+            // This fails, as it should, if the folder holds something else.
             let _ = fs::remove_dir(own);
         }
         Ok(found)
     }
 }
 
-/// A running kernel keeps its old executable: the new one takes the name, not the file. What is there already and the
-/// same stays.
+/// Copies a file unless an up-to-date copy is there. A new copy replaces the old one in one step, so that a kernel that
+/// runs from the old executable keeps it.
 fn copy(from: &Path, to: &Path) -> Result<()> {
     let stamp = |path: &Path| fs::metadata(path).ok().and_then(|m| Some((m.len(), m.modified().ok()?)));
     if let (Some((length, built)), Some((there, copied))) = (stamp(from), stamp(to))
@@ -126,25 +124,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn installing_and_uninstalling_leaves_nothing() {
+    fn uninstalling_leaves_nothing_of_the_kernel() {
         let folder = tempfile::tempdir().unwrap();
         let (built, prefix) = (folder.path().join("built"), folder.path().join("prefix"));
         fs::create_dir_all(&built).unwrap();
         for name in EXECUTABLES {
             fs::write(built.join(name), name).unwrap();
         }
-        let place = Place::prefix(&prefix);
-        place.install(&built).unwrap();
-        place.install(&built).unwrap();
+        let location = Location::prefix(&prefix);
+        location.install(&built).unwrap();
+        location.install(&built).unwrap();
         let text = fs::read_to_string(prefix.join("share/jupyter/kernels/tunebook/kernel.json")).unwrap();
         let spec: serde_json::Value = serde_json::from_str(&text).unwrap();
         assert_eq!(spec["display_name"], "Rust (Tunebook)");
         assert_eq!(spec["interrupt_mode"], "message");
         let executable = Path::new(spec["argv"][0].as_str().unwrap());
         assert_eq!(fs::read_to_string(executable).unwrap(), "tunebook");
-        assert!(place.uninstall().unwrap());
-        assert!(!place.uninstall().unwrap());
+        assert!(location.uninstall().unwrap());
+        assert!(!location.uninstall().unwrap());
         let left: Vec<_> = fs::read_dir(prefix.join("share")).unwrap().flatten().map(|e| e.file_name()).collect();
-        assert_eq!(left, ["jupyter"], "only Jupyter's own folder stays");
+        assert_eq!(left, ["jupyter"], "only Jupyter's own folder is left");
     }
 }

@@ -1,5 +1,5 @@
-//! libtorch 2.11.0: found, or fetched once into the user's cache, and linked as `.libtorch`, which is where
-//! `.cargo/config.toml` points every build.
+//! Finds libtorch 2.11.0, or fetches it once into the cache folder, and makes the link `.libtorch` to it.
+//! `.cargo/config.toml` tells every build to use that link.
 
 use crate::places::{cache, repository};
 use crate::python;
@@ -10,21 +10,22 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// The version that tch 0.24 is made for.
-pub const VERSION: &str = "2.11.0";
-/// What libtorch_cpu.so needs beside itself, even where there is no GPU.
-const CUDA_STUBS: [(&str, &str); 2] = [("nvidia-cuda-runtime", "13.0.96"), ("nvidia-cuda-cupti", "13.0.85")];
+/// The version of libtorch that tch 0.24 binds to.
+const VERSION: &str = "2.11.0";
+/// Python packages of CUDA libraries that libtorch_cpu.so is linked to. It cannot be loaded without them, even if there
+/// is no GPU.
+const CUDA_LIBRARIES: [(&str, &str); 2] = [("nvidia-cuda-runtime", "13.0.96"), ("nvidia-cuda-cupti", "13.0.85")];
 
-/// Makes sure that `.libtorch` leads to a libtorch. Does nothing where it does already.
+/// Makes sure that the link `.libtorch` leads to a libtorch.
 pub fn prepare() -> Result<()> {
     let link = repository().join(".libtorch");
-    let wanted = wanted(&link)?;
-    if is_libtorch(&link) && wanted.as_ref().is_none_or(|path| same(path, &link)) {
+    let named = named_by_user(&link)?;
+    if is_libtorch(&link) && named.as_ref().is_none_or(|path| same(path, &link)) {
         return Ok(());
     }
-    let found = match wanted {
+    let found = match named {
         Some(path) => {
-            say(&format!("libtorch: using LIBTORCH ({})", path.display()));
+            say(&format!("Using the libtorch that LIBTORCH names: {}", path.display()));
             path
         }
         None => cached_or_fetched()?,
@@ -32,19 +33,21 @@ pub fn prepare() -> Result<()> {
     if fs::symlink_metadata(&link).is_ok() {
         fs::remove_file(&link).with_context(|| format!("the link {} cannot be replaced", link.display()))?;
     }
-    symlink(&found, &link).with_context(|| format!("the link {} cannot be made", link.display()))?;
+    symlink(&found, &link).with_context(|| format!("the link {} cannot be created", link.display()))?;
     Ok(())
 }
 
-/// A libtorch that the user named in LIBTORCH. Cargo sets it too, to the link itself, which names nothing.
-fn wanted(link: &Path) -> Result<Option<PathBuf>> {
+/// The libtorch that the user named in LIBTORCH, if any. Cargo sets this variable too, to the link itself; that is not
+/// the user's choice.
+fn named_by_user(link: &Path) -> Result<Option<PathBuf>> {
     let Some(path) = std::env::var_os("LIBTORCH").map(PathBuf::from) else { return Ok(None) };
     if path == link || same(&path, link) {
         return Ok(None);
     }
     if !is_libtorch(&path) {
         bail!(
-            "LIBTORCH is {}, and there is no lib/libtorch_cpu.so in it; unset it, or name a libtorch {VERSION}",
+            "LIBTORCH is {}, and that folder holds no libtorch (lib/libtorch_cpu.so and include/). Unset LIBTORCH, or \
+             set it to the folder of a libtorch {VERSION}",
             path.display()
         );
     }
@@ -65,21 +68,21 @@ fn cached_or_fetched() -> Result<PathBuf> {
         return Ok(cached);
     }
     if let Some(torch) = installed_torch(&python::system()?) {
-        say(&format!("libtorch: using the PyTorch {VERSION} in {}", torch.display()));
+        say(&format!("Using the libtorch of the installed PyTorch {VERSION}: {}", torch.display()));
         return linked(&torch, &cached);
     }
     if Path::new("/proc/driver/nvidia/version").exists() {
-        say(&format!("libtorch: installing PyTorch {VERSION} with CUDA (about 6 GB; once)"));
+        say(&format!("Installing PyTorch {VERSION} with CUDA for its libtorch (about 6 GB, once)"));
         let venv = python::environment("venv-torch", &[format!("torch=={VERSION}")])?;
-        let torch = installed_torch(&venv).context("PyTorch was installed, but cannot be found")?;
+        let torch = installed_torch(&venv).context("PyTorch was installed, but its files cannot be found")?;
         return linked(&torch, &cached);
     }
-    say(&format!("libtorch: fetching {VERSION} for the CPU (530 MB; once)"));
+    say(&format!("Downloading libtorch {VERSION} for the CPU (530 MB, once)"));
     fetch(&cached)?;
     Ok(cached)
 }
 
-/// The folder of an installed PyTorch of the right version.
+/// The folder of the PyTorch that this Python has, if it is of the right version.
 fn installed_torch(python: &Path) -> Option<PathBuf> {
     let script = "import importlib.metadata as m, importlib.util as u; print(m.version('torch')); \
                   print(u.find_spec('torch').submodule_search_locations[0])";
@@ -89,7 +92,8 @@ fn installed_torch(python: &Path) -> Option<PathBuf> {
     (version.trim().split('+').next() == Some(VERSION) && is_libtorch(&folder)).then_some(folder)
 }
 
-/// A folder that leads to an installed PyTorch and says its version, as torch-sys wants it.
+/// Creates a folder with links to an installed PyTorch, and the file `build-version`, in which torch-sys reads the
+/// version.
 fn linked(torch: &Path, cached: &Path) -> Result<PathBuf> {
     fs::create_dir_all(cached)?;
     for part in ["lib", "include"] {
@@ -102,17 +106,18 @@ fn linked(torch: &Path, cached: &Path) -> Result<PathBuf> {
     Ok(cached.to_path_buf())
 }
 
-/// Fetches the wheels and takes out of them what the CPU needs.
+/// Downloads PyTorch and the CUDA libraries as wheels and unpacks what the CPU needs.
 fn fetch(cached: &Path) -> Result<()> {
     let parent = cached.parent().context("the cache has no parent folder")?;
     let wheels = parent.join("wheels");
     fs::create_dir_all(&wheels)?;
-    let python = python::system()?;
+    // Debian's Python has no pip of its own; each virtual environment has one.
+    let python = python::environment("venv-pip", &[])?;
     let mut packages = vec![format!("torch=={VERSION}")];
-    packages.extend(CUDA_STUBS.map(|(name, version)| format!("{name}=={version}")));
+    packages.extend(CUDA_LIBRARIES.map(|(name, version)| format!("{name}=={version}")));
     let advice =
-        "It needs a connection to the Python package index and 1.5 GB of free space; run the command again to go on";
-    // The wheel of another Python serves as well: nothing of it is Python.
+        "The Python package index must be reachable and 1.5 GB of disk space free. Run the command again to continue";
+    // Any Python version will do, because only C++ libraries and headers are taken out of the wheels.
     let mut pip = Command::new(&python);
     pip.args(["-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--python-version", "3.11", "--dest"]);
     run(
@@ -122,7 +127,7 @@ fn fetch(cached: &Path) -> Result<()> {
             .args(&packages),
         advice,
     )?;
-    say("libtorch: unpacking");
+    say("Unpacking libtorch");
     let partial = parent.join(format!("libtorch-{VERSION}.partial"));
     if partial.exists() {
         fs::remove_dir_all(&partial)?;
@@ -131,14 +136,15 @@ fn fetch(cached: &Path) -> Result<()> {
     let script = include_str!("unpack.py");
     run(
         Command::new(&python).args(["-c", script]).arg(&wheels).arg(&partial),
-        "Free some space and run the command again",
+        "Free some disk space and run the command again",
     )?;
-    // tch's link line asks for libtorch.so; the real one drags in CUDA, and an empty one is dropped again by the linker.
+    // tch links to libtorch.so. The real one would need all of CUDA, so an empty library takes its place; the linker
+    // leaves it out of the executables.
     let empty = partial.join("empty.c");
     fs::write(&empty, "")?;
     let mut cc = Command::new(std::env::var_os("CC").unwrap_or_else(|| "cc".into()));
     cc.args(["-shared", "-Wl,-soname,libtorch.so", "-o"]).arg(partial.join("lib/libtorch.so")).arg(&empty);
-    run(&mut cc, "A C and C++ compiler is needed: install g++ (or clang)")?;
+    run(&mut cc, "A compiler for C and C++ is needed (Debian: apt install g++)")?;
     fs::remove_file(&empty)?;
     fs::write(partial.join("build-version"), VERSION)?;
     if cached.exists() {
@@ -153,7 +159,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_folder_without_the_library_is_no_libtorch() {
+    fn a_folder_is_a_libtorch_if_it_has_the_library_and_the_headers() {
         let folder = tempfile::tempdir().unwrap();
         assert!(!is_libtorch(folder.path()));
         for file in ["lib/libtorch_cpu.so", "include/torch/csrc/api/include/torch/torch.h"] {
@@ -165,13 +171,13 @@ mod tests {
     }
 
     #[test]
-    fn an_installed_pytorch_is_linked_with_its_version() {
+    fn links_to_an_installed_pytorch_can_be_created_twice() {
         let folder = tempfile::tempdir().unwrap();
         let (torch, cached) = (folder.path().join("torch"), folder.path().join("cached"));
         fs::create_dir_all(torch.join("lib")).unwrap();
         fs::create_dir_all(torch.join("include")).unwrap();
         linked(&torch, &cached).unwrap();
-        linked(&torch, &cached).expect("a second call finds the links there");
+        linked(&torch, &cached).expect("the links exist already");
         assert_eq!(fs::read_to_string(cached.join("build-version")).unwrap(), VERSION);
         assert!(same(&cached.join("lib"), &torch.join("lib")));
     }

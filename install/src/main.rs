@@ -1,5 +1,8 @@
-//! The project's commands: `cargo demo`, `cargo verify` and `cargo measure`. Each does the set-up that it needs, once.
+//! The project's commands `cargo demo`, `cargo verify` and `cargo measure`. Each does the set-up that it needs; what an
+//! earlier command has set up is used again.
 
+mod cargo_test;
+mod debian;
 mod demo;
 mod fashion;
 mod kernelspec;
@@ -7,13 +10,15 @@ mod libtorch;
 mod measure;
 mod places;
 mod python;
+mod rust_sources;
 mod steps;
+mod times;
 mod verify;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 
-/// Set-up, demonstration, tests and benchmarks of Tunebook.
+/// Sets Tunebook up and runs its demonstration, its tests or its benchmarks.
 #[derive(Parser)]
 #[command(name = "tunebook-install", version)]
 struct Arguments {
@@ -23,23 +28,25 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Sets everything up and runs the first notebook; with an option installs or removes the kernel.
+    /// Sets everything up and runs the first notebook. With an option: installs or removes the kernel.
     Demo(demo::Options),
-    /// Sets up what the tests need and runs all of them.
+    /// Sets everything up, runs all tests and shows how long each part took.
     Verify {
-        /// Passed on to `cargo test`.
+        /// Arguments for `cargo test`.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         rest: Vec<String>,
     },
-    /// Installs the peers and runs the benchmarks against them.
+    /// Installs the peers, which are other programs that do the same work, and runs the benchmarks against them.
     Measure {
-        /// The parts to run: kernels, store, training, cells, noise, scaling, sweep (default: these), defaults (what the built-in
-        /// workloads reach; minutes), busy (%throughput beside processes that take the cores; minutes).
+        /// The parts to run. By default: kernels, store, training, cells, rust, noise, scaling and sweep. Two more take
+        /// minutes and run only if they are named: defaults (the error that each built-in workload reaches with its
+        /// defaults) and busy (%throughput while other processes use all processors).
         parts: Vec<String>,
     },
 }
 
-/// `cargo demo -- --lab` arrives as `demo -- --lab`: the alias has used up cargo's own `--` already.
+/// The arguments of this program, without the `--` after the name of the command: `cargo demo -- --lab` arrives as
+/// `demo -- --lab`, because the alias already contains the `--` that separates cargo's own arguments.
 fn arguments() -> impl Iterator<Item = String> {
     std::env::args().enumerate().filter(|(i, argument)| !(*i == 2 && argument == "--")).map(|(_, argument)| argument)
 }

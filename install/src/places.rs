@@ -1,4 +1,4 @@
-//! Where things are.
+//! The folders of the project: the repository, the cache and cargo's target folder.
 
 use crate::steps::output_of;
 use anyhow::{Context, Result};
@@ -11,15 +11,18 @@ pub fn repository() -> PathBuf {
     here.parent().unwrap_or(here).to_path_buf()
 }
 
-/// What is fetched once for all checkouts of a user: libtorch, Python environments. `TUNEBOOK_CACHE` names another place.
+/// The folder for what is downloaded once for all checkouts of a user: libtorch, Python environments, data. The
+/// environment variable `TUNEBOOK_CACHE` names another folder.
 pub fn cache() -> Result<PathBuf> {
     if let Some(path) = std::env::var_os("TUNEBOOK_CACHE") {
         return Ok(path.into());
     }
-    Ok(dirs::cache_dir().context("this user has no cache folder; set TUNEBOOK_CACHE")?.join("tunebook"))
+    Ok(dirs::cache_dir()
+        .context("there is no cache folder of this user; set TUNEBOOK_CACHE to a folder")?
+        .join("tunebook"))
 }
 
-/// Cargo's target folder.
+/// Cargo's target folder, which the user's settings may have moved.
 pub fn target() -> Result<PathBuf> {
     let mut cargo = cargo();
     let metadata = output_of(cargo.args(["metadata", "--no-deps", "--format-version", "1"]))?;
@@ -27,7 +30,7 @@ pub fn target() -> Result<PathBuf> {
     Ok(metadata["target_directory"].as_str().context("cargo metadata names no target folder")?.into())
 }
 
-/// Cargo, in the repository.
+/// A command of cargo that runs in the repository.
 pub fn cargo() -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(repository());

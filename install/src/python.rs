@@ -1,4 +1,4 @@
-//! Python environments for the front ends and the tests: made once, in the user's cache.
+//! Virtual environments with the Python packages of the front ends and the tests, created once in the cache folder.
 
 use crate::places::{cache, repository};
 use crate::steps::{output_of, run, say};
@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// A Python of at least 3.10 on the PATH.
+/// The interpreter of a Python 3.10 or newer on the PATH.
 pub fn system() -> Result<PathBuf> {
     for name in ["python3", "python"] {
         let script = "import sys; print(sys.executable); sys.exit(sys.version_info < (3, 10))";
@@ -15,16 +15,20 @@ pub fn system() -> Result<PathBuf> {
             return Ok(path.trim().into());
         }
     }
-    bail!("there is no Python 3.10 or newer on the PATH; install one with its venv module (Debian: python3-venv)")
+    bail!(
+        "There is no Python 3.10 or newer on the PATH. Install one with its module venv (Debian: apt install \
+         python3-venv)"
+    )
 }
 
-/// The environment of a requirements file of `install/requirements`.
+/// The interpreter of an environment with the packages of a file in `install/requirements`.
 pub fn environment_of(name: &str, requirements: &str) -> Result<PathBuf> {
     let file = repository().join("install/requirements").join(requirements);
     environment(name, &["-r".into(), file.display().to_string()])
 }
 
-/// The interpreter of an environment with these packages. Does nothing where it is there with the same ones.
+/// The interpreter of an environment with these packages, given as arguments of `pip install`. An environment that was
+/// created with the same packages is used again.
 pub fn environment(name: &str, packages: &[String]) -> Result<PathBuf> {
     let folder = cache()?.join(name);
     let (python, stamp) = (folder.join("bin/python"), folder.join("tunebook-packages"));
@@ -32,13 +36,20 @@ pub fn environment(name: &str, packages: &[String]) -> Result<PathBuf> {
     if python.exists() && fs::read_to_string(&stamp).is_ok_and(|there| there == wanted) {
         return Ok(python);
     }
-    say(&format!("Python: installing packages into {}", folder.display()));
     if !python.exists() {
+        say(&format!("Creating a virtual environment of Python in {}", folder.display()));
         fs::create_dir_all(cache()?)?;
-        let advice = "Python's venv module is needed (Debian: apt install python3-venv)";
-        run(Command::new(system()?).args(["-m", "venv"]).arg(&folder), advice)?;
+        let advice = "Python's module venv is needed (Debian: apt install python3-venv)";
+        run(Command::new(system()?).args(["-m", "venv"]).arg(&folder), advice).inspect_err(|_| {
+            // Without its packages, Debian's venv leaves an environment that has an interpreter but no pip.
+            let _ = fs::remove_dir_all(&folder);
+        })?;
     }
-    let advice = "It needs a connection to the Python package index; run the command again to go on";
+    if packages.is_empty() {
+        return Ok(python);
+    }
+    say(&format!("Installing Python packages into {}", folder.display()));
+    let advice = "The Python package index must be reachable. Run the command again to continue";
     run(
         Command::new(&python).args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]).args(packages),
         advice,
@@ -47,7 +58,7 @@ pub fn environment(name: &str, packages: &[String]) -> Result<PathBuf> {
     Ok(python)
 }
 
-/// What the arguments of pip ask for, requirements files by their text.
+/// What arguments of pip ask for. A requirements file stands for its lines, and those of the files that it includes.
 fn contents(packages: &[String]) -> Result<String> {
     let mut text = String::new();
     for package in packages {
@@ -75,7 +86,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_changed_requirement_is_noticed_also_in_an_included_file() {
+    fn a_change_in_an_included_requirements_file_is_noticed() {
         let folder = tempfile::tempdir().unwrap();
         let file = |name: &str| folder.path().join(name);
         fs::write(file("a.txt"), "x==1\n").unwrap();

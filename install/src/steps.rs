@@ -1,4 +1,4 @@
-//! Steps of a set-up: said before they begin, explained when they fail.
+//! Steps of a set-up. Each is announced before it begins, and its failure says what to do.
 
 use anyhow::{Context, Result, bail};
 use std::process::{Command, Stdio};
@@ -8,7 +8,7 @@ pub fn say(what: &str) {
     println!("\x1b[1;34m==>\x1b[0m {what}");
 }
 
-/// Runs a command whose output the user sees. `advice`: what to do when it fails.
+/// Runs a command whose output the user sees. `advice` is the sentence that tells what to do if it fails.
 pub fn run(command: &mut Command, advice: &str) -> Result<()> {
     let status = command.status().with_context(|| format!("`{}` cannot be started. {advice}", shown(command)))?;
     if !status.success() {
@@ -17,7 +17,7 @@ pub fn run(command: &mut Command, advice: &str) -> Result<()> {
     Ok(())
 }
 
-/// Runs a command and gives what it prints; what it says on standard error stands in the error.
+/// Runs a command and returns its standard output. If it fails, the error holds the last lines of its standard error.
 pub fn output_of(command: &mut Command) -> Result<String> {
     let output = command.stdin(Stdio::null()).output();
     let output = output.with_context(|| format!("`{}` cannot be started", shown(command)))?;

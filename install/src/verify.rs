@@ -1,43 +1,95 @@
-//! `cargo verify`: all tests, in the one build profile that the product is built in.
+//! `cargo verify`: sets up what the tests need and runs all of them, in the build profile of the product.
 
-use crate::demo::{build, note_on_rust_sources, private_place};
+use crate::demo::{build, private_location};
 use crate::places::cargo;
 use crate::steps::say;
-use crate::{fashion, python};
-use anyhow::Result;
+use crate::times::Times;
+use crate::{cargo_test, fashion, python, rust_sources};
+use anyhow::{Result, bail};
 use std::path::PathBuf;
 use std::process::Command;
 
-/// Sets up what the tests need and runs them; `rest` goes to `cargo test`.
-pub fn run(rest: &[String]) -> Result<()> {
-    let mut tests = prepared(cargo())?;
-    say("running all tests");
-    tests.args(["test", "--release", "--workspace"]).args(rest);
-    crate::steps::run(&mut tests, "The failed test stands above")
+/// A command of cargo whose environment names everything that tests and benchmarks use.
+pub struct Prepared {
+    pub command: Command,
+    /// What this machine lacks. The tests that need it are left out.
+    lacks: Vec<Lack>,
 }
 
-/// A command with the product built, installed privately, and named in its environment.
-pub fn prepared(mut command: Command) -> Result<Command> {
-    let built = build()?;
-    let place = private_place()?;
-    place.install(&built)?;
-    let python = python::environment_of("venv-tests", "tests.txt")?;
-    note_on_rust_sources();
+/// Something optional that this machine does not have.
+struct Lack {
+    /// Its name in `TUNEBOOK_LACKS`, where the tests read it.
+    name: &'static str,
+    /// What it means for the tests, and how to get it.
+    note: String,
+}
+
+/// Runs the tests. `arguments` go to `cargo test`.
+pub fn run(arguments: &[String]) -> Result<()> {
+    let mut times = Times::start();
+    let mut lacks = Vec::new();
+    let done = set_up_and_test(&mut times, &mut lacks, arguments);
+    println!("\n{times}");
+    for Lack { note, .. } in lacks {
+        println!("note: {note}");
+    }
+    done
+}
+
+fn set_up_and_test(times: &mut Times, lacks: &mut Vec<Lack>, arguments: &[String]) -> Result<()> {
+    let sources = times.part("preparing Rust's sources", rust_sources::for_tests)?;
+    let mut prepared = prepare(times)?;
+    if let Some(folder) = sources {
+        prepared.command.env("RUST_SRC_PATH", folder);
+    }
+    *lacks = prepared.lacks;
+    if let Some(Lack { note, .. }) = lacks.first()
+        && std::env::var_os("CI").is_some()
+    {
+        bail!("{note} The variable CI is set, so no test may be left out");
+    }
+    say("Running all tests");
+    cargo_test::run(times, prepared.command.args(["test", "--release", "--workspace"]), arguments)
+}
+
+/// Builds the product, installs it privately, and prepares everything else that tests and benchmarks use.
+pub fn prepare(times: &mut Times) -> Result<Prepared> {
+    let built = build(times)?;
+    let location = private_location()?;
+    location.install(&built)?;
+    let python = times.part("installing Python packages", || python::environment_of("venv-tests", "tests.txt"))?;
+    let mut command = cargo();
     command
         .env("TUNEBOOK_BIN", built.join("tunebook"))
         .env("TUNEBOOK_WORKER", built.join("tunebook-worker"))
         .env("TUNEBOOK_PYTHON", python)
-        .env("TUNEBOOK_JUPYTER_PATH", place.jupyter_path());
-    if let Some(folder) = fashion::folder()? {
-        command.env("TUNEBOOK_FASHION_MNIST", folder);
+        .env("TUNEBOOK_JUPYTER_PATH", location.jupyter_path());
+    let mut lacks = Vec::new();
+    match times.part("preparing Fashion-MNIST", fashion::folder) {
+        Ok(folder) => drop(command.env("TUNEBOOK_FASHION_MNIST", folder)),
+        Err(error) => lacks.push(Lack {
+            name: "fashion-mnist",
+            note: format!(
+                "Fashion-MNIST could not be downloaded, so models of clothes are not tested ({error:#}). Debian: apt \
+                 install dataset-fashion-mnist. Elsewhere: set TUNEBOOK_FASHION_MNIST to a folder with its four files."
+            ),
+        }),
     }
     match chromium() {
         Some(path) => drop(command.env("TUNEBOOK_CHROMIUM", path)),
-        None => println!(
-            "note: there is no Chromium on the PATH; the browser test will say so and fail. Debian: apt install chromium"
-        ),
+        None => lacks.push(Lack {
+            name: "chromium",
+            note: "There is no Chromium on the PATH, so JupyterLab in a browser is not tested. Debian: apt install \
+                   chromium."
+                .into(),
+        }),
     }
-    Ok(command)
+    for Lack { note, .. } in &lacks {
+        println!("note: {note}");
+    }
+    let names: Vec<&str> = lacks.iter().map(|lack| lack.name).collect();
+    command.env("TUNEBOOK_LACKS", names.join(" "));
+    Ok(Prepared { command, lacks })
 }
 
 fn chromium() -> Option<PathBuf> {

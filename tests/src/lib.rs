@@ -28,6 +28,16 @@ pub fn executable(name: &str) -> PathBuf {
     path
 }
 
+/// Whether `cargo verify` found that this machine lacks something optional: `chromium` or `fashion-mnist`. The
+/// test that needs it says so and ends, and `cargo verify` says so again when it ends.
+pub fn lacks(what: &str) -> bool {
+    let lacks = std::env::var("TUNEBOOK_LACKS").unwrap_or_default().split(' ').any(|lack| lack == what);
+    if lacks {
+        println!("not tested: this machine lacks {what}");
+    }
+    lacks
+}
+
 /// A message as it came.
 #[derive(Clone)]
 pub struct Message {

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use std::time::{Duration, Instant};
 use tunebook_study::store::Store;
 use tunebook_study::{Trial, TrialState, WorkloadReference};
-use tunebook_tests::{Kernel, cell, eventually};
+use tunebook_tests::{Kernel, cell, eventually, lacks};
 
 async fn kernel() -> (Kernel, tempfile::TempDir) {
     let folder = tempfile::tempdir().unwrap();
@@ -124,6 +124,9 @@ fn workers_of(source: &str) -> Vec<std::path::PathBuf> {
 
 #[tokio::test]
 async fn the_convolutional_net_of_the_reference_trains_and_is_tested_once() {
+    if lacks("fashion-mnist") {
+        return;
+    }
     let (mut kernel, _folder) = kernel().await;
     let definition = of_the_reference("clothes");
     assert!(definition.lines().count() <= 40, "{} lines", definition.lines().count());
