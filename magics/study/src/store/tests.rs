@@ -130,24 +130,6 @@ fn a_study_can_be_redefined_and_deleted() {
 }
 
 #[test]
-fn files_that_are_no_store_are_left_alone() {
-    let folder = tempfile::tempdir().unwrap();
-    let text = folder.path().join("notes.txt");
-    std::fs::write(&text, "x".repeat(4096)).unwrap();
-    assert!(matches!(Store::open(&text), Err(StoreError::NotAStore { .. })));
-    assert_eq!(std::fs::read_to_string(&text).unwrap().len(), 4096);
-
-    let other = folder.path().join("other.db");
-    Connection::open(&other).unwrap().execute_batch("CREATE TABLE t (x)").unwrap();
-    assert!(matches!(Store::open(&other), Err(StoreError::NotAStore { .. })));
-
-    let newer = folder.path().join("newer.db");
-    drop(Store::open(&newer).unwrap());
-    Connection::open(&newer).unwrap().execute_batch("PRAGMA user_version = 99").unwrap();
-    assert!(matches!(Store::open(&newer), Err(StoreError::Newer { version: 99, .. })));
-}
-
-#[test]
 fn a_full_disk_is_named_and_loses_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("studies.db");
