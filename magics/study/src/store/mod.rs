@@ -69,6 +69,9 @@ pub enum StoreError {
          the study is free again by itself"
     )]
     Busy { study: String, owner: String },
+    /// The writer's lease of the study ended, so it may not write the study any more. `owner` has the lease now.
+    #[error("this kernel stopped writing the study `{study}`: {}. What was recorded before is safe", lost(owner.as_deref()))]
+    LeaseLost { study: String, owner: Option<String> },
     /// Another process kept the file locked for longer than [`BUSY_TIMEOUT`].
     #[error("the study store {} stayed locked by another process; try again", path.display())]
     Locked { path: PathBuf },
@@ -80,7 +83,19 @@ pub enum StoreError {
     Corrupt { path: PathBuf, what: String },
 }
 
-/// Results of the store.
+/// Why a lease ended, and what to do.
+fn lost(owner: Option<&str>) -> String {
+    let Some(owner) = owner else {
+        return "its lease is gone, because another kernel ran or deleted the study meanwhile. Run the cell again to go on"
+            .into();
+    };
+    format!(
+        "{owner} took it over, because this kernel had not renewed its lease for some time. Wait for that run to end, or \
+         interrupt it there, and run the cell again"
+    )
+}
+
+/// What the functions of the store return.
 pub type Result<T> = std::result::Result<T, StoreError>;
 
 impl Store {

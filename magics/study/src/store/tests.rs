@@ -91,6 +91,77 @@ fn a_study_has_one_writer_and_a_dead_one_loses_it() {
 }
 
 #[test]
+fn a_writer_that_lost_its_lease_changes_nothing_and_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("studies.db");
+    let mut store = Store::open(&path).unwrap();
+    let study = store.create_study("depth", &definition()).unwrap();
+    let mut writer = store.write(study.clone()).unwrap();
+    writer.start(&trial(1)).unwrap();
+    writer.measured(1, &measurement(10, Some(0.5))).unwrap();
+
+    // Another machine takes the study over, as it may when the lease was not renewed for long enough.
+    let other = Store::open(&path).unwrap();
+    let mut owner = serde_json::to_value(lease::Owner::new()).unwrap();
+    owner["host"] = "elsewhere".into();
+    let sql = "UPDATE leases SET owner = ?1, renewed = ?2";
+    other.connection.execute(sql, (owner.to_string(), now())).unwrap();
+    let before = (other.trials(&study).unwrap(), other.measurements(&study, 1).unwrap());
+    let lost = |result: Result<()>| match result {
+        Err(error @ StoreError::LeaseLost { .. }) => error.to_string(),
+        other => panic!("{other:?}"),
+    };
+    for result in [
+        writer.measured(1, &measurement(20, Some(0.4))),
+        writer.finish(1, TrialState::Complete, None, 1.0),
+        writer.start(&trial(2)),
+        writer.ask(24),
+        writer.redefine(&StudyDefinition { notes: Some("wider".into()), ..definition() }),
+        writer.add_seconds(1.0),
+        writer.record_environment(&serde_json::json!({})),
+    ] {
+        let error = lost(result);
+        assert!(error.contains("`depth`") && error.contains("on elsewhere"), "{error}");
+    }
+    writer.renewed = 0.0;
+    lost(writer.renew());
+    assert_eq!(before, (other.trials(&study).unwrap(), other.measurements(&study, 1).unwrap()));
+    assert_eq!(other.study("depth").unwrap().unwrap(), study);
+    // The end of the writer leaves the other one's lease alone, and so does an attempt to delete the study.
+    lost(writer.delete());
+    let held: String = other.connection.query_row("SELECT owner FROM leases", [], |row| row.get(0)).unwrap();
+    assert_eq!(held, owner.to_string());
+    assert!(matches!(other.write(study), Err(StoreError::Busy { .. })));
+}
+
+#[test]
+fn a_writer_whose_study_was_deleted_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("studies.db");
+    let mut store = Store::open(&path).unwrap();
+    let study = store.create_study("depth", &definition()).unwrap();
+    let mut writer = store.write(study).unwrap();
+    Store::open(&path).unwrap().connection.execute("DELETE FROM studies", []).unwrap();
+    let error = writer.start(&trial(1)).unwrap_err();
+    assert!(matches!(error, StoreError::LeaseLost { owner: None, .. }), "{error}");
+}
+
+#[test]
+fn a_study_is_deleted_whole_or_not_at_all() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("studies.db");
+    let mut store = Store::open(&path).unwrap();
+    let study = store.create_study("depth", &definition()).unwrap();
+    let mut writer = store.write(study.clone()).unwrap();
+    writer.start(&trial(1)).unwrap();
+    let store = Store::open(&path).unwrap();
+    let refuse = "CREATE TRIGGER refuse BEFORE DELETE ON studies BEGIN SELECT RAISE(ABORT, 'refused'); END";
+    store.connection.execute_batch(refuse).unwrap();
+    assert!(writer.delete().unwrap_err().to_string().contains("refused"));
+    assert_eq!(store.trials(&study).unwrap().len(), 1);
+}
+
+#[test]
 fn a_cancelled_trial_runs_again_and_a_finished_one_stays() {
     let folder = tempfile::tempdir().unwrap();
     let mut store = Store::open(&folder.path().join("studies.db")).unwrap();
