@@ -46,8 +46,8 @@ struct WorkerDevices {
     devices: Vec<Device>,
 }
 
-/// The devices of this machine that a process with this environment can use. If the worker cannot be asked, they are the
-/// processors alone, and the second value says why.
+/// The devices of this machine that a process with this environment can use. If the worker cannot be asked, they are
+/// the processors alone, and the second value says why.
 pub fn devices(worker: &Path, environment: &Environment) -> (Devices, Option<DescribeError>) {
     let (found, problem) = match once_per_build(worker, "devices", environment, ask::<WorkerDevices>) {
         Ok(found) => (Some(found), None),

@@ -1,8 +1,8 @@
 //! Devices, slots, and the processes in which trials run.
 //!
 //! A *slot* runs one trial at a time, on a GPU or on a share of the CPU. Each slot is a process of its own ([`slot`],
-//! started as `tunebook slot`): a trial that crashes, hangs or uses up the memory ends processes of its slot, and nothing
-//! else. The [`Pool`] gives trials to free slots and passes on what they report.
+//! started as `tunebook slot`): a trial that crashes, hangs or uses up the memory ends processes of its slot, and
+//! nothing else. The [`Pool`] gives trials to free slots and passes on what they report.
 
 pub mod describe;
 pub mod devices;

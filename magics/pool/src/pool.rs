@@ -123,8 +123,8 @@ impl Pool {
         &self.messages
     }
 
-    /// Brings the pool up to date with a message from its channel, and returns what it means. None if it means nothing to
-    /// the caller: the message is a greeting, or comes from a process that the pool has ended.
+    /// Brings the pool up to date with a message from its channel, and returns what it means. None if it means nothing
+    /// to the caller: the message is a greeting, or comes from a process that the pool has ended.
     pub fn accept(&mut self, (id, event): SlotMessage) -> Option<PoolEvent> {
         let slot = self.slots.iter_mut().find(|slot| slot.running.as_ref().is_some_and(|running| running.id == id))?;
         match event {
@@ -145,8 +145,8 @@ impl Pool {
         }
     }
 
-    /// Asks for the end of all running trials and waits for it, at most for `patience`. Ends the slots that do not answer by
-    /// then.
+    /// Asks for the end of all running trials and waits for it, at most for `patience`. Ends the slots that do not
+    /// answer by then.
     pub fn cancel_all(&mut self, patience: Duration) {
         for slot in &mut self.slots {
             if let Some(trial) = slot.trial.clone() {

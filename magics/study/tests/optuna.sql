@@ -64,5 +64,6 @@ INSERT INTO studies VALUES (1, 'demo');
 INSERT INTO study_directions VALUES (1, 'MINIMIZE', 1, 0);
 INSERT INTO trials VALUES (1, 0, 1, 'COMPLETE', '2026-11-26 04:26:13.054', '2026-11-26 04:26:13.189');
 INSERT INTO trial_params VALUES
-    (1, 1, 'x', 0.25, '{"name": "FloatDistribution", "attributes": {"step": null, "low": 0.0, "high": 1.0, "log": false}}');
+    (1, 1, 'x', 0.25,
+    '{"name": "FloatDistribution", "attributes": {"step": null, "low": 0.0, "high": 1.0, "log": false}}');
 INSERT INTO trial_values VALUES (1, 1, 0, 0.0625, 'FINITE');

@@ -1,9 +1,9 @@
 //! The process in a slot: `tunebook slot --worker PATH`.
 //!
-//! A slot links no libtorch. It gives workloads to a worker, which it keeps running from one trial to the next, and runs
-//! programs itself. When its standard input closes, because the kernel died or ended the slot, it ends everything that it
-//! started and exits. It needs nothing but standard input and output, so any command that starts it somewhere can be a
-//! slot: `ssh`, `srun`, `docker run -i`.
+//! A slot links no libtorch. It gives workloads to a worker, which it keeps running from one trial to the next, and
+//! runs programs itself. When its standard input closes, because the kernel died or ended the slot, it ends everything
+//! that it started and exits. It needs nothing but standard input and output, so any command that starts it somewhere
+//! can be a slot: `ssh`, `srun`, `docker run -i`.
 
 mod log;
 mod process;
@@ -26,6 +26,10 @@ pub(crate) struct Outcome {
 impl Outcome {
     fn failed(reason: impl Into<String>) -> Self {
         Self { state: TrialState::Failed, reason: Some(reason.into()) }
+    }
+
+    fn timed_out(request: &TrialRequest) -> Self {
+        Self::failed(format!("it ran longer than its limit of {} s", request.timeout.unwrap_or(0.0)))
     }
 
     fn cancelled() -> Self {

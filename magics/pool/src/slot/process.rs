@@ -7,12 +7,12 @@ use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, ExitStatus};
 use std::time::{Duration, Instant};
 
-/// The process groups of the children that run now. Static, because the thread that ends them all when the kernel is gone
-/// shares nothing else with the one that starts them.
+/// The process groups of the children that run now. Static, because the thread that ends them all when the kernel is
+/// gone shares nothing else with the one that starts them.
 static GROUPS: Mutex<Vec<Pid>> = Mutex::new(Vec::new());
 
-/// Leaves the process group and the session of the kernel, so that Ctrl-C at its terminal interrupts the kernel alone. It
-/// fails if this process leads a process group already, which has the same effect.
+/// Leaves the process group and the session of the kernel, so that Ctrl-C at its terminal interrupts the kernel alone.
+/// It fails if this process leads a process group already, which has the same effect.
 pub(super) fn become_leader() {
     let _ = setsid();
 }

@@ -84,7 +84,7 @@ pub(super) fn run(words: &[String], request: &TrialRequest, requests: &Receiver<
             },
             recv(timeout) -> _ => {
                 group.end_gently();
-                return Outcome::failed(format!("it ran longer than its limit of {} s", request.timeout.unwrap_or(0.0)));
+                return Outcome::timed_out(request);
             },
             default(Duration::from_millis(50)) => if let Ok(Some(status)) = group.child().try_wait() {
                 while let Ok(line) = lines.recv_timeout(Duration::from_millis(100)) {
@@ -106,8 +106,8 @@ pub(super) fn run(words: &[String], request: &TrialRequest, requests: &Receiver<
 }
 
 impl Objective {
-    /// Reports a line of the program's output if it is a measurement, and logs it otherwise. Returns the outcome if the trial
-    /// is to end with this measurement: it has reached its target, or may not try any longer.
+    /// Reports a line of the program's output if it is a measurement, and logs it otherwise. Returns the outcome if the
+    /// trial is to end with this measurement: it has reached its target, or may not try any longer.
     fn take(&mut self, line: &str, request: &TrialRequest, started: Instant, log: &Log) -> Option<Outcome> {
         let Some(mut measurement) = measurement(line) else {
             log.line(line);
@@ -148,8 +148,9 @@ impl Objective {
     }
 }
 
-/// The measurement on a line, if it is one: a JSON object with a whole number `step`. Every other number in it is a metric.
-/// `NaN`, `Infinity` and `-Infinity`, which are not JSON but which Python writes, are metrics without a finite value.
+/// The measurement on a line, if it is one: a JSON object with a whole number `step`. Every other number in it is a
+/// metric. `NaN`, `Infinity` and `-Infinity`, which are not JSON but which Python writes, are metrics without a finite
+/// value.
 fn measurement(line: &str) -> Option<Measurement> {
     let line = line.trim();
     if !line.starts_with('{') {

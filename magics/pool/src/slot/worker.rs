@@ -17,8 +17,8 @@ use tunebook_study::protocol::{Event, Request, TrialRequest};
 /// How long a new worker has until it greets. It loads libtorch first, which takes long from a slow disk.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(120);
 
-/// The worker of a slot, whether it runs or not. A trial may name another worker than the built-in one (for a `%%workload`);
-/// then that one runs in its place.
+/// The worker of a slot, whether it runs or not. A trial may name another worker than the built-in one (for a
+/// `%%workload`); then that one runs in its place.
 pub(super) struct Worker {
     /// The program of the worker that has the built-in workloads.
     builtin: PathBuf,
@@ -68,9 +68,7 @@ impl Worker {
                     // The worker is dropped, which kills it: it could answer only after its step, which may take long.
                     return Outcome::cancelled();
                 },
-                recv(timeout) -> _ => {
-                    return Outcome::failed(format!("it ran longer than its limit of {} s", request.timeout.unwrap_or(0.0)));
-                }
+                recv(timeout) -> _ => return Outcome::timed_out(request),
             }
         };
         *running.log.lock() = None;

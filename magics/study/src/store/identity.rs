@@ -10,9 +10,9 @@
 //! switched to WAL mode, and the id never changes. Only the first versions of Tunebook switched first. Where one of
 //! them was killed before SQLite merged the log, the id is in the log alone, and [`names_a_store`] looks for it there.
 //!
-//! The file is never opened other than through SQLite. POSIX ends all locks that a process holds on a file as soon as
+//! The main file is never opened other than through SQLite. POSIX ends all locks that a process holds on a file as soon as
 //! the process closes *any* descriptor of it, and without their locks connections that are open elsewhere in this
-//! process could lose what they write.
+//! process could lose what they write. On the log there are no locks, so it can be read directly.
 
 use super::{Result, StoreError, classify, schema};
 use nix::unistd::{AccessFlags, access};
@@ -98,8 +98,8 @@ pub(super) fn is_store(path: &Path) -> Result<bool> {
     }
     let examine = || -> rusqlite::Result<Contents> {
         let connection = open_read_only(path, "immutable=1")?;
-        // While another process moves pages from the log to the main file, the first page may tell of pages that are not
-        // there yet. SQLite would call such a file corrupt; with this setting it reads what there is.
+        // While another process moves pages from the log to the main file, the first page may tell of pages that are
+        // not there yet. SQLite would call such a file corrupt; with this setting it reads what there is.
         connection.pragma_update(None, "writable_schema", true)?;
         Contents::of(&connection)
     };
@@ -137,8 +137,8 @@ pub(super) fn wal_content(path: &Path) -> Option<PathBuf> {
 /// Whether a write-ahead log holds a first page with [`APPLICATION_ID`]. It does not matter whether that page was
 /// committed, since no other program writes this id.
 ///
-/// The format (<https://sqlite.org/fileformat2.html#walformat>): a header of 32 bytes with the size of a page in bytes 8
-/// to 11, then frames, each a header of 24 bytes that begins with the number of the page, and the page. Numbers are
+/// The format (<https://sqlite.org/fileformat2.html#walformat>): a header of 32 bytes with the size of a page in bytes
+/// 8 to 11, then frames, each a header of 24 bytes that begins with the number of the page, and the page. Numbers are
 /// big-endian. The first page has the application id in bytes 68 to 71.
 fn names_a_store(wal: &Path) -> std::io::Result<bool> {
     let mut wal = BufReader::new(File::open(wal)?);

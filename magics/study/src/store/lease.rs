@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// lives: on another machine, or without `/proc`.
 pub(super) const EXPIRES_AFTER: f64 = 30.0;
 
-/// The nonces of the leases that this process has. The store alone cannot tell: a lease that was given up while the disk
-/// was full stays written there. All stores of this process share this set, hence a static.
+/// The nonces of the leases that this process has. The store alone cannot tell: a lease that was given up while the
+/// disk was full stays written there. All stores of this process share this set, hence a static.
 static OWN: Mutex<BTreeSet<u64>> = Mutex::new(BTreeSet::new());
 
 /// The owner of a lease, as the store records it. Each lease has an owner of its own, also within one process.
@@ -67,8 +67,8 @@ fn host() -> String {
     if boot.is_empty() { name } else { format!("{name} (boot {})", &boot[..boot.len().min(8)]) }
 }
 
-/// When a process started: field 22 of `/proc/PID/stat`. None if it is not running; a zombie is not. Field 2 is the name
-/// of the program in brackets and may contain anything, so the fields are counted from the last bracket.
+/// When a process started: field 22 of `/proc/PID/stat`. None if it is not running; a zombie is not. Field 2 is the
+/// name of the program in brackets and may contain anything, so the fields are counted from the last bracket.
 fn start_of(pid: u32) -> Option<u64> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let mut fields = stat.rsplit_once(')')?.1.split_whitespace();

@@ -1,5 +1,5 @@
-//! The store: one SQLite file that remembers every study. Nothing else does, so a process can be killed at any moment, and
-//! the study goes on from what is in the file.
+//! The store: one SQLite file that remembers every study. Nothing else does, so a process can be killed at any moment,
+//! and the study goes on from what is in the file.
 //!
 //! To read, a process needs nothing but the file. To write a study, it takes the study's [lease](Store::write): one
 //! process at a time has it, and it ends with that process.
@@ -53,7 +53,8 @@ pub enum StoreError {
     CannotOpen { path: PathBuf, reason: String },
     /// The file is something else; `what` says what.
     #[error(
-        "{} cannot be used as the study store: it is {what}. It was left as it is. TUNEBOOK_STUDIES must name another file",
+        "{} cannot be used as the study store: it is {what}. It was left as it is. TUNEBOOK_STUDIES must name another \
+         file",
         path.display()
     )]
     NotAStore { path: PathBuf, what: String },
@@ -65,12 +66,15 @@ pub enum StoreError {
     Newer { path: PathBuf, version: usize },
     /// Another writer has the study's lease.
     #[error(
-        "the study `{study}` is being run by {owner}. Wait for it to end, or interrupt it there. If that kernel has died, \
-         the study is free again by itself"
+        "the study `{study}` is being run by {owner}. Wait for it to end, or interrupt it there. If that kernel has \
+         died, the study is free again by itself"
     )]
     Busy { study: String, owner: String },
     /// The writer's lease of the study ended, so it may not write the study any more. `owner` has the lease now.
-    #[error("this kernel stopped writing the study `{study}`: {}. What was recorded before is safe", lost(owner.as_deref()))]
+    #[error(
+        "this kernel stopped writing the study `{study}`: {}. What was recorded before is safe",
+        lost(owner.as_deref())
+    )]
     LeaseLost { study: String, owner: Option<String> },
     /// Another process kept the file locked for longer than [`BUSY_TIMEOUT`].
     #[error("the study store {} stayed locked by another process; try again", path.display())]
@@ -85,14 +89,15 @@ pub enum StoreError {
 
 /// Why a lease ended, and what to do.
 fn lost(owner: Option<&str>) -> String {
-    let Some(owner) = owner else {
-        return "its lease is gone, because another kernel ran or deleted the study meanwhile. Run the cell again to go on"
-            .into();
-    };
-    format!(
-        "{owner} took it over, because this kernel had not renewed its lease for some time. Wait for that run to end, or \
-         interrupt it there, and run the cell again"
-    )
+    match owner {
+        Some(owner) => format!(
+            "{owner} took it over, because this kernel had not renewed its lease for some time. Wait for that run to \
+             end, or interrupt it there, and run the cell again"
+        ),
+        None => {
+            "its lease is gone: another kernel ran or deleted the study meanwhile. Run the cell again to go on".into()
+        }
+    }
 }
 
 /// What the functions of the store return.
@@ -202,14 +207,13 @@ fn classify(path: &Path, error: rusqlite::Error) -> StoreError {
     }
 }
 
-/// The store that is used unless something else is named: what `TUNEBOOK_STUDIES` says, else `.tunebook/studies.db` in the
-/// current folder.
+/// The path of the store: the value of `TUNEBOOK_STUDIES`, or else `.tunebook/studies.db` in the current folder.
 pub fn default_store() -> PathBuf {
     std::env::var_os("TUNEBOOK_STUDIES").map_or_else(|| ".tunebook/studies.db".into(), PathBuf::from)
 }
 
-/// Where the trials of a study keep their checkpoints and logs, each in a folder named by its number: beside the store.
-/// Absolute.
+/// The absolute path of the folder for the checkpoints and logs of a study's trials, beside the store. In it, the
+/// folder of each trial has the number of the trial as its name.
 pub fn trials_folder(store: &Path, study: &str) -> Result<PathBuf> {
     let folder = store.parent().unwrap_or(store);
     let absolute = match folder.as_os_str().is_empty() {
@@ -220,7 +224,7 @@ pub fn trials_folder(store: &Path, study: &str) -> Result<PathBuf> {
     Ok(absolute.map_err(cannot)?.join("trials").join(study))
 }
 
-/// Seconds since 1970.
+/// The time in seconds since 1970 (Unix time).
 pub fn now() -> f64 {
     std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0.0, |d| d.as_secs_f64())
 }

@@ -89,8 +89,8 @@ const MIGRATIONS: [&str; 2] = [
 ",
 ];
 
-/// Creates the tables in an empty file, and brings a store of an earlier version up to date. Several processes may do so
-/// at once.
+/// Creates the tables in an empty file, and brings a store of an earlier version up to date. Several processes may do
+/// so at once.
 pub(super) fn migrate(path: &Path, connection: &mut Connection) -> Result<()> {
     let sql = |error| classify(path, error);
     if let Contents::Store { version, marked: true } = Contents::of(connection).map_err(sql)?

@@ -1,4 +1,4 @@
-//! The store on real files.
+//! Tests of the store with real files. What happens to files of other programs is tested in `tests/files.rs`.
 
 use super::*;
 use crate::*;
@@ -56,7 +56,7 @@ fn a_study_is_read_back_as_it_was_written() {
 }
 
 #[test]
-fn only_its_owner_can_read_the_file() {
+fn a_new_store_and_its_folder_are_for_their_owner_only() {
     use std::os::unix::fs::PermissionsExt;
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("private/studies.db");
@@ -67,7 +67,7 @@ fn only_its_owner_can_read_the_file() {
 }
 
 #[test]
-fn a_study_has_one_writer_and_a_dead_one_loses_it() {
+fn a_study_has_one_writer_until_that_drops_it_or_dies() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("studies.db");
     let mut store = Store::open(&path).unwrap();
@@ -78,7 +78,7 @@ fn a_study_has_one_writer_and_a_dead_one_loses_it() {
     drop(writer);
     drop(Store::open(&path).unwrap().write(study.clone()).unwrap());
 
-    // A holder that died: its process id is gone.
+    // An owner that died: there is no process of its id.
     let mut child = std::process::Command::new("true").spawn().unwrap();
     let dead = child.id();
     child.wait().unwrap();
@@ -162,7 +162,7 @@ fn a_study_is_deleted_whole_or_not_at_all() {
 }
 
 #[test]
-fn a_cancelled_trial_runs_again_and_a_finished_one_stays() {
+fn a_cancelled_trial_is_overwritten_and_a_complete_one_is_not() {
     let folder = tempfile::tempdir().unwrap();
     let mut store = Store::open(&folder.path().join("studies.db")).unwrap();
     let study = store.create_study("depth", &definition()).unwrap();
@@ -201,21 +201,21 @@ fn a_study_can_be_redefined_and_deleted() {
 }
 
 #[test]
-fn a_full_disk_is_named_and_loses_nothing() {
+fn a_full_disk_is_reported_and_loses_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("studies.db");
     let mut store = Store::open(&path).unwrap();
     let study = store.create_study("depth", &definition()).unwrap();
     let mut writer = store.write(study).unwrap();
     writer.start(&trial(1)).unwrap();
-    // SQLite reports a file that may not grow just as it reports a disk that is full.
+    // SQLite reports the same error for a file that may not grow as for a disk that is full.
     let pages: i64 = writer.store().connection.query_row("PRAGMA page_count", [], |row| row.get(0)).unwrap();
     writer.store().connection.execute_batch(&format!("PRAGMA max_page_count = {pages}")).unwrap();
     let error = (0..100_000).find_map(|step| writer.measured(1, &measurement(step, Some(0.5))).err());
     assert!(matches!(error, Some(StoreError::DiskFull { .. })), "{error:?}");
     let written = writer.store().measurements(writer.study(), 1).unwrap().len();
     assert!(written > 0);
-    // Letting go cannot be written down either, and still the study can be taken up again.
+    // The end of the lease cannot be written either, and still the study can be written again.
     drop(writer);
     let store = Store::open(&path).unwrap();
     let study = store.study("depth").unwrap().unwrap();

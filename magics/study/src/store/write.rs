@@ -23,8 +23,8 @@ pub struct NewTrial {
 
 /// The one writer of a study. It has the study's lease until it is dropped.
 ///
-/// A writer that could not renew its lease for too long (the machine slept, say) may lose it to another process. From then
-/// on every write fails with [`StoreError::LeaseLost`] and changes nothing.
+/// A writer that could not renew its lease for too long (the machine slept, say) may lose it to another process. From
+/// then on every write fails with [`StoreError::LeaseLost`] and changes nothing.
 pub struct StudyWriter {
     store: Store,
     study: StudyRecord,
@@ -48,8 +48,8 @@ impl Store {
         Ok(StudyRecord { id, definition_id, name, definition, created, asked: 0, seconds: 0.0 })
     }
 
-    /// Takes the study's lease and becomes its writer. The error [`StoreError::Busy`] says who has the lease, if somebody
-    /// has.
+    /// Takes the study's lease and becomes its writer. The error [`StoreError::Busy`] says who has the lease, if
+    /// somebody has.
     pub fn write(self, study: StudyRecord) -> Result<StudyWriter> {
         let owner = Owner::new();
         let taken = self.transaction(|transaction| {
@@ -73,7 +73,8 @@ impl Store {
 
     /// Records that a workload was defined, or defined again.
     pub fn define_workload(&self, workload: &WorkloadRecord) -> Result<()> {
-        let sql = "INSERT INTO workloads (name, source, defined, body, lock, description) VALUES (?1, ?2, ?3, ?4, ?5, ?6) \
+        let sql = "INSERT INTO workloads (name, source, defined, body, lock, description) \
+                   VALUES (?1, ?2, ?3, ?4, ?5, ?6) \
                    ON CONFLICT (source) DO UPDATE SET defined = ?3, name = ?1, description = ?6";
         let WorkloadRecord { name, source, body, lock, description } = workload;
         let row = (name, source, now(), body, lock, to_json(description));
@@ -142,8 +143,8 @@ impl StudyWriter {
         self.execute(sql, (self.study.id, source.path.display().to_string(), &source.sha256))
     }
 
-    /// Records that a trial starts. If it was cancelled or stopped before, what it reported then is deleted. An error if it
-    /// has ended in another way: such a trial is never overwritten.
+    /// Records that a trial starts. If it was cancelled or stopped before, what it reported then is deleted. An error
+    /// if it has ended in another way: such a trial is never overwritten.
     pub fn start(&mut self, trial: &NewTrial) -> Result<()> {
         let NewTrial { number, configuration, params, seed } = trial;
         let StudyRecord { id, definition_id, .. } = self.study;
