@@ -41,14 +41,14 @@ impl fmt::Display for Direction {
     }
 }
 
-/// Which of a trial's measurements counts.
+/// Which of a trial's measurements gives the value of its objective.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Judged {
-    /// The best over training: retrospective selection (Playbook E5, H10).
+    /// The best one over training, as in retrospective selection of a checkpoint (Playbook E5, H10).
     #[default]
     Best,
-    /// The last.
+    /// The last one.
     Final,
 }
 
@@ -59,7 +59,7 @@ pub struct Objective {
     pub metric: String,
     /// Whether smaller or larger values are better.
     pub direction: Direction,
-    /// Best or last value over training.
+    /// Which measurement of a trial gives its value.
     #[serde(default)]
     pub judged: Judged,
 }
