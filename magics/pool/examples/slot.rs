@@ -1,4 +1,4 @@
-//! A slot on its own, for the tests of the pool: `slot --worker PATH`.
+//! A slot as a program, for the tests of the pool: `slot --worker PATH`.
 
 fn main() -> std::process::ExitCode {
     let worker = std::env::args().nth(2).unwrap_or_default();

@@ -1,33 +1,42 @@
-//! What the worker can train, in its own words.
+//! Questions to a worker: what it can train, and what a trained model is worth on the test set.
 
 use crate::Environment;
 use indexmap::IndexMap;
+use parking_lot::Mutex;
 use serde::Deserialize;
 use std::any::Any;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::Mutex;
 use std::time::SystemTime;
 use tunebook_study::WorkloadDescription;
 use tunebook_study::protocol::TrialRequest;
 
-/// The worker could not be asked.
+/// Why a worker did not answer.
 #[derive(Debug, thiserror::Error)]
 pub enum DescribeError {
-    /// It is not there.
-    #[error("the worker {} is not there: {source}. `cargo demo` builds and installs it; TUNEBOOK_WORKER names another one", path.display())]
+    /// The worker cannot be started.
+    #[error(
+        "the worker {} is not there: {source}. `cargo demo` builds and installs it; TUNEBOOK_WORKER names another one",
+        path.display()
+    )]
     Missing { path: PathBuf, source: std::io::Error },
-    /// It ended badly; most often libtorch cannot be loaded.
-    #[error("the worker {} cannot run: {reason}. Set-up with `cargo demo` brings the libtorch that it needs", path.display())]
+    /// The worker ended with an error. Most often it cannot load libtorch.
+    #[error(
+        "the worker {} cannot run: {reason}. Set-up with `cargo demo` installs the libtorch that it needs",
+        path.display()
+    )]
     Failed { path: PathBuf, reason: String },
-    /// It answered something else.
-    #[error("the worker {} does not speak this kernel's language ({reason}); build both from the same sources", path.display())]
+    /// The answer cannot be read.
+    #[error(
+        "the answer of the worker {} cannot be read ({reason}); build the worker and this kernel from the same sources",
+        path.display()
+    )]
     Unreadable { path: PathBuf, reason: String },
 }
 
-/// Asks a worker with one word and reads its JSON answer.
+/// Starts a worker with one word as its argument and reads its answer, which is JSON.
 pub(crate) fn ask<T: serde::de::DeserializeOwned>(
     worker: &Path,
     question: &str,
@@ -36,7 +45,7 @@ pub(crate) fn ask<T: serde::de::DeserializeOwned>(
     ask_about(worker, question, "", environment)
 }
 
-/// The same with something to ask about on its standard input.
+/// As [`ask`], with a text on the standard input of the worker.
 fn ask_about<T: serde::de::DeserializeOwned>(
     worker: &Path,
     question: &str,
@@ -50,7 +59,7 @@ fn ask_about<T: serde::de::DeserializeOwned>(
     command.arg(question).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut process = command.spawn().map_err(missing)?;
     if let Some(mut stdin) = process.stdin.take() {
-        // A worker that ended already has said why on its standard error.
+        // Writing fails if the worker has ended already; then it has said why on its standard error.
         let _ = stdin.write_all(about.as_bytes());
     }
     let output = process.wait_with_output().map_err(missing)?;
@@ -63,37 +72,37 @@ fn ask_about<T: serde::de::DeserializeOwned>(
         .map_err(|error| DescribeError::Unreadable { path, reason: error.to_string() })
 }
 
-/// The workloads of a worker.
+/// The workloads that a worker can train. A worker is asked once for each build of it.
 pub fn describe(worker: &Path) -> Result<Vec<WorkloadDescription>, DescribeError> {
     once_per_build(worker, "describe", &Environment::default(), ask)
 }
 
-/// The same of a worker that is asked for the first time.
+/// As [`describe`], but asks the worker again.
 pub fn describe_anew(worker: &Path) -> Result<Vec<WorkloadDescription>, DescribeError> {
     ask(worker, "describe", &Environment::default())
 }
 
-/// What a trial's best checkpoint is worth on the test set.
+/// The evaluation of a trial's best checkpoint on the test set.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(untagged)]
 pub enum FinalEvaluation {
-    /// It was evaluated.
+    /// The checkpoint was evaluated.
     Done {
-        /// `test/loss`, `test/error`, …; null where not finite.
+        /// The values of `test/loss`, `test/error` and so on; None (in JSON null) for a value that is not finite.
         metrics: IndexMap<String, Option<f64>>,
-        /// Hash of the test set.
+        /// The hash of the test set.
         test_set: String,
-        /// How many examples it has.
+        /// The number of examples in the test set.
         examples: u64,
     },
-    /// It could not be.
+    /// The checkpoint could not be evaluated.
     Problem {
-        /// Why.
+        /// Why not.
         problem: String,
     },
 }
 
-/// Lets a worker evaluate a trial on the test set; that it was asked is for the caller to record.
+/// Asks a worker to evaluate a trial on the test set. The caller records that this was done.
 pub fn evaluate_finally(
     worker: &Path,
     trial: &TrialRequest,
@@ -103,7 +112,8 @@ pub fn evaluate_finally(
     ask_about(worker, "final", &request, environment)
 }
 
-/// A worker's answer, asked once for each build of it and environment: starting it means loading libtorch.
+/// The answer of a worker, which is asked once for each build of it and each environment: to start it takes as long as
+/// loading libtorch does.
 pub(crate) fn once_per_build<T: Clone + Send + 'static>(
     worker: &Path,
     question: &'static str,
@@ -111,21 +121,19 @@ pub(crate) fn once_per_build<T: Clone + Send + 'static>(
     ask: fn(&Path, &str, &Environment) -> Result<T, DescribeError>,
 ) -> Result<T, DescribeError> {
     type Build = (PathBuf, u64, Option<SystemTime>, Environment);
-    type Known = HashMap<&'static str, (Build, Box<dyn Any + Send>)>;
-    static KNOWN: Mutex<Option<Known>> = Mutex::new(None);
+    type Answers = BTreeMap<&'static str, (Build, Box<dyn Any + Send>)>;
+    // The last answer to each question. Static, because the magics that ask have nothing else in common.
+    static ANSWERS: Mutex<Answers> = Mutex::new(BTreeMap::new());
     let metadata =
         std::fs::metadata(worker).map_err(|source| DescribeError::Missing { path: worker.into(), source })?;
     let build = (worker.to_path_buf(), metadata.len(), metadata.modified().ok(), environment.clone());
-    if let Ok(known) = KNOWN.lock()
-        && let Some((of, answer)) = known.as_ref().and_then(|known| known.get(question))
-        && *of == build
+    if let Some((asked, answer)) = ANSWERS.lock().get(question)
+        && *asked == build
         && let Some(answer) = answer.downcast_ref::<T>()
     {
         return Ok(answer.clone());
     }
     let answer = ask(worker, question, environment)?;
-    if let Ok(mut known) = KNOWN.lock() {
-        known.get_or_insert_default().insert(question, (build, Box::new(answer.clone())));
-    }
+    ANSWERS.lock().insert(question, (build, Box::new(answer.clone())));
     Ok(answer)
 }

@@ -1,43 +1,44 @@
-//! Where trials can run on this machine.
+//! The devices of this machine, and the slots that are made of them.
 
 use crate::describe::{DescribeError, ask, once_per_build};
 use crate::{Environment, SlotSpec};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
-/// A GPU, or a share of the CPU.
+/// A GPU, or one of the processors.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Device {
-    /// `cuda:0`, `cpu:0`, ….
+    /// `cuda:0`, `cpu:0` and so on.
     pub id: String,
     /// `cuda` or `cpu`.
     pub kind: String,
-    /// What it is sold as.
+    /// The name of the product.
     pub name: String,
-    /// Memory of the GPU, or of the machine that CPU slots share.
+    /// Bytes of memory: of the GPU, or for a processor of the whole machine.
     pub memory_bytes: Option<u64>,
-    /// Of it, what is free now.
+    /// Bytes of that memory that are free now.
     pub free_bytes: Option<u64>,
-    /// Share of time in which it is busy, 0–1; for a CPU the one-minute load over its processors.
+    /// The share of time in which the device is busy, from 0 to 1. For processors: the machine's load average over one
+    /// minute, divided by their number.
     pub utilization: Option<f64>,
 }
 
-/// All devices, and the libtorch that workers use.
+/// All devices of this machine, and the libtorch that the worker uses.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Devices {
-    /// GPUs first.
+    /// The devices, GPUs first.
     pub devices: Vec<Device>,
-    /// Its version; null where no worker can run.
+    /// The version of libtorch. None (in JSON null) if the worker cannot run.
     pub libtorch: Option<String>,
-    /// Version of the GPU driver, where there is one.
+    /// The version of the GPU driver. None if there is no GPU.
     #[serde(default)]
     pub driver: Option<String>,
-    /// Where that libtorch lies.
+    /// The folder of that libtorch.
     #[serde(skip)]
     pub libtorch_folder: Option<PathBuf>,
 }
 
-/// What `tunebook-worker devices` prints.
+/// The answer of `tunebook-worker devices`.
 #[derive(Clone, Deserialize)]
 struct WorkerDevices {
     libtorch: String,
@@ -45,7 +46,8 @@ struct WorkerDevices {
     devices: Vec<Device>,
 }
 
-/// The devices of this machine that a process with this environment sees. Without a worker the CPU slots are listed all the same, and the reason is given.
+/// The devices of this machine that a process with this environment can use. If the worker cannot be asked, they are
+/// the processors alone, and the second value says why.
 pub fn devices(worker: &Path, environment: &Environment) -> (Devices, Option<DescribeError>) {
     let (found, problem) = match once_per_build(worker, "devices", environment, ask::<WorkerDevices>) {
         Ok(found) => (Some(found), None),
@@ -55,16 +57,17 @@ pub fn devices(worker: &Path, environment: &Environment) -> (Devices, Option<Des
     let libtorch_folder = found.as_ref().map(|found| found.libtorch_folder.clone());
     let mut devices = found.map(|found| found.devices).unwrap_or_default();
     let driver = if devices.is_empty() { None } else { ask_driver(&mut devices) };
-    devices.extend(cpu_slots());
+    devices.extend(cpu_devices());
     (Devices { devices, libtorch, driver, libtorch_folder }, problem)
 }
 
-/// One slot for each GPU; without a GPU one for each processor that this process may use. They are in the current folder.
+/// One slot for each GPU, or, without a GPU, one for each processor that this process may use. `count` asks for another
+/// number of slots; if it is larger than the number of GPUs, slots share GPUs. Programs run in the current folder.
 pub fn default_slots(
     devices: &Devices,
     slot: &[String],
     environment: &Environment,
-    at_most: Option<usize>,
+    count: Option<usize>,
 ) -> Vec<SlotSpec> {
     let folder = std::env::current_dir().ok();
     let spec = |device: &str| SlotSpec {
@@ -75,18 +78,18 @@ pub fn default_slots(
     };
     let gpus: Vec<&Device> = devices.devices.iter().filter(|d| d.kind == "cuda").collect();
     if gpus.is_empty() {
-        return (0..at_most.unwrap_or_else(processors)).map(|i| spec(&format!("cpu:{i}"))).collect();
+        return (0..count.unwrap_or_else(processors)).map(|i| spec(&format!("cpu:{i}"))).collect();
     }
-    let count = at_most.unwrap_or(gpus.len());
-    (0..count).map(|i| spec(&gpus[i % gpus.len()].id)).collect()
+    (0..count.unwrap_or(gpus.len())).map(|i| spec(&gpus[i % gpus.len()].id)).collect()
 }
 
-/// Processors that this process may use, quotas of containers included.
+/// The number of processors that this process may use. The limits of containers count.
 pub fn processors() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
-fn cpu_slots() -> Vec<Device> {
+/// One device for each processor that this process may use.
+fn cpu_devices() -> Vec<Device> {
     let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
     let cpuinfo = read("/proc/cpuinfo");
     let name = cpuinfo.lines().find_map(|line| line.strip_prefix("model name")?.split_once(':'));
@@ -110,7 +113,7 @@ fn cpu_slots() -> Vec<Device> {
     (0..count).map(device).collect()
 }
 
-/// Fills in what libtorch does not know and gives the driver's version.
+/// Sets the utilization of the GPUs, which libtorch does not know, and returns the version of the driver.
 fn ask_driver(devices: &mut [Device]) -> Option<String> {
     let query = ["--query-gpu=index,utilization.gpu,driver_version", "--format=csv,noheader,nounits"];
     let output = std::process::Command::new("nvidia-smi").args(query).output().ok()?;

@@ -1,8 +1,8 @@
 //! Devices, slots, and the processes in which trials run.
 //!
-//! A *slot* is a place for one trial at a time: a share of the CPU or a GPU. What runs in a slot is a process of its own
-//! ([`slot`], started as `tunebook slot`), so that a trial that crashes, hangs or eats all memory takes a child process
-//! with it and nothing else. The [`Pool`] hands trials to free slots and passes on what they report.
+//! A *slot* runs one trial at a time, on a GPU or on a share of the CPU. Each slot is a process of its own ([`slot`],
+//! started as `tunebook slot`): a trial that crashes, hangs or uses up the memory ends processes of its slot, and
+//! nothing else. The [`Pool`] gives trials to free slots and passes on what they report.
 
 pub mod describe;
 pub mod devices;
@@ -14,4 +14,4 @@ pub mod slot;
 pub use describe::{DescribeError, FinalEvaluation, describe, describe_anew, evaluate_finally};
 pub use devices::{Device, Devices, default_slots, devices};
 pub use environment::Environment;
-pub use pool::{Pool, PoolError, PoolEvent, SlotSpec};
+pub use pool::{Pool, PoolError, PoolEvent, SlotMessage, SlotSpec};

@@ -1,4 +1,4 @@
-//! The pool: trials go to free slots, what they report comes back in one channel.
+//! The pool gives trials to free slots. What all slots report arrives in one channel.
 
 use crate::Environment;
 use crossbeam_channel::{Receiver, Sender, unbounded};
@@ -9,117 +9,123 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 use std::time::{Duration, Instant};
 use tunebook_study::protocol::{Event, Request, TrialId, TrialRequest, VERSION};
 
-/// Where a slot runs and how it is started.
+/// How a slot is started, and on which device.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SlotSpec {
-    /// `cpu:0`, `cuda:1`, ….
+    /// `cpu:0`, `cuda:1` and so on.
     pub device: String,
-    /// The command that leads to `tunebook slot`.
+    /// The words of the command that starts `tunebook slot`, on this machine or through `ssh` on another one.
     pub command: Vec<String>,
-    /// What it and its trials have beside the environment of this process.
+    /// The changes to the environment that the slot inherits from this process and passes on to its trials.
     pub environment: Environment,
-    /// The folder in which its programs run; `None`: the current one.
+    /// The folder in which its programs run. None is the current folder of this process.
     pub folder: Option<PathBuf>,
 }
 
-/// What a slot said, or that it is gone.
+/// What a slot reported, or that it was lost.
 #[derive(Clone, Debug, PartialEq)]
 pub enum PoolEvent {
     /// A message about a trial.
     Trial(Event),
-    /// The slot ended by itself in the middle of this trial; the trial may run again elsewhere.
+    /// The slot ended by itself while it ran this trial. The trial may run again in another slot.
     SlotLost {
-        /// The trial that it ran.
+        /// The trial that was lost with it.
         trial: TrialId,
-        /// What is known of it.
+        /// How the slot ended, as far as that is known.
         reason: String,
     },
 }
 
-/// A slot that cannot be used.
+/// Why a trial could not be given to a slot.
 #[derive(Debug, thiserror::Error)]
 pub enum PoolError {
-    /// Its command cannot be started.
+    /// The command of the slot cannot be started.
     #[error("the slot `{command}` cannot be started: {source}")]
     Start { command: String, source: std::io::Error },
-    /// It does not answer as a slot does.
+    /// What the command starts does not answer as a slot does.
     #[error("the slot `{command}` did not answer as a Tunebook slot of this version: {seen}")]
     NoSlot { command: String, seen: String },
-    /// All slots are taken.
+    /// Each slot runs a trial already.
     #[error("all slots are taken")]
     Full,
 }
 
-/// What a slot's reader passes on: which slot (by its start), and a message or its end.
-type FromSlot = (u64, Option<Event>);
+/// A message from a process of a slot: the number of the process, counted by the pool, and an event. None if its output
+/// has ended.
+pub type SlotMessage = (u64, Option<Event>);
 
 struct Slot {
     spec: SlotSpec,
-    running: Option<RunningSlot>,
+    /// The process of the slot, once a trial was given to it.
+    running: Option<SlotProcess>,
+    /// The trial that runs now.
     trial: Option<TrialId>,
 }
 
-struct RunningSlot {
+struct SlotProcess {
+    /// The number of the process in [`SlotMessage`]; a slot whose process is started again gets a new one.
     id: u64,
     child: Child,
     stdin: ChildStdin,
 }
 
-/// Slots that stay warm until the pool is dropped; dropping it ends all their processes.
+/// Slots whose processes stay ready from one trial to the next. Dropping the pool ends all of them.
 pub struct Pool {
     slots: Vec<Slot>,
-    sender: Sender<FromSlot>,
-    events: Receiver<FromSlot>,
+    sender: Sender<SlotMessage>,
+    messages: Receiver<SlotMessage>,
+    /// How many processes were started so far.
     started: u64,
 }
 
 impl Pool {
-    /// A pool of these slots; each is started with its first trial.
+    /// A pool of these slots. The process of a slot starts with its first trial.
     pub fn new(specs: Vec<SlotSpec>) -> Self {
-        let (sender, events) = unbounded();
+        let (sender, messages) = unbounded();
         let slots = specs.into_iter().map(|spec| Slot { spec, running: None, trial: None }).collect();
-        Self { slots, sender, events, started: 0 }
+        Self { slots, sender, messages, started: 0 }
     }
 
-    /// The slots as they were asked for.
+    /// What the pool was made of.
     pub fn specs(&self) -> Vec<SlotSpec> {
         self.slots.iter().map(|slot| slot.spec.clone()).collect()
     }
 
-    /// Whether a trial can be handed over now.
+    /// Whether [`run`](Self::run) can take a trial now.
     pub fn has_free_slot(&self) -> bool {
         self.slots.iter().any(|slot| slot.trial.is_none())
     }
 
-    /// Trials that run now.
+    /// The trials that run now.
     pub fn running(&self) -> impl Iterator<Item = &TrialId> {
         self.slots.iter().filter_map(|slot| slot.trial.as_ref())
     }
 
-    /// Hands a trial to a free slot, a warm one first.
+    /// Gives a trial to a free slot, if possible to one whose process is running. Waits until a new process is ready.
     pub fn run(&mut self, request: TrialRequest) -> Result<(), PoolError> {
         let free = |slot: &Slot| slot.trial.is_none();
-        let warm = self.slots.iter().position(|slot| free(slot) && slot.running.is_some());
-        let index = warm.or_else(|| self.slots.iter().position(free)).ok_or(PoolError::Full)?;
+        let ready = self.slots.iter().position(|slot| free(slot) && slot.running.is_some());
+        let index = ready.or_else(|| self.slots.iter().position(free)).ok_or(PoolError::Full)?;
         let trial = request.trial.clone();
         let request = Request::Run { trials: vec![request] };
-        if !self.slots[index].say(&request) {
+        if !self.slots[index].send(&request) {
             self.started += 1;
             let running = start(&self.slots[index].spec, self.started, self.sender.clone())?;
             self.slots[index].running = Some(running);
-            self.slots[index].say(&request);
+            self.slots[index].send(&request);
         }
         self.slots[index].trial = Some(trial);
         Ok(())
     }
 
-    /// The channel that wakes when a slot has something to say; take it with [`Pool::accept`].
-    pub fn channel(&self) -> &Receiver<(u64, Option<Event>)> {
-        &self.events
+    /// The channel of what the slots report. Each message goes to [`accept`](Self::accept).
+    pub fn channel(&self) -> &Receiver<SlotMessage> {
+        &self.messages
     }
 
-    /// Turns what came out of the channel into an event; `None` for what concerns nobody any more.
-    pub fn accept(&mut self, (id, event): (u64, Option<Event>)) -> Option<PoolEvent> {
+    /// Brings the pool up to date with a message from its channel, and returns what it means. None if it means nothing
+    /// to the caller: the message is a greeting, or comes from a process that the pool has ended.
+    pub fn accept(&mut self, (id, event): SlotMessage) -> Option<PoolEvent> {
         let slot = self.slots.iter_mut().find(|slot| slot.running.as_ref().is_some_and(|running| running.id == id))?;
         match event {
             Some(Event::Hello { .. }) => None,
@@ -139,16 +145,17 @@ impl Pool {
         }
     }
 
-    /// Asks for the end of all running trials and waits for it, at most `patience`; slots that do not answer are ended.
+    /// Asks for the end of all running trials and waits for it, at most for `patience`. Ends the slots that do not
+    /// answer by then.
     pub fn cancel_all(&mut self, patience: Duration) {
         for slot in &mut self.slots {
             if let Some(trial) = slot.trial.clone() {
-                slot.say(&Request::Cancel { trial });
+                slot.send(&Request::Cancel { trial });
             }
         }
         let deadline = Instant::now() + patience;
         while self.running().next().is_some() {
-            match self.events.recv_deadline(deadline) {
+            match self.messages.recv_deadline(deadline) {
                 Ok(message) => drop(self.accept(message)),
                 Err(_) => break,
             }
@@ -161,8 +168,8 @@ impl Pool {
 }
 
 impl Slot {
-    /// Sends a request; false where the slot is not there (any more).
-    fn say(&mut self, request: &Request) -> bool {
+    /// Sends a request. False if the slot has no process, or one that does not read any more.
+    fn send(&mut self, request: &Request) -> bool {
         let Some(running) = &mut self.running else { return false };
         let Ok(mut line) = serde_json::to_vec(request) else { return false };
         line.push(b'\n');
@@ -173,9 +180,10 @@ impl Slot {
         sent
     }
 
+    /// Ends the process of the slot and all that it started.
     fn end(&mut self) {
         let Some(mut running) = self.running.take() else { return };
-        // A closed standard input makes the slot end what it started; only one that hangs is killed.
+        // When its standard input closes, a slot ends what it started, and then itself. One that hangs is killed.
         drop(running.stdin);
         let deadline = Instant::now() + Duration::from_millis(400);
         while Instant::now() < deadline {
@@ -197,14 +205,14 @@ impl Drop for Pool {
     }
 }
 
-/// Starts a slot and waits for its hello.
-fn start(spec: &SlotSpec, id: u64, sender: Sender<FromSlot>) -> Result<RunningSlot, PoolError> {
+/// Starts the process of a slot and waits for its greeting.
+fn start(spec: &SlotSpec, id: u64, sender: Sender<SlotMessage>) -> Result<SlotProcess, PoolError> {
     let shown = spec.command.join(" ");
     let Some((program, arguments)) = spec.command.split_first() else {
         return Err(PoolError::NoSlot { command: shown, seen: "the command is empty".into() });
     };
     let mut command = Command::new(program);
-    // A slot on the CPU must not see the GPUs; one on a GPU sees all and is told which is its own.
+    // The worker in the slot trains on the device that TUNEBOOK_DEVICE names. The processors are one device to it.
     let device = if spec.device.starts_with("cpu") { "cpu" } else { spec.device.as_str() };
     spec.environment.give(&mut command);
     if let Some(folder) = &spec.folder {
@@ -216,7 +224,7 @@ fn start(spec: &SlotSpec, id: u64, sender: Sender<FromSlot>) -> Result<RunningSl
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
-        // Ctrl-C at a terminal reaches the kernel alone.
+        // So that Ctrl-C at a terminal interrupts the kernel, but not the slot.
         .process_group(0)
         .spawn();
     let mut child = child.map_err(|source| PoolError::Start { command: shown.clone(), source })?;
@@ -236,10 +244,10 @@ fn start(spec: &SlotSpec, id: u64, sender: Sender<FromSlot>) -> Result<RunningSl
             Ok(Event::Hello { protocol, .. }) => {
                 let _ = child.kill();
                 let _ = child.wait();
-                let seen = format!("it speaks version {protocol} of the protocol, this kernel {VERSION}");
+                let seen = format!("it uses version {protocol} of the protocol, and this kernel version {VERSION}");
                 return Err(PoolError::NoSlot { command: shown, seen });
             }
-            // Banners of ssh and the like.
+            // A banner, of `ssh` for example.
             _ => seen = format!("its last line was `{}`", line.chars().take(200).collect::<String>()),
         }
     }
@@ -254,5 +262,5 @@ fn start(spec: &SlotSpec, id: u64, sender: Sender<FromSlot>) -> Result<RunningSl
         }
         let _ = sender.send((id, None));
     });
-    Ok(RunningSlot { id, child, stdin })
+    Ok(SlotProcess { id, child, stdin })
 }

@@ -1,22 +1,22 @@
-//! The words of a `command`: `{name}` inserts a hyperparameter, `{{` and `}}` are braces.
+//! The words of a `command` line: `{name}` stands for the value of a hyperparameter, `{{` and `}}` for braces.
 
 use tunebook_study::Params;
 
-/// A command that cannot be filled in.
+/// Why the values cannot be inserted into a command.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum ProgramLineError {
-    /// `{` without `}`.
+    /// A `{` without its `}`.
     #[error("`{word}` opens a brace that it does not close; `{{{{` writes a brace")]
     Unclosed { word: String },
-    /// `}` without `{`.
+    /// A `}` without its `{`.
     #[error("`{word}` closes a brace that it did not open; `}}}}` writes a brace")]
     Unopened { word: String },
-    /// A placeholder without a value in this trial.
+    /// The hyperparameter of a placeholder is not active in this trial.
     #[error("the command inserts `{name}`, which has no value in this trial")]
     NoValue { name: String },
 }
 
-/// A word in pieces.
+/// A part of a word.
 enum Piece<'a> {
     Text(&'a str),
     Placeholder(&'a str),
@@ -43,7 +43,7 @@ fn pieces(word: &str) -> Result<Vec<Piece<'_>>, ProgramLineError> {
     Ok(pieces)
 }
 
-/// The names that the words insert.
+/// The names of the placeholders, in the order in which they occur.
 pub fn placeholders(words: &[String]) -> Result<Vec<String>, ProgramLineError> {
     let mut names = vec![];
     for word in words {
@@ -56,7 +56,7 @@ pub fn placeholders(words: &[String]) -> Result<Vec<String>, ProgramLineError> {
     Ok(names)
 }
 
-/// The words with all values inserted.
+/// The words with the values of a trial in place of the placeholders.
 pub fn fill(words: &[String], params: &Params) -> Result<Vec<String>, ProgramLineError> {
     let fill_word = |word: &String| {
         let mut filled = String::new();
@@ -79,7 +79,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn values_are_inserted_exactly_and_braces_can_be_written() {
+    fn values_are_inserted_exactly_and_double_braces_become_braces() {
         let params: Params =
             [("lr".to_string(), 0.1.into()), ("n".to_string(), 3.into()), ("o".to_string(), "adam".into())].into();
         let words = ["--lr={lr}", "{n}", "{{{o}}}", "plain"].map(String::from);

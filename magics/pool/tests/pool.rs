@@ -1,4 +1,4 @@
-//! The pool with real slot processes and programs made for the test.
+//! The pool with real slots, which run shell scripts as programs.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -6,7 +6,7 @@ use tunebook_pool::{Environment, Pool, PoolError, PoolEvent, SlotSpec};
 use tunebook_study::protocol::{Event, TrialId, TrialRequest};
 use tunebook_study::{TrialState, WorkloadReference};
 
-/// The example that cargo builds beside the tests.
+/// The slot: an example of this crate, which cargo builds with the tests.
 fn slot() -> String {
     let test = std::env::current_exe().unwrap();
     let path = test.parent().unwrap().parent().unwrap().join("examples/slot");
@@ -65,7 +65,7 @@ fn end(pool: &mut Pool) -> Ended {
     }
 }
 
-/// A shell script as a command; its braces are no placeholders.
+/// The command that runs a shell script. Its braces are doubled, so that they are not placeholders.
 fn sh(script: &str) -> [String; 3] {
     ["sh".into(), "-c".into(), script.replace('{', "{{").replace('}', "}}")]
 }
@@ -75,7 +75,7 @@ fn alive(pid: &str) -> bool {
     stat.rsplit_once(')').is_some_and(|(_, rest)| !rest.trim_start().starts_with('Z'))
 }
 
-/// Waits until a program has written its process id.
+/// Waits until a script has written a line to a file, and returns it.
 fn written(path: PathBuf) -> String {
     let deadline = Instant::now() + Duration::from_secs(10);
     loop {
@@ -88,7 +88,7 @@ fn written(path: PathBuf) -> String {
 }
 
 #[test]
-fn every_end_of_a_program_has_its_state_and_reason() {
+fn each_way_a_program_ends_has_its_state_and_reason() {
     let folder = tempfile::tempdir().unwrap();
     let mut pool = pool(1);
     let report = r#"echo "{\"step\": 1, \"e\": 0.5}""#;
@@ -158,14 +158,15 @@ fn a_time_out_ends_the_program_and_what_it_started() {
     assert!(!alive(&pid), "a grandchild is left");
 }
 
-/// A program that starts another one in the background and waits; the file will hold the other one's process id.
+/// A script that starts a process in the background and waits for it, and the file to which it writes the id of that
+/// process.
 fn grandchild(folder: &Path) -> (String, PathBuf) {
     let file = folder.join("pid");
     (format!("sleep 1000 & echo $! > {}; wait", file.display()), file)
 }
 
 #[test]
-fn cancelling_and_dropping_leave_nothing_behind() {
+fn cancelled_trials_and_dropped_pools_leave_no_process() {
     let folder = tempfile::tempdir().unwrap();
     let (script, file) = grandchild(folder.path());
     let mut first = pool(1);
@@ -190,10 +191,10 @@ fn cancelling_and_dropping_leave_nothing_behind() {
 }
 
 #[test]
-fn slots_run_at_the_same_time_and_a_lost_one_is_told() {
+fn slots_run_at_the_same_time_and_a_lost_slot_is_reported() {
     let folder = tempfile::tempdir().unwrap();
     let mut pool = pool(2);
-    // Each waits for the other: one after the other they would never end.
+    // Each script waits for the other one, so they end only if they run at the same time.
     let script = |own: &str, other: &str| {
         let folder = folder.path().display();
         format!(
@@ -220,7 +221,7 @@ fn slots_run_at_the_same_time_and_a_lost_one_is_told() {
 }
 
 #[test]
-fn banners_are_skipped_and_what_is_no_slot_is_shown() {
+fn banners_are_skipped_and_the_output_of_other_programs_is_shown() {
     let folder = tempfile::tempdir().unwrap();
     let command = format!("echo Welcome to the machine; echo; exec {} --worker x", slot());
     let mut pool = Pool::new(vec![spec(&["sh", "-c", &command])]);

@@ -1,10 +1,10 @@
-//! What a study is: the workload, the space, and how a trial is judged.
+//! The definition of a study: the workload, the search space, the objective and the sampler.
 
 use crate::{SearchSpace, Trial};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// Which way the objective is better.
+/// Whether smaller or larger values of the objective are better.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Direction {
@@ -23,7 +23,7 @@ impl Direction {
         }
     }
 
-    /// The value with the sign that makes smaller better.
+    /// The value with its sign changed if larger is better, so that smaller is better for the result.
     pub fn minimized(self, value: f64) -> f64 {
         match self {
             Direction::Minimize => value,
@@ -41,31 +41,32 @@ impl fmt::Display for Direction {
     }
 }
 
-/// Which of a trial's measurements counts.
+/// Which of a trial's measurements gives the value of its objective.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Judged {
-    /// The best over training: retrospective selection (Playbook E5, H10).
+    /// The best one over training, as in retrospective selection of a checkpoint (Playbook E5, H10).
     #[default]
     Best,
-    /// The last.
+    /// The last one.
     Final,
 }
 
-/// What a study optimizes.
+/// The objective of a study: what its trials are compared by.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Objective {
-    /// A metric of the workload.
+    /// The name of a metric of the workload.
     pub metric: String,
-    /// Which way is better.
+    /// Whether smaller or larger values are better.
     pub direction: Direction,
-    /// Best or last value over training.
+    /// Which measurement of a trial gives its value.
     #[serde(default)]
     pub judged: Judged,
 }
 
 impl Objective {
-    /// A trial's objective in the metric's own sign, and its step; `None` where it reported no finite value.
+    /// The objective of a trial, with the sign that the trial reported, and its step. None if the trial reported no
+    /// finite value.
     pub fn of(&self, trial: &Trial) -> Option<(f64, u64)> {
         let summary = trial.summaries.get(&self.metric)?;
         Some(match (self.judged, self.direction) {
@@ -76,20 +77,20 @@ impl Objective {
     }
 }
 
-/// What is trained.
+/// The workload that a study trains.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum WorkloadReference {
-    /// A workload of the worker, by name.
+    /// A workload that is built into the worker.
     Builtin { name: String },
-    /// A `%%workload` of the user's.
+    /// A workload that the user defined with `%%workload`.
     Rust {
-        /// The name it was given.
+        /// The name in that cell.
         name: String,
-        /// Hash of its source and of what it is built with: another source is another workload.
+        /// The hash of its source and of what it was built with. With another source it is another workload.
         source: String,
     },
-    /// Any program; words as a POSIX shell would split them, `{name}` not yet filled in.
+    /// Any program: the words of its command, split as a POSIX shell does, with their placeholders `{name}`.
     Command { words: Vec<String> },
 }
 
@@ -103,26 +104,26 @@ impl fmt::Display for WorkloadReference {
     }
 }
 
-/// Everything that makes two runs of a study the same study: the body of its cell, and the seed, sampler and
-/// repeats. How many trials are asked for, and how they are run, is not part of it.
+/// What a study is. Two runs with equal definitions are runs of the same study: the number of trials that they ask for,
+/// and how they run them, are not part of it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct StudyDefinition {
-    /// What is trained.
+    /// The workload that is trained.
     pub workload: WorkloadReference,
-    /// The hyperparameters with their roles.
+    /// The hyperparameters with their roles and distributions.
     pub space: SearchSpace,
-    /// How a trial is judged.
+    /// What trials are compared by.
     pub objective: Objective,
-    /// Which sampler proposes.
+    /// The sampler that proposes the configurations.
     pub sampler: crate::sampler::SamplerKind,
-    /// Seed of the proposals and, with the trial's number, of each trial.
+    /// The seed of the proposals. The seed of a trial is a function of it and of the number of the trial.
     pub seed: u64,
-    /// Trials of each configuration, each with a seed of its own.
+    /// How many trials each configuration gets, each with another seed.
     pub repeats: u32,
-    /// What the study is to answer (Playbook D5).
+    /// The question that the study is to answer (Playbook D5).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub question: Option<String>,
-    /// Free text.
+    /// Notes of the user.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub notes: Option<String>,
 }

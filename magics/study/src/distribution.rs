@@ -1,67 +1,68 @@
-//! From which values a hyperparameter is drawn, and the map between them and the unit interval.
+//! The distributions of hyperparameters, and the map between their values and the unit interval.
 //!
-//! Every sampler works in u ∈ [0, 1); every rule about "near the edge" works in u as well, so the map is
-//! the one place that knows what a logarithmic range is.
+//! Samplers draw u ∈ [0, 1) and map it to a value. Analyses that ask how near a value is to an end of its range map it
+//! back to u. So a logarithmic range is known here only.
 
 use crate::Value;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// A distribution over the values of one hyperparameter. Construct it through the functions of its name:
-/// they check the bounds.
+/// A distribution over the values of one hyperparameter. The functions [`uniform`](Self::uniform) and so on make one
+/// and check its bounds.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Distribution {
     /// Uniform over [low, high].
     Uniform { low: f64, high: f64 },
-    /// Uniform in the logarithm over [low, high], 0 < low.
+    /// Log-uniform: the logarithm is uniform over [ln low, ln high], 0 < low.
     LogUniform { low: f64, high: f64 },
-    /// 1 − v, with v log-uniform over [low, high], 0 < low < high ≤ 1: for momentum and its kin.
+    /// 1 − v, with v log-uniform over [low, high], 0 < low < high ≤ 1. For hyperparameters such as momentum, of which
+    /// values near 1 are searched.
     OneMinusLogUniform { low: f64, high: f64 },
     /// Uniform over the integers low..=high.
     Int { low: i64, high: i64 },
-    /// Uniform in the logarithm over [low − ½, high + ½], rounded; 1 ≤ low.
+    /// Log-uniform over [low − ½, high + ½], rounded to an integer; 1 ≤ low.
     LogInt { low: i64, high: i64 },
-    /// One of the values, each as likely as the others.
+    /// One of the values, all with the same probability.
     Choice { values: Vec<Value> },
     /// Always the same value.
     Constant { value: Value },
 }
 
-/// How an axis for a distribution is drawn.
+/// The scale of an axis for the values of a distribution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Scale {
-    /// Equal steps.
+    /// Equal distances are equal differences.
     Linear,
-    /// Equal factors.
+    /// Equal distances are equal ratios.
     Log,
-    /// Equal factors of 1 − value.
+    /// Equal distances are equal ratios of 1 − value.
     OneMinusLog,
-    /// Values without an order.
+    /// The values have no order.
     Categorical,
 }
 
-/// Bounds that cannot be.
+/// Why there is no such distribution.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum DistributionError {
-    /// low ≥ high (or > for integers).
+    /// The lower bound is not below the upper one.
     #[error("the range {low} to {high} is empty: the first bound must be smaller than the second")]
     Empty { low: String, high: String },
-    /// A logarithmic range with a bound ≤ 0.
+    /// The lower bound of a logarithmic range is not above 0.
     #[error("a logarithmic range cannot start at {low}: its lower bound must be above 0")]
     LogOfZero { low: String },
-    /// `1 - loguniform(a, b)` with b > 1.
+    /// `1 - loguniform(a, b)` has b > 1.
     #[error("1 - loguniform({low}, {high}) would go below 0: the second bound must be at most 1")]
     OneMinusAboveOne { low: String, high: String },
-    /// A bound that is NaN or infinite.
+    /// A bound is NaN or infinite.
     #[error("{value} is not a finite number")]
     NotFinite { value: String },
-    /// A list without values.
+    /// A list has no values.
     #[error("an empty list leaves nothing to choose from")]
     NoValues,
-    /// A list that names a value twice.
-    #[error("{value} stands twice in the list")]
+    /// A list has the same value twice.
+    #[error("{value} is in the list twice")]
     Duplicate { value: String },
 }
 
@@ -105,7 +106,7 @@ impl Distribution {
         Ok(Self::OneMinusLogUniform { low, high })
     }
 
-    /// `int(low, high)`, both ends included.
+    /// `int(low, high)`: both bounds are possible values.
     pub fn int(low: i64, high: i64) -> Result<Self, DistributionError> {
         if low >= high {
             return Err(DistributionError::Empty { low: low.to_string(), high: high.to_string() });
@@ -113,7 +114,7 @@ impl Distribution {
         Ok(Self::Int { low, high })
     }
 
-    /// `logint(low, high)`, both ends included.
+    /// `logint(low, high)`: both bounds are possible values.
     pub fn log_int(low: i64, high: i64) -> Result<Self, DistributionError> {
         if low <= 0 {
             return Err(DistributionError::LogOfZero { low: low.to_string() });
@@ -142,8 +143,8 @@ impl Distribution {
         Self::Constant { value }
     }
 
-    /// The axis on which values of this distribution lie evenly. A list of numbers is categorical too: its
-    /// values were chosen by hand and have no density.
+    /// The scale of the axis on which values of this distribution have an even density. A list is categorical even if
+    /// its values are numbers: they were chosen by hand and have no density.
     pub fn scale(&self) -> Scale {
         match self {
             Self::Uniform { .. } | Self::Int { .. } => Scale::Linear,
@@ -153,12 +154,12 @@ impl Distribution {
         }
     }
 
-    /// Whether anything varies.
+    /// Whether all trials get the same value.
     pub fn is_constant(&self) -> bool {
         matches!(self, Self::Constant { .. })
     }
 
-    /// The value at u ∈ [0, 1); u outside is clamped.
+    /// The value at u ∈ [0, 1). A u outside of this interval is moved to its nearer end.
     pub fn from_unit(&self, u: f64) -> Value {
         let u = u.clamp(0.0, 1.0 - f64::EPSILON / 2.0);
         let log = |low: f64, high: f64| (low * (u * (high / low).ln()).exp()).clamp(low, high);
@@ -182,8 +183,8 @@ impl Distribution {
         }
     }
 
-    /// Where in [0, 1] a value lies: a discrete value in the middle of its share. `None` for a value that the
-    /// distribution cannot give.
+    /// The place of a value in [0, 1], the reverse of [`from_unit`](Self::from_unit). Many u lead to the same discrete
+    /// value; then this is the middle of them. None if the distribution does not have the value.
     pub fn to_unit(&self, value: &Value) -> Option<f64> {
         let within = |u: f64| (-1e-9..=1.0 + 1e-9).contains(&u).then(|| u.clamp(0.0, 1.0));
         match self {
@@ -207,7 +208,7 @@ impl Distribution {
     }
 }
 
-/// As it is written in a sweep.
+/// The distribution as it is written in a `%%sweep`.
 impl fmt::Display for Distribution {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -230,7 +231,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn bounds_that_cannot_be_are_refused() {
+    fn impossible_bounds_are_errors() {
         assert!(matches!(Distribution::log_uniform(0.0, 1.0), Err(DistributionError::LogOfZero { .. })));
         assert!(matches!(Distribution::uniform(2.0, 1.0), Err(DistributionError::Empty { .. })));
         assert!(matches!(Distribution::uniform(0.0, f64::INFINITY), Err(DistributionError::NotFinite { .. })));
@@ -243,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn values_go_to_the_unit_interval_and_back() {
+    fn the_map_to_the_unit_interval_is_the_reverse_of_the_map_from_it() {
         let all = [
             Distribution::uniform(-2.0, 3.0).unwrap(),
             Distribution::log_uniform(1e-4, 1.0).unwrap(),
@@ -259,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn integers_reach_both_ends_and_nothing_beyond() {
+    fn integers_reach_both_bounds_and_no_value_beyond() {
         for distribution in [Distribution::int(1, 3).unwrap(), Distribution::log_int(1, 64).unwrap()] {
             assert_eq!(distribution.from_unit(0.0), Value::Int(1));
             let top = if distribution.scale() == Scale::Log { 64 } else { 3 };

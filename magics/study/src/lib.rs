@@ -1,7 +1,7 @@
-//! The vocabulary of tuning: hyperparameters, search spaces, samplers, trials, studies, the store that
-//! remembers them, and the messages that a worker and the pool exchange.
+//! The vocabulary of tuning: hyperparameters, search spaces, samplers, trials and studies, the store that records them,
+//! and the messages between the pool and a worker.
 //!
-//! This crate knows neither Jupyter nor libtorch and can be used from a plain Rust program.
+//! This crate knows neither Jupyter nor libtorch, so any Rust program can use it.
 
 pub mod definition;
 pub mod distribution;
@@ -21,5 +21,5 @@ pub use trial::{Measurement, MetricSummary, Trial, TrialState};
 pub use value::Value;
 pub use workload::{HyperparameterDomain, HyperparameterType, WorkloadDescription, WorkloadHyperparameter};
 
-/// Hyperparameters of one trial by plain name, in the order of declaration.
+/// The hyperparameters of one trial: values by plain name, in the order of declaration.
 pub type Params = indexmap::IndexMap<String, Value>;

@@ -1,64 +1,66 @@
-//! What a worker is asked to measure of a workload: whether a batch size fits into memory, how long its steps take, and what
-//! they spend their time on. `worker probe` reads one [`ProbeRequest`] from its standard input and prints [`ProbeAnswer`]s, one
-//! JSON object a line. Each runs in a process of its own, so that its end (out of memory) is an answer too.
+//! The messages of probes: measurements of a workload that are no trials. A probe finds out whether a batch size fits
+//! into memory, how long training steps take, and what they spend the time on.
+//!
+//! `tunebook-worker probe` reads one [`ProbeRequest`] from its standard input and prints [`ProbeAnswer`]s, each a JSON
+//! object on a line. Each probe is a process of its own, because it may be killed when memory runs out, which is an
+//! answer too.
 
 use crate::Params;
 use serde::{Deserialize, Serialize};
 
-/// What to measure.
+/// What a probe is to measure.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ProbeRequest {
-    /// The workload's name.
+    /// The name of the workload.
     pub workload: String,
-    /// Hyperparameters that are not at their defaults; `batch_size` is set by the task.
+    /// The hyperparameters that do not have their default values, without `batch_size`, which the task sets.
     pub params: Params,
-    /// What to do.
     pub task: ProbeTask,
 }
 
-/// The kinds of probes.
+/// The task of a probe.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "task", rename_all = "snake_case")]
 pub enum ProbeTask {
-    /// Loads the data, and nothing else.
+    /// Load the data, and nothing else.
     Load,
-    /// A few steps of one size with an evaluation: does it fit?
+    /// Find out whether a batch size fits into memory, by a few training steps and an evaluation.
     Fit {
-        /// Examples a step.
+        /// The number of examples in a step.
         batch_size: u64,
     },
-    /// Times of steps at sizes that fit, in turn.
+    /// Measure the times of steps. The batch sizes take turns, so that a disturbance does not hit one of them alone.
     Time {
-        /// Examples a step.
+        /// The batch sizes. All of them fit into memory.
         batch_sizes: Vec<u64>,
-        /// Evaluation steps instead of training steps.
+        /// Whether to measure evaluation steps instead of training steps.
         evaluate: bool,
     },
-    /// What a step spends its time on.
+    /// Measure what a training step spends its time on.
     Stages {
-        /// Examples a step.
+        /// The number of examples in a step.
         batch_size: u64,
     },
-    /// Whether a size lasts: many steps with an evaluation.
+    /// Find out whether a batch size still fits after many training steps and an evaluation.
     Verify {
-        /// Examples a step.
+        /// The number of examples in a step.
         batch_size: u64,
     },
-    /// Trains as a trial would, and pauses at steps to measure the norms of gradients of small and large batches.
+    /// Train as a trial does, and pause at some steps to measure the norms of the gradients of small and large batches.
     Noise {
-        /// The steps, rising.
+        /// The steps, in ascending order.
         at: Vec<u64>,
-        /// Large batches at each of them.
+        /// How many large batches are measured at each of these steps.
         pairs: u64,
-        /// Examples of a small batch.
+        /// The number of examples in a small batch.
         small: u64,
-        /// Examples of a large batch; a multiple of the small one, of which it is made up.
+        /// The number of examples in a large batch. It is a multiple of `small`: a large batch consists of small ones.
         large: u64,
     },
 }
 
 impl ProbeTask {
-    /// The largest batch that it makes.
+    /// The number of examples in the largest batch that the task computes at once.
     pub fn largest_batch(&self) -> u64 {
         match self {
             ProbeTask::Fit { batch_size } | ProbeTask::Stages { batch_size } | ProbeTask::Verify { batch_size } => {
@@ -71,19 +73,24 @@ impl ProbeTask {
     }
 }
 
-/// Squared L2 norms of the gradient of a small batch and of a large one at the same parameters.
+/// The squared L2 norms of the gradients of a small and of a large batch, at the same parameters.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct NormPair {
-    /// Of the small batch, or the mean of several small ones.
+    /// The squared norm for a small batch, or its mean over several small batches.
     pub small: f64,
-    /// Of the large batch.
+    /// The squared norm for the large batch.
     pub large: f64,
 }
 
 impl NormPair {
-    /// Unbiased estimates of |G|², the squared norm of the true gradient, and of tr Σ, the variance of the gradient of one
-    /// example, from batches of these sizes (McCandlish et al. 2018, appendix A.1). Their ratio tr Σ / |G|² is the noise scale;
-    /// it is biased, so numerators and denominators are averaged apart.
+    /// Unbiased estimates of |G|², the squared norm of the true gradient, and of tr Σ, the variance of the gradient of
+    /// one example (McCandlish et al., "An Empirical Model of Large-Batch Training", 2018, appendix A.1):
+    ///
+    /// |G|² = (B_large |g_large|² − B_small |g_small|²) / (B_large − B_small),
+    /// tr Σ = (|g_small|² − |g_large|²) / (1 / B_small − 1 / B_large).
+    ///
+    /// The noise scale is tr Σ / |G|². The ratio of two estimates is biased, so both are averaged before they are
+    /// divided.
     pub fn estimate(&self, small_batch: f64, large_batch: f64) -> (f64, f64) {
         let gradient = (large_batch * self.large - small_batch * self.small) / (large_batch - small_batch);
         let variance = (self.small - self.large) / (1.0 / small_batch - 1.0 / large_batch);
@@ -91,87 +98,90 @@ impl NormPair {
     }
 }
 
-/// How much of one kind of memory was used at most, and how much there is.
+/// The use of one kind of memory.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct MemoryUse {
-    /// `device`, `resident`, `address_space`.
+    /// `device`, `resident` or `address_space`.
     pub kind: String,
-    /// The most that was in use, in bytes.
+    /// The largest use, in bytes.
     pub used: u64,
-    /// What this process could have had, in bytes.
+    /// How much this process could use, in bytes.
     pub limit: u64,
-    /// Whether using it up ends in an error that can be caught. Where it ends processes (a machine's own memory), a probe stays
-    /// below a share of it.
+    /// Whether a process that reaches the limit gets an error, which it can report. If it would be killed instead, or
+    /// others with it (the memory of the machine), probes stay well below the limit.
     pub hard: bool,
 }
 
-/// Seconds of one step, split.
+/// The time of one training step in seconds, by stage.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct StageSeconds {
-    /// Making a batch: loading, augmentation.
+    /// Making the batch: loading, augmentation.
     pub input: f64,
     /// Copying it to the device.
     pub transfer: f64,
-    /// Forward, backward and update on a batch that is there.
+    /// Forward pass, backward pass and update, with a batch that is on the device already.
     pub compute: f64,
-    /// All of it, as training does it.
+    /// A whole step, as training does it.
     pub full: f64,
-    /// Whether batches are made ahead and copied while the model computes; otherwise the stages follow one another.
+    /// Whether training makes and copies the next batch while the model computes. Otherwise it does one after the
+    /// other.
     pub overlapped: bool,
-    /// How long the host is held by one step of an idle GPU: as long as the step takes where it reads a value back.
+    /// How long the host needs to give one step to an idle GPU. If the step reads a value back from the GPU, this is as
+    /// long as the whole step. None on a CPU.
     pub issue: Option<f64>,
 }
 
-/// What was measured.
+/// A result of a probe.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "answer", rename_all = "snake_case")]
 pub enum ProbeAnswer {
     /// The data are loaded.
     Loaded {
-        /// Examples to train on.
+        /// The number of training examples.
         examples: u64,
-        /// SHA-256 of each file that they came from.
+        /// The SHA-256 hashes of the files that the data came from.
         data: String,
     },
-    /// A size fits.
+    /// The batch size fits into memory.
     Fits {
-        /// Each kind of memory that can run out.
+        /// The use of each kind of memory that can run out.
         memory: Vec<MemoryUse>,
     },
-    /// A size does not.
+    /// The batch size does not fit into memory.
     OutOfMemory {
-        /// The size.
+        /// The batch size.
         batch_size: u64,
-        /// What the library said.
+        /// The error message.
         reason: String,
     },
-    /// Blocks of steps of a size, one visit of several.
+    /// Times of steps with one batch size, which gets several turns.
     Timed {
-        /// The size.
+        /// The batch size.
         batch_size: u64,
-        /// Seconds a step, one number a block of steps.
+        /// For each block of steps in this turn, the seconds that one step took.
         blocks: Vec<f64>,
     },
-    /// What a step spends its time on.
+    /// What a training step spends its time on.
     Stages {
-        /// Medians.
+        /// The medians over many steps.
         seconds: StageSeconds,
     },
-    /// Norms of gradients after a number of steps.
+    /// The norms of gradients at one step.
     Noise {
-        /// Steps taken.
+        /// The number of training steps done.
         step: u64,
-        /// One pair a large batch; fewer than asked for where a norm was not finite.
+        /// One pair for each large batch, without those of which a norm was not finite.
         pairs: Vec<NormPair>,
     },
-    /// It is at its end.
+    /// The probe has ended.
     Done {
-        /// Share of the time in which the thread was ready to run and another had its processor.
+        /// The share of the time, from 0 to 1, in which the thread was ready to run but had no processor, because other
+        /// threads used it. It tells whether the machine was too busy for the times to be right.
         waited: f64,
     },
-    /// It cannot be measured.
+    /// The task cannot be done.
     Failed {
-        /// Why.
+        /// Why not.
         reason: String,
     },
 }

@@ -1,156 +1,161 @@
-//! The messages between the pool and a slot, and between a slot and its worker: one JSON object a line.
+//! The messages between the pool and a slot, and between a slot and its worker. Each message is a JSON object on a
+//! line.
 //!
 //! ```text
 //! pool ── Request ──► slot (`tunebook slot`) ── Request ──► worker
 //!      ◄── Event ───                         ◄── Event ───
 //! ```
 //!
-//! A slot forwards requests for built-in workloads to a worker that it keeps warm, and runs programs itself. It
-//! prints [`Event::Hello`] first; what comes before that line (banners of `ssh` and the like) is skipped.
+//! A slot forwards requests for workloads to its worker, and runs programs itself. It prints [`Event::Hello`] first.
+//! Lines before that one, such as a banner of `ssh`, are skipped.
 
 use crate::{Direction, Measurement, Params, TrialState, WorkloadReference};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
-/// Version of this protocol; a slot that speaks another one is refused.
+/// The version of this protocol. A slot or a worker with another one is refused.
 pub const VERSION: u32 = 1;
 
-/// Which trial a message is about.
+/// Identifies a trial.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct TrialId {
-    /// Name of the study.
+    /// The name of the study.
     pub study: String,
-    /// Number of the trial in it, from 1.
+    /// The number of the trial in the study, from 1.
     pub number: u32,
 }
 
-/// All that a trial needs to run.
+/// Everything that is needed to run a trial.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TrialRequest {
-    /// Which trial this is.
+    /// The trial.
     pub trial: TrialId,
-    /// What to train.
+    /// The workload that is trained.
     pub workload: WorkloadReference,
-    /// The active hyperparameters; a program's placeholders are filled from them.
+    /// The hyperparameters that are active in the trial. The command of a program gets those that its placeholders
+    /// name.
     pub params: Params,
-    /// Seed of all randomness.
+    /// The seed of all randomness in the trial.
     pub seed: u64,
-    /// The metric that must be there at the end.
+    /// The metric that the trial must report to be complete.
     pub objective: String,
-    /// Which way it is better: the best checkpoint is the best by it.
+    /// Whether smaller or larger values of that metric are better. The best checkpoint is the one with the best value.
     pub direction: Direction,
-    /// A folder of the trial's own for checkpoints, series and the log; absolute. Made by the slot.
+    /// The absolute path of the trial's own folder, for checkpoints, series and the log. The slot creates it.
     pub directory: PathBuf,
-    /// Seconds after which the trial is ended as failed.
+    /// A limit of the time in seconds. A trial that takes longer is ended, as failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout: Option<f64>,
-    /// The worker that has the workload, where it is not the slot's own.
+    /// The program of the worker that has the workload. None is the built-in worker of the slot.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub worker: Option<PathBuf>,
-    /// Where it is trained to reach a target and no further.
+    /// When the trial ends, if it is trained only until it reaches a target.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<Until>,
-    /// Steps between two estimates of the gradient noise scale, reported as `noise_scale`.
+    /// The number of steps between two estimates of the gradient noise scale, which are reported as `noise_scale`. None
+    /// for no estimates.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub noise_every: Option<u64>,
 }
 
-/// When a trial ends that is trained to see how many steps it needs for a target of its objective. It is evaluated often enough
-/// to know that to 2 % ([`Until::next`]), and keeps no checkpoints: the question is when, not what.
+/// When a trial ends that measures how many training steps are needed to reach a target of the objective (Shallue et
+/// al., "Measuring the effects of data parallelism on neural network training", 2019). It is evaluated often enough to
+/// know that number within 2 % ([`Until::next`]). It keeps no checkpoints, since the trained model is not needed.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Until {
-    /// The value of the objective that is enough.
+    /// The target: the trial is complete once the objective is this good.
     pub target: f64,
-    /// The first step that is worth an evaluation.
+    /// The first step at which the model is evaluated. The target is not expected before it.
     pub from: u64,
-    /// The step after which it gives up and ends as stopped.
+    /// The step at which a trial that has not reached the target ends, as stopped.
     pub at_most: u64,
 }
 
 impl Until {
-    /// The step of the evaluation that follows one at `step`.
+    /// The step of the next evaluation after one at `step`: 2 % later, but at least one step.
     pub fn next(&self, step: u64) -> u64 {
         (step + (step / 50).max(1)).max(self.from).min(self.at_most.max(step + 1))
     }
 
-    /// What a value of the objective at a step means: `Some(true)` the target is reached, `Some(false)` it gives up.
+    /// Whether a trial ends with this value of the objective at this step: `Some(true)` if it has reached the target,
+    /// `Some(false)` if it ends without, None if it goes on.
     pub fn verdict(&self, direction: Direction, objective: f64, step: u64) -> Option<bool> {
         let reached = direction.minimized(objective) <= direction.minimized(self.target);
         (reached || step >= self.at_most).then_some(reached)
     }
 
-    /// Why a trial was stopped.
+    /// Why a trial ended without reaching the target.
     pub fn reason(&self, metric: &str) -> String {
         format!("`{metric}` did not reach {} within {} steps", self.target, self.at_most)
     }
 }
 
-/// A file that a workload read, as it was.
+/// A file that a workload read, with the hash of what it contained then.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DataSource {
-    /// Where it lies.
+    /// The path of the file.
     pub path: PathBuf,
-    /// SHA-256 of its bytes, in hexadecimal.
+    /// The SHA-256 hash of its contents, in hexadecimal.
     pub sha256: String,
 }
 
-/// From the pool to a slot, and from a slot to its worker.
+/// A message from the pool to a slot, or from a slot to its worker.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Request {
-    /// Run these trials (today one at a time).
+    /// Asks to run trials. Today each request has one.
     Run {
         /// The trials.
         trials: Vec<TrialRequest>,
     },
-    /// End one trial now; it answers [`Event::Ended`] as cancelled.
+    /// Asks to end a trial now. The answer is [`Event::Ended`] with the state cancelled.
     Cancel {
-        /// Which.
+        /// The trial.
         trial: TrialId,
     },
 }
 
-/// From a slot (or worker) upwards.
+/// A message from a worker to its slot, or from a slot to the pool.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Event {
-    /// The first line: the slot is ready.
+    /// The first message: the sender is ready.
     Hello {
         /// [`VERSION`].
         protocol: u32,
-        /// Process id of the sender.
+        /// The process id of the sender.
         pid: u32,
     },
-    /// The trial begins; sent by whatever trains it.
+    /// A trial starts.
     Started {
-        /// Which.
+        /// The trial.
         trial: TrialId,
     },
-    /// The files that its data came from; sent before the first measurement, where there are any.
+    /// A trial has read data from files. This comes before its first measurement.
     Loaded {
-        /// Which trial.
+        /// The trial.
         trial: TrialId,
         /// The files.
         data: Vec<DataSource>,
     },
-    /// Metrics at a step.
+    /// A trial has measured its metrics.
     Measured {
-        /// Which trial.
+        /// The trial.
         trial: TrialId,
-        /// What it reported.
+        /// The metrics, with their step and time.
         #[serde(flatten)]
         measurement: Measurement,
     },
-    /// The trial is over; nothing about it follows.
+    /// A trial has ended. This is the last message about it.
     Ended {
-        /// Which.
+        /// The trial.
         trial: TrialId,
-        /// Complete, infeasible, failed or cancelled.
+        /// Any state but running.
         state: TrialState,
-        /// Why, in one line, where it is not complete.
+        /// Why it is in that state, in one line. None for a complete trial.
         #[serde(default)]
         reason: Option<String>,
-        /// Seconds it took.
+        /// How long the trial took, in seconds.
         seconds: f64,
     },
 }

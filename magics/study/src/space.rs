@@ -1,22 +1,22 @@
-//! Search spaces: a tree of hyperparameters, each with the role that it plays for one question.
+//! Search spaces: a tree of hyperparameters, each with a role in the study.
 //!
-//! Playbook D6: every hyperparameter is scientific (its effect is measured), nuisance (tuned away, so that the
-//! comparison is fair) or fixed. Playbook D8: a hyperparameter may exist only for some values of another one, and
-//! the same name under two branches is two hyperparameters.
+//! Playbook D6: a hyperparameter is scientific (the study measures its effect), nuisance (it is optimized, so that the
+//! values of the scientific ones are compared fairly) or fixed. Playbook D8: a hyperparameter may be conditional, that
+//! is, exist only for some values of another one. The same name in two branches of the tree is two hyperparameters.
 
 use crate::{Distribution, Params, Value};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// What a hyperparameter is for in one study (Playbook D6).
+/// The role of a hyperparameter in one study (Playbook D6).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
-    /// Its effect is what the study measures.
+    /// The study measures its effect.
     Scientific,
-    /// Optimized over, so that values of the scientific ones are compared fairly.
+    /// It is optimized, so that the values of the scientific hyperparameters are compared fairly.
     Nuisance,
-    /// The same in all trials of its branch.
+    /// It has the same value in all trials of its branch.
     Fixed,
 }
 
@@ -30,12 +30,12 @@ impl fmt::Display for Role {
     }
 }
 
-/// `when NAME in [v, …]:` — the hyperparameter exists only where the one named has one of the values.
+/// A condition `when NAME in [v, …]:`. A hyperparameter with conditions exists in a trial only if all of them hold.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Condition {
-    /// Plain name of a hyperparameter that is declared earlier.
+    /// The plain name of the parent, a hyperparameter that is declared earlier.
     pub name: String,
-    /// The values for which the condition holds.
+    /// The values of the parent for which the condition holds.
     pub values: Vec<Value>,
 }
 
@@ -45,22 +45,21 @@ impl Condition {
     }
 }
 
-/// One node of a search space.
+/// A hyperparameter in a search space.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Hyperparameter {
-    /// Plain name, as the workload knows it.
+    /// The plain name, by which the workload knows it.
     pub name: String,
-    /// What it is for.
     pub role: Role,
-    /// Where its values come from.
+    /// The distribution of its values.
     pub distribution: Distribution,
-    /// All of these must hold for it to exist; empty at the top of the tree.
+    /// The conditions under which it exists. Empty for a hyperparameter at the top of the tree, which always exists.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,
 }
 
 impl Hyperparameter {
-    /// What charts and findings call it: `lr`, or `optimizer=adam/lr` inside a branch (Playbook A5).
+    /// The name in charts and findings: `lr`, or `optimizer=adam/lr` in a branch (Playbook A5).
     pub fn label(&self) -> String {
         let mut label = String::new();
         for condition in &self.conditions {
@@ -70,40 +69,43 @@ impl Hyperparameter {
         label + &self.name
     }
 
-    /// Whether it exists beside the values that were assigned before it.
+    /// Whether its conditions hold for the values of its parents.
     pub fn is_active(&self, params: &Params) -> bool {
         self.conditions.iter().all(|condition| condition.holds(params))
     }
 }
 
-/// All hyperparameters of a study, in the order of declaration; a parent stands before its children.
+/// The hyperparameters of a study in the order of declaration. Parents are declared before their children.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct SearchSpace {
     hyperparameters: Vec<Hyperparameter>,
 }
 
-/// A declaration that does not fit those before it.
+/// Why a declaration cannot be added to a search space.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum SpaceError {
-    /// The same hyperparameter could have two values at once.
-    #[error("`{name}` is declared already{}", if *conditional { ", and both declarations can hold at once" } else { "" })]
+    /// There is a hyperparameter of that name, and both could exist in one trial.
+    #[error(
+        "`{name}` is declared already{}",
+        if *conditional { ", and both declarations can hold at once" } else { "" }
+    )]
     Duplicate { name: String, conditional: bool },
-    /// `when NAME` for a name that nothing above declares.
+    /// The condition names a hyperparameter that is not declared above.
     #[error("the condition names `{name}`, which is not declared above")]
     UnknownParent { name: String },
-    /// A condition on a value that the parent never has.
+    /// The condition names a value that the parent never has.
     #[error("`{name}` never is {value}: it is declared {distribution}")]
     ImpossibleValue { name: String, value: String, distribution: String },
 }
 
 impl SearchSpace {
-    /// A space without hyperparameters.
+    /// An empty space.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Adds a declaration after those that are there.
+    /// Adds a declaration after the others.
     pub fn declare(&mut self, hyperparameter: Hyperparameter) -> Result<(), SpaceError> {
         for condition in &hyperparameter.conditions {
             let parents: Vec<_> = self.named(&condition.name).collect();
@@ -130,17 +132,17 @@ impl SearchSpace {
         Ok(())
     }
 
-    /// All declarations, parents first.
+    /// All hyperparameters in the order of declaration.
     pub fn hyperparameters(&self) -> &[Hyperparameter] {
         &self.hyperparameters
     }
 
-    /// The declarations of one plain name: several where branches differ.
+    /// The hyperparameters of one plain name: several if they are in different branches.
     pub fn named(&self, name: &str) -> impl Iterator<Item = &Hyperparameter> {
         self.hyperparameters.iter().filter(move |h| h.name == name)
     }
 
-    /// The declaration that a user means by a label, or by a plain name that is declared once.
+    /// The hyperparameter of a label, or of a plain name if only one has that name.
     pub fn find(&self, label: &str) -> Option<&Hyperparameter> {
         self.hyperparameters.iter().find(|h| h.label() == label).or_else(|| {
             let mut named = self.named(label);
@@ -148,12 +150,13 @@ impl SearchSpace {
         })
     }
 
-    /// The node that gave a trial its value of `name`.
+    /// The hyperparameter of a plain name that exists in a trial with these values.
     pub fn active(&self, name: &str, params: &Params) -> Option<&Hyperparameter> {
         self.named(name).find(|h| h.is_active(params))
     }
 
-    /// Assigns a value to every node that exists, parents first; `draw` gives the value of the i-th declaration.
+    /// Makes a configuration: calls `draw` with the index and the declaration of each hyperparameter that exists,
+    /// parents first, and gives it the returned value.
     pub fn assign(&self, mut draw: impl FnMut(usize, &Hyperparameter) -> Value) -> Params {
         let mut params = Params::new();
         for (i, hyperparameter) in self.hyperparameters.iter().enumerate() {
@@ -165,7 +168,8 @@ impl SearchSpace {
     }
 }
 
-/// Whether two nodes can never exist at once: some name on which their conditions share no value.
+/// Whether two hyperparameters can never exist in one trial: they have conditions on the same parent that share no
+/// value.
 fn exclusive(a: &Hyperparameter, b: &Hyperparameter) -> bool {
     a.conditions.iter().any(|x| {
         b.conditions.iter().any(|y| x.name == y.name && !x.values.iter().any(|v| y.values.iter().any(|w| v.same_as(w))))
@@ -206,14 +210,14 @@ mod tests {
     }
 
     #[test]
-    fn declarations_that_could_both_hold_are_refused() {
+    fn a_name_cannot_be_declared_twice_for_the_same_trial() {
         let mut space = two_branches();
         let again = node("lr", Distribution::constant(0.1.into()), &[]);
         assert!(matches!(space.declare(again), Err(SpaceError::Duplicate { conditional: true, .. })));
     }
 
     #[test]
-    fn conditions_must_name_a_possible_value_of_a_parent() {
+    fn a_condition_must_name_a_possible_value_of_a_declared_parent() {
         let mut space = two_branches();
         let one = || Distribution::constant(1.into());
         let unknown = space.declare(node("x", one(), &[("optimiser", "adam")]));

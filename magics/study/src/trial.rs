@@ -1,31 +1,32 @@
-//! One training run with one setting of the hyperparameters, and what it reported.
+//! Trials: one training run each, with one configuration of the hyperparameters, and what it reported.
 
 use crate::Params;
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// How a trial stands.
+/// The state of a trial.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TrialState {
-    /// In a slot now (or was, when its kernel died).
+    /// The trial runs now, or ran when its kernel died.
     Running,
-    /// Ended with an objective.
+    /// The trial ended and reported its objective.
     Complete,
-    /// Its objective or training loss became non-finite, it diverged, or it ran out of memory: a result about the
-    /// hyperparameters, decided from the trial alone.
+    /// The objective or the training loss became non-finite, the training diverged, or memory ran out. This is a
+    /// result: it says that the hyperparameters cannot be used. It is decided from the trial alone, without comparison
+    /// to others.
     Infeasible,
-    /// Ended early by the study's stopping rule.
+    /// A stopping rule ended the trial before it was complete.
     Stopped,
-    /// Crash, non-zero exit, time-out, or an end without the objective.
+    /// The trial crashed, exited with an error, took too long, or ended without reporting its objective.
     Failed,
-    /// Interrupted; it runs again under its number on resume.
+    /// The trial was interrupted. It runs again under its number when the study is resumed.
     Cancelled,
 }
 
 impl TrialState {
-    /// The name in JSON and in the store.
+    /// The name of the state in JSON and in the store.
     pub fn as_str(self) -> &'static str {
         match self {
             TrialState::Running => "running",
@@ -37,7 +38,7 @@ impl TrialState {
         }
     }
 
-    /// The reverse of [`TrialState::as_str`].
+    /// The state of a name, if there is one: the reverse of [`TrialState::as_str`].
     pub fn parse(text: &str) -> Option<Self> {
         [Self::Running, Self::Complete, Self::Infeasible, Self::Stopped, Self::Failed, Self::Cancelled]
             .into_iter()
@@ -56,30 +57,30 @@ impl fmt::Display for TrialState {
     }
 }
 
-/// Metrics at one step; what was not finite is `None`.
+/// The metrics that a trial reported at one step.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Measurement {
-    /// Training steps done.
+    /// The number of training steps done.
     pub step: u64,
     /// Seconds since the trial started.
     pub seconds: f64,
-    /// Value by metric name.
+    /// Values by the name of the metric; None for a value that is not finite.
     pub metrics: IndexMap<String, Option<f64>>,
 }
 
-/// Extremes and end of one metric over a trial; only finite values count.
+/// The extremes and the last value of one metric over a trial, each with its step. Only finite values count.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct MetricSummary {
-    /// Smallest value and the step where it was first reached.
+    /// The smallest value, and the step at which it was first reached.
     pub min: (f64, u64),
-    /// Largest value and the step where it was first reached.
+    /// The largest value, and the step at which it was first reached.
     pub max: (f64, u64),
-    /// Last value and its step.
+    /// The last value, and its step.
     pub last: (f64, u64),
 }
 
 impl MetricSummary {
-    /// Takes in one more value.
+    /// Adds a value to a summary, which is None before the first one.
     pub fn extend(summary: &mut Option<Self>, value: f64, step: u64) {
         let point = (value, step);
         match summary {
@@ -97,25 +98,25 @@ impl MetricSummary {
     }
 }
 
-/// A trial as the store remembers it. Its measurements are read apart: most questions need only the summaries.
+/// A trial as the store records it. Its measurements are read separately, because most questions need only the
+/// summaries.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Trial {
-    /// From 1, in the order of proposal.
+    /// The number of the trial, from 1, in the order in which trials were proposed.
     pub number: u32,
-    /// Which setting of the hyperparameters, from 0; trials that repeat one with another seed share it.
+    /// The index of the configuration, from 0. Trials that repeat a configuration with another seed share it.
     pub configuration: u32,
-    /// Active hyperparameters by plain name, the fixed ones included.
+    /// The hyperparameters that are active in this trial, including the fixed ones.
     pub params: Params,
-    /// Seed of all its randomness.
+    /// The seed of all randomness in the trial.
     pub seed: u64,
-    /// How it stands.
     pub state: TrialState,
-    /// Why it stands so, in one line; empty for a complete one.
+    /// Why the trial is in this state, in one line. None for a complete trial.
     pub reason: Option<String>,
-    /// Summary of each metric that it reported.
+    /// The summary of each metric that the trial reported.
     pub summaries: IndexMap<String, MetricSummary>,
-    /// Seconds it took.
+    /// How long the trial took, in seconds.
     pub seconds: f64,
-    /// When it started (Unix seconds).
+    /// When the trial started, in Unix seconds.
     pub started: f64,
 }

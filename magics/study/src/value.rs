@@ -1,4 +1,4 @@
-//! What a hyperparameter can be set to.
+//! Values of hyperparameters.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -7,20 +7,20 @@ use std::fmt;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Value {
-    /// No value; only imported studies have it.
+    /// No value: the default of `seed`, which differs from trial to trial.
     Null,
     /// `true` or `false`.
     Bool(bool),
-    /// A number written without point or exponent.
+    /// A number that is written without a point and without an exponent.
     Int(i64),
-    /// Any other number; always finite.
+    /// Any other number. It is finite.
     Float(f64),
     /// A string, or a bare word.
     Text(String),
 }
 
 impl Value {
-    /// The number behind an int or a float.
+    /// The value as a number. None if it is not one.
     pub fn as_f64(&self) -> Option<f64> {
         match self {
             Value::Int(i) => Some(*i as f64),
@@ -29,7 +29,7 @@ impl Value {
         }
     }
 
-    /// The integer behind an int, or behind a float without a fraction.
+    /// The value as a whole number. None if it is not a number or has a fraction.
     pub fn as_i64(&self) -> Option<i64> {
         match self {
             Value::Int(i) => Some(*i),
@@ -38,7 +38,7 @@ impl Value {
         }
     }
 
-    /// The text of a string.
+    /// The value as a string. None if it is not one.
     pub fn as_str(&self) -> Option<&str> {
         match self {
             Value::Text(t) => Some(t),
@@ -46,7 +46,7 @@ impl Value {
         }
     }
 
-    /// Whether two values mean the same: `1` and `1.0` do, `1` and `"1"` do not.
+    /// Whether two values are equal, numbers by their value: `1` and `1.0` are equal, `1` and `"1"` are not.
     pub fn same_as(&self, other: &Value) -> bool {
         match (self.as_f64(), other.as_f64()) {
             (Some(a), Some(b)) => a == b,
@@ -55,14 +55,15 @@ impl Value {
     }
 }
 
-/// As a program receives it on its command line: an int without a point, a float in its shortest exact form.
+/// The value as an argument of a program: an integer without a point, a float as the shortest text that reads back
+/// exactly.
 impl fmt::Display for Value {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Value::Null => f.write_str("null"),
             Value::Bool(b) => write!(f, "{b}"),
             Value::Int(i) => write!(f, "{i}"),
-            // `{:?}` is the shortest text that reads back as the same float; it switches to exponents by itself.
+            // Unlike `{}`, `{:?}` writes very large and very small numbers with an exponent.
             Value::Float(x) => write!(f, "{x:?}"),
             Value::Text(t) => f.write_str(t),
         }

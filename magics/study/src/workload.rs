@@ -1,4 +1,5 @@
-//! What a workload says of itself, so that a sweep can be checked before anything trains.
+//! The description of a workload: its hyperparameters and metrics. With it, a sweep is checked before anything is
+//! trained.
 
 use crate::{Distribution, Objective, Value};
 use serde::{Deserialize, Serialize};
@@ -7,7 +8,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum HyperparameterType {
-    /// A 64-bit float; an int is accepted where one is asked for.
+    /// A 64-bit float. Whole numbers are accepted too.
     Float,
     /// A whole number.
     Int,
@@ -17,18 +18,18 @@ pub enum HyperparameterType {
     Text,
 }
 
-/// Which values make sense.
+/// The values that a hyperparameter can have.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum HyperparameterDomain {
-    /// One of these.
+    /// One of a list.
     Choices { choices: Vec<Value> },
-    /// A range; an open end is exclusive, a missing bound is none.
+    /// The numbers between two bounds. A bound that is None does not limit them.
     Range {
-        /// Lower bound.
+        /// The lower bound.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         low: Option<f64>,
-        /// Upper bound.
+        /// The upper bound.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         high: Option<f64>,
         /// Whether `low` itself is excluded.
@@ -40,59 +41,58 @@ pub enum HyperparameterDomain {
     },
 }
 
-/// One hyperparameter that a workload understands.
+/// A hyperparameter of a workload.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct WorkloadHyperparameter {
-    /// Its name.
+    /// The name, by which a study declares it.
     pub name: String,
-    /// The type of its values.
     #[serde(rename = "type")]
     pub kind: HyperparameterType,
-    /// The values that make sense.
+    /// The values that it can have.
     pub domain: HyperparameterDomain,
-    /// Its value where a study does not declare it. `null`: derived (`seed`).
+    /// The value in studies that do not declare it. [`Value::Null`] for `seed`, which then differs from trial to trial.
     pub default: Value,
-    /// Whether it changes the shapes of tensors, so that trials that differ in it cannot share a step.
+    /// Whether the shapes of tensors depend on it. Trials that differ in such a hyperparameter cannot share a training
+    /// step.
     pub changes_shapes: bool,
-    /// The range that is worth searching, where the workload knows one: what `%scaling` and its kin tune over.
+    /// The range that is worth searching, if the workload knows one. `%scaling` tunes over it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub search: Option<Distribution>,
-    /// What it means, in a sentence; the Playbook's ID where one asks for it.
+    /// Its meaning in a sentence, with the ID of the Playbook's advice about it if there is one.
     pub doc: String,
-    /// Whether every workload that the training pipeline trains has it.
+    /// Whether all workloads have it, because the training pipeline brings it.
     #[serde(default)]
     pub shared: bool,
 }
 
-/// A workload as its worker describes it.
+/// The description of a workload, as its worker prints it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct WorkloadDescription {
-    /// Its name.
+    /// The name of the workload.
     pub name: String,
     /// `builtin` or `rust`.
     pub kind: String,
-    /// What it trains on what, in a sentence or two, with the data's source and licence.
+    /// What is trained on which data, in a sentence or two, with the source and the licence of the data.
     pub doc: String,
-    /// Its hyperparameters.
     pub hyperparameters: Vec<WorkloadHyperparameter>,
-    /// The metrics that it reports.
+    /// The names of the metrics that a trial reports.
     pub metrics: Vec<String>,
-    /// What it is judged by unless a study says otherwise.
+    /// The objective of studies that do not declare one.
     pub objective: Objective,
-    /// What the objective is for a model that has learned nothing (for classification the error of always naming the
-    /// most frequent class), where known.
+    /// The value of the objective for a model that has learned nothing, if it is known. For classification this is the
+    /// error of a model that always predicts the most frequent class.
     #[serde(default)]
     pub chance: Option<f64>,
 }
 
-/// A value that a workload cannot take.
+/// Why a hyperparameter cannot have a value.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum ValueError {
-    /// The wrong type.
+    /// The value has the wrong type.
     #[error("`{name}` is {expected}, and {value} is not")]
     Type { name: String, value: String, expected: &'static str },
-    /// The right type out of its domain.
-    #[error("{value} is no value for `{name}`: it is {domain}")]
+    /// The value has the right type but is not in the domain.
+    #[error("{value} is no value for `{name}`, which must be {domain}")]
     Domain { name: String, value: String, domain: String },
 }
 
@@ -118,14 +118,15 @@ impl std::fmt::Display for HyperparameterDomain {
     }
 }
 
-/// How a workload declares its hyperparameters: a constructor for each type, and what is to be said beside it.
+/// Workloads declare their hyperparameters with these functions: one that names the type, and others that add to it, as
+/// in `WorkloadHyperparameter::real("lr", 0.0..=10.0, 0.1).above().doc("Learning rate.")`.
 impl WorkloadHyperparameter {
     fn new(name: &str, kind: HyperparameterType, domain: HyperparameterDomain, default: impl Into<Value>) -> Self {
         let (name, default, doc) = (name.into(), default.into(), String::new());
         Self { name, kind, domain, default, changes_shapes: false, search: None, doc, shared: false }
     }
 
-    /// A float within bounds, both ends included.
+    /// A float between bounds, which are possible values. An infinite bound does not limit it.
     pub fn real(name: &str, range: std::ops::RangeInclusive<f64>, default: f64) -> Self {
         let finite = |x: f64| Some(x).filter(|x| x.is_finite());
         let (low, high) = (finite(*range.start()), finite(*range.end()));
@@ -133,7 +134,7 @@ impl WorkloadHyperparameter {
         Self::new(name, HyperparameterType::Float, domain, default)
     }
 
-    /// A whole number within bounds, both ends included.
+    /// A whole number between bounds, which are possible values. The bounds `i64::MIN` and `i64::MAX` do not limit it.
     pub fn whole(name: &str, range: std::ops::RangeInclusive<i64>, default: i64) -> Self {
         let finite = |x: i64, none: i64| Some(x as f64).filter(|_| x != none);
         let (low, high) = (finite(*range.start(), i64::MIN), finite(*range.end(), i64::MAX));
@@ -141,14 +142,14 @@ impl WorkloadHyperparameter {
         Self::new(name, HyperparameterType::Int, domain, default)
     }
 
-    /// One of some words; the first is the default.
+    /// One of some words. The first one is the default.
     pub fn choice(name: &str, words: &[&str]) -> Self {
         let choices = words.iter().map(|word| Value::from(*word)).collect();
         let default = words.first().copied().unwrap_or_default();
         Self::new(name, HyperparameterType::Text, HyperparameterDomain::Choices { choices }, default)
     }
 
-    /// Any text: a path, a name.
+    /// Any text, for example a path.
     pub fn text(name: &str, default: &str) -> Self {
         let domain = HyperparameterDomain::Range { low: None, high: None, open_low: false, open_high: false };
         Self::new(name, HyperparameterType::Text, domain, default)
@@ -160,7 +161,7 @@ impl WorkloadHyperparameter {
         Self::new(name, HyperparameterType::Bool, HyperparameterDomain::Choices { choices }, default)
     }
 
-    /// The lower bound itself is excluded.
+    /// Excludes the lower bound itself.
     pub fn above(mut self) -> Self {
         if let HyperparameterDomain::Range { open_low, .. } = &mut self.domain {
             *open_low = true;
@@ -168,7 +169,7 @@ impl WorkloadHyperparameter {
         self
     }
 
-    /// The upper bound itself is excluded.
+    /// Excludes the upper bound itself.
     pub fn below(mut self) -> Self {
         if let HyperparameterDomain::Range { open_high, .. } = &mut self.domain {
             *open_high = true;
@@ -176,25 +177,25 @@ impl WorkloadHyperparameter {
         self
     }
 
-    /// It changes the shapes of tensors.
+    /// Declares that the shapes of tensors depend on it.
     pub fn shapes(mut self) -> Self {
         self.changes_shapes = true;
         self
     }
 
-    /// The range that is worth searching.
+    /// Sets the range that is worth searching.
     pub fn search(mut self, distribution: Distribution) -> Self {
         self.search = Some(distribution);
         self
     }
 
-    /// What it means, in a sentence.
+    /// Sets its meaning, in a sentence.
     pub fn doc(mut self, doc: &str) -> Self {
         self.doc = doc.into();
         self
     }
 
-    /// The value in this hyperparameter's type (`1` becomes `1.0` for a float), or why it cannot be.
+    /// Checks a value and returns it in the type of this hyperparameter: for a float, `1` becomes `1.0`.
     pub fn accept(&self, value: &Value) -> Result<Value, ValueError> {
         let wrong = |expected| ValueError::Type { name: self.name.clone(), value: value.to_string(), expected };
         let typed = match self.kind {
@@ -212,7 +213,7 @@ impl WorkloadHyperparameter {
         let inside = match &self.domain {
             HyperparameterDomain::Choices { choices } => choices.iter().any(|c| c.same_as(&typed)),
             HyperparameterDomain::Range { low, high, open_low, open_high } => {
-                // Words have no order: on them a range is none.
+                // Texts have no order. Their range has no bounds, so that NaN passes.
                 let x = typed.as_f64().unwrap_or(f64::NAN);
                 low.is_none_or(|low| if *open_low { x > low } else { x >= low })
                     && high.is_none_or(|high| if *open_high { x < high } else { x <= high })
@@ -231,7 +232,7 @@ impl WorkloadHyperparameter {
 }
 
 impl WorkloadDescription {
-    /// The hyperparameters that other workloads do not have.
+    /// The hyperparameters that this workload declares itself, without those that all workloads have.
     pub fn own(&self) -> impl Iterator<Item = &WorkloadHyperparameter> {
         self.hyperparameters.iter().filter(|h| !h.shared)
     }

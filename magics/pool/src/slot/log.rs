@@ -1,14 +1,16 @@
-//! What a trial prints: kept in its folder, up to a limit.
+//! The log of a trial: what it prints, in the file `log.txt` of its folder, up to a limit.
 
-use std::fs::{File, OpenOptions};
+use parking_lot::Mutex;
+use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::Write;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
-/// Bytes of a log that are kept.
+/// How many bytes of a log are kept.
 const LIMIT: usize = 10 << 20;
 
-/// An open log; clones write to the same file.
+/// An open log. Clones write to the same file.
 #[derive(Clone)]
 pub(super) struct Log {
     inner: Arc<Mutex<Inner>>,
@@ -21,25 +23,17 @@ struct Inner {
 }
 
 impl Log {
-    /// Makes the trial's folder, for its owner only, and an empty log in it.
+    /// Creates the trial's folder and an empty log in it. Only their owner can read them.
     pub(super) fn create(directory: &Path) -> std::io::Result<Self> {
-        let mut folder = std::fs::DirBuilder::new();
-        folder.recursive(true);
+        DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
         let mut options = OpenOptions::new();
-        options.write(true).create(true).truncate(true);
-        #[cfg(unix)]
-        {
-            std::os::unix::fs::DirBuilderExt::mode(&mut folder, 0o700);
-            std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        }
-        folder.create(directory)?;
-        let file = options.open(directory.join("log.txt"))?;
+        let file = options.write(true).create(true).truncate(true).mode(0o600).open(directory.join("log.txt"))?;
         Ok(Self { inner: Arc::new(Mutex::new(Inner { file, written: 0, last_line: String::new() })) })
     }
 
-    /// Adds a line. A log that cannot be written (full disk) is no reason to end a trial.
+    /// Appends a line. If that fails, because the disk is full for example, the trial goes on without.
     pub(super) fn line(&self, line: &str) {
-        let Ok(mut inner) = self.inner.lock() else { return };
+        let mut inner = self.inner.lock();
         if !line.trim().is_empty() {
             inner.last_line = line.trim().chars().take(300).collect();
         }
@@ -51,9 +45,9 @@ impl Log {
         let _ = writeln!(inner.file, "{line}{cut}");
     }
 
-    /// The last line that says something; it often names the error.
+    /// The last line that is not blank. It often names the error.
     pub(super) fn last_line(&self) -> Option<String> {
-        let inner = self.inner.lock().ok()?;
+        let inner = self.inner.lock();
         (!inner.last_line.is_empty()).then(|| inner.last_line.clone())
     }
 }

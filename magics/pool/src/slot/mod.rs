@@ -1,8 +1,9 @@
 //! The process in a slot: `tunebook slot --worker PATH`.
 //!
-//! It links no libtorch. Built-in workloads go to a worker that it starts once and keeps warm; programs it runs itself.
-//! When its standard input closes — the kernel died, or let go — it ends everything that it started and exits. Since it
-//! is only standard input and output, any command that leads there can be a slot: `ssh`, `srun`, `docker run -i`.
+//! A slot links no libtorch. It gives workloads to a worker, which it keeps running from one trial to the next, and
+//! runs programs itself. When its standard input closes, because the kernel died or ended the slot, it ends everything
+//! that it started and exits. It needs nothing but standard input and output, so any command that starts it somewhere
+//! can be a slot: `ssh`, `srun`, `docker run -i`.
 
 mod log;
 mod process;
@@ -13,7 +14,6 @@ use crossbeam_channel::{Receiver, unbounded};
 use std::io::{BufRead, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Mutex;
 use tunebook_study::TrialState;
 use tunebook_study::protocol::{Event, Request, TrialId, TrialRequest, VERSION};
 
@@ -28,34 +28,25 @@ impl Outcome {
         Self { state: TrialState::Failed, reason: Some(reason.into()) }
     }
 
+    fn timed_out(request: &TrialRequest) -> Self {
+        Self::failed(format!("it ran longer than its limit of {} s", request.timeout.unwrap_or(0.0)))
+    }
+
     fn cancelled() -> Self {
         Self { state: TrialState::Cancelled, reason: Some("interrupted".into()) }
     }
 }
 
-/// What the pool said, for a trial that is running.
-pub(crate) struct Orders {
-    requests: Receiver<Request>,
-}
-
-impl Orders {
-    /// Becomes ready with the next request.
-    fn channel(&self) -> &Receiver<Request> {
-        &self.requests
-    }
-}
-
-/// Whether a request ends this trial.
+/// Whether a request asks for the end of this trial.
 pub(crate) fn cancels(request: &Request, trial: &TrialId) -> bool {
     matches!(request, Request::Cancel { trial: cancelled } if cancelled == trial)
 }
 
-/// Prints one event. The pool being gone is noticed on standard input, so a failed write says nothing new.
+/// Prints one event as a line. A failed write is ignored: that the pool is gone is noticed on standard input.
 pub(crate) fn send(event: &Event) {
-    static STDOUT: Mutex<()> = Mutex::new(());
-    let Ok(_one_at_a_time) = STDOUT.lock() else { return };
     if let Ok(mut line) = serde_json::to_vec(event) {
         line.push(b'\n');
+        // Locked, so that events of several threads do not mix.
         let mut stdout = std::io::stdout().lock();
         let _ = stdout.write_all(&line).and_then(|()| stdout.flush());
     }
@@ -74,33 +65,33 @@ pub fn main(worker: PathBuf) -> ExitCode {
                 Err(error) => eprintln!("tunebook slot: not a request: {error}"),
             }
         }
-        // Nobody is left to report to: end all that was started here, at once.
+        // Nobody is left to report to.
         process::end_everything();
     });
-    let orders = Orders { requests };
     let mut worker = worker::Worker::new(worker);
-    while let Ok(request) = orders.requests.recv() {
-        // A cancel for a trial that is over already needs no answer.
+    while let Ok(request) = requests.recv() {
+        // A request to cancel a trial that has ended already needs no answer.
         let Request::Run { trials } = request else { continue };
         for trial in trials {
-            run(&trial, &mut worker, &orders);
+            run(&trial, &mut worker, &requests);
         }
     }
     ExitCode::SUCCESS
 }
 
-fn run(request: &TrialRequest, worker: &mut worker::Worker, orders: &Orders) {
+/// Runs a trial and reports how it ended.
+fn run(request: &TrialRequest, worker: &mut worker::Worker, requests: &Receiver<Request>) {
     let started = std::time::Instant::now();
     let outcome = match log::Log::create(&request.directory) {
         Err(error) => {
             let directory = request.directory.display();
-            Outcome::failed(format!("the trial's folder {directory} cannot be made: {error}"))
+            Outcome::failed(format!("the trial's folder {directory} cannot be created: {error}"))
         }
         Ok(log) => match &request.workload {
             tunebook_study::WorkloadReference::Builtin { .. } | tunebook_study::WorkloadReference::Rust { .. } => {
-                worker.run(request, orders, log)
+                worker.run(request, requests, log)
             }
-            tunebook_study::WorkloadReference::Command { words } => program::run(words, request, orders, log),
+            tunebook_study::WorkloadReference::Command { words } => program::run(words, request, requests, log),
         },
     };
     send(&Event::Ended {

@@ -1,42 +1,44 @@
-//! Child processes and their end.
+//! The child processes of a slot, each with everything that it starts.
 
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::{Pid, setsid};
-use std::os::unix::process::ExitStatusExt;
-use std::process::{Child, ExitStatus};
-use std::sync::Mutex;
+use parking_lot::Mutex;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::process::{Child, Command, ExitStatus};
 use std::time::{Duration, Instant};
 
-/// Process groups of the children that run now.
+/// The process groups of the children that run now. Static, because the thread that ends them all when the kernel is
+/// gone shares nothing else with the one that starts them.
 static GROUPS: Mutex<Vec<Pid>> = Mutex::new(Vec::new());
 
-/// Leaves the kernel's process group and session: an interrupt typed at the kernel's terminal is the kernel's to handle.
-/// It fails where the process leads a group already, which serves as well.
+/// Leaves the process group and the session of the kernel, so that Ctrl-C at its terminal interrupts the kernel alone.
+/// It fails if this process leads a process group already, which has the same effect.
 pub(super) fn become_leader() {
     let _ = setsid();
 }
 
-/// A child in a process group of its own. Dropping it ends the whole group, grandchildren included.
+/// A child in a process group of its own. Dropping it ends the whole group, with all processes that the child started.
 pub(super) struct Group {
     child: Child,
     id: Pid,
 }
 
 impl Group {
-    /// Takes over a child that was spawned with `process_group(0)`.
-    pub(super) fn new(child: Child) -> Self {
+    /// Starts a command.
+    pub(super) fn spawn(command: &mut Command) -> std::io::Result<Self> {
+        // Locked while the child starts, so that `end_everything`, which exits with the lock held, does not miss it.
+        let mut groups = GROUPS.lock();
+        let child = command.process_group(0).spawn()?;
         let id = Pid::from_raw(child.id() as i32);
-        if let Ok(mut groups) = GROUPS.lock() {
-            groups.push(id);
-        }
-        Self { child, id }
+        groups.push(id);
+        Ok(Self { child, id })
     }
 
     pub(super) fn child(&mut self) -> &mut Child {
         &mut self.child
     }
 
-    /// Asks the group to end, and ends it if it has not after 0.3 s.
+    /// Asks the group to end (SIGTERM), and kills it if the child has not ended after 0.3 s.
     pub(super) fn end_gently(&mut self) {
         let _ = killpg(self.id, Signal::SIGTERM);
         let deadline = Instant::now() + Duration::from_millis(300);
@@ -46,7 +48,7 @@ impl Group {
         self.end();
     }
 
-    /// Ends the group at once.
+    /// Kills the group and waits for the end of the child.
     pub(super) fn end(&mut self) {
         let _ = killpg(self.id, Signal::SIGKILL);
         let _ = self.child.wait();
@@ -56,24 +58,24 @@ impl Group {
 impl Drop for Group {
     fn drop(&mut self) {
         self.end();
-        if let Ok(mut groups) = GROUPS.lock() {
-            groups.retain(|id| *id != self.id);
-        }
+        GROUPS.lock().retain(|id| *id != self.id);
     }
 }
 
-/// Ends all groups and this process; for when the kernel is gone.
+/// Kills all groups and exits, because the kernel is gone.
 pub(super) fn end_everything() -> ! {
-    if let Ok(groups) = GROUPS.lock() {
+    // To start a program can take forever (on a network file system that hangs), and that must not keep this process.
+    if let Some(groups) = GROUPS.try_lock_for(Duration::from_secs(1)) {
         for id in groups.iter() {
             let _ = killpg(*id, Signal::SIGKILL);
             let _ = kill(*id, Signal::SIGKILL);
         }
+        std::process::exit(0)
     }
-    std::process::exit(0)
+    std::process::exit(1)
 }
 
-/// How a process ended, for people.
+/// How a process ended, in words that follow its name.
 pub(super) fn describe(status: ExitStatus) -> String {
     match (status.signal(), status.code()) {
         (Some(signal), _) => {
@@ -85,7 +87,7 @@ pub(super) fn describe(status: ExitStatus) -> String {
     }
 }
 
-/// How often the kernel's out-of-memory killer has struck in this control group or machine.
+/// How many processes Linux has killed because memory ran out, in this control group or else on this machine.
 pub(super) fn out_of_memory_kills() -> u64 {
     let count = |text: String| {
         let line = text.lines().find(|line| line.starts_with("oom_kill "))?.to_string();

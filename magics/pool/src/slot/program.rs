@@ -1,26 +1,28 @@
-//! A program as a workload: one process a trial, measurements as JSON lines on its standard output.
+//! Runs a program as a workload: one process for each trial, which prints its measurements as lines of JSON.
 
 use super::log::Log;
 use super::process::{Group, describe, out_of_memory_kills};
-use super::{Orders, Outcome, cancels, send};
+use super::{Outcome, cancels, send};
 use crate::program_line;
-use crossbeam_channel::{after, never, select, unbounded};
+use crossbeam_channel::{Receiver, after, never, select, unbounded};
 use std::io::{BufRead, BufReader};
-use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
-use tunebook_study::protocol::{Event, TrialRequest};
+use tunebook_study::protocol::{Event, Request, TrialRequest};
 use tunebook_study::{Measurement, TrialState};
 
-/// What the program's objective has shown so far.
+/// What the program has reported of its objective so far.
 #[derive(Default)]
 struct Objective {
+    /// Whether a finite value was reported.
     reported: bool,
+    /// The first step at which the value was not finite.
     non_finite_at: Option<u64>,
 }
 
-/// Runs a program to its end.
-pub(super) fn run(words: &[String], request: &TrialRequest, orders: &Orders, log: Log) -> Outcome {
+/// Runs a program to its end, or ends it: when its trial is cancelled, takes too long, or has reached its target.
+pub(super) fn run(words: &[String], request: &TrialRequest, requests: &Receiver<Request>, log: Log) -> Outcome {
     let words = match program_line::fill(words, &request.params) {
         Ok(words) => words,
         Err(error) => return Outcome::failed(error.to_string()),
@@ -37,14 +39,12 @@ pub(super) fn run(words: &[String], request: &TrialRequest, orders: &Orders, log
         .env("TUNEBOOK_PARAMS", serde_json::to_string(&request.params).unwrap_or_default())
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .process_group(0);
-    let mut child = match command.spawn() {
-        Ok(child) => child,
+        .stderr(Stdio::piped());
+    let mut group = match Group::spawn(&mut command) {
+        Ok(group) => group,
         Err(error) => return Outcome::failed(format!("the program `{program}` cannot be started: {error}")),
     };
-    let pipes = (child.stdout.take(), child.stderr.take());
-    let mut group = Group::new(child);
+    let pipes = (group.child().stdout.take(), group.child().stderr.take());
     let (Some(stdout), Some(stderr)) = pipes else { return Outcome::failed("the program has no pipes") };
     send(&Event::Started { trial: request.trial.clone() });
     let started = Instant::now();
@@ -67,7 +67,8 @@ pub(super) fn run(words: &[String], request: &TrialRequest, orders: &Orders, log
     });
     let mut objective = Objective::default();
     let timeout = request.timeout.map_or_else(never, |seconds| after(Duration::from_secs_f64(seconds)));
-    // A grandchild may hold the pipes open after the program has ended, so its end is watched for as well.
+    // A process that the program started may hold the pipes open after the program has ended. Therefore the end of the
+    // program is watched for as well.
     let status = loop {
         select! {
             recv(lines) -> line => match line {
@@ -77,13 +78,13 @@ pub(super) fn run(words: &[String], request: &TrialRequest, orders: &Orders, log
                 },
                 Err(_) => break group.child().wait(),
             },
-            recv(orders.channel()) -> order => if order.is_ok_and(|order| cancels(&order, &request.trial)) {
+            recv(requests) -> other => if other.is_ok_and(|other| cancels(&other, &request.trial)) {
                 group.end_gently();
                 return Outcome::cancelled();
             },
             recv(timeout) -> _ => {
                 group.end_gently();
-                return Outcome::failed(format!("it ran longer than its limit of {} s", request.timeout.unwrap_or(0.0)));
+                return Outcome::timed_out(request);
             },
             default(Duration::from_millis(50)) => if let Ok(Some(status)) = group.child().try_wait() {
                 while let Ok(line) = lines.recv_timeout(Duration::from_millis(100)) {
@@ -95,7 +96,7 @@ pub(super) fn run(words: &[String], request: &TrialRequest, orders: &Orders, log
             },
         }
     };
-    // Ending the group closes the pipes that a grandchild still holds.
+    // This ends the group, which closes the pipes that others of it still hold.
     drop(group);
     let _ = errors.join();
     match status {
@@ -105,8 +106,8 @@ pub(super) fn run(words: &[String], request: &TrialRequest, orders: &Orders, log
 }
 
 impl Objective {
-    /// Takes one line of the program's output: a measurement, or log. Gives the end of a program that has reached its target,
-    /// or is not going to.
+    /// Reports a line of the program's output if it is a measurement, and logs it otherwise. Returns the outcome if the
+    /// trial is to end with this measurement: it has reached its target, or may not try any longer.
     fn take(&mut self, line: &str, request: &TrialRequest, started: Instant, log: &Log) -> Option<Outcome> {
         let Some(mut measurement) = measurement(line) else {
             log.line(line);
@@ -127,6 +128,7 @@ impl Objective {
         })
     }
 
+    /// The outcome of a program that has ended by itself.
     fn outcome(self, status: ExitStatus, metric: &str, log: &Log, oom_before: u64) -> Outcome {
         let infeasible = |reason: String| Outcome { state: TrialState::Infeasible, reason: Some(reason) };
         if let Some(step) = self.non_finite_at {
@@ -146,8 +148,9 @@ impl Objective {
     }
 }
 
-/// The measurement on a line: a JSON object with a numeric `step`. Every other number in it is a metric; `NaN`,
-/// `Infinity` and `-Infinity`, which Python's json writes, are metrics without a finite value.
+/// The measurement on a line, if it is one: a JSON object with a whole number `step`. Every other number in it is a
+/// metric. `NaN`, `Infinity` and `-Infinity`, which are not JSON but which Python writes, are metrics without a finite
+/// value.
 fn measurement(line: &str) -> Option<Measurement> {
     let line = line.trim();
     if !line.starts_with('{') {
@@ -167,9 +170,11 @@ fn measurement(line: &str) -> Option<Measurement> {
     Some(Measurement { step, seconds: 0.0, metrics })
 }
 
-/// Stands for a token that is no JSON; a private-use character keeps it apart from any text of the user's.
+/// A string that stands for such a token. Its first character is for private use, so that no text of a program is equal
+/// to it.
 const NON_FINITE: &str = "\u{e000}non-finite";
 
+/// Replaces the tokens that are not JSON by [`NON_FINITE`]. Text in strings stays as it is.
 fn quote_non_finite(line: &str) -> String {
     let (mut out, mut rest, mut in_string, mut escaped) = (String::new(), line, false, false);
     while let Some(c) = rest.chars().next() {
@@ -193,7 +198,7 @@ mod tests {
     use super::measurement;
 
     #[test]
-    fn measurements_are_told_from_log() {
+    fn only_json_objects_with_a_whole_step_are_measurements() {
         let m = measurement(r#"{"step": 100, "valid/error": 0.12, "note": "NaN \" NaN", "train/loss": NaN}"#).unwrap();
         assert_eq!(m.step, 100);
         assert_eq!(m.metrics["valid/error"], Some(0.12));

@@ -1,34 +1,37 @@
-//! The warm worker of a slot.
+//! The worker of a slot. It keeps running from one trial to the next, because to start one means to load libtorch.
 
 use super::log::Log;
 use super::process::{Group, describe, out_of_memory_kills};
-use super::{Orders, Outcome, cancels, send};
+use super::{Outcome, cancels, send};
 use crossbeam_channel::{Receiver, after, never, select, unbounded};
+use parking_lot::Mutex;
 use std::io::{BufRead, BufReader, Write};
-use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::{ChildStdin, Command, Stdio};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 use tunebook_study::TrialState;
 use tunebook_study::protocol::{Event, Request, TrialRequest};
 
-/// Loading libtorch from a cold disk takes a while; a worker that has not said hello by then will not.
-const HELLO_WITHIN: Duration = Duration::from_secs(120);
+/// How long a new worker has until it greets. It loads libtorch first, which takes long from a slow disk.
+const HELLO_TIMEOUT: Duration = Duration::from_secs(120);
 
-/// The worker of a slot, running or not. A trial that names a worker of its own gets that one in its place.
+/// The worker of a slot, whether it runs or not. A trial may name another worker than the built-in one (for a
+/// `%%workload`); then that one runs in its place.
 pub(super) struct Worker {
-    /// The one that has the built-in workloads.
+    /// The program of the worker that has the built-in workloads.
     builtin: PathBuf,
     running: Option<Running>,
 }
 
 struct Running {
+    /// The program of this worker.
     path: PathBuf,
     group: Group,
     stdin: ChildStdin,
     events: Receiver<Event>,
-    /// Where its standard error goes: the log of the trial that runs now.
+    /// The log of the trial that runs now, which gets the standard error of the worker.
     log: Arc<Mutex<Option<Log>>>,
 }
 
@@ -37,18 +40,16 @@ impl Worker {
         Self { builtin, running: None }
     }
 
-    /// Runs a trial, on a fresh worker if the last one died or was another.
-    pub(super) fn run(&mut self, request: &TrialRequest, orders: &Orders, log: Log) -> Outcome {
+    /// Runs a trial, in a new worker if none is running or if it is the wrong one.
+    pub(super) fn run(&mut self, request: &TrialRequest, requests: &Receiver<Request>, log: Log) -> Outcome {
         let oom_before = out_of_memory_kills();
         let path = request.worker.as_ref().unwrap_or(&self.builtin);
-        let warm = self.running.take().filter(|running| running.path == *path);
-        let mut running = match warm.map_or_else(|| start(path, &log), Ok) {
+        let ready = self.running.take().filter(|running| running.path == *path);
+        let mut running = match ready.map_or_else(|| start(path, &log), Ok) {
             Ok(running) => running,
             Err(reason) => return Outcome::failed(reason),
         };
-        if let Ok(mut current) = running.log.lock() {
-            *current = Some(log.clone());
-        }
+        *running.log.lock() = Some(log.clone());
         if running.request(&Request::Run { trials: vec![request.clone()] }).is_err() {
             return running.died(&log, oom_before);
         }
@@ -63,48 +64,42 @@ impl Worker {
                     Ok(event) => send(&event),
                     Err(_) => return running.died(&log, oom_before),
                 },
-                recv(orders.channel()) -> order => if order.is_ok_and(|order| cancels(&order, &request.trial)) {
-                    // Between two steps the worker could answer, but a step may be long and an interrupt may not.
+                recv(requests) -> other => if other.is_ok_and(|other| cancels(&other, &request.trial)) {
+                    // The worker is dropped, which kills it: it could answer only after its step, which may take long.
                     return Outcome::cancelled();
                 },
-                recv(timeout) -> _ => {
-                    return Outcome::failed(format!("it ran longer than its limit of {} s", request.timeout.unwrap_or(0.0)));
-                }
+                recv(timeout) -> _ => return Outcome::timed_out(request),
             }
         };
-        if let Ok(mut current) = running.log.lock() {
-            *current = None;
-        }
+        *running.log.lock() = None;
         self.running = Some(running);
         outcome
     }
 }
 
-/// Starts a worker and waits for its hello.
+/// Starts a worker and waits for its greeting.
 fn start(path: &PathBuf, log: &Log) -> Result<Running, String> {
     let mut command = Command::new(path);
+    // One thread: each processor has a slot of its own. And a thread that waits must not keep a processor busy.
     command
         .env("GOMP_SPINCOUNT", "0")
         .env("OMP_NUM_THREADS", "1")
         .env("MKL_NUM_THREADS", "1")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .process_group(0);
-    let mut child = command.spawn().map_err(|error| {
+        .stderr(Stdio::piped());
+    let mut group = Group::spawn(&mut command).map_err(|error| {
         format!("the worker {} cannot be started: {error}; `cargo demo` builds and installs it", path.display())
     })?;
+    let child = group.child();
     let pipes = (child.stdin.take(), child.stdout.take(), child.stderr.take());
-    let mut group = Group::new(child);
     let (Some(stdin), Some(stdout), Some(stderr)) = pipes else { return Err("the worker has no pipes".into()) };
     let current = Arc::new(Mutex::new(Some(log.clone())));
     let shared = current.clone();
     std::thread::spawn(move || {
         let mut lines = BufReader::new(stderr).split(b'\n');
         while let Some(Ok(line)) = lines.next() {
-            if let Ok(log) = shared.lock()
-                && let Some(log) = log.as_ref()
-            {
+            if let Some(log) = shared.lock().as_ref() {
                 log.line(&String::from_utf8_lossy(&line));
             }
         }
@@ -113,7 +108,7 @@ fn start(path: &PathBuf, log: &Log) -> Result<Running, String> {
     std::thread::spawn(move || {
         for line in BufReader::new(stdout).lines() {
             let Ok(line) = line else { break };
-            // What comes before the hello is a banner of whatever wraps the worker.
+            // A line that is no event is a banner of the command that starts the worker, or printed by a library.
             if let Ok(event) = serde_json::from_str::<Event>(&line)
                 && sender.send(event).is_err()
             {
@@ -121,13 +116,13 @@ fn start(path: &PathBuf, log: &Log) -> Result<Running, String> {
             }
         }
     });
-    match events.recv_timeout(HELLO_WITHIN) {
+    match events.recv_timeout(HELLO_TIMEOUT) {
         Ok(Event::Hello { protocol: tunebook_study::protocol::VERSION, .. }) => {
             Ok(Running { path: path.clone(), group, stdin, events, log: current })
         }
-        Ok(other) => {
-            Err(format!("the worker speaks another language ({other:?}); build it from this kernel's sources"))
-        }
+        Ok(other) => Err(format!(
+            "the worker does not use the protocol of this kernel ({other:?}); build both from the same sources"
+        )),
         Err(_) => {
             let ended = group.child().try_wait().ok().flatten().map_or("does not answer".into(), describe);
             let said = log.last_line().map_or(String::new(), |line| format!(": {line}"));
@@ -137,6 +132,7 @@ fn start(path: &PathBuf, log: &Log) -> Result<Running, String> {
 }
 
 impl Running {
+    /// Sends a request to the worker.
     fn request(&mut self, request: &Request) -> std::io::Result<()> {
         let mut line = serde_json::to_vec(request)?;
         line.push(b'\n');
@@ -144,9 +140,11 @@ impl Running {
         self.stdin.flush()
     }
 
-    /// What became of a worker whose output ended in the middle of a trial.
+    /// The outcome of a trial whose worker has ended: whether it ran out of memory or crashed.
     fn died(mut self, log: &Log, oom_before: u64) -> Outcome {
-        let Ok(status) = self.group.child().wait() else { return Outcome::failed("the worker vanished") };
+        let Ok(status) = self.group.child().wait() else {
+            return Outcome::failed("the worker ended, and it is not known how");
+        };
         if status.signal() == Some(9) && out_of_memory_kills() > oom_before {
             let reason = Some("out of memory: the system killed the worker".into());
             return Outcome { state: TrialState::Infeasible, reason };

@@ -1,8 +1,9 @@
-//! Every combination of lists and constants, walked as a tree so that inactive branches are not repeated.
+//! The grid: every combination of the values of lists and constants. The combinations are the leaves of a tree, in
+//! which a hyperparameter that is not active has no branches, so that no combination occurs twice.
 
 use crate::{Distribution, Params, SearchSpace, Value};
 
-/// The values of a node; a range has none, the parser refuses it in a grid.
+/// The values of a hyperparameter. A range has none here; the parser refuses it in a grid.
 fn values(distribution: &Distribution) -> &[Value] {
     match distribution {
         Distribution::Choice { values } => values,
@@ -11,7 +12,7 @@ fn values(distribution: &Distribution) -> &[Value] {
     }
 }
 
-/// Walks the leaves below a node in order; stops as soon as `visit` says so.
+/// Visits the leaves below a node in order, until `visit` returns true. Returns whether it did.
 fn walk(space: &SearchSpace, node: usize, params: &mut Params, visit: &mut impl FnMut(&Params) -> bool) -> bool {
     let Some(hyperparameter) = space.hyperparameters().get(node) else {
         return visit(params);
@@ -30,7 +31,7 @@ fn walk(space: &SearchSpace, node: usize, params: &mut Params, visit: &mut impl 
     false
 }
 
-/// The configuration at an index.
+/// The configuration at an index (from 0), if there is one.
 pub(super) fn nth(space: &SearchSpace, index: u64) -> Option<Params> {
     let (mut left, mut found) = (index, None);
     walk(space, 0, &mut Params::new(), &mut |params| {
@@ -60,7 +61,7 @@ mod tests {
     use crate::{Condition, Hyperparameter, Role};
 
     #[test]
-    fn branches_multiply_only_where_they_are_active() {
+    fn a_hyperparameter_multiplies_only_the_combinations_in_which_it_is_active() {
         let mut space = SearchSpace::new();
         let node = |name: &str, values: Vec<Value>, conditions| Hyperparameter {
             name: name.into(),

@@ -1,20 +1,20 @@
-//! Scrambled Halton points: coordinate k is the radical inverse in the k-th prime, with an independent random
-//! permutation of the digits at each position (Owen, "A randomized Halton algorithm in R", 2017).
+//! Scrambled Halton points: coordinate k is the radical inverse of the index in the base of the k-th prime, with an
+//! independent random permutation of the digits at each position (Owen, "A randomized Halton algorithm in R", 2017).
 //!
-//! No index is skipped and no shift added: the permutations remove the correlation that early points have in large
-//! bases, and a shift would undo the exact stratification of every b^k points.
+//! The first points are not skipped: the permutations remove the correlation that they have in large bases. And no
+//! random shift is added: with it, b^k points would no longer fall into b^k equal intervals, one into each.
 
 use super::keyed::{Purpose, generator, permutation};
 
-/// Coordinate `k` (from 0) of the point at `index`, in [0, 1). Sequences of different numbers are scrambled differently.
+/// Coordinate `k` (from 0) of the point at `index`, in [0, 1). Each `sequence` has permutations of its own.
 pub(super) fn scrambled(seed: u64, sequence: u64, k: usize, index: u64) -> f64 {
     radical_inverse(prime(k), index, |position, base| {
         permutation(generator(Purpose::Digits, seed, (sequence << 32) | k as u64, position as u64), base)
     })
 }
 
-/// Σ permutation(digit) · base^−(position + 1) over all digit positions that a float resolves: permuted zeros count
-/// as well.
+/// Σ permutation(digit) · base^−(position + 1), the sum over all positions that a 64-bit float can resolve. It includes
+/// the positions beyond the last digit of the index, because a permutation may change their zeros.
 fn radical_inverse(base: usize, index: u64, permutation_at: impl Fn(usize, usize) -> Vec<usize>) -> f64 {
     let positions = (54.0 / (base as f64).log2()).ceil() as usize - 1;
     let (mut rest, mut weight, mut sum) = (index, 1.0 / base as f64, 0.0);
@@ -41,7 +41,9 @@ mod tests {
         radical_inverse(base, index, |_, base| (0..base).collect())
     }
 
-    /// Centred L2 discrepancy, squared (Hickernell 1998), as scipy's `qmc.discrepancy` gives it.
+    /// The squared centred L2 discrepancy (Hickernell 1998), which scipy's `qmc.discrepancy` returns too. With
+    /// z = |x − ½| it is
+    /// (13/12)^d − 2/n Σ_i Π_k (1 + ½ z_ik − ½ z_ik²) + 1/n² Σ_ij Π_k (1 + ½ z_ik + ½ z_jk − ½ |x_ik − x_jk|).
     fn centred_discrepancy(points: &[Vec<f64>]) -> f64 {
         let (n, d) = (points.len() as f64, points[0].len() as i32);
         let z = |x: f64| (x - 0.5).abs();
@@ -61,7 +63,7 @@ mod tests {
     }
 
     #[test]
-    fn unscrambled_points_are_the_known_ones() {
+    fn unscrambled_points_are_those_of_scipy() {
         let expected = [
             (0.0, 0.0, 0.0),
             (0.5, 1.0 / 3.0, 0.2),
@@ -82,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn explicit_permutations_give_the_known_points() {
+    fn points_with_given_permutations_are_the_known_ones() {
         let expected = [2.0 / 3.0, 1.0 / 3.0, 2.0 / 9.0, 8.0 / 9.0, 5.0 / 9.0, 1.0 / 9.0, 7.0 / 9.0, 4.0 / 9.0];
         for (i, value) in expected.into_iter().enumerate() {
             let x = radical_inverse(3, i as u64 + 1, |_, _| vec![0, 2, 1]);
@@ -96,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn every_power_of_the_base_is_stratified_exactly() {
+    fn as_many_points_as_a_power_of_the_base_fall_into_different_intervals() {
         for (k, n) in [(0, 64), (1, 81), (2, 125), (3, 49)] {
             for seed in 0..10 {
                 let mut strata: Vec<usize> = (0..n).map(|i| (scrambled(seed, 0, k, i) * n as f64) as usize).collect();
@@ -106,7 +108,8 @@ mod tests {
         }
     }
 
-    /// Median squared centred discrepancy of scipy 1.17's scrambled Halton points, measured: (d, n, median).
+    /// The median of the squared centred discrepancy of n points in d dimensions, measured with the scrambled Halton
+    /// points of scipy 1.17: (d, n, median).
     const SCIPY: [(usize, u64, f64); 7] = [
         (1, 20, 0.00060),
         (2, 20, 0.00229),
@@ -118,7 +121,7 @@ mod tests {
     ];
 
     #[test]
-    fn coverage_is_that_of_the_reference_implementation() {
+    fn the_discrepancy_is_at_most_a_tenth_above_that_of_scipy() {
         for (d, n, reference) in SCIPY {
             let mut all: Vec<f64> = (0..100)
                 .map(|seed| {
@@ -128,7 +131,7 @@ mod tests {
                 })
                 .collect();
             all.sort_by(f64::total_cmp);
-            // The reference is printed to five decimals, hence the half unit.
+            // The reference is rounded to five decimals, so half a unit of the last one is added.
             let bound = 1.1 * reference + 0.000_005;
             assert!(all[50] <= bound, "d {d}, n {n}: median {} over {bound}", all[50]);
         }
@@ -136,7 +139,7 @@ mod tests {
 
     #[test]
     fn the_first_points_of_seed_7_never_change() {
-        // Recorded when the sampler was written: a change here changes every study.
+        // Recorded when the sampler was written. Other points would be other proposals of every study.
         let points: Vec<String> = (0..3).map(|i| format!("{:.12}", scrambled(7, 0, 1, i))).collect();
         assert_eq!(points, ["0.416441776525", "0.083108443192", "0.749775109858"]);
     }

@@ -1,8 +1,8 @@
-//! Which setting of the hyperparameters comes next.
+//! Samplers: they propose the configurations of a study.
 //!
-//! The samplers here do not adapt: a proposal is a pure function of (space, sampler, seed, index). Any process can
-//! compute the i-th one, resuming is "the next index", and running in parallel proposes the same as running in turn
-//! (Playbook I3).
+//! The samplers here do not adapt to results. A proposal is a function of (space, sampler, seed, index) and of nothing
+//! else. Therefore any process can compute the i-th proposal, a resumed study goes on with the next index, and trials
+//! that run in parallel get the same configurations as trials that run one after the other (Playbook I3).
 
 mod grid;
 mod halton;
@@ -12,16 +12,17 @@ use crate::{Distribution, Params, Role, SearchSpace};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// The samplers.
+/// A sampler that does not adapt to results.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SamplerKind {
-    /// Scrambled Halton points; lists are dealt out in blocks, so that their values occur equally often (± 1).
+    /// Scrambled Halton points for ranges. Values of lists are dealt out in shuffled blocks, so that they occur equally
+    /// often (± 1) after any number of trials.
     #[default]
     Quasirandom,
-    /// Independent draws.
+    /// Independent random values.
     Random,
-    /// Every combination of the lists once, the last declaration changing fastest.
+    /// Each combination of the lists once. The hyperparameter that is declared last changes first.
     Grid,
 }
 
@@ -36,12 +37,12 @@ impl fmt::Display for SamplerKind {
 }
 
 impl SamplerKind {
-    /// The configuration at an index (from 0); `None` where a grid has no more.
+    /// The configuration at an index (from 0). None if a grid has no more.
     pub fn propose(self, space: &SearchSpace, seed: u64, index: u64) -> Option<Params> {
         match self {
             SamplerKind::Grid => grid::nth(space, index),
             SamplerKind::Quasirandom => {
-                // Coordinates belong to nodes, not to what happens to be active: node i has the same one in all trials.
+                // A hyperparameter has the same coordinate in all trials, whatever is active in them.
                 let coordinates: Vec<usize> = space
                     .hyperparameters()
                     .iter()
@@ -51,9 +52,9 @@ impl SamplerKind {
                         Some(mine)
                     })
                     .collect();
-                // Each value of the scientific list has a Halton sequence of its own, so that the nuisances of each are
-                // covered as evenly as those of all. One sequence dealt out over the values can leave one of them with
-                // the lower half of a range alone, and the comparison would be of the halves.
+                // Each value of the scientific list has a Halton sequence of its own, so that the ranges of the
+                // nuisance hyperparameters are covered evenly for each value. If one sequence were dealt out over the
+                // values, one of them could get only the lower half of a range, and the study would compare halves.
                 let (arm, point) = arm(space, seed, index).unwrap_or((0, index));
                 Some(space.assign(|node, h| match &h.distribution {
                     Distribution::Choice { values } => values[keyed::dealt(seed, node, index, values.len())].clone(),
@@ -66,14 +67,14 @@ impl SamplerKind {
         }
     }
 
-    /// How many different configurations there are; `None`: no end.
+    /// The number of different configurations. None if the sampler can propose any number of them.
     pub fn configurations(self, space: &SearchSpace) -> Option<u64> {
         (self == SamplerKind::Grid).then(|| grid::size(space))
     }
 }
 
-/// For a space with a scientific list at the top of its tree: which of its values (from 1) the trial at an index gets,
-/// and how many trials have got it before.
+/// Which value (from 1) of the scientific list the trial at an index gets, and how many trials before it got the same.
+/// None if there is no scientific list at the top of the tree.
 fn arm(space: &SearchSpace, seed: u64, index: u64) -> Option<(u64, u64)> {
     let (node, count) = space.hyperparameters().iter().enumerate().find_map(|(node, h)| match &h.distribution {
         Distribution::Choice { values } if h.role == Role::Scientific && h.conditions.is_empty() => {
@@ -84,13 +85,13 @@ fn arm(space: &SearchSpace, seed: u64, index: u64) -> Option<(u64, u64)> {
     Some((keyed::dealt(seed, node, index, count) as u64 + 1, index / count as u64))
 }
 
-/// Whether a hyperparameter takes no Halton coordinate.
+/// Whether a hyperparameter needs no Halton coordinate.
 fn is_list(distribution: &Distribution) -> bool {
     matches!(distribution, Distribution::Choice { .. } | Distribution::Constant { .. })
 }
 
-/// The seed of a trial: a function of the study's seed and the trial's number; below 2³¹, so that every language's
-/// generators take it.
+/// The seed of a trial: a function of the study's seed and of the number of the trial. It is below 2³¹, so that the
+/// random generators of all languages accept it.
 pub fn trial_seed(study_seed: u64, trial: u32) -> u64 {
     keyed::seed_of_trial(study_seed, trial)
 }
@@ -113,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn lists_are_dealt_out_evenly_in_every_prefix() {
+    fn values_of_a_list_occur_equally_often_after_any_number_of_trials() {
         let space = space(&[
             Distribution::choice(vec![1.into(), 2.into(), 3.into()]).unwrap(),
             Distribution::log_uniform(1e-4, 1.0).unwrap(),
@@ -130,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn the_nuisances_of_each_scientific_value_are_stratified() {
+    fn nuisance_ranges_are_covered_evenly_for_each_scientific_value() {
         let mut space = SearchSpace::new();
         let mut declare = |name: &str, role, distribution| {
             space.declare(Hyperparameter { name: name.into(), role, distribution, conditions: vec![] }).unwrap();
@@ -163,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn trials_have_seeds_of_their_own() {
+    fn trials_have_different_seeds() {
         let seeds: std::collections::HashSet<_> = (1..1000).map(|n| trial_seed(7, n)).collect();
         assert_eq!(seeds.len(), 999);
         assert!(seeds.iter().all(|s| *s < 1 << 31));

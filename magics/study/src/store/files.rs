@@ -1,34 +1,40 @@
-//! Files and folders that only their owner can read, and where they are.
+//! Files and folders that only their owner can read, and the kind of file system that they are on.
 
+use nix::sys::stat::{Mode, SFlag, mknod};
+use nix::unistd::{AccessFlags, access};
+use std::fs::{DirBuilder, OpenOptions};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 
-/// Makes a folder and those above it, for their owner only.
-#[cfg(unix)]
+/// Creates a folder and its parents. Those that it creates can be used by their owner only.
 pub fn create_private_folder(folder: &Path) -> std::io::Result<()> {
-    use std::os::unix::fs::DirBuilderExt;
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
+    DirBuilder::new().recursive(true).mode(0o700).create(folder)
 }
 
-/// Makes a folder and those above it.
-#[cfg(not(unix))]
-pub fn create_private_folder(folder: &Path) -> std::io::Result<()> {
-    std::fs::create_dir_all(folder)
-}
-
-/// Makes a file for its owner only, unless it is there; an error where it cannot be written. SQLite gives the files beside
-/// the database the mode of the database, so making that one private is enough.
+/// Creates a file that only its owner can read and write, unless there is one. An error if the file cannot be written.
+///
+/// SQLite gives the files that it creates beside a database the mode of the database, so this makes those private too.
+///
+/// A file that is there is not opened: POSIX ends all locks that a process holds on a file, also those of open SQLite
+/// connections, as soon as the process closes any descriptor of it. For the same reason a new file is made by `mknod`,
+/// which leaves no descriptor to close.
 pub fn create_private_file(path: &Path) -> std::io::Result<()> {
-    let mut options = std::fs::OpenOptions::new();
-    options.append(true).create(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path).map(drop)
+    if !path.exists() && mknod(path, SFlag::S_IFREG, Mode::S_IRUSR | Mode::S_IWUSR, 0).is_ok() {
+        return Ok(());
+    }
+    if path.exists() {
+        return access(path, AccessFlags::W_OK).map_err(Into::into);
+    }
+    // The path is a link to a file that does not exist, or this file system cannot do `mknod`.
+    OpenOptions::new().append(true).create(true).mode(0o600).open(path).map(drop)
 }
 
-/// Whether a file is on another machine: a WAL needs shared memory, which machines do not share over a network.
+/// Whether a file is on a file system of another machine. SQLite's WAL mode needs memory that all its users share,
+/// which machines cannot do over a network.
 pub fn on_network_file_system(path: &Path) -> bool {
     #[cfg(target_os = "linux")]
     {
+        // The magic numbers of NFS, SMB, CIFS, SMB 2, FUSE (sshfs and others) and Lustre.
         const NETWORK: [i64; 6] = [0x6969, 0x517b, 0xff53_4d42, 0xfe53_4d42, 0x6573_5546, 0x0bd0_0bd0];
         nix::sys::statfs::statfs(path).is_ok_and(|stats| NETWORK.contains(&stats.filesystem_type().0))
     }

@@ -1,54 +1,51 @@
-//! Who may write a study: one process at a time, until it lets go or dies.
+//! The lease of a study: which process may write it. It ends when its owner gives it up or dies.
 
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
-use std::collections::HashSet;
-use std::sync::Mutex;
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Seconds after which a lease of another machine, or of one without `/proc`, counts as abandoned.
+/// Seconds without renewal after which a lease counts as abandoned, if this process cannot find out whether its owner
+/// lives: on another machine, or without `/proc`.
 pub(super) const EXPIRES_AFTER: f64 = 30.0;
 
-/// Nonces of this process's holders that have not let go. The store cannot tell: on a full disk a lease that was let go
-/// of stays written.
-static HOLDING: Mutex<Option<HashSet<u64>>> = Mutex::new(None);
+/// The nonces of the leases that this process has. The store alone cannot tell: a lease that was given up while the
+/// disk was full stays written there. All stores of this process share this set, hence a static.
+static OWN: Mutex<BTreeSet<u64>> = Mutex::new(BTreeSet::new());
 
-/// A holder of a lease; no two are equal.
+/// The owner of a lease, as the store records it. Each lease has an owner of its own, also within one process.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Owner {
     host: String,
     pid: u32,
-    /// Start of the process, in the kernel's ticks: a process id alone may be used again.
+    /// When the process started, in clock ticks since boot. The process id alone does not identify it: ids are reused.
     start: Option<u64>,
+    /// Tells the leases of one process apart.
     nonce: u64,
 }
 
 impl Owner {
-    /// A new holder in this process.
+    /// A new owner in this process. The caller calls [`release`](Self::release) when it gives the lease up.
     pub(super) fn new() -> Self {
-        static COUNT: AtomicU64 = AtomicU64::new(0);
+        static NEXT: AtomicU64 = AtomicU64::new(0);
         let pid = std::process::id();
-        let nonce = COUNT.fetch_add(1, Ordering::Relaxed);
-        if let Ok(mut holding) = HOLDING.lock() {
-            holding.get_or_insert_default().insert(nonce);
-        }
+        let nonce = NEXT.fetch_add(1, Ordering::Relaxed);
+        OWN.lock().insert(nonce);
         Self { host: host(), pid, start: start_of(pid), nonce }
     }
 
-    /// Lets go, whatever the store still says.
+    /// Gives the lease up, even if the store still records it.
     pub(super) fn release(&self) {
-        if let Ok(mut holding) = HOLDING.lock() {
-            holding.get_or_insert_default().remove(&self.nonce);
-        }
+        OWN.lock().remove(&self.nonce);
     }
 
-    /// Whether it still holds what it renewed `age` seconds ago.
+    /// Whether this owner still has the lease that it renewed `age` seconds ago.
     pub(super) fn is_alive(&self, age: f64) -> bool {
-        if self.host == host() && self.start.is_some() {
-            let is_own = self.pid == std::process::id() && start_of(self.pid) == self.start;
-            let released = || HOLDING.lock().is_ok_and(|h| !h.as_ref().is_some_and(|h| h.contains(&self.nonce)));
-            return start_of(self.pid) == self.start && !(is_own && released());
+        if self.host != host() || self.start.is_none() {
+            return age < EXPIRES_AFTER;
         }
-        age < EXPIRES_AFTER
+        let is_running = start_of(self.pid) == self.start;
+        is_running && (self.pid != std::process::id() || OWN.lock().contains(&self.nonce))
     }
 }
 
@@ -61,7 +58,7 @@ impl std::fmt::Display for Owner {
     }
 }
 
-/// Host name and boot: after a reboot nobody of before is alive.
+/// The host name and the boot of the machine: after a reboot no owner from before is alive.
 fn host() -> String {
     let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default().trim().to_string();
     let name = read("/proc/sys/kernel/hostname");
@@ -70,8 +67,8 @@ fn host() -> String {
     if boot.is_empty() { name } else { format!("{name} (boot {})", &boot[..boot.len().min(8)]) }
 }
 
-/// Field 22 of `/proc/PID/stat`; the name in field 2 may hold anything, so fields are counted after its last bracket.
-/// A zombie holds nothing.
+/// When a process started: field 22 of `/proc/PID/stat`. None if it is not running; a zombie is not. Field 2 is the
+/// name of the program in brackets and may contain anything, so the fields are counted from the last bracket.
 fn start_of(pid: u32) -> Option<u64> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let mut fields = stat.rsplit_once(')')?.1.split_whitespace();

@@ -1,10 +1,11 @@
-//! The store: one SQLite file that remembers every study. It is the only memory; kill anything at any point and a
-//! study goes on from here.
+//! The store: one SQLite file that remembers every study. Nothing else does, so a process can be killed at any moment,
+//! and the study goes on from what is in the file.
 //!
-//! Readers need nothing but the file. A writer holds the study's [`lease`](Store::write): one at a time, lost when its
-//! process dies.
+//! To read, a process needs nothing but the file. To write a study, it takes the study's [lease](Store::write): one
+//! process at a time has it, and it ends with that process.
 
 pub mod files;
+mod identity;
 mod lease;
 mod read;
 mod schema;
@@ -17,9 +18,12 @@ pub use read::{StudyRecord, WorkloadRecord};
 pub use write::{NewTrial, StudyWriter};
 
 use files::{create_private_file, create_private_folder, on_network_file_system};
-use rusqlite::{Connection, ErrorCode, OpenFlags};
+use rusqlite::{Connection, ErrorCode};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+/// How long an access waits for another process that uses the file.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// An open store.
 pub struct Store {
@@ -27,46 +31,99 @@ pub struct Store {
     path: PathBuf,
 }
 
-/// Why the store cannot do what it was asked. All say which file.
+/// Why the store could not do something.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// The file or its folder may not be written.
-    #[error("the study store {} cannot be written: it is read-only. Nothing was changed. Make it writable, or set TUNEBOOK_STUDIES to a file that is", path.display())]
+    #[error(
+        "the study store {} cannot be written: it is read-only. Nothing was changed. Make it writable, or set \
+         TUNEBOOK_STUDIES to a file that is",
+        path.display()
+    )]
     ReadOnly { path: PathBuf },
-    /// No space left.
-    #[error("the disk that holds the study store {} is full. What was recorded before is safe; free some space and run the cell again", path.display())]
+    /// There is no space left.
+    #[error(
+        "the disk that holds the study store {} is full. What was recorded before is safe; free some space and run the \
+         cell again",
+        path.display()
+    )]
     DiskFull { path: PathBuf },
-    /// It cannot be opened or made.
+    /// The file cannot be opened or created.
     #[error("the study store {} cannot be opened: {reason}. Set TUNEBOOK_STUDIES to use another file", path.display())]
     CannotOpen { path: PathBuf, reason: String },
-    /// Another program's file.
-    #[error("{} is not a study store of Tunebook{detail}. Set TUNEBOOK_STUDIES to use another file", path.display())]
-    NotAStore { path: PathBuf, detail: String },
-    /// Written by a later version.
-    #[error("the study store {} was written by a newer Tunebook (its version is {version}); update Tunebook to use it", path.display())]
-    Newer { path: PathBuf, version: usize },
-    /// Somebody else writes this study now.
+    /// The file is something else; `what` says what.
     #[error(
-        "the study `{study}` is being run by {owner}. Wait for it to end or interrupt it there; a dead owner's hold ends by itself"
+        "{} cannot be used as the study store: it is {what}. It was left as it is. TUNEBOOK_STUDIES must name another \
+         file",
+        path.display()
+    )]
+    NotAStore { path: PathBuf, what: String },
+    /// A later version of Tunebook wrote the file.
+    #[error(
+        "the study store {} was written by a newer Tunebook (its version is {version}); update Tunebook to use it",
+        path.display()
+    )]
+    Newer { path: PathBuf, version: usize },
+    /// Another writer has the study's lease.
+    #[error(
+        "the study `{study}` is being run by {owner}. Wait for it to end, or interrupt it there. If that kernel has \
+         died, the study is free again by itself"
     )]
     Busy { study: String, owner: String },
-    /// Another process holds the file for too long.
+    /// The writer's lease of the study ended, so it may not write the study any more. `owner` has the lease now.
+    #[error(
+        "this kernel stopped writing the study `{study}`: {}. What was recorded before is safe",
+        lost(owner.as_deref())
+    )]
+    LeaseLost { study: String, owner: Option<String> },
+    /// Another process kept the file locked for longer than [`BUSY_TIMEOUT`].
     #[error("the study store {} stayed locked by another process; try again", path.display())]
     Locked { path: PathBuf },
-    /// Anything else SQLite says.
+    /// Any other error of SQLite.
     #[error("the study store {}: {source}", path.display())]
     Sqlite { path: PathBuf, source: rusqlite::Error },
-    /// A row that cannot be understood.
+    /// Something in the file cannot be understood.
     #[error("the study store {} holds something that cannot be read back: {what}", path.display())]
     Corrupt { path: PathBuf, what: String },
 }
 
-/// Results of the store.
+/// Why a lease ended, and what to do.
+fn lost(owner: Option<&str>) -> String {
+    match owner {
+        Some(owner) => format!(
+            "{owner} took it over, because this kernel had not renewed its lease for some time. Wait for that run to \
+             end, or interrupt it there, and run the cell again"
+        ),
+        None => {
+            "its lease is gone: another kernel ran or deleted the study meanwhile. Run the cell again to go on".into()
+        }
+    }
+}
+
+/// What the functions of the store return.
 pub type Result<T> = std::result::Result<T, StoreError>;
 
 impl Store {
-    /// Opens the store for reading and writing; makes the file and its folder, for their owner only.
+    /// Opens the store for reading and writing. Creates the file, and its folder, for their owner only.
     pub fn open(path: &Path) -> Result<Self> {
+        identity::is_store(path)?;
+        Self::open_or_create(path)
+    }
+
+    /// Opens the store to read it. None if there is none yet; then nothing is created. A store that cannot be written
+    /// can be read all the same.
+    pub fn open_to_read(path: &Path) -> Result<Option<Self>> {
+        if !identity::is_store(path)? {
+            return Ok(None);
+        }
+        let opened = match Self::open_or_create(path) {
+            Err(StoreError::ReadOnly { .. } | StoreError::CannotOpen { .. }) => Self::open_read_only(path),
+            opened => opened,
+        };
+        opened.map(Some)
+    }
+
+    fn open_or_create(path: &Path) -> Result<Self> {
         let cannot = |error: std::io::Error| match error.kind() {
             std::io::ErrorKind::PermissionDenied | std::io::ErrorKind::ReadOnlyFilesystem => {
                 StoreError::ReadOnly { path: path.into() }
@@ -78,37 +135,35 @@ impl Store {
             create_private_folder(folder).map_err(cannot)?;
         }
         create_private_file(path).map_err(cannot)?;
-        let mut connection = Connection::open(path).map_err(|error| classify(path, error))?;
         let sql = |error| classify(path, error);
-        connection.busy_timeout(Duration::from_secs(10)).map_err(sql)?;
-        let journal = if on_network_file_system(path) { "DELETE" } else { "WAL" };
-        let switched =
-            connection.query_row(&format!("PRAGMA journal_mode = {journal}"), [], |row| row.get::<_, String>(0));
-        switched.map_err(sql)?;
+        // Absolute: SQLite takes names such as `:memory:` for something else than a file.
+        let mut connection = Connection::open(std::path::absolute(path).map_err(cannot)?).map_err(sql)?;
+        connection.busy_timeout(BUSY_TIMEOUT).map_err(sql)?;
         connection.execute_batch("PRAGMA synchronous = NORMAL; PRAGMA foreign_keys = ON").map_err(sql)?;
-        schema::migrate(&mut connection).map_err(|problem| schema_error(path, problem))?;
+        // The order matters: see the module `identity`.
+        schema::migrate(path, &mut connection)?;
+        set_journal_mode(&connection, if on_network_file_system(path) { "DELETE" } else { "WAL" }).map_err(sql)?;
         Ok(Self { connection, path: path.into() })
     }
 
-    /// Opens the store to look only; `None` where there is no file yet. Nothing is made or changed, so it works on a
-    /// read-only store too.
-    pub fn open_to_read(path: &Path) -> Result<Option<Self>> {
-        if !path.exists() {
-            return Ok(None);
-        }
-        match Self::open(path) {
-            Err(StoreError::ReadOnly { .. } | StoreError::CannotOpen { .. }) => {}
-            opened => return opened.map(Some),
-        }
-        // SQLite cannot make the shared-memory file of a WAL beside a file that it may not write; `immutable` reads the
-        // file as it is.
-        let uri = format!("file:{}?immutable=1", path.display().to_string().replace('?', "%3f").replace('#', "%23"));
-        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = Connection::open_with_flags(uri, flags).map_err(|error| classify(path, error))?;
-        Ok(Some(Self { connection, path: path.into() }))
+    /// Opens a store that this process may not write.
+    fn open_read_only(path: &Path) -> Result<Self> {
+        let open = |parameters: &str| -> rusqlite::Result<Connection> {
+            let connection = identity::open_read_only(path, parameters)?;
+            connection.busy_timeout(BUSY_TIMEOUT)?;
+            // SQLite opens the file with the first statement.
+            identity::Contents::of(&connection)?;
+            Ok(connection)
+        };
+        // What is in the write-ahead log belongs to the store. SQLite can read it if its index (`-shm`) is there too.
+        let connection = match identity::wal_content(path) {
+            Some(_) => open("readonly_shm=1").or_else(|_| open("immutable=1")),
+            None => open("immutable=1"),
+        };
+        Ok(Self { connection: connection.map_err(|error| classify(path, error))?, path: path.into() })
     }
 
-    /// Where it is.
+    /// The file, as it was named when the store was opened.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -122,15 +177,21 @@ impl Store {
     }
 }
 
-fn schema_error(path: &Path, problem: schema::SchemaProblem) -> StoreError {
-    match problem {
-        schema::SchemaProblem::Sql(error) => classify(path, error),
-        schema::SchemaProblem::NotOurs => StoreError::NotAStore { path: path.into(), detail: String::new() },
-        schema::SchemaProblem::Newer(version) => StoreError::Newer { path: path.into(), version },
+/// Sets the journal mode, which stays with the file. SQLite does not wait here for other connections that use the file
+/// (two processes that create it at once), so this does.
+fn set_journal_mode(connection: &Connection, mode: &str) -> rusqlite::Result<()> {
+    let deadline = Instant::now() + BUSY_TIMEOUT;
+    loop {
+        let set = connection.query_row(&format!("PRAGMA journal_mode = {mode}"), [], |row| row.get::<_, String>(0));
+        let busy = |error: &rusqlite::Error| error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy);
+        if !set.as_ref().is_err_and(busy) || Instant::now() > deadline {
+            return set.map(drop);
+        }
+        std::thread::sleep(Duration::from_millis(5));
     }
 }
 
-/// SQLite's codes in the words of this crate.
+/// The error of this crate for an error of SQLite.
 fn classify(path: &Path, error: rusqlite::Error) -> StoreError {
     let path = path.to_path_buf();
     match error.sqlite_error_code() {
@@ -139,21 +200,20 @@ fn classify(path: &Path, error: rusqlite::Error) -> StoreError {
         Some(ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => {
             StoreError::CannotOpen { path, reason: error.to_string() }
         }
-        Some(ErrorCode::NotADatabase) => StoreError::NotAStore { path, detail: " (no SQLite file)".into() },
+        Some(ErrorCode::NotADatabase) => StoreError::NotAStore { path, what: identity::NOT_A_DATABASE.into() },
         Some(ErrorCode::DatabaseCorrupt) => StoreError::Corrupt { path, what: error.to_string() },
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => StoreError::Locked { path },
         _ => StoreError::Sqlite { path, source: error },
     }
 }
 
-/// The store that is used unless something else is named: what `TUNEBOOK_STUDIES` says, else `.tunebook/studies.db` in the
-/// current folder.
+/// The path of the store: the value of `TUNEBOOK_STUDIES`, or else `.tunebook/studies.db` in the current folder.
 pub fn default_store() -> PathBuf {
     std::env::var_os("TUNEBOOK_STUDIES").map_or_else(|| ".tunebook/studies.db".into(), PathBuf::from)
 }
 
-/// Where the trials of a study keep their checkpoints and logs, each in a folder named by its number: beside the store.
-/// Absolute.
+/// The absolute path of the folder for the checkpoints and logs of a study's trials, beside the store. In it, the
+/// folder of each trial has the number of the trial as its name.
 pub fn trials_folder(store: &Path, study: &str) -> Result<PathBuf> {
     let folder = store.parent().unwrap_or(store);
     let absolute = match folder.as_os_str().is_empty() {
@@ -164,7 +224,7 @@ pub fn trials_folder(store: &Path, study: &str) -> Result<PathBuf> {
     Ok(absolute.map_err(cannot)?.join("trials").join(study))
 }
 
-/// Seconds since 1970.
+/// The time in seconds since 1970 (Unix time).
 pub fn now() -> f64 {
     std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0.0, |d| d.as_secs_f64())
 }

@@ -1,47 +1,48 @@
-//! What the store remembers of studies and trials.
+//! Reads studies, trials and workloads from the store.
 
 use super::{Result, Store};
 use crate::protocol::DataSource;
 use crate::{Measurement, StudyDefinition, Trial, TrialState, WorkloadDescription};
 use rusqlite::{OptionalExtension, Row};
 
-/// A study without its trials.
+/// A study as the store records it, without its trials.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StudyRecord {
     pub(super) id: i64,
     pub(super) definition_id: i64,
-    /// Its name.
+    /// The name of the study.
     pub name: String,
-    /// The latest version of its definition.
+    /// The latest version of the definition.
     pub definition: StudyDefinition,
-    /// When it was made (Unix seconds).
+    /// When the study was created, in Unix seconds.
     pub created: f64,
-    /// The most trials that any run of it asked for.
+    /// The largest number of trials that a run of the study asked for.
     pub asked: u32,
-    /// Wall time of all its runs together.
+    /// The wall time of all runs of the study together, in seconds.
     pub seconds: f64,
 }
 
-/// A `%%workload` as it was defined.
+/// A workload that was defined with `%%workload`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct WorkloadRecord {
-    /// Its name.
+    /// The name of the workload.
     pub name: String,
-    /// Hash of its source and of what it was built with.
+    /// The hash of its source and of what it was built with.
     pub source: String,
-    /// Its cell, as it was typed.
+    /// The cell as it was typed.
     pub body: String,
     /// The Cargo.lock that it was built with.
     pub lock: String,
-    /// What it says of itself.
+    /// The hyperparameters, metrics and objective of the workload.
     pub description: WorkloadDescription,
 }
 
+/// Selects studies with the latest version of their definitions.
 const STUDIES: &str = "SELECT s.id, s.name, s.created, s.seconds, d.id, d.definition, s.asked FROM studies s \
      JOIN definitions d ON d.id = (SELECT max(id) FROM definitions WHERE study = s.id)";
 
 impl Store {
-    /// All studies, the newest first.
+    /// All studies, from the newest to the oldest.
     pub fn studies(&self) -> Result<Vec<StudyRecord>> {
         let sql = format!("{STUDIES} ORDER BY s.created DESC, s.id DESC");
         let mut statement = self.connection.prepare(&sql).map_err(|e| self.sql(e))?;
@@ -49,14 +50,14 @@ impl Store {
         rows.map(|row| self.study_from(row.map_err(|e| self.sql(e))?)).collect()
     }
 
-    /// The study of a name.
+    /// The study of a name, if there is one.
     pub fn study(&self, name: &str) -> Result<Option<StudyRecord>> {
         let sql = format!("{STUDIES} WHERE s.name = ?1");
         let row = self.connection.query_row(&sql, [name], study_row).optional().map_err(|e| self.sql(e))?;
         row.map(|row| self.study_from(row)).transpose()
     }
 
-    /// Its trials by number.
+    /// The trials of a study in the order of their numbers.
     pub fn trials(&self, study: &StudyRecord) -> Result<Vec<Trial>> {
         let sql = "SELECT number, configuration, params, seed, state, reason, summaries, seconds, started \
                    FROM trials WHERE study = ?1 ORDER BY number";
@@ -89,7 +90,7 @@ impl Store {
         .collect()
     }
 
-    /// What one trial reported, by step.
+    /// The measurements of a trial in the order of their steps.
     pub fn measurements(&self, study: &StudyRecord, number: u32) -> Result<Vec<Measurement>> {
         let sql = "SELECT m.step, m.seconds, m.metrics FROM measurements m JOIN trials t ON t.id = m.trial \
                    WHERE t.study = ?1 AND t.number = ?2 ORDER BY m.step";
@@ -107,7 +108,7 @@ impl Store {
         .collect()
     }
 
-    /// Where a study ran last, as it was recorded.
+    /// The environment in which a study ran last, as it was recorded.
     pub fn environment(&self, study: &StudyRecord) -> Result<Option<serde_json::Value>> {
         let sql = "SELECT environment FROM environments WHERE study = ?1 ORDER BY id DESC LIMIT 1";
         let text: Option<String> =
@@ -115,17 +116,18 @@ impl Store {
         text.map(|text| self.json(&text, || format!("environment of `{}`", study.name))).transpose()
     }
 
-    /// The workloads that were defined here, each name in its latest version.
+    /// The workloads that were defined with `%%workload`: the latest version of each name.
     pub fn workloads(&self) -> Result<Vec<WorkloadRecord>> {
         self.workload_records("WHERE id IN (SELECT id FROM (SELECT id, max(defined) FROM workloads GROUP BY name))", [])
     }
 
-    /// The workload of a source's hash.
+    /// The workload of a hash, if there is one.
     pub fn workload(&self, source: &str) -> Result<Option<WorkloadRecord>> {
         Ok(self.workload_records("WHERE source = ?1", [source])?.pop())
     }
 
-    /// Whether there is a table: a store of an earlier version that cannot be written was not brought up to date.
+    /// Whether there is a table. A store of an earlier version lacks some, if it could not be written and so not be
+    /// brought up to date.
     fn has_table(&self, name: &str) -> Result<bool> {
         let sql = "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = ?1";
         let count: i64 = self.connection.query_row(sql, [name], |row| row.get(0)).map_err(|e| self.sql(e))?;
@@ -151,7 +153,7 @@ impl Store {
         .collect()
     }
 
-    /// What magics concluded that are of a kind, in the order in which they did.
+    /// The results of one kind that magics recorded, from the oldest to the newest.
     pub fn results(&self, kind: &str) -> Result<Vec<serde_json::Value>> {
         let mut statement = self
             .connection
@@ -161,7 +163,7 @@ impl Store {
         rows.map(|row| self.json(&row.map_err(|e| self.sql(e))?, || format!("a result of {kind}"))).collect()
     }
 
-    /// The files that a study's trials read.
+    /// The files that the trials of a study read.
     pub fn data(&self, study: &StudyRecord) -> Result<Vec<DataSource>> {
         if !self.has_table("data")? {
             return Ok(vec![]);
@@ -183,11 +185,13 @@ impl Store {
         Ok(StudyRecord { id, definition_id, name, definition, created, asked, seconds })
     }
 
-    pub(super) fn json<T: serde::de::DeserializeOwned>(&self, text: &str, what: impl Fn() -> String) -> Result<T> {
+    /// Parses JSON from the store; `what` names it in the error.
+    fn json<T: serde::de::DeserializeOwned>(&self, text: &str, what: impl Fn() -> String) -> Result<T> {
         serde_json::from_str(text).map_err(|error| self.corrupt(format!("{}: {error}", what())))
     }
 }
 
+/// A row of [`STUDIES`], without the definition.
 struct StudyRecordRow {
     id: i64,
     definition_id: i64,

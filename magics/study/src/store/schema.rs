@@ -1,11 +1,12 @@
-//! The tables, and how an older file becomes a current one.
+//! The tables of the store, and how a file of an earlier version is brought up to date.
 
-use rusqlite::Connection;
+use super::identity::{APPLICATION_ID, Contents};
+use super::{Result, StoreError, classify};
+use rusqlite::{Connection, TransactionBehavior};
+use std::path::Path;
 
-/// Marks the file as ours (`PRAGMA application_id`): "Tune" in ASCII.
-const APPLICATION_ID: i32 = 0x5475_6e65;
-
-/// One script a version, each applied once, in order. Never edit one that was released: add the next.
+/// The scripts that make the tables: script n takes a store from version n − 1 to version n. Stores out there have been
+/// through those that were released, so these are never edited; a change of the tables is a further script.
 const MIGRATIONS: [&str; 2] = [
     "
     CREATE TABLE studies (
@@ -88,45 +89,34 @@ const MIGRATIONS: [&str; 2] = [
 ",
 ];
 
-/// What went wrong with a file's version.
-pub(super) enum SchemaProblem {
-    Sql(rusqlite::Error),
-    NotOurs,
-    Newer(usize),
-}
-
-impl From<rusqlite::Error> for SchemaProblem {
-    fn from(error: rusqlite::Error) -> Self {
-        Self::Sql(error)
-    }
-}
-
-/// Brings a file to the current version; a new one gets all tables. Two processes may do so at once.
-pub(super) fn migrate(connection: &mut Connection) -> Result<(), SchemaProblem> {
-    if version(connection)? == MIGRATIONS.len() {
+/// Creates the tables in an empty file, and brings a store of an earlier version up to date. Several processes may do
+/// so at once.
+pub(super) fn migrate(path: &Path, connection: &mut Connection) -> Result<()> {
+    let sql = |error| classify(path, error);
+    if let Contents::Store { version, marked: true } = Contents::of(connection).map_err(sql)?
+        && check_version(path, version)? == MIGRATIONS.len()
+    {
         return Ok(());
     }
-    let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
-    let found = version(&transaction)?;
-    let application: i32 = transaction.query_row("PRAGMA application_id", [], |row| row.get(0))?;
-    let tables: i64 = transaction.query_row("SELECT count(*) FROM sqlite_master", [], |row| row.get(0))?;
-    if tables > 0 && application != APPLICATION_ID {
-        return Err(SchemaProblem::NotOurs);
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(sql)?;
+    // Another process may have written to the file since it was examined.
+    let version = match Contents::of(&transaction).map_err(sql)? {
+        Contents::Nothing => 0,
+        Contents::Store { version, .. } => check_version(path, version)?,
+        Contents::Other(what) => return Err(StoreError::NotAStore { path: path.into(), what }),
+    };
+    for script in &MIGRATIONS[version..] {
+        transaction.execute_batch(script).map_err(sql)?;
     }
-    if found > MIGRATIONS.len() {
-        return Err(SchemaProblem::Newer(found));
-    }
-    for script in &MIGRATIONS[found..] {
-        transaction.execute_batch(script)?;
-    }
-    transaction.execute_batch(&format!(
-        "PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {}",
-        MIGRATIONS.len()
-    ))?;
-    transaction.commit()?;
-    Ok(())
+    transaction.pragma_update(None, "application_id", APPLICATION_ID).map_err(sql)?;
+    transaction.pragma_update(None, "user_version", MIGRATIONS.len() as i64).map_err(sql)?;
+    transaction.commit().map_err(sql)
 }
 
-fn version(connection: &Connection) -> rusqlite::Result<usize> {
-    connection.query_row("PRAGMA user_version", [], |row| row.get::<_, i64>(0)).map(|v| v.max(0) as usize)
+/// The version, or an error if this program does not know it.
+pub(super) fn check_version(path: &Path, version: usize) -> Result<usize> {
+    match version <= MIGRATIONS.len() {
+        true => Ok(version),
+        false => Err(StoreError::Newer { path: path.into(), version }),
+    }
 }

@@ -1,4 +1,4 @@
-//! The store on real files.
+//! Tests of the store with real files. What happens to files of other programs is tested in `tests/files.rs`.
 
 use super::*;
 use crate::*;
@@ -56,7 +56,7 @@ fn a_study_is_read_back_as_it_was_written() {
 }
 
 #[test]
-fn only_its_owner_can_read_the_file() {
+fn a_new_store_and_its_folder_are_for_their_owner_only() {
     use std::os::unix::fs::PermissionsExt;
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("private/studies.db");
@@ -67,7 +67,7 @@ fn only_its_owner_can_read_the_file() {
 }
 
 #[test]
-fn a_study_has_one_writer_and_a_dead_one_loses_it() {
+fn a_study_has_one_writer_until_that_drops_it_or_dies() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("studies.db");
     let mut store = Store::open(&path).unwrap();
@@ -78,7 +78,7 @@ fn a_study_has_one_writer_and_a_dead_one_loses_it() {
     drop(writer);
     drop(Store::open(&path).unwrap().write(study.clone()).unwrap());
 
-    // A holder that died: its process id is gone.
+    // An owner that died: there is no process of its id.
     let mut child = std::process::Command::new("true").spawn().unwrap();
     let dead = child.id();
     child.wait().unwrap();
@@ -91,7 +91,78 @@ fn a_study_has_one_writer_and_a_dead_one_loses_it() {
 }
 
 #[test]
-fn a_cancelled_trial_runs_again_and_a_finished_one_stays() {
+fn a_writer_that_lost_its_lease_changes_nothing_and_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("studies.db");
+    let mut store = Store::open(&path).unwrap();
+    let study = store.create_study("depth", &definition()).unwrap();
+    let mut writer = store.write(study.clone()).unwrap();
+    writer.start(&trial(1)).unwrap();
+    writer.measured(1, &measurement(10, Some(0.5))).unwrap();
+
+    // Another machine takes the study over, as it may when the lease was not renewed for long enough.
+    let other = Store::open(&path).unwrap();
+    let mut owner = serde_json::to_value(lease::Owner::new()).unwrap();
+    owner["host"] = "elsewhere".into();
+    let sql = "UPDATE leases SET owner = ?1, renewed = ?2";
+    other.connection.execute(sql, (owner.to_string(), now())).unwrap();
+    let before = (other.trials(&study).unwrap(), other.measurements(&study, 1).unwrap());
+    let lost = |result: Result<()>| match result {
+        Err(error @ StoreError::LeaseLost { .. }) => error.to_string(),
+        other => panic!("{other:?}"),
+    };
+    for result in [
+        writer.measured(1, &measurement(20, Some(0.4))),
+        writer.finish(1, TrialState::Complete, None, 1.0),
+        writer.start(&trial(2)),
+        writer.ask(24),
+        writer.redefine(&StudyDefinition { notes: Some("wider".into()), ..definition() }),
+        writer.add_seconds(1.0),
+        writer.record_environment(&serde_json::json!({})),
+    ] {
+        let error = lost(result);
+        assert!(error.contains("`depth`") && error.contains("on elsewhere"), "{error}");
+    }
+    writer.renewed = 0.0;
+    lost(writer.renew());
+    assert_eq!(before, (other.trials(&study).unwrap(), other.measurements(&study, 1).unwrap()));
+    assert_eq!(other.study("depth").unwrap().unwrap(), study);
+    // The end of the writer leaves the other one's lease alone, and so does an attempt to delete the study.
+    lost(writer.delete());
+    let held: String = other.connection.query_row("SELECT owner FROM leases", [], |row| row.get(0)).unwrap();
+    assert_eq!(held, owner.to_string());
+    assert!(matches!(other.write(study), Err(StoreError::Busy { .. })));
+}
+
+#[test]
+fn a_writer_whose_study_was_deleted_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("studies.db");
+    let mut store = Store::open(&path).unwrap();
+    let study = store.create_study("depth", &definition()).unwrap();
+    let mut writer = store.write(study).unwrap();
+    Store::open(&path).unwrap().connection.execute("DELETE FROM studies", []).unwrap();
+    let error = writer.start(&trial(1)).unwrap_err();
+    assert!(matches!(error, StoreError::LeaseLost { owner: None, .. }), "{error}");
+}
+
+#[test]
+fn a_study_is_deleted_whole_or_not_at_all() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("studies.db");
+    let mut store = Store::open(&path).unwrap();
+    let study = store.create_study("depth", &definition()).unwrap();
+    let mut writer = store.write(study.clone()).unwrap();
+    writer.start(&trial(1)).unwrap();
+    let store = Store::open(&path).unwrap();
+    let refuse = "CREATE TRIGGER refuse BEFORE DELETE ON studies BEGIN SELECT RAISE(ABORT, 'refused'); END";
+    store.connection.execute_batch(refuse).unwrap();
+    assert!(writer.delete().unwrap_err().to_string().contains("refused"));
+    assert_eq!(store.trials(&study).unwrap().len(), 1);
+}
+
+#[test]
+fn a_cancelled_trial_is_overwritten_and_a_complete_one_is_not() {
     let folder = tempfile::tempdir().unwrap();
     let mut store = Store::open(&folder.path().join("studies.db")).unwrap();
     let study = store.create_study("depth", &definition()).unwrap();
@@ -130,39 +201,21 @@ fn a_study_can_be_redefined_and_deleted() {
 }
 
 #[test]
-fn files_that_are_no_store_are_left_alone() {
-    let folder = tempfile::tempdir().unwrap();
-    let text = folder.path().join("notes.txt");
-    std::fs::write(&text, "x".repeat(4096)).unwrap();
-    assert!(matches!(Store::open(&text), Err(StoreError::NotAStore { .. })));
-    assert_eq!(std::fs::read_to_string(&text).unwrap().len(), 4096);
-
-    let other = folder.path().join("other.db");
-    Connection::open(&other).unwrap().execute_batch("CREATE TABLE t (x)").unwrap();
-    assert!(matches!(Store::open(&other), Err(StoreError::NotAStore { .. })));
-
-    let newer = folder.path().join("newer.db");
-    drop(Store::open(&newer).unwrap());
-    Connection::open(&newer).unwrap().execute_batch("PRAGMA user_version = 99").unwrap();
-    assert!(matches!(Store::open(&newer), Err(StoreError::Newer { version: 99, .. })));
-}
-
-#[test]
-fn a_full_disk_is_named_and_loses_nothing() {
+fn a_full_disk_is_reported_and_loses_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("studies.db");
     let mut store = Store::open(&path).unwrap();
     let study = store.create_study("depth", &definition()).unwrap();
     let mut writer = store.write(study).unwrap();
     writer.start(&trial(1)).unwrap();
-    // SQLite reports a file that may not grow just as it reports a disk that is full.
+    // SQLite reports the same error for a file that may not grow as for a disk that is full.
     let pages: i64 = writer.store().connection.query_row("PRAGMA page_count", [], |row| row.get(0)).unwrap();
     writer.store().connection.execute_batch(&format!("PRAGMA max_page_count = {pages}")).unwrap();
     let error = (0..100_000).find_map(|step| writer.measured(1, &measurement(step, Some(0.5))).err());
     assert!(matches!(error, Some(StoreError::DiskFull { .. })), "{error:?}");
     let written = writer.store().measurements(writer.study(), 1).unwrap().len();
     assert!(written > 0);
-    // Letting go cannot be written down either, and still the study can be taken up again.
+    // The end of the lease cannot be written either, and still the study can be written again.
     drop(writer);
     let store = Store::open(&path).unwrap();
     let study = store.study("depth").unwrap().unwrap();

@@ -1,125 +1,137 @@
-//! Writing a study: under its lease, one transaction a fact.
+//! Writes studies. Every write of a study is one transaction, which first checks that the writer still has the study's
+//! lease.
 
-use super::lease::Owner;
+use super::lease::{EXPIRES_AFTER, Owner};
 use super::{Result, Store, StoreError, StudyRecord, WorkloadRecord, now};
 use crate::protocol::DataSource;
 use crate::{Measurement, MetricSummary, Params, StudyDefinition, TrialState};
 use indexmap::IndexMap;
-use rusqlite::{OptionalExtension, TransactionBehavior};
+use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
 
-/// A trial about to run.
+/// A trial that is about to start.
 #[derive(Clone, Debug, PartialEq)]
 pub struct NewTrial {
-    /// Its number, from 1.
+    /// The number of the trial, from 1.
     pub number: u32,
-    /// Which configuration it runs, from 0.
+    /// The index of its configuration, from 0.
     pub configuration: u32,
-    /// The active hyperparameters.
+    /// The values of the hyperparameters that are active in it.
     pub params: Params,
-    /// Its seed.
+    /// The seed of its randomness.
     pub seed: u64,
 }
 
-/// The one writer of a study. Dropping it lets go of the study.
+/// The one writer of a study. It has the study's lease until it is dropped.
+///
+/// A writer that could not renew its lease for too long (the machine slept, say) may lose it to another process. From
+/// then on every write fails with [`StoreError::LeaseLost`] and changes nothing.
 pub struct StudyWriter {
     store: Store,
     study: StudyRecord,
     owner: Owner,
-    renewed: f64,
+    /// When the lease was last renewed, in Unix seconds.
+    pub(super) renewed: f64,
 }
 
 impl Store {
-    /// Writes a new study. A study of that name makes it fail; look first.
+    /// Records a new study. An error if there is one of that name.
     pub fn create_study(&mut self, name: &str, definition: &StudyDefinition) -> Result<StudyRecord> {
         let created = now();
-        let text = to_json(definition);
-        let insert = |connection: &mut rusqlite::Connection| {
-            let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let (id, definition_id) = self.transaction(|transaction| {
             transaction.execute("INSERT INTO studies (name, created) VALUES (?1, ?2)", (name, created))?;
             let id = transaction.last_insert_rowid();
             let sql = "INSERT INTO definitions (study, created, definition) VALUES (?1, ?2, ?3)";
-            transaction.execute(sql, (id, created, text))?;
-            let definition_id = transaction.last_insert_rowid();
-            transaction.commit()?;
-            Ok((id, definition_id))
-        };
-        let (id, definition_id) = insert(&mut self.connection).map_err(|e| self.sql(e))?;
+            transaction.execute(sql, (id, created, to_json(definition)))?;
+            Ok((id, transaction.last_insert_rowid()))
+        })?;
         let (name, definition) = (name.to_string(), definition.clone());
         Ok(StudyRecord { id, definition_id, name, definition, created, asked: 0, seconds: 0.0 })
     }
 
-    /// Takes the study's lease and becomes its writer, or says who has it.
-    pub fn write(mut self, study: StudyRecord) -> Result<StudyWriter> {
+    /// Takes the study's lease and becomes its writer. The error [`StoreError::Busy`] says who has the lease, if
+    /// somebody has.
+    pub fn write(self, study: StudyRecord) -> Result<StudyWriter> {
         let owner = Owner::new();
-        let take = |connection: &mut rusqlite::Connection| {
-            let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            let sql = "SELECT owner, renewed FROM leases WHERE study = ?1";
-            let held: Option<(String, f64)> =
-                transaction.query_row(sql, [study.id], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
-            let holder = held.and_then(|(text, renewed)| Some((serde_json::from_str::<Owner>(&text).ok()?, renewed)));
-            if let Some((holder, _)) = holder.filter(|(holder, renewed)| holder.is_alive(now() - renewed)) {
+        let taken = self.transaction(|transaction| {
+            if let Some((holder, renewed)) = lease(transaction, &study)?
+                && holder.is_alive(now() - renewed)
+            {
                 return Ok(Some(holder));
             }
             let sql = "INSERT OR REPLACE INTO leases (study, owner, renewed) VALUES (?1, ?2, ?3)";
             transaction.execute(sql, (study.id, to_json(&owner), now()))?;
-            transaction.commit()?;
             Ok(None)
-        };
-        let taken = take(&mut self.connection).map_err(|e| self.sql(e));
+        });
         if !matches!(taken, Ok(None)) {
             owner.release();
         }
-        if let Some(holder) = taken? {
-            return Err(StoreError::Busy { study: study.name, owner: holder.to_string() });
+        match taken? {
+            Some(holder) => Err(StoreError::Busy { study: study.name, owner: holder.to_string() }),
+            None => Ok(StudyWriter { store: self, study, owner, renewed: now() }),
         }
-        Ok(StudyWriter { store: self, study, owner, renewed: now() })
     }
 
     /// Records that a workload was defined, or defined again.
     pub fn define_workload(&self, workload: &WorkloadRecord) -> Result<()> {
-        let sql = "INSERT INTO workloads (name, source, defined, body, lock, description) VALUES (?1, ?2, ?3, ?4, ?5, ?6) \
+        let sql = "INSERT INTO workloads (name, source, defined, body, lock, description) \
+                   VALUES (?1, ?2, ?3, ?4, ?5, ?6) \
                    ON CONFLICT (source) DO UPDATE SET defined = ?3, name = ?1, description = ?6";
         let WorkloadRecord { name, source, body, lock, description } = workload;
         let row = (name, source, now(), body, lock, to_json(description));
         self.connection.execute(sql, row).map(drop).map_err(|e| self.sql(e))
     }
 
-    /// Keeps what a magic concluded from inputs of a hash.
+    /// Records what a magic concluded about a study. `inputs` is a hash of what it concluded that from; a result of the
+    /// same kind and inputs is replaced.
     pub fn keep_result(&self, study: &StudyRecord, kind: &str, inputs: &str, result: &serde_json::Value) -> Result<()> {
         let sql = "INSERT OR REPLACE INTO results (study, kind, inputs, created, result) VALUES (?1, ?2, ?3, ?4, ?5)";
         let row = (study.id, kind, inputs, now(), result.to_string());
         self.connection.execute(sql, row).map(drop).map_err(|e| self.sql(e))
     }
 
-    /// Keeps what a magic concluded about something that is no study, in place of what it concluded from the same inputs before.
+    /// As [`keep_result`](Self::keep_result), for a result that belongs to no study.
     pub fn keep_conclusion(&mut self, kind: &str, inputs: &str, result: &serde_json::Value) -> Result<()> {
-        let row = (kind, inputs, now(), result.to_string());
-        let keep = |connection: &mut rusqlite::Connection| -> rusqlite::Result<()> {
-            let transaction = connection.transaction()?;
-            transaction
-                .execute("DELETE FROM results WHERE study IS NULL AND kind = ?1 AND inputs = ?2", (kind, inputs))?;
-            transaction.execute(
-                "INSERT INTO results (study, kind, inputs, created, result) VALUES (NULL, ?1, ?2, ?3, ?4)",
-                row,
-            )?;
-            transaction.commit()
+        self.transaction(|transaction| {
+            // SQL calls no two nulls equal, so the table's UNIQUE does not replace a result without a study.
+            let sql = "DELETE FROM results WHERE study IS NULL AND kind = ?1 AND inputs = ?2";
+            transaction.execute(sql, (kind, inputs))?;
+            let sql = "INSERT INTO results (study, kind, inputs, created, result) VALUES (NULL, ?1, ?2, ?3, ?4)";
+            transaction.execute(sql, (kind, inputs, now(), result.to_string())).map(drop)
+        })
+    }
+
+    /// Runs statements as one transaction: if one of them fails, none of them has an effect.
+    fn transaction<T>(&self, act: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>) -> Result<T> {
+        let run = || -> rusqlite::Result<T> {
+            let transaction = Transaction::new_unchecked(&self.connection, TransactionBehavior::Immediate)?;
+            let value = act(&transaction)?;
+            transaction.commit()?;
+            Ok(value)
         };
-        keep(&mut self.connection).map_err(|e| self.sql(e))
+        run().map_err(|error| self.sql(error))
     }
 }
 
+/// The owner of a study's lease, and when that renewed it, if anybody has it.
+fn lease(connection: &Connection, study: &StudyRecord) -> rusqlite::Result<Option<(Owner, f64)>> {
+    let sql = "SELECT owner, renewed FROM leases WHERE study = ?1";
+    let mut statement = connection.prepare_cached(sql)?;
+    let row = statement.query_row([study.id], |row| Ok((row.get::<_, String>(0)?, row.get(1)?))).optional()?;
+    Ok(row.and_then(|(owner, renewed)| Some((serde_json::from_str(&owner).ok()?, renewed))))
+}
+
 impl StudyWriter {
-    /// The study.
+    /// The study, as this writer last recorded it.
     pub fn study(&self) -> &StudyRecord {
         &self.study
     }
 
-    /// To read with.
+    /// The store, to read from.
     pub fn store(&self) -> &Store {
         &self.store
     }
 
-    /// Records where the study runs.
+    /// Records where the study runs: the machine, its devices, versions.
     pub fn record_environment(&self, environment: &serde_json::Value) -> Result<()> {
         let sql = "INSERT INTO environments (study, recorded, environment) VALUES (?1, ?2, ?3)";
         self.execute(sql, (self.study.id, now(), environment.to_string()))
@@ -131,28 +143,23 @@ impl StudyWriter {
         self.execute(sql, (self.study.id, source.path.display().to_string(), &source.sha256))
     }
 
-    /// A trial begins, or begins again: what an earlier run of it reported that was cancelled or stopped is forgotten.
+    /// Records that a trial starts. If it was cancelled or stopped before, what it reported then is deleted. An error
+    /// if it has ended in another way: such a trial is never overwritten.
     pub fn start(&mut self, trial: &NewTrial) -> Result<()> {
-        let row = (
-            self.study.id,
-            self.study.definition_id,
-            trial.number,
-            trial.configuration,
-            to_json(&trial.params),
-            trial.seed as i64,
-            now(),
-        );
-        self.transaction(|transaction, study| {
+        let NewTrial { number, configuration, params, seed } = trial;
+        let StudyRecord { id, definition_id, .. } = self.study;
+        self.transaction(|transaction| {
             let sql =
                 "DELETE FROM trials WHERE study = ?1 AND number = ?2 AND state IN ('running', 'cancelled', 'stopped')";
-            transaction.execute(sql, (study.id, trial.number))?;
+            transaction.execute(sql, (id, number))?;
             let sql = "INSERT INTO trials (study, definition, number, configuration, params, seed, started, state) \
                        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 'running')";
+            let row = (id, definition_id, number, configuration, to_json(params), *seed as i64, now());
             transaction.execute(sql, row).map(drop)
         })
     }
 
-    /// A trial reported metrics. Once this has returned they survive the death of any process.
+    /// Records what a trial measured. Once this has returned, it survives the death of any process.
     pub fn measured(&mut self, number: u32, measurement: &Measurement) -> Result<()> {
         let sql = "INSERT OR REPLACE INTO measurements (trial, step, seconds, metrics) \
                    SELECT id, ?3, ?4, ?5 FROM trials WHERE study = ?1 AND number = ?2";
@@ -161,26 +168,23 @@ impl StudyWriter {
         self.renew()
     }
 
-    /// A trial ended; its metrics are summed up in the same transaction.
+    /// Records how a trial ended, and the summaries of its metrics.
     pub fn finish(&mut self, number: u32, state: TrialState, reason: Option<&str>, seconds: f64) -> Result<()> {
         let summaries = summarize(&self.store.measurements(&self.study, number)?);
-        self.transaction(|transaction, study| {
-            let sql = "UPDATE trials SET state = ?3, reason = ?4, seconds = ?5, summaries = ?6 \
-                       WHERE study = ?1 AND number = ?2";
-            let row = (study.id, number, state.as_str(), reason, seconds, to_json(&summaries));
-            transaction.execute(sql, row).map(drop)
-        })?;
+        let sql = "UPDATE trials SET state = ?3, reason = ?4, seconds = ?5, summaries = ?6 \
+                   WHERE study = ?1 AND number = ?2";
+        self.execute(sql, (self.study.id, number, state.as_str(), reason, seconds, to_json(&summaries)))?;
         self.renew()
     }
 
-    /// Records that a run asks for so many trials.
+    /// Records that a run asks for this many trials in all.
     pub fn ask(&mut self, trials: u32) -> Result<()> {
         self.execute("UPDATE studies SET asked = max(asked, ?2) WHERE id = ?1", (self.study.id, trials))?;
         self.study.asked = self.study.asked.max(trials);
         Ok(())
     }
 
-    /// Gives the study a new version of its definition; trials of before keep theirs.
+    /// Gives the study a new version of its definition. The trials from before keep theirs.
     pub fn redefine(&mut self, definition: &StudyDefinition) -> Result<()> {
         let sql = "INSERT INTO definitions (study, created, definition) VALUES (?1, ?2, ?3)";
         self.execute(sql, (self.study.id, now(), to_json(definition)))?;
@@ -189,57 +193,65 @@ impl StudyWriter {
         Ok(())
     }
 
-    /// Deletes the study with all that belongs to it.
+    /// Deletes the study and all that belongs to it.
     pub fn delete(self) -> Result<()> {
-        self.execute("DELETE FROM trials WHERE study = ?1", [self.study.id])?;
-        self.execute("DELETE FROM studies WHERE id = ?1", [self.study.id])
+        self.transaction(|transaction| {
+            // The trials go first: they refer to definitions, which are deleted with the study.
+            transaction.execute("DELETE FROM trials WHERE study = ?1", [self.study.id])?;
+            transaction.execute("DELETE FROM studies WHERE id = ?1", [self.study.id]).map(drop)
+        })
     }
 
-    /// Adds the wall time of this run to the study's.
+    /// Adds the wall time of this run to that of the study.
     pub fn add_seconds(&mut self, seconds: f64) -> Result<()> {
         self.execute("UPDATE studies SET seconds = seconds + ?2 WHERE id = ?1", (self.study.id, seconds))?;
         self.study.seconds += seconds;
         Ok(())
     }
 
-    /// Says that the holder lives; cheap enough to call often.
+    /// Renews the lease. To be called every second or so, also while there is nothing to record; most calls do nothing.
     pub fn renew(&mut self) -> Result<()> {
-        if now() - self.renewed < super::lease::EXPIRES_AFTER / 6.0 {
+        if now() - self.renewed < EXPIRES_AFTER / 6.0 {
             return Ok(());
         }
         self.renewed = now();
-        self.execute("UPDATE leases SET renewed = ?2 WHERE study = ?1", (self.study.id, self.renewed))
+        let sql = "UPDATE leases SET renewed = ?2 WHERE study = ?1";
+        self.execute(sql, (self.study.id, self.renewed))
     }
 
+    /// Runs one statement, as [`transaction`](Self::transaction) does.
     fn execute(&self, sql: &str, row: impl rusqlite::Params) -> Result<()> {
-        let mut statement = self.store.connection.prepare_cached(sql).map_err(|e| self.store.sql(e))?;
-        statement.execute(row).map(drop).map_err(|e| self.store.sql(e))
+        self.transaction(|transaction| transaction.prepare_cached(sql)?.execute(row).map(drop))
     }
 
-    fn transaction(
-        &mut self,
-        act: impl FnOnce(&rusqlite::Transaction<'_>, &StudyRecord) -> rusqlite::Result<()>,
-    ) -> Result<()> {
-        let Self { store, study, .. } = self;
-        let run = |connection: &mut rusqlite::Connection| {
-            let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            act(&transaction, study)?;
-            transaction.commit()
-        };
-        run(&mut store.connection).map_err(|e| store.sql(e))
+    /// Runs statements as one transaction, if this writer still has the lease; otherwise none of them.
+    fn transaction(&self, act: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<()>) -> Result<()> {
+        let holder = self.store.transaction(|transaction| {
+            let holder = lease(transaction, &self.study)?.map(|(holder, _)| holder);
+            if holder.as_ref() == Some(&self.owner) {
+                act(transaction)?;
+            }
+            Ok(holder)
+        })?;
+        if holder.as_ref() == Some(&self.owner) {
+            return Ok(());
+        }
+        let (study, owner) = (self.study.name.clone(), holder.map(|holder| holder.to_string()));
+        Err(StoreError::LeaseLost { study, owner })
     }
 }
 
 impl Drop for StudyWriter {
     fn drop(&mut self) {
         self.owner.release();
-        let _ =
-            self.execute("DELETE FROM leases WHERE study = ?1 AND owner = ?2", (self.study.id, to_json(&self.owner)));
+        // If the lease cannot be deleted (the disk is full), or was lost, this changes nothing.
+        let sql = "DELETE FROM leases WHERE study = ?1 AND owner = ?2";
+        let _ = self.store.connection.execute(sql, (self.study.id, to_json(&self.owner)));
     }
 }
 
-/// The summary of each metric over a trial.
-pub(super) fn summarize(measurements: &[Measurement]) -> IndexMap<String, MetricSummary> {
+/// The summary of each metric over the measurements of a trial.
+fn summarize(measurements: &[Measurement]) -> IndexMap<String, MetricSummary> {
     let mut summaries: IndexMap<String, Option<MetricSummary>> = IndexMap::new();
     for measurement in measurements {
         for (metric, value) in &measurement.metrics {
@@ -251,8 +263,7 @@ pub(super) fn summarize(measurements: &[Measurement]) -> IndexMap<String, Metric
     summaries.into_iter().filter_map(|(metric, summary)| Some((metric, summary?))).collect()
 }
 
-/// Our own types have string keys and no failing serializers, so this cannot fail; an empty text would be caught on
-/// reading.
+/// The JSON text of one of our types. It cannot fail: they have string keys and serializers that do not fail.
 fn to_json(value: &impl serde::Serialize) -> String {
     serde_json::to_string(value).unwrap_or_default()
 }
