@@ -1,7 +1,7 @@
 //! What a magic sees of the session: the display area of its cell, and behind it the Rust side, the inputs, the next cell.
 
 use super::rust_cell::RustCell;
-use crate::engine::{Bundle, Cell, CellError, Engine};
+use crate::engine::{Bundle, Cell, CellError, Engine, Readiness};
 use serde_json::{Value, json};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -133,7 +133,7 @@ impl Session for RustCell {
         self.tell_cells(&format!("unsafe {{ std::env::{change} }};"))?;
         // A process that takes the place of this one is to have it as well.
         let (name, value) = (name.to_string(), value.map(String::from));
-        self.engine().with(move |context| context.eval_context().set_environment(&name, value.as_deref()));
+        let _ = self.engine().with(move |context| context.eval_context().set_environment(&name, value.as_deref()));
         Ok(())
     }
 
@@ -166,16 +166,14 @@ impl RustCell {
         if engine.is_busy() {
             return Err(as_magic_error(CellError::busy()));
         }
-        engine.with(ask).ok_or_else(|| match engine.missing() {
-            Some(reason) => MagicError::new("NoToolchain", reason, None),
-            None => MagicError::new("EngineError", "the engine of Rust cells is not there; restart the kernel", None),
-        })
+        engine.with(ask).map_err(as_magic_error)
     }
 
     /// Runs what concerns the process of cells; where there is no Rust, it concerns nobody.
     fn tell_cells(&self, code: &str) -> Result<()> {
-        match self.engine().run(code, vec![], Arc::new(Quiet::default()), &self.interrupt) {
-            Err(error) if error.name != "NoToolchain" => Err(as_magic_error(error)),
+        let engine = self.engine();
+        match engine.run(code, vec![], Arc::new(Quiet::default()), &self.interrupt) {
+            Err(error) if engine.readiness() != Readiness::Missing => Err(as_magic_error(error)),
             _ => Ok(()),
         }
     }

@@ -3,7 +3,7 @@
 use super::Session;
 use super::history::{Entry, Query};
 use super::info::kernel_info;
-use crate::engine::Candidate;
+use crate::engine::CompletionItem;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use tunebook_magics::{asks, rust_in};
@@ -56,20 +56,20 @@ impl Session {
         let engine = self.engine().await;
         let found = tokio::task::spawn_blocking(move || {
             if let Some(found) = session.magics.complete(&code, cursor, &|| engine.names()) {
-                let candidate = |(text, kind)| Candidate { text, kind, detail: String::new() };
-                return Some((found.start, found.end, found.matches.into_iter().map(candidate).collect()));
+                let item = |(text, kind)| CompletionItem { text, kind, detail: String::new() };
+                return Some((found.start, found.end, found.matches.into_iter().map(item).collect()));
             }
             let rust = masked(&code, asks, rust_in);
             let found = engine.complete(&rust, byte(&rust, cursor_in_masked(&code, cursor)))?;
-            Some((character(&code, found.start), character(&code, found.end), found.matches))
+            Some((character(&code, found.start), character(&code, found.end), found.items))
         });
-        let (start, end, matches) = found.await.ok().flatten().unwrap_or((cursor, cursor, vec![]));
-        let typed = |candidate: &Candidate| {
-            let Candidate { text, kind, detail } = candidate;
+        let (start, end, items) = found.await.ok().flatten().unwrap_or((cursor, cursor, vec![]));
+        let typed = |item: &CompletionItem| {
+            let CompletionItem { text, kind, detail } = item;
             json!({ "start": start, "end": end, "text": text, "type": kind, "signature": detail })
         };
-        let types: Vec<Value> = matches.iter().map(typed).collect();
-        let texts: Vec<&String> = matches.iter().map(|candidate| &candidate.text).collect();
+        let types: Vec<Value> = items.iter().map(typed).collect();
+        let texts: Vec<&String> = items.iter().map(|item| &item.text).collect();
         json!({ "status": "ok", "matches": texts, "cursor_start": start, "cursor_end": end,
             "metadata": { "_jupyter_types_experimental": types } })
     }
