@@ -60,7 +60,7 @@ pub fn main() -> ExitCode {
     let inputs = match Magics::new(settings).prepare(&TerminalOutput::default(), &Interrupt::default()) {
         Ok(inputs) => inputs,
         Err(error) => {
-            eprintln!("{}", error.traceback.join("\n"));
+            eprintln!("{}", error.traceback().join("\n"));
             return ExitCode::FAILURE;
         }
     };

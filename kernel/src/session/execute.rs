@@ -25,7 +25,7 @@ enum Part {
 
 impl From<MagicError> for CellError {
     fn from(error: MagicError) -> Self {
-        Self { name: error.name.into(), message: error.message, traceback: error.traceback }
+        Self { name: error.name.to_string(), traceback: error.traceback(), message: error.message }
     }
 }
 

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use std::path::Path;
 use std::sync::Arc;
 use tunebook_magics::session::{Input, Item, Ran, Session, Variable};
-use tunebook_magics::{MagicError, Output, Stream};
+use tunebook_magics::{ErrorName, MagicError, Output, Stream};
 
 type Result<T> = std::result::Result<T, MagicError>;
 
@@ -93,7 +93,7 @@ impl Session for RustCell {
 
     fn reset(&self) -> Result<()> {
         let cleared = self.ask(|context| context.execute(":clear").map(drop).map_err(|error| error.to_string()))?;
-        cleared.map_err(|error| MagicError::new("Error", error, None))
+        cleared.map_err(|error| MagicError::new(ErrorName::Error, error, None))
     }
 
     fn dependencies(&self) -> Result<Vec<(String, String)>> {
@@ -118,7 +118,7 @@ impl Session for RustCell {
     fn change_directory(&self, folder: &Path) -> Result<()> {
         let failed = |error: std::io::Error| {
             let message = format!("{} cannot be entered: {error}", folder.display());
-            MagicError::new("FileError", message, None)
+            MagicError::new(ErrorName::FileError, message, None)
         };
         std::env::set_current_dir(folder).map_err(failed)?;
         self.tell_cells(&format!("let _ = std::env::set_current_dir({:?});", folder.display().to_string()))
@@ -179,23 +179,8 @@ impl RustCell {
 }
 
 fn as_magic_error(error: CellError) -> MagicError {
-    let mut shown = MagicError::new("Error", error.message, None);
-    // `MagicError` has names that are known at compile time.
-    const NAMES: [&str; 10] = [
-        "Busy",
-        "CompilationError",
-        "EngineError",
-        "Interrupted",
-        "NoToolchain",
-        "NotAvailable",
-        "NotPrepared",
-        "Panic",
-        "ProcessEnded",
-        "InternalError",
-    ];
-    shown.name = NAMES.into_iter().find(|name| *name == error.name).unwrap_or("Error");
-    shown.traceback = error.traceback;
-    shown
+    let name = error.name.parse().unwrap_or(ErrorName::Error);
+    MagicError::drawn(name, error.message, error.traceback)
 }
 
 /// A cell whose output is captured instead of shown.

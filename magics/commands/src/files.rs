@@ -1,8 +1,8 @@
 //! Files and folders that a magic names: `~`, and what is said when one cannot be used.
 
-use crate::context::Context;
-use crate::error::{MagicError, Result, nearest};
-use crate::syntax::{Arguments, Source, Word};
+use crate::error::{ErrorName, MagicError, Result, Source, nearest};
+use crate::magic::Context;
+use crate::syntax::{Arguments, Word};
 use std::io::{Error, ErrorKind};
 use std::path::{Path, PathBuf};
 
@@ -15,7 +15,7 @@ pub fn one_path<'a>(arguments: &'a Arguments, what: &str) -> Result<&'a Word> {
             let looks_like_option = |word: &Word| !word.quoted && word.text.starts_with('-') && word.text.len() > 1;
             if let Some(option) = [word, more].into_iter().find(|word| looks_like_option(word)) {
                 let message = format!("there is no option `{}`", option.text);
-                return Err(arguments.source.error("UnknownOption", option.span.clone(), message, None));
+                return Err(arguments.source.error(ErrorName::UnknownOption, option.span.clone(), message, None));
             }
             let message = format!("`{}` is one word too many", more.text);
             let help = "a name with spaces stands in quotes".to_string();
@@ -45,7 +45,7 @@ pub fn expand(context: &Context, written: &str) -> PathBuf {
 pub fn current() -> Result<PathBuf> {
     std::env::current_dir().map_err(|error| {
         let help = "%cd FOLDER goes to one that is there".to_string();
-        MagicError::new("FileError", format!("the current folder cannot be used: {error}"), Some(help))
+        MagicError::new(ErrorName::FileError, format!("the current folder cannot be used: {error}"), Some(help))
     })
 }
 
@@ -58,7 +58,7 @@ pub fn problem(source: &Source, word: &Word, path: &Path, done: &str, error: &Er
         ErrorKind::InvalidData => (format!("`{written}` is no text in UTF-8"), None),
         _ => (format!("`{written}` cannot be {done}: {error}"), None),
     };
-    source.error("FileError", word.span.clone(), message, help)
+    source.error(ErrorName::FileError, word.span.clone(), message, help)
 }
 
 /// The neighbour that was most likely meant, or the folder that is missing.
@@ -82,7 +82,7 @@ pub fn not_written(source: &Source, word: &Word, path: &Path, error: &Error) -> 
         (ErrorKind::NotFound, Some(parent)) => {
             let message = format!("there is no folder `{}`", parent.display());
             let help = format!("make it: `!mkdir -p {}`", shell_words::quote(&parent.to_string_lossy()));
-            source.error("FileError", word.span.clone(), message, Some(help))
+            source.error(ErrorName::FileError, word.span.clone(), message, Some(help))
         }
         _ => problem(source, word, path, "written", error),
     }

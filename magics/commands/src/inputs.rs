@@ -1,8 +1,8 @@
 //! Inputs of a session that a magic names: `1-5 7`, and which session.
 
-use crate::error::{MagicError, Result};
-use crate::session::{Input, Session};
-use crate::syntax::{Arguments, OptionSpec, Source, Span};
+use crate::error::{ErrorName, MagicError, Result, Source, Span};
+use crate::host::session::{Input, Session};
+use crate::syntax::{Arguments, OptionSpec};
 use std::ops::RangeInclusive;
 
 /// `--session`.
@@ -42,7 +42,7 @@ impl Wanted {
             let Some(range) = range(&word.text) else {
                 let help = "`7` is one input, `1-5` are five, `3-` are all from the third on".to_string();
                 let message = format!("`{}` names no inputs", word.text);
-                return Err(arguments.source.error("InvalidValue", word.span.clone(), message, Some(help)));
+                return Err(arguments.source.error(ErrorName::InvalidValue, word.span.clone(), message, Some(help)));
             };
             ranges.push((range, word.span.clone()));
         }
@@ -54,7 +54,7 @@ impl Wanted {
         let all = session.inputs(self.session)?;
         if all.is_empty() && self.session < 0 {
             let message = format!("nothing is kept of session {}", self.session);
-            return Err(self.source.error("UnknownInput", self.line.clone(), message, None));
+            return Err(self.source.error(ErrorName::UnknownInput, self.line.clone(), message, None));
         }
         if self.ranges.is_empty() {
             return Ok(all);
@@ -80,7 +80,7 @@ impl Wanted {
             (Some(first), Some(last)) => format!("it has {} to {}", first.line, last.line),
             _ => "no cell has been run yet".into(),
         };
-        self.source.error("UnknownInput", span.clone(), message, Some(help))
+        self.source.error(ErrorName::UnknownInput, span.clone(), message, Some(help))
     }
 }
 

@@ -3,49 +3,30 @@
 //! The kernel hands over the text of a magic ([`Magics::parse`]), learns at once whether it can be understood, and
 //! runs it later ([`Magics::run`]) with an [`Output`] to show results on and an [`Interrupt`] to be stopped by.
 
-mod clock;
 mod commands;
 mod completion;
-mod context;
-mod elsewhere;
 pub mod error;
-mod export;
-mod figure;
 mod files;
+pub mod host;
 mod inputs;
-pub mod interrupt;
-mod live_chart;
-mod looking;
-pub mod output;
-mod page_colors;
+mod magic;
 mod probing;
 mod process;
-mod registry;
 mod report;
 mod rust;
-mod scaling;
-pub mod session;
 pub mod shell;
-mod status;
-mod study_data;
-mod sweep;
+mod studies;
 mod syntax;
-mod table;
 #[cfg(test)]
 mod testing;
-mod throughput;
-mod workload;
 
-pub use commands::doc::asks;
 pub use completion::{Completions, Names};
-pub use context::Settings;
-pub use error::MagicError;
-pub use interrupt::Interrupt;
-pub use output::{Bundle, Output, RESULT_MIME, Stream};
-pub use page_colors::page_colors;
-pub use registry::rust_in;
+pub use error::{ErrorName, MagicError, page_colors};
+pub use host::{Bundle, Interrupt, Output, RESULT_MIME, Stream, session};
+pub use magic::Settings;
 
-use context::Context;
+use commands::{CATALOGUE, workload};
+use magic::Context;
 use tunebook_prebuilt::{BuildInputs, CellCrate, Sources};
 
 /// What the magics of one kernel share.
@@ -54,18 +35,18 @@ pub struct Magics {
 }
 
 /// A magic that was understood and can be run.
-pub struct Parsed(Box<dyn registry::Command>);
+pub struct Parsed(Box<dyn magic::Command>);
 
 impl Magics {
     /// Magics over a store and a worker; nothing is opened or started yet.
     pub fn new(settings: Settings) -> Self {
-        Self { context: Context::new(settings) }
+        Self { context: Context::new(settings, CATALOGUE) }
     }
 
     /// Understands one magic: a whole cell that begins with `%%`, or one line that begins with `%` or `?`, or ends in `?`.
     /// `first_line` is its line in the cell, from 0, for the error message.
     pub fn parse(&self, text: &str, first_line: usize) -> Result<Parsed, MagicError> {
-        registry::parse(text, first_line).map(Parsed)
+        commands::parse(text, first_line).map(Parsed)
     }
 
     /// Runs it to the end, or until the interrupt is raised (then the error's name is `Interrupted`).
@@ -78,7 +59,7 @@ impl Magics {
 
     /// Whether there is a magic of this name.
     pub fn knows(&self, name: &str) -> bool {
-        registry::find(name).is_some()
+        CATALOGUE.find(name).is_some()
     }
 
     /// Candidates at a cursor inside a magic line or cell magic; `None` where the cursor is in Rust.
@@ -110,16 +91,30 @@ impl Magics {
         workload::crates_for(&self.context, code)
     }
 
+    /// Gives a Plotly figure of a cell an HTML form if it has none, and sends the script that draws it first.
+    pub fn complete_figure(&self, bundle: &mut Bundle, output: &dyn Output) {
+        report::complete_figure(bundle, &self.context.charts, output);
+    }
+
     /// A study with all its trials, for the Rust cell that asks for it.
     pub fn study_as_json(&self, name: &str) -> Result<serde_json::Value, MagicError> {
-        study_data::study_as_json(&self.context, name)
+        studies::study_as_json(&self.context, name)
     }
 
     /// Ends the slots that are kept warm, and what commands left running; called when the kernel shuts down.
     pub fn shutdown(&self) {
         shell::end_background();
-        if let Ok(mut pool) = self.context.pool.lock() {
-            pool.take();
-        }
+        self.context.pool.lock().take();
     }
+}
+
+/// Whether a line of a cell asks for help, about a magic or a name of Rust. `alone`: it is the only line of its cell.
+pub fn asks(line: &str, alone: bool) -> bool {
+    magic::asks(CATALOGUE, line, alone)
+}
+
+/// Where Rust stands in a magic that runs Rust among the other cells, in bytes of its text: the code of `%time f()`, the body
+/// of `%%time`.
+pub fn rust_in(text: &str) -> Option<std::ops::Range<usize>> {
+    CATALOGUE.rust_in(text)
 }

@@ -1,6 +1,6 @@
 //! Processes that a magic waits for: watched, interruptible, ended with all that they started.
 
-use crate::interrupt::Interrupt;
+use crate::host::Interrupt;
 use crossbeam_channel::{Receiver, after, never, select, unbounded};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;

@@ -1,8 +1,7 @@
 //! Commands and programs of a cell: their output as it comes, their end with all that they started.
 
-use crate::error::{MagicError, Result};
-use crate::interrupt::Interrupt;
-use crate::output::{Output, Stream};
+use crate::error::{ErrorName, MagicError, Result};
+use crate::host::{Interrupt, Output, Stream};
 use crate::process::Ended;
 use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
 use nix::sys::signal::{Signal, killpg};
@@ -35,10 +34,10 @@ pub fn run(command: &str, output: &dyn Output, interrupt: &Interrupt) -> Result<
     }
     match stream(shell, None, output, interrupt) {
         Ok(status) if status.success() => Ok(()),
-        Ok(status) => Err(MagicError::new("ShellError", format!("the command {}", ending(status)), None)),
+        Ok(status) => Err(MagicError::new(ErrorName::ShellError, format!("the command {}", ending(status)), None)),
         Err(Ended::Interrupted | Ended::TimedOut) => Err(MagicError::interrupted("the command was interrupted")),
         Err(Ended::CouldNot(error)) => {
-            Err(MagicError::new("ShellError", format!("the shell `sh` cannot be started: {error}"), None))
+            Err(MagicError::new(ErrorName::ShellError, format!("the shell `sh` cannot be started: {error}"), None))
         }
     }
 }
@@ -207,17 +206,17 @@ impl Text {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{FakeSession, Recorder};
+    use crate::testing::FakeHost;
     use std::sync::Arc;
 
-    fn shell(command: &str) -> (Result<()>, Recorder) {
-        let recorder = Recorder::default();
+    fn shell(command: &str) -> (Result<()>, FakeHost) {
+        let recorder = FakeHost::without_session();
         (run(command, &recorder, &Interrupt::default()), recorder)
     }
 
     /// Raises an interrupt as soon as something was printed.
-    fn interrupted(command: &str) -> (Result<()>, Recorder, Duration) {
-        let (recorder, interrupt) = (Arc::new(Recorder::default()), Arc::new(Interrupt::default()));
+    fn interrupted(command: &str) -> (Result<()>, FakeHost, Duration) {
+        let (recorder, interrupt) = (Arc::new(FakeHost::without_session()), Arc::new(Interrupt::default()));
         let (watched, raised) = (recorder.clone(), interrupt.clone());
         let watcher = std::thread::spawn(move || {
             while watched.stdout().is_empty() {
@@ -241,7 +240,10 @@ mod tests {
     fn both_streams_and_the_exit_status_arrive() {
         let (result, recorder) = shell("echo out; echo err >&2; printf partial; exit 3");
         let error = result.unwrap_err();
-        assert_eq!((error.name, error.message.as_str()), ("ShellError", "the command ended with exit status 3"));
+        assert_eq!(
+            (error.name.as_str(), error.message.as_str()),
+            ("ShellError", "the command ended with exit status 3")
+        );
         assert_eq!((recorder.stdout().as_str(), recorder.stderr().as_str()), ("out\npartial", "err\n"));
         let (result, _) = shell("kill -TERM $$");
         assert_eq!(result.unwrap_err().message, "the command was ended by the signal SIGTERM");
@@ -253,7 +255,7 @@ mod tests {
         // The command goes on only once its first part has been shown.
         let folder = tempfile::tempdir().unwrap();
         let seen = folder.path().join("seen");
-        let recorder = Recorder::default().on_print(move |text| {
+        let recorder = FakeHost::without_session().on_print(move |text| {
             if text.contains("50%") {
                 std::fs::write(&seen, "").unwrap();
             }
@@ -286,7 +288,7 @@ mod tests {
     fn an_interrupt_ends_all_that_a_command_started() {
         // The sleeper ignores what Ctrl-C sends, and only its group can find it.
         let (result, recorder, took) = interrupted("sh -c 'trap \"\" INT; echo $$; sleep 60' & wait");
-        assert_eq!(result.unwrap_err().name, "Interrupted");
+        assert_eq!(result.unwrap_err().name.as_str(), "Interrupted");
         assert!(took < 4 * PATIENCE, "{took:?}");
         assert!(!is_there(&recorder.stdout()));
     }
@@ -295,7 +297,7 @@ mod tests {
     fn an_interrupted_program_can_end_by_itself() {
         let (result, recorder, _) =
             interrupted("trap 'echo saved; exit' INT; echo started; while :; do sleep 0.01; done");
-        assert_eq!(result.unwrap_err().name, "Interrupted");
+        assert_eq!(result.unwrap_err().name.as_str(), "Interrupted");
         assert_eq!(recorder.stdout(), "started\nsaved\n");
     }
 
@@ -317,9 +319,9 @@ mod tests {
 
     #[test]
     fn what_the_session_adds_to_the_environment_is_there() {
-        let recorder = Recorder::with(FakeSession::default());
-        recorder.fake().set("TUNEBOOK_SHELL_TEST", Some("added"));
-        recorder.fake().set("HOME", None);
+        let recorder = FakeHost::default();
+        recorder.set("TUNEBOOK_SHELL_TEST", Some("added"));
+        recorder.set("HOME", None);
         run("echo $TUNEBOOK_SHELL_TEST ${HOME-none}", &recorder, &Interrupt::default()).unwrap();
         assert_eq!(recorder.stdout(), "added none\n");
     }

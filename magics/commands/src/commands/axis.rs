@@ -1,15 +1,12 @@
 //! `%axis STUDY [HP…]`: the objective of every trial against each hyperparameter.
 
-use super::isolate::no_answer;
-use crate::context::Context;
 use crate::error::Result;
-use crate::interrupt::Interrupt;
-use crate::looking::{JUDGING, Judging, show};
-use crate::output::Output;
-use crate::registry::{Command, Invocation, Magic, Subject};
+use crate::host::{Interrupt, Output};
+use crate::magic::{Command, Context, Export, Invocation, Magic, Subject};
 use crate::report::Report;
+use crate::report::table::{self, Rows, number};
+use crate::studies::{JUDGING, Judging, no_answer};
 use crate::syntax::{Arguments, Word};
-use crate::table::{self, Rows, number};
 use tunebook_analysis::{AxisPlot, AxisPoint, axis};
 use tunebook_charts::AxisPicture;
 use tunebook_study::{TrialState, Value};
@@ -18,13 +15,14 @@ use tunebook_study::{TrialState, Value};
 pub const MAGIC: Magic = Magic {
     name: "axis",
     line: true,
-    cell: false,
+    body: None,
     usage: "%axis STUDY [HP…]",
     summary: "Hyperparameter axis plots: every trial's objective against each hyperparameter",
     help: "Best points at the edge of a range say that the range is too narrow; infeasible trials stand at the edge of the \
         chart as red crosses, the three best are stars (Playbook E1–E5).",
     options: &JUDGING,
-    completes: Subject::Study,
+    subject: Subject::Study,
+    export: Export::Comment,
     parse,
 };
 
@@ -77,7 +75,7 @@ impl Command for AxisPlots {
         let chart = tunebook_charts::axis(about, &result);
         let report = Report::new("axis", &result).field("study", &study.name);
         let report = report.line(&best.unwrap_or_default()).table(&rows).chart(chart);
-        show(context, output, report);
+        report.show(&context.charts, output);
         Ok(())
     }
 }

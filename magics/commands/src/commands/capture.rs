@@ -1,14 +1,11 @@
 //! `%%capture [NAME]`: runs Rust and keeps what it prints and shows.
 
-use crate::context::Context;
-use crate::error::Result;
-use crate::interrupt::Interrupt;
-use crate::looking::problem;
-use crate::output::{Output, Stream};
-use crate::registry::{Command, Invocation, Magic, Subject};
-use crate::rust::{Written, no_magic_in, session};
-use crate::session::{Ran, Session};
-use crate::syntax::{Arguments, OptionSpec, Span, Word};
+use crate::error::{ErrorName, MagicError, Result, Span};
+use crate::host::session::{Ran, Session};
+use crate::host::{Interrupt, Output, Stream, session};
+use crate::magic::{Body, Command, Context, Export, Invocation, Magic, Subject};
+use crate::rust::{Written, no_magic_in};
+use crate::syntax::{Arguments, OptionSpec, Word};
 use std::io::Write;
 
 /// The item that a captured output is a value of.
@@ -18,7 +15,7 @@ const CAPTURED: &str = include_str!("../rust/generated/captured.rs");
 pub const MAGIC: Magic = Magic {
     name: "capture",
     line: false,
-    cell: true,
+    body: Some(Body::Rust),
     usage: "%%capture [NAME] [--no-stdout] [--no-stderr] [--no-display]\n…Rust…",
     summary: "Run Rust and keep what it prints and shows out of the notebook",
     help: "With a name, the text is in a variable of that name: `NAME.stdout`, `NAME.stderr`, `NAME.displays` (how many values and displays \
@@ -29,7 +26,8 @@ pub const MAGIC: Magic = Magic {
         OptionSpec { name: "no-stderr", value: None, help: "standard error is shown" },
         OptionSpec { name: "no-display", value: None, help: "displays and the value are shown" },
     ],
-    completes: Subject::None,
+    subject: Subject::None,
+    export: Export::Rust,
     parse,
 };
 
@@ -39,27 +37,27 @@ struct Capture {
     body: Span,
 }
 
-fn parse(Invocation { arguments, body }: Invocation) -> Result<Box<dyn Command>> {
+fn parse(Invocation { arguments, body, catalogue }: Invocation) -> Result<Box<dyn Command>> {
     arguments.at_most(1)?;
     let name = arguments.positional.first().cloned();
     if let Some(word) = name.as_ref().filter(|word| syn::parse_str::<syn::Ident>(&word.text).is_err()) {
         let message = format!("`{}` is no name of a variable", word.text);
-        return Err(arguments.source.error("InvalidValue", word.span.clone(), message, None));
+        return Err(arguments.source.error(ErrorName::InvalidValue, word.span.clone(), message, None));
     }
     let body = body.unwrap_or_default();
-    no_magic_in(&arguments.source, body.clone())?;
+    no_magic_in(catalogue, &arguments.source, body.clone())?;
     Ok(Box::new(Capture { arguments, name, body }))
 }
 
 impl Command for Capture {
     fn run(self: Box<Self>, _: &Context, output: &dyn Output, _: &Interrupt) -> Result<()> {
-        let session = session(output)?;
+        let session = session::required(output)?;
         let known = session.items()?.into_iter().find(|item| item.name == "Captured");
         let (defined, ours) = (known.is_some(), known.is_some_and(|item| is_ours(&item.code)));
         if let Some(word) = self.name.as_ref().filter(|_| defined && !ours) {
             let message = "an item `Captured` of your own is in the way of the type that `%%capture` defines";
             let help = Some("`%remove Captured` forgets it; without a name nothing is defined".to_string());
-            return Err(self.arguments.source.error("NameTaken", word.span.clone(), message, help));
+            return Err(self.arguments.source.error(ErrorName::NameTaken, word.span.clone(), message, help));
         }
         let (source, first_line) = (&self.arguments.source, self.arguments.source.first_line());
         let written = Written { text: source.text(), first_line, above: 0 };
@@ -102,8 +100,8 @@ fn define(session: &dyn Session, name: &str, ran: &Ran, has_type: bool) -> Resul
         Ok(file)
     };
     let lost = |error: std::io::Error| {
-        problem(
-            "FileError",
+        MagicError::advising(
+            ErrorName::FileError,
             format!("what was captured cannot be kept: {error}"),
             "is there space for temporary files?",
         )
@@ -125,8 +123,8 @@ fn define(session: &dyn Session, name: &str, ran: &Ran, has_type: bool) -> Resul
 mod tests {
     use super::*;
     use crate::error::MagicError;
-    use crate::output::plain;
-    use crate::rust::fake::{Cells, Fake, Shown, run};
+    use crate::host::plain;
+    use crate::testing::{Cells, FakeHost, Shown, run};
 
     fn ran() -> Ran {
         let (stdout, stderr) = ("out \"# ä\r\n".to_string(), "err".to_string());
@@ -135,7 +133,7 @@ mod tests {
 
     #[test]
     fn nothing_is_shown_and_without_a_name_nothing_is_defined() {
-        let fake = Fake::answering([Ok(ran())]);
+        let fake = FakeHost::answering([Ok(ran())]);
         run("%%capture\nf();\n3", &fake).unwrap();
         assert_eq!(fake.runs(), [("\nf();\n3".to_string(), 0, true)]);
         assert!(fake.shown().is_empty());
@@ -143,7 +141,7 @@ mod tests {
 
     #[test]
     fn what_is_not_to_be_captured_is_shown() {
-        let fake = Fake::answering([Ok(ran())]);
+        let fake = FakeHost::answering([Ok(ran())]);
         run("%%capture --no-display --no-stderr\nf()", &fake).unwrap();
         let displays = [Shown::Display(plain("a")), Shown::Display(plain("3"))];
         assert_eq!(fake.shown(), [&[Shown::Err("err".into())][..], &displays].concat());
@@ -151,29 +149,30 @@ mod tests {
 
     #[test]
     fn the_type_is_defined_once_and_never_over_one_of_the_user() {
-        let items = |code| Fake::answering([Ok(ran()), Ok(Ran::default())]).with_items(&[("Captured", code)]);
-        for (fake, defines) in [(Fake::answering([Ok(ran()), Ok(Ran::default())]), true), (items(CAPTURED), false)] {
+        let items = |code| FakeHost::answering([Ok(ran()), Ok(Ran::default())]).with_items(&[("Captured", code)]);
+        for (fake, defines) in [(FakeHost::answering([Ok(ran()), Ok(Ran::default())]), true), (items(CAPTURED), false)]
+        {
             run("%%capture kept\nf()", &fake).unwrap();
             let (code, _, quiet) = fake.runs().remove(1);
             assert!(quiet && code.contains("let kept: Captured") && code.contains("displays: 2"), "{code}");
             assert_eq!(code.contains("pub struct Captured"), defines);
         }
         let error = run("%%capture kept\nf()", &items("enum Captured { Yes }")).unwrap_err();
-        assert_eq!(error.name, "NameTaken");
-        assert_eq!(run("%%capture 2x\nf()", &Fake::default()).unwrap_err().name, "InvalidValue");
+        assert_eq!(error.name.as_str(), "NameTaken");
+        assert_eq!(run("%%capture 2x\nf()", &FakeHost::default()).unwrap_err().name.as_str(), "InvalidValue");
     }
 
     #[test]
     fn errors_pass_through() {
-        let fake = Fake::answering([Err(MagicError::new("Panic", "no", None))]);
-        assert_eq!(run("%%capture kept\nf()", &fake).unwrap_err().name, "Panic");
+        let fake = FakeHost::answering([Err(MagicError::new(ErrorName::Panic, "no", None))]);
+        assert_eq!(run("%%capture kept\nf()", &fake).unwrap_err().name.as_str(), "Panic");
         assert_eq!(fake.runs().len(), 1);
     }
 
     #[test]
     fn the_generated_variable_holds_the_text() {
         let after = "assert_eq!(kept.stdout, \"out \\\"# ä\\r\\n\"); assert_eq!((kept.stderr.as_str(), kept.displays), (\"err\", 2));";
-        let fake = Fake::running(Cells { items: "", before: "", after });
+        let fake = FakeHost::running(Cells { items: "", before: "", after });
         define(&fake, "kept", &ran(), false).unwrap();
     }
 }

@@ -1,14 +1,12 @@
 //! `%curves STUDY`: training curves of the best trials, or of one.
 
-use crate::context::Context;
-use crate::error::Result;
-use crate::interrupt::Interrupt;
-use crate::looking::{JUDGING, Judging, problem, show, trial_of};
-use crate::output::Output;
-use crate::registry::{Command, Invocation, Magic, Subject};
+use crate::error::{ErrorName, MagicError, Result};
+use crate::host::{Interrupt, Output};
+use crate::magic::{Command, Context, Export, Invocation, Magic, Subject};
 use crate::report::Report;
+use crate::report::table::{self, Rows, number};
+use crate::studies::{JUDGING, Judging, trial_of};
 use crate::syntax::{Arguments, OptionSpec, Word};
-use crate::table::{self, Rows, number};
 use tunebook_analysis::{curves, ranked};
 use tunebook_study::Trial;
 use tunebook_study::store::trials_folder;
@@ -17,7 +15,7 @@ use tunebook_study::store::trials_folder;
 pub const MAGIC: Magic = Magic {
     name: "curves",
     line: true,
-    cell: false,
+    body: None,
     usage: "%curves STUDY [--best N | --trial I]",
     summary: "Training curves: metrics over the steps, the best checkpoint, the gradient norm",
     help: "Without an option the three best trials. `--trial I` shows any trial, with the reason of its end and the tail of \
@@ -29,7 +27,8 @@ pub const MAGIC: Magic = Magic {
         JUDGING[1],
         JUDGING[2],
     ],
-    completes: Subject::Study,
+    subject: Subject::Study,
+    export: Export::Comment,
     parse,
 };
 
@@ -65,7 +64,11 @@ impl Command for ShowCurves {
         };
         if chosen.is_empty() {
             let message = format!("no trial of `{}` has ended with a `{}` yet", study.name, objective.metric);
-            return Err(problem("NoAnswer", message, "`--trial I` shows a trial however it ended"));
+            return Err(MagicError::advising(
+                ErrorName::NoAnswer,
+                message,
+                "`--trial I` shows a trial however it ended",
+            ));
         }
         let mut measured = vec![];
         for trial in &chosen {
@@ -102,7 +105,7 @@ impl Command for ShowCurves {
         if result.trials.iter().any(|curve| !curve.metrics.is_empty()) {
             report = report.chart(tunebook_charts::curves(&study.name, &objective.metric, &result));
         }
-        show(context, output, report);
+        report.show(&context.charts, output);
         Ok(())
     }
 }

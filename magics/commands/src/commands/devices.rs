@@ -1,25 +1,23 @@
 //! `%devices`: where trials can run.
 
-use crate::context::Context;
 use crate::error::Result;
-use crate::interrupt::Interrupt;
-use crate::looking::show;
-use crate::output::Output;
-use crate::registry::{Command, Invocation, Magic, Subject};
+use crate::host::{Interrupt, Output};
+use crate::magic::{Command, Context, Export, Invocation, Magic, Subject};
 use crate::report::Report;
-use crate::table::{Rows, bytes};
+use crate::report::table::{Rows, bytes};
 
 /// See the module.
 pub const MAGIC: Magic = Magic {
     name: "devices",
     line: true,
-    cell: false,
+    body: None,
     usage: "%devices",
     summary: "GPUs and CPU slots: name, memory, load, driver, libtorch",
     help: "A sweep runs one trial at a time on each GPU; without a GPU one on each processor. One trial trains on one \
         device: training one model across several devices is out of scope.",
     options: &[],
-    completes: Subject::None,
+    subject: Subject::None,
+    export: Export::Comment,
     parse,
 };
 
@@ -48,7 +46,7 @@ impl Command for ListDevices {
         if let Some(problem) = problem {
             report = report.line(&format!("No workload can be trained here: {problem}"));
         }
-        show(context, output, report);
+        report.show(&context.charts, output);
         Ok(())
     }
 }

@@ -1,13 +1,10 @@
 //! `%env`: the environment of cells, shell and programs.
 
-use crate::context::Context;
-use crate::error::{Result, nearest};
-use crate::interrupt::Interrupt;
-use crate::output::{Output, Stream, plain};
-use crate::registry::{Command, Invocation, Magic, Subject};
-use crate::session;
-use crate::syntax::{OptionSpec, Source, Span, Spanned};
-use crate::table::Rows;
+use crate::error::{ErrorName, Result, Source, Span, Spanned, nearest};
+use crate::host::{Interrupt, Output, Stream, plain, session};
+use crate::magic::{Command, Context, Export, Invocation, Magic, Subject};
+use crate::report::table::Rows;
+use crate::syntax::OptionSpec;
 use serde_json::json;
 use std::collections::BTreeMap;
 
@@ -15,14 +12,15 @@ use std::collections::BTreeMap;
 pub const MAGIC: Magic = Magic {
     name: "env",
     line: true,
-    cell: false,
+    body: None,
     usage: "%env\n%env NAME\n%env NAME=value\n%env NAME value\n%env --unset NAME",
     summary: "The environment of cells, shell and programs: all of it, one variable, or a new value",
     help: "What is set holds for cells, `!` commands and the programs of studies from here on. `$NAME` and `${NAME}` in a \
         value insert another variable: `%env PATH=$HOME/bin:$PATH`; single quotes around the value keep it as it is. The \
         list hides the values of names with KEY, TOKEN, SECRET or PASSWORD; `%env NAME` shows them.",
     options: &[OptionSpec { name: "unset", value: Some("NAME"), help: "takes a variable away" }],
-    completes: Subject::Variable,
+    subject: Subject::Variable,
+    export: Export::Comment,
     parse,
 };
 
@@ -78,7 +76,7 @@ fn assignment(source: &Source, span: Span) -> Result<Wish> {
     let value = if quoted { &written[1..written.len() - 1] } else { written };
     let start = start + usize::from(quoted);
     if let Some(at) = value.find('\0') {
-        return Err(source.error("InvalidValue", start + at..start + at + 1, "a value holds no NUL", None));
+        return Err(source.error(ErrorName::InvalidValue, start + at..start + at + 1, "a value holds no NUL", None));
     }
     let value = Spanned::new(value.to_string(), start..start + value.len());
     Ok(Wish::Set { name, value, literal: quote('\'') })
@@ -94,7 +92,7 @@ fn check_name(source: &Source, name: &str, span: Span) -> Result<()> {
         _ => format!("`{name}` is no name of a variable"),
     };
     let help = "a name is made of letters, digits and `_`, and does not begin with a digit".to_string();
-    Err(source.error("InvalidValue", span, message, Some(help)))
+    Err(source.error(ErrorName::InvalidValue, span, message, Some(help)))
 }
 
 impl Command for Environment {
@@ -157,12 +155,12 @@ impl Environment {
         whole: &BTreeMap<String, String>,
         name: &Spanned<String>,
         help: Option<&str>,
-    ) -> crate::MagicError {
+    ) -> crate::error::MagicError {
         let near = nearest(&name.value, whole.keys().map(String::as_str)).map(|near| format!("did you mean `{near}`?"));
         let message = format!("there is no variable `{}` in the environment", name.value);
         let help = [near, help.map(String::from)].into_iter().flatten().collect::<Vec<_>>().join(" ");
         let help = (!help.is_empty()).then_some(help);
-        self.source.error("UnknownVariable", name.span.clone(), message, help)
+        self.source.error(ErrorName::UnknownVariable, name.span.clone(), message, help)
     }
 }
 
@@ -184,18 +182,18 @@ fn shown<'a>(name: &str, value: &'a str) -> &'a str {
 
 #[cfg(test)]
 mod tests {
-    use crate::testing::{FakeSession, Recorder, magics, run, said};
+    use crate::testing::{FakeHost, magics, run, run_in, said};
 
-    fn recorder() -> Recorder {
-        let recorder = Recorder::with(FakeSession::default());
-        recorder.fake().set("TB_FOLDER", Some("/data"));
-        recorder.fake().set("TB_API_KEY", Some("hunter2"));
+    fn recorder() -> FakeHost {
+        let recorder = FakeHost::default();
+        recorder.set("TB_FOLDER", Some("/data"));
+        recorder.set("TB_API_KEY", Some("hunter2"));
         recorder
     }
 
-    fn last(recorder: &Recorder) -> (String, Option<String>) {
-        use crate::session::Session;
-        recorder.fake().environment().pop().unwrap()
+    fn last(recorder: &FakeHost) -> (String, Option<String>) {
+        use crate::host::session::Session;
+        recorder.environment().pop().unwrap()
     }
 
     #[test]
@@ -217,7 +215,7 @@ mod tests {
         ];
         for (text, value) in cases {
             let recorder = recorder();
-            run(&magics(), text, &recorder).unwrap_or_else(|error| panic!("{text}: {error}"));
+            run(text, &recorder).unwrap_or_else(|error| panic!("{text}: {error}"));
             assert_eq!(last(&recorder), ("TB_X".into(), Some(value.into())), "{text}");
             assert_eq!(recorder.stdout(), format!("env: TB_X={value}\n"));
         }
@@ -226,14 +224,14 @@ mod tests {
     #[test]
     fn the_list_is_sorted_and_hides_secrets_which_their_names_show() {
         let (magics, recorder) = (magics(), recorder());
-        run(&magics, "%env", &recorder).unwrap();
+        run_in(&magics, "%env", &recorder).unwrap();
         let text = recorder.displayed();
         let at = |part: &str| text.find(part).unwrap_or_else(|| panic!("{part} is not in {text}"));
         assert!(at("TB_API_KEY") < at("TB_FOLDER") && at("| PATH") < at("TB_API_KEY"));
         assert!(text.contains("/data") && !text.contains("hunter2"));
-        run(&magics, "%env TB_API_KEY", &recorder).unwrap();
+        run_in(&magics, "%env TB_API_KEY", &recorder).unwrap();
         assert_eq!(recorder.stdout(), "hunter2\n");
-        run(&magics, "%env TB_API_KEY=hunter3", &recorder).unwrap();
+        run_in(&magics, "%env TB_API_KEY=hunter3", &recorder).unwrap();
         assert!(!recorder.stdout().contains("hunter3"));
         assert_eq!(last(&recorder).1.as_deref(), Some("hunter3"));
     }
@@ -241,10 +239,10 @@ mod tests {
     #[test]
     fn a_variable_is_taken_away() {
         let (magics, recorder) = (magics(), recorder());
-        run(&magics, "%env --unset TB_FOLDER", &recorder).unwrap();
+        run_in(&magics, "%env --unset TB_FOLDER", &recorder).unwrap();
         assert_eq!(last(&recorder), ("TB_FOLDER".into(), None));
-        let error = run(&magics, "%env TB_FOLDER", &recorder).unwrap_err();
-        assert_eq!(error.name, "UnknownVariable");
+        let error = run_in(&magics, "%env TB_FOLDER", &recorder).unwrap_err();
+        assert_eq!(error.name.as_str(), "UnknownVariable");
     }
 
     #[test]
@@ -262,12 +260,12 @@ mod tests {
             ("%env --unste A", "UnknownOption", "`--unset`", "1:6"),
         ];
         for (text, name, part, place) in cases {
-            let error = run(&magics, text, &recorder).expect_err(text);
+            let error = run_in(&magics, text, &recorder).expect_err(text);
             let said = said(&error);
-            assert!(error.name == name && said.contains(part) && said.contains(place), "{text}: {said}");
+            assert!(error.name.as_str() == name && said.contains(part) && said.contains(place), "{text}: {said}");
         }
-        let error = run(&magics, "%env TB_X=1", &Recorder::default()).unwrap_err();
-        assert_eq!(error.name, "NoSession");
-        run(&magics, "%env PATH", &Recorder::default()).unwrap();
+        let error = run_in(&magics, "%env TB_X=1", &FakeHost::without_session()).unwrap_err();
+        assert_eq!(error.name.as_str(), "NoSession");
+        run_in(&magics, "%env PATH", &FakeHost::without_session()).unwrap();
     }
 }

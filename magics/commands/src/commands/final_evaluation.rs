@@ -1,15 +1,13 @@
 //! `%final STUDY --trial I`: the test set, once, logged (Playbook F8).
 
-use crate::context::Context;
-use crate::error::{MagicError, Result};
-use crate::interrupt::Interrupt;
-use crate::looking::{show, trial_of};
-use crate::output::Output;
-use crate::registry::{Command, Invocation, Magic, Subject};
+use crate::commands::workload;
+use crate::error::{ErrorName, MagicError, Result};
+use crate::host::{Interrupt, Output};
+use crate::magic::{Command, Context, Export, Invocation, Magic, Subject};
 use crate::report::Report;
+use crate::report::table::{Rows, number};
+use crate::studies::trial_of;
 use crate::syntax::{Arguments, OptionSpec, Word};
-use crate::table::{Rows, number};
-use crate::workload;
 use serde_json::json;
 use tunebook_pool::{FinalEvaluation, evaluate_finally};
 use tunebook_study::Trial;
@@ -20,13 +18,14 @@ use tunebook_study::store::{self, trials_folder};
 pub const MAGIC: Magic = Magic {
     name: "final",
     line: true,
-    cell: false,
+    body: None,
     usage: "%final STUDY --trial I",
     summary: "Evaluate the best checkpoint of a trial on the test set, once, and log that it was done",
     help: "The only way to the test set. Choose by the validation set first: each choice that is made by the test set makes \
         its figures worth less, so every use is counted and shown (Playbook F8).",
     options: &[OptionSpec { name: "trial", value: Some("I"), help: "the trial that was chosen" }],
-    completes: Subject::Study,
+    subject: Subject::Study,
+    export: Export::Comment,
     parse,
 };
 
@@ -57,7 +56,7 @@ impl Command for FinalMagic {
             let message =
                 format!("trial {} of `{}` left no checkpoint in {}", trial.number, study.name, directory.display());
             let help = "programs and training functions keep their own, and evaluate them themselves".to_string();
-            return Err(MagicError::new("NoCheckpoint", message, Some(help)));
+            return Err(MagicError::new(ErrorName::NoCheckpoint, message, Some(help)));
         }
         let worker = workload::worker(context, &study.definition.workload, output, interrupt)?;
         let request = TrialRequest {
@@ -75,12 +74,12 @@ impl Command for FinalMagic {
         };
         let worker = worker.as_ref().unwrap_or(&context.settings.worker);
         let answer = evaluate_finally(worker, &request, &context.added_environment())
-            .map_err(|error| MagicError::new("WorkerError", error.to_string(), None))?;
+            .map_err(|error| MagicError::new(ErrorName::WorkerError, error.to_string(), None))?;
         let (metrics, test_set, examples) = match answer {
             FinalEvaluation::Done { metrics, test_set, examples } => (metrics, test_set, examples),
             FinalEvaluation::Problem { problem } => {
                 let message = format!("trial {} of `{}` cannot be evaluated: {problem}", trial.number, study.name);
-                return Err(MagicError::new("NoAnswer", message, None));
+                return Err(MagicError::new(ErrorName::NoAnswer, message, None));
             }
         };
         let fields = json!({ "study": study.name, "trial": trial.number, "metrics": metrics, "test_set": test_set,
@@ -109,7 +108,7 @@ impl Command for FinalMagic {
             .line(&format!("Trial {} of {} on {examples} test examples.", trial.number, study.name))
             .table(&rows)
             .line(&said);
-        show(context, output, report);
+        report.show(&context.charts, output);
         Ok(())
     }
 }

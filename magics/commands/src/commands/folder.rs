@@ -1,13 +1,9 @@
 //! `%cd` and `%pwd`: the folder of kernel, cells and shell.
 
-use crate::context::Context;
-use crate::error::Result;
+use crate::error::{ErrorName, MagicError, Result};
 use crate::files;
-use crate::interrupt::Interrupt;
-use crate::looking::problem;
-use crate::output::{Output, Stream};
-use crate::registry::{Command, Invocation, Magic, Subject};
-use crate::session;
+use crate::host::{Interrupt, Output, Stream, session};
+use crate::magic::{Command, Context, Export, Invocation, Magic, Subject};
 use crate::syntax::{Arguments, OptionSpec};
 use std::io::{Error, ErrorKind};
 use std::path::PathBuf;
@@ -16,7 +12,7 @@ use std::path::PathBuf;
 pub const CD: Magic = Magic {
     name: "cd",
     line: true,
-    cell: false,
+    body: None,
     usage: "%cd [FOLDER | -]",
     summary: "Go to a folder: cells, shell and the paths of magics follow",
     help: "Without a folder to the home folder; `-` goes back to where the last `%cd` came from. Studies stay where they are: \
@@ -25,7 +21,8 @@ pub const CD: Magic = Magic {
         OptionSpec { name: "quiet", value: None, help: "does not print the new folder" },
         OptionSpec { name: "q", value: None, help: "the same" },
     ],
-    completes: Subject::Folder,
+    subject: Subject::Folder,
+    export: Export::Comment,
     parse: parse_cd,
 };
 
@@ -33,12 +30,13 @@ pub const CD: Magic = Magic {
 pub const PWD: Magic = Magic {
     name: "pwd",
     line: true,
-    cell: false,
+    body: None,
     usage: "%pwd",
     summary: "The folder of kernel, cells and shell",
     help: "`%cd FOLDER` goes to another one.",
     options: &[],
-    completes: Subject::None,
+    subject: Subject::None,
+    export: Export::Comment,
     parse: parse_pwd,
 };
 
@@ -60,8 +58,8 @@ impl Command for Go {
         // A folder that was deleted can be left, but not gone back to.
         let left = std::env::current_dir().ok();
         session.change_directory(&target)?;
-        if let (Some(left), Ok(mut previous)) = (left, context.previous_folder.lock()) {
-            *previous = Some(left);
+        if let Some(left) = left {
+            *context.previous_folder.lock() = Some(left);
         }
         if !self.arguments.has("quiet") && !self.arguments.has("q") {
             output.print(Stream::Stdout, &format!("{}\n", target.display()));
@@ -75,13 +73,14 @@ impl Go {
         let source = &self.arguments.source;
         let Some(word) = self.arguments.positional.first() else {
             let help = "name a folder: `%cd FOLDER`";
-            return files::home(context).ok_or_else(|| problem("FileError", "there is no home folder", help));
+            return files::home(context)
+                .ok_or_else(|| MagicError::advising(ErrorName::FileError, "there is no home folder", help));
         };
         if word.text == "-" && !word.quoted {
-            let previous = context.previous_folder.lock().ok().and_then(|previous| previous.clone());
+            let previous = context.previous_folder.lock().clone();
             return previous.ok_or_else(|| {
                 let message = "there is no folder to go back to: nothing has left one yet";
-                source.error("FileError", word.span.clone(), message, None)
+                source.error(ErrorName::FileError, word.span.clone(), message, None)
             });
         }
         let path = files::expand(context, &word.text);
@@ -91,7 +90,7 @@ impl Go {
         });
         found.map_err(|error| match error.kind() {
             ErrorKind::NotADirectory => {
-                source.error("FileError", word.span.clone(), format!("`{}` is no folder", word.text), None)
+                source.error(ErrorName::FileError, word.span.clone(), format!("`{}` is no folder", word.text), None)
             }
             _ => files::problem(source, word, &path, "gone to", &error),
         })
@@ -114,7 +113,7 @@ impl Command for Show {
 
 #[cfg(test)]
 mod tests {
-    use crate::testing::{FakeSession, Recorder, magics, run, said};
+    use crate::testing::{FakeHost, magics, run, run_in, said};
     use std::fs;
 
     #[test]
@@ -122,11 +121,11 @@ mod tests {
         let (folder, magics) = (tempfile::tempdir().unwrap(), magics());
         let root = folder.path().canonicalize().unwrap();
         fs::create_dir_all(root.join("home/my data")).unwrap();
-        let recorder = Recorder::with(FakeSession::default());
-        recorder.fake().set("HOME", root.join("home").to_str());
+        let recorder = FakeHost::default();
+        recorder.set("HOME", root.join("home").to_str());
         let go = |text: &str| {
-            run(&magics, text, &recorder).unwrap_or_else(|error| panic!("{text}: {error}"));
-            recorder.fake().folder().unwrap()
+            run_in(&magics, text, &recorder).unwrap_or_else(|error| panic!("{text}: {error}"));
+            recorder.folder().unwrap()
         };
         assert_eq!(go("%cd"), root.join("home"));
         assert_eq!(go("%cd ~/'my data'"), root.join("home/my data"));
@@ -146,7 +145,7 @@ mod tests {
         let (folder, magics) = (tempfile::tempdir().unwrap(), magics());
         fs::create_dir(folder.path().join("notebooks")).unwrap();
         fs::write(folder.path().join("file"), "").unwrap();
-        let recorder = Recorder::with(FakeSession::default());
+        let recorder = FakeHost::default();
         let at = folder.path().display();
         let cases = [
             (format!("%cd {at}/notebook"), "FileError", "did you mean `notebooks`"),
@@ -158,17 +157,17 @@ mod tests {
             ("%pwd x".into(), "SyntaxError", "too many"),
         ];
         for (text, name, part) in cases {
-            let error = run(&magics, &text, &recorder).expect_err(&text);
-            assert!(error.name == name && said(&error).contains(part), "{text}: {}", said(&error));
+            let error = run_in(&magics, &text, &recorder).expect_err(&text);
+            assert!(error.name.as_str() == name && said(&error).contains(part), "{text}: {}", said(&error));
         }
-        assert_eq!(recorder.fake().folder(), None);
-        assert_eq!(run(&magics, "%cd /", &Recorder::default()).unwrap_err().name, "NoSession");
+        assert_eq!(recorder.folder(), None);
+        assert_eq!(run_in(&magics, "%cd /", &FakeHost::without_session()).unwrap_err().name.as_str(), "NoSession");
     }
 
     #[test]
     fn the_folder_is_printed() {
-        let recorder = Recorder::default();
-        run(&magics(), "%pwd", &recorder).unwrap();
+        let recorder = FakeHost::without_session();
+        run("%pwd", &recorder).unwrap();
         assert_eq!(recorder.stdout(), format!("{}\n", std::env::current_dir().unwrap().display()));
     }
 }

@@ -1,13 +1,10 @@
 //! `%history`: what was typed.
 
-use crate::context::Context;
 use crate::error::Result;
+use crate::host::session::Input;
+use crate::host::{Interrupt, Output, Stream, session};
 use crate::inputs::{SESSION, Wanted};
-use crate::interrupt::Interrupt;
-use crate::output::{Output, Stream};
-use crate::registry::{Command, Invocation, Magic, Subject};
-use crate::session;
-use crate::session::Input;
+use crate::magic::{Command, Context, Export, Invocation, Magic, Subject};
 use crate::syntax::OptionSpec;
 use wildmatch::WildMatch;
 
@@ -15,7 +12,7 @@ use wildmatch::WildMatch;
 pub const MAGIC: Magic = Magic {
     name: "history",
     line: true,
-    cell: false,
+    body: None,
     usage: "%history [1-5 7 …] [-n] [--last N] [--grep PATTERN] [--session -1]",
     summary: "The inputs of this session, or of an earlier one",
     help: "Inputs are named by their execution count: `7`, `1-5` with both ends, `3-` for all from there on. `%save FILE 1-5` \
@@ -33,7 +30,8 @@ pub const MAGIC: Magic = Magic {
         OptionSpec { name: "g", value: Some("PATTERN"), help: "the same" },
         SESSION,
     ],
-    completes: Subject::None,
+    subject: Subject::None,
+    export: Export::Comment,
     parse,
 };
 
@@ -89,15 +87,15 @@ impl History {
 
 #[cfg(test)]
 mod tests {
-    use crate::testing::{FakeSession, Recorder, magics, run, said};
+    use crate::testing::{FakeHost, magics, run, run_in, said};
 
-    fn recorder() -> Recorder {
-        Recorder::with(FakeSession::with_inputs(&[
+    fn recorder() -> FakeHost {
+        FakeHost::default().with_inputs(&[
             (-1, 1, "let old = 0;"),
             (0, 1, "let x = 1;"),
             (0, 2, "fn f() {\n    1\n}\n"),
             (0, 4, "x + 1"),
-        ]))
+        ])
     }
 
     #[test]
@@ -120,7 +118,7 @@ mod tests {
         ];
         for (text, expected) in cases {
             let recorder = recorder();
-            run(&magics(), text, &recorder).unwrap_or_else(|error| panic!("{text}: {error}"));
+            run(text, &recorder).unwrap_or_else(|error| panic!("{text}: {error}"));
             assert_eq!(recorder.stdout(), expected, "{text}");
         }
     }
@@ -139,10 +137,10 @@ mod tests {
             ("%history --greb x", "UnknownOption", "did you mean `--grep`", "1:10"),
         ];
         for (text, name, part, place) in cases {
-            let error = run(&magics, text, &recorder).expect_err(text);
+            let error = run_in(&magics, text, &recorder).expect_err(text);
             let said = said(&error);
-            assert!(error.name == name && said.contains(part) && said.contains(place), "{text}: {said}");
+            assert!(error.name.as_str() == name && said.contains(part) && said.contains(place), "{text}: {said}");
         }
-        assert_eq!(run(&magics, "%history", &Recorder::default()).unwrap_err().name, "NoSession");
+        assert_eq!(run_in(&magics, "%history", &FakeHost::without_session()).unwrap_err().name.as_str(), "NoSession");
     }
 }

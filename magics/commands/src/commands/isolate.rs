@@ -1,22 +1,20 @@
 //! `%isolate STUDY HP`: the best over the nuisances for each value of one hyperparameter.
 
-use crate::context::Context;
-use crate::error::{MagicError, Result, suggest};
-use crate::interrupt::Interrupt;
-use crate::looking::{JUDGING, Judging, show};
-use crate::output::Output;
-use crate::registry::{Command, Invocation, Magic, Subject};
+use crate::error::Result;
+use crate::host::{Interrupt, Output};
+use crate::magic::{Command, Context, Export, Invocation, Magic, Subject};
 use crate::report::Report;
+use crate::report::table::{self, Rows, number};
+use crate::studies::{JUDGING, Judging, no_answer};
 use crate::syntax::{Arguments, OptionSpec, Word};
-use crate::table::{self, Rows, number};
-use tunebook_analysis::{AnalysisError, Isolation, Place, isolation};
+use tunebook_analysis::{Isolation, Place, isolation};
 use tunebook_study::{Scale, StudyDefinition, Trial, TrialState};
 
 /// See the module.
 pub const MAGIC: Magic = Magic {
     name: "isolate",
     line: true,
-    cell: false,
+    body: None,
     usage: "%isolate STUDY HP [--buckets N]",
     summary: "Isolation plot: the best over the nuisances for each value of a hyperparameter",
     help: "For a list, one point a value; for a range, buckets of equal count. The bar is the study variance: 95 % of the \
@@ -28,7 +26,8 @@ pub const MAGIC: Magic = Magic {
         JUDGING[1],
         JUDGING[2],
     ],
-    completes: Subject::Study,
+    subject: Subject::Study,
+    export: Export::Comment,
     parse,
 };
 
@@ -49,22 +48,6 @@ fn parse(Invocation { arguments, .. }: Invocation) -> Result<Box<dyn Command>> {
     Ok(Box::new(Isolate { arguments, study, hyperparameter, buckets, judging }))
 }
 
-/// An analysis that has no answer, pointing at the hyperparameter that was asked for.
-pub(super) fn no_answer(arguments: &Arguments, word: &Word, error: AnalysisError) -> MagicError {
-    let help = match &error {
-        AnalysisError::UnknownHyperparameter { name, known } => {
-            suggest(name, known.iter().map(String::as_str).collect::<Vec<_>>())
-        }
-        AnalysisError::Ambiguous { labels, .. } => Some(format!("write one of {}", labels.join(", "))),
-        _ => None,
-    };
-    let name = match error {
-        AnalysisError::UnknownHyperparameter { .. } | AnalysisError::Ambiguous { .. } => "UnknownHyperparameter",
-        _ => "NoAnswer",
-    };
-    arguments.source.error(name, word.span.clone(), error.to_string(), help)
-}
-
 impl Command for Isolate {
     fn run(self: Box<Self>, context: &Context, output: &dyn Output, _: &Interrupt) -> Result<()> {
         let (store, study) = context.study(&self.arguments.source, &self.study)?;
@@ -82,7 +65,7 @@ impl Command for Isolate {
         let chart = tunebook_charts::isolation(&study.name, &result, scale, &behind);
         let report = Report::new("isolation", &result).field("study", &study.name);
         let report = report.line(&summary(&result)).table(&rows(&result)).chart(chart);
-        show(context, output, report);
+        report.show(&context.charts, output);
         Ok(())
     }
 }

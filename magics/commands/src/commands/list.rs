@@ -1,24 +1,23 @@
 //! `%list [NAME…]`: functions, types and other items of Rust cells with their source.
 
-use crate::context::Context;
-use crate::error::{Result, suggest};
-use crate::interrupt::Interrupt;
-use crate::output::{Output, Stream};
-use crate::registry::{Command, Invocation, Magic, Subject};
-use crate::rust::{code_bundle, session};
-use crate::session::Item;
+use crate::error::{ErrorName, Result, suggest};
+use crate::host::session::Item;
+use crate::host::{Interrupt, Output, Stream, session};
+use crate::magic::{Command, Context, Export, Invocation, Magic, Subject};
+use crate::rust::code_bundle;
 use crate::syntax::Arguments;
 
 /// See the module.
 pub const MAGIC: Magic = Magic {
     name: "list",
     line: true,
-    cell: false,
+    body: None,
     usage: "%list [NAME…]",
     summary: "Functions, types and other items of Rust cells with their source",
     help: "Without a name all of them. `name??` shows the source of one in the pager; `%remove NAME` forgets it.",
     options: &[],
-    completes: Subject::Name,
+    subject: Subject::Name,
+    export: Export::Comment,
     parse,
 };
 
@@ -32,13 +31,13 @@ fn parse(Invocation { arguments, .. }: Invocation) -> Result<Box<dyn Command>> {
 
 impl Command for List {
     fn run(self: Box<Self>, _: &Context, output: &dyn Output, _: &Interrupt) -> Result<()> {
-        let items = session(output)?.items()?;
+        let items = session::required(output)?.items()?;
         let mut wanted: Vec<&Item> = vec![];
         for word in &self.arguments.positional {
             let Some(item) = items.iter().find(|item| item.name == word.text) else {
                 let message = format!("there is no item `{}`", word.text);
                 let help = suggest(&word.text, items.iter().map(|item| item.name.as_str()).collect::<Vec<_>>());
-                return Err(self.arguments.source.error("UnknownName", word.span.clone(), message, help));
+                return Err(self.arguments.source.error(ErrorName::UnknownName, word.span.clone(), message, help));
             };
             wanted.push(item);
         }
@@ -58,10 +57,10 @@ impl Command for List {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rust::fake::{Fake, Shown, run};
+    use crate::testing::{FakeHost, Shown, run};
 
-    fn fake() -> Fake {
-        Fake::default().with_items(&[("area", "fn area() -> f64 { 1.0 }\n"), ("Point", "struct Point;")])
+    fn fake() -> FakeHost {
+        FakeHost::default().with_items(&[("area", "fn area() -> f64 { 1.0 }\n"), ("Point", "struct Point;")])
     }
 
     #[test]
@@ -72,9 +71,12 @@ mod tests {
             assert_eq!(fake.shown(), [Shown::Display(code_bundle(code))], "{text}");
         }
         let error = run("%list aera", &fake()).unwrap_err();
-        assert!(error.name == "UnknownName" && error.traceback.join("\n").contains("did you mean `area`"), "{error:?}");
-        let fake = Fake::default();
+        assert!(
+            error.name.as_str() == "UnknownName" && error.traceback().join("\n").contains("did you mean `area`"),
+            "{error:?}"
+        );
+        let fake = FakeHost::default();
         run("%list", &fake).unwrap();
-        assert!(fake.text().contains("no items yet"));
+        assert!(fake.stdout().contains("no items yet"));
     }
 }

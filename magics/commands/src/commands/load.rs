@@ -1,12 +1,9 @@
 //! `%load FILE`: a file's text becomes this cell.
 
-use crate::context::Context;
-use crate::error::Result;
+use crate::error::{ErrorName, Result};
 use crate::files;
-use crate::interrupt::Interrupt;
-use crate::output::Output;
-use crate::registry::{Command, Invocation, Magic, Subject};
-use crate::session;
+use crate::host::{Interrupt, Output, session};
+use crate::magic::{Command, Context, Export, Invocation, Magic, Subject};
 use crate::syntax::{Arguments, Word};
 use std::fs::File;
 use std::io::{BufRead, BufReader};
@@ -20,13 +17,14 @@ const MOST: usize = 1 << 20;
 pub const MAGIC: Magic = Magic {
     name: "load",
     line: true,
-    cell: false,
+    body: None,
     usage: "%load FILE[:10-20]",
     summary: "Put the text of a file into this cell, in place of what stands in it",
     help: "`:10-20` behind the name takes these lines alone, `:10` one, `:10-` all from there on. The text is put there, not \
         run: run the cell again.",
     options: &[],
-    completes: Subject::File,
+    subject: Subject::File,
+    export: Export::Comment,
     parse,
 };
 
@@ -40,7 +38,7 @@ fn parse(Invocation { arguments, .. }: Invocation) -> Result<Box<dyn Command>> {
         let message = "%load reads files; nothing is fetched from a network into a cell that is then run as it came";
         let url = shell_words::quote(&word.text);
         let help = format!("`!curl -fsSLO {url}` fetches it, `%load FILE` shows it");
-        return Err(arguments.source.error("NotAvailable", word.span.clone(), message, Some(help)));
+        return Err(arguments.source.error(ErrorName::NotAvailable, word.span.clone(), message, Some(help)));
     }
     Ok(Box::new(Load { arguments }))
 }
@@ -84,7 +82,7 @@ impl Load {
             if size > MOST {
                 let message = format!("`{}` is too long for a cell", word.text);
                 let help = format!("take some of its lines: `%load {}:1-200`", path.display());
-                return Err(source.error("InvalidValue", word.span.clone(), message, Some(help)));
+                return Err(source.error(ErrorName::InvalidValue, word.span.clone(), message, Some(help)));
             }
             wanted.push(line);
         }
@@ -107,7 +105,7 @@ fn lines_of(written: &str) -> Option<(&str, RangeInclusive<usize>)> {
 
 #[cfg(test)]
 mod tests {
-    use crate::testing::{FakeSession, Recorder, magics, run, said};
+    use crate::testing::{FakeHost, magics, run, run_in, said};
     use std::fs;
 
     #[test]
@@ -126,10 +124,10 @@ mod tests {
             ("%load ~/odd:2", "// %load ~/odd:2\nwhole"),
         ];
         for (text, expected) in cases {
-            let recorder = Recorder::with(FakeSession::default());
-            recorder.fake().set("HOME", folder.path().to_str());
-            run(&magics(), text, &recorder).unwrap_or_else(|error| panic!("{text}: {error}"));
-            assert_eq!(recorder.fake().next(), Some((expected.into(), true)), "{text}");
+            let recorder = FakeHost::default();
+            recorder.set("HOME", folder.path().to_str());
+            run(text, &recorder).unwrap_or_else(|error| panic!("{text}: {error}"));
+            assert_eq!(recorder.next(), Some((expected.into(), true)), "{text}");
         }
     }
 
@@ -139,7 +137,7 @@ mod tests {
         fs::write(folder.path().join("model.rs"), "one\ntwo\n").unwrap();
         fs::write(folder.path().join("bytes"), [0xff, 0xfe]).unwrap();
         fs::write(folder.path().join("large"), "line\n".repeat(300_000)).unwrap();
-        let recorder = Recorder::with(FakeSession::default());
+        let recorder = FakeHost::default();
         let at = folder.path().display();
         let cases = [
             (format!("%load {at}/modell.rs"), "FileError", "did you mean `model.rs`"),
@@ -153,11 +151,11 @@ mod tests {
             ("%load".into(), "SyntaxError", "the file is missing"),
         ];
         for (text, name, part) in cases {
-            let error = run(&magics, &text, &recorder).expect_err(&text);
-            assert!(error.name == name && said(&error).contains(part), "{text}: {}", said(&error));
+            let error = run_in(&magics, &text, &recorder).expect_err(&text);
+            assert!(error.name.as_str() == name && said(&error).contains(part), "{text}: {}", said(&error));
         }
-        assert_eq!(recorder.fake().next(), None);
-        run(&magics, &format!("%load {at}/large:1-2"), &recorder).unwrap();
-        assert!(recorder.fake().next().is_some());
+        assert_eq!(recorder.next(), None);
+        run_in(&magics, &format!("%load {at}/large:1-2"), &recorder).unwrap();
+        assert!(recorder.next().is_some());
     }
 }

@@ -1,25 +1,22 @@
-//! `%lsmagic`, and what a question mark asks for: `%name?`, `?name`, `name?`.
+//! `%lsmagic`.
 
-use super::doc::document;
-use crate::context::Context;
 use crate::error::Result;
-use crate::interrupt::Interrupt;
-use crate::output::{Bundle, Output, plain};
-use crate::registry::{Command, Invocation, MAGICS, Magic, Subject, find, unknown};
-use crate::syntax::{Source, Span};
-use crate::table::Rows;
+use crate::host::{Interrupt, Output, plain};
+use crate::magic::{Command, Context, Export, Invocation, Magic, Subject};
+use crate::report::table::Rows;
 use serde_json::json;
 
 /// See the module.
 pub const MAGIC: Magic = Magic {
     name: "lsmagic",
     line: true,
-    cell: false,
+    body: None,
     usage: "%lsmagic",
     summary: "All magics, a line each",
     help: "`%name?` shows the help of one.",
     options: &[],
-    completes: Subject::None,
+    subject: Subject::None,
+    export: Export::Comment,
     parse,
 };
 
@@ -31,10 +28,10 @@ fn parse(Invocation { arguments, .. }: Invocation) -> Result<Box<dyn Command>> {
 }
 
 impl Command for List {
-    fn run(self: Box<Self>, _: &Context, output: &dyn Output, _: &Interrupt) -> Result<()> {
+    fn run(self: Box<Self>, context: &Context, output: &dyn Output, _: &Interrupt) -> Result<()> {
         let mut rows = Rows::new(&["magic", "what it does"]);
-        for magic in MAGICS {
-            let forms = match (magic.line, magic.cell) {
+        for magic in context.catalogue.0 {
+            let forms = match (magic.line, magic.body.is_some()) {
                 (true, true) => format!("%{0}, %%{0}", magic.name),
                 (false, true) => format!("%%{}", magic.name),
                 _ => format!("%{}", magic.name),
@@ -48,33 +45,5 @@ impl Command for List {
         );
         output.display(bundle, None);
         Ok(())
-    }
-}
-
-struct Help(&'static Magic);
-
-impl Command for Help {
-    fn run(self: Box<Self>, _: &Context, output: &dyn Output, _: &Interrupt) -> Result<()> {
-        output.page(help(self.0));
-        Ok(())
-    }
-}
-
-/// The help of a magic as a bundle.
-pub fn help(magic: &Magic) -> Bundle {
-    let mut bundle = plain(magic.plain());
-    bundle.insert("text/markdown".into(), json!(magic.markdown()));
-    bundle
-}
-
-/// The help that a line with a question mark asks for: of a magic, or of a name of Rust.
-pub fn help_for(source: &Source, line: Span) -> Result<Box<dyn Command>> {
-    let written = &source.text()[line.clone()];
-    let asked = written.trim_matches('?').trim();
-    let name = asked.trim_start_matches('%');
-    match find(name) {
-        Some(magic) => Ok(Box::new(Help(magic))),
-        None if asked.starts_with('%') || asked.is_empty() => Err(unknown(source, line, name)),
-        None => document(source, line, asked, written.starts_with("??") || written.ends_with("??")),
     }
 }

@@ -1,4 +1,7 @@
-//! One file a magic.
+//! The registry of all magics: one folder or file each, with everything that is its own.
+//!
+//! It knows all magics and no magic knows it: what one needs to know of the others is passed in as a
+//! [`Catalogue`](crate::magic::Catalogue). A new magic is its folder, its `mod` line and its entry below.
 
 pub mod axis;
 pub mod capture;
@@ -30,3 +33,91 @@ pub mod who;
 pub mod workload;
 pub mod workloads;
 pub mod writefile;
+
+use crate::error::{Result, Source};
+use crate::magic::{Catalogue, Command, Head, Magic, is_question};
+
+/// All magics, in the order in which `%lsmagic` lists them.
+pub const CATALOGUE: Catalogue = Catalogue(MAGICS);
+
+const MAGICS: &[Magic] = &[
+    sweep::MAGIC,
+    isolate::MAGIC,
+    axis::MAGIC,
+    curves::MAGIC,
+    throughput::MAGIC,
+    scaling::MAGIC,
+    noise::MAGIC,
+    final_evaluation::MAGIC,
+    study::MAGIC,
+    workloads::MAGIC,
+    workload::MAGIC,
+    devices::MAGIC,
+    time::MAGIC,
+    timeit::MAGIC,
+    test::MAGIC,
+    capture::MAGIC,
+    who::WHO,
+    who::WHOS,
+    list::MAGIC,
+    remove::MAGIC,
+    reset::MAGIC,
+    doc::MAGIC,
+    export::MAGIC,
+    env::MAGIC,
+    folder::CD,
+    folder::PWD,
+    script::BASH,
+    script::SH,
+    script::SCRIPT,
+    writefile::MAGIC,
+    load::MAGIC,
+    save::MAGIC,
+    history::MAGIC,
+    lsmagic::MAGIC,
+];
+
+/// Understands the text of one magic, or of a question about a magic or a name of Rust. `first_line` is its line in the cell,
+/// from 0.
+pub fn parse(text: &str, first_line: usize) -> Result<Box<dyn Command>> {
+    let source = Source::new(text, first_line);
+    let line = Head::new(text).line;
+    match is_question(&text[line.clone()]) {
+        true => doc::answer(CATALOGUE, &source, line),
+        false => CATALOGUE.parse(&source),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rust_is_found_in_magics_that_run_it() {
+        let cases = [
+            ("%time f(x)?", Some("f(x)?")),
+            ("%timeit --samples 5 v.sort()", Some("v.sort()")),
+            ("%%timeit let v = w.clone();\nv.sort()\n", Some("v.sort()\n")),
+            ("%%capture out\nf()", Some("f()")),
+            ("%%time", Some("")),
+            ("%who", None),
+            ("%time?", None),
+            ("%%sweep a\nworkload b", None),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(CATALOGUE.rust_in(text).map(|span| &text[span]), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn every_magic_explains_itself() {
+        for magic in MAGICS {
+            assert!(magic.line || magic.body.is_some(), "{}", magic.name);
+            assert!(magic.usage.contains(magic.name) && magic.plain().contains(magic.summary), "{}", magic.name);
+        }
+        let mut names: Vec<&str> = MAGICS.iter().map(|magic| magic.name).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), MAGICS.len());
+    }
+}

@@ -1,17 +1,13 @@
 //! `%noise WORKLOAD`: the gradient noise scale along training (McCandlish et al. 2018).
 
-use crate::context::Context;
-use crate::error::{MagicError, Result};
-use crate::interrupt::Interrupt;
-use crate::live_chart::LiveChart;
-use crate::output::Output;
-use crate::probing::{DEVICE, Place, SET, settings, space_of, values_of, worker};
-use crate::registry::{Command, Invocation, Magic, Subject};
-use crate::report::Report;
+use crate::commands::workload::{self, Workload};
+use crate::error::{ErrorName, MagicError, Result};
+use crate::host::{Interrupt, Output};
+use crate::magic::{Command, Context, Export, Invocation, Magic, Subject};
+use crate::probing::{DEVICE, Prober, SET, TargetDevice, settings, space_of, values_of, worker};
+use crate::report::table::{Rows, number};
+use crate::report::{LiveChart, Report};
 use crate::syntax::{Arguments, OptionSpec, Word};
-use crate::table::{Rows, number};
-use crate::throughput::Prober;
-use crate::workload::Workload;
 use serde_json::json;
 use tunebook_analysis::{NoisePoint, mean_noise_scale, noise_point};
 use tunebook_study::Params;
@@ -30,7 +26,7 @@ const POINTS: u32 = 10;
 pub const MAGIC: Magic = Magic {
     name: "noise",
     line: true,
-    cell: false,
+    body: None,
     usage: "%noise WORKLOAD [--set hp=v]… [--pairs N] [--device D]",
     summary: "Gradient noise scale over training: roughly the batch size at which examples begin to be wasted",
     help: "Trains once with the workload's hyperparameters and pauses at ten steps, early ones more densely. There it compares the \
@@ -45,7 +41,8 @@ pub const MAGIC: Magic = Magic {
         OptionSpec { name: "pairs", value: Some("N"), help: "large batches at each step (default 200, at least 100)" },
         DEVICE,
     ],
-    completes: Subject::Workload,
+    subject: Subject::Workload,
+    export: Export::Comment,
     parse,
 };
 
@@ -72,12 +69,12 @@ fn steps_to_measure(last: u64) -> Vec<u64> {
 
 impl Command for ShowNoise {
     fn run(self: Box<Self>, context: &Context, output: &dyn Output, interrupt: &Interrupt) -> Result<()> {
-        let workloads = context.workloads()?;
+        let workloads = workload::known(context)?;
         let word = &self.settings[0];
         let workload = Workload::named(&word.text, &workloads, &self.arguments.source, &word.span)?;
         let space = space_of(&self.arguments, &self.settings, &workloads, &[])?;
         let params = values_of(&self.arguments, &self.settings, &space)?;
-        let place = Place::new(context, &self.arguments);
+        let target = TargetDevice::new(context, &self.arguments);
         let value = |name: &str| {
             let default = || workload.description.hyperparameter(name).map(|h| h.default.clone());
             params.get(name).cloned().or_else(default)
@@ -86,20 +83,20 @@ impl Command for ShowNoise {
         let Some(last) = steps.filter(|_| workload.has_pipeline()) else {
             let message =
                 format!("`{}` is a training function: its steps are its own, and cannot be paused", word.text);
-            return Err(self.arguments.source.error("NoAnswer", word.span.clone(), message, None));
+            return Err(self.arguments.source.error(ErrorName::NoAnswer, word.span.clone(), message, None));
         };
         let optimizer = value("optimizer").map_or("its optimizer".into(), |value| value.to_string());
         let prober = Prober {
             worker: worker(context, workload, output, interrupt)?,
             workload: word.text.clone(),
             params: params.clone(),
-            device: place.device.clone(),
+            device: target.device.clone(),
             environment: context.added_environment(),
             interrupt,
         };
         let at = steps_to_measure(last.max(1));
         let task = ProbeTask::Noise { at: at.clone(), pairs: self.pairs, small: SMALL, large: SMALL * PARTS };
-        let mut live = LiveChart::new(context, output);
+        let mut live = LiveChart::new(&context.charts, output);
         let draw = |points: &[NoisePoint]| {
             let line = format!("{}: {} of {} steps measured", word.text, points.len(), at.len());
             (tunebook_charts::noise(&word.text, &optimizer, points, mean_noise_scale(points)), line)
@@ -126,7 +123,7 @@ impl Command for ShowNoise {
             }
             Err(error) => Some(error),
         };
-        let interrupted = problem.as_ref().is_some_and(|error| error.name == "Interrupted");
+        let interrupted = problem.as_ref().is_some_and(|error| error.name == ErrorName::Interrupted);
         let (chart, _) = draw(&points);
         let report = report(&word.text, &params, &optimizer, &points, at.len(), problem.as_ref()).chart(chart);
         if problem.is_none() {

@@ -1,23 +1,21 @@
 //! `%remove NAME…`: forgets variables and items of Rust cells.
 
-use crate::context::Context;
-use crate::error::{Result, suggest};
-use crate::interrupt::Interrupt;
-use crate::output::{Output, Stream};
-use crate::registry::{Command, Invocation, Magic, Subject};
-use crate::rust::session;
+use crate::error::{ErrorName, Result, suggest};
+use crate::host::{Interrupt, Output, Stream, session};
+use crate::magic::{Command, Context, Export, Invocation, Magic, Subject};
 use crate::syntax::Arguments;
 
 /// See the module.
 pub const MAGIC: Magic = Magic {
     name: "remove",
     line: true,
-    cell: false,
+    body: None,
     usage: "%remove NAME…",
     summary: "Forget variables and items of Rust cells",
     help: "A variable is dropped, so its memory is free again. An unknown name is an error, and then nothing is forgotten.",
     options: &[],
-    completes: Subject::Name,
+    subject: Subject::Name,
+    export: Export::Comment,
     parse,
 };
 
@@ -32,7 +30,7 @@ fn parse(Invocation { arguments, .. }: Invocation) -> Result<Box<dyn Command>> {
 
 impl Command for Remove {
     fn run(self: Box<Self>, _: &Context, output: &dyn Output, _: &Interrupt) -> Result<()> {
-        let session = session(output)?;
+        let session = session::required(output)?;
         let variables = session.variables()?.into_iter().map(|variable| variable.name);
         let known: Vec<String> = variables.chain(session.items()?.into_iter().map(|item| item.name)).collect();
         // `%del x, y` is how others write it.
@@ -42,7 +40,7 @@ impl Command for Remove {
             if !known.contains(&name) {
                 let message = format!("there is no variable or item `{name}`");
                 let help = suggest(&name, known.iter().map(String::as_str).collect::<Vec<_>>());
-                return Err(self.arguments.source.error("UnknownName", word.span.clone(), message, help));
+                return Err(self.arguments.source.error(ErrorName::UnknownName, word.span.clone(), message, help));
             }
         }
         let names: Vec<String> = self.arguments.positional.iter().map(|word| name(&word.text)).collect();
@@ -54,19 +52,22 @@ impl Command for Remove {
 
 #[cfg(test)]
 mod tests {
-    use crate::rust::fake::{Fake, run};
+    use crate::testing::{FakeHost, run};
 
     #[test]
     fn names_are_forgotten_together_or_not_at_all() {
-        let fake = Fake::default().with_variables(&[("x", "i32")]).with_items(&[("area", "fn area() {}")]);
+        let fake = FakeHost::default().with_variables(&[("x", "i32")]).with_items(&[("area", "fn area() {}")]);
         run("%remove x, area", &fake).unwrap();
         assert_eq!(
-            (fake.forgotten.lock().unwrap().join(" "), fake.text().as_str()),
+            (fake.forgotten.lock().join(" "), fake.stdout().as_str()),
             ("x area".into(), "Forgotten: x, area\n")
         );
         let error = run("%remove x aera", &fake).unwrap_err();
-        assert!(error.name == "UnknownName" && error.traceback.join("\n").contains("did you mean `area`"), "{error:?}");
-        assert_eq!(fake.forgotten.lock().unwrap().len(), 2);
+        assert!(
+            error.name.as_str() == "UnknownName" && error.traceback().join("\n").contains("did you mean `area`"),
+            "{error:?}"
+        );
+        assert_eq!(fake.forgotten.lock().len(), 2);
         assert!(run("%remove", &fake).unwrap_err().message.contains("missing"));
     }
 }

@@ -1,11 +1,8 @@
 //! `%reset --force`: forgets all that Rust cells defined.
 
-use crate::context::Context;
-use crate::error::Result;
-use crate::interrupt::Interrupt;
-use crate::output::{Output, Stream};
-use crate::registry::{Command, Invocation, Magic, Subject};
-use crate::rust::session;
+use crate::error::{ErrorName, Result};
+use crate::host::{Interrupt, Output, Stream, session};
+use crate::magic::{Command, Context, Export, Invocation, Magic, Subject};
 use crate::syntax::{Arguments, OptionSpec};
 
 /// Names that a message lists.
@@ -15,13 +12,14 @@ const NAMED: usize = 5;
 pub const MAGIC: Magic = Magic {
     name: "reset",
     line: true,
-    cell: false,
+    body: None,
     usage: "%reset --force",
     summary: "Forget all variables, items and dependencies of Rust cells",
     help: "What would be lost is said first: only `--force` does it. What was compiled stays, so a dependency that is added again is \
         not built again. Studies, history and files stay.",
     options: &[OptionSpec { name: "force", value: None, help: "do it; also -f" }],
-    completes: Subject::None,
+    subject: Subject::None,
+    export: Export::Comment,
     parse,
 };
 
@@ -36,7 +34,7 @@ fn parse(Invocation { arguments, .. }: Invocation) -> Result<Box<dyn Command>> {
 
 impl Command for Reset {
     fn run(self: Box<Self>, _: &Context, output: &dyn Output, _: &Interrupt) -> Result<()> {
-        let session = session(output)?;
+        let session = session::required(output)?;
         let variables: Vec<String> = session.variables()?.into_iter().map(|variable| variable.name).collect();
         let items: Vec<String> = session.items()?.into_iter().map(|item| item.name).collect();
         let dependencies: Vec<String> = session.dependencies()?.into_iter().map(|(name, _)| name).collect();
@@ -49,7 +47,7 @@ impl Command for Reset {
         if !self.arguments.has("force") && !all.is_empty() {
             let message = format!("this would forget {}", all.join("; "));
             let help = Some("`%reset --force` does it".to_string());
-            return Err(self.arguments.source.error("NotForced", self.arguments.line.clone(), message, help));
+            return Err(self.arguments.source.error(ErrorName::NotForced, self.arguments.line.clone(), message, help));
         }
         session.reset()?;
         let said = if all.is_empty() {
@@ -74,11 +72,11 @@ fn counted(one: &str, many: &str, names: &[String]) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use crate::rust::fake::{Fake, run};
+    use crate::testing::{FakeHost, run};
 
-    fn fake() -> Fake {
+    fn fake() -> FakeHost {
         let variables = ["a", "b", "c", "d", "e", "f"].map(|name| (name, "i32"));
-        Fake::default().with_variables(&variables).with_items(&[("area", "fn area() {}")])
+        FakeHost::default().with_variables(&variables).with_items(&[("area", "fn area() {}")])
     }
 
     #[test]
@@ -86,19 +84,19 @@ mod tests {
         let wanted = "6 variables (a, b, c, d, e, …); 1 item (area)";
         let fake = fake();
         let error = run("%reset", &fake).unwrap_err();
-        assert_eq!((error.name, error.message), ("NotForced", format!("this would forget {wanted}")));
-        assert!(fake.forgotten.lock().unwrap().is_empty());
+        assert_eq!((error.name.as_str(), error.message), ("NotForced", format!("this would forget {wanted}")));
+        assert!(fake.forgotten.lock().is_empty());
         for text in ["%reset --force", "%reset -f"] {
             run(text, &fake).unwrap();
         }
-        assert_eq!(*fake.forgotten.lock().unwrap(), ["all", "all"]);
-        assert!(fake.text().starts_with(&format!("Forgotten: {wanted}.\n")), "{}", fake.text());
+        assert_eq!(*fake.forgotten.lock(), ["all", "all"]);
+        assert!(fake.stdout().starts_with(&format!("Forgotten: {wanted}.\n")), "{}", fake.stdout());
     }
 
     #[test]
     fn nothing_is_forgotten_without_asking() {
-        let fake = Fake::default();
+        let fake = FakeHost::default();
         run("%reset", &fake).unwrap();
-        assert_eq!(fake.text(), "There was nothing to forget.\n");
+        assert_eq!(fake.stdout(), "There was nothing to forget.\n");
     }
 }

@@ -1,13 +1,10 @@
 //! `%save FILE 1-5 7`: inputs of the session become a file of Rust.
 
-use crate::context::Context;
-use crate::error::Result;
+use crate::error::{ErrorName, Result};
 use crate::files;
+use crate::host::{Interrupt, Output, Stream, session};
 use crate::inputs::{SESSION, Wanted};
-use crate::interrupt::Interrupt;
-use crate::output::{Output, Stream};
-use crate::registry::{Command, Invocation, Magic, Subject, find};
-use crate::session;
+use crate::magic::{Catalogue, Command, Context, Export, Invocation, Magic, Subject};
 use crate::syntax::{Arguments, OptionSpec};
 use proc_macro2::TokenStream;
 use std::fs::OpenOptions;
@@ -17,7 +14,7 @@ use std::io::{ErrorKind, Write};
 pub const MAGIC: Magic = Magic {
     name: "save",
     line: true,
-    cell: false,
+    body: None,
     usage: "%save [-f | --force] [-a | --append] FILE [1-5 7 …]",
     summary: "Write inputs of this session to a file",
     help: "Inputs are named by their execution count: `7`, `1-5` with both ends, `3-` for all from there on; without any, \
@@ -29,7 +26,8 @@ pub const MAGIC: Magic = Magic {
         OptionSpec { name: "a", value: None, help: "the same" },
         SESSION,
     ],
-    completes: Subject::File,
+    subject: Subject::File,
+    export: Export::Comment,
     parse,
 };
 
@@ -50,9 +48,14 @@ impl Command for Save {
         let word = arguments.required(0, "the file")?;
         let inputs = self.wanted.of(session::required(output)?)?;
         if inputs.is_empty() {
-            return Err(source.error("UnknownInput", arguments.line.clone(), "no cell has been run yet", None));
+            return Err(source.error(
+                ErrorName::UnknownInput,
+                arguments.line.clone(),
+                "no cell has been run yet",
+                None,
+            ));
         }
-        let code: Vec<String> = inputs.iter().map(|input| as_rust(&input.code)).collect();
+        let code: Vec<String> = inputs.iter().map(|input| as_rust(context.catalogue, &input.code)).collect();
         let mut path = files::expand(context, &word.text);
         if path.extension().is_none() {
             path.set_extension("rs");
@@ -70,7 +73,7 @@ impl Command for Save {
             ErrorKind::AlreadyExists => {
                 let message = format!("`{}` is there already", path.display());
                 let help = "--force overwrites it, --append adds to it".to_string();
-                source.error("FileError", word.span.clone(), message, Some(help))
+                source.error(ErrorName::FileError, word.span.clone(), message, Some(help))
             }
             _ => files::not_written(source, word, &path, &error),
         })?;
@@ -81,19 +84,19 @@ impl Command for Save {
 }
 
 /// A cell as a file of Rust can hold it: with what is no Rust as comments.
-fn as_rust(cell: &str) -> String {
+fn as_rust(catalogue: Catalogue, cell: &str) -> String {
     // A line that looks like a magic inside a string, a comment or brackets is Rust.
-    let (text, rust) = commented(cell, lexes);
+    let (text, rust) = commented(catalogue, cell, lexes);
     // Where the rest is none either, nothing can be said of what stands inside of what.
-    if lexes(&rust) { text } else { commented(cell, |_| true).0 }
+    if lexes(&rust) { text } else { commented(catalogue, cell, |_| true).0 }
 }
 
 /// A cell with special lines as comments, where `at_top` says of the Rust above that nothing in it is open; and the Rust alone.
-fn commented(cell: &str, at_top: impl Fn(&str) -> bool) -> (String, String) {
+fn commented(catalogue: Catalogue, cell: &str, at_top: impl Fn(&str) -> bool) -> (String, String) {
     let whole = cell.trim_start().starts_with("%%");
     let (mut text, mut rust) = (String::new(), String::new());
     for line in cell.trim_end().lines() {
-        if whole || (is_special(line) && at_top(&rust)) {
+        if whole || (is_special(catalogue, line) && at_top(&rust)) {
             text += format!("// {line}").trim_end();
         } else {
             text += line;
@@ -111,21 +114,22 @@ fn lexes(code: &str) -> bool {
 }
 
 /// Whether a line looks like one that is no Rust: a magic, a command of the shell or of evcxr, a question about a magic.
-fn is_special(line: &str) -> bool {
+fn is_special(catalogue: Catalogue, line: &str) -> bool {
     let mut chars = line.chars();
     let (first, second) = (chars.next(), chars.next());
     match (first, second) {
         (Some('%' | ':'), Some(second)) => second.is_alphabetic(),
         (Some('!'), Some(second)) => !['(', '[', ' '].contains(&second),
         (Some('?'), Some(_)) => true,
-        _ => line.trim_end().strip_suffix('?').is_some_and(|name| find(name).is_some()),
+        _ => line.trim_end().strip_suffix('?').is_some_and(|name| catalogue.find(name).is_some()),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::as_rust;
-    use crate::testing::{FakeSession, Recorder, magics, run, said};
+    use crate::commands::CATALOGUE;
+    use crate::testing::{FakeHost, magics, run_in, said};
     use std::fs;
 
     #[test]
@@ -143,7 +147,7 @@ mod tests {
             ("let s = \"open;\n%env B", "let s = \"open;\n// %env B\n"),
         ];
         for (cell, expected) in cases {
-            assert_eq!(as_rust(cell), expected, "{cell}");
+            assert_eq!(as_rust(CATALOGUE, cell), expected, "{cell}");
         }
     }
 
@@ -151,15 +155,15 @@ mod tests {
     fn inputs_are_written_and_a_file_is_not_overwritten_unasked() {
         let (folder, magics) = (tempfile::tempdir().unwrap(), magics());
         let inputs = [(0, 1, "let x = 1;"), (0, 2, "%env A=1\nx + 1"), (0, 3, "let y = 2;\n"), (-1, 1, "let old = 0;")];
-        let recorder = Recorder::with(FakeSession::with_inputs(&inputs));
+        let recorder = FakeHost::default().with_inputs(&inputs);
         let file = folder.path().join("out.rs");
         let save = |options: &str, ranges: &str| {
             let text = format!("%save {options} {} {ranges}", folder.path().join("out").display());
-            run(&magics, &text, &recorder).map(|()| fs::read_to_string(&file).unwrap())
+            run_in(&magics, &text, &recorder).map(|()| fs::read_to_string(&file).unwrap())
         };
         assert_eq!(save("", "3 1-2").unwrap(), "let y = 2;\n\nlet x = 1;\n\n// %env A=1\nx + 1\n");
         let error = save("", "1").unwrap_err();
-        assert!(error.name == "FileError" && said(&error).contains("--force overwrites it"), "{error}");
+        assert!(error.name.as_str() == "FileError" && said(&error).contains("--force overwrites it"), "{error}");
         assert_eq!(save("-f", "1").unwrap(), "let x = 1;\n");
         assert_eq!(save("--append", "3").unwrap(), "let x = 1;\n\nlet y = 2;\n");
         assert_eq!(save("--force --session -1", "").unwrap(), "let old = 0;\n");
@@ -174,7 +178,7 @@ mod tests {
     #[test]
     fn mistakes_are_pointed_at() {
         let (folder, magics) = (tempfile::tempdir().unwrap(), magics());
-        let recorder = Recorder::with(FakeSession::with_inputs(&[(0, 1, "1")]));
+        let recorder = FakeHost::default().with_inputs(&[(0, 1, "1")]);
         let at = folder.path().display();
         let cases = [
             ("%save".to_string(), "SyntaxError", "the file is missing"),
@@ -183,8 +187,8 @@ mod tests {
             (format!("%save {at}/new/x 1"), "FileError", "!mkdir -p"),
         ];
         for (text, name, part) in cases {
-            let error = run(&magics, &text, &recorder).expect_err(&text);
-            assert!(error.name == name && said(&error).contains(part), "{text}: {}", said(&error));
+            let error = run_in(&magics, &text, &recorder).expect_err(&text);
+            assert!(error.name.as_str() == name && said(&error).contains(part), "{text}: {}", said(&error));
         }
         assert_eq!(folder.path().read_dir().unwrap().count(), 0);
     }

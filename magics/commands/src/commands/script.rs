@@ -1,12 +1,10 @@
 //! `%%bash`, `%%sh`, `%%script PROGRAM`: the body goes to a program.
 
-use crate::context::Context;
-use crate::error::{MagicError, Result};
+use crate::error::{ErrorName, MagicError, Result};
 use crate::files;
-use crate::interrupt::Interrupt;
-use crate::output::Output;
+use crate::host::{Interrupt, Output};
+use crate::magic::{Body, Command, Context, Export, Invocation, Magic, Subject};
 use crate::process::Ended;
-use crate::registry::{Command, Invocation, Magic, Subject};
 use crate::shell::{ending, stream};
 use crate::syntax::{Arguments, OptionSpec, Word};
 
@@ -17,13 +15,14 @@ const OPTIONS: &[OptionSpec] =
 pub const BASH: Magic = Magic {
     name: "bash",
     line: false,
-    cell: true,
+    body: Some(Body::Script),
     usage: "%%bash [--no-raise-error] [ARGUMENTS…]\n…lines of bash…",
     summary: "Run the body with bash",
     help: "Output is shown as it comes. `%%bash -e` ends at the first command that fails; `%%bash -s a b` gives the body `$1` \
         and `$2`. An interrupt ends all that it started.",
     options: OPTIONS,
-    completes: Subject::Words,
+    subject: Subject::Words,
+    export: Export::Comment,
     parse: |invocation| parse(invocation, Some("bash")),
 };
 
@@ -31,12 +30,13 @@ pub const BASH: Magic = Magic {
 pub const SH: Magic = Magic {
     name: "sh",
     line: false,
-    cell: true,
+    body: Some(Body::Script),
     usage: "%%sh [--no-raise-error] [ARGUMENTS…]\n…lines of sh…",
     summary: "Run the body with sh",
     help: "As `%%bash`, with the system's own shell.",
     options: OPTIONS,
-    completes: Subject::Words,
+    subject: Subject::Words,
+    export: Export::Comment,
     parse: |invocation| parse(invocation, Some("sh")),
 };
 
@@ -44,13 +44,14 @@ pub const SH: Magic = Magic {
 pub const SCRIPT: Magic = Magic {
     name: "script",
     line: false,
-    cell: true,
+    body: Some(Body::Script),
     usage: "%%script [--no-raise-error] PROGRAM [ARGUMENTS…]\n…what PROGRAM reads…",
     summary: "Run the body with any program that reads its standard input: python3, perl, node, sqlite3",
     help: "Output is shown as it comes. Words behind PROGRAM are its own, also those with dashes: `%%script python3 -u -`. It \
         runs in the kernel's folder with the environment that `%env` shows. An interrupt ends all that it started.",
     options: OPTIONS,
-    completes: Subject::Program,
+    subject: Subject::Program,
+    export: Export::Comment,
     parse: |invocation| parse(invocation, None),
 };
 
@@ -84,7 +85,7 @@ impl Command for Script {
             Ok(status) if status.success() || arguments.has("no-raise-error") => Ok(()),
             Ok(status) => {
                 let help = "with --no-raise-error that is no error".to_string();
-                Err(MagicError::new("ShellError", format!("`{name}` {}", ending(status)), Some(help)))
+                Err(MagicError::new(ErrorName::ShellError, format!("`{name}` {}", ending(status)), Some(help)))
             }
             Err(Ended::Interrupted | Ended::TimedOut) => {
                 Err(MagicError::interrupted(format!("`{name}` was interrupted")))
@@ -98,7 +99,7 @@ impl Command for Script {
                     ),
                     _ => (format!("`{name}` cannot be started: {error}"), None),
                 };
-                Err(arguments.source.error("ShellError", span, message, help))
+                Err(arguments.source.error(ErrorName::ShellError, span, message, help))
             }
         }
     }
@@ -106,13 +107,14 @@ impl Command for Script {
 
 #[cfg(test)]
 mod tests {
-    use crate::testing::{FakeSession, Recorder, magics, run, said};
-    use crate::{Interrupt, MagicError};
+    use crate::error::MagicError;
+    use crate::host::Interrupt;
+    use crate::testing::{FakeHost, magics, run, said};
     use std::sync::Arc;
 
-    fn result(text: &str) -> (Result<(), MagicError>, Recorder) {
-        let recorder = Recorder::default();
-        (run(&magics(), text, &recorder), recorder)
+    fn result(text: &str) -> (Result<(), MagicError>, FakeHost) {
+        let recorder = FakeHost::without_session();
+        (run(text, &recorder), recorder)
     }
 
     #[test]
@@ -142,7 +144,7 @@ mod tests {
     fn failures_are_errors_unless_they_are_to_pass() {
         let (ran, recorder) = result("%%bash -e\nfalse\necho not reached\n");
         let error = ran.unwrap_err();
-        assert_eq!((error.name, error.message.as_str()), ("ShellError", "`bash` ended with exit status 1"));
+        assert_eq!((error.name.as_str(), error.message.as_str()), ("ShellError", "`bash` ended with exit status 1"));
         assert_eq!(recorder.stdout(), "");
         let (ran, recorder) = result("%%bash --no-raise-error\necho reached\nexit 7\n");
         ran.unwrap();
@@ -156,15 +158,15 @@ mod tests {
         ];
         for (text, name, part) in cases {
             let error = result(text).0.expect_err(text);
-            assert!(error.name == name && said(&error).contains(part), "{text}: {}", said(&error));
+            assert!(error.name.as_str() == name && said(&error).contains(part), "{text}: {}", said(&error));
         }
     }
 
     #[test]
     fn the_environment_of_the_session_is_there() {
-        let recorder = Recorder::with(FakeSession::default());
-        recorder.fake().set("TUNEBOOK_SCRIPT_TEST", Some("added"));
-        run(&magics(), "%%bash\necho $TUNEBOOK_SCRIPT_TEST\n", &recorder).unwrap();
+        let recorder = FakeHost::default();
+        recorder.set("TUNEBOOK_SCRIPT_TEST", Some("added"));
+        run("%%bash\necho $TUNEBOOK_SCRIPT_TEST\n", &recorder).unwrap();
         assert_eq!(recorder.stdout(), "added\n");
     }
 
@@ -172,11 +174,11 @@ mod tests {
     fn an_interrupt_ends_it() {
         let (magics, interrupt) = (magics(), Arc::new(Interrupt::default()));
         let raised = interrupt.clone();
-        let recorder = Recorder::default().on_print(move |_| raised.raise());
+        let recorder = FakeHost::without_session().on_print(move |_| raised.raise());
         let parsed = magics.parse("%%bash\necho started\nsleep 60\n", 0).unwrap();
         let started = std::time::Instant::now();
         let error = magics.run(parsed, &recorder, &interrupt).unwrap_err();
-        assert_eq!((error.name, error.message.as_str()), ("Interrupted", "`bash` was interrupted"));
+        assert_eq!((error.name.as_str(), error.message.as_str()), ("Interrupted", "`bash` was interrupted"));
         assert!(started.elapsed().as_secs() < 30);
     }
 }

@@ -1,16 +1,13 @@
 //! `%study [NAME]`: the record of all studies, or of one.
 
-use crate::context::Context;
-use crate::error::Result;
-use crate::interrupt::Interrupt;
-use crate::looking::{problem, show};
-use crate::output::Output;
-use crate::registry::{Command, Invocation, Magic, Subject};
+use crate::commands::sweep::live::retuning;
+use crate::commands::sweep::retune::concerning;
+use crate::error::{ErrorName, MagicError, Result};
+use crate::host::{Interrupt, Output};
+use crate::magic::{Command, Context, Export, Invocation, Magic, Subject};
 use crate::report::Report;
-use crate::sweep::live::retuning;
-use crate::sweep::retune::concerning;
+use crate::report::table::{self, Rows, number};
 use crate::syntax::{Arguments, Word};
-use crate::table::{self, Rows, number};
 use serde_json::json;
 use tunebook_analysis::{best, counts, ranked};
 use tunebook_study::store::{Store, StudyRecord, trials_folder};
@@ -19,13 +16,14 @@ use tunebook_study::store::{Store, StudyRecord, trials_folder};
 pub const MAGIC: Magic = Magic {
     name: "study",
     line: true,
-    cell: false,
+    body: None,
     usage: "%study\n%study NAME\n%study delete NAME",
     summary: "The record of all studies, or of one",
     help: "Without a name all studies with their best trials; with one its definition, where it ran, and its trials. \
         `%study delete NAME` forgets a study, its trials and their checkpoints.",
     options: &[],
-    completes: Subject::Study,
+    subject: Subject::Study,
+    export: Export::Comment,
     parse,
 };
 
@@ -41,7 +39,7 @@ fn parse(Invocation { arguments, .. }: Invocation) -> Result<Box<dyn Command>> {
             arguments.positional.first().filter(|word| word.text == later && arguments.positional.len() > 1)
         {
             let message = format!("`%study {later}` is not available yet");
-            return Err(arguments.source.error("NotAvailable", word.span.clone(), message, None));
+            return Err(arguments.source.error(ErrorName::NotAvailable, word.span.clone(), message, None));
         }
     }
     match &arguments.positional[..] {
@@ -67,7 +65,7 @@ impl Command for Study {
             Study::All => all(context, output),
             Study::One(arguments, name) => {
                 let (store, study) = context.study(&arguments.source, &name)?;
-                show(context, output, one(context, &store, &study)?);
+                one(context, &store, &study)?.show(&context.charts, output);
                 Ok(())
             }
             Study::Delete(arguments, name) => {
@@ -80,9 +78,9 @@ impl Command for Study {
                 {
                     let message =
                         format!("the study `{name}` is forgotten, but its folder {} is not: {error}", folder.display());
-                    return Err(problem("StoreError", message, "remove the folder by hand"));
+                    return Err(MagicError::advising(ErrorName::StoreError, message, "remove the folder by hand"));
                 }
-                output.print(crate::output::Stream::Stdout, &format!("The study {name} is forgotten.\n"));
+                output.print(crate::host::Stream::Stdout, &format!("The study {name} is forgotten.\n"));
                 Ok(())
             }
         }
@@ -118,7 +116,7 @@ fn all(context: &Context, output: &dyn Output) -> Result<()> {
         1 => report.line(&format!("One study in {place}.")).table(&rows),
         _ => report.line(&format!("{count} studies in {place}.")).table(&rows),
     };
-    show(context, output, report);
+    report.show(&context.charts, output);
     Ok(())
 }
 

@@ -1,15 +1,12 @@
 //! `%%test [FILTER]`, `%test [FILTER]`: runs the `#[test]` functions of a cell, or of all cells, as `cargo test` does.
 
-use crate::clock::time;
-use crate::context::Context;
-use crate::error::{MagicError, Result};
-use crate::interrupt::Interrupt;
-use crate::looking::problem;
-use crate::output::{Output, Stream};
-use crate::registry::{Command, Invocation, Magic, Subject};
-use crate::rust::{Answer, TestFunction, Written, no_magic_in, session, tests_in};
-use crate::session::{Ran, Session};
-use crate::syntax::{Arguments, OptionSpec, Source, Span};
+use crate::error::{ErrorName, MagicError, Result, Source, Span};
+use crate::host::session::{Ran, Session};
+use crate::host::{Interrupt, Output, Stream, session};
+use crate::magic::{Body, Command, Context, Export, Invocation, Magic, Subject};
+use crate::report::units::time;
+use crate::rust::{Answer, TestFunction, Written, no_magic_in, tests_in};
+use crate::syntax::{Arguments, OptionSpec};
 use std::fmt::Write;
 
 /// Stands before and behind what a test prints.
@@ -19,7 +16,7 @@ const MARK: &str = "\u{1}tunebook-test ";
 pub const MAGIC: Magic = Magic {
     name: "test",
     line: true,
-    cell: true,
+    body: Some(Body::Rust),
     usage: "%%test [FILTER] [--all] [--ignored] [--include-ignored]\n…Rust…\n%test [FILTER] [--ignored] [--include-ignored]",
     summary: "Run #[test] functions as cargo test does",
     help: "`%%test` defines the items of its body as any cell does, and runs the tests among them, with `--all` those of earlier cells \
@@ -31,7 +28,8 @@ pub const MAGIC: Magic = Magic {
         OptionSpec { name: "ignored", value: None, help: "ignored tests alone" },
         OptionSpec { name: "include-ignored", value: None, help: "ignored tests too" },
     ],
-    completes: Subject::None,
+    subject: Subject::None,
+    export: Export::Items,
     parse,
 };
 
@@ -48,12 +46,12 @@ struct Tests {
     body: Span,
 }
 
-fn parse(Invocation { arguments, body }: Invocation) -> Result<Box<dyn Command>> {
+fn parse(Invocation { arguments, body, catalogue }: Invocation) -> Result<Box<dyn Command>> {
     arguments.at_most(1)?;
     let source = arguments.source.clone();
     let all = body.is_none() || arguments.has("all");
     let body = body.unwrap_or(source.text().len()..source.text().len());
-    no_magic_in(&source, body.clone())?;
+    no_magic_in(catalogue, &source, body.clone())?;
     let (tests, code) = tests_in(&source, body.clone())?;
     Ok(Box::new(Tests {
         filter: arguments.positional.first().map(|word| word.text.clone()).unwrap_or_default(),
@@ -82,7 +80,7 @@ struct Ran1 {
 
 impl Command for Tests {
     fn run(mut self: Box<Self>, _: &Context, output: &dyn Output, _: &Interrupt) -> Result<()> {
-        let session = session(output)?;
+        let session = session::required(output)?;
         if self.all {
             self.add_earlier(session)?;
         }
@@ -102,7 +100,7 @@ impl Command for Tests {
         }
         let tests = if results.len() == 1 { "test" } else { "tests" };
         let message = format!("{} of {} {tests} failed: {}", failed.len(), results.len(), failed.join(", "));
-        Err(MagicError::new("TestsFailed", message, None))
+        Err(MagicError::new(ErrorName::TestsFailed, message, None))
     }
 }
 
@@ -167,8 +165,13 @@ impl Tests {
                 printed: printed.map(|(_, text)| *text).collect(),
             })
         };
-        let silent =
-            || problem("NoAnswer", "the tests ran, but what became of them did not come back", "run the cell again");
+        let silent = || {
+            MagicError::advising(
+                ErrorName::NoAnswer,
+                "the tests ran, but what became of them did not come back",
+                "run the cell again",
+            )
+        };
         chosen.iter().map(result).collect::<Option<_>>().ok_or_else(silent)
     }
 
@@ -251,7 +254,7 @@ fn printed(text: &str) -> (&str, Vec<Piece<'_>>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rust::fake::{Cells, Fake, run};
+    use crate::testing::{Cells, FakeHost, run};
 
     const BODY: &str = "fn double(x: i32) -> i32 {\n    x * 2\n}\nprintln!(\"before\");\n#[test]\nfn doubles() {\n    \
                         assert_eq!(double(2), 4);\n}\n#[test]\nfn fails() {\n    println!(\"a hint\");\n    \
@@ -270,11 +273,11 @@ mod tests {
 
     #[test]
     fn generated_code_runs_tests_of_every_kind() {
-        let fake = Fake::running(Cells { items: "", before: "", after: "" });
+        let fake = FakeHost::running(Cells { items: "", before: "", after: "" });
         let error = run(&format!("%%test\n{BODY}"), &fake).unwrap_err();
-        assert_eq!(error.name, "TestsFailed");
+        assert_eq!(error.name.as_str(), "TestsFailed");
         assert_eq!(error.message, "3 of 6 tests failed: fails, tests::errs, tests::quiet");
-        let text = bare(&fake.text());
+        let text = bare(&fake.stdout());
         let wanted = "before\n\nrunning 7 tests\ntest doubles ... ok\ntest fails ... FAILED\ntest overflows ... ok\n\
                       test tests::parses ... ok\ntest tests::errs ... FAILED\ntest tests::quiet ... FAILED\ntest slow ... ignored\n\n\
                       failures:\n\n---- fails ----\na hint\nat line 13: assert_eq!(double(2), 5, \"so {}\", \"it is\");\n\
@@ -292,15 +295,15 @@ mod tests {
             ("old", "#[cfg_attr(test, test)] fn old() {}"),
         ];
         let answer = "[(\"later\", None, []), (\"old\", None, [])]";
-        let ran = Ran { value: Some(crate::output::plain(answer)), ..Ran::default() };
-        let fake = Fake::answering([Ok(ran)]).with_items(&items);
+        let ran = Ran { value: Some(crate::host::plain(answer)), ..Ran::default() };
+        let fake = FakeHost::answering([Ok(ran)]).with_items(&items);
         run("%test l", &fake).unwrap();
         let code = fake.runs().remove(0).0;
         assert!(code.contains("#[cfg_attr(test, test)]\nfn later()") && !code.contains("fn old()"), "{code}");
         assert!(
-            bare(&fake.text()).contains("running 2 tests\ntest later ... ok\ntest old ... ok\n"),
+            bare(&fake.stdout()).contains("running 2 tests\ntest later ... ok\ntest old ... ok\n"),
             "{}",
-            fake.text()
+            fake.stdout()
         );
     }
 
@@ -312,10 +315,10 @@ mod tests {
                     .iter()
                     .map(|name| format!("({name:?}, None, []), "))
                     .collect();
-            let ran = Ran { value: Some(crate::output::plain(format!("[{answers}]"))), ..Ran::default() };
-            let fake = Fake::answering([Ok(ran)]);
+            let ran = Ran { value: Some(crate::host::plain(format!("[{answers}]"))), ..Ran::default() };
+            let fake = FakeHost::answering([Ok(ran)]);
             run(&format!("{head}\n{BODY}"), &fake).unwrap();
-            let text = bare(&fake.text());
+            let text = bare(&fake.stdout());
             text.lines().filter(|line| line.starts_with("test ")).map(String::from).collect::<Vec<_>>()
         };
         let lines = chosen("%%test tests::e");

@@ -1,20 +1,17 @@
 //! `%time CODE`, `%%time`: runs Rust as the cell would and says how long it took.
 
-use crate::clock::long_time;
-use crate::context::Context;
-use crate::error::Result;
-use crate::interrupt::Interrupt;
-use crate::output::{Output, Stream};
-use crate::registry::{Command, Invocation, Magic, Subject};
-use crate::rust::{Written, no_magic_in, session};
-use crate::session::Ran;
-use crate::syntax::{Source, Span};
+use crate::error::{Result, Source, Span};
+use crate::host::session::Ran;
+use crate::host::{Interrupt, Output, Stream, session};
+use crate::magic::{Body, Command, Context, Export, Invocation, Magic, Subject};
+use crate::report::units::long_time;
+use crate::rust::{Written, no_magic_in};
 
 /// See the module.
 pub const MAGIC: Magic = Magic {
     name: "time",
     line: true,
-    cell: true,
+    body: Some(Body::Rust),
     usage: "%time CODE\n%%time\n…Rust…",
     summary: "Run Rust once and say how long it took",
     help: "The code runs as in any cell: variables that it defines stay, and its value is shown. *CPU times* are those of the process \
@@ -22,7 +19,8 @@ pub const MAGIC: Magic = Magic {
         the compiler, whose time stands beside it. Cells are compiled with optimization (`opt-level = 2`), overflow checks and debug \
         assertions on. `%timeit` measures what is fast.",
     options: &[],
-    completes: Subject::Rust,
+    subject: Subject::Rust,
+    export: Export::Rust,
     parse,
 };
 
@@ -33,7 +31,7 @@ struct Time {
     cell: bool,
 }
 
-fn parse(Invocation { arguments, body }: Invocation) -> Result<Box<dyn Command>> {
+fn parse(Invocation { arguments, body, catalogue }: Invocation) -> Result<Box<dyn Command>> {
     let source = arguments.source.clone();
     let Some(body) = body else {
         let code = arguments.required(0, "the code")?.span.clone();
@@ -43,7 +41,7 @@ fn parse(Invocation { arguments, body }: Invocation) -> Result<Box<dyn Command>>
         let message = "the code of `%%time` stands in the lines below it";
         return Err(source.syntax_error(word.span.clone(), message, Some("`%time CODE` times one line".into())));
     }
-    no_magic_in(&source, body.clone())?;
+    no_magic_in(catalogue, &source, body.clone())?;
     Ok(Box::new(Time { source, code: body, cell: true }))
 }
 
@@ -56,7 +54,7 @@ pub fn at_its_column(source: &Source, code: &Span) -> String {
 
 impl Command for Time {
     fn run(self: Box<Self>, _: &Context, output: &dyn Output, _: &Interrupt) -> Result<()> {
-        let session = session(output)?;
+        let session = session::required(output)?;
         let code = match self.cell {
             // The body begins with the end of the magic's own line.
             true => self.source.text()[self.code.clone()].to_string(),
@@ -87,8 +85,8 @@ fn said(ran: &Ran) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::output::plain;
-    use crate::rust::fake::{Fake, Shown, run};
+    use crate::host::plain;
+    use crate::testing::{FakeHost, Shown, run};
     use std::time::Duration;
 
     fn ran() -> Ran {
@@ -103,7 +101,7 @@ mod tests {
 
     #[test]
     fn the_value_is_shown_and_then_the_times() {
-        let fake = Fake::answering([Ok(ran())]);
+        let fake = FakeHost::answering([Ok(ran())]);
         run("%time let x = f()?; x", &fake).unwrap();
         assert_eq!(fake.runs(), [("      let x = f()?; x".to_string(), 0, false)]);
         let times = "CPU times: user 12.3 ms, sys: 0 ns, total: 12.3 ms\nWall time: 13.1 ms\nCompile time: 210 ms\n"
@@ -113,10 +111,10 @@ mod tests {
 
     #[test]
     fn a_body_keeps_its_lines_and_a_run_without_clock_is_silent_about_it() {
-        let fake = Fake::answering([Ok(Ran { processor: None, value: None, ..ran() })]);
+        let fake = FakeHost::answering([Ok(Ran { processor: None, value: None, ..ran() })]);
         run("%%time\nlet x = 1;\nx", &fake).unwrap();
         assert_eq!(fake.runs(), [("\nlet x = 1;\nx".to_string(), 0, false)]);
-        assert_eq!(fake.text(), "Wall time: 13.1 ms\nCompile time: 210 ms\n");
+        assert_eq!(fake.stdout(), "Wall time: 13.1 ms\nCompile time: 210 ms\n");
     }
 
     #[test]
@@ -124,7 +122,7 @@ mod tests {
         for (text, part) in
             [("%time", "the code is missing"), ("%%time f()\ng()", "below it"), ("%%time\n%who", "Rust alone")]
         {
-            let fake = Fake::answering([]);
+            let fake = FakeHost::answering([]);
             assert!(run(text, &fake).unwrap_err().message.contains(part), "{text}");
         }
     }

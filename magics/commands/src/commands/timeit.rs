@@ -1,17 +1,14 @@
 //! `%timeit CODE`, `%%timeit [SETUP]`: how long a piece of Rust takes, from many runs of it.
 
 use super::time::at_its_column;
-use crate::clock::{count, time, times};
-use crate::context::Context;
-use crate::error::{MagicError, Result};
-use crate::interrupt::Interrupt;
-use crate::looking::{problem, show};
-use crate::output::{Output, Stream};
-use crate::registry::{Command, Invocation, Magic, Subject};
+use crate::error::{ErrorName, MagicError, Result, Source, Span};
+use crate::host::session::Ran;
+use crate::host::{Interrupt, Output, Stream, session};
+use crate::magic::{Body, Command, Context, Export, Invocation, Magic, Subject};
 use crate::report::Report;
-use crate::rust::{Answer, Statement, Statements, Written, no_magic_in, session, with_help};
-use crate::session::Ran;
-use crate::syntax::{Arguments, OptionSpec, Source, Span};
+use crate::report::units::{count, time, times};
+use crate::rust::{Answer, Statement, Statements, Written, no_magic_in};
+use crate::syntax::{Arguments, OptionSpec};
 use proc_macro2::{TokenStream, TokenTree};
 use syn::visit::{self, Visit};
 use tunebook_analysis::{Timing, timing};
@@ -29,7 +26,7 @@ const LINES: usize = 10;
 pub const MAGIC: Magic = Magic {
     name: "timeit",
     line: true,
-    cell: true,
+    body: Some(Body::Rust),
     usage: "%timeit [--time T] [--samples N] [--loops N] CODE\n%%timeit [--time T] [--samples N] [--loops N] [SETUP]\n…Rust…",
     summary: "How long a piece of Rust takes, from many runs of it",
     help: "As criterion does it: the code is warmed up, then run in samples of more and more loops, so that all takes about two seconds. \
@@ -50,7 +47,8 @@ pub const MAGIC: Magic = Magic {
         },
         OptionSpec { name: "loops", value: Some("N"), help: "loops of each sample (default: chosen); also -n N" },
     ],
-    completes: Subject::Rust,
+    subject: Subject::Rust,
+    export: Export::Comment,
     parse,
 };
 
@@ -66,7 +64,7 @@ struct TimeIt {
     loops: Option<u64>,
 }
 
-fn parse(Invocation { arguments, body }: Invocation) -> Result<Box<dyn Command>> {
+fn parse(Invocation { arguments, body, catalogue }: Invocation) -> Result<Box<dyn Command>> {
     let source = arguments.source.clone();
     let budget = arguments.duration("time")?.map_or(BUDGET, |time| time.as_secs_f64());
     let asked = samples(&arguments)?;
@@ -75,7 +73,7 @@ fn parse(Invocation { arguments, body }: Invocation) -> Result<Box<dyn Command>>
     let (code, setup) = match body {
         None => (arguments.required(0, "the code")?.span.clone(), None),
         Some(body) => {
-            no_magic_in(&source, body.clone())?;
+            no_magic_in(catalogue, &source, body.clone())?;
             if source.text()[body.clone()].trim().is_empty() {
                 let help = "the code to be timed stands in the lines below it; `%timeit CODE` times one line";
                 return Err(source.syntax_error(arguments.line.clone(), "there is nothing to time", Some(help.into())));
@@ -136,14 +134,16 @@ impl TimeIt {
         // One line was generated above the magic's own; above the first of the cell there is no room for it.
         let above = usize::from(first_line == 0);
         let written = Written { text: self.source.text(), first_line, above };
-        let ran = session(output)?.run(&self.generated(), first_line.saturating_sub(1), true);
+        let ran = session::required(output)?.run(&self.generated(), first_line.saturating_sub(1), true);
         let ran = ran.map_err(|error| explained(written.restore(error)))?;
         let pair = |pair: &Answer| match pair.items() {
             [loops, seconds] => Some((loops.number()? as u64, seconds.number()?)),
             _ => None,
         };
         let samples = Answer::of(&ran).map(|answer| answer.items().iter().filter_map(pair).collect());
-        let silent = || problem("NoAnswer", "the code was run, but no times came back", "run the cell again");
+        let silent = || {
+            MagicError::advising(ErrorName::NoAnswer, "the code was run, but no times came back", "run the cell again")
+        };
         Ok((ran, samples.ok_or_else(silent)?))
     }
 }
@@ -185,14 +185,14 @@ fn explained(error: MagicError) -> MagicError {
     }
     let help = "%timeit runs the code many times, and a value can be moved out of its variable only once: borrow it (`&x`), or work on \
                 `x.clone()`, whose time `%timeit x.clone()` tells";
-    with_help(error, help)
+    error.with_help(help)
 }
 
 impl Command for TimeIt {
     fn run(self: Box<Self>, context: &Context, output: &dyn Output, _: &Interrupt) -> Result<()> {
         let (ran, samples) = self.measure(output)?;
         let Some(timing) = timing(&samples) else {
-            return Err(problem("NoAnswer", "no times came back", "run the cell again"));
+            return Err(MagicError::advising(ErrorName::NoAnswer, "no times came back", "run the cell again"));
         };
         for (stream, text) in [(Stream::Stdout, &ran.stdout), (Stream::Stderr, &ran.stderr)] {
             output.print(stream, &beginning(text));
@@ -217,7 +217,7 @@ impl Command for TimeIt {
                 time(self.budget, 2)
             ));
         }
-        show(context, output, report);
+        report.show(&context.charts, output);
         Ok(())
     }
 }
@@ -253,11 +253,11 @@ fn beginning(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::output::{RESULT_MIME, plain};
-    use crate::rust::fake::{Cells, Fake, Shown, run};
+    use crate::host::{RESULT_MIME, plain};
+    use crate::testing::{Cells, FakeHost, Shown, run};
 
     /// The text and the result of the display.
-    fn result(fake: &Fake) -> (String, serde_json::Value) {
+    fn result(fake: &FakeHost) -> (String, serde_json::Value) {
         let shown = fake.shown();
         let Some(Shown::Display(bundle)) = shown.last() else { panic!("{shown:?}") };
         (bundle["text/plain"].as_str().unwrap().into(), bundle[RESULT_MIME].clone())
@@ -270,7 +270,7 @@ mod tests {
     #[test]
     fn the_sentence_has_all_that_was_measured() {
         let samples: Vec<(u64, f64)> = (1..=50).map(|i| (100 * i, 1.234e-4 * i as f64)).collect();
-        let fake = Fake::answering([answer(&samples)]);
+        let fake = FakeHost::answering([answer(&samples)]);
         run("%timeit f(x)", &fake).unwrap();
         let (text, result) = result(&fake);
         assert!(!text.contains("outliers"), "{text}");
@@ -288,29 +288,32 @@ mod tests {
 
     #[test]
     fn slow_code_has_fewer_samples_and_that_is_said() {
-        let fake = Fake::answering([answer(&[(1, 3.0), (1, 3.1), (1, 3.2)])]);
+        let fake = FakeHost::answering([answer(&[(1, 3.0), (1, 3.1), (1, 3.2)])]);
         run("%timeit f(x)", &fake).unwrap();
         assert!(result(&fake).0.contains("too slow for 50 samples in 2.0 s"), "{}", result(&fake).0);
     }
 
     #[test]
     fn code_that_moves_is_explained() {
-        let moved = MagicError::new("CompilationError", "E0507: cannot move out of `v`, a captured variable", None);
-        let fake = Fake::answering([Err(moved)]);
+        let moved =
+            MagicError::new(ErrorName::CompilationError, "E0507: cannot move out of `v`, a captured variable", None);
+        let fake = FakeHost::answering([Err(moved)]);
         let error = run("%timeit drop(v)", &fake).unwrap_err();
-        assert!(error.traceback.join("\n").contains("only once"), "{error:?}");
+        assert!(error.traceback().join("\n").contains("only once"), "{error:?}");
     }
 
     #[test]
     fn options_are_taken_over_and_the_setup_stands_apart() {
-        let fake = Fake::answering([answer(&[(7, 1.0); 4])]);
+        let fake = FakeHost::answering([answer(&[(7, 1.0); 4])]);
         run("%%timeit --time 5s -n7 -r 4 let w = v.clone();\nw.len()", &fake).unwrap();
         let (code, first_line, quiet) = fake.runs().remove(0);
         let lines: Vec<&str> = code.lines().collect();
         assert!(lines[0].contains("Sampler::new(5.0, 4, 4, ::core::option::Option::Some(7))"), "{}", lines[0]);
         assert!(lines[1].starts_with(&format!("{}let w = v.clone();", " ".repeat(28))), "{}", lines[1]);
         assert_eq!((lines[2], first_line, quiet), ("w.len()", 0, true));
-        assert!(run("%%timeit let w = 1;\n", &Fake::answering([])).unwrap_err().message.contains("nothing to time"));
+        assert!(
+            run("%%timeit let w = 1;\n", &FakeHost::answering([])).unwrap_err().message.contains("nothing to time")
+        );
     }
 
     #[test]
@@ -325,7 +328,7 @@ mod tests {
     #[test]
     fn generated_code_measures() {
         let cells = Cells { items: "", before: "let v: Vec<u64> = (0..1000).collect();", after: "drop(v);" };
-        let fake = Fake::running(cells);
+        let fake = FakeHost::running(cells);
         run("%timeit --time 0.2s --samples 20 std::hint::black_box(&v).iter().sum::<u64>()", &fake).unwrap();
         let (text, found) = result(&fake);
         let seconds = found["seconds"].as_f64().unwrap();
@@ -335,13 +338,14 @@ mod tests {
 
     #[test]
     fn generated_code_has_setup_and_question_marks_and_knows_slow_code() {
-        let fake = Fake::running(Cells { items: "", before: "let text = String::from(\"7\");", after: "drop(text);" });
+        let fake =
+            FakeHost::running(Cells { items: "", before: "let text = String::from(\"7\");", after: "drop(text);" });
         let code = "%%timeit --time 0.1s let mut sleeps = 0;\nlet n = text.parse::<u64>()?;\nsleeps += 1;\n\
                     std::thread::sleep(std::time::Duration::from_millis(20 * n)); assert!(sleeps == 1); println!(\"slept\")";
         run(code, &fake).unwrap();
         let (text, found) = result(&fake);
         assert_eq!((&found["samples"], &found["loops"]), (&3.into(), &3.into()), "{text}");
         assert!(found["seconds"].as_f64().unwrap() > 0.14 && text.contains("too slow"), "{text}");
-        assert_eq!(fake.text(), "slept\nslept\nslept\n");
+        assert_eq!(fake.stdout(), "slept\nslept\nslept\n");
     }
 }

@@ -1,15 +1,12 @@
 //! `%who [TYPE…]`, `%whos [TYPE…]`: the variables of Rust cells.
 
-use crate::context::Context;
 use crate::error::Result;
-use crate::interrupt::Interrupt;
-use crate::looking::show;
-use crate::output::{Output, Stream};
-use crate::registry::{Command, Invocation, Magic, Subject};
+use crate::host::session::{Session, Variable};
+use crate::host::{Interrupt, Output, Stream, session};
+use crate::magic::{Command, Context, Export, Invocation, Magic, Subject};
 use crate::report::Report;
-use crate::rust::{Answer, session, short_type};
-use crate::session::{Session, Variable};
-use crate::table::{Rows, bytes};
+use crate::report::table::{Rows, bytes};
+use crate::rust::{Answer, short_type};
 use serde::Serialize;
 use serde_json::json;
 
@@ -20,12 +17,13 @@ const PREVIEW: usize = 60;
 pub const WHO: Magic = Magic {
     name: "who",
     line: true,
-    cell: false,
+    body: None,
     usage: "%who [TYPE…]",
     summary: "The names of all variables of Rust cells",
     help: "With types, those of these types alone: `%who Vec f64` lists every `Vec<…>` and every `f64`.",
     options: &[],
-    completes: Subject::None,
+    subject: Subject::None,
+    export: Export::Comment,
     parse: |invocation| parse(invocation, false),
 };
 
@@ -33,14 +31,15 @@ pub const WHO: Magic = Magic {
 pub const WHOS: Magic = Magic {
     name: "whos",
     line: true,
-    cell: false,
+    body: None,
     usage: "%whos [TYPE…]",
     summary: "All variables of Rust cells with type, size and the beginning of the value",
     help: "The size is that of the variable and of all that it owns, as far as it can be known: of strings, vectors, boxes, maps and sets \
         of the standard library and of tensors. `≥` stands before the size of what may own more. The value is the beginning of its Debug \
         text, where the type has one. Nothing is moved or copied.",
     options: &[],
-    completes: Subject::None,
+    subject: Subject::None,
+    export: Export::Comment,
     parse: |invocation| parse(invocation, true),
 };
 
@@ -88,7 +87,7 @@ struct Known {
 
 impl Command for Who {
     fn run(self: Box<Self>, context: &Context, output: &dyn Output, _: &Interrupt) -> Result<()> {
-        let session = session(output)?;
+        let session = session::required(output)?;
         let mut variables = session.variables()?;
         let none = if variables.is_empty() { "There are no variables yet." } else { "No variable is of such a type." };
         variables.retain(|variable| self.wants(variable));
@@ -109,7 +108,7 @@ impl Command for Who {
             let value = known.value.clone().unwrap_or_default();
             rows.row(vec![known.name.clone(), known.kind.clone(), size, value]);
         }
-        show(context, output, Report::new("variables", &json!({ "variables": known })).table(&rows));
+        Report::new("variables", &json!({ "variables": known })).table(&rows).show(&context.charts, output);
         Ok(())
     }
 }
@@ -166,14 +165,14 @@ fn shortened(value: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use crate::error::MagicError;
-    use crate::output::RESULT_MIME;
-    use crate::rust::fake::{Cells, Fake, Shown, run};
+    use crate::error::{ErrorName, MagicError};
+    use crate::host::RESULT_MIME;
+    use crate::testing::{Cells, FakeHost, Shown, run};
 
     const VARIABLES: [(&str, &str); 3] =
         [("a", "alloc::vec::Vec<f64>"), ("b", "f64"), ("c", "std::collections::HashMap<String, geometry::Point>")];
 
-    fn table(fake: &Fake) -> (String, serde_json::Value) {
+    fn table(fake: &FakeHost) -> (String, serde_json::Value) {
         let shown = fake.shown();
         let Some(Shown::Display(bundle)) = shown.last() else { panic!("{shown:?}") };
         (bundle["text/plain"].as_str().unwrap().into(), bundle[RESULT_MIME]["variables"].clone())
@@ -188,19 +187,19 @@ mod tests {
             ("%who HashMap<String, Point>", "c\n"),
             ("%who i32", "No variable is of such a type.\n"),
         ] {
-            let fake = Fake::default().with_variables(&VARIABLES);
+            let fake = FakeHost::default().with_variables(&VARIABLES);
             run(text, &fake).unwrap();
-            assert_eq!(fake.text(), names, "{text}");
+            assert_eq!(fake.stdout(), names, "{text}");
         }
-        let fake = Fake::default();
+        let fake = FakeHost::default();
         run("%whos", &fake).unwrap();
-        assert_eq!(fake.text(), "There are no variables yet.\n");
+        assert_eq!(fake.stdout(), "There are no variables yet.\n");
     }
 
     #[test]
     fn without_the_generated_cell_there_are_names_and_types() {
-        let broken = Err(MagicError::new("CompilationError", "E0412", None));
-        let fake = Fake::answering([broken]).with_variables(&VARIABLES);
+        let broken = Err(MagicError::new(ErrorName::CompilationError, "E0412", None));
+        let fake = FakeHost::answering([broken]).with_variables(&VARIABLES);
         run("%whos", &fake).unwrap();
         let (text, variables) = table(&fake);
         assert!(text.contains("HashMap<String, Point>") && text.contains('–'), "{text}");
@@ -232,7 +231,7 @@ mod tests {
             ("result", "Result<String>"),
             ("r#type", "u8"),
         ];
-        let fake = Fake::running(cells).with_variables(&kinds);
+        let fake = FakeHost::running(cells).with_variables(&kinds);
         run("%whos", &fake).unwrap();
         let (text, variables) = table(&fake);
         let found: Vec<(&str, u64, bool, Option<&str>)> = variables

@@ -1,15 +1,12 @@
 //! `%workloads [NAME]`: what can be trained.
 
-use crate::context::Context;
+use crate::commands::workload::{self, Workload, hyperparameter_rows};
 use crate::error::Result;
-use crate::interrupt::Interrupt;
-use crate::looking::show;
-use crate::output::Output;
-use crate::registry::{Command, Invocation, Magic, Subject};
+use crate::host::{Interrupt, Output};
+use crate::magic::{Command, Context, Export, Invocation, Magic, Subject};
 use crate::report::Report;
+use crate::report::table::Rows;
 use crate::syntax::Arguments;
-use crate::table::Rows;
-use crate::workload::{Workload, hyperparameter_rows};
 use serde_json::json;
 use tunebook_study::WorkloadDescription;
 
@@ -17,12 +14,13 @@ use tunebook_study::WorkloadDescription;
 pub const MAGIC: Magic = Magic {
     name: "workloads",
     line: true,
-    cell: false,
+    body: None,
     usage: "%workloads [NAME]",
     summary: "What can be trained; with a name, its hyperparameters with types, domains and defaults",
     help: "A sweep names a workload and declares some of its hyperparameters; the others have their defaults.",
     options: &[],
-    completes: Subject::Workload,
+    subject: Subject::Workload,
+    export: Export::Comment,
     parse,
 };
 
@@ -37,7 +35,7 @@ fn parse(Invocation { arguments, .. }: Invocation) -> Result<Box<dyn Command>> {
 
 impl Command for Workloads {
     fn run(self: Box<Self>, context: &Context, output: &dyn Output, _: &Interrupt) -> Result<()> {
-        let workloads = context.workloads()?;
+        let workloads = workload::known(context)?;
         let Some(word) = self.arguments.positional.first() else {
             let workloads: Vec<WorkloadDescription> = workloads.into_iter().map(|w| w.description).collect();
             let mut rows = Rows::new(&["workload", "what it is", "judged by", "hyperparameters"]);
@@ -47,11 +45,8 @@ impl Command for Workloads {
                 rows.row(vec![workload.name.clone(), workload.doc.clone(), objective, count]);
             }
             let report = Report::new("workloads", &json!({ "workloads": fields(&workloads) })).table(&rows);
-            show(
-                context,
-                output,
-                report.line("%workloads NAME describes one, `%%workload NAME` defines one; `command` in a sweep trains any program."),
-            );
+            let note = "%workloads NAME describes one, `%%workload NAME` defines one; `command` in a sweep trains any program.";
+            report.line(note).show(&context.charts, output);
             return Ok(());
         };
         let workload = &Workload::named(&word.text, &workloads, &self.arguments.source, &word.span)?.description;
@@ -68,7 +63,7 @@ impl Command for Workloads {
                 workload.objective.metric
             ))
             .table(&rows);
-        show(context, output, report);
+        report.show(&context.charts, output);
         Ok(())
     }
 }

@@ -1,11 +1,9 @@
 //! `%%writefile FILE`: the body becomes a file.
 
-use crate::context::Context;
 use crate::error::Result;
 use crate::files;
-use crate::interrupt::Interrupt;
-use crate::output::{Output, Stream};
-use crate::registry::{Command, Invocation, Magic, Subject};
+use crate::host::{Interrupt, Output, Stream};
+use crate::magic::{Body, Command, Context, Export, Invocation, Magic, Subject};
 use crate::syntax::{Arguments, OptionSpec};
 use std::fs::OpenOptions;
 use std::io::Write;
@@ -14,7 +12,7 @@ use std::io::Write;
 pub const MAGIC: Magic = Magic {
     name: "writefile",
     line: false,
-    cell: true,
+    body: Some(Body::Text),
     usage: "%%writefile [-a | --append] FILE\n…text…",
     summary: "Write the body to a file",
     help: "A file that is there is overwritten. `~` is the home folder; a name with spaces stands in quotes.",
@@ -22,7 +20,8 @@ pub const MAGIC: Magic = Magic {
         OptionSpec { name: "append", value: None, help: "adds to the file" },
         OptionSpec { name: "a", value: None, help: "the same" },
     ],
-    completes: Subject::File,
+    subject: Subject::File,
+    export: Export::Comment,
     parse,
 };
 
@@ -59,16 +58,16 @@ impl Command for WriteFile {
 
 #[cfg(test)]
 mod tests {
-    use crate::testing::{FakeSession, Recorder, magics, run, said};
+    use crate::testing::{FakeHost, magics, run_in, said};
     use std::fs;
 
     #[test]
     fn the_body_is_written_overwritten_and_appended() {
         let (folder, magics) = (tempfile::tempdir().unwrap(), magics());
-        let recorder = Recorder::with(FakeSession::default());
-        recorder.fake().set("HOME", folder.path().to_str());
+        let recorder = FakeHost::default();
+        recorder.set("HOME", folder.path().to_str());
         let write = |text: &str| {
-            run(&magics, text, &recorder).unwrap_or_else(|error| panic!("{text}: {error}"));
+            run_in(&magics, text, &recorder).unwrap_or_else(|error| panic!("{text}: {error}"));
             fs::read_to_string(folder.path().join("a b.txt")).unwrap()
         };
         assert_eq!(write("%%writefile '~/a b.txt'\n%env X=1\n\n  two"), "%env X=1\n\n  two\n");
@@ -81,7 +80,7 @@ mod tests {
 
     #[test]
     fn mistakes_are_pointed_at_and_nothing_is_lost() {
-        let (folder, magics, recorder) = (tempfile::tempdir().unwrap(), magics(), Recorder::default());
+        let (folder, magics, recorder) = (tempfile::tempdir().unwrap(), magics(), FakeHost::without_session());
         let at = folder.path().display();
         let kept = folder.path().join("kept");
         fs::write(&kept, "kept").unwrap();
@@ -95,8 +94,8 @@ mod tests {
             ("%%writefile -x a\ntext".into(), "UnknownOption", "`-x`"),
         ];
         for (text, name, part) in cases {
-            let error = run(&magics, &text, &recorder).expect_err(&text);
-            assert!(error.name == name && said(&error).contains(part), "{text}: {}", said(&error));
+            let error = run_in(&magics, &text, &recorder).expect_err(&text);
+            assert!(error.name.as_str() == name && said(&error).contains(part), "{text}: {}", said(&error));
         }
         assert_eq!(fs::read_to_string(kept).unwrap(), "kept");
         assert_eq!(recorder.stdout(), "");

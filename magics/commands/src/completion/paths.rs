@@ -1,7 +1,7 @@
 //! Files and folders as they are typed: with `~`, with quotes where a name needs them.
 
-use crate::context::Context;
 use crate::files;
+use crate::magic::Context;
 use std::path::Path;
 
 /// The words of a line and the one that is being typed, with an open quote where it has one.

@@ -1,7 +1,7 @@
 //! What generated code found out, read back from the Debug text that it ends with: the Debug text of numbers, strings, lists,
 //! tuples and options is Rust, so the parser of Rust reads it.
 
-use crate::session::Ran;
+use crate::host::session::Ran;
 use syn::{Expr, Lit};
 
 /// A value of generated code.
@@ -88,7 +88,7 @@ impl Answer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::output::plain;
+    use crate::host::plain;
 
     fn read(value: impl std::fmt::Debug) -> Option<Answer> {
         Answer::of(&Ran { value: Some(plain(format!("{value:?}"))), ..Ran::default() })

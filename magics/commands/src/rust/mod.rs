@@ -1,8 +1,6 @@
 //! Rust that magics read, write and run among the user's cells.
 
 mod answer;
-#[cfg(test)]
-pub mod fake;
 mod parts;
 mod statements;
 mod tests_in;
@@ -14,29 +12,14 @@ pub use statements::{Statement, Statements, name_of, names_of_use};
 pub use tests_in::{TestFunction, tests_in};
 pub use written::Written;
 
-use crate::error::{MagicError, Result};
-use crate::looking::problem;
-use crate::output::{Bundle, Output, plain};
-use crate::session::Session;
+use crate::host::{Bundle, plain};
 use serde_json::json;
-
-/// The session behind a cell, or the error of where there is none.
-pub fn session(output: &dyn Output) -> Result<&dyn Session> {
-    let help = "run the magic in a notebook or a console";
-    output.session().ok_or_else(|| problem("NotAvailable", "there are no Rust cells here", help))
-}
 
 /// Rust as a bundle.
 pub fn code_bundle(code: &str) -> Bundle {
     let mut bundle = plain(code);
     bundle.insert("text/markdown".into(), json!(format!("```rust\n{code}\n```")));
     bundle
-}
-
-/// Adds a line of help to an error.
-pub fn with_help(mut error: MagicError, help: &str) -> MagicError {
-    error.traceback.push(format!("\x1b[36mHelp\x1b[0m: {help}"));
-    error
 }
 
 /// A type without the paths of its names: `Vec<Point>` for `alloc::vec::Vec<geometry::Point>`.

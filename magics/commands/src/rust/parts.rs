@@ -2,9 +2,8 @@
 //! begins outside of brackets, strings and comments, which the lexer of Rust decides here: what stands above it are whole
 //! tokens.
 
-use crate::commands::doc::asks;
-use crate::error::Result;
-use crate::syntax::{Source, Span};
+use crate::error::{Result, Source, Span};
+use crate::magic::{Catalogue, asks};
 use proc_macro2::TokenStream;
 
 /// A part of a cell.
@@ -21,7 +20,7 @@ pub enum Part {
 }
 
 /// Splits a cell.
-pub fn parts(code: &str) -> Vec<Part> {
+pub fn parts(catalogue: Catalogue, code: &str) -> Vec<Part> {
     let from = code.len() - code.trim_start().len();
     if code[from..].starts_with("%%") {
         return vec![Part::Magic(code[from..].into())];
@@ -37,7 +36,7 @@ pub fn parts(code: &str) -> Vec<Part> {
     for line in code.split_inclusive('\n') {
         // evcxr's own commands stand before any Rust.
         let before_rust = rust.lines().all(|line| line.trim().is_empty() || line.starts_with("//"));
-        match special(line.trim_end(), before_rust, code.trim() == line.trim()) {
+        match special(catalogue, line.trim_end(), before_rust, code.trim() == line.trim()) {
             Some(part) if rust.parse::<TokenStream>().is_ok() => {
                 flush(&mut rust, &mut found);
                 found.push(part);
@@ -50,11 +49,11 @@ pub fn parts(code: &str) -> Vec<Part> {
 }
 
 /// What a line is that is no Rust.
-fn special(line: &str, before_rust: bool, alone: bool) -> Option<Part> {
+fn special(catalogue: Catalogue, line: &str, before_rust: bool, alone: bool) -> Option<Part> {
     if before_rust && line.trim_start().starts_with(':') && !line.trim_start().starts_with("::") {
         return Some(Part::Command(line.trim().into()));
     }
-    if asks(line, alone) {
+    if asks(catalogue, line, alone) {
         return Some(Part::Magic(line.into()));
     }
     if let Some(rest) = line.strip_prefix('%') {
@@ -66,9 +65,9 @@ fn special(line: &str, before_rust: bool, alone: bool) -> Option<Part> {
 }
 
 /// An error that points at the first line of a body that is no Rust: such a body runs as one.
-pub fn no_magic_in(source: &Source, body: Span) -> Result<()> {
+pub fn no_magic_in(catalogue: Catalogue, source: &Source, body: Span) -> Result<()> {
     let text = &source.text()[body.clone()];
-    let first = parts(text).into_iter().find_map(|part| match part {
+    let first = parts(catalogue, text).into_iter().find_map(|part| match part {
         Part::Magic(line) | Part::Shell(line) => Some(line),
         _ => None,
     });
@@ -82,6 +81,7 @@ pub fn no_magic_in(source: &Source, body: Span) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::commands::CATALOGUE;
 
     fn split(code: &str) -> Vec<String> {
         let shown = |part| match part {
@@ -90,7 +90,7 @@ mod tests {
             Part::Magic(text) => format!("magic {text}"),
             Part::Shell(line) => format!("shell {line}"),
         };
-        parts(code).into_iter().map(shown).collect()
+        parts(CATALOGUE, code).into_iter().map(shown).collect()
     }
 
     #[test]
@@ -134,8 +134,8 @@ mod tests {
     #[test]
     fn a_body_of_rust_has_no_magics() {
         let text = "%%time\nlet s = \"\n%x\";\n  f();\n%who f\n";
-        let error = no_magic_in(&Source::new(text, 2), 6..text.len()).unwrap_err();
-        assert!(error.traceback.join("\n").contains("7 │"), "{error:?}");
-        assert!(no_magic_in(&Source::new("%%time\nf()", 0), 6..10).is_ok());
+        let error = no_magic_in(CATALOGUE, &Source::new(text, 2), 6..text.len()).unwrap_err();
+        assert!(error.traceback().join("\n").contains("7 │"), "{error:?}");
+        assert!(no_magic_in(CATALOGUE, &Source::new("%%time\nf()", 0), 6..10).is_ok());
     }
 }

@@ -1,6 +1,6 @@
 //! The statements of a cell with the places where they stand, so that code can be taken apart and edited as it was typed.
 
-use crate::syntax::Span;
+use crate::error::Span;
 use syn::parse::{ParseStream, Parser};
 use syn::spanned::Spanned;
 use syn::{Attribute, Block, Item, Stmt, UseTree};

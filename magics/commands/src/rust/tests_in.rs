@@ -3,8 +3,7 @@
 //! crate that is tested.
 
 use super::Statements;
-use crate::error::Result;
-use crate::syntax::{Source, Span};
+use crate::error::{ErrorName, Result, Source, Span};
 use syn::spanned::Spanned;
 use syn::{Attribute, Item, ItemFn, Meta, Stmt, Visibility};
 
@@ -84,7 +83,12 @@ impl Found<'_> {
         if let Some(other) = other {
             let message = format!("`{}` is a test of another framework", said(other));
             let help = "write `#[test] fn …`, which makes what it needs itself".to_string();
-            return Err(self.source.error("SyntaxError", self.place(other.span().byte_range()), message, Some(help)));
+            return Err(self.source.error(
+                ErrorName::SyntaxError,
+                self.place(other.span().byte_range()),
+                message,
+                Some(help),
+            ));
         }
         let Some(test) = attributes.iter().find(is_test) else { return Ok(()) };
         let signature = &function.sig;
@@ -92,7 +96,12 @@ impl Found<'_> {
             signature.generics.type_params().next().is_some() || signature.generics.const_params().next().is_some();
         if !signature.inputs.is_empty() || signature.asyncness.is_some() || generic {
             let message = format!("the test `{name}` must take nothing, not be generic and not be async");
-            return Err(self.source.error("SyntaxError", self.place(signature.span().byte_range()), message, None));
+            return Err(self.source.error(
+                ErrorName::SyntaxError,
+                self.place(signature.span().byte_range()),
+                message,
+                None,
+            ));
         }
         if said(test) == "test" {
             self.hide(test);
@@ -218,7 +227,7 @@ mod tests {
     fn what_cannot_be_a_test_is_refused() {
         for code in ["#[test]\nfn a(x: i32) {}", "#[test]\nasync fn a() {}", "#[tokio::test]\nasync fn a() {}"] {
             let error = of(code).unwrap_err();
-            assert_eq!(error.name, "SyntaxError", "{code}");
+            assert_eq!(error.name.as_str(), "SyntaxError", "{code}");
         }
     }
 

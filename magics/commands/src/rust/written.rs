@@ -15,11 +15,8 @@ pub struct Written<'a> {
 
 impl Written<'_> {
     /// The error with the user's lines in place of the generated ones.
-    pub fn restore(&self, mut error: MagicError) -> MagicError {
-        for line in &mut error.traceback {
-            *line = self.line(line);
-        }
-        error
+    pub fn restore(&self, error: MagicError) -> MagicError {
+        error.map_drawn(|line| self.line(line))
     }
 
     fn line(&self, drawn: &str) -> String {
@@ -89,16 +86,18 @@ fn repainted(drawn: &str, seen: &[(usize, char)], wanted: &[char]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::syntax::Source;
+    use crate::error::{ErrorName, Source};
 
     /// An error as the kernel draws it over generated code.
     fn drawn(generated: &str, at: &str) -> MagicError {
         let start = generated.find(at).unwrap();
-        MagicError::at("CompilationError", &Source::new(generated, 0), start..start + at.len(), "no", "label", None)
+        let source = Source::new(generated, 0);
+        let error = MagicError::at(ErrorName::CompilationError, &source, start..start + at.len(), "no", "label", None);
+        MagicError::drawn(error.name, "no", error.traceback())
     }
 
     fn plain(error: &MagicError) -> Vec<String> {
-        error.traceback.iter().map(|line| visible(line).into_iter().map(|(_, c)| c).collect()).collect()
+        error.traceback().iter().map(|line| visible(line).into_iter().map(|(_, c)| c).collect()).collect()
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! GNU-style options: `--trials 40`, `--trials=40`, `-n`, in any order among the other words.
 
-use super::{Source, Span, Word};
-use crate::error::{MagicError, Result, nearest};
+use super::Word;
+use crate::error::{ErrorName, MagicError, Result, Source, Span, nearest};
 use std::time::Duration;
 
 /// One option that a magic knows.
@@ -77,7 +77,7 @@ fn sort(source: &Source, line: Span, words: Vec<Word>, known: &[OptionSpec], lea
                 None => format!("options are {}", names.join(", ")),
             };
             let message = format!("there is no option `--{name}`");
-            return Err(source.error("UnknownOption", word.span, message, Some(help)));
+            return Err(source.error(ErrorName::UnknownOption, word.span, message, Some(help)));
         };
         let shown = spec.written();
         let repeats = spec.value.is_some_and(|value| value.ends_with('…'));
@@ -236,6 +236,6 @@ impl Arguments {
 
     /// An `InvalidValue` error at a word.
     pub fn invalid(&self, word: &Word, message: impl Into<String>) -> MagicError {
-        self.source.error("InvalidValue", word.span.clone(), message, None)
+        self.source.error(ErrorName::InvalidValue, word.span.clone(), message, None)
     }
 }

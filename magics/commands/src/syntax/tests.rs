@@ -1,6 +1,7 @@
 //! The grammar, and where its errors point.
 
 use super::*;
+use crate::error::Source;
 use tunebook_study::{Distribution, Role, Value, WorkloadReference};
 
 fn parse(text: &str) -> crate::error::Result<SweepBody> {
@@ -9,7 +10,7 @@ fn parse(text: &str) -> crate::error::Result<SweepBody> {
 }
 
 /// The text that an error underlines, from the rendered report: its message and all lines.
-fn error(text: &str) -> crate::MagicError {
+fn error(text: &str) -> crate::error::MagicError {
     parse(text).expect_err(text)
 }
 
@@ -87,8 +88,8 @@ fn errors_say_what_is_wrong_and_what_is_near() {
     ];
     for (text, name, part) in cases {
         let error = error(text);
-        let rendered = error.traceback.join("\n");
-        assert_eq!(error.name, name, "{text}: {rendered}");
+        let rendered = error.traceback().join("\n");
+        assert_eq!(error.name.as_str(), name, "{text}: {rendered}");
         assert!(error.message.contains(part) || rendered.contains(part), "{text}: {rendered}");
     }
 }
@@ -99,7 +100,7 @@ fn errors_name_the_line_of_the_cell() {
     let source = Source::new(text, 4);
     let start = text.find("workload").unwrap();
     let error = parse_body(&source, start..text.len()).unwrap_err();
-    let rendered = error.traceback.join("\n");
+    let rendered = error.traceback().join("\n");
     assert!(rendered.contains(":7:"), "{rendered}");
     assert!(rendered.contains("7 │") && rendered.contains("cell:7:15"), "{rendered}");
 }
@@ -133,11 +134,11 @@ fn options_are_gnu_style() {
         assert_eq!(parsed.positional[0].text, "depth");
     }
     let unknown = arguments("--trails 4").unwrap_err();
-    assert!(unknown.traceback.join("\n").contains("did you mean `--trials`"));
-    assert_eq!(arguments("--trials").unwrap_err().name, "SyntaxError");
-    assert_eq!(arguments("--resume=1").unwrap_err().name, "SyntaxError");
-    assert_eq!(arguments("--trials x").unwrap().count("trials", 1).unwrap_err().name, "InvalidValue");
-    assert_eq!(arguments("--trials 1 --trials 2").unwrap_err().name, "SyntaxError");
+    assert!(unknown.traceback().join("\n").contains("did you mean `--trials`"));
+    assert_eq!(arguments("--trials").unwrap_err().name.as_str(), "SyntaxError");
+    assert_eq!(arguments("--resume=1").unwrap_err().name.as_str(), "SyntaxError");
+    assert_eq!(arguments("--trials x").unwrap().count("trials", 1).unwrap_err().name.as_str(), "InvalidValue");
+    assert_eq!(arguments("--trials 1 --trials 2").unwrap_err().name.as_str(), "SyntaxError");
 }
 
 #[test]
@@ -162,7 +163,7 @@ fn an_option_of_one_letter_has_one_dash() {
         [("--a", "UnknownOption", "`--a`"), ("-n", "SyntaxError", "`-n N`"), ("-a -a", "SyntaxError", "`-a`")]
     {
         let error = arguments(text).unwrap_err();
-        assert!(error.name == name && error.message.contains(part), "{text}: {error}");
+        assert!(error.name.as_str() == name && error.message.contains(part), "{text}: {error}");
     }
 }
 
@@ -209,6 +210,6 @@ fn code_stands_after_the_options_as_it_is() {
     }
     assert_eq!(arguments("-x --samples 3").unwrap().positional[0].text, "-x --samples 3");
     assert!(arguments("--quick").unwrap().positional.is_empty());
-    assert_eq!(arguments("--smaples 3 x").unwrap_err().name, "UnknownOption");
-    assert_eq!(arguments("--samples").unwrap_err().name, "SyntaxError");
+    assert_eq!(arguments("--smaples 3 x").unwrap_err().name.as_str(), "UnknownOption");
+    assert_eq!(arguments("--samples").unwrap_err().name.as_str(), "SyntaxError");
 }

@@ -1,7 +1,6 @@
 //! The tokens of a sweep's lines.
 
-use super::{Source, Span};
-use crate::error::Result;
+use crate::error::{Result, Source, Span};
 use tunebook_study::Value;
 
 /// A token.

@@ -1,7 +1,6 @@
 //! A line split into words: at spaces, except inside quotes and brackets.
 
-use super::{Source, Span};
-use crate::error::Result;
+use crate::error::{Result, Source, Span};
 
 /// One word, without its quotes.
 #[derive(Clone, Debug, PartialEq)]

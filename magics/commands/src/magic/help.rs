@@ -1,0 +1,43 @@
+//! The help of a magic, from what it says of itself.
+
+use super::Magic;
+use crate::host::{Bundle, plain};
+use serde_json::json;
+
+impl Magic {
+    /// Its help as a bundle: text and Markdown.
+    pub fn help_bundle(&self) -> Bundle {
+        let mut bundle = plain(self.plain());
+        bundle.insert("text/markdown".into(), json!(self.markdown()));
+        bundle
+    }
+
+    /// Its whole help in Markdown.
+    pub fn markdown(&self) -> String {
+        let mut text = format!("**{}**\n\n```\n{}\n```\n\n{}\n", self.summary, self.usage, self.help);
+        if !self.options.is_empty() {
+            text += "\n| option | meaning |\n|---|---|\n";
+            for option in self.options {
+                let value = option.value.map_or(String::new(), |value| format!(" {value}"));
+                let row = [format!("`{}{value}`", option.written()), option.help.to_string()];
+                // A bar would end the cell of the table.
+                text += &format!("| {} |\n", row.map(|cell| cell.replace('|', "\\|")).join(" | "));
+            }
+        }
+        text
+    }
+
+    /// Its whole help as text.
+    pub fn plain(&self) -> String {
+        let mut text = format!("{}\n\n{}\n\n{}\n", self.summary, self.usage, self.help);
+        if !self.options.is_empty() {
+            text += "\nOptions:\n";
+            for option in self.options {
+                let written = option.written();
+                let written = option.value.map_or(written.clone(), |value| format!("{written} {value}"));
+                text += &format!("  {written:<24} {}\n", option.help);
+            }
+        }
+        text
+    }
+}

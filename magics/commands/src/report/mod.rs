@@ -1,0 +1,110 @@
+//! The bundle that a tuning magic ends with: the result for programs, the page for people, the text for consoles.
+
+mod chart_loader;
+mod figure;
+mod live_chart;
+mod status;
+pub mod table;
+pub mod units;
+
+pub use chart_loader::ChartLoader;
+pub use figure::complete_figure;
+pub use live_chart::LiveChart;
+pub use status::Status;
+pub use table::Rows;
+
+use crate::host::{Bundle, Output, RESULT_MIME};
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+use tunebook_charts::{Chart, html, plotly};
+
+/// Columns of the text for consoles.
+const TEXT_WIDTH: usize = 100;
+
+/// A result in the making.
+pub struct Report {
+    result: Map<String, Value>,
+    text: String,
+    tables: String,
+    chart: Option<Chart>,
+}
+
+impl Report {
+    /// A result of a kind with the fields of `fields`.
+    pub fn new(kind: &str, fields: &impl Serialize) -> Self {
+        let mut result = Map::new();
+        result.insert("kind".into(), json!(kind));
+        result.insert("version".into(), json!(1));
+        if let Ok(Value::Object(fields)) = serde_json::to_value(fields) {
+            result.extend(fields);
+        }
+        Self { result, text: String::new(), tables: String::new(), chart: None }
+    }
+
+    /// Adds a field.
+    pub fn field(mut self, name: &str, value: impl Serialize) -> Self {
+        self.result.insert(name.into(), serde_json::to_value(value).unwrap_or(Value::Null));
+        self
+    }
+
+    /// Adds a sentence, to the text and to the page.
+    pub fn line(mut self, line: &str) -> Self {
+        self.text += &textwrap::fill(line, TEXT_WIDTH);
+        self.text += "\n";
+        self.tables += &format!("<p style=\"margin:0.3em 0\">{}</p>", html::escape(line));
+        self
+    }
+
+    /// Adds a table, to the text and to the page.
+    pub fn table(mut self, rows: &Rows) -> Self {
+        self.text += &rows.text();
+        self.text += "\n";
+        self.tables += &rows.html();
+        self
+    }
+
+    /// Adds the chart.
+    pub fn chart(mut self, chart: Chart) -> Self {
+        self.chart = Some(chart);
+        self
+    }
+
+    /// The result for programs.
+    pub fn result(&self) -> Value {
+        Value::Object(self.result.clone())
+    }
+
+    /// Ends a magic with its one display.
+    pub fn show(self, charts: &ChartLoader, output: &dyn Output) {
+        self.load_chart(charts, output);
+        output.display(self.bundle(), Some(&element_id()));
+    }
+
+    /// Sends the script that draws charts, if there is a chart.
+    pub fn load_chart(&self, charts: &ChartLoader, output: &dyn Output) {
+        if self.chart.is_some() {
+            charts.load(output);
+        }
+    }
+
+    /// The bundle of the final state.
+    pub fn bundle(self) -> Bundle {
+        let mut bundle = Bundle::new();
+        bundle.insert(RESULT_MIME.into(), Value::Object(self.result));
+        let page = match &self.chart {
+            Some(chart) => html::chart_html(chart, &self.tables, &element_id()),
+            None => self.tables,
+        };
+        bundle.insert("text/html".into(), json!(page));
+        if let Some(chart) = &self.chart {
+            bundle.insert("application/vnd.plotly.v1+json".into(), plotly::figure(chart));
+        }
+        bundle.insert("text/plain".into(), json!(self.text.trim_end()));
+        bundle
+    }
+}
+
+/// A new element's name; no two displays share one.
+pub fn element_id() -> String {
+    format!("tunebook-{}", uuid::Uuid::new_v4().simple())
+}

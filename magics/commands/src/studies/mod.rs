@@ -1,0 +1,110 @@
+//! What the magics share that look at a study after the fact: how its trials are judged, one of its trials, the study as JSON.
+
+mod record;
+
+pub use record::study_as_json;
+
+use crate::error::{ErrorName, MagicError, Result, Source, Spanned, suggest};
+use crate::syntax::{Arguments, OptionSpec, Word};
+use tunebook_analysis::AnalysisError;
+use tunebook_study::{Direction, Judged, Objective, StudyDefinition, Trial};
+
+/// Options that judge the trials otherwise than the study did (Playbook D12).
+pub const JUDGING: [OptionSpec; 3] = [
+    OptionSpec { name: "minimize", value: Some("METRIC"), help: "judge by another metric, smaller is better" },
+    OptionSpec { name: "maximize", value: Some("METRIC"), help: "judge by another metric, larger is better" },
+    OptionSpec {
+        name: "objective",
+        value: Some("best|final"),
+        help: "judge by the best value over training or by the last",
+    },
+];
+
+/// How the user wants trials to be judged.
+#[derive(Clone, Debug)]
+pub struct Judging {
+    metric: Option<(Direction, Spanned<String>)>,
+    judged: Option<Judged>,
+}
+
+impl Judging {
+    /// From the options of a magic.
+    pub fn new(arguments: &Arguments) -> Result<Self> {
+        Ok(Self { metric: objective(arguments)?, judged: judged(arguments)? })
+    }
+
+    /// The study's objective with what the user changed of it.
+    pub fn objective(&self, source: &Source, definition: &StudyDefinition, trials: &[Trial]) -> Result<Objective> {
+        let mut objective = definition.objective.clone();
+        if let Some((direction, metric)) = &self.metric {
+            let mut reported: Vec<&str> =
+                trials.iter().flat_map(|trial| trial.summaries.keys()).map(String::as_str).collect();
+            reported.sort_unstable();
+            reported.dedup();
+            if !reported.contains(&metric.value.as_str()) {
+                let message = format!("no trial of the study reported a metric `{}`", metric.value);
+                let help = suggest(&metric.value, reported);
+                return Err(source.error(ErrorName::UnknownMetric, metric.span.clone(), message, help));
+            }
+            (objective.direction, objective.metric) = (*direction, metric.value.clone());
+        }
+        if let Some(judged) = self.judged {
+            objective.judged = judged;
+        }
+        Ok(objective)
+    }
+}
+
+/// `--objective best|final`, of a sweep and of what looks at it later.
+pub fn judged(arguments: &Arguments) -> Result<Option<Judged>> {
+    match arguments.option("objective").map(|word| (word, word.text.as_str())) {
+        None => Ok(None),
+        Some((_, "best")) => Ok(Some(Judged::Best)),
+        Some((_, "final")) => Ok(Some(Judged::Final)),
+        Some((word, other)) => {
+            Err(arguments.invalid(word, format!("`--objective` is `best` (over training) or `final`, not `{other}`")))
+        }
+    }
+}
+
+/// `--minimize METRIC` or `--maximize METRIC`.
+pub fn objective(arguments: &Arguments) -> Result<Option<(Direction, Spanned<String>)>> {
+    let given = |name, direction| {
+        arguments.option(name).map(|word| (direction, Spanned::new(word.text.clone(), word.span.clone())))
+    };
+    match (given("minimize", Direction::Minimize), given("maximize", Direction::Maximize)) {
+        (Some(_), Some((_, metric))) => {
+            let message = "a study is judged by one metric, minimized or maximized";
+            Err(arguments.source.syntax_error(metric.span, message, None))
+        }
+        (minimize, maximize) => Ok(minimize.or(maximize)),
+    }
+}
+
+/// The trial that `--trial` names, or the error that points at it.
+pub fn trial_of<'a>(arguments: &Arguments, study: &Word, trials: &'a [Trial], number: u32) -> Result<&'a Trial> {
+    trials.iter().find(|trial| trial.number == number).ok_or_else(|| {
+        let span = arguments.option("trial").map_or(study.span.clone(), |word| word.span.clone());
+        let message = format!("`{}` has no trial {number}", study.text);
+        let help = format!("its trials are 1 to {}", trials.last().map_or(0, |trial| trial.number));
+        arguments.source.error(ErrorName::UnknownTrial, span, message, Some(help))
+    })
+}
+
+/// An analysis that has no answer, pointing at the hyperparameter that was asked for.
+pub fn no_answer(arguments: &Arguments, word: &Word, error: AnalysisError) -> MagicError {
+    let help = match &error {
+        AnalysisError::UnknownHyperparameter { name, known } => {
+            suggest(name, known.iter().map(String::as_str).collect::<Vec<_>>())
+        }
+        AnalysisError::Ambiguous { labels, .. } => Some(format!("write one of {}", labels.join(", "))),
+        _ => None,
+    };
+    let name = match error {
+        AnalysisError::UnknownHyperparameter { .. } | AnalysisError::Ambiguous { .. } => {
+            ErrorName::UnknownHyperparameter
+        }
+        _ => ErrorName::NoAnswer,
+    };
+    arguments.source.error(name, word.span.clone(), error.to_string(), help)
+}

@@ -1,0 +1,293 @@
+//! The stand-in for the kernel in the tests of magics: an output that records what it is shown, with a session that answers
+//! what the test tells it to, or compiles the Rust that it is given.
+
+mod compiled;
+
+pub use compiled::Cells;
+
+use crate::commands::CATALOGUE;
+use crate::error::{MagicError, Result};
+use crate::host::session::{Input, Item, Ran, Session, Variable};
+use crate::host::{Bundle, Output, Stream, plain};
+use crate::magic::{Context, Settings};
+use crate::{Interrupt, Magics};
+use compiled::compiled;
+use parking_lot::Mutex;
+use std::collections::VecDeque;
+use std::path::{Path, PathBuf};
+
+/// Something that was shown.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Shown {
+    Display(Bundle),
+    Page(Bundle),
+    Out(String),
+    Err(String),
+}
+
+/// What a test does with each text that is printed.
+type Act = Box<dyn Fn(&str) + Send + Sync>;
+
+/// The stand-in. Its fields are what the session has; the rest is recorded.
+#[derive(Default)]
+pub struct FakeHost {
+    variables: Vec<Variable>,
+    items: Vec<Item>,
+    dependencies: Vec<(String, String)>,
+    documented: Vec<(&'static str, &'static str)>,
+    pub forgotten: Mutex<Vec<String>>,
+    without_session: bool,
+    /// Number of the session (0 is this one, -1 the one before), input.
+    inputs: Vec<(i64, Input)>,
+    answers: Mutex<VecDeque<Result<Ran>>>,
+    cells: Option<Cells>,
+    runs: Mutex<Vec<(String, usize, bool)>>,
+    shown: Mutex<Vec<Shown>>,
+    on_print: Option<Act>,
+    folder: Mutex<Option<PathBuf>>,
+    environment: Mutex<Vec<(String, Option<String>)>>,
+    next: Mutex<Option<(String, bool)>>,
+}
+
+impl FakeHost {
+    /// An output without a session behind it.
+    pub fn without_session() -> Self {
+        Self { without_session: true, ..Self::default() }
+    }
+
+    /// One that answers its runs of Rust in this order.
+    pub fn answering(answers: impl IntoIterator<Item = Result<Ran>>) -> Self {
+        Self { answers: Mutex::new(answers.into_iter().collect()), ..Self::default() }
+    }
+
+    /// One that compiles the Rust that it is to run, beside other cells, and runs it.
+    pub fn running(cells: Cells) -> Self {
+        Self { cells: Some(cells), ..Self::default() }
+    }
+
+    /// With variables of these names and types.
+    pub fn with_variables(mut self, variables: &[(&str, &str)]) -> Self {
+        let variable = |(name, kind): &(&str, &str)| Variable { name: name.to_string(), kind: kind.to_string() };
+        self.variables = variables.iter().map(variable).collect();
+        self
+    }
+
+    /// With items of these names and sources.
+    pub fn with_items(mut self, items: &[(&str, &str)]) -> Self {
+        let item = |(name, code): &(&str, &str)| Item { name: name.to_string(), code: code.to_string() };
+        self.items = items.iter().map(item).collect();
+        self
+    }
+
+    /// With a dependency, as it stands in a manifest.
+    pub fn with_dependency(mut self, name: &str, value: &str) -> Self {
+        self.dependencies.push((name.into(), value.into()));
+        self
+    }
+
+    /// With documentation of a path.
+    pub fn with_documentation(mut self, path: &'static str, text: &'static str) -> Self {
+        self.documented.push((path, text));
+        self
+    }
+
+    /// With cells that ran in this session.
+    pub fn with_cells(self, codes: &[&str]) -> Self {
+        let inputs: Vec<(i64, u64, &str)> =
+            codes.iter().enumerate().map(|(i, code)| (0, i as u64 + 1, *code)).collect();
+        self.with_inputs(&inputs)
+    }
+
+    /// With cells that ran: number of the session, execution count, code.
+    pub fn with_inputs(mut self, inputs: &[(i64, u64, &str)]) -> Self {
+        let input =
+            |&(session, line, code): &(i64, u64, &str)| (session, Input { line, code: code.into(), succeeded: true });
+        self.inputs = inputs.iter().map(input).collect();
+        self
+    }
+
+    /// Calls `act` with each text that is printed.
+    pub fn on_print(mut self, act: impl Fn(&str) + Send + Sync + 'static) -> Self {
+        self.on_print = Some(Box::new(act));
+        self
+    }
+
+    /// The Rust that was run: code, first line, whether it was to be quiet.
+    pub fn runs(&self) -> Vec<(String, usize, bool)> {
+        self.runs.lock().clone()
+    }
+
+    /// What was shown, in order, but for empty text.
+    pub fn shown(&self) -> Vec<Shown> {
+        self.shown.lock().clone()
+    }
+
+    /// All of standard output so far.
+    pub fn stdout(&self) -> String {
+        let shown = self.shown().into_iter();
+        shown.filter_map(|shown| if let Shown::Out(text) = shown { Some(text) } else { None }).collect()
+    }
+
+    /// All of standard error so far.
+    pub fn stderr(&self) -> String {
+        let shown = self.shown().into_iter();
+        shown.filter_map(|shown| if let Shown::Err(text) = shown { Some(text) } else { None }).collect()
+    }
+
+    /// The text of all displays.
+    pub fn displayed(&self) -> String {
+        let text = |shown: &Shown| match shown {
+            Shown::Display(bundle) => bundle["text/plain"].as_str().map(String::from),
+            _ => None,
+        };
+        self.shown.lock().iter().filter_map(text).collect::<Vec<_>>().join("\n")
+    }
+
+    /// Sets a variable of the environment.
+    pub fn set(&self, name: &str, value: Option<&str>) {
+        self.environment.lock().push((name.into(), value.map(String::from)));
+    }
+
+    /// The folder that it was last told to go to.
+    pub fn folder(&self) -> Option<PathBuf> {
+        self.folder.lock().clone()
+    }
+
+    /// The next cell that was proposed, and whether in place of this one.
+    pub fn next(&self) -> Option<(String, bool)> {
+        self.next.lock().clone()
+    }
+
+    fn show(&self, shown: Shown) {
+        self.shown.lock().push(shown);
+    }
+}
+
+impl Output for FakeHost {
+    fn display(&self, bundle: Bundle, _: Option<&str>) {
+        self.show(Shown::Display(bundle));
+    }
+
+    fn update(&self, bundle: Bundle, _: &str) {
+        self.show(Shown::Display(bundle));
+    }
+
+    fn print(&self, stream: Stream, text: &str) {
+        match stream {
+            _ if text.is_empty() => return,
+            Stream::Stdout => self.show(Shown::Out(text.into())),
+            Stream::Stderr => self.show(Shown::Err(text.into())),
+        }
+        if let Some(act) = &self.on_print {
+            act(text);
+        }
+    }
+
+    fn page(&self, bundle: Bundle) {
+        self.show(Shown::Page(bundle));
+    }
+
+    fn cell_id(&self) -> Option<String> {
+        None
+    }
+
+    fn session(&self) -> Option<&dyn Session> {
+        (!self.without_session).then_some(self)
+    }
+}
+
+impl Session for FakeHost {
+    fn run(&self, code: &str, first_line: usize, quiet: bool) -> Result<Ran> {
+        self.runs.lock().push((code.into(), first_line, quiet));
+        match self.cells {
+            Some(cells) => compiled(cells, code),
+            None => self.answers.lock().pop_front().expect("a run that the test expects"),
+        }
+    }
+
+    fn variables(&self) -> Result<Vec<Variable>> {
+        Ok(self.variables.clone())
+    }
+
+    fn items(&self) -> Result<Vec<Item>> {
+        Ok(self.items.clone())
+    }
+
+    fn forget(&self, names: &[String]) -> Result<Vec<String>> {
+        self.forgotten.lock().extend(names.iter().cloned());
+        Ok(names.to_vec())
+    }
+
+    fn reset(&self) -> Result<()> {
+        self.forgotten.lock().push("all".into());
+        Ok(())
+    }
+
+    fn dependencies(&self) -> Result<Vec<(String, String)>> {
+        Ok(self.dependencies.clone())
+    }
+
+    fn documentation(&self, path: &str) -> Result<Option<Bundle>> {
+        Ok(self.documented.iter().find(|(known, _)| *known == path).map(|(_, text)| plain(*text)))
+    }
+
+    fn change_directory(&self, folder: &Path) -> Result<()> {
+        *self.folder.lock() = Some(folder.into());
+        Ok(())
+    }
+
+    fn set_environment(&self, name: &str, value: Option<&str>) -> Result<()> {
+        self.set(name, value);
+        Ok(())
+    }
+
+    fn environment(&self) -> Vec<(String, Option<String>)> {
+        self.environment.lock().clone()
+    }
+
+    fn inputs(&self, session: i64) -> Result<Vec<Input>> {
+        Ok(self.inputs.iter().filter(|(of, _)| *of == session).map(|(_, input)| input.clone()).collect())
+    }
+
+    fn next_input(&self, text: &str, replace: bool) {
+        *self.next.lock() = Some((text.into(), replace));
+    }
+}
+
+/// Settings over a folder: nothing in it exists yet.
+pub fn settings(folder: &Path) -> Settings {
+    let (store, worker, cache) = (folder.join("studies.db"), folder.join("worker"), folder.join("cache"));
+    Settings { store, slot: vec![], worker, cache }
+}
+
+/// What magics share, over a folder.
+pub fn context(folder: &Path) -> Context {
+    Context::new(settings(folder), CATALOGUE)
+}
+
+/// Magics over a store and a worker that do not exist.
+pub fn magics() -> Magics {
+    Magics::new(settings(&std::env::temp_dir().join("tunebook-not-there")))
+}
+
+/// Understands and runs one magic.
+pub fn run(text: &str, host: &FakeHost) -> Result<()> {
+    run_in(&magics(), text, host)
+}
+
+/// Understands and runs one magic among others of the same kernel.
+pub fn run_in(magics: &Magics, text: &str, host: &FakeHost) -> Result<()> {
+    magics.run(magics.parse(text, 0)?, host, &Interrupt::default())
+}
+
+/// What is said of an error: its name, its message, its whole rendering without colours.
+pub fn said(error: &MagicError) -> String {
+    let text = format!("{error}\n{}", error.traceback().join("\n"));
+    let mut plain = String::new();
+    let mut parts = text.split("\x1b[");
+    plain.push_str(parts.next().unwrap_or_default());
+    for part in parts {
+        plain.push_str(part.split_once('m').map_or("", |(_, rest)| rest));
+    }
+    plain
+}
