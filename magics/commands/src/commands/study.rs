@@ -160,16 +160,23 @@ fn one(context: &Context, store: &Store, study: &StudyRecord) -> Result<Report> 
             time(study.created)
         ))
         .line(&format!(
-            "Trials: {} complete, {} infeasible, {} failed, {} cancelled; {} in all.",
+            "Trials: {} complete, {} infeasible, {} stopped, {} failed, {} cancelled; {} in all.",
             counts.complete,
             counts.infeasible,
+            counts.stopped,
             counts.failed,
             counts.cancelled,
             table::duration(study.seconds)
         ))
         .table(&roles)
         .table(&best_rows);
-    report = retuning(report, &concerning(context, store, study, &trials)?);
+    report = match concerning(context, store, study, &trials) {
+        Ok(found) => retuning(report, &found),
+        Err(error) => {
+            let line = format!("The other studies could not be compared with this one: {}.", error.message);
+            retuning(report.line(&line), &[])
+        }
+    };
     if let Some(processor) = environment.as_ref().and_then(|e| e["processor"].as_str()) {
         let libtorch = environment.as_ref().and_then(|e| e["libtorch"].as_str()).unwrap_or("none");
         report = report.line(&format!("Ran on {processor}, libtorch {libtorch}."));

@@ -18,6 +18,8 @@ pub struct LiveChart<'a> {
     output: &'a dyn Output,
     element: String,
     shown: bool,
+    /// Whether the second display holds a line of progress.
+    grows: bool,
     refreshed: Instant,
     /// What the last refresh cost: the next one waits at least four times as long.
     cost: Duration,
@@ -26,8 +28,9 @@ pub struct LiveChart<'a> {
 impl<'a> LiveChart<'a> {
     /// One that is not shown yet.
     pub fn new(charts: &'a ChartLoader, output: &'a dyn Output) -> Self {
-        let (element, shown, refreshed, cost) = (element_id(), false, Instant::now(), Duration::ZERO);
-        Self { charts, output, element, shown, refreshed, cost }
+        let (element, shown, grows) = (element_id(), false, false);
+        let (refreshed, cost) = (Instant::now(), Duration::ZERO);
+        Self { charts, output, element, shown, grows, refreshed, cost }
     }
 
     /// Shows the chart as it is at the start. `line`: the state in words.
@@ -37,7 +40,7 @@ impl<'a> LiveChart<'a> {
         bundle.insert("text/html".into(), json!(html::chart_html(chart, "", &self.element)));
         self.output.display(bundle, Some(&self.chart_id()));
         self.output.display(plain(""), Some(&self.push_id()));
-        self.shown = true;
+        (self.shown, self.grows) = (true, true);
     }
 
     /// Whether it is shown.
@@ -60,18 +63,24 @@ impl<'a> LiveChart<'a> {
         (self.refreshed, self.cost) = (Instant::now(), started.elapsed());
     }
 
-    /// Ends with a result in its place. `with_result`: whether programs are to find it.
-    pub fn end(self, report: Report, with_result: bool) {
+    /// Puts a report in the place of the chart. `with_result`: whether programs are to find its result. A later report takes
+    /// the place of an earlier one.
+    pub fn end(&mut self, report: Report, with_result: bool) {
         let mut bundle = report.bundle();
         if !with_result {
             bundle.remove(RESULT_MIME);
         }
-        if self.shown {
+        if self.grows {
             self.output.update(plain(""), &self.push_id());
-            self.output.update(bundle, &self.chart_id());
-        } else {
-            self.charts.load(self.output);
-            self.output.display(bundle, Some(&self.chart_id()));
+            self.grows = false;
+        }
+        match self.shown {
+            true => self.output.update(bundle, &self.chart_id()),
+            false => {
+                self.charts.load(self.output);
+                self.output.display(bundle, Some(&self.chart_id()));
+                self.shown = true;
+            }
         }
     }
 

@@ -59,12 +59,12 @@ impl<'a> ScalingLive<'a> {
     }
 
     /// Ends with the result.
-    pub fn end(self, report: Report) {
+    pub fn end(mut self, report: Report) {
         self.chart.end(report, true);
     }
 
     /// Leaves what is known on the screen when the store cannot go on.
-    pub fn fail(self, report: Report) {
+    pub fn fail(mut self, report: Report) {
         if self.chart.is_shown() {
             self.chart.end(report, false);
         }

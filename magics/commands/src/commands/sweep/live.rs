@@ -1,7 +1,7 @@
 //! What a sweep shows while it runs.
 
 use super::watch::{Watch, Watched};
-use crate::error::MagicError;
+use crate::error::{MagicError, Result};
 use crate::host::Output;
 use crate::magic::Context;
 use crate::report::table::{self, Rows, number};
@@ -45,16 +45,23 @@ impl<'a> Live<'a> {
         self.chart.show(&chart, &line);
     }
 
-    /// The last state, with the result. `note`: what else there is to say; `retune`: configurations that were tuned at another
-    /// batch size.
-    pub fn end(mut self, seconds: f64, notes: &[String], retune: &[Retune]) {
+    /// Shows the last state with the result; `notes` are sentences to add. Then asks `compare` for configurations that were
+    /// tuned at another batch size and adds them. A comparison that fails is told of and costs nothing else.
+    pub fn end(mut self, seconds: f64, notes: &[String], compare: impl FnOnce() -> Result<Vec<Retune>>) {
         self.watched.trials.sort_by_key(|trial| trial.number);
-        let report = retuning(self.report(seconds, notes), retune);
-        self.chart.end(report, true);
+        self.chart.end(retuning(self.report(seconds, notes), &[]), true);
+        match compare() {
+            Ok(found) if found.is_empty() => {}
+            Ok(found) => self.chart.end(retuning(self.report(seconds, notes), &found), true),
+            Err(error) => {
+                let line = format!("The other studies could not be compared with this one: {}.", error.message);
+                self.chart.end(retuning(self.report(seconds, notes).line(&line), &[]), true);
+            }
+        }
     }
 
     /// Leaves what is known on the screen when the store cannot go on.
-    pub fn fail(self, error: &MagicError) {
+    pub fn fail(mut self, error: &MagicError) {
         if self.chart.is_shown() {
             let report = self.report(self.began.elapsed().as_secs_f64(), std::slice::from_ref(&error.message));
             self.chart.end(report, false);
@@ -194,4 +201,30 @@ pub fn retuning(mut report: Report, found: &[Retune]) -> Report {
         ));
     }
     report.field("retune", found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::ErrorName;
+    use crate::host::RESULT_MIME;
+    use crate::testing::{FakeHost, Shown, context, definition};
+
+    #[test]
+    fn a_sweep_ends_with_its_result_also_where_another_study_cannot_be_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let (context, host) = (context(folder.path()), FakeHost::default());
+        let mut live = Live::new(&context, &host, "depth", &definition(), 2, vec![]);
+        live.show();
+        let broken = || Err(MagicError::new(ErrorName::StoreError, "study `other` cannot be read", None));
+        live.end(1.0, &[], broken);
+        let shown = host.shown();
+        let Some(Shown::Display(last)) = shown.last() else { panic!("{shown:?}") };
+        assert_eq!(last[RESULT_MIME]["study"], "depth");
+        assert_eq!(last[RESULT_MIME]["retune"], json!([]));
+        assert!(last["text/plain"].as_str().unwrap().contains("study `other` cannot be read"), "{last:?}");
+        // The result was shown before the comparison was asked for.
+        let Shown::Display(before) = &shown[shown.len() - 2] else { panic!("{shown:?}") };
+        assert_eq!(before[RESULT_MIME]["study"], "depth");
+    }
 }

@@ -125,9 +125,8 @@ impl Command for Sweep {
                     n => format!("{n} of the trials asked for are missing; `--resume` runs them."),
                 });
                 let asked = plan.trials as usize;
-                let retune = concerning(context, &store, &study, &trials)?;
-                let live = Live::new(context, output, &plan.name, &plan.definition, asked, trials);
-                live.end(study.seconds, &notes, &retune);
+                let live = Live::new(context, output, &plan.name, &plan.definition, asked, trials.clone());
+                live.end(study.seconds, &notes, || concerning(context, &store, &study, &trials));
                 Ok(())
             }
         }
@@ -181,21 +180,19 @@ fn train(
             return Err(error);
         }
     };
-    let (seconds, store) = (writer.study().seconds, writer.store());
-    let retune = concerning(context, store, writer.study(), &store.trials(writer.study())?)?;
+    let (seconds, store, study) = (writer.study().seconds, writer.store(), writer.study());
+    let note = match ending {
+        Ending::Done => None,
+        Ending::OutOfBudget => Some("The time limit of `--budget` was reached; `--resume` continues."),
+        Ending::Interrupted => Some("Interrupted; `--resume` continues."),
+    };
+    let notes: Vec<String> = notes.into_iter().chain(note.map(String::from)).collect();
+    live.end(seconds, &notes, || concerning(context, store, study, &store.trials(study)?));
     match ending {
-        Ending::Done => {
-            live.end(seconds, &notes, &retune);
-            Ok(())
-        }
-        Ending::OutOfBudget => {
-            live.end(seconds, &[notes, vec!["The budget is spent; `--resume` goes on.".into()]].concat(), &retune);
-            Ok(())
-        }
+        Ending::Done | Ending::OutOfBudget => Ok(()),
         Ending::Interrupted => {
-            live.end(seconds, &[notes, vec!["Interrupted; `--resume` goes on.".into()]].concat(), &retune);
             let message =
-                format!("the sweep `{}` was interrupted; what ended is recorded, `--resume` goes on", plan.name);
+                format!("the sweep `{}` was interrupted; what ended is recorded, `--resume` continues", plan.name);
             Err(MagicError::interrupted(message))
         }
     }
