@@ -4,7 +4,6 @@ use super::build_progress::BuildProgress;
 use super::errors::{CellError, compilation, warnings};
 use super::last_value;
 use super::output::{Bundle, Cell, Output};
-use super::standard_library;
 use super::state::CellRun;
 use evcxr::CommandContext;
 use serde_json::json;
@@ -39,9 +38,6 @@ pub(super) fn evaluate(
     }
     let mut variables: Vec<String> = context.variables_and_types().map(|(name, _)| name.to_string()).collect();
     variables.sort();
-    if let Some(note) = standard_library::note_once() {
-        cell.text(&note, true);
-    }
     let with_last = last_value::named(code);
     if with_last.is_some() && !context.eval_context().has_last() {
         let message =

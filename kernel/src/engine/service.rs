@@ -8,6 +8,7 @@ use super::errors::CellError;
 use super::evaluation::{Evaluation, evaluate};
 use super::output::{Cell, Output};
 use super::runner::{self, Channels};
+use super::standard_library;
 use super::state::{CellRun, EngineState, Interruptible, Readiness};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
 use evcxr::{Analysis, CommandContext, EvalContext};
@@ -240,6 +241,7 @@ fn serve(queue: Receiver<Job>, state: &EngineState, parts: &Arc<Parts>, prebuilt
     // An error is not reported here: the first cell has the same error.
     let _ = context.eval_context().build_runtime();
     let mut dependencies = Dependencies::new(prebuilt);
+    let (mut note, mut is_warm) = (standard_library::note(), false);
     state.ready();
     for job in queue {
         match job {
@@ -260,6 +262,9 @@ fn serve(queue: Receiver<Job>, state: &EngineState, parts: &Arc<Parts>, prebuilt
                             }
                             false => error,
                         })?;
+                    if let Some(note) = note.take() {
+                        cell.text(&note, true);
+                    }
                     let Some(output) = parts.output.get() else { return Err(state.unavailable()) };
                     evaluate(&mut context, output, &rest, cell, &progress, &run)
                 };
@@ -276,7 +281,9 @@ fn serve(queue: Receiver<Job>, state: &EngineState, parts: &Arc<Parts>, prebuilt
                 // Before the answer, because the next cell may come right after it.
                 drop(run);
                 let _ = answer.send(result);
-                warm(parts);
+                if !std::mem::replace(&mut is_warm, true) {
+                    warm(parts);
+                }
             }
             Job::Preload { crates } => dependencies.preload(&mut context, crates),
             Job::With(function) => function(&mut context),
@@ -287,9 +294,8 @@ fn serve(queue: Receiver<Job>, state: &EngineState, parts: &Arc<Parts>, prebuilt
 /// Lets rust-analyzer read the standard library. This takes seconds of processor time, so it begins after the first Rust cell:
 /// a session of magics alone does not pay for it.
 fn warm(parts: &Parts) {
-    static ONCE: std::sync::Once = std::sync::Once::new();
     if let Some(analysis) = parts.analysis.get().cloned() {
-        ONCE.call_once(|| drop(std::thread::spawn(move || analysis.warm())));
+        std::thread::spawn(move || analysis.warm());
     }
 }
 

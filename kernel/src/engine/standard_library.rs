@@ -3,7 +3,6 @@
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::sync::Once;
 
 /// The environment variable that rust-analyzer needs: it tells where the source code is, or prevents a download. None if
 /// rust-analyzer finds the source code by itself.
@@ -48,19 +47,12 @@ fn find() -> Option<SourceLocation> {
     packaged.pop().map(SourceLocation::Other)
 }
 
-/// A note for the user if the source code is missing. Only the first call in a session returns it.
-pub fn note_once() -> Option<String> {
-    static ONCE: Once = Once::new();
-    let mut note = None;
-    ONCE.call_once(|| {
-        if find().is_none() {
-            let text = "The source code of Rust's standard library is not installed, so some types cannot be inferred: where a \
-                        `let` fails with E0282 write its type. Everything else works. `rustup component add rust-src` (or \
-                        Debian's package rust-web-src) installs it; then restart the kernel.\n";
-            note = Some(text.to_string());
-        }
-    });
-    note
+/// A note for the user if the source code is missing. The first cell of a session shows it.
+pub fn note() -> Option<String> {
+    let text = "The source code of Rust's standard library is not installed, so some types cannot be inferred: where a `let` \
+                fails with E0282 write its type. Everything else works. `rustup component add rust-src` (or Debian's package \
+                rust-web-src) installs it; then restart the kernel.\n";
+    find().is_none().then(|| text.to_string())
 }
 
 fn entries(folder: &Path) -> impl Iterator<Item = PathBuf> {

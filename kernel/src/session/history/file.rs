@@ -16,7 +16,7 @@ const APPLICATION_ID: i32 = 0x5475_6869;
 
 /// The scripts that create the tables, one for each version of the file, applied in order. A script that was released must not be
 /// changed: add another one.
-static MIGRATIONS: [&str; 1] = ["
+const MIGRATIONS: &[&str] = &["
     CREATE TABLE sessions (
         id INTEGER PRIMARY KEY AUTOINCREMENT,
         started REAL NOT NULL                      -- when its first cell began
