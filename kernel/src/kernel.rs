@@ -20,7 +20,8 @@ use tunebook_wire::{Iopub, Message, Reader, Signer, heartbeat, router};
 const SAME_BATCH: Duration = Duration::from_millis(5);
 /// The number of cells that can wait. Further cells are aborted.
 const CELLS_WAITING: usize = 20_000;
-/// The number of other requests that are answered at a time on a channel. Further requests are not read until one is answered.
+/// The number of other requests that are answered at a time on a channel. Further requests are not read until one is
+/// answered.
 const REQUESTS: usize = 1024;
 
 /// Serves the session of a connection file until the front end shuts it down.
@@ -49,8 +50,9 @@ pub fn main(connection_file: &Path) -> ExitCode {
     }
 }
 
-/// Replaces this process by itself (`exec`) with a changed environment, if evcxr and rust-analyzer need one: they take some of their
-/// settings from it, and a process with several threads cannot change its environment safely. Call it first.
+/// Replaces this process by itself (`exec`) with a changed environment, if evcxr and rust-analyzer need one: they take
+/// some of their settings from it, and a process with several threads cannot change its environment safely. Call it
+/// first.
 fn start_again_with_environment() {
     use std::os::unix::process::CommandExt;
     const STARTED_AGAIN: &str = "TUNEBOOK_STARTED_AGAIN";
@@ -122,8 +124,8 @@ async fn read(session: Arc<Session>, channel: Channel, mut reader: Reader) {
     }
 }
 
-/// Runs cells one after the other. After a cell that fails, if its request says so (`stop_on_error`), the cells are aborted that
-/// were sent before the front end could know of the error.
+/// Runs cells one after the other. After a cell that fails, if its request says so (`stop_on_error`), the cells are
+/// aborted that were sent before the front end could know of the error.
 async fn run_cells(session: Arc<Session>, mut queue: Receiver<Message>) {
     while let Some(request) = queue.recv().await {
         let stop_on_error = request.content["stop_on_error"].as_bool().unwrap_or(true);
@@ -141,7 +143,8 @@ async fn run_cells(session: Arc<Session>, mut queue: Receiver<Message>) {
     }
 }
 
-/// Interrupts the session when the user presses Ctrl-C in the terminal of the kernel. Front ends interrupt by a message.
+/// Interrupts the session when the user presses Ctrl-C in the terminal of the kernel. Front ends interrupt by a
+/// message.
 async fn interrupts(session: Arc<Session>) {
     while tokio::signal::ctrl_c().await.is_ok() {
         session.interrupt();

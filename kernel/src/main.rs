@@ -21,7 +21,8 @@ enum Command {
         #[arg(short = 'f', long)]
         connection_file: PathBuf,
     },
-    /// Build the crates that workloads and tensors in cells need, so that the first of them starts in seconds. Set-up calls this.
+    /// Build the crates that workloads and tensors in cells need, so that the first of them starts in seconds. Set-up
+    /// calls this.
     Prepare,
     /// Build the crates of cells. `prepare` calls this with an environment of its own.
     #[command(hide = true)]

@@ -1,4 +1,5 @@
-//! `tunebook prepare`: builds the crates of `%%workload`s and of Rust cells, which takes minutes, before a notebook needs them.
+//! `tunebook prepare`: builds the crates of `%%workload`s and of Rust cells, which takes minutes, before a notebook
+//! needs them.
 
 use crate::engine::prebuild::build_cell_crates;
 use crate::kernel::settings;

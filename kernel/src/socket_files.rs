@@ -1,5 +1,5 @@
-//! The files of sockets in the file system (`transport` is `ipc`): only their owner can use them, and they are removed when the
-//! kernel ends.
+//! The files of sockets in the file system (`transport` is `ipc`): only their owner can use them, and they are removed
+//! when the kernel ends.
 
 use jupyter_protocol::ConnectionInfo;
 use jupyter_protocol::connection_info::Transport;
@@ -16,8 +16,8 @@ pub struct SocketFiles {
 }
 
 impl SocketFiles {
-    /// Changes the `umask` until [`SocketFiles::made`] is called, so that only the owner can use files that are created. Removes the
-    /// sockets of a kernel that was killed.
+    /// Changes the `umask` until [`SocketFiles::made`] is called, so that only the owner can use files that are
+    /// created. Removes the sockets of a kernel that was killed.
     pub fn of(info: &ConnectionInfo) -> Self {
         if info.transport != Transport::IPC {
             return Self { paths: vec![], usual: None };

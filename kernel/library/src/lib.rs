@@ -1,9 +1,9 @@
-//! The crate that Rust cells use as `tunebook`: displays, progress bars, questions to the user, magics and studies. With the feature
-//! `tensors` it also has `tch`, the display of tensors, and the models that studies have trained.
+//! The crate that Rust cells use as `tunebook`: displays, progress bars, questions to the user, magics and studies.
+//! With the feature `tensors` it also has `tch`, the display of tensors, and the models that studies have trained.
 //!
-//! The kernel adds this crate to a cell that names it. It turns on `tensors` for a cell that names `tch`, an item that needs
-//! tensors, or the crate of a `%%workload`. Everything that works without tensors is in the crate `tunebook-cell`, so that its types,
-//! and with them the variables of cells, stay the same when tensors are turned on.
+//! The kernel adds this crate to a cell that names it. It turns on `tensors` for a cell that names `tch`, an item that
+//! needs tensors, or the crate of a `%%workload`. Everything that works without tensors is in the crate
+//! `tunebook-cell`, so that its types, and with them the variables of cells, stay the same when tensors are turned on.
 //!
 //! ```no_run
 //! let study = tunebook::study("depth")?;

@@ -38,12 +38,12 @@ impl ToBundle for Picture {
     }
 }
 
-/// Draws an image of shape \[height, width\] or \[1 or 3, height, width\], or a batch of shape \[batch, 1 or 3, height, width\] as a
-/// grid.
+/// Draws an image of shape \[height, width\] or \[1 or 3, height, width\], or a batch of shape \[batch, 1 or 3, height,
+/// width\] as a grid.
 ///
-/// Values of type `Uint8` are pixels. Values of other types are mapped to black and white at 0 and 1 if they all lie between
-/// these, and else at the smallest and the largest value. A tensor of another shape gives a picture without an image, whose caption
-/// tells the reason.
+/// Values of type `Uint8` are pixels. Values of other types are mapped to black and white at 0 and 1 if they all lie
+/// between these, and else at the smallest and the largest value. A tensor of another shape gives a picture without an
+/// image, whose caption tells the reason.
 pub fn picture(tensor: &Tensor) -> Picture {
     tch::no_grad(|| draw(tensor)).unwrap_or_else(|problem| Picture { png: vec![], caption: problem })
 }

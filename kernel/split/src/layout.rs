@@ -1,4 +1,5 @@
-//! Computes the indentation of the line after unfinished code. It follows rustfmt as far as the code before that line tells.
+//! Computes the indentation of the line after unfinished code. It follows rustfmt as far as the code before that line
+//! tells.
 
 /// The spaces of one level of indentation.
 const LEVEL: usize = 4;

@@ -1,5 +1,5 @@
-//! Splits a cell, as the user typed it, into Rust, magics and shell commands, in the order in which they run; and tells whether a
-//! cell is complete.
+//! Splits a cell, as the user typed it, into Rust, magics and shell commands, in the order in which they run; and tells
+//! whether a cell is complete.
 
 mod completeness;
 mod layout;

@@ -14,7 +14,8 @@ pub enum Segment {
     Shell { command: String },
 }
 
-/// Splits a cell. `asks` decides whether a line asks for help; its second argument is whether the cell has no other line.
+/// Splits a cell. `asks` decides whether a line asks for help; its second argument is whether the cell has no other
+/// line.
 pub fn segments(code: &str, asks: impl Fn(&str, bool) -> bool) -> Vec<Segment> {
     let blank_lines = code.lines().take_while(|line| line.trim().is_empty()).count();
     if code.lines().nth(blank_lines).is_some_and(|line| line.starts_with("%%")) {
@@ -64,8 +65,8 @@ fn special(line: &str, number: usize, alone: bool, asks: &impl Fn(&str, bool) ->
     asks(line, alone).then(magic).flatten()
 }
 
-/// Replaces everything in a cell that is not Rust by spaces, so that the bytes of the Rust code keep their positions. `rust_in`
-/// returns the range of the Rust code in a magic, such as that of `f()` in `%time f()`.
+/// Replaces everything in a cell that is not Rust by spaces, so that the bytes of the Rust code keep their positions.
+/// `rust_in` returns the range of the Rust code in a magic, such as that of `f()` in `%time f()`.
 pub fn masked(code: &str, asks: impl Fn(&str, bool) -> bool, rust_in: impl Fn(&str) -> Option<Range<usize>>) -> String {
     let starts: Vec<usize> = std::iter::once(0).chain(code.match_indices('\n').map(|(at, _)| at + 1)).collect();
     let start = |line: usize| starts.get(line).copied().unwrap_or(code.len());

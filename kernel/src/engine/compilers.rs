@@ -4,7 +4,8 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::collections::HashMap;
 
-/// Kills cargo and rustc below this process, and everything that they have started: build scripts, C compilers, linkers.
+/// Kills cargo and rustc below this process, and everything that they have started: build scripts, C compilers,
+/// linkers.
 pub fn end() {
     let all = processes();
     let own = std::process::id();

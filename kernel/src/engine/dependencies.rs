@@ -1,5 +1,5 @@
-//! The dependencies of the crate that evcxr makes of cells: those that a user adds by `:dep`, and those that the kernel adds
-//! because a cell names them.
+//! The dependencies of the crate that evcxr makes of cells: those that a user adds by `:dep`, and those that the kernel
+//! adds because a cell names them.
 //!
 //! evcxr tries each `:dep` with a manifest of its own, in which other crates are missing; cargo then removes these from
 //! `Cargo.lock`. So the lock file of what is built is kept here, and written back before anything is compiled.
@@ -166,8 +166,8 @@ fn execute(context: &mut CommandContext, code: &str) -> Result<(), CellError> {
 fn not_built() -> CellError {
     let executable = std::env::current_exe().map_or("tunebook".into(), |path| path.display().to_string());
     let message = format!(
-        "tensors in cells must be built once in advance, and that was not done for this version of Tunebook: run `{executable} prepare` in a \
-         terminal (some minutes, once) and restart the kernel"
+        "tensors in cells must be built once in advance, and that was not done for this version of Tunebook: run \
+         `{executable} prepare` in a terminal (some minutes, once) and restart the kernel"
     );
     CellError::new("NotPrepared", message)
 }

@@ -1,5 +1,5 @@
-//! Adapts documentation from rust-analyzer to a tooltip and a pager: removes the lines of examples that rustdoc hides, marks
-//! examples as Rust, and shows headings in bold at the size of the text.
+//! Adapts documentation from rust-analyzer to a tooltip and a pager: removes the lines of examples that rustdoc hides,
+//! marks examples as Rust, and shows headings in bold at the size of the text.
 
 /// Returns the documentation as plain text and as Markdown.
 pub fn presented(markdown: &str) -> (String, String) {
@@ -54,8 +54,8 @@ mod tests {
 
     #[test]
     fn hidden_lines_are_removed_and_headings_are_bold() {
-        let markdown = "```rust\npub fn push(&mut self)\n```\n\n---\n\nAppends, see [`pop`](https://x/y).\n\n# Panics\n\nNever.\n\n\
-                        ```\n# #![allow(x)]\nlet v = [1];\n#\n```";
+        let markdown = "```rust\npub fn push(&mut self)\n```\n\n---\n\nAppends, see [`pop`](https://x/y).\n\n\
+                        # Panics\n\nNever.\n\n```\n# #![allow(x)]\nlet v = [1];\n#\n```";
         let (plain, shown) = presented(markdown);
         assert!(plain.starts_with("pub fn push(&mut self)\n") && plain.ends_with("let v = [1];"), "{plain}");
         assert!(plain.contains("\nAppends, see `pop`.\n\nPanics\n\nNever.\n"), "{plain}");

@@ -67,8 +67,8 @@ impl CellError {
 
     /// The error of a cell that panicked.
     ///
-    /// `lines` is what Rust printed about the panic. `user_line` translates a line number of the generated code to one of the
-    /// cell. `restored` says whether a snapshot took over, so that all variables are as before the cell.
+    /// `lines` is what Rust printed about the panic. `user_line` translates a line number of the generated code to one
+    /// of the cell. `restored` says whether a snapshot took over, so that all variables are as before the cell.
     pub fn panic(
         lines: &[String],
         source: &str,
@@ -85,7 +85,8 @@ impl CellError {
         Self::of_line("Panic", &said, line, source, restored)
     }
 
-    /// The error of one line of a cell that happened while it ran. `said` is the message; its first line becomes the `evalue`.
+    /// The error of one line of a cell that happened while it ran. `said` is the message; its first line becomes the
+    /// `evalue`.
     pub fn of_line(name: &str, said: &[String], line: Option<usize>, source: &str, restored: bool) -> Self {
         let message = said.first().cloned().unwrap_or_default();
         let mut traceback = vec![format!("\x1b[31m{name}\x1b[0m: {message}")];
@@ -107,7 +108,8 @@ fn line_of_panic(line: &str) -> Option<usize> {
     place.split(':').next()?.parse().ok()
 }
 
-/// Whether a line is the first one that Rust prints about a panic: `thread '<unnamed>' (123) panicked at src/lib.rs:1:2:`.
+/// Whether a line is the first one that Rust prints about a panic: `thread '<unnamed>' (123) panicked at
+/// src/lib.rs:1:2:`.
 pub fn is_panic_head(line: &str) -> bool {
     line.starts_with("thread '") && line.contains("panicked at ")
 }

@@ -1,5 +1,5 @@
-//! `_` as an expression stands for the value of the last expression, as in IPython. Rust has no such name, so evcxr keeps the
-//! value in a variable, whose name replaces `_` in the code.
+//! `_` as an expression stands for the value of the last expression, as in IPython. Rust has no such name, so evcxr
+//! keeps the value in a variable, whose name replaces `_` in the code.
 
 use evcxr::LAST;
 use ra_ap_syntax::ast::{self, AstNode};

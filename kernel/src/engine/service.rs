@@ -1,5 +1,5 @@
-//! evcxr on a thread of its own. It is created in the background, takes one job after the other from a channel, and can be
-//! interrupted from other threads.
+//! evcxr on a thread of its own. It is created in the background, takes one job after the other from a channel, and can
+//! be interrupted from other threads.
 
 use super::build_progress::BuildProgress;
 use super::compilers;
@@ -25,7 +25,8 @@ use tunebook_prebuilt::{CellCrate, Prebuilt};
 const ANALYSIS_WAIT: Duration = Duration::from_secs(10);
 /// How often a caller who waits for a cell looks whether it was interrupted before the engine was ready.
 const LOOK_FOR_INTERRUPT: Duration = Duration::from_millis(50);
-/// An interrupt is repeated this often at this distance, because a cell may start another compiler, or its code, at any moment.
+/// An interrupt is repeated this often at this distance, because a cell may start another compiler, or its code, at any
+/// moment.
 const INTERRUPT_ATTEMPTS: usize = 100;
 const INTERRUPT_AGAIN: Duration = Duration::from_millis(20);
 
@@ -188,7 +189,8 @@ impl Engine {
     /// Completions at a byte of some code. None if rust-analyzer has no answer.
     pub fn complete(&self, code: &str, position: usize) -> Option<CompletionList> {
         let found = self.analysis()?.completions(code, position).ok()?;
-        // rust-analyzer also proposes names that are merely similar; front ends expect names that continue the typed word.
+        // rust-analyzer also proposes names that are merely similar; front ends expect names that continue the typed
+        // word.
         let typed = code.get(found.start_offset..position).unwrap_or("").to_string();
         let fitting = found.completions.into_iter().filter(|c| c.code.starts_with(&typed));
         let items = fitting.map(|c| CompletionItem { text: c.code, kind: c.kind, detail: c.detail }).collect();
@@ -201,8 +203,8 @@ impl Engine {
         Some(super::documentation::presented(&markdown))
     }
 
-    /// Interrupts the cell that runs: ends its compilers, or the process in which its code runs; a snapshot of that process
-    /// then takes over.
+    /// Interrupts the cell that runs: ends its compilers, or the process in which its code runs; a snapshot of that
+    /// process then takes over.
     pub fn interrupt(&self) {
         let Some(number) = self.state.interrupt() else { return };
         let (state, parts) = (self.state.clone(), self.parts.clone());
@@ -291,8 +293,8 @@ fn serve(queue: Receiver<Job>, state: &EngineState, parts: &Arc<Parts>, prebuilt
     }
 }
 
-/// Lets rust-analyzer read the standard library. This takes seconds of processor time, so it begins after the first Rust cell:
-/// a session of magics alone does not pay for it.
+/// Lets rust-analyzer read the standard library. This takes seconds of processor time, so it begins after the first
+/// Rust cell: a session of magics alone does not pay for it.
 fn warm(parts: &Parts) {
     if let Some(analysis) = parts.analysis.get().cloned() {
         std::thread::spawn(move || analysis.warm());
@@ -304,9 +306,11 @@ fn create(prebuilt: Option<&Prebuilt>, parts: &Parts) -> Result<CommandContext, 
     let executable = std::env::current_exe().map_err(|error| error.to_string())?;
     let mut command = Command::new(executable);
     command.env("LD_LIBRARY_PATH", library_path(prebuilt.and_then(|prebuilt| prebuilt.libtorch.as_deref())));
-    // Computations in cells are small: threads that spin while they wait for each other would cost more time than they save.
+    // Computations in cells are small: threads that spin while they wait for each other would cost more time than they
+    // save.
     command.env("GOMP_SPINCOUNT", "0");
-    // Only a process with a single thread can be forked for a snapshot. Without this the first tensor would start threads.
+    // Only a process with a single thread can be forked for a snapshot. Without this the first tensor would start
+    // threads.
     command.envs([("OMP_NUM_THREADS", "1"), ("MKL_NUM_THREADS", "1")]);
     // The path is made absolute, so that cells find the same store after they change to another folder.
     if let Ok(store) = std::path::absolute(tunebook_study::store::default_store()) {
@@ -324,8 +328,8 @@ fn create(prebuilt: Option<&Prebuilt>, parts: &Parts) -> Result<CommandContext, 
     Ok(CommandContext::with_eval_context(context))
 }
 
-/// The `LD_LIBRARY_PATH` of the process that runs cells: it must find the standard library, which cells link dynamically, and
-/// libtorch.
+/// The `LD_LIBRARY_PATH` of the process that runs cells: it must find the standard library, which cells link
+/// dynamically, and libtorch.
 fn library_path(libtorch: Option<&Path>) -> OsString {
     let output = Command::new("rustc").args(["--print", "target-libdir"]).output();
     let standard = output.ok().map(|output| PathBuf::from(String::from_utf8_lossy(&output.stdout).trim()));
@@ -339,8 +343,8 @@ fn library_path(libtorch: Option<&Path>) -> OsString {
 fn refuse(queue: Receiver<Job>, reason: &str, state: &EngineState) {
     let reason = reason.lines().find(|line| !line.trim().is_empty()).unwrap_or("unknown").to_string();
     state.missing(format!(
-        "Rust cells need `cargo` and `rustc` on the PATH of the kernel, and they could not be used: {reason}. Magics work \
-         without them. Install Rust (rustup.rs) and restart the kernel."
+        "Rust cells need `cargo` and `rustc` on the PATH of the kernel, and they could not be used: {reason}. Magics \
+         work without them. Install Rust (rustup.rs) and restart the kernel."
     ));
     for job in queue {
         if let Job::Run { answer, .. } = job {

@@ -1,11 +1,11 @@
-//! Finds the source code of Rust's standard library. rust-analyzer reads it to infer the types of variables. If it finds none
-//! it downloads it without asking, which a kernel must not do.
+//! Finds the source code of Rust's standard library. rust-analyzer reads it to infer the types of variables. If it
+//! finds none it downloads it without asking, which a kernel must not do.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-/// The environment variable that rust-analyzer needs: it tells where the source code is, or prevents a download. None if
-/// rust-analyzer finds the source code by itself.
+/// The environment variable that rust-analyzer needs: it tells where the source code is, or prevents a download. None
+/// if rust-analyzer finds the source code by itself.
 pub fn environment() -> Option<(&'static str, OsString)> {
     match find() {
         Some(SourceLocation::Toolchain) => None,
@@ -49,9 +49,9 @@ fn find() -> Option<SourceLocation> {
 
 /// A note for the user if the source code is missing. The first cell of a session shows it.
 pub fn note() -> Option<String> {
-    let text = "The source code of Rust's standard library is not installed, so some types cannot be inferred: where a `let` \
-                fails with E0282 write its type. Everything else works. `rustup component add rust-src` (or Debian's package \
-                rust-web-src) installs it; then restart the kernel.\n";
+    let text = "The source code of Rust's standard library is not installed, so some types cannot be inferred: where a \
+                `let` fails with E0282 write its type. Everything else works. `rustup component add rust-src` (or \
+                Debian's package rust-web-src) installs it; then restart the kernel.\n";
     find().is_none().then(|| text.to_string())
 }
 

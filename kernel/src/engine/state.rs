@@ -1,4 +1,5 @@
-//! The state of the engine of Rust cells: whether it can run a cell, whether it runs one, and whether that cell is interrupted.
+//! The state of the engine of Rust cells: whether it can run a cell, whether it runs one, and whether that cell is
+//! interrupted.
 //!
 //! ```text
 //!   Starting ──ready──► Idle ──begin──► Running
@@ -6,13 +7,13 @@
 //!      └─missing─► Missing└──────end───────┘
 //! ```
 //!
-//! A cell may begin while the engine is still being created. It then waits in `Starting`, and runs as soon as the engine is
-//! ready, unless it is interrupted before.
+//! A cell may begin while the engine is still being created. It then waits in `Starting`, and runs as soon as the
+//! engine is ready, unless it is interrupted before.
 //!
 //! All of this is in one mutex, so that no interrupt is lost between two changes:
 //!
-//! - An interrupt belongs to the cell that has begun. One that comes before any cell has begun changes nothing here; the
-//!   caller of [`EngineState::begin`] has the `Interrupt` of its cell, which was raised first, and so learns of it.
+//! - An interrupt belongs to the cell that has begun. One that comes before any cell has begun changes nothing here.
+//!   The caller of [`EngineState::begin`] has the `Interrupt` of its cell, which was raised first, and so learns of it.
 //! - A cell that is interrupted while it waits never runs, even if the engine becomes ready at the same moment.
 //! - A cell ends when its [`CellRun`] is dropped: also by a panic, and if the thread of the engine is gone.
 
@@ -104,8 +105,8 @@ impl EngineState {
     ///
     /// # Errors
     ///
-    /// `Busy` while another cell runs or waits, `Interrupted` if the cell was interrupted already, `NoToolchain` if there is no
-    /// engine.
+    /// `Busy` while another cell runs or waits, `Interrupted` if the cell was interrupted already, `NoToolchain` if
+    /// there is no engine.
     pub(super) fn begin(&self, interrupt: &Interrupt) -> Result<CellRun, CellError> {
         let mut shared = self.shared.lock();
         let number = shared.next;

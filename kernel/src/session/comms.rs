@@ -5,10 +5,12 @@ use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-/// Publishes a message on IOPub. The arguments are the header of the request that it belongs to, its kind, and its content.
+/// Publishes a message on IOPub. The arguments are the header of the request that it belongs to, its kind, and its
+/// content.
 pub type Publish = Arc<dyn Fn(&Value, &str, Value) + Send + Sync>;
 
-/// A part of the kernel to which front ends can open a comm. Its methods must return quickly, because later messages wait.
+/// A part of the kernel to which front ends can open a comm. Its methods must return quickly, because later messages
+/// wait.
 pub trait Target: Send + Sync {
     /// Handles a `comm_open`. The handler that it returns is dropped when the comm closes.
     fn open(&self, comm: &Comm, data: &Value) -> Box<dyn CommHandler>;
@@ -64,7 +66,8 @@ impl Comms {
         self
     }
 
-    /// Handles a `comm_open`, `comm_msg` or `comm_close`. They must come in the order in which they were sent; none has a reply.
+    /// Handles a `comm_open`, `comm_msg` or `comm_close`. They must come in the order in which they were sent; none has
+    /// a reply.
     pub fn take(&self, kind: &str, header: &Value, content: &Value) {
         let id = content["comm_id"].as_str().unwrap_or("").to_string();
         let comm = Comm { publish: self.publish.clone(), parent: header.clone(), id };

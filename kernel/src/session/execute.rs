@@ -146,8 +146,8 @@ impl Session {
         Ok(value)
     }
 
-    /// Adds the crates of tensors in advance, once no cell has run for a while: somebody who uses magics is likely to look at
-    /// tensors later.
+    /// Adds the crates of tensors in advance, once no cell has run for a while: somebody who uses magics is likely to
+    /// look at tensors later.
     async fn preload(self: &Arc<Self>) {
         if self.preloaded.swap(true, Ordering::SeqCst) {
             return;
@@ -184,7 +184,8 @@ impl Session {
         Ok(value.map(Value::Object))
     }
 
-    /// Evaluates the user expressions of a request. One that fails gives an error in its place, and no error of the cell.
+    /// Evaluates the user expressions of a request. One that fails gives an error in its place, and no error of the
+    /// cell.
     async fn user_expressions(self: &Arc<Self>, expressions: &Value, interrupt: &Arc<Interrupt>) -> Value {
         let mut results = Map::new();
         for (name, code) in expressions.as_object().into_iter().flatten() {
@@ -194,8 +195,8 @@ impl Session {
                 blocking(interrupt, move |interrupt| engine.run(&code, vec![], Arc::new(SilentCell), interrupt)).await;
             let shown = match result {
                 Ok(ran) => json!({ "status": "ok", "data": ran.value.unwrap_or_default(), "metadata": {} }),
-                Err(error) => {
-                    json!({ "status": "error", "ename": error.name, "evalue": error.message, "traceback": error.traceback })
+                Err(CellError { name, message, traceback }) => {
+                    json!({ "status": "error", "ename": name, "evalue": message, "traceback": traceback })
                 }
             };
             results.insert(name.clone(), shown);

@@ -1,5 +1,5 @@
-//! The session as magics see it: Rust code to run, variables, dependencies, the folder, the environment, the history, and the
-//! output area of the cell.
+//! The session as magics see it: Rust code to run, variables, dependencies, the folder, the environment, the history,
+//! and the output area of the cell.
 
 use super::rust_cell::RustCell;
 use crate::engine::{Bundle, Cell, CellError, Engine, Readiness};

@@ -30,8 +30,8 @@ use tunebook_wire::stdin::Stdin;
 use tunebook_wire::{Iopub, Message, Writer};
 use usage::Usage;
 
-/// The number of completions and inspections that are answered at a time. Each of them holds a thread; without a bound they could
-/// leave none for cells and for the shutdown.
+/// The number of completions and inspections that are answered at a time. Each of them holds a thread; without a bound
+/// they could leave none for cells and for the shutdown.
 const QUESTIONS: usize = 16;
 
 /// The channel of a request and of its reply.
@@ -80,7 +80,8 @@ fn is_cell(request: &Message) -> bool {
 }
 
 impl Session {
-    /// A session over its sockets. It sends the requests to run cells to `cells`; the receiver calls [`Session::serve`] for each.
+    /// A session over its sockets. It sends the requests to run cells to `cells`; the receiver calls [`Session::serve`]
+    /// for each.
     pub fn new(
         id: String,
         iopub: Iopub,
@@ -125,8 +126,8 @@ impl Session {
         self.engine.get_or_init(start).await.clone()
     }
 
-    /// Takes a request. A cell goes to the queue. A message of a comm is taken at once, so that the order of messages is kept. Any
-    /// other request is answered at once, in a task that holds `permit` until the answer is sent.
+    /// Takes a request. A cell goes to the queue. A message of a comm is taken at once, so that the order of messages
+    /// is kept. Any other request is answered at once, in a task that holds `permit` until the answer is sent.
     pub fn receive(self: &Arc<Self>, channel: Channel, request: Message, permit: OwnedSemaphorePermit) {
         let session = self.clone();
         if is_cell(&request) {
@@ -147,8 +148,8 @@ impl Session {
         });
     }
 
-    /// Answers one request: publishes busy, sends the reply, publishes idle. `before_reply` is called with the status of the reply
-    /// before the reply is sent.
+    /// Answers one request: publishes busy, sends the reply, publishes idle. `before_reply` is called with the status
+    /// of the reply before the reply is sent.
     pub async fn serve(self: &Arc<Self>, channel: Channel, request: &Message, before_reply: impl AsyncFnOnce(&str)) {
         self.status(request, "busy");
         if is_cell(request) {
@@ -182,8 +183,8 @@ impl Session {
         writer.send(&reply).await;
     }
 
-    /// Publishes idle at the end of a request. If a cell runs, busy follows for that cell: front ends show the last state that they
-    /// received.
+    /// Publishes idle at the end of a request. If a cell runs, busy follows for that cell: front ends show the last
+    /// state that they received.
     fn idle(&self, request: &Message) {
         let mut running = self.running.lock();
         if is_cell(request) {

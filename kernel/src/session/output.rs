@@ -1,5 +1,5 @@
-//! The output area of a cell: publishes what the cell shows on IOPub. It may be used after the cell has ended, by threads of
-//! the cell.
+//! The output area of a cell: publishes what the cell shows on IOPub. It may be used after the cell has ended, by
+//! threads of the cell.
 
 use parking_lot::Mutex;
 use serde_json::{Map, Value, json};

@@ -1,5 +1,5 @@
-//! The comm target `tunebook.status`: it tells a front end whether Rust cells can run, and when that changes. Creating their
-//! engine takes seconds, during which magics run already.
+//! The comm target `tunebook.status`: it tells a front end whether Rust cells can run, and when that changes. Creating
+//! their engine takes seconds, during which magics run already.
 
 use super::comms::{Comm, CommHandler, Target};
 use crate::engine::{Engine, Readiness};

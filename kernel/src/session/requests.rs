@@ -141,8 +141,8 @@ fn position(content: &Value) -> usize {
     content["cursor_pos"].as_u64().unwrap_or(u64::MAX).min(usize::MAX as u64) as usize
 }
 
-/// Converts a position in characters of a cell to a byte of the masked cell. Masking keeps the bytes of a cell, and replaces a
-/// character of several bytes by several spaces.
+/// Converts a position in characters of a cell to a byte of the masked cell. Masking keeps the bytes of a cell, and
+/// replaces a character of several bytes by several spaces.
 fn byte_in_masked(code: &str, masked: &str, cursor: usize) -> usize {
     let byte = code.char_indices().nth(cursor).map_or(code.len(), |(at, _)| at);
     masked.floor_char_boundary(byte)

@@ -1,5 +1,5 @@
-//! A cell of the session as the engine of Rust cells sees it: it shows output, asks the user for input, and answers questions of
-//! the code.
+//! A cell of the session as the engine of Rust cells sees it: it shows output, asks the user for input, and answers
+//! questions of the code.
 
 use super::Session;
 use super::output::CellOutput;

@@ -1,4 +1,5 @@
-//! The processor time and memory that the kernel and its machine use, for `usage_request`. The fields are those of ipykernel.
+//! The processor time and memory that the kernel and its machine use, for `usage_request`. The fields are those of
+//! ipykernel.
 
 use parking_lot::Mutex;
 use procfs::process::{Process, Stat};
@@ -7,8 +8,8 @@ use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-/// The shortest time for which shares are computed. Processor time is counted in steps of 10 ms, so shares of a shorter time would
-/// be imprecise.
+/// The shortest time for which shares are computed. Processor time is counted in steps of 10 ms, so shares of a shorter
+/// time would be imprecise.
 const SHORTEST: Duration = Duration::from_millis(200);
 
 /// The last reading. Shares of processor time are those since then.
@@ -95,8 +96,8 @@ fn own_processes() -> procfs::ProcResult<Vec<Stat>> {
     Ok(found)
 }
 
-/// The memory of a process in bytes. A page that several processes share counts in proportion: the runner of cells and its snapshot
-/// share almost all of theirs.
+/// The memory of a process in bytes. A page that several processes share counts in proportion: the runner of cells and
+/// its snapshot share almost all of theirs.
 fn memory(stat: &Stat) -> u64 {
     let shared_out = || {
         let maps = Process::new(stat.pid).ok()?.smaps_rollup().ok()?.memory_map_rollup;

@@ -1,7 +1,7 @@
 //! The heartbeat: each message is sent back to its sender.
 //!
-//! The socket is a ROUTER, not a REP: a peer that does not read its answers must not delay those of others, whose front ends
-//! would take the kernel for dead.
+//! The socket is a ROUTER, not a REP: a peer that does not read its answers must not delay those of others, whose front
+//! ends would take the kernel for dead.
 
 use std::time::Duration;
 use zeromq::{RouterSocket, Socket, SocketOptions, SocketRecv, SocketSend};

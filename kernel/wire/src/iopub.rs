@@ -1,7 +1,7 @@
 //! IOPub: one task owns the socket and sends messages in the order in which they were published.
 //!
-//! Text is gathered for a moment, and sent before any other message. So the order is kept, and a million short lines become a
-//! few messages.
+//! Text is gathered for a moment, and sent before any other message. So the order is kept, and a million short lines
+//! become a few messages.
 
 use super::message::{Message, Signer};
 use serde_json::{Value, json};
@@ -17,13 +17,13 @@ use zeromq::{Socket, SocketRecv, SocketSend, XPubSocket, ZmqMessage};
 const GATHER: Duration = Duration::from_millis(25);
 /// The bytes of gathered text that are sent without further waiting.
 const GATHER_BYTES: usize = 64 << 10;
-/// The bytes of output of cells that may wait to be sent. With more, a cell that shows something waits. (The socket drops a
-/// subscriber that does not read at all after some seconds.)
+/// The bytes of output of cells that may wait to be sent. With more, a cell that shows something waits. (The socket
+/// drops a subscriber that does not read at all after some seconds.)
 const QUEUED_BYTES: usize = 16 << 20;
 /// The bytes that a message takes beside its content, approximately.
 const MESSAGE_BYTES: usize = 2 << 10;
-/// The number of the kernel's own messages that may wait. They cannot be made to wait before they are queued; so with more of
-/// them, a subscriber that does not read loses a message after [`SEND_WITHIN`].
+/// The number of the kernel's own messages that may wait. They cannot be made to wait before they are queued; so with
+/// more of them, a subscriber that does not read loses a message after [`SEND_WITHIN`].
 const QUEUED_MESSAGES: usize = 8192;
 const SEND_WITHIN: Duration = Duration::from_millis(500);
 
@@ -38,8 +38,8 @@ pub enum StreamName {
 enum Item {
     Message {
         message: Box<Message>,
-        /// The bytes for which the message counts in `queued_bytes`. None for a message of the kernel's own, which counts in
-        /// `queued_messages`.
+        /// The bytes for which the message counts in `queued_bytes`. None for a message of the kernel's own, which
+        /// counts in `queued_messages`.
         size: Option<usize>,
     },
     Text {
@@ -83,8 +83,8 @@ impl Iopub {
         Ok(Self { session, queue: sender, queued_bytes, queued_messages })
     }
 
-    /// Publishes a message of the kernel's own in answer to a request; `parent` is the header of the request. It does not block.
-    /// Output of cells, which may have no end, goes through [`Iopub::show`].
+    /// Publishes a message of the kernel's own in answer to a request; `parent` is the header of the request. It does
+    /// not block. Output of cells, which may have no end, goes through [`Iopub::show`].
     pub fn publish(&self, parent: &Value, kind: &str, content: Value) {
         let message = Box::new(Message::new(&self.session, kind, parent, content));
         self.queued_messages.fetch_add(1, Ordering::Relaxed);

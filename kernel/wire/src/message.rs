@@ -1,7 +1,7 @@
 //! A message: its parts, its frames, and its signature.
 //!
-//! The content of a message stays JSON here. A request that lacks a field must still get a reply, so each handler reads the
-//! fields that it needs, and has a default for each.
+//! The content of a message stays JSON here. A request that lacks a field must still get a reply, so each handler reads
+//! the fields that it needs, and has a default for each.
 
 use hmac::{Hmac, KeyInit, Mac};
 use parking_lot::Mutex;
@@ -35,8 +35,8 @@ pub enum WireError {
 /// The number of signatures that are remembered.
 const REMEMBERED: usize = 1 << 16;
 
-/// Signs and checks messages with the key of the session; with an empty key there are no signatures. Clones share the signatures
-/// that were seen.
+/// Signs and checks messages with the key of the session; with an empty key there are no signatures. Clones share the
+/// signatures that were seen.
 #[derive(Clone)]
 pub struct Signer {
     key: Vec<u8>,

@@ -45,7 +45,8 @@ impl Reader {
                     Ok(message) => return message,
                     Err(error) => super::log(&format!("a message was refused: {error}")),
                 },
-                // A peer has gone, or did not speak ZeroMQ. The pause keeps the loop from using a processor if this repeats.
+                // A peer has gone, or did not speak ZeroMQ. The pause keeps the loop from using a processor if this
+                // repeats.
                 Err(error) => {
                     super::log(&format!("a peer was lost: {error}"));
                     tokio::time::sleep(Duration::from_millis(1)).await;

@@ -23,7 +23,8 @@ impl Stdin {
     /// The channel over the two halves of its socket.
     pub fn new(session: &str, mut reader: Reader, writer: Writer) -> Self {
         let (sender, answers) = channel(ANSWERS);
-        // The socket is read all the time, and not only during a question: reading is how it notices peers that have gone.
+        // The socket is read all the time, and not only during a question: reading is how it notices peers that have
+        // gone.
         tokio::spawn(async move {
             while !sender.is_closed() {
                 let _ = sender.try_send(reader.next().await);

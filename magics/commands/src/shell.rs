@@ -1,4 +1,5 @@
-//! Runs shell commands and programs of a cell: shows their output as it comes, and ends them with all that they started.
+//! Runs shell commands and programs of a cell: shows their output as it comes, and ends them with all that they
+//! started.
 
 use crate::error::{ErrorName, MagicError, Result};
 use crate::host::{Interrupt, Output, Stream};
@@ -25,7 +26,8 @@ const LINGER: Duration = Duration::from_millis(100);
 /// A pipe holds at most this many bytes, unless a privileged program enlarges it.
 const PIPE_CAPACITY: usize = 1 << 20;
 
-/// The process groups that commands left running (`!server &`). They belong to the kernel process, which ends them when it ends.
+/// The process groups that commands left running (`!server &`). They belong to the kernel process, which ends them when
+/// it ends.
 static BACKGROUND: Mutex<Vec<Pid>> = Mutex::new(vec![]);
 
 /// Runs `!command` in the shell, to its end or until it is interrupted.
@@ -63,11 +65,11 @@ pub(crate) fn ending(status: ExitStatus) -> String {
     }
 }
 
-/// Runs a process in a group of its own, with `input` on its standard input, and prints its output as it comes. An interrupt
-/// is passed on to the group as SIGINT; what is left of the group after [`PATIENCE`] is killed.
+/// Runs a process in a group of its own, with `input` on its standard input, and prints its output as it comes. An
+/// interrupt is passed on to the group as SIGINT; what is left of the group after [`PATIENCE`] is killed.
 ///
-/// Everything that a process has printed before its end is shown, however late it is read: the output is read until the pipes
-/// are closed, or, if another process keeps them open, until they are empty.
+/// Everything that a process has printed before its end is shown, however late it is read: the output is read until the
+/// pipes are closed, or, if another process keeps them open, until they are empty.
 pub(crate) fn stream(
     mut command: Command,
     input: Option<String>,
@@ -98,7 +100,8 @@ pub(crate) fn stream(
             (Some(at), _) if at.elapsed() > PATIENCE || (ended.is_some() && !has_processes(group)) => {
                 let _ = killpg(group, Signal::SIGKILL);
                 let _ = child.wait();
-                // Dying processes close their pipes. One that has left the group may keep them open; its output is not waited for.
+                // Dying processes close their pipes. One that has left the group may keep them open; its output is not
+                // waited for.
                 let killed = Instant::now();
                 while !pipes.are_closed() && has_processes(group) && killed.elapsed() < PATIENCE {
                     pipes.read(TICK, &mut printer);
@@ -154,7 +157,8 @@ impl Pipes {
         self.open.is_empty()
     }
 
-    /// Waits until there is output, at most for `wait`, and prints some of it. Returns the number of bytes that were read.
+    /// Waits until there is output, at most for `wait`, and prints some of it. Returns the number of bytes that were
+    /// read.
     fn read(&mut self, wait: Duration, printer: &mut Printer) -> usize {
         if self.open.is_empty() {
             // A process may close its output and go on.
@@ -178,7 +182,8 @@ impl Pipes {
         total
     }
 
-    /// Prints what is in the pipes now. Output that a process adds meanwhile is printed up to a bound, because it may have no end.
+    /// Prints what is in the pipes now. Output that a process adds meanwhile is printed up to a bound, because it may
+    /// have no end.
     fn drain(&mut self, printer: &mut Printer) {
         let mut total = 0;
         while total < 2 * PIPE_CAPACITY {
@@ -189,8 +194,8 @@ impl Pipes {
         }
     }
 
-    /// Goes on reading pipes that are still open, and discards the output: a process in the background would stop when it prints
-    /// into a full pipe, and die if nobody held the other end.
+    /// Goes on reading pipes that are still open, and discards the output: a process in the background would stop when
+    /// it prints into a full pipe, and die if nobody held the other end.
     fn discard(self) {
         for (_, mut pipe) in self.open {
             std::thread::spawn(move || {

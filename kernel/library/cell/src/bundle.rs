@@ -9,8 +9,8 @@ use std::fmt::{Debug, Write};
 
 const TEXT: &str = "text/plain";
 
-/// A MIME bundle: representations of one thing by MIME type. It always has a `text/plain`; if none was given, a line that
-/// describes the others.
+/// A MIME bundle: representations of one thing by MIME type. It always has a `text/plain`; if none was given, a line
+/// that describes the others.
 ///
 /// ```no_run
 /// # use tunebook_cell as tunebook;
@@ -204,8 +204,9 @@ impl Bundle {
 /// tunebook::display(&Dot("teal"));
 /// ```
 ///
-/// The last expression of a cell is not shown by this trait, but by a method `evcxr_display(&self)` of its type, or else by `Debug`.
-/// So call [`display`](crate::display), or give the type that method, with the body `self.to_bundle().evcxr_display()`.
+/// The last expression of a cell is not shown by this trait, but by a method `evcxr_display(&self)` of its type, or
+/// else by `Debug`. So call [`display`](crate::display), or give the type that method, with the body
+/// `self.to_bundle().evcxr_display()`.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be displayed",
     label = "neither `Debug` nor `tunebook::ToBundle`",

@@ -1,5 +1,5 @@
-//! The connection to the kernel. Messages go to standard output, each on a line of its own that begins with a secret token, so
-//! that nothing else can print it. Answers come through a pipe.
+//! The connection to the kernel. Messages go to standard output, each on a line of its own that begins with a secret
+//! token, so that nothing else can print it. Answers come through a pipe.
 
 use crate::{Error, Result};
 use serde_json::{Value, json};
@@ -43,7 +43,8 @@ pub(crate) fn ask(question: &Value) -> Result<Value> {
         .map_err(|_| Error::new("KernelGone", format!("{REPLIES} does not say where the kernel answers")))?;
     let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let mut file = open(&replies)?;
-    // Each cell is linked with a copy of this crate, and so has its own static lock. The lock of the file holds for all of them.
+    // Each cell is linked with a copy of this crate, and so has its own static lock. The lock of the file holds for all
+    // of them.
     while file.lock().is_err_and(|error| error.kind() == ErrorKind::Interrupted) {}
     let id = unique();
     tell(&json!({ "ask": question, "id": id }));
@@ -57,14 +58,15 @@ pub(crate) fn unique() -> String {
     format!("{time:x}-{random:016x}")
 }
 
-/// Opens the pipe. It is opened for each question, because this process may be a copy of the one that asked the last one.
+/// Opens the pipe. It is opened for each question, because this process may be a copy of the one that asked the last
+/// one.
 fn open(replies: &str) -> Result<File> {
     let opened = File::open(format!("/proc/self/fd/{replies}")).or_else(|_| File::open(format!("/dev/fd/{replies}")));
     opened.map_err(|error| Error::new("KernelGone", format!("the kernel's answers cannot be read: {error}")))
 }
 
-/// Reads the answer to the question with an id. Before it, the pipe may contain answers for a process that was killed while it
-/// waited, or a part of one. After it the pipe is empty, so it can be read in pieces of any size.
+/// Reads the answer to the question with an id. Before it, the pipe may contain answers for a process that was killed
+/// while it waited, or a part of one. After it the pipe is empty, so it can be read in pieces of any size.
 fn answer(replies: &mut impl Read, id: &str) -> Result<Value> {
     let (mut line, mut piece) = (vec![], vec![0; 1 << 16]);
     loop {
@@ -124,7 +126,8 @@ mod tests {
 
     #[test]
     fn answers_to_questions_of_a_dead_process_are_skipped() {
-        let text = b"of\": 1}}\n{\"ok\": 1, \"id\": \"6\"}\n{\"error\": {\"name\": \"N\", \"message\": \"m\"}, \"id\": \"7\"}\n";
+        let text = b"of\": 1}}\n{\"ok\": 1, \"id\": \"6\"}\n\
+                     {\"error\": {\"name\": \"N\", \"message\": \"m\"}, \"id\": \"7\"}\n";
         assert_eq!(answer(&mut Slow(text, 3), "7"), Err(Error::new("N", "m")));
         assert_eq!(answer(&mut Slow(b"{\"ok\": null}\n", 3), "7"), Ok(Value::Null));
     }

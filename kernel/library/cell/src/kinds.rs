@@ -1,11 +1,13 @@
-//! Types for values with one representation. [`crate::display`] shows them, and they can be the last expression of a cell.
+//! Types for values with one representation. [`crate::display`] shows them, and they can be the last expression of a
+//! cell.
 
 use crate::{Bundle, ToBundle};
 use serde_core::Serialize;
 
 /// Defines a type around the argument of each of these methods of [`Bundle`].
 macro_rules! kinds {
-    ($($(#[$doc:meta])* $name:ident<$content:ident: $bound:path> = $default:ty, |$bundle:ident, $value:ident| $make:expr;)*) => {$(
+    ($($(#[$doc:meta])* $name:ident<$content:ident: $bound:path> = $default:ty,
+        |$bundle:ident, $value:ident| $make:expr;)*) => {$(
         $(#[$doc])*
         #[derive(Clone, Copy, Default, PartialEq, Eq)]
         pub struct $name<$content = $default>(pub $content);

@@ -1,5 +1,6 @@
-//! Progress bars. A bar is a display that is replaced at most ten times a second, or on a terminal a line that is drawn again and
-//! again. The bars use no thread: the kernel can protect the variables of a process only while it has a single thread.
+//! Progress bars. A bar is a display that is replaced at most ten times a second, or on a terminal a line that is drawn
+//! again and again. The bars use no thread: the kernel can protect the variables of a process only while it has a
+//! single thread.
 
 use crate::{Bundle, DisplayHandle, ToBundle, channel, display_handle};
 use std::fmt::Write as _;
@@ -292,7 +293,8 @@ impl Bar<'_> {
             None => String::new(),
         };
         format!(
-            "<div style=\"white-space: pre-wrap; font-variant-numeric: tabular-nums\">{} <progress{bar}></progress> {}</div>",
+            "<div style=\"white-space: pre-wrap; font-variant-numeric: tabular-nums\">\
+             {} <progress{bar}></progress> {}</div>",
             escaped(&self.head()),
             escaped(&self.tail())
         )

@@ -6,7 +6,8 @@ use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// Runs a line magic or a cell magic, and returns its result as JSON, or null if it has none. Its output is shown in the cell.
+/// Runs a line magic or a cell magic, and returns its result as JSON, or null if it has none. Its output is shown in
+/// the cell.
 ///
 /// # Errors
 ///
@@ -188,8 +189,8 @@ impl fmt::Display for TrialState {
 }
 
 impl Trial {
-    /// The value of a numeric hyperparameter. None if it is not a number, or not active in this trial. The next three methods do the
-    /// same for other types.
+    /// The value of a numeric hyperparameter. None if it is not a number, or not active in this trial. The next three
+    /// methods do the same for other types.
     pub fn float(&self, hyperparameter: &str) -> Option<f64> {
         self.params.get(hyperparameter)?.as_f64()
     }
@@ -259,9 +260,9 @@ mod tests {
 
     fn trial(number: u32, state: &str, objective: Value) -> Value {
         json!({ "number": number, "configuration": number - 1, "state": state, "reason": null, "objective": objective,
-            "best_step": objective.as_f64().map(|_| 200), "params": { "lr": 0.1, "hidden_layers": 2, "optimizer": "adam",
-            "nesterov": true }, "seed": u64::MAX, "seconds": 1.5,
-            "metrics": { "valid/error": [[100, 0.5], [200, null]] } })
+            "best_step": objective.as_f64().map(|_| 200),
+            "params": { "lr": 0.1, "hidden_layers": 2, "optimizer": "adam", "nesterov": true },
+            "seed": u64::MAX, "seconds": 1.5, "metrics": { "valid/error": [[100, 0.5], [200, null]] } })
     }
 
     fn depth(direction: &str, trials: Vec<Value>) -> Value {

@@ -57,8 +57,8 @@ fn displays_are_messages_after_the_text_that_was_printed_before() {
     let output = in_kernel(&["unfinished", "debug", "bundle", "id", "clear", "value"]).output().unwrap();
     let expected = "unfinished\u{1}t0k {\"display\":{\"data\":{\"text/plain\":\"[1, 2]\"},\"metadata\":{},\"id\":null,\
                     \"update\":false}}\n\
-                    \u{1}t0k {\"display\":{\"data\":{\"text/html\":\"<b>\\n</b>\",\"image/png\":\"AQI=\",\"text/plain\":\
-                    \"b\"},\"metadata\":{\"image/png\":{\"width\":2}},\"id\":null,\"update\":false}}\n\
+                    \u{1}t0k {\"display\":{\"data\":{\"text/html\":\"<b>\\n</b>\",\"image/png\":\"AQI=\",\
+                    \"text/plain\":\"b\"},\"metadata\":{\"image/png\":{\"width\":2}},\"id\":null,\"update\":false}}\n\
                     \u{1}t0k {\"display\":{\"data\":{\"text/plain\":\"0.5\"},\"metadata\":{},\"id\":\"loss\",\
                     \"update\":false}}\n\
                     \u{1}t0k {\"display\":{\"data\":{\"text/plain\":\"0.25\"},\"metadata\":{},\"id\":\"loss\",\

@@ -1,5 +1,5 @@
-//! A variable of a cell keeps its type when tensors are turned on, because this crate and its dependencies are built with the same
-//! features with and without them.
+//! A variable of a cell keeps its type when tensors are turned on, because this crate and its dependencies are built
+//! with the same features with and without them.
 
 use std::collections::BTreeSet;
 use std::process::Command;

@@ -1,10 +1,11 @@
-//! Bounds the text that is shown of a cell: all of it up to a limit, and of the rest only the end, with a note about what is
-//! left out. Without a bound, a cell that prints for ever would freeze the front end and fill the notebook's file and the memory.
+//! Bounds the text that is shown of a cell: all of it up to a limit, and of the rest only the end, with a note about
+//! what is left out. Without a bound, a cell that prints for ever would freeze the front end and fill the notebook's
+//! file and the memory.
 
 use super::Cell;
 
-/// The bytes of a cell's text that are shown as they come, unless `TUNEBOOK_OUTPUT_LIMIT` says otherwise. With more, JupyterLab
-/// becomes slow.
+/// The bytes of a cell's text that are shown as they come, unless `TUNEBOOK_OUTPUT_LIMIT` says otherwise. With more,
+/// JupyterLab becomes slow.
 const DEFAULT_LIMIT: usize = 1 << 20;
 /// The bytes at the end of the text that are shown besides, if it is longer.
 const TAIL: usize = 16 << 10;

@@ -1,5 +1,6 @@
-//! Forwards the output of the process that runs cells. Two threads read its standard output and standard error; a third one,
-//! the forwarder, takes the bytes apart and hands text, displays and questions to the cell that they belong to, in order.
+//! Forwards the output of the process that runs cells. Two threads read its standard output and standard error; a third
+//! one, the forwarder, takes the bytes apart and hands text, displays and questions to the cell that they belong to, in
+//! order.
 
 mod limit;
 mod panic;
@@ -33,7 +34,8 @@ pub trait Cell: Send + Sync {
     fn display(&self, data: Bundle, metadata: Value, id: Option<&str>, update: bool);
     /// Removes what the cell has shown: now, or with `wait` when the next output comes.
     fn clear(&self, wait: bool);
-    /// Asks the user for a line. None if nobody can be asked, if the cell was interrupted, or once `given_up` returns true.
+    /// Asks the user for a line. None if nobody can be asked, if the cell was interrupted, or once `given_up` returns
+    /// true.
     fn input(&self, prompt: &str, password: bool, given_up: &dyn Fn() -> bool) -> Option<String>;
     /// Answers a question of the code (`tunebook::magic`, `tunebook::study`). The error is a name and a message.
     fn answer(&self, question: &Value) -> Result<Value, (String, String)>;
@@ -106,7 +108,8 @@ impl Output {
         Self { commands: sender_of_commands, running }
     }
 
-    /// Tells the forwarder that output belongs to this cell from here on. Threads of the cell print under its name later.
+    /// Tells the forwarder that output belongs to this cell from here on. Threads of the cell print under its name
+    /// later.
     pub fn begin(&self, name: &str, cell: Arc<dyn Cell>) {
         let _ = self.commands.send(Command::Begin { name: name.into(), cell });
     }
@@ -222,8 +225,8 @@ impl Forwarder {
         }
     }
 
-    /// Stops waiting for the end of the cell on a stream that the cell has closed: nothing has come there for a while, and
-    /// nothing is in the pipe. Output that is still to be read is waited for, however long that takes.
+    /// Stops waiting for the end of the cell on a stream that the cell has closed: nothing has come there for a while,
+    /// and nothing is in the pipe. Output that is still to be read is waited for, however long that takes.
     fn look_for_closed_streams(&mut self, end: &mut PendingEnd) {
         for stream in 0..2 {
             if self.ends[stream] >= end.runs || end.quiet_since[stream].elapsed() < STREAM_CLOSED_AFTER {

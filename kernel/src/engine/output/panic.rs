@@ -1,5 +1,5 @@
-//! Holds back what Rust prints about a panic. If the panic ended the cell, that text becomes the error of the cell; if the
-//! panic was caught, it is ordinary output. Which of the two is known only when the cell goes on or ends.
+//! Holds back what Rust prints about a panic. If the panic ended the cell, that text becomes the error of the cell; if
+//! the panic was caught, it is ordinary output. Which of the two is known only when the cell goes on or ends.
 
 use super::super::errors::is_panic_head;
 use std::time::{Duration, Instant};

@@ -1,5 +1,5 @@
-//! The standard input of cells. A program does not announce that it reads a line. So `/proc` is watched for a thread of the
-//! running cell that waits in `read` on file descriptor 0; then the user is asked for a line.
+//! The standard input of cells. A program does not announce that it reads a line. So `/proc` is watched for a thread of
+//! the running cell that waits in `read` on file descriptor 0; then the user is asked for a line.
 
 use super::Cell;
 use parking_lot::Mutex;
@@ -24,8 +24,8 @@ pub struct NextInput {
     pub line: Option<String>,
 }
 
-/// Watches the process that runs cells, and answers its reads from standard input. `running` is the id of that process, or 0
-/// while no code runs.
+/// Watches the process that runs cells, and answers its reads from standard input. `running` is the id of that process,
+/// or 0 while no code runs.
 pub fn watch(mut stdin: File, running: Arc<AtomicI32>, next: Arc<Mutex<NextInput>>) {
     std::thread::spawn(move || {
         let mut answered = None;
@@ -60,8 +60,8 @@ pub fn watch(mut stdin: File, running: Arc<AtomicI32>, next: Arc<Mutex<NextInput
     });
 }
 
-/// The thread of a process that waits for standard input, and the number of times that it has waited for anything. The number
-/// tells one wait from the next one of the same thread.
+/// The thread of a process that waits for standard input, and the number of times that it has waited for anything. The
+/// number tells one wait from the next one of the same thread.
 #[cfg(target_os = "linux")]
 fn waits_for_input(pid: i32) -> Option<(PathBuf, u64)> {
     let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();

@@ -1,10 +1,10 @@
-//! Takes one stream of the process that runs cells apart: into text, messages of the kernel's own code in that process, and
-//! blocks of evcxr's display convention.
+//! Takes one stream of the process that runs cells apart: into text, messages of the kernel's own code in that process,
+//! and blocks of evcxr's display convention.
 
 use serde_json::Value;
 
-/// The first line of a block by which a crate shows a value; the MIME type follows on the same line. The lines of the content
-/// come next, and then [`END_CONTENT`].
+/// The first line of a block by which a crate shows a value; the MIME type follows on the same line. The lines of the
+/// content come next, and then [`END_CONTENT`].
 const BEGIN_CONTENT: &str = "EVCXR_BEGIN_CONTENT ";
 const END_CONTENT: &str = "EVCXR_END_CONTENT";
 /// What the crate `evcxr_input` prints before it reads a line; the prompt follows on the same line.
@@ -145,8 +145,8 @@ impl Stream {
         }
     }
 
-    /// The number of bytes that are certainly text: they end before anything that may be another piece, and contain no part of
-    /// a character.
+    /// The number of bytes that are certainly text: they end before anything that may be another piece, and contain no
+    /// part of a character.
     fn plain(&self, rest: &[u8]) -> usize {
         let mut end = 1;
         while end < rest.len() {
@@ -194,7 +194,8 @@ mod tests {
         Piece::Text(text.into())
     }
 
-    /// The pieces of some input. Checks that they are the same however the bytes are cut, once adjacent texts are joined.
+    /// The pieces of some input. Checks that they are the same however the bytes are cut, once adjacent texts are
+    /// joined.
     fn pieces(input: &str) -> Vec<Piece> {
         let whole = Stream::new(MARK, true).take(input.as_bytes());
         for size in 1..input.len() {
@@ -231,7 +232,8 @@ mod tests {
     #[test]
     fn content_is_a_block_of_whole_lines() {
         let content = |mime: &str, content: &str| Piece::Content { mime: mime.into(), content: content.into() };
-        let input = "a\nEVCXR_BEGIN_CONTENT text/html\n<b>\nx</b>\nEVCXR_END_CONTENT\nEVCXR_BEGIN_CONTENT text/plain\n\nEVCXR_END_CONTENT\nE\n";
+        let input = "a\nEVCXR_BEGIN_CONTENT text/html\n<b>\nx</b>\nEVCXR_END_CONTENT\n\
+                     EVCXR_BEGIN_CONTENT text/plain\n\nEVCXR_END_CONTENT\nE\n";
         assert_eq!(
             pieces(input),
             [text("a\n"), content("text/html", "<b>\nx</b>"), content("text/plain", ""), text("E\n")]

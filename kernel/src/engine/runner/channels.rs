@@ -1,9 +1,9 @@
-//! The pipes between the kernel and the process that runs cells (the runner): the standard input, output and error of cells, and
-//! the answers to questions that cells ask the kernel.
+//! The pipes between the kernel and the process that runs cells (the runner): the standard input, output and error of
+//! cells, and the answers to questions that cells ask the kernel.
 //!
-//! Standard output also carries messages of our own code in the runner (`tunebook::display`, the end of a cell), so that they
-//! keep their place in the text. A message is the byte 1, a secret of this kernel, a space, and JSON to the end of the line;
-//! a program cannot print that by accident.
+//! Standard output also carries messages of our own code in the runner (`tunebook::display`, the end of a cell), so
+//! that they keep their place in the text. A message is the byte 1, a secret of this kernel, a space, and JSON to the
+//! end of the line; a program cannot print that by accident.
 
 use command_fds::{CommandFdExt, FdMapping};
 use std::fs::File;
@@ -19,8 +19,8 @@ const REPLIES: &str = "TUNEBOOK_CELL_REPLIES";
 /// The kind of the message that marks the end of a cell, on standard output and on standard error.
 pub const END: &str = "end";
 
-/// The first file descriptor for these pipes in the supervisor and in the runner. Programs get lower numbers when they open
-/// files.
+/// The first file descriptor for these pipes in the supervisor and in the runner. Programs get lower numbers when they
+/// open files.
 const FIRST: i32 = 200;
 pub(super) const USER_STDIN: i32 = FIRST;
 pub(super) const USER_STDOUT: i32 = FIRST + 1;

@@ -4,11 +4,11 @@
 //! kernel ── evcxr ──► supervisor ──► runner ──► snapshot (while a cell runs)
 //! ```
 //!
-//! Before each cell the runner ([`run_loop`]) forks a paused copy of itself, the snapshot. After a cell that ends well the snapshot
-//! is killed. If the cell panics, or ends its process (a segmentation fault, an abort, `exit`, a stack overflow, an interrupt),
-//! the snapshot becomes the runner, with every variable as it was before the cell, and the [`supervisor`] tells evcxr. A process
-//! with several threads has no snapshot, because fork copies one thread only. If such a process ends, the variables are lost,
-//! and the error names them.
+//! Before each cell the runner ([`run_loop`]) forks a paused copy of itself, the snapshot. After a cell that ends well
+//! the snapshot is killed. If the cell panics, or ends its process (a segmentation fault, an abort, `exit`, a stack
+//! overflow, an interrupt), the snapshot becomes the runner, with every variable as it was before the cell, and the
+//! [`supervisor`] tells evcxr. A process with several threads has no snapshot, because fork copies one thread only. If
+//! such a process ends, the variables are lost, and the error names them.
 //!
 //! Standard input, output and error of the runner belong to cells ([`channels`]). evcxr and the runner talk over file
 //! descriptors of their own, so that no output of a cell can be taken for one of their messages.
@@ -34,8 +34,8 @@ const TIMES: &str = "EVCXR_TIMES";
 /// The report of a snapshot to the supervisor that it is the runner from here on. Its process id follows.
 const TAKEOVER: &str = "TUNEBOOK_TAKEOVER";
 
-/// Runs the supervisor, the runner or the wrapper around rustc, if this process was started as one of these, and then does not
-/// return. Call it first in `main`.
+/// Runs the supervisor, the runner or the wrapper around rustc, if this process was started as one of these, and then
+/// does not return. Call it first in `main`.
 pub fn hook() {
     if std::env::var_os(RUNTIME).is_some() {
         match std::env::var_os(RUNNER) {

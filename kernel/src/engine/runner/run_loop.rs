@@ -1,7 +1,9 @@
-//! The main loop of the runner: loads the library that evcxr compiled for a cell, and calls the code of the user in it. Before
-//! each cell it takes a snapshot of the process.
+//! The main loop of the runner: loads the library that evcxr compiled for a cell, and calls the code of the user in it.
+//! Before each cell it takes a snapshot of the process.
 
-#![allow(unsafe_code)] // Loads the user's code and calls it; forks a process that has one thread; names descriptors by number.
+// This file loads the user's code and calls it, forks a process that has one thread, and names file descriptors by
+// number.
+#![allow(unsafe_code)]
 
 use super::channels::{ALL, COMMANDS, END, REPORTS, mark, opened};
 use super::{COMPLETE, PANIC, TAKEOVER, TIMES};
@@ -61,7 +63,8 @@ pub(super) fn run() -> ! {
         }
         let _ = interrupts.thread_unblock();
         let clock = Clock::start();
-        // SAFETY: evcxr compiled the function for this call: with this signature, and for the pointer that the last one returned.
+        // SAFETY: evcxr compiled the function for this call: with this signature, and for the pointer that the last one
+        // returned.
         let ran = unsafe { load_and_run(path, name, variables) };
         let times = clock.stop();
         let _ = interrupts.thread_block();
@@ -76,8 +79,8 @@ pub(super) fn run() -> ! {
         if panicked {
             report(&reports, PANIC);
             if snapshot.is_some() {
-                // The snapshot takes over, with every variable as before the cell.
-                // SAFETY: ends this process without running exit handlers, which would act on state that the snapshot uses.
+                // The snapshot takes over, with every variable as before the cell. SAFETY: ends this process without
+                // running exit handlers, which would act on state that the snapshot uses.
                 unsafe { nix::libc::_exit(0) };
             }
         }
@@ -90,8 +93,8 @@ pub(super) fn run() -> ! {
     std::process::exit(0)
 }
 
-/// Calls a function of a library with the pointer to the variables, and returns the pointer that it returns. The library is
-/// never unloaded, because later cells call its functions.
+/// Calls a function of a library with the pointer to the variables, and returns the pointer that it returns. The
+/// library is never unloaded, because later cells call its functions.
 ///
 /// # Safety
 ///
@@ -160,8 +163,8 @@ impl Clock {
 /// A paused copy of this process. It is killed when this is dropped.
 struct Snapshot {
     pid: Pid,
-    /// The write end of a pipe from which the copy reads. It is closed when this process ends, for whatever reason, and then the
-    /// copy goes on.
+    /// The write end of a pipe from which the copy reads. It is closed when this process ends, for whatever reason, and
+    /// then the copy goes on.
     _alive: OwnedFd,
 }
 

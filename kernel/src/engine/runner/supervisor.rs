@@ -1,4 +1,5 @@
-//! The process between evcxr and the runner. It passes reports and interrupts on, and tells evcxr when a runner has died.
+//! The process between evcxr and the runner. It passes reports and interrupts on, and tells evcxr when a runner has
+//! died.
 
 use super::channels::{COMMANDS, END, REPORTS, USER_STDERR, USER_STDIN, USER_STDOUT, mark, opened};
 use super::{COMPLETE, RESTORED, RUNNER, TAKEOVER};

@@ -14,8 +14,8 @@ use wildmatch::WildMatch;
 /// Identifies the file as a history of Tunebook (`PRAGMA application_id`): "Tuhi" in ASCII.
 const APPLICATION_ID: i32 = 0x5475_6869;
 
-/// The scripts that create the tables, one for each version of the file, applied in order. A script that was released must not be
-/// changed: add another one.
+/// The scripts that create the tables, one for each version of the file, applied in order. A script that was released
+/// must not be changed: add another one.
 const MIGRATIONS: &[&str] = &["
     CREATE TABLE sessions (
         id INTEGER PRIMARY KEY AUTOINCREMENT,

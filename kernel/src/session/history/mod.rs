@@ -1,5 +1,5 @@
-//! The history: the inputs and outputs of this session and of earlier ones, in a file of the user's. A thread of its own reads and
-//! writes the file, so that no cell waits for it.
+//! The history: the inputs and outputs of this session and of earlier ones, in a file of the user's. A thread of its
+//! own reads and writes the file, so that no cell waits for it.
 
 mod file;
 
@@ -34,11 +34,11 @@ pub struct Entry {
 pub enum Query {
     /// The last entries of all sessions; `last` is their number.
     Tail { last: usize },
-    /// The entries of a session with start ≤ line < stop. A negative line counts from the end. Session 0 is this one, -1 the one
-    /// before it, and so on.
+    /// The entries of a session with start ≤ line < stop. A negative line counts from the end. Session 0 is this one,
+    /// -1 the one before it, and so on.
     Range { session: i64, start: i64, stop: Option<i64> },
-    /// The entries of all sessions whose input matches a pattern, in which `*` stands for any text and `?` for any character. With
-    /// `unique` only the latest of equal inputs; with `last` at most this number of entries.
+    /// The entries of all sessions whose input matches a pattern, in which `*` stands for any text and `?` for any
+    /// character. With `unique` only the latest of equal inputs; with `last` at most this number of entries.
     Search { pattern: String, unique: bool, last: Option<usize> },
 }
 
@@ -64,8 +64,8 @@ pub struct History {
 }
 
 impl History {
-    /// Opens the history in a file, or without a file in memory for this session. Returns at once. If the file cannot be used, the
-    /// history is in memory.
+    /// Opens the history in a file, or without a file in memory for this session. Returns at once. If the file cannot
+    /// be used, the history is in memory.
     pub fn start(file: Option<PathBuf>) -> Self {
         let (jobs, queue) = unbounded();
         // If the thread cannot be started, the queue is closed, and there is no history.
@@ -85,7 +85,8 @@ impl History {
         receiver.recv_timeout(ANSWER_WITHIN).unwrap_or_default()
     }
 
-    /// The cells of a session, oldest first, without the one that runs now. Sessions are numbered as in [`Query::Range`].
+    /// The cells of a session, oldest first, without the one that runs now. Sessions are numbered as in
+    /// [`Query::Range`].
     pub fn inputs(&self, session: i64) -> Vec<Input> {
         let entries = self.find(Query::Range { session, start: 0, stop: None });
         let ran = entries.into_iter().filter(|entry| session != 0 || entry.succeeded.is_some());
@@ -105,8 +106,8 @@ impl History {
     }
 }
 
-/// The file of the history: the value of `TUNEBOOK_HISTORY`, or a file in the folder for the user's data. None if the variable is
-/// empty, or if there is no such folder.
+/// The file of the history: the value of `TUNEBOOK_HISTORY`, or a file in the folder for the user's data. None if the
+/// variable is empty, or if there is no such folder.
 pub fn default_file() -> Option<PathBuf> {
     match std::env::var_os("TUNEBOOK_HISTORY") {
         Some(path) => Some(path).filter(|path| !path.is_empty()).map(PathBuf::from),

@@ -14,8 +14,8 @@ use tunebook_study::{Measurement, TrialState};
 
 /// After a program has ended, its process group is ended once it has printed nothing for this long.
 const LINGER: Duration = Duration::from_millis(100);
-/// A pipe that is still open this long after the end of the group is held by a process that has left the group. Its output is
-/// not waited for.
+/// A pipe that is still open this long after the end of the group is held by a process that has left the group. Its
+/// output is not waited for.
 const PIPE_HELD_OPEN: Duration = Duration::from_secs(2);
 /// Lines are read for at most this long after the end of a program, in case such a process goes on printing.
 const READ_AFTER_END: Duration = Duration::from_secs(30);
@@ -94,8 +94,8 @@ pub(super) fn run(words: &[String], request: &TrialRequest, orders: &Orders, log
                 return Outcome::failed(format!("it ran longer than its limit of {} s", request.timeout.unwrap_or(0.0)));
             },
             default(Duration::from_millis(50)) => if let Ok(Some(status)) = group.child().try_wait() {
-                // First the lines of processes that outlive the program for a moment, such as a `tee`. Then the group is ended,
-                // which closes the pipes, and everything that was printed is read to the end of the pipe.
+                // First the lines of processes that outlive the program for a moment, such as a `tee`. Then the group
+                // is ended, which closes the pipes, and everything that was printed is read to the end of the pipe.
                 let ended = Instant::now();
                 for quiet in [LINGER, PIPE_HELD_OPEN] {
                     while ended.elapsed() < READ_AFTER_END
@@ -124,8 +124,8 @@ pub(super) fn run(words: &[String], request: &TrialRequest, orders: &Orders, log
 }
 
 impl Objective {
-    /// Takes one line of the program's output: a measurement, or log. Gives the end of a program that has reached its target,
-    /// or is not going to.
+    /// Takes one line of the program's output: a measurement, or log. Gives the end of a program that has reached its
+    /// target, or is not going to.
     fn take(&mut self, line: &str, request: &TrialRequest, started: Instant, log: &Log) -> Option<Outcome> {
         let Some(mut measurement) = measurement(line) else {
             log.line(line);
