@@ -25,7 +25,7 @@ pub struct MagicError {
     /// What the user can do.
     pub help: Option<String>,
     /// The characters that are to blame, where there are such.
-    place: Option<Place>,
+    place: Option<Box<Place>>,
     /// Lines that were drawn elsewhere, by the compiler or by the engine of Rust cells; they stand in place of the message.
     drawn: Option<Vec<String>>,
     /// Further lines below the message: the end of a log, what a program said.
@@ -65,7 +65,7 @@ impl MagicError {
         help: Option<String>,
     ) -> Self {
         let place = Place { source: source.clone(), span, label: label.into() };
-        Self { place: Some(place), ..Self::new(name, message, help) }
+        Self { place: Some(Box::new(place)), ..Self::new(name, message, help) }
     }
 
     /// An error that was drawn elsewhere: `lines` are shown as they are.

@@ -8,10 +8,10 @@ use crate::report::table::{self, Rows, number};
 use crate::report::{LiveChart, Report};
 use serde_json::json;
 use std::time::Instant;
-use tunebook_analysis::{Best, Retune, best, counts, ranked};
-use tunebook_charts::{Progress, ProgressTrial};
+use tunebook_analysis::{BestTrial, Retuning, best_trial, count_by_state, optimization_history, ranked};
+use tunebook_charts::Chart;
 use tunebook_study::store::NewTrial;
-use tunebook_study::{Measurement, StudyDefinition, Trial, TrialState};
+use tunebook_study::{Measurement, Params, StudyDefinition, Trial, TrialState};
 
 /// The display of a sweep.
 pub struct Live<'a> {
@@ -47,7 +47,7 @@ impl<'a> Live<'a> {
 
     /// Shows the last state with the result; `notes` are sentences to add. Then asks `compare` for configurations that were
     /// tuned at another batch size and adds them. A comparison that fails is told of and costs nothing else.
-    pub fn end(mut self, seconds: f64, notes: &[String], compare: impl FnOnce() -> Result<Vec<Retune>>) {
+    pub fn end(mut self, seconds: f64, notes: &[String], compare: impl FnOnce() -> Result<Vec<Retuning>>) {
         self.watched.trials.sort_by_key(|trial| trial.number);
         self.chart.end(retuning(self.report(seconds, notes), &[]), true);
         match compare() {
@@ -68,36 +68,18 @@ impl<'a> Live<'a> {
         }
     }
 
-    fn state(&self) -> (tunebook_charts::Chart, String) {
-        (tunebook_charts::progress(&self.progress()), self.line())
+    fn state(&self) -> (Chart, String) {
+        (self.chart_of_history(), self.line())
     }
 
-    fn progress(&self) -> Progress {
-        let mut trials: Vec<ProgressTrial> = self
-            .watched
-            .trials
-            .iter()
-            .filter(|trial| !trial.state.runs_again())
-            .map(|trial| ProgressTrial {
-                number: trial.number,
-                state: trial.state,
-                objective: self.definition.objective.of(trial).map(|(value, _)| value),
-                params: table::params(&self.definition, &trial.params),
-            })
-            .collect();
-        trials.sort_by_key(|trial| trial.number);
-        let objective = &self.definition.objective;
-        Progress {
-            study: self.study.clone(),
-            metric: objective.metric.clone(),
-            direction: objective.direction,
-            asked: self.asked.max(trials.len()),
-            trials,
-        }
+    fn chart_of_history(&self) -> Chart {
+        let history = optimization_history(&self.watched.trials, &self.definition.objective);
+        let describe = |params: &Params| table::params(&self.definition, params);
+        tunebook_charts::optimization_history(&self.study, self.asked, &history, &describe)
     }
 
-    fn best(&self) -> Option<Best> {
-        best(&self.watched.trials, &self.definition.objective)
+    fn best(&self) -> Option<BestTrial> {
+        best_trial(&self.watched.trials, &self.definition.objective)
     }
 
     /// The state in one line.
@@ -115,7 +97,8 @@ impl<'a> Live<'a> {
     }
 
     fn report(&self, seconds: f64, notes: &[String]) -> Report {
-        let (counts, best, metric) = (counts(&self.watched.trials), self.best(), &self.definition.objective.metric);
+        let (counts, best, metric) =
+            (count_by_state(&self.watched.trials), self.best(), &self.definition.objective.metric);
         let mut parts = vec![];
         for (count, state) in [
             (counts.complete, "complete"),
@@ -149,7 +132,7 @@ impl<'a> Live<'a> {
             None => report = report.line("No trial has an objective."),
         }
         report = self.with_problems(report);
-        report.chart(tunebook_charts::progress(&self.progress()))
+        report.chart(self.chart_of_history())
     }
 
     /// Reasons of what did not end well, the most frequent first.
@@ -192,8 +175,8 @@ impl Watch for Live<'_> {
 }
 
 /// Marks best configurations whose batch size was changed (Playbook B13).
-pub fn retuning(mut report: Report, found: &[Retune]) -> Report {
-    for Retune { tuned_in, tuned_at, used_in, used_at, hyperparameters } in found {
+pub fn retuning(mut report: Report, found: &[Retuning]) -> Report {
+    for Retuning { tuned_in, tuned_at, used_in, used_at, hyperparameters } in found {
         let names = hyperparameters.join(", ");
         report = report.line(&format!(
             "To be re-tuned: {names} were tuned in {tuned_in} at a batch size of {tuned_at}, and {used_in} trains with them at \

@@ -18,6 +18,7 @@ use crate::error::{MagicError, Result, Source};
 use crate::host::{Interrupt, Output};
 use crate::magic::{Body, Command, Context, Export, Invocation, Magic, Subject};
 use crate::syntax::{OptionSpec, SweepBody, Word, parse_body, parse_one_line};
+use tunebook_analysis::compares_batch_sizes_by_validation;
 use tunebook_study::store::StudyWriter;
 use tunebook_study::{StudyDefinition, WorkloadReference};
 
@@ -147,8 +148,7 @@ impl Sweep {
 
 /// What speaks against a definition without forbidding it.
 fn notes(definition: &StudyDefinition) -> Vec<String> {
-    let varied = definition.space.named("batch_size").any(|h| !h.distribution.is_constant());
-    if !varied || !definition.objective.metric.starts_with("valid/") {
+    if !compares_batch_sizes_by_validation(definition) {
         return vec![];
     }
     vec![format!(
