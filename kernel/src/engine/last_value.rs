@@ -73,7 +73,7 @@ const VALUE_MACROS: &[&str] = &[
 /// The range between the parentheses or brackets of a macro call, if the arguments of that macro are values.
 fn inside(call: &ast::MacroCall) -> Option<TextRange> {
     let name = call.path()?.segment()?.name_ref()?;
-    let tree = call.token_tree().filter(|_| VALUE_MACROS.contains(&&*name.text()))?;
+    let tree = call.token_tree().filter(|_| VALUE_MACROS.contains(&name.text()))?;
     let (first, last) = (tree.syntax().first_token()?, tree.syntax().last_token()?);
     let is_list = matches!(first.kind(), T!['('] | T!['[']) && first != last;
     is_list.then(|| TextRange::new(first.text_range().end(), last.text_range().start()))

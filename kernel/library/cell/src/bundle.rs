@@ -205,7 +205,7 @@ impl Bundle {
 /// ```
 ///
 /// The last expression of a cell is not shown by this trait, but by a method `evcxr_display(&self)` of its type, or
-/// else by `Debug`. So call [`display`](crate::display), or give the type that method, with the body
+/// else by `Debug`. So call [`display`](crate::display()), or give the type that method, with the body
 /// `self.to_bundle().evcxr_display()`.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be displayed",

@@ -1,5 +1,5 @@
-//! Types for values with one representation. [`crate::display`] shows them, and they can be the last expression of a
-//! cell.
+//! Types for values with one representation. [`display`](crate::display()) shows them, and they can be the last
+//! expression of a cell.
 
 use crate::{Bundle, ToBundle};
 use serde_core::Serialize;

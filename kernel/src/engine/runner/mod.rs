@@ -4,13 +4,13 @@
 //! kernel ── evcxr ──► supervisor ──► runner ──► snapshot (while a cell runs)
 //! ```
 //!
-//! Before each cell the runner ([`run_loop`]) forks a paused copy of itself, the snapshot. After a cell that ends well
+//! Before each cell the runner (`run_loop`) forks a paused copy of itself, the snapshot. After a cell that ends well
 //! the snapshot is killed. If the cell panics, or ends its process (a segmentation fault, an abort, `exit`, a stack
 //! overflow, an interrupt), the snapshot becomes the runner, with every variable as it was before the cell, and the
-//! [`supervisor`] tells evcxr. A process with several threads has no snapshot, because fork copies one thread only. If
+//! `supervisor` tells evcxr. A process with several threads has no snapshot, because fork copies one thread only. If
 //! such a process ends, the variables are lost, and the error names them.
 //!
-//! Standard input, output and error of the runner belong to cells ([`channels`]). evcxr and the runner talk over file
+//! Standard input, output and error of the runner belong to cells (`channels`). evcxr and the runner talk over file
 //! descriptors of their own, so that no output of a cell can be taken for one of their messages.
 //!
 //! The runner and the snapshot die with the supervisor.
