@@ -1,4 +1,4 @@
-//! Tells the tests of this crate where libtorch lies.
+//! Adds the folder of libtorch to the run path of the tests of this crate.
 
 use std::path::PathBuf;
 

@@ -1,9 +1,9 @@
-//! Embeds the sources of the crates that Rust cells and `%%workload`s are built with, so that an installed kernel can build
-//! them without a checkout of Tunebook; and lists the names that the crate `tunebook` exports only with tensors.
+//! Embeds the sources of the crates that Rust cells and `%%workload`s are built with, so that an installed kernel can
+//! build them without a checkout of Tunebook; and lists the names that the crate `tunebook` exports only with tensors.
 //!
-//! Checkouts may share a target folder, and cargo then reuses the results of one for the other. So nothing in `OUT_DIR` may
-//! refer to the checkout that was built: the files are copied to `OUT_DIR`, and cargo watches them by relative paths, which it
-//! resolves in the checkout at hand.
+//! Checkouts may share a target folder, and cargo then reuses the results of one for the other. So nothing in `OUT_DIR`
+//! may refer to the checkout that was built: the files are copied to `OUT_DIR`, and cargo watches them by relative
+//! paths, which it resolves in the checkout at hand.
 
 use std::fmt::Write;
 use std::fs;

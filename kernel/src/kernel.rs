@@ -1,4 +1,4 @@
-//! The kernel process: sockets, the session, and its end.
+//! The kernel process: binds the sockets, serves a session over them, and ends.
 
 use crate::engine::standard_library_environment;
 use crate::session::{Channel, Session};
@@ -16,14 +16,15 @@ use tunebook_prebuilt::CellCache;
 use tunebook_wire::stdin::Stdin;
 use tunebook_wire::{Iopub, Message, Reader, Signer, heartbeat, router};
 
-/// After an error, cells that were sent together with the failed one may still be on their way.
+/// How long the kernel waits, after a cell has failed, for cells that the front end sent together with it.
 const SAME_BATCH: Duration = Duration::from_millis(5);
-/// Cells that wait their turn; one more is refused.
+/// The number of cells that can wait. Further cells are aborted.
 const CELLS_WAITING: usize = 20_000;
-/// Other requests that are being answered at a time on a channel; the next one stays in the network until one is done.
+/// The number of other requests that are answered at a time on a channel. Further requests are not read until one is
+/// answered.
 const REQUESTS: usize = 1024;
 
-/// Serves the session of a connection file until it is shut down.
+/// Serves the session of a connection file until the front end shuts it down.
 pub fn main(connection_file: &Path) -> ExitCode {
     start_again_with_environment();
     let served = tokio::runtime::Builder::new_multi_thread()
@@ -33,7 +34,7 @@ pub fn main(connection_file: &Path) -> ExitCode {
         .context("the runtime cannot be started")
         .and_then(|runtime| {
             let result = runtime.block_on(serve(connection_file));
-            // Threads that are stuck in a compiler must not keep the process alive.
+            // A thread that waits for a compiler must not keep the process alive.
             runtime.shutdown_timeout(Duration::from_millis(200));
             result
         });
@@ -49,8 +50,9 @@ pub fn main(connection_file: &Path) -> ExitCode {
     }
 }
 
-/// evcxr and rust-analyzer take some of their settings from the environment, and that of a running program cannot be changed
-/// safely: where it must change the kernel starts itself again, in the same process, before it has done anything else.
+/// Replaces this process by itself (`exec`) with a changed environment, if evcxr and rust-analyzer need one: they take
+/// some of their settings from it, and a process with several threads cannot change its environment safely. Call it
+/// first.
 fn start_again_with_environment() {
     use std::os::unix::process::CommandExt;
     const STARTED_AGAIN: &str = "TUNEBOOK_STARTED_AGAIN";
@@ -60,7 +62,7 @@ fn start_again_with_environment() {
         return;
     }
     let Ok(executable) = std::env::current_exe() else { return };
-    // Comes back only if it fails, and then the kernel runs without.
+    // This returns only if it fails. Then the kernel runs without these settings.
     let _ = Command::new(executable).args(std::env::args_os().skip(1)).envs(wanted).env(STARTED_AGAIN, "1").exec();
 }
 
@@ -93,14 +95,14 @@ async fn serve(connection_file: &Path) -> anyhow::Result<()> {
     tokio::spawn(read(session.clone(), Channel::Control, control_reader));
     tokio::spawn(run_cells(session.clone(), queue));
     tokio::spawn(interrupts(session.clone()));
-    // Magics do not wait for the engine of Rust cells, and Rust cells wait less if it is created now.
+    // The engine of Rust cells is created in the background. Magics do not wait for it.
     let warming = session.clone();
     tokio::spawn(async move { drop(warming.engine().await) });
     session.ended.notified().await;
     Ok(())
 }
 
-/// Where things are, as the environment or the place of the executable says.
+/// The paths that magics use: from the environment, or else beside this executable and in the folder for caches.
 pub fn settings() -> anyhow::Result<Settings> {
     let executable = std::env::current_exe().context("the kernel's own executable")?;
     let beside = executable.with_file_name("tunebook-worker");
@@ -114,16 +116,16 @@ pub fn settings() -> anyhow::Result<Settings> {
 }
 
 async fn read(session: Arc<Session>, channel: Channel, mut reader: Reader) {
-    let places = Arc::new(Semaphore::new(REQUESTS));
+    let permits = Arc::new(Semaphore::new(REQUESTS));
     loop {
         let request = reader.next().await;
-        let Ok(place) = places.clone().acquire_owned().await else { return };
-        session.receive(channel, request, place);
+        let Ok(permit) = permits.clone().acquire_owned().await else { return };
+        session.receive(channel, request, permit);
     }
 }
 
-/// Runs cells one after the other. An error ends those that wait behind it, if its request says so: those that were sent
-/// before the front end could know of the error, and no others.
+/// Runs cells one after the other. After a cell that fails, if its request says so (`stop_on_error`), the cells are
+/// aborted that were sent before the front end could know of the error.
 async fn run_cells(session: Arc<Session>, mut queue: Receiver<Message>) {
     while let Some(request) = queue.recv().await {
         let stop_on_error = request.content["stop_on_error"].as_bool().unwrap_or(true);
@@ -141,7 +143,8 @@ async fn run_cells(session: Arc<Session>, mut queue: Receiver<Message>) {
     }
 }
 
-/// Front ends interrupt by message; a Ctrl-C in the kernel's terminal means the same.
+/// Interrupts the session when the user presses Ctrl-C in the terminal of the kernel. Front ends interrupt by a
+/// message.
 async fn interrupts(session: Arc<Session>) {
     while tokio::signal::ctrl_c().await.is_ok() {
         session.interrupt();

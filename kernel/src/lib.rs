@@ -1,4 +1,5 @@
-//! The Jupyter kernel: one session over its sockets, the engine of Rust cells, and the commands of the executable `tunebook`.
+//! The Jupyter kernel: one session over its sockets, the engine of Rust cells, and the commands of the executable
+//! `tunebook`.
 
 pub mod engine;
 pub mod kernel;

@@ -1,4 +1,4 @@
-//! `tunebook`: the Jupyter kernel, and the process that runs in a slot of its pool.
+//! The executable `tunebook`: the Jupyter kernel, and the processes that it starts from the same executable.
 
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;
@@ -15,15 +15,16 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Serve one Jupyter session; front ends call this.
+    /// Serve one Jupyter session. Front ends call this.
     Kernel {
         /// The connection file that the front end wrote.
         #[arg(short = 'f', long)]
         connection_file: PathBuf,
     },
-    /// Build ahead what a `%%workload` and tensors in cells need, so that the first ones are there in seconds; set-up calls this.
+    /// Build the crates that workloads and tensors in cells need, so that the first of them starts in seconds. Set-up
+    /// calls this.
     Prepare,
-    /// The part of `prepare` that needs an environment of its own.
+    /// Build the crates of cells. `prepare` calls this with an environment of its own.
     #[command(hide = true)]
     PrepareCells {
         /// The folder of the crate for cells.
@@ -31,7 +32,7 @@ enum Command {
         /// The folder of libtorch.
         libtorch: PathBuf,
     },
-    /// Run trials that come in on standard input; a kernel's pool calls this.
+    /// Run trials that come in on standard input. The pool of a kernel calls this.
     Slot {
         /// The worker that trains built-in workloads.
         #[arg(long)]
@@ -40,7 +41,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    // Does not return in the process that runs the user's cells, nor in the wrapper around rustc.
+    // This does not return if this process is to run cells, or to wrap rustc.
     engine::runner::hook();
     match Arguments::parse().command {
         Command::Kernel { connection_file } => kernel::main(&connection_file),

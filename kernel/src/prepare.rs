@@ -1,35 +1,34 @@
-//! `tunebook prepare`: what takes minutes is built before a notebook needs it.
+//! `tunebook prepare`: builds the crates of `%%workload`s and of Rust cells, which takes minutes, before a notebook
+//! needs them.
 
 use crate::engine::prebuild::build_cell_crates;
 use crate::kernel::settings;
+use parking_lot::Mutex;
 use std::path::Path;
 use std::process::{Command, ExitCode};
-use std::sync::Mutex;
 use tunebook_magics::{Bundle, Interrupt, Magics, Output, Stream};
 use tunebook_prebuilt::CellCache;
 
-/// Progress on a terminal or in a log: a line each time something else is being done.
+/// An output that prints a line on standard error each time that the work has another step.
 #[derive(Default)]
-struct Terminal {
+struct TerminalOutput {
     last: Mutex<String>,
 }
 
-impl Terminal {
+impl TerminalOutput {
     fn show(&self, bundle: &Bundle) {
         let text = bundle.get("text/plain").and_then(|text| text.as_str()).unwrap_or_default();
-        // The seconds at the end change all the time.
+        // The text ends with the seconds so far, which are left out.
         let what = text.rsplit_once(',').map_or(text, |(what, _)| what);
-        if let Ok(mut last) = self.last.lock()
-            && *last != what
-            && !what.is_empty()
-        {
+        let mut last = self.last.lock();
+        if *last != what && !what.is_empty() {
             eprintln!("{what}");
             *last = what.into();
         }
     }
 }
 
-impl Output for Terminal {
+impl Output for TerminalOutput {
     fn display(&self, bundle: Bundle, _: Option<&str>) {
         self.show(&bundle);
     }
@@ -49,7 +48,7 @@ impl Output for Terminal {
     }
 }
 
-/// Builds; says on standard error what it is doing, and what is wrong.
+/// Builds everything. Progress and errors go to standard error.
 pub fn main() -> ExitCode {
     let settings = match settings() {
         Ok(settings) => settings,
@@ -59,7 +58,7 @@ pub fn main() -> ExitCode {
         }
     };
     let cache = CellCache::new(&settings.cache);
-    let inputs = match Magics::new(settings).prepare(&Terminal::default(), &Interrupt::default()) {
+    let inputs = match Magics::new(settings).prepare(&TerminalOutput::default(), &Interrupt::default()) {
         Ok(inputs) => inputs,
         Err(error) => {
             eprintln!("{}", error.traceback().join("\n"));
@@ -80,7 +79,7 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// The part of it that needs an environment of its own.
+/// Builds the crates of Rust cells: the work of the process that [`main`] starts with an environment of its own.
 pub fn cells(tunebook: &Path, libtorch: &Path) -> ExitCode {
     match build_cell_crates(tunebook, libtorch) {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,4 +1,5 @@
-//! Sockets in the file system (`transport` is `ipc`): for their owner only, and gone when the kernel is.
+//! The files of sockets in the file system (`transport` is `ipc`): only their owner can use them, and they are removed
+//! when the kernel ends.
 
 use jupyter_protocol::ConnectionInfo;
 use jupyter_protocol::connection_info::Transport;
@@ -7,22 +8,22 @@ use std::os::unix::fs::FileTypeExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// The files of a kernel's sockets; none where it speaks over TCP. They are removed at the end of this.
+/// The files of a kernel's sockets; none if it uses TCP. They are removed when this is dropped.
 pub struct SocketFiles {
     paths: Vec<PathBuf>,
-    /// What new files are allowed otherwise, while sockets are being made.
+    /// The `umask` to restore once the sockets are bound.
     usual: Option<Mode>,
 }
 
 impl SocketFiles {
-    /// From here on until [`SocketFiles::made`] new files are for their owner only. A kernel that was killed leaves its
-    /// sockets behind; they make way.
+    /// Changes the `umask` until [`SocketFiles::made`] is called, so that only the owner can use files that are
+    /// created. Removes the sockets of a kernel that was killed.
     pub fn of(info: &ConnectionInfo) -> Self {
         if info.transport != Transport::IPC {
             return Self { paths: vec![], usual: None };
         }
         let ports = [info.iopub_port, info.shell_port, info.control_port, info.stdin_port, info.hb_port];
-        // Absolute, since the kernel may be in another folder at its end.
+        // The paths are made absolute, because `%cd` changes the folder of the kernel.
         let path = |port: u16| std::path::absolute(format!("{}-{port}", info.ip)).ok();
         let paths = ports.into_iter().filter_map(path).collect();
         let files = Self { paths, usual: Some(umask(Mode::from_bits_truncate(0o177))) };
@@ -30,7 +31,7 @@ impl SocketFiles {
         files
     }
 
-    /// Waits until all sockets are there.
+    /// Waits until the files of all sockets exist, and restores the `umask`.
     pub async fn made(&mut self) {
         for _ in 0..1000 {
             if self.paths.iter().all(|path| path.exists()) {

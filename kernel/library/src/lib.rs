@@ -1,9 +1,9 @@
-//! What a Rust cell can use: displays, progress, questions, magics and studies; with the feature `tensors` also `tch`,
-//! tensors that show themselves, and the models that studies have trained.
+//! The crate that Rust cells use as `tunebook`: displays, progress bars, questions to the user, magics and studies.
+//! With the feature `tensors` it also has `tch`, the display of tensors, and the models that studies have trained.
 //!
-//! The kernel adds this crate to a cell that names it, with `tensors` to one that names `tch` or something that needs it, or
-//! the crate of a `%%workload`. What there is without tensors stands in `tunebook-cell`, whose types stay the same when they
-//! are added.
+//! The kernel adds this crate to a cell that names it. It turns on `tensors` for a cell that names `tch`, an item that
+//! needs tensors, or the crate of a `%%workload`. Everything that works without tensors is in the crate
+//! `tunebook-cell`, so that its types, and with them the variables of cells, stay the same when tensors are turned on.
 //!
 //! ```no_run
 //! let study = tunebook::study("depth")?;
@@ -32,7 +32,7 @@ pub use trained::{Checkpoint, Trained, checkpoint, model, model_of};
 #[cfg(feature = "tensors")]
 pub use tunebook_training::libtorch::best_device as device;
 
-/// In scope in every cell once tensors are; others write `use tunebook::prelude::*`.
+/// Traits for `use tunebook::prelude::*`. Once a cell has used tensors, the kernel imports them in every cell.
 pub mod prelude {
     #[cfg(feature = "tensors")]
     pub use crate::ShowTensor;

@@ -1,31 +1,31 @@
-//! Tensors as pictures: one image, or a batch of them as a grid.
+//! Shows tensors as pictures: one image, or a batch of images in a grid.
 
 use tch::{Device, Kind, Tensor};
 use tunebook_cell::{Bundle, ToBundle};
 
-/// Images of a batch that are drawn; the others are left out, which the caption says.
+/// The number of images of a batch that are drawn. The caption tells if there are more.
 const MOST: i64 = 64;
-/// Small images are drawn larger, up to this many pixels a side.
+/// Small images are enlarged, up to this many pixels per side.
 const SIDE: i64 = 96;
 
-/// A picture as the value of a cell: PNG with a line of text.
+/// A picture that can be the value of a cell: a PNG file with a caption.
 pub struct Picture {
     png: Vec<u8>,
     caption: String,
 }
 
 impl Picture {
-    /// The bytes of the PNG file.
+    /// The content of the PNG file; empty if the tensor cannot be drawn.
     pub fn png(&self) -> &[u8] {
         &self.png
     }
 
-    /// What is drawn, in a line.
+    /// A line that describes the picture, or tells why the tensor cannot be drawn.
     pub fn caption(&self) -> &str {
         &self.caption
     }
 
-    /// Shows it as the value of a cell; evcxr calls this.
+    /// Prints the picture as the value of a cell. evcxr calls this method.
     pub fn evcxr_display(&self) {
         self.to_bundle().evcxr_display();
     }
@@ -38,8 +38,12 @@ impl ToBundle for Picture {
     }
 }
 
-/// The picture of an image \[height, width\], \[1 or 3, height, width\] or a batch \[batch, 1 or 3, height, width\] as a grid.
-/// Bytes are pixels; other numbers are scaled from their smallest to their largest, unless they all lie in 0–1.
+/// Draws an image of shape \[height, width\] or \[1 or 3, height, width\], or a batch of shape \[batch, 1 or 3, height,
+/// width\] as a grid.
+///
+/// Values of type `Uint8` are pixels. Values of other types are mapped to black and white at 0 and 1 if they all lie
+/// between these, and else at the smallest and the largest value. A tensor of another shape gives a picture without an
+/// image, whose caption tells the reason.
 pub fn picture(tensor: &Tensor) -> Picture {
     tch::no_grad(|| draw(tensor)).unwrap_or_else(|problem| Picture { png: vec![], caption: problem })
 }
@@ -72,7 +76,7 @@ fn draw(tensor: &Tensor) -> Result<Picture, String> {
         .repeat_interleave_self_int(enlarge, 2, None)
         .repeat_interleave_self_int(enlarge, 3, None);
     let (height, width) = (height * enlarge, width * enlarge);
-    // A grid about as wide as a notebook, with a line of two pixels between the images.
+    // The grid is about as wide as a notebook. There are two pixels between the images.
     let columns = (800 / (width + 2)).clamp(1, count.max(1)).min(count);
     let rows = (count + columns - 1) / columns;
     let (full_height, full_width) = (rows * (height + 2) - 2, columns * (width + 2) - 2);
@@ -94,7 +98,7 @@ fn draw(tensor: &Tensor) -> Result<Picture, String> {
     Ok(Picture { png, caption: format!("picture of {shape:?}{left_out}{scale}") })
 }
 
-/// Numbers as bytes, and how they were scaled.
+/// Scales values to bytes, and returns a note for the caption about the scale.
 fn bytes(batch: &Tensor) -> Result<(Tensor, String), String> {
     let batch = batch.to_kind(Kind::Float).nan_to_num(0.0, None, None);
     let (least, most) = (batch.min().double_value(&[]), batch.max().double_value(&[]));
@@ -111,7 +115,7 @@ fn bytes(batch: &Tensor) -> Result<(Tensor, String), String> {
 mod tests {
     use super::*;
 
-    /// Width, height and pixels of a PNG.
+    /// Decodes a PNG file to width, height and pixels.
     fn decoded(picture: &Picture) -> (u32, u32, Vec<u8>) {
         let mut reader = png::Decoder::new(std::io::Cursor::new(picture.png())).read_info().unwrap();
         let mut pixels = vec![0; reader.output_buffer_size().unwrap()];
@@ -130,14 +134,14 @@ mod tests {
     }
 
     #[test]
-    fn numbers_beyond_0_and_1_are_scaled_and_said_to_be() {
+    fn values_beyond_0_and_1_are_scaled_and_the_caption_tells_the_scale() {
         let shown = picture(&Tensor::from_slice(&[-2.0_f32, 2.0]).view([1, 2]));
         assert!(shown.caption().ends_with("black is -2.0000, white 2.0000"), "{}", shown.caption());
         assert_eq!(decoded(&shown).2[..1], [0]);
     }
 
     #[test]
-    fn what_is_no_image_is_said_to_be_none() {
+    fn the_caption_tells_why_a_tensor_is_no_image() {
         let shown = picture(&Tensor::zeros([2, 5, 4, 4], (Kind::Float, Device::Cpu)));
         assert!(shown.png().is_empty() && shown.caption().contains("is no image"), "{}", shown.caption());
     }

@@ -1,23 +1,23 @@
-//! A tensor as the value of a cell: shape, type, device, statistics, and its numbers where there are few.
+//! Shows a tensor as the value of a cell: shape, type, device and statistics, and its values if there are few.
 
 use crate::picture::{Picture, picture};
 use tch::{Kind, Tensor};
 use tunebook_cell::Bundle;
 
-/// Numbers of a tensor that is shown whole.
+/// A tensor with at most this many values is shown with all of them.
 const FEW: usize = 64;
 
-/// How a tensor shows itself. evcxr calls [`ShowTensor::evcxr_display`] for the value of a cell.
+/// Shows tensors. evcxr calls [`ShowTensor::evcxr_display`] for the value of a cell.
 pub trait ShowTensor {
-    /// Shape, type, device and statistics, in a line or two.
+    /// The shape, type, device and statistics, in one or two lines.
     fn summary(&self) -> String;
-    /// The summary as something to display: `tunebook::display(&tensor.bundle())`.
+    /// The summary as a bundle, for `tunebook::display(&tensor.bundle())`.
     fn bundle(&self) -> Bundle {
         Bundle::new().text(self.summary())
     }
     /// Prints the summary as the value of a cell.
     fn evcxr_display(&self);
-    /// The tensor as a picture; see [`picture`].
+    /// Draws the tensor as [`picture`] does.
     fn picture(&self) -> Picture;
 }
 
@@ -54,7 +54,7 @@ impl ShowTensor for Tensor {
     }
 }
 
-/// Smallest, mean, largest, deviation; numbers that are not finite are counted and left out.
+/// The minimum, mean, maximum and standard deviation. Values that are not finite are left out and counted.
 fn statistics(tensor: &Tensor) -> String {
     if matches!(tensor.kind(), Kind::ComplexHalf | Kind::ComplexFloat | Kind::ComplexDouble) {
         return String::new();
@@ -82,7 +82,7 @@ fn statistics(tensor: &Tensor) -> String {
     text
 }
 
-/// Four significant digits.
+/// Formats a number with four significant digits.
 fn number(x: f64) -> String {
     if x != 0.0 && !(1e-3..1e6).contains(&x.abs()) {
         return format!("{x:.3e}");

@@ -1,4 +1,4 @@
-//! What studies have trained: the checkpoints of their trials, and the models that they belong to.
+//! Reads what studies have trained: the checkpoints of trials, and the models with their weights.
 
 use anyhow::{Context, Result, anyhow, bail};
 use std::collections::BTreeMap;
@@ -19,7 +19,7 @@ pub struct Checkpoint {
 }
 
 impl Checkpoint {
-    /// The weights of a name, such as `linear0.weight`.
+    /// The weights with a name, such as `linear0.weight`. An unknown name is an error that lists all names.
     pub fn get(&self, name: &str) -> Result<&Tensor> {
         self.tensors.get(name).ok_or_else(|| {
             let names: Vec<&str> = self.tensors.keys().map(String::as_str).collect();
@@ -33,7 +33,7 @@ impl Checkpoint {
     }
 }
 
-/// Names and shapes.
+/// The path, and the name, shape and type of each tensor.
 impl std::fmt::Debug for Checkpoint {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}", self.path.display())?;
@@ -44,7 +44,11 @@ impl std::fmt::Debug for Checkpoint {
     }
 }
 
-/// The weights of the best checkpoint of a trial.
+/// Reads the best checkpoint of a trial.
+///
+/// # Errors
+///
+/// An error if there is no such study or trial, or if the trial has left no checkpoint.
 pub fn checkpoint(study: &str, trial: u32) -> Result<Checkpoint> {
     let (study, trial) = find(study, trial)?;
     let path = best(&study, &trial)?;
@@ -52,35 +56,35 @@ pub fn checkpoint(study: &str, trial: u32) -> Result<Checkpoint> {
     Ok(Checkpoint { tensors, path })
 }
 
-/// A model as a trial left it at its best.
+/// A model with the weights of the best checkpoint of a trial.
 pub struct Trained {
     workload: &'static dyn Workload,
     model: Model<'static>,
 }
 
 impl Trained {
-    /// Outputs for a batch of inputs, as in an evaluation: no dropout, no gradients.
+    /// The outputs for a batch of inputs, as in an evaluation: without dropout and gradients.
     pub fn predict(&self, inputs: &Tensor) -> Tensor {
         self.model.predict(inputs)
     }
 
-    /// The data that it was trained and validated with.
+    /// The training and validation data of the trial.
     pub fn data(&self) -> Result<Data> {
         self.workload.data(self.model.hyperparameters())
     }
 
-    /// The values that it was trained with.
+    /// The hyperparameters of the trial.
     pub fn hyperparameters(&self) -> &Hyperparameters {
         self.model.hyperparameters()
     }
 
-    /// The model with its parameters.
+    /// The model itself.
     pub fn model(&self) -> &Model<'static> {
         &self.model
     }
 }
 
-/// The model of a trial of a built-in workload.
+/// Loads the model of a trial of a built-in workload. Errors are those of [`checkpoint`].
 pub fn model(study: &str, trial: u32) -> Result<Trained> {
     static BUILTIN: OnceLock<Catalogue> = OnceLock::new();
     let (study, trial) = find(study, trial)?;
@@ -100,7 +104,7 @@ pub fn model(study: &str, trial: u32) -> Result<Trained> {
     trained(workload.as_ref(), name, &study, &trial)
 }
 
-/// The model of a trial of a `%%workload`: `tunebook::model_of(wine::Wine, "wines", 3)`.
+/// Loads the model of a trial of a `%%workload`. Errors are those of [`checkpoint`].
 ///
 /// ```no_run
 /// # struct Wine;
@@ -118,7 +122,7 @@ pub fn model(study: &str, trial: u32) -> Result<Trained> {
 pub fn model_of(workload: impl Workload + 'static, study: &str, trial: u32) -> Result<Trained> {
     let (study, trial) = find(study, trial)?;
     let name = study.definition.workload.to_string();
-    // A model borrows its workload; one that lives in a variable of a cell has to borrow it for ever.
+    // A model borrows its workload. A model in a variable of a cell must borrow it for as long as the process lives.
     trained(Box::leak(Box::new(workload)), &name, &study, &trial)
 }
 
@@ -144,7 +148,7 @@ fn find(study: &str, trial: u32) -> Result<(StudyRecord, Trial)> {
     Ok((record, found.with_context(|| format!("`{study}` has no trial {trial}; its trials are 1 to {last}"))?))
 }
 
-/// Where the best checkpoint of a trial lies.
+/// The path of the best checkpoint of a trial.
 fn best(study: &StudyRecord, trial: &Trial) -> Result<PathBuf> {
     let folder = trials_folder(&default_store(), &study.name)?;
     let path = folder.join(trial.number.to_string()).join(tunebook_training::checkpoint::BEST);

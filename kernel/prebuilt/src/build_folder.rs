@@ -1,5 +1,5 @@
-//! Shares the results of cargo between folders by hard links: a kernel starts with the crates that were built before, and
-//! a crate that it builds for a `:dep` is available to the user's other kernels.
+//! Shares the results of cargo between folders by hard links: a kernel starts with the crates that were built before,
+//! and a crate that it builds for a `:dep` is available to the user's other kernels.
 
 use crate::lock_file;
 use anyhow::{Context as _, Result};
@@ -43,9 +43,9 @@ impl BuildFolder {
         }
     }
 
-    /// Links the results that this folder has and another one lacks, unless the two disagree. Results of cells and of crates
-    /// in a folder of the user's are left out, since such code can change without a change of its version. Versions that are
-    /// in the other folder's `Cargo.lock` stay.
+    /// Links the results that this folder has and another one lacks, unless the two disagree. Results of cells and of
+    /// crates in a folder of the user's are left out, since such code can change without a change of its version.
+    /// Versions that are in the other folder's `Cargo.lock` stay.
     pub fn give_to(&self, other: &BuildFolder) -> Result<()> {
         let _exclusive = other.lock_exclusively()?;
         if !self.agrees_with(other) {
@@ -73,8 +73,8 @@ impl BuildFolder {
         Ok(file)
     }
 
-    /// Whether each result that both folders have is the same file. Two kernels that build a crate at the same time have two
-    /// results for it; a crate that was built against one of them cannot be linked with the other.
+    /// Whether each result that both folders have is the same file. Two kernels that build a crate at the same time
+    /// have two results for it; a crate that was built against one of them cannot be linked with the other.
     fn agrees_with(&self, other: &BuildFolder) -> bool {
         let local = lock_file::local_crates(&self.lock());
         let (here, there) = (self.target(), other.target());
@@ -86,8 +86,8 @@ impl BuildFolder {
                 other.is_err() || entry.metadata().ok().map(|here| here.ino()) == other.ok().map(|there| there.ino())
             })
         };
-        // `target/debug` holds what runs on the host during a build (build scripts, macros), `target/TRIPLE/debug` what cells
-        // are linked with.
+        // `target/debug` holds what runs on the host during a build (build scripts, macros), `target/TRIPLE/debug` what
+        // cells are linked with.
         let folders = entries(&here).map(|entry| entry.path());
         let profiles = folders.chain([here.clone()]).map(|folder| folder.join("debug/deps"));
         profiles.filter(|folder| folder.is_dir()).all(agrees)
@@ -112,8 +112,8 @@ fn is_of_cell(name: &str) -> bool {
     name == "incremental" || ["libcode_", "libctx", "ctx-"].iter().any(|start| name.starts_with(start))
 }
 
-/// Whether a file is the lock by which cargo keeps a second cargo out of a folder. If it were linked, one build would stop the
-/// builds of all kernels.
+/// Whether a file is the lock by which cargo keeps a second cargo out of a folder. If it were linked, one build would
+/// stop the builds of all kernels.
 fn is_cargo_lock(name: &str) -> bool {
     name.starts_with(".cargo") && name.ends_with("lock")
 }
@@ -125,8 +125,8 @@ fn belongs_to(file: &str, crates: &BTreeSet<String>) -> bool {
     crates.contains(&name) || name.strip_prefix("lib").is_some_and(|name| crates.contains(name))
 }
 
-/// Adds the content of one `target` folder to another: results of the compiler as hard links, everything else as copies,
-/// because cargo changes its own notes in place. Files that the destination has already stay as they are.
+/// Adds the content of one `target` folder to another: results of the compiler as hard links, everything else as
+/// copies, because cargo changes its own notes in place. Files that the destination has already stay as they are.
 pub(crate) fn link_tree(from: &Path, to: &Path, is_left_out: &dyn Fn(&str) -> bool) -> Result<()> {
     fs::create_dir_all(to).with_context(|| format!("{} cannot be created", to.display()))?;
     for entry in fs::read_dir(from).with_context(|| format!("{} cannot be read", from.display()))? {
@@ -155,8 +155,8 @@ pub(crate) fn link_tree(from: &Path, to: &Path, is_left_out: &dyn Fn(&str) -> bo
 mod tests {
     use super::*;
 
-    const LOCK: &str = "version = 4\n\n[[package]]\nname = \"serde\"\nversion = \"1.0.0\"\nsource = \"registry\"\n\n[[package]]\n\
-                        name = \"my-own\"\nversion = \"0.1.0\"\n";
+    const LOCK: &str = "version = 4\n\n[[package]]\nname = \"serde\"\nversion = \"1.0.0\"\nsource = \"registry\"\n\n\
+                        [[package]]\nname = \"my-own\"\nversion = \"0.1.0\"\n";
 
     fn built(folder: &Path, files: &[&str]) -> BuildFolder {
         for file in files {

@@ -1,14 +1,15 @@
 //! The folders of the user's cache in which Rust cells are built.
 //!
-//! evcxr itself builds the crate `tunebook`, with and without tensors, once into a *template*. Each kernel then works in a
-//! folder of its own, which starts with hard links to the files of the template. (In a folder that they share, one kernel could
-//! load the library of another kernel's cell: these have the same names.)
+//! evcxr itself builds the crate `tunebook`, with and without tensors, once into a *template*. Each kernel then works
+//! in a folder of its own, which starts with hard links to the files of the template. (In a folder that they share, one
+//! kernel could load the library of another kernel's cell: these have the same names.)
 //!
 //! ```text
-//! ~/.cache/tunebook/cells/HASH/template/       crates that are built; HASH identifies Tunebook's sources. A crate that a
-//!                                              kernel builds for a `:dep` is added to it
-//! ~/.cache/tunebook/cells/HASH/prepared.json   the stamp: what the template was built with; written when it is complete
-//! ~/.cache/tunebook/cells/running/PID/         the build folder of a running kernel
+//! ~/.cache/tunebook/cells/
+//!     HASH/template/       the crates that are built. HASH identifies Tunebook's sources. A crate that a kernel builds
+//!                          for a `:dep` is added
+//!     HASH/prepared.json   the stamp: what the template was built with. It is written when the template is complete
+//!     running/PID/         the build folder of a running kernel
 //! ```
 
 use crate::build_folder::{BuildFolder, link_tree};
@@ -35,8 +36,8 @@ pub struct Prebuilt {
     pub sharing: Option<Sharing>,
 }
 
-/// Exchanges crates between the template and the build folder of this kernel. An error costs time and nothing else: what
-/// cannot be exchanged is built again.
+/// Exchanges crates between the template and the build folder of this kernel. An error costs time and nothing else:
+/// what cannot be exchanged is built again.
 #[derive(Clone, Debug)]
 pub struct Sharing {
     template: BuildFolder,
@@ -101,8 +102,8 @@ impl CellCache {
         read_stamp(&self.stamp_file())
     }
 
-    /// The latest template of another version of Tunebook that was built with the same compiler and libtorch: most crates in
-    /// it can be used again.
+    /// The latest template of another version of Tunebook that was built with the same compiler and libtorch: most
+    /// crates in it can be used again.
     fn earlier_template(&self, wanted: &Stamp) -> Option<PathBuf> {
         let versions = fs::read_dir(&self.folder).ok()?.flatten().map(|entry| entry.path());
         let fits = |stamp: Stamp| stamp.compiler == wanted.compiler && stamp.libtorch == wanted.libtorch;
@@ -113,8 +114,8 @@ impl CellCache {
         Some(fitting.pop()?.join("template"))
     }
 
-    /// Creates the build folder of the process that calls, and returns the environment variable by which evcxr finds it.
-    /// None if the folder cannot be created; evcxr then builds in a temporary folder, and nothing is prebuilt.
+    /// Creates the build folder of the process that calls, and returns the environment variable by which evcxr finds
+    /// it. None if the folder cannot be created; evcxr then builds in a temporary folder, and nothing is prebuilt.
     pub fn environment(&self) -> Option<(&'static str, OsString)> {
         let own = self.running().join(std::process::id().to_string());
         fs::create_dir_all(&own).ok()?;
@@ -153,8 +154,8 @@ impl CellCache {
 
     /// Builds the template, unless it is there already.
     ///
-    /// `build` builds the crates into the folder that [`BUILD_FOLDER`] names; the paths of `tunebook` and of libtorch are
-    /// appended to its arguments. It is a process of its own because evcxr takes the folder from its environment.
+    /// `build` builds the crates into the folder that [`BUILD_FOLDER`] names; the paths of `tunebook` and of libtorch
+    /// are appended to its arguments. It is a process of its own because evcxr takes the folder from its environment.
     pub fn prepare(&self, inputs: &BuildInputs, mut build: Command) -> anyhow::Result<()> {
         let compiler = Command::new("rustc").arg("-vV").output().context("rustc cannot be started")?;
         let wanted = Stamp {

@@ -49,9 +49,9 @@ impl CellCrate {
 
 /// Whether code names something that `tunebook` has only with tensors.
 ///
-/// This is decided from the text, without resolving names: after `use tunebook::*` or `use tunebook as t`, each word that is
-/// the name of such an item counts. An error to this side costs a build with tensors that was not needed; an error to the
-/// other side would be a cell that does not compile.
+/// This is decided from the text, without resolving names: after `use tunebook::*` or `use tunebook as t`, each word
+/// that is the name of such an item counts. An error to this side costs a build with tensors that was not needed; an
+/// error to the other side would be a cell that does not compile.
 pub fn needs_tensors(code: &str) -> bool {
     if TENSOR_CRATES.iter().any(|name| names_crate(code, name)) {
         return true;

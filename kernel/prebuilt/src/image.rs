@@ -1,5 +1,5 @@
-//! Shows pictures of the crate `image` as values of cells. That crate does not implement evcxr's display convention, so the
-//! kernel adds a trait that does to the cells of a user who depends on it.
+//! Shows pictures of the crate `image` as values of cells. That crate does not implement evcxr's display convention, so
+//! the kernel adds a trait that does to the cells of a user who depends on it.
 
 /// The trait and its implementations, as code for a cell. It needs the crate `image` 0.25 and no other crate.
 pub const IMAGE_ITEM: &str = include_str!("image_item.rs");

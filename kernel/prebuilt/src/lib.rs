@@ -1,5 +1,6 @@
-//! What Rust cells and `%%workload`s build upon: Tunebook's own sources, which the kernel carries inside its executable; the
-//! crates that a cell may name without `:dep`; and the folders of the user's cache in which cargo builds them.
+//! What Rust cells and `%%workload`s build upon: Tunebook's own sources, which the kernel carries inside its
+//! executable; the crates that a cell may name without `:dep`; and the folders of the user's cache in which cargo
+//! builds them.
 //!
 //! The kernel and the magics both use this crate; it depends on neither of them.
 

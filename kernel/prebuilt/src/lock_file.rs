@@ -1,8 +1,8 @@
 //! Operations on the text of a `Cargo.lock`.
 //!
-//! Cargo removes a crate from its lock file as soon as nothing depends on it, and takes the newest version when the crate is
-//! needed again. Then nothing that was built for the old version can be used. So the lock file in which a crate is missing is
-//! merged with an older one that has it.
+//! Cargo removes a crate from its lock file as soon as nothing depends on it, and takes the newest version when the
+//! crate is needed again. Then nothing that was built for the old version can be used. So the lock file in which a
+//! crate is missing is merged with an older one that has it.
 
 use std::collections::BTreeSet;
 
@@ -23,7 +23,8 @@ pub fn merged(newer: &str, older: &str) -> String {
 
 /// The crates in a lock file that come from a folder of the user's, by the names that code uses.
 ///
-/// Tunebook's own crates come from a folder as well, but are not among them: their folder bears the hash of its content.
+/// Tunebook's own crates come from a folder as well, but are not among them: their folder bears the hash of its
+/// content.
 pub fn local_crates(lock_file: &str) -> BTreeSet<String> {
     let is_users = |(name, source, _): &(&str, &str, String)| source.is_empty() && !name.starts_with("tunebook");
     let crates = lock_file.split(BETWEEN).skip(1).map(identity).filter(is_users);
@@ -38,8 +39,8 @@ pub fn without_local_crates(lock_file: &str) -> String {
     kept.fold(head, |text, entry| text + BETWEEN + entry) + "\n"
 }
 
-/// The name and the source of an entry, and its version up to the first number that is not 0: of two versions that agree so
-/// far cargo takes one for both.
+/// The name and the source of an entry, and its version up to the first number that is not 0: of two versions that
+/// agree so far cargo takes one for both.
 fn identity(entry: &str) -> (&str, &str, String) {
     let field = |name: &str| {
         let value = entry.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(" = "));

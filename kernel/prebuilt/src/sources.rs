@@ -1,5 +1,5 @@
-//! The sources of Tunebook's crates that Rust cells and `%%workload`s are built with. The kernel carries them inside its
-//! executable and unpacks them to the user's cache, in `sources/HASH/tunebook`.
+//! The sources of Tunebook's crates that Rust cells and `%%workload`s are built with. The kernel carries them inside
+//! its executable and unpacks them to the user's cache, in `sources/HASH/tunebook`.
 
 use sha2::{Digest, Sha256};
 use std::fs;
@@ -83,8 +83,8 @@ fn unpack(folder: &Path) -> std::io::Result<()> {
     }
 }
 
-/// The manifest of the workspace, with those members only that are embedded: cargo refuses a workspace whose members are
-/// missing.
+/// The manifest of the workspace, with those members only that are embedded: cargo refuses a workspace whose members
+/// are missing.
 fn without_missing_members(manifest: &[u8]) -> std::io::Result<String> {
     let text = String::from_utf8_lossy(manifest);
     let mut manifest: toml::Table = text.parse().map_err(std::io::Error::other)?;

@@ -1,32 +1,32 @@
-//! Whether a console should run what was typed, or ask for another line.
+//! Decides whether a console should run the code that was typed, or ask for another line (`is_complete_request`).
 
 use super::lexer::Scan;
 use super::segments::{Segment, segments};
 use ra_ap_syntax::{Edition, SourceFile};
 
-/// What some code is, as it stands.
+/// Whether code can be run as it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Completeness {
-    /// It can be run.
+    /// The code can be run.
     Complete,
-    /// More must follow; so many spaces indent the next line.
+    /// More lines must follow. `indent` is the number of spaces before the next line.
     Incomplete { indent: usize },
-    /// Nothing that follows can make it right.
+    /// The code has an error that no further line can correct.
     Invalid,
 }
 
-/// Whether a cell can be run as it is. `asks`: whether a line asks for help.
+/// Whether a cell can be run as it is. `asks` is that of [`segments`].
 pub fn completeness(code: &str, asks: impl Fn(&str, bool) -> bool) -> Completeness {
     let first = code.lines().find(|line| !line.trim().is_empty()).unwrap_or("");
     if first.starts_with("%%") {
-        // A cell magic ends with an empty line, so that its body can be typed.
+        // In a console an empty line ends a cell magic, so that its body can be typed.
         let has_body = code.trim().lines().count() > 1;
         return match has_body && code.ends_with("\n\n") {
             true => Completeness::Complete,
             false => Completeness::Incomplete { indent: 0 },
         };
     }
-    // Parts run one after the other: each must be complete, and only to the last one can something be added.
+    // Each part must be complete; only the last one can be continued.
     let mut parts = segments(code, asks);
     let last = match parts.pop() {
         Some(Segment::Rust { code, .. }) => rust(&code),
@@ -39,11 +39,11 @@ pub fn completeness(code: &str, asks: impl Fn(&str, bool) -> bool) -> Completene
     if parts.iter().all(ended) { last } else { Completeness::Invalid }
 }
 
-/// Whether Rust can be run as it is.
+/// Whether Rust code can be run as it is.
 fn rust(code: &str) -> Completeness {
     let (mut scan, mut rust) = (Scan::new(), String::from(BEFORE));
     for line in code.split_inclusive('\n') {
-        // A command of evcxr is complete at the end of its line.
+        // A command of evcxr ends with its line, and is no Rust.
         let line = if scan.at_top() && is_command(line) { " ".repeat(line.len()) } else { line.to_string() };
         scan.line(&line);
         rust += &line;
@@ -55,7 +55,7 @@ fn rust(code: &str) -> Completeness {
     if !scan.at_top() || scan.documents() {
         return incomplete;
     }
-    // What is missing at the end can still come, what is wrong before it stays wrong.
+    // An error at the end means that something is missing, which can follow. An earlier error cannot be corrected.
     rust += AFTER;
     let errors = SourceFile::parse(&rust, Edition::Edition2024).errors();
     let end = BEFORE.len() + scan.end();
@@ -66,7 +66,7 @@ fn rust(code: &str) -> Completeness {
     }
 }
 
-/// A cell is the inside of a function to the parser.
+/// The code before and after a cell that makes it the body of a function for the parser.
 const BEFORE: &str = "fn cell() {";
 const AFTER: &str = "\n}";
 
@@ -81,7 +81,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_finished_runs() {
+    fn finished_code_is_complete() {
         for code in [
             "",
             "\n\n",
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_unfinished_is_indented_as_rustfmt_would() {
+    fn unfinished_code_is_indented_as_by_rustfmt() {
         for (code, indent) in [
             // Brackets.
             ("fn f() {", 4),
@@ -192,7 +192,7 @@ mod tests {
             ("x as", 4),
             ("-", 4),
             ("return x +", 4),
-            // Heads of what has a block.
+            // Heads of items and expressions whose block is missing.
             ("fn f()", 0),
             ("fn f() -> i32", 0),
             ("fn f() ->", 4),
@@ -220,7 +220,7 @@ mod tests {
             ("'a: loop", 0),
             ("macro_rules! m", 0),
             ("let Some(x) = y else", 4),
-            // What belongs to the next thing.
+            // Attributes and doc comments, which need an item after them.
             ("#[derive(Debug)]", 0),
             ("#[derive(Debug)]\n#[allow(\n    unused\n)]", 0),
             ("#[derive(Debug)]\npub struct X {", 4),
@@ -237,7 +237,7 @@ mod tests {
             ("/* open", 0),
             ("/* open /* nested */", 0),
             ("fn f() {\n    /* open", 4),
-            // Generic arguments are no brackets to the scan.
+            // The lexer does not count the brackets of generic arguments.
             ("let x: Vec<", 4),
             ("struct X<\n    T,", 4),
             (":dep serde = \"1\"\nlet x =", 4),
@@ -253,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nothing_can_mend_is_invalid() {
+    fn code_that_no_further_line_can_correct_is_invalid() {
         for code in
             ["f(]", "}", "f())", "fn f() {]", "(}", "{ ) }", "let = 1;", "let x = ;", "let a = 1 let b = 2;", "1 2 +"]
         {

@@ -1,22 +1,22 @@
-//! How far the next line of unfinished code is to be indented: as rustfmt would, as far as that can be told from what
-//! stands before.
+//! Computes the indentation of the line after unfinished code. It follows rustfmt as far as the code before that line
+//! tells.
 
-/// Spaces a level.
+/// The spaces of one level of indentation.
 const LEVEL: usize = 4;
 
-/// What kind of statement, item or entry of a list it is, by how it begins.
+/// The kind of a statement, an item or an entry of a list. Its first token decides.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Kind {
-    /// Nothing of it is there yet.
+    /// It has no token yet.
     #[default]
     Empty,
-    /// `#` or `#!`: the brackets of an attribute follow.
+    /// It begins with `#` or `#!`: the brackets of an attribute follow.
     Attribute,
-    /// `pub`, `unsafe` and such: the next word decides.
+    /// It begins with `pub`, `unsafe` or the like: the next word decides.
     Modifier,
-    /// It ends with its block: `fn`, `if`, `match`, a block.
+    /// It ends with a block: `fn`, `if`, `match`, or a block itself.
     Block,
-    /// It ends with `;` alone: `let`, `use`.
+    /// Only a `;` ends it: `let`, `use`.
     Binding,
     /// Anything else.
     Expression,
@@ -35,22 +35,22 @@ impl Kind {
     }
 }
 
-/// A statement, an item, or an entry of a list, as far as it was read.
+/// A statement, an item, or an entry of a list, as far as it has been read.
 #[derive(Clone, Debug, Default)]
 struct Statement {
     kind: Kind,
-    /// Its last token.
+    /// The last token.
     last: String,
-    /// Where that ends: signs that touch are one token.
+    /// The byte of its line at which the last token ends. Signs without a space between them are one token.
     end: usize,
     /// The line of the last token.
     line: usize,
-    /// Whether that line goes on with what an earlier line began.
+    /// Whether that line continues a statement of an earlier line.
     continued: bool,
 }
 
 impl Statement {
-    /// Whether more of it must follow, on a line that is indented further.
+    /// Whether the statement goes on, on a line that is indented further.
     fn goes_on(&self) -> bool {
         match self.kind {
             Kind::Empty | Kind::Attribute => false,
@@ -60,7 +60,7 @@ impl Statement {
         }
     }
 
-    /// Whether it ends in something that needs more behind it.
+    /// Whether the last token needs an operand after it.
     fn wants_operand(&self) -> bool {
         match self.last.as_str() {
             "as" | "in" | "where" | "->" | "=>" => true,
@@ -71,20 +71,20 @@ impl Statement {
 }
 
 /// An open bracket.
-struct Open {
+struct OpenBracket {
     bracket: char,
     line: usize,
-    /// Whether its line goes on with what an earlier line began.
+    /// Whether its line continues a statement of an earlier line.
     continued: bool,
-    /// What it stands in.
+    /// The statement that contains it.
     around: Statement,
 }
 
-/// Brackets and statements up to a place in some code.
+/// The open brackets and the statement at a position in code.
 #[derive(Default)]
 pub(super) struct Layout {
     line: usize,
-    open: Vec<Open>,
+    open: Vec<OpenBracket>,
     statement: Statement,
 }
 
@@ -94,7 +94,7 @@ impl Layout {
         self.open.is_empty()
     }
 
-    /// A line begins.
+    /// Begins a line.
     pub(super) fn begin_line(&mut self) {
         self.line += 1;
     }
@@ -121,7 +121,7 @@ impl Layout {
         let separates = match sign {
             ';' => true,
             ',' => match self.statement.kind {
-                // The bounds of a `where`, or generic arguments.
+                // At the top level and directly in a block, it belongs to a `where` clause or to generic arguments.
                 Kind::Block | Kind::Binding => self.open.last().is_some_and(|open| open.bracket != '{'),
                 _ => true,
             },
@@ -132,7 +132,7 @@ impl Layout {
             return;
         }
         let touches = self.statement.line == self.line && self.statement.end == at;
-        // Before it there is something that it joins to what follows.
+        // A sign joins what is before it to what follows.
         self.reach(true);
         let statement = &mut self.statement;
         if statement.kind == Kind::Empty {
@@ -152,10 +152,10 @@ impl Layout {
             self.statement.kind = if bracket == '{' { Kind::Block } else { Kind::Expression };
         }
         let around = std::mem::take(&mut self.statement);
-        self.open.push(Open { bracket, line: self.line, continued: around.continued, around });
+        self.open.push(OpenBracket { bracket, line: self.line, continued: around.continued, around });
     }
 
-    /// Takes a closing bracket; whether it closes what is open.
+    /// Takes a closing bracket, and returns whether it matches the open one.
     pub(super) fn close(&mut self, bracket: char) -> bool {
         let Some(open) = self.open.pop() else { return false };
         let ends_with_block = matches!(open.around.kind, Kind::Block | Kind::Modifier) && bracket == '}';
@@ -167,7 +167,7 @@ impl Layout {
         matches!((open.bracket, bracket), ('(', ')') | ('[', ']') | ('{', '}'))
     }
 
-    /// The statement reaches this line; `joined`: with something that goes on with an earlier one, if there is one.
+    /// Extends the statement to the current line. `joined` is whether this line continues a line before it.
     fn reach(&mut self, joined: bool) {
         let statement = &mut self.statement;
         if statement.line != self.line {
@@ -177,10 +177,10 @@ impl Layout {
         statement.end = usize::MAX;
     }
 
-    /// Spaces before the next line.
+    /// The number of spaces before the next line.
     pub(super) fn indent(&self) -> usize {
         let mut levels = usize::from(self.statement.goes_on());
-        let mut outer: Option<&Open> = None;
+        let mut outer: Option<&OpenBracket> = None;
         for open in &self.open {
             let same_line = outer.is_some_and(|outer| outer.line == open.line);
             // `f(|x| {` is one level, `fn f() { if x {` is two.

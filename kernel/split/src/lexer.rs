@@ -1,23 +1,29 @@
-//! As much of Rust's grammar as it takes to know where a line begins outside of brackets, strings and comments.
+//! A lexer for as much of Rust as is needed to tell whether a line begins outside of brackets, strings and comments.
 
 use super::layout::Layout;
 
-/// What a position in code lies in.
+/// What contains a position in code.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Inside {
     Code,
+    /// A comment, with the depth to which comments are nested.
     BlockComment(usize),
-    Text,
-    RawText(usize),
+    String,
+    /// A raw string, with the number of `#` that end it.
+    RawString(usize),
 }
 
-/// The state of a scan.
+/// The state of the lexer after some lines.
 pub(super) struct Scan {
     inside: Inside,
     layout: Layout,
+    /// Whether a bracket was closed that was not open.
     mismatch: bool,
+    /// Whether the last token is a doc comment.
     documents: bool,
+    /// The number of bytes that were read.
     read: usize,
+    /// The byte at which the last token ends.
     end: usize,
 }
 
@@ -37,25 +43,25 @@ impl Scan {
         self.mismatch
     }
 
-    /// Whether the last thing read is a comment that documents what follows.
+    /// Whether the code ends in a doc comment, which needs an item after it.
     pub(super) fn documents(&self) -> bool {
         self.documents
     }
 
-    /// Where the last token ends, in bytes.
+    /// The byte at which the last token ends.
     pub(super) fn end(&self) -> usize {
         self.end
     }
 
-    /// Spaces before the next line; none where they would belong to a string.
+    /// The number of spaces before the next line; 0 inside a string, to which they would belong.
     pub(super) fn indent(&self) -> usize {
         match self.inside {
             Inside::Code | Inside::BlockComment(_) => self.layout.indent(),
-            Inside::Text | Inside::RawText(_) => 0,
+            Inside::String | Inside::RawString(_) => 0,
         }
     }
 
-    /// Scans one line with its end.
+    /// Reads a line, with its line end.
     pub(super) fn line(&mut self, line: &str) {
         self.layout.begin_line();
         let mut at = 0;
@@ -75,16 +81,16 @@ impl Scan {
                     }
                     _ => first,
                 },
-                Inside::Text if rest.starts_with('\\') => 1 + rest[1..].chars().next().map_or(0, char::len_utf8),
-                Inside::Text if rest.starts_with('"') => {
+                Inside::String if rest.starts_with('\\') => 1 + rest[1..].chars().next().map_or(0, char::len_utf8),
+                Inside::String if rest.starts_with('"') => {
                     self.inside = Inside::Code;
                     1
                 }
-                Inside::RawText(hashes) if closes(rest, hashes) => {
+                Inside::RawString(hashes) if closes(rest, hashes) => {
                     self.inside = Inside::Code;
                     1 + hashes
                 }
-                Inside::Text | Inside::RawText(_) => first,
+                Inside::String | Inside::RawString(_) => first,
             };
             let is_comment = was_comment || matches!(self.inside, Inside::BlockComment(_)) || rest.starts_with("//");
             if !is_comment && !rest.starts_with(char::is_whitespace) {
@@ -95,7 +101,7 @@ impl Scan {
         self.read += line.len();
     }
 
-    /// Takes what begins here in code, at a place of its line; gives its length.
+    /// Reads the token at the beginning of `rest`, which is at byte `at` of its line. Returns its length in bytes.
     fn code(&mut self, rest: &str, at: usize) -> usize {
         if rest.starts_with("//") {
             self.documents |= rest.starts_with("///") && !rest.starts_with("////");
@@ -113,7 +119,7 @@ impl Scan {
         self.documents = false;
         match c {
             '"' => {
-                self.inside = Inside::Text;
+                self.inside = Inside::String;
                 self.layout.word("\"");
             }
             '\'' => {
@@ -128,7 +134,7 @@ impl Scan {
                 let behind = &rest[word.len()..];
                 let hashes = behind.len() - behind.trim_start_matches('#').len();
                 if matches!(word, "r" | "br" | "cr") && behind[hashes..].starts_with('"') {
-                    self.inside = Inside::RawText(hashes);
+                    self.inside = Inside::RawString(hashes);
                     return word.len() + hashes + 1;
                 }
                 return word.len();
@@ -143,17 +149,17 @@ fn is_word(c: char) -> bool {
     c.is_alphanumeric() || c == '_'
 }
 
-/// Whether a raw string that began with so many hashes ends here.
+/// Whether `rest` begins with the end of a raw string of this number of `#`.
 fn closes(rest: &str, hashes: usize) -> bool {
     let behind = rest.strip_prefix('"');
     behind.is_some_and(|behind| behind.len() - behind.trim_start_matches('#').len() >= hashes)
 }
 
-/// The length of a character, or of the quote that begins a lifetime.
+/// The length of a character literal, or of the quote that begins a lifetime.
 fn quoted(rest: &str) -> usize {
     let inner = &rest[1..];
     if let Some(escape) = inner.strip_prefix('\\') {
-        // What is escaped may be a quote itself.
+        // The escaped character may be a quote itself.
         let escaped = escape.chars().next().map_or(0, char::len_utf8);
         return escape[escaped..].find('\'').map_or(2, |at| 2 + escaped + at + 1);
     }

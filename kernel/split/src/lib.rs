@@ -1,4 +1,5 @@
-//! A cell as the user wrote it: Rust, magics and shell commands, in the order in which they run.
+//! Splits a cell, as the user typed it, into Rust, magics and shell commands, in the order in which they run; and tells
+//! whether a cell is complete.
 
 mod completeness;
 mod layout;

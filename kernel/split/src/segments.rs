@@ -1,4 +1,4 @@
-//! The parts of a cell.
+//! Splits a cell into its parts, and masks the parts that are not Rust.
 
 use super::lexer::Scan;
 use std::ops::Range;
@@ -6,15 +6,16 @@ use std::ops::Range;
 /// A part of a cell. Parts run in the order written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Segment {
-    /// Rust, or a command of evcxr; `first_line` is its line in the cell, from 0.
+    /// Rust code or commands of evcxr. `first_line` is the line in the cell, counted from 0, also in the next variant.
     Rust { code: String, first_line: usize },
-    /// A line magic, a cell magic, or a question about one.
+    /// A line magic, a cell magic, or a line that asks for help (`name?`).
     Magic { text: String, first_line: usize },
-    /// A line for the shell, without the `!`.
+    /// A command for the shell, without the `!`.
     Shell { command: String },
 }
 
-/// Splits a cell. `asks`: whether a line asks for help, told also whether it is the only one of its cell.
+/// Splits a cell. `asks` decides whether a line asks for help; its second argument is whether the cell has no other
+/// line.
 pub fn segments(code: &str, asks: impl Fn(&str, bool) -> bool) -> Vec<Segment> {
     let blank_lines = code.lines().take_while(|line| line.trim().is_empty()).count();
     if code.lines().nth(blank_lines).is_some_and(|line| line.starts_with("%%")) {
@@ -50,7 +51,7 @@ pub fn segments(code: &str, asks: impl Fn(&str, bool) -> bool) -> Vec<Segment> {
     found
 }
 
-/// The segment of a line that is not Rust.
+/// The segment of a line; None if the line is Rust.
 fn special(line: &str, number: usize, alone: bool, asks: &impl Fn(&str, bool) -> bool) -> Option<Segment> {
     let magic = || Some(Segment::Magic { text: line.to_string(), first_line: number });
     if let Some(rest) = line.strip_prefix('%') {
@@ -60,12 +61,12 @@ fn special(line: &str, number: usize, alone: bool, asks: &impl Fn(&str, bool) ->
         let shell = !command.is_empty() && !command.starts_with(['(', '[', ' ']);
         return shell.then(|| Segment::Shell { command: command.to_string() });
     }
-    // `name?` and `?name`; `call()?` is Rust.
+    // `name?` and `?name` ask for help; `call()?` is Rust.
     asks(line, alone).then(magic).flatten()
 }
 
-/// The cell with everything that is not Rust blanked out, so that positions in it stay what they are. `rust_in`: where Rust stands
-/// in a magic, as in `%time f()`.
+/// Replaces everything in a cell that is not Rust by spaces, so that the bytes of the Rust code keep their positions.
+/// `rust_in` returns the range of the Rust code in a magic, such as that of `f()` in `%time f()`.
 pub fn masked(code: &str, asks: impl Fn(&str, bool) -> bool, rust_in: impl Fn(&str) -> Option<Range<usize>>) -> String {
     let starts: Vec<usize> = std::iter::once(0).chain(code.match_indices('\n').map(|(at, _)| at + 1)).collect();
     let start = |line: usize| starts.get(line).copied().unwrap_or(code.len());
@@ -115,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_rust_stays_rust() {
+    fn rust_that_looks_like_a_magic_or_a_shell_command_stays_rust() {
         for code in [
             "let a = 7\n% 3;",
             "let a = f(\n%x\n);",

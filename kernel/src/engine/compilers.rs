@@ -1,11 +1,11 @@
-//! The compilers that build cells, as far as an interrupt concerns them: evcxr waits for cargo and cannot be told to stop, so cargo is
-//! ended.
+//! Ends the compilers that build a cell. evcxr waits for cargo and has no way to stop it, so an interrupt kills cargo.
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::collections::HashMap;
 
-/// Ends cargo and rustc below this process, and all that they have started: build scripts, compilers of C, linkers.
+/// Kills cargo and rustc below this process, and everything that they have started: build scripts, C compilers,
+/// linkers.
 pub fn end() {
     let all = processes();
     let own = std::process::id();
@@ -27,7 +27,7 @@ pub fn end() {
     }
 }
 
-/// All processes of the machine: parent and name by number.
+/// The parent and the name of each process of the machine, by process id.
 #[cfg(target_os = "linux")]
 fn processes() -> HashMap<u32, (u32, String)> {
     let stat = |pid: u32| -> Option<(u32, String)> {

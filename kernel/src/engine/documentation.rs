@@ -1,7 +1,7 @@
-//! Documentation as rust-analyzer gives it, made for a tooltip and a pager: what rustdoc would hide is left out, examples are
-//! marked as Rust, headings are no larger than the text.
+//! Adapts documentation from rust-analyzer to a tooltip and a pager: removes the lines of examples that rustdoc hides,
+//! marks examples as Rust, and shows headings in bold at the size of the text.
 
-/// The documentation as text and as Markdown.
+/// Returns the documentation as plain text and as Markdown.
 pub fn presented(markdown: &str) -> (String, String) {
     let (mut plain, mut shown) = (String::new(), String::new());
     let mut in_code = false;
@@ -24,12 +24,12 @@ pub fn presented(markdown: &str) -> (String, String) {
         plain.push('\n');
         shown.push('\n');
     }
-    // A rule between signature and text is for the page alone.
+    // The horizontal rule between the signature and the text is left out of plain text.
     let plain: Vec<&str> = plain.lines().filter(|line| !["---", "___"].contains(&line.trim())).collect();
     (plain.join("\n").trim().to_string(), shown.trim().to_string())
 }
 
-/// `[name](address)` as `name`.
+/// Replaces each `[name](address)` by `name`.
 fn without_links(line: &str) -> String {
     let mut text = String::new();
     let mut rest = line;
@@ -53,9 +53,9 @@ mod tests {
     use super::presented;
 
     #[test]
-    fn hidden_lines_go_and_headings_are_set_apart() {
-        let markdown = "```rust\npub fn push(&mut self)\n```\n\n---\n\nAppends, see [`pop`](https://x/y).\n\n# Panics\n\nNever.\n\n\
-                        ```\n# #![allow(x)]\nlet v = [1];\n#\n```";
+    fn hidden_lines_are_removed_and_headings_are_bold() {
+        let markdown = "```rust\npub fn push(&mut self)\n```\n\n---\n\nAppends, see [`pop`](https://x/y).\n\n\
+                        # Panics\n\nNever.\n\n```\n# #![allow(x)]\nlet v = [1];\n#\n```";
         let (plain, shown) = presented(markdown);
         assert!(plain.starts_with("pub fn push(&mut self)\n") && plain.ends_with("let v = [1];"), "{plain}");
         assert!(plain.contains("\nAppends, see `pop`.\n\nPanics\n\nNever.\n"), "{plain}");

@@ -1,4 +1,4 @@
-//! What went wrong in a Rust cell, in the user's lines.
+//! The errors of Rust cells, with the lines of the cell that they are about.
 
 use super::last_value::as_written;
 use ariadne::{Color, Config, IndexType, Label, Report, ReportKind};
@@ -6,26 +6,26 @@ use evcxr::CompilationError;
 use std::ops::Range;
 use tunebook_magics::page_colors;
 
-/// The error of a cell as Jupyter shows it.
+/// The error of a cell, in the parts of Jupyter's `error` message.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CellError {
-    /// `ename`.
+    /// The `ename`.
     pub name: String,
-    /// `evalue`: the message in one line.
+    /// The `evalue`: a message of one line.
     pub message: String,
-    /// Coloured text, line by line.
+    /// The lines that front ends show, with ANSI colours.
     pub traceback: Vec<String>,
 }
 
 impl CellError {
-    /// An error without more to show than its message.
+    /// An error whose traceback is its name and its message.
     pub fn new(name: &str, message: impl Into<String>) -> Self {
         let message = message.into();
         let traceback = vec![format!("\x1b[31m{name}\x1b[0m: {message}")];
         Self { name: name.into(), message, traceback }
     }
 
-    /// What cargo said when a dependency could not be added, without what it did until then.
+    /// The error of a dependency that could not be added: the output of cargo without its status lines.
     pub fn of_cargo(said: &str) -> Self {
         let is_status = |line: &&str| {
             let first = line.split_whitespace().next().unwrap_or("");
@@ -41,22 +41,34 @@ impl CellError {
             ["--offline", "offline was specified", "Could not resolve host", "failed to download", "Couldn't connect"];
         if offline.iter().any(|sign| said.contains(sign)) {
             error.traceback.push(
-                "Nothing was lost. Run the cell again once there is a network, or name what is on this machine: \
-                 `:dep NAME = { path = \"FOLDER\" }`. What was built once needs no network."
+                "Nothing was lost. Run the cell again when there is a network, or use a crate that is on this machine: \
+                 `:dep NAME = { path = \"FOLDER\" }`. A crate that was built once needs no network."
                     .into(),
             );
         }
         error
     }
 
-    /// Rust was to run while Rust runs.
+    /// The error of code that is to run while a cell runs.
     pub fn busy() -> Self {
         let message = "a cell runs already, and Rust cannot run from within it: call magics that need no Rust";
         Self::new("Busy", message)
     }
 
-    /// A panic: `lines` is what was printed about it, `user_line` gives the line of the cell for one of the generated code, and
-    /// `restored` says whether the variables are as before the cell.
+    /// The error of all Rust code in a session without a toolchain.
+    pub fn no_toolchain(reason: &str) -> Self {
+        Self::new("NoToolchain", reason)
+    }
+
+    /// The error of a cell that was interrupted before any of it was compiled.
+    pub fn interrupted_before_it_ran() -> Self {
+        Self::new("Interrupted", "the cell was interrupted before it ran")
+    }
+
+    /// The error of a cell that panicked.
+    ///
+    /// `lines` is what Rust printed about the panic. `user_line` translates a line number of the generated code to one
+    /// of the cell. `restored` says whether a snapshot took over, so that all variables are as before the cell.
     pub fn panic(
         lines: &[String],
         source: &str,
@@ -73,7 +85,8 @@ impl CellError {
         Self::of_line("Panic", &said, line, source, restored)
     }
 
-    /// What went wrong in a line of the cell while it ran.
+    /// The error of one line of a cell that happened while it ran. `said` is the message; its first line becomes the
+    /// `evalue`.
     pub fn of_line(name: &str, said: &[String], line: Option<usize>, source: &str, restored: bool) -> Self {
         let message = said.first().cloned().unwrap_or_default();
         let mut traceback = vec![format!("\x1b[31m{name}\x1b[0m: {message}")];
@@ -89,18 +102,19 @@ impl CellError {
     }
 }
 
-/// The line of `… panicked at src/lib.rs:1:2:`.
+/// The line number in `… panicked at src/lib.rs:1:2:`.
 fn line_of_panic(line: &str) -> Option<usize> {
     let (_, place) = line.split_once("panicked at src/lib.rs:")?;
     place.split(':').next()?.parse().ok()
 }
 
-/// `thread '<unnamed>' (123) panicked at src/lib.rs:1:2:`.
+/// Whether a line is the first one that Rust prints about a panic: `thread '<unnamed>' (123) panicked at
+/// src/lib.rs:1:2:`.
 pub fn is_panic_head(line: &str) -> bool {
     line.starts_with("thread '") && line.contains("panicked at ")
 }
 
-/// Compilation errors with the user's code underlined.
+/// The error of a cell that does not compile, with the code underlined that the compiler blames.
 pub fn compilation(errors: &[CompilationError], source: &str) -> CellError {
     let mut traceback = vec![];
     for error in errors {
@@ -118,19 +132,19 @@ pub fn compilation(errors: &[CompilationError], source: &str) -> CellError {
     CellError { name: "CompilationError".into(), message, traceback }
 }
 
-/// What the compiler warns of, drawn like its errors.
+/// The warnings of the compiler, drawn like its errors.
 pub fn warnings(warnings: &[CompilationError], source: &str) -> String {
     warnings.iter().map(|warning| rendered(warning, source)).collect()
 }
 
-/// A part of the cell that is underlined, and what is said of it.
-struct Mark {
+/// A part of the cell that is underlined, and the messages about it.
+struct Annotation {
     range: Range<usize>,
     texts: Vec<String>,
     is_primary: bool,
 }
 
-/// Draws an error with the colours that front ends have for light and dark pages.
+/// Draws an error in ANSI colours, which front ends adapt to light and dark pages.
 fn rendered(error: &CompilationError, source: &str) -> String {
     let (kind, color) = match error.level() {
         "warning" => (ReportKind::Custom("Warning", Color::Yellow), Color::Yellow),
@@ -145,7 +159,7 @@ fn rendered(error: &CompilationError, source: &str) -> String {
     };
     let Some(at) = error.primary_spanned_message().into_iter().chain(messages()).find_map(|message| message.span)
     else {
-        // A message without a place in the cell.
+        // The message is about no place in the cell.
         return if error.rendered().is_empty() { title } else { as_written(&error.rendered()) };
     };
     let config = Config::default().with_index_type(IndexType::Char);
@@ -153,23 +167,25 @@ fn rendered(error: &CompilationError, source: &str) -> String {
     if let Some(code) = error.code() {
         report = report.with_code(code);
     }
-    let (mut notes, mut marks): (Vec<String>, Vec<Mark>) = (vec![], vec![]);
+    let (mut notes, mut annotations): (Vec<String>, Vec<Annotation>) = (vec![], vec![]);
     for message in messages() {
         let text = Some(as_written(&message.label)).filter(|text| !text.is_empty() && !text.ends_with(&title));
         let range = message.span.map(|span| characters(source, &span));
-        match marks.iter_mut().find(|mark| Some(&mark.range) == range.as_ref()) {
-            // A second mark in the same place would hide the first.
-            Some(mark) => mark.texts.extend(text),
+        match annotations.iter_mut().find(|annotation| Some(&annotation.range) == range.as_ref()) {
+            // Two annotations of one range would hide each other.
+            Some(annotation) => annotation.texts.extend(text),
             None => match range {
-                Some(range) => {
-                    marks.push(Mark { range, texts: text.into_iter().collect(), is_primary: message.is_primary })
-                }
+                Some(range) => annotations.push(Annotation {
+                    range,
+                    texts: text.into_iter().collect(),
+                    is_primary: message.is_primary,
+                }),
                 None => notes.extend(text),
             },
         }
     }
-    for Mark { range, texts, is_primary } in marks {
-        // One without a text would not be underlined.
+    for Annotation { range, texts, is_primary } in annotations {
+        // ariadne underlines nothing that has no text.
         let text = if texts.is_empty() { "here".into() } else { texts.join("\n") };
         let color = if is_primary { color } else { Color::Cyan };
         report = report.with_label(Label::new(("cell", range)).with_color(color).with_message(text));
@@ -187,7 +203,7 @@ fn rendered(error: &CompilationError, source: &str) -> String {
     }
 }
 
-/// The characters of a span, counted from the beginning of the cell.
+/// The range of a span in characters, counted from the beginning of the cell.
 fn characters(source: &str, span: &evcxr::Span) -> Range<usize> {
     let at = |line: usize, column: usize| {
         let before = source.split_inclusive('\n').take(line.saturating_sub(1));

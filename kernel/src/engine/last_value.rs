@@ -1,60 +1,60 @@
-//! `_` as an expression: the value of the last expression, as in IPython. Rust knows no such name, so the engine has a
-//! variable for it.
+//! `_` as an expression stands for the value of the last expression, as in IPython. Rust has no such name, so evcxr
+//! keeps the value in a variable, whose name replaces `_` in the code.
 
 use evcxr::LAST;
 use ra_ap_syntax::ast::{self, AstNode};
 use ra_ap_syntax::{Edition, SourceFile, SyntaxKind, SyntaxNode, T, TextRange};
 
-/// The code with the variable in place of each `_` that stands for a value; `None` where there is none.
+/// The code with the variable in place of each `_` that stands for a value. None if there is no such `_`.
 pub fn named(code: &str) -> Option<String> {
     if !code.contains('_') {
         return None;
     }
-    let mut places = places(code, "fn cell() {", "\n}");
-    places.sort_unstable();
+    let mut positions = positions(code, "fn cell() {", "\n}");
+    positions.sort_unstable();
     let mut named = code.to_string();
-    for place in places.iter().rev() {
-        named.replace_range(place..&(place + 1), LAST);
+    for at in positions.iter().rev() {
+        named.replace_range(at..&(at + 1), LAST);
     }
-    (!places.is_empty()).then_some(named)
+    (!positions.is_empty()).then_some(named)
 }
 
-/// Text of the compiler about it, as the user wrote the code.
+/// A message of the compiler with `_` in place of the variable, as the user wrote it.
 pub fn as_written(text: &str) -> String {
     text.replace(LAST, "_")
 }
 
-/// Where they are, in bytes.
-fn places(code: &str, before: &str, after: &str) -> Vec<usize> {
+/// The bytes at which a `_` stands for a value. `before` and `after` are put around the code to make it a Rust file.
+fn positions(code: &str, before: &str, after: &str) -> Vec<usize> {
     let file = SourceFile::parse(&format!("{before}{code}{after}"), Edition::Edition2024).tree();
-    let mut places = vec![];
+    let mut positions = vec![];
     for node in file.syntax().descendants() {
         if node.kind() == SyntaxKind::UNDERSCORE_EXPR && !is_assigned_to(&node) {
-            places.push(usize::from(node.text_range().start()) - before.len());
+            positions.push(usize::from(node.text_range().start()) - before.len());
         } else if let Some(inside) = ast::MacroCall::cast(node).and_then(|call| inside(&call)) {
-            // To the parser this is no code yet.
+            // The parser does not look into macros, so the arguments are parsed on their own.
             let start = usize::from(inside.start()) - before.len();
             let text = &code[start..start + usize::from(inside.len())];
-            places.extend(places_of_arguments(text).into_iter().map(|place| start + place));
+            positions.extend(positions_in_arguments(text).into_iter().map(|at| start + at));
         }
     }
-    places
+    positions
 }
 
-fn places_of_arguments(text: &str) -> Vec<usize> {
+fn positions_in_arguments(text: &str) -> Vec<usize> {
     if !text.contains('_') {
         return vec![];
     }
     let (before, after) = ("fn cell() { f(", "\n); }");
     let parsed = SourceFile::parse(&format!("{before}{text}{after}"), Edition::Edition2024);
     match parsed.errors().is_empty() {
-        true => places(text, before, after),
+        true => positions(text, before, after),
         false => vec![],
     }
 }
 
-/// Macros that take values. Those of others may be patterns.
-const OF_VALUES: &[&str] = &[
+/// Macros whose arguments are values. In other macros, such as `matches!`, a `_` may be a pattern.
+const VALUE_MACROS: &[&str] = &[
     "assert",
     "assert_eq",
     "assert_ne",
@@ -70,16 +70,16 @@ const OF_VALUES: &[&str] = &[
     "writeln",
 ];
 
-/// What stands in the parentheses or brackets of the call of a macro that takes values.
+/// The range between the parentheses or brackets of a macro call, if the arguments of that macro are values.
 fn inside(call: &ast::MacroCall) -> Option<TextRange> {
     let name = call.path()?.segment()?.name_ref()?;
-    let tree = call.token_tree().filter(|_| OF_VALUES.contains(&&*name.text()))?;
+    let tree = call.token_tree().filter(|_| VALUE_MACROS.contains(&name.text()))?;
     let (first, last) = (tree.syntax().first_token()?, tree.syntax().last_token()?);
     let is_list = matches!(first.kind(), T!['('] | T!['[']) && first != last;
     is_list.then(|| TextRange::new(first.text_range().end(), last.text_range().start()))
 }
 
-/// `_ = f()`, `(a, _) = f()`: nothing is read there.
+/// Whether the `_` is on the left of an assignment, as in `_ = f()` and `(a, _) = f()`: no value is read there.
 fn is_assigned_to(node: &SyntaxNode) -> bool {
     node.ancestors().zip(node.ancestors().skip(1)).any(|(inner, outer)| {
         let is_assignment = |binary: ast::BinExpr| {
@@ -95,7 +95,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_underscore_that_is_a_value_is_told_from_all_others() {
+    fn only_an_underscore_that_is_a_value_is_replaced() {
         for (code, expected) in [
             ("_", "@"),
             ("_ + 1", "@ + 1"),

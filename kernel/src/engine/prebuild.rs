@@ -9,8 +9,8 @@ use std::sync::Arc;
 use tunebook_magics::Interrupt;
 use tunebook_prebuilt::{BUILD_FOLDER, CellCrate, Prebuilt};
 
-/// Has evcxr build the crate `tunebook` in a folder, first without and then with tensors, in the folder that the environment
-/// variable [`BUILD_FOLDER`] names.
+/// Has evcxr build the crate `tunebook` in a folder, first without and then with tensors, in the folder that the
+/// environment variable [`BUILD_FOLDER`] names.
 pub fn build_cell_crates(tunebook: &Path, libtorch: &Path) -> Result<(), CellError> {
     let folder = std::env::var_os(BUILD_FOLDER).map(PathBuf::from).unwrap_or_default();
     let lock = std::fs::read_to_string(folder.join("Cargo.lock")).unwrap_or_default();

@@ -1,9 +1,9 @@
-//! Running a cell: its parts in order, its result, its error.
+//! Runs a cell: its parts in order, and then publishes its result or its error.
 
 use super::Session;
-use super::history::Ended;
+use super::history::CellOutcome;
 use super::output::CellOutput;
-use super::rust_cell::{RustCell, Silent};
+use super::rust_cell::{RustCell, SilentCell};
 use crate::engine::{CellError, Engine};
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
@@ -13,10 +13,10 @@ use tunebook_magics::{Interrupt, MagicError, Parsed, asks, shell};
 use tunebook_split::{Segment, segments};
 use tunebook_wire::Message;
 
-/// How long no cell has run when the kernel takes the time for something else.
+/// How long no cell must have run before crates are added in advance.
 const QUIET: Duration = Duration::from_secs(3);
 
-/// A part of a cell, understood.
+/// A part of a cell whose magic, if it is one, was parsed.
 enum Part {
     Rust { code: String, first_line: usize },
     Magic(Parsed),
@@ -41,7 +41,7 @@ impl Session {
             true => self.count.fetch_add(1, Ordering::SeqCst) + 1,
             false => self.count.load(Ordering::SeqCst).max(1),
         };
-        // From here on an interrupt is this cell's, whatever part of it the interrupt meets.
+        // From here on an interrupt belongs to this cell, in whatever part of it the interrupt comes.
         let interrupt = Arc::new(Interrupt::default());
         self.set_interrupt(Some(interrupt.clone()));
         if !silent {
@@ -56,8 +56,8 @@ impl Session {
         };
         if keep {
             self.history.keep(count, &code, None);
-            if let (Some(id), Ok(mut ids)) = (&output.cell_id, self.cell_ids.lock()) {
-                ids.insert(count, id.clone());
+            if let Some(id) = &output.cell_id {
+                self.cell_ids.lock().insert(count, id.clone());
             }
         }
         let cell = RustCell {
@@ -76,7 +76,7 @@ impl Session {
             Err(_) => None,
         };
         if keep {
-            self.history.keep(count, &code, Some(Ended { output: shown, succeeded: result.is_ok() }));
+            self.history.keep(count, &code, Some(CellOutcome { output: shown, succeeded: result.is_ok() }));
         }
         let reply = match result {
             Ok(value) => {
@@ -85,7 +85,7 @@ impl Session {
                     self.iopub.publish(&request.header, "execute_result", content);
                 }
                 let expressions = self.user_expressions(&content["user_expressions"], &interrupt).await;
-                let payload = output.payload.lock().map(|payload| payload.clone()).unwrap_or_default();
+                let payload = output.payload.lock().clone();
                 json!({ "status": "ok", "execution_count": count, "user_expressions": expressions, "payload": payload })
             }
             Err(error) => {
@@ -106,15 +106,13 @@ impl Session {
     }
 
     fn set_interrupt(&self, interrupt: Option<Arc<Interrupt>>) {
-        if let Ok(mut current) = self.interrupt.lock() {
-            *current = interrupt;
-        }
+        *self.interrupt.lock() = interrupt;
     }
 
-    /// Runs the parts of a cell; the value of the last Rust part, where it has one.
+    /// Runs the parts of a cell, and returns the value of the last part if it is Rust and has a value.
     async fn run_cell(self: &Arc<Self>, code: &str, cell: &RustCell) -> Result<Option<Value>, CellError> {
         let interrupt = &cell.interrupt;
-        // Every magic is understood before any part runs: a slip in the last line must not cost the first hour.
+        // Every magic is parsed before any part runs, so that a typing error in the last line shows at once.
         let mut parts = vec![];
         for segment in segments(code, asks) {
             parts.push(match segment {
@@ -148,18 +146,19 @@ impl Session {
         Ok(value)
     }
 
-    /// Who uses magics is likely to look at tensors later: what that needs is added once no cell has run for a while.
+    /// Adds the crates of tensors in advance, once no cell has run for a while: somebody who uses magics is likely to
+    /// look at tensors later.
     async fn preload(self: &Arc<Self>) {
         if self.preloaded.swap(true, Ordering::SeqCst) {
             return;
         }
         let (engine, magics, session) = (self.engine().await, self.magics.clone(), self.clone());
         tokio::spawn(async move {
-            // Not while a cell runs: it may be measuring.
+            // This must not run beside a cell, which may be a measurement.
             let mut quiet_since = Instant::now();
             while quiet_since.elapsed() < QUIET || engine.idle().is_none_or(|idle| idle < QUIET) {
                 tokio::time::sleep(QUIET / 10).await;
-                if session.interrupt.lock().is_ok_and(|running| running.is_some()) {
+                if session.interrupt.lock().is_some() {
                     quiet_since = Instant::now();
                 }
             }
@@ -185,18 +184,19 @@ impl Session {
         Ok(value.map(Value::Object))
     }
 
-    /// Evaluates each expression; one that fails is an error in its place, not of the cell.
+    /// Evaluates the user expressions of a request. One that fails gives an error in its place, and no error of the
+    /// cell.
     async fn user_expressions(self: &Arc<Self>, expressions: &Value, interrupt: &Arc<Interrupt>) -> Value {
         let mut results = Map::new();
         for (name, code) in expressions.as_object().into_iter().flatten() {
             let engine: Arc<Engine> = self.engine().await;
             let code = code.as_str().unwrap_or("").to_string();
             let result =
-                blocking(interrupt, move |interrupt| engine.run(&code, vec![], Arc::new(Silent), interrupt)).await;
+                blocking(interrupt, move |interrupt| engine.run(&code, vec![], Arc::new(SilentCell), interrupt)).await;
             let shown = match result {
                 Ok(ran) => json!({ "status": "ok", "data": ran.value.unwrap_or_default(), "metadata": {} }),
-                Err(error) => {
-                    json!({ "status": "error", "ename": error.name, "evalue": error.message, "traceback": error.traceback })
+                Err(CellError { name, message, traceback }) => {
+                    json!({ "status": "error", "ename": name, "evalue": message, "traceback": traceback })
                 }
             };
             results.insert(name.clone(), shown);
@@ -205,7 +205,7 @@ impl Session {
     }
 }
 
-/// Runs what may take long on a thread of its own.
+/// Runs a function that may take long on a thread of its own.
 async fn blocking<T: Send + 'static>(
     interrupt: &Arc<Interrupt>,
     work: impl FnOnce(&Interrupt) -> Result<T, CellError> + Send + 'static,

@@ -1,9 +1,9 @@
-//! What the kernel says of itself.
+//! The kernel's description of itself.
 
 use serde_json::{Value, json};
 use tunebook_wire::message::PROTOCOL_VERSION;
 
-/// Content of a `kernel_info_reply`.
+/// The content of a `kernel_info_reply`.
 pub fn kernel_info() -> Value {
     let version = env!("CARGO_PKG_VERSION");
     json!({

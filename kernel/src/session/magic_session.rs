@@ -1,10 +1,12 @@
-//! What a magic sees of the session: the display area of its cell, and behind it the Rust side, the inputs, the next cell.
+//! The session as magics see it: Rust code to run, variables, dependencies, the folder, the environment, the history,
+//! and the output area of the cell.
 
 use super::rust_cell::RustCell;
-use crate::engine::{Bundle, Cell, CellError, Engine};
+use crate::engine::{Bundle, Cell, CellError, Engine, Readiness};
+use parking_lot::Mutex;
 use serde_json::{Value, json};
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use tunebook_magics::session::{Input, Item, Ran, Session, Variable};
 use tunebook_magics::{ErrorName, MagicError, Output, Stream};
 
@@ -40,12 +42,12 @@ impl Session for RustCell {
     fn run(&self, code: &str, first_line: usize, quiet: bool) -> Result<Ran> {
         let code = "\n".repeat(first_line) + code;
         let crates = self.session.magics.crates_for(&code)?;
-        let kept = Arc::new(Quiet::default());
-        let cell: Arc<dyn Cell> = if quiet { kept.clone() } else { Arc::new(self.clone()) };
+        let captured = Arc::new(CaptureCell::default());
+        let cell: Arc<dyn Cell> = if quiet { captured.clone() } else { Arc::new(self.clone()) };
         let ran = self.engine().run(&code, crates, cell, &self.interrupt);
-        let (stdout, stderr, displays) = kept.take();
+        let Captured { stdout, stderr, displays } = captured.take();
         let ran = ran.map_err(|error| {
-            // What the code had to say is not lost with it.
+            // The output explains the error, so it is shown after all.
             self.output.print(Stream::Stdout, &stdout);
             self.output.print(Stream::Stderr, &stderr);
             displays.iter().for_each(|bundle| self.output.display(bundle.clone(), None));
@@ -74,12 +76,12 @@ impl Session for RustCell {
     }
 
     fn forget(&self, names: &[String]) -> Result<Vec<String>> {
-        // A variable that is moved away is gone, with what it holds.
+        // Moving a variable out drops its value, and evcxr forgets a variable that was moved.
         let variables = self.variables()?;
         let held: Vec<&String> = names.iter().filter(|name| variables.iter().any(|v| v.name == **name)).collect();
         let moved: String = held.iter().map(|name| format!("std::mem::drop({name});\n")).collect();
         if !moved.is_empty() {
-            // One that cannot be moved any more is forgotten all the same.
+            // A variable that was moved already gives an error here, and is forgotten below.
             let _ = Session::run(self, &moved, 0, true);
         }
         let (names, held) = (names.to_vec(), held.into_iter().cloned().collect::<Vec<_>>());
@@ -123,23 +125,20 @@ impl Session for RustCell {
     }
 
     fn set_environment(&self, name: &str, value: Option<&str>) -> Result<()> {
-        if let Ok(mut environment) = self.session.environment.lock() {
-            environment.insert(name.into(), value.map(String::from));
-        }
+        self.session.environment.lock().insert(name.into(), value.map(String::from));
         let change = match value {
             Some(value) => format!("set_var({name:?}, {value:?})"),
             None => format!("remove_var({name:?})"),
         };
         self.tell_cells(&format!("unsafe {{ std::env::{change} }};"))?;
-        // A process that takes the place of this one is to have it as well.
+        // A new process of cells, after the end of this one, must have it as well.
         let (name, value) = (name.to_string(), value.map(String::from));
-        self.engine().with(move |context| context.eval_context().set_environment(&name, value.as_deref()));
+        let _ = self.engine().with(move |context| context.eval_context().set_environment(&name, value.as_deref()));
         Ok(())
     }
 
     fn environment(&self) -> Vec<(String, Option<String>)> {
-        let environment = self.session.environment.lock();
-        environment.map(|environment| environment.clone().into_iter().collect()).unwrap_or_default()
+        self.session.environment.lock().clone().into_iter().collect()
     }
 
     fn inputs(&self, session: i64) -> Result<Vec<Input>> {
@@ -147,7 +146,7 @@ impl Session for RustCell {
     }
 
     fn cell_of(&self, line: u64) -> Option<String> {
-        self.session.cell_ids.lock().ok()?.get(&line).cloned()
+        self.session.cell_ids.lock().get(&line).cloned()
     }
 
     fn next_input(&self, text: &str, replace: bool) {
@@ -160,26 +159,20 @@ impl RustCell {
         self.runtime.block_on(self.session.engine())
     }
 
-    /// Asks evcxr, which must not be busy with the cell that asks.
+    /// Calls a function with evcxr. An error while Rust code runs: the code that asks would wait for itself.
     fn ask<T: Send + 'static>(&self, ask: impl FnOnce(&mut evcxr::CommandContext) -> T + Send + 'static) -> Result<T> {
         let engine = self.engine();
         if engine.is_busy() {
             return Err(as_magic_error(CellError::busy()));
         }
-        engine.with(ask).ok_or_else(|| match engine.missing() {
-            Some(reason) => MagicError::new(ErrorName::NoToolchain, reason, None),
-            None => MagicError::new(
-                ErrorName::EngineError,
-                "the engine of Rust cells is not there; restart the kernel",
-                None,
-            ),
-        })
+        engine.with(ask).map_err(as_magic_error)
     }
 
-    /// Runs what concerns the process of cells; where there is no Rust, it concerns nobody.
+    /// Runs code that changes the process of cells. Without a toolchain there is no such process, and nothing to do.
     fn tell_cells(&self, code: &str) -> Result<()> {
-        match self.engine().run(code, vec![], Arc::new(Quiet::default()), &self.interrupt) {
-            Err(error) if error.name != "NoToolchain" => Err(as_magic_error(error)),
+        let engine = self.engine();
+        match engine.run(code, vec![], Arc::new(CaptureCell::default()), &self.interrupt) {
+            Err(error) if engine.readiness() != Readiness::Missing => Err(as_magic_error(error)),
             _ => Ok(()),
         }
     }
@@ -190,29 +183,33 @@ fn as_magic_error(error: CellError) -> MagicError {
     MagicError::drawn(name, error.message, error.traceback)
 }
 
-/// A cell that keeps what it is given.
+/// A cell whose output is captured instead of shown.
 #[derive(Default)]
-struct Quiet {
-    kept: Mutex<(String, String, Vec<Bundle>)>,
+struct CaptureCell {
+    captured: Mutex<Captured>,
 }
 
-impl Quiet {
-    fn take(&self) -> (String, String, Vec<Bundle>) {
-        self.kept.lock().map(|mut kept| std::mem::take(&mut *kept)).unwrap_or_default()
+#[derive(Default)]
+struct Captured {
+    stdout: String,
+    stderr: String,
+    displays: Vec<Bundle>,
+}
+
+impl CaptureCell {
+    fn take(&self) -> Captured {
+        std::mem::take(&mut *self.captured.lock())
     }
 }
 
-impl Cell for Quiet {
+impl Cell for CaptureCell {
     fn text(&self, text: &str, is_error: bool) {
-        if let Ok(mut kept) = self.kept.lock() {
-            if is_error { kept.1.push_str(text) } else { kept.0.push_str(text) }
-        }
+        let mut captured = self.captured.lock();
+        if is_error { captured.stderr.push_str(text) } else { captured.stdout.push_str(text) }
     }
 
     fn display(&self, data: Bundle, _: Value, _: Option<&str>, _: bool) {
-        if let Ok(mut kept) = self.kept.lock() {
-            kept.2.push(data);
-        }
+        self.captured.lock().displays.push(data);
     }
 
     fn clear(&self, _: bool) {}

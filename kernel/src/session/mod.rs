@@ -1,4 +1,4 @@
-//! One Jupyter session: requests in, replies out, cells one after the other.
+//! One Jupyter session: it answers requests, and runs cells one after the other.
 
 mod comms;
 mod execute;
@@ -15,11 +15,12 @@ mod usage;
 use crate::engine::Engine;
 use comms::Comms;
 use history::History;
-use readiness::Status;
+use parking_lot::Mutex;
+use readiness::StatusTarget;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
-use std::sync::{Arc, Mutex};
 use tokio::sync::mpsc::Sender;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Notify, OnceCell, OwnedSemaphorePermit, Semaphore};
@@ -29,19 +30,20 @@ use tunebook_wire::stdin::Stdin;
 use tunebook_wire::{Iopub, Message, Writer};
 use usage::Usage;
 
-/// Completions and inspections at a time; without a bound, many of them would leave no thread for cells and for the end.
+/// The number of completions and inspections that are answered at a time. Each of them holds a thread; without a bound
+/// they could leave none for cells and for the shutdown.
 const QUESTIONS: usize = 16;
 
-/// What a request came in on, and its reply goes out on.
+/// The channel of a request and of its reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Channel {
-    /// Requests in order.
+    /// The channel of ordinary requests.
     Shell,
-    /// Requests that overtake: interrupt, shutdown.
+    /// The channel of requests that must not wait behind others: interrupt and shutdown.
     Control,
 }
 
-/// All that a session knows.
+/// The state of a session.
 pub struct Session {
     id: String,
     iopub: Iopub,
@@ -50,25 +52,26 @@ pub struct Session {
     control: Writer,
     magics: Arc<Magics>,
     engine: Arc<OnceCell<Arc<Engine>>>,
-    /// Whether crates that cells may need were added already.
+    /// Whether the crates of tensors were or are being added in advance.
     preloaded: AtomicBool,
     history: Arc<History>,
     comms: Comms,
     usage: Arc<Usage>,
-    /// `execution_count` of the last cell.
+    /// The `execution_count` of the last cell.
     count: AtomicU64,
+    /// The queue of cells.
     cells: Sender<Message>,
-    /// Questions that may take long each hold a thread while they are answered.
+    /// Permits for completions and inspections.
     asking: Semaphore,
-    /// What `%env` changed: values, or `None` for what it took away.
+    /// The environment variables that `%env` has set, or removed (None).
     environment: Mutex<BTreeMap<String, Option<String>>>,
-    /// The front end's ids of the cells that were run, by execution count.
+    /// The ids that front ends gave to the cells that ran, by execution count.
     cell_ids: Mutex<BTreeMap<u64, String>>,
-    /// What ends the cell that runs now.
+    /// The interrupt of the cell that runs; None between two cells.
     interrupt: Mutex<Option<Arc<Interrupt>>>,
-    /// The header of the cell that runs now.
+    /// The header of the request whose cell runs; None between two cells.
     running: Mutex<Option<Value>>,
-    /// Told when the kernel is to end.
+    /// Notified when the kernel is to end.
     pub ended: Notify,
 }
 
@@ -77,7 +80,8 @@ fn is_cell(request: &Message) -> bool {
 }
 
 impl Session {
-    /// A session over its sockets; cells are handed to `cells`, whose other end calls [`Session::serve`] for each.
+    /// A session over its sockets. It sends the requests to run cells to `cells`; the receiver calls [`Session::serve`]
+    /// for each.
     pub fn new(
         id: String,
         iopub: Iopub,
@@ -89,7 +93,7 @@ impl Session {
         let engine: Arc<OnceCell<Arc<Engine>>> = Arc::default();
         let publisher = iopub.clone();
         let publish = move |parent: &Value, kind: &str, content| publisher.publish(parent, kind, content);
-        let comms = Comms::new(Arc::new(publish)).with("tunebook.status", Status::new(engine.clone()));
+        let comms = Comms::new(Arc::new(publish)).with("tunebook.status", StatusTarget::new(engine.clone()));
         Self {
             id,
             iopub,
@@ -113,7 +117,7 @@ impl Session {
         }
     }
 
-    /// Starts the engine of Rust cells where it was not started yet.
+    /// The engine of Rust cells, which is started if it was not yet.
     pub async fn engine(&self) -> Arc<Engine> {
         let start = async || {
             let cache = CellCache::new(self.magics.cache());
@@ -122,11 +126,11 @@ impl Session {
         self.engine.get_or_init(start).await.clone()
     }
 
-    /// Takes a request: cells wait their turn, all else is answered now and holds its place until it is, and what is said over
-    /// comms is taken in the order in which it was said.
-    pub fn receive(self: &Arc<Self>, channel: Channel, request: Message, place: OwnedSemaphorePermit) {
+    /// Takes a request. A cell goes to the queue. A message of a comm is taken at once, so that the order of messages
+    /// is kept. Any other request is answered at once, in a task that holds `permit` until the answer is sent.
+    pub fn receive(self: &Arc<Self>, channel: Channel, request: Message, permit: OwnedSemaphorePermit) {
         let session = self.clone();
-        if request.kind() == "execute_request" {
+        if is_cell(&request) {
             if let Err(TrySendError::Full(request)) = self.cells.try_send(request) {
                 tokio::spawn(async move { session.abort(&request).await });
             }
@@ -140,15 +144,16 @@ impl Session {
         }
         tokio::spawn(async move {
             session.serve(channel, &request, async |_| {}).await;
-            drop(place);
+            drop(permit);
         });
     }
 
-    /// Answers one request: busy, the reply, idle. `before_reply` is told the status before the front end is.
+    /// Answers one request: publishes busy, sends the reply, publishes idle. `before_reply` is called with the status
+    /// of the reply before the reply is sent.
     pub async fn serve(self: &Arc<Self>, channel: Channel, request: &Message, before_reply: impl AsyncFnOnce(&str)) {
         self.status(request, "busy");
-        if let (true, Ok(mut running)) = (is_cell(request), self.running.lock()) {
-            *running = Some(request.header.clone());
+        if is_cell(request) {
+            *self.running.lock() = Some(request.header.clone());
         }
         let (kind, content) = self.dispatch(request).await;
         self.iopub.flush().await;
@@ -156,17 +161,17 @@ impl Session {
         self.reply(channel, request, &kind, content).await;
         self.idle(request);
         if request.kind() == "shutdown_request" {
-            // There is no linger: a process that ends at once takes its last messages with it.
+            // The sockets do not linger: messages that are still in a socket when the process ends are lost.
             self.iopub.flush().await;
             tokio::time::sleep(std::time::Duration::from_millis(100)).await;
             self.ended.notify_one();
         }
     }
 
-    /// Answers a cell that is not to run because one before it failed, or because too many wait.
+    /// Answers a cell that does not run, because a cell before it failed or because too many cells wait.
     pub async fn abort(self: &Arc<Self>, request: &Message) {
         self.status(request, "busy");
-        // Without a number: front ends show that it was not run.
+        // There is no execution count, so that front ends show that the cell did not run.
         self.reply(Channel::Shell, request, "execute_reply", json!({ "status": "aborted" })).await;
         self.status(request, "idle");
     }
@@ -178,9 +183,10 @@ impl Session {
         writer.send(&reply).await;
     }
 
-    /// The end of a request. While a cell runs the kernel is still busy with that, and front ends show what they heard last.
+    /// Publishes idle at the end of a request. If a cell runs, busy follows for that cell: front ends show the last
+    /// state that they received.
     fn idle(&self, request: &Message) {
-        let Ok(mut running) = self.running.lock() else { return };
+        let mut running = self.running.lock();
         if is_cell(request) {
             *running = None;
         }
@@ -194,11 +200,9 @@ impl Session {
         self.iopub.publish(&request.header, "status", json!({ "execution_state": state }));
     }
 
-    /// Ends what runs now; the cell then ends with an error.
+    /// Interrupts the cell that runs, which then ends with an error.
     pub fn interrupt(&self) {
-        if let Ok(interrupt) = self.interrupt.lock()
-            && let Some(interrupt) = interrupt.as_ref()
-        {
+        if let Some(interrupt) = self.interrupt.lock().as_ref() {
             interrupt.raise();
         }
         if let Some(engine) = self.engine.get() {

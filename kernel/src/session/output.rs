@@ -1,32 +1,36 @@
-//! The display area of a cell, over IOPub. It owns the parent header and may outlive the cell.
+//! The output area of a cell: publishes what the cell shows on IOPub. It may be used after the cell has ended, by
+//! threads of the cell.
 
+use parking_lot::Mutex;
 use serde_json::{Map, Value, json};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use tunebook_magics::{Bundle, Output, Stream};
 use tunebook_wire::Iopub;
-use tunebook_wire::iopub::Name;
+use tunebook_wire::iopub::StreamName;
 
-/// See the module.
+/// The output area of one cell.
 #[derive(Clone)]
 pub struct CellOutput {
     pub iopub: Iopub,
+    /// The header of the request that runs the cell.
     pub parent: Value,
+    /// The id that the front end gave to the cell.
     pub cell_id: Option<String>,
-    /// A silent cell shows nothing.
+    /// Whether nothing is published, as the request wants.
     pub silent: bool,
-    /// What is to be shown in the pager with the reply.
+    /// The `payload` of the reply: pages to show, and cells to insert.
     pub payload: Arc<Mutex<Vec<Value>>>,
 }
 
 impl CellOutput {
-    /// Publishes text.
-    pub fn text(&self, name: Name, text: &str) {
+    /// Publishes text of a stream.
+    pub fn text(&self, name: StreamName, text: &str) {
         if !self.silent && !text.is_empty() {
             self.iopub.text(&self.parent, name, text);
         }
     }
 
-    /// Shows something; with an id it can be replaced, and with `update` it replaces.
+    /// Shows a MIME bundle. A display with an id can be replaced later; with `update` it replaces the one of that id.
     pub fn show(&self, data: Bundle, metadata: Value, id: Option<&str>, update: bool) {
         let kind = if update && id.is_some() { "update_display_data" } else { "display_data" };
         let mut content = content(data, id);
@@ -34,14 +38,12 @@ impl CellOutput {
         self.publish(kind, content);
     }
 
-    /// Proposes a next cell; `replace`: in place of this one.
+    /// Proposes the text of the next cell, or with `replace` another text for this cell.
     pub fn next_input(&self, text: &str, replace: bool) {
-        if let Ok(mut payload) = self.payload.lock() {
-            payload.push(json!({ "source": "set_next_input", "text": text, "replace": replace }));
-        }
+        self.payload.lock().push(json!({ "source": "set_next_input", "text": text, "replace": replace }));
     }
 
-    /// Takes away what the cell has shown; with `wait` once there is something new.
+    /// Removes what the cell has shown: now, or with `wait` when the next output comes.
     pub fn clear(&self, wait: bool) {
         self.publish("clear_output", json!({ "wait": wait }));
     }
@@ -53,7 +55,7 @@ impl CellOutput {
     }
 }
 
-/// The content of a display; `transient` holds its id.
+/// The content of a display message. Its id is in `transient`.
 fn content(bundle: Bundle, display_id: Option<&str>) -> Value {
     let transient = display_id.map_or_else(|| json!({}), |id| json!({ "display_id": id }));
     json!({ "data": Value::Object(bundle), "metadata": Map::new(), "transient": transient })
@@ -69,13 +71,11 @@ impl Output for CellOutput {
     }
 
     fn print(&self, stream: Stream, text: &str) {
-        self.text(if stream == Stream::Stdout { Name::Stdout } else { Name::Stderr }, text);
+        self.text(if stream == Stream::Stdout { StreamName::Stdout } else { StreamName::Stderr }, text);
     }
 
     fn page(&self, bundle: Bundle) {
-        if let Ok(mut payload) = self.payload.lock() {
-            payload.push(json!({ "source": "page", "data": Value::Object(bundle), "start": 0 }));
-        }
+        self.payload.lock().push(json!({ "source": "page", "data": Value::Object(bundle), "start": 0 }));
     }
 
     fn cell_id(&self) -> Option<String> {

@@ -1,7 +1,7 @@
-//! The comm `tunebook.status`: a front end that opens it is told whether Rust cells can run yet, and when that changes.
-//! Creating their engine takes seconds, in which magics run already.
+//! The comm target `tunebook.status`: it tells a front end whether Rust cells can run, and when that changes. Creating
+//! their engine takes seconds, during which magics run already.
 
-use super::comms::{Comm, Line, Target};
+use super::comms::{Comm, CommHandler, Target};
 use crate::engine::{Engine, Readiness};
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -9,50 +9,50 @@ use std::time::Duration;
 use tokio::sync::OnceCell;
 use tokio::task::AbortHandle;
 
-/// How soon a change is told.
-const LOOK: Duration = Duration::from_millis(100);
+/// The time between two looks at the engine.
+const INTERVAL: Duration = Duration::from_millis(100);
 
-/// See the module.
-pub struct Status {
+/// The target.
+pub struct StatusTarget {
     engine: Arc<OnceCell<Arc<Engine>>>,
 }
 
-impl Status {
-    /// Of an engine, which need not be started yet.
+impl StatusTarget {
+    /// Tells about this engine, which need not be started yet.
     pub fn new(engine: Arc<OnceCell<Arc<Engine>>>) -> Self {
         Self { engine }
     }
 }
 
-impl Target for Status {
-    fn open(&self, comm: &Comm, _: &Value) -> Box<dyn Line> {
+impl Target for StatusTarget {
+    fn open(&self, comm: &Comm, _: &Value) -> Box<dyn CommHandler> {
         let (engine, watched, comm) = (self.engine.clone(), self.engine.clone(), comm.clone());
         let mut told = tell(&engine, &comm);
         let watch = tokio::spawn(async move {
             while told == Readiness::Starting {
-                tokio::time::sleep(LOOK).await;
+                tokio::time::sleep(INTERVAL).await;
                 if readiness(&watched) != told {
                     told = tell(&watched, &comm);
                 }
             }
         });
-        Box::new(StatusLine { engine, watch: watch.abort_handle() })
+        Box::new(StatusHandler { engine, watch: watch.abort_handle() })
     }
 }
 
-struct StatusLine {
+struct StatusHandler {
     engine: Arc<OnceCell<Arc<Engine>>>,
     watch: AbortHandle,
 }
 
-impl Line for StatusLine {
-    /// Whatever is said asks again.
+impl CommHandler for StatusHandler {
+    /// Answers any message with the current state.
     fn message(&mut self, comm: &Comm, _: &Value) {
         tell(&self.engine, comm);
     }
 }
 
-impl Drop for StatusLine {
+impl Drop for StatusHandler {
     fn drop(&mut self) {
         self.watch.abort();
     }

@@ -1,9 +1,9 @@
-//! The table of requests: each kind with its handler and the kind of its reply.
+//! Answers requests: one handler for each kind of request.
 
 use super::Session;
 use super::history::{Entry, Query};
 use super::info::kernel_info;
-use crate::engine::Candidate;
+use crate::engine::CompletionItem;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use tunebook_magics::{asks, rust_in};
@@ -11,7 +11,7 @@ use tunebook_split::{Completeness, completeness, masked};
 use tunebook_wire::Message;
 
 impl Session {
-    /// The reply to a request: its kind and its content.
+    /// Answers a request, and returns the kind and the content of the reply.
     pub(super) async fn dispatch(self: &Arc<Self>, request: &Message) -> (String, Value) {
         let content = &request.content;
         let reply = match request.kind() {
@@ -56,20 +56,20 @@ impl Session {
         let engine = self.engine().await;
         let found = tokio::task::spawn_blocking(move || {
             if let Some(found) = session.magics.complete(&code, cursor, &|| engine.names()) {
-                let candidate = |(text, kind)| Candidate { text, kind, detail: String::new() };
-                return Some((found.start, found.end, found.matches.into_iter().map(candidate).collect()));
+                let item = |(text, kind)| CompletionItem { text, kind, detail: String::new() };
+                return Some((found.start, found.end, found.matches.into_iter().map(item).collect()));
             }
             let rust = masked(&code, asks, rust_in);
-            let found = engine.complete(&rust, byte(&rust, cursor_in_masked(&code, cursor)))?;
-            Some((character(&code, found.start), character(&code, found.end), found.matches))
+            let found = engine.complete(&rust, byte_in_masked(&code, &rust, cursor))?;
+            Some((character(&code, found.start), character(&code, found.end), found.items))
         });
-        let (start, end, matches) = found.await.ok().flatten().unwrap_or((cursor, cursor, vec![]));
-        let typed = |candidate: &Candidate| {
-            let Candidate { text, kind, detail } = candidate;
+        let (start, end, items) = found.await.ok().flatten().unwrap_or((cursor, cursor, vec![]));
+        let typed = |item: &CompletionItem| {
+            let CompletionItem { text, kind, detail } = item;
             json!({ "start": start, "end": end, "text": text, "type": kind, "signature": detail })
         };
-        let types: Vec<Value> = matches.iter().map(typed).collect();
-        let texts: Vec<&String> = matches.iter().map(|candidate| &candidate.text).collect();
+        let types: Vec<Value> = items.iter().map(typed).collect();
+        let texts: Vec<&String> = items.iter().map(|item| &item.text).collect();
         json!({ "status": "ok", "matches": texts, "cursor_start": start, "cursor_end": end,
             "metadata": { "_jupyter_types_experimental": types } })
     }
@@ -83,8 +83,8 @@ impl Session {
                 return Some(Value::Object(help));
             }
             let rust = masked(&code, asks, rust_in);
-            // The hover is of the word that ends at the position.
-            let end = word_end(&rust, byte(&rust, cursor_in_masked(&code, cursor)));
+            // rust-analyzer describes the word that ends at the position.
+            let end = word_end(&rust, byte_in_masked(&code, &rust, cursor));
             let (text, markdown) = engine.inspect(&rust, end)?;
             (!text.trim().is_empty()).then(|| json!({ "text/plain": text, "text/markdown": markdown }))
         });
@@ -128,7 +128,7 @@ impl Session {
     }
 }
 
-/// A reply that says why there is none.
+/// The content of a reply that reports an error.
 fn failed(name: &str, message: &str) -> Value {
     json!({ "status": "error", "ename": name, "evalue": message, "traceback": [] })
 }
@@ -141,22 +141,14 @@ fn position(content: &Value) -> usize {
     content["cursor_pos"].as_u64().unwrap_or(u64::MAX).min(usize::MAX as u64) as usize
 }
 
-/// Masking keeps bytes, not characters: a masked line may have more of them.
-fn cursor_in_masked(code: &str, cursor: usize) -> Cursor {
-    Cursor(code.char_indices().nth(cursor).map_or(code.len(), |(at, _)| at))
+/// Converts a position in characters of a cell to a byte of the masked cell. Masking keeps the bytes of a cell, and
+/// replaces a character of several bytes by several spaces.
+fn byte_in_masked(code: &str, masked: &str, cursor: usize) -> usize {
+    let byte = code.char_indices().nth(cursor).map_or(code.len(), |(at, _)| at);
+    masked.floor_char_boundary(byte)
 }
 
-/// A byte of the original, which is the same byte of the masked code.
-struct Cursor(usize);
-
-fn byte(masked: &str, cursor: Cursor) -> usize {
-    let mut at = cursor.0.min(masked.len());
-    while !masked.is_char_boundary(at) {
-        at -= 1;
-    }
-    at
-}
-
+/// Converts a byte of a cell to a position in characters.
 fn character(code: &str, byte: usize) -> usize {
     code.char_indices().take_while(|(at, _)| *at < byte).count()
 }

@@ -1,17 +1,19 @@
-//! The cell that Rust runs in: where its output goes, whom it asks for input, what it may ask the kernel.
+//! A cell of the session as the engine of Rust cells sees it: it shows output, asks the user for input, and answers
+//! questions of the code.
 
 use super::Session;
 use super::output::CellOutput;
 use crate::engine::{Bundle, Cell};
+use parking_lot::Mutex;
 use serde_json::Value;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use tokio::runtime::Handle;
 use tunebook_magics::session;
 use tunebook_magics::{Interrupt, Output, RESULT_MIME, Stream};
 use tunebook_wire::Message;
-use tunebook_wire::iopub::Name;
+use tunebook_wire::iopub::StreamName;
 
-/// See the module.
+/// A cell that runs.
 #[derive(Clone)]
 pub struct RustCell {
     pub session: Arc<Session>,
@@ -25,7 +27,7 @@ pub struct RustCell {
 
 impl Cell for RustCell {
     fn text(&self, text: &str, is_error: bool) {
-        self.output.text(if is_error { Name::Stderr } else { Name::Stdout }, text);
+        self.output.text(if is_error { StreamName::Stderr } else { StreamName::Stdout }, text);
     }
 
     fn display(&self, mut data: Bundle, metadata: Value, id: Option<&str>, update: bool) {
@@ -39,11 +41,11 @@ impl Cell for RustCell {
 
     fn input(&self, prompt: &str, password: bool, given_up: &dyn Fn() -> bool) -> Option<String> {
         if !self.allow_stdin {
-            self.output.text(Name::Stderr, "this front end cannot ask for input; the cell reads an empty line\n");
+            self.output.text(StreamName::Stderr, "this front end cannot ask for input; the cell reads an empty line\n");
             return None;
         }
         self.runtime.block_on(async {
-            // What was printed before the question is to be seen with it.
+            // The user must see what was printed before the question.
             self.session.iopub.flush().await;
             self.session.stdin.ask(&self.request, prompt, password, || self.interrupt.is_raised() || given_up()).await
         })
@@ -53,10 +55,9 @@ impl Cell for RustCell {
         let failed = |error: tunebook_magics::MagicError| (error.name.to_string(), error.message);
         if let Some(magic) = question["magic"].as_str() {
             let parsed = self.session.magics.parse(magic, 0).map_err(failed)?;
-            let output = Kept { cell: self.clone(), result: Mutex::default() };
+            let output = ResultCapture { cell: self.clone(), result: Mutex::default() };
             self.session.magics.run(parsed, &output, &self.interrupt).map_err(failed)?;
-            let result = output.result.lock().map(|mut result| result.take());
-            return Ok(result.ok().flatten().unwrap_or(Value::Null));
+            return Ok(output.result.into_inner().unwrap_or(Value::Null));
         }
         if let Some(study) = question["study"].as_str() {
             return self.session.magics.study_as_json(study).map_err(failed);
@@ -65,28 +66,28 @@ impl Cell for RustCell {
     }
 }
 
-/// The output of a cell that also keeps the result of a magic.
-struct Kept {
+/// The output of a cell, which also captures the JSON result of the magic that runs.
+struct ResultCapture {
     cell: RustCell,
     result: Mutex<Option<Value>>,
 }
 
-impl Kept {
-    fn note(&self, bundle: &Bundle) {
-        if let (Some(found), Ok(mut result)) = (bundle.get(RESULT_MIME), self.result.lock()) {
-            *result = Some(found.clone());
+impl ResultCapture {
+    fn capture(&self, bundle: &Bundle) {
+        if let Some(result) = bundle.get(RESULT_MIME) {
+            *self.result.lock() = Some(result.clone());
         }
     }
 }
 
-impl Output for Kept {
+impl Output for ResultCapture {
     fn display(&self, bundle: Bundle, display_id: Option<&str>) {
-        self.note(&bundle);
+        self.capture(&bundle);
         self.cell.output.display(bundle, display_id);
     }
 
     fn update(&self, bundle: Bundle, display_id: &str) {
-        self.note(&bundle);
+        self.capture(&bundle);
         self.cell.output.update(bundle, display_id);
     }
 
@@ -107,10 +108,10 @@ impl Output for Kept {
     }
 }
 
-/// A cell whose output nobody sees, as that of a user expression.
-pub struct Silent;
+/// A cell whose output is discarded, such as that of a user expression.
+pub struct SilentCell;
 
-impl Cell for Silent {
+impl Cell for SilentCell {
     fn text(&self, _: &str, _: bool) {}
 
     fn display(&self, _: Bundle, _: Value, _: Option<&str>, _: bool) {}
@@ -122,7 +123,7 @@ impl Cell for Silent {
     }
 
     fn answer(&self, _: &Value) -> Result<Value, (String, String)> {
-        Err(("NotAvailable".into(), "not from here".into()))
+        Err(("NotAvailable".into(), "a user expression can ask nothing".into()))
     }
 
     fn keeps_value(&self) -> bool {

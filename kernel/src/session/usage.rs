@@ -1,37 +1,39 @@
-//! What the kernel and its machine are busy with, as front ends show it (`usage_request`): the fields are ipykernel's.
+//! The processor time and memory that the kernel and its machine use, for `usage_request`. The fields are those of
+//! ipykernel.
 
+use parking_lot::Mutex;
 use procfs::process::{Process, Stat};
 use procfs::{Current, CurrentSI, KernelStats, Meminfo, WithCurrentSystemInfo};
 use serde_json::{Value, json};
 use std::collections::HashMap;
-use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-/// Processor time is counted in steps of 10 ms, so a share of less time would be a guess.
+/// The shortest time for which shares are computed. Processor time is counted in steps of 10 ms, so shares of a shorter
+/// time would be imprecise.
 const SHORTEST: Duration = Duration::from_millis(200);
 
-/// What was read last; shares are of the time since.
+/// The last reading. Shares of processor time are those since then.
 #[derive(Default)]
 pub struct Usage {
     last: Mutex<Option<Reading>>,
 }
 
-/// Counters at a moment, and what they say of the time before.
+/// Counters at a moment, and the shares of processor time before it.
 #[derive(Clone)]
 struct Reading {
     at: Instant,
-    /// Processor time of the kernel's processes in ticks, those that ended included.
+    /// The processor time of the kernel's processes in ticks, those that have ended included.
     kernel: u64,
-    /// Of the machine: busy, and all.
+    /// The ticks of all processors of the machine: those that were busy, and all.
     host: [u64; 2],
-    /// Share of one processor, in percent.
+    /// The processor time of the kernel as a share of one processor, in percent.
     kernel_percent: f64,
-    /// Share of all processors, in percent; not known at first.
+    /// The busy time of the machine as a share of all processors, in percent. None in the first reading.
     host_percent: Option<f64>,
 }
 
 impl Usage {
-    /// Content of a `usage_reply`. It reads some hundred small files: call it from a thread that may wait.
+    /// The content of a `usage_reply`. This reads some hundred small files: call it from a thread that may block.
     pub fn read(&self) -> procfs::ProcResult<Value> {
         let processes = own_processes()?;
         let reading = self.shares(&processes)?;
@@ -50,9 +52,9 @@ impl Usage {
         Ok(content)
     }
 
-    /// Shares since the last request; two that follow at once get the same.
+    /// A new reading with the shares since the last one. Returns the last one if that was a moment ago.
     fn shares(&self, processes: &[Stat]) -> procfs::ProcResult<Reading> {
-        // What a process used goes to its parent when it ends, so the sum misses no compiler that came and went.
+        // The time of a process that ends is added to its parent, so the sum includes compilers that have ended.
         let ticks = |stat: &Stat| stat.utime + stat.stime + (stat.cutime + stat.cstime).max(0) as u64;
         let mut now = Reading {
             at: Instant::now(),
@@ -61,7 +63,7 @@ impl Usage {
             kernel_percent: 0.0,
             host_percent: None,
         };
-        let Ok(mut last) = self.last.lock() else { return Ok(now) };
+        let mut last = self.last.lock();
         if let Some(before) = last.as_ref() {
             let elapsed = now.at - before.at;
             if elapsed < SHORTEST {
@@ -78,10 +80,10 @@ impl Usage {
     }
 }
 
-/// This process and all below it: the runner of cells, compilers, slots with their workers, programs.
+/// This process and all its descendants: the runner of cells, compilers, slots with their workers, programs.
 fn own_processes() -> procfs::ProcResult<Vec<Stat>> {
     let mut children: HashMap<i32, Vec<Stat>> = HashMap::new();
-    // One that ended in between is none.
+    // A process that has ended meanwhile is left out.
     for stat in procfs::process::all_processes()?.flatten().filter_map(|process| process.stat().ok()) {
         children.entry(stat.ppid).or_default().push(stat);
     }
@@ -94,7 +96,8 @@ fn own_processes() -> procfs::ProcResult<Vec<Stat>> {
     Ok(found)
 }
 
-/// Bytes of a process; of pages that it shares, its part: the runner of cells and its snapshot share almost all.
+/// The memory of a process in bytes. A page that several processes share counts in proportion: the runner of cells and
+/// its snapshot share almost all of theirs.
 fn memory(stat: &Stat) -> u64 {
     let shared_out = || {
         let maps = Process::new(stat.pid).ok()?.smaps_rollup().ok()?.memory_map_rollup;
@@ -103,7 +106,7 @@ fn memory(stat: &Stat) -> u64 {
     shared_out().unwrap_or_else(|| stat.rss_bytes().get())
 }
 
-/// Ticks of all processors: busy, and all.
+/// The ticks of all processors: those that were busy, and all.
 fn host_ticks() -> procfs::ProcResult<[u64; 2]> {
     let total = KernelStats::current()?.total;
     let waiting = total.idle + total.iowait.unwrap_or(0);
@@ -112,7 +115,7 @@ fn host_ticks() -> procfs::ProcResult<[u64; 2]> {
     Ok([busy, busy + waiting])
 }
 
-/// The machine's memory in the words of Python's psutil, which front ends know.
+/// The memory of the machine, with the field names of Python's psutil, which front ends know.
 fn host_memory(memory: &Meminfo) -> Value {
     let available = memory.mem_available.unwrap_or(memory.mem_free);
     let cached = memory.cached + memory.s_reclaimable.unwrap_or(0);
@@ -137,7 +140,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_child_counts_while_it_runs_and_after_it_has_ended() {
+    fn the_time_of_a_child_counts_while_it_runs_and_after_it_has_ended() {
         let usage = Usage::default();
         let first = usage.read().unwrap();
         assert_eq!(first["kernel_cpu"], 0.0);

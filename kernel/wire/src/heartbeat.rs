@@ -1,17 +1,17 @@
-//! The heartbeat: what comes in goes back.
+//! The heartbeat: each message is sent back to its sender.
 //!
-//! A ROUTER, not a REP: whoever sends and does not read what comes back must not hold up the beats of others, or their front
-//! ends take the kernel for dead.
+//! The socket is a ROUTER, not a REP: a peer that does not read its answers must not delay those of others, whose front
+//! ends would take the kernel for dead.
 
 use std::time::Duration;
 use zeromq::{RouterSocket, Socket, SocketOptions, SocketRecv, SocketSend};
 
-/// What is larger is no beat.
+/// The bytes of the largest message that is answered.
 const BEAT_BYTES: usize = 64 << 10;
-/// What may wait for a peer to read it; beats beyond that are dropped.
+/// The bytes that may wait until a peer reads them. Further answers are dropped.
 const WAITING_BYTES: usize = 256 << 10;
 
-/// Binds and answers for ever.
+/// Binds the socket and answers for ever.
 pub async fn run(endpoint: String) {
     let mut options = SocketOptions::default();
     options.send_queue_bytes(WAITING_BYTES);
@@ -22,7 +22,7 @@ pub async fn run(endpoint: String) {
     }
     loop {
         match socket.recv().await {
-            // To the peer that its first frame names. A peer that vanished meanwhile, or does not read, goes without.
+            // The first frame names the peer. A peer that is gone, or that does not read, gets no answer.
             Ok(beat) if beat.iter().map(|frame| frame.len()).sum::<usize>() <= BEAT_BYTES => {
                 let _ = super::at_once(socket.send(beat)).await;
             }

@@ -1,54 +1,57 @@
-//! One message: its parts, its frames, its signature.
+//! A message: its parts, its frames, and its signature.
 //!
-//! Contents stay JSON here. A request that lacks a field must still get a reply, so each handler reads what it needs and
-//! has a default for the rest.
+//! The content of a message stays JSON here. A request that lacks a field must still get a reply, so each handler reads
+//! the fields that it needs, and has a default for each.
 
 use hmac::{Hmac, KeyInit, Mac};
+use parking_lot::Mutex;
 use serde_json::{Map, Value, json};
 use sha2::Sha256;
 use std::collections::{HashSet, VecDeque};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
-/// Between the identities and the signed frames.
+/// The frame between the identities and the signature.
 const DELIMITER: &[u8] = b"<IDS|MSG>";
 /// The version of the messaging protocol that this kernel speaks.
 pub const PROTOCOL_VERSION: &str = "5.5";
 
-/// Frames that are no message for us.
+/// Why frames are not accepted as a message.
 #[derive(Debug, thiserror::Error)]
 pub enum WireError {
-    /// No delimiter, or too few frames after it.
+    /// There is no delimiter, or there are too few frames after it.
     #[error("not a Jupyter message")]
     Frames,
-    /// Signed with another key, or not at all.
-    #[error("the signature does not fit")]
+    /// The message was signed with another key, or not at all.
+    #[error("the signature is wrong")]
     Signature,
-    /// Sent before, by whoever signed it or by someone who listened.
+    /// A message with this signature came before: its sender, or somebody who intercepted it, has sent it again.
     #[error("the same message came before")]
     Repeated,
-    /// A frame that is no JSON object.
+    /// A frame is no JSON object.
     #[error("not JSON: {0}")]
     Json(#[from] serde_json::Error),
 }
 
-/// So many signatures are remembered.
+/// The number of signatures that are remembered.
 const REMEMBERED: usize = 1 << 16;
 
-/// Signs and checks messages with the session's key; an empty key means no signatures. Clones remember together what came.
+/// Signs and checks messages with the key of the session; with an empty key there are no signatures. Clones share the
+/// signatures that were seen.
 #[derive(Clone)]
 pub struct Signer {
     key: Vec<u8>,
-    seen: Arc<Mutex<Seen>>,
+    seen: Arc<Mutex<SeenSignatures>>,
 }
 
-/// The signatures of the last messages.
+/// The signatures of the last messages that were accepted.
 #[derive(Default)]
-struct Seen {
+struct SeenSignatures {
     all: HashSet<Vec<u8>>,
     in_order: VecDeque<Vec<u8>>,
 }
 
-impl Seen {
+impl SeenSignatures {
+    /// Adds a signature, and returns whether it was not seen before.
     fn is_new(&mut self, signature: Vec<u8>) -> bool {
         if !self.all.insert(signature.clone()) {
             return false;
@@ -64,7 +67,7 @@ impl Seen {
 }
 
 impl Signer {
-    /// A signer for the key of a connection file.
+    /// A signer with the key of a connection file.
     pub fn new(key: &str) -> Self {
         Self { key: key.as_bytes().to_vec(), seen: Arc::default() }
     }
@@ -85,7 +88,7 @@ impl Signer {
         mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
-    /// Accepts a message once, where its signature fits.
+    /// Accepts a message if its signature is right and was not seen before.
     fn check(&self, parts: &[&[u8]], signature: &[u8]) -> Result<(), WireError> {
         let Some(mac) = self.mac(parts) else {
             return if self.key.is_empty() { Ok(()) } else { Err(WireError::Signature) };
@@ -94,30 +97,26 @@ impl Signer {
         let (pairs, rest) = signature.as_chunks::<2>();
         let bytes: Option<Vec<u8>> = pairs.iter().map(|[high, low]| Some(digit(*high)? << 4 | digit(*low)?)).collect();
         let bytes = bytes.filter(|_| rest.is_empty()).ok_or(WireError::Signature)?;
-        // In constant time, so that the time tells nothing of the key.
+        // The comparison takes constant time, so that its duration reveals nothing about the key.
         mac.verify_slice(&bytes).map_err(|_| WireError::Signature)?;
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        if seen.is_new(bytes) { Ok(()) } else { Err(WireError::Repeated) }
+        if self.seen.lock().is_new(bytes) { Ok(()) } else { Err(WireError::Repeated) }
     }
 }
 
-/// A message.
+/// A Jupyter message.
 #[derive(Clone, Debug)]
 pub struct Message {
-    /// Whom it came from or goes to; on IOPub the topic.
+    /// The ZeroMQ identities of the peer that it came from or goes to; on IOPub the topic.
     pub identities: Vec<Vec<u8>>,
-    /// Its own header.
     pub header: Value,
-    /// Header of the request that it answers.
+    /// The header of the request that it answers.
     pub parent: Value,
-    /// Beside the content.
     pub metadata: Value,
-    /// What it says.
     pub content: Value,
 }
 
 impl Message {
-    /// A new message of a session.
+    /// A new message of a session, in answer to the request with the header `parent`.
     pub fn new(session: &str, kind: &str, parent: &Value, content: Value) -> Self {
         let header = json!({
             "msg_id": uuid::Uuid::new_v4().to_string(),
@@ -130,12 +129,12 @@ impl Message {
         Self { identities: vec![], header, parent: parent.clone(), metadata: json!({}), content }
     }
 
-    /// `msg_type`.
+    /// The `msg_type`.
     pub fn kind(&self) -> &str {
         self.header["msg_type"].as_str().unwrap_or("")
     }
 
-    /// Reads the frames of a router or dealer socket.
+    /// Reads the frames of a ROUTER or DEALER socket.
     pub fn decode(mut frames: Vec<Vec<u8>>, signer: &Signer) -> Result<Self, WireError> {
         let delimiter = frames.iter().position(|frame| frame == DELIMITER).ok_or(WireError::Frames)?;
         let [signature, header, parent, metadata, content] = frames.get(delimiter + 1..delimiter + 6).unwrap_or(&[])
@@ -208,7 +207,7 @@ mod tests {
         for frames in [frames, shouted] {
             assert!(matches!(Message::decode(frames, &signer.clone()), Err(WireError::Repeated)));
         }
-        let mut seen = Seen::default();
+        let mut seen = SeenSignatures::default();
         assert!((0..REMEMBERED + 1).all(|i| seen.is_new(i.to_be_bytes().to_vec())));
         assert_eq!((seen.all.len(), seen.in_order.len()), (REMEMBERED, REMEMBERED));
     }

@@ -1,14 +1,15 @@
-//! A ROUTER socket (shell, control, stdin): read messages, send replies.
+//! The ROUTER sockets (shell, control and stdin): reads messages and sends replies.
 
 use super::message::{Message, Signer};
+use parking_lot::Mutex;
 use std::collections::HashSet;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 use zeromq::{RouterRecvHalf, RouterSendHalf, RouterSocket, Socket, SocketRecv, SocketSend};
 
-/// A peer that does not read for so long loses the message, and the next ones until it reads again.
+/// A peer that does not read for this long loses the message, and further ones until it reads again.
 const SEND_WITHIN: Duration = Duration::from_secs(5);
-/// So many of such peers are remembered.
+/// The number of such peers that are remembered.
 const STUCK: usize = 1024;
 
 /// Reads requests.
@@ -17,11 +18,11 @@ pub struct Reader {
     signer: Signer,
 }
 
-/// Sends replies; clones share the socket.
+/// Sends replies. Clones share the socket.
 #[derive(Clone)]
 pub struct Writer {
     socket: RouterSendHalf,
-    /// Peers that did not read the last message for them.
+    /// The identities of peers that did not read the last message to them.
     stuck: Arc<Mutex<HashSet<Vec<u8>>>>,
     signer: Signer,
 }
@@ -36,7 +37,7 @@ pub async fn bind(endpoint: &str, signer: &Signer) -> zeromq::ZmqResult<(Reader,
 }
 
 impl Reader {
-    /// The next message that is one; what else peers send is skipped.
+    /// Waits for the next valid message. Anything else that peers send is skipped.
     pub async fn next(&mut self) -> Message {
         loop {
             match self.socket.recv().await {
@@ -44,7 +45,8 @@ impl Reader {
                     Ok(message) => return message,
                     Err(error) => super::log(&format!("a message was refused: {error}")),
                 },
-                // A peer that vanished, or spoke no ZeroMQ. Should all of it fail, the loop must not eat a processor.
+                // A peer has gone, or did not speak ZeroMQ. The pause keeps the loop from using a processor if this
+                // repeats.
                 Err(error) => {
                     super::log(&format!("a peer was lost: {error}"));
                     tokio::time::sleep(Duration::from_millis(1)).await;
@@ -55,26 +57,26 @@ impl Reader {
 }
 
 impl Writer {
-    /// Sends a message to the peer of its first identity; a peer that is gone is no error.
+    /// Sends a message to the peer of its first identity. It is no error if the peer is gone.
     pub async fn send(&self, message: &Message) {
         let frames = super::to_zmq(message.encode(&self.signer));
         let peer = message.identities.first().cloned().unwrap_or_default();
         let mut socket = self.socket.clone();
         let send = socket.send(frames);
-        let is_stuck = self.stuck().contains(&peer);
+        let is_stuck = self.stuck.lock().contains(&peer);
         let sent = match is_stuck {
             true => super::at_once(send).await,
             false => tokio::time::timeout(SEND_WITHIN, send).await.ok(),
         };
         match sent {
             Some(sent) => {
-                self.stuck().remove(&peer);
+                self.stuck.lock().remove(&peer);
                 if let Err(error) = sent {
                     super::log(&format!("a {} was not sent: {error}", message.kind()));
                 }
             }
             None => {
-                let mut stuck = self.stuck();
+                let mut stuck = self.stuck.lock();
                 if stuck.len() >= STUCK {
                     stuck.clear();
                 }
@@ -82,9 +84,5 @@ impl Writer {
                 super::log(&format!("a {} was not sent: its peer does not read", message.kind()));
             }
         }
-    }
-
-    fn stuck(&self) -> MutexGuard<'_, HashSet<Vec<u8>>> {
-        self.stuck.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,4 +1,4 @@
-//! Asking the user for a line of input.
+//! The stdin channel: asks the user for a line of input.
 
 use super::message::Message;
 use super::router::{Reader, Writer};
@@ -8,10 +8,10 @@ use std::time::Duration;
 use tokio::sync::Mutex;
 use tokio::sync::mpsc::{Receiver, channel};
 
-/// Answers that wait to be looked at; what comes on top of them is dropped.
+/// The number of answers that may wait. Further ones are dropped.
 const ANSWERS: usize = 16;
 
-/// The stdin channel; clones share it.
+/// The stdin channel. Clones share it.
 #[derive(Clone)]
 pub struct Stdin {
     session: Arc<str>,
@@ -20,10 +20,11 @@ pub struct Stdin {
 }
 
 impl Stdin {
-    /// Over the halves of its socket.
+    /// The channel over the two halves of its socket.
     pub fn new(session: &str, mut reader: Reader, writer: Writer) -> Self {
         let (sender, answers) = channel(ANSWERS);
-        // Always, and not only while there is a question: only who reads a socket sees which of its peers are gone.
+        // The socket is read all the time, and not only during a question: reading is how it notices peers that have
+        // gone.
         tokio::spawn(async move {
             while !sender.is_closed() {
                 let _ = sender.try_send(reader.next().await);
@@ -32,7 +33,7 @@ impl Stdin {
         Self { session: session.into(), answers: Arc::new(Mutex::new(answers)), writer }
     }
 
-    /// Asks whoever sent a request; `None` where the cell was ended before an answer came.
+    /// Asks the sender of a request for a line. None once `ended` returns true before an answer has come.
     pub async fn ask(
         &self,
         request: &Message,
@@ -44,13 +45,13 @@ impl Stdin {
         let mut question = Message::new(&self.session, "input_request", &request.header, content);
         question.identities = request.identities.clone();
         let mut answers = self.answers.lock().await;
-        // What came before the question is no answer to it.
+        // A message that came before the question does not answer it.
         while answers.try_recv().is_ok() {}
         self.writer.send(&question).await;
         loop {
             tokio::select! {
                 Some(answer) = answers.recv() => {
-                    // An answer to an earlier question, which was given up, is not one to this.
+                    // An answer to an earlier question, which was given up, does not answer this one.
                     let parent = answer.parent["msg_id"].as_str();
                     if parent.is_none_or(|id| question.header["msg_id"] == id) && answer.kind() == "input_reply" {
                         return Some(answer.content["value"].as_str().unwrap_or("").to_string());

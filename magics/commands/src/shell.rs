@@ -1,28 +1,33 @@
-//! Commands and programs of a cell: their output as it comes, their end with all that they started.
+//! Runs shell commands and programs of a cell: shows their output as it comes, and ends them with all that they
+//! started.
 
 use crate::error::{ErrorName, MagicError, Result};
 use crate::host::{Interrupt, Output, Stream};
 use crate::process::Ended;
-use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
-use std::io::{Read, Write};
+use parking_lot::Mutex;
+use std::fs::File;
+use std::io::{self, ErrorKind, Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::Mutex;
 use std::time::{Duration, Instant};
 use tunebook_pool::Environment;
 
 /// How often an interrupt and the end of a process are looked for while nothing is printed.
 const TICK: Duration = Duration::from_millis(5);
-/// What an interrupt leaves a process to end by itself.
+/// The time that an interrupted process has to end by itself, and that killed processes have to close their pipes.
 const PATIENCE: Duration = Duration::from_millis(600);
-/// Output that is on its way when a process ends comes within this; later output is that of processes in the background.
+/// How long the output of processes that a command leaves in the background is shown after the end of the command.
 const LINGER: Duration = Duration::from_millis(100);
-/// Pieces of output that wait; a process that prints faster than it is read waits too.
-const WAITING: usize = 16;
+/// A pipe holds at most this many bytes, unless a privileged program enlarges it.
+const PIPE_CAPACITY: usize = 1 << 20;
 
-/// Process groups that a command left running (`!server &`).
+/// The process groups that commands left running (`!server &`). They belong to the kernel process, which ends them when
+/// it ends.
 static BACKGROUND: Mutex<Vec<Pid>> = Mutex::new(vec![]);
 
 /// Runs `!command` in the shell, to its end or until it is interrupted.
@@ -42,16 +47,14 @@ pub fn run(command: &str, output: &dyn Output, interrupt: &Interrupt) -> Result<
     }
 }
 
-/// Ends what commands left running; called when the kernel shuts down.
+/// Kills the processes that commands left running. The kernel calls this when it shuts down.
 pub fn end_background() {
-    if let Ok(mut groups) = BACKGROUND.lock() {
-        for group in groups.drain(..) {
-            let _ = killpg(group, Signal::SIGKILL);
-        }
+    for group in BACKGROUND.lock().drain(..) {
+        let _ = killpg(group, Signal::SIGKILL);
     }
 }
 
-/// How a process ended, in words that follow its name.
+/// How a process ended, as the predicate of a sentence.
 pub(crate) fn ending(status: ExitStatus) -> String {
     match (status.code(), status.signal().map(Signal::try_from)) {
         (Some(code), _) => format!("ended with exit status {code}"),
@@ -60,8 +63,11 @@ pub(crate) fn ending(status: ExitStatus) -> String {
     }
 }
 
-/// Runs a process in a group of its own, with `input` on its standard input, and prints what it prints as it comes. An
-/// interrupt is passed on to the whole group, which is then ended.
+/// Runs a process in a group of its own, with `input` on its standard input, and prints its output as it comes. An
+/// interrupt is passed on to the group as SIGINT; what is left of the group after [`PATIENCE`] is killed.
+///
+/// Everything that a process has printed before its end is shown, however late it is read: the output is read until the
+/// pipes are closed, or, if another process keeps them open, until they are empty.
 pub(crate) fn stream(
     mut command: Command,
     input: Option<String>,
@@ -76,25 +82,11 @@ pub(crate) fn stream(
         // A thread of its own: a process may print much before it reads, or end without reading.
         std::thread::spawn(move || stdin.write_all(text.as_bytes()));
     }
-    let pieces = pieces_of(&mut child);
+    let mut pipes = Pipes::of(&mut child).map_err(Ended::CouldNot)?;
     let mut printer = Printer { output, stdout: Text::default(), stderr: Text::default() };
-    let (mut open, mut ended, mut interrupted) = (true, None, None);
-    loop {
-        let quiet = match pieces.recv_timeout(TICK) {
-            Ok((stream, piece)) => {
-                printer.print(stream, &piece);
-                false
-            }
-            Err(RecvTimeoutError::Timeout) => true,
-            Err(RecvTimeoutError::Disconnected) => {
-                // A process may close its output and go on.
-                if !open {
-                    std::thread::sleep(TICK);
-                }
-                open = false;
-                true
-            }
-        };
+    let (mut ended, mut interrupted) = (None, None);
+    let result = loop {
+        let is_quiet = pipes.read(TICK, &mut printer) == 0;
         if ended.is_none() {
             ended = child.try_wait().map_err(Ended::CouldNot)?.map(|status| (status, Instant::now()));
         }
@@ -102,56 +94,116 @@ pub(crate) fn stream(
             let _ = killpg(group, Signal::SIGINT);
             interrupted = Some(Instant::now());
         }
-        if let Some(at) = interrupted {
-            if at.elapsed() > PATIENCE || (ended.is_some() && killpg(group, None).is_err()) {
+        match (interrupted, ended) {
+            (Some(at), _) if at.elapsed() > PATIENCE || (ended.is_some() && !has_processes(group)) => {
                 let _ = killpg(group, Signal::SIGKILL);
                 let _ = child.wait();
-                while let Ok((stream, piece)) = pieces.recv_timeout(TICK) {
-                    printer.print(stream, &piece);
-                    if at.elapsed() > 2 * PATIENCE {
-                        break;
-                    }
+                // Dying processes close their pipes. One that has left the group may keep them open; its output is not
+                // waited for.
+                let killed = Instant::now();
+                while !pipes.are_closed() && has_processes(group) && killed.elapsed() < PATIENCE {
+                    pipes.read(TICK, &mut printer);
                 }
-                printer.end();
-                return Err(Ended::Interrupted);
+                break Err(Ended::Interrupted);
             }
-        } else if let Some((status, at)) = ended
-            && (!open || (quiet && at.elapsed() > LINGER))
-        {
-            printer.end();
-            remember(group);
-            return Ok(status);
+            (None, Some((status, at))) if pipes.are_closed() || (is_quiet && at.elapsed() > LINGER) => {
+                remember(group);
+                break Ok(status);
+            }
+            _ => {}
+        }
+    };
+    pipes.drain(&mut printer);
+    printer.end();
+    pipes.discard();
+    result
+}
+
+/// Whether a process group has a process.
+fn has_processes(group: Pid) -> bool {
+    killpg(group, None).is_ok()
+}
+
+/// Adds a group to the background if it has processes left; forgets groups that have ended since.
+fn remember(group: Pid) {
+    let mut groups = BACKGROUND.lock();
+    groups.push(group);
+    groups.retain(|group| has_processes(*group));
+}
+
+/// The standard output and standard error of a process. They are read without blocking.
+struct Pipes {
+    /// Those that are not closed yet.
+    open: Vec<(Stream, File)>,
+}
+
+impl Pipes {
+    fn of(child: &mut Child) -> io::Result<Self> {
+        let stdout = child.stdout.take().map(|pipe| (Stream::Stdout, OwnedFd::from(pipe)));
+        let stderr = child.stderr.take().map(|pipe| (Stream::Stderr, OwnedFd::from(pipe)));
+        let mut open = vec![];
+        for (stream, pipe) in stdout.into_iter().chain(stderr) {
+            // This concerns the kernel's end of the pipe only.
+            fcntl(&pipe, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+            open.push((stream, File::from(pipe)));
+        }
+        Ok(Self { open })
+    }
+
+    fn are_closed(&self) -> bool {
+        self.open.is_empty()
+    }
+
+    /// Waits until there is output, at most for `wait`, and prints some of it. Returns the number of bytes that were
+    /// read.
+    fn read(&mut self, wait: Duration, printer: &mut Printer) -> usize {
+        if self.open.is_empty() {
+            // A process may close its output and go on.
+            std::thread::sleep(wait);
+            return 0;
+        }
+        let mut wanted: Vec<PollFd> =
+            self.open.iter().map(|(_, pipe)| PollFd::new(pipe.as_fd(), PollFlags::POLLIN)).collect();
+        let _ = poll(&mut wanted, PollTimeout::try_from(wait).unwrap_or(PollTimeout::ZERO));
+        let mut total = 0;
+        let mut buffer = vec![0; 16 << 10];
+        self.open.retain_mut(|(stream, pipe)| match pipe.read(&mut buffer) {
+            Ok(0) => false,
+            Ok(count) => {
+                total += count;
+                printer.print(*stream, &buffer[..count]);
+                true
+            }
+            Err(error) => matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted),
+        });
+        total
+    }
+
+    /// Prints what is in the pipes now. Output that a process adds meanwhile is printed up to a bound, because it may
+    /// have no end.
+    fn drain(&mut self, printer: &mut Printer) {
+        let mut total = 0;
+        while total < 2 * PIPE_CAPACITY {
+            match self.read(Duration::ZERO, printer) {
+                0 => return,
+                count => total += count,
+            }
+        }
+    }
+
+    /// Goes on reading pipes that are still open, and discards the output: a process in the background would stop when
+    /// it prints into a full pipe, and die if nobody held the other end.
+    fn discard(self) {
+        for (_, mut pipe) in self.open {
+            std::thread::spawn(move || {
+                let _ = fcntl(&pipe, FcntlArg::F_SETFL(OFlag::empty()));
+                io::copy(&mut pipe, &mut io::sink())
+            });
         }
     }
 }
 
-/// Keeps a group in mind that has not ended with its first process; forgets those that have ended since.
-fn remember(group: Pid) {
-    if let Ok(mut groups) = BACKGROUND.lock() {
-        groups.push(group);
-        groups.retain(|group| killpg(*group, None).is_ok());
-    }
-}
-
-/// What a process prints, in the pieces in which it comes.
-fn pieces_of(child: &mut Child) -> Receiver<(Stream, Vec<u8>)> {
-    let (sender, pieces) = bounded(WAITING);
-    let forward = |pipe: Option<Box<dyn Read + Send>>, stream: Stream| {
-        let Some(mut pipe) = pipe else { return };
-        let sender = sender.clone();
-        std::thread::spawn(move || {
-            let mut buffer = vec![0; 16 << 10];
-            while let Ok(count @ 1..) = pipe.read(&mut buffer) {
-                // Nobody listens any more to a process in the background; it must be able to print all the same.
-                let _ = sender.send((stream, buffer[..count].to_vec()));
-            }
-        });
-    };
-    forward(child.stdout.take().map(|pipe| Box::new(pipe) as Box<dyn Read + Send>), Stream::Stdout);
-    forward(child.stderr.take().map(|pipe| Box::new(pipe) as Box<dyn Read + Send>), Stream::Stderr);
-    pieces
-}
-
+/// Prints the output of a process as text.
 struct Printer<'a> {
     output: &'a dyn Output,
     stdout: Text,
@@ -169,7 +221,7 @@ impl Printer<'_> {
         }
     }
 
-    /// Prints what still waits for the rest of a character, which will not come.
+    /// Prints the first bytes of characters whose rest did not come.
     fn end(&mut self) {
         for (stream, text) in [(Stream::Stdout, self.stdout.end()), (Stream::Stderr, self.stderr.end())] {
             if !text.is_empty() {
@@ -179,7 +231,7 @@ impl Printer<'_> {
     }
 }
 
-/// Pieces of bytes as text; a character that is cut in two waits for its rest.
+/// Converts pieces of output to text. A character that is cut in two waits for its rest.
 #[derive(Default)]
 struct Text {
     held: Vec<u8>,
@@ -208,6 +260,7 @@ mod tests {
     use super::*;
     use crate::testing::FakeHost;
     use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
 
     fn shell(command: &str) -> (Result<()>, FakeHost) {
         let recorder = FakeHost::without_session();
@@ -299,6 +352,50 @@ mod tests {
             interrupted("trap 'echo saved; exit' INT; echo started; while :; do sleep 0.01; done");
         assert_eq!(result.unwrap_err().name.as_str(), "Interrupted");
         assert_eq!(recorder.stdout(), "started\nsaved\n");
+    }
+
+    #[test]
+    fn on_a_busy_machine_all_that_a_program_printed_is_shown() {
+        /// Stops the loops, also when a check fails.
+        struct Stop<'a>(&'a AtomicBool);
+        impl Drop for Stop<'_> {
+            fn drop(&mut self) {
+                self.0.store(true, Ordering::Relaxed);
+            }
+        }
+        let stop = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let _stop = Stop(&stop);
+            let loops = 8 * std::thread::available_parallelism().map_or(1, |count| count.get());
+            for _ in 0..loops {
+                scope.spawn(|| {
+                    while !stop.load(Ordering::Relaxed) {
+                        std::hint::spin_loop();
+                    }
+                });
+            }
+            let numbers: String = (1..=3000).map(|n| format!("{n}\n")).collect();
+            for _ in 0..5 {
+                let (_, recorder) = shell("seq 3000");
+                assert_eq!(recorder.stdout().len(), numbers.len());
+                let last = "trap 'seq 3000; exit' INT; echo started; while :; do sleep 0.01; done";
+                let (_, recorder, _) = interrupted(last);
+                assert_eq!(recorder.stdout().strip_prefix("started\n").map(str::len), Some(numbers.len()));
+            }
+        });
+    }
+
+    #[test]
+    fn output_of_a_process_that_leaves_the_group_is_not_waited_for() {
+        // It holds the pipe open, prints without an end, and is in no group that an interrupt reaches.
+        let command = "setsid sh -c 'echo $$; while :; do echo on; sleep 0.01; done' & wait";
+        let (result, recorder, took) = interrupted(command);
+        assert_eq!(result.unwrap_err().name.as_str(), "Interrupted");
+        assert!(took < 4 * PATIENCE, "{took:?}");
+        let stdout = recorder.stdout();
+        let pid = stdout.lines().next().unwrap();
+        assert!(is_there(pid), "it goes on, and its output is discarded");
+        killpg(Pid::from_raw(pid.parse().unwrap()), Signal::SIGKILL).unwrap();
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! What a cell may say to its kernel, for the test that looks at the bytes: each word on the command line is one thing.
+//! A program for the test `conversation`: it does one thing of this crate for each word of its command line.
 
 use tunebook_cell as tunebook;
 

@@ -1,4 +1,4 @@
-//! What is shown: one thing in several representations, of which a front end takes the richest that it knows.
+//! MIME bundles: several representations of one thing. A front end shows the richest one that it supports.
 
 use crate::channel::print_whole;
 use base64::Engine;
@@ -9,7 +9,8 @@ use std::fmt::{Debug, Write};
 
 const TEXT: &str = "text/plain";
 
-/// A MIME bundle: representation by MIME type. It always has `text/plain`: a line that says what it is where nobody gave one.
+/// A MIME bundle: representations of one thing by MIME type. It always has a `text/plain`; if none was given, a line
+/// that describes the others.
 ///
 /// ```no_run
 /// # use tunebook_cell as tunebook;
@@ -19,57 +20,57 @@ const TEXT: &str = "text/plain";
 /// tunebook::display(&Bundle::new().with("application/vnd.plotly.v1+json", pie));
 /// ```
 ///
-/// As the last expression of a cell it is the cell's value.
+/// As the last expression of a cell, a bundle is the value of the cell.
 #[derive(Clone, Default, PartialEq)]
 pub struct Bundle {
     data: Map<String, Value>,
     metadata: Map<String, Value>,
-    /// What could not be put in, and why.
+    /// A line for each representation that could not be serialized, with the reason.
     missing: Vec<String>,
 }
 
 impl Bundle {
-    /// An empty one.
+    /// An empty bundle.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Words for a console.
+    /// Adds plain text, for consoles.
     pub fn text(self, text: impl Into<String>) -> Self {
         self.string(TEXT, text)
     }
 
-    /// HTML.
+    /// Adds HTML.
     pub fn html(self, html: impl Into<String>) -> Self {
         self.string("text/html", html)
     }
 
-    /// Markdown.
+    /// Adds Markdown.
     pub fn markdown(self, markdown: impl Into<String>) -> Self {
         self.string("text/markdown", markdown)
     }
 
-    /// LaTeX, with the `$` or the environment that makes it mathematics.
+    /// Adds LaTeX. It includes the `$` or the environment that makes it mathematics.
     pub fn latex(self, latex: impl Into<String>) -> Self {
         self.string("text/latex", latex)
     }
 
-    /// An SVG picture.
+    /// Adds an SVG picture.
     pub fn svg(self, svg: impl Into<String>) -> Self {
         self.string("image/svg+xml", svg)
     }
 
-    /// A PNG picture: the bytes of the file.
+    /// Adds a PNG picture; the argument is the content of the file.
     pub fn png(self, png: impl AsRef<[u8]>) -> Self {
         self.bytes("image/png", png.as_ref())
     }
 
-    /// A JPEG picture: the bytes of the file.
+    /// Adds a JPEG picture; the argument is the content of the file.
     pub fn jpeg(self, jpeg: impl AsRef<[u8]>) -> Self {
         self.bytes("image/jpeg", jpeg.as_ref())
     }
 
-    /// Data that front ends show as a tree.
+    /// Adds data that front ends show as a tree.
     pub fn json(mut self, value: impl Serialize) -> Self {
         match serde_json::to_value(value) {
             Ok(value) => drop(self.data.insert("application/json".into(), value)),
@@ -78,7 +79,7 @@ impl Bundle {
         self
     }
 
-    /// Any other representation. Where the type is one of JSON's (`….+json`), a text that holds JSON becomes that JSON.
+    /// Adds any other representation. If the MIME type ends in `+json`, a text that contains JSON is parsed.
     pub fn with(mut self, mime: impl Into<String>, value: impl Serialize) -> Self {
         let mime = mime.into();
         match serde_json::to_value(value) {
@@ -92,7 +93,7 @@ impl Bundle {
         self
     }
 
-    /// What a front end is to know of a representation: `.metadata("image/png", …)` takes an object with `width` and `height`.
+    /// Adds metadata of a representation. For `image/png` this is an object with `width` and `height` in pixels.
     pub fn metadata(mut self, mime: impl Into<String>, value: impl Serialize) -> Self {
         let mime = mime.into();
         match serde_json::to_value(value) {
@@ -102,12 +103,12 @@ impl Bundle {
         self
     }
 
-    /// A representation; `text/plain` only if it was given.
+    /// A representation that was added.
     pub fn get(&self, mime: &str) -> Option<&Value> {
         self.data.get(mime)
     }
 
-    /// Its text for consoles.
+    /// The plain text of the bundle, with a line for each representation that is missing.
     pub fn plain(&self) -> String {
         let given = self.data.get(TEXT).and_then(Value::as_str).map(String::from);
         let mut text = given.unwrap_or_else(|| self.described());
@@ -117,12 +118,12 @@ impl Bundle {
         text
     }
 
-    /// Shows it as the value of a cell; evcxr calls this.
+    /// Prints the bundle as the value of a cell. evcxr calls this method.
     pub fn evcxr_display(&self) {
         print_whole(&self.blocks());
     }
 
-    /// Representations and metadata, with `text/plain`.
+    /// The representations, `text/plain` included, and the metadata.
     pub(crate) fn parts(self) -> (Value, Value) {
         let text = self.plain();
         let Self { mut data, metadata, .. } = self;
@@ -140,12 +141,12 @@ impl Bundle {
         self.string(mime, text)
     }
 
-    /// The representations as evcxr's convention has them.
+    /// The representations as blocks of evcxr's display convention.
     fn blocks(&self) -> String {
         let (data, _) = self.clone().parts();
         let mut blocks = String::new();
         for (mime, value) in data.as_object().into_iter().flatten() {
-            // JSON in one line, other texts as they are.
+            // JSON is written on one line, other text as it is.
             let text = match value {
                 Value::String(text) if !is_json(mime) => text.clone(),
                 value => value.to_string(),
@@ -155,7 +156,7 @@ impl Bundle {
         blocks
     }
 
-    /// What stands for representations that are no text.
+    /// A text that describes the representations.
     fn described(&self) -> String {
         let text = |mime: &str| self.data.get(mime).and_then(Value::as_str);
         if let Some(text) = text("text/markdown").or(text("text/latex")) {
@@ -183,9 +184,9 @@ impl Bundle {
     }
 }
 
-/// What can be displayed: whatever is `Debug` (as text), and types that say otherwise.
+/// Types that can be displayed. Every type that implements `Debug` is displayed as that text.
 ///
-/// A type with a picture of its own implements this and not `Debug`, as with `Display` and `ToString`:
+/// A type with other representations implements this trait and not `Debug`:
 ///
 /// ```no_run
 /// # use tunebook_cell as tunebook;
@@ -203,15 +204,16 @@ impl Bundle {
 /// tunebook::display(&Dot("teal"));
 /// ```
 ///
-/// As the last expression of a cell a value is displayed by a method `evcxr_display(&self)`, or else as `Debug`: end the cell with
-/// [`display`](crate::display), or give the type that method, which [`Bundle::evcxr_display`] makes one line.
+/// The last expression of a cell is not shown by this trait, but by a method `evcxr_display(&self)` of its type, or
+/// else by `Debug`. So call [`display`](crate::display()), or give the type that method, with the body
+/// `self.to_bundle().evcxr_display()`.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be displayed",
     label = "neither `Debug` nor `tunebook::ToBundle`",
     note = "derive `Debug` for it, or implement `tunebook::ToBundle`"
 )]
 pub trait ToBundle {
-    /// What is shown of it.
+    /// The representations of the value.
     fn to_bundle(&self) -> Bundle;
 }
 
@@ -231,7 +233,7 @@ fn is_json(mime: &str) -> bool {
     mime == "application/json" || mime.ends_with("+json")
 }
 
-/// Width and height of a PNG, which stand in its first 24 bytes.
+/// The width and height of a PNG picture in base64. They are in the first 24 bytes of the file.
 fn png_size(encoded: &str) -> Option<(u32, u32)> {
     let head = BASE64_STANDARD.decode(encoded.get(..32)?).ok()?;
     let number = |at: usize| Some(u32::from_be_bytes(head.get(at..at + 4)?.try_into().ok()?));
@@ -265,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn a_png_tells_its_size() {
+    fn the_text_of_a_png_picture_has_its_size() {
         let mut png = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR".to_vec();
         png.extend([0, 0, 2, 128, 0, 0, 1, 224, 8, 2, 0, 0, 0]);
         let bundle = Bundle::new().png(&png);
@@ -276,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn text_of_a_json_type_becomes_json_and_other_text_stays() {
+    fn text_of_a_json_type_is_parsed_and_other_text_stays() {
         let bundle = Bundle::new().with("application/vnd.a+json", "{\"a\": [1]}").with("text/csv", "1").json("2");
         assert_eq!(bundle.get("application/vnd.a+json").unwrap(), &json!({ "a": [1] }));
         assert_eq!(
@@ -287,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_json_is_missing_and_the_text_says_so() {
+    fn the_text_names_a_representation_that_cannot_be_serialized() {
         let keys = BTreeMap::from([((1, 2), 3)]);
         let bundle = Bundle::new().html("<p>").json(&keys);
         assert!(bundle.get("application/json").is_none());
@@ -295,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_is_debug_is_text_and_other_types_say_what_they_are() {
+    fn a_debug_type_is_text_and_other_types_have_their_own_representations() {
         struct Own;
         impl ToBundle for Own {
             fn to_bundle(&self) -> Bundle {

@@ -1,5 +1,5 @@
-//! The way to the kernel and back: messages stand in standard output, each in a line of its own that begins with a token
-//! which nothing else prints; answers come through a pipe.
+//! The connection to the kernel. Messages go to standard output, each on a line of its own that begins with a secret
+//! token, so that nothing else can print it. Answers come through a pipe.
 
 use crate::{Error, Result};
 use serde_json::{Value, json};
@@ -9,31 +9,31 @@ use std::io::{ErrorKind, Read, Write};
 use std::sync::{Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// What begins a message.
+/// The environment variable that holds the token.
 const TOKEN: &str = "TUNEBOOK_CELL_TOKEN";
-/// The number of the file descriptor through which answers come.
+/// The environment variable that holds the file descriptor of the pipe.
 const REPLIES: &str = "TUNEBOOK_CELL_REPLIES";
 
-/// Whether there is a kernel.
+/// Whether this process runs cells of a kernel.
 pub(crate) fn is_there() -> bool {
     std::env::var_os(TOKEN).is_some()
 }
 
-/// Says something to the kernel; `false`: there is none.
+/// Sends a message to the kernel. Returns false if there is no kernel.
 pub(crate) fn tell(message: &Value) -> bool {
     let Ok(token) = std::env::var(TOKEN) else { return false };
     print_whole(&format!("\u{1}{token} {message}\n"));
     true
 }
 
-/// Prints in one piece, after what was printed before; nothing that other threads print comes between.
+/// Prints a text in one piece, after what was printed before. Output of other threads cannot come in between.
 pub(crate) fn print_whole(text: &str) {
     let mut stdout = std::io::stdout().lock();
-    // Where standard output is closed nobody is there to be told.
+    // Errors are ignored: if standard output is closed, nobody reads the message.
     let _ = stdout.flush().and_then(|()| stdout.write_all(text.as_bytes())).and_then(|()| stdout.flush());
 }
 
-/// Asks the kernel and waits for its answer.
+/// Asks the kernel a question, and waits for the answer.
 pub(crate) fn ask(question: &Value) -> Result<Value> {
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
     if !is_there() {
@@ -43,28 +43,30 @@ pub(crate) fn ask(question: &Value) -> Result<Value> {
         .map_err(|_| Error::new("KernelGone", format!("{REPLIES} does not say where the kernel answers")))?;
     let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let mut file = open(&replies)?;
-    // Each cell is linked with a copy of this crate, and so of its lock. That of the file is for all threads of the process.
+    // Each cell is linked with a copy of this crate, and so has its own static lock. The lock of the file holds for all
+    // of them.
     while file.lock().is_err_and(|error| error.kind() == ErrorKind::Interrupted) {}
     let id = unique();
     tell(&json!({ "ask": question, "id": id }));
     answer(&mut file, &id)
 }
 
-/// Something that has not been used before: in another cell, another process, or an earlier session either.
+/// An id that was not used before, also not in other cells, processes or sessions.
 pub(crate) fn unique() -> String {
     let time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
     let random = std::collections::hash_map::RandomState::new().build_hasher().finish();
     format!("{time:x}-{random:016x}")
 }
 
-/// Opened anew for each question, which needs no descriptor of a process that may have been copied meanwhile.
+/// Opens the pipe. It is opened for each question, because this process may be a copy of the one that asked the last
+/// one.
 fn open(replies: &str) -> Result<File> {
     let opened = File::open(format!("/proc/self/fd/{replies}")).or_else(|_| File::open(format!("/dev/fd/{replies}")));
     opened.map_err(|error| Error::new("KernelGone", format!("the kernel's answers cannot be read: {error}")))
 }
 
-/// The answer to a question. What was meant for a process that was killed while it waited may lie before it, whole or in
-/// part; nothing can lie behind it, so pieces of any size can be read.
+/// Reads the answer to the question with an id. Before it, the pipe may contain answers for a process that was killed
+/// while it waited, or a part of one. After it the pipe is empty, so it can be read in pieces of any size.
 fn answer(replies: &mut impl Read, id: &str) -> Result<Value> {
     let (mut line, mut piece) = (vec![], vec![0; 1 << 16]);
     loop {
@@ -77,7 +79,7 @@ fn answer(replies: &mut impl Read, id: &str) -> Result<Value> {
         for part in piece[..count].split_inclusive(|byte| *byte == b'\n') {
             line.extend_from_slice(part);
             if part.ends_with(b"\n")
-                && let Some(result) = understood(&std::mem::take(&mut line), id)
+                && let Some(result) = parsed(&std::mem::take(&mut line), id)
             {
                 return result;
             }
@@ -85,8 +87,8 @@ fn answer(replies: &mut impl Read, id: &str) -> Result<Value> {
     }
 }
 
-/// What a line answers; `None`: it answers another question.
-fn understood(line: &[u8], id: &str) -> Option<Result<Value>> {
+/// The answer on a line; None if the line does not answer the question with this id.
+fn parsed(line: &[u8], id: &str) -> Option<Result<Value>> {
     let mut answer: Value = std::str::from_utf8(line).ok()?.parse().ok()?;
     if answer.get("id").is_some_and(|of| of != id) {
         return None;
@@ -102,7 +104,7 @@ fn understood(line: &[u8], id: &str) -> Option<Result<Value>> {
 mod tests {
     use super::*;
 
-    /// Gives at most as many bytes at a time as it has.
+    /// A reader that returns at most a given number of bytes at a time.
     struct Slow<'a>(&'a [u8], usize);
 
     impl Read for Slow<'_> {
@@ -123,8 +125,9 @@ mod tests {
     }
 
     #[test]
-    fn what_was_for_a_question_of_a_dead_process_is_passed_over() {
-        let text = b"of\": 1}}\n{\"ok\": 1, \"id\": \"6\"}\n{\"error\": {\"name\": \"N\", \"message\": \"m\"}, \"id\": \"7\"}\n";
+    fn answers_to_questions_of_a_dead_process_are_skipped() {
+        let text = b"of\": 1}}\n{\"ok\": 1, \"id\": \"6\"}\n\
+                     {\"error\": {\"name\": \"N\", \"message\": \"m\"}, \"id\": \"7\"}\n";
         assert_eq!(answer(&mut Slow(text, 3), "7"), Err(Error::new("N", "m")));
         assert_eq!(answer(&mut Slow(b"{\"ok\": null}\n", 3), "7"), Ok(Value::Null));
     }
@@ -135,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_unique_twice() {
+    fn two_ids_differ() {
         assert!(unique() != unique());
     }
 }

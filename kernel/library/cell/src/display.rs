@@ -1,10 +1,10 @@
-//! Displays: as many in a cell as one likes, some of which can be replaced later.
+//! Displays: a cell can show any number of values, and replace some of them later.
 
 use crate::channel::{tell, unique};
 use crate::{Bundle, Text, ToBundle};
 use serde_json::json;
 
-/// Shows a value, at once, below what the cell has shown so far.
+/// Shows a value at once, below what the cell has shown so far.
 ///
 /// ```no_run
 /// # use tunebook_cell as tunebook;
@@ -15,7 +15,7 @@ pub fn display<T: ToBundle + ?Sized>(value: &T) {
     send(value.to_bundle(), None, false);
 }
 
-/// Shows a value that can be replaced: by the handle, or from any later cell by the name.
+/// Shows a value that can be replaced: by the handle, or by its id, which also works in later cells.
 ///
 /// ```no_run
 /// # use tunebook_cell as tunebook;
@@ -34,40 +34,40 @@ pub fn display_handle<T: ToBundle + ?Sized>(value: &T) -> DisplayHandle {
     display_id(unique(), value)
 }
 
-/// Replaces what is shown under a name, wherever it is shown.
+/// Replaces the display with an id, in whatever cell it is.
 pub fn update_display<T: ToBundle + ?Sized>(id: &str, value: &T) {
     send(value.to_bundle(), Some(id), true);
 }
 
-/// Takes away what the cell has shown; `wait`: when the next thing is shown, so that nothing flickers.
+/// Removes what the cell has shown: now, or with `wait` when the next output comes, so that nothing flickers.
 pub fn clear_output(wait: bool) {
-    // On a terminal nothing is taken away.
+    // On a terminal nothing is removed.
     tell(&json!({ "clear": { "wait": wait } }));
 }
 
-/// Something shown that can be replaced.
+/// A display that can be replaced.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DisplayHandle {
     id: String,
 }
 
 impl DisplayHandle {
-    /// Shows another value in its place.
+    /// Replaces the display by another value.
     pub fn update<T: ToBundle + ?Sized>(&self, value: &T) {
         update_display(&self.id, value);
     }
 
-    /// Shows nothing in its place.
+    /// Replaces the display by nothing.
     pub fn clear(&self) {
         self.update(&Text(""));
     }
 
-    /// The name under which it is shown.
+    /// The id of the display.
     pub fn id(&self) -> &str {
         &self.id
     }
 
-    /// A handle as the last expression of a cell is no value to be shown; evcxr calls this.
+    /// Shows nothing. evcxr calls this method if a handle is the last expression of a cell.
     pub fn evcxr_display(&self) {}
 }
 

@@ -1,11 +1,11 @@
-//! Why something could not be done.
+//! The error of functions that ask the kernel or the user.
 
 use std::fmt;
 
-/// Results of this crate.
+/// A result with the error of this crate.
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// Why something could not be done: the name of the error, as a cell shows it, and a message.
+/// An error with the name that the error of a cell has, and a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Error {
     name: String,
@@ -17,12 +17,12 @@ impl Error {
         Self { name: name.into(), message: message.into() }
     }
 
-    /// `UnknownStudy`, `Interrupted`, …: what the kernel's reference lists.
+    /// The name, such as `UnknownStudy` or `Interrupted`. Tunebook's reference lists all names.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// What is wrong, and what to do.
+    /// What is wrong and what to do about it.
     pub fn message(&self) -> &str {
         &self.message
     }

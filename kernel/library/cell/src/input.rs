@@ -6,7 +6,11 @@ use serde_json::{Value, json};
 use std::io::{IsTerminal, Write};
 use std::process::{Command, Stdio};
 
-/// Asks the user for a line.
+/// Asks the user for a line of text.
+///
+/// # Errors
+///
+/// `NoInput` if nobody can be asked: the front end has no way to ask, or standard input has ended.
 ///
 /// ```no_run
 /// # use tunebook_cell as tunebook;
@@ -17,7 +21,7 @@ pub fn input(prompt: &str) -> Result<String> {
     answer(prompt, false)
 }
 
-/// Asks the user for a line that is not shown while it is typed.
+/// Asks the user for a line that is not shown while it is typed. Errors are those of [`input`].
 pub fn password(prompt: &str) -> Result<String> {
     answer(prompt, true)
 }
@@ -51,7 +55,7 @@ fn on_terminal(prompt: &str, password: bool) -> Result<String> {
     }
 }
 
-/// Whether the terminal shows what is typed; gives whether that could be set.
+/// Sets whether the terminal shows what is typed, and returns whether this was possible.
 fn echo(shown: bool) -> bool {
     let setting = if shown { "echo" } else { "-echo" };
     let set = Command::new("stty").arg(setting).stdin(Stdio::inherit()).status();

@@ -1,11 +1,13 @@
-//! Values of one representation: each is displayed by [`crate::display`], and is the value of a cell as its last expression.
+//! Types for values with one representation. [`display`](crate::display()) shows them, and they can be the last
+//! expression of a cell.
 
 use crate::{Bundle, ToBundle};
 use serde_core::Serialize;
 
-/// Types around what a method of [`Bundle`] takes.
+/// Defines a type around the argument of each of these methods of [`Bundle`].
 macro_rules! kinds {
-    ($($(#[$doc:meta])* $name:ident<$content:ident: $bound:path> = $default:ty, |$bundle:ident, $value:ident| $make:expr;)*) => {$(
+    ($($(#[$doc:meta])* $name:ident<$content:ident: $bound:path> = $default:ty,
+        |$bundle:ident, $value:ident| $make:expr;)*) => {$(
         $(#[$doc])*
         #[derive(Clone, Copy, Default, PartialEq, Eq)]
         pub struct $name<$content = $default>(pub $content);
@@ -18,7 +20,7 @@ macro_rules! kinds {
         }
 
         impl<$content: $bound> $name<$content> {
-            /// Shows it as the value of a cell; evcxr calls this.
+            /// Prints the value as the value of a cell. evcxr calls this method.
             pub fn evcxr_display(&self) {
                 self.to_bundle().evcxr_display();
             }
@@ -27,7 +29,7 @@ macro_rules! kinds {
 }
 
 kinds! {
-    /// Text without the quotation marks that `Debug` puts around a string.
+    /// Text, shown without the quotation marks of `Debug`.
     Text<S: AsRef<str>> = String, |bundle, text| bundle.text(text.as_ref());
     /// HTML: `Html("<b>bold</b>")`.
     Html<S: AsRef<str>> = String, |bundle, html| bundle.html(html.as_ref());
@@ -41,7 +43,7 @@ kinds! {
     Png<B: AsRef<[u8]>> = Vec<u8>, |bundle, png| bundle.png(png);
     /// A JPEG picture: `Jpeg(std::fs::read("photo.jpg")?)`.
     Jpeg<B: AsRef<[u8]>> = Vec<u8>, |bundle, jpeg| bundle.jpeg(jpeg);
-    /// Whatever serializes, as data that front ends show as a tree.
+    /// A value that implements `Serialize`, which front ends show as a tree.
     Json<V: Serialize> = serde_json::Value, |bundle, value| bundle.json(value);
 }
 
@@ -51,7 +53,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn each_kind_is_its_representation() {
+    fn each_type_has_its_representation() {
         let html = Html("<b>").to_bundle();
         assert_eq!(html.get("text/html").unwrap(), "<b>");
         assert_eq!(Markdown(format!("{}", 1)).to_bundle().get("text/markdown").unwrap(), "1");

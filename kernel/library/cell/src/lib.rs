@@ -1,7 +1,8 @@
-//! What a Rust cell says to its kernel: displays, progress, questions, magics, studies.
+//! The part of the crate `tunebook` that works without tensors: displays, progress bars, questions to the user, magics
+//! and studies from a Rust cell.
 //!
-//! Cells know it as `tunebook`, which is this crate, and with tensors more. It uses little, so that a cell that names it
-//! waits a second or two and no longer. Outside of a kernel the same code shows text and asks on the terminal.
+//! Cells use this crate under the name `tunebook`, which adds tensors. It has few dependencies, so that the first cell
+//! that uses it waits a second or two. Outside of a kernel the same code prints text, and asks on the terminal.
 //!
 //! ```no_run
 //! use tunebook_cell as tunebook;

@@ -1,5 +1,6 @@
-//! Progress bars: one display, replaced at most ten times a second. On a terminal they are a line that is drawn again and
-//! again. No thread draws them: a process with several threads could not be kept safe while its cells run.
+//! Progress bars. A bar is a display that is replaced at most ten times a second, or on a terminal a line that is drawn
+//! again and again. The bars use no thread: the kernel can protect the variables of a process only while it has a
+//! single thread.
 
 use crate::{Bundle, DisplayHandle, ToBundle, channel, display_handle};
 use std::fmt::Write as _;
@@ -7,14 +8,14 @@ use std::io::{IsTerminal, Write as _};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// The shortest time between two states that are shown.
-const BETWEEN: Duration = Duration::from_millis(100);
-/// How much the newest speed counts in the one that is shown.
+/// The shortest time between two updates.
+const UPDATE_INTERVAL: Duration = Duration::from_millis(100);
+/// The weight of the newest speed in the exponential moving average that is shown.
 const NEWEST: f64 = 0.3;
-/// Characters of the bar.
+/// The characters of the bar.
 const WIDTH: usize = 20;
 
-/// Shows how far a loop is.
+/// Wraps an iterator so that a bar shows its progress.
 ///
 /// ```no_run
 /// # use tunebook_cell as tunebook;
@@ -29,28 +30,28 @@ pub fn progress<I: IntoIterator>(items: I) -> ProgressIterator<I::IntoIter> {
         (least, Some(most)) if least == most => Some(most),
         _ => None,
     };
-    ProgressIterator { items, total, label: String::new(), bar: None, running: false }
+    ProgressIterator { items, total, label: String::new(), bar: None, in_work: false }
 }
 
-/// An iterator that shows how far it is; [`progress`] makes it.
+/// An iterator with a progress bar, returned by [`progress`].
 #[derive(Debug)]
 pub struct ProgressIterator<I> {
     items: I,
     total: Option<usize>,
     label: String,
     bar: Option<Progress>,
-    /// An item is out, and counts once the next one is asked for.
-    running: bool,
+    /// Whether an item was returned that is not counted yet. It counts when the next one is requested.
+    in_work: bool,
 }
 
 impl<I> ProgressIterator<I> {
-    /// Says what the loop does.
+    /// Sets the text before the bar.
     pub fn with_label(mut self, label: impl Into<String>) -> Self {
         self.label = label.into();
         self
     }
 
-    /// Says how many items there will be, where the iterator does not know.
+    /// Sets the number of items, for an iterator that does not know it.
     pub fn with_total(mut self, total: usize) -> Self {
         self.total = Some(total);
         self
@@ -62,12 +63,12 @@ impl<I: Iterator> Iterator for ProgressIterator<I> {
 
     fn next(&mut self) -> Option<I::Item> {
         let bar = self.bar.get_or_insert_with(|| Progress::start(self.total, &self.label));
-        if std::mem::take(&mut self.running) {
+        if std::mem::take(&mut self.in_work) {
             bar.advance(1);
         }
         let item = self.items.next();
         match item {
-            Some(_) => self.running = true,
+            Some(_) => self.in_work = true,
             None => bar.close(),
         }
         item
@@ -80,7 +81,7 @@ impl<I: Iterator> Iterator for ProgressIterator<I> {
 
 impl<I: ExactSizeIterator> ExactSizeIterator for ProgressIterator<I> {}
 
-/// A progress bar that is moved by hand; it closes when it is dropped. Threads can share it.
+/// A progress bar that the code advances itself. It is closed when it is dropped. Threads can share it.
 ///
 /// ```no_run
 /// # use tunebook_cell as tunebook;
@@ -97,30 +98,30 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// Of so many steps.
+    /// A bar with a known number of steps.
     pub fn new(total: usize) -> Self {
         Self::start(Some(total), "")
     }
 
-    /// Of who knows how many steps.
+    /// A bar with an unknown number of steps.
     pub fn endless() -> Self {
         Self::start(None, "")
     }
 
-    /// Says what is going on; stands before the bar.
+    /// Sets the text before the bar.
     pub fn with_label(self, label: impl Into<String>) -> Self {
         self.state().label = label.into();
         self.draw(true);
         self
     }
 
-    /// So many steps are done.
+    /// Sets the number of steps that are done.
     pub fn set(&self, done: usize) {
         self.state().count.done = done;
         self.draw(false);
     }
 
-    /// So many more steps are done.
+    /// Adds to the number of steps that are done.
     pub fn advance(&self, steps: usize) {
         let mut state = self.state();
         state.count.done = state.count.done.saturating_add(steps);
@@ -128,13 +129,13 @@ impl Progress {
         self.draw(false);
     }
 
-    /// Stands behind the bar.
+    /// Sets the text after the bar.
     pub fn message(&self, message: impl Into<String>) {
         self.state().message = message.into();
         self.draw(false);
     }
 
-    /// Shows the last state; nothing moves any more.
+    /// Shows the last state. Later calls change nothing.
     pub fn close(&self) {
         let mut state = self.state();
         if !state.closed {
@@ -156,11 +157,11 @@ impl Progress {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Draws it if it is time, or at once.
+    /// Draws the bar if the last update is long enough ago, or `at_once`.
     fn draw(&self, at_once: bool) {
         let mut state = self.state();
         let now = Instant::now();
-        if !state.closed && (at_once || now.duration_since(state.count.drawn.0) >= BETWEEN) {
+        if !state.closed && (at_once || now.duration_since(state.count.drawn.0) >= UPDATE_INTERVAL) {
             state.draw(now);
         }
     }
@@ -183,7 +184,7 @@ struct State {
 
 impl State {
     fn draw(&mut self, now: Instant) {
-        self.count.look(now);
+        self.count.update_speed(now);
         let bar = self.bar(now);
         match &self.shown {
             Some(shown) => shown.update(&bar),
@@ -194,32 +195,33 @@ impl State {
 
     fn bar(&self, now: Instant) -> Bar<'_> {
         let elapsed = now.duration_since(self.count.started);
-        // At the end the speed of the whole.
+        // A closed bar shows the average speed.
         let speed = if self.closed { self.count.average(now) } else { self.count.speed };
         Bar { label: &self.label, message: &self.message, count: &self.count, elapsed, speed, closed: self.closed }
     }
 }
 
-/// How far it is, and how fast.
+/// The number of steps and the speed.
 #[derive(Debug)]
 struct Count {
     done: usize,
     total: Option<usize>,
     started: Instant,
-    /// When it was drawn, and how much was done then.
+    /// The time of the last update, and the steps that were done then.
     drawn: (Instant, usize),
-    /// Steps a second, the newest counting most.
+    /// The steps per second, as an exponential moving average.
     speed: Option<f64>,
 }
 
 impl Count {
-    fn look(&mut self, now: Instant) {
+    /// Updates the speed.
+    fn update_speed(&mut self, now: Instant) {
         let (before, done) = std::mem::replace(&mut self.drawn, (now, self.done));
         let seconds = now.duration_since(before).as_secs_f64();
         let Some(steps) = self.done.checked_sub(done).filter(|_| seconds > 0.0) else { return };
         let newest = steps as f64 / seconds;
         self.speed = match self.speed {
-            // Nothing done yet is no speed yet.
+            // Before the first step the speed is unknown.
             None => Some(newest).filter(|speed| *speed > 0.0),
             Some(speed) => Some(NEWEST * newest + (1.0 - NEWEST) * speed),
         };
@@ -231,7 +233,7 @@ impl Count {
     }
 }
 
-/// What is drawn.
+/// The state that is drawn.
 struct Bar<'a> {
     label: &'a str,
     message: &'a str,
@@ -242,13 +244,13 @@ struct Bar<'a> {
 }
 
 impl Bar<'_> {
-    /// The part that is done, where that can be said.
+    /// The fraction that is done; None if the number of steps is unknown or was exceeded.
     fn part(&self) -> Option<f64> {
         let total = self.count.total.filter(|total| *total >= self.count.done)?;
         Some(if total == 0 { 1.0 } else { self.count.done as f64 / total as f64 })
     }
 
-    /// `training: 42 %`, as far as there is something to say.
+    /// The text before the bar, such as `training: 42 %`.
     fn head(&self) -> String {
         let percent = self.part().map(|part| format!("{:.0} %", (part * 100.0).floor()));
         match (self.label, percent) {
@@ -258,7 +260,7 @@ impl Bar<'_> {
         }
     }
 
-    /// `42/100 [00:03<00:04, 13.2/s] message`.
+    /// The text after the bar, such as `42/100 [00:03<00:04, 13.2/s] message`.
     fn tail(&self) -> String {
         let mut text = self.count.done.to_string();
         if self.part().is_some() {
@@ -286,12 +288,13 @@ impl Bar<'_> {
     fn html(&self) -> String {
         let bar = match self.part() {
             Some(part) => format!(" value=\"{part:.4}\""),
-            // One that will not move any more does not look as if it did.
+            // A bar without a value is animated; a closed one must not be.
             None if self.closed => " value=\"1\"".into(),
             None => String::new(),
         };
         format!(
-            "<div style=\"white-space: pre-wrap; font-variant-numeric: tabular-nums\">{} <progress{bar}></progress> {}</div>",
+            "<div style=\"white-space: pre-wrap; font-variant-numeric: tabular-nums\">\
+             {} <progress{bar}></progress> {}</div>",
             escaped(&self.head()),
             escaped(&self.tail())
         )
@@ -304,7 +307,7 @@ impl ToBundle for Bar<'_> {
     }
 }
 
-/// A part as blocks, the last of them in eighths.
+/// A fraction as block characters. The last one shows eighths.
 fn blocks(part: f64) -> String {
     const EIGHTHS: [&str; 8] = ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"];
     let eighths = (part * (8 * WIDTH) as f64) as usize;
@@ -312,15 +315,15 @@ fn blocks(part: f64) -> String {
     format!("{bar:<WIDTH$}")
 }
 
-/// Seconds as `00:03` or `1:02:03`.
+/// Formats seconds as `00:03` or `1:02:03`.
 fn clock(seconds: f64) -> String {
-    // Nobody waits for longer than a few years.
+    // A bound of 32 years, which also makes an infinite time finite.
     let seconds = seconds.round().min(1e9) as u64;
     let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
     if hours > 0 { format!("{hours}:{minutes:02}:{seconds:02}") } else { format!("{minutes:02}:{seconds:02}") }
 }
 
-/// A speed, or below one a second the time of each.
+/// Formats a speed in steps per second. Below one per second it is the time of a step.
 fn rate(speed: f64) -> String {
     match speed {
         0.0 => "0/s".into(),
@@ -335,7 +338,7 @@ fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
-/// Where there is no kernel: over the line that stands on the terminal; into a file only how it ended.
+/// Draws the bar without a kernel: on a terminal it overwrites the line, and into a file it writes the last state only.
 fn on_terminal(line: &str, closed: bool) {
     let mut stderr = std::io::stderr().lock();
     let end = if closed { "\n" } else { "" };
@@ -366,21 +369,21 @@ mod tests {
     }
 
     #[test]
-    fn a_line_says_how_far_how_fast_and_how_long() {
+    fn a_line_shows_steps_speed_and_time() {
         let half = line(42, Some(100), 3, Some(13.2));
         assert_eq!(half, "42 % |████████▍           | 42/100 [00:03<00:04, 13.2/s]");
         assert_eq!(line(0, Some(3), 0, None), "0 % |                    | 0/3 [00:00<?, ?/s]");
         assert_eq!(line(3, Some(3), 3723, Some(0.4)), "100 % |████████████████████| 3/3 [1:02:03<00:00, 2.50 s each]");
         assert_eq!(line(0, Some(0), 0, None), "100 % |████████████████████| 0/0 [00:00<?, ?/s]");
-        // 99.9 % is not all of it.
+        // 99.9 % is rounded down.
         assert!(line(999, Some(1000), 1, None).starts_with("99 % |███████████████████▉|"));
-        // More than there were to be, or nobody knows how many.
+        // More steps than the given number, and an unknown number.
         assert_eq!(line(4, Some(3), 2, Some(2.0)), "4 [00:02, 2.00/s]");
         assert_eq!(line(70, None, 2, Some(1234.5)), "70 [00:02, 1234/s]");
     }
 
     #[test]
-    fn label_and_message_stand_around_and_are_escaped() {
+    fn label_and_message_are_around_the_bar_and_escaped() {
         let count = count(1, Some(2));
         let bar = Bar { label: "a<b", message: "x & y", ..bar(&count, 1, Some(1.0)) };
         assert_eq!(bar.line(), "a<b: 50 % |██████████          | 1/2 [00:01<00:01, 1.00/s] x & y");
@@ -390,33 +393,33 @@ mod tests {
     }
 
     #[test]
-    fn a_bar_without_an_end_moves_until_it_is_closed() {
+    fn a_bar_with_an_unknown_number_of_steps_is_animated_until_it_is_closed() {
         let count = count(1, None);
         assert!(bar(&count, 1, None).html().contains("<progress></progress>"));
         assert!(Bar { closed: true, ..bar(&count, 1, None) }.html().contains("<progress value=\"1\">"));
     }
 
     #[test]
-    fn the_newest_speed_counts_most() {
+    fn the_speed_is_a_moving_average() {
         let start = Instant::now();
         let mut count = Count { done: 0, total: None, started: start, drawn: (start, 0), speed: None };
-        count.look(start);
+        count.update_speed(start);
         assert_eq!(count.speed, None);
         count.done = 10;
-        count.look(start + Duration::from_secs(1));
+        count.update_speed(start + Duration::from_secs(1));
         assert_eq!(count.speed, Some(10.0));
         count.done = 30;
-        count.look(start + Duration::from_secs(2));
+        count.update_speed(start + Duration::from_secs(2));
         assert_eq!(count.speed, Some(13.0));
         assert_eq!(count.average(start + Duration::from_secs(2)), Some(15.0));
-        // Set back: the old speed stands.
+        // If the number of steps is set back, the speed stays.
         count.done = 5;
-        count.look(start + Duration::from_secs(3));
+        count.update_speed(start + Duration::from_secs(3));
         assert_eq!(count.speed, Some(13.0));
     }
 
     #[test]
-    fn an_iterator_gives_what_it_got() {
+    fn the_wrapped_iterator_returns_the_same_items() {
         let wrapped = progress([1, 2, 3].iter().copied()).with_label("three");
         assert_eq!((wrapped.len(), wrapped.total), (3, Some(3)));
         assert_eq!(wrapped.collect::<Vec<_>>(), [1, 2, 3]);

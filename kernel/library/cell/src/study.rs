@@ -1,4 +1,4 @@
-//! Magics and studies: what Rust cells learn of what magics know.
+//! Runs magics from Rust cells, and reads studies as typed values.
 
 use crate::channel::ask;
 use crate::{Error, Result};
@@ -6,7 +6,12 @@ use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// Runs a magic, a line or a whole cell; gives its result as JSON, or null where it has none. What it shows, it shows in the cell.
+/// Runs a line magic or a cell magic, and returns its result as JSON, or null if it has none. Its output is shown in
+/// the cell.
+///
+/// # Errors
+///
+/// The error of the magic.
 ///
 /// ```no_run
 /// # use tunebook_cell as tunebook;
@@ -20,7 +25,11 @@ pub fn magic(text: &str) -> Result<Value> {
     ask(&json!({ "magic": text }))
 }
 
-/// A study with all its trials, as it stands now.
+/// Reads a study with all its trials, in its current state.
+///
+/// # Errors
+///
+/// `UnknownStudy` if there is no study with this name.
 ///
 /// ```no_run
 /// # use tunebook_cell as tunebook;
@@ -35,24 +44,23 @@ pub fn study(name: &str) -> Result<Study> {
     Study::read(&value).ok_or_else(|| Error::new("KernelGone", "the kernel's answer is no study; restart it"))
 }
 
-/// A study.
+/// A study, as it was when it was read.
 #[derive(Clone, PartialEq)]
 pub struct Study {
-    /// Its name.
     pub name: String,
-    /// What it is to answer.
+    /// The question that the study is to answer, if it was given.
     pub question: Option<String>,
-    /// All of its definition: workload, space, objective, sampler, …
+    /// The definition as JSON: workload, search space, objective, sampler and so on.
     pub definition: Value,
-    /// The metric by which trials are judged.
+    /// The metric of the objective.
     pub metric: String,
-    /// Which way is better.
+    /// Whether smaller or larger values of the objective are better.
     pub direction: Direction,
-    /// By number.
+    /// The trials, ordered by number.
     pub trials: Vec<Trial>,
 }
 
-/// Which way an objective is better.
+/// The direction of an objective.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Direction {
     /// Smaller is better.
@@ -61,50 +69,49 @@ pub enum Direction {
     Maximize,
 }
 
-/// How a trial stands.
+/// The state of a trial.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum TrialState {
-    /// Under way.
+    /// The trial is running.
     Running,
-    /// Ended with an objective.
+    /// The trial ended with an objective.
     Complete,
-    /// Its objective or training loss became non-finite, it diverged, or it ran out of memory.
+    /// The objective or the training loss became non-finite, training diverged, or the trial ran out of memory.
     Infeasible,
-    /// Ended early by the study's stopping rule.
+    /// The stopping rule of the study ended the trial early.
     Stopped,
-    /// Crash, non-zero exit, time-out, or an end without the objective.
+    /// The trial crashed, had an exit status other than 0, ran into its time limit, or ended without an objective.
     Failed,
-    /// Interrupted.
+    /// The user interrupted the trial.
     Cancelled,
 }
 
 /// One training run of a study.
 #[derive(Clone, PartialEq)]
 pub struct Trial {
-    /// From 1, in the order of proposal.
+    /// The number, from 1, in the order of proposal.
     pub number: u32,
-    /// Which setting of the hyperparameters, from 0: repeats of one share it.
+    /// The number of the configuration of hyperparameters, from 0. Repeats of one configuration share it.
     pub configuration: u32,
-    /// How it stands.
     pub state: TrialState,
-    /// Why it stands so, where it is not complete.
+    /// The reason for the state, if the trial is not complete.
     pub reason: Option<String>,
-    /// The objective in the metric's own sign; `None` where no finite value was reported.
+    /// The objective with the sign of the metric. None if no finite value was reported.
     pub objective: Option<f64>,
-    /// The step of the objective.
+    /// The training step at which the objective was measured.
     pub best_step: Option<u64>,
-    /// Active hyperparameters, the fixed ones included.
+    /// The values of the active hyperparameters, fixed ones included.
     pub params: BTreeMap<String, Value>,
-    /// Seed of all its randomness.
+    /// The seed of all randomness in the trial.
     pub seed: u64,
-    /// Seconds it took.
+    /// The duration in seconds.
     pub seconds: f64,
-    /// What it reported: (step, value) by metric; NaN where a value was not finite.
+    /// The measurements (step, value) of each metric. A value that was not finite is NaN.
     pub metrics: BTreeMap<String, Vec<(u64, f64)>>,
 }
 
 impl Study {
-    /// The best complete trial; of equals the first.
+    /// The complete trial with the best objective. Of equal trials it is the one with the lowest number.
     pub fn best(&self) -> Option<&Trial> {
         let objective = |trial: &Trial| match self.direction {
             Direction::Minimize => trial.objective,
@@ -114,17 +121,17 @@ impl Study {
         complete.min_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, trial)| trial)
     }
 
-    /// The trials that are complete, by number.
+    /// The complete trials, ordered by number.
     pub fn complete(&self) -> impl Iterator<Item = &Trial> {
         self.trials.iter().filter(|trial| trial.state == TrialState::Complete)
     }
 
-    /// The trial of a number.
+    /// The trial with a number.
     pub fn trial(&self, number: u32) -> Option<&Trial> {
         self.trials.iter().find(|trial| trial.number == number)
     }
 
-    /// From the kernel's answer; `None`: it is not what is expected.
+    /// Reads the answer of the kernel. None if it is not a study.
     fn read(value: &Value) -> Option<Self> {
         let objective = &value["definition"]["objective"];
         let direction = match objective["direction"].as_str()? {
@@ -143,7 +150,7 @@ impl Study {
     }
 }
 
-/// A line on the whole, and one on the best trial.
+/// A line about the study, and one about the best trial.
 impl fmt::Debug for Study {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (all, complete) = (self.trials.len(), self.complete().count());
@@ -156,7 +163,7 @@ impl fmt::Debug for Study {
 }
 
 impl TrialState {
-    /// `complete`, `infeasible`, …
+    /// The name of the state, as in the tables of magics.
     pub fn as_str(self) -> &'static str {
         match self {
             TrialState::Running => "running",
@@ -182,27 +189,28 @@ impl fmt::Display for TrialState {
 }
 
 impl Trial {
-    /// A hyperparameter that is a number; `None` where it is none, or not active in this trial.
+    /// The value of a numeric hyperparameter. None if it is not a number, or not active in this trial. The next three
+    /// methods do the same for other types.
     pub fn float(&self, hyperparameter: &str) -> Option<f64> {
         self.params.get(hyperparameter)?.as_f64()
     }
 
-    /// A hyperparameter that is a whole number.
+    /// The value of an integer hyperparameter.
     pub fn int(&self, hyperparameter: &str) -> Option<i64> {
         self.params.get(hyperparameter)?.as_i64()
     }
 
-    /// A hyperparameter that is a text.
+    /// The value of a hyperparameter that is a text.
     pub fn text(&self, hyperparameter: &str) -> Option<&str> {
         self.params.get(hyperparameter)?.as_str()
     }
 
-    /// A hyperparameter that is true or false.
+    /// The value of a hyperparameter that is true or false.
     pub fn flag(&self, hyperparameter: &str) -> Option<bool> {
         self.params.get(hyperparameter)?.as_bool()
     }
 
-    /// What was reported of a metric: (step, value); empty where nothing was.
+    /// The measurements (step, value) of a metric; empty if there are none.
     pub fn curve(&self, metric: &str) -> &[(u64, f64)] {
         self.metrics.get(metric).map_or(&[], Vec::as_slice)
     }
@@ -229,7 +237,7 @@ impl Trial {
     }
 }
 
-/// A line: state, objective, hyperparameters.
+/// A line with the state, the objective and the hyperparameters.
 impl fmt::Debug for Trial {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "trial {} {}", self.number, self.state)?;
@@ -252,9 +260,9 @@ mod tests {
 
     fn trial(number: u32, state: &str, objective: Value) -> Value {
         json!({ "number": number, "configuration": number - 1, "state": state, "reason": null, "objective": objective,
-            "best_step": objective.as_f64().map(|_| 200), "params": { "lr": 0.1, "hidden_layers": 2, "optimizer": "adam",
-            "nesterov": true }, "seed": u64::MAX, "seconds": 1.5,
-            "metrics": { "valid/error": [[100, 0.5], [200, null]] } })
+            "best_step": objective.as_f64().map(|_| 200),
+            "params": { "lr": 0.1, "hidden_layers": 2, "optimizer": "adam", "nesterov": true },
+            "seed": u64::MAX, "seconds": 1.5, "metrics": { "valid/error": [[100, 0.5], [200, null]] } })
     }
 
     fn depth(direction: &str, trials: Vec<Value>) -> Value {
@@ -264,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn a_study_is_read_and_its_best_trial_is_a_complete_one() {
+    fn the_best_trial_of_a_study_is_a_complete_one() {
         let trials = || {
             let objectives = [("complete", 0.3), ("infeasible", 0.1), ("complete", 0.2), ("complete", 0.2)];
             let trials = objectives.iter().zip(1..).map(|((state, objective), n)| trial(n, state, json!(objective)));
@@ -281,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn the_values_of_a_trial_have_types() {
+    fn hyperparameters_are_read_by_type() {
         let study = Study::read(&depth("minimize", vec![trial(1, "complete", json!(0.25))])).unwrap();
         let trial = &study.trials[0];
         assert_eq!(
@@ -298,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn a_study_and_a_trial_are_short_as_values_of_a_cell() {
+    fn studies_and_trials_have_a_short_debug_text() {
         let study = Study::read(&depth("minimize", vec![trial(1, "complete", json!(0.25))])).unwrap();
         let expected = "study depth: 1 trials, 1 complete; best by valid/error:\ntrial 1 complete, 0.25 at step 200: \
                         hidden_layers=2 lr=0.1 nesterov=true optimizer=\"adam\"";
@@ -306,7 +314,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_study_is_not_taken_for_one() {
+    fn json_that_is_no_study_is_refused() {
         let mut odd = trial(1, "complete", json!(0.25));
         odd["state"] = json!("lost");
         for value in [json!(null), json!({ "name": "depth" }), depth("sideways", vec![]), depth("minimize", vec![odd])]

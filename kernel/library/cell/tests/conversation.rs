@@ -1,11 +1,11 @@
-//! What stands on standard output, byte for byte, and how answers are read: with a process on the other side of the pipes.
+//! Checks the bytes on standard output, and how answers are read, with a process at the other end of the pipes.
 
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-/// The example that says what its command line asks for.
+/// The example program, which does one thing for each word of its command line.
 fn cell(words: &[&str]) -> Command {
     let tests = std::env::current_exe().unwrap();
     let build: PathBuf = tests.parent().and_then(|deps| deps.parent()).unwrap().into();
@@ -14,7 +14,7 @@ fn cell(words: &[&str]) -> Command {
     command
 }
 
-/// The same with a kernel, whose answers come through standard input.
+/// The example in a kernel. Answers come through standard input.
 fn in_kernel(words: &[&str]) -> Command {
     let mut command = cell(words);
     command.env("TUNEBOOK_CELL_TOKEN", "t0k").env("TUNEBOOK_CELL_REPLIES", "0");
@@ -22,7 +22,7 @@ fn in_kernel(words: &[&str]) -> Command {
     command
 }
 
-/// The messages of a cell that asks nothing.
+/// The messages of an example that asks nothing.
 fn messages(words: &[&str]) -> Vec<Value> {
     let output = in_kernel(words).output().unwrap();
     assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
@@ -34,7 +34,7 @@ fn message(line: &str) -> Value {
     serde_json::from_str(json).unwrap()
 }
 
-/// Runs a cell that asks one thing and is answered; gives the question, what it printed, and what it said of an error.
+/// Runs an example that asks one question. Returns the question, the output, and standard error.
 fn answered(word: &str, answer: impl Fn(&Value) -> String) -> (Value, String, String) {
     let mut child = in_kernel(&[word]).stderr(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap());
@@ -53,12 +53,12 @@ fn answered(word: &str, answer: impl Fn(&Value) -> String) -> (Value, String, St
 }
 
 #[test]
-fn displays_are_lines_of_their_own_after_what_was_printed_before() {
+fn displays_are_messages_after_the_text_that_was_printed_before() {
     let output = in_kernel(&["unfinished", "debug", "bundle", "id", "clear", "value"]).output().unwrap();
     let expected = "unfinished\u{1}t0k {\"display\":{\"data\":{\"text/plain\":\"[1, 2]\"},\"metadata\":{},\"id\":null,\
                     \"update\":false}}\n\
-                    \u{1}t0k {\"display\":{\"data\":{\"text/html\":\"<b>\\n</b>\",\"image/png\":\"AQI=\",\"text/plain\":\
-                    \"b\"},\"metadata\":{\"image/png\":{\"width\":2}},\"id\":null,\"update\":false}}\n\
+                    \u{1}t0k {\"display\":{\"data\":{\"text/html\":\"<b>\\n</b>\",\"image/png\":\"AQI=\",\
+                    \"text/plain\":\"b\"},\"metadata\":{\"image/png\":{\"width\":2}},\"id\":null,\"update\":false}}\n\
                     \u{1}t0k {\"display\":{\"data\":{\"text/plain\":\"0.5\"},\"metadata\":{},\"id\":\"loss\",\
                     \"update\":false}}\n\
                     \u{1}t0k {\"display\":{\"data\":{\"text/plain\":\"0.25\"},\"metadata\":{},\"id\":\"loss\",\
@@ -70,13 +70,13 @@ fn displays_are_lines_of_their_own_after_what_was_printed_before() {
 }
 
 #[test]
-fn a_handle_without_a_name_has_one_that_nothing_else_has() {
+fn a_display_handle_has_an_id_of_its_own() {
     let ids: Vec<Value> = messages(&["handle", "handle"]).iter().map(|m| m["display"]["id"].clone()).collect();
     assert!(ids[0] == ids[1] && ids[2] == ids[3] && ids[0] != ids[2], "{ids:?}");
 }
 
 #[test]
-fn a_quick_loop_is_shown_at_its_start_and_its_end() {
+fn the_bar_of_a_quick_loop_is_shown_at_its_start_and_its_end() {
     let shown = messages(&["progress"]);
     let displays: Vec<&Value> = shown.iter().map(|message| &message["display"]).collect();
     assert_eq!(displays.len(), 2, "{displays:?}");
@@ -89,14 +89,14 @@ fn a_quick_loop_is_shown_at_its_start_and_its_end() {
 }
 
 #[test]
-fn a_loop_that_is_left_stays_where_it_was() {
+fn the_bar_of_a_loop_that_ends_early_stays_at_its_last_step() {
     let shown = messages(&["broken"]);
     let last = shown.last().unwrap()["display"]["data"]["text/plain"].as_str().unwrap().to_string();
     assert!(last.starts_with("50 % |██████████          | 2/4 ["), "{last}");
 }
 
 #[test]
-fn a_slow_loop_is_shown_ten_times_a_second_at_most() {
+fn the_bar_of_a_slow_loop_is_updated_at_most_ten_times_a_second() {
     // 30 steps of at least 10 ms each: two states at the ends, and at least one between.
     let started = std::time::Instant::now();
     let shown = messages(&["slow"]).len();
@@ -112,7 +112,7 @@ fn questions_are_answered() {
     let (question, printed, _) = answered("password", |_| "{\"ok\": \"1234\"}\n".into());
     assert_eq!(question["ask"], json!({ "input": { "prompt": "Secret: ", "password": true } }));
     assert_eq!(printed, "got 1234\n");
-    // Of any length, and after what a process that is gone has not read.
+    // A long answer, after answers that another process has not read.
     let long = "x".repeat(1_000_000);
     let reply =
         |id: &Value| format!("left over\n{{\"ok\": 0, \"id\": \"old\"}}\n{}\n", json!({ "ok": long, "id": id }));
@@ -141,7 +141,7 @@ fn the_error_of_a_magic_is_the_error_of_the_call() {
 }
 
 #[test]
-fn threads_do_not_mix_what_they_say_and_ask() {
+fn messages_and_answers_of_threads_are_not_mixed_up() {
     let mut child = in_kernel(&["threads"]).stderr(Stdio::piped()).spawn().unwrap();
     let (mut replies, stdout) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
     let (mut displays, mut questions) = (0, 0);
@@ -162,7 +162,7 @@ fn threads_do_not_mix_what_they_say_and_ask() {
 }
 
 #[test]
-fn without_a_kernel_things_are_printed_and_asked_for_on_the_terminal() {
+fn without_a_kernel_values_are_printed_and_questions_asked_on_the_terminal() {
     let mut command = cell(&["debug", "bundle", "id", "clear", "progress", "input"]);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
@@ -170,7 +170,7 @@ fn without_a_kernel_things_are_printed_and_asked_for_on_the_terminal() {
     let output = child.wait_with_output().unwrap();
     assert_eq!(String::from_utf8(output.stdout).unwrap(), "[1, 2]\nb\n0.5\n0.25\nName: got Ada\n");
     let errors = String::from_utf8(output.stderr).unwrap();
-    // Standard error is no terminal here: the end of the loop alone.
+    // Standard error is not a terminal here, so the bar shows its last state only.
     assert!(errors.starts_with("three: 100 % |") && errors.lines().count() == 1, "{errors}");
 }
 

@@ -1,10 +1,10 @@
-//! A variable of a cell keeps its type when tensors are added: this crate and what it uses are built the same with and
-//! without them.
+//! A variable of a cell keeps its type when tensors are turned on, because this crate and its dependencies are built
+//! with the same features with and without them.
 
 use std::collections::BTreeSet;
 use std::process::Command;
 
-/// The crates of a package with their features; `only`: those that another one has as well.
+/// The dependencies of a package with their features, or `only` those that another package has as well.
 fn crates(package: &[&str], only: Option<&BTreeSet<String>>) -> BTreeSet<String> {
     let mut command = Command::new(env!("CARGO"));
     command.args([
@@ -29,7 +29,7 @@ fn crates(package: &[&str], only: Option<&BTreeSet<String>>) -> BTreeSet<String>
 }
 
 #[test]
-fn tensors_change_nothing_of_what_is_there_without_them() {
+fn tensors_change_no_feature_of_the_crates_that_are_used_without_them() {
     let alone = crates(&["--package", "tunebook-cell"], None);
     assert!(alone.len() > 5 && alone.iter().any(|line| line.starts_with("serde_json v1")), "{alone:?}");
     let beside = crates(&["--package", "tunebook", "--features", "tensors"], Some(&alone));
@@ -37,7 +37,7 @@ fn tensors_change_nothing_of_what_is_there_without_them() {
 }
 
 #[test]
-fn without_tensors_there_is_no_libtorch() {
+fn without_tensors_libtorch_is_no_dependency() {
     let light = crates(&["--package", "tunebook"], None);
     let heavy: Vec<&String> =
         light.iter().filter(|line| line.starts_with("tch ") || line.starts_with("tunebook-training ")).collect();

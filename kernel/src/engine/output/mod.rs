@@ -1,5 +1,6 @@
-//! What cells print, from the pipes to the cell that it belongs to, in order: text at once, displays and questions as they
-//! come; what is said of a panic is held back for the error.
+//! Forwards the output of the process that runs cells. Two threads read its standard output and standard error; a third
+//! one, the forwarder, takes the bytes apart and hands text, displays and questions to the cell that they belong to, in
+//! order.
 
 mod limit;
 mod panic;
@@ -8,113 +9,117 @@ mod stream;
 
 use super::runner::{Channels, END};
 use crossbeam_channel::{Receiver, Sender, after, bounded, never, select, unbounded};
-use limit::Limit;
+use limit::OutputLimit;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use panic::PanicText;
+use parking_lot::Mutex;
 use serde_json::{Map, Value, json};
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{Read, Write};
+use std::os::fd::AsFd;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use stream::{Piece, Stream};
 
-/// A MIME bundle.
+/// A MIME bundle: representations of one thing by MIME type.
 pub type Bundle = Map<String, Value>;
 
-/// The cell that Rust runs in, as it is seen from here.
+/// The cell that code runs for: it receives the output of the code and answers its questions.
 pub trait Cell: Send + Sync {
-    /// Text that the cell printed.
+    /// Shows text that the code printed.
     fn text(&self, text: &str, is_error: bool);
-    /// Something to show; with an id it can be replaced, and with `update` it replaces.
+    /// Shows a MIME bundle. A display with an id can be replaced later; with `update` it replaces the one of that id.
     fn display(&self, data: Bundle, metadata: Value, id: Option<&str>, update: bool);
-    /// Takes away what the cell has shown; with `wait` once there is something new.
+    /// Removes what the cell has shown: now, or with `wait` when the next output comes.
     fn clear(&self, wait: bool);
-    /// Asks the user for a line; `None`: there is nobody to ask, the cell was interrupted, or it has given the question up.
+    /// Asks the user for a line. None if nobody can be asked, if the cell was interrupted, or once `given_up` returns
+    /// true.
     fn input(&self, prompt: &str, password: bool, given_up: &dyn Fn() -> bool) -> Option<String>;
-    /// Answers a question of the cell's code (`tunebook::magic`, `tunebook::study`); the error has a name and a message.
+    /// Answers a question of the code (`tunebook::magic`, `tunebook::study`). The error is a name and a message.
     fn answer(&self, question: &Value) -> Result<Value, (String, String)>;
-    /// Whether its value is what `_` stands for afterwards: that of code which the user typed.
+    /// Whether `_` stands for the value of this cell in later cells. It does for code that the user typed.
     fn keeps_value(&self) -> bool {
         true
     }
 }
 
-/// How long half of something that may become a message waits for the rest, and a bundle for its other representations.
-const SETTLES: Duration = Duration::from_millis(30);
-/// How long the beginning of a line is held back: it may be the prompt of a question.
-const HELD: Duration = Duration::from_millis(150);
-/// No prompt is longer.
+/// After this time without output, the beginning of a message is shown as text, and a bundle as it is.
+const SETTLE_AFTER: Duration = Duration::from_millis(30);
+/// How long an unfinished line is held back, because it may be the prompt of a question.
+const PROMPT_HELD: Duration = Duration::from_millis(150);
+/// The bytes of the longest unfinished line that may be a prompt.
 const LONGEST_PROMPT: usize = 1000;
-/// How long the ends of the streams may lag behind the end of a cell.
-const LAG: Duration = Duration::from_secs(2);
-/// Cells whose threads may still print.
-const REMEMBERED: usize = 256;
+/// A stream on which nothing has come for this long has no message about the end of the cell: the cell has closed it.
+const STREAM_CLOSED_AFTER: Duration = Duration::from_secs(2);
+/// The number of cells whose threads may still print.
+const REMEMBERED_CELLS: usize = 256;
 
-/// The streams of the process of cells, forwarded to the cells that they belong to.
+/// A handle to the forwarder.
 pub struct Output {
-    control: Sender<Control>,
-    /// The process that runs a cell at this moment; 0 while none does.
+    commands: Sender<Command>,
+    /// The id of the process that runs code at this moment; 0 while none does.
     running: Arc<AtomicI32>,
 }
 
-enum Control {
-    Begin {
-        name: String,
-        cell: Arc<dyn Cell>,
-    },
-    /// Of a cell by whose end code was run so often.
-    End {
-        runs: u64,
-        answer: Sender<Ended>,
-    },
+/// What the engine tells the forwarder.
+enum Command {
+    /// Output belongs to this cell from here on.
+    Begin { name: String, cell: Arc<dyn Cell> },
+    /// The cell has ended. Its output is complete once this many runs of code have ended on both streams.
+    End { runs: u64, answer: Sender<CellEnd> },
 }
 
 /// What was held back until the end of a cell.
 #[derive(Default)]
-pub struct Ended {
-    /// What was printed of the last panic.
+pub struct CellEnd {
+    /// The lines that Rust printed about the last panic.
     pub about_panic: Vec<String>,
-    /// The value of the cell, where it displayed itself.
+    /// The value of the cell, if it displayed itself.
     pub value: Option<Bundle>,
 }
 
 impl Output {
-    /// Starts to read.
+    /// Starts the threads that read and forward.
     pub fn forward(channels: Channels) -> Self {
-        let (control, commands) = unbounded();
+        let (sender_of_commands, commands) = unbounded();
         let running = Arc::new(AtomicI32::new(0));
         let (sender, chunks) = bounded(16);
+        let pipes = [channels.stdout.try_clone().ok(), channels.stderr.try_clone().ok()];
         read(channels.stdout, false, sender.clone());
         read(channels.stderr, true, sender);
         let mut forwarder = Forwarder {
             streams: [Stream::new(&channels.mark, true), Stream::new(&channels.mark, false)],
+            pipes,
             cells: VecDeque::new(),
             thread_of: [None, None],
             ends: [0, 0],
             panic: PanicText::default(),
             bundle: None,
             value: None,
-            prompt: Arc::default(),
+            next_input: Arc::default(),
             held_since: None,
             replies: Arc::new(Mutex::new(channels.replies)),
             running: running.clone(),
         };
-        stdin::watch(channels.stdin, running.clone(), forwarder.prompt.clone());
+        stdin::watch(channels.stdin, running.clone(), forwarder.next_input.clone());
         std::thread::spawn(move || forwarder.run(&commands, &chunks));
-        Self { control, running }
+        Self { commands: sender_of_commands, running }
     }
 
-    /// From here on what is printed is of this cell.
+    /// Tells the forwarder that output belongs to this cell from here on. Threads of the cell print under its name
+    /// later.
     pub fn begin(&self, name: &str, cell: Arc<dyn Cell>) {
-        let _ = self.control.send(Control::Begin { name: name.into(), cell });
+        let _ = self.commands.send(Command::Begin { name: name.into(), cell });
     }
 
-    /// Waits until all output of the cell is forwarded; code was run so often by now.
-    pub fn end(&self, runs: u64) -> Ended {
-        let (answer, ended) = bounded(1);
-        let _ = self.control.send(Control::End { runs, answer });
-        ended.recv_timeout(Duration::from_secs(60)).unwrap_or_default()
+    /// Waits until all output of the cell is forwarded. `runs` is the number of runs of code in this session so far.
+    pub fn end(&self, runs: u64) -> CellEnd {
+        let (answer, end) = bounded(1);
+        let _ = self.commands.send(Command::End { runs, answer });
+        // The forwarder always answers. It may take long, if the cell has printed faster than the front end reads.
+        end.recv().unwrap_or_default()
     }
 
     /// Whether the code of a cell runs at this moment, as opposed to being compiled.
@@ -123,7 +128,7 @@ impl Output {
     }
 }
 
-/// Reads a stream to its end on a thread of its own.
+/// Starts a thread that reads a stream to its end.
 fn read(mut stream: File, is_error: bool, sender: Sender<(bool, Vec<u8>)>) {
     std::thread::spawn(move || {
         let mut buffer = vec![0; 64 << 10];
@@ -135,88 +140,124 @@ fn read(mut stream: File, is_error: bool, sender: Sender<(bool, Vec<u8>)>) {
     });
 }
 
-/// A cell that was run, and how much of its output was shown.
-struct Shown {
+/// Whether there is something to read in a pipe.
+fn has_input(pipe: &File) -> bool {
+    let mut wanted = [PollFd::new(pipe.as_fd(), PollFlags::POLLIN)];
+    poll(&mut wanted, PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
+}
+
+/// A cell whose output is forwarded.
+struct ForwardedCell {
     name: String,
     cell: Arc<dyn Cell>,
-    limit: Limit,
+    limit: OutputLimit,
+}
+
+/// The end of a cell whose output is not complete yet.
+struct PendingEnd {
+    /// The number of runs of code that must have ended on both streams.
+    runs: u64,
+    answer: Sender<CellEnd>,
+    /// When something came on each stream for the last time.
+    quiet_since: [Instant; 2],
 }
 
 struct Forwarder {
-    /// Standard output, standard error.
+    /// Standard output and standard error, in this order, as in the other arrays.
     streams: [Stream; 2],
-    /// Cells that were run, the current one last.
-    cells: VecDeque<Shown>,
-    /// The cell whose thread prints at this moment, on either stream.
+    /// The pipes of the streams, to see whether there is something to read. They are read by other threads.
+    pipes: [Option<File>; 2],
+    /// The cells that have begun, the last one at the end.
+    cells: VecDeque<ForwardedCell>,
+    /// The name of the cell whose background thread prints; None while the code of the current cell prints.
     thread_of: [Option<String>; 2],
-    /// How many ends of runs have come on either stream.
+    /// The number of runs of code whose end was seen.
     ends: [u64; 2],
     panic: PanicText,
-    /// Representations of what is being shown.
+    /// Representations of one thing, which are collected until something else comes.
     bundle: Option<Bundle>,
-    /// What is shown from here on is the value of the cell.
+    /// The representations of the value of the cell, from the moment on at which the cell has announced it.
     value: Option<Bundle>,
-    /// What the next line of input is for.
-    prompt: stdin::Asking,
-    /// Since when the beginning of a line is held back.
+    next_input: Arc<Mutex<stdin::NextInput>>,
+    /// Since when an unfinished line is held back.
     held_since: Option<Instant>,
+    /// The pipe through which questions of cells are answered.
     replies: Arc<Mutex<File>>,
     running: Arc<AtomicI32>,
 }
 
 impl Forwarder {
-    fn run(&mut self, commands: &Receiver<Control>, chunks: &Receiver<(bool, Vec<u8>)>) {
-        let mut end: Option<(u64, Sender<Ended>, Instant)> = None;
+    fn run(&mut self, commands: &Receiver<Command>, chunks: &Receiver<(bool, Vec<u8>)>) {
+        let mut end: Option<PendingEnd> = None;
         loop {
             let settles = match self.is_unsettled() {
-                true => after(SETTLES),
+                true => after(SETTLE_AFTER),
                 false => never(),
             };
-            let line = self.held_since.map_or_else(never, |since| after(HELD.saturating_sub(since.elapsed())));
-            let late = end.as_ref().map_or_else(never, |(_, _, since)| after(LAG.saturating_sub(since.elapsed())));
+            let line = self.held_since.map_or_else(never, |since| after(PROMPT_HELD.saturating_sub(since.elapsed())));
+            let closed = end.as_ref().map_or_else(never, |_| after(STREAM_CLOSED_AFTER / 10));
             select! {
                 recv(commands) -> command => match command {
-                    Ok(Control::Begin { name, cell }) => self.begin(name, cell),
-                    Ok(Control::End { runs, answer }) => end = Some((runs, answer, Instant::now())),
+                    Ok(Command::Begin { name, cell }) => self.begin(name, cell),
+                    Ok(Command::End { runs, answer }) => {
+                        end = Some(PendingEnd { runs, answer, quiet_since: [Instant::now(); 2] });
+                    }
                     Err(_) => return,
                 },
                 recv(chunks) -> chunk => match chunk {
-                    Ok((is_error, bytes)) => self.take(is_error, &bytes),
+                    Ok((is_error, bytes)) => {
+                        self.take(is_error, &bytes);
+                        if let Some(end) = &mut end {
+                            end.quiet_since[usize::from(is_error)] = Instant::now();
+                        }
+                    }
                     Err(_) => return,
                 },
                 recv(settles) -> _ => self.settle(),
                 recv(line) -> _ => self.show_line(),
-                recv(late) -> _ => self.ends = end.as_ref().map_or(self.ends, |(runs, ..)| [*runs; 2]),
+                recv(closed) -> _ => if let Some(end) = &mut end {
+                    self.look_for_closed_streams(end);
+                },
             }
-            if let Some((_, answer, _)) = end.take_if(|(runs, ..)| self.ends.iter().all(|ends| ends >= runs)) {
-                let _ = answer.send(self.end());
+            if let Some(end) = end.take_if(|end| self.ends.iter().all(|ends| *ends >= end.runs)) {
+                let _ = end.answer.send(self.end());
+            }
+        }
+    }
+
+    /// Stops waiting for the end of the cell on a stream that the cell has closed: nothing has come there for a while,
+    /// and nothing is in the pipe. Output that is still to be read is waited for, however long that takes.
+    fn look_for_closed_streams(&mut self, end: &mut PendingEnd) {
+        for stream in 0..2 {
+            if self.ends[stream] >= end.runs || end.quiet_since[stream].elapsed() < STREAM_CLOSED_AFTER {
+                continue;
+            }
+            match self.pipes[stream].as_ref().is_some_and(has_input) {
+                true => end.quiet_since[stream] = Instant::now(),
+                false => self.ends[stream] = end.runs,
             }
         }
     }
 
     fn begin(&mut self, name: String, cell: Arc<dyn Cell>) {
         self.show_line();
-        if let Ok(mut asking) = self.prompt.lock() {
-            asking.cell = Some(cell.clone());
-        }
-        self.cells.push_back(Shown { name, cell, limit: Limit::default() });
-        if self.cells.len() > REMEMBERED {
+        self.next_input.lock().cell = Some(cell.clone());
+        self.cells.push_back(ForwardedCell { name, cell, limit: OutputLimit::default() });
+        if self.cells.len() > REMEMBERED_CELLS {
             self.cells.pop_front();
         }
     }
 
-    fn end(&mut self) -> Ended {
+    fn end(&mut self) -> CellEnd {
         self.settle();
         self.show_line();
-        if let Ok(mut asking) = self.prompt.lock() {
-            asking.cell = None;
-        }
+        self.next_input.lock().cell = None;
         let about_panic = self.panic.end();
         self.show_bundle();
-        if let Some(shown) = self.cells.back_mut() {
-            shown.limit.end(&*shown.cell);
+        if let Some(current) = self.cells.back_mut() {
+            current.limit.end(&*current.cell);
         }
-        Ended { about_panic, value: self.value.take().filter(|value| !value.is_empty()) }
+        CellEnd { about_panic, value: self.value.take().filter(|value| !value.is_empty()) }
     }
 
     fn take(&mut self, is_error: bool, bytes: &[u8]) {
@@ -225,11 +266,7 @@ impl Forwarder {
                 Piece::Text(text) => self.text(&text, is_error),
                 Piece::Message(message) => self.message(&message, is_error),
                 Piece::Content { mime, content } => self.content(mime, content),
-                Piece::Prompt { prompt, password } => {
-                    if let Ok(mut asking) = self.prompt.lock() {
-                        asking.prompt = Some((prompt, password));
-                    }
-                }
+                Piece::Prompt { prompt, password } => self.next_input.lock().prompt = Some((prompt, password)),
             }
         }
     }
@@ -248,43 +285,43 @@ impl Forwarder {
             return self.show(&text, false);
         }
         self.show(lines, false);
-        if let Ok(mut asking) = self.prompt.lock() {
-            asking.line = Some(rest.to_string());
-            self.held_since = Some(Instant::now());
-        }
+        self.next_input.lock().line = Some(rest.to_string());
+        self.held_since = Some(Instant::now());
     }
 
+    /// The unfinished line that is held back; empty if there is none.
     fn take_line(&mut self) -> String {
         self.held_since = None;
-        self.prompt.lock().ok().and_then(|mut asking| asking.line.take()).unwrap_or_default()
+        self.next_input.lock().line.take().unwrap_or_default()
     }
 
-    /// Shows the beginning of a line that was held back.
+    /// Shows the unfinished line that is held back.
     fn show_line(&mut self) {
         let line = self.take_line();
         self.show(&line, false);
     }
 
-    /// Shows text with the cell that it belongs to.
+    /// Shows text in the cell that it belongs to.
     fn show(&mut self, text: &str, is_error: bool) {
         if text.is_empty() {
             return;
         }
         let of = self.thread_of[usize::from(is_error)].as_deref();
-        let found = of.and_then(|name| self.cells.iter().rposition(|shown| shown.name == name));
+        let found = of.and_then(|name| self.cells.iter().rposition(|cell| cell.name == name));
         let index = found.or_else(|| self.cells.len().checked_sub(1));
-        if let Some(shown) = index.and_then(|index| self.cells.get_mut(index)) {
-            shown.limit.show(&*shown.cell, text, is_error);
+        if let Some(forwarded) = index.and_then(|index| self.cells.get_mut(index)) {
+            forwarded.limit.show(&*forwarded.cell, text, is_error);
         }
     }
 
+    /// Acts on a message of the process that runs cells: an object with one field, whose name is the kind of message.
     fn message(&mut self, message: &Value, is_error: bool) {
         let Some((kind, what)) = message.as_object().and_then(|message| message.iter().next()) else { return };
         self.show_line();
         if kind != "end" {
             self.show_bundle();
         }
-        let cell = self.cells.back().map(|shown| shown.cell.clone());
+        let cell = self.cells.back().map(|current| current.cell.clone());
         match (kind.as_str(), cell) {
             ("begin", _) => self.running.store(what.as_i64().unwrap_or(0) as i32, Ordering::SeqCst),
             (END, _) => {
@@ -305,7 +342,7 @@ impl Forwarder {
         }
     }
 
-    /// A representation: of the same thing as the one before, unless that has one of this type.
+    /// Adds a representation to the value or to the bundle. A second one of the same MIME type begins another bundle.
     fn content(&mut self, mime: String, content: String) {
         self.show_line();
         let value = match mime.ends_with("json") {
@@ -323,16 +360,17 @@ impl Forwarder {
     }
 
     fn show_bundle(&mut self) {
-        if let (Some(bundle), Some(shown)) = (self.bundle.take(), self.cells.back()) {
-            shown.cell.display(bundle, json!({}), None, false);
+        if let (Some(bundle), Some(current)) = (self.bundle.take(), self.cells.back()) {
+            current.cell.display(bundle, json!({}), None, false);
         }
     }
 
+    /// Whether something is held back only because more of it may come.
     fn is_unsettled(&self) -> bool {
         self.bundle.is_some() || self.panic.is_held() || self.streams.iter().any(Stream::is_unsettled)
     }
 
-    /// Nothing has come for a while.
+    /// Shows what was held back in case more of it comes, because nothing has come for a while.
     fn settle(&mut self) {
         self.show_bundle();
         for is_error in [false, true] {
@@ -345,7 +383,7 @@ impl Forwarder {
     }
 }
 
-/// Answers a question on a thread of its own: meanwhile the cell, or another of its threads, may print.
+/// Answers a question of the code. The answer has a thread of its own, because the cell may print while it waits.
 fn answer(question: Value, cell: Arc<dyn Cell>, replies: Arc<Mutex<File>>, running: Arc<AtomicI32>) {
     std::thread::spawn(move || {
         let asker = running.load(Ordering::SeqCst);
@@ -363,12 +401,10 @@ fn answer(question: Value, cell: Arc<dyn Cell>, replies: Arc<Mutex<File>>, runni
             Ok(value) => json!({ "ok": value }),
             Err((name, message)) => json!({ "error": { "name": name, "message": message } }),
         };
-        // Nobody would read it, but the next one who asks.
+        // If the process that asked is gone, the answer would be read as the answer to the next question.
         if given_up() {
             return;
         }
-        if let Ok(mut replies) = replies.lock() {
-            let _ = replies.write_all(format!("{line}\n").as_bytes());
-        }
+        let _ = replies.lock().write_all(format!("{line}\n").as_bytes());
     });
 }

@@ -1,27 +1,29 @@
-//! What Rust prints of a panic. It becomes the error of the cell if the cell ended by it, and is text like any other otherwise;
-//! which of the two is known only later.
+//! Holds back what Rust prints about a panic. If the panic ended the cell, that text becomes the error of the cell; if
+//! the panic was caught, it is ordinary output. Which of the two is known only when the cell goes on or ends.
 
 use super::super::errors::is_panic_head;
 use std::time::{Duration, Instant};
 
-/// A cell that has not ended so long after a panic was not ended by it.
-const CAUGHT: Duration = Duration::from_millis(300);
+/// A panic is taken for caught if the cell has not ended this long after it.
+const CAUGHT_AFTER: Duration = Duration::from_millis(300);
 
-/// See the module.
+/// The text of standard error that is held back.
 #[derive(Default)]
 pub struct PanicText {
-    /// A line that has not ended, as far as it may be the head of a panic.
+    /// An unfinished line that may become the first line about a panic.
     line: String,
-    /// The head of a panic and what came after it.
+    /// The first line about a panic, and all text after it.
     held: String,
+    /// When the panic was seen; None if none is held back.
     since: Option<Instant>,
-    /// Empty lines: one stands before a panic.
+    /// Empty lines before `line`. They are held back because Rust prints one before it reports a panic.
     newlines: usize,
+    /// What was printed about the last panic that was taken for caught.
     last: Vec<String>,
 }
 
 impl PanicText {
-    /// Takes text; gives what is to be shown now.
+    /// Takes text, and returns the text that can be shown now.
     pub fn take(&mut self, text: &str) -> String {
         let mut shown = String::new();
         for piece in text.split_inclusive('\n') {
@@ -53,16 +55,16 @@ impl PanicText {
         "\n".repeat(std::mem::take(&mut self.newlines)) + &std::mem::take(&mut self.line)
     }
 
-    /// Whether something waits.
+    /// Whether text is held back.
     pub fn is_held(&self) -> bool {
         self.since.is_some() || self.newlines > 0 || !self.line.is_empty()
     }
 
-    /// Nothing has come for a while: gives what is to be shown after all.
+    /// Returns the text that is not held back any longer, because nothing more has come for a while.
     pub fn settle(&mut self) -> String {
         match self.since {
             None => self.line(),
-            Some(since) if since.elapsed() > CAUGHT => {
+            Some(since) if since.elapsed() > CAUGHT_AFTER => {
                 self.since = None;
                 let held = std::mem::take(&mut self.held);
                 self.last = lines(&held);
@@ -72,7 +74,7 @@ impl PanicText {
         }
     }
 
-    /// The cell has ended: what was printed of its last panic.
+    /// Returns the lines about the last panic of the cell, which has ended.
     pub fn end(&mut self) -> Vec<String> {
         let held = std::mem::take(&mut self.held);
         let last = std::mem::take(&mut self.last);
@@ -94,7 +96,7 @@ mod tests {
     const HEAD: &str = "thread 'main' (7) panicked at src/lib.rs:3:4:\n";
 
     #[test]
-    fn a_panic_is_held_back_and_text_before_it_is_not() {
+    fn only_the_text_from_a_panic_on_is_held_back() {
         let mut text = PanicText::default();
         assert_eq!(text.take("a\nb"), "a\nb");
         assert_eq!(text.take("\n"), "");
@@ -105,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_that_only_begin_like_one_are_shown() {
+    fn lines_that_only_begin_like_a_panic_are_shown() {
         let mut text = PanicText::default();
         assert_eq!(text.take("thread"), "");
         assert_eq!(text.settle(), "thread");

@@ -1,47 +1,48 @@
-//! Standard input of cells. A program that reads it does not say so: that the process waits in `read` on descriptor 0 is seen
-//! in `/proc`, and then the user is asked.
+//! The standard input of cells. A program does not announce that it reads a line. So `/proc` is watched for a thread of
+//! the running cell that waits in `read` on file descriptor 0; then the user is asked for a line.
 
 use super::Cell;
+use parking_lot::Mutex;
 use std::fs::File;
 use std::io::Write;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-/// How often is looked.
-const EVERY: Duration = Duration::from_millis(40);
+/// The time between two looks at `/proc`.
+const INTERVAL: Duration = Duration::from_millis(40);
 
-/// Whom to ask, and what for.
+/// What is known about the next line of input. The forwarder of output sets it.
 #[derive(Default)]
-pub struct State {
+pub struct NextInput {
     /// The cell that runs.
     pub cell: Option<Arc<dyn Cell>>,
-    /// What was printed as the prompt of the next line, and whether it must not be shown.
+    /// The prompt that the cell announced in evcxr's convention, and whether the answer is a password.
     pub prompt: Option<(String, bool)>,
-    /// The beginning of a line that was printed last and is not shown yet: the prompt, if a line is read next.
+    /// The unfinished line that was printed last and is not shown yet: the prompt, if the cell reads a line now.
     pub line: Option<String>,
 }
 
-/// Shared with the reader of standard output.
-pub type Asking = Arc<Mutex<State>>;
-
-/// Watches the process that runs cells, and writes the user's lines where it reads them.
-pub fn watch(mut stdin: File, running: Arc<AtomicI32>, asking: Asking) {
+/// Watches the process that runs cells, and answers its reads from standard input. `running` is the id of that process,
+/// or 0 while no code runs.
+pub fn watch(mut stdin: File, running: Arc<AtomicI32>, next: Arc<Mutex<NextInput>>) {
     std::thread::spawn(move || {
         let mut answered = None;
         loop {
-            std::thread::sleep(EVERY);
+            std::thread::sleep(INTERVAL);
             let pid = running.load(Ordering::SeqCst);
             let waits = (pid != 0).then(|| waits_for_input(pid)).flatten();
-            // It takes a moment to wake up with the last line.
+            // A thread that was just answered takes a moment until it leaves `read`.
             if waits.is_none() || waits == answered {
                 continue;
             }
-            let taken = asking.lock().map(|mut state| (state.cell.clone(), state.prompt.take(), state.line.take()));
-            let Ok((Some(cell), prompt, printed)) = taken else { continue };
+            let (cell, prompt, printed) = {
+                let mut next = next.lock();
+                (next.cell.clone(), next.prompt.take(), next.line.take())
+            };
+            let Some(cell) = cell else { continue };
             let (prompt, password) = prompt.or(printed.clone().map(|line| (line, false))).unwrap_or_default();
-            // Where nobody can be asked, the cell reads an empty line.
             let given_up = || running.load(Ordering::SeqCst) != pid || waits_for_input(pid) != waits;
             let line = cell.input(&prompt, password, &given_up);
             if let (None, Some(printed)) = (&line, printed) {
@@ -51,6 +52,7 @@ pub fn watch(mut stdin: File, running: Arc<AtomicI32>, asking: Asking) {
                 continue;
             }
             answered = waits;
+            // If nobody can be asked, the cell reads an empty line.
             if stdin.write_all(format!("{}\n", line.unwrap_or_default()).as_bytes()).is_err() {
                 return;
             }
@@ -58,8 +60,8 @@ pub fn watch(mut stdin: File, running: Arc<AtomicI32>, asking: Asking) {
     });
 }
 
-/// The thread of a process that waits for standard input, and how often it has waited for something: another number is another
-/// wait.
+/// The thread of a process that waits for standard input, and the number of times that it has waited for anything. The
+/// number tells one wait from the next one of the same thread.
 #[cfg(target_os = "linux")]
 fn waits_for_input(pid: i32) -> Option<(PathBuf, u64)> {
     let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
@@ -77,7 +79,7 @@ fn waits_for_input(pid: i32) -> Option<(PathBuf, u64)> {
     })
 }
 
-/// Elsewhere it cannot be seen: `tunebook::input` asks all the same.
+/// Other systems do not show this. There only `tunebook::input` asks for a line.
 #[cfg(not(target_os = "linux"))]
 fn waits_for_input(_: i32) -> Option<(PathBuf, u64)> {
     None

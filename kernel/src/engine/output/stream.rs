@@ -1,47 +1,54 @@
-//! One stream of the process of cells, taken apart: text, messages of the kernel's own making, and blocks of content as evcxr's
-//! convention has them.
+//! Takes one stream of the process that runs cells apart: into text, messages of the kernel's own code in that process,
+//! and blocks of evcxr's display convention.
 
 use serde_json::Value;
 
-/// What a crate prints to show a value: this, a MIME type, the content, and [`END_CONTENT`], a line each.
+/// The first line of a block by which a crate shows a value; the MIME type follows on the same line. The lines of the
+/// content come next, and then [`END_CONTENT`].
 const BEGIN_CONTENT: &str = "EVCXR_BEGIN_CONTENT ";
 const END_CONTENT: &str = "EVCXR_END_CONTENT";
-/// What `evcxr_input` prints before it reads a line: this, a colon, the prompt.
+/// What the crate `evcxr_input` prints before it reads a line; the prompt follows on the same line.
 const INPUT: &str = "EVCXR_INPUT_REQUEST:";
 const PASSWORD: &str = "EVCXR_INPUT_REQUEST_PASSWORD:";
-/// A block of content that grows beyond this is not one.
+/// A block that is longer than this many bytes is text.
 const LARGEST_CONTENT: usize = 256 << 20;
 
 /// A piece of a stream.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Piece {
-    /// Text for the user.
     Text(String),
-    /// A message.
+    /// A message of the kernel's own code in the process that runs cells.
     Message(Value),
-    /// A representation of something that is shown.
-    Content { mime: String, content: String },
-    /// What the next line of input is for.
-    Prompt { prompt: String, password: bool },
+    /// A representation of something to show.
+    Content {
+        mime: String,
+        content: String,
+    },
+    /// The prompt for the next line of input.
+    Prompt {
+        prompt: String,
+        password: bool,
+    },
 }
 
-/// See the module.
+/// The bytes of one stream.
 pub struct Stream {
+    /// The bytes that begin a message. They contain a secret of this kernel, so that nothing else can print them.
     mark: Vec<u8>,
-    /// What came and is not understood yet.
+    /// Bytes that came and that do not make a piece yet.
     held: Vec<u8>,
     at_line_start: bool,
-    /// Whether blocks of content are looked for: on standard output.
+    /// Whether blocks and prompts of evcxr's conventions are recognized. They come on standard output only.
     has_content: bool,
 }
 
 impl Stream {
-    /// A stream whose messages begin with a mark.
+    /// A stream whose messages begin with `mark`.
     pub fn new(mark: &[u8], has_content: bool) -> Self {
         Self { mark: mark.into(), held: vec![], at_line_start: true, has_content }
     }
 
-    /// Takes bytes as they come.
+    /// Takes bytes as they come, and returns the pieces that are complete.
     pub fn take(&mut self, bytes: &[u8]) -> Vec<Piece> {
         self.held.extend_from_slice(bytes);
         let (mut pieces, mut from) = (vec![], 0);
@@ -60,7 +67,7 @@ impl Stream {
                 }
             };
             match &piece {
-                // A message stands within a line of text as well as between two; but a cell begins on a line of its own.
+                // A message may stand within a line of text. But a cell begins with a new line, whatever came before.
                 Some(Piece::Message(message)) => self.at_line_start |= message.get("begin").is_some(),
                 _ => self.at_line_start = rest[length - 1] == b'\n',
             }
@@ -74,12 +81,12 @@ impl Stream {
         pieces
     }
 
-    /// Whether something waits that may turn out to be text.
+    /// Whether bytes are held that are text unless more comes.
     pub fn is_unsettled(&self) -> bool {
         !self.held.is_empty() && !self.is_unfinished_message()
     }
 
-    /// What is left where nothing more comes for a while: the beginning of something that was nothing after all.
+    /// Returns the bytes that are held as text, because nothing more has come for a while.
     pub fn rest(&mut self) -> Option<String> {
         if !self.is_unsettled() {
             return None;
@@ -125,7 +132,7 @@ impl Stream {
             return Special::Unfinished;
         }
         let body = &rest[line.len() + 1..];
-        // A message ends it, that of the end of the cell at the latest: then it was text.
+        // A message ends the block, that of the end of the cell at the latest. Then the block was text.
         let given_up = memchr::memmem::find(body, &self.mark).unwrap_or(body.len());
         match end_of_content(&body[..given_up]) {
             Some((content, length)) => {
@@ -138,7 +145,8 @@ impl Stream {
         }
     }
 
-    /// How many bytes are text for certain: up to what may be something else, and no half character.
+    /// The number of bytes that are certainly text: they end before anything that may be another piece, and contain no
+    /// part of a character.
     fn plain(&self, rest: &[u8]) -> usize {
         let mut end = 1;
         while end < rest.len() {
@@ -155,14 +163,16 @@ impl Stream {
     }
 }
 
+/// What the next bytes are, if they are not text.
 enum Special {
+    /// A piece, and its length in bytes.
     Piece(Piece, usize),
-    /// It may become something; more must come.
+    /// They may become a piece when more bytes come.
     Unfinished,
     None,
 }
 
-/// The content before its end marker, and the length with it.
+/// The content before the end marker, and the length of both in bytes.
 fn end_of_content(body: &[u8]) -> Option<(&[u8], usize)> {
     let marker = END_CONTENT.as_bytes();
     if body.starts_with(&[marker, b"\n"].concat()) {
@@ -184,7 +194,8 @@ mod tests {
         Piece::Text(text.into())
     }
 
-    /// However the bytes are cut, the pieces are the same once texts are put together.
+    /// The pieces of some input. Checks that they are the same however the bytes are cut, once adjacent texts are
+    /// joined.
     fn pieces(input: &str) -> Vec<Piece> {
         let whole = Stream::new(MARK, true).take(input.as_bytes());
         for size in 1..input.len() {
@@ -204,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn text_is_passed_on_before_its_line_ends() {
+    fn text_is_returned_before_its_line_ends() {
         assert_eq!(pieces("50 %\r60 %\rä"), [text("50 %\r60 %\rä")]);
         let mut stream = Stream::new(MARK, true);
         assert_eq!(stream.take("ä".as_bytes()[..1].as_ref()), []);
@@ -212,16 +223,17 @@ mod tests {
     }
 
     #[test]
-    fn messages_stand_anywhere_and_only_behind_the_secret() {
+    fn a_message_may_stand_anywhere_but_needs_the_secret() {
         let message = Piece::Message(json!({ "end": true }));
         assert_eq!(pieces("half\u{1}secret {\"end\":true}\nmore"), [text("half"), message, text("more")]);
         assert_eq!(pieces("\u{1}other {\"end\":true}\n"), [text("\u{1}other {\"end\":true}\n")]);
     }
 
     #[test]
-    fn content_is_a_block_of_lines() {
+    fn content_is_a_block_of_whole_lines() {
         let content = |mime: &str, content: &str| Piece::Content { mime: mime.into(), content: content.into() };
-        let input = "a\nEVCXR_BEGIN_CONTENT text/html\n<b>\nx</b>\nEVCXR_END_CONTENT\nEVCXR_BEGIN_CONTENT text/plain\n\nEVCXR_END_CONTENT\nE\n";
+        let input = "a\nEVCXR_BEGIN_CONTENT text/html\n<b>\nx</b>\nEVCXR_END_CONTENT\n\
+                     EVCXR_BEGIN_CONTENT text/plain\n\nEVCXR_END_CONTENT\nE\n";
         assert_eq!(
             pieces(input),
             [text("a\n"), content("text/html", "<b>\nx</b>"), content("text/plain", ""), text("E\n")]
@@ -234,14 +246,14 @@ mod tests {
     }
 
     #[test]
-    fn prompts_are_taken_out() {
+    fn prompts_are_no_text() {
         let prompt = |prompt: &str, password| Piece::Prompt { prompt: prompt.into(), password };
         assert_eq!(pieces("EVCXR_INPUT_REQUEST:Name? \n"), [prompt("Name? ", false)]);
         assert_eq!(pieces("EVCXR_INPUT_REQUEST_PASSWORD:Key: \nx"), [prompt("Key: ", true), text("x")]);
     }
 
     #[test]
-    fn what_may_become_something_is_let_go_when_nothing_comes() {
+    fn an_unfinished_piece_is_text_when_nothing_more_comes() {
         let mut stream = Stream::new(MARK, true);
         assert_eq!(stream.take(b"EVC"), []);
         assert_eq!(stream.rest().as_deref(), Some("EVC"));

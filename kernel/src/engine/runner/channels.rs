@@ -1,8 +1,9 @@
-//! The pipes between the kernel and the process of its cells: the user's standard input, output and error, and the answers to
-//! what a cell asks the kernel.
+//! The pipes between the kernel and the process that runs cells (the runner): the standard input, output and error of
+//! cells, and the answers to questions that cells ask the kernel.
 //!
-//! Standard output also carries messages of the kernel's own making (`tunebook::display`, the end of a cell), so that their
-//! order among the text holds: a byte 1, a secret of this kernel, a space, JSON on one line. Nobody prints that by accident.
+//! Standard output also carries messages of our own code in the runner (`tunebook::display`, the end of a cell), so
+//! that they keep their place in the text. A message is the byte 1, a secret of this kernel, a space, and JSON to the
+//! end of the line; a program cannot print that by accident.
 
 use command_fds::{CommandFdExt, FdMapping};
 use std::fs::File;
@@ -11,42 +12,43 @@ use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::process::Command;
 
-/// The secret, in the environment of cells.
+/// The environment variable of cells that holds the secret.
 pub(super) const TOKEN: &str = "TUNEBOOK_CELL_TOKEN";
-/// The descriptor of answers, in the environment of cells.
+/// The environment variable of cells that holds the file descriptor of answers.
 const REPLIES: &str = "TUNEBOOK_CELL_REPLIES";
-/// The message at the end of a cell, on standard output and on standard error.
+/// The kind of the message that marks the end of a cell, on standard output and on standard error.
 pub const END: &str = "end";
 
-/// Descriptors in supervisor and runner, away from those that a program gets by itself.
+/// The first file descriptor for these pipes in the supervisor and in the runner. Programs get lower numbers when they
+/// open files.
 const FIRST: i32 = 200;
 pub(super) const USER_STDIN: i32 = FIRST;
 pub(super) const USER_STDOUT: i32 = FIRST + 1;
 pub(super) const USER_STDERR: i32 = FIRST + 2;
 const REPLIES_FD: i32 = FIRST + 3;
-/// evcxr's commands, in the runner.
+/// The runner reads the commands of evcxr here.
 pub(super) const COMMANDS: i32 = FIRST + 4;
-/// What the runner says to evcxr.
+/// The runner reports to evcxr here.
 pub(super) const REPORTS: i32 = FIRST + 5;
-/// All of them.
+/// All file descriptors of these pipes.
 pub(super) const ALL: std::ops::RangeInclusive<i32> = FIRST..=REPORTS;
 
-/// The kernel's ends.
+/// The kernel's ends of the pipes.
 pub struct Channels {
-    /// What cells print.
+    /// Standard output of cells, to read.
     pub stdout: File,
-    /// What cells print to standard error.
+    /// Standard error of cells, to read.
     pub stderr: File,
-    /// What cells read.
+    /// Standard input of cells, to write.
     pub stdin: File,
-    /// Answers to questions of cells.
+    /// The answers to questions of cells, to write.
     pub replies: File,
-    /// Begins each message: byte 1, the secret, a space.
+    /// The bytes that begin each message: the byte 1, the secret, a space.
     pub mark: Vec<u8>,
 }
 
 impl Channels {
-    /// Makes the pipes and hands the other ends to the command that starts supervisors.
+    /// Creates the pipes, and has the command that starts supervisors pass on their other ends.
     pub fn attach(command: &mut Command) -> io::Result<Self> {
         let token = uuid::Uuid::new_v4().simple().to_string();
         let pipe = || io::pipe().map(|(read, write)| (OwnedFd::from(read), OwnedFd::from(write)));
@@ -67,12 +69,12 @@ impl Channels {
     }
 }
 
-/// A descriptor of this process as a file of its own.
+/// Opens a file descriptor of this process once more, as a file that can be closed on its own.
 pub(super) fn opened(descriptor: i32, write: bool) -> io::Result<File> {
     File::options().read(!write).write(write).open(PathBuf::from(format!("/dev/fd/{descriptor}")))
 }
 
-/// What begins a message of the kernel's own making, in its cells.
+/// The bytes that begin a message, in the process of cells.
 pub(super) fn mark() -> Vec<u8> {
     format!("\u{1}{} ", std::env::var(TOKEN).unwrap_or_default()).into_bytes()
 }

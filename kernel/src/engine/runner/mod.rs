@@ -1,18 +1,19 @@
-//! The process that runs the user's cells, its snapshots, and its supervisor.
+//! The process that runs cells (the runner), its snapshots, and its supervisor.
 //!
 //! ```text
 //! kernel ── evcxr ──► supervisor ──► runner ──► snapshot (while a cell runs)
 //! ```
 //!
-//! Before each cell the [`run_loop`] forks a paused copy of itself. A cell that ends well drops it. Where the cell ends its
-//! process (a segfault, an abort, `exit`, an overflow of the stack, an interrupt) or panics, the copy goes on in its place with
-//! every variable as it was before the cell, and the [`supervisor`] tells evcxr. A process with several threads cannot be
-//! copied: fork carries one thread. Then a death costs the variables, and the kernel says which.
+//! Before each cell the runner (`run_loop`) forks a paused copy of itself, the snapshot. After a cell that ends well
+//! the snapshot is killed. If the cell panics, or ends its process (a segmentation fault, an abort, `exit`, a stack
+//! overflow, an interrupt), the snapshot becomes the runner, with every variable as it was before the cell, and the
+//! `supervisor` tells evcxr. A process with several threads has no snapshot, because fork copies one thread only. If
+//! such a process ends, the variables are lost, and the error names them.
 //!
-//! Standard input, output and error of the runner are the user's ([`channels`]); what evcxr and the runner say to each other
-//! goes over descriptors of its own, so that nothing that a cell prints can be taken for it.
+//! Standard input, output and error of the runner belong to cells (`channels`). evcxr and the runner talk over file
+//! descriptors of their own, so that no output of a cell can be taken for one of their messages.
 //!
-//! When the supervisor dies, so do runner and snapshot.
+//! The runner and the snapshot die with the supervisor.
 
 mod channels;
 mod run_loop;
@@ -20,19 +21,21 @@ mod supervisor;
 
 pub use channels::{Channels, END};
 
-/// Set for the runner itself.
+/// The environment variable that tells the runner from its supervisor.
 const RUNNER: &str = "TUNEBOOK_RUNNER";
+/// The environment variable that evcxr sets for the process that runs cells.
 const RUNTIME: &str = "EVCXR_IS_RUNTIME";
 
-// What the runner says to evcxr, a line each.
+// The reports of the runner to evcxr, one line each.
 const COMPLETE: &str = "EVCXR_EXECUTION_COMPLETE";
 const PANIC: &str = "EVCXR_PANIC_NOTIFICATION";
 const RESTORED: &str = "EVCXR_RESTORED";
 const TIMES: &str = "EVCXR_TIMES";
-/// And to the supervisor, before its process id: this process takes over from the one of a cell that died.
+/// The report of a snapshot to the supervisor that it is the runner from here on. Its process id follows.
 const TAKEOVER: &str = "TUNEBOOK_TAKEOVER";
 
-/// To be called first in `main`. Returns in the kernel and in slots; supervisors, runners and rustc wrappers end here.
+/// Runs the supervisor, the runner or the wrapper around rustc, if this process was started as one of these, and then
+/// does not return. Call it first in `main`.
 pub fn hook() {
     if std::env::var_os(RUNTIME).is_some() {
         match std::env::var_os(RUNNER) {
@@ -43,13 +46,13 @@ pub fn hook() {
     evcxr::runtime_hook();
 }
 
-/// Ends the cell that runs in the runner of a supervisor. Between two cells nothing happens.
+/// Interrupts the cell that runs in the runner of this supervisor (a process id). Between two cells this does nothing.
 pub fn interrupt(supervisor: u32) -> bool {
     let pid = nix::unistd::Pid::from_raw(supervisor as i32);
     nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGUSR1).is_ok()
 }
 
-/// Ends this process with its parent, however that ends: cells run only while somebody can see them.
+/// Has this process killed when its parent ends, for whatever reason: no cell goes on without a kernel.
 fn end_with_parent() {
     #[cfg(target_os = "linux")]
     let _ = nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL);

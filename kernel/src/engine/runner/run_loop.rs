@@ -1,6 +1,9 @@
-//! Loads and runs what evcxr compiled, one cell after the other, each with a snapshot of the process behind it.
+//! The main loop of the runner: loads the library that evcxr compiled for a cell, and calls the code of the user in it.
+//! Before each cell it takes a snapshot of the process.
 
-#![allow(unsafe_code)] // Loads the user's code and calls it; forks a process that has one thread; names descriptors by number.
+// This file loads the user's code and calls it, forks a process that has one thread, and names file descriptors by
+// number.
+#![allow(unsafe_code)]
 
 use super::channels::{ALL, COMMANDS, END, REPORTS, mark, opened};
 use super::{COMPLETE, PANIC, TAKEOVER, TIMES};
@@ -20,17 +23,17 @@ use std::time::{Duration, Instant};
 /// Runs cells until there are no more commands.
 pub(super) fn run() -> ! {
     super::end_with_parent();
-    // Programs that a cell starts have nothing to do with these.
+    // Programs that a cell starts must not inherit these file descriptors.
     for descriptor in ALL {
-        // SAFETY: it is only asked about, and closes with a program that is started.
+        // SAFETY: the descriptor is borrowed for this call only, which does not close it.
         let _ = fcntl(unsafe { BorrowedFd::borrow_raw(descriptor) }, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC));
     }
     let (Ok(commands), Ok(reports)) = (opened(COMMANDS, false), opened(REPORTS, true)) else { std::process::exit(98) };
-    // Made now: a cell can change its environment.
+    // Read before the first cell, because a cell can change its environment.
     let mark = mark();
     let begin = |pid: Pid| [&mark[..], format!("{{\"begin\":{pid}}}\n").as_bytes()].concat();
     let end = [&mark[..], format!("{{\"{END}\":true}}\n").as_bytes()].concat();
-    // Whoever interrupts a cell sends it; between cells it waits, and is forgotten.
+    // The signal that interrupts a cell. It is blocked between two cells, and discarded before the next one.
     let mut interrupts = SigSet::empty();
     interrupts.add(Signal::SIGUSR1);
     let _ = interrupts.thread_block();
@@ -39,27 +42,29 @@ pub(super) fn run() -> ! {
     while let Some(line) = command(&commands) {
         let mut words = line.split(' ');
         let (Some("LOAD_AND_RUN"), Some(path), Some(name)) = (words.next(), words.next(), words.next()) else {
-            eprintln!("not understood: {line}");
+            eprintln!("unknown command: {line}");
             std::process::exit(99);
         };
         let snapshot = match Snapshot::take(supervisor) {
-            Taken::Over => {
+            Fork::Resumed => {
                 end_of_cell(&end);
-                say(&reports, &format!("{TAKEOVER} {}", getpid()));
+                report(&reports, &format!("{TAKEOVER} {}", getpid()));
                 continue;
             }
-            Taken::Snapshot(snapshot) => Some(snapshot),
-            Taken::Impossible => None,
+            Fork::Taken(snapshot) => Some(snapshot),
+            Fork::Impossible => None,
         };
         let _ = std::io::stdout().write_all(&begin(getpid())).and_then(|()| std::io::stdout().flush());
-        // SAFETY: an ignored signal is no longer pending; the disposition is the default one outside of these two lines.
+        // Ignoring a signal discards one that is pending.
+        // SAFETY: no handler is installed, and the default disposition is restored at once.
         unsafe {
             let _ = signal(Signal::SIGUSR1, SigHandler::SigIgn);
             let _ = signal(Signal::SIGUSR1, SigHandler::SigDfl);
         }
         let _ = interrupts.thread_unblock();
         let clock = Clock::start();
-        // SAFETY: evcxr compiled it for this call, with this signature, and to be handed what the last one returned.
+        // SAFETY: evcxr compiled the function for this call: with this signature, and for the pointer that the last one
+        // returned.
         let ran = unsafe { load_and_run(path, name, variables) };
         let times = clock.stop();
         let _ = interrupts.thread_block();
@@ -72,26 +77,30 @@ pub(super) fn run() -> ! {
             }
         };
         if panicked {
-            say(&reports, PANIC);
+            report(&reports, PANIC);
             if snapshot.is_some() {
-                // As after any other end of a cell's process, all is as it was before the cell.
-                // SAFETY: ends this process without running what was registered for its end.
+                // The snapshot takes over, with every variable as before the cell. SAFETY: ends this process without
+                // running exit handlers, which would act on state that the snapshot uses.
                 unsafe { nix::libc::_exit(0) };
             }
         }
         variables = after;
         drop(snapshot);
         end_of_cell(&end);
-        say(&reports, &times);
-        say(&reports, COMPLETE);
+        report(&reports, &times);
+        report(&reports, COMPLETE);
     }
     std::process::exit(0)
 }
 
-/// Runs a function of a library on the variables; gives them back. The library stays loaded for as long as the process lives: its
-/// functions are called by later ones.
+/// Calls a function of a library with the pointer to the variables, and returns the pointer that it returns. The
+/// library is never unloaded, because later cells call its functions.
+///
+/// # Safety
+///
+/// The function must have this signature and accept this pointer.
 unsafe fn load_and_run(path: &str, name: &str, variables: *mut c_void) -> Result<*mut c_void, libloading::Error> {
-    // SAFETY: the caller's.
+    // SAFETY: the caller guarantees it.
     unsafe {
         let library = Library::new(path)?;
         let run = *library.get::<extern "C" fn(*mut c_void) -> *mut c_void>(name.as_bytes())?;
@@ -100,7 +109,7 @@ unsafe fn load_and_run(path: &str, name: &str, variables: *mut c_void) -> Result
     }
 }
 
-/// The next command, byte by byte: what is read ahead here would stand twice in a snapshot.
+/// Reads the next command. It is read byte by byte, because a snapshot would have a copy of bytes that are read ahead.
 fn command(commands: &File) -> Option<String> {
     let (mut line, mut byte) = (vec![], [0]);
     loop {
@@ -114,19 +123,20 @@ fn command(commands: &File) -> Option<String> {
     }
 }
 
-fn say(mut reports: &File, line: &str) {
+/// Sends a report. Ends the process if nobody reads reports any more.
+fn report(mut reports: &File, line: &str) {
     if reports.write_all(format!("{line}\n").as_bytes()).is_err() {
         std::process::exit(0);
     }
 }
 
-/// Marks the end of the cell in what it printed.
+/// Prints the message about the end of the cell on both streams.
 fn end_of_cell(end: &[u8]) {
     let _ = std::io::stdout().write_all(end).and_then(|()| std::io::stdout().flush());
     let _ = std::io::stderr().write_all(end);
 }
 
-/// Wall clock and processor time of a cell.
+/// Measures the wall-clock and processor time of a cell.
 struct Clock {
     wall: Instant,
     processor: [i64; 2],
@@ -143,56 +153,59 @@ impl Clock {
         format!("{TIMES} {wall} {} {}", user - self.processor[0], system - self.processor[1])
     }
 
-    /// Nanoseconds of this process for the user and for the system.
+    /// The processor time of this process in user mode and in the operating system, in nanoseconds.
     fn processor() -> [i64; 2] {
         let usage = getrusage(UsageWho::RUSAGE_SELF);
         usage.map_or([0; 2], |usage| [usage.user_time(), usage.system_time()].map(|time| time.num_nanoseconds()))
     }
 }
 
-/// A paused copy of this process. Dropping it ends it.
+/// A paused copy of this process. It is killed when this is dropped.
 struct Snapshot {
     pid: Pid,
-    /// Closes with the process that runs the cell, however it ends; that wakes the copy.
+    /// The write end of a pipe from which the copy reads. It is closed when this process ends, for whatever reason, and
+    /// then the copy goes on.
     _alive: OwnedFd,
 }
 
-enum Taken {
-    /// It waits.
-    Snapshot(Snapshot),
-    /// This process is the copy, and the one that ran the cell is dead.
-    Over,
-    /// There are other threads, or no process could be made.
+/// The result of taking a snapshot, in either of the two processes.
+enum Fork {
+    /// This process is the original, and has a snapshot.
+    Taken(Snapshot),
+    /// This process is the copy, and the original has died.
+    Resumed,
+    /// There is no snapshot: this process has several threads, or fork failed.
     Impossible,
 }
 
 impl Snapshot {
-    fn take(supervisor: Pid) -> Taken {
+    /// Forks a copy of this process, which waits until this process has ended.
+    fn take(supervisor: Pid) -> Fork {
         if threads() != Some(1) {
-            return Taken::Impossible;
+            return Fork::Impossible;
         }
-        let Ok((waits, alive)) = std::io::pipe() else { return Taken::Impossible };
+        let Ok((waits, alive)) = std::io::pipe() else { return Fork::Impossible };
         let runner = getpid();
-        // SAFETY: this process has one thread, so no lock of another one is copied.
+        // SAFETY: this process has one thread, so the copy holds no lock of a thread that it lacks.
         match unsafe { fork() } {
-            Err(_) => Taken::Impossible,
-            Ok(ForkResult::Parent { child }) => Taken::Snapshot(Snapshot { pid: child, _alive: alive.into() }),
+            Err(_) => Fork::Impossible,
+            Ok(ForkResult::Parent { child }) => Fork::Taken(Snapshot { pid: child, _alive: alive.into() }),
             Ok(ForkResult::Child) => {
                 drop(alive);
                 let mut nothing = [0];
                 while read(&waits, &mut nothing) == Err(nix::errno::Errno::EINTR) {}
-                // The files of a dying process close a moment before its children are given away.
+                // A dying process closes its files a moment before its children get another parent.
                 let deadline = Instant::now() + Duration::from_secs(5);
                 while getppid() == runner && Instant::now() < deadline {
                     std::thread::sleep(Duration::from_micros(200));
                 }
                 super::end_with_parent();
                 if getppid() != supervisor {
-                    // The supervisor is gone as well: nobody would see what runs here.
-                    // SAFETY: ends the copy without running what the original registered for its own end.
+                    // The supervisor has died as well: no kernel would see the output of cells.
+                    // SAFETY: ends the copy without running exit handlers that the original registered for itself.
                     unsafe { nix::libc::_exit(0) };
                 }
-                Taken::Over
+                Fork::Resumed
             }
         }
     }
@@ -205,7 +218,7 @@ impl Drop for Snapshot {
     }
 }
 
-/// How many threads this process has; `None` where that is not known.
+/// The number of threads of this process; None if it cannot be determined.
 #[cfg(not(target_os = "macos"))]
 fn threads() -> Option<usize> {
     Some(std::fs::read_dir("/proc/self/task").ok()?.count())

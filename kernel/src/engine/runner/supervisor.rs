@@ -1,4 +1,5 @@
-//! Stands between evcxr and the runner: passes its reports on, tells of deaths, passes interrupts on.
+//! The process between evcxr and the runner. It passes reports and interrupts on, and tells evcxr when a runner has
+//! died.
 
 use super::channels::{COMMANDS, END, REPORTS, USER_STDERR, USER_STDIN, USER_STDOUT, mark, opened};
 use super::{COMPLETE, RESTORED, RUNNER, TAKEOVER};
@@ -14,12 +15,12 @@ use std::process::{Child, Command, ExitStatus};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
 
-/// Supervises a runner, and the snapshots that take over from it, to the end.
+/// Supervises a runner, and the snapshots that take over from it, until the last of them has ended.
 pub(super) fn run() -> ! {
-    // A snapshot whose runner died becomes a child of this process.
+    // A snapshot whose runner has died becomes a child of this process, so that its end can be waited for.
     #[cfg(target_os = "linux")]
     let _ = nix::sys::prctl::set_child_subreaper(true);
-    // A cell that never ends must not outlive a kernel that was killed.
+    // If the kernel is killed, a cell that never ends must end too.
     super::end_with_parent();
     let current = Arc::new(AtomicI32::new(0));
     pass_interrupts_on(current.clone());
@@ -32,7 +33,7 @@ pub(super) fn run() -> ! {
     };
     current.store(runner.id() as i32, Ordering::SeqCst);
     let mut stdout = io::stdout().lock();
-    // Their end is the end of the last process that can report: there was no snapshot to take over.
+    // The pipe is closed when the last process that can report has ended without a snapshot.
     for line in BufReader::new(reports).split(b'\n').map_while(Result::ok) {
         let line = String::from_utf8_lossy(&line);
         let passed = match line.strip_prefix(TAKEOVER).and_then(|pid| pid.trim().parse().ok()) {
@@ -52,7 +53,7 @@ pub(super) fn run() -> ! {
         let _ = opened(descriptor, true).and_then(|mut stream| stream.write_all(&end));
     }
     let status = end_of(current.load(Ordering::SeqCst));
-    // End as the runner did, so that evcxr reports it as it was.
+    // This process ends in the same way as the runner did, because evcxr reports the status of this process.
     if let Some(signal) = status.and_then(|status| status.signal()).and_then(|signal| Signal::try_from(signal).ok()) {
         let _ = SigSet::all().thread_unblock();
         let _ = raise(signal);
@@ -60,17 +61,17 @@ pub(super) fn run() -> ! {
     std::process::exit(status.and_then(|status| status.code()).unwrap_or(1))
 }
 
-/// Starts the runner; gives what it reports.
+/// Starts the runner, and returns it with the pipe of its reports.
 fn start() -> io::Result<(Child, File)> {
     let (reports, write) = io::pipe()?;
-    // evcxr's commands reach the runner directly, and so does their end.
+    // The runner reads the commands of evcxr itself, and sees when evcxr closes the pipe.
     let commands = io::stdin().as_fd().try_clone_to_owned()?;
     let mut command = Command::new(std::env::current_exe()?);
     command
         .args(std::env::args_os().skip(1))
         .env(RUNNER, "1")
         .env("EVCXR_REPORT_FD", REPORTS.to_string())
-        // The frames of a panic are those of the machinery.
+        // The backtrace of a panic would show frames of evcxr's generated code.
         .env("RUST_BACKTRACE", "0")
         .stdin(opened(USER_STDIN, false)?)
         .stdout(opened(USER_STDOUT, true)?)
@@ -83,7 +84,7 @@ fn start() -> io::Result<(Child, File)> {
     Ok((command.spawn()?, File::from(OwnedFd::from(reports))))
 }
 
-/// How a process of ours ended; waits for it.
+/// Waits for the end of a child, and returns its status.
 fn end_of(pid: i32) -> Option<ExitStatus> {
     loop {
         match waitpid(Pid::from_raw(pid), None) {
@@ -97,11 +98,11 @@ fn end_of(pid: i32) -> Option<ExitStatus> {
     }
 }
 
-/// The kernel interrupts a cell by a signal to this process, which knows who runs cells now.
+/// Starts a thread that passes the signal by which the kernel interrupts a cell on to the current runner.
 fn pass_interrupts_on(current: Arc<AtomicI32>) {
     let mut interrupts = SigSet::empty();
     interrupts.add(Signal::SIGUSR1);
-    // Before any other thread is there, so that all have it blocked.
+    // Blocked before any other thread starts, so that all threads inherit it.
     let _ = interrupts.thread_block();
     std::thread::spawn(move || {
         while interrupts.wait().is_ok() {

@@ -1,89 +1,92 @@
-//! The inputs and outputs of this session and of earlier ones. They are in a file of the user's, which a thread of its own
-//! writes and reads: no cell waits for it.
+//! The history: the inputs and outputs of this session and of earlier ones, in a file of the user's. A thread of its
+//! own reads and writes the file, so that no cell waits for it.
 
-mod record;
+mod file;
 
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
-use record::Record;
+use file::HistoryFile;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tunebook_magics::session::Input;
 
-/// How long a kernel that ends waits for what is not written yet.
-const SETTLE: Duration = Duration::from_secs(1);
-/// An answer that takes longer is none: another process holds the file.
-const PATIENCE: Duration = Duration::from_secs(8);
+/// How long a kernel that ends waits until all cells are written.
+const SETTLE_WITHIN: Duration = Duration::from_secs(1);
+/// How long a query waits for its answer. It takes longer only if another process locks the file.
+const ANSWER_WITHIN: Duration = Duration::from_secs(8);
 
-/// One cell.
+/// A cell of the history.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Entry {
-    /// The number of its session.
+    /// The number of the session; sessions are counted from 1.
     pub session: i64,
-    /// Its execution count.
+    /// The execution count, which Jupyter's messages call the line.
     pub line: u64,
-    /// Its code.
+    /// The code.
     pub input: String,
-    /// What it evaluated to, as text.
+    /// The value of the cell as text, if it has one.
     pub output: Option<String>,
-    /// Whether it ended well; `None` while it runs, and where the kernel ended before it did.
+    /// Whether the cell ended without an error. None while it runs, and if the kernel ended before the cell did.
     pub succeeded: Option<bool>,
 }
 
-/// Which entries are wanted.
+/// A query for entries.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Query {
-    /// The last so many of all sessions.
+    /// The last entries of all sessions; `last` is their number.
     Tail { last: usize },
-    /// Those of a session with start ≤ line < stop; numbers below zero count from the end. Session 0 is this one, -1 the
-    /// one before, and so on.
+    /// The entries of a session with start ≤ line < stop. A negative line counts from the end. Session 0 is this one,
+    /// -1 the one before it, and so on.
     Range { session: i64, start: i64, stop: Option<i64> },
-    /// Those of all sessions that match a pattern, in which `*` is any text and `?` any character. `unique`: the latest of
-    /// those that are alike.
+    /// The entries of all sessions whose input matches a pattern, in which `*` stands for any text and `?` for any
+    /// character. With `unique` only the latest of equal inputs; with `last` at most this number of entries.
     Search { pattern: String, unique: bool, last: Option<usize> },
 }
 
+/// Work for the thread of the history.
 enum Job {
-    Keep { line: u64, input: String, ended: Option<Ended> },
+    Keep { line: u64, input: String, outcome: Option<CellOutcome> },
     Find { query: Query, answer: Sender<Vec<Entry>> },
     Settle(Sender<()>),
 }
 
-/// How a cell ended.
+/// The outcome of a cell that has ended.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Ended {
-    /// What it evaluated to, as text.
+pub struct CellOutcome {
+    /// The value of the cell as text, if it has one.
     pub output: Option<String>,
-    /// Whether it ended well.
+    /// Whether the cell ended without an error.
     pub succeeded: bool,
 }
 
-/// See the module.
+/// A handle to the history.
 pub struct History {
     jobs: Sender<Job>,
 }
 
 impl History {
-    /// In a file, or for as long as the session lasts. Comes back at once; a file that cannot be used is as good as none.
+    /// Opens the history in a file, or without a file in memory for this session. Returns at once. If the file cannot
+    /// be used, the history is in memory.
     pub fn start(file: Option<PathBuf>) -> Self {
         let (jobs, queue) = unbounded();
-        // Without the thread the queue is closed, and there is no history.
+        // If the thread cannot be started, the queue is closed, and there is no history.
         let _ = std::thread::Builder::new().name("history".into()).spawn(move || serve(queue, file));
         Self { jobs }
     }
 
-    /// Keeps a cell: when it begins, so that the end of the kernel does not cost it, and again when it has ended.
-    pub fn keep(&self, line: u64, input: &str, ended: Option<Ended>) {
-        let _ = self.jobs.send(Job::Keep { line, input: input.into(), ended });
+    /// Records a cell. Call it when the cell begins, so that it is kept if the kernel ends, and again with the outcome.
+    pub fn keep(&self, line: u64, input: &str, outcome: Option<CellOutcome>) {
+        let _ = self.jobs.send(Job::Keep { line, input: input.into(), outcome });
     }
 
-    /// Entries, oldest first. Call it from a thread that may wait.
+    /// The entries that match a query, oldest first. Call it from a thread that may block.
     pub fn find(&self, query: Query) -> Vec<Entry> {
         let (answer, receiver) = bounded(1);
         let _ = self.jobs.send(Job::Find { query, answer });
-        receiver.recv_timeout(PATIENCE).unwrap_or_default()
+        receiver.recv_timeout(ANSWER_WITHIN).unwrap_or_default()
     }
 
-    /// Cells of a session that were run, oldest first: without the one that runs now.
+    /// The cells of a session, oldest first, without the one that runs now. Sessions are numbered as in
+    /// [`Query::Range`].
     pub fn inputs(&self, session: i64) -> Vec<Input> {
         let entries = self.find(Query::Range { session, start: 0, stop: None });
         let ran = entries.into_iter().filter(|entry| session != 0 || entry.succeeded.is_some());
@@ -95,15 +98,16 @@ impl History {
         .collect()
     }
 
-    /// Waits until all is written, a second at most.
+    /// Waits until all cells are written, but at most a second.
     pub fn settle(&self) {
         let (answer, receiver) = bounded(1);
         let _ = self.jobs.send(Job::Settle(answer));
-        let _ = receiver.recv_timeout(SETTLE);
+        let _ = receiver.recv_timeout(SETTLE_WITHIN);
     }
 }
 
-/// Where the history is: what `TUNEBOOK_HISTORY` says, else with the user's data. `None`: nowhere.
+/// The file of the history: the value of `TUNEBOOK_HISTORY`, or a file in the folder for the user's data. None if the
+/// variable is empty, or if there is no such folder.
 pub fn default_file() -> Option<PathBuf> {
     match std::env::var_os("TUNEBOOK_HISTORY") {
         Some(path) => Some(path).filter(|path| !path.is_empty()).map(PathBuf::from),
@@ -112,21 +116,21 @@ pub fn default_file() -> Option<PathBuf> {
 }
 
 fn serve(queue: Receiver<Job>, file: Option<PathBuf>) {
-    let opened = Record::open(file.as_deref()).or_else(|error| {
+    let opened = HistoryFile::open(file.as_deref()).or_else(|error| {
         let shown = file.as_deref().unwrap_or(Path::new("")).display();
         tunebook_wire::log(&format!(
-            "the history {shown} cannot be used, that of this session stays in memory: {error:#}"
+            "the history {shown} cannot be used; the history of this session stays in memory: {error:#}"
         ));
-        Record::open(None)
+        HistoryFile::open(None)
     });
-    let mut record = match opened {
-        Ok(record) => record,
+    let mut history = match opened {
+        Ok(history) => history,
         Err(error) => return tunebook_wire::log(&format!("there is no history: {error:#}")),
     };
     for job in queue {
         match job {
-            Job::Keep { line, input, ended } => record.keep(line, &input, ended.as_ref()),
-            Job::Find { query, answer } => drop(answer.send(record.find(&query))),
+            Job::Keep { line, input, outcome } => history.keep(line, &input, outcome.as_ref()),
+            Job::Find { query, answer } => drop(answer.send(history.find(&query))),
             Job::Settle(answer) => drop(answer.send(())),
         }
     }
@@ -142,11 +146,12 @@ mod tests {
         for (line, input) in (first..).zip(inputs) {
             let output = input.ends_with('1').then(|| "1".to_string());
             history.keep(line, input, None);
-            history.keep(line, input, Some(Ended { output, succeeded: !input.contains("bad") }));
+            history.keep(line, input, Some(CellOutcome { output, succeeded: !input.contains("bad") }));
         }
     }
 
-    fn places(history: &History, query: Query) -> Vec<(i64, u64)> {
+    /// The session and line of each entry that a query finds.
+    fn found(history: &History, query: Query) -> Vec<(i64, u64)> {
         history.find(query).iter().map(|entry| (entry.session, entry.line)).collect()
     }
 
@@ -158,7 +163,7 @@ mod tests {
         Query::Search { pattern: pattern.into(), unique, last }
     }
 
-    /// Three sessions, the last of which is this one; an empty one counts for nothing.
+    /// Three sessions, the last of which is this one. A fourth one without cells is not counted.
     fn three_sessions(folder: &Path) -> History {
         let file = folder.join("deep/history.db");
         let session = |inputs: &[&str]| {
@@ -181,26 +186,26 @@ mod tests {
         let all: Vec<_> = all.collect();
         for last in 0..=10 {
             let expected = &all[all.len().saturating_sub(last)..];
-            assert_eq!(places(&history, Query::Tail { last }), expected, "{last}");
+            assert_eq!(found(&history, Query::Tail { last }), expected, "{last}");
         }
         for (session, number, cells) in
             [(0, 3, 4), (3, 3, 4), (-1, 2, 2), (2, 2, 2), (-2, 1, 3), (1, 1, 3), (-3, 0, 0), (9, 0, 0)]
         {
             let expected: Vec<_> = (1..=cells).map(|line| (number, line)).collect();
-            assert_eq!(places(&history, range(session, 0, None)), expected, "session {session}");
+            assert_eq!(found(&history, range(session, 0, None)), expected, "session {session}");
         }
-        assert!(places(&history, range(i64::MIN, i64::MIN, Some(i64::MIN))).is_empty());
+        assert!(found(&history, range(i64::MIN, i64::MIN, Some(i64::MIN))).is_empty());
         for (start, stop, lines) in
             [(2, Some(4), 2..=3), (2, None, 2..=4), (-1, None, 4..=4), (-3, Some(-1), 2..=3), (1, Some(99), 1..=4)]
         {
             let expected: Vec<_> = lines.map(|line| (3, line)).collect();
-            assert_eq!(places(&history, range(0, start, stop)), expected, "{start} {stop:?}");
+            assert_eq!(found(&history, range(0, start, stop)), expected, "{start} {stop:?}");
         }
-        assert!(places(&history, range(0, 4, Some(2))).is_empty());
+        assert!(found(&history, range(0, 4, Some(2))).is_empty());
     }
 
     #[test]
-    fn a_search_knows_two_special_characters_and_the_case() {
+    fn a_search_has_two_wildcards_and_is_case_sensitive() {
         let folder = tempfile::tempdir().unwrap();
         let history = three_sessions(folder.path());
         for (pattern, unique, last, expected) in [
@@ -216,12 +221,12 @@ mod tests {
             ("x", false, None, vec![]),
             ("", false, None, vec![]),
         ] {
-            assert_eq!(places(&history, search(pattern, unique, last)), expected, "{pattern} {unique} {last:?}");
+            assert_eq!(found(&history, search(pattern, unique, last)), expected, "{pattern} {unique} {last:?}");
         }
     }
 
     #[test]
-    fn what_a_cell_came_to_is_kept_and_what_still_runs_is_no_input() {
+    fn the_outcome_of_a_cell_is_kept_and_the_running_cell_is_no_input() {
         let folder = tempfile::tempdir().unwrap();
         let history = three_sessions(folder.path());
         history.keep(5, "running", None);
@@ -234,17 +239,17 @@ mod tests {
         let first = [input(1, "let x = 1;", true), input(2, "x + 1", true), input(3, "bad", false)];
         assert_eq!(history.inputs(-2), first);
         assert_eq!(history.inputs(0).last().unwrap().line, 4);
-        // The kernel ends before the cell does.
+        // A cell during which the kernel ended counts as failed.
         history.settle();
         let later = History::start(Some(folder.path().join("deep/history.db")));
         assert_eq!(later.inputs(-1).last(), Some(&input(5, "running", false)));
     }
 
     #[test]
-    fn a_long_output_is_kept_in_part() {
+    fn of_a_long_output_the_beginning_is_kept() {
         let history = History::start(None);
         let output = Some("é".repeat(100_000));
-        history.keep(1, "long", Some(Ended { output, succeeded: true }));
+        history.keep(1, "long", Some(CellOutcome { output, succeeded: true }));
         let kept = history.find(Query::Tail { last: 1 })[0].output.clone().unwrap();
         assert!(kept.len() < 70_000 && kept.starts_with("éé") && kept.ends_with('…'));
     }
@@ -260,7 +265,7 @@ mod tests {
             let name = file.unwrap().file_name();
             assert_eq!(mode(&format!("deep/{}", name.display())), 0o600, "{}", name.display());
         }
-        // Also when it was there before.
+        // The mode of an existing file is corrected.
         let open = folder.path().join("open.db");
         std::fs::write(&open, "").unwrap();
         std::fs::set_permissions(&open, PermissionsExt::from_mode(0o644)).unwrap();
@@ -269,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_cannot_be_used_costs_only_what_is_older() {
+    fn with_a_file_that_cannot_be_used_the_history_is_in_memory() {
         let folder = tempfile::tempdir().unwrap();
         let text = folder.path().join("text");
         std::fs::write(&text, "no database at all, and long enough to look like one".repeat(99)).unwrap();
@@ -283,13 +288,13 @@ mod tests {
             let before = std::fs::read(&file).ok();
             let history = History::start(Some(file.clone()));
             keep(&history, 1, &["let x = 1;", "x"]);
-            assert_eq!(places(&history, Query::Tail { last: 9 }), [(1, 1), (1, 2)], "{}", file.display());
+            assert_eq!(found(&history, Query::Tail { last: 9 }), [(1, 1), (1, 2)], "{}", file.display());
             assert_eq!(std::fs::read(&file).ok(), before, "{} is changed", file.display());
         }
     }
 
     #[test]
-    fn a_locked_file_delays_no_cell_and_loses_none() {
+    fn a_locked_file_neither_delays_nor_loses_a_cell() {
         let folder = tempfile::tempdir().unwrap();
         let history = three_sessions(folder.path());
         let file = folder.path().join("deep/history.db");
@@ -298,20 +303,20 @@ mod tests {
         let started = std::time::Instant::now();
         keep(&history, 5, &["let w = 5;"]);
         assert!(started.elapsed() < Duration::from_millis(100), "{:?}", started.elapsed());
-        // It waits in memory, and is found there, once.
-        assert_eq!(places(&history, range(0, 4, None)), [(3, 4), (3, 5)]);
-        assert_eq!(places(&history, search("let w*", false, None)), [(3, 5)]);
+        // The cell is in memory until it can be written, and is found exactly once.
+        assert_eq!(found(&history, range(0, 4, None)), [(3, 4), (3, 5)]);
+        assert_eq!(found(&history, search("let w*", false, None)), [(3, 5)]);
         let later = History::start(Some(file));
         other.execute_batch("ROLLBACK").unwrap();
-        assert_eq!(places(&later, Query::Tail { last: 1 }), [(3, 4)]);
+        assert_eq!(found(&later, Query::Tail { last: 1 }), [(3, 4)]);
         keep(&history, 6, &["w"]);
-        assert_eq!(places(&history, Query::Tail { last: 2 }), [(3, 5), (3, 6)]);
-        assert_eq!(places(&later, Query::Tail { last: 2 }), [(3, 5), (3, 6)]);
+        assert_eq!(found(&history, Query::Tail { last: 2 }), [(3, 5), (3, 6)]);
+        assert_eq!(found(&later, Query::Tail { last: 2 }), [(3, 5), (3, 6)]);
         assert_eq!(later.find(Query::Tail { last: 2 })[0].succeeded, Some(true));
     }
 
     #[test]
-    fn sessions_at_the_same_time_are_kept_apart() {
+    fn sessions_at_the_same_time_have_different_numbers() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("history.db");
         let sessions: Vec<History> = (0..4).map(|_| History::start(Some(file.clone()))).collect();

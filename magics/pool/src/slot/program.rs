@@ -12,6 +12,14 @@ use std::time::{Duration, Instant};
 use tunebook_study::protocol::{Event, Request, TrialRequest};
 use tunebook_study::{Measurement, TrialState};
 
+/// After a program has ended, its process group is ended once it has printed nothing for this long.
+const LINGER: Duration = Duration::from_millis(100);
+/// A pipe that is still open this long after the end of the group is held by a process that has left the group. Its
+/// output is not waited for.
+const PIPE_HELD_OPEN: Duration = Duration::from_secs(2);
+/// Lines are read for at most this long after the end of a program, in case such a process goes on printing.
+const READ_AFTER_END: Duration = Duration::from_secs(30);
+
 /// What the program has reported of its objective so far.
 #[derive(Default)]
 struct Objective {
@@ -87,10 +95,18 @@ pub(super) fn run(words: &[String], request: &TrialRequest, requests: &Receiver<
                 return Outcome::timed_out(request);
             },
             default(Duration::from_millis(50)) => if let Ok(Some(status)) = group.child().try_wait() {
-                while let Ok(line) = lines.recv_timeout(Duration::from_millis(100)) {
-                    if let Some(outcome) = objective.take(&line, request, started, &log) {
-                        return outcome;
+                // First the lines of processes that outlive the program for a moment, such as a `tee`. Then the group
+                // is ended, which closes the pipes, and everything that was printed is read to the end of the pipe.
+                let ended = Instant::now();
+                for quiet in [LINGER, PIPE_HELD_OPEN] {
+                    while ended.elapsed() < READ_AFTER_END
+                        && let Ok(line) = lines.recv_timeout(quiet)
+                    {
+                        if let Some(outcome) = objective.take(&line, request, started, &log) {
+                            return outcome;
+                        }
                     }
+                    group.end();
                 }
                 break Ok(status);
             },
@@ -98,7 +114,10 @@ pub(super) fn run(words: &[String], request: &TrialRequest, requests: &Receiver<
     };
     // This ends the group, which closes the pipes that others of it still hold.
     drop(group);
-    let _ = errors.join();
+    let deadline = Instant::now() + PIPE_HELD_OPEN;
+    while !errors.is_finished() && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(1));
+    }
     match status {
         Ok(status) => objective.outcome(status, &request.objective, &log, oom_before),
         Err(error) => Outcome::failed(format!("the program cannot be waited for: {error}")),

@@ -1,6 +1,6 @@
-//! The file of the history: SQLite, for its owner only, shared by all kernels of a user.
+//! The file of the history: a SQLite database that only its owner can read, shared by all kernels of a user.
 
-use super::{Ended, Entry, Query};
+use super::{CellOutcome, Entry, Query};
 use anyhow::{Context as _, bail};
 use rusqlite::{Connection, Row, ToSql, TransactionBehavior, params};
 use std::collections::HashSet;
@@ -11,27 +11,28 @@ use tunebook_study::store::files::{create_private_file, create_private_folder, o
 use tunebook_study::store::now;
 use wildmatch::WildMatch;
 
-/// Marks the file as ours (`PRAGMA application_id`): "Tuhi" in ASCII.
+/// Identifies the file as a history of Tunebook (`PRAGMA application_id`): "Tuhi" in ASCII.
 const APPLICATION_ID: i32 = 0x5475_6869;
 
-/// One script a version, each applied once, in order. Never edit one that was released: add the next.
-static MIGRATIONS: [&str; 1] = ["
+/// The scripts that create the tables, one for each version of the file, applied in order. A script that was released
+/// must not be changed: add another one.
+const MIGRATIONS: &[&str] = &["
     CREATE TABLE sessions (
         id INTEGER PRIMARY KEY AUTOINCREMENT,
-        started REAL NOT NULL                      -- its first cell
+        started REAL NOT NULL                      -- when its first cell began
     );
     CREATE TABLE cells (
         session INTEGER NOT NULL REFERENCES sessions(id),
-        line INTEGER NOT NULL,                     -- execution count
+        line INTEGER NOT NULL,                     -- the execution count
         started REAL NOT NULL,
         input TEXT NOT NULL,
-        output TEXT,                               -- its value as text
-        succeeded INTEGER,                         -- null until it has ended
+        output TEXT,                               -- the value as text
+        succeeded INTEGER,                         -- null until the cell has ended
         PRIMARY KEY (session, line)
     );
 "];
 
-/// Cells that could not be written yet. They are in memory, with this connection.
+/// Creates the table of cells that are not written yet. It is in memory, and belongs to this connection.
 const WAITING: &str = "
     PRAGMA temp_store = MEMORY;
     CREATE TEMP TABLE waiting (
@@ -43,51 +44,51 @@ const WAITING: &str = "
     );
 ";
 
-/// Another kernel writes for a moment only.
-const BUSY: Duration = Duration::from_secs(2);
-/// Of a longer output the beginning is kept.
+/// How long a statement waits while another kernel writes.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
+/// The bytes of an output that are kept.
 const OUTPUT_BYTES: usize = 64 << 10;
 
-/// An open history.
-pub(super) struct Record {
+/// An open file of the history.
+pub(super) struct HistoryFile {
     connection: Connection,
     /// The number of this session, once a cell of it was written.
     session: Option<i64>,
-    /// Whether it was said that it cannot be written.
-    complained: bool,
+    /// Whether the log says already that cells cannot be written.
+    logged: bool,
 }
 
-impl Record {
-    /// Opens a file, or a history in memory where none is wanted.
+impl HistoryFile {
+    /// Opens a file, or without a file a database in memory.
     pub(super) fn open(file: Option<&Path>) -> anyhow::Result<Self> {
         let connection = match file {
             Some(file) => open_file(file)?,
             None => migrated(Connection::open_in_memory()?)?,
         };
         connection.execute_batch(WAITING)?;
-        Ok(Self { connection, session: None, complained: false })
+        Ok(Self { connection, session: None, logged: false })
     }
 
-    /// Keeps a cell. What cannot be written now waits in memory, and is found there.
-    pub(super) fn keep(&mut self, line: u64, input: &str, ended: Option<&Ended>) {
-        let output = ended.and_then(|ended| ended.output.as_deref()).map(beginning);
+    /// Records a cell. A cell that cannot be written now stays in memory, where queries find it.
+    pub(super) fn keep(&mut self, line: u64, input: &str, outcome: Option<&CellOutcome>) {
+        let output = outcome.and_then(|outcome| outcome.output.as_deref()).map(beginning);
         let sql = "INSERT INTO waiting (line, started, input, output, succeeded) VALUES (?1, ?2, ?3, ?4, ?5) \
                    ON CONFLICT (line) DO UPDATE SET output = excluded.output, succeeded = excluded.succeeded";
-        let cell = params![line as i64, now(), input, output, ended.map(|ended| ended.succeeded)];
+        let cell = params![line as i64, now(), input, output, outcome.map(|outcome| outcome.succeeded)];
         let written = self.connection.execute(sql, cell).and_then(|_| self.write());
         match written {
-            Ok(()) => self.complained = false,
-            Err(error) if !self.complained => {
-                self.complained = true;
+            Ok(()) => self.logged = false,
+            Err(error) if !self.logged => {
+                self.logged = true;
                 tunebook_wire::log(&format!(
-                    "the history cannot be written, cells wait in memory until it can: {error}"
+                    "the history cannot be written; cells stay in memory until it can: {error}"
                 ));
             }
             Err(_) => {}
         }
     }
 
-    /// Entries, oldest first.
+    /// The entries that match a query, oldest first.
     pub(super) fn find(&mut self, query: &Query) -> Vec<Entry> {
         let found = match query {
             Query::Tail { last } => self.latest(Some(*last), |_| true),
@@ -103,7 +104,7 @@ impl Record {
         })
     }
 
-    /// Brings what waits into the file.
+    /// Writes the cells that are in memory to the file.
     fn write(&mut self) -> rusqlite::Result<()> {
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let session = match self.session {
@@ -129,7 +130,7 @@ impl Record {
         self.session.map_or_else(next, Ok)
     }
 
-    /// All cells, those that wait included, as a table that SQL can read.
+    /// A table expression for all cells, those in memory included.
     fn cells(&self) -> rusqlite::Result<String> {
         let waits: bool = self.connection.query_row("SELECT EXISTS (SELECT 1 FROM waiting)", [], |row| row.get(0))?;
         if !waits {
@@ -143,7 +144,7 @@ impl Record {
         ))
     }
 
-    /// The last so many whose input is wanted.
+    /// The last entries whose input is wanted; `last` bounds their number.
     fn latest(&self, last: Option<usize>, mut wanted: impl FnMut(&str) -> bool) -> rusqlite::Result<Vec<Entry>> {
         let sql = format!("SELECT * FROM {} ORDER BY session DESC, line DESC", self.cells()?);
         let mut statement = self.connection.prepare(&sql)?;
@@ -165,7 +166,7 @@ impl Record {
         let session = match session {
             0 => own,
             1.. => session,
-            // Sessions that were deleted are not counted.
+            // Counted over the sessions that exist: some may have been deleted.
             _ => {
                 let sql = "SELECT id FROM sessions WHERE id < ?1 ORDER BY id DESC LIMIT 1 OFFSET ?2";
                 let mut statement = self.connection.prepare(sql)?;
@@ -194,7 +195,7 @@ fn entry(row: &Row) -> rusqlite::Result<Entry> {
     })
 }
 
-/// As much of an output as is kept.
+/// The beginning of an output, as far as it is kept.
 fn beginning(output: &str) -> String {
     match output.len() > OUTPUT_BYTES {
         true => output[..output.floor_char_boundary(OUTPUT_BYTES)].to_string() + "…",
@@ -208,25 +209,26 @@ fn open_file(file: &Path) -> anyhow::Result<Connection> {
     }
     create_private_file(file)?;
     let connection = Connection::open(file)?;
-    connection.busy_timeout(BUSY)?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
     let connection = migrated(connection)?;
-    // Only now that it is ours: it may have been there before, for everyone to read.
+    // The file may have existed with another mode. The mode is changed only now that the file is known to be a history.
     if file.metadata()?.permissions().mode() & 0o077 != 0 {
         std::fs::set_permissions(file, PermissionsExt::from_mode(0o600))?;
     }
     if !on_network_file_system(file) {
-        // Another kernel may hold the file; it is as good without, and switched the next time.
+        // This fails while another kernel uses the file. The history works without it, and the next kernel tries again.
         let _ = connection.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(()));
     }
     connection.execute_batch("PRAGMA synchronous = NORMAL")?;
     Ok(connection)
 }
 
-/// With all tables of the current version. Two kernels may do so at once.
+/// Applies the scripts that the file lacks. Two kernels may call this at the same time.
 fn migrated(mut connection: Connection) -> anyhow::Result<Connection> {
     if missing(&connection)?.is_empty() {
         return Ok(connection);
     }
+    // Asked again inside the transaction: another kernel may have applied the scripts meanwhile.
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     transaction.execute_batch(&missing(&transaction)?.concat())?;
     let version = MIGRATIONS.len();
@@ -235,16 +237,16 @@ fn migrated(mut connection: Connection) -> anyhow::Result<Connection> {
     Ok(connection)
 }
 
-/// The scripts that a file still lacks.
+/// The scripts that a file lacks. An error if another program or a newer version of Tunebook wrote the file.
 fn missing(connection: &Connection) -> anyhow::Result<&'static [&'static str]> {
     let number = |sql: &str| connection.query_row(sql, [], |row| row.get::<_, i64>(0));
     let tables = number("SELECT count(*) FROM sqlite_master")?;
     if tables > 0 && number("PRAGMA application_id")? != i64::from(APPLICATION_ID) {
-        bail!("it is another program's file");
+        bail!("another program wrote this file");
     }
     let version = number("PRAGMA user_version")?;
     match usize::try_from(version).ok().and_then(|version| MIGRATIONS.get(version..)) {
         Some(missing) => Ok(missing),
-        None => bail!("a newer Tunebook wrote it (its version is {version})"),
+        None => bail!("a newer version of Tunebook wrote this file (version {version} of its tables)"),
     }
 }
