@@ -8,6 +8,7 @@ use super::errors::CellError;
 use evcxr::CommandContext;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use tunebook_magics::ErrorName;
 use tunebook_prebuilt::{BUILD_FOLDER, CellCrate, IMAGE_ITEM, Prebuilt, Sharing, lock_file};
 
 /// The lock file of the crate that evcxr makes of cells.
@@ -76,7 +77,8 @@ impl Dependencies {
             commands += &format!("!cp {} {}\n", quoted(KEPT_LOCK), quoted(LOCK));
             for file in [KEPT_LOCK, LOCK] {
                 let path = build_folder().join(file);
-                let failed = |error| CellError::new("Error", format!("{} cannot be written: {error}", path.display()));
+                let failed =
+                    |error| CellError::new(ErrorName::Error, format!("{} cannot be written: {error}", path.display()));
                 std::fs::write(&path, &prebuilt.lock).map_err(failed)?;
             }
         }
@@ -169,7 +171,7 @@ fn not_built() -> CellError {
         "tensors in cells must be built once in advance, and that was not done for this version of Tunebook: run \
          `{executable} prepare` in a terminal (some minutes, once) and restart the kernel"
     );
-    CellError::new("NotPrepared", message)
+    CellError::new(ErrorName::NotPrepared, message)
 }
 
 /// Whether a cell contains an `.await` that is in no `async` function, closure or block.

@@ -4,13 +4,13 @@ use super::last_value::as_written;
 use ariadne::{Color, Config, IndexType, Label, Report, ReportKind};
 use evcxr::CompilationError;
 use std::ops::Range;
-use tunebook_magics::page_colors;
+use tunebook_magics::{ErrorName, page_colors};
 
 /// The error of a cell, in the parts of Jupyter's `error` message.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CellError {
     /// The `ename`.
-    pub name: String,
+    pub name: ErrorName,
     /// The `evalue`: a message of one line.
     pub message: String,
     /// The lines that front ends show, with ANSI colours.
@@ -19,10 +19,10 @@ pub struct CellError {
 
 impl CellError {
     /// An error whose traceback is its name and its message.
-    pub fn new(name: &str, message: impl Into<String>) -> Self {
+    pub fn new(name: ErrorName, message: impl Into<String>) -> Self {
         let message = message.into();
         let traceback = vec![format!("\x1b[31m{name}\x1b[0m: {message}")];
-        Self { name: name.into(), message, traceback }
+        Self { name, message, traceback }
     }
 
     /// The error of a dependency that could not be added: the output of cargo without its status lines.
@@ -33,7 +33,7 @@ impl CellError {
         };
         let lines: Vec<&str> = said.lines().filter(|line| !is_status(line)).collect();
         let first = lines.iter().find(|line| !line.trim().is_empty()).copied().unwrap_or("cargo gave no reason").trim();
-        let mut error = Self::new("Error", first.strip_prefix("error: ").unwrap_or(first));
+        let mut error = Self::new(ErrorName::Error, first.strip_prefix("error: ").unwrap_or(first));
         error
             .traceback
             .extend(lines.iter().skip_while(|line| line.trim() != first).skip(1).map(|line| line.to_string()));
@@ -52,17 +52,17 @@ impl CellError {
     /// The error of code that is to run while a cell runs.
     pub fn busy() -> Self {
         let message = "a cell runs already, and Rust cannot run from within it: call magics that need no Rust";
-        Self::new("Busy", message)
+        Self::new(ErrorName::Busy, message)
     }
 
     /// The error of all Rust code in a session without a toolchain.
     pub fn no_toolchain(reason: &str) -> Self {
-        Self::new("NoToolchain", reason)
+        Self::new(ErrorName::NoToolchain, reason)
     }
 
     /// The error of a cell that was interrupted before any of it was compiled.
     pub fn interrupted_before_it_ran() -> Self {
-        Self::new("Interrupted", "the cell was interrupted before it ran")
+        Self::new(ErrorName::Interrupted, "the cell was interrupted before it ran")
     }
 
     /// The error of a cell that panicked.
@@ -82,12 +82,12 @@ impl CellError {
         if said.is_empty() {
             said.push("the cell panicked".into());
         }
-        Self::of_line("Panic", &said, line, source, restored)
+        Self::of_line(ErrorName::Panic, &said, line, source, restored)
     }
 
     /// The error of one line of a cell that happened while it ran. `said` is the message; its first line becomes the
     /// `evalue`.
-    pub fn of_line(name: &str, said: &[String], line: Option<usize>, source: &str, restored: bool) -> Self {
+    pub fn of_line(name: ErrorName, said: &[String], line: Option<usize>, source: &str, restored: bool) -> Self {
         let message = said.first().cloned().unwrap_or_default();
         let mut traceback = vec![format!("\x1b[31m{name}\x1b[0m: {message}")];
         traceback.extend(said.iter().skip(1).cloned());
@@ -98,7 +98,7 @@ impl CellError {
         if restored {
             traceback.push("Every variable is as it was before the cell.".into());
         }
-        Self { name: name.into(), message, traceback }
+        Self { name, message, traceback }
     }
 }
 
@@ -129,7 +129,7 @@ pub fn compilation(errors: &[CompilationError], source: &str) -> CellError {
     if traceback.is_empty() {
         traceback.push(format!("\x1b[31mCompilationError\x1b[0m: {message}"));
     }
-    CellError { name: "CompilationError".into(), message, traceback }
+    CellError { name: ErrorName::CompilationError, message, traceback }
 }
 
 /// The warnings of the compiler, drawn like its errors.

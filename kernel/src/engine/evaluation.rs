@@ -10,6 +10,7 @@ use serde_json::json;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tunebook_magics::ErrorName;
 
 /// A cell that ended without an error.
 #[derive(Default)]
@@ -42,7 +43,7 @@ pub(super) fn evaluate(
     if with_last.is_some() && !context.eval_context().has_last() {
         let message =
             "`_` is the value of the last expression, and there is none (one that borrows from variables is not kept)";
-        return Err(CellError::new("NoLastValue", message));
+        return Err(CellError::new(ErrorName::NoLastValue, message));
     }
     let name = run.number().to_string();
     context.eval_context().set_cell_name(&name);
@@ -60,10 +61,10 @@ pub(super) fn evaluate(
             return Err(variables_lost(&variables, &reason, interrupted));
         }
         Err(_) if interrupted => {
-            return Err(CellError::new("Interrupted", "the cell was interrupted while it was compiled"));
+            return Err(CellError::new(ErrorName::Interrupted, "the cell was interrupted while it was compiled"));
         }
         Err(evcxr::Error::CompilationErrors(errors)) => return Err(compilation(&errors, code)),
-        Err(error) => return Err(CellError::new("Error", error.to_string())),
+        Err(error) => return Err(CellError::new(ErrorName::Error, error.to_string())),
     };
     let warned = warnings(&outputs.warnings, code);
     if !warned.is_empty() {
@@ -73,7 +74,7 @@ pub(super) fn evaluate(
         cell.text(&format!("note: `{name}` is not kept for later cells: {reason}\n"), true);
     }
     if let Some((error, line)) = outputs.user_error {
-        return Err(CellError::of_line("Error", &[error], line, code, outputs.restored.is_some()));
+        return Err(CellError::of_line(ErrorName::Error, &[error], line, code, outputs.restored.is_some()));
     }
     if outputs.panicked {
         let line = |line| context.eval_context().user_line(line);
@@ -116,14 +117,14 @@ fn refused_command(code: &str) -> Option<CellError> {
         ":env" => Some("`:env` would change the kernel while it runs; `%env NAME=value` sets a variable for cells"),
         _ => None,
     })?;
-    Some(CellError::new("NotAvailable", message))
+    Some(CellError::new(ErrorName::NotAvailable, message))
 }
 
 /// The error of a cell whose process died while a snapshot of it could take over.
 fn variables_restored(how: &str, interrupted: bool) -> CellError {
     let mut error = match interrupted {
-        true => CellError::new("Interrupted", "the cell was interrupted"),
-        false => CellError::new("ProcessEnded", format!("the cell ended its process ({how})")),
+        true => CellError::new(ErrorName::Interrupted, "the cell was interrupted"),
+        false => CellError::new(ErrorName::ProcessEnded, format!("the cell ended its process ({how})")),
     };
     error.traceback.push("Every variable is as it was before the cell.".into());
     error
@@ -137,10 +138,10 @@ fn variables_lost(variables: &[String], reason: &str, interrupted: bool) -> Cell
     };
     let reason = reason.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("").trim();
     let (name, what) = match interrupted {
-        true => ("Interrupted", "the cell was interrupted, and the process that ran it ended".to_string()),
+        true => (ErrorName::Interrupted, "the cell was interrupted, and the process that ran it ended".to_string()),
         false => {
             let status = reason.split_once("with status: ").map_or(reason, |(_, status)| status);
-            ("ProcessEnded", format!("the process that runs cells ended ({status})"))
+            (ErrorName::ProcessEnded, format!("the process that runs cells ended ({status})"))
         }
     };
     let mut error = CellError::new(name, what);

@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
-use tunebook_magics::Interrupt;
+use tunebook_magics::{ErrorName, Interrupt};
 use tunebook_prebuilt::{CellCrate, Prebuilt};
 
 /// rust-analyzer is there once the engine is created. A question that comes earlier waits at most this long.
@@ -259,9 +259,10 @@ fn serve(queue: Receiver<Job>, state: &EngineState, parts: &Arc<Parts>, prebuilt
                 let work = || {
                     let rest =
                         dependencies.add(&mut context, &code, crates).map_err(|error| match run.is_interrupted() {
-                            true => {
-                                CellError::new("Interrupted", "the cell was interrupted while its crates were added")
-                            }
+                            true => CellError::new(
+                                ErrorName::Interrupted,
+                                "the cell was interrupted while its crates were added",
+                            ),
                             false => error,
                         })?;
                     if let Some(note) = note.take() {
@@ -273,7 +274,7 @@ fn serve(queue: Receiver<Job>, state: &EngineState, parts: &Arc<Parts>, prebuilt
                 // A panic of the kernel's own code must not cost the session.
                 let result = std::panic::catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
                     let message = "the kernel has a fault, told in its log; variables and functions are kept";
-                    Err(CellError::new("InternalError", message))
+                    Err(CellError::new(ErrorName::InternalError, message))
                 });
                 context.eval_context().set_progress(Arc::new(|_| {}));
                 progress.end();

@@ -21,7 +21,7 @@ use super::errors::CellError;
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tunebook_magics::Interrupt;
+use tunebook_magics::{ErrorName, Interrupt};
 
 /// Whether Rust cells can run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -188,7 +188,7 @@ impl EngineState {
     pub(super) fn unavailable(&self) -> CellError {
         match &self.shared.lock().phase {
             Phase::Missing { reason } => CellError::no_toolchain(reason),
-            _ => CellError::new("EngineError", "the engine of Rust cells is not there; restart the kernel"),
+            _ => CellError::new(ErrorName::EngineError, "the engine of Rust cells is not there; restart the kernel"),
         }
     }
 
@@ -246,7 +246,7 @@ mod tests {
         state.begin(&Interrupt::default()).unwrap()
     }
 
-    fn refused(state: &EngineState) -> String {
+    fn refused(state: &EngineState) -> ErrorName {
         state.begin(&Interrupt::default()).err().unwrap().name
     }
 
@@ -262,7 +262,7 @@ mod tests {
         assert!(state.idle().is_some() && !state.is_busy());
         let run = begin(&state);
         assert!(run.may_run() && state.is_busy() && state.idle().is_none());
-        assert_eq!(refused(&state), "Busy");
+        assert_eq!(refused(&state), ErrorName::Busy);
         drop(run);
         assert!(state.idle().is_some() && !state.is_busy());
         assert!(begin(&state).may_run());
@@ -301,7 +301,7 @@ mod tests {
         let (state, interrupt) = (ready(), Interrupt::default());
         interrupt.raise();
         assert_eq!(state.interrupt(), None);
-        assert_eq!(state.begin(&interrupt).err().unwrap().name, "Interrupted");
+        assert_eq!(state.begin(&interrupt).err().unwrap().name, ErrorName::Interrupted);
         assert!(!state.is_busy());
     }
 
@@ -351,7 +351,7 @@ mod tests {
     fn without_a_toolchain_every_cell_learns_the_reason() {
         let state = EngineState::starting();
         let run = begin(&state);
-        assert_eq!(state.unavailable().name, "EngineError");
+        assert_eq!(state.unavailable().name, ErrorName::EngineError);
         state.missing("no cargo".into());
         assert!(!run.may_run());
         drop(run);

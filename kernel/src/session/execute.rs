@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
-use tunebook_magics::{Interrupt, MagicError, Parsed, asks, shell};
+use tunebook_magics::{ErrorName, Interrupt, MagicError, Parsed, asks, shell};
 use tunebook_split::{Segment, segments};
 use tunebook_wire::Message;
 
@@ -25,7 +25,7 @@ enum Part {
 
 impl From<MagicError> for CellError {
     fn from(error: MagicError) -> Self {
-        Self { name: error.name.to_string(), traceback: error.traceback(), message: error.message }
+        Self { name: error.name, traceback: error.traceback(), message: error.message }
     }
 }
 
@@ -89,7 +89,8 @@ impl Session {
                 json!({ "status": "ok", "execution_count": count, "user_expressions": expressions, "payload": payload })
             }
             Err(error) => {
-                let said = json!({ "ename": error.name, "evalue": error.message, "traceback": error.traceback });
+                let said =
+                    json!({ "ename": error.name.as_str(), "evalue": error.message, "traceback": error.traceback });
                 if !silent {
                     self.iopub.publish(&request.header, "error", said.clone());
                 }
@@ -124,7 +125,7 @@ impl Session {
         let mut value = None;
         for part in parts {
             if interrupt.is_raised() {
-                return Err(CellError::new("Interrupted", "the cell was interrupted"));
+                return Err(CellError::new(ErrorName::Interrupted, "the cell was interrupted"));
             }
             value = None;
             match part {
@@ -196,7 +197,7 @@ impl Session {
             let shown = match result {
                 Ok(ran) => json!({ "status": "ok", "data": ran.value.unwrap_or_default(), "metadata": {} }),
                 Err(CellError { name, message, traceback }) => {
-                    json!({ "status": "error", "ename": name, "evalue": message, "traceback": traceback })
+                    json!({ "status": "error", "ename": name.as_str(), "evalue": message, "traceback": traceback })
                 }
             };
             results.insert(name.clone(), shown);
@@ -212,5 +213,7 @@ async fn blocking<T: Send + 'static>(
 ) -> Result<T, CellError> {
     let interrupt = interrupt.clone();
     let result = tokio::task::spawn_blocking(move || work(&interrupt)).await;
-    result.unwrap_or_else(|panic| Err(CellError::new("InternalError", format!("the kernel has a fault: {panic}"))))
+    result.unwrap_or_else(|panic| {
+        Err(CellError::new(ErrorName::InternalError, format!("the kernel has a fault: {panic}")))
+    })
 }

@@ -179,8 +179,7 @@ impl RustCell {
 }
 
 fn as_magic_error(error: CellError) -> MagicError {
-    let name = error.name.parse().unwrap_or(ErrorName::Error);
-    MagicError::drawn(name, error.message, error.traceback)
+    MagicError::drawn(error.name, error.message, error.traceback)
 }
 
 /// A cell whose output is captured instead of shown.

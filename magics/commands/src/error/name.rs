@@ -2,7 +2,7 @@
 
 /// The name of an error: the `ename` of the Jupyter error, on which notebooks and scripts rely. Renaming a variant is a
 /// breaking change.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::Display, strum::EnumString, strum::IntoStaticStr)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::Display, strum::IntoStaticStr)]
 pub enum ErrorName {
     /// Rust was asked to run while a cell runs.
     Busy,
