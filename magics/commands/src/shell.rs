@@ -1,8 +1,9 @@
-//! Commands and programs of a cell: their output as it comes, their end with all that they started.
+//! Runs the commands and programs of a cell. Their output is shown as it is printed, and an interrupt ends the whole process
+//! group.
 
 use crate::error::{ErrorName, MagicError, Result};
 use crate::host::{Interrupt, Output, Stream};
-use crate::process::Ended;
+use crate::process::ProcessError;
 use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
@@ -13,19 +14,20 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 use tunebook_pool::Environment;
 
-/// How often an interrupt and the end of a process are looked for while nothing is printed.
+/// While nothing is printed, the interrupt and the end of the process are checked this often.
 const TICK: Duration = Duration::from_millis(5);
-/// What an interrupt leaves a process to end by itself.
+/// After an interrupt, a process has this long to end by itself. Then it is killed.
 const PATIENCE: Duration = Duration::from_millis(600);
-/// Output that is on its way when a process ends comes within this; later output is that of processes in the background.
+/// Output that arrives within this time after the end of a process still belongs to it. Later output comes from processes
+/// that it left in the background.
 const LINGER: Duration = Duration::from_millis(100);
-/// Pieces of output that wait; a process that prints faster than it is read waits too.
+/// How many pieces of output can wait to be shown. A process that prints faster than that is blocked until they are shown.
 const WAITING: usize = 16;
 
-/// Process groups that a command left running (`!server &`).
+/// The process groups that commands left running (`!server &`); they are killed when the kernel ends.
 static BACKGROUND: Mutex<Vec<Pid>> = Mutex::new(vec![]);
 
-/// Runs `!command` in the shell, to its end or until it is interrupted.
+/// Runs the command of a `!` line with `sh -c`, until it ends or is interrupted. An exit status other than 0 is an error.
 pub fn run(command: &str, output: &dyn Output, interrupt: &Interrupt) -> Result<()> {
     let mut shell = Command::new("sh");
     shell.args(["-c", command]);
@@ -35,14 +37,16 @@ pub fn run(command: &str, output: &dyn Output, interrupt: &Interrupt) -> Result<
     match stream(shell, None, output, interrupt) {
         Ok(status) if status.success() => Ok(()),
         Ok(status) => Err(MagicError::new(ErrorName::ShellError, format!("the command {}", ending(status)), None)),
-        Err(Ended::Interrupted | Ended::TimedOut) => Err(MagicError::interrupted("the command was interrupted")),
-        Err(Ended::CouldNot(error)) => {
+        Err(ProcessError::Interrupted | ProcessError::TimedOut) => {
+            Err(MagicError::interrupted("the command was interrupted"))
+        }
+        Err(ProcessError::Io(error)) => {
             Err(MagicError::new(ErrorName::ShellError, format!("the shell `sh` cannot be started: {error}"), None))
         }
     }
 }
 
-/// Ends what commands left running; called when the kernel shuts down.
+/// Kills the processes that commands left running. The kernel calls this when it shuts down.
 pub fn end_background() {
     if let Ok(mut groups) = BACKGROUND.lock() {
         for group in groups.drain(..) {
@@ -51,7 +55,7 @@ pub fn end_background() {
     }
 }
 
-/// How a process ended, in words that follow its name.
+/// How a process ended, in words that follow its name: `ended with exit status 3`.
 pub(crate) fn ending(status: ExitStatus) -> String {
     match (status.code(), status.signal().map(Signal::try_from)) {
         (Some(code), _) => format!("ended with exit status {code}"),
@@ -60,20 +64,20 @@ pub(crate) fn ending(status: ExitStatus) -> String {
     }
 }
 
-/// Runs a process in a group of its own, with `input` on its standard input, and prints what it prints as it comes. An
-/// interrupt is passed on to the whole group, which is then ended.
+/// Runs a process in a process group of its own, with `input` on its standard input, and shows its output as it is printed.
+/// An interrupt is passed on to the whole group, which is killed if it does not end by itself.
 pub(crate) fn stream(
     mut command: Command,
     input: Option<String>,
     output: &dyn Output,
     interrupt: &Interrupt,
-) -> std::result::Result<ExitStatus, Ended> {
+) -> std::result::Result<ExitStatus, ProcessError> {
     let stdin = if input.is_some() { Stdio::piped() } else { Stdio::null() };
     command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
-    let mut child = command.spawn().map_err(Ended::CouldNot)?;
+    let mut child = command.spawn().map_err(ProcessError::Io)?;
     let group = Pid::from_raw(child.id() as i32);
     if let (Some(text), Some(mut stdin)) = (input, child.stdin.take()) {
-        // A thread of its own: a process may print much before it reads, or end without reading.
+        // This takes a thread of its own, because the process may print much before it reads, or may end without reading.
         std::thread::spawn(move || stdin.write_all(text.as_bytes()));
     }
     let pieces = pieces_of(&mut child);
@@ -87,7 +91,7 @@ pub(crate) fn stream(
             }
             Err(RecvTimeoutError::Timeout) => true,
             Err(RecvTimeoutError::Disconnected) => {
-                // A process may close its output and go on.
+                // A process may close its output and still run.
                 if !open {
                     std::thread::sleep(TICK);
                 }
@@ -96,7 +100,7 @@ pub(crate) fn stream(
             }
         };
         if ended.is_none() {
-            ended = child.try_wait().map_err(Ended::CouldNot)?.map(|status| (status, Instant::now()));
+            ended = child.try_wait().map_err(ProcessError::Io)?.map(|status| (status, Instant::now()));
         }
         if interrupted.is_none() && interrupt.is_raised() {
             let _ = killpg(group, Signal::SIGINT);
@@ -113,7 +117,7 @@ pub(crate) fn stream(
                     }
                 }
                 printer.end();
-                return Err(Ended::Interrupted);
+                return Err(ProcessError::Interrupted);
             }
         } else if let Some((status, at)) = ended
             && (!open || (quiet && at.elapsed() > LINGER))
@@ -125,7 +129,7 @@ pub(crate) fn stream(
     }
 }
 
-/// Keeps a group in mind that has not ended with its first process; forgets those that have ended since.
+/// Remembers a process group if some of its processes still run, and forgets the groups that have ended since.
 fn remember(group: Pid) {
     if let Ok(mut groups) = BACKGROUND.lock() {
         groups.push(group);
@@ -133,7 +137,7 @@ fn remember(group: Pid) {
     }
 }
 
-/// What a process prints, in the pieces in which it comes.
+/// The output of a process, in pieces as they are read. The channel is disconnected when both streams are closed.
 fn pieces_of(child: &mut Child) -> Receiver<(Stream, Vec<u8>)> {
     let (sender, pieces) = bounded(WAITING);
     let forward = |pipe: Option<Box<dyn Read + Send>>, stream: Stream| {
@@ -142,7 +146,8 @@ fn pieces_of(child: &mut Child) -> Receiver<(Stream, Vec<u8>)> {
         std::thread::spawn(move || {
             let mut buffer = vec![0; 16 << 10];
             while let Ok(count @ 1..) = pipe.read(&mut buffer) {
-                // Nobody listens any more to a process in the background; it must be able to print all the same.
+                // Nobody receives the output of a process in the background. It is read all the same, since the process
+                // would be blocked or ended by SIGPIPE otherwise.
                 let _ = sender.send((stream, buffer[..count].to_vec()));
             }
         });
@@ -152,6 +157,7 @@ fn pieces_of(child: &mut Child) -> Receiver<(Stream, Vec<u8>)> {
     pieces
 }
 
+/// Shows pieces of output as text.
 struct Printer<'a> {
     output: &'a dyn Output,
     stdout: Text,
@@ -169,7 +175,7 @@ impl Printer<'_> {
         }
     }
 
-    /// Prints what still waits for the rest of a character, which will not come.
+    /// Shows the incomplete characters at the end of both streams, whose other bytes will not come.
     fn end(&mut self) {
         for (stream, text) in [(Stream::Stdout, self.stdout.end()), (Stream::Stderr, self.stderr.end())] {
             if !text.is_empty() {
@@ -179,7 +185,7 @@ impl Printer<'_> {
     }
 }
 
-/// Pieces of bytes as text; a character that is cut in two waits for its rest.
+/// Decodes UTF-8 that arrives in pieces. The first bytes of a character that is cut in two wait for the others.
 #[derive(Default)]
 struct Text {
     held: Vec<u8>,
@@ -230,8 +236,8 @@ mod tests {
         (result, Arc::into_inner(recorder).unwrap(), took)
     }
 
-    fn is_there(pid: &str) -> bool {
-        // A process that has ended and was not waited for yet does nothing any more.
+    fn is_running(pid: &str) -> bool {
+        // A zombie (state Z) has ended; only its parent has not waited for it yet.
         let status = std::fs::read_to_string(format!("/proc/{}/stat", pid.trim())).unwrap_or_default();
         status.rsplit_once(')').is_some_and(|(_, rest)| !rest.trim().starts_with('Z'))
     }
@@ -269,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn a_character_cut_in_two_is_whole_again_and_bytes_that_are_no_text_do_no_harm() {
+    fn characters_cut_in_two_are_joined_and_invalid_bytes_are_replaced() {
         let (_, recorder) = shell(r"printf 'a\342\202'; sleep 0.2; printf '\254b'");
         assert_eq!(recorder.stdout(), "a€b");
         let (_, recorder) = shell(r"printf '\377x\342'; sleep 0.2; printf '\202\254\342'");
@@ -277,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn much_output_arrives_whole() {
+    fn no_line_of_much_output_is_lost() {
         let (result, recorder) = shell("seq 1 200000");
         result.unwrap();
         let expected: String = (1..=200_000).map(|n| format!("{n}\n")).collect();
@@ -285,12 +291,12 @@ mod tests {
     }
 
     #[test]
-    fn an_interrupt_ends_all_that_a_command_started() {
-        // The sleeper ignores what Ctrl-C sends, and only its group can find it.
+    fn an_interrupt_ends_the_whole_process_group() {
+        // The process in the background ignores SIGINT, so only the SIGKILL to its group ends it.
         let (result, recorder, took) = interrupted("sh -c 'trap \"\" INT; echo $$; sleep 60' & wait");
         assert_eq!(result.unwrap_err().name.as_str(), "Interrupted");
         assert!(took < 4 * PATIENCE, "{took:?}");
-        assert!(!is_there(&recorder.stdout()));
+        assert!(!is_running(&recorder.stdout()));
     }
 
     #[test]
@@ -308,17 +314,17 @@ mod tests {
         result.unwrap();
         assert!(started.elapsed() < Duration::from_secs(20), "the command waited for what runs in the background");
         let pid = recorder.stdout();
-        assert!(is_there(&pid));
+        assert!(is_running(&pid));
         end_background();
         let deadline = Instant::now() + Duration::from_secs(10);
-        while is_there(&pid) && Instant::now() < deadline {
+        while is_running(&pid) && Instant::now() < deadline {
             std::thread::sleep(TICK);
         }
-        assert!(!is_there(&pid));
+        assert!(!is_running(&pid));
     }
 
     #[test]
-    fn what_the_session_adds_to_the_environment_is_there() {
+    fn commands_see_the_environment_of_the_session() {
         let recorder = FakeHost::default();
         recorder.set("TUNEBOOK_SHELL_TEST", Some("added"));
         recorder.set("HOME", None);

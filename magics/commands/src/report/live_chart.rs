@@ -1,7 +1,4 @@
-//! A chart that grows while the work runs.
-//!
-//! It is displayed once and brought up to date through a second display whose script pushes new figures into it: so zoom and
-//! hidden series stay, and a front end without script sees one line of progress.
+//! A chart that is updated while a magic runs.
 
 use super::{ChartLoader, Report, element_id};
 use crate::host::{Output, RESULT_MIME, plain};
@@ -9,28 +6,31 @@ use serde_json::json;
 use std::time::{Duration, Instant};
 use tunebook_charts::{Chart, html};
 
-/// A chart is not brought up to date more often than this.
+/// The shortest time between two updates of a chart.
 const REFRESH: Duration = Duration::from_millis(500);
 
-/// See the module.
+/// A chart that is updated while a magic runs. It is displayed once. Each update replaces a second, invisible display, whose
+/// script passes the new figure to the chart. So zoom and hidden series are kept. A front end without scripts shows a line of
+/// text instead.
 pub struct LiveChart<'a> {
     charts: &'a ChartLoader,
     output: &'a dyn Output,
+    /// The HTML id of the chart, from which the ids of both displays are derived.
     element: String,
     shown: bool,
     refreshed: Instant,
-    /// What the last refresh cost: the next one waits at least four times as long.
+    /// How long the last update took. The next one comes after at least four times as long.
     cost: Duration,
 }
 
 impl<'a> LiveChart<'a> {
-    /// One that is not shown yet.
+    /// Creates a chart that is not shown yet.
     pub fn new(charts: &'a ChartLoader, output: &'a dyn Output) -> Self {
         let (element, shown, refreshed, cost) = (element_id(), false, Instant::now(), Duration::ZERO);
         Self { charts, output, element, shown, refreshed, cost }
     }
 
-    /// Shows the chart as it is at the start. `line`: the state in words.
+    /// Shows the chart. `line` is the text for front ends without scripts.
     pub fn show(&mut self, chart: &Chart, line: &str) {
         self.charts.load(self.output);
         let mut bundle = plain(line);
@@ -40,17 +40,16 @@ impl<'a> LiveChart<'a> {
         self.shown = true;
     }
 
-    /// Whether it is shown.
     pub fn is_shown(&self) -> bool {
         self.shown
     }
 
-    /// Whether the last refresh was long enough ago.
+    /// Whether the chart is shown and the last update was long enough ago.
     pub fn is_due(&self) -> bool {
         self.shown && self.refreshed.elapsed() >= REFRESH.max(4 * self.cost)
     }
 
-    /// Brings it up to date.
+    /// Updates the chart with a figure and a line of text.
     pub fn push(&mut self, draw: impl FnOnce() -> (Chart, String)) {
         let started = Instant::now();
         let (chart, line) = draw();
@@ -60,7 +59,7 @@ impl<'a> LiveChart<'a> {
         (self.refreshed, self.cost) = (Instant::now(), started.elapsed());
     }
 
-    /// Ends with a result in its place. `with_result`: whether programs are to find it.
+    /// Replaces the chart by a report. `with_result` says whether the JSON result for programs is included.
     pub fn end(self, report: Report, with_result: bool) {
         let mut bundle = report.bundle();
         if !with_result {
