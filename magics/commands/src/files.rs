@@ -63,8 +63,8 @@ pub fn problem(source: &Source, word: &Word, path: &Path, done: &str, error: &Er
     source.error(ErrorName::FileError, word.span.clone(), message, help)
 }
 
-/// Help for a path that does not exist: the name in the same folder that was most likely meant, or that the folder does not
-/// exist either.
+/// Help for a path that does not exist: the name in the same folder that was most likely meant, or that the folder does
+/// not exist either.
 fn similar(path: &Path) -> Option<String> {
     let folder = match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,

@@ -1,4 +1,5 @@
-//! The inputs that `%history` and `%save` select: by ranges of execution counts (`1-5 7`), and by session (`--session`).
+//! The inputs that `%history` and `%save` select: by ranges of execution counts (`1-5 7`), and by session
+//! (`--session`).
 
 use crate::error::{ErrorName, MagicError, Result, Source, Span};
 use crate::host::session::{Input, Session};
@@ -97,7 +98,7 @@ mod tests {
     use super::range;
 
     #[test]
-    fn ranges_hold_both_ends() {
+    fn ranges_include_both_ends() {
         assert_eq!(range("7"), Some(7..=7));
         assert_eq!(range("1-5"), Some(1..=5));
         assert_eq!(range("3-"), Some(3..=u64::MAX));

@@ -1,4 +1,5 @@
-//! The magics. `commands` holds them, with one folder or file each; the other modules are the framework that they share.
+//! The magics. `commands` holds them, with one folder or file each; the other modules are the framework that they
+//! share.
 //!
 //! The kernel first passes the text of a magic to [`Magics::parse`], which reports errors in the text without running
 //! anything. Later it calls [`Magics::run`] with an [`Output`] for results and an [`Interrupt`] that stops the magic.
@@ -62,20 +63,20 @@ impl Magics {
         CATALOGUE.find(name).is_some()
     }
 
-    /// The completions at a cursor in a line magic or cell magic, or None if the cursor is in Rust. `cursor` counts Unicode
-    /// code points.
+    /// The completions at a cursor in a line magic or cell magic, or None if the cursor is in Rust. `cursor` counts
+    /// Unicode code points.
     pub fn complete(&self, code: &str, cursor: usize, names: Names<'_>) -> Option<Completions> {
         completion::complete(&self.context, code, cursor, names)
     }
 
-    /// The help for the word at the cursor of a magic, as text and sometimes Markdown. None if there is none, or if the cursor
-    /// is not in a magic. `cursor` counts Unicode code points.
+    /// The help for the word at the cursor of a magic, as text and sometimes Markdown. None if there is none, or if the
+    /// cursor is not in a magic. `cursor` counts Unicode code points.
     pub fn inspect(&self, code: &str, cursor: usize) -> Option<Bundle> {
         completion::inspect(&self.context, code, cursor)
     }
 
-    /// Compiles what every `%%workload` needs, so that the first one need not wait for it. Returns what the crates of Rust
-    /// cells are built from.
+    /// Compiles what every `%%workload` needs, so that the first one need not wait for it. Returns what the crates of
+    /// Rust cells are built from.
     pub fn prepare(&self, output: &dyn Output, interrupt: &Interrupt) -> Result<BuildInputs, MagicError> {
         let build_cache = workload::BuildCache::open(&self.context)?;
         build_cache.prepare(output, interrupt)?;
@@ -104,22 +105,22 @@ impl Magics {
         studies::study_as_json(&self.context, name)
     }
 
-    /// Ends the slots of the pool, and the processes that shell commands left running. The kernel calls this when it shuts
-    /// down.
+    /// Ends the slots of the pool, and the processes that shell commands left running. The kernel calls this when it
+    /// shuts down.
     pub fn shutdown(&self) {
         shell::end_background();
         self.context.pool.lock().take();
     }
 }
 
-/// Whether a line of a cell asks for the help of a magic or the documentation of a Rust name. `alone` says that it is the
-/// only line of its cell.
+/// Whether a line of a cell asks for the help of a magic or the documentation of a Rust name. `alone` says that it is
+/// the only line of its cell.
 pub fn asks(line: &str, alone: bool) -> bool {
     magic::asks(CATALOGUE, line, alone)
 }
 
-/// The span of the code, in bytes, in a magic that runs Rust in the process of the Rust cells: `f()` in `%time f()`, the body
-/// in `%%time`. None for other magics.
+/// The span of the code, in bytes, in a magic that runs Rust in the process of the Rust cells: `f()` in `%time f()`,
+/// the body in `%%time`. None for other magics.
 pub fn rust_in(text: &str) -> Option<std::ops::Range<usize>> {
     CATALOGUE.rust_in(text)
 }

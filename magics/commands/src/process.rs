@@ -1,5 +1,5 @@
-//! Runs a child process to its end, with a callback for each line that it prints. An interrupt or a time limit kills the
-//! whole process group.
+//! Runs a child process to its end, with a callback for each line that it prints. An interrupt or a time limit kills
+//! the whole process group.
 
 use crate::host::Interrupt;
 use crossbeam_channel::{Receiver, after, never, select, unbounded};
@@ -26,9 +26,9 @@ pub enum ProcessError {
     Io(std::io::Error),
 }
 
-/// Runs a process to its end, with `input` on its standard input. `on_line` is called with each line as it is printed, and
-/// with None whenever nothing was printed for half a second. An interrupt or the time limit kills the process with all that
-/// it started. An exit status other than 0 is not an error.
+/// Runs a process to its end, with `input` on its standard input. `on_line` is called with each line as it is printed,
+/// and with None whenever nothing was printed for half a second. An interrupt or the time limit kills the process with
+/// all that it started. An exit status other than 0 is not an error.
 pub fn run(
     mut command: Command,
     input: &str,

@@ -1,5 +1,5 @@
-//! Runs the commands and programs of a cell. Their output is shown as it is printed, and an interrupt ends the whole process
-//! group.
+//! Runs the commands and programs of a cell. Their output is shown as it is printed, and an interrupt ends the whole
+//! process group.
 
 use crate::error::{ErrorName, MagicError, Result};
 use crate::host::{Interrupt, Output, Stream};
@@ -18,16 +18,18 @@ use tunebook_pool::Environment;
 const TICK: Duration = Duration::from_millis(5);
 /// After an interrupt, a process has this long to end by itself. Then it is killed.
 const PATIENCE: Duration = Duration::from_millis(600);
-/// Output that arrives within this time after the end of a process still belongs to it. Later output comes from processes
-/// that it left in the background.
+/// Output that arrives within this time after the end of a process still belongs to it. Later output comes from
+/// processes that it left in the background.
 const LINGER: Duration = Duration::from_millis(100);
-/// How many pieces of output can wait to be shown. A process that prints faster than that is blocked until they are shown.
+/// How many pieces of output can wait to be shown. A process that prints faster than that is blocked until they are
+/// shown.
 const WAITING: usize = 16;
 
 /// The process groups that commands left running (`!server &`); they are killed when the kernel ends.
 static BACKGROUND: Mutex<Vec<Pid>> = Mutex::new(vec![]);
 
-/// Runs the command of a `!` line with `sh -c`, until it ends or is interrupted. An exit status other than 0 is an error.
+/// Runs the command of a `!` line with `sh -c`, until it ends or is interrupted. An exit status other than 0 is an
+/// error.
 pub fn run(command: &str, output: &dyn Output, interrupt: &Interrupt) -> Result<()> {
     let mut shell = Command::new("sh");
     shell.args(["-c", command]);
@@ -64,8 +66,8 @@ pub(crate) fn ending(status: ExitStatus) -> String {
     }
 }
 
-/// Runs a process in a process group of its own, with `input` on its standard input, and shows its output as it is printed.
-/// An interrupt is passed on to the whole group, which is killed if it does not end by itself.
+/// Runs a process in a process group of its own, with `input` on its standard input, and shows its output as it is
+/// printed. An interrupt is passed on to the whole group, which is killed if it does not end by itself.
 pub(crate) fn stream(
     mut command: Command,
     input: Option<String>,
@@ -77,7 +79,8 @@ pub(crate) fn stream(
     let mut child = command.spawn().map_err(ProcessError::Io)?;
     let group = Pid::from_raw(child.id() as i32);
     if let (Some(text), Some(mut stdin)) = (input, child.stdin.take()) {
-        // This takes a thread of its own, because the process may print much before it reads, or may end without reading.
+        // This takes a thread of its own, because the process may print much before it reads, or may end without
+        // reading.
         std::thread::spawn(move || stdin.write_all(text.as_bytes()));
     }
     let pieces = pieces_of(&mut child);

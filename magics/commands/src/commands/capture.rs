@@ -8,7 +8,7 @@ use crate::rust::{SourceMap, no_magic_in};
 use crate::syntax::{Arguments, OptionSpec, Word};
 use std::io::Write;
 
-/// The source of the type `Captured`, of which the variable with the captured output is a value.
+/// The source of the type `Captured`. The variable with the captured output has this type.
 const CAPTURED: &str = include_str!("../rust/generated/captured.rs");
 
 pub const MAGIC: Magic = Magic {
@@ -17,9 +17,10 @@ pub const MAGIC: Magic = Magic {
     body: Some(Body::Rust),
     usage: "%%capture [NAME] [--no-stdout] [--no-stderr] [--no-display]\n…Rust…",
     summary: "Run Rust without showing its output; the output can be kept in a variable",
-    help: "With a name, the output is kept in a variable of that name: `NAME.stdout`, `NAME.stderr`, and `NAME.displays` (the number \
-        of values and displays). `NAME.show()` prints the text. The options name what is not captured; it is shown when the code has \
-        ended. If the code fails, the text that it printed is shown with the error.",
+    help: "With a name, the output is kept in a variable of that name: `NAME.stdout`, `NAME.stderr`, and \
+        `NAME.displays` (the number of values and displays). `NAME.show()` prints the text. The options name what is \
+        not captured; it is shown when the code has ended. If the code fails, the text that it printed is shown with \
+        the error.",
     options: &[
         OptionSpec { name: "no-stdout", value: None, help: "show standard output" },
         OptionSpec { name: "no-stderr", value: None, help: "show standard error" },
@@ -95,7 +96,7 @@ fn is_ours(code: &str) -> bool {
     ["stdout: String", "stderr: String", "displays: usize"].iter().all(|field| code.contains(field))
 }
 
-/// Defines the variable. The text is passed through files, because a long string literal would take the compiler long.
+/// Defines the variable. The text is passed through files, because the compiler is slow with long string literals.
 fn define(session: &dyn Session, name: &str, ran: &Ran, has_type: bool) -> Result<()> {
     let file = |text: &str| {
         let mut file = tempfile::NamedTempFile::new()?;
@@ -174,7 +175,8 @@ mod tests {
 
     #[test]
     fn the_generated_variable_contains_the_text() {
-        let after = "assert_eq!(kept.stdout, \"out \\\"# ä\\r\\n\"); assert_eq!((kept.stderr.as_str(), kept.displays), (\"err\", 2));";
+        let after = "assert_eq!(kept.stdout, \"out \\\"# ä\\r\\n\"); \
+                     assert_eq!((kept.stderr.as_str(), kept.displays), (\"err\", 2));";
         let fake = FakeHost::running(Cells { items: "", before: "", after });
         define(&fake, "kept", &ran(), false).unwrap();
     }

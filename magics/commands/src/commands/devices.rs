@@ -12,8 +12,8 @@ pub const MAGIC: Magic = Magic {
     body: None,
     usage: "%devices",
     summary: "The devices that run trials: GPUs or processors, with memory and load",
-    help: "A sweep runs one trial at a time on each GPU, or on each processor if there is no GPU. One trial trains on one \
-        device; training a model on several devices is not supported.",
+    help: "A sweep runs one trial at a time on each GPU, or on each processor if there is no GPU. One trial trains on \
+        one device; training a model on several devices is not supported.",
     options: &[],
     subject: Subject::None,
     export: Export::Comment,

@@ -11,8 +11,9 @@ pub const MAGIC: Magic = Magic {
     body: None,
     usage: "%doc PATH\n?PATH\nPATH?\nPATH??",
     summary: "Show the documentation of a Rust name: `Vec::push`, `rand`, a function of your own",
-    help: "The documentation is shown in the pager. `PATH?` works only if it is the only line of its cell, because elsewhere it is Rust; \
-        `?PATH` works everywhere. `PATH??` shows the source of an item of your own cells. `%NAME?` shows the help of a magic.",
+    help: "The documentation is shown in the pager. `PATH?` works only if it is the only line of its cell, because \
+        elsewhere it is Rust; `?PATH` works everywhere. `PATH??` shows the source of an item of your own cells. \
+        `%NAME?` shows the help of a magic.",
     options: &[],
     subject: Subject::Name,
     export: Export::Comment,
@@ -33,8 +34,8 @@ fn parse(Invocation { arguments, .. }: Invocation) -> Result<Box<dyn Command>> {
     document(&arguments.source, word.span.clone(), &word.text, false)
 }
 
-/// The command that answers a question with the help of a magic or the documentation of a Rust name. `line` is the span of
-/// the question.
+/// The command that answers a question with the help of a magic or the documentation of a Rust name. `line` is the span
+/// of the question.
 pub fn answer(catalogue: Catalogue, source: &Source, line: Span) -> Result<Box<dyn Command>> {
     let written = &source.text()[line.clone()];
     let asked = written.trim_matches('?').trim();

@@ -14,10 +14,10 @@ pub const MAGIC: Magic = Magic {
     body: None,
     usage: "%env\n%env NAME\n%env NAME=value\n%env NAME value\n%env --unset NAME",
     summary: "Show or change the environment of cells, shell commands and programs",
-    help: "Without a name, it lists all variables. A change holds for cells, `!` commands, and the workers and programs of studies \
-        from now on. `$NAME` and `${NAME}` in a value insert another variable: `%env PATH=$HOME/bin:$PATH`. A value in single \
-        quotes is not changed. The list hides the values of names that contain KEY, TOKEN, SECRET or PASSWORD; `%env NAME` \
-        shows them.",
+    help: "Without a name, it lists all variables. A change holds for cells, `!` commands, and the workers and \
+        programs of studies from now on. `$NAME` and `${NAME}` in a value insert another variable: `%env \
+        PATH=$HOME/bin:$PATH`. A value in single quotes is not changed. The list hides the values of names that \
+        contain KEY, TOKEN, SECRET or PASSWORD; `%env NAME` shows them.",
     options: &[OptionSpec { name: "unset", value: Some("NAME"), help: "remove a variable" }],
     subject: Subject::Variable,
     export: Export::Comment,

@@ -14,8 +14,8 @@ pub const CD: Magic = Magic {
     body: None,
     usage: "%cd [FOLDER | -]",
     summary: "Go to a folder, which is then that of cells, shell commands and magics",
-    help: "Without a folder, it goes to the home folder. `-` goes back to the folder before the last `%cd`. The store of studies \
-        stays where it was when the kernel started.",
+    help: "Without a folder, it goes to the home folder. `-` goes back to the folder before the last `%cd`. The store \
+        of studies stays where it was when the kernel started.",
     options: &[
         OptionSpec { name: "quiet", value: None, help: "do not print the new folder" },
         OptionSpec { name: "q", value: None, help: "the same as --quiet" },

@@ -19,8 +19,8 @@ pub const MAGIC: Magic = Magic {
     body: None,
     usage: "%load FILE[:10-20]",
     summary: "Replace the text of this cell by that of a file",
-    help: "`:10-20` after the name takes only these lines, `:10` one line, and `:10-` all lines from there on. The text is not run: \
-        run the cell again to do so.",
+    help: "`:10-20` after the name takes only these lines, `:10` one line, and `:10-` all lines from there on. The \
+        text is not run: run the cell again to do so.",
     options: &[],
     subject: Subject::File,
     export: Export::Comment,

@@ -14,8 +14,8 @@ pub const MAGIC: Magic = Magic {
     body: None,
     usage: "%reset --force",
     summary: "Delete all variables, items and dependencies of Rust cells",
-    help: "Without `--force`, it only says what would be lost. What was compiled stays, so a dependency that is added again is not \
-        compiled again. Studies, history and files stay.",
+    help: "Without `--force`, it only says what would be lost. What was compiled stays, so a dependency that is added \
+        again is not compiled again. Studies, history and files stay.",
     options: &[OptionSpec { name: "force", value: None, help: "delete them; also -f" }],
     subject: Subject::None,
     export: Export::Comment,

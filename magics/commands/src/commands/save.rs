@@ -16,9 +16,9 @@ pub const MAGIC: Magic = Magic {
     body: None,
     usage: "%save [-f | --force] [-a | --append] FILE [1-5 7 …]",
     summary: "Write inputs of the session to a file",
-    help: "Inputs are named by their execution count: `7`, `1-5` with both ends, `3-` for all from the third on. Without any, \
-        all are written. A FILE without an ending gets `.rs`. Lines that are not Rust (magics, `!` commands, `:dep`) become \
-        comments.",
+    help: "Inputs are named by their execution count: `7`, `1-5` with both ends, `3-` for all from the third on. \
+        Without any, all are written. A FILE without an ending gets `.rs`. Lines that are not Rust (magics, `!` \
+        commands, `:dep`) become comments.",
     options: &[
         OptionSpec { name: "force", value: None, help: "overwrite an existing file" },
         OptionSpec { name: "f", value: None, help: "the same as --force" },
@@ -92,13 +92,13 @@ impl Command for Save {
 fn as_rust(catalogue: Catalogue, cell: &str) -> String {
     // A line inside of a string, a comment or brackets is Rust, even if it looks like a magic.
     let (text, rust) = commented(catalogue, cell, is_complete);
-    // If the rest of the cell is not valid Rust either, this cannot be decided, and all lines that look like magics become
-    // comments.
+    // If the rest of the cell is not valid Rust either, this cannot be decided, and all lines that look like magics
+    // become comments.
     if is_complete(&rust) { text } else { commented(catalogue, cell, |_| true).0 }
 }
 
-/// Returns the cell with special lines as comments, and its Rust alone. `is_complete` says of the Rust above a line that no
-/// string, comment or bracket is open at its end; only then can the line be special.
+/// Returns the cell with special lines as comments, and its Rust alone. `is_complete` says of the Rust above a line
+/// that no string, comment or bracket is open at its end; only then can the line be special.
 fn commented(catalogue: Catalogue, cell: &str, is_complete: impl Fn(&str) -> bool) -> (String, String) {
     let is_cell_magic = cell.trim_start().starts_with("%%");
     let (mut text, mut rust) = (String::new(), String::new());

@@ -17,8 +17,8 @@ pub const BASH: Magic = Magic {
     body: Some(Body::Script),
     usage: "%%bash [--no-raise-error] [ARGUMENTS…]\n…lines of bash…",
     summary: "Run the body with bash",
-    help: "Output is shown as it is printed. `%%bash -e` ends at the first command that fails. `%%bash -s a b` sets `$1` and `$2` \
-        of the body. An interrupt ends bash and all that it started.",
+    help: "Output is shown as it is printed. `%%bash -e` ends at the first command that fails. `%%bash -s a b` sets \
+        `$1` and `$2` of the body. An interrupt ends bash and all that it started.",
     options: OPTIONS,
     subject: Subject::Words,
     export: Export::Comment,
@@ -44,9 +44,9 @@ pub const SCRIPT: Magic = Magic {
     body: Some(Body::Script),
     usage: "%%script [--no-raise-error] PROGRAM [ARGUMENTS…]\n…what PROGRAM reads…",
     summary: "Run the body with any program that reads its standard input: python3, perl, node, sqlite3",
-    help: "Output is shown as it is printed. All words after PROGRAM are its arguments, also those with dashes: `%%script python3 \
-        -u -`. It runs in the folder of `%pwd` with the environment of `%env`. An interrupt ends the program and all that it \
-        started.",
+    help: "Output is shown as it is printed. All words after PROGRAM are its arguments, also those with dashes: \
+        `%%script python3 -u -`. It runs in the folder of `%pwd` with the environment of `%env`. An interrupt ends the \
+        program and all that it started.",
     options: OPTIONS,
     subject: Subject::Program,
     export: Export::Comment,
@@ -93,7 +93,7 @@ impl Command for Script {
                 let (message, help) = match error.kind() {
                     std::io::ErrorKind::NotFound => (
                         format!("there is no program `{name}`"),
-                        Some("install it, or write its path; `%env PATH` shows the folders in which programs are looked for".into()),
+                        Some("install it, or write its path; `%env PATH` shows the folders that are searched".into()),
                     ),
                     _ => (format!("`{name}` cannot be started: {error}"), None),
                 };

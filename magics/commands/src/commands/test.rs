@@ -1,4 +1,5 @@
-//! `%%test [FILTER]` and `%test [FILTER]`: run the `#[test]` functions of a cell or of all cells, like `cargo test` does.
+//! `%%test [FILTER]` and `%test [FILTER]`: run the `#[test]` functions of a cell or of all cells, like `cargo test`
+//! does.
 
 use crate::error::{ErrorName, MagicError, Result, Source, Span};
 use crate::host::session::{Ran, Session};
@@ -16,13 +17,14 @@ pub const MAGIC: Magic = Magic {
     name: "test",
     line: true,
     body: Some(Body::Rust),
-    usage: "%%test [FILTER] [--all] [--ignored] [--include-ignored]\n…Rust…\n%test [FILTER] [--ignored] [--include-ignored]",
+    usage: "%%test [FILTER] [--all] [--ignored] [--include-ignored]\n…Rust…\n\
+        %test [FILTER] [--ignored] [--include-ignored]",
     summary: "Run #[test] functions like cargo test does",
-    help: "`%%test` defines the items of its body like any cell and runs the tests among them; with `--all`, it also runs those of \
-        earlier cells. `%test` runs the tests of all cells. With FILTER, only tests whose path contains it are run. Tests may return a \
-        `Result`, be in a `#[cfg(test)] mod tests`, and have `#[should_panic]`, `#[should_panic(expected = \"…\")]` or `#[ignore]`. \
-        They run one after the other in the process that runs cells, also after one has failed. A failed test makes the cell fail \
-        (`TestsFailed`).",
+    help: "`%%test` defines the items of its body like any cell and runs the tests among them; with `--all`, it also \
+        runs those of earlier cells. `%test` runs the tests of all cells. With FILTER, only tests whose path contains \
+        it are run. Tests may return a `Result`, be in a `#[cfg(test)] mod tests`, and have `#[should_panic]`, \
+        `#[should_panic(expected = \"…\")]` or `#[ignore]`. They run one after the other in the process that runs \
+        cells, also after one has failed. A failed test makes the cell fail (`TestsFailed`).",
     options: &[
         OptionSpec { name: "all", value: None, help: "run tests of earlier cells too" },
         OptionSpec { name: "ignored", value: None, help: "run only ignored tests" },
@@ -104,7 +106,8 @@ impl Command for Tests {
 }
 
 impl Tests {
-    /// Adds the tests among the items of earlier cells. Items are defined again if the compiler has removed their tests.
+    /// Adds the tests among the items of earlier cells. Items are defined again if the compiler has removed their
+    /// tests.
     fn add_earlier(&mut self, session: &dyn Session) -> Result<()> {
         for item in session.items()? {
             let source = Source::new(&item.code, 0);
@@ -268,12 +271,17 @@ mod tests {
 
     const BODY: &str = "fn double(x: i32) -> i32 {\n    x * 2\n}\nprintln!(\"before\");\n#[test]\nfn doubles() {\n    \
                         assert_eq!(double(2), 4);\n}\n#[test]\nfn fails() {\n    println!(\"a hint\");\n    \
-                        assert_eq!(double(2), 5, \"so {}\", \"it is\");\n}\n#[test]\n#[should_panic(expected = \"overflow\")]\n\
+                        assert_eq!(double(2), 5, \"so {}\", \"it is\");\n}\n#[test]\n\
+                        #[should_panic(expected = \"overflow\")]\n\
                         fn overflows() {\n    double(i32::MAX);\n}\n#[test]\n#[ignore]\nfn slow() {\n    panic!();\n}\n\
-                        #[cfg(test)]\nmod tests {\n    use super::*;\n    fn helper() -> i32 {\n        double(1)\n    }\n    \
-                        #[test]\n    fn parses() -> Result<(), std::num::ParseIntError> {\n        let n: i32 = \"2\".parse()?;\n        \
-                        assert_eq!(n, helper());\n        Ok(())\n    }\n    #[test]\n    fn errs() -> Result<(), String> {\n        \
-                        Err(\"no \\\"x\\\"\".into())\n    }\n    #[test]\n    #[should_panic]\n    fn quiet() {}\n}\ndouble(3)";
+                        #[cfg(test)]\nmod tests {\n    use super::*;\n    fn helper() -> i32 {\n        \
+                        double(1)\n    }\n    \
+                        #[test]\n    fn parses() -> Result<(), std::num::ParseIntError> {\n        \
+                        let n: i32 = \"2\".parse()?;\n        \
+                        assert_eq!(n, helper());\n        Ok(())\n    }\n    #[test]\n    \
+                        fn errs() -> Result<(), String> {\n        \
+                        Err(\"no \\\"x\\\"\".into())\n    }\n    #[test]\n    #[should_panic]\n    fn quiet() {}\n}\n\
+                        double(3)";
 
     fn without_colours(text: &str) -> String {
         ["\x1b[32m", "\x1b[31m", "\x1b[33m", "\x1b[0m"]
@@ -289,9 +297,12 @@ mod tests {
         assert_eq!(error.message, "3 of 6 tests failed: fails, tests::errs, tests::quiet");
         let text = without_colours(&fake.stdout());
         let wanted = "before\n\nrunning 7 tests\ntest doubles ... ok\ntest fails ... FAILED\ntest overflows ... ok\n\
-                      test tests::parses ... ok\ntest tests::errs ... FAILED\ntest tests::quiet ... FAILED\ntest slow ... ignored\n\n\
-                      failures:\n\n---- fails ----\na hint\nat line 13: assert_eq!(double(2), 5, \"so {}\", \"it is\");\n\
-                      assertion `left == right` failed: so it is\n  left: 4\n right: 5\n\n---- tests::errs ----\nError: \"no \\\"x\\\"\"\n\n\
+                      test tests::parses ... ok\ntest tests::errs ... FAILED\ntest tests::quiet ... FAILED\n\
+                      test slow ... ignored\n\n\
+                      failures:\n\n---- fails ----\na hint\n\
+                      at line 13: assert_eq!(double(2), 5, \"so {}\", \"it is\");\n\
+                      assertion `left == right` failed: so it is\n  left: 4\n right: 5\n\n---- tests::errs ----\n\
+                      Error: \"no \\\"x\\\"\"\n\n\
                       ---- tests::quiet ----\nit should have panicked, but did not\n\n\
                       test result: FAILED. 3 passed; 3 failed; 1 ignored; 0 filtered out; finished in ";
         assert!(text.starts_with(wanted), "{text}");

@@ -13,10 +13,10 @@ pub const MAGIC: Magic = Magic {
     body: Some(Body::Rust),
     usage: "%time CODE\n%%time\n…Rust…",
     summary: "Run Rust once and print how long it took",
-    help: "The code runs like in any cell: variables that it defines are kept, and its value is shown. *CPU times* are those of the \
-        process that runs cells; it uses one processor unless the code starts threads. *Wall time* is the time of the run without the \
-        compiler, whose time is shown separately. Cells are compiled with `opt-level = 2`, overflow checks and debug assertions. For \
-        fast code, use `%timeit`.",
+    help: "The code runs like in any cell: variables that it defines are kept, and its value is shown. *CPU times* are \
+        those of the process that runs cells; it uses one processor unless the code starts threads. *Wall time* is the \
+        time of the run without the compiler, whose time is shown separately. Cells are compiled with `opt-level = 2`, \
+        overflow checks and debug assertions. For fast code, use `%timeit`.",
     options: &[],
     subject: Subject::Rust,
     export: Export::Rust,
@@ -44,8 +44,8 @@ fn parse(Invocation { arguments, body, catalogue }: Invocation) -> Result<Box<dy
     Ok(Box::new(Time { source, code: body, is_body: true }))
 }
 
-/// The code of a line magic after as many spaces as there are characters before it, so that the columns in errors of the
-/// compiler are those of the cell.
+/// The code of a line magic after as many spaces as there are characters before it, so that the columns in errors of
+/// the compiler are those of the cell.
 pub fn at_its_column(source: &Source, code: &Span) -> String {
     let text = source.text();
     let line = text[..code.start].rfind('\n').map_or(0, |at| at + 1);

@@ -26,17 +26,20 @@ pub const MAGIC: Magic = Magic {
     name: "timeit",
     line: true,
     body: Some(Body::Rust),
-    usage: "%timeit [--time T] [--samples N] [--loops N] CODE\n%%timeit [--time T] [--samples N] [--loops N] [SETUP]\n…Rust…",
+    usage: "%timeit [--time T] [--samples N] [--loops N] CODE\n\
+        %%timeit [--time T] [--samples N] [--loops N] [SETUP]\n…Rust…",
     summary: "Measure how long a piece of Rust takes, from many runs",
-    help: "Like criterion: the code is warmed up and then run in samples with more and more loops, which takes about two seconds in all. \
-        The time of a loop is the slope of the samples' times over their numbers of loops. Its 95 % interval is the bootstrap. \
-        Samples outside of Tukey's fences are counted as outliers: something else ran at that time.\n\n\
-        `%%timeit` times its body. SETUP, on its first line, runs before each sample and is not timed; the body can use what it \
-        defines. Variables of cells can be used. Code that moves a variable cannot be repeated and does not compile.\n\n\
-        The value of the code is passed to `std::hint::black_box`, and the time to drop it is included. The compiler may remove \
-        code that has no value and no effect, and may compute only once what does not change between loops. So end with the value, \
-        and write `std::hint::black_box(x)` for an input `x`. Cells are compiled with `opt-level = 2`, overflow checks and debug \
-        assertions, so a release build may be faster.",
+    help: "Like criterion: the code is warmed up and then run in samples with more and more loops, which takes about \
+        two seconds in all. The time of a loop is the slope of the samples' times over their numbers of loops. Its 95 \
+        % interval is the bootstrap. Samples outside of Tukey's fences are counted as outliers: something else ran at \
+        that time.\n\n\
+        `%%timeit` times its body. SETUP, on its first line, runs before each sample and is not timed; the body can \
+        use what it defines. Variables of cells can be used. Code that moves a variable cannot be repeated and does \
+        not compile.\n\n\
+        The value of the code is passed to `std::hint::black_box`, and the time to drop it is included. The compiler \
+        may remove code that has no value and no effect, and may compute only once what does not change between loops. \
+        So end with the value, and write `std::hint::black_box(x)` for an input `x`. Cells are compiled with \
+        `opt-level = 2`, overflow checks and debug assertions, so a release build may be faster.",
     options: &[
         OptionSpec { name: "time", value: Some("T"), help: "about how long the measurement takes (default: 2s)" },
         OptionSpec {
@@ -98,8 +101,9 @@ impl TimeIt {
         let text = self.source.text();
         let loops = self.loops.map_or("None".into(), |loops| format!("Some({loops})"));
         let head = format!(
-            "{{ let mut tunebook_sampler = tunebook_timing::Sampler::new({:?}, {}, {}, ::core::option::Option::{loops}); \
-             while let ::core::option::Option::Some(tunebook_loops) = tunebook_sampler.next() {{",
+            "{{ let mut tunebook_sampler = tunebook_timing::Sampler::new({:?}, {}, {}, \
+             ::core::option::Option::{loops}); while let ::core::option::Option::Some(tunebook_loops) = \
+             tunebook_sampler.next() {{",
             self.budget, self.samples, self.least
         );
         let (opened, closed) = match has_question_mark(&text[self.code.clone()]) {
@@ -133,7 +137,8 @@ impl TimeIt {
     /// Runs the generated cell. Returns the run, and the loops and the seconds of each sample.
     fn measure(&self, output: &dyn Output) -> Result<(Ran, Vec<(u64, f64)>)> {
         let first_line = self.source.first_line();
-        // One generated line precedes the line of the magic. It takes the number of the line above in the cell, if there is one.
+        // One generated line precedes the line of the magic. It takes the number of the line above in the cell, if
+        // there is one.
         let lines_above = usize::from(first_line == 0);
         let source_map = SourceMap { text: self.source.text(), first_line, lines_above };
         let ran = session::required(output)?.run(&self.generated(), first_line.saturating_sub(1), true);
@@ -185,8 +190,8 @@ fn with_help_for_moves(error: MagicError) -> MagicError {
     if !moved {
         return error;
     }
-    let help = "%timeit runs the code many times, and a value can be moved out of its variable only once: borrow it (`&x`), or use \
-                `x.clone()`, whose time `%timeit x.clone()` measures";
+    let help = "%timeit runs the code many times, and a value can be moved out of its variable only once: borrow it \
+                (`&x`), or use `x.clone()`, whose time `%timeit x.clone()` measures";
     error.with_help(help)
 }
 
@@ -343,7 +348,8 @@ mod tests {
         let fake =
             FakeHost::running(Cells { items: "", before: "let text = String::from(\"7\");", after: "drop(text);" });
         let code = "%%timeit --time 0.1s let mut sleeps = 0;\nlet n = text.parse::<u64>()?;\nsleeps += 1;\n\
-                    std::thread::sleep(std::time::Duration::from_millis(20 * n)); assert!(sleeps == 1); println!(\"slept\")";
+                    std::thread::sleep(std::time::Duration::from_millis(20 * n)); assert!(sleeps == 1); \
+                    println!(\"slept\")";
         run(code, &fake).unwrap();
         let (text, found) = result(&fake);
         assert_eq!((&found["samples"], &found["loops"]), (&3.into(), &3.into()), "{text}");

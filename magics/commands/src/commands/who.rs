@@ -32,9 +32,9 @@ pub const WHOS: Magic = Magic {
     body: None,
     usage: "%whos [TYPE…]",
     summary: "List all variables of Rust cells with type, size and the beginning of the value",
-    help: "The size is that of the variable and of all that it owns, as far as it is known: that is, of strings, vectors, boxes, maps and \
-        sets of the standard library, and of tensors. `≥` marks the size of a variable that may own more. The value is the beginning \
-        of its Debug text, if the type has one. Nothing is moved or copied.",
+    help: "The size is that of the variable and of all that it owns, as far as it is known: that is, of strings, \
+        vectors, boxes, maps and sets of the standard library, and of tensors. `≥` marks the size of a variable that \
+        may own more. The value is the beginning of its Debug text, if the type has one. Nothing is moved or copied.",
     options: &[],
     subject: Subject::None,
     export: Export::Comment,
@@ -51,7 +51,8 @@ struct Who {
 fn parse(Invocation { arguments, .. }: Invocation, details: bool) -> Result<Box<dyn Command>> {
     let mut kinds: Vec<String> = vec![];
     for word in &arguments.positional {
-        // A type with a space (`HashMap<String, f64>`) consists of several words, which are joined until all `<` are closed.
+        // A type with a space (`HashMap<String, f64>`) consists of several words, which are joined until all `<` are
+        // closed.
         let open = |kind: &String| kind.matches('<').count() > kind.replace("->", "").matches('>').count();
         match kinds.last_mut().filter(|kind| open(kind)) {
             Some(kind) => *kind += &format!(" {}", word.text),
@@ -151,8 +152,9 @@ fn generated(variables: &[Variable], is_tensor: impl Fn(&str) -> bool) -> String
     };
     let rows: String = variables.iter().map(row).collect();
     format!(
-        "{{\n#[allow(dead_code)]\nmod tunebook_looking {{\n{}\n{}\n}}\n#[allow(unused_imports)]\nuse tunebook_looking::{{ByDebug, ByHeap, \
-         ByName, ByNothing, ByShallow, Look}};\ntunebook_looking::Answer(::std::vec![\n{rows}])\n}}",
+        "{{\n#[allow(dead_code)]\nmod tunebook_looking {{\n{}\n{}\n}}\n#[allow(unused_imports)]\nuse \
+         tunebook_looking::{{ByDebug, ByHeap, ByName, ByNothing, ByShallow, \
+         Look}};\ntunebook_looking::Answer(::std::vec![\n{rows}])\n}}",
         include_str!("../rust/generated/answer.rs"),
         include_str!("../rust/generated/looking.rs")
     )
@@ -214,14 +216,15 @@ mod tests {
     fn generated_code_finds_sizes_and_values_of_any_type() {
         let cells = Cells {
             items: "struct Plain(f64, u8); struct Owner { name: String, more: Vec<u8> }\n\
-                    struct Bad; impl std::fmt::Debug for Bad { fn fmt(&self, _: &mut std::fmt::Formatter<'_>) -> std::fmt::Result \
-                    { panic!(\"no\") } } type Result<T> = std::result::Result<T, u8>;",
-            before: "let numbers = vec![0.5_f64; 1_000_000]; let texts = vec![String::with_capacity(10), String::from(\"a\\nb\")]; \
-                     let plain = Plain(1.0, 2); let owner = Owner { name: String::from(\"x\"), more: vec![1] }; let owners: Vec<Owner> = vec![]; \
-                     let f: Box<dyn Fn(i32) -> i32> = Box::new(|x| x + 1); let bad = Bad; \
-                     let map = std::collections::HashMap::from([(1_u32, 2_u64)]); let result: Result<String> = Err(3); let r#type = 7_u8;",
-            after: "drop((numbers, texts, owners, f, bad, map, result, r#type)); let Owner { name, more } = owner; drop((name, more)); \
-                    let Plain(a, b) = plain; let _ = (a, b);",
+                    struct Bad; impl std::fmt::Debug for Bad { fn fmt(&self, _: &mut std::fmt::Formatter<'_>) -> \
+                    std::fmt::Result { panic!(\"no\") } } type Result<T> = std::result::Result<T, u8>;",
+            before: "let numbers = vec![0.5_f64; 1_000_000]; let texts = vec![String::with_capacity(10), \
+                     String::from(\"a\\nb\")]; let plain = Plain(1.0, 2); let owner = Owner { name: \
+                     String::from(\"x\"), more: vec![1] }; let owners: Vec<Owner> = vec![]; let f: Box<dyn Fn(i32) -> \
+                     i32> = Box::new(|x| x + 1); let bad = Bad; let map = std::collections::HashMap::from([(1_u32, \
+                     2_u64)]); let result: Result<String> = Err(3); let r#type = 7_u8;",
+            after: "drop((numbers, texts, owners, f, bad, map, result, r#type)); let Owner { name, more } = owner; \
+                    drop((name, more)); let Plain(a, b) = plain; let _ = (a, b);",
         };
         let kinds = [
             ("numbers", "alloc::vec::Vec<f64>"),

@@ -44,7 +44,8 @@ impl Command for Workloads {
                 rows.row(vec![workload.name.clone(), workload.doc.clone(), objective, count]);
             }
             let report = Report::new("workloads", &json!({ "workloads": fields(&workloads) })).table(&rows);
-            let note = "`%workloads NAME` describes a workload, and `%%workload NAME` defines one. A line `command` in a sweep trains any program.";
+            let note = "`%workloads NAME` describes a workload, and `%%workload NAME` defines one. A line `command` in \
+                        a sweep trains any program.";
             report.line(note).show(&context.charts, output);
             return Ok(());
         };

@@ -1,5 +1,5 @@
-//! Completion and inspection in line magics and cell magics. Jupyter's cursor positions count Unicode code points; inside this
-//! module, positions are byte offsets.
+//! Completion and inspection in line magics and cell magics. Jupyter's cursor positions count Unicode code points;
+//! inside this module, positions are byte offsets.
 
 mod paths;
 
@@ -20,8 +20,8 @@ pub struct Completions {
     pub matches: Vec<Candidate>,
 }
 
-/// A text that can be inserted, and its kind: `magic`, `option`, `study`, `hyperparameter`, `workload`, `metric`, `keyword`,
-/// `path`, `variable` or `item`.
+/// A text that can be inserted, and its kind: `magic`, `option`, `study`, `hyperparameter`, `workload`, `metric`,
+/// `keyword`, `path`, `variable` or `item`.
 pub type Candidate = (String, &'static str);
 
 /// Returns the variables and items of Rust cells. It is called only where a name can be completed.
@@ -108,8 +108,8 @@ struct PathBeforeCursor<'a> {
     only_folders: bool,
 }
 
-/// Whether the word before the cursor is a path: the argument of a magic that takes a file or a folder, or any word of a shell
-/// command or of a script.
+/// Whether the word before the cursor is a path: the argument of a magic that takes a file or a folder, or any word of
+/// a shell command or of a script.
 fn path_before_cursor(catalogue: Catalogue, code: &str, at: usize) -> Option<PathBeforeCursor<'_>> {
     let start = line_start(code, at);
     let line = &code[start..at];
@@ -128,8 +128,8 @@ fn path_before_cursor(catalogue: Catalogue, code: &str, at: usize) -> Option<Pat
         return None;
     }
     let magic = catalogue.find(words.remove(0).trim_start_matches('%'))?;
-    // The value of an option would count as an argument here. Of these magics, only `%save` has an option with a value, and
-    // that value (`--session -1`) begins with a dash too.
+    // The value of an option would count as an argument here. Of these magics, only `%save` has an option with a value,
+    // and that value (`--session -1`) begins with a dash too.
     words.retain(|word| !word.starts_with('-'));
     let is_path = match magic.subject {
         Subject::File | Subject::Folder => words.is_empty(),
@@ -217,8 +217,8 @@ fn metrics(context: &Context, workload: &str) -> Vec<Candidate> {
     workload.metrics.into_iter().map(|metric| (metric, "metric")).collect()
 }
 
-/// The help for the word at the cursor: that of a magic or of a hyperparameter, otherwise that of the cell magic. None if the
-/// cursor is not in a magic.
+/// The help for the word at the cursor: that of a magic or of a hyperparameter, otherwise that of the cell magic. None
+/// if the cursor is not in a magic.
 pub fn inspect(context: &Context, code: &str, position: usize) -> Option<Bundle> {
     let at = byte_offset(code, position);
     let cursor = Cursor::in_magic(context.catalogue, code, at)?;

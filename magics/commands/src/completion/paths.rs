@@ -4,8 +4,8 @@ use crate::files;
 use crate::magic::Context;
 use std::path::Path;
 
-/// Splits a line at spaces outside of quotes, into its complete words and the word at its end. Quotes are kept. The last word
-/// is empty if the line ends with a space.
+/// Splits a line at spaces outside of quotes, into its complete words and the word at its end. Quotes are kept. The
+/// last word is empty if the line ends with a space.
 pub fn split(line: &str) -> (Vec<&str>, &str) {
     let (mut words, mut start, mut quote) = (vec![], 0, None);
     for (at, c) in line.char_indices() {
@@ -52,8 +52,8 @@ pub fn complete(context: &Context, line: &str, only_folders: bool) -> (usize, Ve
     (word.chars().count(), matches)
 }
 
-/// A path with the quotes that it needs, or with those that the user began. After a folder, the quote stays open, because the
-/// path may go on.
+/// A path with the quotes that it needs, or with those that the user began. After a folder, the quote stays open,
+/// because the path may go on.
 fn quoted(path: &str, quote: Option<char>, is_folder: bool) -> String {
     let needs_quote = path.contains(|c: char| c.is_whitespace() || "'\"()[]&;|<>$`\\".contains(c));
     let quote = match quote {

@@ -25,7 +25,7 @@ pub struct MagicError {
     /// What the user can do, in a sentence without a capital letter and a full stop.
     pub help: Option<String>,
     /// The characters that caused the error, if there are such.
-    location: Option<Location>,
+    location: Option<Box<Location>>,
     /// A report that the compiler or the engine of Rust cells has rendered. It is shown instead of the message.
     drawn: Option<Vec<String>>,
     /// Further lines below the message, such as the end of a log.
@@ -65,7 +65,7 @@ impl MagicError {
         help: Option<String>,
     ) -> Self {
         let location = Location { source: source.clone(), span, label: label.into() };
-        Self { location: Some(location), ..Self::new(name, message, help) }
+        Self { location: Some(Box::new(location)), ..Self::new(name, message, help) }
     }
 
     /// An error with a report that is rendered already: `lines` are shown as they are, instead of the message.
@@ -73,7 +73,7 @@ impl MagicError {
         Self { drawn: Some(lines), ..Self::new(name, message, None) }
     }
 
-    /// The error `Interrupted`, with which a magic ends that the user interrupted.
+    /// The error `Interrupted` of a magic that the user has interrupted.
     pub fn interrupted(message: impl Into<String>) -> Self {
         Self::new(ErrorName::Interrupted, message, None)
     }
@@ -105,7 +105,7 @@ impl MagicError {
         let name = self.name;
         // A report that points at characters contains the help.
         let (mut lines, with_help) =
-            match (&self.drawn, self.location.as_ref().and_then(|location| self.draw(location))) {
+            match (&self.drawn, self.location.as_deref().and_then(|location| self.draw(location))) {
                 (Some(drawn), _) => (drawn.clone(), false),
                 (None, Some(lines)) => (lines, true),
                 (None, None) => (vec![format!("\x1b[31m{name}\x1b[0m: {}", self.message)], false),

@@ -1,7 +1,7 @@
 //! The names of the errors that a user can meet, from magics and from Rust cells.
 
-/// The name of an error, which is the `ename` of the Jupyter error. Notebooks and scripts rely on it, so renaming a variant
-/// is a breaking change.
+/// The name of an error, which is the `ename` of the Jupyter error. Notebooks and scripts rely on it, so renaming a
+/// variant is a breaking change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, strum::Display, strum::EnumString, strum::IntoStaticStr)]
 pub enum ErrorName {
     /// A magic that runs Rust was called from a Rust cell, which still runs.

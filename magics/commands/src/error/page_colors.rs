@@ -1,7 +1,7 @@
 //! Replaces the colours of the crate `ariadne` by those that a notebook can adapt to a light or a dark page.
 
-/// Replaces the fixed greys of a report, which are hard to read on a light or on a dark page. It also sets a colour only
-/// where it changes, while ariadne sets it for each character.
+/// Replaces the fixed greys of a report, which are hard to read on a light or on a dark page. It also sets a colour
+/// only where it changes, while ariadne sets it for each character.
 pub fn page_colors(drawn: &[u8]) -> String {
     let drawn = String::from_utf8_lossy(drawn);
     let drawn = drawn.replace("\x1b[38;5;249m", PLAIN).replace("\x1b[38;5;115m", "\x1b[36m");

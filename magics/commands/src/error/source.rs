@@ -32,7 +32,6 @@ impl Source {
         Self { text: text.into(), first_line }
     }
 
-    /// The whole text.
     pub fn text(&self) -> &str {
         &self.text
     }

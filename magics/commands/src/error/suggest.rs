@@ -10,7 +10,8 @@ pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) ->
         .map(|(_, candidate)| candidate)
 }
 
-/// Help that asks "did you mean `x`?", or that lists all candidates if none is similar. None if there are no candidates.
+/// Help that asks "did you mean `x`?", or that lists all candidates if none is similar. None if there are no
+/// candidates.
 pub fn suggest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str> + Clone) -> Option<String> {
     if let Some(candidate) = nearest(word, candidates.clone()) {
         return Some(format!("did you mean `{candidate}`?"));

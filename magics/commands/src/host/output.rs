@@ -16,8 +16,8 @@ pub enum Stream {
     Stderr,
 }
 
-/// The output of the cell that called a magic. It keeps the parent header of that cell, so it can still write there after
-/// the cell has ended.
+/// The output of the cell that called a magic. It keeps the parent header of that cell, so it can still write there
+/// after the cell has ended.
 pub trait Output: Send + Sync {
     /// Shows a bundle. With a display id, it can be replaced later.
     fn display(&self, bundle: Bundle, display_id: Option<&str>);
@@ -27,8 +27,8 @@ pub trait Output: Send + Sync {
     fn print(&self, stream: Stream, text: &str);
     /// Shows a bundle in the pager, as `?` does.
     fn page(&self, bundle: Bundle);
-    /// The front end's id of the cell, or None if it sends none. When the cell with this id runs again, its old output is
-    /// removed.
+    /// The front end's id of the cell, or None if it sends none. When the cell with this id runs again, its old output
+    /// is removed.
     fn cell_id(&self) -> Option<String>;
     /// The session that the cell belongs to, or None if there is no session, as in tests of magics that need none.
     fn session(&self) -> Option<&dyn Session> {

@@ -8,8 +8,9 @@ use std::time::Duration;
 
 /// The session behind a cell.
 pub trait Session: Send + Sync {
-    /// Runs Rust like a cell does. `first_line` is the line of the cell on which the code begins, counted from 0; messages of
-    /// the compiler use it. If `quiet`, output is returned and not shown, but if the code fails, it is shown.
+    /// Runs Rust like a cell does. `first_line` is the line of the cell on which the code begins, counted from 0;
+    /// messages of the compiler use it. If `quiet`, output is returned and not shown, but if the code fails, it is
+    /// shown.
     fn run(&self, code: &str, first_line: usize, quiet: bool) -> Result<Ran>;
     /// The variables of Rust cells, sorted by name.
     fn variables(&self) -> Result<Vec<Variable>>;
@@ -27,12 +28,13 @@ pub trait Session: Send + Sync {
     fn change_directory(&self, folder: &Path) -> Result<()>;
     /// Sets an environment variable of cells, shell commands and programs, or removes it if `value` is None.
     fn set_environment(&self, name: &str, value: Option<&str>) -> Result<()>;
-    /// The changes to the kernel's own environment that shell commands and programs get. A variable with None is removed.
+    /// The changes to the kernel's own environment that shell commands and programs get. A variable with None is
+    /// removed.
     fn environment(&self) -> Vec<(String, Option<String>)>;
     /// The cells that were run in a session, the oldest first. Session 0 is this one, -1 the one before.
     fn inputs(&self, session: i64) -> Result<Vec<Input>>;
-    /// The front end's id of the cell that was run with this execution count, or None if it is unknown. Inputs with the same
-    /// id are runs of the same cell.
+    /// The front end's id of the cell that was run with this execution count, or None if it is unknown. Inputs with the
+    /// same id are runs of the same cell.
     fn cell_of(&self, _execution_count: u64) -> Option<String> {
         None
     }

@@ -50,8 +50,8 @@ impl Catalogue {
         (magic.parse)(Invocation { arguments, body, catalogue: self })
     }
 
-    /// The span of the code in a magic that runs Rust in the process of the Rust cells: the code in a line magic, or the body
-    /// of a cell magic. None for other magics.
+    /// The span of the code in a magic that runs Rust in the process of the Rust cells: the code in a line magic, or
+    /// the body of a cell magic. None for other magics.
     pub fn rust_in(self, text: &str) -> Option<Span> {
         let head = Head::new(text);
         let magic = self.find(head.name(text)).filter(|_| !is_question(&text[head.line.clone()]))?;
@@ -67,8 +67,8 @@ impl Catalogue {
         parsed.positional.first().map(|word| word.span.clone())
     }
 
-    /// The error for a magic that does not exist. The help says what replaces a magic of IPython, or names the most similar
-    /// magic.
+    /// The error for a magic that does not exist. The help says what replaces a magic of IPython, or names the most
+    /// similar magic.
     pub fn unknown(self, source: &Source, span: Span, name: &str) -> MagicError {
         let help = match (ipython::replacement(name), nearest(name, self.names())) {
             (Some(instead), _) => Some(instead.into()),

@@ -96,7 +96,8 @@ impl Context {
         })
     }
 
-    /// Opens the store for reading, and finds a study by its name. If there is none, the inner error is help for the user.
+    /// Opens the store for reading, and finds a study by its name. If there is none, the inner error is help for the
+    /// user.
     pub fn find_study(&self, name: &str) -> Result<std::result::Result<(Store, StudyRecord), Option<String>>> {
         let Some(store) = Store::open_to_read(&self.settings.store)? else {
             return Ok(Err(self.help_without_study(name, &[])));

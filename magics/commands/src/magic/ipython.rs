@@ -8,8 +8,8 @@ pub fn replacement(name: &str) -> Option<&'static str> {
 const REPLACEMENTS: &[(&[&str], &str)] = &[
     (
         &["matplotlib", "pylab", "gui"],
-        "charts need no backend here: tuning magics show their own, and a value with a method `evcxr_display`, such as a chart of \
-         `plotters` or `plotly`, is shown if it is the last expression of a cell",
+        "charts need no backend here: tuning magics show their own, and a value with a method `evcxr_display`, such as \
+         a chart of `plotters` or `plotly`, is shown if it is the last expression of a cell",
     ),
     (&["pip", "pip3"], "`:dep NAME = \"VERSION\"` adds a crate to this notebook; `!pip …` runs Python's pip"),
     (
@@ -22,18 +22,18 @@ const REPLACEMENTS: &[(&[&str], &str)] = &[
     ),
     (
         &["autoreload", "aimport"],
-        "nothing has to be reloaded: a cell that runs again replaces its functions and types; after a change in a crate of your \
-         own, run its `:dep NAME = { path = \"…\" }` again",
+        "nothing has to be reloaded: a cell that runs again replaces its functions and types; after a change in a \
+         crate of your own, run its `:dep NAME = { path = \"…\" }` again",
     ),
     (
         &["run"],
-        "`%load FILE` puts the text of the file into a cell; `include!(\"/path/to/FILE\");` in a cell compiles the file; \
-         `!cargo run` runs a program",
+        "`%load FILE` puts the text of the file into a cell; `include!(\"/path/to/FILE\");` in a cell compiles the \
+         file; `!cargo run` runs a program",
     ),
     (
         &["debug", "pdb"],
-        "there is no debugger: a panic says its line, `dbg!(x)` prints a value, and if the cell fails, the variables from \
-         before it are kept",
+        "there is no debugger: a panic says its line, `dbg!(x)` prints a value, and if the cell fails, the variables \
+         from before it are kept",
     ),
     (&["xmode", "tb"], "an error is always shown with all details"),
     (

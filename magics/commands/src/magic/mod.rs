@@ -108,7 +108,8 @@ pub enum Subject {
 }
 
 impl Subject {
-    /// Whether all words from the first positional one on are passed on, so that none of them is an option of the magic.
+    /// Whether all words from the first positional one on are passed on, so that none of them is an option of the
+    /// magic.
     fn passes_on(self) -> bool {
         matches!(self, Subject::Variable | Subject::Program | Subject::Words)
     }

@@ -2,13 +2,14 @@
 
 use super::Catalogue;
 
-/// Whether the line of a magic is a question (`?name`, `name?`, `%name?`). `%time f()?` is not, since it contains a space.
+/// Whether the line of a magic is a question (`?name`, `name?`, `%name?`). `%time f()?` is not, since it contains a
+/// space.
 pub fn is_question(line: &str) -> bool {
     line.starts_with('?') || (line.ends_with('?') && !line.contains([' ', '\t', '(']))
 }
 
-/// Whether a line of a cell is a question. `alone` says that it is the only line of its cell. In other cells, `name?` is
-/// Rust that returns an error to its caller, unless it is the name of a magic.
+/// Whether a line of a cell is a question. `alone` says that it is the only line of its cell. In other cells, `name?`
+/// is Rust that returns an error to its caller, unless it is the name of a magic.
 pub fn asks(catalogue: Catalogue, line: &str, alone: bool) -> bool {
     let asked = line.trim_matches('?').trim();
     match (line.starts_with('?'), line.ends_with('?')) {

@@ -1,4 +1,4 @@
-//! What the magics share that measure a workload (`%throughput`, `%scaling`, `%noise`): the hyperparameters that are set
+//! Code for magics that measure a workload (`%throughput`, `%scaling`, `%noise`): the hyperparameters that are set
 //! (`--set`), the device, and the worker that measures.
 
 mod conditions;
@@ -26,7 +26,8 @@ pub const SET: OptionSpec = OptionSpec {
 pub const DEVICE: OptionSpec =
     OptionSpec { name: "device", value: Some("D"), help: "cpu or cuda:N (default: the first GPU, otherwise the CPU)" };
 
-/// The word of the workload, followed by the settings `hp=v`. After `--set`, several settings can follow: `--set a=1 b=2`.
+/// The word of the workload, followed by the settings `hp=v`. After `--set`, several settings can follow: `--set a=1
+/// b=2`.
 pub fn settings(arguments: &Arguments) -> Result<Vec<Word>> {
     let workload = arguments.required(0, "the workload")?.clone();
     let mut words = vec![workload];
@@ -40,8 +41,8 @@ pub fn settings(arguments: &Arguments) -> Result<Vec<Word>> {
     Ok(words)
 }
 
-/// The search space of the settings, in which each hyperparameter has one value or a list of values. `refused` contains the
-/// hyperparameters that cannot be set here, each with the reason (which follows its name in the error).
+/// The search space of the settings, in which each hyperparameter has one value or a list of values. `refused` contains
+/// the hyperparameters that cannot be set here, each with the reason (which follows its name in the error).
 pub fn space_of(
     arguments: &Arguments,
     settings: &[Word],
@@ -66,7 +67,7 @@ pub fn space_of(
 
 /// The value of each setting. A list is an error.
 pub fn values_of(arguments: &Arguments, settings: &[Word], space: &SearchSpace) -> Result<Params> {
-    for h in space.hyperparameters().iter().filter(|h| !h.distribution.is_constant()) {
+    if let Some(h) = space.hyperparameters().iter().find(|h| !h.distribution.is_constant()) {
         let word = settings.iter().find(|word| word.text.starts_with(&format!("{}=", h.name)));
         let message = format!("`{}` needs one value here, not a list", h.name);
         return Err(arguments.invalid(word.unwrap_or(&settings[0]), message));

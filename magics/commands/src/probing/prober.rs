@@ -1,5 +1,5 @@
-//! Runs probes. A probe is a worker process that measures something and ends. A process that runs out of memory or crashes is
-//! an answer too, not an error.
+//! Runs probes. A probe is a worker process that measures something and ends. A process that runs out of memory or
+//! crashes is an answer too, not an error.
 
 use crate::error::{ErrorName, MagicError, Result};
 use crate::host::Interrupt;
@@ -36,8 +36,8 @@ impl Prober<'_> {
         MagicError::new(ErrorName::WorkloadError, format!("`{}` cannot be {done}: {reason}", self.workload), None)
     }
 
-    /// Runs a probe and returns all its answers. If the process ran out of memory, was killed or crashed, the last answer says
-    /// so. `on_progress` gets the answers so far, after each answer and about twice a second.
+    /// Runs a probe and returns all its answers. If the process ran out of memory, was killed or crashed, the last
+    /// answer says so. `on_progress` gets the answers so far, after each answer and about twice a second.
     pub fn ask(&self, task: ProbeTask, on_progress: &mut dyn FnMut(&[ProbeAnswer])) -> Result<Vec<ProbeAnswer>> {
         let request = ProbeRequest { workload: self.workload.clone(), params: self.params.clone(), task };
         let size = request.task.largest_batch();
@@ -79,7 +79,7 @@ impl Prober<'_> {
                 "Cannot allocate memory",
                 "can't allocate memory",
             ];
-            // The kernel of the system kills a process with SIGKILL if memory runs out.
+            // The operating system kills a process with SIGKILL (9) if memory runs out.
             let killed = status.signal() == Some(9);
             answers.push(match killed || log.iter().any(|line| out_of_memory.iter().any(|text| line.contains(text))) {
                 true => ProbeAnswer::OutOfMemory {

@@ -5,9 +5,9 @@ use parking_lot::Mutex;
 use serde_json::json;
 use tunebook_charts::html;
 
-/// Remembers the cell in whose output the script that draws charts is. The script is sent before the first chart. It is sent
-/// again when that cell runs again, because this removes the old output of the cell. A front end that sends no cell ids gets
-/// the script before each chart.
+/// Remembers which cell's output contains the script that draws charts. The script is sent before the first chart. It
+/// is sent again when that cell runs again, because this removes the old output of the cell. A front end that sends no
+/// cell ids gets the script before each chart.
 #[derive(Default)]
 pub struct ChartLoader {
     /// The front end's id of the cell whose output contains the script.

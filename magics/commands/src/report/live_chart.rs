@@ -9,9 +9,9 @@ use tunebook_charts::{Chart, html};
 /// The shortest time between two updates of a chart.
 const REFRESH: Duration = Duration::from_millis(500);
 
-/// A chart that is updated while a magic runs. It is displayed once. Each update replaces a second, invisible display, whose
-/// script passes the new figure to the chart. So zoom and hidden series are kept. A front end without scripts shows a line of
-/// text instead.
+/// A chart that is updated while a magic runs. It is displayed once. Each update replaces a second, invisible display,
+/// whose script passes the new figure to the chart. So zoom and hidden series are kept. A front end without scripts
+/// shows a line of text instead.
 pub struct LiveChart<'a> {
     charts: &'a ChartLoader,
     output: &'a dyn Output,

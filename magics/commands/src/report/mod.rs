@@ -87,7 +87,8 @@ impl Report {
         }
     }
 
-    /// The bundle. If there is a chart, [`Self::load_chart`] must have been called for the HTML to be drawn.
+    /// The bundle. If it contains a chart, call [`Self::load_chart`] before it is shown, so that the chart can be
+    /// drawn.
     pub fn bundle(self) -> Bundle {
         let mut bundle = Bundle::new();
         bundle.insert(RESULT_MIME.into(), Value::Object(self.result));

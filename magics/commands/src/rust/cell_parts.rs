@@ -1,6 +1,6 @@
-//! Splits a cell that was run into Rust, magics, shell commands and commands of evcxr. Like in the kernel, a line can only be a
-//! magic or a command if it is outside of brackets, strings and comments. The lexer of Rust decides this: the Rust above the
-//! line must consist of complete tokens.
+//! Splits a cell that was run into Rust, magics, shell commands and commands of evcxr. Like in the kernel, a line can
+//! only be a magic or a command if it is outside of brackets, strings and comments. The lexer of Rust decides this: the
+//! Rust above the line must consist of complete tokens.
 
 use crate::error::{Result, Source, Span};
 use crate::magic::{Catalogue, asks};
@@ -47,8 +47,8 @@ pub fn split_cell(catalogue: Catalogue, code: &str) -> Vec<CellPart> {
     found
 }
 
-/// The part that a line is, or None if it is Rust. `before_rust` says that no Rust is above it in its part, and `alone` that
-/// it is the only line of its cell.
+/// The part that a line is, or None if it is Rust. `before_rust` says that no Rust is above it in its part, and `alone`
+/// that it is the only line of its cell.
 fn part_of_line(catalogue: Catalogue, line: &str, before_rust: bool, alone: bool) -> Option<CellPart> {
     if before_rust && line.trim_start().starts_with(':') && !line.trim_start().starts_with("::") {
         return Some(CellPart::Command(line.trim().into()));
@@ -64,8 +64,8 @@ fn part_of_line(catalogue: Catalogue, line: &str, before_rust: bool, alone: bool
     shell.then(|| CellPart::Shell(line.into()))
 }
 
-/// Returns an error if a body contains a magic or a shell command. The error points at the first one. Such a body is run as
-/// one piece of Rust.
+/// Returns an error if a body contains a magic or a shell command. The error points at the first one. Such a body is
+/// run as one piece of Rust.
 pub fn no_magic_in(catalogue: Catalogue, source: &Source, body: Span) -> Result<()> {
     let text = &source.text()[body.clone()];
     let first = split_cell(catalogue, text).into_iter().find_map(|part| match part {

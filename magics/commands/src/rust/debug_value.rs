@@ -1,5 +1,5 @@
-//! Reads back the result of generated code. The code ends with a value, of which the session returns the Debug text. The
-//! Debug text of numbers, strings, lists, tuples and options is valid Rust, so `syn` can parse it.
+//! Reads back the result of generated code. The code ends with a value, of which the session returns the Debug text.
+//! The Debug text of numbers, strings, lists, tuples and options is valid Rust, so `syn` can parse it.
 
 use crate::host::session::Ran;
 use syn::{Expr, Lit};

@@ -1,5 +1,5 @@
-//! Maps the lines in an error of generated code back to the lines that the user wrote. Generated code keeps each line of the
-//! user at its line number (plus `lines_above`) and its column, but adds other code around it.
+//! Maps the lines in an error of generated code back to the lines that the user wrote. Generated code keeps each line
+//! of the user at its line number (plus `lines_above`) and its column, but adds other code around it.
 
 use crate::error::MagicError;
 
@@ -9,8 +9,8 @@ pub struct SourceMap<'a> {
     pub text: &'a str,
     /// The line of the cell on which the text begins, counted from 0.
     pub first_line: usize,
-    /// The number of generated lines above the first line of the cell. The line numbers of the compiler are too large by this
-    /// number.
+    /// The number of generated lines above the first line of the cell. The line numbers of the compiler are too large
+    /// by this number.
     pub lines_above: usize,
 }
 
@@ -70,8 +70,8 @@ fn visible(drawn: &str) -> Vec<(usize, char)> {
     seen
 }
 
-/// Replaces the visible characters of a line, but keeps its colours. Surplus characters are left out, and missing ones are
-/// added at the end.
+/// Replaces the visible characters of a line, but keeps its colours. Surplus characters are left out, and missing ones
+/// are added at the end.
 fn repainted(drawn: &str, seen: &[(usize, char)], wanted: &[char]) -> String {
     let mut text = String::new();
     let mut from = 0;

@@ -1,4 +1,5 @@
-//! Parses a cell into statements with their spans, so that the code can be split and edited without changing its format.
+//! Parses a cell into statements with their spans, so that the code can be split and edited without changing its
+//! format.
 
 use crate::error::Span;
 use syn::parse::{ParseStream, Parser};
@@ -77,7 +78,8 @@ pub fn name_of(item: &Item) -> Option<String> {
     Some(name.to_string())
 }
 
-/// Splits a `use` declaration into one for each imported name. Returns the name (None for `*` and `_`) and the code of each.
+/// Splits a `use` declaration into one for each imported name. Returns the name (None for `*` and `_`) and the code of
+/// each.
 pub fn names_of_use(item: &syn::ItemUse) -> Vec<(Option<String>, String)> {
     let mut found = vec![];
     let root = if item.leading_colon.is_some() { "::" } else { "" };
@@ -90,8 +92,8 @@ pub fn names_of_use(item: &syn::ItemUse) -> Vec<(Option<String>, String)> {
     found
 }
 
-/// Adds the imports of a part of a `use` declaration to `found`. `path` is what precedes it, and `head` is `use ` with the
-/// visibility.
+/// Adds the imports of a part of a `use` declaration to `found`. `path` is what precedes it, and `head` is `use ` with
+/// the visibility.
 fn walk(tree: &UseTree, path: &str, head: &str, found: &mut Vec<(Option<String>, String)>) {
     let named = |name: String, code: String| (Some(name).filter(|name| name != "_"), format!("{head}{code};"));
     // `a::{self}` imports `a`.

@@ -1,6 +1,6 @@
 //! Finds the tests in a cell and edits the code so that they can be called. A cell is not compiled for testing, so the
-//! compiler would remove everything with `#[test]` or `#[cfg(test)]`. These attributes become `#[cfg_attr(test, …)]`, which has
-//! no effect in a cell, and the same effect in a crate that is compiled for testing (`%export`).
+//! compiler would remove everything with `#[test]` or `#[cfg(test)]`. These attributes become `#[cfg_attr(test, …)]`,
+//! which has no effect in a cell, and the same effect in a crate that is compiled for testing (`%export`).
 
 use super::Statements;
 use crate::error::{ErrorName, Result, Source, Span};
@@ -20,8 +20,8 @@ pub struct TestFunction {
     pub lines: std::ops::Range<usize>,
 }
 
-/// The tests in a span, and its code edited so that they can be called. Code with a syntax error has no tests and is not
-/// edited, because the compiler explains the error better. Tests that cannot be run here are an error.
+/// The tests in a span, and its code edited so that they can be called. Code with a syntax error has no tests and is
+/// not edited, because the compiler explains the error better. Tests that cannot be run here are an error.
 pub fn tests_in(source: &Source, span: Span) -> Result<(Vec<TestFunction>, String)> {
     let code = &source.text()[span.clone()];
     // Commands of evcxr are not Rust. Spaces stand for them, so that spans stay the same.
@@ -207,7 +207,8 @@ mod tests {
     #[test]
     fn tests_are_found_and_made_callable() {
         let code = "fn f() {}\n#[test]\nfn a() {}\n#[cfg(test)]\nmod tests {\n    use super::*;\n    #[test]\n    \
-                    #[should_panic(expected = \"bad\")]\n    fn b() {}\n    mod c {\n        #[test] #[ignore]\n        \
+                    #[should_panic(expected = \"bad\")]\n    fn b() {}\n    mod c {\n        \
+                    #[test] #[ignore]\n        \
                     pub(super) fn d() {}\n    }\n}\nf()";
         let (tests, edited) = of(code).unwrap();
         let found: Vec<_> =
@@ -218,9 +219,11 @@ mod tests {
             ("tests::c::d", true, None, 10..12),
         ];
         assert_eq!(found, expected);
-        let wanted = "fn f() {}\n#[cfg_attr(test, test)]\nfn a() {}\n#[cfg_attr(test, cfg(test))]\nmod tests {\n    use super::*;\n    \
+        let wanted = "fn f() {}\n#[cfg_attr(test, test)]\nfn a() {}\n#[cfg_attr(test, cfg(test))]\nmod tests {\n    \
+        use super::*;\n    \
                       #[cfg_attr(test, test)]\n    #[should_panic(expected = \"bad\")]\n    pub(crate) fn b() {}\n    \
-                      pub(crate) mod c {\n        #[cfg_attr(test, test)] #[ignore]\n        pub(crate) fn d() {}\n    }\n}\nf();";
+                      pub(crate) mod c {\n        #[cfg_attr(test, test)] #[ignore]\n        \
+                      pub(crate) fn d() {}\n    }\n}\nf();";
         assert_eq!(edited, wanted);
         // Code that was edited once is not edited again.
         let (again, same) = of(&edited).unwrap();

@@ -1,4 +1,4 @@
-//! What the magics share that look at a recorded study: the options that choose an objective, one of its trials, and the
+//! Code for magics that look at a recorded study: the options that choose an objective, one of its trials, and the
 //! study as JSON.
 
 mod record;
@@ -34,8 +34,8 @@ impl Judging {
         Ok(Self { metric: objective(arguments)?, judged: judged(arguments)? })
     }
 
-    /// The objective of the study with the parts replaced that the options name. It is an error if no trial has reported the
-    /// metric.
+    /// The objective of the study with the parts replaced that the options name. It is an error if no trial has
+    /// reported the metric.
     pub fn objective(&self, source: &Source, definition: &StudyDefinition, trials: &[Trial]) -> Result<Objective> {
         let mut objective = definition.objective.clone();
         if let Some((direction, metric)) = &self.metric {

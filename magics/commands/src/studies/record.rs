@@ -1,4 +1,5 @@
-//! A study as JSON, for Rust cells that call `tunebook::study("depth")`. The crate `tunebook` parses it into typed values.
+//! A study as JSON, for Rust cells that call `tunebook::study("depth")`. The crate `tunebook` parses it into typed
+//! values.
 //!
 //! ```text
 //! { "name", "definition" (as in the result of `%study`), "trials": [{ "number", "configuration", "state", "reason",
@@ -109,7 +110,8 @@ mod tests {
         assert_eq!(value["definition"]["objective"]["direction"], "minimize");
         let expected = json!({ "number": 1, "configuration": 0, "state": "complete", "reason": null, "objective": 0.25,
             "best_step": 20, "params": { "lr": 0.1 }, "seed": seed, "seconds": 1.5,
-            "metrics": { "valid/error": [[10, 0.5], [20, 0.25], [30, null]], "lr": [[10, 0.1], [20, 0.1], [30, 0.1]] } });
+            "metrics": { "valid/error": [[10, 0.5], [20, 0.25], [30, null]],
+                "lr": [[10, 0.1], [20, 0.1], [30, 0.1]] } });
         assert_eq!(value["trials"][0], expected);
         let failed = &value["trials"][1];
         assert_eq!((&failed["state"], &failed["reason"]), (&json!("failed"), &json!("out of luck")));

@@ -1,5 +1,5 @@
-//! Parses the declarations of a sweep: its body, or the words of its one-line form. A recursive-descent parser reads the
-//! tokens of each line.
+//! Parses the declarations of a sweep: its body, or the words of its one-line form. A recursive-descent parser reads
+//! the tokens of each line.
 
 use super::Word;
 use super::tokens::{Token, tokens};

@@ -1,5 +1,5 @@
-//! Parses the text of a magic into words, options, and the declarations of a sweep. Every part keeps its span in the text,
-//! so that an error can point at it.
+//! Parses the text of a magic into words, options, and the declarations of a sweep. Every part keeps its span in the
+//! text, so that an error can point at it.
 
 mod declarations;
 mod options;

@@ -9,7 +9,8 @@ use std::time::Duration;
 pub struct OptionSpec {
     /// The name without dashes. A name of one letter is written with one dash (`-a`), a longer one with two.
     pub name: &'static str,
-    /// The name of the value in the help, or None for a switch. If it ends with `…`, the option can be given several times.
+    /// The name of the value in the help, or None for a switch. If it ends with `…`, the option can be given several
+    /// times.
     pub value: Option<&'static str>,
     pub help: &'static str,
 }
@@ -114,8 +115,8 @@ fn short<'a>(word: &'a Word, known: &[OptionSpec]) -> Option<&'a str> {
     (name.chars().count() == 1 && known.iter().any(|spec| spec.name == name)).then_some(option)
 }
 
-/// Sorts the words of a line that ends with Rust. Options come first. Everything from the first other word on is code, and
-/// becomes one positional word with its spaces and quotes unchanged.
+/// Sorts the words of a line that ends with Rust. Options come first. Everything from the first other word on is code,
+/// and becomes one positional word with its spaces and quotes unchanged.
 pub fn parse_before_code(source: &Source, line: Span, rest: Span, known: &[OptionSpec]) -> Result<Arguments> {
     let mut words = vec![];
     let mut at = rest.start;

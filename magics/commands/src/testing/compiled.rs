@@ -17,8 +17,8 @@ pub struct Cells {
     pub after: &'static str,
 }
 
-/// Compiles and runs a cell with the flags of evcxr. Like evcxr, it puts items at the root of the crate and shows the last
-/// expression.
+/// Compiles and runs a cell with the flags of evcxr. Like evcxr, it puts items at the root of the crate and shows the
+/// last expression.
 pub fn compiled(cells: Cells, code: &str) -> Result<Ran> {
     let statements = Statements::of(code).unwrap_or_else(|| panic!("generated code does not parse:\n{code}"));
     let (mut items, mut body) = (cells.items.to_string(), String::new());

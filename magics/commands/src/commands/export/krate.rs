@@ -53,11 +53,13 @@ impl Destination {
     }
 }
 
-/// The text of `Cargo.toml`. Paths of dependencies are made absolute, because they are relative to the folder of the kernel.
+/// The text of `Cargo.toml`. Paths of dependencies are made absolute, because they are relative to the folder of the
+/// kernel.
 pub fn manifest(name: &str, dependencies: &[(String, String)]) -> Result<String> {
     let table = table(dependencies)?;
     Ok(format!(
-        "[package]\nname = \"{name}\"\nversion = \"0.1.0\"\nedition = \"2024\"\npublish = false\n\n[workspace]\n\n{table}"
+        "[package]\nname = \"{name}\"\nversion = \"0.1.0\"\nedition = \"2024\"\npublish = false\n\n\
+         [workspace]\n\n{table}"
     ))
 }
 

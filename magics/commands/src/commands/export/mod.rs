@@ -24,12 +24,13 @@ pub const MAGIC: Magic = Magic {
     body: None,
     usage: "%export FILE.rs|DIR [--force] [--check]",
     summary: "Write the Rust of the notebook as a crate that compiles",
-    help: "The cells of this session that ran without an error become one program. Functions, types and imports are at its root, and \
-        the last definition of a name is used. Statements go to `main` in the order of their cells, and the values of cells are \
-        printed. If a cell ran again, its last text is used, at the place of its first run. A `%reset` starts a new program. The Rust \
-        of `%time`, `%%time`, `%%test` and `%%capture` is included; other magics and shell lines become comments.\n\n\
-        DIR gets a `Cargo.toml` with the dependencies that `:dep` added, and `src/main.rs`. FILE.rs has its manifest in a comment, \
-        which `rust-script` reads. `--check` runs `cargo check` on the program.",
+    help: "The cells of this session that ran without an error become one program. Functions, types and imports are at \
+        its root, and the last definition of a name is used. Statements go to `main` in the order of their cells, and \
+        the values of cells are printed. If a cell ran again, its last text is used, at the place of its first run. A \
+        `%reset` starts a new program. The Rust of `%time`, `%%time`, `%%test` and `%%capture` is included; other \
+        magics and shell lines become comments.\n\n\
+        DIR gets a `Cargo.toml` with the dependencies that `:dep` added, and `src/main.rs`. FILE.rs has its manifest \
+        in a comment, which `rust-script` reads. `--check` runs `cargo check` on the program.",
     options: &[
         OptionSpec { name: "force", value: None, help: "overwrite existing files; also -f" },
         OptionSpec { name: "check", value: None, help: "check that the program compiles" },
@@ -117,17 +118,21 @@ mod tests {
 
     const NOTEBOOK: [&str; 13] = [
         "use std::collections::{BTreeMap, HashMap};\nuse std::fmt;",
-        "#[derive(Debug, Clone)]\nstruct Point { x: f64, y: f64 }\nimpl Point {\n    fn length(&self) -> f64 { self.x.hypot(self.y) }\n}",
+        "#[derive(Debug, Clone)]\nstruct Point { x: f64, y: f64 }\nimpl Point {\n    \
+         fn length(&self) -> f64 { self.x.hypot(self.y) }\n}",
         "// Where it begins.\nlet origin = Point { x: 3.0, y: 4.0 };\norigin.length()",
         "macro_rules! twice { ($e:expr) => { $e + $e } }\nfn area(p: &Point) -> f64 { p.x }",
         "let n: i32 = \"21\".parse()?;\ntwice!(n)",
-        "fn area(p: &Point) -> f64 { p.x * p.y }\nimpl fmt::Display for Point {\n    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {\n        \
+        "fn area(p: &Point) -> f64 { p.x * p.y }\nimpl fmt::Display for Point {\n    \
+         fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {\n        \
          write!(f, \"{} {}\", self.x, self.y)\n    }\n}",
-        "%time let by_name: HashMap<&str, f64> = HashMap::from([(\"a\", area(&origin))]);\n%timeit area(&origin)\nprintln!(\"{by_name:?}\");",
+        "%time let by_name: HashMap<&str, f64> = HashMap::from([(\"a\", area(&origin))]);\n%timeit area(&origin)\n\
+         println!(\"{by_name:?}\");",
         "let text = \"two\n    lines\n%time\";\ntext.lines().count()",
         "struct Opaque(i32);\nlet opaque = Opaque(1);\nopaque",
         "%%test\n#[test]\nfn areas() {\n    assert_eq!(area(&Point { x: 2.0, y: 3.0 }), 6.0);\n}",
-        "let mut counts = BTreeMap::new();\nfor word in text.split_whitespace() {\n    *counts.entry(word.len()).or_insert(0) += 1;\n}",
+        "let mut counts = BTreeMap::new();\nfor word in text.split_whitespace() {\n    \
+         *counts.entry(word.len()).or_insert(0) += 1;\n}",
         "!ls -l",
         "counts",
     ];

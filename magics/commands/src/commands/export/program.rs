@@ -1,5 +1,5 @@
-//! Turns cells into a program. Items are at the root; as in cells, the last definition of a name is used. Statements follow each
-//! other in `main`.
+//! Turns cells into a program. Items are at the root; as in cells, the last definition of a name is used. Statements
+//! follow each other in `main`.
 
 use crate::host::session::{Input, Session};
 use crate::magic::{Catalogue, Export, Head};
@@ -31,8 +31,8 @@ const SILENT: [&str; 12] = [
 pub struct Program {
     /// The inner attributes `#![…]` of cells.
     attributes: Vec<String>,
-    /// Imports and items by name. An item without a name (such as an `impl` block) belongs to the named item before it in its
-    /// cell, and is replaced together with it.
+    /// Imports and items by name. An item without a name (such as an `impl` block) belongs to the named item before it
+    /// in its cell, and is replaced together with it.
     items: Vec<(String, Definition)>,
     /// Items without a name that belong to no other item: `impl` blocks and imports with `*`.
     nameless: Vec<Definition>,
@@ -57,8 +57,8 @@ enum Definition {
 }
 
 impl Program {
-    /// The program of the inputs that ran without an error. Cells are in the order of their first run. If a cell ran again, its
-    /// last text is used. After a reset, earlier cells are left out.
+    /// The program of the inputs that ran without an error. Cells are in the order of their first run. If a cell ran
+    /// again, its last text is used. After a reset, earlier cells are left out.
     pub fn of(catalogue: Catalogue, session: &dyn Session, inputs: &[Input]) -> Self {
         let mut cells: Vec<(String, &Input)> = vec![];
         for input in inputs.iter().filter(|input| input.succeeded) {
@@ -96,7 +96,7 @@ impl Program {
                         Some(code) => {
                             self.comment(text.lines().next().unwrap_or_default());
                             let shown = i == last && export == Export::Rust;
-                            self.rust(&text[code].to_string(), shown, input.line);
+                            self.rust(&text[code], shown, input.line);
                         }
                         None => self.comment(text),
                     }
@@ -356,8 +356,10 @@ mod tests {
             "let y = x;\n%who\ny;",
         ]);
         let main = text.split("fn main").nth(1).unwrap();
-        let wanted = "{\n// Cell 1\nlet x = 1; // one\nshow_value!(x);\n\n// Cell 2\n// twice\nshow_value!(x * 2); // 2\n\n\
-                      // Cell 3\nprintln!(\"{x}\");\n\n// Cell 4\nfor _ in 0..1 {}\n\n// Cell 5\nlet y = x;\n// %who\ny;\n";
+        let wanted = "{\n// Cell 1\nlet x = 1; // one\nshow_value!(x);\n\n\
+                      // Cell 2\n// twice\nshow_value!(x * 2); // 2\n\n\
+                      // Cell 3\nprintln!(\"{x}\");\n\n// Cell 4\nfor _ in 0..1 {}\n\n\
+                      // Cell 5\nlet y = x;\n// %who\ny;\n";
         assert!(main.contains(wanted), "{main}");
     }
 

@@ -1,5 +1,5 @@
-//! Builds the workers of `%%workload`s, in a folder of the user's cache. It contains a crate for each workload, and shares
-//! what is compiled of their dependencies.
+//! Builds the workers of `%%workload`s, in a folder of the user's cache. It contains a crate for each workload, and
+//! shares what is compiled of their dependencies.
 //!
 //! ```text
 //! ~/.cache/tunebook/workloads/TOOLS/    TOOLS: hash of the compiler and libtorch
@@ -159,11 +159,12 @@ impl BuildCache {
         Ok(())
     }
 
-    /// The crate of a workload for Rust cells. Each version of a workload has its own crate, because a session keeps using the
-    /// version with which it began.
+    /// The crate of a workload for Rust cells. Each version of a workload has its own crate, because a session keeps
+    /// using the version with which it began.
     pub fn crate_for_cells(&self, body: &WorkloadCell) -> Result<PathBuf> {
         let krate = self.folder.join("cells").join(body.hash());
-        // The crate depends on `tunebook` like cells do. So adding it to cells does not change the versions of their crates.
+        // The crate depends on `tunebook` like cells do. So adding it to cells does not change the versions of their
+        // crates.
         let CellCrate { name, path, features } = CellCrate::tunebook_with_tensors(&self.sources);
         let tunebook = Dependency { features, ..Dependency::new(&name, path) };
         self.write_crate(&krate, body, vec![tunebook]).map_err(|error| self.problem(&error))?;
@@ -198,7 +199,8 @@ impl BuildCache {
         let folder = libtorch.display().to_string();
         let rpath = format!("link-arg=-Wl,-rpath,{folder}/lib");
         let config = format!(
-            "[env]\nLIBTORCH = {{ value = {folder:?}, force = true }}\nLIBTORCH_CXX11_ABI = {{ value = \"1\", force = true }}\n\n\
+            "[env]\nLIBTORCH = {{ value = {folder:?}, force = true }}\nLIBTORCH_CXX11_ABI = {{ value = \"1\", force = \
+             true }}\n\n\
              [target.'cfg(all())']\nrustflags = [\"-C\", {rpath:?}]\n"
         );
         fs::create_dir_all(self.folder.join(".cargo"))?;

@@ -9,8 +9,8 @@ use std::process::Command;
 
 /// The file with the user's code in the crate that is generated from a cell.
 const USER_FILE: &str = "src/lib.rs";
-/// Environment variables that are removed. With them, cargo would not reuse what is built already, or would build in another
-/// folder.
+/// Environment variables that are removed. With them, cargo would not reuse what is built already, or would build in
+/// another folder.
 const REMOVED_VARIABLES: [&str; 8] = [
     "RUSTFLAGS",
     "CARGO_ENCODED_RUSTFLAGS",
@@ -30,8 +30,8 @@ pub enum BuildEvent<'a> {
     Tick,
 }
 
-/// Builds the crate in a folder, in release. First it tries to do so offline. If that fails, cargo may download crates. Errors
-/// of the user's code are `CompilationError`, others are `BuildError`.
+/// Builds the crate in a folder, in release. First it tries to do so offline. If that fails, cargo may download crates.
+/// Errors of the user's code are `CompilationError`, others are `BuildError`.
 pub fn build(krate: &Path, target: &Path, interrupt: &Interrupt, watch: &mut dyn FnMut(BuildEvent<'_>)) -> Result<()> {
     match build_once(krate, target, true, interrupt, watch) {
         Err(error) if error.name.as_str() == "BuildError" => build_once(krate, target, false, interrupt, watch),

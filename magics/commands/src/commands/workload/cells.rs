@@ -1,5 +1,5 @@
-//! The crates that a Rust cell can use without `:dep`: `tunebook` (with its feature `tensors` if the cell needs them), and the
-//! crate of each `%%workload`.
+//! The crates that a Rust cell can use without `:dep`: `tunebook` (with its feature `tensors` if the cell needs them),
+//! and the crate of each `%%workload`.
 
 use super::build_cache::BuildCache;
 use super::source::WorkloadCell;

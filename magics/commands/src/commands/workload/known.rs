@@ -63,8 +63,8 @@ pub fn hyperparameter_rows<'a>(hyperparameters: impl Iterator<Item = &'a Workloa
     rows
 }
 
-/// The executable of the worker that trains a workload, or None for the built-in worker. If the worker of a `%%workload` is
-/// missing, it is built again from the source in the store.
+/// The executable of the worker that trains a workload, or None for the built-in worker. If the worker of a
+/// `%%workload` is missing, it is built again from the source in the store.
 pub fn worker(
     context: &Context,
     reference: &WorkloadReference,

@@ -30,18 +30,21 @@ pub const MAGIC: Magic = Magic {
     body: Some(Body::Crate),
     usage: "%%workload NAME\n…Rust…",
     summary: "Define a model of your own; it is compiled, tried for two steps, and can then be trained by any study",
-    help: "The body is Rust with `tunebook_training::prelude::*` in scope. A type that implements `Workload` says where its data \
-        are and what its forward computes. The training pipeline brings the optimizer, the schedule, evaluation, checkpoints \
-        and their hyperparameters:\n\n\
-        ```\n%%workload wine\npub struct Wine;\n\nimpl Workload for Wine {\n    fn data(&self, _: &Hyperparameters) -> Result<Data> {\n        \
+    help: "The body is Rust with `tunebook_training::prelude::*` in scope. A type that implements `Workload` says \
+        where its data are and what its forward computes. The training pipeline brings the optimizer, the schedule, \
+        evaluation, checkpoints and their hyperparameters:\n\n\
+        ```\n%%workload wine\npub struct Wine;\n\nimpl Workload for Wine {\n    \
+        fn data(&self, _: &Hyperparameters) -> Result<Data> {\n        \
         Ok(Table::read(\"wine.csv\")?.classify(\"class\")?.split(0.7, 0.15, 0)?.standardized())\n    }\n\n    \
-        fn hyperparameters(&self) -> Vec<Hyperparameter> {\n        vec![Hyperparameter::whole(\"hidden_units\", 1..=4096, 32).shapes()]\n    \
-        }\n\n    fn forward(&self, net: &Net, x: &Tensor) -> Tensor {\n        let x = net.linear(\"hidden\", x, net.get(\"hidden_units\")).relu();\n        \
+        fn hyperparameters(&self) -> Vec<Hyperparameter> {\n        \
+        vec![Hyperparameter::whole(\"hidden_units\", 1..=4096, 32).shapes()]\n    }\n\n    \
+        fn forward(&self, net: &Net, x: &Tensor) -> Tensor {\n        \
+        let x = net.linear(\"hidden\", x, net.get(\"hidden_units\")).relu();\n        \
         net.linear(\"logits\", &net.dropout(&x), 3)\n    }\n}\n```\n\n\
-        If the training pipeline does not fit, write a function with a loop of its own: `fn train(trial: &mut Trial) -> \
-        Result<()>`. It uses `trial.get(\"lr\")`, `trial.report(step, …)` and `trial.should_stop()`. `fn hyperparameters() -> \
-        Vec<Hyperparameter>` declares its hyperparameters, and `fn objective() -> Objective` its objective, if that is not to \
-        minimize `valid/error`.\n\n\
+        If the training pipeline does not fit, write a function with a loop of its own: \
+        `fn train(trial: &mut Trial) -> Result<()>`. It uses `trial.get(\"lr\")`, `trial.report(step, …)` and \
+        `trial.should_stop()`. `fn hyperparameters() -> Vec<Hyperparameter>` declares its hyperparameters, and \
+        `fn objective() -> Objective` its objective, if that is not to minimize `valid/error`.\n\n\
         To add crates, begin the body with `[dependencies]` and lines of TOML, followed by an empty line.",
     options: &[],
     subject: Subject::None,
@@ -64,7 +67,7 @@ fn parse(invocation: Invocation) -> Result<Box<dyn Command>> {
         return Err(source.error(ErrorName::InvalidValue, word.span.clone(), message, None));
     }
     let span = body.unwrap_or_default();
-    // The first line of the crate's file is generated. It takes the place of the line of the magic.
+    // The body begins after the line of the magic. In the crate's file, a generated line takes the place of that line.
     let start = span.start + usize::from(source.text()[span.clone()].starts_with('\n'));
     let body = WorkloadCell::new(&word.text, &source.text()[start..span.end], &source, start)?;
     Ok(Box::new(DefineWorkload { source, body }))

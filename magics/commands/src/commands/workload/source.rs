@@ -18,7 +18,8 @@ const RESERVED: [&str; 10] = [
     "tunebook_training",
 ];
 
-/// The first line of the crate's file. It takes the place of the magic's line, so that line numbers are those of the cell.
+/// The first line of the crate's file. It takes the place of the magic's line, so that line numbers are those of the
+/// cell.
 const PRELUDE: &str = "#[allow(unused_imports)] use ::tunebook_training::prelude::*;";
 
 /// A crate of Tunebook on which the crate of a workload depends.
@@ -203,8 +204,8 @@ struct Toml<'a> {
     start: usize,
 }
 
-/// Splits a body into the block `[dependencies]` at its start, which ends at the first empty line, and the Rust with blank
-/// lines in place of that block.
+/// Splits a body into the block `[dependencies]` at its start, which ends at the first empty line, and the Rust with
+/// blank lines in place of that block.
 fn split(text: &str) -> (Toml<'_>, String) {
     let start = text.len() - text.trim_start().len();
     if !text[start..].starts_with("[dependencies]") {
@@ -235,8 +236,11 @@ fn find(file: &syn::File) -> Result<Trainable> {
     match types.as_slice() {
         [of] => {
             let name = quote::quote!(#of).to_string();
-            let unit = |item: &syn::Item| matches!(item, syn::Item::Struct(s) if s.ident == name && matches!(s.fields, syn::Fields::Unit));
-            let value = match file.items.iter().any(unit) {
+            let is_unit_struct = |item: &syn::Item| match item {
+                syn::Item::Struct(item) => item.ident == name && matches!(item.fields, syn::Fields::Unit),
+                _ => false,
+            };
+            let value = match file.items.iter().any(is_unit_struct) {
                 true => name,
                 false => format!("<{name} as ::std::default::Default>::default()"),
             };

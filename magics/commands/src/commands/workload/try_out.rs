@@ -42,7 +42,8 @@ pub struct ExampleSizes {
     pub targets: Vec<i64>,
 }
 
-/// Runs a worker for two steps with the default hyperparameters. Any failure is a `WorkloadError` with the end of the log.
+/// Runs a worker for two steps with the default hyperparameters. Any failure is a `WorkloadError` with the end of the
+/// log.
 pub fn try_out(
     worker: &Path,
     name: &str,

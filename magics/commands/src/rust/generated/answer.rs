@@ -1,5 +1,5 @@
-/// The value that a generated cell ends with. It has the method that evcxr tries first to show a value, so that the cell is
-/// compiled only once.
+/// The value that a generated cell ends with. It has the method that evcxr tries first to show a value, so that the
+/// cell is compiled only once.
 pub struct Answer<T>(pub T);
 
 impl<T: ::std::fmt::Debug> Answer<T> {

@@ -6,8 +6,8 @@ use ::std::rc::Rc;
 use ::std::sync::Arc;
 use ::std::time::{Duration, Instant};
 
-/// What `%whos` shows of a variable: its name, its size in bytes with what it owns, whether that size is exact (otherwise it
-/// is a lower bound), and the beginning of its Debug text, if the type implements Debug.
+/// What `%whos` shows of a variable: its name, its size in bytes with what it owns, whether that size is exact
+/// (otherwise it is a lower bound), and the beginning of its Debug text, if the type implements Debug.
 pub type Row = (&'static str, usize, bool, Option<String>);
 
 pub fn row<T>(name: &'static str, value: &T, heap: (usize, bool), preview: Option<String>) -> Row {

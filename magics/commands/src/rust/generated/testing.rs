@@ -50,7 +50,8 @@ fn said(payload: &(dyn ::std::any::Any + Send)) -> String {
 fn source(file: &str, line: u32) -> String {
     let folder = option_env!("CARGO_MANIFEST_DIR").filter(|_| file.ends_with("src/lib.rs"));
     let text = folder.and_then(|folder| ::std::fs::read_to_string(format!("{folder}/src/lib.rs")).ok());
-    text.and_then(|text| text.lines().nth(line.saturating_sub(1) as usize).map(|line| line.trim().into())).unwrap_or_default()
+    let nth = |text: String| text.lines().nth(line.saturating_sub(1) as usize).map(|line| line.trim().into());
+    text.and_then(nth).unwrap_or_default()
 }
 
 /// Types that a test may return. `problem` is the reason if the test failed.

@@ -63,8 +63,8 @@ impl Sampler {
         (self.last, self.last_took) = (loops, seconds);
     }
 
-    /// Chooses the loops of each sample from the time of the last warm-up round, in steps (1, 2, 3, …) if the code is fast
-    /// enough.
+    /// Chooses the loops of each sample from the time of the last warm-up round, in steps (1, 2, 3, …) if the code is
+    /// fast enough.
     fn choose(&mut self) -> Vec<u64> {
         let one = (self.last_took / self.last as f64).max(1e-12);
         // If one call takes longer than the whole budget, the warm-up counts as a sample.
