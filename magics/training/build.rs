@@ -1,4 +1,4 @@
-//! Compiles the libtorch shim, and tells the executables where libtorch lies.
+//! Compiles the libtorch shim and stores the folder of libtorch in the executables (their rpath).
 
 use std::path::PathBuf;
 
@@ -8,9 +8,12 @@ fn main() {
     let Some(root) = std::env::var_os("LIBTORCH").map(PathBuf::from) else {
         panic!("LIBTORCH is not set; `.cargo/config.toml` sets it, so call cargo inside the repository");
     };
-    // The rpath must survive the removal of the link that LIBTORCH may be.
+    // LIBTORCH may be a symbolic link. The rpath must stay valid after that link is removed.
     let Ok(root) = root.canonicalize() else {
-        panic!("libtorch is not there: {} does not exist; `cargo demo` or `cargo verify` sets it up", root.display());
+        panic!(
+            "there is no libtorch: LIBTORCH is {}, which does not exist; `cargo demo` or `cargo verify` sets it up",
+            root.display()
+        );
     };
     cc::Build::new()
         .cpp(true)
@@ -19,7 +22,7 @@ fn main() {
         .include(root.join("include"))
         .include(root.join("include/torch/csrc/api/include"))
         .file("src/libtorch/shim.cpp")
-        // Warnings are of libtorch's headers.
+        // The warnings would come from libtorch's headers.
         .warnings(false)
         .flag_if_supported("-w")
         .compile("tunebook_libtorch_shim");

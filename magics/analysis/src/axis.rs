@@ -1,49 +1,83 @@
 //! Hyperparameter axis plots (Playbook E5): the objective of every trial against each hyperparameter that varies.
 
-use crate::isolation::{declared, value_in};
+use crate::hyperparameter::{value_in, varied_hyperparameter};
 use crate::{AnalysisError, ranked, thinned};
 use serde::Serialize;
-use tunebook_study::{Distribution, Objective, Scale, StudyDefinition, Trial, TrialState, Value};
+use tunebook_study::{
+    Direction, Distribution, Hyperparameter, Objective, Scale, StudyDefinition, Trial, TrialState, Value,
+};
 
-/// The answer: one plot a hyperparameter.
+/// As many trials are marked as the best ones (Playbook E5).
+const BEST: usize = 3;
+
+/// The axis plots of a study.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Axis {
-    /// The metric.
+    /// The metric that judges the trials.
     pub metric: String,
-    /// In the order of declaration, or as asked for.
+    /// Whether a smaller or a larger objective is better. It is not part of the JSON.
+    #[serde(skip)]
+    pub direction: Direction,
+    /// One plot for each hyperparameter, in the order of declaration, or in the order that was asked for.
     pub plots: Vec<AxisPlot>,
-    /// Numbers of the three best trials, the best first.
+    /// The numbers of the three best trials, the best first.
     pub best: Vec<u32>,
 }
 
-/// One hyperparameter.
+/// The plot of one hyperparameter.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct AxisPlot {
-    /// Its label.
+    /// The label of the hyperparameter.
     pub hyperparameter: String,
-    /// How its axis is drawn.
+    /// The scale on which its values are drawn.
     pub scale: Scale,
-    /// The values of a list, in order; empty for a range.
+    /// The values of a list, in order. Empty for a range.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub categories: Vec<Value>,
-    /// One a trial in which it is active.
+    /// One point for each ended trial in which the hyperparameter is active, thinned to [`crate::MAX_POINTS`].
     pub points: Vec<AxisPoint>,
+    /// The values of the best trials among all points. It is not part of the JSON.
+    #[serde(skip)]
+    pub best_span: ValueSpan,
+    /// The values of all points. It is not part of the JSON.
+    #[serde(skip)]
+    pub tried_span: ValueSpan,
+    /// The number of infeasible trials with a larger value than the best trial's. It is 0 if the values are no numbers
+    /// or the hyperparameter is not active in the best trial. It is not part of the JSON.
+    #[serde(skip)]
+    pub infeasible_above: usize,
+    /// The same for smaller values.
+    #[serde(skip)]
+    pub infeasible_below: usize,
 }
 
-/// One trial.
+/// The values that some trials have.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ValueSpan {
+    /// The hyperparameter is active in none of the trials.
+    Empty,
+    /// Values of a list, in the order of the list.
+    Values(Vec<Value>),
+    /// The smallest and the largest number.
+    Range([f64; 2]),
+}
+
+/// One trial in an axis plot.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct AxisPoint {
-    /// Its number.
+    /// The number of the trial.
     pub trial: u32,
     /// Its value of the hyperparameter.
     pub value: Value,
-    /// Its objective; null where it has none, or is infeasible.
+    /// Its objective, in the metric's own sign. None if it has none, or if it is neither complete nor stopped.
     pub objective: Option<f64>,
-    /// How it ended.
+    /// The state in which it ended.
     pub state: TrialState,
 }
 
-/// The plots of the labels, or of all that vary.
+/// Returns the plots of the hyperparameters that `labels` name, or of all that vary if there are no labels.
+///
+/// It is an error if a hyperparameter is unknown or does not vary, or if no trial has an objective.
 pub fn axis(
     definition: &StudyDefinition,
     trials: &[Trial],
@@ -51,37 +85,62 @@ pub fn axis(
     objective: &Objective,
 ) -> Result<Axis, AnalysisError> {
     let space = &definition.space;
-    let chosen: Vec<_> = if labels.is_empty() {
-        space.hyperparameters().iter().filter(|h| declared(space, &h.label()).is_ok()).collect()
+    let chosen: Vec<&Hyperparameter> = if labels.is_empty() {
+        space.hyperparameters().iter().filter(|h| varied_hyperparameter(space, &h.label()).is_ok()).collect()
     } else {
-        labels.iter().map(|label| declared(space, label)).collect::<Result<_, _>>()?
+        labels.iter().map(|label| varied_hyperparameter(space, label)).collect::<Result<_, _>>()?
     };
-    if ranked(trials, objective).is_empty() {
+    let best: Vec<u32> = ranked(trials, objective).iter().take(BEST).map(|trial| trial.number).collect();
+    if best.is_empty() {
         return Err(AnalysisError::NoObjective { metric: objective.metric.clone() });
     }
-    let ended = |trial: &&Trial| !trial.state.runs_again();
-    let plot = |hyperparameter: &tunebook_study::Hyperparameter| {
-        let points: Vec<AxisPoint> = trials
-            .iter()
-            .filter(ended)
+    let points_of = |hyperparameter: &Hyperparameter| -> Vec<AxisPoint> {
+        let ended = trials.iter().filter(|trial| !trial.state.runs_again());
+        ended
             .filter_map(|trial| {
                 let value = value_in(space, hyperparameter, trial)?.clone();
                 let judged = matches!(trial.state, TrialState::Complete | TrialState::Stopped);
                 let objective = objective.of(trial).map(|(y, _)| y).filter(|_| judged);
                 Some(AxisPoint { trial: trial.number, value, objective, state: trial.state })
             })
-            .collect();
-        let categories = match &hyperparameter.distribution {
-            Distribution::Choice { values } => values.clone(),
-            _ => vec![],
-        };
-        AxisPlot {
-            hyperparameter: hyperparameter.label(),
-            scale: hyperparameter.distribution.scale(),
-            categories,
-            points: thinned(&points),
-        }
+            .collect()
     };
-    let best = ranked(trials, objective).iter().take(3).map(|trial| trial.number).collect();
-    Ok(Axis { metric: objective.metric.clone(), plots: chosen.into_iter().map(plot).collect(), best })
+    let plots = chosen.into_iter().map(|h| plot(h, &points_of(h), &best)).collect();
+    Ok(Axis { metric: objective.metric.clone(), direction: objective.direction, plots, best })
+}
+
+/// Concludes from the points of a hyperparameter. `best`: the numbers of the best trials, the best first.
+fn plot(hyperparameter: &Hyperparameter, points: &[AxisPoint], best: &[u32]) -> AxisPlot {
+    let categories = match &hyperparameter.distribution {
+        Distribution::Choice { values } => values.clone(),
+        _ => vec![],
+    };
+    let best_value = best.first().and_then(|number| points.iter().find(|point| point.trial == *number)?.value.as_f64());
+    let infeasible = |is_beyond: fn(f64, f64) -> bool| {
+        let infeasible = points.iter().filter(|point| point.state == TrialState::Infeasible);
+        let values = infeasible.filter_map(|point| point.value.as_f64());
+        values.filter(|value| best_value.is_some_and(|best| is_beyond(*value, best))).count()
+    };
+    AxisPlot {
+        hyperparameter: hyperparameter.label(),
+        scale: hyperparameter.distribution.scale(),
+        best_span: span(&categories, points.iter().filter(|point| best.contains(&point.trial))),
+        tried_span: span(&categories, points.iter()),
+        categories,
+        points: thinned(points),
+        infeasible_above: infeasible(|value, best| value > best),
+        infeasible_below: infeasible(|value, best| value < best),
+    }
+}
+
+fn span<'a>(categories: &[Value], points: impl Iterator<Item = &'a AxisPoint>) -> ValueSpan {
+    let values: Vec<&Value> = points.map(|point| &point.value).collect();
+    if !categories.is_empty() {
+        let tried: Vec<Value> =
+            categories.iter().filter(|category| values.iter().any(|v| v.same_as(category))).cloned().collect();
+        return if tried.is_empty() { ValueSpan::Empty } else { ValueSpan::Values(tried) };
+    }
+    let numbers = values.iter().filter_map(|value| value.as_f64());
+    let (low, high) = numbers.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), x| (low.min(x), high.max(x)));
+    if low > high { ValueSpan::Empty } else { ValueSpan::Range([low, high]) }
 }

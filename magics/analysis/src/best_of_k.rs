@@ -1,20 +1,24 @@
-//! The best of k trials: exact, without simulation.
+//! The distribution of the best of k trials, computed exactly instead of by simulation.
 //!
-//! The values are a study's objectives, minimized and sorted; an infeasible trial is worse than all and is counted, not
-//! listed. "Draw" means: choose k of the study's n trials at random.
+//! All functions take the minimized objectives of a group of trials in ascending order, y₍₁₎ ≤ y₍₂₎ ≤ …, and the number
+//! of its infeasible trials, which count as worse than every objective. The group has n trials, the infeasible ones
+//! included. A draw is a choice of k of the n trials at random, without replacement: Dodge et al. (2019) draw with
+//! replacement, which overestimates the expected minimum.
 
-/// Logarithm of C(n, k).
+/// Returns ln C(n, k), the logarithm of the binomial coefficient. Needs k ≤ n.
 fn ln_choose(n: usize, k: usize) -> f64 {
     (1..=k).map(|i| ((n - k + i) as f64 / i as f64).ln()).sum()
 }
 
-/// C(m, k) / C(n, k) for m ≤ n: the chance that a draw of k avoids n − m given trials.
+/// Returns C(m, k) / C(n, k) for m ≤ n: the probability that a draw of k avoids n − m given trials.
 fn avoids(m: usize, n: usize, k: usize) -> f64 {
     if k > m { 0.0 } else { (ln_choose(m, k) - ln_choose(n, k)).exp() }
 }
 
-/// Expected best of a draw of k without replacement: Σ y₍ᵢ₎·C(n−i, k−1)/C(n, k). `None` where k is 0 or more than there
-/// are, or where a draw can hold infeasible trials only and so has no expectation.
+/// Returns the expected best of a draw of k: Σᵢ y₍ᵢ₎·C(n−i, k−1)/C(n, k).
+///
+/// Returns None if k is 0 or more than n. It also returns None if there are k infeasible trials or more: a draw may
+/// then hold no objective at all, and the expectation does not exist.
 pub fn expected_best(sorted: &[f64], infeasible: usize, k: usize) -> Option<f64> {
     let n = sorted.len() + infeasible;
     if k == 0 || k > n || infeasible >= k {
@@ -25,8 +29,9 @@ pub fn expected_best(sorted: &[f64], infeasible: usize, k: usize) -> Option<f64>
     Some(sorted.iter().enumerate().map(|(i, y)| y * chance(i)).sum())
 }
 
-/// The q-quantile of the best of a draw of k: the smallest y₍ⱼ₎ with 1 − C(n−j, k)/C(n, k) ≥ q. `None` where it is an
-/// infeasible trial.
+/// Returns the q-quantile of the best of a draw of k: the smallest y₍ⱼ₎ with 1 − C(n−j, k)/C(n, k) ≥ q.
+///
+/// Returns None if k is 0 or more than n, or if the quantile is an infeasible trial.
 pub fn quantile_of_best(sorted: &[f64], infeasible: usize, k: usize, q: f64) -> Option<f64> {
     let n = sorted.len() + infeasible;
     if k == 0 || k > n {
@@ -36,27 +41,35 @@ pub fn quantile_of_best(sorted: &[f64], infeasible: usize, k: usize, q: f64) -> 
     sorted.iter().enumerate().find(|(j, _)| reached(*j)).map(|(_, y)| *y)
 }
 
-/// The chance that the best of a draw of k from one arm is better than that of a draw of k from another (equal bests
-/// count half): how often studies of that size would rank the arms this way. Exact; each arm is its sorted objectives
-/// and the number of its infeasible trials. `None` where an arm has fewer than k trials.
-pub fn chance_of_better((a, a_lost): (&[f64], usize), (b, b_lost): (&[f64], usize), k: usize) -> Option<f64> {
-    let (n, m) = (a.len() + a_lost, b.len() + b_lost);
+/// Returns the probability that the best of a draw of k from group A is better than the best of a draw of k from group
+/// B. Equal bests count half. It says how often studies with k trials of each group would rank A before B.
+///
+/// Each group is a pair of its sorted objectives and the number of its infeasible trials. Returns None if k is 0 or if
+/// a group has fewer than k trials.
+pub fn chance_of_better(
+    (a, a_infeasible): (&[f64], usize),
+    (b, b_infeasible): (&[f64], usize),
+    k: usize,
+) -> Option<f64> {
+    let (n, m) = (a.len() + a_infeasible, b.len() + b_infeasible);
     if k == 0 || k > n || k > m {
         return None;
     }
-    // P(best of b is worse than y) = P(a draw avoids all that are at most y).
+    // P(best of B is worse than y) = P(a draw from B avoids all objectives that are at most y).
     let worse = |y: f64| avoids(m - b.partition_point(|x| *x <= y), m, k);
     let at_least = |y: f64| avoids(m - b.partition_point(|x| *x < y), m, k);
     let chance = |i: usize| avoids(n - i, n, k) - avoids(n - i - 1, n, k);
-    let won: f64 = a.iter().enumerate().map(|(i, y)| chance(i) * 0.5 * (worse(*y) + at_least(*y))).sum();
-    // Two draws of infeasible trials only are equal.
-    let both_lost = avoids(a_lost, n, k) * avoids(b_lost, m, k);
-    Some(won + 0.5 * both_lost)
+    let better: f64 = a.iter().enumerate().map(|(i, y)| chance(i) * 0.5 * (worse(*y) + at_least(*y))).sum();
+    // Two draws that hold infeasible trials only are equal.
+    let both_infeasible = avoids(a_infeasible, n, k) * avoids(b_infeasible, m, k);
+    Some(better + 0.5 * both_infeasible)
 }
 
-/// 95 % interval of the best that another study of as many trials would find: the exact bootstrap distribution of the
-/// minimum (n draws with replacement), P(min ≤ y₍ⱼ₎) = 1 − ((n−j)/n)ⁿ. Its lower end is the observed best: trials that
-/// were not run are not known to it. `None` with fewer than three trials, or where the upper end is infeasible.
+/// Returns the 95 % interval of the best that another study with as many trials would find.
+///
+/// It is the exact bootstrap distribution of the minimum of n draws with replacement, P(min ≤ y₍ⱼ₎) = 1 − ((n−j)/n)ⁿ.
+/// Its lower end is the observed best, because the bootstrap cannot know of better trials that were never run: the
+/// interval is a rough one. Returns None for fewer than three objectives, or if the upper end is an infeasible trial.
 pub fn bootstrap_interval(sorted: &[f64], infeasible: usize) -> Option<[f64; 2]> {
     let n = sorted.len() + infeasible;
     if sorted.len() < 3 {
@@ -85,14 +98,14 @@ mod tests {
             (1, 0.36850),
             (2, 0.267_333_333_333_333_37),
             (3, 0.246_833_333_333_333_32),
-            (5, 0.235_595_238_095_238_11),
+            (5, 0.235_595_238_095_238_1),
             (10, 0.23),
         ];
         for (k, expected) in known {
             assert!((expected_best(&values(), 0, k).unwrap() - expected).abs() < 1e-12, "k = {k}");
         }
         assert_eq!(expected_best(&values(), 0, 11), None);
-        assert_eq!(expected_best(&values(), 3, 3), None, "a draw of three may be infeasible altogether");
+        assert_eq!(expected_best(&values(), 3, 3), None, "a draw of three may hold infeasible trials only");
     }
 
     #[test]
@@ -103,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn chances_of_two_arms_add_up_and_know_the_better_one() {
+    fn the_chances_of_two_groups_add_up_to_one_and_favour_the_better_group() {
         let (good, bad) = ([0.1, 0.2, 0.3, 0.4], [0.25, 0.35, 0.45, 0.55]);
         for k in 1..=4 {
             let forth = chance_of_better((&good, 1), (&bad, 2), k).unwrap();
@@ -121,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn the_interval_covers_what_resampling_finds() {
+    fn the_interval_is_the_one_of_the_exact_bootstrap() {
         let sorted = values();
         let [low, high] = bootstrap_interval(&sorted, 0).unwrap();
         assert_eq!(low, 0.23);

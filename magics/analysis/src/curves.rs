@@ -1,29 +1,29 @@
-//! Training curves (Playbook E6): every metric over the steps of some trials.
+//! Training curves (Playbook E6): every metric over the training steps of some trials.
 
 use crate::thinned;
 use indexmap::IndexMap;
 use serde::Serialize;
 use tunebook_study::{Measurement, Objective, Trial};
 
-/// The answer.
+/// The training curves of some trials.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Curves {
-    /// The trials, the best first.
+    /// The trials, in the order in which they were passed.
     pub trials: Vec<Curve>,
 }
 
-/// One trial.
+/// The training curves of one trial.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Curve {
-    /// Its number.
+    /// The number of the trial.
     pub trial: u32,
-    /// Points \[step, value\] by metric; what was not finite is absent.
+    /// Points (step, value) by metric, thinned to [`crate::MAX_POINTS`]. Values that are not finite are left out.
     pub metrics: IndexMap<String, Vec<(u64, f64)>>,
-    /// The step of its best checkpoint.
+    /// The training step at which the objective was measured. None if the trial has no objective.
     pub best_step: Option<u64>,
 }
 
-/// The curves of trials with what they reported.
+/// Returns the curves of trials, each of which comes with its measurements in the order of their steps.
 pub fn curves(trials: &[(&Trial, Vec<Measurement>)], objective: &Objective) -> Curves {
     let curve = |(trial, measurements): &(&Trial, Vec<Measurement>)| {
         let mut metrics: IndexMap<String, Vec<(u64, f64)>> = IndexMap::new();

@@ -1,50 +1,50 @@
-//! Pure functions from trials to conclusions, each with its uncertainty. This crate does no input or output and knows
-//! neither Jupyter nor libtorch. A result serializes to the fields that the reference gives for its kind.
+//! Pure functions from trials and measurements to conclusions, each with its uncertainty.
+//!
+//! This crate does no input or output and knows neither Jupyter nor libtorch. A magic asks a question, calls one
+//! function of this crate and renders what it returns. Results serialize to the JSON fields that `magics/REFERENCE.md`
+//! lists for their kind; where a field of a struct has another name in the JSON, or is not part of it, an attribute of
+//! serde says so.
+//!
+//! Every `interval` is a 95 % interval `[low, high]`. Bootstraps use a fixed seed, so the same input gives the same
+//! interval.
 
-mod affine;
 mod axis;
 mod best_of_k;
 mod curves;
 mod error;
+mod history;
+mod hyperparameter;
 mod isolation;
 mod limit;
+mod log_least_squares;
 mod noise;
-mod progress;
+mod ranking;
 mod resampling;
 mod retune;
 mod scaling;
 #[cfg(test)]
 mod tests;
+mod thinning;
 mod throughput;
 mod timing;
 
-pub use axis::{Axis, AxisPlot, AxisPoint, axis};
+pub use axis::{Axis, AxisPlot, AxisPoint, ValueSpan, axis};
 pub use best_of_k::{bootstrap_interval, chance_of_better, expected_best, quantile_of_best};
 pub use curves::{Curve, Curves, curves};
 pub use error::AnalysisError;
-pub use isolation::{Comparison, Isolation, IsolationPoint, Place, isolation};
-pub use limit::LimitSearch;
-pub use noise::{NoisePoint, mean_noise_scale, noise_point};
-pub use progress::{Best, Counts, best, counts, ranked};
-pub use retune::{Retune, Tuned, retune};
+pub use history::{HistoryTrial, OptimizationHistory, optimization_history};
+pub use isolation::{Bucket, BucketTrial, Comparison, Isolation, IsolationPoint, isolation};
+pub use limit::{LimitSearch, is_memory_linear};
+pub use noise::{NoisePoint, describes_noise_of, mean_noise_scale, noise_point, steps_to_measure};
+pub use ranking::{BestTrial, TrialCounts, best_trial, count_by_state, ranked};
+pub use retune::{Retuning, TunedStudy, compares_batch_sizes_by_validation, retuning};
 pub use scaling::{
-    Costs, EDGE, NEEDED, Payback, Regime, Scaling, ScalingFit, ScalingPoint, Side, SizeScaled, StepsToTarget, edge,
-    scaling, steps_to_target,
+    BatchSizeStudy, BatchSizeTuning, Costs, InvalidSize, NextAction, NoFit, Payback, RangeEdge, Regime, Scaling,
+    ScalingFit, ScalingPoint, Side, StepsToTarget, is_widened, scaling, steps_to_target,
 };
+pub use thinning::{MAX_POINTS, thinned};
 pub use throughput::{
-    Bottleneck, BottleneckKind, PointState, SAFETY, SizeMeasured, StepTime, Throughput, ThroughputPoint, bottleneck,
-    throughput,
+    BatchSizeTiming, Bottleneck, BottleneckKind, PointState, StepTime, Throughput, ThroughputPoint, bottleneck,
+    disturbed_throughput, sizes_to_time, throughput,
 };
 pub use timing::{Outliers, Timing, timing};
-
-/// Points of a list beyond which it is thinned.
-pub const THIN_ABOVE: usize = 2000;
-
-/// At most [`THIN_ABOVE`] items, evenly chosen, the first and the last among them.
-pub fn thinned<T: Clone>(items: &[T]) -> Vec<T> {
-    if items.len() <= THIN_ABOVE {
-        return items.to_vec();
-    }
-    let last = items.len() - 1;
-    (0..THIN_ABOVE).map(|i| items[i * last / (THIN_ABOVE - 1)].clone()).collect()
-}

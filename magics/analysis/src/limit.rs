@@ -1,78 +1,91 @@
-//! The largest batch size that fits (Playbook B1), in as few probes as a linear model of memory allows: m(b) = m₀ + m₁b is
-//! fitted to what probes used, predicts the limit, and the last probes verify it from both sides.
+//! Searches for the largest batch size that fits into memory (Playbook B1), in as few probes as possible.
+//!
+//! The model of memory is linear: m(b) = m₀ + m₁·b bytes for a batch of b examples. It is fitted to the two largest
+//! sizes that fit and predicts the limit. The last probes verify the prediction from both sides.
 
 use tunebook_study::probe::MemoryUse;
 
-/// The bracket is narrow enough when it is this share of its lower end.
+/// The search ends when the bracket of the limit is narrower than this share of its lower end.
 const PRECISION: f64 = 0.05;
-/// Memory whose end would end processes is used up to this share.
+/// Running out of soft memory would end processes of the machine, so at most this share of it is used.
 const SOFT_SHARE: f64 = 0.9;
-/// The first probe, where the cap allows it: below it memory hardly grows.
+/// The size of the first probe, if the cap allows it. Memory hardly grows below it.
 const FIRST: u64 = 16;
-/// A prediction is trusted this far beyond the largest size that was tried.
+/// A probe is at most this many times as large as the largest size that is known to fit.
 const REACH: u64 = 16;
+/// A prediction may differ by this share from the limit that was found.
+const PREDICTION_TOLERANCE: f64 = 0.1;
 
-/// The search: asks for sizes, is told what became of them.
+/// The search for the limit. It proposes sizes ([`LimitSearch::next_size`]) and is told of each whether it fits.
 #[derive(Clone, Debug)]
 pub struct LimitSearch {
     cap: u64,
-    fits: Vec<(u64, Vec<MemoryUse>)>,
-    /// The smallest size that does not fit, or would not.
-    too_large: Option<u64>,
+    /// The sizes that fit, in ascending order, with the memory that each used.
+    fitting: Vec<(u64, Vec<MemoryUse>)>,
+    /// The upper end of the bracket: the smallest size that failed, or the first size beyond the share of soft memory.
+    ceiling: Option<u64>,
+    smallest_failed: Option<u64>,
     probes: usize,
-    /// The limit that the model predicted when it was first trusted.
     prediction: Option<u64>,
 }
 
 impl LimitSearch {
-    /// Up to a cap: the number of examples, or what the user said.
+    /// Starts a search that proposes no size above `cap`: the number of examples, or the limit that the user set.
     pub fn new(cap: u64) -> Self {
-        Self { cap: cap.max(1), fits: vec![], too_large: None, probes: 0, prediction: None }
+        let cap = cap.max(1);
+        Self { cap, fitting: vec![], ceiling: None, smallest_failed: None, probes: 0, prediction: None }
     }
 
-    /// There are no more examples than this.
-    pub fn cap(&mut self, cap: u64) {
+    /// Lowers the cap. It is called when the number of examples becomes known.
+    pub fn lower_cap(&mut self, cap: u64) {
         self.cap = self.cap.min(cap.max(1));
     }
 
-    /// How many sizes were probed.
+    /// The number of sizes that were probed.
     pub fn probes(&self) -> usize {
         self.probes
     }
 
-    /// The largest size that fits; 0 where none does.
+    /// The largest size that fits, or 0 if none does.
     pub fn largest(&self) -> u64 {
-        self.fits.iter().map(|(size, _)| *size).max().unwrap_or(0)
+        self.fitting.last().map_or(0, |(size, _)| *size)
     }
 
-    /// The limit that the model of memory predicted, before any size near it was tried.
+    /// The smallest probed size that does not fit, or None if every probe fitted.
+    pub fn smallest_too_large(&self) -> Option<u64> {
+        self.smallest_failed
+    }
+
+    /// The limit that the model of memory predicted before any size near it was probed. None if there was no
+    /// prediction.
     pub fn prediction(&self) -> Option<u64> {
         self.prediction
     }
 
-    /// Whether memory is what ends it, and not the cap.
+    /// Whether memory limits the batch size. Otherwise the cap does.
     pub fn is_limited_by_memory(&self) -> bool {
-        self.too_large.is_some()
+        self.ceiling.is_some()
     }
 
-    /// A size fits, and used so much.
+    /// Records that a size fits, and the memory that it used.
     pub fn fits(&mut self, size: u64, memory: Vec<MemoryUse>) {
         self.probes += 1;
-        self.fits.push((size, memory));
-        self.fits.sort_by_key(|(size, _)| *size);
+        self.fitting.push((size, memory));
+        self.fitting.sort_by_key(|(size, _)| *size);
     }
 
-    /// A size does not fit.
+    /// Records that a size does not fit.
     pub fn does_not_fit(&mut self, size: u64) {
         self.probes += 1;
-        self.too_large = Some(self.too_large.map_or(size, |known| known.min(size)));
+        let smaller = |known: Option<u64>| Some(known.map_or(size, |known| known.min(size)));
+        (self.ceiling, self.smallest_failed) = (smaller(self.ceiling), smaller(self.smallest_failed));
     }
 
-    /// The next size to probe; `None` at the end.
-    pub fn next(&mut self) -> Option<u64> {
+    /// Returns the next size to probe, or None when the search has ended.
+    pub fn next_size(&mut self) -> Option<u64> {
         let low = self.largest();
         if low == 0 {
-            return match self.too_large {
+            return match self.ceiling {
                 None => Some(FIRST.min(self.cap)),
                 Some(1) => None,
                 Some(high) => Some((high / 4).max(1)),
@@ -80,48 +93,54 @@ impl LimitSearch {
         }
         let soft = self.predicted(false).map_or(self.cap, |limit| limit.min(self.cap));
         let hard = self.predicted(true);
-        if self.prediction.is_none() && self.fits.len() >= 2 {
+        if self.prediction.is_none() && self.fitting.len() >= 2 {
             let known = [Some(soft).filter(|soft| *soft < self.cap), hard].into_iter().flatten().min();
             self.prediction = known.filter(|limit| *limit > low && *limit / REACH <= low);
         }
-        let ceiling = self.too_large.map_or(soft + 1, |high| high.min(soft + 1)).max(low + 1);
-        let narrow = |high: u64| (high - low) as f64 <= (PRECISION * low as f64).max(1.0);
-        if narrow(ceiling) {
-            // A ceiling of the machine's own memory is not tried out: crossing it would end other processes.
-            if self.too_large.is_none() && soft < self.cap {
-                self.too_large = Some(soft + 1);
+        let ceiling = self.ceiling.map_or(soft + 1, |high| high.min(soft + 1)).max(low + 1);
+        let is_narrow = (ceiling - low) as f64 <= (PRECISION * low as f64).max(1.0);
+        if is_narrow {
+            // The limit of soft memory is not probed, because exceeding it would end other processes.
+            if self.ceiling.is_none() && soft < self.cap {
+                self.ceiling = Some(soft + 1);
             }
             return None;
         }
         let reach = low.saturating_mul(REACH).min(ceiling - 1);
-        let guess = match (hard, self.fits.len()) {
-            // From below, then from above.
+        let middle = low + (ceiling - low) / 2;
+        let guess = match (hard, self.fitting.len()) {
+            // The prediction is verified first from below, then from above.
             (Some(limit), 2..) if limit > low && limit < ceiling => {
                 let (below, above) = ((0.985 * limit as f64) as u64, (1.02 * limit as f64) as u64);
-                match () {
-                    () if below > low && limit as f64 > (1.0 + 0.6 * PRECISION) * low as f64 => below,
-                    () if above < ceiling - 1 => above,
-                    () => low + (ceiling - low) / 2,
+                if below > low && limit as f64 > (1.0 + 0.6 * PRECISION) * low as f64 {
+                    below
+                } else if above < ceiling - 1 {
+                    above
+                } else {
+                    middle
                 }
             }
-            // The model is of no use here: between the ends.
-            _ if self.too_large.is_some() => low + (ceiling - low) / 2,
+            // The prediction lies outside of the bracket, so the bracket is halved.
+            _ if self.ceiling.is_some() => middle,
             _ => reach,
         };
         let guess = guess.clamp(low + 1, reach.max(low + 1));
-        // Sizes that are multiples of eight suit the hardware, where that is fine enough.
+        // The hardware works best with multiples of eight; they are taken where they are finer than the precision.
         let rounded = guess / 8 * 8;
         Some(if rounded > low && guess < self.cap && PRECISION * low as f64 >= 16.0 { rounded } else { guess })
     }
 
-    /// The largest size that the model allows, for memory whose end can be caught (`hard`) or not.
+    /// Returns the largest size that the model of memory allows, over all kinds of memory that are hard, or soft.
+    ///
+    /// With the two largest sizes that fit, s < l, the slope is m₁ = (m(l) − m(s))/(l − s), and the limit is the b with
+    /// m(l) + m₁·(b − l) = the available bytes. None if fewer than two sizes fit, or if no kind of memory grows.
     fn predicted(&self, hard: bool) -> Option<u64> {
-        let [.., (small, before), (large, last)] = self.fits.as_slice() else { return None };
+        let [.., (small, before), (large, last)] = self.fitting.as_slice() else { return None };
         let limits = last.iter().filter(|memory| memory.hard == hard).filter_map(|memory| {
             let earlier = before.iter().find(|earlier| earlier.kind == memory.kind)?;
-            let each = (memory.used as f64 - earlier.used as f64) / (*large - *small) as f64;
+            let m1 = (memory.used as f64 - earlier.used as f64) / (*large - *small) as f64;
             let available = memory.limit as f64 * if hard { 1.0 } else { SOFT_SHARE };
-            (each > 0.0).then(|| (*large as f64 + (available - memory.used as f64) / each).max(1.0))
+            (m1 > 0.0).then(|| (*large as f64 + (available - memory.used as f64) / m1).max(1.0))
         });
         limits
             .fold(None, |least: Option<f64>, limit| Some(least.map_or(limit, |l| l.min(limit))))
@@ -129,20 +148,28 @@ impl LimitSearch {
     }
 }
 
+/// Whether the predicted limit is within 10 % of the limit that was found, which says that memory grows in proportion
+/// to the batch size. The limit that was found is the middle between the largest size that fits and the smallest that
+/// does not.
+pub fn is_memory_linear(predicted: u64, largest: u64, too_large: Option<u64>) -> bool {
+    let found = 0.5 * (largest + too_large.unwrap_or(largest)) as f64;
+    (predicted as f64 / found - 1.0).abs() <= PREDICTION_TOLERANCE
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// Searches a machine where a size uses m₀ + m₁b of a limit; gives the size found and the probes.
+    /// Searches a machine on which a batch of b uses m0 + m1·b bytes. Returns the size that was found and the probes.
     fn search(m0: u64, m1: u64, limit: u64, cap: u64, hard: bool) -> (u64, usize) {
         let mut search = LimitSearch::new(cap);
-        while let Some(size) = search.next() {
+        while let Some(size) = search.next_size() {
             assert!(size >= 1 && size <= cap && search.probes() < 60, "{size}");
             let used = m0 + m1 * size;
             match used <= limit {
                 true => search.fits(size, vec![MemoryUse { kind: "m".into(), used, limit, hard }]),
                 false => {
-                    assert!(hard, "what cannot be caught is not tried out");
+                    assert!(hard, "running out of this memory would end processes");
                     search.does_not_fit(size);
                 }
             }
@@ -154,7 +181,7 @@ mod tests {
         (search.largest(), search.probes())
     }
 
-    /// Probes of doubling and then bisecting to the same precision.
+    /// The number of probes of doubling and then bisecting to the same precision.
     fn doubling(truth: u64) -> usize {
         let (mut size, mut probes) = (1, 1);
         while size <= truth {
@@ -188,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn memory_whose_end_cannot_be_caught_is_used_to_nine_tenths() {
+    fn soft_memory_is_used_to_nine_tenths() {
         let (m0, m1, truth) = (300_000_000, 40_000, 30_000);
         let limit = m0 + m1 * truth;
         let (found, _) = search(m0, m1, limit, 1 << 30, false);
@@ -197,18 +224,18 @@ mod tests {
     }
 
     #[test]
-    fn a_cap_always_ends_it_and_nothing_may_fit() {
+    fn a_search_ends_at_its_cap_or_when_no_size_fits() {
         assert_eq!(search(1, 1, u64::MAX / 2, 1257, true).0, 1257);
         assert_eq!(search(1, 0, 100, 1, true).0, 1);
         assert_eq!(search(100, 1, 50, 1000, true).0, 0);
     }
 
     #[test]
-    fn memory_that_grows_by_jumps_still_has_its_limit() {
+    fn the_limit_is_found_if_memory_grows_in_jumps() {
         let mut search = LimitSearch::new(1 << 20);
-        while let Some(size) = search.next() {
+        while let Some(size) = search.next_size() {
             assert!(search.probes() < 60);
-            // An allocator that rounds to large blocks.
+            // The allocator rounds up to blocks of 128 MiB.
             let used = (1 << 28) + (size * 50_000).div_ceil(1 << 27) * (1 << 27);
             let limit = 4 << 30;
             match used <= limit {
@@ -222,5 +249,42 @@ mod tests {
             "{} {truth}",
             search.largest()
         );
+    }
+
+    #[test]
+    fn the_smallest_size_that_failed_is_one_that_was_probed() {
+        let mut search = LimitSearch::new(1 << 20);
+        let memory = |used| vec![MemoryUse { kind: "m".into(), used, limit: 1 << 30, hard: false }];
+        let mut largest_failed = None;
+        while let Some(size) = search.next_size() {
+            let used = 1000 * size;
+            match used <= 1 << 29 {
+                true => search.fits(size, memory(used)),
+                false => {
+                    search.does_not_fit(size);
+                    largest_failed = largest_failed.max(Some(size));
+                }
+            }
+        }
+        assert!(search.is_limited_by_memory());
+        let failed = search.smallest_too_large().unwrap();
+        assert!(
+            failed > search.largest()
+                && failed as f64 <= 1.06 * search.largest() as f64
+                && Some(failed) <= largest_failed
+        );
+
+        let mut soft = LimitSearch::new(1 << 20);
+        while let Some(size) = soft.next_size() {
+            soft.fits(size, memory(1000 * size));
+        }
+        assert!(soft.is_limited_by_memory() && soft.smallest_too_large().is_none(), "no probe failed");
+    }
+
+    #[test]
+    fn a_prediction_far_from_the_limit_says_that_memory_is_not_linear() {
+        assert!(is_memory_linear(1000, 980, Some(1030)));
+        assert!(is_memory_linear(1080, 1000, None) && !is_memory_linear(1200, 1000, None));
+        assert!(!is_memory_linear(500, 980, Some(1030)));
     }
 }

@@ -1,60 +1,92 @@
-//! The gradient noise scale from norms of gradients at two batch sizes (McCandlish et al. 2018).
+//! The gradient noise scale, estimated from the norms of gradients at two batch sizes (McCandlish et al. 2018).
+//!
+//! The simple noise scale is B_simple = tr(Σ)/|G|², with the true gradient G and the covariance Σ of the gradient of
+//! one example. It is a batch size, in examples: gradients of much smaller batches are mostly noise, and much larger
+//! batches waste examples. Both parts are estimated without bias from pairs of norms ([`NormPair::estimate`]). The
+//! ratio of two estimates is biased, so that numerator and denominator are averaged first and divided last.
 
-use crate::resampling::{RESAMPLES, Resampler, middle};
+use crate::resampling::{RESAMPLES, Resampler, percentile_interval};
 use serde::Serialize;
 use tunebook_study::probe::NormPair;
+
+/// As many steps of a run are measured at most.
+const MEASURED_STEPS: u32 = 10;
+/// The optimizers that follow the gradient itself, which is what the theory of the noise scale assumes.
+const GRADIENT_DESCENT: [&str; 3] = ["sgd", "momentum", "nesterov"];
 
 /// The noise scale at one step of training.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct NoisePoint {
-    /// Steps taken.
+    /// The number of training steps before the measurement.
     pub step: u64,
-    /// tr Σ / |G|² in examples; `None` where |G|² does not stand out of the noise.
-    pub noise_scale: Option<f64>,
-    /// 95 % of it, by the bootstrap over pairs.
+    /// B_simple = tr(Σ)/|G|², in examples. None if the interval of |G|² reaches 0: the noise scale is then not
+    /// resolvable.
+    #[serde(rename = "noise_scale")]
+    pub b_simple: Option<f64>,
+    /// The 95 % interval of B_simple, by the bootstrap over pairs.
     pub interval: Option<[f64; 2]>,
-    /// |G|², the squared norm of the true gradient, estimated without bias.
-    pub squared_gradient: f64,
-    /// tr Σ, the variance of the gradient of one example.
-    pub variance: f64,
+    /// |G|², the squared norm of the true gradient. The estimate may be negative.
+    #[serde(rename = "squared_gradient")]
+    pub g_squared: f64,
+    /// tr(Σ), the sum of the variances of all coordinates of the gradient of one example.
+    #[serde(rename = "variance")]
+    pub tr_sigma: f64,
 }
 
-/// The estimate of one step: means of numerator and denominator over the pairs, and then their ratio.
+/// Estimates the noise scale at one step from pairs of norms. The batch sizes are in examples.
 pub fn noise_point(step: u64, pairs: &[NormPair], small_batch: f64, large_batch: f64) -> NoisePoint {
     let estimates: Vec<(f64, f64)> = pairs.iter().map(|pair| pair.estimate(small_batch, large_batch)).collect();
     let mean = |chosen: &mut dyn Iterator<Item = (f64, f64)>| {
-        let (mut gradient, mut variance, mut count) = (0.0, 0.0, 0.0_f64);
+        let (mut g_squared, mut tr_sigma, mut count) = (0.0, 0.0, 0.0_f64);
         for (g, v) in chosen {
-            (gradient, variance, count) = (gradient + g, variance + v, count + 1.0);
+            (g_squared, tr_sigma, count) = (g_squared + g, tr_sigma + v, count + 1.0);
         }
-        (gradient / count.max(1.0), variance / count.max(1.0))
+        (g_squared / count.max(1.0), tr_sigma / count.max(1.0))
     };
-    let (squared_gradient, variance) = mean(&mut estimates.iter().copied());
+    let (g_squared, tr_sigma) = mean(&mut estimates.iter().copied());
     let mut resampler = Resampler::new(step);
     let draws: Vec<(f64, f64)> = (0..RESAMPLES)
         .filter(|_| estimates.len() > 1)
-        .map(|_| mean(&mut (0..estimates.len()).map(|_| estimates[resampler.below(estimates.len())])))
+        .map(|_| mean(&mut (0..estimates.len()).map(|_| estimates[resampler.index_below(estimates.len())])))
         .collect();
-    let mut gradients: Vec<f64> = draws.iter().map(|(gradient, _)| *gradient).collect();
+    let mut gradients: Vec<f64> = draws.iter().map(|(g_squared, _)| *g_squared).collect();
     gradients.sort_by(f64::total_cmp);
-    let resolved = !gradients.is_empty() && middle(&gradients)[0] > 0.0 && variance > 0.0;
-    let mut ratios: Vec<f64> = draws.iter().map(|(gradient, variance)| variance / gradient).collect();
+    let resolved = !gradients.is_empty() && percentile_interval(&gradients)[0] > 0.0 && tr_sigma > 0.0;
+    let mut ratios: Vec<f64> = draws.iter().map(|(g_squared, tr_sigma)| tr_sigma / g_squared).collect();
     ratios.sort_by(f64::total_cmp);
     NoisePoint {
         step,
-        noise_scale: resolved.then(|| variance / squared_gradient),
-        interval: resolved.then(|| middle(&ratios)),
-        squared_gradient,
-        variance,
+        b_simple: resolved.then(|| tr_sigma / g_squared),
+        interval: resolved.then(|| percentile_interval(&ratios)),
+        g_squared,
+        tr_sigma,
     }
 }
 
-/// The noise scale over a run: the mean numerator over the mean denominator of the points that can be resolved, in examples.
+/// Returns the noise scale over a run, in examples: Σ tr(Σ) / Σ |G|² over the points at which it is resolvable.
+///
+/// Returns None if it is resolvable at none of them.
 pub fn mean_noise_scale(points: &[NoisePoint]) -> Option<f64> {
-    let resolved = points.iter().filter(|point| point.noise_scale.is_some());
-    let (gradient, variance) = resolved
-        .fold((0.0, 0.0), |(gradient, variance), point| (gradient + point.squared_gradient, variance + point.variance));
-    (gradient > 0.0).then(|| variance / gradient)
+    let resolved = points.iter().filter(|point| point.b_simple.is_some());
+    let (g_squared, tr_sigma) =
+        resolved.fold((0.0, 0.0), |(g_squared, tr_sigma), p| (g_squared + p.g_squared, tr_sigma + p.tr_sigma));
+    (g_squared > 0.0).then(|| tr_sigma / g_squared)
+}
+
+/// Returns the steps of a run of `last` steps at which the noise scale is measured: step 0, and then steps with about
+/// equal ratios from 1 to the last, because the noise scale changes most in the first steps.
+pub fn steps_to_measure(last: u64) -> Vec<u64> {
+    let ratios = MEASURED_STEPS - 2;
+    let mut steps = vec![0];
+    steps.extend((0..=ratios).map(|i| (last as f64).powf(f64::from(i) / f64::from(ratios)).round() as u64));
+    steps.dedup();
+    steps
+}
+
+/// Whether the noise scale describes an optimizer well. It is derived for gradient descent, and only a rough guide for
+/// optimizers that rescale the gradient, as Adam does.
+pub fn describes_noise_of(optimizer: &str) -> bool {
+    GRADIENT_DESCENT.contains(&optimizer)
 }
 
 #[cfg(test)]
@@ -63,7 +95,8 @@ mod tests {
     use rand_chacha::ChaCha8Rng;
     use rand_chacha::rand_core::{Rng, SeedableRng};
 
-    /// Gradients with 50 coordinates of mean 0.1 and standard deviations from 0.5 to 1.5: |G|² = 0.5, tr Σ = 54.34.
+    /// Norms of Gaussian gradients with 50 coordinates and standard deviations from 0.5 to 1.5. With a mean of 0.1,
+    /// |G|² is 0.5 and tr(Σ) is 54.34.
     fn pairs(count: usize, small: usize, large: usize, mean: f64) -> Vec<NormPair> {
         let mut generator = ChaCha8Rng::seed_from_u64(3);
         let mut unit = move || (f64::from(generator.next_u32()) + 0.5) / 4_294_967_296.0;
@@ -79,30 +112,45 @@ mod tests {
     fn the_noise_scale_of_known_gradients_is_found() {
         let point = noise_point(0, &pairs(1000, 8, 256, 0.1), 8.0, 256.0);
         let (truth, [low, high]) = (108.67, point.interval.unwrap());
-        assert!((point.noise_scale.unwrap() / truth - 1.0).abs() < 0.1, "{point:?}");
+        assert!((point.b_simple.unwrap() / truth - 1.0).abs() < 0.1, "{point:?}");
         assert!(low < truth && truth < high && high < 1.3 * truth, "{point:?}");
-        assert!((point.variance / 54.337 - 1.0).abs() < 0.05 && (point.squared_gradient / 0.5 - 1.0).abs() < 0.1);
+        assert!((point.tr_sigma / 54.337 - 1.0).abs() < 0.05 && (point.g_squared / 0.5 - 1.0).abs() < 0.1);
     }
 
     #[test]
-    fn a_gradient_that_drowns_in_noise_is_not_resolvable() {
+    fn the_noise_scale_is_not_resolvable_if_the_gradient_drowns_in_noise() {
         let point = noise_point(0, &pairs(200, 8, 256, 0.0), 8.0, 256.0);
-        assert_eq!((point.noise_scale, point.interval), (None, None), "{point:?}");
-        assert_eq!(noise_point(0, &pairs(1, 8, 256, 0.1), 8.0, 256.0).noise_scale, None, "one pair says nothing");
-        assert_eq!(noise_point(0, &[], 8.0, 256.0).noise_scale, None);
+        assert_eq!((point.b_simple, point.interval), (None, None), "{point:?}");
+        assert_eq!(noise_point(0, &pairs(1, 8, 256, 0.1), 8.0, 256.0).b_simple, None, "one pair says nothing");
+        assert_eq!(noise_point(0, &[], 8.0, 256.0).b_simple, None);
     }
 
     #[test]
-    fn numerators_and_denominators_are_averaged_apart() {
-        let point = |gradient, variance, resolved: bool| NoisePoint {
+    fn the_mean_divides_the_sums_of_the_resolvable_points() {
+        let point = |g_squared, tr_sigma, resolved: bool| NoisePoint {
             step: 0,
-            noise_scale: resolved.then(|| variance / gradient),
+            b_simple: resolved.then(|| tr_sigma / g_squared),
             interval: None,
-            squared_gradient: gradient,
-            variance,
+            g_squared,
+            tr_sigma,
         };
         assert_eq!(mean_noise_scale(&[point(1.0, 10.0, true), point(3.0, 10.0, true)]), Some(5.0));
         assert_eq!(mean_noise_scale(&[point(1.0, 10.0, true), point(-1.0, 10.0, false)]), Some(10.0));
         assert_eq!(mean_noise_scale(&[]), None);
+    }
+
+    #[test]
+    fn the_steps_to_measure_begin_at_0_and_end_at_the_last() {
+        assert_eq!(steps_to_measure(1000), [0, 1, 2, 6, 13, 32, 75, 178, 422, 1000]);
+        assert_eq!(steps_to_measure(1), [0, 1]);
+        assert!(steps_to_measure(4).is_sorted());
+    }
+
+    #[test]
+    fn the_json_has_the_names_of_the_reference() {
+        let json = serde_json::to_value(noise_point(3, &pairs(200, 8, 256, 0.1), 8.0, 256.0)).unwrap();
+        let mut names: Vec<&String> = json.as_object().unwrap().keys().collect();
+        names.sort();
+        assert_eq!(names, ["interval", "noise_scale", "squared_gradient", "step", "variance"]);
     }
 }

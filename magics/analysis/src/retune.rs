@@ -1,9 +1,13 @@
-//! Which best configurations no longer hold because the batch size was changed (Playbook B13).
+//! What a change of the batch size invalidates (Playbook B13, B14).
+//!
+//! The best values of the optimizer's and the regularization's hyperparameters depend on the batch size. A study that
+//! takes them over from a study at another batch size has to tune them again.
 
 use serde::Serialize;
 use tunebook_study::{Distribution, Params, StudyDefinition, Value, WorkloadReference};
 
-/// What a change of the batch size invalidates first: the optimizer's hyperparameters and those of regularization.
+/// The hyperparameters whose best values depend most on the batch size: those of the optimizer and of the
+/// regularization.
 const SENSITIVE: [&str; 14] = [
     "lr",
     "momentum",
@@ -20,61 +24,66 @@ const SENSITIVE: [&str; 14] = [
     "polyak_decay",
     "ghost_batch_size",
 ];
-/// A value this near to the best one was taken over from it.
+/// A value within this relative difference of the best one counts as taken over from it.
 const TAKEN_OVER: f64 = 0.05;
 
-/// A study as far as this question is concerned.
+/// The part of a study that [`retuning`] compares.
 #[derive(Clone, Debug)]
-pub struct Tuned<'a> {
-    /// Its name.
+pub struct TunedStudy<'a> {
+    /// The name of the study.
     pub name: &'a str,
-    /// What it is.
+    /// Its definition.
     pub definition: &'a StudyDefinition,
-    /// Its best configuration.
+    /// The hyperparameters of its best trial, or None if it has none yet.
     pub best: Option<&'a Params>,
 }
 
-/// A configuration that was tuned at one batch size and is used at another.
+/// Hyperparameters that one study tuned at one batch size and another study uses at another batch size.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Retune {
-    /// The study that tuned it.
+pub struct Retuning {
+    /// The name of the study that tuned them.
     pub tuned_in: String,
-    /// At this batch size.
+    /// The batch size of that study.
     pub tuned_at: i64,
-    /// The study that uses it.
+    /// The name of the study that uses the tuned values.
     pub used_in: String,
-    /// At this one.
+    /// The batch size of that study.
     pub used_at: i64,
-    /// What was taken over and is to be tuned again.
+    /// The names of the hyperparameters that were taken over and have to be tuned again.
     pub hyperparameters: Vec<String>,
 }
 
-/// Whether `user` takes over what `tuner` tuned, at another batch size. `own`: the workload's own batch size.
-pub fn retune(tuner: &Tuned<'_>, user: &Tuned<'_>, own: Option<i64>) -> Option<Retune> {
-    let name = |definition: &StudyDefinition| match &definition.workload {
+/// Returns what `user` takes over from `tuner` at another batch size, or None if there is nothing to tune again.
+///
+/// A hyperparameter is taken over if `tuner` searched for it and `user` fixes it to within 5 % of the best value. Both
+/// studies must train the same workload and have one batch size each; `default_batch_size` is that of a study that
+/// declares none.
+pub fn retuning(tuner: &TunedStudy<'_>, user: &TunedStudy<'_>, default_batch_size: Option<i64>) -> Option<Retuning> {
+    let workload = |definition: &StudyDefinition| match &definition.workload {
         WorkloadReference::Builtin { name } | WorkloadReference::Rust { name, .. } => vec![name.clone()],
         WorkloadReference::Command { words } => words.clone(),
     };
-    if tuner.name == user.name || name(tuner.definition) != name(user.definition) {
+    if tuner.name == user.name || workload(tuner.definition) != workload(user.definition) {
         return None;
     }
-    let (tuned_at, used_at) = (batch_size(tuner.definition, own)?, batch_size(user.definition, own)?);
+    let tuned_at = batch_size(tuner.definition, default_batch_size)?;
+    let used_at = batch_size(user.definition, default_batch_size)?;
     if tuned_at == used_at {
         return None;
     }
-    let searched = |h: &&str| tuner.definition.space.named(h).any(|declared| !declared.distribution.is_constant());
-    let taken_over = |h: &&str| {
+    let is_searched = |h: &&str| tuner.definition.space.named(h).any(|declared| !declared.distribution.is_constant());
+    let is_taken_over = |h: &&str| {
         let best = tuner.best.and_then(|best| best.get(*h));
         let mut declared = user.definition.space.named(h).peekable();
-        let constant = |distribution: &Distribution| match (distribution, best) {
-            (Distribution::Constant { value }, Some(best)) => near(value, best),
+        let is_fixed_near_best = |distribution: &Distribution| match (distribution, best) {
+            (Distribution::Constant { value }, Some(best)) => is_near(value, best),
             _ => false,
         };
-        declared.peek().is_some() && declared.all(|declared| constant(&declared.distribution))
+        declared.peek().is_some() && declared.all(|declared| is_fixed_near_best(&declared.distribution))
     };
     let hyperparameters: Vec<String> =
-        SENSITIVE.iter().filter(|h| searched(h) && taken_over(h)).map(|h| h.to_string()).collect();
-    (!hyperparameters.is_empty()).then(|| Retune {
+        SENSITIVE.iter().filter(|h| is_searched(h) && is_taken_over(h)).map(|h| h.to_string()).collect();
+    (!hyperparameters.is_empty()).then(|| Retuning {
         tuned_in: tuner.name.into(),
         tuned_at,
         used_in: user.name.into(),
@@ -83,18 +92,25 @@ pub fn retune(tuner: &Tuned<'_>, user: &Tuned<'_>, own: Option<i64>) -> Option<R
     })
 }
 
-fn near(a: &Value, b: &Value) -> bool {
+/// Whether a study varies the batch size and judges its trials by a validation metric, which compares batch sizes
+/// unfairly unless learning rate and regularization are tuned for each (Playbook B14).
+pub fn compares_batch_sizes_by_validation(definition: &StudyDefinition) -> bool {
+    let is_varied = definition.space.named("batch_size").any(|h| !h.distribution.is_constant());
+    is_varied && definition.objective.metric.starts_with("valid/")
+}
+
+fn is_near(a: &Value, b: &Value) -> bool {
     match (a.as_f64(), b.as_f64()) {
         (Some(a), Some(b)) => (a - b).abs() <= TAKEN_OVER * a.abs().max(b.abs()),
         _ => a == b,
     }
 }
 
-/// The one batch size of a study; `None` where it has several or none.
-fn batch_size(definition: &StudyDefinition, own: Option<i64>) -> Option<i64> {
+/// Returns the batch size of all trials of a study, or None if they do not share one.
+fn batch_size(definition: &StudyDefinition, default: Option<i64>) -> Option<i64> {
     let mut declared = definition.space.named("batch_size");
     match (declared.next(), declared.next()) {
-        (None, _) => own,
+        (None, _) => default,
         (Some(h), None) => match &h.distribution {
             Distribution::Constant { value } => value.as_i64(),
             _ => None,
@@ -133,17 +149,28 @@ mod tests {
         let size = |size: i64| ("batch_size", Distribution::constant(size.into()));
         let tuned = definition(&[("lr", Distribution::log_uniform(1e-4, 1.0).unwrap())]);
         let best: Params = [("lr".to_string(), 0.0213.into())].into();
-        let tuner = Tuned { name: "a", definition: &tuned, best: Some(&best) };
+        let tuner = TunedStudy { name: "a", definition: &tuned, best: Some(&best) };
         let found = |declared: &[(&str, Distribution)]| {
             let definition = definition(declared);
-            retune(&tuner, &Tuned { name: "b", definition: &definition, best: None }, Some(64))
+            retuning(&tuner, &TunedStudy { name: "b", definition: &definition, best: None }, Some(64))
         };
         let changed = found(&[size(512), ("lr", constant(0.021))]).unwrap();
         assert_eq!((changed.tuned_at, changed.used_at, changed.hyperparameters), (64, 512, vec!["lr".to_string()]));
-        assert_eq!(found(&[size(64), ("lr", constant(0.021))]), None, "the same size");
-        assert_eq!(found(&[size(512), ("lr", constant(0.1))]), None, "a value of its own");
+        assert_eq!(found(&[size(64), ("lr", constant(0.021))]), None, "the batch size is the same");
+        assert_eq!(found(&[size(512), ("lr", constant(0.1))]), None, "it has another value");
         let again = Distribution::log_uniform(1e-3, 1.0).unwrap();
-        assert_eq!(found(&[size(512), ("lr", again)]), None, "tuned again");
-        assert_eq!(found(&[size(512)]), None, "its default");
+        assert_eq!(found(&[size(512), ("lr", again)]), None, "it is tuned again");
+        assert_eq!(found(&[size(512)]), None, "it keeps its default");
+    }
+
+    #[test]
+    fn a_varied_batch_size_is_unfair_only_under_a_validation_metric() {
+        let mut varied = definition(&[("batch_size", Distribution::choice(vec![16.into(), 64.into()]).unwrap())]);
+        assert!(!compares_batch_sizes_by_validation(&varied), "the metric is `e`");
+        varied.objective.metric = "valid/error".into();
+        assert!(compares_batch_sizes_by_validation(&varied));
+        let mut fixed = definition(&[("batch_size", Distribution::constant(64.into()))]);
+        fixed.objective.metric = "valid/error".into();
+        assert!(!compares_batch_sizes_by_validation(&fixed));
     }
 }

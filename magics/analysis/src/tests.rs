@@ -1,4 +1,4 @@
-//! Conclusions on trials made by hand.
+//! Tests of the analyses of a study, on a few trials with known objectives.
 
 use crate::*;
 use tunebook_study::sampler::SamplerKind;
@@ -59,18 +59,19 @@ fn trials() -> Vec<Trial> {
 #[test]
 fn isolation_takes_the_best_of_each_value() {
     let result = isolation(&definition(), &trials(), "layers", None, &objective(Direction::Minimize)).unwrap();
-    let points: Vec<_> = result.points.iter().map(|p| (p.objective, p.trial, p.trials, p.infeasible)).collect();
+    let points: Vec<_> = result.points.iter().map(|p| (p.objective, p.trial, p.trials.len(), p.infeasible)).collect();
     assert_eq!(points, [(Some(0.15), Some(3), 4, 1), (Some(0.10), Some(2), 2, 1), (None, None, 1, 1)]);
     assert_eq!(result.matched_trials, 1);
     assert_eq!(result.points[0].interval, Some([0.15, 0.30]));
     assert_eq!(result.points[1].interval, None, "one value says nothing of its spread");
     let json = serde_json::to_value(&result).unwrap();
-    assert_eq!(json["points"][0]["value"], 1);
+    assert_eq!((&json["points"][0]["value"], &json["points"][0]["trials"]), (&1.into(), &4.into()));
+    assert_eq!(json.get("scale"), None);
     assert_eq!(json["points"][2]["objective"], serde_json::Value::Null);
 }
 
 #[test]
-fn of_equal_bests_the_one_that_more_often_wins_goes_first() {
+fn of_equal_bests_the_one_that_is_more_often_better_comes_first() {
     let mut trials = vec![];
     for (i, (one, two)) in [(0.1, 0.1), (0.5, 0.11), (0.6, 0.12), (0.7, 0.13)].into_iter().enumerate() {
         trials.push(trial(2 * i as u32 + 1, 1, 0.1, Some(one)));
@@ -87,13 +88,81 @@ fn isolation_of_a_range_has_buckets_of_equal_count() {
     let trials: Vec<Trial> = (1..=40).map(|i| trial(i, 1, 0.001 * f64::from(i), Some(1.0 / f64::from(i)))).collect();
     let result = isolation(&definition(), &trials, "lr", None, &objective(Direction::Minimize)).unwrap();
     assert_eq!(result.points.len(), 6);
-    assert!(result.points.iter().all(|p| (6..=7).contains(&p.trials)));
+    assert!(result.points.iter().all(|p| (6..=7).contains(&p.trials.len())));
     assert_eq!(result.points.last().unwrap().objective, Some(1.0 / 40.0));
     let two = isolation(&definition(), &trials, "lr", Some(2), &objective(Direction::Maximize)).unwrap();
-    assert_eq!(two.points[0].place, Place::Range([0.001, 0.02]));
+    assert_eq!(two.points[0].bucket, Bucket::Range([0.001, 0.02]));
     assert_eq!(two.points[0].objective, Some(1.0));
     let [low, high] = two.points[0].interval.unwrap();
     assert!(high == 1.0 && low < 1.0, "the best of a maximized metric is the upper end");
+}
+
+/// Each complete or infeasible trial is in exactly one point, and no value is in two buckets.
+fn check_partition(result: &Isolation, trials: &[Trial]) {
+    let mut numbers: Vec<u32> = result.points.iter().flat_map(|p| &p.trials).map(|trial| trial.number).collect();
+    numbers.sort_unstable();
+    assert_eq!(numbers, trials.iter().map(|trial| trial.number).collect::<Vec<_>>());
+    let ranges: Vec<[f64; 2]> = result
+        .points
+        .iter()
+        .map(|p| match p.bucket {
+            Bucket::Range(range) => range,
+            Bucket::Value(_) => panic!("{p:?}"),
+        })
+        .collect();
+    for (point, [low, high]) in result.points.iter().zip(&ranges) {
+        for trial in &point.trials {
+            let value = trials[trial.number as usize - 1].params["width"].as_f64().unwrap();
+            assert!((*low..=*high).contains(&value), "{value} in {low} to {high}");
+        }
+    }
+    assert!(ranges.windows(2).all(|pair| pair[0][1] < pair[1][0]), "{ranges:?}");
+}
+
+/// A study of an integer, and trials that have the given values of it. The objective of a trial is its number.
+fn integer_study(high: i64, values: &[i64]) -> (StudyDefinition, Vec<Trial>) {
+    let mut space = SearchSpace::new();
+    let (name, distribution) = ("width".to_string(), Distribution::int(1, high).unwrap());
+    space.declare(Hyperparameter { name, role: Role::Scientific, distribution, conditions: vec![] }).unwrap();
+    let trials = values
+        .iter()
+        .zip(1..)
+        .map(|(value, number)| {
+            let objective = (number % 5 != 0).then(|| f64::from(number));
+            Trial { params: [("width".to_string(), (*value).into())].into(), ..trial(number, 1, 0.1, objective) }
+        })
+        .collect();
+    (StudyDefinition { space, ..definition() }, trials)
+}
+
+#[test]
+fn trials_with_equal_integers_are_in_one_point() {
+    let minimize = objective(Direction::Minimize);
+    // Four buckets of 21 trials would be cut after the 5th, 10th and 15th, each time between equal values.
+    let values: Vec<i64> = (0..21).map(|i| 1 + i % 3).collect();
+    let (definition, trials) = integer_study(3, &values);
+    let result = isolation(&definition, &trials, "width", None, &minimize).unwrap();
+    check_partition(&result, &trials);
+    let counts: Vec<usize> = result.points.iter().map(|p| p.trials.len()).collect();
+    assert_eq!(counts, [7, 7, 7]);
+    assert_eq!(result.points[1].objective, Some(2.0));
+    let infeasible: Vec<u32> =
+        result.points[1].trials.iter().filter(|t| t.objective.is_none()).map(|t| t.number).collect();
+    assert_eq!((infeasible, result.points[1].infeasible), (vec![5, 20], 2));
+
+    for (high, n) in [(2, 21), (3, 20), (3, 5), (4, 13), (10, 40), (30, 60)] {
+        let values: Vec<i64> = (0..n).map(|i| 1 + (i * i * 7 + i) % high).collect();
+        let (definition, trials) = integer_study(high, &values);
+        for buckets in [None, Some(1), Some(2), Some(3), Some(7), Some(50)] {
+            let result = isolation(&definition, &trials, "width", buckets, &minimize).unwrap();
+            check_partition(&result, &trials);
+            assert!(buckets.is_none_or(|most| result.points.len() <= most));
+        }
+    }
+    let (definition, trials) = integer_study(3, &[2; 9]);
+    let result = isolation(&definition, &trials, "width", None, &minimize).unwrap();
+    assert_eq!(result.points.len(), 1, "all trials have the same value");
+    check_partition(&result, &trials);
 }
 
 #[test]
@@ -115,15 +184,88 @@ fn axis_plots_show_every_trial_and_mark_the_infeasible() {
     assert_eq!(result.plots[1].points.len(), 7);
     assert_eq!(result.plots[1].points[3].objective, None);
     assert_eq!(result.best, [2, 3, 1]);
+    let layers = &result.plots[0];
+    assert_eq!(layers.best_span, ValueSpan::Values(vec![1.into(), 2.into()]));
+    assert_eq!(layers.tried_span, ValueSpan::Values(vec![1.into(), 2.into(), 3.into()]));
+    let lr = &result.plots[1];
+    assert_eq!((&lr.best_span, &lr.tried_span), (&ValueSpan::Range([0.01, 0.05]), &ValueSpan::Range([0.01, 0.9])));
+    assert_eq!((lr.infeasible_above, lr.infeasible_below), (3, 0), "the best trial has 0.02");
+    let json = serde_json::to_value(lr).unwrap();
+    let mut names: Vec<&String> = json.as_object().unwrap().keys().collect();
+    names.sort();
+    assert_eq!(names, ["hyperparameter", "points", "scale"]);
+}
+
+#[test]
+fn a_hyperparameter_that_no_best_trial_has_has_an_empty_span() {
+    let mut definition = definition();
+    let condition = Condition { name: "layers".into(), values: vec![3.into()] };
+    let (name, distribution) = ("dropout".to_string(), Distribution::uniform(0.0, 1.0).unwrap());
+    definition
+        .space
+        .declare(Hyperparameter { name, role: Role::Nuisance, distribution, conditions: vec![condition] })
+        .unwrap();
+    let mut trials = trials();
+    trials[6].params.insert("dropout".into(), 0.5.into());
+    let result = axis(&definition, &trials, &["dropout".to_string()], &objective(Direction::Minimize)).unwrap();
+    let plot = &result.plots[0];
+    assert_eq!((&plot.best_span, &plot.tried_span), (&ValueSpan::Empty, &ValueSpan::Range([0.5, 0.5])));
+    assert_eq!((plot.infeasible_above, plot.infeasible_below), (0, 0), "the best trial has no dropout");
+}
+
+#[test]
+fn conclusions_of_an_axis_plot_come_from_all_trials_although_its_points_are_thinned() {
+    let n = 2 * MAX_POINTS as u32 + 1;
+    let trials: Vec<Trial> = (1..=n)
+        .map(|i| trial(i, 1, 0.5 * f64::from(i) / f64::from(n), if i == 2 { Some(0.1) } else { None }))
+        .collect();
+    let result = axis(&definition(), &trials, &["lr".to_string()], &objective(Direction::Minimize)).unwrap();
+    let plot = &result.plots[0];
+    assert_eq!((plot.points.len(), plot.infeasible_above, plot.infeasible_below), (MAX_POINTS, n as usize - 2, 1));
+    assert!(plot.points.iter().all(|point| point.trial != 2) && plot.best_span != ValueSpan::Empty);
+}
+
+#[test]
+fn the_history_has_the_best_so_far_of_complete_trials_only() {
+    let mut all = trials();
+    all[4].state = TrialState::Failed;
+    all[6].state = TrialState::Running;
+    all.reverse();
+    let history = optimization_history(&all, &objective(Direction::Minimize));
+    let found: Vec<_> = history.trials.iter().map(|t| (t.number, t.objective, t.best_so_far)).collect();
+    let best = Some(0.10);
+    let expected = [
+        (1, Some(0.20), Some(0.20)),
+        (2, best, best),
+        (3, Some(0.15), best),
+        (4, None, best),
+        (5, None, best),
+        (6, None, best),
+    ];
+    assert_eq!(found, expected);
+    let maximized = optimization_history(&all, &objective(Direction::Maximize));
+    assert_eq!(maximized.trials[5].best_so_far, Some(0.20));
+    assert_eq!(optimization_history(&[], &objective(Direction::Minimize)).trials, []);
+}
+
+#[test]
+fn an_error_names_the_hyperparameter_that_it_is_about() {
+    let ask = |labels: &[&str], trials: &[Trial]| {
+        let labels: Vec<String> = labels.iter().map(|label| label.to_string()).collect();
+        axis(&definition(), trials, &labels, &objective(Direction::Minimize)).unwrap_err()
+    };
+    assert_eq!(ask(&["lr", "width"], &trials()).hyperparameter(), Some("width"));
+    assert_eq!(ask(&["steps"], &trials()).hyperparameter(), Some("steps"));
+    assert_eq!(ask(&["lr"], &[]).hyperparameter(), None);
 }
 
 #[test]
 fn the_best_is_the_first_of_equals() {
     let mut all = trials();
     all.push(trial(8, 3, 0.1, Some(0.10)));
-    let best = best(&all, &objective(Direction::Minimize)).unwrap();
+    let best = best_trial(&all, &objective(Direction::Minimize)).unwrap();
     assert_eq!((best.trial, best.objective, best.step), (2, 0.10, 7));
-    assert_eq!(counts(&all), Counts { complete: 5, infeasible: 3, ..Counts::default() });
+    assert_eq!(count_by_state(&all), TrialCounts { complete: 5, infeasible: 3, ..TrialCounts::default() });
 }
 
 #[test]
@@ -133,7 +275,7 @@ fn curves_leave_out_what_was_not_finite_and_thin_long_ones() {
     let long: Vec<Measurement> = (0..5000).map(|i| point(i, if i == 3 { None } else { Some(0.2) })).collect();
     let result = curves(&[(&t, long)], &objective(Direction::Minimize));
     let points = &result.trials[0].metrics["e"];
-    assert_eq!(points.len(), THIN_ABOVE);
-    assert_eq!((points[0].0, points[THIN_ABOVE - 1].0), (0, 4999));
+    assert_eq!(points.len(), MAX_POINTS);
+    assert_eq!((points[0].0, points[MAX_POINTS - 1].0), (0, 4999));
     assert_eq!(result.trials[0].best_step, Some(7));
 }

@@ -1,96 +1,95 @@
-//! A chart in words: panels, axes, series. No renderer decides anything that is not written here.
+//! A chart as plain data: panels, axes and series. Both renderers draw exactly what is written here.
 
-/// Colours that people with any kind of colour vision can tell apart (Okabe and Ito 2008), readable on white and on
-/// near-black.
+/// Colours that people with any kind of colour vision can tell apart (Okabe and Ito 2008). All are readable on white
+/// and on near-black pages.
 pub mod palette {
-    /// First series, and what is good.
+    /// The first series, and good results.
     pub const BLUE: &str = "#1f86c7";
-    /// Second series.
+    /// The second series.
     pub const ORANGE: &str = "#e69f00";
-    /// Third series.
+    /// The third series.
     pub const GREEN: &str = "#009e73";
-    /// Fourth series.
+    /// The fourth series.
     pub const PURPLE: &str = "#cc79a7";
-    /// Fifth series.
+    /// The fifth series.
     pub const SKY: &str = "#56b4e9";
-    /// What went wrong: infeasible trials.
+    /// Bad results, for example infeasible trials.
     pub const RED: &str = "#d55e00";
-    /// Text, axes.
+    /// Texts and axes.
     pub const INK: &str = "#808080";
-    /// What stands behind: single trials.
+    /// The background of a panel, for example single trials behind a curve.
     pub const FAINT: &str = "#9a9a9a";
-    /// Colours of series in turn.
+    /// The colours that series take in turn.
     pub const SERIES: [&str; 5] = [BLUE, ORANGE, GREEN, PURPLE, SKY];
 }
 
-/// A whole chart.
+/// A chart.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Chart {
-    /// What it shows.
+    /// What the chart shows.
     pub title: String,
-    /// How much it rests on, and what it cannot tell.
+    /// How many data the chart rests on, and what it cannot tell.
     pub subtitle: String,
-    /// Its panels, row by row.
+    /// The panels, row by row.
     pub panels: Vec<Panel>,
-    /// Panels in a row.
+    /// The number of panels in a row.
     pub columns: usize,
 }
 
-/// One pair of axes with what is drawn between them.
+/// A pair of axes with what is drawn between them.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Panel {
     /// The horizontal axis.
     pub x: Axis,
     /// The vertical axis.
     pub y: Axis,
-    /// What is drawn, the hindmost first.
+    /// The series, the hindmost first.
     pub series: Vec<Series>,
-    /// Regions behind it, over its whole height.
+    /// Shaded regions behind the series.
     pub shades: Vec<Shade>,
 }
 
 impl Panel {
-    /// A panel without shaded regions.
+    /// Makes a panel without shaded regions.
     pub fn new(x: Axis, y: Axis, series: Vec<Series>) -> Self {
         Self { x, y, series, shades: vec![] }
     }
 }
 
-/// A shaded part of the horizontal axis.
+/// A part of the horizontal axis that is shaded over the whole height of the panel.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Shade {
-    /// Its ends.
+    /// The two ends, as values of the horizontal axis.
     pub range: [f64; 2],
-    /// What it is; stands at its top.
+    /// The text at the top of the region.
     pub label: String,
-    /// `#rrggbb`; drawn faintly.
+    /// The colour as `#rrggbb`. It is drawn nearly transparent.
     pub color: &'static str,
 }
 
-/// How positions become places.
+/// How the values of an axis are placed on it.
 #[derive(Clone, Debug, PartialEq)]
 pub enum AxisScale {
-    /// Equal steps.
+    /// Equal distances are equal differences.
     Linear,
-    /// Equal factors.
+    /// Equal distances are equal ratios.
     Log,
-    /// Equal factors of 1 − value, growing to the right. Positions are values.
+    /// Equal distances are equal ratios of 1 − value. The value grows to the right.
     OneMinusLog,
-    /// The names stand at 0, 1, 2, ….
+    /// The i-th name stands at the value i, counted from 0.
     Categories(Vec<String>),
 }
 
 /// An axis.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Axis {
-    /// What it measures, with the unit.
+    /// The quantity on the axis, with its unit.
     pub title: String,
-    /// How.
+    /// How values are placed.
     pub scale: AxisScale,
 }
 
 impl Axis {
-    /// An axis of a title and scale.
     pub fn new(title: impl Into<String>, scale: AxisScale) -> Self {
         Self { title: title.into(), scale }
     }
@@ -99,65 +98,61 @@ impl Axis {
 /// The shape of a point.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mark {
-    /// Filled disc.
     Disc,
-    /// Ring.
     Ring,
-    /// ×.
+    /// Two diagonal lines.
     Cross,
-    /// Star.
     Star,
-    /// Diamond.
     Diamond,
-    /// A horizontal dash.
+    /// A horizontal line.
     Dash,
 }
 
 /// How a series is drawn.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Style {
-    /// Points of a shape and a diameter in pixels.
+    /// Points with a shape and a diameter in pixels.
     Points(Mark, f64),
     /// A line through the points.
     Line,
     /// A dashed line through the points.
     Dashed,
-    /// A line that stays at a value until the next point.
+    /// A line that keeps its value until the next point.
     Steps,
-    /// A line with a disc at each point.
+    /// A line through the points with a disc at each of them.
     LineAndPoints,
 }
 
-/// A point in the coordinates of its axes.
+/// A point of a series.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Point {
-    /// Along the horizontal axis.
+    /// The value on the horizontal axis.
     pub x: f64,
-    /// Along the vertical axis.
+    /// The value on the vertical axis.
     pub y: f64,
-    /// What the mouse finds there.
+    /// The text that appears when the pointer hovers over the point. Its lines are separated by `\n`.
     pub label: String,
-    /// An interval around it.
+    /// The two ends of a vertical bar, as values of the vertical axis.
     pub interval: Option<[f64; 2]>,
 }
 
 /// Points that belong together.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Series {
-    /// Name in the legend; the same name in several panels is one entry.
+    /// The name in the legend. Series of several panels with the same name share one entry.
     pub name: String,
-    /// `#rrggbb`.
+    /// The colour as `#rrggbb`.
     pub color: &'static str,
-    /// How it is drawn.
+    /// How the series is drawn.
     pub style: Style,
-    /// Its points, in the order in which a line goes through them.
+    /// The points, in the order in which a line connects them.
     pub points: Vec<Point>,
-    /// Whether it has an entry in the legend.
+    /// Whether the series has an entry in the legend.
     pub in_legend: bool,
 }
 
 impl Chart {
-    /// Height in pixels at which it is drawn.
+    /// The height of the drawn chart in pixels.
     pub fn height(&self) -> u32 {
         let rows = self.panels.len().div_ceil(self.columns.max(1)).max(1) as u32;
         130 + rows * if rows == 1 { 290 } else { 250 }

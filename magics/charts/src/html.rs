@@ -1,5 +1,7 @@
-//! Charts and tables as HTML for notebooks. It is complete without network and without script: a chart is its static
-//! picture until a script replaces it with the interactive one.
+//! Charts and tables as HTML for notebooks.
+//!
+//! The HTML needs neither a network nor scripts: a chart is a static picture until a script replaces it with the
+//! interactive figure.
 
 use crate::chart::Chart;
 use crate::{picture, plotly};
@@ -7,14 +9,17 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
-/// plotly.js 3.0.1, the "basic" bundle, gzipped (MIT licence, see `vendor/plotly-LICENSE`).
+/// The "basic" bundle of plotly.js 3.0.1, compressed with gzip (MIT licence, see `vendor/plotly-LICENSE`).
 const PLOTLY_JS: &[u8] = include_bytes!("../vendor/plotly-basic-3.0.1.min.js.gz");
 
-/// Makes plotly.js available to all charts of a page, once: as `window.tunebookPlotly301`, a promise. Two notebooks may
-/// share a page, and either may bring it; a page that has a Plotly already keeps it.
+/// Returns the HTML that loads plotly.js for all charts of a page. `window.tunebookPlotly301` becomes a promise of it.
+///
+/// Two notebooks may share a page and both bring this HTML; the second one then does nothing. A page that already has
+/// Plotly keeps its own.
 pub fn loader() -> String {
     let code = STANDARD.encode(PLOTLY_JS);
-    // `define` and `require` of a page must not catch the module, hence the function around it.
+    // The bundle runs inside of a function whose parameters hide the page's `module`, `exports` and `define`. Otherwise
+    // a page with a module loader would register Plotly there instead of returning it here.
     format!(
         r#"<script type="text/plain" class="tunebook-plotly">{code}</script><script>
 (function () {{
@@ -36,14 +41,14 @@ pub fn loader() -> String {
     )
 }
 
-/// Waits for the loader, wherever on the page it is, and calls a function with Plotly.
+/// JavaScript that waits until [`loader`] has run, wherever on the page it is, and then calls a function with Plotly.
 const WHEN_LOADED: &str = r#"function whenLoaded(act) {
     if (window.tunebookPlotly301) window.tunebookPlotly301.then(act);
     else if (window.Plotly && window.Plotly.react) act(window.Plotly);
     else window.addEventListener("tunebook-plotly", function () { window.tunebookPlotly301.then(act); }, {once: true});
   }"#;
 
-/// A chart with tables below it; `id` names its element.
+/// Returns the HTML of a chart with tables below it. `tables` is HTML. `id` becomes the id of the chart's element.
 pub fn chart_html(chart: &Chart, tables: &str, id: &str) -> String {
     let picture = STANDARD.encode(picture::svg(chart));
     let alt = escape(&format!("{}. {}", chart.title, chart.subtitle));
@@ -51,8 +56,8 @@ pub fn chart_html(chart: &Chart, tables: &str, id: &str) -> String {
     format!("{}\n{tables}", drawn(&plotly::figure(chart), &picture, id))
 }
 
-/// A figure of Plotly's that nobody here drew; `id` names its element. What the bundle that we carry cannot draw is said in
-/// its place.
+/// Returns the HTML of a Plotly figure that a cell made. `id` becomes the id of its element. A message replaces a
+/// figure whose types of traces the bundled plotly.js cannot draw.
 pub fn figure_html(figure: &Value, id: &str) -> String {
     let traces = figure["data"].as_array().map_or(&[][..], Vec::as_slice);
     let mut unknown: Vec<&str> = traces.iter().filter_map(|trace| trace["type"].as_str()).collect();
@@ -62,19 +67,19 @@ pub fn figure_html(figure: &Value, id: &str) -> String {
         return drawn(figure, "", id);
     }
     let message = format!(
-        "A chart of type {} needs a front end that draws Plotly figures by itself (JupyterLab with the extension \
-         jupyterlab-plotly, VS Code); elsewhere scatter, bar and pie are drawn. `plot.write_html(\"chart.html\")` writes it to \
-         a page of its own.",
+        "A chart of type {} needs a front end that draws Plotly figures by itself: JupyterLab with the extension \
+         jupyterlab-plotly, or VS Code. Other front ends draw scatter, bar and pie charts. \
+         `plot.write_html(\"chart.html\")` writes the chart to a page of its own.",
         unknown.join(", ")
     );
     format!("<p>{}</p>", escape(&message))
 }
 
-/// The element of a figure, with what stands there until a script has drawn it.
-fn drawn(figure: &Value, until_then: &str, id: &str) -> String {
+/// Returns the element of a figure. `placeholder` is the HTML that it shows until a script has drawn the figure.
+fn drawn(figure: &Value, placeholder: &str, id: &str) -> String {
     let figure = script_json(figure);
     format!(
-        r#"<div id="{id}" style="width:100%">{until_then}</div>
+        r#"<div id="{id}" style="width:100%">{placeholder}</div>
 <script type="application/json" id="{id}-figure">{figure}</script>
 <script>
 (function () {{
@@ -92,7 +97,8 @@ fn drawn(figure: &Value, until_then: &str, id: &str) -> String {
     )
 }
 
-/// A script that brings the chart of an element up to date, without drawing it anew: zoom and hidden series stay.
+/// Returns a script that updates the chart in the element `id`. The zoom and the hidden series stay as the user set
+/// them.
 pub fn push_html(chart: &Chart, id: &str) -> String {
     let figure = script_json(&plotly::figure(chart));
     format!(
@@ -112,7 +118,7 @@ pub fn push_html(chart: &Chart, id: &str) -> String {
     )
 }
 
-/// A table that is readable in light and dark pages.
+/// Returns the HTML of a table. It sets no colours, so it is readable on light and dark pages.
 pub fn table_html(headers: &[String], rows: &[Vec<String>]) -> String {
     let cells = |tag: &str, cells: &[String]| -> String {
         cells.iter().map(|cell| format!("<{tag} style=\"text-align:left\">{}</{tag}>", escape(cell))).collect()
@@ -121,12 +127,12 @@ pub fn table_html(headers: &[String], rows: &[Vec<String>]) -> String {
     format!("<table><thead><tr>{}</tr></thead><tbody>{body}</tbody></table>", cells("th", headers))
 }
 
-/// Text as HTML.
+/// Escapes text, so that it can stand in HTML and in quoted attributes.
 pub fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;").replace('\'', "&#39;")
 }
 
-/// JSON that cannot end the script element that it stands in.
+/// Returns JSON that cannot end the script element in which it stands.
 fn script_json(value: &Value) -> String {
     value.to_string().replace('<', "\\u003c").replace('\u{2028}', "\\u2028").replace('\u{2029}', "\\u2029")
 }

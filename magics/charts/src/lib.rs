@@ -1,18 +1,17 @@
-//! Conclusions drawn. Info first, figure second: a function makes a [`Chart`] from an analysis, and two renderers draw
-//! that chart: [`plotly`] for the interactive figure, [`picture`] for the static one. Both show the same.
+//! Draws the conclusions of `tunebook-analysis`.
+//!
+//! A figure function makes a [`Chart`], which is plain data, from the result of an analysis. Two renderers draw that
+//! chart: [`plotly`] makes the interactive figure and [`picture`] the static one. Both show the same. [`html`] puts
+//! charts and tables into a notebook.
 
 pub mod chart;
 mod figures;
 pub mod html;
-mod noise;
 pub mod picture;
 pub mod plotly;
-mod scaling;
-mod throughput;
 mod ticks;
 
 pub use chart::Chart;
-pub use figures::{AxisPicture, Progress, ProgressTrial, axis, curves, isolation, progress};
-pub use noise::noise;
-pub use scaling::{ScalingPicture, scaling};
-pub use throughput::{ThroughputCurve, throughput};
+pub use figures::{
+    ScalingCaption, ThroughputCurve, axis, curves, isolation, noise, optimization_history, scaling, throughput,
+};

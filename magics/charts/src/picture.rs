@@ -1,4 +1,4 @@
-//! The static rendering: an SVG of the same chart, for readers without script.
+//! The static renderer: draws a chart as SVG, for pages that run no scripts.
 
 use crate::chart::{Axis, AxisScale, Chart, Mark, Panel, Point, Series, Shade, Style, palette};
 use crate::ticks::ticks;
@@ -9,13 +9,13 @@ use plotters::style::text_anchor::{HPos, Pos, VPos};
 use std::collections::HashSet;
 
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
-type Drawn = Result<(), Box<dyn std::error::Error>>;
+type DrawResult = Result<(), Box<dyn std::error::Error>>;
 
-/// Width in pixels; a page shrinks it to what it has.
+/// The width of the picture in pixels. A narrower page scales it down.
 const WIDTH: u32 = 960;
 const FONT: &str = "sans-serif";
 
-/// The SVG of a chart; what cannot be drawn (it never should) leaves an empty picture, not an error.
+/// Returns the SVG of a chart. If drawing fails, which is not known to happen, the picture is incomplete.
 pub fn svg(chart: &Chart) -> String {
     let mut text = String::new();
     {
@@ -25,7 +25,7 @@ pub fn svg(chart: &Chart) -> String {
     text
 }
 
-fn draw(chart: &Chart, area: &Area<'_>) -> Drawn {
+fn draw(chart: &Chart, area: &Area<'_>) -> DrawResult {
     let ink = color(palette::INK);
     let title = (FONT, 16).into_font().style(FontStyle::Bold).color(&ink);
     area.draw(&Text::new(chart.title.clone(), (12, 10), title))?;
@@ -41,23 +41,23 @@ fn draw(chart: &Chart, area: &Area<'_>) -> Drawn {
     draw_legend(chart, &legend)
 }
 
-/// A scale with its range, as plotters wants it.
+/// An axis for plotters: a scale with its range.
 struct Coordinate {
     scale: AxisScale,
+    /// The ends of the range, as [`linearized`] values.
     low: f64,
     high: f64,
 }
 
 impl Coordinate {
-    /// Covers the coordinates with a margin; never empty.
+    /// A range that covers the values with a margin. It is never empty.
     fn covering(axis: &Axis, values: impl Iterator<Item = f64>) -> Self {
         let scale = axis.scale.clone();
         if let AxisScale::Categories(names) = &scale {
             let high = names.len() as f64 - 0.5;
             return Self { scale, low: -0.5, high };
         }
-        let line = |v: f64| straight(&scale, v);
-        let inside = values.map(line).filter(|v| v.is_finite());
+        let inside = values.map(|v| linearized(&scale, v)).filter(|v| v.is_finite());
         let (mut low, mut high) =
             inside.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), v| (low.min(v), high.max(v)));
         if low > high {
@@ -67,11 +67,12 @@ impl Coordinate {
         Self { scale, low: low - margin, high: high + margin }
     }
 
-    fn place(&self, v: f64) -> f64 {
-        (straight(&self.scale, v) - self.low) / (self.high - self.low)
+    /// Returns where a value lies in the range: 0 at its lower end, 1 at its upper end.
+    fn fraction(&self, v: f64) -> f64 {
+        (linearized(&self.scale, v) - self.low) / (self.high - self.low)
     }
 
-    fn marks(&self) -> Vec<(f64, String)> {
+    fn ticks(&self) -> Vec<(f64, String)> {
         let back = |v: f64| match self.scale {
             AxisScale::Log => 10_f64.powf(v),
             AxisScale::OneMinusLog => 1.0 - 10_f64.powf(-v),
@@ -81,8 +82,8 @@ impl Coordinate {
     }
 }
 
-/// The coordinate on which a scale is linear.
-fn straight(scale: &AxisScale, v: f64) -> f64 {
+/// Maps a value so that the scale is linear in the result.
+fn linearized(scale: &AxisScale, v: f64) -> f64 {
     match scale {
         AxisScale::Log => v.log10(),
         AxisScale::OneMinusLog => -(1.0 - v).log10(),
@@ -95,11 +96,11 @@ impl Ranged for Coordinate {
     type ValueType = f64;
 
     fn map(&self, value: &f64, (start, end): (i32, i32)) -> i32 {
-        start + (self.place(*value) * f64::from(end - start)).round() as i32
+        start + (self.fraction(*value) * f64::from(end - start)).round() as i32
     }
 
     fn key_points<Hint: KeyPointHint>(&self, _: Hint) -> Vec<f64> {
-        self.marks().into_iter().map(|(v, _)| v).filter(|v| (0.0..=1.0).contains(&self.place(*v))).collect()
+        self.ticks().into_iter().map(|(v, _)| v).filter(|v| (0.0..=1.0).contains(&self.fraction(*v))).collect()
     }
 
     fn range(&self) -> std::ops::Range<f64> {
@@ -113,7 +114,7 @@ impl ValueFormatter<f64> for Coordinate {
     }
 }
 
-fn draw_panel(panel: &Panel, area: &Area<'_>) -> Drawn {
+fn draw_panel(panel: &Panel, area: &Area<'_>) -> DrawResult {
     let points = || panel.series.iter().flat_map(|series| &series.points);
     let intervals = points().filter_map(|p| p.interval).flatten();
     let shaded = panel.shades.iter().flat_map(|shade| shade.range);
@@ -158,7 +159,7 @@ fn draw_panel(panel: &Panel, area: &Area<'_>) -> Drawn {
 
 type Plot<'a, 'b> = ChartContext<'a, SVGBackend<'b>, Cartesian2d<Coordinate, Coordinate>>;
 
-fn draw_shade(shade: &Shade, plot: &mut Plot<'_, '_>) -> Drawn {
+fn draw_shade(shade: &Shade, plot: &mut Plot<'_, '_>) -> DrawResult {
     let [from, to] = shade.range;
     let (pixels_x, pixels_y) = plot.plotting_area().get_pixel_range();
     let left = plot.backend_coord(&(from, 1.0)).0.max(pixels_x.start);
@@ -174,7 +175,7 @@ fn draw_shade(shade: &Shade, plot: &mut Plot<'_, '_>) -> Drawn {
     Ok(())
 }
 
-fn draw_series(series: &Series, plot: &mut Plot<'_, '_>) -> Drawn {
+fn draw_series(series: &Series, plot: &mut Plot<'_, '_>) -> DrawResult {
     let paint = color(series.color);
     let at = |p: &Point| (p.x, p.y);
     let path: Vec<(f64, f64)> = series.points.iter().map(at).filter(|(x, y)| x.is_finite() && y.is_finite()).collect();
@@ -217,7 +218,7 @@ fn is_filled(mark: Mark) -> bool {
     matches!(mark, Mark::Disc | Mark::Diamond | Mark::Star)
 }
 
-/// The outlines of a mark of a radius, around the origin.
+/// Returns the outlines of a mark with a radius in pixels, around the origin. A filled mark has one outline.
 fn outlines(mark: Mark, radius: f64) -> Vec<Vec<(i32, i32)>> {
     let round = |points: &[(f64, f64)]| -> Vec<(i32, i32)> {
         points.iter().map(|(x, y)| ((x * radius).round() as i32, (y * radius).round() as i32)).collect()
@@ -238,7 +239,7 @@ fn outlines(mark: Mark, radius: f64) -> Vec<Vec<(i32, i32)>> {
     }
 }
 
-fn draw_legend(chart: &Chart, area: &Area<'_>) -> Drawn {
+fn draw_legend(chart: &Chart, area: &Area<'_>) -> DrawResult {
     let mut shown = HashSet::new();
     let mut x = 70;
     let text = (FONT, 12).into_font().color(&color(palette::INK)).pos(Pos::new(HPos::Left, VPos::Center));
@@ -266,7 +267,7 @@ fn draw_legend(chart: &Chart, area: &Area<'_>) -> Drawn {
     Ok(())
 }
 
-/// `#rrggbb`; the palette holds nothing else.
+/// Reads a colour of the palette, which is `#rrggbb`.
 fn color(hex: &str) -> RGBColor {
     let part = |i: usize| hex.get(i..i + 2).and_then(|digits| u8::from_str_radix(digits, 16).ok()).unwrap_or(128);
     RGBColor(part(1), part(3), part(5))

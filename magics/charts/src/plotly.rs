@@ -1,4 +1,5 @@
-//! The interactive rendering: a Plotly figure as JSON (`data`, `layout`, `config`), drawn by plotly.js 3.
+//! The interactive renderer: returns a chart as a Plotly figure in JSON (`data`, `layout`, `config`), which plotly.js 3
+//! draws.
 
 use crate::chart::{Axis, AxisScale, Chart, Mark, Panel, Point, Series, Style, palette};
 use crate::ticks::ticks;
@@ -11,7 +12,7 @@ use plotly::{Layout, Trace};
 use serde_json::{Map, Value, json};
 use std::collections::HashSet;
 
-/// The figure of a chart.
+/// Returns the Plotly figure of a chart.
 pub fn figure(chart: &Chart) -> Value {
     let mut named = HashSet::new();
     let mut data = vec![];
@@ -26,6 +27,7 @@ pub fn figure(chart: &Chart) -> Value {
 }
 
 fn trace(series: &Series, panel: &Panel, index: usize, in_legend: bool) -> Value {
+    // Plotly has no scale for 1 − value, so these axes show 1 − value on a reversed logarithmic axis.
     let coordinate = |axis: &Axis, v: f64| if axis.scale == AxisScale::OneMinusLog { 1.0 - v } else { v };
     let xs: Vec<f64> = series.points.iter().map(|p| coordinate(&panel.x, p.x)).collect();
     let ys: Vec<f64> = series.points.iter().map(|p| coordinate(&panel.y, p.y)).collect();
@@ -75,7 +77,7 @@ fn trace(series: &Series, panel: &Panel, index: usize, in_legend: bool) -> Value
     serde_json::from_str(&scatter.to_json()).unwrap_or(Value::Null)
 }
 
-/// `` for the first panel, `2`, `3`, … for the others: how Plotly names axes.
+/// Returns what Plotly appends to the names of a panel's axes: nothing for the first panel, then 2, 3, ….
 fn suffix(index: usize) -> String {
     if index == 0 { String::new() } else { (index + 1).to_string() }
 }
@@ -92,9 +94,9 @@ fn layout(chart: &Chart) -> Value {
         .hover_mode(HoverMode::Closest)
         .legend(Legend::new().orientation(plotly::common::Orientation::Horizontal).x(0.0).y(-0.2));
     let mut layout: Map<String, Value> = serde_json::from_str(&base.to_json()).unwrap_or_default();
-    // Zoom and hidden series survive a live update.
+    // A constant revision makes Plotly keep the zoom and the hidden series when a figure is updated.
     layout.insert("uirevision".into(), json!("keep"));
-    // Readable on light and dark pages; Plotly would take a solid colour where the paper has none.
+    // Without this, Plotly draws the buttons on a solid colour, because the paper has no colour of its own.
     layout.insert(
         "modebar".into(),
         json!({ "bgcolor": "rgba(0,0,0,0)", "color": palette::INK, "activecolor": palette::BLUE }),
@@ -108,7 +110,7 @@ fn layout(chart: &Chart) -> Value {
             let (x, y) = (format!("x{}", suffix(i)), format!("y{} domain", suffix(i)));
             shapes.push(json!({ "type": "rect", "layer": "below", "xref": x, "yref": y, "x0": from, "x1": to, "y0": 0,
                 "y1": 1, "fillcolor": shade.color, "opacity": 0.13, "line": { "width": 0 } }));
-            // Shapes stand at values, texts on the axis as it is drawn.
+            // On a logarithmic axis Plotly wants shapes at values, but annotations at the logarithms of values.
             let middle = match panel.x.scale {
                 AxisScale::Log | AxisScale::OneMinusLog => 0.5 * (from.log10() + to.log10()),
                 _ => 0.5 * (from + to),
@@ -134,7 +136,7 @@ fn layout(chart: &Chart) -> Value {
     Value::Object(layout)
 }
 
-/// The part of [0, 1] that the i-th of n panels takes, with gaps between.
+/// Returns the part of [0, 1] that the i-th of n panels takes, with gaps between the panels.
 fn share(i: usize, n: usize, gap: f64) -> [f64; 2] {
     let gap = if n > 1 { gap.min(0.5 / n as f64) } else { 0.0 };
     let width = (1.0 - gap * (n - 1) as f64) / n as f64;
@@ -191,13 +193,13 @@ fn axis(axis: &Axis, panel: &Panel, of: fn(&Point) -> f64, domain: [f64; 2], anc
     json
 }
 
-/// Smallest and largest coordinate of a panel along an axis.
+/// Returns the smallest and the largest coordinate of all points of a panel.
 fn extent(panel: &Panel, of: fn(&Point) -> f64) -> (f64, f64) {
     let all = panel.series.iter().flat_map(|s| &s.points).map(of).filter(|v| v.is_finite());
     all.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), v| (low.min(v), high.max(v)))
 }
 
-/// Plotly reads a small subset of HTML in its texts; what the user wrote is text.
+/// Escapes text, because Plotly reads a small part of HTML in its texts.
 fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('\n', "<br>")
 }

@@ -1,8 +1,8 @@
-//! Where the ticks of an axis stand, and what they say.
+//! The ticks of an axis: their positions and their labels.
 
 use crate::chart::AxisScale;
 
-/// Positions in the coordinates of the scale, with labels, inside [low, high].
+/// Returns the ticks of an axis from `low` to `high`, each as its value and its label.
 pub(crate) fn ticks(scale: &AxisScale, low: f64, high: f64) -> Vec<(f64, String)> {
     match scale {
         AxisScale::Categories(names) => names.iter().enumerate().map(|(i, name)| (i as f64, name.clone())).collect(),
@@ -12,7 +12,7 @@ pub(crate) fn ticks(scale: &AxisScale, low: f64, high: f64) -> Vec<(f64, String)
     }
 }
 
-/// About six round numbers.
+/// Returns about six round numbers at equal distances.
 fn linear(low: f64, high: f64) -> Vec<f64> {
     let raw = (high - low) / 6.0;
     if !(raw > 0.0 && raw.is_finite()) {
@@ -24,7 +24,7 @@ fn linear(low: f64, high: f64) -> Vec<f64> {
     (first..).map(|i| i as f64 * step).take_while(|x| *x <= high + step * 1e-9).collect()
 }
 
-/// Powers of ten; with few of them 2 and 5 between.
+/// Returns powers of ten, or every n-th of them if there are many, and round numbers between them if there are few.
 fn log(low: f64, high: f64) -> Vec<f64> {
     if !(low > 0.0 && high > low) {
         return vec![high];
@@ -42,7 +42,7 @@ fn log(low: f64, high: f64) -> Vec<f64> {
     all.filter(|x| (low * 0.999..=high * 1.001).contains(x)).collect()
 }
 
-/// A tick's number: short, and exact for round ones.
+/// Returns the text of a number: short, and exact for round numbers.
 pub(crate) fn number(x: f64) -> String {
     let magnitude = x.abs();
     if magnitude < 1e-12 {
@@ -75,6 +75,6 @@ mod tests {
         );
         assert_eq!(labels(AxisScale::Log, 0.02, 0.09), ["0.02", "0.03", "0.05", "0.07"]);
         assert_eq!(labels(AxisScale::OneMinusLog, 0.0, 0.999), ["0.999", "0.997", "0.99", "0.97", "0.9", "0.7", "0"]);
-        assert!(ticks(&AxisScale::Linear, 1.0, 1.0).len() == 1, "an empty range does not loop");
+        assert!(ticks(&AxisScale::Linear, 1.0, 1.0).len() == 1, "an empty range has one tick");
     }
 }

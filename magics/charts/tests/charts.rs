@@ -1,29 +1,41 @@
-//! What the renderings of a chart hold.
+//! Tests of the figures and of both renderers.
 
-use tunebook_analysis::{Axis, AxisPlot, AxisPoint};
+use tunebook_analysis::{
+    Axis, AxisPlot, AxisPoint, Bucket, BucketTrial, HistoryTrial, Isolation, IsolationPoint, OptimizationHistory,
+    ValueSpan,
+};
 use tunebook_charts::chart::AxisScale;
 use tunebook_charts::*;
-use tunebook_study::{Direction, Scale, TrialState};
+use tunebook_study::{Direction, Params, Scale, TrialState};
 
-fn a_sweep(hostile: &str) -> Progress {
-    let trial = |number: u32, objective: Option<f64>| ProgressTrial {
+fn history() -> OptimizationHistory {
+    let trial = |number: u32, objective: Option<f64>, best: f64| HistoryTrial {
         number,
         state: if objective.is_some() { TrialState::Complete } else { TrialState::Infeasible },
         objective,
-        params: format!("lr=0.1, name={hostile}"),
+        best_so_far: Some(best),
+        params: Params::new(),
     };
-    Progress {
-        study: "depth".into(),
+    OptimizationHistory {
         metric: "valid/error".into(),
         direction: Direction::Minimize,
-        asked: 5,
-        trials: vec![trial(1, Some(0.5)), trial(2, None), trial(3, Some(0.02)), trial(4, Some(0.3))],
+        trials: vec![
+            trial(1, Some(0.5), 0.5),
+            trial(2, None, 0.5),
+            trial(3, Some(0.02), 0.02),
+            trial(4, Some(0.3), 0.02),
+        ],
     }
+}
+
+/// The chart of the history of a study whose name and hyperparameters are given.
+fn history_chart(study: &str, params: &str) -> Chart {
+    optimization_history(study, 5, &history(), &|_| params.to_string())
 }
 
 #[test]
 fn the_interactive_figure_holds_all_trials() {
-    let figure = plotly::figure(&progress(&a_sweep("x")));
+    let figure = plotly::figure(&history_chart("depth", "lr=0.1"));
     let trace = |name: &str| {
         let data = figure["data"].as_array().unwrap();
         data.iter().find(|trace| trace["name"] == name).unwrap_or_else(|| panic!("no trace {name} in {figure}")).clone()
@@ -31,7 +43,10 @@ fn the_interactive_figure_holds_all_trials() {
     assert_eq!(trace("complete")["y"], serde_json::json!([0.5, 0.02, 0.3]));
     assert_eq!(trace("best so far")["y"], serde_json::json!([0.5, 0.02, 0.02]));
     assert_eq!(trace("infeasible")["x"], serde_json::json!([2.0]));
-    assert!(trace("infeasible")["y"][0].as_f64().unwrap() > 0.5, "the infeasible stand beyond the worst");
+    assert!(
+        trace("infeasible")["y"][0].as_f64().unwrap() > 0.5,
+        "infeasible trials are drawn beyond the worst objective"
+    );
     assert_eq!(figure["layout"]["yaxis"]["type"], "log", "0.02 to 0.5 is more than a decade");
     assert!(figure["layout"]["title"]["text"].as_str().unwrap().contains("depth"));
 }
@@ -47,9 +62,14 @@ fn each_panel_has_axes_of_its_own() {
         scale,
         categories: if scale == Scale::Categorical { vec!["adam".into()] } else { vec![] },
         points: points(value),
+        best_span: ValueSpan::Empty,
+        tried_span: ValueSpan::Empty,
+        infeasible_above: 0,
+        infeasible_below: 0,
     };
-    let info = Axis {
+    let result = Axis {
         metric: "e".into(),
+        direction: Direction::Minimize,
         plots: vec![
             plot("lr", Scale::Log, 0.1.into()),
             plot("momentum", Scale::OneMinusLog, 0.99.into()),
@@ -57,7 +77,7 @@ fn each_panel_has_axes_of_its_own() {
         ],
         best: vec![1],
     };
-    let chart = axis(AxisPicture { study: "s", direction: Direction::Minimize }, &info);
+    let chart = axis("s", &result);
     assert_eq!(chart.panels[2].x.scale, AxisScale::Categories(vec!["adam".into()]));
     let figure = plotly::figure(&chart);
     assert_eq!(figure["layout"]["xaxis"]["type"], "log");
@@ -69,9 +89,42 @@ fn each_panel_has_axes_of_its_own() {
 }
 
 #[test]
-fn nothing_that_a_user_writes_can_leave_its_place() {
+fn an_isolation_draws_each_complete_trial_once() {
+    let point = |low: f64, high: f64, objectives: &[Option<f64>]| IsolationPoint {
+        bucket: Bucket::Range([low, high]),
+        objective: Some(0.1),
+        trial: Some(1),
+        trials: objectives.iter().zip(1..).map(|(y, number)| BucketTrial { number, objective: *y }).collect(),
+        infeasible: 1,
+        interval: Some([0.1, 0.2]),
+        budget_matched: Some(0.15),
+    };
+    let result = Isolation {
+        hyperparameter: "lr".into(),
+        scale: Scale::Log,
+        direction: Direction::Minimize,
+        metric: "e".into(),
+        points: vec![point(0.01, 0.01, &[Some(0.1), None, Some(0.2)]), point(0.1, 10.0, &[Some(0.1), None])],
+        matched_trials: 2,
+        comparison: None,
+    };
+    let chart = isolation("s", &result);
+    let panel = &chart.panels[0];
+    let drawn = |name: &str| {
+        let series = panel.series.iter().find(|series| series.name == name).unwrap();
+        series.points.iter().map(|point| (point.x, point.y)).collect::<Vec<_>>()
+    };
+    assert_eq!(panel.x.scale, AxisScale::Log);
+    assert_eq!(drawn("single trials"), [(0.01, 0.1), (0.01, 0.2), (1.0, 0.1)], "a bucket is drawn at its middle");
+    assert_eq!(drawn("best"), [(0.01, 0.1), (1.0, 0.1)]);
+    assert_eq!(drawn("expected best of 2 (equal budget)").len(), 2);
+    assert!(chart.subtitle.starts_with("2 to 3 trials each, 2 infeasible in all"), "{}", chart.subtitle);
+}
+
+#[test]
+fn texts_of_the_user_are_escaped() {
     let hostile = "</script><script>alert(1)</script>\"'&";
-    let chart = progress(&Progress { study: hostile.into(), ..a_sweep(hostile) });
+    let chart = history_chart(hostile, hostile);
     for html in [html::chart_html(&chart, "", "id"), html::push_html(&chart, "id")] {
         assert!(!html.contains("<script>alert"), "{html}");
     }
@@ -80,8 +133,8 @@ fn nothing_that_a_user_writes_can_leave_its_place() {
 }
 
 #[test]
-fn without_a_script_the_picture_is_there() {
-    let html = html::chart_html(&progress(&a_sweep("x")), "<p>table</p>", "some-id");
+fn a_page_without_scripts_shows_the_picture() {
+    let html = html::chart_html(&history_chart("depth", "lr=0.1"), "<p>table</p>", "some-id");
     let before_scripts = html.split("<script").next().unwrap();
     assert!(before_scripts.contains("<img alt=\"depth: valid/error by trial."));
     assert!(before_scripts.contains("data:image/svg+xml;base64,"));
@@ -90,14 +143,14 @@ fn without_a_script_the_picture_is_there() {
 
 #[test]
 fn charts_without_points_are_drawn_empty() {
-    let empty = Progress { trials: vec![], ..a_sweep("x") };
-    let chart = progress(&empty);
+    let empty = OptimizationHistory { trials: vec![], ..history() };
+    let chart = optimization_history("depth", 5, &empty, &|_| String::new());
     assert!(picture::svg(&chart).contains("0 of 5 trials"));
     assert_eq!(plotly::figure(&chart)["data"], serde_json::json!([]));
 }
 
 #[test]
-fn a_scaling_shows_its_regions_its_fit_and_what_is_not_valid() {
+fn a_scaling_shows_its_regimes_its_fit_and_the_sizes_that_are_not_valid() {
     use tunebook_analysis::{Regime, Scaling, ScalingFit, ScalingPoint};
     let point = |batch_size: u64, steps: f64, valid: bool| ScalingPoint {
         batch_size,
@@ -110,18 +163,19 @@ fn a_scaling_shows_its_regions_its_fit_and_what_is_not_valid() {
         reached: 5,
         valid,
         reason: (!valid).then(|| "its best lr lies at the edge".into()),
-        regime: Some(Regime::Perfect),
+        regime: Some(Regime::PerfectScaling),
         slope: Some(-1.0),
         params: None,
     };
     let found = Scaling {
         points: vec![point(4, 850.0, true), point(32, 200.0, true), point(128, 130.0, false), point(1024, 103.0, true)],
-        fit: Some(ScalingFit { min_steps: 100.0, critical_batch_size: 30.0, interval: Some([20.0, 45.0]) }),
+        fit: Ok(ScalingFit { s_min: 100.0, b_noise: 30.0, interval: Some([20.0, 45.0]) }),
         fastest: Some(1024),
         cheapest: Some(1024),
+        fewest_examples: Some(4),
         payback: None,
     };
-    let chart = scaling(&ScalingPicture { name: "s", target: "e ≤ 0.05", note: "" }, &found);
+    let chart = scaling(&ScalingCaption { name: "s", target: "e ≤ 0.05", note: "" }, &found);
     let figure = plotly::figure(&chart);
     let names: Vec<&str> =
         figure["data"].as_array().unwrap().iter().filter_map(|trace| trace["name"].as_str()).collect();
@@ -129,7 +183,7 @@ fn a_scaling_shows_its_regions_its_fit_and_what_is_not_valid() {
         assert!(names.contains(&name), "{name}: {names:?}");
     }
     let shapes = figure["layout"]["shapes"].as_array().unwrap();
-    // Perfect up to a quarter of the critical size, flat from four times it on.
+    // The regimes meet at a quarter of the critical batch size and at four times of it.
     let ends: Vec<f64> = shapes.iter().filter_map(|shape| shape["x1"].as_f64()).collect();
     assert_eq!(ends, [7.5, 120.0, 1024.0]);
     let svg = picture::svg(&chart);

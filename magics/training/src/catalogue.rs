@@ -1,58 +1,65 @@
-//! What a worker can train.
+//! The workloads and training functions that a worker can train, by name.
 
 use crate::trial::Trial;
 use crate::workload::{Workload, describe};
 use tunebook_study::{Direction, Judged, Objective, WorkloadDescription, WorkloadHyperparameter};
 
-/// A training loop of its own, for what the pipeline does not fit.
+/// A training function: a training loop of the user's own, for training that the pipeline does not fit.
+///
+/// In a `%%workload` cell, write two functions; a third one, `fn objective() -> Objective`, is optional.
+///
+/// ```
+/// # use tunebook_training::prelude::*;
+/// fn hyperparameters() -> Vec<Hyperparameter> { vec![Hyperparameter::real("lr", 0.0..=2.0, 0.1)] }
+/// fn train(trial: &mut Trial) -> Result<()> { trial.report(1, &[("valid/error", trial.get("lr"))]) }
+/// ```
 #[derive(Clone, Copy)]
 pub struct Function {
-    /// Trains and reports.
+    /// Trains, and reports metrics with [`Trial::report`]. An error ends the trial as failed.
     pub train: fn(&mut Trial) -> anyhow::Result<()>,
-    /// All hyperparameters that it asks for; `seed` is added.
+    /// Returns all hyperparameters that the function reads. `seed` is added if it is not among them.
     pub hyperparameters: fn() -> Vec<WorkloadHyperparameter>,
-    /// What it is judged by.
+    /// Returns the objective by which trials are compared unless a study names another one.
     pub objective: fn() -> Objective,
 }
 
 impl Function {
-    /// The objective of a function that names none.
+    /// Returns the objective of a training function that defines none: to minimize the best `valid/error`.
     pub fn default_objective() -> Objective {
         Objective { metric: "valid/error".into(), direction: Direction::Minimize, judged: Judged::Best }
     }
 }
 
-/// Something to train.
+/// Something that a worker can train.
 pub enum Trainable {
-    /// By the pipeline.
+    /// A workload, which the training pipeline trains.
     Workload(Box<dyn Workload>),
-    /// By itself.
+    /// A training function, which trains by itself.
     Function(Function),
 }
 
-/// Named things to train.
+/// The workloads and training functions of one worker.
 pub struct Catalogue {
     kind: &'static str,
     entries: Vec<(String, Trainable)>,
 }
 
 impl Catalogue {
-    /// An empty one; `kind` is `builtin` or `rust`.
+    /// Creates an empty catalogue. `kind` is the kind of workload in its descriptions: `builtin` or `rust`.
     pub fn new(kind: &'static str) -> Self {
         Self { kind, entries: vec![] }
     }
 
-    /// Adds something.
     pub fn add(&mut self, name: &str, trainable: Trainable) {
         self.entries.push((name.into(), trainable));
     }
 
-    /// What bears a name.
+    /// Returns the workload or training function of a name, or None if there is none.
     pub fn find(&self, name: &str) -> Option<&Trainable> {
         self.entries.iter().find(|(known, _)| known == name).map(|(_, trainable)| trainable)
     }
 
-    /// What something says of itself.
+    /// Returns the description of a workload or training function, or None if there is none of this name.
     pub fn describe(&self, name: &str) -> Option<WorkloadDescription> {
         Some(match self.find(name)? {
             Trainable::Workload(workload) => describe(name, self.kind, workload.as_ref()),
@@ -63,16 +70,16 @@ impl Catalogue {
                     hyperparameters.extend(seed);
                 }
                 let objective = (function.objective)();
-                // What else it reports is known only once it has.
+                // Other metrics are not known before a trial has reported them.
                 let metrics = vec![objective.metric.clone()];
-                let doc = "a training function of its own".into();
+                let doc = "A training function with a loop of its own".into();
                 let (name, kind) = (name.into(), self.kind.into());
                 WorkloadDescription { name, kind, doc, hyperparameters, metrics, objective, chance: None }
             }
         })
     }
 
-    /// All of them.
+    /// Returns the descriptions of all workloads and training functions, in the order in which they were added.
     pub fn descriptions(&self) -> Vec<WorkloadDescription> {
         self.entries.iter().filter_map(|(name, _)| self.describe(name)).collect()
     }

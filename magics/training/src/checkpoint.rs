@@ -1,18 +1,19 @@
-//! Checkpoints: safetensors files, written whole or not at all.
+//! Writes and reads checkpoints: safetensors files of named tensors.
 
 use anyhow::{Context, Result, bail};
 use std::collections::HashMap;
 use std::path::Path;
 use tch::{Device, Tensor};
 
-/// The best parameters by the study's objective (Playbook H10).
+/// The file of the parameters with the best objective so far (Playbook H10).
 pub const BEST: &str = "best.safetensors";
-/// The parameters after the last step.
+/// The file of the parameters after the last step.
 pub const LAST: &str = "last.safetensors";
-/// All that a killed trial needs to go on; gone once the trial has ended by itself.
+/// The file from which a killed trial resumes. It is removed when the trial completes.
 pub const RESUME: &str = "resume.safetensors";
 
-/// Writes tensors by name.
+/// Writes named tensors to a file. An existing file is replaced in one step, so that a kill never leaves half a
+/// checkpoint.
 pub fn write<'t>(path: &Path, tensors: impl Iterator<Item = (&'t str, &'t Tensor)>) -> Result<()> {
     let partial = path.with_extension("partial");
     let tensors: Vec<(String, Tensor)> =
@@ -22,14 +23,15 @@ pub fn write<'t>(path: &Path, tensors: impl Iterator<Item = (&'t str, &'t Tensor
     std::fs::rename(&partial, path).with_context(problem)
 }
 
-/// Reads tensors by name.
+/// Reads all tensors of a checkpoint by name, on the CPU.
 pub fn read(path: &Path) -> Result<HashMap<String, Tensor>> {
     let tensors = Tensor::read_safetensors(path)
-        .with_context(|| format!("{} is no checkpoint that can be read", path.display()))?;
+        .with_context(|| format!("{} is not a checkpoint that can be read", path.display()))?;
     Ok(tensors.into_iter().collect())
 }
 
-/// Copies the values of a checkpoint into tensors of the same names and shapes.
+/// Copies the values of a checkpoint into the tensors `into` of the same names. It fails if the checkpoint lacks one of
+/// them or has it in another shape; `origin` names the checkpoint in the message.
 pub fn restore<'t>(
     checkpoint: &HashMap<String, Tensor>,
     into: impl Iterator<Item = (&'t str, &'t Tensor)>,
@@ -40,7 +42,8 @@ pub fn restore<'t>(
         if value.size() != tensor.size() {
             let (there, here) = (value.size(), tensor.size());
             bail!(
-                "`{name}` is {there:?} in {origin} and {here:?} in the model: other hyperparameters, or another source"
+                "`{name}` has the shape {there:?} in {origin} and {here:?} in the model: it was trained with other \
+                 hyperparameters or from another source"
             );
         }
         tch::no_grad(|| tensor.shallow_clone().copy_(value));
@@ -48,12 +51,12 @@ pub fn restore<'t>(
     Ok(())
 }
 
-/// Bytes as a tensor, so that text can travel with the others.
+/// Returns the bytes of a text as a tensor, so that a checkpoint can hold text.
 pub fn bytes(text: &str) -> Tensor {
     Tensor::from_slice(text.as_bytes())
 }
 
-/// The text in such a tensor.
+/// Returns the text in such a tensor, or None if it is not UTF-8.
 pub fn text_of(tensor: &Tensor) -> Option<String> {
     String::from_utf8(Vec::<u8>::try_from(tensor).ok()?).ok()
 }

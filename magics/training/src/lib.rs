@@ -1,8 +1,8 @@
-//! Training on libtorch: what a workload is, the pipeline that trains it, and the worker that runs trials.
+//! Trains models on libtorch.
 //!
-//! A [`Workload`] says what is trained: data and a forward. The [`trainer`] drives it with hyperparameters that all workloads
-//! share; a [`Function`](catalogue::Function) brings a training loop of its own. The [`worker`] runs one trial after the
-//! other and reports them.
+//! A [`Workload`] provides data and the forward pass of a model; the [`trainer`] trains it, with hyperparameters that
+//! all workloads share. A [`Function`](catalogue::Function) is a training loop of the user's own instead. The
+//! [`worker`] is the process that runs trials one after the other and reports their metrics.
 
 mod batches;
 pub mod catalogue;

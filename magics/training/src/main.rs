@@ -1,4 +1,4 @@
-//! `tunebook-worker`: trains the built-in workloads.
+//! `tunebook-worker`: the worker process that trains the built-in workloads.
 
 use std::process::ExitCode;
 

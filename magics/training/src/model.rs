@@ -1,4 +1,4 @@
-//! A workload's model with its parameters: what the trainer trains, and what a checkpoint gives back.
+//! The model of a workload: its forward pass together with its parameters.
 
 use crate::checkpoint;
 use crate::hyperparameters::Hyperparameters;
@@ -10,7 +10,7 @@ use std::cell::RefCell;
 use std::path::Path;
 use tch::{Device, Kind, Tensor};
 
-/// A model.
+/// A workload's forward pass with the parameters that it has created.
 pub struct Model<'w> {
     workload: &'w dyn Workload,
     hp: Hyperparameters,
@@ -20,7 +20,8 @@ pub struct Model<'w> {
 }
 
 impl<'w> Model<'w> {
-    /// A model with fresh parameters. `sample`: a few inputs, whose shape the layers adapt to.
+    /// Creates a model with initial parameters. `sample` holds a few inputs \[count, …\] on `device`, to whose shape
+    /// the layers adapt.
     pub fn new(
         workload: &'w dyn Workload,
         hp: Hyperparameters,
@@ -33,21 +34,21 @@ impl<'w> Model<'w> {
         model
     }
 
-    /// One call of its forward.
+    /// Prepares one forward pass on the parameters of this model.
     pub fn net(&self, phase: Phase) -> Net<'_> {
         Net::new(&self.hp, &self.parameters, self.randomness, self.device, phase)
     }
 
-    /// Outputs in float32, whatever they were computed in.
+    /// Computes the outputs for inputs on the model's device, in training after augmentation. Outputs in bfloat16 or
+    /// float16 are converted to float32.
     pub fn forward(&self, net: &Net, inputs: &Tensor) -> Tensor {
         match net.is_training() {
-            true => self.forward_as_it_is(net, &self.workload.augment(net, inputs)),
-            false => self.forward_as_it_is(net, inputs),
+            true => self.forward_without_augmentation(net, &self.workload.augment(net, inputs)),
+            false => self.forward_without_augmentation(net, inputs),
         }
     }
 
-    /// The same without augmentation.
-    pub(crate) fn forward_as_it_is(&self, net: &Net, inputs: &Tensor) -> Tensor {
+    pub(crate) fn forward_without_augmentation(&self, net: &Net, inputs: &Tensor) -> Tensor {
         let outputs = self.workload.forward(net, inputs);
         match outputs.kind() {
             Kind::BFloat16 | Kind::Half => outputs.to_kind(Kind::Float),
@@ -55,23 +56,25 @@ impl<'w> Model<'w> {
         }
     }
 
-    /// Outputs for inputs, as in an evaluation: no dropout, no gradients.
+    /// Returns the outputs for a batch of inputs on any device, computed as in an evaluation: without dropout,
+    /// augmentation or gradients.
     pub fn predict(&self, inputs: &Tensor) -> Tensor {
         tch::no_grad(|| self.forward(&self.net(Phase::Evaluate), &inputs.to_device(self.device)))
     }
 
-    /// Puts the parameters and buffers of a checkpoint into it.
+    /// Replaces the values of all parameters and buffers by those of a checkpoint. It fails if the checkpoint cannot be
+    /// read, or lacks one of them in its shape.
     pub fn load(&self, path: &Path) -> Result<()> {
         let parameters = self.parameters.borrow();
         checkpoint::restore(&checkpoint::read(path)?, parameters.named(), &path.display().to_string())
     }
 
-    /// Its hyperparameters.
+    /// Returns the hyperparameters of the model.
     pub fn hyperparameters(&self) -> &Hyperparameters {
         &self.hp
     }
 
-    /// Its parameters.
+    /// Returns the parameters and buffers of the model.
     pub fn parameters(&self) -> std::cell::Ref<'_, Parameters> {
         self.parameters.borrow()
     }

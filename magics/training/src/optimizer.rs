@@ -1,55 +1,63 @@
-//! The optimizers, with exactly the update rules of the Playbook ("What are the update rules for all the popular
-//! optimization algorithms?", I15):
+//! The optimizers, with the update rules that the Playbook gives ("What are the update rules for all the popular
+//! optimization algorithms?", I15). Each variant of [`Rule`] states its equation.
 //!
-//! - sgd: θ ← θ − ηg
-//! - momentum: v ← γv + g, θ ← θ − ηv
-//! - nesterov: v ← γv + g, θ ← θ − η(γv + g)
-//! - rmsprop: v ← ρv + (1−ρ)g² from v = 1, m ← γm + ηg/√(v + ε), θ ← θ − m
-//! - adam: m ← β₁m + (1−β₁)g, v ← β₂v + (1−β₂)g², θ ← θ − ηb·m/(√v + ε) with b = √(1−β₂ᵗ)/(1−β₁ᵗ)
-//! - nadam: as adam, with β₁m + (1−β₁)g in place of m in the last step
-//! - adamw: as adam, and θ ← θ − ηλθ apart from the gradient
-//!
-//! In all others weight decay is coupled: λθ is added to g. Adam's ε stands beside √v without bias correction ("ε-hat").
-//! libtorch's kernel puts it beside √(v/(1−β₂ᵗ)), which is the same with ε/√(1−β₂ᵗ), so that is what it is given at
-//! each step.
+//! In the equations, θ are the parameters, η is the learning rate of the step, and t is the number of the step, from 1.
+//! g is the gradient of the loss at θ, after clipping. All rules but AdamW use coupled weight decay: g includes λθ,
+//! where λ is the hyperparameter `weight_decay`. Squares, roots and quotients are taken element by element. State
+//! tensors (m, v) start at 0 unless the rule says otherwise.
 
 use crate::libtorch::{WeightDecay, adam_step, nadam_step, rmsprop_step, sgd_step};
 use tch::{Kind, Tensor};
 
-/// How Adam's ε is meant; recorded with each study, because from 25 trials on it is tuned (I2).
-pub const EPSILON_CONVENTION: &str = "epsilon_hat";
-
-/// Which update rule, with its hyperparameters.
+/// An update rule with its hyperparameters. The module explains the symbols.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Rule {
-    /// Plain gradient descent.
+    /// Gradient descent: θ ← θ − ηg.
     Sgd,
-    /// With momentum γ.
+    /// Heavy-ball momentum: v ← γv + g; θ ← θ − ηv.
+    ///
+    /// It equals `torch.optim.SGD` with `dampening=0`.
     Momentum { gamma: f64 },
-    /// With Nesterov's momentum γ.
+    /// Nesterov momentum: v ← γv + g; θ ← θ − η(γv + g).
+    ///
+    /// It equals `torch.optim.SGD` with `nesterov=True`.
     Nesterov { gamma: f64 },
-    /// RMSProp with momentum γ.
+    /// RMSProp with momentum: v ← ρv + (1 − ρ)g²; m ← γm + ηg / √(v + ε); θ ← θ − m.
+    ///
+    /// v starts at 1, and ε stands inside the root. `torch.optim.RMSprop` differs: there v starts at 0, and ε is added
+    /// to the root.
     RmsProp { rho: f64, gamma: f64, epsilon: f64 },
-    /// Adam, ε-hat form.
+    /// Adam: m ← β₁m + (1 − β₁)g; v ← β₂v + (1 − β₂)g²; b = √(1 − β₂ᵗ) / (1 − β₁ᵗ); θ ← θ − ηb · m / (√v + ε).
+    ///
+    /// This is the ε-hat form: ε is added to √v without bias correction. `torch.optim.Adam` adds its ε to
+    /// √(v / (1 − β₂ᵗ)), which is the same step if its ε is ε / √(1 − β₂ᵗ).
     Adam { beta1: f64, beta2: f64, epsilon: f64 },
-    /// Adam with decoupled weight decay.
+    /// Adam with decoupled weight decay: m, v, b as in [`Rule::Adam`], but with a g that does not include λθ;
+    /// θ ← θ − ηλθ − ηb · m / (√v + ε).
+    ///
+    /// ε is in the ε-hat form, as in [`Rule::Adam`].
     AdamW { beta1: f64, beta2: f64, epsilon: f64 },
-    /// Adam with Nesterov's look-ahead.
+    /// Adam with Nesterov's look-ahead: m, v, b as in [`Rule::Adam`]; θ ← θ − ηb · (β₁m + (1 − β₁)g) / (√v + ε).
+    ///
+    /// ε is in the ε-hat form, as in [`Rule::Adam`]. `torch.optim.NAdam` is another rule.
     NAdam { beta1: f64, beta2: f64, epsilon: f64 },
 }
 
-/// An optimizer with its state.
+/// An update rule with the state that it keeps for each parameter.
 pub struct Optimizer {
     rule: Rule,
     weight_decay: f64,
     steps_done: i32,
+    /// The velocity v of SGD with momentum, or m of the other rules; one tensor for each parameter.
     first: Vec<Tensor>,
+    /// v of RMSProp and of Adam and its variants.
     second: Vec<Tensor>,
+    /// The step counters that libtorch's fused Adam needs, one scalar for each parameter.
     counters: Vec<Tensor>,
 }
 
 impl Optimizer {
-    /// State for these parameters, as it is before the first step.
+    /// Creates the state for these parameters before the first step.
     pub fn new(rule: Rule, weight_decay: f64, parameters: &[Tensor]) -> Self {
         let zeros = || parameters.iter().map(|p| p.zeros_like().detach()).collect::<Vec<_>>();
         let ones = || parameters.iter().map(|p| p.ones_like().detach()).collect::<Vec<_>>();
@@ -64,7 +72,8 @@ impl Optimizer {
         Self { rule, weight_decay, steps_done: 0, first, second, counters }
     }
 
-    /// One step along the gradients that the parameters hold.
+    /// Updates the parameters with the gradients that they hold. Parameters and gradients stay on their device. It
+    /// fails if libtorch does, for example out of memory.
     pub fn step(&mut self, parameters: &[Tensor], lr: f64) -> Result<(), String> {
         let is_first = self.steps_done == 0;
         self.steps_done = self.steps_done.saturating_add(1);
@@ -86,18 +95,19 @@ impl Optimizer {
                     Rule::AdamW { .. } => WeightDecay::Decoupled,
                     _ => WeightDecay::Coupled,
                 };
+                // libtorch's kernel has PyTorch's form; this ε makes it compute the ε-hat form.
                 let epsilon = epsilon / (1.0 - beta2.powi(t)).sqrt();
                 adam_step(parameters, [m, v, &self.counters], lr, (beta1, beta2), (decay, form), epsilon)
             }
         }
     }
 
-    /// All tensors of its state, in an order of their own, for a checkpoint.
+    /// Iterates over all tensors of the state, always in the same order. A checkpoint saves and restores them.
     pub fn state(&self) -> impl Iterator<Item = &Tensor> {
         self.first.iter().chain(&self.second).chain(&self.counters)
     }
 
-    /// Goes on after `steps` steps whose state a checkpoint has put back into [`Optimizer::state`].
+    /// Continues after `steps` steps. The tensors of [`Optimizer::state`] must have been restored before.
     pub fn resume(&mut self, steps: u64) {
         self.steps_done = i32::try_from(steps).unwrap_or(i32::MAX);
     }
@@ -107,7 +117,7 @@ impl Optimizer {
 mod tests {
     use super::*;
 
-    /// θ after 4 steps from (1, −2) on ∇ = (θ₁, 10θ₂), in double precision.
+    /// Returns θ after 4 steps from (1, −2) with the gradient (θ₁, 10θ₂), in double precision.
     fn after_four_steps(rule: Rule, weight_decay: f64, lr: f64) -> [f64; 2] {
         let parameter = Tensor::from_slice(&[1.0_f64, -2.0]).set_requires_grad(true);
         let parameters = [parameter];
@@ -121,7 +131,7 @@ mod tests {
         [parameters[0].double_value(&[0]), parameters[0].double_value(&[1])]
     }
 
-    /// The rules as they stand in the head of this file, written out.
+    /// Computes the same four steps with the equations of [`Rule`].
     fn by_hand(rule: Rule, decay: f64, lr: f64) -> [f64; 2] {
         let (mut theta, mut m, mut v) = ([1.0, -2.0], [0.0; 2], [0.0; 2]);
         if matches!(rule, Rule::RmsProp { .. }) {
@@ -152,8 +162,8 @@ mod tests {
                         m[i] = beta1 * m[i] + (1.0 - beta1) * g;
                         v[i] = beta2 * v[i] + (1.0 - beta2) * g * g;
                         let b = (1.0 - f64::powi(beta2, t)).sqrt() / (1.0 - f64::powi(beta1, t));
-                        let ahead = matches!(rule, Rule::NAdam { .. });
-                        let m = if ahead { beta1 * m[i] + (1.0 - beta1) * g } else { m[i] };
+                        let looks_ahead = matches!(rule, Rule::NAdam { .. });
+                        let m = if looks_ahead { beta1 * m[i] + (1.0 - beta1) * g } else { m[i] };
                         let shrink = if decoupled { lr * decay * theta[i] } else { 0.0 };
                         theta[i] -= lr * b * m / (v[i].sqrt() + epsilon) + shrink;
                     }
@@ -168,17 +178,17 @@ mod tests {
     }
 
     #[test]
-    fn momentum_and_nesterov_reach_the_known_points() {
+    fn momentum_and_nesterov_match_the_reference_values() {
         let known = [0.910_886_31, -0.4536];
         assert_close(after_four_steps(Rule::Momentum { gamma: 0.9 }, 0.0, 0.01), known, 5e-9);
         let known = [0.881_954_95, -0.187_775_82];
         assert_close(after_four_steps(Rule::Nesterov { gamma: 0.9 }, 0.0, 0.01), known, 5e-9);
     }
 
-    /// θ after the same four steps in PyTorch 2.11: `torch.optim.SGD`, `Adam` and `AdamW`, the last two with ε = 1e-30, where
-    /// the two conventions for it agree.
+    /// The known values are θ after the same four steps in PyTorch 2.11: `torch.optim.SGD`, `Adam` and `AdamW`. With ε
+    /// = 1e-30 PyTorch's form of Adam and the ε-hat form agree.
     #[test]
-    fn where_pytorch_has_the_same_rule_it_reaches_the_same_point() {
+    fn rules_that_pytorch_shares_match_pytorch() {
         let (beta1, beta2, epsilon) = (0.9, 0.999, 1e-30);
         for (rule, decay, known) in [
             (Rule::Sgd, 0.0, [0.960596010000, -1.312200000000]),
@@ -194,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn all_rules_are_the_written_ones_with_and_without_weight_decay() {
+    fn all_rules_match_their_equations_with_and_without_weight_decay() {
         let (beta1, beta2, epsilon) = (0.8, 0.99, 0.1);
         for rule in [
             Rule::Sgd,
@@ -214,8 +224,8 @@ mod tests {
     }
 
     #[test]
-    fn adam_has_the_epsilon_hat_form() {
-        // The first step from θ₁ = 1 with ε = 0.1: libtorch's own form would give 0.99090909.
+    fn adam_uses_the_epsilon_hat_form() {
+        // With ε = 0.1 the first step from θ₁ = 1 tells the forms apart: PyTorch's form would reach 0.99090909.
         let parameters = [Tensor::from_slice(&[1.0_f64, -2.0]).set_requires_grad(true)];
         let rule = Rule::Adam { beta1: 0.9, beta2: 0.999, epsilon: 0.1 };
         let mut optimizer = Optimizer::new(rule, 0.0, &parameters);

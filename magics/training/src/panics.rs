@@ -1,4 +1,4 @@
-//! A panic in a workload's code, told in one line with the place in that code.
+//! Turns a panic in a workload's code into one line of text that names the line of the cell.
 
 use std::backtrace::Backtrace;
 use std::cell::RefCell;
@@ -8,11 +8,14 @@ thread_local! {
     static LAST: RefCell<Option<String>> = const { RefCell::new(None) };
 }
 
-/// The file of a `%%workload`, inside the crate that is made of it.
+/// The file that holds the source of a `%%workload` cell, within the crate that is made of it.
 const USER_FILE: &str = "src/lib.rs";
 
-/// Notes each panic with the line of the user's code that it came from, and prints it to standard error: the trial's log.
-/// `crate_folder`: where the user's crate lies, if there is one.
+/// Installs a panic hook. It prints one line for each panic to standard error, which is the trial's log, and keeps that
+/// line for [`take_last`].
+///
+/// `crate_folder` is the folder of the crate that was made of a `%%workload` cell, or None in the worker of the
+/// built-in workloads. With it, the line also names the line of the cell that the panic came from.
 pub(crate) fn install(crate_folder: Option<&'static str>) {
     std::panic::set_hook(Box::new(move |info| {
         let payload = info.payload();
@@ -20,26 +23,34 @@ pub(crate) fn install(crate_folder: Option<&'static str>) {
         let text = text.or_else(|| payload.downcast_ref::<&str>().map(|text| (*text).to_string()));
         let text = text.unwrap_or_else(|| "a panic without a message".into());
         let line = crate_folder.and_then(|folder| user_line(folder, info.location()));
-        let said = match line {
+        let message = match line {
             Some(line) => format!("{} (line {line} of the workload)", first_line(&text)),
             None => first_line(&text),
         };
-        eprintln!("{said}");
-        LAST.with_borrow_mut(|last| *last = Some(said));
+        eprintln!("{message}");
+        LAST.with_borrow_mut(|last| *last = Some(message));
     }));
 }
 
-/// What the last panic of this thread said.
-pub(crate) fn last() -> Option<String> {
+/// Calls a function and returns its result, or the line of text of its panic. tch turns C++ exceptions into panics
+/// after C++ has returned, so the process can go on.
+pub(crate) fn catch<T>(body: impl FnOnce() -> T) -> Result<T, String> {
+    let caught = std::panic::catch_unwind(std::panic::AssertUnwindSafe(body));
+    caught.map_err(|_| take_last().unwrap_or_else(|| "a panic without a message".into()))
+}
+
+/// Returns the line of text of this thread's last panic, once; None if there was no panic since.
+pub(crate) fn take_last() -> Option<String> {
     LAST.with_borrow_mut(Option::take)
 }
 
-/// Leaves a message for the next one who asks.
-pub(crate) fn put_back(said: Option<String>) {
-    LAST.with_borrow_mut(|last| *last = said);
+/// Makes a line of text the one that [`take_last`] returns next.
+pub(crate) fn put_back(message: Option<String>) {
+    LAST.with_borrow_mut(|last| *last = message);
 }
 
-/// libtorch's messages go on with pages of its own frames, and tch's begin with the debug form of its error type.
+/// Returns the first line of a panic message, without the debug form of tch's error type around it. libtorch's messages
+/// go on with its C++ backtrace.
 fn first_line(text: &str) -> String {
     let text = text.strip_prefix("called `Result::unwrap()` on an `Err` value: ").unwrap_or(text);
     let text = text.strip_prefix("Torch(\"").unwrap_or(text);
@@ -47,6 +58,8 @@ fn first_line(text: &str) -> String {
     text[..end].lines().find(|line| !line.trim().is_empty()).unwrap_or("no message").trim().to_string()
 }
 
+/// Returns the line of the `%%workload` cell in which a panic began: its own location, or the innermost frame of the
+/// backtrace that lies in the cell. None if no frame does.
 fn user_line(folder: &str, location: Option<&std::panic::Location<'_>>) -> Option<u32> {
     let file = Path::new(folder).join(USER_FILE);
     if let Some(location) = location.filter(|location| Path::new(folder).join(location.file()) == file) {
@@ -66,9 +79,10 @@ mod tests {
     use super::first_line;
 
     #[test]
-    fn a_message_of_libtorch_is_its_first_line() {
-        let text = "called `Result::unwrap()` on an `Err` value: Torch(\"mat1 and mat2 shapes cannot be multiplied (2x3 and \
-                    4x5)\\nException raised from meta at /pytorch/x.cpp:1 (most recent call first):\\nframe #0\")";
+    fn a_message_of_libtorch_is_shortened_to_its_first_line() {
+        let text = "called `Result::unwrap()` on an `Err` value: Torch(\"mat1 and mat2 shapes cannot be multiplied \
+                    (2x3 and 4x5)\\nException raised from meta at /pytorch/x.cpp:1 (most recent call first):\\nframe \
+                    #0\")";
         assert_eq!(first_line(text), "mat1 and mat2 shapes cannot be multiplied (2x3 and 4x5)");
         assert_eq!(first_line("\n two\nlines"), "two");
     }

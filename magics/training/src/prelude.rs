@@ -1,4 +1,7 @@
-//! What every `%%workload` begins with.
+//! The names that are in scope in every `%%workload` cell.
+//!
+//! A cell defines either a type that implements [`Workload`], which the training pipeline trains, or a training
+//! function, which runs a loop of its own and reports to a [`Trial`].
 
 pub use crate::catalogue::Function;
 pub use crate::data::cifar::cifar10;

@@ -1,44 +1,46 @@
-//! The learning rate over the steps of a trial (Playbook I1, I12), and what becomes of it when a trial is made longer
-//! (G10).
+//! Learning-rate schedules: the learning rate of each step of a trial (Playbook I1, I12), and of a longer trial (G10).
+//!
+//! A trial has T steps, of which the first W are the warm-up. In the equations of [`Shape`], η is the learning rate at
+//! the end of the warm-up, k = 0, 1, … counts the steps after it, and L = T − W is their number.
 
-/// The shape after the warm-up.
+/// The learning rate η(k) after the warm-up. The module explains the symbols.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Shape {
-    /// Stays at the base rate.
+    /// Constant: η(k) = η.
     Constant,
-    /// Falls in a straight line to 0 over the last `decay_steps` steps; before them it is constant.
+    /// Constant, then linear decay to 0 over the last D steps: η(k) = η · min(1, (L − k) / D).
     Linear {
-        /// Length of the fall; as long as the shape itself where it is more.
+        /// D, the length of the decay in steps; at most L.
         decay_steps: u64,
     },
-    /// Falls along half a cosine to 0 at the last step.
+    /// Cosine decay to 0: η(k) = η · ½ (1 + cos(πk / L)) (Loshchilov and Hutter 2017).
     Cosine,
-    /// Is multiplied by `factor` every `every` steps.
+    /// Step decay: η(k) = η · factor^⌊k / every⌋.
     Step {
-        /// Steps at one rate.
+        /// The number of steps between two changes.
         every: u64,
-        /// What follows is times this.
+        /// The factor by which each change multiplies the learning rate.
         factor: f64,
     },
-    /// Falls with the inverse square root of the step, from the base rate at the end of the warm-up (Vaswani et al. 2017).
+    /// Inverse square root: η(k) = η · √(u / (u + k)) with u = max(1, W) (Vaswani et al. 2017).
     InverseSqrt,
 }
 
-/// A schedule over a fixed number of steps.
+/// A linear warm-up followed by a [`Shape`], over a fixed number of steps.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Schedule {
-    /// The shape after the warm-up.
+    /// The shape of the learning rate after the warm-up.
     pub shape: Shape,
-    /// The rate that the warm-up reaches.
+    /// η, the learning rate at the end of the warm-up.
     pub base: f64,
-    /// Steps of linear warm-up from 0, prepended to the shape.
+    /// W, the number of warm-up steps. In step i = 0, …, W − 1 the learning rate is η (i + 1) / W.
     pub warmup_steps: u64,
-    /// All steps, warm-up included.
+    /// T, the number of all steps, including the warm-up.
     pub steps: u64,
 }
 
 impl Schedule {
-    /// The rate of the step with an index from 0.
+    /// Returns the learning rate of a step, counted from 0.
     pub fn at(&self, step: u64) -> f64 {
         if step < self.warmup_steps {
             return self.base * (step + 1) as f64 / self.warmup_steps as f64;
@@ -61,9 +63,11 @@ impl Schedule {
             }
     }
 
-    /// The schedule of a longer trial of the same training (Playbook G10): extra steps are not spent at a rate that is
-    /// too small to matter. A linear fall keeps its length and the constant part before it grows; a cosine keeps its base
-    /// rate and stretches; steps stretch with the trial; the others only go on.
+    /// Returns the schedule for a trial of `steps` steps in place of [`Schedule::steps`], such that the additional
+    /// steps are not spent at learning rates too small to matter (Playbook G10).
+    ///
+    /// A linear decay keeps its length, and the constant part before it grows. A cosine keeps η and stretches. A step
+    /// decay stretches the distance between its changes. The other shapes continue as they are.
     pub fn prolonged(&self, steps: u64) -> Self {
         let length = |steps: u64| steps.saturating_sub(self.warmup_steps).max(1);
         let shape = match self.shape {
@@ -93,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn warm_up_rises_to_the_base_and_decay_falls_to_zero() {
+    fn the_warm_up_rises_to_the_base_rate_and_a_decay_falls_to_zero() {
         for shape in [
             Shape::Constant,
             LINEAR,
@@ -105,9 +109,9 @@ mod tests {
             let schedule = schedule(shape, 4, 14);
             let rates: Vec<f64> = (0..14).map(|step| schedule.at(step)).collect();
             assert!(near(rates[0], 0.1) && near(rates[3], 0.4), "{shape:?}");
-            assert!(near(rates[4], 0.4), "{shape:?} begins at the base rate");
+            assert!(near(rates[4], 0.4), "{shape:?} starts at η");
             assert!(rates[4..].is_sorted_by(|a, b| a >= b), "{shape:?} never rises again");
-            assert!(rates.iter().all(|rate| *rate > 0.0), "{shape:?} spends no step at 0");
+            assert!(rates.iter().all(|rate| *rate > 0.0), "{shape:?} has no step with a learning rate of 0");
         }
         for shape in [LINEAR, Shape::Linear { decay_steps: 4 }, Shape::Cosine] {
             assert!(near(schedule(shape, 4, 14).at(14), 0.0));
@@ -115,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn shapes_have_their_known_points() {
+    fn shapes_match_their_equations() {
         assert!(near(schedule(LINEAR, 0, 10).at(5), 0.2));
         assert!(near(schedule(Shape::Linear { decay_steps: 4 }, 0, 10).at(6), 0.4));
         assert!(near(schedule(Shape::Linear { decay_steps: 4 }, 0, 10).at(8), 0.2));
@@ -125,16 +129,16 @@ mod tests {
     }
 
     #[test]
-    fn a_longer_trial_spends_its_extra_steps_at_rates_that_matter() {
+    fn a_prolonged_schedule_does_not_spend_its_steps_at_tiny_learning_rates() {
         let short = schedule(Shape::Linear { decay_steps: 40 }, 10, 100);
         let long = short.prolonged(1000);
-        // The fall is as long as it was, at the end.
+        // The decay has the same length and ends at the new end.
         assert!((0..40).all(|i| near(short.at(60 + i), long.at(960 + i))));
         assert!(near(long.at(955), 0.4));
-        // One that fell from the start keeps that length too.
+        // This also holds for a decay that took all steps after the warm-up.
         let long = schedule(LINEAR, 10, 100).prolonged(1000);
         assert_eq!(long.shape, Shape::Linear { decay_steps: 90 });
-        // A cosine starts from the same rate and reaches 0 at the new end.
+        // A cosine starts at the same learning rate and reaches 0 at the new end.
         let long = schedule(Shape::Cosine, 10, 100).prolonged(1000);
         assert!(near(long.at(10), 0.4) && near(long.at(1000), 0.0) && near(long.at(505), 0.2));
         let long = schedule(Shape::Step { every: 30, factor: 0.1 }, 10, 100).prolonged(190);

@@ -1,5 +1,5 @@
-//! Whether something can be trained at all: tried with its defaults, on few examples, for two steps. What is wrong with a
-//! workload's shapes, data or code is then known when it is defined, and not in the first trial.
+//! The smoke test (`tunebook-worker smoke NAME`): trains a workload for two steps with its default values on a few
+//! examples. A mistake in its shapes, data or code thus shows when the workload is defined, and not in the first trial.
 
 use crate::catalogue::{Catalogue, Trainable};
 use crate::data::{Data, recorded};
@@ -14,57 +14,58 @@ use std::path::PathBuf;
 use tunebook_study::protocol::{DataSource, TrialId, TrialRequest};
 use tunebook_study::{Measurement, Value, WorkloadReference};
 
-/// Steps that are tried.
+/// The number of training steps.
 const STEPS: i64 = 2;
-/// Examples that are tried with.
+/// The largest number of training and of validation examples.
 const EXAMPLES: i64 = 256;
 
-/// Notes what a trial says.
+/// Counts the reports of the trial and collects the names of its metrics.
 #[derive(Default)]
-struct Heard {
-    measurements: usize,
-    /// A function cannot be told how long to train: two reports show that it can be.
-    enough: Option<usize>,
+struct Reports {
+    count: usize,
+    /// The number of reports after which the trial is cancelled. A training function chooses itself how long it trains.
+    at_most: Option<usize>,
     metrics: BTreeSet<String>,
 }
 
-impl Observer for Heard {
+impl Observer for Reports {
     fn loaded(&mut self, _: &[DataSource]) {}
 
     fn measured(&mut self, measurement: Measurement) {
-        self.measurements += 1;
+        self.count += 1;
         self.metrics.extend(measurement.metrics.into_keys());
     }
 
     fn cancelled(&self) -> bool {
-        self.enough.is_some_and(|enough| self.measurements >= enough)
+        self.at_most.is_some_and(|at_most| self.count >= at_most)
     }
 }
 
-/// `{"ok": true, …}` with what was learned, or `{"ok": false, "problem": …}`.
+/// Tries a workload. It returns `{"ok": true, "metrics": …}`, for a workload of the training pipeline also with the
+/// sizes of its data and model, or `{"ok": false, "problem": reason}`.
 pub(crate) fn try_out(catalogue: &Catalogue, name: &str) -> Json {
-    let attempt = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| attempt(catalogue, name)));
-    // However it ended, nothing of it stays.
+    let attempt = panics::catch(|| train_briefly(catalogue, name));
     let _ = std::fs::remove_dir_all(folder());
     let problem = match attempt {
-        Ok(Ok(learned)) => return learned,
+        Ok(Ok(result)) => return result,
         Ok(Err(stop)) => stop.outcome().1.unwrap_or_default(),
-        Err(_) => panics::last().unwrap_or_else(|| "a panic".into()),
+        Err(message) => message,
     };
     json!({ "ok": false, "problem": problem })
 }
 
-/// Where the steps leave their checkpoints.
+/// Returns the folder for the checkpoints of the trial, which is removed after it.
 fn folder() -> PathBuf {
     std::env::temp_dir().join(format!("tunebook-smoke-{}", std::process::id()))
 }
 
-fn attempt(catalogue: &Catalogue, name: &str) -> Result<Json, Stop> {
+fn train_briefly(catalogue: &Catalogue, name: &str) -> Result<Json, Stop> {
     let (Some(trainable), Some(description)) = (catalogue.find(name), catalogue.describe(name)) else {
-        return Err(Stop::Failed(format!("there is no workload `{name}` here")));
+        return Err(Stop::Failed(format!("this worker has no workload `{name}`")));
     };
     for h in description.hyperparameters.iter().filter(|h| h.default != Value::Null) {
-        h.accept(&h.default).map_err(|error| Stop::Failed(format!("the default of a hyperparameter: {error}")))?;
+        h.accept(&h.default)
+            .map_err(|error| Stop::Failed(format!("the default value of a hyperparameter cannot be used: {error}")))?;
     }
     let folder = folder();
     std::fs::create_dir_all(&folder).map_err(|error| Stop::Failed(format!("{}: {error}", folder.display())))?;
@@ -82,17 +83,17 @@ fn attempt(catalogue: &Catalogue, name: &str) -> Result<Json, Stop> {
         noise_every: None,
     };
     let device = device().map_err(Stop::Failed)?;
-    let mut heard = Heard::default();
+    let mut reports = Reports::default();
     let result = match trainable {
         Trainable::Function(function) => {
-            heard.enough = Some(STEPS as usize);
+            reports.at_most = Some(STEPS as usize);
             let mut params = request.params.clone();
             if description.hyperparameter("steps").is_some_and(|h| h.accept(&Value::Int(STEPS)).is_ok()) {
                 params.insert("steps".into(), Value::Int(STEPS));
             }
-            let mut trial = Trial::new(Hyperparameters::new(&description, &params)?, &request, device, &mut heard);
+            let mut trial = Trial::new(Hyperparameters::new(&description, &params)?, &request, device, &mut reports);
             let result = (function.train)(&mut trial);
-            // Asked to stop it may leave in any way; what it reported until then counts.
+            // A function that was cancelled may end in any way; it has reported often enough.
             match trial.outcome(result) {
                 Ok(()) | Err(Stop::Cancelled) => Ok(json!({ "ok": true })),
                 Err(stop) => Err(stop),
@@ -101,7 +102,7 @@ fn attempt(catalogue: &Catalogue, name: &str) -> Result<Json, Stop> {
         Trainable::Workload(workload) => {
             let hp = Hyperparameters::new(&description, &request.params)?;
             let data = workload.data(&hp)?.checked()?;
-            let whole = json!({ "train": data.train.count(), "valid": data.valid.count(),
+            let sizes = json!({ "train": data.train.count(), "valid": data.valid.count(),
                 "inputs": &data.train.inputs.size()[1..], "targets": &data.train.targets.size()[1..] });
             let few = Data::new(data.train.first(EXAMPLES), data.valid.first(EXAMPLES)).to_device(device);
             let batch = hp.get::<i64>("batch_size").min(few.train.count());
@@ -116,16 +117,16 @@ fn attempt(catalogue: &Catalogue, name: &str) -> Result<Json, Stop> {
             let params = params.into_iter().map(|(name, value)| (name.to_string(), Value::Int(value))).collect();
             let hp = Hyperparameters::new(&description, &params)?;
             let started = std::time::Instant::now();
-            let done = train(workload.as_ref(), &few, hp, &request, device, &recorded(), &mut heard);
+            let trained = train(workload.as_ref(), &few, hp, &request, device, &recorded(), &mut reports);
             let parameters = crate::checkpoint::read(&folder.join(crate::checkpoint::LAST))
                 .map(|tensors| tensors.values().map(tch::Tensor::numel).sum::<usize>());
-            done.map(|()| {
-                json!({ "ok": true, "examples": whole, "parameters": parameters.ok(),
+            trained.map(|()| {
+                json!({ "ok": true, "examples": sizes, "parameters": parameters.ok(),
                     "seconds": started.elapsed().as_secs_f64() })
             })
         }
     };
-    let mut learned = result?;
-    learned["metrics"] = json!(heard.metrics);
-    Ok(learned)
+    let mut result = result?;
+    result["metrics"] = json!(reports.metrics);
+    Ok(result)
 }

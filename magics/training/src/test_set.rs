@@ -1,10 +1,10 @@
-//! The final evaluation: the only place where the test part of the data is looked at (Playbook F8). Whoever asks for it logs
-//! that it was.
+//! The final evaluation on the test set (`tunebook-worker final`), the only place that uses the test part of the data
+//! (Playbook F8). The caller, `%final`, records each use.
 
 use crate::catalogue::{Catalogue, Trainable};
 use crate::checkpoint;
 use crate::data::Examples;
-use crate::evaluation::Evaluation;
+use crate::evaluation::Evaluator;
 use crate::hyperparameters::Hyperparameters;
 use crate::libtorch::{Autocast, device};
 use crate::model::Model;
@@ -17,21 +17,23 @@ use tch::Device;
 use tunebook_study::WorkloadReference;
 use tunebook_study::protocol::TrialRequest;
 
-/// `{"metrics": …, "test_set": hash, "examples": n}` of the best checkpoint of a trial, or `{"problem": …}`.
+/// Evaluates the best checkpoint of the trial that `request`, a JSON text, names. It returns
+/// `{"metrics": {"test/…": …}, "test_set": hash, "examples": n}`, or `{"problem": reason}` if that is impossible.
 pub(crate) fn evaluate(catalogue: &Catalogue, request: &str) -> Json {
-    let attempt = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-        let request = serde_json::from_str(request).map_err(|error| Stop::Failed(format!("no request: {error}")))?;
-        attempt(catalogue, &request)
-    }));
+    let attempt = panics::catch(|| {
+        let request =
+            serde_json::from_str(request).map_err(|error| Stop::Failed(format!("this is not a request: {error}")))?;
+        evaluate_request(catalogue, &request)
+    });
     let problem = match attempt {
         Ok(Ok(result)) => return result,
         Ok(Err(stop)) => stop.outcome().1.unwrap_or_default(),
-        Err(_) => panics::last().unwrap_or_else(|| "a panic".into()),
+        Err(message) => message,
     };
     json!({ "problem": problem })
 }
 
-fn attempt(catalogue: &Catalogue, request: &TrialRequest) -> Result<Json, Stop> {
+fn evaluate_request(catalogue: &Catalogue, request: &TrialRequest) -> Result<Json, Stop> {
     let name = match &request.workload {
         WorkloadReference::Builtin { name } | WorkloadReference::Rust { name, .. } => name,
         WorkloadReference::Command { .. } => return Err(Stop::Failed("a program keeps its own test set".into())),
@@ -40,27 +42,28 @@ fn attempt(catalogue: &Catalogue, request: &TrialRequest) -> Result<Json, Stop> 
         return Err(Stop::Failed(format!("this worker has no workload `{name}`")));
     };
     let Trainable::Workload(workload) = trainable else {
-        return Err(Stop::Failed(format!("`{name}` is a training function: its data are its own")));
+        return Err(Stop::Failed(format!("`{name}` is a training function, which keeps its own test set")));
     };
     let device = device().map_err(Stop::Failed)?;
     let hp = Hyperparameters::new(&description, &request.params)?;
     let data = workload.data(&hp)?.checked()?;
     let Some(test) = data.test() else {
-        return Err(Stop::Failed(format!("the data of `{name}` have no test part (`Data::with_test` gives them one)")));
+        return Err(Stop::Failed(format!("the data of `{name}` have no test part (`Data::with_test` adds one)")));
     };
     let _precision = Autocast::begin(hp.precision());
     let batch_size = hp.get("batch_size");
     let few = data.train.first(2).to_device(device);
     let model = Model::new(workload.as_ref(), hp, Randomness::new(request.seed), device, &few.inputs);
     model.load(&request.directory.join(checkpoint::BEST))?;
-    let values = Evaluation::new(workload.as_ref(), device, batch_size).of(&model, test)?;
+    let values = Evaluator::new(workload.as_ref(), device, batch_size).evaluate(&model, test)?;
     let finite = |value: f64| Some(value).filter(|value| value.is_finite());
     let metrics: Map<String, Json> =
         values.into_iter().map(|(name, value)| (format!("test/{name}"), json!(finite(value)))).collect();
     Ok(json!({ "metrics": metrics, "test_set": hash(test), "examples": test.count() }))
 }
 
-/// What makes a test set that and no other.
+/// Returns the SHA-256 of a test set: of the types, shapes and values of its tensors. Uses of the same test set have
+/// the same hash.
 fn hash(examples: &Examples) -> String {
     let mut hash = Sha256::new();
     for tensor in [&examples.inputs, &examples.targets] {

@@ -1,4 +1,4 @@
-//! What can be trained.
+//! The [`Workload`] trait: data and a model, with their loss, metrics and hyperparameters.
 
 use crate::data::Data;
 use crate::hyperparameters::{Hyperparameters, shared};
@@ -6,27 +6,36 @@ use crate::net::Net;
 use tch::{Kind, Reduction, Tensor};
 use tunebook_study::{Direction, Judged, Objective, Value, WorkloadDescription, WorkloadHyperparameter};
 
-/// What the outputs of a model mean. It decides the loss, the metrics and the objective unless the workload says otherwise.
+/// The meaning of a model's outputs and targets. It sets the default loss, metrics and objective of a [`Workload`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Task {
-    /// Outputs are logits \[batch, …, classes\], targets class indices \[batch, …\]. Loss: cross entropy in nats; metric:
-    /// `error`, the fraction that is wrong; objective: `valid/error`.
+    /// The outputs are logits \[batch, …, classes\]; the targets are class indices \[batch, …\] (i64, from 0). The loss
+    /// is the cross entropy in nats. The metric `error` is the fraction of wrong predictions, and the objective is to
+    /// minimize `valid/error`.
     Classification,
-    /// Outputs and targets are numbers of one shape. Loss: mean squared error; objective: `valid/loss`.
+    /// The outputs and the targets are numbers of one and the same shape, \[batch, …\].
+    /// The loss is the mean squared error, and the objective is to minimize `valid/loss`.
     Regression,
 }
 
-/// A metric beside the loss, as a mean over the examples of a batch.
+/// A metric that is computed beside the loss at each evaluation.
+///
+/// ```
+/// # use tunebook_training::prelude::*;
+/// fn absolute(outputs: &Tensor, targets: &Tensor) -> Tensor { (outputs - targets).abs().mean(Kind::Float) }
+/// let metric = Metric { name: "absolute_error", of: absolute }; // reported as `valid/absolute_error`
+/// ```
 #[derive(Clone, Copy)]
 pub struct Metric {
-    /// Its name, without `valid/`.
+    /// The name without the prefix `valid/`.
     pub name: &'static str,
-    /// The scalar tensor of outputs and targets.
+    /// Computes the metric from the outputs and the targets of a batch: a scalar tensor, the mean over the examples.
+    /// An evaluation weights the value of each batch by its number of examples.
     pub of: fn(&Tensor, &Tensor) -> Tensor,
 }
 
 impl Metric {
-    /// The fraction of examples whose highest logit is not that of their class.
+    /// `error`: the fraction (0–1) of targets whose class is not the one with the highest logit.
     pub const ERROR: Metric = Metric { name: "error", of: error };
 }
 
@@ -34,11 +43,12 @@ fn error(outputs: &Tensor, targets: &Tensor) -> Tensor {
     outputs.argmax(-1, false).not_equal_tensor(targets).to_kind(Kind::Float).mean(Kind::Float)
 }
 
-/// A model with its data: all that a user has to write. The training pipeline brings optimizer, schedule, evaluation,
-/// checkpoints and the rest, with hyperparameters of their own.
+/// Data and a model: all that a user has to write. The training pipeline adds the optimizer, the learning-rate
+/// schedule, evaluations, checkpoints and more, each with hyperparameters that a study can set.
 ///
-/// The forward declares its layers where it uses them ([`Net`]); their parameters are kept apart from it and handed to it,
-/// so that the same forward can be called with the stacked parameters of many trials. It draws no randomness of its own.
+/// The forward pass declares its layers where it uses them (see [`Net`]). The parameters are kept outside of it, so
+/// that the same forward pass could run with the stacked parameters of many trials. It must not draw random numbers of
+/// its own.
 ///
 /// ```
 /// use tunebook_training::prelude::*;
@@ -61,28 +71,52 @@ fn error(outputs: &Tensor, targets: &Tensor) -> Tensor {
 /// }
 /// ```
 pub trait Workload: Send + Sync {
-    /// Training, validation and test examples. What this asks of the hyperparameters decides when data are loaded anew.
+    /// Loads the training and validation examples and, optionally, the test examples.
+    ///
+    /// The worker keeps the data for its next trials. It loads them again only if a hyperparameter that this function
+    /// has read with `hp.get` has another value, so read only those that the data depend on. Relative paths start in
+    /// the kernel's folder. An error ends the trial as failed, with the error's message as the reason.
     fn data(&self, hp: &Hyperparameters) -> anyhow::Result<Data>;
 
-    /// Outputs of a batch of inputs \[batch, …\].
+    /// Computes the outputs of the model for a batch of inputs \[batch, …\]. [`task`](Self::task) says which shape the
+    /// outputs must have.
+    ///
+    /// It runs once on a few training examples to create the parameters, then in every training step and evaluation.
+    /// Every call must declare the same layers. Where the gradient needs a tensor, write `x = &x + y`: the shorter
+    /// `x += y` would change that tensor in place.
     fn forward(&self, net: &Net, inputs: &Tensor) -> Tensor;
 
-    /// Hyperparameters of its own. One that bears the name of a shared one replaces it.
+    /// Returns the hyperparameters that this workload adds to the shared ones; by default none. A hyperparameter with
+    /// the name of a shared one replaces it.
+    ///
+    /// ```
+    /// # use tunebook_training::prelude::*;
+    /// let units = Hyperparameter::whole("hidden_units", 1..=4096, 32).shapes().doc("Units of the hidden layer");
+    /// ```
     fn hyperparameters(&self) -> Vec<WorkloadHyperparameter> {
         vec![]
     }
 
-    /// Other defaults for shared hyperparameters.
+    /// Returns other default values for shared hyperparameters; by default none. A name that no hyperparameter has is
+    /// ignored.
+    ///
+    /// ```
+    /// # use tunebook_training::prelude::*;
+    /// let defaults: Vec<(&str, Value)> = vec![("lr", 0.03.into()), ("steps", 3000.into())];
+    /// ```
     fn defaults(&self) -> Vec<(&'static str, Value)> {
         vec![]
     }
 
-    /// What the outputs mean.
+    /// Returns the meaning of the outputs; by default [`Task::Classification`].
     fn task(&self) -> Task {
         Task::Classification
     }
 
-    /// The loss of a batch: a scalar, the mean over its examples.
+    /// Returns the loss of a batch: a scalar tensor, the mean over the examples.
+    ///
+    /// The default is the task's: the cross entropy in nats, in training with the hyperparameter `label_smoothing`; or
+    /// the mean squared error.
     fn loss(&self, net: &Net, outputs: &Tensor, targets: &Tensor) -> Tensor {
         match self.task() {
             Task::Classification => {
@@ -93,7 +127,8 @@ pub trait Workload: Send + Sync {
         }
     }
 
-    /// Metrics beside the loss; each is reported as `valid/NAME`.
+    /// Returns the metrics that each evaluation reports beside the loss, as `valid/NAME`. The default is the task's:
+    /// [`Metric::ERROR`] for classification, none for regression.
     fn metrics(&self) -> Vec<Metric> {
         match self.task() {
             Task::Classification => vec![Metric::ERROR],
@@ -101,7 +136,8 @@ pub trait Workload: Send + Sync {
         }
     }
 
-    /// What it is judged by unless a study says otherwise.
+    /// Returns the objective by which trials are compared unless a study names another one. The default is the task's
+    /// (`valid/error` or `valid/loss`), minimized, at the best value of the trial.
     fn objective(&self) -> Objective {
         let metric = match self.task() {
             Task::Classification => "valid/error",
@@ -110,29 +146,35 @@ pub trait Workload: Send + Sync {
         Objective { metric: metric.into(), direction: Direction::Minimize, judged: Judged::Best }
     }
 
-    /// Inputs as they are trained on: a varied copy of them. Evaluations see them as they are.
+    /// Returns the inputs of a training step after random augmentation, for example with [`Net::random_shift`]; by
+    /// default unchanged. Evaluations never call it.
     fn augment(&self, net: &Net, inputs: &Tensor) -> Tensor {
         let _ = net;
         inputs.shallow_clone()
     }
 
-    /// What it trains on what, in a sentence, with the data's source and licence.
+    /// Returns a sentence for `%workloads`: the model, and the data with their source and licence; by default empty.
     fn doc(&self) -> String {
         String::new()
     }
 
-    /// How many examples there are to train on, where that is known without loading them.
+    /// Returns the number of training examples, which is the upper bound of `batch_size`; None (the default) if it is
+    /// not known before the data are loaded.
     fn examples(&self) -> Option<i64> {
         None
     }
 
-    /// The objective of a model that has learned nothing, where known.
+    /// Returns the objective of a model that has learned nothing, such as the error of always predicting the most
+    /// frequent class; None (the default) if it is not known. The analysis flags trials that are worse.
     fn chance(&self) -> Option<f64> {
         None
     }
 }
 
-/// Cross entropy of logits \[batch, …, classes\] in nats, the mean over all targets.
+/// Returns the cross entropy in nats of logits \[batch, …, classes\] and class indices \[batch, …\] (i64): a scalar
+/// tensor, the mean over all targets except those that are −100, which are ignored.
+///
+/// `label_smoothing` is the share (0–1) of each label that is spread evenly over all classes (Szegedy et al. 2016).
 pub fn cross_entropy(logits: &Tensor, targets: &Tensor, label_smoothing: f64) -> Tensor {
     let (logits, targets) = match logits.dim() {
         2 => (logits.shallow_clone(), targets.shallow_clone()),
@@ -141,7 +183,8 @@ pub fn cross_entropy(logits: &Tensor, targets: &Tensor, label_smoothing: f64) ->
     logits.cross_entropy_loss(&targets, None::<&Tensor>, Reduction::Mean, -100, label_smoothing)
 }
 
-/// What a workload says of itself under a name.
+/// Returns the description of a workload: its shared and own hyperparameters, its metrics and its objective. `kind` is
+/// `builtin` or `rust`.
 pub fn describe(name: &str, kind: &str, workload: &dyn Workload) -> WorkloadDescription {
     let mut hyperparameters = shared(workload.examples());
     for own in workload.hyperparameters() {
@@ -151,8 +194,8 @@ pub fn describe(name: &str, kind: &str, workload: &dyn Workload) -> WorkloadDesc
         }
     }
     for (name, value) in workload.defaults() {
-        if let Some(shared) = hyperparameters.iter_mut().find(|h| h.name == name) {
-            shared.default = value;
+        if let Some(hyperparameter) = hyperparameters.iter_mut().find(|h| h.name == name) {
+            hyperparameter.default = value;
         }
     }
     let mut metrics: Vec<String> = vec!["train/loss".into(), "valid/loss".into()];

@@ -1,4 +1,4 @@
-//! The training pipeline on small workloads of its own: what a step, an evaluation and a checkpoint are worth.
+//! Tests the training pipeline on small workloads: steps, evaluations, checkpoints and data.
 
 use std::path::{Path, PathBuf};
 use tch::{Device, Kind, Tensor};
@@ -10,11 +10,11 @@ use tunebook_training::randomness::Randomness;
 use tunebook_training::trainer::{Observer, Stop, train};
 use tunebook_training::{Data, Examples, Hyperparameters, Net, Task, Workload, checkpoint, data, model};
 
-/// Collects what a run reports.
+/// Collects the measurements that a run reports.
 #[derive(Default)]
-struct Heard(Vec<Measurement>);
+struct Reports(Vec<Measurement>);
 
-impl Observer for Heard {
+impl Observer for Reports {
     fn loaded(&mut self, _: &[DataSource]) {}
 
     fn measured(&mut self, measurement: Measurement) {
@@ -26,7 +26,8 @@ impl Observer for Heard {
     }
 }
 
-impl Heard {
+impl Reports {
+    /// Returns the values of a metric in the order in which they were reported.
     fn values(&self, metric: &str) -> Vec<f64> {
         self.0.iter().filter_map(|m| m.metrics.get(metric).copied().flatten()).collect()
     }
@@ -39,13 +40,13 @@ fn hyperparameters(workload: Box<dyn Workload>, params: &[(&str, Value)]) -> Hyp
     Hyperparameters::new(&catalogue.describe("tried").unwrap(), &params).unwrap()
 }
 
-/// Trains in a folder and gives what was reported.
+/// Trains a workload, writes its files to a folder, and returns its reports.
 fn run<W: Workload + Copy + 'static>(
     workload: W,
     data: &Data,
     params: &[(&str, Value)],
     folder: &Path,
-) -> Result<Heard, Stop> {
+) -> Result<Reports, Stop> {
     let hp = hyperparameters(Box::new(workload), params);
     let request = TrialRequest {
         trial: TrialId { study: "s".into(), number: 1 },
@@ -60,10 +61,11 @@ fn run<W: Workload + Copy + 'static>(
         until: None,
         noise_every: None,
     };
-    let mut heard = Heard::default();
-    train(&workload, data, hp, &request, Device::Cpu, &[], &mut heard).map(|()| heard)
+    let mut reports = Reports::default();
+    train(&workload, data, hp, &request, Device::Cpu, &[], &mut reports).map(|()| reports)
 }
 
+/// Returns the tensors of a checkpoint, sorted by name.
 fn tensors(path: PathBuf) -> Vec<(String, Tensor)> {
     let mut tensors: Vec<(String, Tensor)> = checkpoint::read(&path).unwrap().into_iter().collect();
     tensors.sort_by(|a, b| a.0.cmp(&b.0));
@@ -78,7 +80,7 @@ fn largest_difference(a: &[(String, Tensor)], b: &[(String, Tensor)]) -> f64 {
     pairs.fold(0.0, f64::max)
 }
 
-/// Two layers with a norm, dropout or neither, on 10 features and 3 classes.
+/// A classifier with two layers on 10 features and 3 classes, optionally with a batch norm and with dropout.
 #[derive(Clone, Copy)]
 struct Classifier {
     norm: bool,
@@ -113,7 +115,7 @@ fn data_of(workload: &dyn Workload) -> Data {
 }
 
 #[test]
-fn micro_batches_give_the_step_of_the_whole_batch() {
+fn micro_batches_take_the_same_step_as_the_whole_batch() {
     let (folder, data) = (tempfile::tempdir().unwrap(), data_of(&PLAIN));
     let trained = |name: &str, micro: i64| {
         let params = [("steps", 20.into()), ("batch_size", 64.into()), ("micro_batch_size", micro.into())];
@@ -128,13 +130,13 @@ fn micro_batches_give_the_step_of_the_whole_batch() {
 }
 
 #[test]
-fn an_evaluation_weighs_a_partial_batch_by_its_examples() {
-    /// Says the feature; its loss is the mean of them.
+fn an_evaluation_weights_a_smaller_last_batch_by_its_examples() {
+    /// Its output is its single feature, and its loss is the mean of the outputs.
     #[derive(Clone, Copy)]
     struct Mean;
     impl Workload for Mean {
         fn data(&self, _: &Hyperparameters) -> anyhow::Result<Data> {
-            // Two evaluation steps of 1024 and 476 examples, with very different values.
+            // An evaluation takes them in two batches of 1024 and 476 examples, with the losses 0 and 1.
             let valid = Tensor::cat(
                 &[
                     Tensor::zeros([1024, 1], (Kind::Float, Device::Cpu)),
@@ -157,12 +159,12 @@ fn an_evaluation_weighs_a_partial_batch_by_its_examples() {
     }
     let folder = tempfile::tempdir().unwrap();
     let data = data_of(&Mean);
-    let heard = run(Mean, &data, &[("steps", 1.into()), ("batch_size", 8.into())], folder.path()).unwrap();
-    assert!((heard.values("valid/loss")[0] - 476.0 / 1500.0).abs() < 1e-7);
+    let reports = run(Mean, &data, &[("steps", 1.into()), ("batch_size", 8.into())], folder.path()).unwrap();
+    assert!((reports.values("valid/loss")[0] - 476.0 / 1500.0).abs() < 1e-7);
 }
 
 #[test]
-fn ghost_batches_are_normalized_each_by_itself() {
+fn each_ghost_batch_is_normalized_by_itself() {
     let hp =
         |ghost: i64| hyperparameters(Box::new(PLAIN), &[("batch_size", 12.into()), ("ghost_batch_size", ghost.into())]);
     let norm = |hp: Hyperparameters, x: &Tensor| {
@@ -176,12 +178,12 @@ fn ghost_batches_are_normalized_each_by_itself() {
         let ghosts = norm(hp(4), &x);
         let apart: Vec<Tensor> = (0..3).map(|i| norm(hp(0), &x.narrow(0, 4 * i, 4))).collect();
         assert!((&ghosts - Tensor::cat(&apart, 0)).abs().max().double_value(&[]) < 1e-5, "{shape:?}");
-        assert!((ghosts - norm(hp(0), &x)).abs().max().double_value(&[]) > 1e-2, "ghosts play no part");
+        assert!((ghosts - norm(hp(0), &x)).abs().max().double_value(&[]) > 1e-2, "ghost batches make no difference");
     }
 }
 
 #[test]
-fn polyak_averages_are_what_is_judged_and_kept() {
+fn polyak_averages_are_evaluated_and_saved() {
     let (folder, data) = (tempfile::tempdir().unwrap(), data_of(&PLAIN));
     let trained = |name: &str, steps: i64, decay: f64| {
         let folder = folder.path().join(name);
@@ -191,7 +193,7 @@ fn polyak_averages_are_what_is_judged_and_kept() {
         tensors(folder.join(checkpoint::LAST))
     };
     let (one, two) = (trained("one", 1, 0.0), trained("two", 2, 0.0));
-    // With a small decay the average of two steps is decay · (average after one) + (1 − decay) · θ₂.
+    // The decay is small enough that it holds from the first step: average₂ = decay · average₁ + (1 − decay) · θ₂.
     let decay: f64 = 1e-3;
     let (first, second) = (trained("a", 1, decay), trained("b", 2, decay));
     let mixed: Vec<(String, Tensor)> =
@@ -201,16 +203,17 @@ fn polyak_averages_are_what_is_judged_and_kept() {
 }
 
 #[test]
-fn clipping_and_its_share_are_told_and_smoothing_is_for_training_alone() {
+fn clipping_is_reported_and_label_smoothing_is_for_training_only() {
     let (folder, data) = (tempfile::tempdir().unwrap(), data_of(&PLAIN));
     let params = |clip: f64| [("steps", 40.into()), ("eval_every", 20.into()), ("clip_norm", clip.into())];
     let always = run(PLAIN, &data, &params(1e-6), folder.path()).unwrap();
     assert_eq!(always.values("clipped"), [1.0, 1.0]);
     let valid = always.values("valid/loss");
-    assert!((valid[0] - valid[2]).abs() < 1e-4, "clipped to nothing, nothing is learned: {valid:?}");
+    assert!((valid[0] - valid[2]).abs() < 1e-4, "it learned with gradients that are clipped to almost 0: {valid:?}");
     assert!(always.values("gradient_norm").iter().all(|norm| *norm > 1e-3), "the norm is the one before the clipping");
     assert_eq!(run(PLAIN, &data, &params(1e6), folder.path()).unwrap().values("clipped"), [0.0, 0.0]);
-    // The same parameters: smoothing changes the loss of training, and not that of an evaluation.
+    // With a learning rate of almost 0 the parameters stay the same, so that only the smoothing changes the training
+    // loss.
     let smoothed = [("steps", 1.into()), ("label_smoothing", 0.5.into()), ("lr", 1e-12.into())];
     let plain = [("steps", 1.into()), ("lr", 1e-12.into())];
     let (a, b) =
@@ -219,7 +222,7 @@ fn clipping_and_its_share_are_told_and_smoothing_is_for_training_alone() {
 }
 
 #[test]
-fn dropout_is_a_function_of_seed_and_step_and_off_in_evaluations() {
+fn dropout_depends_on_seed_and_step_and_is_off_in_evaluations() {
     let workload = Classifier { dropout: true, ..PLAIN };
     let (folder, data) = (tempfile::tempdir().unwrap(), data_of(&workload));
     let params = [("steps", 30.into()), ("dropout", 0.5.into())];
@@ -235,11 +238,10 @@ fn dropout_is_a_function_of_seed_and_step_and_off_in_evaluations() {
 }
 
 #[test]
-fn the_best_few_checkpoints_are_kept_and_the_followed_predictions_too() {
+fn the_best_checkpoints_and_the_followed_outputs_are_kept() {
     let (folder, data) = (tempfile::tempdir().unwrap(), data_of(&PLAIN));
     let params = [("steps", 60.into()), ("eval_every", 10.into()), ("keep_best", 3.into())];
-    let heard = run(PLAIN, &data, &params, folder.path()).unwrap();
-    let errors = heard.values("valid/error");
+    let errors = run(PLAIN, &data, &params, folder.path()).unwrap().values("valid/error");
     let mut sorted = errors.clone();
     sorted.sort_by(f64::total_cmp);
     for (rank, name) in ["best.safetensors", "best-2.safetensors", "best-3.safetensors"].iter().enumerate() {
@@ -257,11 +259,11 @@ fn the_best_few_checkpoints_are_kept_and_the_followed_predictions_too() {
 }
 
 #[test]
-fn bfloat16_trains_to_about_the_same_and_tf32_wants_a_gpu() {
+fn bfloat16_reaches_about_the_same_error_and_tf32_needs_a_gpu() {
     let (folder, data) = (tempfile::tempdir().unwrap(), data_of(&PLAIN));
     let error = |precision: &str| {
         run(PLAIN, &data, &[("steps", 300.into()), ("precision", precision.into())], folder.path())
-            .map(|heard| heard.values("valid/error").into_iter().fold(1.0, f64::min))
+            .map(|reports| reports.values("valid/error").into_iter().fold(1.0, f64::min))
     };
     let (whole, half) = (error("fp32").unwrap(), error("bf16").unwrap());
     assert!(whole < 0.08 && (whole - half).abs() < 0.03, "{whole} and {half}");
@@ -269,7 +271,7 @@ fn bfloat16_trains_to_about_the_same_and_tf32_wants_a_gpu() {
 }
 
 #[test]
-fn data_that_cannot_be_trained_on_is_refused_with_the_place() {
+fn an_unusable_table_is_an_error_that_names_the_place() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("t.csv");
     let refused = |text: &str| {
@@ -290,7 +292,7 @@ fn classes_and_words_of_a_table_become_numbers() {
     std::fs::write(&path, "size,colour,class\n1.5,red,10\n2,blue,9\n3,red,10\n").unwrap();
     let table = data::Table::read(&path).unwrap();
     let examples = table.classify("class").unwrap();
-    // Classes by value, words by name: blue, red.
+    // Classes are ordered by value: 9, 10. Words are ordered alphabetically: blue, red.
     assert_eq!(Vec::<i64>::try_from(&examples.targets).unwrap(), [1, 0, 1]);
     let rows: Vec<Vec<f32>> = Vec::try_from(&examples.inputs).unwrap();
     assert_eq!(rows, [[1.5, 0.0, 1.0], [2.0, 1.0, 0.0], [3.0, 0.0, 1.0]]);
@@ -298,7 +300,7 @@ fn classes_and_words_of_a_table_become_numbers() {
 }
 
 #[test]
-fn the_usual_files_are_read_whole_or_refused() {
+fn data_files_are_read_completely_or_are_an_error() {
     let folder = tempfile::tempdir().unwrap();
     let write = |name: &str, bytes: &[u8]| {
         let path = folder.path().join(name);
@@ -344,7 +346,7 @@ fn the_usual_files_are_read_whole_or_refused() {
 }
 
 #[test]
-fn a_split_is_the_seeds_and_disjoint() {
+fn a_split_depends_on_its_seed_and_its_parts_are_disjoint() {
     let split = |seed: u64| {
         let all = Tensor::arange(100, (Kind::Int64, Device::Cpu));
         let data = Examples::new(all.shallow_clone(), all).unwrap().split(0.7, 0.1, seed).unwrap();
@@ -360,7 +362,7 @@ fn a_split_is_the_seeds_and_disjoint() {
 }
 
 #[test]
-fn a_module_of_tch_is_trained_and_kept_like_any_layer() {
+fn a_tch_module_is_trained_and_saved_like_any_layer() {
     #[derive(Clone, Copy)]
     struct Modules;
     impl Workload for Modules {
@@ -374,8 +376,8 @@ fn a_module_of_tch_is_trained_and_kept_like_any_layer() {
         }
     }
     let (folder, data) = (tempfile::tempdir().unwrap(), data_of(&Modules));
-    let heard = run(Modules, &data, &[("steps", 200.into())], folder.path()).unwrap();
-    assert!(heard.values("valid/error").last().is_some_and(|error| *error < 0.1), "{:?}", heard.values("valid/error"));
+    let errors = run(Modules, &data, &[("steps", 200.into())], folder.path()).unwrap().values("valid/error");
+    assert!(errors.last().is_some_and(|error| *error < 0.1), "{errors:?}");
     let names: Vec<String> = tensors(folder.path().join(checkpoint::BEST)).into_iter().map(|(name, _)| name).collect();
     assert_eq!(names, ["hidden.bias", "hidden.weight", "logits.bias", "logits.weight"]);
 }

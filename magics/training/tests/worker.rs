@@ -1,4 +1,4 @@
-//! The worker as the pool sees it: a process that reads requests and prints events, training on the real libtorch.
+//! Tests the worker as the pool uses it: a process that reads requests, trains, and prints events.
 
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Write};
@@ -12,15 +12,16 @@ struct Worker {
     stdout: BufReader<ChildStdout>,
 }
 
-/// What a trial brought: its measurements without their times, and how it ended.
+/// The events of one trial: its measurements without their times, and how it ended.
 #[derive(Debug, PartialEq)]
-struct Ran {
+struct Outcome {
     measurements: Vec<(u64, Value)>,
     state: String,
     reason: String,
 }
 
-impl Ran {
+impl Outcome {
+    /// Returns the smallest value of a metric.
     fn best(&self, metric: &str) -> f64 {
         self.measurements.iter().filter_map(|(_, metrics)| metrics[metric].as_f64()).fold(f64::INFINITY, f64::min)
     }
@@ -56,18 +57,19 @@ impl Worker {
         writeln!(self.stdin.as_mut().unwrap(), "{request}").unwrap();
     }
 
-    fn begin(&mut self, workload: &str, params: &Value, seed: u64, directory: &Path) {
-        self.begin_judged_by("valid/error", workload, params, seed, directory);
+    fn start_trial(&mut self, workload: &str, params: &Value, seed: u64, directory: &Path) {
+        self.start_trial_with("valid/error", workload, params, seed, directory);
     }
 
-    fn begin_judged_by(&mut self, objective: &str, workload: &str, params: &Value, seed: u64, directory: &Path) {
+    fn start_trial_with(&mut self, objective: &str, workload: &str, params: &Value, seed: u64, directory: &Path) {
         std::fs::create_dir_all(directory).unwrap();
         let trial = json!({ "trial": { "study": "s", "number": 1 }, "workload": { "kind": "builtin", "name": workload },
             "params": params, "seed": seed, "objective": objective, "direction": "minimize", "directory": directory });
         self.request(&json!({ "type": "run", "trials": [trial] }));
     }
 
-    fn end(&mut self) -> Ran {
+    /// Reads events until the trial has ended.
+    fn end(&mut self) -> Outcome {
         let mut measurements = vec![];
         loop {
             let event = self.event();
@@ -75,15 +77,15 @@ impl Worker {
                 "measured" => measurements.push((event["step"].as_u64().unwrap(), event["metrics"].clone())),
                 "ended" => {
                     let text = |name: &str| event[name].as_str().unwrap_or("").to_string();
-                    return Ran { measurements, state: text("state"), reason: text("reason") };
+                    return Outcome { measurements, state: text("state"), reason: text("reason") };
                 }
                 _ => {}
             }
         }
     }
 
-    fn run(&mut self, params: Value, seed: u64, directory: &Path) -> Ran {
-        self.begin("digits_mlp", &params, seed, directory);
+    fn run(&mut self, params: Value, seed: u64, directory: &Path) -> Outcome {
+        self.start_trial("digits_mlp", &params, seed, directory);
         self.end()
     }
 }
@@ -95,9 +97,9 @@ impl Drop for Worker {
     }
 }
 
-/// The stated figures, at the size at which a test can afford them: (workload, what is smaller, metric, at most).
+/// Each case is a workload, hyperparameters that make it fast enough for a test, a metric and its upper bound.
 #[test]
-fn the_workloads_reach_their_stated_figures() {
+fn the_built_in_workloads_learn() {
     let folder = tempfile::tempdir().unwrap();
     let mut worker = Worker::start();
     let cases = [
@@ -115,22 +117,22 @@ fn the_workloads_reach_their_stated_figures() {
         ("quadratic", json!({}), "valid/loss", 0.01),
     ];
     for (name, params, metric, at_most) in cases {
-        worker.begin_judged_by(metric, name, &params, 1, &folder.path().join(name));
-        let ran = worker.end();
-        assert_eq!((ran.state.as_str(), ran.reason.as_str()), ("complete", ""), "{name}");
-        assert!(ran.best(metric) <= at_most, "{name}: {metric} is {}", ran.best(metric));
+        worker.start_trial_with(metric, name, &params, 1, &folder.path().join(name));
+        let outcome = worker.end();
+        assert_eq!((outcome.state.as_str(), outcome.reason.as_str()), ("complete", ""), "{name}");
+        assert!(outcome.best(metric) <= at_most, "{name}: {metric} is {}", outcome.best(metric));
     }
 }
 
-/// θ moves along known curvatures by known rates, so its loss is known: plain descent without noise.
+/// Without noise, each step of gradient descent multiplies θᵢ by 1 − η · hᵢ, so the loss is known.
 #[test]
-fn the_quadratic_is_the_ground_truth_that_it_claims_to_be() {
+fn the_quadratic_has_its_known_loss() {
     let folder = tempfile::tempdir().unwrap();
     let params = json!({ "noise": 0.0, "dimension": 3, "condition": 100.0, "lr": 0.5, "steps": 20, "eval_every": 10 });
     let mut worker = Worker::start();
-    worker.begin_judged_by("valid/loss", "quadratic", &params, 1, folder.path());
-    let ran = worker.end();
-    for (step, metrics) in &ran.measurements {
+    worker.start_trial_with("valid/loss", "quadratic", &params, 1, folder.path());
+    let outcome = worker.end();
+    for (step, metrics) in &outcome.measurements {
         let known: f64 = [0.01, 0.1, 1.0].iter().map(|h| 0.5 * h * f64::powi(1.0 - 0.5 * h, 2 * *step as i32)).sum();
         let loss = metrics["valid/loss"].as_f64().unwrap();
         assert!((loss - known).abs() < 1e-6 * known.max(1e-3), "step {step}: {loss}, known {known}");
@@ -138,7 +140,7 @@ fn the_quadratic_is_the_ground_truth_that_it_claims_to_be() {
 }
 
 #[test]
-fn a_killed_trial_goes_on_from_its_checkpoint_and_ends_bit_identical() {
+fn a_killed_trial_resumes_from_its_checkpoint_and_ends_bit_identical() {
     let folder = tempfile::tempdir().unwrap();
     let params = json!({ "steps": 1200, "eval_every": 20, "checkpoint_every": 100, "optimizer": "nadam", "lr": 0.003,
         "dropout": 0.2, "polyak_decay": 0.99, "batch_size": 32, "keep_best": 2 });
@@ -146,11 +148,11 @@ fn a_killed_trial_goes_on_from_its_checkpoint_and_ends_bit_identical() {
     let unbroken = Worker::start().run(params.clone(), 7, &whole);
 
     let mut worker = Worker::start();
-    worker.begin("digits_mlp", &params, 7, &cut);
+    worker.start_trial("digits_mlp", &params, 7, &cut);
     let mut seen = 0;
     while seen < 500 {
         let event = worker.event();
-        assert_ne!(event["type"], "ended", "it was not cut off in time");
+        assert_ne!(event["type"], "ended", "the trial ended before it could be killed");
         seen = event["step"].as_u64().unwrap_or(seen);
     }
     drop(worker);
@@ -158,7 +160,7 @@ fn a_killed_trial_goes_on_from_its_checkpoint_and_ends_bit_identical() {
     let modified = |path: &Path| std::fs::metadata(path).unwrap().modified().unwrap();
     let saved = modified(&cut.join("resume.safetensors"));
     let resumed = Worker::start().run(params, 7, &cut);
-    assert!(resumed == unbroken, "the numbers differ");
+    assert!(resumed == unbroken, "the measurements differ");
     for file in
         ["best.safetensors", "best-2.safetensors", "last.safetensors", "gradient_norm.npy", "predictions.safetensors"]
     {
@@ -166,11 +168,11 @@ fn a_killed_trial_goes_on_from_its_checkpoint_and_ends_bit_identical() {
     }
     assert!(!cut.join("resume.safetensors").exists() && saved < modified(&cut.join("last.safetensors")));
 
-    // A checkpoint of another trial is not taken for this one's.
+    // A trial does not resume from the checkpoint of a trial with other hyperparameters.
     std::fs::create_dir(folder.path().join("other")).unwrap();
     let mut worker = Worker::start();
     let longer = json!({ "steps": 100_000, "eval_every": 100, "checkpoint_every": 100 });
-    worker.begin("digits_mlp", &longer, 7, &folder.path().join("other"));
+    worker.start_trial("digits_mlp", &longer, 7, &folder.path().join("other"));
     while worker.event()["step"].as_u64().unwrap_or(0) < 300 {}
     drop(worker);
     let first = Worker::start().run(json!({ "steps": 20 }), 8, &folder.path().join("other")).measurements[0].0;
@@ -178,15 +180,15 @@ fn a_killed_trial_goes_on_from_its_checkpoint_and_ends_bit_identical() {
 }
 
 #[test]
-fn evaluations_stand_at_steps_and_the_gradient_norm_at_each() {
+fn evaluations_are_at_given_steps_and_each_step_has_a_gradient_norm() {
     let folder = tempfile::tempdir().unwrap();
-    let ran = Worker::start().run(json!({ "steps": 130, "eval_every": 50 }), 1, folder.path());
-    let steps: Vec<u64> = ran.measurements.iter().map(|(step, _)| *step).collect();
+    let outcome = Worker::start().run(json!({ "steps": 130, "eval_every": 50 }), 1, folder.path());
+    let steps: Vec<u64> = outcome.measurements.iter().map(|(step, _)| *step).collect();
     assert_eq!(steps, [0, 50, 100, 130]);
     for metric in ["train/loss", "valid/loss", "valid/error", "gradient_norm", "lr"] {
-        assert!(ran.measurements[1].1[metric].is_number(), "{metric}");
+        assert!(outcome.measurements[1].1[metric].is_number(), "{metric}");
     }
-    // A NumPy file: its header, then one f32 a step.
+    // The NumPy file is a header and then one f32 per step.
     let bytes = std::fs::read(folder.path().join("gradient_norm.npy")).unwrap();
     let header = 10 + usize::from(u16::from_le_bytes([bytes[8], bytes[9]]));
     assert_eq!((bytes.len() - header) / 4, 130);
@@ -197,40 +199,41 @@ fn a_trial_is_bit_identical_whatever_ran_before_it() {
     let folder = tempfile::tempdir().unwrap();
     let trial = |worker: &mut Worker, name: &str, seed: u64| {
         let directory = folder.path().join(name);
-        let ran = worker.run(json!({ "steps": 200, "optimizer": "adam", "lr": 0.003 }), seed, &directory);
+        let outcome = worker.run(json!({ "steps": 200, "optimizer": "adam", "lr": 0.003 }), seed, &directory);
         let file = |name: &str| std::fs::read(directory.join(name)).unwrap();
-        (ran, file("best.safetensors"), file("last.safetensors"), file("gradient_norm.npy"))
+        (outcome, file("best.safetensors"), file("last.safetensors"), file("gradient_norm.npy"))
     };
     let fresh = trial(&mut Worker::start(), "fresh", 7);
     let mut warm = Worker::start();
     warm.run(json!({ "steps": 70, "hidden_layers": 3 }), 1, &folder.path().join("before"));
     warm.run(json!({ "lr": 1000.0 }), 2, &folder.path().join("diverged"));
-    assert!(trial(&mut warm, "warm", 7) == fresh, "a warm worker gives other numbers");
-    assert!(trial(&mut warm, "other", 8).0 != fresh.0, "the seed plays no part");
+    assert!(trial(&mut warm, "warm", 7) == fresh, "a worker that has run other trials has other numbers");
+    assert!(trial(&mut warm, "other", 8).0 != fresh.0, "the seed makes no difference");
 }
 
 #[test]
-fn the_best_checkpoint_is_the_best_in_the_studys_own_direction() {
+fn the_best_checkpoint_follows_the_direction_of_the_study() {
     let folder = tempfile::tempdir().unwrap();
     let mut worker = Worker::start();
     let mut files = vec![];
     for direction in ["minimize", "maximize"] {
         let directory = folder.path().join(direction);
         std::fs::create_dir_all(&directory).unwrap();
-        // The learning rate falls at each evaluation: by it the first is the best to maximize, the last to minimize.
-        let trial = json!({ "trial": { "study": "s", "number": 1 }, "workload": { "kind": "builtin", "name": "digits_mlp" },
+        // The objective is the learning rate, which falls from one evaluation to the next.
+        let trial = json!({ "trial": { "study": "s", "number": 1 },
+            "workload": { "kind": "builtin", "name": "digits_mlp" },
             "params": { "steps": 40, "eval_every": 10, "schedule": "linear" }, "seed": 1, "objective": "lr",
             "direction": direction, "directory": directory });
         worker.request(&json!({ "type": "run", "trials": [trial] }));
         assert_eq!(worker.end().state, "complete");
         files.push(["best", "last"].map(|name| std::fs::read(directory.join(format!("{name}.safetensors"))).unwrap()));
     }
-    assert!(files[0][0] == files[0][1], "minimized, the last is the best");
-    assert!(files[1][0] != files[1][1], "maximized, the first is");
+    assert!(files[0][0] == files[0][1], "if it is minimized, the last checkpoint is the best");
+    assert!(files[1][0] != files[1][1], "if it is maximized, the first checkpoint is the best");
 }
 
 #[test]
-fn divergence_is_a_result_and_the_worker_goes_on() {
+fn a_trial_that_diverges_is_infeasible_and_the_worker_continues() {
     let folder = tempfile::tempdir().unwrap();
     let mut worker = Worker::start();
     let diverged = worker.run(json!({ "lr": 100.0 }), 1, folder.path());
@@ -243,7 +246,7 @@ fn divergence_is_a_result_and_the_worker_goes_on() {
 }
 
 #[test]
-fn hyperparameters_that_cannot_be_are_named() {
+fn an_invalid_hyperparameter_fails_the_trial_and_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let mut worker = Worker::start();
     let cases = [
@@ -253,48 +256,48 @@ fn hyperparameters_that_cannot_be_are_named() {
         (json!({ "steps": 10, "warmup_steps": 11 }), "warmup_steps (11) is more than steps (10)"),
     ];
     for (params, part) in cases {
-        let ran = worker.run(params, 1, folder.path());
-        assert_eq!(ran.state, "failed");
-        assert!(ran.reason.contains(part), "{}", ran.reason);
+        let outcome = worker.run(params, 1, folder.path());
+        assert_eq!(outcome.state, "failed");
+        assert!(outcome.reason.contains(part), "{}", outcome.reason);
     }
 }
 
 #[test]
-fn a_checkpoint_that_cannot_be_written_fails_the_trial_alone() {
+fn a_checkpoint_that_cannot_be_written_fails_only_its_trial() {
     let folder = tempfile::tempdir().unwrap();
     let mut worker = Worker::start();
-    // A folder stands where the checkpoint belongs.
+    // A folder takes the place of the checkpoint.
     std::fs::create_dir_all(folder.path().join("bad/best.safetensors/x")).unwrap();
-    let ran = worker.run(json!({ "steps": 20 }), 1, &folder.path().join("bad"));
-    assert_eq!(ran.state, "failed");
-    assert!(ran.reason.contains("checkpoint") && ran.reason.contains("best.safetensors"), "{}", ran.reason);
+    let outcome = worker.run(json!({ "steps": 20 }), 1, &folder.path().join("bad"));
+    assert_eq!(outcome.state, "failed");
+    assert!(outcome.reason.contains("checkpoint") && outcome.reason.contains("best.safetensors"), "{}", outcome.reason);
     assert_eq!(worker.run(json!({ "steps": 20 }), 1, &folder.path().join("good")).state, "complete");
 }
 
 #[test]
-fn a_trial_can_be_cancelled_and_a_closed_input_ends_the_worker() {
+fn a_trial_can_be_cancelled_and_closing_standard_input_ends_the_worker() {
     let folder = tempfile::tempdir().unwrap();
     let mut worker = Worker::start();
     let endless = json!({ "steps": 1_000_000 });
-    worker.begin("digits_mlp", &endless, 1, folder.path());
+    worker.start_trial("digits_mlp", &endless, 1, folder.path());
     while worker.event()["type"] != "measured" {}
     let asked = Instant::now();
     worker.request(&json!({ "type": "cancel", "trial": { "study": "s", "number": 1 } }));
     assert_eq!(worker.end().state, "cancelled");
     assert!(asked.elapsed() < Duration::from_secs(1));
 
-    worker.begin("digits_mlp", &endless, 1, folder.path());
+    worker.start_trial("digits_mlp", &endless, 1, folder.path());
     while worker.event()["type"] != "measured" {}
     drop(worker.stdin.take());
     let closed = Instant::now();
     while worker.process.try_wait().unwrap().is_none() {
-        assert!(closed.elapsed() < Duration::from_secs(1), "the worker goes on without anybody");
+        assert!(closed.elapsed() < Duration::from_secs(1), "the worker does not end");
         std::thread::sleep(Duration::from_millis(10));
     }
 }
 
 #[test]
-fn it_describes_what_it_can_train() {
+fn describe_lists_the_built_in_workloads() {
     let output = Command::new(env!("CARGO_BIN_EXE_tunebook-worker")).arg("describe").output().unwrap();
     let described: Vec<tunebook_study::WorkloadDescription> = serde_json::from_slice(&output.stdout).unwrap();
     let names: Vec<&str> = described.iter().map(|workload| workload.name.as_str()).collect();
@@ -304,14 +307,18 @@ fn it_describes_what_it_can_train() {
         assert!(workload.metrics.contains(&workload.objective.metric));
         for h in &workload.hyperparameters {
             let derived = h.default == tunebook_study::Value::Null;
-            assert!(derived || h.accept(&h.default).as_ref() == Ok(&h.default), "{} has a default of its own", h.name);
+            assert!(
+                derived || h.accept(&h.default).as_ref() == Ok(&h.default),
+                "the default of {} is outside of its domain",
+                h.name
+            );
         }
     }
 }
 
-/// The loader that works ahead of a GPU, on a CPU: the same batches in the same order.
+/// The loader thread, which is meant for a GPU, is used on the CPU here.
 #[test]
-fn data_that_stay_with_the_host_train_the_same() {
+fn prefetched_batches_are_the_same_as_resident_ones() {
     let folder = tempfile::tempdir().unwrap();
     let params = json!({ "steps": 60, "eval_every": 20, "batch_size": 48 });
     let resident = Worker::start().run(params.clone(), 7, &folder.path().join("resident"));

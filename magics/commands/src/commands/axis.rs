@@ -7,9 +7,7 @@ use crate::report::Report;
 use crate::report::table::{self, Rows, number};
 use crate::studies::{JUDGING, Judging, no_answer};
 use crate::syntax::{Arguments, Word};
-use tunebook_analysis::{AxisPlot, AxisPoint, axis};
-use tunebook_charts::AxisPicture;
-use tunebook_study::{TrialState, Value};
+use tunebook_analysis::{ValueSpan, axis, best_trial};
 
 /// See the module.
 pub const MAGIC: Magic = Magic {
@@ -45,34 +43,23 @@ impl Command for AxisPlots {
         let objective = self.judging.objective(&self.arguments.source, &study.definition, &trials)?;
         let labels: Vec<String> = self.arguments.positional[1..].iter().map(|word| word.text.clone()).collect();
         let result = axis(&study.definition, &trials, &labels, &objective).map_err(|error| {
-            let named = |word: &&Word| error.to_string().contains(&format!("`{}`", word.text));
+            let named = |word: &&Word| error.hyperparameter() == Some(&word.text);
             let word = self.arguments.positional[1..].iter().find(named).unwrap_or(&self.study);
             no_answer(&self.arguments, word, error.clone())
         })?;
-        let about = AxisPicture { study: &study.name, direction: objective.direction };
         let mut rows =
             Rows::new(&["hyperparameter", "range of the 3 best", "range tried", "infeasible above / below the best"]);
         for plot in &result.plots {
-            let of = |wanted: &dyn Fn(&AxisPoint) -> bool| range(plot, wanted);
-            let best_value =
-                result.best.first().and_then(|n| plot.points.iter().find(|p| p.trial == *n)?.value.as_f64());
-            let infeasible = |above: bool| {
-                let side = |v: f64| best_value.is_some_and(|best| if above { v > best } else { v < best });
-                let lost = plot.points.iter().filter(|p| p.state == TrialState::Infeasible);
-                lost.filter(|p| p.value.as_f64().is_some_and(side)).count()
-            };
             rows.row(vec![
                 plot.hyperparameter.clone(),
-                of(&|p| result.best.contains(&p.trial)),
-                of(&|_| true),
-                format!("{} / {}", infeasible(true), infeasible(false)),
+                values(&plot.best_span),
+                values(&plot.tried_span),
+                format!("{} / {}", plot.infeasible_above, plot.infeasible_below),
             ]);
         }
-        let best = result.best.first().and_then(|n| {
-            let trial = trials.iter().find(|trial| trial.number == *n)?;
-            Some(format!("Best {}: {} in trial {n}.", objective.metric, number(objective.of(trial)?.0)))
-        });
-        let chart = tunebook_charts::axis(about, &result);
+        let best = best_trial(&trials, &objective)
+            .map(|best| format!("Best {}: {} in trial {}.", objective.metric, number(best.objective), best.trial));
+        let chart = tunebook_charts::axis(&study.name, &result);
         let report = Report::new("axis", &result).field("study", &study.name);
         let report = report.line(&best.unwrap_or_default()).table(&rows).chart(chart);
         report.show(&context.charts, output);
@@ -80,14 +67,11 @@ impl Command for AxisPlots {
     }
 }
 
-/// The values of some points: the ends of a range, or the members of a list in its order.
-fn range(plot: &AxisPlot, wanted: &dyn Fn(&AxisPoint) -> bool) -> String {
-    let values: Vec<&Value> = plot.points.iter().filter(|p| wanted(p)).map(|p| &p.value).collect();
-    if !plot.categories.is_empty() {
-        let there = plot.categories.iter().filter(|c| values.iter().any(|v| v.same_as(c)));
-        return there.map(table::value).collect::<Vec<_>>().join(", ");
+fn values(span: &ValueSpan) -> String {
+    match span {
+        ValueSpan::Empty => "–".into(),
+        ValueSpan::Values(values) => values.iter().map(table::value).collect::<Vec<_>>().join(", "),
+        ValueSpan::Range([low, high]) if low == high => number(*low),
+        ValueSpan::Range([low, high]) => format!("{} to {}", number(*low), number(*high)),
     }
-    let numbers = values.iter().filter_map(|v| v.as_f64());
-    let (low, high) = numbers.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), x| (low.min(x), high.max(x)));
-    if low >= high { number(high) } else { format!("{} to {}", number(low), number(high)) }
 }

@@ -7,8 +7,7 @@ use crate::report::Report;
 use crate::report::table::{self, Rows, number};
 use crate::studies::{JUDGING, Judging, no_answer};
 use crate::syntax::{Arguments, OptionSpec, Word};
-use tunebook_analysis::{Isolation, Place, isolation};
-use tunebook_study::{Scale, StudyDefinition, Trial, TrialState};
+use tunebook_analysis::{Bucket, Isolation, isolation};
 
 /// See the module.
 pub const MAGIC: Magic = Magic {
@@ -17,9 +16,10 @@ pub const MAGIC: Magic = Magic {
     body: None,
     usage: "%isolate STUDY HP [--buckets N]",
     summary: "Isolation plot: the best over the nuisances for each value of a hyperparameter",
-    help: "For a list, one point a value; for a range, buckets of equal count. The bar is the study variance: 95 % of the \
-        bests that another study of as many trials would find. Since the best of more trials is better by luck alone, the \
-        dash shows the expected best at an equal number of trials.",
+    help: "A list has one point for each value. A range has buckets with about the same number of trials; trials with \
+        equal values stay in one bucket. The bar is the study variance: 95 % of the bests that another study of as many \
+        trials would find. Since the best of more trials is better by luck alone, the dash shows the expected best at an \
+        equal number of trials.",
     options: &[
         OptionSpec { name: "buckets", value: Some("N"), help: "buckets of a range (default: √trials, 4 to 10)" },
         JUDGING[0],
@@ -55,14 +55,7 @@ impl Command for Isolate {
         let objective = self.judging.objective(&self.arguments.source, &study.definition, &trials)?;
         let result = isolation(&study.definition, &trials, &self.hyperparameter.text, self.buckets, &objective)
             .map_err(|error| no_answer(&self.arguments, &self.hyperparameter, error))?;
-        let declared = study.definition.space.find(&result.hyperparameter);
-        let scale = declared.map_or(Scale::Categorical, |h| h.distribution.scale());
-        let behind: Vec<Vec<f64>> = result
-            .points
-            .iter()
-            .map(|p| objectives_at(&p.place, &result, &study.definition, &trials, &objective))
-            .collect();
-        let chart = tunebook_charts::isolation(&study.name, &result, scale, &behind);
+        let chart = tunebook_charts::isolation(&study.name, &result);
         let report = Report::new("isolation", &result).field("study", &study.name);
         let report = report.line(&summary(&result)).table(&rows(&result)).chart(chart);
         report.show(&context.charts, output);
@@ -70,33 +63,11 @@ impl Command for Isolate {
     }
 }
 
-/// The objectives of the complete trials at a place.
-fn objectives_at(
-    place: &Place,
-    result: &Isolation,
-    definition: &StudyDefinition,
-    trials: &[Trial],
-    objective: &tunebook_study::Objective,
-) -> Vec<f64> {
-    let inside = |trial: &&Trial| {
-        let Some(declared) = definition.space.find(&result.hyperparameter) else { return false };
-        let Some(value) = trial.params.get(&declared.name) else { return false };
-        let active = definition.space.active(&declared.name, &trial.params) == Some(declared);
-        active
-            && match place {
-                Place::Value(v) => v.same_as(value),
-                Place::Range([low, high]) => value.as_f64().is_some_and(|v| (*low..=*high).contains(&v)),
-            }
-    };
-    let complete = trials.iter().filter(|trial| trial.state == TrialState::Complete).filter(inside);
-    complete.filter_map(|trial| Some(objective.of(trial)?.0)).collect()
-}
-
-fn place(place: &Place) -> String {
-    match place {
-        Place::Value(v) => table::value(v),
-        Place::Range([low, high]) if low == high => number(*low),
-        Place::Range([low, high]) => format!("{} to {}", number(*low), number(*high)),
+fn values(bucket: &Bucket) -> String {
+    match bucket {
+        Bucket::Value(v) => table::value(v),
+        Bucket::Range([low, high]) if low == high => number(*low),
+        Bucket::Range([low, high]) => format!("{} to {}", number(*low), number(*high)),
     }
 }
 
@@ -117,16 +88,16 @@ fn summary(result: &Isolation) -> String {
         None => "too few trials to say how sure that is".into(),
     };
     if first.objective == second.objective {
-        let (best, a, b) = (shown(first.objective), place(&first.place), place(&second.place));
+        let (best, a, b) = (shown(first.objective), values(&first.bucket), values(&second.bucket));
         return format!("Best {}: {best} at {name} = {a} and at {b}: equal; {verdict}.", result.metric);
     }
     format!(
         "Best {}: {} at {name} = {}, then {} at {}; {verdict}.",
         result.metric,
         shown(first.objective),
-        place(&first.place),
+        values(&first.bucket),
         shown(second.objective),
-        place(&second.place)
+        values(&second.bucket)
     )
 }
 
@@ -139,11 +110,11 @@ fn rows(result: &Isolation) -> Rows {
     for p in &result.points {
         let interval = p.interval.map_or("–".into(), |[a, b]| format!("{} to {}", number(a), number(b)));
         rows.row(vec![
-            place(&p.place),
+            values(&p.bucket),
             shown(p.objective),
             interval,
             shown(p.budget_matched),
-            p.trials.to_string(),
+            p.trials.len().to_string(),
             p.infeasible.to_string(),
             p.trial.map_or("–".into(), |n| n.to_string()),
         ]);

@@ -9,7 +9,7 @@ use crate::report::table::{Rows, number};
 use crate::report::{LiveChart, Report};
 use crate::syntax::{Arguments, OptionSpec, Word};
 use serde_json::json;
-use tunebook_analysis::{NoisePoint, mean_noise_scale, noise_point};
+use tunebook_analysis::{NoisePoint, describes_noise_of, mean_noise_scale, noise_point, steps_to_measure};
 use tunebook_study::Params;
 use tunebook_study::probe::{ProbeAnswer, ProbeTask};
 
@@ -19,8 +19,6 @@ const PARTS: u64 = 16;
 /// Large batches at each step, at least: the ratio of fewer says little.
 const PAIRS: u64 = 200;
 const LEAST_PAIRS: u64 = 100;
-/// Steps at which it is measured.
-const POINTS: u32 = 10;
 
 /// See the module.
 pub const MAGIC: Magic = Magic {
@@ -56,15 +54,6 @@ fn parse(Invocation { arguments, .. }: Invocation) -> Result<Box<dyn Command>> {
     let settings = settings(&arguments)?;
     let pairs = arguments.count("pairs", LEAST_PAIRS)?.unwrap_or(PAIRS);
     Ok(Box::new(ShowNoise { arguments, settings, pairs }))
-}
-
-/// Step 0, then steps with about equal factors between them up to the last.
-fn steps_to_measure(last: u64) -> Vec<u64> {
-    let parts = POINTS - 2;
-    let mut steps = vec![0];
-    steps.extend((0..=parts).map(|i| (last as f64).powf(f64::from(i) / f64::from(parts)).round() as u64));
-    steps.dedup();
-    steps
 }
 
 impl Command for ShowNoise {
@@ -169,30 +158,18 @@ fn report(
         ),
         None => "Not resolvable: the true gradient does not stand out of the noise at any step.".into(),
     });
-    if !["sgd", "momentum", "nesterov"].contains(&optimizer) {
+    if !describes_noise_of(optimizer) {
         report = report.line(&format!("It describes gradient descent; for {optimizer} it is a rough guide."));
     }
     let mut rows = Rows::new(&["step", "noise scale", "95 %", "|G|²", "tr Σ"]);
     for p in points {
         rows.row(vec![
             p.step.to_string(),
-            p.noise_scale.map_or("not resolvable".into(), number),
+            p.b_simple.map_or("not resolvable".into(), number),
             p.interval.map_or("–".into(), |[a, b]| format!("{} to {}", number(a), number(b))),
-            number(p.squared_gradient),
-            number(p.variance),
+            number(p.g_squared),
+            number(p.tr_sigma),
         ]);
     }
     report.table(&rows)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_steps_to_measure_begin_at_0_and_end_at_the_last() {
-        assert_eq!(steps_to_measure(1000), [0, 1, 2, 6, 13, 32, 75, 178, 422, 1000]);
-        assert_eq!(steps_to_measure(1), [0, 1]);
-        assert!(steps_to_measure(4).is_sorted());
-    }
 }

@@ -9,7 +9,7 @@ use crate::report::Report;
 use crate::report::table::{self, Rows, number};
 use crate::syntax::{Arguments, Word};
 use serde_json::json;
-use tunebook_analysis::{best, counts, ranked};
+use tunebook_analysis::{best_trial, count_by_state, ranked};
 use tunebook_study::store::{Store, StudyRecord, trials_folder};
 
 /// See the module.
@@ -94,7 +94,7 @@ fn all(context: &Context, output: &dyn Output) -> Result<()> {
     if let Some(store) = &store {
         for study in store.studies()? {
             let trials = store.trials(&study)?;
-            let (counts, best) = (counts(&trials), best(&trials, &study.definition.objective));
+            let (counts, best) = (count_by_state(&trials), best_trial(&trials, &study.definition.objective));
             let metric = &study.definition.objective.metric;
             rows.row(vec![
                 study.name.clone(),
@@ -136,11 +136,11 @@ fn one(context: &Context, store: &Store, study: &StudyRecord) -> Result<Report> 
         let params = table::params(definition, &trial.params);
         best_rows.row(vec![trial.number.to_string(), number(value), step.to_string(), number(trial.seconds), params]);
     }
-    let counts = counts(&trials);
+    let counts = count_by_state(&trials);
     let mut report = Report::new(
         "study",
-        &json!({ "study": study.name, "definition": definition, "trials": counts, "best": best(&trials, objective),
-            "created": study.created, "environment": environment }),
+        &json!({ "study": study.name, "definition": definition, "trials": counts,
+            "best": best_trial(&trials, objective), "created": study.created, "environment": environment }),
     );
     if let Some(question) = &definition.question {
         report = report.line(&format!("Question: {question}"));
@@ -160,16 +160,23 @@ fn one(context: &Context, store: &Store, study: &StudyRecord) -> Result<Report> 
             time(study.created)
         ))
         .line(&format!(
-            "Trials: {} complete, {} infeasible, {} failed, {} cancelled; {} in all.",
+            "Trials: {} complete, {} infeasible, {} stopped, {} failed, {} cancelled; {} in all.",
             counts.complete,
             counts.infeasible,
+            counts.stopped,
             counts.failed,
             counts.cancelled,
             table::duration(study.seconds)
         ))
         .table(&roles)
         .table(&best_rows);
-    report = retuning(report, &concerning(context, store, study, &trials)?);
+    report = match concerning(context, store, study, &trials) {
+        Ok(found) => retuning(report, &found),
+        Err(error) => {
+            let line = format!("The other studies could not be compared with this one: {}.", error.message);
+            retuning(report.line(&line), &[])
+        }
+    };
     if let Some(processor) = environment.as_ref().and_then(|e| e["processor"].as_str()) {
         let libtorch = environment.as_ref().and_then(|e| e["libtorch"].as_str()).unwrap_or("none");
         report = report.line(&format!("Ran on {processor}, libtorch {libtorch}."));

@@ -204,7 +204,7 @@ impl Command for TimeIt {
         for (stream, text) in [(Stream::Stdout, &ran.stdout), (Stream::Stderr, &ran.stderr)] {
             output.print(stream, &beginning(text));
         }
-        let mut report = Report::new("timeit", &timing).line(&sentence(&timing, &samples));
+        let mut report = Report::new("timeit", &timing).line(&sentence(&timing));
         let outliers = timing.outliers;
         if outliers.count() > 0 {
             let kinds = [
@@ -230,13 +230,12 @@ impl Command for TimeIt {
 }
 
 /// The result as a line of text.
-fn sentence(timing: &Timing, samples: &[(u64, f64)]) -> String {
+fn sentence(timing: &Timing) -> String {
     let mut details = vec![];
     details.extend(timing.interval.map(|interval| format!("95 %: {}", times(interval, 4))));
     let mut about = vec![format!("median {}", time(timing.median, 4))];
     about.extend(timing.standard_deviation.map(|deviation| format!("std {}", time(deviation, 3))));
-    let loops = samples.iter().map(|(loops, _)| *loops);
-    let (least, most) = (loops.clone().min().unwrap_or(0), loops.max().unwrap_or(0));
+    let [least, most] = timing.loops_of_a_sample;
     let loops = match least == most {
         true => count(most),
         false => format!("{} to {}", count(least), count(most)),

@@ -18,6 +18,8 @@ pub struct LiveChart<'a> {
     /// The HTML id of the chart, from which the ids of both displays are derived.
     element: String,
     shown: bool,
+    /// Whether no report has replaced the chart yet, so that the second display still contains a line of text.
+    is_live: bool,
     refreshed: Instant,
     /// How long the last update took. The next one comes after at least four times as long.
     cost: Duration,
@@ -26,8 +28,9 @@ pub struct LiveChart<'a> {
 impl<'a> LiveChart<'a> {
     /// Creates a chart that is not shown yet.
     pub fn new(charts: &'a ChartLoader, output: &'a dyn Output) -> Self {
-        let (element, shown, refreshed, cost) = (element_id(), false, Instant::now(), Duration::ZERO);
-        Self { charts, output, element, shown, refreshed, cost }
+        let (element, shown, is_live) = (element_id(), false, false);
+        let (refreshed, cost) = (Instant::now(), Duration::ZERO);
+        Self { charts, output, element, shown, is_live, refreshed, cost }
     }
 
     /// Shows the chart. `line` is the text for front ends without scripts.
@@ -37,7 +40,7 @@ impl<'a> LiveChart<'a> {
         bundle.insert("text/html".into(), json!(html::chart_html(chart, "", &self.element)));
         self.output.display(bundle, Some(&self.chart_id()));
         self.output.display(plain(""), Some(&self.push_id()));
-        self.shown = true;
+        (self.shown, self.is_live) = (true, true);
     }
 
     pub fn is_shown(&self) -> bool {
@@ -59,18 +62,24 @@ impl<'a> LiveChart<'a> {
         (self.refreshed, self.cost) = (Instant::now(), started.elapsed());
     }
 
-    /// Replaces the chart by a report. `with_result` says whether the JSON result for programs is included.
-    pub fn end(self, report: Report, with_result: bool) {
+    /// Replaces the chart, or an earlier report, by a report. `with_result` says whether the JSON result for programs is
+    /// included.
+    pub fn end(&mut self, report: Report, with_result: bool) {
         let mut bundle = report.bundle();
         if !with_result {
             bundle.remove(RESULT_MIME);
         }
-        if self.shown {
+        if self.is_live {
             self.output.update(plain(""), &self.push_id());
-            self.output.update(bundle, &self.chart_id());
-        } else {
-            self.charts.load(self.output);
-            self.output.display(bundle, Some(&self.chart_id()));
+            self.is_live = false;
+        }
+        match self.shown {
+            true => self.output.update(bundle, &self.chart_id()),
+            false => {
+                self.charts.load(self.output);
+                self.output.display(bundle, Some(&self.chart_id()));
+                self.shown = true;
+            }
         }
     }
 

@@ -61,30 +61,9 @@ fn by_metric(measurements: &[Measurement]) -> Map<String, Value> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::context;
+    use crate::testing::{context, definition};
+    use tunebook_study::TrialState;
     use tunebook_study::store::NewTrial;
-    use tunebook_study::{
-        Direction, Distribution, Hyperparameter, Judged, Role, SearchSpace, StudyDefinition, TrialState,
-        WorkloadReference, sampler::SamplerKind,
-    };
-
-    fn definition() -> StudyDefinition {
-        let mut space = SearchSpace::new();
-        let distribution = Distribution::log_uniform(1e-4, 1.0).unwrap();
-        space
-            .declare(Hyperparameter { name: "lr".into(), role: Role::Nuisance, distribution, conditions: vec![] })
-            .unwrap();
-        StudyDefinition {
-            workload: WorkloadReference::Builtin { name: "digits_mlp".into() },
-            space,
-            objective: Objective { metric: "valid/error".into(), direction: Direction::Minimize, judged: Judged::Best },
-            sampler: SamplerKind::Quasirandom,
-            seed: 7,
-            repeats: 1,
-            question: Some("how fast?".into()),
-            notes: None,
-        }
-    }
 
     #[test]
     fn a_study_contains_all_measurements_of_its_trials() {

@@ -15,6 +15,10 @@ use compiled::compiled;
 use parking_lot::Mutex;
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
+use tunebook_study::sampler::SamplerKind;
+use tunebook_study::{
+    Direction, Distribution, Hyperparameter, Judged, Objective, Role, SearchSpace, StudyDefinition, WorkloadReference,
+};
 
 /// Something that was shown. `Out` and `Err` are text on standard output and standard error.
 #[derive(Clone, Debug, PartialEq)]
@@ -266,6 +270,25 @@ pub fn settings(folder: &Path) -> Settings {
 /// A context with paths in a folder.
 pub fn context(folder: &Path) -> Context {
     Context::new(settings(folder), CATALOGUE)
+}
+
+/// The definition of a study with one hyperparameter, the learning rate.
+pub fn definition() -> StudyDefinition {
+    let mut space = SearchSpace::new();
+    let distribution = Distribution::log_uniform(1e-4, 1.0).unwrap();
+    space
+        .declare(Hyperparameter { name: "lr".into(), role: Role::Nuisance, distribution, conditions: vec![] })
+        .unwrap();
+    StudyDefinition {
+        workload: WorkloadReference::Builtin { name: "digits_mlp".into() },
+        space,
+        objective: Objective { metric: "valid/error".into(), direction: Direction::Minimize, judged: Judged::Best },
+        sampler: SamplerKind::Quasirandom,
+        seed: 7,
+        repeats: 1,
+        question: Some("how fast?".into()),
+        notes: None,
+    }
 }
 
 /// Magics whose store and worker do not exist.

@@ -1,5 +1,6 @@
-//! 1,797 handwritten digits, 8×8 pixels in 17 levels, carried in this crate: the test part of "Optical Recognition of
-//! Handwritten Digits" (E. Alpaydin and C. Kaynak, UCI Machine Learning Repository, CC BY 4.0).
+//! The digits: 1,797 images of handwritten digits with 8×8 pixels in 17 grey levels, a part of this crate. They are the
+//! test part of "Optical Recognition of Handwritten Digits" (E. Alpaydin and C. Kaynak, UCI Machine Learning
+//! Repository, CC BY 4.0).
 
 use super::{Data, Examples};
 use anyhow::{Result, bail};
@@ -8,21 +9,21 @@ use rand_chacha::rand_core::{Rng, SeedableRng};
 use std::io::Read;
 use tch::Tensor;
 
-/// One image a line: 64 levels and the class.
+/// Each line is one image: 64 grey levels (0–16) and the class.
 const FILE: &[u8] = include_bytes!("../../data/digits.csv.gz");
 
-/// Side of an image in pixels.
+/// The side of an image in pixels.
 pub const SIDE: i64 = 8;
-/// Classes.
+/// The number of classes.
 pub const CLASSES: i64 = 10;
-/// Training examples.
+/// The number of training examples.
 pub const TRAIN: usize = 1257;
-/// Validation examples, and as many test examples.
+/// The number of validation examples, and of test examples.
 pub const VALID: usize = 270;
-/// Error of always naming the most frequent class of the validation set (28 of 270 examples).
+/// The validation error of always predicting the most frequent class of the validation part (28 of 270 examples).
 pub const CHANCE_ERROR: f64 = 1.0 - 28.0 / 270.0;
 
-/// All examples in the order of the file: levels scaled to 0–1, and classes.
+/// Returns all images and their classes in the order of the file. The grey levels are scaled to 0–1.
 pub fn read() -> Result<(Vec<[f32; 64]>, Vec<i64>)> {
     let mut text = String::new();
     flate2::read::GzDecoder::new(FILE).read_to_string(&mut text)?;
@@ -30,7 +31,7 @@ pub fn read() -> Result<(Vec<[f32; 64]>, Vec<i64>)> {
     for (number, line) in text.lines().enumerate() {
         let fields: Vec<f32> = line.split(',').filter_map(|field| field.trim().parse().ok()).collect();
         let Some((label, pixels)) = fields.split_last().filter(|(_, pixels)| pixels.len() == 64) else {
-            bail!("the digits: line {} has {} fields", number + 1, fields.len());
+            bail!("the file of the digits has {} numbers in line {}, not 65", fields.len(), number + 1);
         };
         let mut image = [0.0; 64];
         for (pixel, level) in image.iter_mut().zip(pixels) {
@@ -42,7 +43,8 @@ pub fn read() -> Result<(Vec<[f32; 64]>, Vec<i64>)> {
     Ok((images, labels))
 }
 
-/// The indices of the three parts: train, validation, test. Stratified, and the same for ever.
+/// Returns the indices of the training, validation and test examples. The split is stratified by class and never
+/// changes, since recorded results depend on it.
 pub fn split(labels: &[i64]) -> [Vec<usize>; 3] {
     let mut generator = ChaCha8Rng::seed_from_u64(0);
     let mut order: Vec<usize> = (0..labels.len()).collect();
@@ -50,23 +52,30 @@ pub fn split(labels: &[i64]) -> [Vec<usize>; 3] {
         let other = (u128::from(generator.next_u64()) * (last as u128 + 1)) >> 64;
         order.swap(last, other as usize);
     }
-    // In an order sorted by class, every k-th example takes an even share of each class.
+    // The order is now sorted by class, so that picks at equal distances take the same share of each class.
     order.sort_by_key(|i| labels[*i]);
     let (mut parts, total) = ([vec![], vec![], vec![]], labels.len());
-    for (place, example) in order.into_iter().enumerate() {
-        let share = |count: usize| place * count / total != (place + 1) * count / total;
-        let part = if share(2 * VALID) { 1 + usize::from(!share_is_even(place, total)) } else { 0 };
+    for (position, example) in order.into_iter().enumerate() {
+        // Of the examples that are not for training, every other one is for validation.
+        let (picked, with_this) = (position * 2 * VALID / total, (position + 1) * 2 * VALID / total);
+        let part = match (with_this > picked, picked.is_multiple_of(2)) {
+            (false, _) => 0,
+            (true, true) => 1,
+            (true, false) => 2,
+        };
         parts[part].push(example);
     }
     parts
 }
 
-/// Of the places that leave the training set, every other one is for validation.
-fn share_is_even(place: usize, total: usize) -> bool {
-    (place * 2 * VALID / total).is_multiple_of(2)
-}
-
-/// All three parts; images as rows of 64 pixels.
+/// Returns the digits: 1,257 training, 270 validation and 270 test examples, with inputs \[count, 64\] (float32, 0–1)
+/// and classes \[count\] (i64, 0–9).
+///
+/// ```
+/// let data = tunebook_training::data::digits::load()?;
+/// let images = data.train.inputs.view([-1, 1, 8, 8]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn load() -> Result<Data> {
     let (images, labels) = read()?;
     let [train, valid, test] = split(&labels).map(|part| {

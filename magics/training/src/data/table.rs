@@ -1,4 +1,4 @@
-//! Tables with a header line: CSV.
+//! Reads CSV tables and turns their columns into inputs and targets.
 
 use super::{Examples, read};
 use anyhow::{Context, Result, anyhow, bail, ensure};
@@ -6,7 +6,13 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use tch::Tensor;
 
-/// A table of named columns.
+/// A table of a CSV file whose first line names the columns.
+///
+/// ```no_run
+/// # use tunebook_training::prelude::*;
+/// let data = Table::read("wine.csv")?.classify("class")?.split(0.7, 0.15, 0)?.standardized();
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct Table {
     origin: String,
     names: Vec<String>,
@@ -14,7 +20,8 @@ pub struct Table {
 }
 
 impl Table {
-    /// Reads a CSV file with a header line, `.gz` or not.
+    /// Reads a CSV file with a header line, packed (`.gz`) or not. Spaces around fields are removed. It fails if the
+    /// file cannot be read or its lines have different numbers of fields.
     pub fn read(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let bytes = read(path)?;
@@ -25,8 +32,13 @@ impl Table {
         Ok(Self { origin, names, rows })
     }
 
-    /// Examples whose target is the class that a column names; classes are numbered in the order of their names (numbers in
-    /// the order of their values). All other columns are features.
+    /// Returns examples for classification: the targets \[rows\] (i64) are the classes in the column `target`, and all
+    /// other columns are features, inputs \[rows, features\] (float32).
+    ///
+    /// Classes are numbered from 0 in alphabetical order, or by value if all of them are numbers. A column of numbers
+    /// is one feature; a column of words is one feature for each word, 1 in the rows with that word and 0 elsewhere. It
+    /// fails if there is no such column, no other column or no row, if a column mixes numbers and other text, or if it
+    /// has more than 1,000 different words.
     pub fn classify(&self, target: &str) -> Result<Examples> {
         let column = self.column(target)?;
         let values: Vec<&str> = self.rows.iter().map(|row| &row[column]).collect();
@@ -42,19 +54,21 @@ impl Table {
         Examples::new(self.features(column)?, Tensor::from_slice(&targets))
     }
 
-    /// Examples whose target is the number in a column: targets \[count, 1\]. All other columns are features.
+    /// Returns examples for regression: the targets \[rows, 1\] (float32) are the numbers in the column `target`, and
+    /// all other columns are features, as in [`classify`](Self::classify). It fails as that does, or if a target is not
+    /// a finite number.
     pub fn regress(&self, target: &str) -> Result<Examples> {
         let column = self.column(target)?;
         let targets: Vec<f32> = self.rows.iter().map(|row| self.number(row, column)).collect::<Result<_>>()?;
         Examples::new(self.features(column)?, Tensor::from_slice(&targets).unsqueeze(1))
     }
 
-    /// The columns but one: numbers as they are, words as one column a word, which is 1 where the word stands.
-    fn features(&self, but: usize) -> Result<Tensor> {
+    /// Returns the features \[rows, features\] of all columns except one.
+    fn features(&self, except: usize) -> Result<Tensor> {
         ensure!(!self.rows.is_empty(), "{} has no rows", self.origin);
         let mut columns: Vec<Vec<f32>> = vec![];
-        for column in (0..self.names.len()).filter(|column| *column != but) {
-            // A column is of words if none of its fields is a number: a single odd field is a mistake to be named.
+        for column in (0..self.names.len()).filter(|column| *column != except) {
+            // If any field is a number, the column is one of numbers, and a field that is not a number is a mistake.
             if self.rows.iter().any(|row| row[column].parse::<f32>().is_ok()) {
                 columns.push(self.rows.iter().map(|row| self.number(row, column)).collect::<Result<_>>()?);
                 continue;
@@ -62,7 +76,7 @@ impl Table {
             let words: BTreeSet<&str> = self.rows.iter().map(|row| &row[column]).collect();
             if words.len() > 1000 {
                 bail!(
-                    "the column `{}` of {} has {} different words; drop it",
+                    "the column `{}` of {} has {} different words, more than 1000; remove the column",
                     self.names[column],
                     self.origin,
                     words.len()
@@ -90,7 +104,7 @@ impl Table {
             let line = row.position().map_or(0, csv::Position::line);
             let what = if field.is_empty() { "nothing".to_string() } else { format!("`{field}`") };
             let (name, origin) = (&self.names[column], &self.origin);
-            anyhow!("{what} stands in the column `{name}` of line {line} of {origin}; a finite number is wanted")
+            anyhow!("{what} stands in the column `{name}` of line {line} of {origin}; it must be a finite number")
         })
     }
 }

@@ -1,4 +1,4 @@
-//! What lies between this crate and libtorch beside tch: the shim, CUDA's library, the device.
+//! Access to libtorch beyond tch: the shim, the loading of the CUDA library, the choice of the device.
 
 mod shim;
 
@@ -9,25 +9,27 @@ pub use shim::{
 
 use tch::Device;
 
-/// Loads libtorch's CUDA half where there is one. To be called before anything else touches libtorch: the first query
-/// fixes for the life of the process whether CUDA is there.
+/// Loads libtorch's CUDA library, if it is installed. Call it before any other function of libtorch: the first query
+/// decides for the life of the process whether there is CUDA.
 #[allow(unsafe_code)]
 pub fn load_cuda() {
     use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_NOW};
-    // SAFETY: libtorch's own library, whose initializers register its kernels; nothing of ours runs yet.
+    // SAFETY: loading runs the library's initializers, which register its CUDA kernels with libtorch and do nothing
+    // else.
     if let Ok(library) = unsafe { Library::open(Some("libtorch_cuda.so"), RTLD_NOW | RTLD_GLOBAL) } {
         std::mem::forget(library);
     }
 }
 
-/// The device that this worker trains on: what `TUNEBOOK_DEVICE` names, else the first GPU, else the CPU.
+/// Returns the device that this worker trains on: the one that `TUNEBOOK_DEVICE` names (`cpu` or `cuda:N`), else the
+/// first GPU, else the CPU. It fails if the variable has another value or names a GPU that does not exist.
 pub fn device() -> Result<Device, String> {
     let cuda = |index: usize| {
         let count = tch::Cuda::device_count() as usize;
         if index < count {
             return Ok(Device::Cuda(index));
         }
-        Err(format!("there is no device cuda:{index}: libtorch finds {count} CUDA devices here"))
+        Err(format!("there is no device cuda:{index}: libtorch finds {count} CUDA devices"))
     };
     match std::env::var("TUNEBOOK_DEVICE").ok().as_deref() {
         None => Ok(Device::cuda_if_available()),
@@ -39,27 +41,34 @@ pub fn device() -> Result<Device, String> {
     }
 }
 
-/// Waits until a device has done all that it was given. A CPU always has.
+/// Waits until a GPU has done all work that was submitted to it. On a CPU it returns at once.
 pub fn synchronize(device: Device) {
     if let Device::Cuda(index) = device {
         tch::Cuda::synchronize(index as i64);
     }
 }
 
-/// The first GPU, else the CPU; for code that is no worker. To be called before anything else touches libtorch, or CUDA stays
-/// out of reach for the life of the process.
+/// Returns the first GPU, else the CPU. Call it before any other function of libtorch, or the process will not see the
+/// GPU.
+///
+/// Cells call it as `tunebook::device()`:
+///
+/// ```
+/// let device = tunebook_training::libtorch::best_device();
+/// let x = tch::Tensor::ones([2, 3], (tch::Kind::Float, device));
+/// ```
 pub fn best_device() -> Device {
     load_cuda();
     Device::cuda_if_available()
 }
 
-/// Version of libtorch.
+/// Returns the version of libtorch.
 pub fn version() -> String {
-    // tch is built against exactly one version of libtorch and checks it when it is built.
+    // Each version of tch needs exactly this version of libtorch, and checks it when it is built.
     "2.11.0".into()
 }
 
-/// Whether a message of libtorch says that memory ran out.
+/// Returns whether a message of libtorch says that the memory of the host or of a device ran out.
 pub fn is_out_of_memory(message: &str) -> bool {
     ["out of memory", "can't allocate memory", "not enough memory"].iter().any(|text| message.contains(text))
 }

@@ -1,5 +1,8 @@
-// What tch does not reach: fused optimizer steps, a gradient norm that stays on the device, the type of autocasting, the
-// precision of matrix products, memory statistics. No CUDA headers are needed: libtorch dispatches by the device of the tensors.
+// Functions of libtorch that tch does not offer: fused optimizer steps, a gradient norm that stays on the device,
+// autocasting to bfloat16, the precision of matrix products, and memory statistics. libtorch chooses the kernels by the
+// device of the tensors, so no CUDA headers are needed.
+//
+// A function that returns int returns 0, or 1 after an exception, whose message tunebook_last_error then returns.
 
 #include <ATen/Context.h>
 #include <ATen/DeviceAccelerator.h>
@@ -30,7 +33,7 @@ std::vector<at::Tensor> gradients(const std::vector<at::Tensor> &parameters) {
     std::vector<at::Tensor> tensors;
     tensors.reserve(parameters.size());
     for (const auto &parameter : parameters) {
-        // A parameter that the loss does not depend on has no gradient: it stays as it is.
+        // A parameter on which the loss does not depend has no gradient. It is treated as 0.
         tensors.push_back(parameter.grad().defined() ? parameter.grad() : at::zeros_like(parameter));
     }
     return tensors;
@@ -79,7 +82,7 @@ int tunebook_adam(const Handle *parameters, const Handle *m, const Handle *v, co
     });
 }
 
-// v <- rho v + (1 - rho) g^2;  m <- gamma m + lr g / sqrt(v + epsilon);  theta <- theta - m.
+// RMSProp: v <- rho v + (1 - rho) g^2;  m <- gamma m + lr g / sqrt(v + epsilon);  theta <- theta - m.
 int tunebook_rmsprop(const Handle *parameters, const Handle *m, const Handle *v, size_t count, double lr, double rho,
                      double gamma, double weight_decay, double epsilon) {
     return guarded([&] {
@@ -96,7 +99,8 @@ int tunebook_rmsprop(const Handle *parameters, const Handle *m, const Handle *v,
     });
 }
 
-// m <- beta1 m + (1 - beta1) g;  v <- beta2 v + (1 - beta2) g^2;  theta <- theta - rate (beta1 m + (1 - beta1) g) / (sqrt(v) + epsilon).
+// NAdam: m <- beta1 m + (1 - beta1) g;  v <- beta2 v + (1 - beta2) g^2;
+// theta <- theta - rate (beta1 m + (1 - beta1) g) / (sqrt(v) + epsilon).
 int tunebook_nadam(const Handle *parameters, const Handle *m, const Handle *v, size_t count, double rate, double beta1,
                    double beta2, double weight_decay, double epsilon) {
     return guarded([&] {
@@ -115,12 +119,12 @@ int tunebook_nadam(const Handle *parameters, const Handle *m, const Handle *v, s
     });
 }
 
-// average <- decay average + (1 - decay) parameter.
+// Moving average: average <- decay average + (1 - decay) parameter.
 int tunebook_average(const Handle *averages, const Handle *parameters, size_t count, double decay) {
     return guarded([&] { at::_foreach_lerp_(list(averages, count), list(parameters, count), 1.0 - decay); });
 }
 
-// Multiplies all gradients by min(1, limit / norm), without waiting for the device.
+// Multiplies all gradients by min(1, limit / norm). The norm stays on the device, so nothing waits for it.
 int tunebook_clip(const Handle *parameters, size_t count, const Handle norm, double limit) {
     return guarded([&] {
         auto factor = at::clamp_max(limit / *norm, 1.0);
@@ -128,7 +132,7 @@ int tunebook_clip(const Handle *parameters, size_t count, const Handle norm, dou
     });
 }
 
-// The type that autocasting computes in on both kinds of device is bfloat16, which needs no scaling of losses.
+// Switches autocasting to bfloat16 on or off, for GPUs and the CPU. bfloat16 needs no scaling of the loss.
 void tunebook_autocast(bool on) {
     guarded([&] {
         for (auto device : {at::kCUDA, at::kCPU}) {
@@ -139,7 +143,7 @@ void tunebook_autocast(bool on) {
     });
 }
 
-// Matrix products of float32 in TF32 (`high`) or in full precision (`highest`).
+// Computes float32 matrix products and convolutions in TF32 (on) or in full precision (off).
 void tunebook_tf32(bool on) {
     guarded([&] {
         at::globalContext().setFloat32MatmulPrecision(on ? "high" : "highest");
@@ -147,7 +151,7 @@ void tunebook_tf32(bool on) {
     });
 }
 
-// The L2 norm of all gradients together, as a new scalar tensor on their device; null on an error.
+// Returns the L2 norm of all gradients together: a new scalar tensor on their device, or null after an exception.
 Handle tunebook_gradient_norm(const Handle *parameters, size_t count) {
     Handle result = nullptr;
     guarded([&] {
@@ -157,13 +161,15 @@ Handle tunebook_gradient_norm(const Handle *parameters, size_t count) {
     return result;
 }
 
+// Drops all gradients, so that the next backward pass writes them anew instead of adding to them.
 void tunebook_forget_gradients(const Handle *parameters, size_t count) {
     guarded([&] {
         for (size_t i = 0; i < count; ++i) parameters[i]->mutable_grad().reset();
     });
 }
 
-// Of an accelerator, in bytes: the most that its allocator held since the last reset; what is free, and all that there is.
+// Memory of an accelerator in bytes: the most that libtorch's allocator has held in this process; what is free on the
+// whole device; and the total of the device.
 int tunebook_accelerator_memory(int index, uint64_t *peak, uint64_t *free, uint64_t *total) {
     return guarded([&] {
         auto device = static_cast<c10::DeviceIndex>(index);

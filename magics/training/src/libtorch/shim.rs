@@ -1,6 +1,7 @@
-//! Bindings of `shim.cpp`.
+//! Safe functions around `shim.cpp`. Tensors must be on one device; states are updated in place.
 
-#![allow(unsafe_code)] // Every call hands over live tensors of equal count and catches C++ exceptions on the other side.
+// Each call passes pointers to live tensors and their number. The C++ functions catch all exceptions.
+#![allow(unsafe_code)]
 
 use std::ffi::{CStr, c_char, c_int};
 use tch::Tensor;
@@ -67,14 +68,15 @@ unsafe extern "C" {
     fn tunebook_forget_gradients(parameters: *const *mut C_tensor, count: usize);
 }
 
-/// libtorch's own handles change the tensor behind them, not themselves: `*mut` of a shared tensor is what its C++ API
-/// takes as well.
+/// Returns pointers to the C++ handles of tensors. The C++ functions change the data behind a handle, never the handle
+/// itself, so a shared reference to a tensor may become a `*mut`.
 fn handles(tensors: &[Tensor]) -> Vec<*mut C_tensor> {
     tensors.iter().map(|tensor| tensor.as_ptr().cast_mut()).collect()
 }
 
+/// Returns the first line of the message of this thread's last C++ exception.
 fn last_error() -> String {
-    // SAFETY: a string of the shim that lives until its next error on this thread.
+    // SAFETY: the string belongs to the shim and lives until the next exception on this thread.
     let text = unsafe { CStr::from_ptr(tunebook_last_error()) };
     text.to_string_lossy().lines().next().unwrap_or_default().to_string()
 }
@@ -83,8 +85,11 @@ fn checked(code: c_int) -> Result<(), String> {
     if code == 0 { Ok(()) } else { Err(last_error()) }
 }
 
-/// One fused step θ ← θ − lr·(g, v or g + γv), with λθ added to g. `velocities` is empty without momentum; `first`: they
-/// hold nothing yet.
+/// Takes one fused step of [`Rule::Sgd`](crate::optimizer::Rule::Sgd),
+/// [`Rule::Momentum`](crate::optimizer::Rule::Momentum) or [`Rule::Nesterov`](crate::optimizer::Rule::Nesterov).
+///
+/// `momentum` is γ, and λ · θ is added to the gradient (λ = `weight_decay`). Without momentum, `velocities` is empty.
+/// `first` says that this is the first step, in which the velocities become the gradients.
 pub fn sgd_step(
     parameters: &[Tensor],
     velocities: &[Tensor],
@@ -99,17 +104,18 @@ pub fn sgd_step(
     checked(unsafe { tunebook_sgd(p.as_ptr(), v.as_ptr(), p.len(), lr, weight_decay, momentum, nesterov, first) })
 }
 
-/// Where Adam's weight decay acts.
+/// How Adam applies weight decay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WeightDecay {
-    /// Added to the gradient.
+    /// λθ is added to the gradient.
     Coupled,
-    /// On the parameters, apart from the gradient (AdamW).
+    /// ηλθ is subtracted from the parameters (AdamW).
     Decoupled,
 }
 
-/// One fused Adam step in libtorch's form (ε outside the bias correction of v). `steps`: one counter a parameter, raised
-/// by this call.
+/// Takes one fused step of Adam in PyTorch's form, which adds `epsilon` to √(v / (1 − β₂ᵗ)).
+///
+/// `steps` holds one counter t for each parameter (a float32 scalar), which this call increases by 1.
 pub fn adam_step(
     parameters: &[Tensor],
     [m, v, steps]: [&[Tensor]; 3],
@@ -126,7 +132,7 @@ pub fn adam_step(
     checked(unsafe { tunebook_adam(p, m, v, t, n, lr, beta1, beta2, weight_decay, epsilon, decoupled) })
 }
 
-/// One step of RMSProp with momentum γ, ε inside the root.
+/// Takes one step of [`Rule::RmsProp`](crate::optimizer::Rule::RmsProp).
 pub fn rmsprop_step(
     parameters: &[Tensor],
     [m, v]: [&[Tensor]; 2],
@@ -143,7 +149,8 @@ pub fn rmsprop_step(
     checked(unsafe { tunebook_rmsprop(p, m, v, n, lr, rho, gamma, weight_decay, epsilon) })
 }
 
-/// One step of NAdam; `rate` is the learning rate with the bias corrections in it.
+/// Takes one step of [`Rule::NAdam`](crate::optimizer::Rule::NAdam). `rate` is η · b, the learning rate times the bias
+/// correction.
 pub fn nadam_step(
     parameters: &[Tensor],
     [m, v]: [&[Tensor]; 2],
@@ -160,7 +167,7 @@ pub fn nadam_step(
     checked(unsafe { tunebook_nadam(p, m, v, n, rate, beta1, beta2, weight_decay, epsilon) })
 }
 
-/// One step of an exponential moving average of the parameters.
+/// Updates an exponential moving average of the parameters: average ← decay · average + (1 − decay) · parameter.
 pub fn average_step(averages: &[Tensor], parameters: &[Tensor], decay: f64) -> Result<(), String> {
     let (a, p) = (handles(averages), handles(parameters));
     debug_assert!(a.len() == p.len());
@@ -168,31 +175,31 @@ pub fn average_step(averages: &[Tensor], parameters: &[Tensor], decay: f64) -> R
     checked(unsafe { tunebook_average(a.as_ptr(), p.as_ptr(), p.len(), decay) })
 }
 
-/// Scales the gradients down to a norm of `limit` where theirs, `norm`, is above it; nothing is read back.
+/// Multiplies all gradients by min(1, limit / norm), where `norm` is their L2 norm, a scalar tensor on their device. It
+/// does not wait for the device.
 pub fn clip_gradients(parameters: &[Tensor], norm: &Tensor, limit: f64) -> Result<(), String> {
     let p = handles(parameters);
     // SAFETY: see the head of this file.
     checked(unsafe { tunebook_clip(p.as_ptr(), p.len(), norm.as_ptr().cast_mut(), limit) })
 }
 
-/// What products are computed in.
+/// The number format of matrix products and convolutions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Precision {
-    /// float32 throughout.
+    /// float32.
     Fp32,
-    /// float32 with products in TF32 (CUDA).
+    /// TF32: the factors are rounded to 10 bits of mantissa before they are multiplied. It needs a CUDA device.
     Tf32,
-    /// Products in bfloat16, parameters and sums in float32.
+    /// bfloat16, while parameters and sums stay in float32.
     Bf16,
 }
 
-/// Computes in a precision for the rest of its life, then in float32 again.
+/// Sets the precision of the process while it lives. When it is dropped, the precision is float32 again.
 pub struct Autocast(());
 
 impl Autocast {
-    /// Begins.
     pub fn begin(precision: Precision) -> Self {
-        // SAFETY: these set flags of libtorch that its operations read.
+        // SAFETY: these calls set flags of libtorch, which its operations read.
         unsafe {
             tunebook_autocast(precision == Precision::Bf16);
             tunebook_tf32(precision == Precision::Tf32);
@@ -211,15 +218,15 @@ impl Drop for Autocast {
     }
 }
 
-/// L2 norm of all gradients together, left on the device.
+/// Returns the L2 norm of all gradients together, as a scalar tensor that stays on their device.
 pub fn gradient_norm(parameters: &[Tensor]) -> Result<Tensor, String> {
     let p = handles(parameters);
-    // SAFETY: see the head of this file; the new tensor is owned by the one made from it.
+    // SAFETY: see the head of this file.
     let norm = unsafe { tunebook_gradient_norm(p.as_ptr(), p.len()) };
     if norm.is_null() {
         return Err(last_error());
     }
-    // SAFETY: a fresh tensor that nothing else holds.
+    // SAFETY: the C++ function has created this tensor and handed over its ownership.
     Ok(unsafe { Tensor::from_ptr(norm) })
 }
 
@@ -230,22 +237,22 @@ pub fn forget_gradients(parameters: &[Tensor]) {
     unsafe { tunebook_forget_gradients(p.as_ptr(), p.len()) }
 }
 
-/// Memory of an accelerator in bytes.
+/// The memory of a GPU in bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct AcceleratorMemory {
-    /// The most that libtorch's allocator held in this process.
+    /// The most that libtorch's allocator has held in this process.
     pub peak: u64,
-    /// Free now, on the whole device.
+    /// What is free on the whole device now.
     pub free: u64,
-    /// All that there is.
+    /// The total of the device.
     pub total: u64,
 }
 
-/// Asks the allocator and the driver of a CUDA device.
+/// Returns the memory of the CUDA device `index`, as libtorch's allocator and the driver report it.
 pub fn accelerator_memory(index: usize) -> Result<AcceleratorMemory, String> {
     let mut memory = AcceleratorMemory::default();
     let index = c_int::try_from(index).map_err(|_| "there is no such device".to_string())?;
-    // SAFETY: three numbers that are written before it returns.
+    // SAFETY: the three pointers are valid until the call has returned.
     checked(unsafe { tunebook_accelerator_memory(index, &mut memory.peak, &mut memory.free, &mut memory.total) })?;
     Ok(memory)
 }

@@ -1,82 +1,123 @@
-//! The layers of a [`Net`].
+//! The layers of a [`Net`]. A layer adapts to the shape of the input that it sees in the first forward pass.
 
 use super::{Init, Net};
 use crate::randomness::Stream;
 use tch::{Kind, Tensor};
 
-/// What a convolution is like beside its channels.
+/// The settings of a convolution ([`Net::conv2d`]) beside its number of channels.
+///
+/// ```
+/// # use tunebook_training::prelude::*;
+/// let halving = Convolution::same(3).stride(2).without_bias();
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Convolution {
-    /// Side of the kernel.
+    /// The side of the square kernel in pixels.
     pub kernel: i64,
-    /// Step between outputs.
+    /// The distance between two outputs in pixels of the input.
     pub stride: i64,
-    /// Zeros around the image; (kernel − 1) / 2 keeps its size.
+    /// The width in pixels of the zeros that are added on each side of the image.
     pub padding: i64,
-    /// Whether a bias is added: not before a batch norm, which takes it away again.
+    /// Whether a bias is added to each channel. Before a batch norm it has no effect.
     pub bias: bool,
 }
 
 impl Convolution {
-    /// One that keeps the size of the image.
+    /// A convolution with stride 1 and a bias that keeps the size of the image if `kernel` is odd: its padding is
+    /// (kernel − 1) / 2.
     pub fn same(kernel: i64) -> Self {
         Self { kernel, stride: 1, padding: (kernel - 1) / 2, bias: true }
     }
 
-    /// With another stride.
+    /// Changes the stride. With a stride of 2, `Convolution::same` halves height and width, rounded up.
     pub fn stride(self, stride: i64) -> Self {
         Self { stride, ..self }
     }
 
-    /// Without bias.
+    /// Removes the bias.
     pub fn without_bias(self) -> Self {
         Self { bias: false, ..self }
     }
 }
 
 impl Net<'_> {
-    /// `units` weighted sums of the last dimension of x, plus a bias: weight \[units, in\] (He), bias \[units\] (zero).
+    /// A fully connected layer: y = x·Wᵀ + b, from x \[…, inputs\] to y \[…, units\].
+    ///
+    /// Its parameters are `NAME.weight` \[units, inputs\] (initially [`Init::He`]) and `NAME.bias` \[units\] (initially
+    /// 0).
+    ///
+    /// ```
+    /// # use tunebook_training::prelude::*;
+    /// # fn f(net: &Net, x: &Tensor) -> Tensor {
+    /// net.linear("hidden", x, 64).relu()
+    /// # }
+    /// ```
     #[track_caller]
     pub fn linear(&self, name: &str, x: &Tensor, units: i64) -> Tensor {
-        let inputs = last(name, x);
+        let inputs = last_dimension(name, x);
         let weight = self.parameter(&format!("{name}.weight"), &[units, inputs], Init::He { fan_in: inputs });
         let bias = self.parameter(&format!("{name}.bias"), &[units], Init::Constant(0.0));
-        self.fitting(name, x, || x.f_linear(&weight, Some(&bias)))
+        self.checked(name, x, || x.f_linear(&weight, Some(&bias)))
     }
 
-    /// A convolution over images \[batch, channels, height, width\].
+    /// A convolution with a square kernel, from images \[batch, inputs, height, width\] to images
+    /// \[batch, channels, …, …\] of the size that stride and padding give.
+    ///
+    /// Its parameters are `NAME.weight` \[channels, inputs, kernel, kernel\] (initially [`Init::He`]) and, if it has a
+    /// bias, `NAME.bias` \[channels\] (initially 0). It panics if x does not have four dimensions.
+    ///
+    /// ```
+    /// # use tunebook_training::prelude::*;
+    /// # fn f(net: &Net, images: &Tensor) -> Tensor {
+    /// net.conv2d("first", images, 16, Convolution::same(3)).relu()
+    /// # }
+    /// ```
     #[track_caller]
     pub fn conv2d(&self, name: &str, x: &Tensor, channels: i64, convolution: Convolution) -> Tensor {
         let size = x.size();
         let &[_, inputs, _, _] = size.as_slice() else {
-            panic!("the layer `{name}` wants images [batch, channels, height, width] and got {size:?}");
+            panic!(
+                "the layer `{name}` wants images [batch, channels, height, width], but its input has the shape {size:?}"
+            );
         };
         let Convolution { kernel: k, stride: s, padding: p, bias } = convolution;
         let init = Init::He { fan_in: inputs * k * k };
         let weight = self.parameter(&format!("{name}.weight"), &[channels, inputs, k, k], init);
         let bias = bias.then(|| self.parameter(&format!("{name}.bias"), &[channels], Init::Constant(0.0)));
-        self.fitting(name, x, || x.f_conv2d(&weight, bias.as_ref(), [s, s], [p, p], [1, 1], 1))
+        self.checked(name, x, || x.f_conv2d(&weight, bias.as_ref(), [s, s], [p, p], [1, 1], 1))
     }
 
-    /// Vectors of a width for indices: weight \[count, width\] (normal, deviation 1/√width).
+    /// Looks up a trained vector for each index: from indices \[…\] (i64, 0 to `count` − 1) to vectors \[…, width\].
+    ///
+    /// Its parameter is `NAME.weight` \[count, width\] (initially normal with standard deviation 1/√width).
     pub fn embedding(&self, name: &str, indices: &Tensor, count: i64, width: i64) -> Tensor {
         let deviation = 1.0 / (width as f64).sqrt();
         let weight = self.parameter(&format!("{name}.weight"), &[count, width], Init::Normal { deviation });
         Tensor::embedding(&weight, indices, -1, false, false)
     }
 
-    /// Normalizes over the last dimension (Ba et al. 2016).
+    /// Layer normalization over the last dimension of x \[…, width\] (Ba et al. 2016):
+    /// y = w (x − mean) / √(variance + 10⁻⁵) + b.
+    ///
+    /// Its parameters are `NAME.weight` \[width\] (initially 1) and `NAME.bias` \[width\] (initially 0).
     #[track_caller]
     pub fn layer_norm(&self, name: &str, x: &Tensor) -> Tensor {
-        let width = last(name, x);
+        let width = last_dimension(name, x);
         let weight = self.parameter(&format!("{name}.weight"), &[width], Init::Constant(1.0));
         let bias = self.parameter(&format!("{name}.bias"), &[width], Init::Constant(0.0));
         x.layer_norm([width], Some(&weight), Some(&bias), 1e-5, true)
     }
 
-    /// Normalizes each channel of x \[batch, channels, …\] (Ioffe and Szegedy 2015). In training by the statistics of
-    /// `ghost_batch_size` examples at a time, however large the batch is (Hoffer et al. 2017; Playbook B15); the running
-    /// averages that evaluation uses take the mean over those ghost batches, since they are linear in the statistics (H12).
+    /// Batch normalization of each channel of x \[batch, channels, …\] (Ioffe and Szegedy 2015):
+    /// y = w (x − mean) / √(variance + 10⁻⁵) + b.
+    ///
+    /// In training, mean and variance are those of each ghost batch of `ghost_batch_size` examples, however large the
+    /// batch is (Hoffer et al. 2017; Playbook B15); with `ghost_batch_size` = 0 they are those of the whole forward
+    /// pass. An evaluation uses running averages, which move by a tenth in each step towards the mean of the ghost
+    /// batches' statistics (H12).
+    ///
+    /// Its parameters are `NAME.weight` \[channels\] (initially 1) and `NAME.bias` \[channels\] (initially 0); its
+    /// buffers are `NAME.running_mean` and `NAME.running_variance`.
     pub fn batch_norm(&self, name: &str, x: &Tensor) -> Tensor {
         const MOMENTUM: f64 = 0.1;
         const EPSILON: f64 = 1e-5;
@@ -95,7 +136,8 @@ impl Net<'_> {
             let (mean, variance) = (Some(&mean), Some(&variance));
             return x.batch_norm(Some(&weight), Some(&bias), mean, variance, true, MOMENTUM, EPSILON, true);
         }
-        // Each group's channels become channels of their own: [ghost, groups · channels, …].
+        // One call of libtorch normalizes all ghost batches: the channels of each ghost batch become channels of their
+        // own, [ghost, groups · channels, …].
         let rest = &size[2..];
         let apart = [&[groups, ghost, channels], rest].concat();
         let folded = [&[ghost, groups * channels], rest].concat();
@@ -114,30 +156,36 @@ impl Net<'_> {
         y.view(apart.as_slice()).transpose(0, 1).reshape(&size)
     }
 
-    /// Drops a share `dropout` of the activations in training and scales the others up (Srivastava et al. 2014).
+    /// Dropout with the probability p that the hyperparameter `dropout` gives (Srivastava et al. 2014). In training,
+    /// each activation becomes 0 with probability p, and the others are divided by 1 − p. An evaluation changes
+    /// nothing.
     pub fn dropout(&self, x: &Tensor) -> Tensor {
         self.dropout_of(x, self.get("dropout"))
     }
 
-    /// The same with a share of one's own.
-    pub fn dropout_of(&self, x: &Tensor, share: f64) -> Tensor {
-        if !self.is_training() || share == 0.0 {
+    /// Dropout with a given probability, from 0 to below 1, instead of the hyperparameter `dropout`.
+    pub fn dropout_of(&self, x: &Tensor, probability: f64) -> Tensor {
+        if !self.is_training() || probability == 0.0 {
             return x.shallow_clone();
         }
         self.seed(Stream::Dropout);
-        x.dropout(share, true)
+        x.dropout(probability, true)
     }
 
-    /// Self-attention of `heads` heads over x \[batch, time, width\], in which nothing sees what comes after it (Vaswani et
-    /// al. 2017).
+    /// Causal multi-head self-attention over x \[batch, time, width\] (Vaswani et al. 2017): each position attends to
+    /// itself and to earlier positions only. The output has the shape of x.
+    ///
+    /// Its parameters are those of two linear layers, `NAME.in` (queries, keys and values: 3 · width units) and
+    /// `NAME.out` (width units). It panics if x does not have three dimensions or if `width` is not a multiple of
+    /// `heads`.
     #[track_caller]
     pub fn causal_attention(&self, name: &str, x: &Tensor, heads: i64) -> Tensor {
         let size = x.size();
         let &[batch, time, width] = size.as_slice() else {
-            panic!("the layer `{name}` wants [batch, time, width] and got {size:?}");
+            panic!("the layer `{name}` wants an input [batch, time, width], but it has the shape {size:?}");
         };
         if width % heads != 0 {
-            panic!("the layer `{name}`: a width of {width} cannot be shared by {heads} heads");
+            panic!("the layer `{name}`: its width of {width} is not a multiple of its {heads} heads");
         }
         let parts = self.linear(&format!("{name}.in"), x, 3 * width).chunk(3, -1);
         let apart = |part: &Tensor| part.view([batch, time, heads, width / heads]).transpose(1, 2);
@@ -146,8 +194,15 @@ impl Net<'_> {
         self.linear(&format!("{name}.out"), &mixed.transpose(1, 2).reshape(&size), width)
     }
 
-    /// Images shifted by up to `pixels` in each direction, each by its own distance; what comes in is zero. For
-    /// [`Workload::augment`](crate::Workload::augment).
+    /// Shifts each image of a batch \[batch, …, height, width\] by a random whole number of pixels, from −`pixels` to
+    /// `pixels`, down and to the right. The uncovered border is 0. For [`Workload::augment`](crate::Workload::augment).
+    ///
+    /// ```
+    /// # use tunebook_training::prelude::*;
+    /// # fn augment(net: &Net, images: &Tensor) -> Tensor {
+    /// net.random_mirror(&net.random_shift(images, 2))
+    /// # }
+    /// ```
     pub fn random_shift(&self, images: &Tensor, pixels: i64) -> Tensor {
         let size = images.size();
         let (batch, height, width) = (size[0], size[size.len() - 2], size[size.len() - 1]);
@@ -165,7 +220,8 @@ impl Net<'_> {
         planes.gather(2, &place, false).view(size.as_slice())
     }
 
-    /// Images of which each is mirrored with probability ½. For [`Workload::augment`](crate::Workload::augment).
+    /// Mirrors each image of a batch \[batch, …, height, width\] left to right with probability ½. For
+    /// [`Workload::augment`](crate::Workload::augment).
     pub fn random_mirror(&self, images: &Tensor) -> Tensor {
         let size = images.size();
         self.seed(Stream::Augmentation);
@@ -175,24 +231,30 @@ impl Net<'_> {
         images.flip([-1]).where_self(&chosen, images)
     }
 
-    /// What an operation gives, or a panic that names the layer and the shape that it got.
+    /// Returns the result of an operation of libtorch. If the shapes do not fit, it panics with the layer's name and
+    /// the type and shape of its input.
     #[track_caller]
-    fn fitting(&self, name: &str, x: &Tensor, apply: impl FnOnce() -> Result<Tensor, tch::TchError>) -> Tensor {
+    fn checked(&self, name: &str, x: &Tensor, apply: impl FnOnce() -> Result<Tensor, tch::TchError>) -> Tensor {
         match apply() {
             Ok(y) => y,
             Err(error) => {
                 let error = error.to_string();
                 let reason = error.lines().next().unwrap_or_default().trim_start_matches("Internal torch error: ");
-                panic!("the layer `{name}` got {:?} {:?}: {reason}", x.kind(), x.size())
+                panic!(
+                    "the layer `{name}` cannot take an input of type {:?} and shape {:?}: {reason}",
+                    x.kind(),
+                    x.size()
+                )
             }
         }
     }
 }
 
+/// Returns the size of the last dimension of a layer's input.
 #[track_caller]
-fn last(name: &str, x: &Tensor) -> i64 {
+fn last_dimension(name: &str, x: &Tensor) -> i64 {
     match x.size().last() {
         Some(width) => *width,
-        None => panic!("the layer `{name}` got a scalar, and wants at least one dimension"),
+        None => panic!("the layer `{name}` wants at least one dimension, but its input is a scalar"),
     }
 }

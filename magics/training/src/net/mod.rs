@@ -1,106 +1,62 @@
-//! What a forward is handed: its parameters by name, the trial's hyperparameters, and randomness by key.
+//! The argument of a forward pass: parameters by name, the trial's hyperparameters, and random numbers by key.
 //!
-//! A layer is declared where it is used, as in Flax's compact modules: the first call of a forward makes the parameters that
-//! it names, every later one looks them up. So one function gives initialization, forward and the list of parameters.
+//! A layer is declared where it is used, as in Flax's compact modules. The first call of a forward pass creates the
+//! parameters that it names; every later call looks them up. One function thus defines the initialization, the forward
+//! pass and the list of parameters.
 
 mod layers;
+mod parameters;
 
 pub use layers::Convolution;
+pub use parameters::{Init, Parameters};
 
 use crate::hyperparameters::{FromValue, Hyperparameters};
 use crate::randomness::{Randomness, Stream, layer_key};
-use std::any::Any;
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
 use std::rc::Rc;
 use tch::{Device, Kind, Tensor, nn};
 
-/// How a parameter begins.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Init {
-    /// All the same.
-    Constant(f64),
-    /// Uniform over ±√(6 / fan-in) (He et al. 2015).
-    He {
-        /// Inputs that each output sums over.
-        fan_in: i64,
-    },
-    /// Normal with mean 0.
-    Normal {
-        /// Standard deviation.
-        deviation: f64,
-    },
-}
-
-/// The parameters of a model by name, in the order in which its forward declares them, and its buffers: what it keeps
-/// beside them, such as the running statistics of a batch norm.
-#[derive(Default)]
-pub struct Parameters {
-    pub(crate) names: Vec<String>,
-    pub(crate) tensors: Vec<Tensor>,
-    pub(crate) buffers: Vec<(String, Tensor)>,
-    index: HashMap<String, usize>,
-    modules: HashMap<String, Rc<dyn Any>>,
-}
-
-impl Parameters {
-    /// The parameters.
-    pub fn tensors(&self) -> &[Tensor] {
-        &self.tensors
-    }
-
-    /// How many numbers they hold.
-    pub fn count(&self) -> usize {
-        self.tensors.iter().map(Tensor::numel).sum()
-    }
-
-    /// Parameters and buffers by name.
-    pub fn named(&self) -> impl Iterator<Item = (&str, &Tensor)> {
-        let parameters = self.names.iter().map(String::as_str).zip(&self.tensors);
-        parameters.chain(self.buffers.iter().map(|(name, buffer)| (name.as_str(), buffer)))
-    }
-
-    fn declare(&mut self, name: &str, tensor: Tensor) {
-        if self.index.contains_key(name) {
-            panic!("two layers bear the name `{name}`; give each a name of its own");
-        }
-        self.index.insert(name.into(), self.tensors.len());
-        self.names.push(name.into());
-        self.tensors.push(tensor.set_requires_grad(true));
-    }
-}
-
-/// What a forward is called for.
+/// The purpose of one forward pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
-    /// To make its parameters.
+    /// Create the parameters.
     Initialize,
-    /// To be trained; the step counts from 1.
+    /// Compute the loss of a training step.
     Train {
-        /// The step.
+        /// The number of the step, from 1.
         step: u64,
     },
-    /// To be evaluated.
+    /// Evaluate the model.
     Evaluate,
 }
 
-/// One call of a forward.
+/// The argument of a forward pass, which declares its layers and parameters on it and reads hyperparameters from it.
+///
+/// ```
+/// # use tunebook_training::prelude::*;
+/// # fn forward(net: &Net, x: &Tensor) -> Tensor {
+/// let x = net.linear("hidden", x, net.get("hidden_units")).relu();
+/// net.linear("logits", &net.dropout(&x), 10)
+/// # }
+/// ```
+///
+/// Each layer needs a name of its own, and each call must declare the same layers.
 pub struct Net<'a> {
     hp: &'a Hyperparameters,
     parameters: &'a RefCell<Parameters>,
     randomness: Randomness,
     device: Device,
     phase: Phase,
-    /// Which parameter the forward most likely asks for next.
+    /// The index of the parameter that the forward pass most likely asks for next.
     next: Cell<usize>,
-    /// Layers that drew randomness so far.
+    /// How many layers have drawn random numbers in this call.
     drawn: Cell<u64>,
-    /// Which part of a batch this call has, where a step takes several.
-    part: u64,
+    /// The number of the micro-batch within its step, from 0.
+    micro_batch: u64,
 }
 
 impl<'a> Net<'a> {
-    /// A call with these parameters.
+    /// Prepares one forward pass on these parameters.
     pub fn new(
         hp: &'a Hyperparameters,
         parameters: &'a RefCell<Parameters>,
@@ -108,44 +64,75 @@ impl<'a> Net<'a> {
         device: Device,
         phase: Phase,
     ) -> Self {
-        Self { hp, parameters, randomness, device, phase, next: Cell::new(0), drawn: Cell::new(0), part: 0 }
+        Self { hp, parameters, randomness, device, phase, next: Cell::new(0), drawn: Cell::new(0), micro_batch: 0 }
     }
 
-    /// The same for a part of a step's batch.
-    pub(crate) fn part(mut self, part: u64) -> Self {
-        self.part = part;
+    /// Gives the forward pass of another micro-batch random numbers of its own. The number counts from 0 in each step.
+    pub(crate) fn micro_batch(mut self, number: u64) -> Self {
+        self.micro_batch = number;
         self
     }
 
-    /// The value of a hyperparameter that decides shapes or code: `let units: i64 = net.get("hidden_units");`.
+    /// Returns the value of a hyperparameter in the type that is asked for: a float, an integer, `bool` or `String`.
+    /// Use it for hyperparameters that decide shapes or code.
+    ///
+    /// It panics if the workload declares no hyperparameter of this name, or if the value does not fit the type.
+    ///
+    /// ```
+    /// # use tunebook_training::prelude::*;
+    /// # fn f(net: &Net) {
+    /// let units: i64 = net.get("hidden_units");
+    /// # }
+    /// ```
     #[track_caller]
     pub fn get<T: FromValue>(&self, name: &str) -> T {
         self.hp.get(name)
     }
 
-    /// The value of a hyperparameter that enters the arithmetic, as a scalar tensor: trials that differ in it can share a
-    /// step.
+    /// Returns the value of a numeric hyperparameter as a scalar tensor (float32). Use it for hyperparameters that
+    /// enter the arithmetic, so that trials which differ in them could share one step.
+    ///
+    /// It panics if the workload declares no hyperparameter of this name, or if its value is not a number.
+    ///
+    /// ```
+    /// # use tunebook_training::prelude::*;
+    /// # fn f(net: &Net, x: &Tensor) -> Tensor {
+    /// x * net.value("temperature")
+    /// # }
+    /// ```
     #[track_caller]
     pub fn value(&self, name: &str) -> Tensor {
         Tensor::from(self.hp.get::<f64>(name)).to_kind(Kind::Float).to_device(self.device)
     }
 
-    /// Where it computes.
+    /// Returns the device on which the model computes.
     pub fn device(&self) -> Device {
         self.device
     }
 
-    /// Whether dropout, augmentation and the statistics of batches are on.
+    /// Returns whether this is the forward pass of a training step, in which dropout is on and a batch norm uses the
+    /// statistics of its batch.
     pub fn is_training(&self) -> bool {
         matches!(self.phase, Phase::Train { .. })
     }
 
-    /// What the forward is called for.
+    /// Returns the purpose of this forward pass.
     pub fn phase(&self) -> Phase {
         self.phase
     }
 
-    /// A parameter of a shape. The parts of a name are joined by points: `hidden.weight`.
+    /// Returns a trainable parameter (float32) of the given shape. The first forward pass creates it from `init`.
+    ///
+    /// It panics if another parameter has this name, or if it was not declared in the first forward pass. Layers name
+    /// their parameters `LAYER.weight` and `LAYER.bias`.
+    ///
+    /// ```
+    /// # use tunebook_training::prelude::*;
+    /// # fn f(net: &Net, x: &Tensor) -> Tensor {
+    /// let mixing = net.parameter("mixing", &[16, 16], Init::He { fan_in: 16 });
+    /// x.matmul(&mixing)
+    /// # }
+    /// ```
     pub fn parameter(&self, name: &str, shape: &[i64], init: Init) -> Tensor {
         if self.phase == Phase::Initialize {
             let key = layer_key(name);
@@ -168,14 +155,15 @@ impl<'a> Net<'a> {
             expected
         } else {
             *parameters.index.get(name).unwrap_or_else(|| {
-                panic!("the layer `{name}` was not there when the model was made; a forward must always use the same layers")
+                panic!("the first forward pass did not declare `{name}`; every call must declare the same layers")
             })
         };
         self.next.set(index + 1);
         parameters.tensors[index].shallow_clone()
     }
 
-    /// A tensor that is kept beside the parameters and saved with them, but not trained.
+    /// Returns a buffer (float32): a tensor that is saved with the parameters but not trained. The first call creates
+    /// it, filled with `value`; a forward pass may change it in place.
     pub fn buffer(&self, name: &str, shape: &[i64], value: f64) -> Tensor {
         let mut parameters = self.parameters.borrow_mut();
         if let Some((_, buffer)) = parameters.buffers.iter().find(|(known, _)| known == name) {
@@ -186,8 +174,18 @@ impl<'a> Net<'a> {
         buffer
     }
 
-    /// Any module of `tch::nn`, made once: `net.module("block", |vs| nn::linear(vs, 64, 10, Default::default()))`. Its
-    /// variables are trained and saved with the others. Such a model cannot share a step with other trials.
+    /// Returns a module of `tch::nn`, which `make` creates in the first forward pass. Its variables are trained and
+    /// saved like other parameters, under `NAME.VARIABLE`.
+    ///
+    /// It panics if the first forward pass did not declare a module of this name and type.
+    ///
+    /// ```
+    /// # use tunebook_training::prelude::*;
+    /// # fn f(net: &Net, x: &Tensor) -> Tensor {
+    /// let block = net.module("block", |vs| nn::linear(vs, 64, 10, Default::default()));
+    /// x.apply(block.as_ref())
+    /// # }
+    /// ```
     pub fn module<M: 'static>(&self, name: &str, make: impl FnOnce(&nn::Path) -> M) -> Rc<M> {
         if self.phase == Phase::Initialize {
             self.randomness.seed_device(Stream::Initialization, 0, layer_key(name));
@@ -206,16 +204,20 @@ impl<'a> Net<'a> {
             parameters.modules.insert(name.into(), module);
         }
         let module = self.parameters.borrow().modules.get(name).cloned();
-        module
-            .and_then(|module| module.downcast().ok())
-            .unwrap_or_else(|| panic!("the module `{name}` was not there, or of another type, when the model was made"))
+        module.and_then(|module| module.downcast().ok()).unwrap_or_else(|| {
+            panic!(
+                "the first forward pass declared no module `{name}` of this type; every call must declare the same \
+                    modules"
+            )
+        })
     }
 
-    /// The generators of libtorch, seeded for what this layer draws next.
+    /// Seeds libtorch's generators for the random numbers that a layer draws next. The key is the stream, the step, the
+    /// number of draws before this one in the forward pass, and the micro-batch.
     fn seed(&self, stream: Stream) {
         let drawn = self.drawn.get();
         self.drawn.set(drawn + 1);
         let step = if let Phase::Train { step } = self.phase { step } else { 0 };
-        self.randomness.seed_device(stream, step, drawn << 32 | self.part);
+        self.randomness.seed_device(stream, step, drawn << 32 | self.micro_batch);
     }
 }

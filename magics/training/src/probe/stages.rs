@@ -1,32 +1,33 @@
-//! What a step spends its time on: each stage is timed by itself, in turn with the others (Playbook B4).
+//! Measures what a training step spends its time on: each stage is timed by itself (Playbook B4).
 
 use crate::batches::Batches;
 use crate::data::Examples;
 use crate::libtorch::synchronize;
-use crate::trainer::{Steps, Stop};
+use crate::trainer::{Stepper, Stop};
 use std::time::{Duration, Instant};
 use tch::Device;
 use tunebook_study::probe::StageSeconds;
 
-/// The stages of a step, each of which can be taken alone.
+/// The stages of a step. Each can be executed alone.
 pub(super) trait Stages {
-    /// Makes a batch: loading, augmentation.
+    /// Makes a batch: loads and augments it.
     fn input(&mut self) -> Result<(), Stop>;
-    /// Copies a batch to the device; false where there is nothing to copy.
+    /// Copies a batch to the device. It returns false if nothing has to be copied.
     fn transfer(&mut self) -> Result<bool, Stop>;
-    /// Forward, backward and update on a batch that is there.
+    /// Executes the forward pass, backward pass and update for a batch that is on the device already.
     fn compute(&mut self) -> Result<(), Stop>;
-    /// A whole step, as training takes it.
+    /// Executes a whole step as training does.
     fn full(&mut self) -> Result<(), Stop>;
-    /// Waits until the device has done all that it was given.
+    /// Waits until the device has done all work that was submitted to it.
     fn synchronize(&self);
-    /// Whether the input is made ahead, while the model computes.
+    /// Returns whether batches are made ahead, while the device computes.
     fn is_overlapped(&self) -> bool;
-    /// Whether the host could run ahead of the device.
+    /// Returns whether the host can submit work without waiting for the device.
     fn is_asynchronous(&self) -> bool;
 }
 
-/// Medians over some visits of each stage, which last `least` or `block` turns, whichever is longer.
+/// Times all stages in turn, `visits` times, and returns the medians. In each visit a stage is executed at least
+/// `block` times and for at least the duration `least`.
 pub(super) fn time<S: Stages>(
     stages: &mut S,
     block: usize,
@@ -37,12 +38,12 @@ pub(super) fn time<S: Stages>(
     let mut issue = vec![];
     let copies = stages.transfer()?;
     for _ in 0..visits {
-        input.push(timed(stages, block, least, Stages::input)?);
+        input.push(time_stage(stages, block, least, Stages::input)?);
         if copies {
-            transfer.push(timed(stages, block, least, |stages| stages.transfer().map(drop))?);
+            transfer.push(time_stage(stages, block, least, |stages| stages.transfer().map(drop))?);
         }
-        compute.push(timed(stages, block, least, Stages::compute)?);
-        full.push(timed(stages, block, least, Stages::full)?);
+        compute.push(time_stage(stages, block, least, Stages::compute)?);
+        full.push(time_stage(stages, block, least, Stages::full)?);
         if stages.is_asynchronous() {
             stages.synchronize();
             let started = Instant::now();
@@ -60,48 +61,51 @@ pub(super) fn time<S: Stages>(
     })
 }
 
-/// Seconds of one turn of a piece of work.
-fn timed<S: Stages>(
+/// Executes a stage at least `block` times and for at least the duration `least`, and returns the seconds per
+/// execution.
+fn time_stage<S: Stages>(
     stages: &mut S,
     block: usize,
     least: Duration,
-    mut work: impl FnMut(&mut S) -> Result<(), Stop>,
+    mut stage: impl FnMut(&mut S) -> Result<(), Stop>,
 ) -> Result<f64, Stop> {
-    // The host may run far ahead of the device, so one whole turn says how many of them last long enough.
+    // The host may run far ahead of the device. One execution that is waited for tells how many of them last long
+    // enough.
     stages.synchronize();
     let first = Instant::now();
-    work(stages)?;
+    stage(stages)?;
     stages.synchronize();
     let enough = least.as_secs_f64() / first.elapsed().as_secs_f64().max(1e-9);
-    let turns = block.max(enough.min(1e6) as usize + 1);
+    let count = block.max(enough.min(1e6) as usize + 1);
     let started = Instant::now();
-    for _ in 0..turns {
-        work(stages)?;
+    for _ in 0..count {
+        stage(stages)?;
     }
     stages.synchronize();
-    Ok(started.elapsed().as_secs_f64() / turns as f64)
+    Ok(started.elapsed().as_secs_f64() / count as f64)
 }
 
+/// Returns the median, or None if there are no values.
 fn median(mut values: Vec<f64>) -> Option<f64> {
     values.sort_by(f64::total_cmp);
     values.get(values.len() / 2).copied()
 }
 
-/// Those of a workload's step.
+/// The stages of a workload's training step.
 pub(super) struct StepStages<'a, 'w> {
-    pub steps: &'a mut Steps<'w>,
+    pub stepper: &'a mut Stepper<'w>,
     pub batches: Batches,
-    /// A batch as the loader leaves it.
+    /// A batch in the host's memory, as the loader leaves it.
     pub host: Examples,
-    /// A batch as the model is given it.
-    pub varied: Examples,
+    /// The same batch on the device, after augmentation.
+    pub augmented: Examples,
     pub device: Device,
 }
 
 impl Stages for StepStages<'_, '_> {
     fn input(&mut self) -> Result<(), Stop> {
-        let batch = self.batches.make()?;
-        let _ = self.steps.augment(&batch);
+        let batch = self.batches.load()?;
+        let _ = self.stepper.augment(&batch);
         Ok(())
     }
 
@@ -114,12 +118,12 @@ impl Stages for StepStages<'_, '_> {
     }
 
     fn compute(&mut self) -> Result<(), Stop> {
-        self.steps.step(&self.varied, false)
+        self.stepper.step(&self.augmented, false)
     }
 
     fn full(&mut self) -> Result<(), Stop> {
         let batch = self.batches.next()?;
-        self.steps.step(&batch, true)
+        self.stepper.step(&batch, true)
     }
 
     fn synchronize(&self) {
@@ -127,7 +131,7 @@ impl Stages for StepStages<'_, '_> {
     }
 
     fn is_overlapped(&self) -> bool {
-        self.batches.are_made_ahead()
+        self.batches.is_prefetched()
     }
 
     fn is_asynchronous(&self) -> bool {
@@ -139,17 +143,19 @@ impl Stages for StepStages<'_, '_> {
 mod tests {
     use super::*;
 
-    /// A machine whose stages sleep; the device works behind the host's back until it is waited for.
-    struct Slow {
+    /// A machine whose stages sleep for given times. If it has a device, `compute` returns at once while the device
+    /// works on.
+    struct Simulated {
         milliseconds: [u64; 3],
         overlapped: bool,
-        /// When the device will be idle; `None`: there is no device of its own.
+        /// The time at which the device will be idle; None if the host itself computes.
         device: Option<std::cell::Cell<Instant>>,
+        /// Whether `compute` waits for the device, as reading a value back does.
         reads_back: bool,
     }
 
-    impl Slow {
-        fn on(&self, stage: usize) {
+    impl Simulated {
+        fn execute(&self, stage: usize) {
             let time = Duration::from_millis(self.milliseconds[stage]);
             match &self.device {
                 Some(idle_at) if stage == 2 => idle_at.set(idle_at.get().max(Instant::now()) + time),
@@ -158,17 +164,17 @@ mod tests {
         }
     }
 
-    impl Stages for Slow {
+    impl Stages for Simulated {
         fn input(&mut self) -> Result<(), Stop> {
-            self.on(0);
+            self.execute(0);
             Ok(())
         }
         fn transfer(&mut self) -> Result<bool, Stop> {
-            self.on(1);
+            self.execute(1);
             Ok(self.milliseconds[1] > 0)
         }
         fn compute(&mut self) -> Result<(), Stop> {
-            self.on(2);
+            self.execute(2);
             if self.reads_back {
                 self.synchronize();
             }
@@ -180,7 +186,7 @@ mod tests {
                     let [input, transfer, compute] = self.milliseconds;
                     std::thread::sleep(Duration::from_millis(input.max(transfer + compute)));
                 }
-                false => (0..3).for_each(|stage| self.on(stage)),
+                false => (0..3).for_each(|stage| self.execute(stage)),
             }
             Ok(())
         }
@@ -199,31 +205,31 @@ mod tests {
 
     fn measured(milliseconds: [u64; 3], overlapped: bool, gpu: bool, reads_back: bool) -> StageSeconds {
         let device = gpu.then(|| std::cell::Cell::new(Instant::now()));
-        time(&mut Slow { milliseconds, overlapped, device, reads_back }, 1, 3, Duration::from_millis(1)).unwrap()
+        time(&mut Simulated { milliseconds, overlapped, device, reads_back }, 1, 3, Duration::from_millis(1)).unwrap()
     }
 
-    /// A sleep never ends early, and on a busy machine it ends late.
+    /// Returns whether a stage took as long as its sleep, which never ends early, but late on a busy machine.
     fn lasts(seconds: f64, milliseconds: u64) -> bool {
         seconds >= 0.001 * milliseconds as f64 && seconds < 0.001 * milliseconds as f64 + 0.02
     }
 
     #[test]
     fn each_stage_is_timed_by_itself() {
-        for slow in 0..3 {
+        for slowest in 0..3 {
             let mut milliseconds = [1, 1, 1];
-            milliseconds[slow] = 30;
+            milliseconds[slowest] = 30;
             let StageSeconds { input, transfer, compute, full, issue, .. } =
                 measured(milliseconds, false, false, false);
             assert!(lasts(input, milliseconds[0]) && lasts(transfer, milliseconds[1]), "{input} {transfer}");
             assert!(lasts(compute, milliseconds[2]) && lasts(full, 32), "{compute} {full}");
             assert_eq!(issue, None);
         }
-        let ahead = measured([30, 2, 10], true, false, false);
-        assert!(ahead.overlapped && lasts(ahead.full, 30), "{ahead:?}");
+        let overlapped = measured([30, 2, 10], true, false, false);
+        assert!(overlapped.overlapped && lasts(overlapped.full, 30), "{overlapped:?}");
     }
 
     #[test]
-    fn a_step_that_waits_for_its_gpu_holds_the_host_as_long_as_it_takes() {
+    fn reading_back_holds_the_host_for_the_whole_step() {
         let free = measured([0, 0, 30], false, true, false);
         assert!(lasts(free.compute, 30) && free.issue.unwrap() < 0.015, "{free:?}");
         let held = measured([0, 0, 30], false, true, true);

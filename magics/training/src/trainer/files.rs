@@ -1,39 +1,44 @@
-//! The files of a run: the best checkpoints, the one to resume from, and series that are too long for the store.
+//! The files of a run: the best checkpoints, the checkpoint to resume from, and series that are too long for the store.
 
-use super::{Progress, Run, Stop};
+use super::Stop;
+use super::run::{Run, RunState};
 use crate::checkpoint;
 use std::path::PathBuf;
 use tch::Tensor;
 
 impl Run<'_> {
-    /// Keeps the parameters if they are among the best so far.
-    pub(super) fn keep_if_best(&mut self, objective: f64, step: u64) -> Result<(), Stop> {
+    /// Saves the parameters, and renames or removes worse checkpoints, if the objective is among the best `keep_best`
+    /// so far.
+    pub fn keep_if_best(&mut self, objective: f64, step: u64) -> Result<(), Stop> {
         let keep = self.model.hyperparameters().get::<usize>("keep_best");
         let direction = self.request.direction;
-        let rank = self.progress.best.iter().take_while(|(other, _)| !direction.better(objective, *other)).count();
+        let rank = self.state.best.iter().take_while(|(other, _)| !direction.better(objective, *other)).count();
         if rank >= keep {
             return Ok(());
         }
-        for worse in (rank + 1..=self.progress.best.len().min(keep - 1)).rev() {
+        for worse in (rank + 1..=self.state.best.len().min(keep - 1)).rev() {
             let (from, to) = (self.path(&best_name(worse - 1)), self.path(&best_name(worse)));
             std::fs::rename(&from, &to)
                 .map_err(|error| Stop::Failed(format!("{} cannot be renamed: {error}", from.display())))?;
         }
-        self.progress.best.insert(rank, (objective, step));
-        self.progress.best.truncate(keep);
+        self.state.best.insert(rank, (objective, step));
+        self.state.best.truncate(keep);
         self.save(&best_name(rank))
     }
 
-    pub(super) fn path(&self, name: &str) -> PathBuf {
+    /// Returns the path of a file in the directory of the trial.
+    pub fn path(&self, name: &str) -> PathBuf {
         self.request.directory.join(name)
     }
 
-    pub(super) fn save(&self, name: &str) -> Result<(), Stop> {
+    /// Saves the parameters and buffers of the model.
+    pub fn save(&self, name: &str) -> Result<(), Stop> {
         Ok(checkpoint::write(&self.path(name), self.model.parameters().named())?)
     }
 
-    /// The tensors that a resumed run needs, beside its series; handles, not copies. No layer's name begins with U+0001.
-    fn state(&self) -> Vec<(String, Tensor)> {
+    /// Returns the tensors that change from step to step, under their names in the checkpoint to resume from. They
+    /// share their memory with the run. Names of our own begin with U+0001, which no layer's name does.
+    fn changing_tensors(&self) -> Vec<(String, Tensor)> {
         let averages = self.averages.iter().flat_map(|(averages, _)| averages);
         let parameters = self.model.parameters();
         let named = parameters.named().map(|(name, tensor)| (name.to_string(), tensor.shallow_clone()));
@@ -42,13 +47,15 @@ impl Run<'_> {
         named.chain(optimizer).chain(averages.enumerate().map(|(i, tensor)| numbered("average", i, tensor))).collect()
     }
 
-    pub(super) fn save_to_resume(&mut self, step: u64) -> Result<(), Stop> {
-        self.progress.steps = step;
-        let seconds = self.progress.seconds;
-        self.progress.seconds = seconds + self.started.elapsed().as_secs_f64();
-        let text = serde_json::to_string(&self.progress).map_err(|error| Stop::Failed(error.to_string()));
-        self.progress.seconds = seconds;
-        let mut tensors = self.state();
+    /// Saves everything that a killed run needs to continue after `step`.
+    pub fn save_to_resume(&mut self, step: u64) -> Result<(), Stop> {
+        self.state.steps = step;
+        // The saved time includes this run's; in memory it is that of earlier runs only.
+        let seconds = self.state.seconds;
+        self.state.seconds = seconds + self.started.elapsed().as_secs_f64();
+        let text = serde_json::to_string(&self.state).map_err(|error| Stop::Failed(error.to_string()));
+        self.state.seconds = seconds;
+        let mut tensors = self.changing_tensors();
         tensors.push(("\u{1}progress".into(), checkpoint::bytes(&text?)));
         tensors.push(("\u{1}norms".into(), Tensor::from_slice(&self.norms)));
         let outputs =
@@ -58,34 +65,35 @@ impl Run<'_> {
         Ok(checkpoint::write(&self.path(checkpoint::RESUME), tensors)?)
     }
 
-    /// Goes back to where an earlier run of the same trial was cut off, if it left a checkpoint that fits.
-    pub(super) fn resume(&mut self) -> bool {
+    /// Continues from the checkpoint of an earlier run of the same trial. It returns false, and the run starts at its
+    /// first step, if there is no such checkpoint or it is of another run.
+    pub fn resume(&mut self) -> bool {
         if !self.keeps_files() {
             return false;
         }
         let path = self.path(checkpoint::RESUME);
         let Ok(found) = checkpoint::read(&path) else { return false };
         let text = found.get("\u{1}progress").and_then(checkpoint::text_of);
-        let Some(progress) = text.and_then(|text| serde_json::from_str::<Progress>(&text).ok()) else { return false };
-        let state = self.state();
-        let state = state.iter().map(|(name, tensor)| (name.as_str(), tensor));
-        if progress.identity != self.progress.identity || checkpoint::restore(&found, state, "the checkpoint").is_err()
-        {
+        let Some(state) = text.and_then(|text| serde_json::from_str::<RunState>(&text).ok()) else { return false };
+        let tensors = self.changing_tensors();
+        let tensors = tensors.iter().map(|(name, tensor)| (name.as_str(), tensor));
+        if state.identity != self.state.identity || checkpoint::restore(&found, tensors, "the checkpoint").is_err() {
             return false;
         }
-        self.optimizer.resume(progress.steps);
+        self.optimizer.resume(state.steps);
         self.norms = found.get("\u{1}norms").and_then(|norms| Vec::try_from(norms).ok()).unwrap_or_default();
-        for measurement in &progress.measurements {
+        for measurement in &state.measurements {
             if let Some(outputs) = found.get(&format!("\u{1}outputs/{}", measurement.step)) {
                 self.outputs.push((measurement.step, outputs.shallow_clone()));
             }
         }
-        self.progress = progress;
+        self.state = state;
         true
     }
 
-    /// Writes the gradient norm of every step (Playbook I10) and what the model said of the followed examples (H6).
-    pub(super) fn save_series(&self) -> Result<(), Stop> {
+    /// Writes the gradient norm of each step (Playbook I10) to `gradient_norm.npy`, and the outputs for the followed
+    /// validation examples at each evaluation (H6) to `predictions.safetensors`.
+    pub fn save_series(&self) -> Result<(), Stop> {
         let path = self.path("gradient_norm.npy");
         Tensor::from_slice(&self.norms)
             .write_npy(&path)
@@ -96,7 +104,7 @@ impl Run<'_> {
             return Ok(());
         }
         let series = [
-            ("examples", self.sample.shallow_clone()),
+            ("examples", self.followed.shallow_clone()),
             ("steps", Tensor::from_slice(&steps)),
             ("outputs", Tensor::stack(&outputs, 0)),
         ];
@@ -105,7 +113,7 @@ impl Run<'_> {
     }
 }
 
-/// The file of the checkpoint of a rank, from 0.
+/// Returns the file name of the checkpoint with a rank, from 0 for the best.
 fn best_name(rank: usize) -> String {
     match rank {
         0 => checkpoint::BEST.into(),

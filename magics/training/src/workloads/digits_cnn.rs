@@ -1,4 +1,4 @@
-//! A small convolutional net on the digits: two 3×3 convolutions with pooling, one linear layer.
+//! `digits_cnn`: a small convolutional network on the digits, with two 3×3 convolutions, pooling, and one linear layer.
 
 use crate::data::digits;
 use crate::net::Convolution;
@@ -7,7 +7,6 @@ use anyhow::Result;
 use tch::Tensor;
 use tunebook_study::WorkloadHyperparameter as Hp;
 
-/// See the module.
 pub(super) struct DigitsCnn;
 
 impl Workload for DigitsCnn {
@@ -26,13 +25,13 @@ impl Workload for DigitsCnn {
     }
 
     fn hyperparameters(&self) -> Vec<Hp> {
-        let channels = "Channels of the first convolution; the second has twice as many (D7)";
+        let channels = "Channels of the first convolution; the second one has twice as many (D7)";
         vec![Hp::whole("channels", 1..=4096, 16).shapes().doc(channels)]
     }
 
     fn doc(&self) -> String {
-        "A convolutional net of two 3×3 layers on 1,797 handwritten digits of 8×8 pixels (UCI, CC BY 4.0): 1,257 to train \
-         on, 270 to validate, 270 to test; about 1.5 % validation error with its defaults"
+        "A convolutional network with two 3×3 layers on 1,797 handwritten digits of 8×8 pixels (UCI, CC BY 4.0): 1,257 \
+         for training, 270 for validation, 270 for testing; about 1.5 % validation error with the default values"
             .into()
     }
 

@@ -1,4 +1,4 @@
-//! A multi-layer perceptron on the digits: 64 → hidden → … → 10.
+//! `digits_mlp`: a multi-layer perceptron on the digits, from 64 pixels through hidden layers to 10 classes.
 
 use super::{perceptron, perceptron_hyperparameters};
 use crate::data::digits;
@@ -7,7 +7,6 @@ use anyhow::Result;
 use tch::Tensor;
 use tunebook_study::WorkloadHyperparameter;
 
-/// See the module.
 pub(super) struct DigitsMlp;
 
 impl Workload for DigitsMlp {
@@ -24,8 +23,8 @@ impl Workload for DigitsMlp {
     }
 
     fn doc(&self) -> String {
-        "A multi-layer perceptron on 1,797 handwritten digits of 8×8 pixels (UCI, CC BY 4.0): 1,257 to train on, 270 to \
-         validate, 270 to test; about 3 % validation error with its defaults"
+        "A multi-layer perceptron on 1,797 handwritten digits of 8×8 pixels (UCI, CC BY 4.0): 1,257 for training, 270 \
+         for validation, 270 for testing; about 3 % validation error with the default values"
             .into()
     }
 

@@ -1,4 +1,5 @@
-//! A convolutional net on Fashion-MNIST: two 3×3 convolutions with pooling, one hidden linear layer.
+//! `fashion_cnn`: a convolutional network on Fashion-MNIST, with two 3×3 convolutions, pooling, and one hidden linear
+//! layer.
 
 use super::{fashion_data, fashion_hyperparameters};
 use crate::data::fashion;
@@ -8,7 +9,6 @@ use anyhow::Result;
 use tch::Tensor;
 use tunebook_study::{Value, WorkloadHyperparameter as Hp};
 
-/// See the module.
 pub(super) struct FashionCnn;
 
 impl Workload for FashionCnn {
@@ -31,7 +31,7 @@ impl Workload for FashionCnn {
         let mut own = vec![
             Hp::whole("channels", 1..=4096, 16)
                 .shapes()
-                .doc("Channels of the first convolution; the second has twice as many (D7)"),
+                .doc("Channels of the first convolution; the second one has twice as many (D7)"),
             Hp::whole("hidden_units", 1..=65_536, 128).shapes().doc("Units of the hidden linear layer (D7)"),
         ];
         own.extend(fashion_hyperparameters());
@@ -43,8 +43,9 @@ impl Workload for FashionCnn {
     }
 
     fn doc(&self) -> String {
-        "A convolutional net of two 3×3 layers on Fashion-MNIST (Xiao et al. 2017, MIT): 54,000 images of clothes to train \
-         on, 6,000 to validate, 10,000 to test; about 9 % validation error with its defaults"
+        "A convolutional network with two 3×3 layers on Fashion-MNIST (Xiao et al. 2017, MIT): 54,000 images of \
+         clothes for training, 6,000 for validation, 10,000 for testing; about 9 % validation error with the default \
+         values"
             .into()
     }
 

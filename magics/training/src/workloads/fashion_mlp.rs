@@ -1,4 +1,4 @@
-//! A multi-layer perceptron on Fashion-MNIST: 784 → hidden → … → 10.
+//! `fashion_mlp`: a multi-layer perceptron on Fashion-MNIST, from 784 pixels through hidden layers to 10 classes.
 
 use super::{fashion_data, fashion_hyperparameters, perceptron, perceptron_hyperparameters};
 use crate::data::fashion;
@@ -7,7 +7,6 @@ use anyhow::Result;
 use tch::Tensor;
 use tunebook_study::{Value, WorkloadHyperparameter};
 
-/// See the module.
 pub(super) struct FashionMlp;
 
 impl Workload for FashionMlp {
@@ -28,8 +27,8 @@ impl Workload for FashionMlp {
     }
 
     fn doc(&self) -> String {
-        "A multi-layer perceptron on Fashion-MNIST (Xiao et al. 2017, MIT): 54,000 images of clothes to train on, 6,000 to \
-         validate, 10,000 to test; about 11.5 % validation error with its defaults"
+        "A multi-layer perceptron on Fashion-MNIST (Xiao et al. 2017, MIT): 54,000 images of clothes for training, \
+         6,000 for validation, 10,000 for testing; about 11.5 % validation error with the default values"
             .into()
     }
 

@@ -1,5 +1,6 @@
-//! A residual net on Fashion-MNIST (He et al. 2016, with the norm inside the branch as in its second paper; Playbook I11):
-//! three stages at 28, 14 and 7 pixels, whose channels double.
+//! `fashion_resnet`: a residual network on Fashion-MNIST, in three stages with 28×28, 14×14 and 7×7 pixels, each with
+//! twice the channels of the one before. The batch norm stands inside the residual branch (He et al. 2016, "Identity
+//! mappings in deep residual networks"; Playbook I11).
 
 use super::{fashion_data, fashion_hyperparameters};
 use crate::data::fashion;
@@ -9,10 +10,10 @@ use anyhow::Result;
 use tch::{Kind, Tensor};
 use tunebook_study::{Value, WorkloadHyperparameter as Hp};
 
-/// See the module.
 pub(super) struct FashionResnet;
 
-/// x + f(norm(x)); where the shape changes, x goes through a 1×1 convolution.
+/// A residual block: x + f(norm(x)). If f changes the shape, the normalized x takes a 1×1 convolution in place of the
+/// identity.
 fn block(net: &Net, name: &str, x: &Tensor, channels: i64, stride: i64) -> Tensor {
     let conv = Convolution::same(3).without_bias();
     let normed = net.batch_norm(&format!("{name}.norm1"), x).relu();
@@ -56,10 +57,10 @@ impl Workload for FashionResnet {
         let mut own = vec![
             Hp::whole("channels", 1..=1024, 16)
                 .shapes()
-                .doc("Channels of the first stage; each next has twice as many (D7)"),
+                .doc("Channels of the first stage; each later stage has twice as many (D7)"),
             Hp::whole("blocks", 1..=64, 1).shapes().doc("Residual blocks of each of the three stages (D7)"),
             Hp::choice("augmentation", &["none", "shift", "shift_mirror"])
-                .doc("Shifts by up to two pixels, mirror images (E8)"),
+                .doc("Random shifts by up to two pixels, and mirror images, of the training images (E8)"),
         ];
         own.extend(fashion_hyperparameters());
         own
@@ -74,8 +75,8 @@ impl Workload for FashionResnet {
     }
 
     fn doc(&self) -> String {
-        "A residual net on Fashion-MNIST (Xiao et al. 2017, MIT): 54,000 images of clothes to train on, 6,000 to validate, \
-         10,000 to test; about 9 % validation error with its defaults"
+        "A residual network on Fashion-MNIST (Xiao et al. 2017, MIT): 54,000 images of clothes for training, 6,000 for \
+         validation, 10,000 for testing; about 9 % validation error with the default values"
             .into()
     }
 

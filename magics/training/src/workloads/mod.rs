@@ -1,4 +1,4 @@
-//! The built-in workloads.
+//! The built-in workloads, and what several of them share.
 
 mod digits_cnn;
 mod digits_mlp;
@@ -12,7 +12,7 @@ use crate::Net;
 use crate::catalogue::{Catalogue, Trainable};
 use tch::Tensor;
 
-/// All of them.
+/// Returns the catalogue of the built-in workloads.
 pub fn builtin() -> Catalogue {
     let mut catalogue = Catalogue::new("builtin");
     let all: [(&str, Box<dyn crate::Workload>); 7] = [
@@ -30,8 +30,8 @@ pub fn builtin() -> Catalogue {
     catalogue
 }
 
-/// Fully connected layers named `linear0`, `linear1`, …: the hidden ones with the activation that the hyperparameter names
-/// and dropout, the last one without.
+/// A multi-layer perceptron of the linear layers `linear0`, `linear1`, …, from x \[batch, inputs\] to logits
+/// \[batch, classes\]. Each hidden layer is followed by the activation function that `activation` names and by dropout.
 fn perceptron(net: &Net, x: &Tensor, classes: i64) -> Tensor {
     let (layers, units): (i64, i64) = (net.get("hidden_layers"), net.get("hidden_units"));
     let activation: String = net.get("activation");
@@ -48,27 +48,28 @@ fn perceptron(net: &Net, x: &Tensor, classes: i64) -> Tensor {
     net.linear(&format!("linear{layers}"), &x, classes)
 }
 
-/// The hyperparameters of [`perceptron`].
+/// Returns the hyperparameters that [`perceptron`] reads, with these defaults.
 fn perceptron_hyperparameters(hidden_layers: i64, hidden_units: i64) -> Vec<tunebook_study::WorkloadHyperparameter> {
     use tunebook_study::WorkloadHyperparameter as Hp;
     vec![
-        Hp::whole("hidden_layers", 0..=64, hidden_layers).shapes().doc("Hidden layers (D7)"),
+        Hp::whole("hidden_layers", 0..=64, hidden_layers).shapes().doc("Number of hidden layers (D7)"),
         Hp::whole("hidden_units", 1..=65_536, hidden_units).shapes().doc("Units of each hidden layer (D7)"),
-        Hp::choice("activation", &["relu", "tanh", "gelu"]).doc("Non-linearity after each hidden layer (D7)"),
+        Hp::choice("activation", &["relu", "tanh", "gelu"]).doc("Activation function of the hidden layers (D7)"),
     ]
 }
 
-/// The hyperparameters that say which Fashion-MNIST is read.
+/// Returns the hyperparameters that [`fashion_data`] reads.
 fn fashion_hyperparameters() -> Vec<tunebook_study::WorkloadHyperparameter> {
     use crate::data::fashion;
     use tunebook_study::WorkloadHyperparameter as Hp;
     vec![
         Hp::text("data", &fashion::folder()).doc("Folder with the four files of Fashion-MNIST"),
-        Hp::whole("examples", 1..=fashion::TRAIN, fashion::TRAIN).doc("How many of the training examples are used"),
+        Hp::whole("examples", 1..=fashion::TRAIN, fashion::TRAIN)
+            .doc("Number of training examples that are used, the first ones of the file"),
     ]
 }
 
-/// The data that [`fashion_hyperparameters`] name.
+/// Reads Fashion-MNIST from the folder `data` and keeps its first `examples` training examples.
 fn fashion_data(hp: &crate::Hyperparameters) -> anyhow::Result<crate::Data> {
     Ok(crate::data::fashion::load(hp.get::<String>("data"))?.first(hp.get("examples")))
 }

@@ -1,9 +1,13 @@
-//! A noisy quadratic (Schaul et al. 2013; Zhang et al. 2019): the ground truth for whatever is concluded from training.
+//! `quadratic`: a noisy quadratic (Schaul et al. 2013; Zhang et al. 2019). Its curvature and its noise are known, so
+//! that conclusions from training can be checked against the truth.
 //!
-//! θ ∈ ℝᵈ, loss of an example x: ½ Σ hᵢ(θᵢ − xᵢ)² with xᵢ normal with mean 0 and deviation `noise`. The curvatures hᵢ lie
-//! evenly in the logarithm between 1/`condition` and 1, θ starts at 1 in each direction. The gradient is hᵢθᵢ with a
-//! covariance of hᵢ²·noise² over the batch size, so the gradient noise scale is noise² Σhᵢ² / Σhᵢ²θᵢ². The validation loss is
-//! the part that training can take away: ½ Σ hᵢθᵢ².
+//! The parameters are θ ∈ ℝᵈ with d = `dimension`, and the loss of an example x is ½ Σ hᵢ(θᵢ − xᵢ)². Each xᵢ is normal
+//! with mean 0 and standard deviation `noise`. The curvatures hᵢ are evenly spaced in the logarithm from 1/`condition`
+//! to 1, and each θᵢ starts at 1.
+//!
+//! The gradient of a batch of B examples has the mean hᵢθᵢ and the variance hᵢ² · noise² / B. The gradient noise scale
+//! is thus noise² Σ hᵢ² / Σ hᵢ²θᵢ². The validation example is x = 0, so the validation loss is ½ Σ hᵢθᵢ², the part of
+//! the loss that training can remove.
 
 use crate::data::Examples;
 use crate::net::Init;
@@ -12,19 +16,18 @@ use anyhow::Result;
 use tch::{Device, Kind, Tensor};
 use tunebook_study::{Value, WorkloadHyperparameter as Hp};
 
-/// Noise that is drawn once and then used again and again; its mean is made exactly 0.
+/// The number of training examples. They are drawn once, the same in every trial, and then standardized to mean 0.
 const EXAMPLES: i64 = 16_384;
 
-/// See the module.
 pub(super) struct Quadratic;
 
-/// The curvatures, as a tensor.
+/// Returns the curvatures h \[dimension\].
 fn curvatures(dimension: i64, condition: f64, device: Device) -> Tensor {
-    let place = match dimension {
+    let exponent = match dimension {
         1 => Tensor::ones([1], (Kind::Float, device)),
         _ => Tensor::arange(dimension, (Kind::Float, device)) / (dimension - 1) as f64,
     };
-    (condition.ln() * (place - 1.0)).exp()
+    (condition.ln() * (exponent - 1.0)).exp()
 }
 
 impl Workload for Quadratic {
@@ -33,8 +36,8 @@ impl Workload for Quadratic {
         let drawn = crate::randomness::Randomness::new(0).normal(0, &[EXAMPLES, dimension], 1.0, Device::Cpu);
         let (variance, mean) = drawn.var_mean_dim(0, false, true);
         let x = (drawn - mean) / variance.sqrt() * noise;
-        let nothing = |count: i64| Tensor::zeros([count, dimension], (Kind::Float, Device::Cpu));
-        Ok(Data::new(Examples::new(x, nothing(EXAMPLES))?, Examples::new(nothing(1), nothing(1))?))
+        let zeros = |count: i64| Tensor::zeros([count, dimension], (Kind::Float, Device::Cpu));
+        Ok(Data::new(Examples::new(x, zeros(EXAMPLES))?, Examples::new(zeros(1), zeros(1))?))
     }
 
     fn forward(&self, net: &Net, x: &Tensor) -> Tensor {
@@ -57,9 +60,9 @@ impl Workload for Quadratic {
 
     fn hyperparameters(&self) -> Vec<Hp> {
         vec![
-            Hp::whole("dimension", 1..=1_000_000, 16).shapes().doc("How many parameters"),
-            Hp::real("condition", 1.0..=1e12, 100.0).doc("Largest over smallest curvature"),
-            Hp::real("noise", 0.0..=1e12, 1.0).doc("Standard deviation of the examples in each direction"),
+            Hp::whole("dimension", 1..=1_000_000, 16).shapes().doc("Number of parameters"),
+            Hp::real("condition", 1.0..=1e12, 100.0).doc("Ratio of the largest to the smallest curvature"),
+            Hp::real("noise", 0.0..=1e12, 1.0).doc("Standard deviation of the training examples in each dimension"),
         ]
     }
 
@@ -68,7 +71,8 @@ impl Workload for Quadratic {
     }
 
     fn doc(&self) -> String {
-        "A noisy quadratic with known curvature and known noise, to try what conclusions are worth; validation loss ½ Σ hθ²"
+        "A noisy quadratic whose curvature and noise are known, to test conclusions against the truth; validation loss \
+         ½ Σ hθ²"
             .into()
     }
 

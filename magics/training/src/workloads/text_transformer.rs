@@ -1,5 +1,5 @@
-//! A small decoder-only transformer that predicts the next byte of a text (Vaswani et al. 2017; the norm inside the
-//! residual branch, Playbook I11).
+//! `text_transformer`: a small decoder-only transformer that predicts the next byte of a text (Vaswani et al. 2017).
+//! The layer norm stands inside the residual branch (Playbook I11).
 
 use crate::data::text::{byte_windows, text};
 use crate::{Data, Hyperparameters, Net, Workload};
@@ -10,10 +10,9 @@ use tunebook_study::{Direction, Judged, Objective, Value, WorkloadHyperparameter
 
 /// Shakespeare's 154 sonnets (1609; public domain).
 const SONNETS: &[u8] = include_bytes!("../../data/sonnets.txt.gz");
-/// Values of a byte.
+/// The number of values of a byte, which are the classes.
 const BYTES: i64 = 256;
 
-/// See the module.
 pub(super) struct TextTransformer;
 
 impl Workload for TextTransformer {
@@ -33,8 +32,8 @@ impl Workload for TextTransformer {
     fn forward(&self, net: &Net, bytes: &Tensor) -> Tensor {
         let (layers, heads, width): (i64, i64, i64) = (net.get("layers"), net.get("heads"), net.get("width"));
         let time = bytes.size()[1];
-        let places = Tensor::arange(time, (Kind::Int64, bytes.device()));
-        let mut x = net.embedding("bytes", bytes, BYTES, width) + net.embedding("places", &places, time, width);
+        let positions = Tensor::arange(time, (Kind::Int64, bytes.device()));
+        let mut x = net.embedding("bytes", bytes, BYTES, width) + net.embedding("places", &positions, time, width);
         for layer in 0..layers {
             let normed = net.layer_norm(&format!("layer{layer}.norm1"), &x);
             x = &x + net.dropout(&net.causal_attention(&format!("layer{layer}.attention"), &normed, heads));
@@ -47,11 +46,14 @@ impl Workload for TextTransformer {
 
     fn hyperparameters(&self) -> Vec<Hp> {
         vec![
-            Hp::whole("layers", 1..=96, 2).shapes().doc("Layers (D7)"),
-            Hp::whole("heads", 1..=128, 4).shapes().doc("Heads of the attention; the width is a multiple of it (D7)"),
+            Hp::whole("layers", 1..=96, 2).shapes().doc("Number of layers (D7)"),
+            Hp::whole("heads", 1..=128, 4)
+                .shapes()
+                .doc("Attention heads of each layer; the width must be a multiple of it (D7)"),
             Hp::whole("width", 1..=16_384, 64).shapes().doc("Width of the residual stream (D7)"),
-            Hp::whole("context", 2..=65_536, 64).shapes().doc("Bytes that are seen at once (D7)"),
-            Hp::text("data", "sonnets").doc("A UTF-8 text file, or `sonnets`: Shakespeare's, which are carried"),
+            Hp::whole("context", 2..=65_536, 64).shapes().doc("Length of the context in bytes (D7)"),
+            Hp::text("data", "sonnets")
+                .doc("Path of a UTF-8 text file, or `sonnets` for the built-in sonnets of Shakespeare"),
         ]
     }
 
@@ -72,8 +74,9 @@ impl Workload for TextTransformer {
     }
 
     fn doc(&self) -> String {
-        "A small decoder-only transformer that predicts the next byte of a text, by default of Shakespeare's sonnets (95 KB, \
-         public domain): 80 % to train on, 10 % to validate, 10 % to test; losses in nats a byte, about 1.97 with its defaults"
+        "A small decoder-only transformer that predicts the next byte of a text, by default of Shakespeare's sonnets \
+         (95 KB, public domain): 80 % for training, 10 % for validation, 10 % for testing; about 1.97 nats per byte \
+         with the default values"
             .into()
     }
 

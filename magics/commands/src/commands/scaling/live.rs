@@ -7,8 +7,8 @@ use crate::magic::Context;
 use crate::report::{LiveChart, Report, table};
 use std::collections::BTreeMap;
 use std::time::Instant;
-use tunebook_analysis::{SizeScaled, scaling, steps_to_target};
-use tunebook_charts::{Chart, ScalingPicture};
+use tunebook_analysis::{BatchSizeStudy, scaling, steps_to_target};
+use tunebook_charts::{Chart, ScalingCaption};
 use tunebook_study::store::NewTrial;
 use tunebook_study::{Measurement, Trial, TrialState};
 
@@ -18,7 +18,7 @@ pub struct ScalingLive<'a> {
     plan: &'a ScalingPlan,
     seconds: BTreeMap<u64, f64>,
     /// Sizes that are done.
-    done: Vec<SizeScaled>,
+    done: Vec<BatchSizeStudy>,
     current: Option<(SizePlan, Watched, usize)>,
     changed: bool,
     began: Instant,
@@ -46,25 +46,25 @@ impl<'a> ScalingLive<'a> {
     }
 
     /// A size is done.
-    pub fn done(&mut self, size: SizeScaled) {
+    pub fn done(&mut self, size: BatchSizeStudy) {
         self.current = None;
-        self.done.push(SizeScaled { seconds_per_step: self.seconds.get(&size.batch_size).copied(), ..size });
+        self.done.push(BatchSizeStudy { seconds_per_step: self.seconds.get(&size.batch_size).copied(), ..size });
         self.changed = true;
         self.refresh();
     }
 
     /// What was found of the sizes that are done.
-    pub fn sizes(&self) -> &[SizeScaled] {
+    pub fn sizes(&self) -> &[BatchSizeStudy] {
         &self.done
     }
 
     /// Ends with the result.
-    pub fn end(self, report: Report) {
+    pub fn end(mut self, report: Report) {
         self.chart.end(report, true);
     }
 
     /// Leaves what is known on the screen when the store cannot go on.
-    pub fn fail(self, report: Report) {
+    pub fn fail(mut self, report: Report) {
         if self.chart.is_shown() {
             self.chart.end(report, false);
         }
@@ -76,13 +76,13 @@ impl<'a> ScalingLive<'a> {
         if let Some((size, watched, asked)) = &self.current {
             let steps = steps_to_target(&watched.trials, &size.definition.objective, self.plan.target.value);
             let seconds_per_step = self.seconds.get(&size.batch_size).copied();
-            sizes.push(SizeScaled { batch_size: size.batch_size, steps, problem: None, seconds_per_step });
+            sizes.push(BatchSizeStudy { batch_size: size.batch_size, steps, problem: None, seconds_per_step });
             line += &format!(", batch size {}: {} of {asked} trials", size.batch_size, watched.ended());
         }
         line += &format!(", {}", table::duration(self.began.elapsed().as_secs_f64()));
         let target = self.plan.target.shown();
-        let picture = ScalingPicture { name: &self.plan.name, target: &target, note: "still running" };
-        (tunebook_charts::scaling(&picture, &scaling(&sizes, true, None)), line)
+        let caption = ScalingCaption { name: &self.plan.name, target: &target, note: "still running" };
+        (tunebook_charts::scaling(&caption, &scaling(&sizes, true, None)), line)
     }
 }
 

@@ -20,8 +20,8 @@ use crate::report::table::{self, Rows, number};
 use crate::report::{Report, Status};
 use crate::syntax::{Arguments, OptionSpec, SweepBody, Word, parse_body, parse_one_line};
 use serde_json::json;
-use tunebook_analysis::{Costs, Regime, Scaling, ScalingPoint, SizeScaled, scaling, steps_to_target};
-use tunebook_charts::ScalingPicture;
+use tunebook_analysis::{BatchSizeStudy, Costs, NoFit, Regime, Scaling, scaling, steps_to_target};
+use tunebook_charts::ScalingCaption;
 use tunebook_study::WorkloadReference;
 
 const fn option(name: &'static str, value: Option<&'static str>, help: &'static str) -> OptionSpec {
@@ -118,7 +118,12 @@ fn costs(arguments: &Arguments) -> Result<Option<Costs>> {
             return Err(arguments.invalid(word, format!("`--{needed}` says nothing without `--{with}`")));
         }
     }
-    Ok(price.map(|price| Costs { price: Some(price), upfront, planned, own: None }))
+    Ok(price.map(|price| Costs {
+        price_per_hour: Some(price),
+        upfront,
+        planned_trainings: planned,
+        own_batch_size: None,
+    }))
 }
 
 impl Command for ShowScaling {
@@ -176,7 +181,7 @@ impl Command for ShowScaling {
             if times.too_large.contains(&size.batch_size) {
                 let steps = steps_to_target(&[], &size.definition.objective, asked.target.value);
                 let problem = Some("it does not fit into memory".to_string());
-                live.done(SizeScaled { batch_size: size.batch_size, steps, problem, seconds_per_step: None });
+                live.done(BatchSizeStudy { batch_size: size.batch_size, steps, problem, seconds_per_step: None });
                 continue;
             }
             let studied = match studies.study(size, larger, &mut live) {
@@ -215,14 +220,14 @@ impl Command for ShowScaling {
 }
 
 impl ShowScaling {
-    fn report(&self, plan: &ScalingPlan, sizes: &[SizeScaled], times: &Times, notes: &[String]) -> Report {
-        let costs = self.costs.clone().map(|costs| Costs { own: plan.own, ..costs });
+    fn report(&self, plan: &ScalingPlan, sizes: &[BatchSizeStudy], times: &Times, notes: &[String]) -> Report {
+        let costs = self.costs.clone().map(|costs| Costs { own_batch_size: plan.own, ..costs });
         let found = scaling(sizes, times.doubts.is_empty(), costs.as_ref());
         let workload = plan.sizes.first().map(|size| size.definition.workload.to_string()).unwrap_or_default();
         let fields = json!({
             "workload": workload, "name": plan.name, "target": plan.target.text(), "compare_by": plan.compare_by,
-            "points": found.points, "fit": found.fit, "fastest": found.fastest, "cheapest": found.cheapest,
-            "payback": found.payback, "times_reliable": times.doubts.is_empty(),
+            "points": found.points, "fit": found.fit.as_ref().ok(), "fastest": found.fastest,
+            "cheapest": found.cheapest, "payback": found.payback, "times_reliable": times.doubts.is_empty(),
         });
         let mut report = Report::new("scaling", &fields);
         for note in notes {
@@ -239,7 +244,7 @@ impl ShowScaling {
             (CompareBy::Steps, false) => "the times of steps are not to be relied upon",
             (CompareBy::Epochs, _) => "budget in epochs: only perfect scaling is probed",
         };
-        report.chart(tunebook_charts::scaling(&ScalingPicture { name: &plan.name, target: &target, note }, &found))
+        report.chart(tunebook_charts::scaling(&ScalingCaption { name: &plan.name, target: &target, note }, &found))
     }
 }
 
@@ -253,20 +258,21 @@ fn sentences(plan: &ScalingPlan, found: &Scaling, times: &Times) -> Vec<String> 
                 .to_string(),
         );
     }
-    let valid: Vec<&ScalingPoint> = found.points.iter().filter(|point| point.valid).collect();
     match &found.fit {
-        Some(fit) => {
+        Ok(fit) => {
             let interval =
                 fit.interval.map_or(String::new(), |[a, b]| format!(" (95 %: {} to {})", number(a), number(b)));
             said.push(format!(
                 "Critical batch size {}{interval}: there twice the least number of steps ({}) is needed; far below it twice the \
                  size halves the steps, far above it saves none.",
-                number(fit.critical_batch_size),
-                number(fit.min_steps)
+                number(fit.b_noise),
+                number(fit.s_min)
             ));
         }
-        None if valid.len() < 3 => said.push(format!("{} valid sizes are too few for a fit.", valid.len())),
-        None => said.push("The critical batch size is not within reach of the sizes that were tried.".into()),
+        Err(NoFit::TooFewSizes { valid }) => said.push(format!("{valid} valid sizes are too few for a fit.")),
+        Err(NoFit::OutOfReach) => {
+            said.push("The critical batch size is not within reach of the sizes that were tried.".into())
+        }
     }
     let point = |size: Option<u64>| found.points.iter().find(|point| Some(point.batch_size) == size);
     if let Some(fastest) = point(found.fastest) {
@@ -278,15 +284,10 @@ fn sentences(plan: &ScalingPlan, found: &Scaling, times: &Times) -> Vec<String> 
     if let Some((cheapest, cost)) = point(found.cheapest).and_then(|point| Some((point, point.cost?))) {
         said.push(format!("Cheapest: {}, {} a training.", cheapest.batch_size, number(cost)));
     }
-    if let Some(least) = valid
-        .iter()
-        .filter(|p| p.examples.is_some())
-        .min_by(|a, b| a.examples.unwrap_or(0.0).total_cmp(&b.examples.unwrap_or(0.0)))
-    {
+    if let Some(least) = found.fewest_examples {
         said.push(format!(
             "One trial trains on one device. Spread over devices in proportion to the batch size, a training would take device \
-             time in proportion to its examples, which are fewest at {} (Playbook B11).",
-            least.batch_size
+             time in proportion to its examples, which are fewest at {least} (Playbook B11)."
         ));
     }
     if let Some(payback) = &found.payback {
@@ -295,12 +296,12 @@ fn sentences(plan: &ScalingPlan, found: &Scaling, times: &Times) -> Vec<String> 
             Some(false) => " The planned trials do not.",
             None => "",
         };
-        said.push(match payback.trials {
+        said.push(match payback.trainings {
             Some(trials) => format!(
                 "From {} to {} a training costs {} less: {} upfront are paid back by {} trainings.{planned}",
                 payback.from,
                 payback.to,
-                number(payback.saved_per_trial),
+                number(payback.saved_per_training),
                 number(payback.upfront),
                 number(trials)
             ),
@@ -332,9 +333,9 @@ fn rows(plan: &ScalingPlan, found: &Scaling) -> Rows {
         let regime = match (p.valid, p.regime) {
             (false, _) => "not valid".to_string(),
             (true, None) => "–".to_string(),
-            (true, Some(Regime::Perfect)) => "perfect".into(),
-            (true, Some(Regime::Diminishing)) => "diminishing".into(),
-            (true, Some(Regime::Flat)) => "flat".into(),
+            (true, Some(Regime::PerfectScaling)) => "perfect".into(),
+            (true, Some(Regime::DiminishingReturns)) => "diminishing".into(),
+            (true, Some(Regime::MaximalDataParallelism)) => "flat".into(),
         };
         let definition = plan.sizes.iter().find(|size| size.batch_size == p.batch_size).map(|size| &size.definition);
         let best = definition.zip(p.params.as_ref()).map_or("–".into(), |(d, params)| table::params(d, params));

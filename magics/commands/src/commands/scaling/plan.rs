@@ -6,10 +6,7 @@ use crate::commands::workload::Workload;
 use crate::error::{ErrorName, Result, Spanned};
 use crate::syntax::{Arguments, Declaration, SweepBody, Word};
 use serde::Serialize;
-use tunebook_study::{
-    Distribution, HyperparameterDomain, Role, SearchSpace, StudyDefinition, Value, WorkloadDescription,
-    WorkloadReference,
-};
+use tunebook_study::{Distribution, Role, StudyDefinition, Value, WorkloadReference};
 
 /// Configurations of each size that `--trials` does not say otherwise.
 const TRIALS: u32 = 16;
@@ -206,110 +203,4 @@ pub fn plan(
     }
     let (name, workload) = (name.text.clone(), workload.cloned());
     Ok(ScalingPlan { name, target, compare_by, own, workload, sizes: plans, options, configurations })
-}
-
-/// A wider space: the range of a hyperparameter by a factor of ten (or half its width) on the sides that are asked for, as far
-/// as the workload's domain goes. `None` where there is nothing to widen.
-pub fn widened(
-    space: &SearchSpace,
-    name: &str,
-    (low, high): (bool, bool),
-    description: Option<&WorkloadDescription>,
-) -> Option<SearchSpace> {
-    let domain = description.and_then(|d| d.hyperparameter(name)).map(|h| &h.domain);
-    let (least, most) = match domain {
-        // An open end is approached, not reached.
-        Some(HyperparameterDomain::Range { low, high, open_low, open_high }) => (
-            low.map_or(f64::NEG_INFINITY, |x| if *open_low { x + 1e-12 } else { x }),
-            high.map_or(f64::INFINITY, |x| if *open_high { x - 1e-12 } else { x }),
-        ),
-        _ => (f64::NEG_INFINITY, f64::INFINITY),
-    };
-    let within = |x: f64| x.clamp(least, most);
-    let log = |a: f64, b: f64| (if low { a / 10.0 } else { a }, if high { b * 10.0 } else { b });
-    let linear = |a: f64, b: f64| {
-        let half = 0.5 * (b - a);
-        (if low { a - half } else { a }, if high { b + half } else { b })
-    };
-    let mut wider = SearchSpace::new();
-    let mut changed = false;
-    for h in space.hyperparameters() {
-        let mut h = h.clone();
-        if h.name == name {
-            let distribution = match h.distribution {
-                Distribution::LogUniform { low: a, high: b } => {
-                    let (a, b) = log(a, b);
-                    Distribution::log_uniform(within(a), within(b))
-                }
-                // Its coordinate is 1 − v.
-                Distribution::OneMinusLogUniform { low: a, high: b } => {
-                    let (a, b) = log(a, b);
-                    Distribution::one_minus_log_uniform(a, b.min(1.0))
-                }
-                Distribution::Uniform { low: a, high: b } => {
-                    let (a, b) = linear(a, b);
-                    Distribution::uniform(within(a), within(b))
-                }
-                Distribution::LogInt { low: a, high: b } => {
-                    let (a, b) = log(a as f64, b as f64);
-                    Distribution::log_int(within(a.round()).max(1.0) as i64, within(b.round()) as i64)
-                }
-                Distribution::Int { low: a, high: b } => {
-                    let (a, b) = linear(a as f64, b as f64);
-                    Distribution::int(within(a.round()) as i64, within(b.round()) as i64)
-                }
-                other => Ok(other),
-            };
-            let before = space.named(name).next().map(|h| h.distribution.clone());
-            h.distribution = distribution.ok()?;
-            changed |= before != Some(h.distribution.clone());
-        }
-        wider.declare(h).ok()?;
-    }
-    changed.then_some(wider)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use tunebook_study::{Hyperparameter, WorkloadHyperparameter};
-
-    fn space(name: &str, distribution: Distribution) -> SearchSpace {
-        let mut space = SearchSpace::new();
-        space
-            .declare(Hyperparameter { name: name.into(), role: Role::Nuisance, distribution, conditions: vec![] })
-            .unwrap();
-        space
-    }
-
-    #[test]
-    fn a_range_is_widened_on_the_side_that_is_too_tight_and_within_its_domain() {
-        let range = |space: SearchSpace| space.hyperparameters()[0].distribution.clone();
-        let lr = space("lr", Distribution::log_uniform(1e-3, 1.0).unwrap());
-        let wide = |low, high| range(widened(&lr, "lr", (low, high), None).unwrap());
-        assert_eq!(wide(true, false), Distribution::LogUniform { low: 1e-4, high: 1.0 });
-        assert_eq!(wide(true, true), Distribution::LogUniform { low: 1e-4, high: 10.0 });
-        assert_eq!(widened(&lr, "lr", (false, false), None), None);
-
-        let dropout = space("dropout", Distribution::uniform(0.0, 0.8).unwrap());
-        let description = WorkloadDescription {
-            name: "w".into(),
-            kind: "builtin".into(),
-            doc: String::new(),
-            hyperparameters: vec![WorkloadHyperparameter::real("dropout", 0.0..=1.0, 0.0).below()],
-            metrics: vec![],
-            objective: tunebook_study::Objective {
-                metric: "e".into(),
-                direction: tunebook_study::Direction::Minimize,
-                judged: tunebook_study::Judged::Best,
-            },
-            chance: None,
-        };
-        let wider = range(widened(&dropout, "dropout", (true, true), Some(&description)).unwrap());
-        assert!(matches!(wider, Distribution::Uniform { low: 0.0, high } if high < 1.0 && high > 0.99), "{wider}");
-        assert_eq!(widened(&dropout, "dropout", (true, false), Some(&description)), None, "its domain ends there");
-        let momentum = space("momentum", Distribution::one_minus_log_uniform(1e-2, 1.0).unwrap());
-        let wider = range(widened(&momentum, "momentum", (true, true), None).unwrap());
-        assert_eq!(wider, Distribution::OneMinusLogUniform { low: 1e-3, high: 1.0 });
-    }
 }

@@ -1,17 +1,17 @@
 //! What a sweep shows while it runs.
 
 use super::watch::{Watch, Watched};
-use crate::error::MagicError;
+use crate::error::{MagicError, Result};
 use crate::host::Output;
 use crate::magic::Context;
 use crate::report::table::{self, Rows, number};
 use crate::report::{LiveChart, Report};
 use serde_json::json;
 use std::time::Instant;
-use tunebook_analysis::{Best, Retune, best, counts, ranked};
-use tunebook_charts::{Progress, ProgressTrial};
+use tunebook_analysis::{BestTrial, Retuning, best_trial, count_by_state, optimization_history, ranked};
+use tunebook_charts::Chart;
 use tunebook_study::store::NewTrial;
-use tunebook_study::{Measurement, StudyDefinition, Trial, TrialState};
+use tunebook_study::{Measurement, Params, StudyDefinition, Trial, TrialState};
 
 /// The display of a sweep.
 pub struct Live<'a> {
@@ -45,52 +45,41 @@ impl<'a> Live<'a> {
         self.chart.show(&chart, &line);
     }
 
-    /// The last state, with the result. `note`: what else there is to say; `retune`: configurations that were tuned at another
-    /// batch size.
-    pub fn end(mut self, seconds: f64, notes: &[String], retune: &[Retune]) {
+    /// Shows the last state with the result; `notes` are sentences to add. Then asks `compare` for configurations that were
+    /// tuned at another batch size and adds them. A comparison that fails is told of and costs nothing else.
+    pub fn end(mut self, seconds: f64, notes: &[String], compare: impl FnOnce() -> Result<Vec<Retuning>>) {
         self.watched.trials.sort_by_key(|trial| trial.number);
-        let report = retuning(self.report(seconds, notes), retune);
-        self.chart.end(report, true);
+        self.chart.end(retuning(self.report(seconds, notes), &[]), true);
+        match compare() {
+            Ok(found) if found.is_empty() => {}
+            Ok(found) => self.chart.end(retuning(self.report(seconds, notes), &found), true),
+            Err(error) => {
+                let line = format!("The other studies could not be compared with this one: {}.", error.message);
+                self.chart.end(retuning(self.report(seconds, notes).line(&line), &[]), true);
+            }
+        }
     }
 
     /// Leaves what is known on the screen when the store cannot go on.
-    pub fn fail(self, error: &MagicError) {
+    pub fn fail(mut self, error: &MagicError) {
         if self.chart.is_shown() {
             let report = self.report(self.began.elapsed().as_secs_f64(), std::slice::from_ref(&error.message));
             self.chart.end(report, false);
         }
     }
 
-    fn state(&self) -> (tunebook_charts::Chart, String) {
-        (tunebook_charts::progress(&self.progress()), self.line())
+    fn state(&self) -> (Chart, String) {
+        (self.chart_of_history(), self.line())
     }
 
-    fn progress(&self) -> Progress {
-        let mut trials: Vec<ProgressTrial> = self
-            .watched
-            .trials
-            .iter()
-            .filter(|trial| !trial.state.runs_again())
-            .map(|trial| ProgressTrial {
-                number: trial.number,
-                state: trial.state,
-                objective: self.definition.objective.of(trial).map(|(value, _)| value),
-                params: table::params(&self.definition, &trial.params),
-            })
-            .collect();
-        trials.sort_by_key(|trial| trial.number);
-        let objective = &self.definition.objective;
-        Progress {
-            study: self.study.clone(),
-            metric: objective.metric.clone(),
-            direction: objective.direction,
-            asked: self.asked.max(trials.len()),
-            trials,
-        }
+    fn chart_of_history(&self) -> Chart {
+        let history = optimization_history(&self.watched.trials, &self.definition.objective);
+        let describe = |params: &Params| table::params(&self.definition, params);
+        tunebook_charts::optimization_history(&self.study, self.asked, &history, &describe)
     }
 
-    fn best(&self) -> Option<Best> {
-        best(&self.watched.trials, &self.definition.objective)
+    fn best(&self) -> Option<BestTrial> {
+        best_trial(&self.watched.trials, &self.definition.objective)
     }
 
     /// The state in one line.
@@ -108,7 +97,8 @@ impl<'a> Live<'a> {
     }
 
     fn report(&self, seconds: f64, notes: &[String]) -> Report {
-        let (counts, best, metric) = (counts(&self.watched.trials), self.best(), &self.definition.objective.metric);
+        let (counts, best, metric) =
+            (count_by_state(&self.watched.trials), self.best(), &self.definition.objective.metric);
         let mut parts = vec![];
         for (count, state) in [
             (counts.complete, "complete"),
@@ -142,7 +132,7 @@ impl<'a> Live<'a> {
             None => report = report.line("No trial has an objective."),
         }
         report = self.with_problems(report);
-        report.chart(tunebook_charts::progress(&self.progress()))
+        report.chart(self.chart_of_history())
     }
 
     /// Reasons of what did not end well, the most frequent first.
@@ -185,8 +175,8 @@ impl Watch for Live<'_> {
 }
 
 /// Marks best configurations whose batch size was changed (Playbook B13).
-pub fn retuning(mut report: Report, found: &[Retune]) -> Report {
-    for Retune { tuned_in, tuned_at, used_in, used_at, hyperparameters } in found {
+pub fn retuning(mut report: Report, found: &[Retuning]) -> Report {
+    for Retuning { tuned_in, tuned_at, used_in, used_at, hyperparameters } in found {
         let names = hyperparameters.join(", ");
         report = report.line(&format!(
             "To be re-tuned: {names} were tuned in {tuned_in} at a batch size of {tuned_at}, and {used_in} trains with them at \
@@ -194,4 +184,30 @@ pub fn retuning(mut report: Report, found: &[Retune]) -> Report {
         ));
     }
     report.field("retune", found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::ErrorName;
+    use crate::host::RESULT_MIME;
+    use crate::testing::{FakeHost, Shown, context, definition};
+
+    #[test]
+    fn a_sweep_ends_with_its_result_also_where_another_study_cannot_be_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let (context, host) = (context(folder.path()), FakeHost::default());
+        let mut live = Live::new(&context, &host, "depth", &definition(), 2, vec![]);
+        live.show();
+        let broken = || Err(MagicError::new(ErrorName::StoreError, "study `other` cannot be read", None));
+        live.end(1.0, &[], broken);
+        let shown = host.shown();
+        let Some(Shown::Display(last)) = shown.last() else { panic!("{shown:?}") };
+        assert_eq!(last[RESULT_MIME]["study"], "depth");
+        assert_eq!(last[RESULT_MIME]["retune"], json!([]));
+        assert!(last["text/plain"].as_str().unwrap().contains("study `other` cannot be read"), "{last:?}");
+        // The result was shown before the comparison was asked for.
+        let Shown::Display(before) = &shown[shown.len() - 2] else { panic!("{shown:?}") };
+        assert_eq!(before[RESULT_MIME]["study"], "depth");
+    }
 }

@@ -18,6 +18,7 @@ use crate::error::{MagicError, Result, Source};
 use crate::host::{Interrupt, Output};
 use crate::magic::{Body, Command, Context, Export, Invocation, Magic, Subject};
 use crate::syntax::{OptionSpec, SweepBody, Word, parse_body, parse_one_line};
+use tunebook_analysis::compares_batch_sizes_by_validation;
 use tunebook_study::store::StudyWriter;
 use tunebook_study::{StudyDefinition, WorkloadReference};
 
@@ -125,9 +126,8 @@ impl Command for Sweep {
                     n => format!("{n} of the trials asked for are missing; `--resume` runs them."),
                 });
                 let asked = plan.trials as usize;
-                let retune = concerning(context, &store, &study, &trials)?;
-                let live = Live::new(context, output, &plan.name, &plan.definition, asked, trials);
-                live.end(study.seconds, &notes, &retune);
+                let live = Live::new(context, output, &plan.name, &plan.definition, asked, trials.clone());
+                live.end(study.seconds, &notes, || concerning(context, &store, &study, &trials));
                 Ok(())
             }
         }
@@ -148,8 +148,7 @@ impl Sweep {
 
 /// What speaks against a definition without forbidding it.
 fn notes(definition: &StudyDefinition) -> Vec<String> {
-    let varied = definition.space.named("batch_size").any(|h| !h.distribution.is_constant());
-    if !varied || !definition.objective.metric.starts_with("valid/") {
+    if !compares_batch_sizes_by_validation(definition) {
         return vec![];
     }
     vec![format!(
@@ -181,21 +180,19 @@ fn train(
             return Err(error);
         }
     };
-    let (seconds, store) = (writer.study().seconds, writer.store());
-    let retune = concerning(context, store, writer.study(), &store.trials(writer.study())?)?;
+    let (seconds, store, study) = (writer.study().seconds, writer.store(), writer.study());
+    let note = match ending {
+        Ending::Done => None,
+        Ending::OutOfBudget => Some("The time limit of `--budget` was reached; `--resume` continues."),
+        Ending::Interrupted => Some("Interrupted; `--resume` continues."),
+    };
+    let notes: Vec<String> = notes.into_iter().chain(note.map(String::from)).collect();
+    live.end(seconds, &notes, || concerning(context, store, study, &store.trials(study)?));
     match ending {
-        Ending::Done => {
-            live.end(seconds, &notes, &retune);
-            Ok(())
-        }
-        Ending::OutOfBudget => {
-            live.end(seconds, &[notes, vec!["The budget is spent; `--resume` goes on.".into()]].concat(), &retune);
-            Ok(())
-        }
+        Ending::Done | Ending::OutOfBudget => Ok(()),
         Ending::Interrupted => {
-            live.end(seconds, &[notes, vec!["Interrupted; `--resume` goes on.".into()]].concat(), &retune);
             let message =
-                format!("the sweep `{}` was interrupted; what ended is recorded, `--resume` goes on", plan.name);
+                format!("the sweep `{}` was interrupted; what ended is recorded, `--resume` continues", plan.name);
             Err(MagicError::interrupted(message))
         }
     }

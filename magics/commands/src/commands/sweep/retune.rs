@@ -3,12 +3,12 @@
 use crate::commands::workload;
 use crate::error::Result;
 use crate::magic::Context;
-use tunebook_analysis::{Retune, Tuned, best, retune};
+use tunebook_analysis::{Retuning, TunedStudy, best_trial, retuning};
 use tunebook_study::store::{Store, StudyRecord};
 use tunebook_study::{Trial, WorkloadReference};
 
 /// What concerns a study: it takes over what another one tuned at another batch size, or another one takes over from it.
-pub fn concerning(context: &Context, store: &Store, study: &StudyRecord, trials: &[Trial]) -> Result<Vec<Retune>> {
+pub fn concerning(context: &Context, store: &Store, study: &StudyRecord, trials: &[Trial]) -> Result<Vec<Retuning>> {
     let own = match &study.definition.workload {
         WorkloadReference::Builtin { name } | WorkloadReference::Rust { name, .. } => {
             // A worker that cannot be asked leaves studies that do not name their batch size out.
@@ -19,14 +19,18 @@ pub fn concerning(context: &Context, store: &Store, study: &StudyRecord, trials:
         WorkloadReference::Command { .. } => None,
     };
     let mut found = vec![];
-    let here = best(trials, &study.definition.objective);
-    let this = Tuned { name: &study.name, definition: &study.definition, best: here.as_ref().map(|best| &best.params) };
+    let here = best_trial(trials, &study.definition.objective);
+    let this =
+        TunedStudy { name: &study.name, definition: &study.definition, best: here.as_ref().map(|best| &best.params) };
     for other in store.studies()?.iter().filter(|other| other.name != study.name) {
-        let there = best(&store.trials(other)?, &other.definition.objective);
-        let that =
-            Tuned { name: &other.name, definition: &other.definition, best: there.as_ref().map(|best| &best.params) };
+        let there = best_trial(&store.trials(other)?, &other.definition.objective);
+        let that = TunedStudy {
+            name: &other.name,
+            definition: &other.definition,
+            best: there.as_ref().map(|best| &best.params),
+        };
         let (tuner, user) = if other.created < study.created { (&that, &this) } else { (&this, &that) };
-        found.extend(retune(tuner, user, own));
+        found.extend(retuning(tuner, user, own));
     }
     Ok(found)
 }

@@ -6,7 +6,7 @@ use crate::error::{ErrorName, MagicError, Result};
 use crate::report::Status;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use tunebook_analysis::{Bottleneck, LimitSearch, Throughput, bottleneck, throughput};
+use tunebook_analysis::{Bottleneck, LimitSearch, Throughput, bottleneck, sizes_to_time, throughput};
 use tunebook_study::probe::{MemoryUse, ProbeAnswer, ProbeTask};
 
 /// What was found.
@@ -52,29 +52,28 @@ pub fn measure(
     let mut search = LimitSearch::new(cap);
     let mut data = String::new();
     let mut known: BTreeMap<u64, Option<Vec<MemoryUse>>> = BTreeMap::new();
-    while let Some(size) = search.next() {
+    while let Some(size) = search.next_size() {
         status.say(&format!("Does a batch of {size} fit? ({} probes so far)", search.probes()));
         match fit(prober, size)? {
             Fit::Fits(memory, examples, files) => {
                 data = files;
                 known.insert(size, Some(memory.clone()));
-                search.cap(examples);
+                search.lower_cap(examples);
                 search.fits(size, memory);
             }
             Fit::TooLarge => {
                 known.insert(size, None);
                 search.does_not_fit(size);
             }
-            Fit::Fewer(examples) => search.cap(examples),
+            Fit::Fewer(examples) => search.lower_cap(examples),
         }
     }
     let largest = search.largest();
-    let nothing = throughput(&[], 0.0, None);
     let mut measured = Measured {
-        throughput: nothing,
+        throughput: throughput(&[], 0.0, None),
         largest_feasible: (largest > 0).then_some(largest),
         limited_by_memory: search.is_limited_by_memory(),
-        too_large: known.iter().find(|(_, memory)| memory.is_none()).map(|(size, _)| *size),
+        too_large: search.smallest_too_large(),
         predicted: search.prediction().filter(|_| search.is_limited_by_memory()),
         probes: search.probes(),
         verified: None,
@@ -84,7 +83,7 @@ pub fn measure(
     if limit_only || largest == 0 {
         return Ok(measured);
     }
-    let mut sizes: Vec<u64> = (0..63).map(|k| 1_u64 << k).take_while(|size| *size <= largest).collect();
+    let mut sizes = sizes_to_time(largest);
     for size in sizes.clone() {
         if let std::collections::btree_map::Entry::Vacant(entry) = known.entry(size) {
             status.say(&format!("Memory of a batch of {size}"));
@@ -103,7 +102,7 @@ pub fn measure(
         let answers = prober.ask(ProbeTask::Stages { batch_size: size }, &mut |_| {})?;
         measured.bottleneck = answers.iter().find_map(|answer| match answer {
             ProbeAnswer::Stages { seconds } => {
-                Some(bottleneck(seconds, size, measured.throughput.saturation.is_some_and(|knee| size >= knee)))
+                Some(bottleneck(seconds, size, measured.throughput.is_saturated_at(size)))
             }
             _ => None,
         });
@@ -121,7 +120,7 @@ fn verify(prober: &Prober<'_>, measured: &mut Measured, status: &mut Status<'_>)
         if lasts {
             return Ok(());
         }
-        measured.throughput.recommended = Some(size / 2).filter(|smaller| *smaller > 0);
+        measured.throughput.halve_recommended();
     }
     Ok(())
 }

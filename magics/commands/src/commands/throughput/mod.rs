@@ -18,7 +18,7 @@ use crate::report::table::{Rows, bytes, number};
 use crate::report::{Report, Status};
 use crate::syntax::{Arguments, OptionSpec, Word};
 use serde_json::{Value as Json, json};
-use tunebook_analysis::{BottleneckKind, PointState};
+use tunebook_analysis::{BottleneckKind, PointState, is_memory_linear};
 use tunebook_charts::ThroughputCurve;
 use tunebook_study::sampler::SamplerKind;
 use tunebook_study::{HyperparameterDomain, Params};
@@ -258,7 +258,7 @@ fn sentences(measured: &Measured, limit_only: bool) -> Vec<String> {
         }
     });
     if let (Some(size), Some(predicted)) = (largest_feasible, predicted)
-        && (*predicted as f64 / (0.5 * (*size + too_large.unwrap_or(*size)) as f64) - 1.0).abs() > 0.1
+        && !is_memory_linear(*predicted, *size, *too_large)
     {
         said.push(format!(
             "Memory does not grow evenly with the size: from small ones a limit of {predicted} was to be expected."

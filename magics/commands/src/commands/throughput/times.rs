@@ -4,7 +4,7 @@ use super::Prober;
 use crate::error::Result;
 use crate::report::Status;
 use std::collections::BTreeMap;
-use tunebook_analysis::{PointState, SizeMeasured, Throughput, throughput};
+use tunebook_analysis::{BatchSizeTiming, PointState, Throughput, disturbed_throughput, throughput};
 use tunebook_study::probe::{MemoryUse, ProbeAnswer, ProbeTask};
 
 /// How often a measurement that cannot be trusted is repeated.
@@ -20,8 +20,7 @@ pub fn timed(
     limit: Option<u64>,
     status: &mut Status<'_>,
 ) -> Result<Throughput> {
-    let mut best: BTreeMap<u64, Vec<Vec<f64>>> = BTreeMap::new();
-    let mut last = None;
+    let (mut all, mut reasons): (Visits, Vec<String>) = Default::default();
     for attempt in 1..=ATTEMPTS {
         let (visits, waited) = visits(prober, sizes, evaluate, attempt, status)?;
         let found = throughput(&curve(sizes, known, &visits), waited, limit);
@@ -29,21 +28,11 @@ pub fn timed(
             return Ok(found);
         }
         for (size, mut visits) in visits {
-            best.entry(size).or_default().append(&mut visits);
+            all.entry(size).or_default().append(&mut visits);
         }
-        last = Some((found.reasons, waited));
+        reasons = found.reasons;
     }
-    // The least disturbed visit of each size; nothing is concluded from it.
-    for visits in best.values_mut() {
-        let least = |visit: &Vec<f64>| visit.iter().copied().fold(f64::INFINITY, f64::min);
-        visits.sort_by(|a, b| least(a).total_cmp(&least(b)));
-        visits.truncate(1);
-    }
-    let (reasons, waited) = last.unwrap_or_default();
-    let mut found = throughput(&curve(sizes, known, &best), waited, limit);
-    (found.reliable, found.saturation, found.recommended, found.step_time) = (false, None, None, None);
-    found.reasons = reasons;
-    Ok(found)
+    Ok(disturbed_throughput(&curve(sizes, known, &all), reasons))
 }
 
 type Visits = BTreeMap<u64, Vec<Vec<f64>>>;
@@ -82,19 +71,19 @@ fn visits(
     }
 }
 
-fn curve(sizes: &[u64], known: &BTreeMap<u64, Option<Vec<MemoryUse>>>, visits: &Visits) -> Vec<SizeMeasured> {
+fn curve(sizes: &[u64], known: &BTreeMap<u64, Option<Vec<MemoryUse>>>, visits: &Visits) -> Vec<BatchSizeTiming> {
     let peak = |memory: &Vec<MemoryUse>| memory.first().map(|memory| memory.used);
-    let mut all: Vec<SizeMeasured> = sizes
+    let mut all: Vec<BatchSizeTiming> = sizes
         .iter()
         .map(|size| {
             let visits = visits.get(size).cloned().unwrap_or_default();
             let state = if visits.is_empty() { PointState::OutOfMemory } else { PointState::Ok };
             let peak_memory_bytes = known.get(size).and_then(Option::as_ref).and_then(peak);
-            SizeMeasured { batch_size: *size, state, visits, peak_memory_bytes }
+            BatchSizeTiming { batch_size: *size, state, visits, peak_memory_bytes }
         })
         .collect();
     let too_large = known.iter().filter(|(_, memory)| memory.is_none());
-    all.extend(too_large.map(|(size, _)| SizeMeasured {
+    all.extend(too_large.map(|(size, _)| BatchSizeTiming {
         batch_size: *size,
         state: PointState::OutOfMemory,
         visits: vec![],

@@ -1,39 +1,45 @@
-//! The chart of `%scaling`: steps, examples and seconds to the target against batch size.
+//! Steps, examples and seconds to the target against batch size.
 
+use super::{batch_size_axis, number, point, series};
 use crate::chart::{Axis, AxisScale, Chart, Mark, Panel, Point, Series, Shade, Style, palette};
-use crate::figures::{number, point, series};
 use tunebook_analysis::{Regime, Scaling, ScalingFit, ScalingPoint};
 
-/// What the chart is about.
+/// The line of the fit has this many segments.
+const FIT_SEGMENTS: u32 = 40;
+/// A region is drawn only if its upper end is more than this many times its lower end. A narrower one has no room for
+/// its name.
+const MIN_REGION: f64 = 1.3;
+
+/// The texts above the chart.
 #[derive(Clone, Debug)]
-pub struct ScalingPicture<'a> {
-    /// Name of the scaling.
+pub struct ScalingCaption<'a> {
+    /// The name of the scaling.
     pub name: &'a str,
-    /// `valid/error ≤ 0.05`.
+    /// The target, for example `valid/error ≤ 0.05`.
     pub target: &'a str,
-    /// What else there is to say; may be empty.
+    /// A remark that ends the subtitle. It may be empty.
     pub note: &'a str,
 }
 
-/// Three panels: steps with perfect scaling, the fit and its regions; examples; seconds.
-pub fn scaling(about: &ScalingPicture<'_>, found: &Scaling) -> Chart {
-    let size = || Axis::new("batch size (log scale)", AxisScale::Log);
+/// Draws three panels: the steps with the line of perfect scaling, the fit and the regimes; the examples; and the
+/// seconds.
+pub fn scaling(caption: &ScalingCaption<'_>, found: &Scaling) -> Chart {
     let axis = |what: &str| Axis::new(format!("{what} (log scale)"), AxisScale::Log);
     let valid = || found.points.iter().filter(|point| point.valid);
     let mut steps = vec![];
-    if let (Some(first), Some(last)) = (valid().next(), valid().last())
+    if let (Some(first), Some(last)) = (valid().next(), valid().next_back())
         && let Some(at_first) = first.steps
     {
         let (from, to) = (first.batch_size as f64, last.batch_size as f64);
         let line = [from, to].map(|b| point(b, at_first * from / b, "twice the size, half the steps".into()));
         steps.push(series("perfect scaling", palette::INK, Style::Dashed, line.to_vec()));
-        if let Some(fit) = &found.fit {
-            let law = format!("fit: {} (1 + {} / b)", number(fit.min_steps), number(fit.critical_batch_size));
+        if let Ok(fit) = &found.fit {
+            let law = format!("fit: {} (1 + {} / b)", number(fit.s_min), number(fit.b_noise));
             let at = |i: u32| {
-                let b = from * (to / from).powf(f64::from(i) / 40.0);
-                point(b, fit.min_steps * (1.0 + fit.critical_batch_size / b), law.clone())
+                let b = from * (to / from).powf(f64::from(i) / f64::from(FIT_SEGMENTS));
+                point(b, fit.steps(b), law.clone())
             };
-            steps.push(series("fit", palette::GREEN, Style::Line, (0..=40).map(at).collect()));
+            steps.push(series("fit", palette::GREEN, Style::Line, (0..=FIT_SEGMENTS).map(at).collect()));
         }
     }
     steps.extend(measured("to the target", found, |p| p.steps.map(|steps| (steps, p.interval)), "steps"));
@@ -53,27 +59,25 @@ pub fn scaling(about: &ScalingPicture<'_>, found: &Scaling) -> Chart {
     for (what, drawn) in [("steps to target", steps), ("examples to target", examples), ("seconds to target", seconds)]
     {
         if drawn.iter().any(|series| !series.points.is_empty()) {
-            panels.push(Panel::new(size(), axis(what), drawn));
+            panels.push(Panel::new(batch_size_axis(), axis(what), drawn));
         }
     }
-    if let (Some(panel), Some(fit)) = (panels.first_mut(), &found.fit) {
+    if let (Some(panel), Ok(fit)) = (panels.first_mut(), &found.fit) {
         panel.shades = regions(fit, found);
     }
     if panels.is_empty() {
-        panels.push(Panel::new(size(), axis("steps to target"), vec![]));
+        panels.push(Panel::new(batch_size_axis(), axis("steps to target"), vec![]));
     }
-    let note = if about.note.is_empty() { String::new() } else { format!("; {}", about.note) };
+    let note = if caption.note.is_empty() { String::new() } else { format!("; {}", caption.note) };
     Chart {
-        title: format!("{}: steps to {}", about.name, about.target),
-        subtitle: format!(
-            "best configuration of each size, median over repeats; bars: 95 % of another such study{note}"
-        ),
+        title: format!("{}: steps to {}", caption.name, caption.target),
+        subtitle: format!("best configuration of each size, median over its repeats; bars: 95 % interval{note}"),
         columns: panels.len(),
         panels,
     }
 }
 
-/// The valid sizes as a line with intervals, the others as crosses.
+/// Draws the valid sizes as a line and the others as crosses. `of` returns the value of a point and its interval.
 fn measured(
     name: &str,
     found: &Scaling,
@@ -87,9 +91,9 @@ fn measured(
                 let (y, interval) = of(p)?;
                 let why = p.reason.as_ref().map_or(String::new(), |reason| format!("\nnot valid: {reason}"));
                 let regime = match p.regime {
-                    Some(Regime::Perfect) => "\nperfect scaling",
-                    Some(Regime::Diminishing) => "\ndiminishing returns",
-                    Some(Regime::Flat) => "\nno step is saved",
+                    Some(Regime::PerfectScaling) => "\nperfect scaling",
+                    Some(Regime::DiminishingReturns) => "\ndiminishing returns",
+                    Some(Regime::MaximalDataParallelism) => "\nno step is saved",
                     None => "",
                 };
                 let label = format!("batch size {}\n{} {unit}{regime}{why}", p.batch_size, number(y));
@@ -103,20 +107,19 @@ fn measured(
     drawn
 }
 
-/// Where the slope of the fit, −B/(b + B), is at most −0.8, and at least −0.2.
+/// Returns the regimes of the fit, as far as they lie within the sizes.
 fn regions(fit: &ScalingFit, found: &Scaling) -> Vec<Shade> {
     let sizes = || found.points.iter().map(|point| point.batch_size as f64);
     let (least, most) = (sizes().fold(f64::INFINITY, f64::min), sizes().fold(0.0, f64::max));
-    let (perfect, flat) = (fit.critical_batch_size / 4.0, fit.critical_batch_size * 4.0);
+    let [perfect, flat] = fit.diminishing_between();
     let regions = [
         ([least, perfect], "perfect", palette::GREEN),
         ([perfect, flat], "diminishing", palette::ORANGE),
         ([flat, most], "flat", palette::RED),
     ];
-    let inside = |([from, to], label, color): ([f64; 2], &str, &'static str)| {
+    let shade = |([from, to], label, color): ([f64; 2], &str, &'static str)| {
         let range = [from.max(least), to.min(most)];
-        // One that is hardly there has no room for its name.
-        (range[1] > 1.3 * range[0]).then(|| Shade { range, label: label.into(), color })
+        (range[1] > MIN_REGION * range[0]).then(|| Shade { range, label: label.into(), color })
     };
-    regions.into_iter().filter_map(inside).collect()
+    regions.into_iter().filter_map(shade).collect()
 }

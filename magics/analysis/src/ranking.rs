@@ -1,27 +1,27 @@
-//! How a study stands.
+//! The best trials of a study, and how many trials ended in each state.
 
 use serde::Serialize;
 use tunebook_study::{Objective, Params, Trial, TrialState};
 
-/// Trials by state; running ones are not counted.
+/// The number of trials in each state. Running trials are not counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Counts {
-    /// Ended with an objective.
+pub struct TrialCounts {
+    /// Trials that ended with an objective.
     pub complete: usize,
-    /// Diverged, non-finite, or out of memory.
+    /// Trials that diverged, became non-finite, or ran out of memory.
     pub infeasible: usize,
-    /// Ended early by a rule.
+    /// Trials that a stopping rule ended early.
     pub stopped: usize,
-    /// Ended by a fault.
+    /// Trials that ended with an error.
     pub failed: usize,
-    /// Interrupted.
+    /// Trials that an interrupt ended.
     pub cancelled: usize,
 }
 
-/// The trials of a study by state.
-pub fn counts(trials: &[Trial]) -> Counts {
+/// Counts the trials of a study by state.
+pub fn count_by_state(trials: &[Trial]) -> TrialCounts {
     let count = |state| trials.iter().filter(|trial| trial.state == state).count();
-    Counts {
+    TrialCounts {
         complete: count(TrialState::Complete),
         infeasible: count(TrialState::Infeasible),
         stopped: count(TrialState::Stopped),
@@ -32,25 +32,26 @@ pub fn counts(trials: &[Trial]) -> Counts {
 
 /// The best trial of a study.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Best {
-    /// Its number.
+pub struct BestTrial {
+    /// The number of the trial.
     pub trial: u32,
     /// Its objective, in the metric's own sign.
     pub objective: f64,
-    /// The step that reached it.
+    /// The training step at which the objective was measured.
     pub step: u64,
     /// Its active hyperparameters.
     pub params: Params,
 }
 
-/// The best complete trial; of equals the first.
-pub fn best(trials: &[Trial], objective: &Objective) -> Option<Best> {
+/// Returns the best complete trial, or None if no trial has an objective. Of equals, the one with the lowest number
+/// wins.
+pub fn best_trial(trials: &[Trial], objective: &Objective) -> Option<BestTrial> {
     let trial = *ranked(trials, objective).first()?;
     let (value, step) = objective.of(trial)?;
-    Some(Best { trial: trial.number, objective: value, step, params: trial.params.clone() })
+    Some(BestTrial { trial: trial.number, objective: value, step, params: trial.params.clone() })
 }
 
-/// Complete trials with an objective, the best first; of equals the first.
+/// Returns the complete trials that have an objective, the best first, equals by their number.
 pub fn ranked<'a>(trials: &'a [Trial], objective: &Objective) -> Vec<&'a Trial> {
     let mut ranked: Vec<(f64, &Trial)> = trials
         .iter()

@@ -1,0 +1,68 @@
+//! Hyperparameter axis plots: the objective of each trial against each hyperparameter.
+
+use super::{beyond_worst, metric_axis, number, point, series, value_text};
+use crate::chart::{Axis, AxisScale, Chart, Mark, Panel, Point, Style, palette};
+use tunebook_analysis::{AxisPlot, AxisPoint};
+use tunebook_study::{Scale, TrialState, Value};
+
+/// Draws one panel for each hyperparameter. Infeasible trials are crosses just beyond the worst objective.
+pub fn axis(study: &str, axis: &tunebook_analysis::Axis) -> Chart {
+    let values: Vec<f64> = axis
+        .plots
+        .iter()
+        .flat_map(|plot| &plot.points)
+        .filter(|p| p.state == TrialState::Complete)
+        .filter_map(|p| p.objective)
+        .collect();
+    let y = metric_axis(&axis.metric, &values);
+    let edge = beyond_worst(&values, axis.direction, &y.scale);
+    let panels: Vec<Panel> = axis.plots.iter().map(|plot| panel(plot, &axis.best, &y, edge)).collect();
+    let infeasible = |plot: &AxisPlot| plot.points.iter().filter(|p| p.state == TrialState::Infeasible).count();
+    let subtitle = format!(
+        "one point for each trial; {} infeasible at the edge; stars: the three best trials",
+        axis.plots.iter().map(infeasible).max().unwrap_or(0)
+    );
+    let columns = panels.len().clamp(1, 3);
+    Chart { title: format!("{study}: {} against each hyperparameter", axis.metric), subtitle, panels, columns }
+}
+
+/// Draws one hyperparameter. `best`: the numbers of the best trials; `edge`: where trials without an objective are
+/// drawn.
+fn panel(plot: &AxisPlot, best: &[u32], y: &Axis, edge: f64) -> Panel {
+    let name = &plot.hyperparameter;
+    let x_axis = match plot.scale {
+        Scale::Linear => Axis::new(name, AxisScale::Linear),
+        Scale::Log => Axis::new(format!("{name} (log scale)"), AxisScale::Log),
+        Scale::OneMinusLog => Axis::new(format!("{name} (log scale of 1 − value)"), AxisScale::OneMinusLog),
+        Scale::Categorical => Axis::new(name, AxisScale::Categories(plot.categories.iter().map(value_text).collect())),
+    };
+    let x = |value: &Value| match plot.scale {
+        Scale::Categorical => plot.categories.iter().position(|c| c.same_as(value)).map(|i| i as f64),
+        _ => value.as_f64(),
+    };
+    // A trial without an objective is drawn at `otherwise`, or not at all.
+    let points = |wanted: &dyn Fn(&AxisPoint) -> bool, otherwise: Option<f64>| -> Vec<Point> {
+        let chosen = plot.points.iter().filter(|p| wanted(p));
+        chosen
+            .filter_map(|p| {
+                let y = p.objective.or(otherwise)?;
+                let result = p.objective.map_or(p.state.to_string(), number);
+                let label = format!("trial {}\n{name} = {}\n{result}", p.trial, value_text(&p.value));
+                Some(point(x(&p.value)?, y, label))
+            })
+            .collect()
+    };
+    let is_best = |p: &AxisPoint| best.contains(&p.trial);
+    let stopped = points(&|p| p.state == TrialState::Stopped, None);
+    let complete = points(&|p| p.state == TrialState::Complete && !is_best(p), None);
+    let infeasible = points(&|p| p.state == TrialState::Infeasible, Some(edge));
+    let best_three = points(&|p| p.state == TrialState::Complete && is_best(p), None);
+    let mut drawn = vec![
+        series("stopped early", palette::FAINT, Style::Points(Mark::Ring, 8.0), stopped),
+        series("complete", palette::BLUE, Style::Points(Mark::Disc, 7.0), complete),
+        series("infeasible", palette::RED, Style::Points(Mark::Cross, 9.0), infeasible),
+        series("best three", palette::ORANGE, Style::Points(Mark::Star, 13.0), best_three),
+    ];
+    drawn.retain(|series| !series.points.is_empty());
+    Panel::new(x_axis, y.clone(), drawn)
+}

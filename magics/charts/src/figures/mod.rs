@@ -1,0 +1,75 @@
+//! Figures: one function for each analysis, which returns the chart that shows its result.
+
+mod axis;
+mod curves;
+mod history;
+mod isolation;
+mod noise;
+mod scaling;
+mod throughput;
+
+pub use axis::axis;
+pub use curves::curves;
+pub use history::optimization_history;
+pub use isolation::isolation;
+pub use noise::noise;
+pub use scaling::{ScalingCaption, scaling};
+pub use throughput::{ThroughputCurve, throughput};
+
+use crate::chart::{Axis, AxisScale, Point, Series, Style};
+use crate::ticks;
+use tunebook_study::{Direction, Value};
+
+/// An axis of a metric is logarithmic if its largest value is more than this many times its smallest.
+const LOG_FROM: f64 = 10.0;
+
+/// Returns the axis of a metric. It is logarithmic, and its title says so, if the values are positive and span more
+/// than a decade.
+fn metric_axis(metric: &str, values: &[f64]) -> Axis {
+    let (low, high) =
+        values.iter().fold((f64::INFINITY, 0.0), |(low, high): (f64, f64), v| (low.min(*v), high.max(*v)));
+    if low > 0.0 && high / low > LOG_FROM {
+        Axis::new(format!("{metric} (log scale)"), AxisScale::Log)
+    } else {
+        Axis::new(metric, AxisScale::Linear)
+    }
+}
+
+fn batch_size_axis() -> Axis {
+    Axis::new("batch size (log scale)", AxisScale::Log)
+}
+
+/// Returns a position just beyond the worst value. Trials without an objective are drawn there.
+fn beyond_worst(values: &[f64], direction: Direction, scale: &AxisScale) -> f64 {
+    let (low, high) =
+        values.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), v| (low.min(*v), high.max(*v)));
+    if low > high {
+        return 1.0;
+    }
+    match (direction, scale) {
+        (Direction::Minimize, AxisScale::Log) => high * (high / low).powf(0.08).max(1.1),
+        (Direction::Maximize, AxisScale::Log) => low / (high / low).powf(0.08).max(1.1),
+        (Direction::Minimize, _) => high + (high - low).max(0.02 * high.abs()).max(1e-9) * 0.08,
+        (Direction::Maximize, _) => low - (high - low).max(0.02 * high.abs()).max(1e-9) * 0.08,
+    }
+}
+
+fn value_text(value: &Value) -> String {
+    match value {
+        Value::Float(x) => number(*x),
+        other => other.to_string(),
+    }
+}
+
+/// Returns the text of a number with four significant digits.
+fn number(x: f64) -> String {
+    ticks::number(format!("{x:.3e}").parse().unwrap_or(x))
+}
+
+fn point(x: f64, y: f64, label: String) -> Point {
+    Point { x, y, label, interval: None }
+}
+
+fn series(name: &str, color: &'static str, style: Style, points: Vec<Point>) -> Series {
+    Series { name: name.into(), color, style, points, in_legend: true }
+}

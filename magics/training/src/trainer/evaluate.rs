@@ -1,0 +1,77 @@
+//! The evaluations of a run: the metrics that it reports, and the checkpoint that it keeps if they are among the best.
+
+use super::run::Run;
+use super::{Observer, Stop};
+use indexmap::IndexMap;
+use tch::Device;
+use tunebook_study::Measurement;
+
+impl Run<'_> {
+    /// Evaluates the model on the validation examples, reports the metrics, and keeps the parameters if they are among
+    /// the best. It returns the objective, or None if that is not among the metrics of this evaluation. A non-finite
+    /// objective ends the run as infeasible.
+    pub fn evaluate(&mut self, step: u64, lr: f64, observer: &mut dyn Observer) -> Result<Option<f64>, Stop> {
+        // With averaging, the averages are what is evaluated and saved.
+        let swapped = self.swap_averages();
+        let evaluated = self.evaluator.evaluate(&self.model, &self.data.valid);
+        if self.keeps_files() {
+            let followed = self.data.valid.select(&self.followed);
+            self.outputs.push((step, self.model.predict(&followed.inputs).to_device(Device::Cpu)));
+        }
+        let mut metrics: IndexMap<String, Option<f64>> = IndexMap::new();
+        let mut metric = |name: String, value: f64| {
+            metrics.insert(name, Some(value).filter(|v| v.is_finite()));
+        };
+        if !self.losses.is_empty() {
+            metric("train/loss".into(), self.losses.iter().sum::<f64>() / self.losses.len() as f64);
+        }
+        for (name, value) in evaluated? {
+            metric(format!("valid/{name}"), value);
+        }
+        let recent = &self.norms[self.norms.len().saturating_sub(self.losses.len())..];
+        if let Some(norm) = recent.last() {
+            metric("gradient_norm".into(), f64::from(*norm));
+            if self.clip_norm > 0.0 {
+                let clipped = recent.iter().filter(|norm| f64::from(**norm) > self.clip_norm).count();
+                metric("clipped".into(), clipped as f64 / recent.len() as f64);
+            }
+        }
+        if let Some(scale) = self.state.noise.value() {
+            metric("noise_scale".into(), scale);
+        }
+        metric("lr".into(), lr);
+        self.losses.clear();
+        let objective = metrics.get(&self.request.objective).copied();
+        let seconds = self.state.seconds + self.started.elapsed().as_secs_f64();
+        let measurement = Measurement { step, seconds, metrics };
+        if self.keeps_files() {
+            self.state.measurements.push(measurement.clone());
+        }
+        observer.measured(measurement);
+        let kept = match objective {
+            Some(Some(value)) if self.keeps_files() => self.keep_if_best(value, step),
+            Some(None) => {
+                Err(Stop::Infeasible(format!("`{}` became non-finite at step {step}", self.request.objective)))
+            }
+            _ => Ok(()),
+        };
+        if swapped {
+            self.swap_averages();
+        }
+        kept.map(|()| objective.flatten())
+    }
+
+    /// Exchanges the values of the parameters and of their averages. It returns false, and does nothing, if the run has
+    /// no averages.
+    pub fn swap_averages(&self) -> bool {
+        let Some((averages, _)) = &self.averages else { return false };
+        tch::no_grad(|| {
+            for (parameter, average) in self.parameters.iter().zip(averages) {
+                let value = parameter.detach().copy();
+                parameter.shallow_clone().copy_(average);
+                average.shallow_clone().copy_(&value);
+            }
+        });
+        true
+    }
+}

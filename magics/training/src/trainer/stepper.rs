@@ -1,0 +1,86 @@
+//! Single training steps for probes, which measure them.
+
+use super::Stop;
+use super::run::Run;
+use crate::batches::Batches;
+use crate::data::{Data, Examples};
+use crate::hyperparameters::Hyperparameters;
+use crate::net::Phase;
+use crate::randomness::{Randomness, Stream};
+use crate::workload::Workload;
+use rand_chacha::rand_core::Rng;
+use tch::{Device, Tensor};
+use tunebook_study::probe::NormPair;
+use tunebook_study::protocol::TrialRequest;
+
+/// Takes training steps one by one. It evaluates only when asked to, copies nothing back from the device, and writes no
+/// files.
+pub(crate) struct Stepper<'a> {
+    run: Run<'a>,
+    taken: u64,
+}
+
+impl<'a> Stepper<'a> {
+    /// Creates the model and its optimizer. The `batch_size` among the hyperparameters has no effect on the steps.
+    pub fn new(
+        workload: &'a dyn Workload,
+        data: &'a Data,
+        hp: Hyperparameters,
+        request: &'a TrialRequest,
+        device: Device,
+    ) -> Result<Self, Stop> {
+        Ok(Self { run: Run::new(workload, data, hp, request, device, &[])?, taken: 0 })
+    }
+
+    /// Returns the batches that a run with this batch size would have.
+    pub fn batches(&self, size: i64) -> Batches {
+        Batches::new(&self.run.data.train, size, Randomness::new(self.run.request.seed), self.run.device, 0)
+    }
+
+    /// Takes a step with the learning rate of the first step of the schedule, with or without augmentation of the
+    /// inputs.
+    pub fn step(&mut self, batch: &Examples, augment: bool) -> Result<(), Stop> {
+        self.step_with(self.run.schedule.at(0), batch, augment)
+    }
+
+    /// Takes the next step as a trial does, with the learning rate that the schedule has for it.
+    pub fn scheduled_step(&mut self, batch: &Examples) -> Result<(), Stop> {
+        self.step_with(self.run.schedule.at(self.taken), batch, true)
+    }
+
+    fn step_with(&mut self, lr: f64, batch: &Examples, augment: bool) -> Result<(), Stop> {
+        self.taken += 1;
+        let micro_batch_size = self.run.model.hyperparameters().micro_batch_size(batch.count());
+        self.run.step(self.taken, lr, batch, micro_batch_size, augment)?;
+        self.run.unread.clear();
+        Ok(())
+    }
+
+    /// Returns the squared gradient norms of a large batch of `large` examples and of its equal parts of `small`
+    /// examples. The examples are drawn with replacement; `draw` numbers the draws between two steps.
+    pub fn norm_pair(&self, draw: u64, small: u64, large: u64) -> Result<NormPair, Stop> {
+        let train = &self.run.data.train;
+        let mut generator =
+            Randomness::new(self.run.request.seed).generator(Stream::Splitting, 1 + self.taken, 1 + draw);
+        let count = train.count() as u64;
+        let mut small_batches = vec![];
+        for _ in 0..large / small {
+            let drawn: Vec<i64> =
+                (0..small).map(|_| ((u128::from(generator.next_u64()) * u128::from(count)) >> 64) as i64).collect();
+            let indices = Tensor::from_slice(&drawn).to_device(train.targets.device());
+            small_batches.push(train.select(&indices).to_device(self.run.device));
+        }
+        self.run.norm_pair(self.taken + 1, &small_batches)
+    }
+
+    /// Returns the inputs of a batch after the augmentation of a training step.
+    pub fn augment(&self, batch: &Examples) -> Tensor {
+        let net = self.run.model.net(Phase::Train { step: self.taken });
+        self.run.workload.augment(&net, &batch.inputs)
+    }
+
+    /// Returns the outputs for a batch, computed as in an evaluation.
+    pub fn predict(&self, batch: &Examples) -> Tensor {
+        self.run.model.predict(&batch.inputs)
+    }
+}
