@@ -1,8 +1,7 @@
 //! The registry of all magics. Each magic has a folder or a file here with everything that only it needs.
 //!
 //! The registry imports all magics, and no magic imports the registry. A magic that needs a list of the others gets it
-//! as a [`Catalogue`](crate::magic::Catalogue). To add a magic, add its folder or file, its `mod` line and its entry
-//! below.
+//! as a [`Catalogue`]. To add a magic, add its folder or file, its `mod` line and its entry below.
 
 pub mod axis;
 pub mod capture;

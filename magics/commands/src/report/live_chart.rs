@@ -62,8 +62,8 @@ impl<'a> LiveChart<'a> {
         (self.refreshed, self.cost) = (Instant::now(), started.elapsed());
     }
 
-    /// Replaces the chart, or an earlier report, by a report. `with_result` says whether the JSON result for programs is
-    /// included.
+    /// Replaces the chart, or an earlier report, by a report. `with_result` says whether the JSON result for programs
+    /// is included.
     pub fn end(&mut self, report: Report, with_result: bool) {
         let mut bundle = report.bundle();
         if !with_result {
