@@ -98,7 +98,7 @@ async fn names_are_shown_listed_documented_and_forgotten() {
     }
     assert!(kernel.run_error("%doc twicee").await.contains("did you mean `twice`"));
 
-    assert_eq!(out(&mut kernel, "%remove numbers twice").await, "Forgotten: numbers, twice\n");
+    assert_eq!(out(&mut kernel, "%remove numbers twice").await, "Removed: numbers, twice\n");
     for name in ["numbers.len()", "twice(1)"] {
         assert!(kernel.run_error(name).await.contains("E0425"), "{name}");
     }

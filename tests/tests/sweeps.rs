@@ -210,7 +210,7 @@ async fn every_mistake_in_a_sweep_is_named_and_nothing_is_recorded() {
         (with("fixed optimizer = lion"), "InvalidValue", "one of nesterov, sgd"),
         (with("fixed lr = 0.1"), "InvalidDeclaration", "declared already"),
         (with("when optimizer == adam: nuisance beta1 ~ uniform(0, 1)"), "InvalidDeclaration", "not declared above"),
-        (with("trials = 5"), "SyntaxError", "begins no declaration"),
+        (with("trials = 5"), "SyntaxError", "is not a declaration"),
         ("%%sweep s --trails 5\nworkload digits_mlp".into(), "UnknownOption", "did you mean `--trials`"),
         ("%%sweep s --sampler bayes\nworkload digits_mlp".into(), "NotAvailable", "quasirandom"),
         (

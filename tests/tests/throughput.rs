@@ -100,7 +100,7 @@ async fn what_was_measured_is_kept_and_called_stale_once_something_has_changed()
     assert_eq!(kernel.run_ok("%throughput table --recorded").await.result()["stale"], false);
     table(120);
     let changed = kernel.run_ok("%throughput table --recorded").await.result()["changed"].clone();
-    assert_eq!(changed, json!(["the data files are others"]));
+    assert_eq!(changed, json!(["the data files have changed"]));
     let error = kernel.run_error("%throughput digits_mlp --max 2 --compare tf32").await;
     assert!(error.contains("tf32 needs a CUDA device"), "{error}");
 }

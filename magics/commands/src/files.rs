@@ -1,4 +1,4 @@
-//! Files and folders that a magic names: `~`, and what is said when one cannot be used.
+//! Paths that a magic names: `~` stands for the home folder, and an error says why a path cannot be used.
 
 use crate::error::{ErrorName, MagicError, Result, Source, nearest};
 use crate::magic::Context;
@@ -6,7 +6,8 @@ use crate::syntax::{Arguments, Word};
 use std::io::{Error, ErrorKind};
 use std::path::{Path, PathBuf};
 
-/// The one file or folder that a magic takes.
+/// The first positional word of a magic that takes one path. It is an error if there is none (`what` is missing), or a
+/// second word.
 pub fn one_path<'a>(arguments: &'a Arguments, what: &str) -> Result<&'a Word> {
     let word = arguments.required(0, what)?;
     match arguments.positional.get(1) {
@@ -17,14 +18,14 @@ pub fn one_path<'a>(arguments: &'a Arguments, what: &str) -> Result<&'a Word> {
                 let message = format!("there is no option `{}`", option.text);
                 return Err(arguments.source.error(ErrorName::UnknownOption, option.span.clone(), message, None));
             }
-            let message = format!("`{}` is one word too many", more.text);
-            let help = "a name with spaces stands in quotes".to_string();
+            let message = format!("unexpected `{}`: there is one word too many", more.text);
+            let help = "write a name with spaces in quotes".to_string();
             Err(arguments.source.syntax_error(more.span.clone(), message, Some(help)))
         }
     }
 }
 
-/// The home folder, as the session's environment says.
+/// The home folder: `HOME` if the session has changed it, otherwise that of the user. None if there is none.
 pub fn home(context: &Context) -> Option<PathBuf> {
     match context.added_environment().get("HOME") {
         Some(home) => home.map(PathBuf::from),
@@ -32,7 +33,7 @@ pub fn home(context: &Context) -> Option<PathBuf> {
     }
 }
 
-/// Where a written path leads: `~` and what follows a `~/` lie in the home folder.
+/// The path with `~` or `~/` at its start replaced by the home folder.
 pub fn expand(context: &Context, written: &str) -> PathBuf {
     let below = written.strip_prefix('~').filter(|rest| rest.is_empty() || rest.starts_with('/'));
     match (below, home(context)) {
@@ -44,24 +45,26 @@ pub fn expand(context: &Context, written: &str) -> PathBuf {
 /// The current folder.
 pub fn current() -> Result<PathBuf> {
     std::env::current_dir().map_err(|error| {
-        let help = "%cd FOLDER goes to one that is there".to_string();
+        let help = "go to another folder with `%cd FOLDER`".to_string();
         MagicError::new(ErrorName::FileError, format!("the current folder cannot be used: {error}"), Some(help))
     })
 }
 
-/// The error that something cannot be done (`read`, `written`, …) with what a word names.
+/// The error for a path that cannot be used. It points at `word`. `done` completes the sentence "… cannot be": `read`,
+/// `written`.
 pub fn problem(source: &Source, word: &Word, path: &Path, done: &str, error: &Error) -> MagicError {
     let written = &word.text;
     let (message, help) = match error.kind() {
         ErrorKind::NotFound => (format!("there is no `{written}`"), similar(path)),
         ErrorKind::IsADirectory => (format!("`{written}` is a folder"), None),
-        ErrorKind::InvalidData => (format!("`{written}` is no text in UTF-8"), None),
+        ErrorKind::InvalidData => (format!("`{written}` is not text in UTF-8"), None),
         _ => (format!("`{written}` cannot be {done}: {error}"), None),
     };
     source.error(ErrorName::FileError, word.span.clone(), message, help)
 }
 
-/// The neighbour that was most likely meant, or the folder that is missing.
+/// Help for a path that does not exist: the name in the same folder that was most likely meant, or that the folder does
+/// not exist either.
 fn similar(path: &Path) -> Option<String> {
     let folder = match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
@@ -75,13 +78,13 @@ fn similar(path: &Path) -> Option<String> {
     near.map(|near| format!("did you mean `{near}`?"))
 }
 
-/// The same of a file that is to be written; where its folder is missing, how to make it.
+/// The error for a file that cannot be written. If its folder does not exist, the help says how to create it.
 pub fn not_written(source: &Source, word: &Word, path: &Path, error: &Error) -> MagicError {
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty() && !parent.exists());
     match (error.kind(), parent) {
         (ErrorKind::NotFound, Some(parent)) => {
             let message = format!("there is no folder `{}`", parent.display());
-            let help = format!("make it: `!mkdir -p {}`", shell_words::quote(&parent.to_string_lossy()));
+            let help = format!("create it: `!mkdir -p {}`", shell_words::quote(&parent.to_string_lossy()));
             source.error(ErrorName::FileError, word.span.clone(), message, Some(help))
         }
         _ => problem(source, word, path, "written", error),

@@ -1,31 +1,31 @@
-//! Inputs of a session that a magic names: `1-5 7`, and which session.
+//! The inputs that `%history` and `%save` select: by ranges of execution counts (`1-5 7`), and by session
+//! (`--session`).
 
 use crate::error::{ErrorName, MagicError, Result, Source, Span};
 use crate::host::session::{Input, Session};
 use crate::syntax::{Arguments, OptionSpec};
 use std::ops::RangeInclusive;
 
-/// `--session`.
 pub const SESSION: OptionSpec = OptionSpec {
     name: "session",
     value: Some("N"),
-    help: "of an earlier session: -1 is the one before (default 0: this one)",
+    help: "take the inputs of an earlier session: -1 is the one before (default: 0, this one)",
 };
 
-/// Execution counts, and where they were written.
+/// A range of execution counts, and where it is written.
 type Range = (RangeInclusive<u64>, Span);
 
-/// Which inputs are wanted: none named means all.
-pub struct Wanted {
+/// A selection of inputs. Without any range, it selects all inputs of the session.
+pub struct InputSelection {
     source: Source,
     line: Span,
     ranges: Vec<Range>,
-    /// 0 is this one, -1 the one before.
+    /// 0 is this session, -1 the one before.
     pub session: i64,
 }
 
-impl Wanted {
-    /// What the words from the place `first` on say, and `--session`.
+impl InputSelection {
+    /// Reads the ranges from the positional words with the index `first` and up, and the option `--session`.
     pub fn new(arguments: &Arguments, first: usize) -> Result<Self> {
         let session = match arguments.option("session") {
             None => 0,
@@ -41,7 +41,7 @@ impl Wanted {
         for word in arguments.positional.iter().skip(first) {
             let Some(range) = range(&word.text) else {
                 let help = "`7` is one input, `1-5` are five, `3-` are all from the third on".to_string();
-                let message = format!("`{}` names no inputs", word.text);
+                let message = format!("`{}` is not a range of inputs", word.text);
                 return Err(arguments.source.error(ErrorName::InvalidValue, word.span.clone(), message, Some(help)));
             };
             ranges.push((range, word.span.clone()));
@@ -49,27 +49,28 @@ impl Wanted {
         Ok(Self { source: arguments.source.clone(), line: arguments.line.clone(), ranges, session })
     }
 
-    /// The inputs in the order of the ranges. A range without any is an error.
-    pub fn of(&self, session: &dyn Session) -> Result<Vec<Input>> {
+    /// The selected inputs, in the order of the ranges. A range that contains no input is an error.
+    pub fn inputs(&self, session: &dyn Session) -> Result<Vec<Input>> {
         let all = session.inputs(self.session)?;
         if all.is_empty() && self.session < 0 {
-            let message = format!("nothing is kept of session {}", self.session);
+            let message = format!("there is no history of session {}", self.session);
             return Err(self.source.error(ErrorName::UnknownInput, self.line.clone(), message, None));
         }
         if self.ranges.is_empty() {
             return Ok(all);
         }
-        let mut wanted = vec![];
+        let mut selected = vec![];
         for (range, span) in &self.ranges {
-            let before = wanted.len();
-            wanted.extend(all.iter().filter(|input| range.contains(&input.line)).cloned());
-            if wanted.len() == before {
+            let before = selected.len();
+            selected.extend(all.iter().filter(|input| range.contains(&input.line)).cloned());
+            if selected.len() == before {
                 return Err(self.missing(range, span, &all));
             }
         }
-        Ok(wanted)
+        Ok(selected)
     }
 
+    /// The error for a range that contains no input.
     fn missing(&self, range: &RangeInclusive<u64>, span: &Span, all: &[Input]) -> MagicError {
         let here = if self.session == 0 { "this session".into() } else { format!("session {}", self.session) };
         let message = match range.start() == range.end() {
@@ -84,7 +85,7 @@ impl Wanted {
     }
 }
 
-/// `7`, `1-5`, `3-`.
+/// Parses `7`, `1-5` (both ends included) or `3-` (all from the third on).
 fn range(text: &str) -> Option<RangeInclusive<u64>> {
     let (first, last) = text.split_once('-').unwrap_or((text, text));
     let first: u64 = first.parse().ok()?;
@@ -97,7 +98,7 @@ mod tests {
     use super::range;
 
     #[test]
-    fn ranges_hold_both_ends() {
+    fn ranges_include_both_ends() {
         assert_eq!(range("7"), Some(7..=7));
         assert_eq!(range("1-5"), Some(1..=5));
         assert_eq!(range("3-"), Some(3..=u64::MAX));

@@ -1,7 +1,8 @@
-//! The magics: one file each, which parses its line, acts, and reports.
+//! The magics. `commands` holds them, with one folder or file each; the other modules are the framework that they
+//! share.
 //!
-//! The kernel hands over the text of a magic ([`Magics::parse`]), learns at once whether it can be understood, and
-//! runs it later ([`Magics::run`]) with an [`Output`] to show results on and an [`Interrupt`] to be stopped by.
+//! The kernel first passes the text of a magic to [`Magics::parse`], which reports errors in the text without running
+//! anything. Later it calls [`Magics::run`] with an [`Output`] for results and an [`Interrupt`] that stops the magic.
 
 mod commands;
 mod completion;
@@ -29,92 +30,97 @@ use commands::{CATALOGUE, workload};
 use magic::Context;
 use tunebook_prebuilt::{BuildInputs, CellCrate, Sources};
 
-/// What the magics of one kernel share.
+/// The magics of one kernel, with the state that they share.
 pub struct Magics {
     context: Context,
 }
 
-/// A magic that was understood and can be run.
+/// A magic that was parsed and can be run.
 pub struct Parsed(Box<dyn magic::Command>);
 
 impl Magics {
-    /// Magics over a store and a worker; nothing is opened or started yet.
+    /// Creates the magics. The store is not opened and no process is started yet.
     pub fn new(settings: Settings) -> Self {
         Self { context: Context::new(settings, CATALOGUE) }
     }
 
-    /// Understands one magic: a whole cell that begins with `%%`, or one line that begins with `%` or `?`, or ends in `?`.
-    /// `first_line` is its line in the cell, from 0, for the error message.
+    /// Parses one magic: a whole cell that begins with `%%`, or one line that begins with `%` or `?` or ends with `?`.
+    /// `first_line` is its line in the cell, counted from 0, for error messages.
     pub fn parse(&self, text: &str, first_line: usize) -> Result<Parsed, MagicError> {
         commands::parse(text, first_line).map(Parsed)
     }
 
-    /// Runs it to the end, or until the interrupt is raised (then the error's name is `Interrupted`).
+    /// Runs a magic to its end, or until the interrupt is raised; then the error is `Interrupted`.
     pub fn run(&self, parsed: Parsed, output: &dyn Output, interrupt: &Interrupt) -> Result<(), MagicError> {
-        self.context.learn_environment(output);
+        self.context.update_environment(output);
         let result = parsed.0.run(&self.context, output, interrupt);
-        self.context.learn_environment(output);
+        self.context.update_environment(output);
         result
     }
 
-    /// Whether there is a magic of this name.
+    /// Whether there is a magic with this name.
     pub fn knows(&self, name: &str) -> bool {
         CATALOGUE.find(name).is_some()
     }
 
-    /// Candidates at a cursor inside a magic line or cell magic; `None` where the cursor is in Rust.
+    /// The completions at a cursor in a line magic or cell magic, or None if the cursor is in Rust. `cursor` counts
+    /// Unicode code points.
     pub fn complete(&self, code: &str, cursor: usize, names: Names<'_>) -> Option<Completions> {
         completion::complete(&self.context, code, cursor, names)
     }
 
-    /// Help (text/plain, text/markdown) for the word at the cursor of a magic; `None` where there is none.
+    /// The help for the word at the cursor of a magic, as text and sometimes Markdown. None if there is none, or if the
+    /// cursor is not in a magic. `cursor` counts Unicode code points.
     pub fn inspect(&self, code: &str, cursor: usize) -> Option<Bundle> {
         completion::inspect(&self.context, code, cursor)
     }
 
-    /// Builds what every `%%workload` needs, and returns what the crates of Rust cells are built from.
+    /// Compiles what every `%%workload` needs, so that the first one need not wait for it. Returns what the crates of
+    /// Rust cells are built from.
     pub fn prepare(&self, output: &dyn Output, interrupt: &Interrupt) -> Result<BuildInputs, MagicError> {
-        let workshop = workload::Workshop::open(&self.context)?;
-        workshop.prepare(output, interrupt)?;
+        let build_cache = workload::BuildCache::open(&self.context)?;
+        build_cache.prepare(output, interrupt)?;
         let sources = Sources::open(self.cache())?;
         let (tunebook, lock_file) = (CellCrate::tunebook_with_tensors(&sources), sources.lock_file());
         Ok(BuildInputs { tunebook, lock_file, libtorch: self.context.libtorch()? })
     }
 
-    /// Where things are built.
+    /// The folder in which workloads and crates for cells are built.
     pub fn cache(&self) -> &std::path::Path {
         &self.context.settings.cache
     }
 
-    /// The crates that a Rust cell names, which it can use without asking for them.
+    /// The crates of Tunebook and of workloads that a Rust cell names. The kernel adds them without `:dep`.
     pub fn crates_for(&self, code: &str) -> Result<Vec<CellCrate>, MagicError> {
         workload::crates_for(&self.context, code)
     }
 
-    /// Gives a Plotly figure of a cell an HTML form if it has none, and sends the script that draws it first.
+    /// Adds an HTML form to a Plotly figure that has none, after it has sent the script that draws it.
     pub fn complete_figure(&self, bundle: &mut Bundle, output: &dyn Output) {
         report::complete_figure(bundle, &self.context.charts, output);
     }
 
-    /// A study with all its trials, for the Rust cell that asks for it.
+    /// A study with all its trials as JSON, for `tunebook::study` in Rust cells.
     pub fn study_as_json(&self, name: &str) -> Result<serde_json::Value, MagicError> {
         studies::study_as_json(&self.context, name)
     }
 
-    /// Ends the slots that are kept warm, and what commands left running; called when the kernel shuts down.
+    /// Ends the slots of the pool, and the processes that shell commands left running. The kernel calls this when it
+    /// shuts down.
     pub fn shutdown(&self) {
         shell::end_background();
         self.context.pool.lock().take();
     }
 }
 
-/// Whether a line of a cell asks for help, about a magic or a name of Rust. `alone`: it is the only line of its cell.
+/// Whether a line of a cell asks for the help of a magic or the documentation of a Rust name. `alone` says that it is
+/// the only line of its cell.
 pub fn asks(line: &str, alone: bool) -> bool {
     magic::asks(CATALOGUE, line, alone)
 }
 
-/// Where Rust stands in a magic that runs Rust among the other cells, in bytes of its text: the code of `%time f()`, the body
-/// of `%%time`.
+/// The span of the code, in bytes, in a magic that runs Rust in the process of the Rust cells: `f()` in `%time f()`,
+/// the body in `%%time`. None for other magics.
 pub fn rust_in(text: &str) -> Option<std::ops::Range<usize>> {
     CATALOGUE.rust_in(text)
 }

@@ -3,7 +3,7 @@
 
 use crate::error::{ErrorName, MagicError, Result};
 use crate::host::{Interrupt, Output, Stream};
-use crate::process::Ended;
+use crate::process::ProcessError;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, killpg};
@@ -40,8 +40,8 @@ pub fn run(command: &str, output: &dyn Output, interrupt: &Interrupt) -> Result<
     match stream(shell, None, output, interrupt) {
         Ok(status) if status.success() => Ok(()),
         Ok(status) => Err(MagicError::new(ErrorName::ShellError, format!("the command {}", ending(status)), None)),
-        Err(Ended::Interrupted | Ended::TimedOut) => Err(MagicError::interrupted("the command was interrupted")),
-        Err(Ended::CouldNot(error)) => {
+        Err(ProcessError::Interrupted | ProcessError::TimedOut) => Err(MagicError::interrupted("the command was interrupted")),
+        Err(ProcessError::Io(error)) => {
             Err(MagicError::new(ErrorName::ShellError, format!("the shell `sh` cannot be started: {error}"), None))
         }
     }
@@ -73,22 +73,22 @@ pub(crate) fn stream(
     input: Option<String>,
     output: &dyn Output,
     interrupt: &Interrupt,
-) -> std::result::Result<ExitStatus, Ended> {
+) -> std::result::Result<ExitStatus, ProcessError> {
     let stdin = if input.is_some() { Stdio::piped() } else { Stdio::null() };
     command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
-    let mut child = command.spawn().map_err(Ended::CouldNot)?;
+    let mut child = command.spawn().map_err(ProcessError::Io)?;
     let group = Pid::from_raw(child.id() as i32);
     if let (Some(text), Some(mut stdin)) = (input, child.stdin.take()) {
         // A thread of its own: a process may print much before it reads, or end without reading.
         std::thread::spawn(move || stdin.write_all(text.as_bytes()));
     }
-    let mut pipes = Pipes::of(&mut child).map_err(Ended::CouldNot)?;
+    let mut pipes = Pipes::of(&mut child).map_err(ProcessError::Io)?;
     let mut printer = Printer { output, stdout: Text::default(), stderr: Text::default() };
     let (mut ended, mut interrupted) = (None, None);
     let result = loop {
         let is_quiet = pipes.read(TICK, &mut printer) == 0;
         if ended.is_none() {
-            ended = child.try_wait().map_err(Ended::CouldNot)?.map(|status| (status, Instant::now()));
+            ended = child.try_wait().map_err(ProcessError::Io)?.map(|status| (status, Instant::now()));
         }
         if interrupted.is_none() && interrupt.is_raised() {
             let _ = killpg(group, Signal::SIGINT);
@@ -104,7 +104,7 @@ pub(crate) fn stream(
                 while !pipes.are_closed() && has_processes(group) && killed.elapsed() < PATIENCE {
                     pipes.read(TICK, &mut printer);
                 }
-                break Err(Ended::Interrupted);
+                break Err(ProcessError::Interrupted);
             }
             (None, Some((status, at))) if pipes.are_closed() || (is_quiet && at.elapsed() > LINGER) => {
                 remember(group);

@@ -1,30 +1,30 @@
-//! `%%capture [NAME]`: runs Rust and keeps what it prints and shows.
+//! `%%capture [NAME]`: runs Rust without showing its output, and can keep the text in a variable.
 
 use crate::error::{ErrorName, MagicError, Result, Span};
 use crate::host::session::{Ran, Session};
 use crate::host::{Interrupt, Output, Stream, session};
 use crate::magic::{Body, Command, Context, Export, Invocation, Magic, Subject};
-use crate::rust::{Written, no_magic_in};
+use crate::rust::{SourceMap, no_magic_in};
 use crate::syntax::{Arguments, OptionSpec, Word};
 use std::io::Write;
 
-/// The item that a captured output is a value of.
+/// The source of the type `Captured`. The variable with the captured output has this type.
 const CAPTURED: &str = include_str!("../rust/generated/captured.rs");
 
-/// See the module.
 pub const MAGIC: Magic = Magic {
     name: "capture",
     line: false,
     body: Some(Body::Rust),
     usage: "%%capture [NAME] [--no-stdout] [--no-stderr] [--no-display]\n…Rust…",
-    summary: "Run Rust and keep what it prints and shows out of the notebook",
-    help: "With a name, the text is in a variable of that name: `NAME.stdout`, `NAME.stderr`, `NAME.displays` (how many values and displays \
-        there were); `NAME.show()` prints it. The options name what is not captured: it is shown when the code has ended. Where the \
-        code fails, what it printed is shown with the error.",
+    summary: "Run Rust without showing its output; the output can be kept in a variable",
+    help: "With a name, the output is kept in a variable of that name: `NAME.stdout`, `NAME.stderr`, and \
+        `NAME.displays` (the number of values and displays). `NAME.show()` prints the text. The options name what is \
+        not captured; it is shown when the code has ended. If the code fails, the text that it printed is shown with \
+        the error.",
     options: &[
-        OptionSpec { name: "no-stdout", value: None, help: "standard output is shown" },
-        OptionSpec { name: "no-stderr", value: None, help: "standard error is shown" },
-        OptionSpec { name: "no-display", value: None, help: "displays and the value are shown" },
+        OptionSpec { name: "no-stdout", value: None, help: "show standard output" },
+        OptionSpec { name: "no-stderr", value: None, help: "show standard error" },
+        OptionSpec { name: "no-display", value: None, help: "show displays and the value" },
     ],
     subject: Subject::None,
     export: Export::Rust,
@@ -41,7 +41,7 @@ fn parse(Invocation { arguments, body, catalogue }: Invocation) -> Result<Box<dy
     arguments.at_most(1)?;
     let name = arguments.positional.first().cloned();
     if let Some(word) = name.as_ref().filter(|word| syn::parse_str::<syn::Ident>(&word.text).is_err()) {
-        let message = format!("`{}` is no name of a variable", word.text);
+        let message = format!("`{}` cannot be the name of a variable", word.text);
         return Err(arguments.source.error(ErrorName::InvalidValue, word.span.clone(), message, None));
     }
     let body = body.unwrap_or_default();
@@ -55,15 +55,18 @@ impl Command for Capture {
         let known = session.items()?.into_iter().find(|item| item.name == "Captured");
         let (defined, ours) = (known.is_some(), known.is_some_and(|item| is_ours(&item.code)));
         if let Some(word) = self.name.as_ref().filter(|_| defined && !ours) {
-            let message = "an item `Captured` of your own is in the way of the type that `%%capture` defines";
-            let help = Some("`%remove Captured` forgets it; without a name nothing is defined".to_string());
+            let message = "your item `Captured` has the name of the type that `%%capture` defines";
+            let help = Some(
+                "remove it with `%remove Captured`, or run `%%capture` without a name, which defines nothing"
+                    .to_string(),
+            );
             return Err(self.arguments.source.error(ErrorName::NameTaken, word.span.clone(), message, help));
         }
         let (source, first_line) = (&self.arguments.source, self.arguments.source.first_line());
-        let written = Written { text: source.text(), first_line, above: 0 };
+        let source_map = SourceMap { text: source.text(), first_line, lines_above: 0 };
         let ran = session.run(&source.text()[self.body.clone()], first_line, true);
-        let mut ran = ran.map_err(|error| written.restore(error))?;
-        self.show_the_rest(&mut ran, output);
+        let mut ran = ran.map_err(|error| source_map.restore(error))?;
+        self.show_uncaptured(&mut ran, output);
         if let Some(name) = &self.name {
             define(session, &name.text, &ran, ours)?;
         }
@@ -72,8 +75,8 @@ impl Command for Capture {
 }
 
 impl Capture {
-    /// Takes what is not to be captured out of it and shows it.
-    fn show_the_rest(&self, ran: &mut Ran, output: &dyn Output) {
+    /// Shows the parts of the output that the options exclude, and removes them from `ran`.
+    fn show_uncaptured(&self, ran: &mut Ran, output: &dyn Output) {
         if self.arguments.has("no-stdout") {
             output.print(Stream::Stdout, &std::mem::take(&mut ran.stdout));
         }
@@ -88,25 +91,26 @@ impl Capture {
     }
 }
 
+/// Whether the source of an item `Captured` is that of the type that `%%capture` defines.
 fn is_ours(code: &str) -> bool {
     ["stdout: String", "stderr: String", "displays: usize"].iter().all(|field| code.contains(field))
 }
 
-/// Defines the variable. The text goes through files: as a literal, the compiler would have to read it.
+/// Defines the variable. The text is passed through files, because the compiler is slow with long string literals.
 fn define(session: &dyn Session, name: &str, ran: &Ran, has_type: bool) -> Result<()> {
     let file = |text: &str| {
         let mut file = tempfile::NamedTempFile::new()?;
         file.write_all(text.as_bytes())?;
         Ok(file)
     };
-    let lost = |error: std::io::Error| {
+    let not_kept = |error: std::io::Error| {
         MagicError::advising(
             ErrorName::FileError,
-            format!("what was captured cannot be kept: {error}"),
-            "is there space for temporary files?",
+            format!("the captured output cannot be kept: {error}"),
+            "check whether there is space for temporary files",
         )
     };
-    let (stdout, stderr) = (file(&ran.stdout).map_err(lost)?, file(&ran.stderr).map_err(lost)?);
+    let (stdout, stderr) = (file(&ran.stdout).map_err(not_kept)?, file(&ran.stderr).map_err(not_kept)?);
     let read =
         |file: &tempfile::NamedTempFile| format!("::std::fs::read_to_string({:?}).unwrap_or_default()", file.path());
     let displays = ran.displays.len() + usize::from(ran.value.is_some());
@@ -132,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_shown_and_without_a_name_nothing_is_defined() {
+    fn without_a_name_nothing_is_shown_or_defined() {
         let fake = FakeHost::answering([Ok(ran())]);
         run("%%capture\nf();\n3", &fake).unwrap();
         assert_eq!(fake.runs(), [("\nf();\n3".to_string(), 0, true)]);
@@ -140,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_to_be_captured_is_shown() {
+    fn excluded_output_is_shown() {
         let fake = FakeHost::answering([Ok(ran())]);
         run("%%capture --no-display --no-stderr\nf()", &fake).unwrap();
         let displays = [Shown::Display(plain("a")), Shown::Display(plain("3"))];
@@ -148,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn the_type_is_defined_once_and_never_over_one_of_the_user() {
+    fn the_type_is_defined_once_and_replaces_none_of_the_user() {
         let items = |code| FakeHost::answering([Ok(ran()), Ok(Ran::default())]).with_items(&[("Captured", code)]);
         for (fake, defines) in [(FakeHost::answering([Ok(ran()), Ok(Ran::default())]), true), (items(CAPTURED), false)]
         {
@@ -163,15 +167,16 @@ mod tests {
     }
 
     #[test]
-    fn errors_pass_through() {
+    fn errors_of_the_code_are_returned() {
         let fake = FakeHost::answering([Err(MagicError::new(ErrorName::Panic, "no", None))]);
         assert_eq!(run("%%capture kept\nf()", &fake).unwrap_err().name.as_str(), "Panic");
         assert_eq!(fake.runs().len(), 1);
     }
 
     #[test]
-    fn the_generated_variable_holds_the_text() {
-        let after = "assert_eq!(kept.stdout, \"out \\\"# ä\\r\\n\"); assert_eq!((kept.stderr.as_str(), kept.displays), (\"err\", 2));";
+    fn the_generated_variable_contains_the_text() {
+        let after = "assert_eq!(kept.stdout, \"out \\\"# ä\\r\\n\"); \
+                     assert_eq!((kept.stderr.as_str(), kept.displays), (\"err\", 2));";
         let fake = FakeHost::running(Cells { items: "", before: "", after });
         define(&fake, "kept", &ran(), false).unwrap();
     }

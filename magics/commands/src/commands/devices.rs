@@ -1,4 +1,4 @@
-//! `%devices`: where trials can run.
+//! `%devices`: lists the devices on which trials can run.
 
 use crate::error::Result;
 use crate::host::{Interrupt, Output};
@@ -6,15 +6,14 @@ use crate::magic::{Command, Context, Export, Invocation, Magic, Subject};
 use crate::report::Report;
 use crate::report::table::{Rows, bytes};
 
-/// See the module.
 pub const MAGIC: Magic = Magic {
     name: "devices",
     line: true,
     body: None,
     usage: "%devices",
-    summary: "GPUs and CPU slots: name, memory, load, driver, libtorch",
-    help: "A sweep runs one trial at a time on each GPU; without a GPU one on each processor. One trial trains on one \
-        device: training one model across several devices is out of scope.",
+    summary: "The devices that run trials: GPUs or processors, with memory and load",
+    help: "A sweep runs one trial at a time on each GPU, or on each processor if there is no GPU. One trial trains on \
+        one device; training a model on several devices is not supported.",
     options: &[],
     subject: Subject::None,
     export: Export::Comment,

@@ -1,19 +1,19 @@
-//! `%doc PATH`, `?path`, `path?`: documentation of a Rust name in the pager; `path??`: its source.
+//! `%doc PATH`, `?path` and `path?` show the documentation of a Rust name in the pager, and `path??` shows its source.
 
 use crate::error::{ErrorName, Result, Source, Span, nearest};
 use crate::host::{Interrupt, Output, session};
 use crate::magic::{Catalogue, Command, Context, Export, Invocation, Magic, Subject, is_rust_path};
 use crate::rust::code_bundle;
 
-/// See the module.
 pub const MAGIC: Magic = Magic {
     name: "doc",
     line: true,
     body: None,
     usage: "%doc PATH\n?PATH\nPATH?\nPATH??",
-    summary: "Documentation of a Rust name: `Vec::push`, `rand`, a function of your own",
-    help: "It stands in the pager. `PATH?` asks where it is the only line of its cell (elsewhere it is Rust), `?PATH` everywhere. `PATH??` \
-        shows the source of an item of your own cells. `%NAME?` is help for a magic.",
+    summary: "Show the documentation of a Rust name: `Vec::push`, `rand`, a function of your own",
+    help: "The documentation is shown in the pager. `PATH?` works only if it is the only line of its cell, because \
+        elsewhere it is Rust; `?PATH` works everywhere. `PATH??` shows the source of an item of your own cells. \
+        `%NAME?` shows the help of a magic.",
     options: &[],
     subject: Subject::Name,
     export: Export::Comment,
@@ -24,7 +24,7 @@ struct Document {
     source: Source,
     span: Span,
     path: String,
-    /// The source is wanted, where there is one.
+    /// Whether the source is shown, if the name is an item of the user.
     code: bool,
 }
 
@@ -34,7 +34,8 @@ fn parse(Invocation { arguments, .. }: Invocation) -> Result<Box<dyn Command>> {
     document(&arguments.source, word.span.clone(), &word.text, false)
 }
 
-/// The command that answers a question: the help of a magic, or the documentation of a name of Rust.
+/// The command that answers a question with the help of a magic or the documentation of a Rust name. `line` is the span
+/// of the question.
 pub fn answer(catalogue: Catalogue, source: &Source, line: Span) -> Result<Box<dyn Command>> {
     let written = &source.text()[line.clone()];
     let asked = written.trim_matches('?').trim();
@@ -56,11 +57,11 @@ impl Command for Help {
     }
 }
 
-/// The command that shows the documentation of a path, or with `code` its source.
+/// The command that shows the documentation of a path, or its source if `code`.
 fn document(source: &Source, span: Span, path: &str, code: bool) -> Result<Box<dyn Command>> {
     if !is_rust_path(path) {
-        let message = format!("`{path}` is no name of Rust");
-        let help = "ask for a name or a path, like `Vec::push`".to_string();
+        let message = format!("`{path}` is not a Rust name");
+        let help = "write a name or a path, like `Vec::push`".to_string();
         return Err(source.syntax_error(span, message, Some(help)));
     }
     Ok(Box::new(Document { source: source.clone(), span, path: path.into(), code }))
@@ -91,7 +92,7 @@ impl Command for Document {
         let names = items.iter().map(|item| item.name.as_str()).chain(variables.iter().map(|v| v.name.as_str()));
         let names: Vec<&str> = names.chain(context.catalogue.names()).collect();
         let help = nearest(&self.path, names.iter().copied()).map(|near| format!("did you mean `{near}`?"));
-        let message = format!("nothing is known of `{}`", self.path);
+        let message = format!("there is no documentation of `{}`", self.path);
         Err(self.source.error(ErrorName::UnknownName, self.span.clone(), message, help))
     }
 }
@@ -102,7 +103,7 @@ mod tests {
     use crate::testing::{FakeHost, Shown, run};
 
     #[test]
-    fn names_of_rust_are_looked_up() {
+    fn documentation_of_rust_names_is_shown() {
         for text in ["%doc Vec::push", "?Vec::push", "Vec::push?", "? Vec::push", "%doc Vec::push  "] {
             let fake = FakeHost::default().with_documentation("Vec::push", "Appends.");
             run(text, &fake).unwrap();
@@ -111,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn magics_go_first_and_the_source_of_items_can_be_seen() {
+    fn magics_precede_items_and_two_question_marks_show_the_source() {
         let fake = FakeHost::default().with_documentation("area", "fn area()");
         let fake = fake.with_items(&[("area", "fn area() {}\n")]).with_variables(&[("x", "Vec<i32>")]);
         for text in ["time?", "%time?", "area?", "area??", "x?"] {
@@ -127,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_known_is_an_error_with_what_is_near() {
+    fn an_unknown_name_is_an_error_that_suggests_a_similar_one() {
         let fake = FakeHost::default().with_items(&[("area", "fn area() {}")]);
         let error = run("?aera", &fake).unwrap_err();
         assert!(

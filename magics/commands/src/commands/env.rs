@@ -1,4 +1,4 @@
-//! `%env`: the environment of cells, shell and programs.
+//! `%env`: shows or changes the environment of cells, shell commands and programs.
 
 use crate::error::{ErrorName, Result, Source, Span, Spanned, nearest};
 use crate::host::{Interrupt, Output, Stream, plain, session};
@@ -8,66 +8,73 @@ use crate::syntax::OptionSpec;
 use serde_json::json;
 use std::collections::BTreeMap;
 
-/// See the module.
 pub const MAGIC: Magic = Magic {
     name: "env",
     line: true,
     body: None,
     usage: "%env\n%env NAME\n%env NAME=value\n%env NAME value\n%env --unset NAME",
-    summary: "The environment of cells, shell and programs: all of it, one variable, or a new value",
-    help: "What is set holds for cells, `!` commands and the programs of studies from here on. `$NAME` and `${NAME}` in a \
-        value insert another variable: `%env PATH=$HOME/bin:$PATH`; single quotes around the value keep it as it is. The \
-        list hides the values of names with KEY, TOKEN, SECRET or PASSWORD; `%env NAME` shows them.",
-    options: &[OptionSpec { name: "unset", value: Some("NAME"), help: "takes a variable away" }],
+    summary: "Show or change the environment of cells, shell commands and programs",
+    help: "Without a name, it lists all variables. A change holds for cells, `!` commands, and the workers and \
+        programs of studies from now on. `$NAME` and `${NAME}` in a value insert another variable: `%env \
+        PATH=$HOME/bin:$PATH`. A value in single quotes is not changed. The list hides the values of names that \
+        contain KEY, TOKEN, SECRET or PASSWORD; `%env NAME` shows them.",
+    options: &[OptionSpec { name: "unset", value: Some("NAME"), help: "remove a variable" }],
     subject: Subject::Variable,
     export: Export::Comment,
     parse,
 };
 
-/// Values of such names are not for a notebook that others will read.
+/// If a name contains one of these, its value is hidden, because others may read the notebook.
 const SECRET: [&str; 4] = ["KEY", "TOKEN", "SECRET", "PASSWORD"];
 const HIDDEN: &str = "<hidden>";
 
-struct Environment {
+struct Env {
     source: Source,
-    wish: Wish,
+    action: Action,
 }
 
-enum Wish {
+enum Action {
+    /// List all variables.
     List,
+    /// Show one variable.
     Show(Spanned<String>),
-    Set { name: String, value: Spanned<String>, literal: bool },
+    /// Set a variable. If `literal`, no other variables are inserted into the value.
+    Set {
+        name: String,
+        value: Spanned<String>,
+        literal: bool,
+    },
     Unset(String),
 }
 
 fn parse(Invocation { arguments, .. }: Invocation) -> Result<Box<dyn Command>> {
     let source = arguments.source.clone();
-    let wish = match (arguments.option("unset"), arguments.positional.first()) {
+    let action = match (arguments.option("unset"), arguments.positional.first()) {
         (Some(name), _) => {
             arguments.at_most(0)?;
             check_name(&source, &name.text, name.span.clone())?;
-            Wish::Unset(name.text.clone())
+            Action::Unset(name.text.clone())
         }
-        (None, None) => Wish::List,
-        // What stands behind the name is taken as it is written, as IPython does.
+        (None, None) => Action::List,
+        // Like in IPython, everything after the name is the value, also words that look like options.
         (None, Some(first)) => assignment(&source, first.span.start..arguments.line.end)?,
     };
-    Ok(Box::new(Environment { source, wish }))
+    Ok(Box::new(Env { source, action }))
 }
 
-/// `NAME`, `NAME=value` or `NAME value`.
-fn assignment(source: &Source, span: Span) -> Result<Wish> {
+/// Parses `NAME`, `NAME=value` or `NAME value`.
+fn assignment(source: &Source, span: Span) -> Result<Action> {
     let text = &source.text()[span.clone()];
     let Some(length) = text.find(|c: char| c == '=' || c.is_whitespace()) else {
-        return Ok(Wish::Show(Spanned::new(text.into(), span)));
+        return Ok(Action::Show(Spanned::new(text.into(), span)));
     };
     let name = text[..length].to_string();
     check_name(source, &name, span.start..span.start + length)?;
     let rest = text[length..].trim_start();
     let written = rest.strip_prefix('=').unwrap_or(rest).trim();
     if rest == "--unset" {
-        let help = format!("`%env --unset {name}` takes the variable away");
-        return Err(source.syntax_error(span, "an option stands before the name", Some(help)));
+        let help = format!("write `%env --unset {name}`");
+        return Err(source.syntax_error(span, "write the option before the name", Some(help)));
     }
     let start = span.end - (text.len() - text.rfind(written).unwrap_or(text.len()));
     let quote =
@@ -76,10 +83,15 @@ fn assignment(source: &Source, span: Span) -> Result<Wish> {
     let value = if quoted { &written[1..written.len() - 1] } else { written };
     let start = start + usize::from(quoted);
     if let Some(at) = value.find('\0') {
-        return Err(source.error(ErrorName::InvalidValue, start + at..start + at + 1, "a value holds no NUL", None));
+        return Err(source.error(
+            ErrorName::InvalidValue,
+            start + at..start + at + 1,
+            "a value cannot contain a NUL character",
+            None,
+        ));
     }
     let value = Spanned::new(value.to_string(), start..start + value.len());
-    Ok(Wish::Set { name, value, literal: quote('\'') })
+    Ok(Action::Set { name, value, literal: quote('\'') })
 }
 
 fn check_name(source: &Source, name: &str, span: Span) -> Result<()> {
@@ -89,27 +101,27 @@ fn check_name(source: &Source, name: &str, span: Span) -> Result<()> {
     }
     let message = match name {
         "" => "the name of the variable is missing".into(),
-        _ => format!("`{name}` is no name of a variable"),
+        _ => format!("`{name}` cannot be the name of a variable"),
     };
-    let help = "a name is made of letters, digits and `_`, and does not begin with a digit".to_string();
+    let help = "a name consists of letters, digits and `_`, and does not begin with a digit".to_string();
     Err(source.error(ErrorName::InvalidValue, span, message, Some(help)))
 }
 
-impl Command for Environment {
+impl Command for Env {
     fn run(self: Box<Self>, context: &Context, output: &dyn Output, _: &Interrupt) -> Result<()> {
         let whole = context.whole_environment();
-        match &self.wish {
-            Wish::List => list(&whole, output),
-            Wish::Show(name) => {
+        match &self.action {
+            Action::List => list(&whole, output),
+            Action::Show(name) => {
                 let Some(value) = whole.get(&name.value) else { return Err(self.unknown(&whole, name, None)) };
                 output.print(Stream::Stdout, &format!("{value}\n"));
             }
-            Wish::Set { name, value, literal } => {
+            Action::Set { name, value, literal } => {
                 let inserted = if *literal { value.value.clone() } else { self.insert(&whole, value)? };
                 session::required(output)?.set_environment(name, Some(&inserted))?;
                 output.print(Stream::Stdout, &format!("env: {name}={}\n", shown(name, &inserted)));
             }
-            Wish::Unset(name) => {
+            Action::Unset(name) => {
                 session::required(output)?.set_environment(name, None)?;
                 output.print(Stream::Stdout, &format!("env: {name} is not set\n"));
             }
@@ -118,8 +130,8 @@ impl Command for Environment {
     }
 }
 
-impl Environment {
-    /// A value with the variables that it names.
+impl Env {
+    /// Inserts the variables that a value names. An unknown variable is an error.
     fn insert(&self, whole: &BTreeMap<String, String>, value: &Spanned<String>) -> Result<String> {
         let (mut text, mut rest) = (String::new(), value.value.as_str());
         while let Some(at) = rest.find('$') {
@@ -141,7 +153,7 @@ impl Environment {
                 None => {
                     let start = value.span.end - rest.len() - 1;
                     let name = Spanned::new(name.to_string(), start..start + 1 + length);
-                    let help = "single quotes around the value keep a `$` as it is";
+                    let help = "to write a `$`, put the value in single quotes";
                     return Err(self.unknown(whole, &name, Some(help)));
                 }
             }
@@ -174,7 +186,7 @@ fn list(whole: &BTreeMap<String, String>, output: &dyn Output) {
     output.display(bundle, None);
 }
 
-/// A value as it is shown beside others.
+/// The value as it is shown, which hides secrets.
 fn shown<'a>(name: &str, value: &'a str) -> &'a str {
     let name = name.to_uppercase();
     if SECRET.iter().any(|secret| name.contains(secret)) { HIDDEN } else { value }
@@ -182,7 +194,7 @@ fn shown<'a>(name: &str, value: &'a str) -> &'a str {
 
 #[cfg(test)]
 mod tests {
-    use crate::testing::{FakeHost, magics, run, run_in, said};
+    use crate::testing::{FakeHost, magics, rendered, run, run_in};
 
     fn recorder() -> FakeHost {
         let recorder = FakeHost::default();
@@ -197,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn a_variable_is_set_as_it_is_written() {
+    fn a_variable_is_set_to_the_text_after_its_name() {
         let cases = [
             ("%env TB_X=1", "1"),
             ("%env TB_X 1", "1"),
@@ -222,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn the_list_is_sorted_and_hides_secrets_which_their_names_show() {
+    fn the_list_is_sorted_and_hides_secrets() {
         let (magics, recorder) = (magics(), recorder());
         run_in(&magics, "%env", &recorder).unwrap();
         let text = recorder.displayed();
@@ -237,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn a_variable_is_taken_away() {
+    fn a_variable_is_removed() {
         let (magics, recorder) = (magics(), recorder());
         run_in(&magics, "%env --unset TB_FOLDER", &recorder).unwrap();
         assert_eq!(last(&recorder), ("TB_FOLDER".into(), None));
@@ -246,14 +258,14 @@ mod tests {
     }
 
     #[test]
-    fn mistakes_are_pointed_at() {
+    fn errors_point_at_mistakes() {
         let (magics, recorder) = (magics(), recorder());
         let cases = [
             ("%env TB_FOLDR", "UnknownVariable", "did you mean `TB_FOLDER`", "1:6"),
             ("%env TB_X=$TB_NOT/x", "UnknownVariable", "single quotes", "1:11"),
             ("%env 2X=1", "InvalidValue", "does not begin with a digit", "1:6"),
-            ("%env A-B=1", "InvalidValue", "no name", "1:6"),
-            ("%env --unset A-B", "InvalidValue", "no name", "1:14"),
+            ("%env A-B=1", "InvalidValue", "cannot be the name", "1:6"),
+            ("%env --unset A-B", "InvalidValue", "cannot be the name", "1:14"),
             ("%env =1", "InvalidValue", "is missing", "1:5"),
             ("%env TB_X --unset", "SyntaxError", "%env --unset TB_X", "1:6"),
             ("%env --unset", "SyntaxError", "needs a value", "1:6"),
@@ -261,8 +273,8 @@ mod tests {
         ];
         for (text, name, part, place) in cases {
             let error = run_in(&magics, text, &recorder).expect_err(text);
-            let said = said(&error);
-            assert!(error.name.as_str() == name && said.contains(part) && said.contains(place), "{text}: {said}");
+            let shown = rendered(&error);
+            assert!(error.name.as_str() == name && shown.contains(part) && shown.contains(place), "{text}: {shown}");
         }
         let error = run_in(&magics, "%env TB_X=1", &FakeHost::without_session()).unwrap_err();
         assert_eq!(error.name.as_str(), "NoSession");

@@ -1,4 +1,4 @@
-//! `%cd` and `%pwd`: the folder of kernel, cells and shell.
+//! `%cd` and `%pwd`: change or print the working directory of the kernel, of cells and of shell commands.
 
 use crate::error::{ErrorName, MagicError, Result};
 use crate::files;
@@ -8,31 +8,29 @@ use crate::syntax::{Arguments, OptionSpec};
 use std::io::{Error, ErrorKind};
 use std::path::PathBuf;
 
-/// See the module.
 pub const CD: Magic = Magic {
     name: "cd",
     line: true,
     body: None,
     usage: "%cd [FOLDER | -]",
-    summary: "Go to a folder: cells, shell and the paths of magics follow",
-    help: "Without a folder to the home folder; `-` goes back to where the last `%cd` came from. Studies stay where they are: \
-        beside the folder in which the kernel began.",
+    summary: "Go to a folder, which is then that of cells, shell commands and magics",
+    help: "Without a folder, it goes to the home folder. `-` goes back to the folder before the last `%cd`. The store \
+        of studies stays where it was when the kernel started.",
     options: &[
-        OptionSpec { name: "quiet", value: None, help: "does not print the new folder" },
-        OptionSpec { name: "q", value: None, help: "the same" },
+        OptionSpec { name: "quiet", value: None, help: "do not print the new folder" },
+        OptionSpec { name: "q", value: None, help: "the same as --quiet" },
     ],
     subject: Subject::Folder,
     export: Export::Comment,
     parse: parse_cd,
 };
 
-/// See the module.
 pub const PWD: Magic = Magic {
     name: "pwd",
     line: true,
     body: None,
     usage: "%pwd",
-    summary: "The folder of kernel, cells and shell",
+    summary: "Print the folder of the kernel, of cells and of shell commands",
     help: "`%cd FOLDER` goes to another one.",
     options: &[],
     subject: Subject::None,
@@ -40,7 +38,7 @@ pub const PWD: Magic = Magic {
     parse: parse_pwd,
 };
 
-struct Go {
+struct ChangeFolder {
     arguments: Arguments,
 }
 
@@ -48,14 +46,14 @@ fn parse_cd(Invocation { arguments, .. }: Invocation) -> Result<Box<dyn Command>
     if !arguments.positional.is_empty() {
         files::one_path(&arguments, "the folder")?;
     }
-    Ok(Box::new(Go { arguments }))
+    Ok(Box::new(ChangeFolder { arguments }))
 }
 
-impl Command for Go {
+impl Command for ChangeFolder {
     fn run(self: Box<Self>, context: &Context, output: &dyn Output, _: &Interrupt) -> Result<()> {
         let target = self.target(context)?;
         let session = session::required(output)?;
-        // A folder that was deleted can be left, but not gone back to.
+        // There is no path to go back to if the current folder was deleted.
         let left = std::env::current_dir().ok();
         session.change_directory(&target)?;
         if let Some(left) = left {
@@ -68,7 +66,8 @@ impl Command for Go {
     }
 }
 
-impl Go {
+impl ChangeFolder {
+    /// The folder to go to, as an absolute path.
     fn target(&self, context: &Context) -> Result<PathBuf> {
         let source = &self.arguments.source;
         let Some(word) = self.arguments.positional.first() else {
@@ -79,7 +78,7 @@ impl Go {
         if word.text == "-" && !word.quoted {
             let previous = context.previous_folder.lock().clone();
             return previous.ok_or_else(|| {
-                let message = "there is no folder to go back to: nothing has left one yet";
+                let message = "there is no folder to go back to: `%cd` was not used yet";
                 source.error(ErrorName::FileError, word.span.clone(), message, None)
             });
         }
@@ -90,21 +89,21 @@ impl Go {
         });
         found.map_err(|error| match error.kind() {
             ErrorKind::NotADirectory => {
-                source.error(ErrorName::FileError, word.span.clone(), format!("`{}` is no folder", word.text), None)
+                source.error(ErrorName::FileError, word.span.clone(), format!("`{}` is not a folder", word.text), None)
             }
-            _ => files::problem(source, word, &path, "gone to", &error),
+            _ => files::problem(source, word, &path, "used", &error),
         })
     }
 }
 
-struct Show;
+struct PrintFolder;
 
 fn parse_pwd(Invocation { arguments, .. }: Invocation) -> Result<Box<dyn Command>> {
     arguments.at_most(0)?;
-    Ok(Box::new(Show))
+    Ok(Box::new(PrintFolder))
 }
 
-impl Command for Show {
+impl Command for PrintFolder {
     fn run(self: Box<Self>, _: &Context, output: &dyn Output, _: &Interrupt) -> Result<()> {
         output.print(Stream::Stdout, &format!("{}\n", files::current()?.display()));
         Ok(())
@@ -113,11 +112,11 @@ impl Command for Show {
 
 #[cfg(test)]
 mod tests {
-    use crate::testing::{FakeHost, magics, run, run_in, said};
+    use crate::testing::{FakeHost, magics, rendered, run, run_in};
     use std::fs;
 
     #[test]
-    fn folders_are_gone_to_and_back_from() {
+    fn cd_goes_to_a_folder_and_back() {
         let (folder, magics) = (tempfile::tempdir().unwrap(), magics());
         let root = folder.path().canonicalize().unwrap();
         fs::create_dir_all(root.join("home/my data")).unwrap();
@@ -131,7 +130,7 @@ mod tests {
         assert_eq!(go("%cd ~/'my data'"), root.join("home/my data"));
         assert_eq!(go(&format!("%cd {}/home/../home", root.display())), root.join("home"));
         assert_eq!(go("%cd -q ~"), root.join("home"));
-        // The session of this test leaves the process where it is, so that is where each went from.
+        // The fake session does not change the working directory of this process, so each `%cd` starts there.
         let here = std::env::current_dir().unwrap();
         assert_eq!(go("%cd -"), here);
         let home = root.join("home");
@@ -141,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn mistakes_are_pointed_at() {
+    fn errors_point_at_mistakes() {
         let (folder, magics) = (tempfile::tempdir().unwrap(), magics());
         fs::create_dir(folder.path().join("notebooks")).unwrap();
         fs::write(folder.path().join("file"), "").unwrap();
@@ -149,7 +148,7 @@ mod tests {
         let at = folder.path().display();
         let cases = [
             (format!("%cd {at}/notebook"), "FileError", "did you mean `notebooks`"),
-            (format!("%cd {at}/file"), "FileError", "is no folder"),
+            (format!("%cd {at}/file"), "FileError", "is not a folder"),
             (format!("%cd {at}/none/none"), "FileError", "no folder `"),
             ("%cd my folder".into(), "SyntaxError", "in quotes"),
             ("%cd -x folder".into(), "UnknownOption", "`-x`"),
@@ -158,7 +157,7 @@ mod tests {
         ];
         for (text, name, part) in cases {
             let error = run_in(&magics, &text, &recorder).expect_err(&text);
-            assert!(error.name.as_str() == name && said(&error).contains(part), "{text}: {}", said(&error));
+            assert!(error.name.as_str() == name && rendered(&error).contains(part), "{text}: {}", rendered(&error));
         }
         assert_eq!(recorder.folder(), None);
         assert_eq!(run_in(&magics, "%cd /", &FakeHost::without_session()).unwrap_err().name.as_str(), "NoSession");

@@ -1,33 +1,32 @@
-//! `%history`: what was typed.
+//! `%history`: shows the inputs of this session or of an earlier one.
 
 use crate::error::Result;
 use crate::host::session::Input;
 use crate::host::{Interrupt, Output, Stream, session};
-use crate::inputs::{SESSION, Wanted};
+use crate::inputs::{InputSelection, SESSION};
 use crate::magic::{Command, Context, Export, Invocation, Magic, Subject};
 use crate::syntax::OptionSpec;
 use wildmatch::WildMatch;
 
-/// See the module.
 pub const MAGIC: Magic = Magic {
     name: "history",
     line: true,
     body: None,
     usage: "%history [1-5 7 …] [-n] [--last N] [--grep PATTERN] [--session -1]",
-    summary: "The inputs of this session, or of an earlier one",
-    help: "Inputs are named by their execution count: `7`, `1-5` with both ends, `3-` for all from there on. `%save FILE 1-5` \
-        writes them to a file.",
+    summary: "Show the inputs of this session or of an earlier one",
+    help: "Inputs are named by their execution count: `7`, `1-5` with both ends, `3-` for all from the third on. \
+        Without any, all are shown. `%save FILE 1-5` writes them to a file.",
     options: &[
-        OptionSpec { name: "lines", value: None, help: "with the execution count of each" },
-        OptionSpec { name: "n", value: None, help: "the same" },
-        OptionSpec { name: "last", value: Some("N"), help: "the last N of them" },
-        OptionSpec { name: "l", value: Some("N"), help: "the same" },
+        OptionSpec { name: "lines", value: None, help: "show the execution counts too" },
+        OptionSpec { name: "n", value: None, help: "the same as --lines" },
+        OptionSpec { name: "last", value: Some("N"), help: "only the last N" },
+        OptionSpec { name: "l", value: Some("N"), help: "the same as --last" },
         OptionSpec {
             name: "grep",
             value: Some("PATTERN"),
-            help: "those that contain it; `*` is any text, `?` any character",
+            help: "only those that contain the pattern; `*` is any text, `?` any character",
         },
-        OptionSpec { name: "g", value: Some("PATTERN"), help: "the same" },
+        OptionSpec { name: "g", value: Some("PATTERN"), help: "the same as --grep" },
         SESSION,
     ],
     subject: Subject::None,
@@ -36,8 +35,10 @@ pub const MAGIC: Magic = Magic {
 };
 
 struct History {
-    wanted: Wanted,
+    selection: InputSelection,
+    /// Whether execution counts are shown.
     numbers: bool,
+    /// The largest number of inputs to show.
     last: usize,
     pattern: Option<WildMatch>,
 }
@@ -49,7 +50,7 @@ fn parse(Invocation { arguments, .. }: Invocation) -> Result<Box<dyn Command>> {
     };
     let pattern = arguments.option("grep").or_else(|| arguments.option("g"));
     Ok(Box::new(History {
-        wanted: Wanted::new(&arguments, 0)?,
+        selection: InputSelection::new(&arguments, 0)?,
         numbers: arguments.has("lines") || arguments.has("n"),
         last: last.map_or(usize::MAX, |last| last as usize),
         pattern: pattern.map(|word| WildMatch::new(&format!("*{}*", word.text))),
@@ -58,7 +59,7 @@ fn parse(Invocation { arguments, .. }: Invocation) -> Result<Box<dyn Command>> {
 
 impl Command for History {
     fn run(self: Box<Self>, _: &Context, output: &dyn Output, _: &Interrupt) -> Result<()> {
-        let mut inputs = self.wanted.of(session::required(output)?)?;
+        let mut inputs = self.selection.inputs(session::required(output)?)?;
         if let Some(pattern) = &self.pattern {
             inputs.retain(|input| pattern.matches(&input.code));
         }
@@ -73,7 +74,7 @@ impl Command for History {
 impl History {
     fn shown(&self, input: &Input) -> String {
         let code = input.code.trim_end();
-        let number = match self.wanted.session {
+        let number = match self.selection.session {
             0 => input.line.to_string(),
             session => format!("{session}/{}", input.line),
         };
@@ -87,7 +88,7 @@ impl History {
 
 #[cfg(test)]
 mod tests {
-    use crate::testing::{FakeHost, magics, run, run_in, said};
+    use crate::testing::{FakeHost, magics, rendered, run, run_in};
 
     fn recorder() -> FakeHost {
         FakeHost::default().with_inputs(&[
@@ -99,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn inputs_are_shown_as_they_were_asked_for() {
+    fn the_selected_inputs_are_shown() {
         let f = "fn f() {\n    1\n}\n";
         let cases = [
             ("%history", format!("let x = 1;\n{f}x + 1\n")),
@@ -124,12 +125,12 @@ mod tests {
     }
 
     #[test]
-    fn mistakes_are_pointed_at() {
+    fn errors_point_at_mistakes() {
         let (magics, recorder) = (magics(), recorder());
         let cases = [
             ("%history 3", "UnknownInput", "it has 1 to 4", "1:10"),
             ("%history 1 7-9", "UnknownInput", "none of these", "1:12"),
-            ("%history 5-1", "InvalidValue", "names no inputs", "1:10"),
+            ("%history 5-1", "InvalidValue", "is not a range", "1:10"),
             ("%history 1:5", "InvalidValue", "`1-5`", "1:10"),
             ("%history --session 1", "InvalidValue", "-1", "1:20"),
             ("%history --session -2", "UnknownInput", "session -2", "1:1"),
@@ -138,8 +139,8 @@ mod tests {
         ];
         for (text, name, part, place) in cases {
             let error = run_in(&magics, text, &recorder).expect_err(text);
-            let said = said(&error);
-            assert!(error.name.as_str() == name && said.contains(part) && said.contains(place), "{text}: {said}");
+            let shown = rendered(&error);
+            assert!(error.name.as_str() == name && shown.contains(part) && shown.contains(place), "{text}: {shown}");
         }
         assert_eq!(run_in(&magics, "%history", &FakeHost::without_session()).unwrap_err().name.as_str(), "NoSession");
     }

@@ -1,4 +1,4 @@
-//! `%list [NAME…]`: functions, types and other items of Rust cells with their source.
+//! `%list [NAME…]`: shows the source of functions, types and other items of Rust cells.
 
 use crate::error::{ErrorName, Result, suggest};
 use crate::host::session::Item;
@@ -7,14 +7,13 @@ use crate::magic::{Command, Context, Export, Invocation, Magic, Subject};
 use crate::rust::code_bundle;
 use crate::syntax::Arguments;
 
-/// See the module.
 pub const MAGIC: Magic = Magic {
     name: "list",
     line: true,
     body: None,
     usage: "%list [NAME…]",
-    summary: "Functions, types and other items of Rust cells with their source",
-    help: "Without a name all of them. `name??` shows the source of one in the pager; `%remove NAME` forgets it.",
+    summary: "Show the source of functions, types and other items of Rust cells",
+    help: "Without a name, it shows all items. `NAME??` shows one in the pager, and `%remove NAME` removes it.",
     options: &[],
     subject: Subject::Name,
     export: Export::Comment,
@@ -32,23 +31,23 @@ fn parse(Invocation { arguments, .. }: Invocation) -> Result<Box<dyn Command>> {
 impl Command for List {
     fn run(self: Box<Self>, _: &Context, output: &dyn Output, _: &Interrupt) -> Result<()> {
         let items = session::required(output)?.items()?;
-        let mut wanted: Vec<&Item> = vec![];
+        let mut listed: Vec<&Item> = vec![];
         for word in &self.arguments.positional {
             let Some(item) = items.iter().find(|item| item.name == word.text) else {
                 let message = format!("there is no item `{}`", word.text);
                 let help = suggest(&word.text, items.iter().map(|item| item.name.as_str()).collect::<Vec<_>>());
                 return Err(self.arguments.source.error(ErrorName::UnknownName, word.span.clone(), message, help));
             };
-            wanted.push(item);
+            listed.push(item);
         }
         if self.arguments.positional.is_empty() {
-            wanted = items.iter().collect();
+            listed = items.iter().collect();
         }
-        if wanted.is_empty() {
+        if listed.is_empty() {
             output.print(Stream::Stdout, "There are no items yet: functions, types, imports, …\n");
             return Ok(());
         }
-        let code: Vec<&str> = wanted.iter().map(|item| item.code.trim()).collect();
+        let code: Vec<&str> = listed.iter().map(|item| item.code.trim()).collect();
         output.display(code_bundle(&code.join("\n\n")), None);
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! `%load FILE`: a file's text becomes this cell.
+//! `%load FILE`: puts the text of a file into this cell.
 
 use crate::error::{ErrorName, Result};
 use crate::files;
@@ -10,18 +10,17 @@ use std::io::{BufRead, BufReader};
 use std::ops::RangeInclusive;
 use std::path::Path;
 
-/// More than this is no text for a cell.
-const MOST: usize = 1 << 20;
+/// The largest text that is loaded, in bytes.
+const LIMIT: usize = 1 << 20;
 
-/// See the module.
 pub const MAGIC: Magic = Magic {
     name: "load",
     line: true,
     body: None,
     usage: "%load FILE[:10-20]",
-    summary: "Put the text of a file into this cell, in place of what stands in it",
-    help: "`:10-20` behind the name takes these lines alone, `:10` one, `:10-` all from there on. The text is put there, not \
-        run: run the cell again.",
+    summary: "Replace the text of this cell by that of a file",
+    help: "`:10-20` after the name takes only these lines, `:10` one line, and `:10-` all lines from there on. The \
+        text is not run: run the cell again to do so.",
     options: &[],
     subject: Subject::File,
     export: Export::Comment,
@@ -35,9 +34,9 @@ struct Load {
 fn parse(Invocation { arguments, .. }: Invocation) -> Result<Box<dyn Command>> {
     let word = files::one_path(&arguments, "the file")?;
     if ["http://", "https://", "ftp://"].iter().any(|scheme| word.text.starts_with(scheme)) {
-        let message = "%load reads files; nothing is fetched from a network into a cell that is then run as it came";
+        let message = "%load reads files only; it does not download code into a cell";
         let url = shell_words::quote(&word.text);
-        let help = format!("`!curl -fsSLO {url}` fetches it, `%load FILE` shows it");
+        let help = format!("download it with `!curl -fsSLO {url}`, then load it with `%load FILE`");
         return Err(arguments.source.error(ErrorName::NotAvailable, word.span.clone(), message, Some(help)));
     }
     Ok(Box::new(Load { arguments }))
@@ -47,14 +46,14 @@ impl Command for Load {
     fn run(self: Box<Self>, context: &Context, output: &dyn Output, _: &Interrupt) -> Result<()> {
         let word = files::one_path(&self.arguments, "the file")?;
         let session = session::required(output)?;
-        // A name may end like lines do.
+        // The name of a file may end like a range of lines. An existing file takes precedence.
         let whole = files::expand(context, &word.text);
         let (path, lines) = match lines_of(&word.text).filter(|_| !whole.exists()) {
             Some((written, lines)) => (files::expand(context, written), lines),
             None => (whole, 1..=usize::MAX),
         };
         let text = self.read(word, &path, lines)?.join("\n");
-        // A comment above it would make a cell magic Rust.
+        // The line `%load` is kept as a comment, except above a cell magic, which must begin the cell.
         let head = if text.trim_start().starts_with("%%") {
             String::new()
         } else {
@@ -66,12 +65,12 @@ impl Command for Load {
 }
 
 impl Load {
-    /// The lines of a file that are wanted.
+    /// Reads a range of lines of a file, counted from 1.
     fn read(&self, word: &Word, path: &Path, lines: RangeInclusive<usize>) -> Result<Vec<String>> {
         let source = &self.arguments.source;
         let unreadable = |error: std::io::Error| files::problem(source, word, path, "read", &error);
         let file = File::open(path).map_err(unreadable)?;
-        let (mut wanted, mut size, mut count) = (vec![], 0, 0);
+        let (mut read, mut size, mut count) = (vec![], 0, 0);
         for line in BufReader::new(file).lines().take(*lines.end()) {
             let line = line.map_err(unreadable)?;
             count += 1;
@@ -79,22 +78,22 @@ impl Load {
                 continue;
             }
             size += line.len() + 1;
-            if size > MOST {
+            if size > LIMIT {
                 let message = format!("`{}` is too long for a cell", word.text);
-                let help = format!("take some of its lines: `%load {}:1-200`", path.display());
+                let help = format!("load some of its lines: `%load {}:1-200`", path.display());
                 return Err(source.error(ErrorName::InvalidValue, word.span.clone(), message, Some(help)));
             }
-            wanted.push(line);
+            read.push(line);
         }
         if count < *lines.start() && *lines.start() > 1 {
-            let message = format!("`{}` has {count} lines", path.display());
+            let message = format!("`{}` has only {count} lines", path.display());
             return Err(self.arguments.invalid(word, message));
         }
-        Ok(wanted)
+        Ok(read)
     }
 }
 
-/// `FILE:10-20` as file and lines, from 1.
+/// Splits `FILE:10-20` into the file and the lines, which are counted from 1. None if there is no valid range.
 fn lines_of(written: &str) -> Option<(&str, RangeInclusive<usize>)> {
     let (file, lines) = written.rsplit_once(':')?;
     let (first, last) = lines.split_once('-').unwrap_or((lines, lines));
@@ -105,11 +104,11 @@ fn lines_of(written: &str) -> Option<(&str, RangeInclusive<usize>)> {
 
 #[cfg(test)]
 mod tests {
-    use crate::testing::{FakeHost, magics, run, run_in, said};
+    use crate::testing::{FakeHost, magics, rendered, run, run_in};
     use std::fs;
 
     #[test]
-    fn a_file_or_lines_of_it_take_the_place_of_the_cell() {
+    fn a_file_or_some_of_its_lines_replace_the_cell() {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("a b.rs"), "fn a() {\n    1\n}\n\nlet x = a();\n").unwrap();
         fs::write(folder.path().join("cell.txt"), "%%bash\nls\n").unwrap();
@@ -132,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn mistakes_are_pointed_at() {
+    fn errors_point_at_mistakes() {
         let (folder, magics) = (tempfile::tempdir().unwrap(), magics());
         fs::write(folder.path().join("model.rs"), "one\ntwo\n").unwrap();
         fs::write(folder.path().join("bytes"), [0xff, 0xfe]).unwrap();
@@ -141,7 +140,7 @@ mod tests {
         let at = folder.path().display();
         let cases = [
             (format!("%load {at}/modell.rs"), "FileError", "did you mean `model.rs`"),
-            (format!("%load {at}/model.rs:3-4"), "InvalidValue", "has 2 lines"),
+            (format!("%load {at}/model.rs:3-4"), "InvalidValue", "has only 2 lines"),
             (format!("%load {at}/model.rs:2-1"), "FileError", "there is no"),
             (format!("%load {at}"), "FileError", "is a folder"),
             (format!("%load {at}/bytes"), "FileError", "UTF-8"),
@@ -152,7 +151,7 @@ mod tests {
         ];
         for (text, name, part) in cases {
             let error = run_in(&magics, &text, &recorder).expect_err(&text);
-            assert!(error.name.as_str() == name && said(&error).contains(part), "{text}: {}", said(&error));
+            assert!(error.name.as_str() == name && rendered(&error).contains(part), "{text}: {}", rendered(&error));
         }
         assert_eq!(recorder.next(), None);
         run_in(&magics, &format!("%load {at}/large:1-2"), &recorder).unwrap();

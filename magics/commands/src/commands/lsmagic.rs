@@ -1,4 +1,4 @@
-//! `%lsmagic`.
+//! `%lsmagic`: lists all magics.
 
 use crate::error::Result;
 use crate::host::{Interrupt, Output, plain};
@@ -6,28 +6,27 @@ use crate::magic::{Command, Context, Export, Invocation, Magic, Subject};
 use crate::report::table::Rows;
 use serde_json::json;
 
-/// See the module.
 pub const MAGIC: Magic = Magic {
     name: "lsmagic",
     line: true,
     body: None,
     usage: "%lsmagic",
-    summary: "All magics, a line each",
-    help: "`%name?` shows the help of one.",
+    summary: "List all magics, one on each line",
+    help: "`%NAME?` shows the help of a magic.",
     options: &[],
     subject: Subject::None,
     export: Export::Comment,
     parse,
 };
 
-struct List;
+struct ListMagics;
 
 fn parse(Invocation { arguments, .. }: Invocation) -> Result<Box<dyn Command>> {
     arguments.at_most(0)?;
-    Ok(Box::new(List))
+    Ok(Box::new(ListMagics))
 }
 
-impl Command for List {
+impl Command for ListMagics {
     fn run(self: Box<Self>, context: &Context, output: &dyn Output, _: &Interrupt) -> Result<()> {
         let mut rows = Rows::new(&["magic", "what it does"]);
         for magic in context.catalogue.0 {
@@ -38,10 +37,10 @@ impl Command for List {
             };
             rows.row(vec![forms, magic.summary.into()]);
         }
-        let mut bundle = plain(format!("{}\n%name? shows the help of one.", rows.text()));
+        let mut bundle = plain(format!("{}\n%NAME? shows the help of a magic.", rows.text()));
         bundle.insert(
             "text/html".into(),
-            json!(format!("{}<p><code>%name?</code> shows the help of one.</p>", rows.html())),
+            json!(format!("{}<p><code>%NAME?</code> shows the help of a magic.</p>", rows.html())),
         );
         output.display(bundle, None);
         Ok(())

@@ -1,7 +1,7 @@
-//! The registry of all magics: one folder or file each, with everything that is its own.
+//! The registry of all magics. Each magic has a folder or a file here with everything that only it needs.
 //!
-//! It knows all magics and no magic knows it: what one needs to know of the others is passed in as a
-//! [`Catalogue`](crate::magic::Catalogue). A new magic is its folder, its `mod` line and its entry below.
+//! The registry imports all magics, and no magic imports the registry. A magic that needs a list of the others gets it
+//! as a [`Catalogue`]. To add a magic, add its folder or file, its `mod` line and its entry below.
 
 pub mod axis;
 pub mod capture;
@@ -77,8 +77,8 @@ const MAGICS: &[Magic] = &[
     lsmagic::MAGIC,
 ];
 
-/// Understands the text of one magic, or of a question about a magic or a name of Rust. `first_line` is its line in the cell,
-/// from 0.
+/// Parses the text of one magic, or of a question about a magic or a Rust name. `first_line` is its line in the cell,
+/// counted from 0.
 pub fn parse(text: &str, first_line: usize) -> Result<Box<dyn Command>> {
     let source = Source::new(text, first_line);
     let line = Head::new(text).line;
@@ -93,7 +93,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rust_is_found_in_magics_that_run_it() {
+    fn the_code_of_magics_that_run_rust_is_found() {
         let cases = [
             ("%time f(x)?", Some("f(x)?")),
             ("%timeit --samples 5 v.sort()", Some("v.sort()")),
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn every_magic_explains_itself() {
+    fn every_magic_has_a_form_and_help_and_a_name_of_its_own() {
         for magic in MAGICS {
             assert!(magic.line || magic.body.is_some(), "{}", magic.name);
             assert!(magic.usage.contains(magic.name) && magic.plain().contains(magic.summary), "{}", magic.name);

@@ -1,18 +1,17 @@
-//! `%remove NAME…`: forgets variables and items of Rust cells.
+//! `%remove NAME…`: removes variables and items of Rust cells.
 
 use crate::error::{ErrorName, Result, suggest};
 use crate::host::{Interrupt, Output, Stream, session};
 use crate::magic::{Command, Context, Export, Invocation, Magic, Subject};
 use crate::syntax::Arguments;
 
-/// See the module.
 pub const MAGIC: Magic = Magic {
     name: "remove",
     line: true,
     body: None,
     usage: "%remove NAME…",
-    summary: "Forget variables and items of Rust cells",
-    help: "A variable is dropped, so its memory is free again. An unknown name is an error, and then nothing is forgotten.",
+    summary: "Remove variables and items of Rust cells",
+    help: "A variable is dropped, which frees its memory. An unknown name is an error, and then nothing is removed.",
     options: &[],
     subject: Subject::Name,
     export: Export::Comment,
@@ -33,7 +32,7 @@ impl Command for Remove {
         let session = session::required(output)?;
         let variables = session.variables()?.into_iter().map(|variable| variable.name);
         let known: Vec<String> = variables.chain(session.items()?.into_iter().map(|item| item.name)).collect();
-        // `%del x, y` is how others write it.
+        // Commas are accepted as well, since Python's `del x, y` has them.
         let name = |text: &str| text.trim_end_matches(',').to_string();
         for word in &self.arguments.positional {
             let name = name(&word.text);
@@ -44,8 +43,8 @@ impl Command for Remove {
             }
         }
         let names: Vec<String> = self.arguments.positional.iter().map(|word| name(&word.text)).collect();
-        let gone = session.forget(&names)?;
-        output.print(Stream::Stdout, &format!("Forgotten: {}\n", gone.join(", ")));
+        let removed = session.forget(&names)?;
+        output.print(Stream::Stdout, &format!("Removed: {}\n", removed.join(", ")));
         Ok(())
     }
 }
@@ -55,13 +54,10 @@ mod tests {
     use crate::testing::{FakeHost, run};
 
     #[test]
-    fn names_are_forgotten_together_or_not_at_all() {
+    fn an_unknown_name_removes_nothing() {
         let fake = FakeHost::default().with_variables(&[("x", "i32")]).with_items(&[("area", "fn area() {}")]);
         run("%remove x, area", &fake).unwrap();
-        assert_eq!(
-            (fake.forgotten.lock().join(" "), fake.stdout().as_str()),
-            ("x area".into(), "Forgotten: x, area\n")
-        );
+        assert_eq!((fake.forgotten.lock().join(" "), fake.stdout().as_str()), ("x area".into(), "Removed: x, area\n"));
         let error = run("%remove x aera", &fake).unwrap_err();
         assert!(
             error.name.as_str() == "UnknownName" && error.traceback().join("\n").contains("did you mean `area`"),

@@ -1,23 +1,22 @@
-//! `%reset --force`: forgets all that Rust cells defined.
+//! `%reset --force`: deletes everything that Rust cells have defined.
 
 use crate::error::{ErrorName, Result};
 use crate::host::{Interrupt, Output, Stream, session};
 use crate::magic::{Command, Context, Export, Invocation, Magic, Subject};
 use crate::syntax::{Arguments, OptionSpec};
 
-/// Names that a message lists.
-const NAMED: usize = 5;
+/// The number of names that a message lists.
+const NAMES_SHOWN: usize = 5;
 
-/// See the module.
 pub const MAGIC: Magic = Magic {
     name: "reset",
     line: true,
     body: None,
     usage: "%reset --force",
-    summary: "Forget all variables, items and dependencies of Rust cells",
-    help: "What would be lost is said first: only `--force` does it. What was compiled stays, so a dependency that is added again is \
-        not built again. Studies, history and files stay.",
-    options: &[OptionSpec { name: "force", value: None, help: "do it; also -f" }],
+    summary: "Delete all variables, items and dependencies of Rust cells",
+    help: "Without `--force`, it only says what would be lost. What was compiled stays, so a dependency that is added \
+        again is not compiled again. Studies, history and files stay.",
+    options: &[OptionSpec { name: "force", value: None, help: "delete them; also -f" }],
     subject: Subject::None,
     export: Export::Comment,
     parse,
@@ -45,26 +44,26 @@ impl Command for Reset {
         ];
         let all: Vec<String> = all.into_iter().flatten().collect();
         if !self.arguments.has("force") && !all.is_empty() {
-            let message = format!("this would forget {}", all.join("; "));
-            let help = Some("`%reset --force` does it".to_string());
+            let message = format!("this would delete {}", all.join("; "));
+            let help = Some("write `%reset --force` to delete them".to_string());
             return Err(self.arguments.source.error(ErrorName::NotForced, self.arguments.line.clone(), message, help));
         }
         session.reset()?;
-        let said = if all.is_empty() {
-            "There was nothing to forget.".into()
+        let message = if all.is_empty() {
+            "There was nothing to delete.".into()
         } else {
-            format!("Forgotten: {}.", all.join("; "))
+            format!("Deleted: {}.", all.join("; "))
         };
-        output.print(Stream::Stdout, &format!("{said}\n"));
+        output.print(Stream::Stdout, &format!("{message}\n"));
         Ok(())
     }
 }
 
-/// `7 variables (a, b, c, d, e, …)`; nothing of none.
+/// A number with the first names: `7 variables (a, b, c, d, e, …)`. None if there are no names.
 fn counted(one: &str, many: &str, names: &[String]) -> Option<String> {
     let word = if names.len() == 1 { one } else { many };
-    let mut shown: Vec<&str> = names.iter().take(NAMED).map(String::as_str).collect();
-    if names.len() > NAMED {
+    let mut shown: Vec<&str> = names.iter().take(NAMES_SHOWN).map(String::as_str).collect();
+    if names.len() > NAMES_SHOWN {
         shown.push("…");
     }
     (!names.is_empty()).then(|| format!("{} {word} ({})", names.len(), shown.join(", ")))
@@ -80,23 +79,23 @@ mod tests {
     }
 
     #[test]
-    fn what_would_be_lost_is_said_before_it_is() {
-        let wanted = "6 variables (a, b, c, d, e, …); 1 item (area)";
+    fn without_force_reset_only_says_what_would_be_lost() {
+        let all = "6 variables (a, b, c, d, e, …); 1 item (area)";
         let fake = fake();
         let error = run("%reset", &fake).unwrap_err();
-        assert_eq!((error.name.as_str(), error.message), ("NotForced", format!("this would forget {wanted}")));
+        assert_eq!((error.name.as_str(), error.message), ("NotForced", format!("this would delete {all}")));
         assert!(fake.forgotten.lock().is_empty());
         for text in ["%reset --force", "%reset -f"] {
             run(text, &fake).unwrap();
         }
         assert_eq!(*fake.forgotten.lock(), ["all", "all"]);
-        assert!(fake.stdout().starts_with(&format!("Forgotten: {wanted}.\n")), "{}", fake.stdout());
+        assert!(fake.stdout().starts_with(&format!("Deleted: {all}.\n")), "{}", fake.stdout());
     }
 
     #[test]
-    fn nothing_is_forgotten_without_asking() {
+    fn an_empty_session_needs_no_force() {
         let fake = FakeHost::default();
         run("%reset", &fake).unwrap();
-        assert_eq!(fake.stdout(), "There was nothing to forget.\n");
+        assert_eq!(fake.stdout(), "There was nothing to delete.\n");
     }
 }

@@ -1,54 +1,52 @@
-//! `%%bash`, `%%sh`, `%%script PROGRAM`: the body goes to a program.
+//! `%%bash`, `%%sh` and `%%script PROGRAM`: run the body with a program, which reads it from its standard input.
 
 use crate::error::{ErrorName, MagicError, Result};
 use crate::files;
 use crate::host::{Interrupt, Output};
 use crate::magic::{Body, Command, Context, Export, Invocation, Magic, Subject};
-use crate::process::Ended;
+use crate::process::ProcessError;
 use crate::shell::{ending, stream};
 use crate::syntax::{Arguments, OptionSpec, Word};
 
 const OPTIONS: &[OptionSpec] =
-    &[OptionSpec { name: "no-raise-error", value: None, help: "an exit status other than 0 is no error of the cell" }];
+    &[OptionSpec { name: "no-raise-error", value: None, help: "an exit status other than 0 is not an error" }];
 
-/// See the module.
 pub const BASH: Magic = Magic {
     name: "bash",
     line: false,
     body: Some(Body::Script),
     usage: "%%bash [--no-raise-error] [ARGUMENTS…]\n…lines of bash…",
     summary: "Run the body with bash",
-    help: "Output is shown as it comes. `%%bash -e` ends at the first command that fails; `%%bash -s a b` gives the body `$1` \
-        and `$2`. An interrupt ends all that it started.",
+    help: "Output is shown as it is printed. `%%bash -e` ends at the first command that fails. `%%bash -s a b` sets \
+        `$1` and `$2` of the body. An interrupt ends bash and all that it started.",
     options: OPTIONS,
     subject: Subject::Words,
     export: Export::Comment,
     parse: |invocation| parse(invocation, Some("bash")),
 };
 
-/// See the module.
 pub const SH: Magic = Magic {
     name: "sh",
     line: false,
     body: Some(Body::Script),
     usage: "%%sh [--no-raise-error] [ARGUMENTS…]\n…lines of sh…",
     summary: "Run the body with sh",
-    help: "As `%%bash`, with the system's own shell.",
+    help: "Like `%%bash`, with the system's own shell.",
     options: OPTIONS,
     subject: Subject::Words,
     export: Export::Comment,
     parse: |invocation| parse(invocation, Some("sh")),
 };
 
-/// See the module.
 pub const SCRIPT: Magic = Magic {
     name: "script",
     line: false,
     body: Some(Body::Script),
     usage: "%%script [--no-raise-error] PROGRAM [ARGUMENTS…]\n…what PROGRAM reads…",
     summary: "Run the body with any program that reads its standard input: python3, perl, node, sqlite3",
-    help: "Output is shown as it comes. Words behind PROGRAM are its own, also those with dashes: `%%script python3 -u -`. It \
-        runs in the kernel's folder with the environment that `%env` shows. An interrupt ends all that it started.",
+    help: "Output is shown as it is printed. All words after PROGRAM are its arguments, also those with dashes: \
+        `%%script python3 -u -`. It runs in the folder of `%pwd` with the environment of `%env`. An interrupt ends the \
+        program and all that it started.",
     options: OPTIONS,
     subject: Subject::Program,
     export: Export::Comment,
@@ -57,7 +55,7 @@ pub const SCRIPT: Magic = Magic {
 
 struct Script {
     arguments: Arguments,
-    /// Where no word of the magic names it.
+    /// The program, or None if the first word names it.
     program: Option<&'static str>,
     body: String,
 }
@@ -84,18 +82,18 @@ impl Command for Script {
         match stream(command, Some(body), output, interrupt) {
             Ok(status) if status.success() || arguments.has("no-raise-error") => Ok(()),
             Ok(status) => {
-                let help = "with --no-raise-error that is no error".to_string();
+                let help = "with --no-raise-error, this is not an error".to_string();
                 Err(MagicError::new(ErrorName::ShellError, format!("`{name}` {}", ending(status)), Some(help)))
             }
-            Err(Ended::Interrupted | Ended::TimedOut) => {
+            Err(ProcessError::Interrupted | ProcessError::TimedOut) => {
                 Err(MagicError::interrupted(format!("`{name}` was interrupted")))
             }
-            Err(Ended::CouldNot(error)) => {
+            Err(ProcessError::Io(error)) => {
                 let span = first.map_or(arguments.line.clone(), |word| word.span.clone());
                 let (message, help) = match error.kind() {
                     std::io::ErrorKind::NotFound => (
                         format!("there is no program `{name}`"),
-                        Some("install it, or name its place; `%env PATH` shows where programs are looked for".into()),
+                        Some("install it, or write its path; `%env PATH` shows the folders that are searched".into()),
                     ),
                     _ => (format!("`{name}` cannot be started: {error}"), None),
                 };
@@ -109,7 +107,7 @@ impl Command for Script {
 mod tests {
     use crate::error::MagicError;
     use crate::host::Interrupt;
-    use crate::testing::{FakeHost, magics, run, said};
+    use crate::testing::{FakeHost, magics, rendered, run};
     use std::sync::Arc;
 
     fn result(text: &str) -> (Result<(), MagicError>, FakeHost) {
@@ -118,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn the_body_goes_to_the_program() {
+    fn the_program_reads_the_body() {
         let (ran, recorder) = result("%%bash -s one 'two three'\nx=(a b)\necho ${x[1]} $2\necho oops >&2");
         ran.unwrap();
         assert_eq!((recorder.stdout().as_str(), recorder.stderr().as_str()), ("b two three\n", "oops\n"));
@@ -131,17 +129,17 @@ mod tests {
     }
 
     #[test]
-    fn a_large_body_meets_a_program_that_prints_before_it_has_read_all() {
+    fn a_program_may_print_before_it_has_read_a_large_body() {
         let body = "a line that comes back\n".repeat(50_000);
         let (ran, recorder) = result(&format!("%%script cat\n{body}"));
         ran.unwrap();
         assert_eq!(recorder.stdout().len(), body.len());
-        // One that does not read at all is no error either.
+        // A program that does not read its input is not an error either.
         result(&format!("%%script true\n{body}")).0.unwrap();
     }
 
     #[test]
-    fn failures_are_errors_unless_they_are_to_pass() {
+    fn failures_are_errors_unless_an_option_allows_them() {
         let (ran, recorder) = result("%%bash -e\nfalse\necho not reached\n");
         let error = ran.unwrap_err();
         assert_eq!((error.name.as_str(), error.message.as_str()), ("ShellError", "`bash` ended with exit status 1"));
@@ -158,12 +156,12 @@ mod tests {
         ];
         for (text, name, part) in cases {
             let error = result(text).0.expect_err(text);
-            assert!(error.name.as_str() == name && said(&error).contains(part), "{text}: {}", said(&error));
+            assert!(error.name.as_str() == name && rendered(&error).contains(part), "{text}: {}", rendered(&error));
         }
     }
 
     #[test]
-    fn the_environment_of_the_session_is_there() {
+    fn programs_see_the_environment_of_the_session() {
         let recorder = FakeHost::default();
         recorder.set("TUNEBOOK_SCRIPT_TEST", Some("added"));
         run("%%bash\necho $TUNEBOOK_SCRIPT_TEST\n", &recorder).unwrap();
@@ -171,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn an_interrupt_ends_it() {
+    fn an_interrupt_ends_the_program() {
         let (magics, interrupt) = (magics(), Arc::new(Interrupt::default()));
         let raised = interrupt.clone();
         let recorder = FakeHost::without_session().on_print(move |_| raised.raise());

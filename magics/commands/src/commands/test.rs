@@ -1,32 +1,34 @@
-//! `%%test [FILTER]`, `%test [FILTER]`: runs the `#[test]` functions of a cell, or of all cells, as `cargo test` does.
+//! `%%test [FILTER]` and `%test [FILTER]`: run the `#[test]` functions of a cell or of all cells, like `cargo test`
+//! does.
 
 use crate::error::{ErrorName, MagicError, Result, Source, Span};
 use crate::host::session::{Ran, Session};
 use crate::host::{Interrupt, Output, Stream, session};
 use crate::magic::{Body, Command, Context, Export, Invocation, Magic, Subject};
 use crate::report::units::time;
-use crate::rust::{Answer, TestFunction, Written, no_magic_in, tests_in};
-use crate::syntax::{Arguments, OptionSpec};
+use crate::rust::{DebugValue, SourceMap, TestFunction, no_magic_in, tests_in};
+use crate::syntax::OptionSpec;
 use std::fmt::Write;
 
-/// Stands before and behind what a test prints.
+/// Printed before and after each test, with the path of the test, so that its output can be recognized.
 const MARK: &str = "\u{1}tunebook-test ";
 
-/// See the module.
 pub const MAGIC: Magic = Magic {
     name: "test",
     line: true,
     body: Some(Body::Rust),
-    usage: "%%test [FILTER] [--all] [--ignored] [--include-ignored]\n…Rust…\n%test [FILTER] [--ignored] [--include-ignored]",
-    summary: "Run #[test] functions as cargo test does",
-    help: "`%%test` defines the items of its body as any cell does, and runs the tests among them, with `--all` those of earlier cells \
-        too; `%test` runs the tests of all cells. FILTER: only tests whose path contains it. Tests may return a `Result`, stand in a \
-        `#[cfg(test)] mod tests`, and bear `#[should_panic]`, `#[should_panic(expected = \"…\")]` and `#[ignore]`. They run one after \
-        the other in the process of the cells; each starts whatever the one before did. If one fails the cell does: `TestsFailed`.",
+    usage: "%%test [FILTER] [--all] [--ignored] [--include-ignored]\n…Rust…\n\
+        %test [FILTER] [--ignored] [--include-ignored]",
+    summary: "Run #[test] functions like cargo test does",
+    help: "`%%test` defines the items of its body like any cell and runs the tests among them; with `--all`, it also \
+        runs those of earlier cells. `%test` runs the tests of all cells. With FILTER, only tests whose path contains \
+        it are run. Tests may return a `Result`, be in a `#[cfg(test)] mod tests`, and have `#[should_panic]`, \
+        `#[should_panic(expected = \"…\")]` or `#[ignore]`. They run one after the other in the process that runs \
+        cells, also after one has failed. A failed test makes the cell fail (`TestsFailed`).",
     options: &[
-        OptionSpec { name: "all", value: None, help: "tests of earlier cells too" },
-        OptionSpec { name: "ignored", value: None, help: "ignored tests alone" },
-        OptionSpec { name: "include-ignored", value: None, help: "ignored tests too" },
+        OptionSpec { name: "all", value: None, help: "run tests of earlier cells too" },
+        OptionSpec { name: "ignored", value: None, help: "run only ignored tests" },
+        OptionSpec { name: "include-ignored", value: None, help: "run ignored tests too" },
     ],
     subject: Subject::None,
     export: Export::Items,
@@ -39,10 +41,11 @@ struct Tests {
     all: bool,
     ignored: bool,
     include_ignored: bool,
-    /// Of the body: the tests, and its code with them made callable.
+    /// The tests to choose from: at first those of the body, later also those of earlier cells.
     tests: Vec<TestFunction>,
+    /// The code that defines them, edited so that they can be called.
     code: String,
-    /// The lines of the body.
+    /// The span of the body.
     body: Span,
 }
 
@@ -56,7 +59,7 @@ fn parse(Invocation { arguments, body, catalogue }: Invocation) -> Result<Box<dy
     Ok(Box::new(Tests {
         filter: arguments.positional.first().map(|word| word.text.clone()).unwrap_or_default(),
         ignored: arguments.has("ignored"),
-        include_ignored: ignored_too(&arguments),
+        include_ignored: arguments.has("include-ignored"),
         source,
         all,
         tests,
@@ -65,17 +68,15 @@ fn parse(Invocation { arguments, body, catalogue }: Invocation) -> Result<Box<dy
     }))
 }
 
-fn ignored_too(arguments: &Arguments) -> bool {
-    arguments.has("include-ignored")
-}
-
-/// What became of a test.
-struct Ran1 {
+/// The result of a test.
+struct TestResult {
     path: String,
+    /// The reason if it failed.
     failed: Option<String>,
-    /// Where it panicked, as far as that is known.
-    places: Vec<String>,
-    printed: String,
+    /// The lines where it panicked, as far as they are known.
+    lines: Vec<String>,
+    /// What it printed to standard output, then to standard error.
+    output: String,
 }
 
 impl Command for Tests {
@@ -86,11 +87,11 @@ impl Command for Tests {
         }
         let (chosen, ignored) = self.chosen();
         let first_line = self.source.first_line();
-        let written = Written { text: self.source.text(), first_line, above: 0 };
-        let ran = session.run(&self.generated(&chosen), first_line, true).map_err(|error| written.restore(error))?;
-        let (before, stdout) = printed(&ran.stdout);
+        let source_map = SourceMap { text: self.source.text(), first_line, lines_above: 0 };
+        let ran = session.run(&self.generated(&chosen), first_line, true).map_err(|error| source_map.restore(error))?;
+        let (before, stdout) = split_output(&ran.stdout);
         output.print(Stream::Stdout, before);
-        let (before, stderr) = printed(&ran.stderr);
+        let (before, stderr) = split_output(&ran.stderr);
         output.print(Stream::Stderr, before);
         let results = self.results(&chosen, &ran, &stdout, &stderr)?;
         output.print(Stream::Stdout, &self.report(&results, &ignored, ran.run.as_secs_f64()));
@@ -105,7 +106,8 @@ impl Command for Tests {
 }
 
 impl Tests {
-    /// Adds the tests of items that earlier cells defined; those that were compiled away are defined again.
+    /// Adds the tests among the items of earlier cells. Items are defined again if the compiler has removed their
+    /// tests.
     fn add_earlier(&mut self, session: &dyn Session) -> Result<()> {
         for item in session.items()? {
             let source = Source::new(&item.code, 0);
@@ -122,7 +124,7 @@ impl Tests {
         Ok(())
     }
 
-    /// The tests that are to run, and those that are only named.
+    /// The tests to run, and the paths of those that are reported as ignored.
     fn chosen(&self) -> (Vec<TestFunction>, Vec<String>) {
         let wanted = self.tests.iter().filter(|test| test.path.contains(&self.filter));
         let (run, left): (Vec<&TestFunction>, Vec<&TestFunction>) =
@@ -131,6 +133,7 @@ impl Tests {
         (run.into_iter().cloned().collect(), ignored)
     }
 
+    /// The cell that defines the tests, calls them and ends with their outcomes.
     fn generated(&self, chosen: &[TestFunction]) -> String {
         let call = |TestFunction { path, should_panic, .. }: &TestFunction| {
             let should_panic = match should_panic {
@@ -150,33 +153,42 @@ impl Tests {
         )
     }
 
-    fn results(&self, chosen: &[TestFunction], ran: &Ran, stdout: &[Piece], stderr: &[Piece]) -> Result<Vec<Ran1>> {
-        let answer = Answer::of(ran);
-        let rows = answer.as_ref().map_or(&[] as &[Answer], Answer::items);
+    /// The results of the tests, from the value and the output of the generated cell.
+    fn results(
+        &self,
+        chosen: &[TestFunction],
+        ran: &Ran,
+        stdout: &[TestOutput],
+        stderr: &[TestOutput],
+    ) -> Result<Vec<TestResult>> {
+        let answer = DebugValue::of(ran);
+        let rows = answer.as_ref().map_or(&[] as &[DebugValue], DebugValue::items);
         let result = |test: &TestFunction| {
-            let row =
-                rows.iter().map(Answer::items).find(|row| row.first().and_then(Answer::text) == Some(&test.path))?;
+            let row = rows
+                .iter()
+                .map(DebugValue::items)
+                .find(|row| row.first().and_then(DebugValue::text) == Some(&test.path))?;
             let [_, failed, lines] = row else { return None };
             let printed = stdout.iter().chain(stderr).filter(|(path, _)| *path == test.path);
-            Some(Ran1 {
+            Some(TestResult {
                 path: test.path.clone(),
                 failed: failed.text().map(String::from),
-                places: lines.items().iter().filter_map(|line| self.place(test, line.text()?)).collect(),
-                printed: printed.map(|(_, text)| *text).collect(),
+                lines: lines.items().iter().filter_map(|line| self.line_in_cell(test, line.text()?)).collect(),
+                output: printed.map(|(_, text)| *text).collect(),
             })
         };
-        let silent = || {
+        let no_results = || {
             MagicError::advising(
                 ErrorName::NoAnswer,
-                "the tests ran, but what became of them did not come back",
+                "the tests ran, but their results are missing",
                 "run the cell again",
             )
         };
-        chosen.iter().map(result).collect::<Option<_>>().ok_or_else(silent)
+        chosen.iter().map(result).collect::<Option<_>>().ok_or_else(no_results)
     }
 
-    /// Where a line of source stands in the cell: among those of the test, else in all of the body.
-    fn place(&self, test: &TestFunction, line: &str) -> Option<String> {
+    /// A source line with its number in the cell. It is searched for in the lines of the test, then in the whole body.
+    fn line_in_cell(&self, test: &TestFunction, line: &str) -> Option<String> {
         if line.is_empty() {
             return None;
         }
@@ -189,8 +201,8 @@ impl Tests {
         })
     }
 
-    /// As `cargo test` reports.
-    fn report(&self, results: &[Ran1], ignored: &[String], seconds: f64) -> String {
+    /// The report, in the format of `cargo test`.
+    fn report(&self, results: &[TestResult], ignored: &[String], seconds: f64) -> String {
         let (good, bad) = ("\x1b[32mok\x1b[0m", "\x1b[31mFAILED\x1b[0m");
         let mut text = String::new();
         let named = results.len() + ignored.len();
@@ -202,17 +214,18 @@ impl Tests {
         for path in ignored {
             let _ = writeln!(text, "test {path} ... \x1b[33mignored\x1b[0m");
         }
-        let failed: Vec<(&Ran1, &String)> = results.iter().filter_map(|r| Some((r, r.failed.as_ref()?))).collect();
+        let failed: Vec<(&TestResult, &String)> =
+            results.iter().filter_map(|r| Some((r, r.failed.as_ref()?))).collect();
         if !failed.is_empty() {
             text += "\nfailures:\n";
         }
         for (result, why) in &failed {
             let _ = writeln!(text, "\n---- {} ----", result.path);
-            if !result.printed.is_empty() {
-                let _ = writeln!(text, "{}", result.printed.trim_end());
+            if !result.output.is_empty() {
+                let _ = writeln!(text, "{}", result.output.trim_end());
             }
-            for place in &result.places {
-                let _ = writeln!(text, "at {place}");
+            for line in &result.lines {
+                let _ = writeln!(text, "at {line}");
             }
             let _ = writeln!(text, "{}", why.trim_end());
         }
@@ -241,11 +254,11 @@ fn root(path: &str) -> &str {
     path.split("::").next().unwrap_or(path)
 }
 
-/// What a test printed.
-type Piece<'a> = (&'a str, &'a str);
+/// The path of a test and the text that it printed.
+type TestOutput<'a> = (&'a str, &'a str);
 
-/// What was printed before any test, and by each.
-fn printed(text: &str) -> (&str, Vec<Piece<'_>>) {
+/// Splits output at the marks, into the text before the first test and the output of each test.
+fn split_output(text: &str) -> (&str, Vec<TestOutput<'_>>) {
     let mut pieces = text.split(MARK);
     let before = pieces.next().unwrap_or_default();
     (before, pieces.filter_map(|piece| piece.split_once('\n')).filter(|(path, _)| !path.is_empty()).collect())
@@ -258,37 +271,45 @@ mod tests {
 
     const BODY: &str = "fn double(x: i32) -> i32 {\n    x * 2\n}\nprintln!(\"before\");\n#[test]\nfn doubles() {\n    \
                         assert_eq!(double(2), 4);\n}\n#[test]\nfn fails() {\n    println!(\"a hint\");\n    \
-                        assert_eq!(double(2), 5, \"so {}\", \"it is\");\n}\n#[test]\n#[should_panic(expected = \"overflow\")]\n\
+                        assert_eq!(double(2), 5, \"so {}\", \"it is\");\n}\n#[test]\n\
+                        #[should_panic(expected = \"overflow\")]\n\
                         fn overflows() {\n    double(i32::MAX);\n}\n#[test]\n#[ignore]\nfn slow() {\n    panic!();\n}\n\
-                        #[cfg(test)]\nmod tests {\n    use super::*;\n    fn helper() -> i32 {\n        double(1)\n    }\n    \
-                        #[test]\n    fn parses() -> Result<(), std::num::ParseIntError> {\n        let n: i32 = \"2\".parse()?;\n        \
-                        assert_eq!(n, helper());\n        Ok(())\n    }\n    #[test]\n    fn errs() -> Result<(), String> {\n        \
-                        Err(\"no \\\"x\\\"\".into())\n    }\n    #[test]\n    #[should_panic]\n    fn quiet() {}\n}\ndouble(3)";
+                        #[cfg(test)]\nmod tests {\n    use super::*;\n    fn helper() -> i32 {\n        \
+                        double(1)\n    }\n    \
+                        #[test]\n    fn parses() -> Result<(), std::num::ParseIntError> {\n        \
+                        let n: i32 = \"2\".parse()?;\n        \
+                        assert_eq!(n, helper());\n        Ok(())\n    }\n    #[test]\n    \
+                        fn errs() -> Result<(), String> {\n        \
+                        Err(\"no \\\"x\\\"\".into())\n    }\n    #[test]\n    #[should_panic]\n    fn quiet() {}\n}\n\
+                        double(3)";
 
-    fn bare(text: &str) -> String {
+    fn without_colours(text: &str) -> String {
         ["\x1b[32m", "\x1b[31m", "\x1b[33m", "\x1b[0m"]
             .iter()
             .fold(text.into(), |text: String, code| text.replace(code, ""))
     }
 
     #[test]
-    fn generated_code_runs_tests_of_every_kind() {
+    fn generated_code_runs_all_kinds_of_tests() {
         let fake = FakeHost::running(Cells { items: "", before: "", after: "" });
         let error = run(&format!("%%test\n{BODY}"), &fake).unwrap_err();
         assert_eq!(error.name.as_str(), "TestsFailed");
         assert_eq!(error.message, "3 of 6 tests failed: fails, tests::errs, tests::quiet");
-        let text = bare(&fake.stdout());
+        let text = without_colours(&fake.stdout());
         let wanted = "before\n\nrunning 7 tests\ntest doubles ... ok\ntest fails ... FAILED\ntest overflows ... ok\n\
-                      test tests::parses ... ok\ntest tests::errs ... FAILED\ntest tests::quiet ... FAILED\ntest slow ... ignored\n\n\
-                      failures:\n\n---- fails ----\na hint\nat line 13: assert_eq!(double(2), 5, \"so {}\", \"it is\");\n\
-                      assertion `left == right` failed: so it is\n  left: 4\n right: 5\n\n---- tests::errs ----\nError: \"no \\\"x\\\"\"\n\n\
-                      ---- tests::quiet ----\nit did not panic, and should have\n\n\
+                      test tests::parses ... ok\ntest tests::errs ... FAILED\ntest tests::quiet ... FAILED\n\
+                      test slow ... ignored\n\n\
+                      failures:\n\n---- fails ----\na hint\n\
+                      at line 13: assert_eq!(double(2), 5, \"so {}\", \"it is\");\n\
+                      assertion `left == right` failed: so it is\n  left: 4\n right: 5\n\n---- tests::errs ----\n\
+                      Error: \"no \\\"x\\\"\"\n\n\
+                      ---- tests::quiet ----\nit should have panicked, but did not\n\n\
                       test result: FAILED. 3 passed; 3 failed; 1 ignored; 0 filtered out; finished in ";
         assert!(text.starts_with(wanted), "{text}");
     }
 
     #[test]
-    fn tests_of_earlier_cells_are_run_by_name() {
+    fn tests_of_earlier_cells_can_be_run() {
         let items = [
             ("later", "#[test]\nfn later() { assert!(true); }"),
             ("f", "fn f() {}"),
@@ -301,14 +322,14 @@ mod tests {
         let code = fake.runs().remove(0).0;
         assert!(code.contains("#[cfg_attr(test, test)]\nfn later()") && !code.contains("fn old()"), "{code}");
         assert!(
-            bare(&fake.stdout()).contains("running 2 tests\ntest later ... ok\ntest old ... ok\n"),
+            without_colours(&fake.stdout()).contains("running 2 tests\ntest later ... ok\ntest old ... ok\n"),
             "{}",
             fake.stdout()
         );
     }
 
     #[test]
-    fn filters_and_ignored_tests() {
+    fn filters_and_options_choose_tests() {
         let chosen = |head: &str| {
             let answers: String =
                 ["doubles", "fails", "overflows", "slow", "tests::parses", "tests::errs", "tests::quiet"]
@@ -318,7 +339,7 @@ mod tests {
             let ran = Ran { value: Some(crate::host::plain(format!("[{answers}]"))), ..Ran::default() };
             let fake = FakeHost::answering([Ok(ran)]);
             run(&format!("{head}\n{BODY}"), &fake).unwrap();
-            let text = bare(&fake.stdout());
+            let text = without_colours(&fake.stdout());
             text.lines().filter(|line| line.starts_with("test ")).map(String::from).collect::<Vec<_>>()
         };
         let lines = chosen("%%test tests::e");

@@ -1,23 +1,22 @@
-//! `%time CODE`, `%%time`: runs Rust as the cell would and says how long it took.
+//! `%time CODE` and `%%time`: run Rust like a cell does, and print how long it took.
 
 use crate::error::{Result, Source, Span};
 use crate::host::session::Ran;
 use crate::host::{Interrupt, Output, Stream, session};
 use crate::magic::{Body, Command, Context, Export, Invocation, Magic, Subject};
 use crate::report::units::long_time;
-use crate::rust::{Written, no_magic_in};
+use crate::rust::{SourceMap, no_magic_in};
 
-/// See the module.
 pub const MAGIC: Magic = Magic {
     name: "time",
     line: true,
     body: Some(Body::Rust),
     usage: "%time CODE\n%%time\n…Rust…",
-    summary: "Run Rust once and say how long it took",
-    help: "The code runs as in any cell: variables that it defines stay, and its value is shown. *CPU times* are those of the process \
-        of the cells, which has one processor at a time unless the code starts threads; *wall time* is that of the run alone, without \
-        the compiler, whose time stands beside it. Cells are compiled with optimization (`opt-level = 2`), overflow checks and debug \
-        assertions on. `%timeit` measures what is fast.",
+    summary: "Run Rust once and print how long it took",
+    help: "The code runs like in any cell: variables that it defines are kept, and its value is shown. *CPU times* are \
+        those of the process that runs cells; it uses one processor unless the code starts threads. *Wall time* is the \
+        time of the run without the compiler, whose time is shown separately. Cells are compiled with `opt-level = 2`, \
+        overflow checks and debug assertions. For fast code, use `%timeit`.",
     options: &[],
     subject: Subject::Rust,
     export: Export::Rust,
@@ -27,25 +26,26 @@ pub const MAGIC: Magic = Magic {
 struct Time {
     source: Source,
     code: Span,
-    /// Whether the code is a body.
-    cell: bool,
+    /// Whether the code is the body of a cell magic.
+    is_body: bool,
 }
 
 fn parse(Invocation { arguments, body, catalogue }: Invocation) -> Result<Box<dyn Command>> {
     let source = arguments.source.clone();
     let Some(body) = body else {
         let code = arguments.required(0, "the code")?.span.clone();
-        return Ok(Box::new(Time { source, code, cell: false }));
+        return Ok(Box::new(Time { source, code, is_body: false }));
     };
     if let Some(word) = arguments.positional.first() {
-        let message = "the code of `%%time` stands in the lines below it";
+        let message = "write the code of `%%time` in the lines below it";
         return Err(source.syntax_error(word.span.clone(), message, Some("`%time CODE` times one line".into())));
     }
     no_magic_in(catalogue, &source, body.clone())?;
-    Ok(Box::new(Time { source, code: body, cell: true }))
+    Ok(Box::new(Time { source, code: body, is_body: true }))
 }
 
-/// The code of a line magic at the column where it stands in the cell.
+/// The code of a line magic after as many spaces as there are characters before it, so that the columns in errors of
+/// the compiler are those of the cell.
 pub fn at_its_column(source: &Source, code: &Span) -> String {
     let text = source.text();
     let line = text[..code.start].rfind('\n').map_or(0, |at| at + 1);
@@ -55,24 +55,24 @@ pub fn at_its_column(source: &Source, code: &Span) -> String {
 impl Command for Time {
     fn run(self: Box<Self>, _: &Context, output: &dyn Output, _: &Interrupt) -> Result<()> {
         let session = session::required(output)?;
-        let code = match self.cell {
-            // The body begins with the end of the magic's own line.
+        let code = match self.is_body {
+            // The body begins with the line break of the first line, so its line numbers are those of the cell.
             true => self.source.text()[self.code.clone()].to_string(),
             false => at_its_column(&self.source, &self.code),
         };
         let first_line = self.source.first_line();
-        let written = Written { text: self.source.text(), first_line, above: 0 };
-        let ran = session.run(&code, first_line, false).map_err(|error| written.restore(error))?;
+        let source_map = SourceMap { text: self.source.text(), first_line, lines_above: 0 };
+        let ran = session.run(&code, first_line, false).map_err(|error| source_map.restore(error))?;
         if let Some(value) = ran.value.clone() {
             output.display(value, None);
         }
-        output.print(Stream::Stdout, &said(&ran));
+        output.print(Stream::Stdout, &times(&ran));
         Ok(())
     }
 }
 
-/// As IPython says it, and the time of the compiler.
-fn said(ran: &Ran) -> String {
+/// The times in the format of IPython, and the time of the compiler.
+fn times(ran: &Ran) -> String {
     let mut text = String::new();
     if let Some((user, system)) = ran.processor {
         let [user, system, total] = [user, system, user + system].map(|time| long_time(time.as_secs_f64()));
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_keeps_its_lines_and_a_run_without_clock_is_silent_about_it() {
+    fn a_body_keeps_its_lines_and_unknown_processor_times_are_left_out() {
         let fake = FakeHost::answering([Ok(Ran { processor: None, value: None, ..ran() })]);
         run("%%time\nlet x = 1;\nx", &fake).unwrap();
         assert_eq!(fake.runs(), [("\nlet x = 1;\nx".to_string(), 0, false)]);
@@ -118,9 +118,9 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_rust_is_refused_before_it_runs() {
+    fn missing_code_and_magics_in_the_body_are_errors() {
         for (text, part) in
-            [("%time", "the code is missing"), ("%%time f()\ng()", "below it"), ("%%time\n%who", "Rust alone")]
+            [("%time", "the code is missing"), ("%%time f()\ng()", "below it"), ("%%time\n%who", "only Rust")]
         {
             let fake = FakeHost::answering([]);
             assert!(run(text, &fake).unwrap_err().message.contains(part), "{text}");

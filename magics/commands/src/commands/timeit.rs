@@ -1,4 +1,4 @@
-//! `%timeit CODE`, `%%timeit [SETUP]`: how long a piece of Rust takes, from many runs of it.
+//! `%timeit CODE` and `%%timeit [SETUP]`: measure how long a piece of Rust takes, from many runs.
 
 use super::time::at_its_column;
 use crate::error::{ErrorName, MagicError, Result, Source, Span};
@@ -7,45 +7,51 @@ use crate::host::{Interrupt, Output, Stream, session};
 use crate::magic::{Body, Command, Context, Export, Invocation, Magic, Subject};
 use crate::report::Report;
 use crate::report::units::{count, time, times};
-use crate::rust::{Answer, Statement, Statements, Written, no_magic_in};
-use crate::syntax::{Arguments, OptionSpec};
+use crate::rust::{DebugValue, SourceMap, Statement, Statements, no_magic_in};
+use crate::syntax::OptionSpec;
 use proc_macro2::{TokenStream, TokenTree};
 use syn::visit::{self, Visit};
 use tunebook_analysis::{Timing, timing};
 
-/// Samples, unless the user says how many.
+/// The default number of samples.
 const SAMPLES: u64 = 50;
-/// Seconds that all of it should take.
+/// The default time of the whole measurement, in seconds.
 const BUDGET: f64 = 2.0;
-/// Samples of code that is too slow for more, at least.
+/// The least number of samples, for code that is too slow for more.
 const LEAST: u64 = 3;
-/// Lines of what the code printed that are shown.
+/// How many lines are shown of what the code printed.
 const LINES: usize = 10;
 
-/// See the module.
 pub const MAGIC: Magic = Magic {
     name: "timeit",
     line: true,
     body: Some(Body::Rust),
-    usage: "%timeit [--time T] [--samples N] [--loops N] CODE\n%%timeit [--time T] [--samples N] [--loops N] [SETUP]\n…Rust…",
-    summary: "How long a piece of Rust takes, from many runs of it",
-    help: "As criterion does it: the code is warmed up, then run in samples of more and more loops, so that all takes about two seconds. \
-        The time of a loop is the slope of the samples' times over their loops; its 95 % interval comes from the bootstrap. Samples \
-        outside of Tukey's fences are counted as outliers: something else ran meanwhile.\n\n\
-        Of `%%timeit` the body is timed. SETUP, on its first line, runs before each sample and is not timed; what it defines is the \
-        body's. Variables of cells can be used; code that moves one cannot be repeated and does not compile.\n\n\
-        The value of the code goes through `std::hint::black_box` and is dropped within the time. What has no value and no effect may \
-        be removed by the compiler, and what does not change from loop to loop may be computed once: end with the value, and put \
-        `std::hint::black_box(x)` where `x` goes in. Cells are compiled with optimization (`opt-level = 2`), overflow checks and debug \
-        assertions on, so a release build may be faster.",
+    usage: "%timeit [--time T] [--samples N] [--loops N] CODE\n\
+        %%timeit [--time T] [--samples N] [--loops N] [SETUP]\n…Rust…",
+    summary: "Measure how long a piece of Rust takes, from many runs",
+    help: "Like criterion: the code is warmed up and then run in samples with more and more loops, which takes about \
+        two seconds in all. The time of a loop is the slope of the samples' times over their numbers of loops. Its 95 \
+        % interval is the bootstrap. Samples outside of Tukey's fences are counted as outliers: something else ran at \
+        that time.\n\n\
+        `%%timeit` times its body. SETUP, on its first line, runs before each sample and is not timed; the body can \
+        use what it defines. Variables of cells can be used. Code that moves a variable cannot be repeated and does \
+        not compile.\n\n\
+        The value of the code is passed to `std::hint::black_box`, and the time to drop it is included. The compiler \
+        may remove code that has no value and no effect, and may compute only once what does not change between loops. \
+        So end with the value, and write `std::hint::black_box(x)` for an input `x`. Cells are compiled with \
+        `opt-level = 2`, overflow checks and debug assertions, so a release build may be faster.",
     options: &[
-        OptionSpec { name: "time", value: Some("T"), help: "about how long all of it takes (default 2s)" },
+        OptionSpec { name: "time", value: Some("T"), help: "about how long the measurement takes (default: 2s)" },
         OptionSpec {
             name: "samples",
             value: Some("N"),
-            help: "how many samples (default 50, fewer of slow code); also -r N",
+            help: "number of samples (default: 50, fewer if the code is slow); also -r N",
         },
-        OptionSpec { name: "loops", value: Some("N"), help: "loops of each sample (default: chosen); also -n N" },
+        OptionSpec {
+            name: "loops",
+            value: Some("N"),
+            help: "loops in each sample (default: chosen from --time); also -n N",
+        },
     ],
     subject: Subject::Rust,
     export: Export::Comment,
@@ -54,20 +60,23 @@ pub const MAGIC: Magic = Magic {
 
 struct TimeIt {
     source: Source,
-    /// What is timed.
+    /// The span of the code that is timed.
     code: Span,
-    /// Of a cell magic, what stands behind its options.
+    /// The span of the setup in a cell magic, which can be empty. None for a line magic.
     setup: Option<Span>,
+    /// The seconds that the measurement should take.
     budget: f64,
     samples: u64,
+    /// The least number of samples, however long they take.
     least: u64,
+    /// The loops of each sample, if the user has set them.
     loops: Option<u64>,
 }
 
 fn parse(Invocation { arguments, body, catalogue }: Invocation) -> Result<Box<dyn Command>> {
     let source = arguments.source.clone();
     let budget = arguments.duration("time")?.map_or(BUDGET, |time| time.as_secs_f64());
-    let asked = samples(&arguments)?;
+    let asked = arguments.small_count("samples", 1)?.map(u64::from);
     let loops = arguments.count("loops", 1)?;
     let word = arguments.positional.first().map(|word| word.span.clone());
     let (code, setup) = match body {
@@ -75,7 +84,7 @@ fn parse(Invocation { arguments, body, catalogue }: Invocation) -> Result<Box<dy
         Some(body) => {
             no_magic_in(catalogue, &source, body.clone())?;
             if source.text()[body.clone()].trim().is_empty() {
-                let help = "the code to be timed stands in the lines below it; `%timeit CODE` times one line";
+                let help = "write the code in the lines below this one, or use `%timeit CODE` for one line";
                 return Err(source.syntax_error(arguments.line.clone(), "there is nothing to time", Some(help.into())));
             }
             (body, Some(word.unwrap_or_default()))
@@ -85,19 +94,16 @@ fn parse(Invocation { arguments, body, catalogue }: Invocation) -> Result<Box<dy
     Ok(Box::new(TimeIt { source, code, setup, budget, samples, least, loops }))
 }
 
-fn samples(arguments: &Arguments) -> Result<Option<u64>> {
-    Ok(arguments.small_count("samples", 1)?.map(u64::from))
-}
-
 impl TimeIt {
-    /// The cell that measures: how it is written so that the user's lines stay where they are.
+    /// The cell that measures. The lines and columns of the user's code stay the same, as far as possible.
     fn generated(&self) -> String {
         const RESULT: &str = "::core::result::Result";
         let text = self.source.text();
         let loops = self.loops.map_or("None".into(), |loops| format!("Some({loops})"));
         let head = format!(
-            "{{ let mut tunebook_sampler = tunebook_timing::Sampler::new({:?}, {}, {}, ::core::option::Option::{loops}); \
-             while let ::core::option::Option::Some(tunebook_loops) = tunebook_sampler.next() {{",
+            "{{ let mut tunebook_sampler = tunebook_timing::Sampler::new({:?}, {}, {}, \
+             ::core::option::Option::{loops}); while let ::core::option::Option::Some(tunebook_loops) = \
+             tunebook_sampler.next() {{",
             self.budget, self.samples, self.least
         );
         let (opened, closed) = match has_question_mark(&text[self.code.clone()]) {
@@ -119,7 +125,7 @@ impl TimeIt {
             None => format!("{head} {opened}\n{}\n{tail}", at_its_column(&self.source, &self.code)),
             Some(setup) => {
                 let setup = at_its_column(&self.source, setup);
-                // A statement that is not ended yet is ended here.
+                // The setup needs a semicolon at its end, unless it has one or ends with a block.
                 let ended =
                     Statements::of(&setup).is_some_and(|found| !found.list.last().is_some_and(Statement::is_value));
                 let end = if ended { "" } else { ";" };
@@ -128,27 +134,28 @@ impl TimeIt {
         }
     }
 
-    /// Runs it and reads what it measured.
+    /// Runs the generated cell. Returns the run, and the loops and the seconds of each sample.
     fn measure(&self, output: &dyn Output) -> Result<(Ran, Vec<(u64, f64)>)> {
         let first_line = self.source.first_line();
-        // One line was generated above the magic's own; above the first of the cell there is no room for it.
-        let above = usize::from(first_line == 0);
-        let written = Written { text: self.source.text(), first_line, above };
+        // One generated line precedes the line of the magic. It takes the number of the line above in the cell, if
+        // there is one.
+        let lines_above = usize::from(first_line == 0);
+        let source_map = SourceMap { text: self.source.text(), first_line, lines_above };
         let ran = session::required(output)?.run(&self.generated(), first_line.saturating_sub(1), true);
-        let ran = ran.map_err(|error| explained(written.restore(error)))?;
-        let pair = |pair: &Answer| match pair.items() {
+        let ran = ran.map_err(|error| with_help_for_moves(source_map.restore(error)))?;
+        let pair = |pair: &DebugValue| match pair.items() {
             [loops, seconds] => Some((loops.number()? as u64, seconds.number()?)),
             _ => None,
         };
-        let samples = Answer::of(&ran).map(|answer| answer.items().iter().filter_map(pair).collect());
-        let silent = || {
-            MagicError::advising(ErrorName::NoAnswer, "the code was run, but no times came back", "run the cell again")
+        let samples = DebugValue::of(&ran).map(|answer| answer.items().iter().filter_map(pair).collect());
+        let no_times = || {
+            MagicError::advising(ErrorName::NoAnswer, "the code ran, but its times are missing", "run the cell again")
         };
-        Ok((ran, samples.ok_or_else(silent)?))
+        Ok((ran, samples.ok_or_else(no_times)?))
     }
 }
 
-/// Whether a `?` of the code leaves it. What stands in macros is looked at as tokens.
+/// Whether the code contains a `?` outside of items, closures and async blocks. In macros, every `?` counts.
 fn has_question_mark(code: &str) -> bool {
     struct Search(bool);
     impl<'a> Visit<'a> for Search {
@@ -177,14 +184,14 @@ fn has_question_mark(code: &str) -> bool {
     search.0
 }
 
-/// What moves a variable compiles once and not in a loop.
-fn explained(error: MagicError) -> MagicError {
+/// Adds help to the error that a variable is moved, since the same code would compile outside of a loop.
+fn with_help_for_moves(error: MagicError) -> MagicError {
     let moved = ["E0382", "E0505", "E0507"].iter().any(|code| error.message.starts_with(code));
     if !moved {
         return error;
     }
-    let help = "%timeit runs the code many times, and a value can be moved out of its variable only once: borrow it (`&x`), or work on \
-                `x.clone()`, whose time `%timeit x.clone()` tells";
+    let help = "%timeit runs the code many times, and a value can be moved out of its variable only once: borrow it \
+                (`&x`), or use `x.clone()`, whose time `%timeit x.clone()` measures";
     error.with_help(help)
 }
 
@@ -192,7 +199,7 @@ impl Command for TimeIt {
     fn run(self: Box<Self>, context: &Context, output: &dyn Output, _: &Interrupt) -> Result<()> {
         let (ran, samples) = self.measure(output)?;
         let Some(timing) = timing(&samples) else {
-            return Err(MagicError::advising(ErrorName::NoAnswer, "no times came back", "run the cell again"));
+            return Err(MagicError::advising(ErrorName::NoAnswer, "the times are missing", "run the cell again"));
         };
         for (stream, text) in [(Stream::Stdout, &ran.stdout), (Stream::Stderr, &ran.stderr)] {
             output.print(stream, &beginning(text));
@@ -212,7 +219,7 @@ impl Command for TimeIt {
         }
         if timing.samples < self.samples as usize {
             report = report.line(&format!(
-                "The code is too slow for {} samples in {}: `--time` gives it more.",
+                "The code is too slow for {} samples in {}; `--time` allows more time.",
                 self.samples,
                 time(self.budget, 2)
             ));
@@ -222,10 +229,10 @@ impl Command for TimeIt {
     }
 }
 
-/// The conclusion in a sentence.
+/// The result as a line of text.
 fn sentence(timing: &Timing) -> String {
-    let mut said = vec![];
-    said.extend(timing.interval.map(|interval| format!("95 %: {}", times(interval, 4))));
+    let mut details = vec![];
+    details.extend(timing.interval.map(|interval| format!("95 %: {}", times(interval, 4))));
     let mut about = vec![format!("median {}", time(timing.median, 4))];
     about.extend(timing.standard_deviation.map(|deviation| format!("std {}", time(deviation, 3))));
     let [least, most] = timing.loops_of_a_sample;
@@ -235,11 +242,11 @@ fn sentence(timing: &Timing) -> String {
     };
     let one = |n: u64, word: &str| if n == 1 { word.to_string() } else { format!("{word}s") };
     about.push(format!("{} {} of {loops} {}", timing.samples, one(timing.samples as u64, "sample"), one(most, "loop")));
-    said.push(about.join(", "));
-    format!("{} per loop ({})", time(timing.seconds, 4), said.join("; "))
+    details.push(about.join(", "));
+    format!("{} per loop ({})", time(timing.seconds, 4), details.join("; "))
 }
 
-/// Code that prints does so in each loop.
+/// The first lines of a text. Code that prints does so in each loop, so the text can be long.
 fn beginning(text: &str) -> String {
     let count = text.lines().count();
     if count <= LINES {
@@ -267,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn the_sentence_has_all_that_was_measured() {
+    fn text_and_result_contain_all_that_was_measured() {
         let samples: Vec<(u64, f64)> = (1..=50).map(|i| (100 * i, 1.234e-4 * i as f64)).collect();
         let fake = FakeHost::answering([answer(&samples)]);
         run("%timeit f(x)", &fake).unwrap();
@@ -286,14 +293,14 @@ mod tests {
     }
 
     #[test]
-    fn slow_code_has_fewer_samples_and_that_is_said() {
+    fn slow_code_has_fewer_samples_and_the_text_says_so() {
         let fake = FakeHost::answering([answer(&[(1, 3.0), (1, 3.1), (1, 3.2)])]);
         run("%timeit f(x)", &fake).unwrap();
         assert!(result(&fake).0.contains("too slow for 50 samples in 2.0 s"), "{}", result(&fake).0);
     }
 
     #[test]
-    fn code_that_moves_is_explained() {
+    fn an_error_about_a_move_has_help() {
         let moved =
             MagicError::new(ErrorName::CompilationError, "E0507: cannot move out of `v`, a captured variable", None);
         let fake = FakeHost::answering([Err(moved)]);
@@ -302,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn options_are_taken_over_and_the_setup_stands_apart() {
+    fn options_and_setup_are_used() {
         let fake = FakeHost::answering([answer(&[(7, 1.0); 4])]);
         run("%%timeit --time 5s -n7 -r 4 let w = v.clone();\nw.len()", &fake).unwrap();
         let (code, first_line, quiet) = fake.runs().remove(0);
@@ -316,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn question_marks_that_leave_the_code_are_found() {
+    fn question_marks_outside_of_closures_and_items_are_found() {
         for (code, found) in
             [("f()?", true), ("(|| f()?)()", false), ("println!(\"{}\", f()?)", true), ("fn f() { g()? }", false)]
         {
@@ -336,11 +343,12 @@ mod tests {
     }
 
     #[test]
-    fn generated_code_has_setup_and_question_marks_and_knows_slow_code() {
+    fn generated_code_handles_setup_question_marks_and_slow_code() {
         let fake =
             FakeHost::running(Cells { items: "", before: "let text = String::from(\"7\");", after: "drop(text);" });
         let code = "%%timeit --time 0.1s let mut sleeps = 0;\nlet n = text.parse::<u64>()?;\nsleeps += 1;\n\
-                    std::thread::sleep(std::time::Duration::from_millis(20 * n)); assert!(sleeps == 1); println!(\"slept\")";
+                    std::thread::sleep(std::time::Duration::from_millis(20 * n)); assert!(sleeps == 1); \
+                    println!(\"slept\")";
         run(code, &fake).unwrap();
         let (text, found) = result(&fake);
         assert_eq!((&found["samples"], &found["loops"]), (&3.into(), &3.into()), "{text}");

@@ -1,4 +1,4 @@
-//! `%workloads [NAME]`: what can be trained.
+//! `%workloads [NAME]`: lists the workloads, or describes one.
 
 use crate::commands::workload::{self, Workload, hyperparameter_rows};
 use crate::error::Result;
@@ -10,14 +10,13 @@ use crate::syntax::Arguments;
 use serde_json::json;
 use tunebook_study::WorkloadDescription;
 
-/// See the module.
 pub const MAGIC: Magic = Magic {
     name: "workloads",
     line: true,
     body: None,
     usage: "%workloads [NAME]",
-    summary: "What can be trained; with a name, its hyperparameters with types, domains and defaults",
-    help: "A sweep names a workload and declares some of its hyperparameters; the others have their defaults.",
+    summary: "List what can be trained; with a name, show its hyperparameters with their values and defaults",
+    help: "A sweep names a workload and declares some of its hyperparameters. The others have their default values.",
     options: &[],
     subject: Subject::Workload,
     export: Export::Comment,
@@ -38,14 +37,15 @@ impl Command for Workloads {
         let workloads = workload::known(context)?;
         let Some(word) = self.arguments.positional.first() else {
             let workloads: Vec<WorkloadDescription> = workloads.into_iter().map(|w| w.description).collect();
-            let mut rows = Rows::new(&["workload", "what it is", "judged by", "hyperparameters"]);
+            let mut rows = Rows::new(&["workload", "what it is", "objective", "hyperparameters"]);
             for workload in &workloads {
                 let objective = format!("{} {}", workload.objective.direction, workload.objective.metric);
                 let count = workload.hyperparameters.len().to_string();
                 rows.row(vec![workload.name.clone(), workload.doc.clone(), objective, count]);
             }
             let report = Report::new("workloads", &json!({ "workloads": fields(&workloads) })).table(&rows);
-            let note = "%workloads NAME describes one, `%%workload NAME` defines one; `command` in a sweep trains any program.";
+            let note = "`%workloads NAME` describes a workload, and `%%workload NAME` defines one. A line `command` in \
+                        a sweep trains any program.";
             report.line(note).show(&context.charts, output);
             return Ok(());
         };
@@ -57,7 +57,7 @@ impl Command for Workloads {
                 doc => format!("{}: {doc}.", workload.name),
             })
             .line(&format!(
-                "Metrics: {}. Judged by: {} {}.",
+                "Metrics: {}. Objective: {} {}.",
                 workload.metrics.join(", "),
                 workload.objective.direction,
                 workload.objective.metric

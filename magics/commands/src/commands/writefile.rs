@@ -1,4 +1,4 @@
-//! `%%writefile FILE`: the body becomes a file.
+//! `%%writefile FILE`: writes the body to a file.
 
 use crate::error::Result;
 use crate::files;
@@ -8,17 +8,16 @@ use crate::syntax::{Arguments, OptionSpec};
 use std::fs::OpenOptions;
 use std::io::Write;
 
-/// See the module.
 pub const MAGIC: Magic = Magic {
     name: "writefile",
     line: false,
     body: Some(Body::Text),
     usage: "%%writefile [-a | --append] FILE\n…text…",
     summary: "Write the body to a file",
-    help: "A file that is there is overwritten. `~` is the home folder; a name with spaces stands in quotes.",
+    help: "An existing file is overwritten. `~` is the home folder. Write a name with spaces in quotes.",
     options: &[
-        OptionSpec { name: "append", value: None, help: "adds to the file" },
-        OptionSpec { name: "a", value: None, help: "the same" },
+        OptionSpec { name: "append", value: None, help: "append to the file" },
+        OptionSpec { name: "a", value: None, help: "the same as --append" },
     ],
     subject: Subject::File,
     export: Export::Comment,
@@ -42,23 +41,23 @@ impl Command for WriteFile {
         let word = files::one_path(&self.arguments, "the file")?;
         let path = files::expand(context, &word.text);
         let append = self.arguments.has("append") || self.arguments.has("a");
-        let does = match (path.exists(), append) {
+        let action = match (path.exists(), append) {
             (false, _) => "Writing",
             (true, true) => "Appending to",
             (true, false) => "Overwriting",
         };
-        let mut how = OpenOptions::new();
-        how.create(true).write(true).append(append).truncate(!append);
-        let written = how.open(&path).and_then(|mut file| file.write_all(self.body.as_bytes()));
+        let mut options = OpenOptions::new();
+        options.create(true).write(true).append(append).truncate(!append);
+        let written = options.open(&path).and_then(|mut file| file.write_all(self.body.as_bytes()));
         written.map_err(|error| files::not_written(source, word, &path, &error))?;
-        output.print(Stream::Stdout, &format!("{does} {}\n", word.text));
+        output.print(Stream::Stdout, &format!("{action} {}\n", word.text));
         Ok(())
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use crate::testing::{FakeHost, magics, run_in, said};
+    use crate::testing::{FakeHost, magics, rendered, run_in};
     use std::fs;
 
     #[test]
@@ -79,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn mistakes_are_pointed_at_and_nothing_is_lost() {
+    fn mistakes_are_errors_and_lose_nothing() {
         let (folder, magics, recorder) = (tempfile::tempdir().unwrap(), magics(), FakeHost::without_session());
         let at = folder.path().display();
         let kept = folder.path().join("kept");
@@ -95,7 +94,7 @@ mod tests {
         ];
         for (text, name, part) in cases {
             let error = run_in(&magics, &text, &recorder).expect_err(&text);
-            assert!(error.name.as_str() == name && said(&error).contains(part), "{text}: {}", said(&error));
+            assert!(error.name.as_str() == name && rendered(&error).contains(part), "{text}: {}", rendered(&error));
         }
         assert_eq!(fs::read_to_string(kept).unwrap(), "kept");
         assert_eq!(recorder.stdout(), "");

@@ -1,148 +1,167 @@
-//! Completion and inspection inside magics. Positions count unicode code points, as Jupyter does.
+//! Completion and inspection in line magics and cell magics. Jupyter's cursor positions count Unicode code points;
+//! inside this module, positions are byte offsets.
 
 mod paths;
 
 use crate::commands::workload;
-use crate::host::Bundle;
+use crate::host::{Bundle, plain};
 use crate::magic::{Body, Catalogue, Context, Magic, Subject};
 use crate::syntax::KEYWORDS;
 use tunebook_study::WorkloadDescription;
 use tunebook_study::store::Store;
 
-/// Candidates for what stands before the cursor.
+/// The completions at a cursor. Positions count Unicode code points.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Completions {
-    /// Where the text to replace begins.
+    /// The start of the text that a completion replaces.
     pub start: usize,
-    /// Where it ends.
+    /// The end of this text, which is the cursor.
     pub end: usize,
-    /// The candidates with their kind (`magic`, `option`, `study`, `hyperparameter`, `workload`, `metric`, `keyword`,
-    /// `path`, `variable`, `item`).
-    pub matches: Vec<(String, &'static str)>,
+    pub matches: Vec<Candidate>,
 }
 
-/// Where the cursor is: its line up to it, and whether the cell is a cell magic.
+/// A text that can be inserted, and its kind: `magic`, `option`, `study`, `hyperparameter`, `workload`, `metric`,
+/// `keyword`, `path`, `variable` or `item`.
+pub type Candidate = (String, &'static str);
+
+/// Returns the variables and items of Rust cells. It is called only where a name can be completed.
+pub type Names<'a> = &'a dyn Fn() -> Vec<Candidate>;
+
+/// A cursor in a line magic or a cell magic.
 struct Cursor<'a> {
-    before: &'a str,
+    /// The whole cell.
     code: &'a str,
+    /// The line of the cursor, up to the cursor.
+    before: &'a str,
+    /// Whether this is the first line of the cell that is not blank.
+    is_first_line: bool,
+    /// The magic of the cell, if it is a known cell magic.
     cell_magic: Option<&'static Magic>,
-    first_line: bool,
 }
 
-fn place(catalogue: Catalogue, code: &str, cursor: usize) -> Option<Cursor<'_>> {
-    let at = code.char_indices().nth(cursor).map_or(code.len(), |(at, _)| at);
-    let start = code[..at].rfind('\n').map_or(0, |newline| newline + 1);
-    let before = &code[start..at];
-    let head = code.trim_start().strip_prefix("%%");
-    let name = head.map(|head| head.split(|c: char| !c.is_alphanumeric()).next().unwrap_or(""));
-    let first_line = code[..start].trim().is_empty();
-    (head.is_some() || before.starts_with('%')).then(|| Cursor {
-        before,
-        code,
-        cell_magic: name.and_then(|name| catalogue.find(name)),
-        first_line,
-    })
-}
-
-/// Whether the cursor is in Rust that a magic runs.
-fn in_rust(catalogue: Catalogue, place: &Cursor<'_>) -> bool {
-    if place.cell_magic.is_some() && !place.before.trim_start().starts_with('%') {
-        return catalogue.rust_in(place.code.trim_start()).is_some();
+impl<'a> Cursor<'a> {
+    /// The cursor at a byte offset, or None if it is not in a magic.
+    fn in_magic(catalogue: Catalogue, code: &'a str, at: usize) -> Option<Self> {
+        let start = line_start(code, at);
+        let before = &code[start..at];
+        let head = code.trim_start().strip_prefix("%%");
+        let name = head.map(|head| head.split(|c: char| !c.is_alphanumeric()).next().unwrap_or(""));
+        (head.is_some() || before.starts_with('%')).then(|| Self {
+            code,
+            before,
+            is_first_line: code[..start].trim().is_empty(),
+            cell_magic: name.and_then(|name| catalogue.find(name)),
+        })
     }
-    let name = place.before.trim_start_matches('%').split_whitespace().next().and_then(|name| catalogue.find(name));
-    let runs_rust = name.is_some_and(|magic| magic.subject == Subject::Rust);
-    // What follows the options, or might: an option begins with a dash, its value follows it.
-    let words: Vec<&str> = place.before.split_whitespace().collect();
-    let after_name = place.before.contains(char::is_whitespace);
-    runs_rust && after_name && !words.last().is_some_and(|word| word.starts_with('-'))
+
+    /// Whether the cursor is in Rust that the magic runs.
+    fn is_in_rust(&self, catalogue: Catalogue) -> bool {
+        if self.cell_magic.is_some() && !self.before.trim_start().starts_with('%') {
+            return catalogue.rust_in(self.code.trim_start()).is_some();
+        }
+        let name = self.before.trim_start_matches('%').split_whitespace().next().and_then(|name| catalogue.find(name));
+        let runs_rust = name.is_some_and(|magic| magic.subject == Subject::Rust);
+        // The code begins after the options. A word that begins with a dash is an option, and the next word its value.
+        let words: Vec<&str> = self.before.split_whitespace().collect();
+        let is_after_name = self.before.contains(char::is_whitespace);
+        runs_rust && is_after_name && !words.last().is_some_and(|word| word.starts_with('-'))
+    }
+
+    /// The workload that the body of the cell declares, or an empty text.
+    fn declared_workload(&self) -> &'a str {
+        self.code.lines().find_map(|line| line.trim().strip_prefix("workload")).unwrap_or("").trim()
+    }
 }
 
-/// Gives variables and items of Rust cells, with what each is; asked only where they are candidates.
-pub type Names<'a> = &'a dyn Fn() -> Vec<(String, &'static str)>;
+/// The byte offset of a position that counts code points.
+fn byte_offset(code: &str, position: usize) -> usize {
+    code.char_indices().nth(position).map_or(code.len(), |(at, _)| at)
+}
 
-/// Candidates at a cursor; `None` where the cursor is in Rust.
-pub fn complete(context: &Context, code: &str, cursor: usize, names: Names<'_>) -> Option<Completions> {
-    let at = offset(code, cursor);
-    if let Some(written) = names_a_path(context.catalogue, code, at) {
-        let (length, matches) = paths::complete(context, written.text, written.folders_alone);
-        return Some(Completions { start: cursor - length, end: cursor, matches });
+/// The start of the line that contains a byte offset.
+fn line_start(code: &str, at: usize) -> usize {
+    code[..at].rfind('\n').map_or(0, |newline| newline + 1)
+}
+
+/// The completions at a cursor, or None if it is in Rust.
+pub fn complete(context: &Context, code: &str, position: usize, names: Names<'_>) -> Option<Completions> {
+    let at = byte_offset(code, position);
+    if let Some(path) = path_before_cursor(context.catalogue, code, at) {
+        let (length, matches) = paths::complete(context, path.line, path.only_folders);
+        return Some(Completions { start: position - length, end: position, matches });
     }
-    let place = place(context.catalogue, code, cursor).filter(|place| !in_rust(context.catalogue, place))?;
-    let word_start = place.before.rfind([' ', '\t', '=', ',', '[', '(']).map_or(0, |at| at + 1);
-    let word = &place.before[word_start..];
-    let candidates = candidates(context, names, &place, word, word_start);
-    let mut matches: Vec<(String, &'static str)> =
-        candidates.into_iter().filter(|(text, _)| text.starts_with(word)).collect();
+    let cursor =
+        Cursor::in_magic(context.catalogue, code, at).filter(|cursor| !cursor.is_in_rust(context.catalogue))?;
+    let word_start = cursor.before.rfind([' ', '\t', '=', ',', '[', '(']).map_or(0, |at| at + 1);
+    let word = &cursor.before[word_start..];
+    let candidates = candidates(context, names, &cursor, word_start);
+    let mut matches: Vec<Candidate> = candidates.into_iter().filter(|(text, _)| text.starts_with(word)).collect();
     matches.sort();
     matches.dedup();
-    let start = cursor - word.chars().count();
-    Some(Completions { start, end: cursor, matches })
+    Some(Completions { start: position - word.chars().count(), end: position, matches })
 }
 
-/// A path that stands before the cursor.
-struct WrittenPath<'a> {
+/// A line that ends with the path to complete.
+struct PathBeforeCursor<'a> {
     /// The line up to the cursor.
-    text: &'a str,
-    folders_alone: bool,
+    line: &'a str,
+    only_folders: bool,
 }
 
-/// Where the word before the cursor names a file or folder: the first of some magics, and any word of the shell.
-fn names_a_path(catalogue: Catalogue, code: &str, at: usize) -> Option<WrittenPath<'_>> {
-    let start = code[..at].rfind('\n').map_or(0, |newline| newline + 1);
-    let text = &code[start..at];
-    let (mut words, last) = paths::split(text);
-    let first_line = code[..start].trim().is_empty();
-    let cell = code.trim_start().strip_prefix("%%").map(|head| head.split_whitespace().next().unwrap_or(""));
-    let is_shell = |name: &str| catalogue.find(name).is_some_and(|magic| magic.body == Some(Body::Script));
-    let shell = match cell {
-        Some(name) if !first_line => is_shell(name),
-        _ => text.strip_prefix('!').is_some_and(|rest| !rest.starts_with(['(', '[', ' ', '='])),
+/// Whether the word before the cursor is a path: the argument of a magic that takes a file or a folder, or any word of
+/// a shell command or of a script.
+fn path_before_cursor(catalogue: Catalogue, code: &str, at: usize) -> Option<PathBeforeCursor<'_>> {
+    let start = line_start(code, at);
+    let line = &code[start..at];
+    let (mut words, last) = paths::split(line);
+    let is_first_line = code[..start].trim().is_empty();
+    let cell_magic = code.trim_start().strip_prefix("%%").map(|head| head.split_whitespace().next().unwrap_or(""));
+    let is_script = |name: &str| catalogue.find(name).is_some_and(|magic| magic.body == Some(Body::Script));
+    let in_shell = match cell_magic {
+        Some(name) if !is_first_line => is_script(name),
+        _ => line.strip_prefix('!').is_some_and(|command| !command.starts_with(['(', '[', ' ', '='])),
     };
-    if shell {
-        return Some(WrittenPath { text, folders_alone: false });
+    if in_shell {
+        return Some(PathBeforeCursor { line, only_folders: false });
     }
-    if !text.starts_with('%') || words.is_empty() || (cell.is_some() && !first_line) || last.starts_with('-') {
+    if !line.starts_with('%') || words.is_empty() || (cell_magic.is_some() && !is_first_line) || last.starts_with('-') {
         return None;
     }
     let magic = catalogue.find(words.remove(0).trim_start_matches('%'))?;
-    // Which words belong to options plays no part for these magics but for `--session -1`, which stands behind the file.
+    // The value of an option would count as an argument here. Of these magics, only `%save` has an option with a value,
+    // and that value (`--session -1`) begins with a dash too.
     words.retain(|word| !word.starts_with('-'));
-    let subject = match magic.subject {
+    let is_path = match magic.subject {
         Subject::File | Subject::Folder => words.is_empty(),
         Subject::Program | Subject::Words => true,
         _ => false,
     };
-    subject.then_some(WrittenPath { text, folders_alone: magic.subject == Subject::Folder })
+    is_path.then_some(PathBeforeCursor { line, only_folders: magic.subject == Subject::Folder })
 }
 
-fn candidates(
-    context: &Context,
-    names: Names<'_>,
-    place: &Cursor<'_>,
-    word: &str,
-    word_start: usize,
-) -> Vec<(String, &'static str)> {
-    let is_magic_line = place.before.starts_with('%');
+/// All candidates for the word before the cursor, which begins at `word_start` in the line.
+fn candidates(context: &Context, names: Names<'_>, cursor: &Cursor<'_>, word_start: usize) -> Vec<Candidate> {
+    let is_magic_line = cursor.before.starts_with('%');
     if is_magic_line && word_start == 0 {
         let forms = |magic: &Magic| {
             let line = magic.line.then(|| format!("%{}", magic.name));
-            let cell = (magic.body.is_some() && place.first_line).then(|| format!("%%{}", magic.name));
+            let cell = (magic.body.is_some() && cursor.is_first_line).then(|| format!("%%{}", magic.name));
             [line, cell].into_iter().flatten().map(|form| (form, "magic")).collect::<Vec<_>>()
         };
         return context.catalogue.0.iter().flat_map(forms).collect();
     }
-    let words: Vec<&str> = place.before[..word_start].split_whitespace().collect();
-    let line_magic = is_magic_line
+    let words: Vec<&str> = cursor.before[..word_start].split_whitespace().collect();
+    let magic = is_magic_line
         .then(|| words.first().and_then(|word| context.catalogue.find(word.trim_start_matches('%'))))
         .flatten();
-    if let Some(magic) = line_magic {
-        if word.starts_with('-') {
+    if let Some(magic) = magic {
+        if cursor.before[word_start..].starts_with('-') {
             return magic.options.iter().map(|option| (option.written(), "option")).collect();
         }
         return match (magic.subject, words.len()) {
             (Subject::Study, 1) => studies(context),
             (Subject::Study, _) => hyperparameters_of_study(context, words[1]),
-            (Subject::Workload, 1) if !place.before.starts_with("%%") => workloads(context),
+            (Subject::Workload, 1) if !cursor.before.starts_with("%%") => workloads(context),
             (Subject::Workload, _) if words.len() > 1 => hyperparameters(context, words[1]),
             (Subject::Variable, _) if words.len() == 1 || words[words.len() - 1] == "--unset" => {
                 context.whole_environment().into_keys().map(|name| (name, "variable")).collect()
@@ -151,15 +170,14 @@ fn candidates(
             _ => vec![],
         };
     }
-    if place.cell_magic.is_none_or(|magic| magic.body != Some(Body::Declarations)) {
+    if cursor.cell_magic.is_none_or(|magic| magic.body != Some(Body::Declarations)) {
         return vec![];
     }
-    let workload = place.code.lines().find_map(|line| line.trim().strip_prefix("workload")).unwrap_or("").trim();
     match words.last().copied() {
         None => KEYWORDS.iter().chain(&["when"]).map(|keyword| (keyword.to_string(), "keyword")).collect(),
         Some("workload") => workloads(context),
-        Some("scientific" | "nuisance" | "fixed" | "when") => hyperparameters(context, workload),
-        Some("minimize" | "maximize") => metrics(context, workload),
+        Some("scientific" | "nuisance" | "fixed" | "when") => hyperparameters(context, cursor.declared_workload()),
+        Some("minimize" | "maximize") => metrics(context, cursor.declared_workload()),
         Some("~" | "-") => {
             ["uniform(", "loguniform(", "int(", "logint("].map(|name| (name.to_string(), "keyword")).to_vec()
         }
@@ -167,20 +185,20 @@ fn candidates(
     }
 }
 
-fn studies(context: &Context) -> Vec<(String, &'static str)> {
+fn studies(context: &Context) -> Vec<Candidate> {
     let store = Store::open_to_read(&context.settings.store).ok().flatten();
     let studies = store.and_then(|store| store.studies().ok()).unwrap_or_default();
     studies.into_iter().map(|study| (study.name, "study")).collect()
 }
 
-fn hyperparameters_of_study(context: &Context, study: &str) -> Vec<(String, &'static str)> {
+fn hyperparameters_of_study(context: &Context, study: &str) -> Vec<Candidate> {
     let store = Store::open_to_read(&context.settings.store).ok().flatten();
     let Some(study) = store.and_then(|store| store.study(study).ok().flatten()) else { return vec![] };
     let varied = study.definition.space.hyperparameters().iter().filter(|h| !h.distribution.is_constant());
     varied.map(|h| (h.label(), "hyperparameter")).collect()
 }
 
-fn workloads(context: &Context) -> Vec<(String, &'static str)> {
+fn workloads(context: &Context) -> Vec<Candidate> {
     workload::known(context).unwrap_or_default().into_iter().map(|w| (w.description.name, "workload")).collect()
 }
 
@@ -189,43 +207,39 @@ fn described(context: &Context, workload: &str) -> Option<WorkloadDescription> {
     workloads.map(|workload| workload.description).find(|description| description.name == workload)
 }
 
-fn hyperparameters(context: &Context, workload: &str) -> Vec<(String, &'static str)> {
+fn hyperparameters(context: &Context, workload: &str) -> Vec<Candidate> {
     let Some(workload) = described(context, workload) else { return vec![] };
     workload.hyperparameters.into_iter().map(|h| (h.name, "hyperparameter")).collect()
 }
 
-fn metrics(context: &Context, workload: &str) -> Vec<(String, &'static str)> {
+fn metrics(context: &Context, workload: &str) -> Vec<Candidate> {
     let Some(workload) = described(context, workload) else { return vec![] };
     workload.metrics.into_iter().map(|metric| (metric, "metric")).collect()
 }
 
-/// Help for the word at the cursor: of the magic, or of a hyperparameter in a sweep.
-pub fn inspect(context: &Context, code: &str, cursor: usize) -> Option<Bundle> {
-    let place = place(context.catalogue, code, cursor)?;
-    let line_end =
-        code[code.len().min(offset(code, cursor))..].find('\n').map_or(code.len(), |at| offset(code, cursor) + at);
-    let start = code[..offset(code, cursor)].rfind('\n').map_or(0, |newline| newline + 1);
-    let line = &code[start..line_end];
-    let at = offset(code, cursor) - start;
-    let inside = |c: char| c.is_alphanumeric() || c == '_';
-    let left = line[..at].rfind(|c| !inside(c)).map_or(0, |i| i + line[i..].chars().next().map_or(1, char::len_utf8));
-    let right = line[at..].find(|c| !inside(c)).map_or(line.len(), |i| at + i);
-    let word = &line[left..right];
+/// The help for the word at the cursor: that of a magic or of a hyperparameter, otherwise that of the cell magic. None
+/// if the cursor is not in a magic.
+pub fn inspect(context: &Context, code: &str, position: usize) -> Option<Bundle> {
+    let at = byte_offset(code, position);
+    let cursor = Cursor::in_magic(context.catalogue, code, at)?;
+    let word = word_at(code, at);
     if let Some(magic) = context.catalogue.find(word) {
         return Some(magic.help_bundle());
     }
-    let workload = place.code.lines().find_map(|line| line.trim().strip_prefix("workload")).unwrap_or("").trim();
-    let workload = described(context, workload);
+    let workload = described(context, cursor.declared_workload());
     if let Some(h) = workload.as_ref().and_then(|workload| workload.hyperparameter(word)) {
-        let text = format!("{}: {}\nvalues: {}\ndefault: {}", h.name, h.doc, h.domain, h.default);
-        return Some(crate::host::plain(text));
+        return Some(plain(format!("{}: {}\nvalues: {}\ndefault: {}", h.name, h.doc, h.domain, h.default)));
     }
-    place.cell_magic.map(Magic::help_bundle)
+    cursor.cell_magic.map(Magic::help_bundle)
 }
 
-/// The byte of a position.
-fn offset(code: &str, cursor: usize) -> usize {
-    code.char_indices().nth(cursor).map_or(code.len(), |(at, _)| at)
+/// The word of letters, digits and `_` around a byte offset. It is empty if there is none.
+fn word_at(code: &str, at: usize) -> &str {
+    let is_inside = |c: char| c.is_alphanumeric() || c == '_';
+    let before = &code[..at];
+    let start = before.trim_end_matches(is_inside).len();
+    let end = code[at..].find(|c| !is_inside(c)).map_or(code.len(), |length| at + length);
+    &code[start..end]
 }
 
 #[cfg(test)]
@@ -236,7 +250,7 @@ mod tests {
     use crate::testing::{FakeHost, magics, run_in};
     use std::fs;
 
-    /// What the text with the cursor at its end becomes with each candidate.
+    /// The text with each completion inserted, if the cursor is at its end.
     fn completed(magics: &crate::Magics, code: &str) -> Option<Vec<String>> {
         let found = magics.complete(code, code.chars().count(), &Vec::new)?;
         let before: String = code.chars().take(found.start).collect();
@@ -244,14 +258,14 @@ mod tests {
     }
 
     #[test]
-    fn paths_are_completed_where_a_magic_or_the_shell_takes_one() {
+    fn paths_are_completed_in_magics_and_shell_commands() {
         let (folder, magics) = (tempfile::tempdir().unwrap(), magics());
         fs::create_dir_all(folder.path().join("data/inner")).unwrap();
         fs::create_dir(folder.path().join("my data")).unwrap();
         for file in ["data.csv", "däten.txt", ".hidden", "it's"] {
             fs::write(folder.path().join(file), "").unwrap();
         }
-        // `%env` brings the home folder to completion, as it does in a session.
+        // Completion knows the environment as it was at the last magic.
         let recorder = FakeHost::default();
         recorder.set("HOME", folder.path().to_str());
         run_in(&magics, "%env", &recorder).unwrap();
@@ -283,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn variables_of_the_environment_and_options_are_completed() {
+    fn environment_variables_and_options_are_completed() {
         let (magics, recorder) = (magics(), FakeHost::default());
         run_in(&magics, "%env TUNEBOOK_COMPLETED=1", &recorder).unwrap();
         assert_eq!(completed(&magics, "%env TUNEBOOK_COMP").unwrap(), ["%env TUNEBOOK_COMPLETED"]);
@@ -297,7 +311,7 @@ mod tests {
         assert_eq!(completed(&magics, "%%writ").unwrap(), ["%%writefile"]);
     }
 
-    /// The candidates at `|`; `None`: it is in Rust.
+    /// The completions at the cursor `|`, or None if it is in Rust.
     fn at(code: &str) -> Option<Vec<String>> {
         let settings =
             Settings { store: "/nowhere".into(), slot: vec![], worker: "/nowhere".into(), cache: "/nowhere".into() };
@@ -308,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn names_and_options_are_offered_and_rust_is_left_to_others() {
+    fn names_and_options_are_completed_but_not_rust() {
         assert_eq!(at("%remove a|").unwrap(), ["apple", "area"]);
         assert_eq!(at("%list ap|").unwrap(), ["apple"]);
         assert_eq!(at("%timeit --s|").unwrap(), ["--samples"]);

@@ -1,10 +1,11 @@
-//! Files and folders as they are typed: with `~`, with quotes where a name needs them.
+//! Completes paths, with `~` for the home folder and with quotes where a name needs them.
 
 use crate::files;
 use crate::magic::Context;
 use std::path::Path;
 
-/// The words of a line and the one that is being typed, with an open quote where it has one.
+/// Splits a line at spaces outside of quotes, into its complete words and the word at its end. Quotes are kept. The
+/// last word is empty if the line ends with a space.
 pub fn split(line: &str) -> (Vec<&str>, &str) {
     let (mut words, mut start, mut quote) = (vec![], 0, None);
     for (at, c) in line.char_indices() {
@@ -24,35 +25,36 @@ pub fn split(line: &str) -> (Vec<&str>, &str) {
     (words, &line[start..])
 }
 
-/// Candidates for the word at the end of a line, and how many of its characters they replace.
-pub fn complete(context: &Context, line: &str, folders_alone: bool) -> (usize, Vec<(String, &'static str)>) {
+/// The paths that complete the word at the end of a line, and the number of characters that they replace.
+pub fn complete(context: &Context, line: &str, only_folders: bool) -> (usize, Vec<(String, &'static str)>) {
     let (_, mut word) = split(line);
-    // In the shell a word may follow a redirection or an assignment.
+    // In a shell command, a path may follow a redirection or an assignment without a space.
     if let Some(at) = word.rfind(['<', '>', '=', ';', '|', '&', '!']) {
         word = &word[at + 1..];
     }
     let quote = word.chars().next().filter(|c| ['"', '\''].contains(c));
     let typed = quote.map_or(word, |quote| word.trim_start_matches(quote));
-    let (folder, begun) =
-        typed.rsplit_once('/').map_or(("", typed), |(folder, begun)| (&typed[..=folder.len()], begun));
-    let place = if folder.is_empty() { ".".into() } else { files::expand(context, folder) };
-    let entries = Path::new(&place).read_dir().into_iter().flatten().flatten();
+    let (folder, prefix) =
+        typed.rsplit_once('/').map_or(("", typed), |(folder, prefix)| (&typed[..=folder.len()], prefix));
+    let path = if folder.is_empty() { ".".into() } else { files::expand(context, folder) };
+    let entries = Path::new(&path).read_dir().into_iter().flatten().flatten();
     let mut matches = vec![];
     for entry in entries {
         let name = entry.file_name().to_string_lossy().into_owned();
-        let hidden = name.starts_with('.') && !begun.starts_with('.');
-        // What a link leads to counts.
+        let hidden = name.starts_with('.') && !prefix.starts_with('.');
+        // This follows symbolic links.
         let is_folder = entry.path().is_dir();
-        if name.starts_with(begun) && !hidden && (is_folder || !folders_alone) {
-            matches.push((written(&format!("{folder}{name}"), quote, is_folder), "path"));
+        if name.starts_with(prefix) && !hidden && (is_folder || !only_folders) {
+            matches.push((quoted(&format!("{folder}{name}"), quote, is_folder), "path"));
         }
     }
     matches.sort();
     (word.chars().count(), matches)
 }
 
-/// A path as it is to be typed. A quote stays open behind a folder, where more may follow.
-fn written(path: &str, quote: Option<char>, is_folder: bool) -> String {
+/// A path with the quotes that it needs, or with those that the user began. After a folder, the quote stays open,
+/// because the path may go on.
+fn quoted(path: &str, quote: Option<char>, is_folder: bool) -> String {
     let needs_quote = path.contains(|c: char| c.is_whitespace() || "'\"()[]&;|<>$`\\".contains(c));
     let quote = match quote {
         None if needs_quote => Some(if path.contains('"') { '\'' } else { '"' }),

@@ -1,6 +1,6 @@
-//! What a magic says when it cannot do what it was asked: what the user wrote, where, why it cannot be, and what to do.
+//! Errors of magics. An error has a name, a message, the characters of the cell that caused it, and help.
 //!
-//! An error is a value until the kernel sends it: only [`MagicError::traceback`] draws it.
+//! An error is a value until the kernel sends it: [`MagicError::traceback`] renders it.
 
 mod name;
 mod page_colors;
@@ -22,40 +22,40 @@ pub struct MagicError {
     pub name: ErrorName,
     /// The message in one line: the `evalue` of the Jupyter error.
     pub message: String,
-    /// What the user can do.
+    /// What the user can do, in a sentence without a capital letter and a full stop.
     pub help: Option<String>,
-    /// The characters that are to blame, where there are such.
-    place: Option<Box<Place>>,
-    /// Lines that were drawn elsewhere, by the compiler or by the engine of Rust cells; they stand in place of the message.
+    /// The characters that caused the error, if there are such.
+    location: Option<Box<Location>>,
+    /// A report that the compiler or the engine of Rust cells has rendered. It is shown instead of the message.
     drawn: Option<Vec<String>>,
-    /// Further lines below the message: the end of a log, what a program said.
+    /// Further lines below the message, such as the end of a log.
     details: Vec<String>,
 }
 
-/// Characters of what the user wrote.
+/// The characters of a cell that caused an error.
 #[derive(Clone, Debug)]
-struct Place {
+struct Location {
     source: Source,
     span: Span,
-    /// What stands under the characters.
+    /// The text under the characters.
     label: String,
 }
 
-/// Results of magics.
+/// The result of a magic, or of a step of one.
 pub type Result<T> = std::result::Result<T, MagicError>;
 
 impl MagicError {
-    /// An error that no particular characters are to blame for. `help`: what to do.
+    /// An error that points at no characters.
     pub fn new(name: ErrorName, message: impl Into<String>, help: Option<String>) -> Self {
-        Self { name, message: message.into(), help, place: None, drawn: None, details: vec![] }
+        Self { name, message: message.into(), help, location: None, drawn: None, details: vec![] }
     }
 
-    /// An error that no particular characters are to blame for, and what to do.
+    /// An error that points at no characters, with help.
     pub fn advising(name: ErrorName, message: impl Into<String>, help: &str) -> Self {
         Self::new(name, message, Some(help.into()))
     }
 
-    /// An error that points at characters of what the user wrote. `label` stands under them.
+    /// An error that points at the characters `span` of `source`. The label is shown under them.
     pub fn at(
         name: ErrorName,
         source: &Source,
@@ -64,33 +64,33 @@ impl MagicError {
         label: impl Into<String>,
         help: Option<String>,
     ) -> Self {
-        let place = Place { source: source.clone(), span, label: label.into() };
-        Self { place: Some(Box::new(place)), ..Self::new(name, message, help) }
+        let location = Location { source: source.clone(), span, label: label.into() };
+        Self { location: Some(Box::new(location)), ..Self::new(name, message, help) }
     }
 
-    /// An error that was drawn elsewhere: `lines` are shown as they are.
+    /// An error with a report that is rendered already: `lines` are shown as they are, instead of the message.
     pub fn drawn(name: ErrorName, message: impl Into<String>, lines: Vec<String>) -> Self {
         Self { drawn: Some(lines), ..Self::new(name, message, None) }
     }
 
-    /// The end of a magic that the user interrupted.
-    pub fn interrupted(what: impl Into<String>) -> Self {
-        Self::new(ErrorName::Interrupted, what, None)
+    /// The error `Interrupted` of a magic that the user has interrupted.
+    pub fn interrupted(message: impl Into<String>) -> Self {
+        Self::new(ErrorName::Interrupted, message, None)
     }
 
-    /// The error with further lines below its message.
+    /// Adds lines below the message.
     pub fn with_details(mut self, lines: impl IntoIterator<Item = String>) -> Self {
         self.details.extend(lines);
         self
     }
 
-    /// The error with what the user can do.
+    /// Sets the help.
     pub fn with_help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());
         self
     }
 
-    /// The error with each line that was drawn elsewhere replaced.
+    /// Changes each line of the rendered report, if the error has one.
     pub fn map_drawn(mut self, change: impl Fn(&str) -> String) -> Self {
         if let Some(lines) = &mut self.drawn {
             for line in lines {
@@ -100,23 +100,24 @@ impl MagicError {
         self
     }
 
-    /// The coloured text that stands in the notebook, line by line.
+    /// The error as the notebook shows it: lines with ANSI colours.
     pub fn traceback(&self) -> Vec<String> {
         let name = self.name;
-        // A drawing that points at characters holds the help already.
-        let (mut lines, with_help) = match (&self.drawn, self.place.as_ref().and_then(|place| self.draw(place))) {
-            (Some(drawn), _) => (drawn.clone(), false),
-            (None, Some(lines)) => (lines, true),
-            (None, None) => (vec![format!("\x1b[31m{name}\x1b[0m: {}", self.message)], false),
-        };
+        // A report that points at characters contains the help.
+        let (mut lines, with_help) =
+            match (&self.drawn, self.location.as_deref().and_then(|location| self.draw(location))) {
+                (Some(drawn), _) => (drawn.clone(), false),
+                (None, Some(lines)) => (lines, true),
+                (None, None) => (vec![format!("\x1b[31m{name}\x1b[0m: {}", self.message)], false),
+            };
         lines.extend(self.details.iter().cloned());
         lines.extend(self.help.iter().filter(|_| !with_help).map(|help| format!("\x1b[36mHelp\x1b[0m: {help}")));
         lines
     }
 
-    /// The message with the user's line, the characters to blame underlined.
-    fn draw(&self, Place { source, span, label }: &Place) -> Option<Vec<String>> {
-        // Lines before the magic are left blank, so that line numbers are those of the cell.
+    /// Renders the message with the line of the cell, in which the characters are underlined. None if ariadne fails.
+    fn draw(&self, Location { source, span, label }: &Location) -> Option<Vec<String>> {
+        // Blank lines stand for those above the magic, so that line numbers are those of the cell.
         let above = source.first_line();
         let span = span.start + above..span.end + above;
         let config = Config::default().with_index_type(IndexType::Byte).with_char_set(CharSet::Unicode);

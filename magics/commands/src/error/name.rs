@@ -1,22 +1,22 @@
 //! The names of the errors that a user can meet, from magics and from Rust cells.
 
-/// The name of an error: the `ename` of the Jupyter error, on which notebooks and scripts rely. Renaming a variant is a
-/// breaking change.
+/// The name of an error, which is the `ename` of the Jupyter error. Notebooks and scripts rely on it, so renaming a
+/// variant is a breaking change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, strum::Display, strum::IntoStaticStr)]
 pub enum ErrorName {
-    /// Rust was asked to run while a cell runs.
+    /// A magic that runs Rust was called from a Rust cell, which still runs.
     Busy,
-    /// A build failed for another reason than the user's code: cargo, a dependency, the disk.
+    /// A build failed for another reason than the user's code, such as a dependency or a full disk.
     BuildError,
     /// An exported program does not compile, or could not be checked.
     CheckFailed,
-    /// Code of the user does not compile.
+    /// The code of the user does not compile.
     CompilationError,
-    /// The engine of Rust cells has ended.
+    /// The engine of Rust cells has failed.
     EngineError,
-    /// A cell failed in a way that has no kind of its own: a `?` that met an error, a dependency that cannot be added.
+    /// Any other failure of a cell: a `?` met an error, or a dependency could not be added.
     Error,
-    /// A file that must not be overwritten exists.
+    /// The magic would overwrite a file.
     FileExists,
     /// A file or folder cannot be used.
     FileError,
@@ -24,15 +24,15 @@ pub enum ErrorName {
     InternalError,
     /// The user interrupted.
     Interrupted,
-    /// A declaration of a study cannot stand where it stands.
+    /// A declaration of a study is not allowed, for example because its hyperparameter is declared twice.
     InvalidDeclaration,
     /// A distribution of a hyperparameter is impossible.
     InvalidDistribution,
     /// A value, an option's value or a name is not allowed.
     InvalidValue,
-    /// A name that Tunebook defines is taken by the user.
+    /// An item of the user has the name of one that a magic defines.
     NameTaken,
-    /// What was asked has no answer yet.
+    /// There is nothing from which to answer: no trial, no measurement, no cell.
     NoAnswer,
     /// The trial left no checkpoint.
     NoCheckpoint,
@@ -42,27 +42,27 @@ pub enum ErrorName {
     NoSession,
     /// The Rust toolchain is missing.
     NoToolchain,
-    /// What was asked is not available here, or not yet.
+    /// The feature is planned, or refused.
     NotAvailable,
-    /// The magic would lose something and needs `--force`.
+    /// The magic would delete something and needs `--force`.
     NotForced,
-    /// Something that set-up builds ahead was not built.
+    /// `tunebook prepare` was not run for this version, so the crates that cells use are not compiled.
     NotPrepared,
     /// The cell panicked.
     Panic,
     /// The cell ended its process.
     ProcessEnded,
-    /// A command or program of the shell failed.
+    /// A shell command or a script failed.
     ShellError,
-    /// The process that runs trials failed.
+    /// The process that runs trials on a device (a slot) failed.
     SlotError,
-    /// The store cannot be used.
+    /// The store of studies cannot be used.
     StoreError,
-    /// Another process writes the study.
+    /// Another process runs the study.
     StudyBusy,
     /// A study of this name has another definition.
     StudyExists,
-    /// The text cannot be understood.
+    /// The text cannot be parsed.
     SyntaxError,
     /// Tests failed.
     TestsFailed,
@@ -88,7 +88,7 @@ pub enum ErrorName {
     UnknownWorkload,
     /// The worker that trains workloads cannot be used.
     WorkerError,
-    /// A workload compiles and cannot be trained.
+    /// A workload compiles, but cannot be trained or measured.
     WorkloadError,
 }
 

@@ -1,28 +1,25 @@
-//! The text of a magic and places in it.
+//! The text of a magic, and spans in it.
 
 use super::{ErrorName, MagicError};
 use std::sync::Arc;
 
-/// Byte offsets into the text of a magic.
+/// A range of byte offsets in the text of a magic.
 pub type Span = std::ops::Range<usize>;
 
-/// A piece with the place where it was written.
+/// A parsed value with its span in the text.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Spanned<T> {
-    /// What was written.
     pub value: T,
-    /// Where.
     pub span: Span,
 }
 
 impl<T> Spanned<T> {
-    /// A piece at a place.
     pub fn new(value: T, span: Span) -> Self {
         Self { value, span }
     }
 }
 
-/// The text of one magic as it stands in its cell.
+/// The text of one magic, with its line in the cell.
 #[derive(Clone, Debug)]
 pub struct Source {
     text: Arc<str>,
@@ -30,29 +27,28 @@ pub struct Source {
 }
 
 impl Source {
-    /// `first_line`: the line of the cell, from 0, on which the text begins.
+    /// `first_line` is the line of the cell on which the text begins, counted from 0.
     pub fn new(text: &str, first_line: usize) -> Self {
         Self { text: text.into(), first_line }
     }
 
-    /// The whole text.
     pub fn text(&self) -> &str {
         &self.text
     }
 
-    /// The line of the cell on which the text begins, from 0.
+    /// The line of the cell on which the text begins, counted from 0.
     pub fn first_line(&self) -> usize {
         self.first_line
     }
 
-    /// A `SyntaxError` that points at a place.
+    /// A `SyntaxError` that points at a span.
     pub fn syntax_error(&self, span: Span, message: impl Into<String>, help: Option<String>) -> MagicError {
         self.error(ErrorName::SyntaxError, span, message, help)
     }
 
-    /// An error that points at a place and needs no words beside it.
+    /// An error that points at a span, with the label "here".
     pub fn error(&self, name: ErrorName, span: Span, message: impl Into<String>, help: Option<String>) -> MagicError {
-        // An empty span (the end of a line) still needs a character to stand under.
+        // An empty span (the end of a line) is widened, because ariadne underlines at least one character.
         let span = if span.is_empty() { span.start.saturating_sub(1)..span.end.max(1) } else { span };
         MagicError::at(name, self, span, message, "here", help)
     }

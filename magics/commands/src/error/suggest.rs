@@ -1,6 +1,6 @@
-//! The name that the user most likely meant.
+//! Suggests the name that the user most likely meant.
 
-/// The candidate nearest to a word by Jaro–Winkler similarity, or None if none is near enough (0.75).
+/// The candidate that is most similar to a word, or None if no Jaro–Winkler similarity is above 0.75.
 pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     candidates
         .into_iter()
@@ -10,11 +10,12 @@ pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) ->
         .map(|(_, candidate)| candidate)
 }
 
-/// "did you mean `x`?" for the nearest candidate, otherwise the list of all. None if there are no candidates.
+/// Help that asks "did you mean `x`?", or that lists all candidates if none is similar. None if there are no
+/// candidates.
 pub fn suggest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str> + Clone) -> Option<String> {
     if let Some(candidate) = nearest(word, candidates.clone()) {
         return Some(format!("did you mean `{candidate}`?"));
     }
     let all: Vec<String> = candidates.into_iter().map(|c| format!("`{c}`")).collect();
-    (!all.is_empty()).then(|| format!("known are {}", all.join(", ")))
+    (!all.is_empty()).then(|| format!("known names: {}", all.join(", ")))
 }

@@ -1,34 +1,33 @@
-//! The user's wish to stop, seen from inside a magic.
+//! The interrupt of the user, as a magic sees it.
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use parking_lot::Mutex;
 
-/// Raised once; can be waited for together with other channels.
+/// A flag that is raised once. It can be waited for together with other channels.
 pub struct Interrupt {
-    raise: Mutex<Option<Sender<()>>>,
+    /// Dropped when the interrupt is raised, which disconnects the channel.
+    sender: Mutex<Option<Sender<()>>>,
     raised: Receiver<()>,
 }
 
 impl Default for Interrupt {
     fn default() -> Self {
         let (sender, raised) = bounded(0);
-        Self { raise: Mutex::new(Some(sender)), raised }
+        Self { sender: Mutex::new(Some(sender)), raised }
     }
 }
 
 impl Interrupt {
-    /// Tells the magic to end. Raising it twice is the same as once.
+    /// Tells the magic to end. Raising it again has no effect.
     pub fn raise(&self) {
-        // Dropping the sender disconnects the channel: every receiver wakes, now and later.
-        self.raise.lock().take();
+        self.sender.lock().take();
     }
 
-    /// Whether it was raised.
     pub fn is_raised(&self) -> bool {
         matches!(self.raised.try_recv(), Err(crossbeam_channel::TryRecvError::Disconnected))
     }
 
-    /// A channel that becomes ready (disconnected) when it is raised; for `select!`.
+    /// A channel for `select!`. It is disconnected, and so ready, once the interrupt is raised.
     pub fn channel(&self) -> &Receiver<()> {
         &self.raised
     }

@@ -1,5 +1,5 @@
-//! What a magic sees of the kernel that runs it: where it shows results, the session that it runs in, the user's wish to stop.
-//! The kernel stands behind these; a test can stand in.
+//! What a magic sees of the kernel that runs it: the output of its cell, the session, and the interrupt. The kernel
+//! implements these traits; in tests `FakeHost` does.
 
 mod interrupt;
 mod output;

@@ -1,43 +1,42 @@
-//! Where a magic shows what it found. The kernel stands behind it with Jupyter messages; a test can stand in.
+//! The output of a cell, to which a magic writes.
 
 use super::session::Session;
 use serde_json::{Map, Value, json};
 
-/// A MIME bundle: representation by MIME type.
+/// A MIME bundle: representations of one result, by MIME type.
 pub type Bundle = Map<String, Value>;
 
-/// The MIME type of the result for programs.
+/// The MIME type of the JSON result for programs.
 pub const RESULT_MIME: &str = "application/vnd.tunebook.v1+json";
 
-/// Which of the two text streams.
+/// One of the two text streams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stream {
-    /// Standard output.
     Stdout,
-    /// Standard error.
     Stderr,
 }
 
-/// The display area of the cell that called a magic. It owns the parent of that cell and may outlive its
-/// execution: a sweep in the background goes on updating the cell that started it.
+/// The output of the cell that called a magic. It keeps the parent header of that cell, so it can still write there
+/// after the cell has ended.
 pub trait Output: Send + Sync {
-    /// Shows a bundle. With an id it can be replaced later.
+    /// Shows a bundle. With a display id, it can be replaced later.
     fn display(&self, bundle: Bundle, display_id: Option<&str>);
-    /// Replaces what was displayed under the id.
+    /// Replaces the display that has this id.
     fn update(&self, bundle: Bundle, display_id: &str);
-    /// Text as a program would print it.
+    /// Writes text to a stream.
     fn print(&self, stream: Stream, text: &str);
-    /// Shows a bundle in the pager (`?`).
+    /// Shows a bundle in the pager, as `?` does.
     fn page(&self, bundle: Bundle);
-    /// The front end's id of the cell, where it sends one: output that a re-run of the cell wipes is tied to it.
+    /// The front end's id of the cell, or None if it sends none. When the cell with this id runs again, its old output
+    /// is removed.
     fn cell_id(&self) -> Option<String>;
-    /// The session that the cell belongs to; `None` where there is none, as in a test of a magic that needs no Rust.
+    /// The session that the cell belongs to, or None if there is no session, as in tests of magics that need none.
     fn session(&self) -> Option<&dyn Session> {
         None
     }
 }
 
-/// A bundle of plain text alone.
+/// A bundle with only `text/plain`.
 pub fn plain(text: impl Into<String>) -> Bundle {
     let mut bundle = Bundle::new();
     bundle.insert("text/plain".into(), json!(text.into()));

@@ -1,5 +1,5 @@
-//! What a magic may ask of the session that it runs in: the Rust side of the kernel, the inputs so far, the next cell.
-//! The kernel stands behind it, as it does behind [`Output`]; a test can stand in.
+//! What a magic can ask of its session: to run Rust, the variables and items of Rust cells, the history of inputs, the
+//! environment, and the next cell.
 
 use super::{Bundle, Output};
 use crate::error::{ErrorName, MagicError, Result};
@@ -8,90 +8,88 @@ use std::time::Duration;
 
 /// The session behind a cell.
 pub trait Session: Send + Sync {
-    /// Runs Rust as the cell would; `first_line` is its line in the cell, from 0, for messages. Text goes to the cell, or, where
-    /// `quiet`, into the answer alone; if it then fails, what was printed until it did goes to the cell.
+    /// Runs Rust like a cell does. `first_line` is the line of the cell on which the code begins, counted from 0;
+    /// messages of the compiler use it. If `quiet`, output is returned and not shown, but if the code fails, it is
+    /// shown.
     fn run(&self, code: &str, first_line: usize, quiet: bool) -> Result<Ran>;
-    /// Variables of Rust cells, sorted by name.
+    /// The variables of Rust cells, sorted by name.
     fn variables(&self) -> Result<Vec<Variable>>;
-    /// Items (functions, types, imports, …) of Rust cells, sorted by name.
+    /// The items (functions, types, imports, …) of Rust cells, sorted by name.
     fn items(&self) -> Result<Vec<Item>>;
-    /// Forgets variables and items; gives the names that there were.
+    /// Deletes variables and items. Returns the names of those that existed.
     fn forget(&self, names: &[String]) -> Result<Vec<String>>;
-    /// Forgets all variables, items and dependencies; what was built stays.
+    /// Deletes all variables, items and dependencies. What was compiled is kept in the cache.
     fn reset(&self) -> Result<()>;
-    /// The dependencies that cells added: name, and what stands behind `=` in a manifest.
+    /// The dependencies that cells added: the name, and the TOML value that follows `=` in a manifest.
     fn dependencies(&self) -> Result<Vec<(String, String)>>;
-    /// Documentation of a name or path, as a bundle; `None` where nothing is known of it.
+    /// The documentation of a name or path, or None if there is none.
     fn documentation(&self, path: &str) -> Result<Option<Bundle>>;
-    /// The working directory of kernel, cells and shell from here on.
+    /// Changes the working directory of the kernel, of cells and of shell commands.
     fn change_directory(&self, folder: &Path) -> Result<()>;
-    /// A variable of the environment of cells, shell and programs from here on; `None` takes it away.
+    /// Sets an environment variable of cells, shell commands and programs, or removes it if `value` is None.
     fn set_environment(&self, name: &str, value: Option<&str>) -> Result<()>;
-    /// The environment that the shell and programs get beside the kernel's own; `None`: taken away.
+    /// The changes to the kernel's own environment that shell commands and programs get. A variable with None is
+    /// removed.
     fn environment(&self) -> Vec<(String, Option<String>)>;
-    /// Cells that were run, oldest first. `session` 0 is this one, -1 the one before.
+    /// The cells that were run in a session, the oldest first. Session 0 is this one, -1 the one before.
     fn inputs(&self, session: i64) -> Result<Vec<Input>>;
-    /// The front end's id of the cell that was run with this execution count, where that is known: what was run again can then be
-    /// told from what was run beside it.
-    fn cell_of(&self, _line: u64) -> Option<String> {
+    /// The front end's id of the cell that was run with this execution count, or None if it is unknown. Inputs with the
+    /// same id are runs of the same cell.
+    fn cell_of(&self, _execution_count: u64) -> Option<String> {
         None
     }
-    /// Proposes a next cell; `replace`: in place of this one.
+    /// Puts text into a new cell below this one, or into this one if `replace`.
     fn next_input(&self, text: &str, replace: bool);
 }
 
-/// The session of an output, for a magic that cannot do without one.
+/// The session of an output. It is the error `NoSession` if there is none.
 pub fn required(output: &dyn Output) -> Result<&dyn Session> {
     output.session().ok_or_else(|| {
         let help = "run it in a cell of a notebook or of a console".to_string();
-        MagicError::new(ErrorName::NoSession, "there is no session here that this magic could act on", Some(help))
+        MagicError::new(ErrorName::NoSession, "this magic needs a session, and there is none here", Some(help))
     })
 }
 
-/// What running Rust brought.
+/// The result of running Rust.
 #[derive(Clone, Debug, Default)]
 pub struct Ran {
-    /// The value of the last expression.
+    /// The value of the last expression, if there is one.
     pub value: Option<Bundle>,
-    /// What was printed, where it was to be quiet.
+    /// What was printed to standard output, if the run was quiet.
     pub stdout: String,
-    /// What was printed to standard error, where it was to be quiet.
+    /// What was printed to standard error, if the run was quiet.
     pub stderr: String,
-    /// What was displayed, where it was to be quiet.
+    /// What was displayed, if the run was quiet.
     pub displays: Vec<Bundle>,
-    /// Until it ran: analysis and compiler.
+    /// The time before the run, for the analysis of the code and the compiler.
     pub compile: Duration,
-    /// The run itself.
+    /// The wall time of the run.
     pub run: Duration,
-    /// Processor time of the run: of the cell's code, and of the system for it.
+    /// The processor time of the run, in user mode and in the system. None if it is unknown.
     pub processor: Option<(Duration, Duration)>,
 }
 
 /// A variable of Rust cells.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Variable {
-    /// Its name.
     pub name: String,
-    /// Its type as Rust writes it.
+    /// The type in Rust's syntax.
     pub kind: String,
 }
 
-/// An item of Rust cells.
+/// An item (a function, type, import, …) of Rust cells.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Item {
-    /// Its name.
     pub name: String,
-    /// Its source.
     pub code: String,
 }
 
 /// A cell that was run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Input {
-    /// Its execution count.
+    /// The execution count.
     pub line: u64,
-    /// Its code.
     pub code: String,
-    /// Whether it ended well.
+    /// Whether the cell ended without an error.
     pub succeeded: bool,
 }

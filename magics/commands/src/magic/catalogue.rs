@@ -1,6 +1,6 @@
-//! The magics that there are, as those see them that must not know the registry.
+//! The list of all magics. The registry passes it to code that must not import the registry itself.
 
-use super::{Body, Command, Head, Invocation, Magic, Subject, elsewhere, is_question};
+use super::{Body, Command, Head, Invocation, Magic, Subject, ipython, is_question};
 use crate::error::{ErrorName, MagicError, Result, Source, Span, nearest, suggest};
 use crate::syntax::{parse_arguments, parse_before_code, parse_leading, split_words};
 
@@ -9,17 +9,16 @@ use crate::syntax::{parse_arguments, parse_before_code, parse_leading, split_wor
 pub struct Catalogue(pub &'static [Magic]);
 
 impl Catalogue {
-    /// The magic of a name.
+    /// The magic with a name (without per cent signs).
     pub fn find(self, name: &str) -> Option<&'static Magic> {
         self.0.iter().find(|magic| magic.name == name)
     }
 
-    /// The names of all magics.
     pub fn names<'a>(self) -> impl Iterator<Item = &'a str> {
         self.0.iter().map(|magic| magic.name)
     }
 
-    /// Understands the text of one magic: a line that begins with `%`, or a cell that begins with `%%`.
+    /// Parses the text of one magic: a line that begins with `%`, or a cell that begins with `%%`.
     pub fn parse(self, source: &Source) -> Result<Box<dyn Command>> {
         let text = source.text();
         let head = Head::new(text);
@@ -29,8 +28,10 @@ impl Catalogue {
         let magic = self.find(name).ok_or_else(|| self.unknown(source, head.name.clone(), name))?;
         let has_cell = magic.body.is_some();
         if (is_cell && !has_cell) || (!is_cell && !magic.line) {
-            let (has, body) = if has_cell { ("%%", "has a body") } else { ("%", "has no body") };
-            let message = format!("`{name}` {body}: it is written `{has}{name}`");
+            let message = match has_cell {
+                true => format!("`{name}` needs a body: write `%%{name}`"),
+                false => format!("`{name}` has no body: write `%{name}`"),
+            };
             return Err(source.syntax_error(head.name, message, Some(format!("usage: {}", magic.usage))));
         }
         let rest = head.name.end..line.end;
@@ -49,7 +50,8 @@ impl Catalogue {
         (magic.parse)(Invocation { arguments, body, catalogue: self })
     }
 
-    /// Where the Rust stands in a magic that runs Rust among the other cells: the code of the line, or the body.
+    /// The span of the code in a magic that runs Rust in the process of the Rust cells: the code in a line magic, or
+    /// the body of a cell magic. None for other magics.
     pub fn rust_in(self, text: &str) -> Option<Span> {
         let head = Head::new(text);
         let magic = self.find(head.name(text)).filter(|_| !is_question(&text[head.line.clone()]))?;
@@ -65,9 +67,10 @@ impl Catalogue {
         parsed.positional.first().map(|word| word.span.clone())
     }
 
-    /// The error of a magic that does not exist: what to do instead of one of IPython's, or the nearest that exists.
+    /// The error for a magic that does not exist. The help says what replaces a magic of IPython, or names the most
+    /// similar magic.
     pub fn unknown(self, source: &Source, span: Span, name: &str) -> MagicError {
-        let help = match (elsewhere::instead(name), nearest(name, self.names())) {
+        let help = match (ipython::replacement(name), nearest(name, self.names())) {
             (Some(instead), _) => Some(instead.into()),
             (None, Some(_)) => suggest(name, self.names().collect::<Vec<_>>()),
             (None, None) => Some("%lsmagic lists all magics".into()),

@@ -1,4 +1,4 @@
-//! What the magics of one kernel share: where things are, the warm slots, and what front ends have been shown.
+//! The state that the magics of one kernel share.
 
 use super::Catalogue;
 use crate::error::{ErrorName, MagicError, Result, Source, suggest};
@@ -11,39 +11,37 @@ use std::path::PathBuf;
 use tunebook_pool::{Devices, Environment, Pool};
 use tunebook_study::store::{Store, StudyRecord};
 
-/// Where things are.
+/// Paths and commands that the kernel configures.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// The store's file; made with its folder when the first study is written.
+    /// The file of the store. It is created with its folder when the first study is written.
     pub store: PathBuf,
-    /// The command that starts a slot (`tunebook slot`).
+    /// The command that starts a slot, which is a process that runs trials on one device (`tunebook slot`).
     pub slot: Vec<String>,
-    /// The worker's executable.
+    /// The executable of the worker, which trains the built-in workloads.
     pub worker: PathBuf,
-    /// Where things are built.
+    /// The folder in which workloads and crates for cells are built (`~/.cache/tunebook`).
     pub cache: PathBuf,
 }
 
-/// Shared by all magics of a kernel.
+/// The state that all magics of a kernel share.
 pub struct Context {
-    /// Where things are.
     pub settings: Settings,
-    /// Slots that stay warm between sweeps; taken out while a sweep uses them.
+    /// Slots that keep running between sweeps. A sweep takes the pool out while it uses it.
     pub pool: Mutex<Option<Pool>>,
-    /// Where `%cd -` leads.
+    /// The folder to which `%cd -` goes.
     pub previous_folder: Mutex<Option<PathBuf>>,
-    /// The script that draws charts.
+    /// Sends the script that draws charts.
     pub charts: ChartLoader,
-    /// All magics.
     pub catalogue: Catalogue,
-    /// What the session changes of the environment, as of the last magic.
+    /// The changes that the session makes to the kernel's environment, as they were at the last magic.
     environment: Mutex<Environment>,
 }
 
 impl Context {
-    /// Nothing is opened or started yet.
+    /// A context with absolute paths. It opens and starts nothing yet.
     pub fn new(mut settings: Settings, catalogue: Catalogue) -> Self {
-        // `%cd` must not lead to another store.
+        // Relative paths would change their meaning with `%cd`.
         for path in [&mut settings.store, &mut settings.cache] {
             if let Ok(absolute) = std::path::absolute(&path) {
                 *path = absolute;
@@ -59,19 +57,19 @@ impl Context {
         }
     }
 
-    /// Learns what the session changes of the environment.
-    pub fn learn_environment(&self, output: &dyn Output) {
+    /// Remembers the changes that the session makes to the environment.
+    pub fn update_environment(&self, output: &dyn Output) {
         if let Some(session) = output.session() {
             *self.environment.lock() = Environment(session.environment());
         }
     }
 
-    /// What the session changes of the kernel's environment.
+    /// The changes that the session makes to the kernel's environment.
     pub fn added_environment(&self) -> Environment {
         self.environment.lock().clone()
     }
 
-    /// The environment of cells, shell and programs, by name. What is no text is shown as well as it can be.
+    /// All environment variables of cells, shell commands and programs. Bytes that are not UTF-8 are replaced.
     pub fn whole_environment(&self) -> BTreeMap<String, String> {
         let own = std::env::vars_os();
         let mut whole: BTreeMap<String, String> =
@@ -85,39 +83,42 @@ impl Context {
         whole
     }
 
-    /// The store for writing.
+    /// Opens the store for writing, and creates it if it does not exist.
     pub fn store(&self) -> Result<Store> {
         Ok(Store::open(&self.settings.store)?)
     }
 
-    /// The store for reading and the study that a word names.
+    /// Opens the store for reading, and finds the study that a word names. `UnknownStudy` if there is none.
     pub fn study(&self, source: &Source, word: &Word) -> Result<(Store, StudyRecord)> {
-        self.find_study(&word.text)?.map_err(|unknown| {
+        self.find_study(&word.text)?.map_err(|help| {
             let message = format!("there is no study `{}`", word.text);
-            source.error(ErrorName::UnknownStudy, word.span.clone(), message, unknown)
+            source.error(ErrorName::UnknownStudy, word.span.clone(), message, help)
         })
     }
 
-    /// The store for reading and the study of a name; where there is none, what to do instead.
+    /// Opens the store for reading, and finds a study by its name. If there is none, the inner error is help for the
+    /// user.
     pub fn find_study(&self, name: &str) -> Result<std::result::Result<(Store, StudyRecord), Option<String>>> {
-        let Some(store) = Store::open_to_read(&self.settings.store)? else { return Ok(Err(self.no_study(name, &[]))) };
+        let Some(store) = Store::open_to_read(&self.settings.store)? else {
+            return Ok(Err(self.help_without_study(name, &[])));
+        };
         match store.study(name)? {
             Some(study) => Ok(Ok((store, study))),
             None => {
                 let names: Vec<String> = store.studies()?.into_iter().map(|study| study.name).collect();
-                Ok(Err(self.no_study(name, &names)))
+                Ok(Err(self.help_without_study(name, &names)))
             }
         }
     }
 
-    fn no_study(&self, name: &str, names: &[String]) -> Option<String> {
+    fn help_without_study(&self, name: &str, names: &[String]) -> Option<String> {
         if names.is_empty() {
-            return Some(format!("{} holds no study yet; a %%sweep makes one", self.settings.store.display()));
+            return Some(format!("{} contains no study yet; %%sweep creates one", self.settings.store.display()));
         }
         suggest(name, names.iter().map(String::as_str).collect::<Vec<_>>())
     }
 
-    /// The folder of the libtorch that workers use.
+    /// The folder of the libtorch that workers use. `WorkerError` if there is none.
     pub fn libtorch(&self) -> Result<PathBuf> {
         let (devices, problem) = self.devices();
         devices
@@ -125,7 +126,7 @@ impl Context {
             .ok_or_else(|| MagicError::new(ErrorName::WorkerError, problem.unwrap_or_default(), None))
     }
 
-    /// The devices, and why no worker can tell of GPUs where none can.
+    /// The devices, and the reason if the worker cannot be asked for GPUs.
     pub fn devices(&self) -> (Devices, Option<String>) {
         let (devices, problem) = tunebook_pool::devices(&self.settings.worker, &self.added_environment());
         (devices, problem.map(|problem| problem.to_string()))

@@ -2,20 +2,20 @@
 
 use crate::error::Span;
 
-/// The pieces of the first line of a magic.
+/// The parts of the first line of a magic, as byte offsets into the text.
 pub struct Head {
-    /// The whole line, without blanks around it.
+    /// The line, without spaces around it.
     pub line: Span,
     /// The per cent signs and the name.
     pub name: Span,
     /// How many per cent signs there are.
     pub percents: usize,
-    /// Where the first line ends in the text.
+    /// The end of the line, before the line break.
     pub end: usize,
 }
 
 impl Head {
-    /// Reads the first line of a text.
+    /// Parses the first line of a text that is not blank.
     pub fn new(text: &str) -> Self {
         let start = text.len() - text.trim_start().len();
         let end = text[start..].find('\n').map_or(text.len(), |at| start + at);

@@ -1,18 +1,18 @@
-//! The help of a magic, from what it says of itself.
+//! Renders the help of a magic from its description.
 
 use super::Magic;
 use crate::host::{Bundle, plain};
 use serde_json::json;
 
 impl Magic {
-    /// Its help as a bundle: text and Markdown.
+    /// The help as a bundle of text and Markdown.
     pub fn help_bundle(&self) -> Bundle {
         let mut bundle = plain(self.plain());
         bundle.insert("text/markdown".into(), json!(self.markdown()));
         bundle
     }
 
-    /// Its whole help in Markdown.
+    /// The help in Markdown, with usage and options.
     pub fn markdown(&self) -> String {
         let mut text = format!("**{}**\n\n```\n{}\n```\n\n{}\n", self.summary, self.usage, self.help);
         if !self.options.is_empty() {
@@ -20,14 +20,14 @@ impl Magic {
             for option in self.options {
                 let value = option.value.map_or(String::new(), |value| format!(" {value}"));
                 let row = [format!("`{}{value}`", option.written()), option.help.to_string()];
-                // A bar would end the cell of the table.
+                // A bar would end the cell of the Markdown table.
                 text += &format!("| {} |\n", row.map(|cell| cell.replace('|', "\\|")).join(" | "));
             }
         }
         text
     }
 
-    /// Its whole help as text.
+    /// The help as text, with usage and options.
     pub fn plain(&self) -> String {
         let mut text = format!("{}\n\n{}\n\n{}\n", self.summary, self.usage, self.help);
         if !self.options.is_empty() {

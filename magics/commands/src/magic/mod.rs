@@ -1,10 +1,10 @@
-//! What a magic is, and how its text becomes a command: the framework that every magic in `commands` builds upon.
+//! What a magic is, and how its text becomes a command. Every magic in `commands` builds upon this framework.
 
 mod catalogue;
 mod context;
-mod elsewhere;
 mod head;
 mod help;
+mod ipython;
 mod question;
 
 pub use catalogue::Catalogue;
@@ -16,115 +16,112 @@ use crate::error::{Result, Span};
 use crate::host::{Interrupt, Output};
 use crate::syntax::{Arguments, OptionSpec};
 
-/// A magic that was understood; it waits to be run.
+/// A magic that was parsed and can be run.
 pub trait Command: Send {
-    /// Acts and reports.
+    /// Runs the magic to its end, or until the interrupt is raised.
     fn run(self: Box<Self>, context: &Context, output: &dyn Output, interrupt: &Interrupt) -> Result<()>;
 }
 
-/// What a magic is given to understand.
+/// What the `parse` function of a magic gets.
 pub struct Invocation {
-    /// Its words after the name, sorted into options and the rest.
+    /// The words after the name, sorted into options and positional words.
     pub arguments: Arguments,
-    /// For a cell magic, where its body stands.
+    /// The span of the body, which begins with the line break after the first line. None for a line magic.
     pub body: Option<Span>,
-    /// All magics, for those whose body may hold others.
+    /// All magics, for those that look for other magics in their body.
     pub catalogue: Catalogue,
 }
 
 impl Invocation {
-    /// The lines under a cell magic; the last one ends like the others. An empty body is an error.
+    /// The body of a cell magic, which ends with a line break. A body without text is an error.
     pub fn body_text(&self) -> Result<String> {
         let source = &self.arguments.source;
         let text = self.body.as_ref().map_or("", |span| &source.text()[span.clone()]);
         let text = text.strip_prefix('\n').unwrap_or(text);
         if text.trim().is_empty() {
-            let message = "the body is missing: what stands under this line is what it works on";
+            let message = "the body is missing: write it in the lines below this one";
             return Err(source.syntax_error(self.arguments.line.clone(), message, None));
         }
         Ok(if text.ends_with('\n') { text.into() } else { format!("{text}\n") })
     }
 }
 
-/// One magic: all that others need to know of it. Help, completion, `%lsmagic`, `%export` and the splitting of cells follow
-/// from these fields.
+/// The description of a magic. Help, completion, `%lsmagic` and `%export` take all that they need from these fields.
 pub struct Magic {
-    /// Its name, without per cent signs.
+    /// The name, without per cent signs.
     pub name: &'static str,
-    /// Whether `%name` exists.
+    /// Whether there is a line magic `%name`.
     pub line: bool,
-    /// What the body of `%%name` is; None if there is no such cell magic.
+    /// What the body of the cell magic `%%name` contains, or None if there is no such cell magic.
     pub body: Option<Body>,
-    /// How it is written.
+    /// All forms in which it is written, one on each line.
     pub usage: &'static str,
-    /// What it answers, in a line.
+    /// What it does, in one line.
     pub summary: &'static str,
-    /// Its help in Markdown, without usage and options.
+    /// The help in Markdown, without usage and options.
     pub help: &'static str,
-    /// Its options.
     pub options: &'static [OptionSpec],
-    /// What its first word names.
+    /// What its first positional word names.
     pub subject: Subject,
-    /// What `%export` makes of it.
+    /// What `%export` writes for it.
     pub export: Export,
-    /// Understands it.
+    /// Parses an invocation. It must not have effects, since all magics of a cell are parsed before any of them runs.
     pub parse: fn(Invocation) -> Result<Box<dyn Command>>,
 }
 
-/// What the body of a cell magic is.
+/// What the body of a cell magic contains.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Body {
-    /// Rust that runs among the other Rust cells.
+    /// Rust that runs in the process of the Rust cells.
     Rust,
-    /// Rust that becomes a crate of its own.
+    /// Rust that is compiled as a crate of its own.
     Crate,
     /// The declarations of a study, as in `%%sweep`.
     Declarations,
-    /// What a shell or another program reads.
+    /// Input of a shell or another program.
     Script,
     /// Any text.
     Text,
 }
 
-/// What the first word after a magic's name is.
+/// What the first positional word of a magic names. Completion and the parsing of words depend on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Subject {
-    /// Nothing in particular.
+    /// Nothing that could be completed.
     None,
-    /// A study of the store, followed by its hyperparameters.
+    /// A study, followed by hyperparameters of the study.
     Study,
-    /// A workload, followed by its hyperparameters.
+    /// A workload, followed by hyperparameters of the workload.
     Workload,
-    /// Rust: what follows the options is code, and is not split into words.
+    /// Rust code. Everything after the options is code and is not split into words.
     Rust,
     /// A variable or an item of Rust cells.
     Name,
-    /// A file.
     File,
-    /// A folder.
     Folder,
-    /// A variable of the environment, followed by its value.
+    /// An environment variable, followed by its value.
     Variable,
-    /// A program, followed by words of its own.
+    /// A program, followed by its arguments.
     Program,
-    /// Words of a program.
+    /// Arguments of a program that the magic itself names.
     Words,
 }
 
 impl Subject {
-    /// Whether the words from the first one on are passed on as they are, and none is an option of the magic.
+    /// Whether all words from the first positional one on are passed on, so that none of them is an option of the
+    /// magic.
     fn passes_on(self) -> bool {
         matches!(self, Subject::Variable | Subject::Program | Subject::Words)
     }
 }
 
-/// What `%export` makes of a magic.
+/// What `%export` writes for a magic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Export {
-    /// A comment.
+    /// The magic as a comment.
     Comment,
-    /// The Rust that it runs, whose value is shown.
+    /// The Rust that it runs. Its value is printed.
     Rust,
-    /// The Rust that it runs, without a value.
+    /// The Rust that it runs. It has no value to print.
     Items,
 }

@@ -1,14 +1,15 @@
-//! Questions: `name?`, `?name` and `%name?` ask for help, about a magic or about a name of Rust.
+//! Recognizes questions: `name?`, `?name` and `%name?` ask for the help of a magic or the documentation of a Rust name.
 
 use super::Catalogue;
 
-/// Whether the line of a magic is a question: `?name`, `name?`, `%name?`. `%time f()?` is none.
+/// Whether the line of a magic is a question (`?name`, `name?`, `%name?`). `%time f()?` is not, since it contains a
+/// space.
 pub fn is_question(line: &str) -> bool {
     line.starts_with('?') || (line.ends_with('?') && !line.contains([' ', '\t', '(']))
 }
 
-/// Whether a line of a cell asks for help. `alone`: it is the only line of its cell; elsewhere `name?` is Rust that returns
-/// an error to its caller.
+/// Whether a line of a cell is a question. `alone` says that it is the only line of its cell. In other cells, `name?`
+/// is Rust that returns an error to its caller, unless it is the name of a magic.
 pub fn asks(catalogue: Catalogue, line: &str, alone: bool) -> bool {
     let asked = line.trim_matches('?').trim();
     match (line.starts_with('?'), line.ends_with('?')) {
@@ -18,7 +19,7 @@ pub fn asks(catalogue: Catalogue, line: &str, alone: bool) -> bool {
     }
 }
 
-/// Whether a text is `name`, `a::b`, `value.method` or `name!`.
+/// Whether a text has the form `name`, `a::b`, `value.method` or `name!`.
 pub fn is_rust_path(text: &str) -> bool {
     let text = text.strip_suffix('!').unwrap_or(text).trim_start_matches("::");
     let is_name = |name: &str| {
@@ -35,7 +36,7 @@ mod tests {
     use crate::commands::CATALOGUE;
 
     #[test]
-    fn questions_are_told_from_rust() {
+    fn questions_are_distinguished_from_rust() {
         for line in ["?x", "??Vec::push", "%time?", "time?", "?println!"] {
             assert!(asks(CATALOGUE, line, false), "{line}");
         }

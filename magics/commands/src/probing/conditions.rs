@@ -1,29 +1,30 @@
-//! What a measurement of a workload depends on, and what has changed since (Playbook B6).
+//! The conditions of a measurement of a workload, and what has changed since it was made (Playbook B6).
 
 use serde::{Deserialize, Serialize};
 use tunebook_study::{Params, WorkloadReference};
 
-/// What a measurement depends on.
+/// Everything that a measurement depends on. It is recorded with the measurement. If something differs later, the
+/// measurement no longer holds.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Conditions {
-    /// The model, by the hash of its source where it is the user's.
+    /// The workload. One of `%%workload` contains the hash of its source.
     pub workload: WorkloadReference,
-    /// Hyperparameters that are not at their defaults: optimizer, precision, shapes.
+    /// The hyperparameters that do not have their default values.
     pub params: Params,
-    /// Where it ran, with its name.
+    /// The device with its name: `cuda:0 (NVIDIA H100)`.
     pub device: String,
-    /// The library.
+    /// The version of libtorch, or None if it is unknown.
     pub libtorch: Option<String>,
-    /// Tunebook's version: a built-in workload may change with it.
+    /// The version of Tunebook, with which built-in workloads may change.
     pub tunebook: String,
-    /// SHA-256 of each data file.
+    /// The SHA-256 of the data files.
     pub data: String,
-    /// Whether evaluation steps were timed.
+    /// Whether evaluation steps were timed, not training steps.
     pub evaluation: bool,
 }
 
 impl Conditions {
-    /// What is different now, each in a few words.
+    /// The differences to the conditions now, each in a few words: `the device was cpu, now cuda:0`.
     pub fn differences(&self, now: &Conditions) -> Vec<String> {
         let mut found = vec![];
         let mut field = |what: &str, before: String, after: String| {
@@ -42,10 +43,10 @@ impl Conditions {
             field(&format!("`{name}`"), value(&self.params), value(&now.params));
         }
         if self.data != now.data {
-            found.push("the data files are others".into());
+            found.push("the data files have changed".into());
         }
         if self.evaluation != now.evaluation {
-            found.push("training and evaluation steps were exchanged".into());
+            found.push("it timed the other kind of steps (training or evaluation)".into());
         }
         found
     }
@@ -56,7 +57,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_change_of_any_input_is_named() {
+    fn each_changed_condition_is_named() {
         let before = Conditions {
             workload: WorkloadReference::Builtin { name: "w".into() },
             params: [("optimizer".to_string(), "adam".into())].into(),
@@ -75,7 +76,7 @@ mod tests {
             "the device was cpu, now cuda:0",
             "`optimizer` was adam, now at its default",
             "`precision` was at its default, now bf16",
-            "the data files are others",
+            "the data files have changed",
         ] {
             assert!(said.contains(part), "{said}");
         }

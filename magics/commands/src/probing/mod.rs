@@ -1,4 +1,5 @@
-//! What the magics share that measure a workload itself: its settings (`--set`), the device, the worker that is asked.
+//! Code for magics that measure a workload (`%throughput`, `%scaling`, `%noise`): the hyperparameters that are set
+//! (`--set`), the device, and the worker that measures.
 
 mod conditions;
 mod prober;
@@ -17,31 +18,31 @@ use tunebook_study::probe::{ProbeAnswer, ProbeTask};
 use tunebook_study::sampler::SamplerKind;
 use tunebook_study::{Params, SearchSpace};
 
-/// `--set`.
 pub const SET: OptionSpec = OptionSpec {
     name: "set",
     value: Some("hp=v…"),
-    help: "another value of a hyperparameter, or a list of them; may be repeated",
+    help: "set a hyperparameter to a value or to a list of values; can be given several times",
 };
-/// `--device`.
 pub const DEVICE: OptionSpec =
-    OptionSpec { name: "device", value: Some("D"), help: "cpu or cuda:N (default: the first GPU, else the CPU)" };
+    OptionSpec { name: "device", value: Some("D"), help: "cpu or cuda:N (default: the first GPU, otherwise the CPU)" };
 
-/// The workload's word, followed by what `--set` says: `--set a=1 b=2` sets both.
+/// The word of the workload, followed by the settings `hp=v`. After `--set`, several settings can follow: `--set a=1
+/// b=2`.
 pub fn settings(arguments: &Arguments) -> Result<Vec<Word>> {
     let workload = arguments.required(0, "the workload")?.clone();
     let mut words = vec![workload];
     words.extend(arguments.all("set").cloned());
     for word in &arguments.positional[1..] {
         if !word.text.contains('=') {
-            return Err(arguments.invalid(word, format!("`{}` is one word too many", word.text)));
+            return Err(arguments.invalid(word, format!("unexpected `{}`: there is one word too many", word.text)));
         }
         words.push(word.clone());
     }
     Ok(words)
 }
 
-/// The space that the settings span: each is a value or a list. `refused`: what cannot be set here, and why.
+/// The search space of the settings, in which each hyperparameter has one value or a list of values. `refused` contains
+/// the hyperparameters that cannot be set here, each with the reason (which follows its name in the error).
 pub fn space_of(
     arguments: &Arguments,
     settings: &[Word],
@@ -64,9 +65,9 @@ pub fn space_of(
     Ok(Planner { source, workloads }.plan(String::new(), &body, options)?.definition.space)
 }
 
-/// The one value of each setting; a list is an error.
+/// The value of each setting. A list is an error.
 pub fn values_of(arguments: &Arguments, settings: &[Word], space: &SearchSpace) -> Result<Params> {
-    for h in space.hyperparameters().iter().filter(|h| !h.distribution.is_constant()) {
+    if let Some(h) = space.hyperparameters().iter().find(|h| !h.distribution.is_constant()) {
         let word = settings.iter().find(|word| word.text.starts_with(&format!("{}=", h.name)));
         let message = format!("`{}` needs one value here, not a list", h.name);
         return Err(arguments.invalid(word.unwrap_or(&settings[0]), message));
@@ -74,17 +75,17 @@ pub fn values_of(arguments: &Arguments, settings: &[Word], space: &SearchSpace) 
     Ok(SamplerKind::Grid.propose(space, 0, 0).unwrap_or_default())
 }
 
-/// Where a workload is measured.
+/// The device on which a workload is measured.
 pub struct TargetDevice {
     /// `cpu` or `cuda:N`.
     pub device: String,
-    /// The same with its name.
+    /// The device with its name: `cuda:0 (NVIDIA H100)`.
     pub shown: String,
     libtorch: Option<String>,
 }
 
 impl TargetDevice {
-    /// What `--device` names, else the first device.
+    /// The device that `--device` names, otherwise the first one.
     pub fn new(context: &Context, arguments: &Arguments) -> Self {
         let (devices, _) = context.devices();
         let device = match arguments.option("device") {
@@ -97,7 +98,7 @@ impl TargetDevice {
         Self { device, shown, libtorch: devices.libtorch }
     }
 
-    /// What a measurement of these values here depends on.
+    /// The conditions of a measurement on this device. `data` is the checksum of the data files.
     pub fn conditions(&self, workload: &Workload, params: &Params, data: &str, evaluation: bool) -> Conditions {
         Conditions {
             workload: workload.reference.clone(),
@@ -111,13 +112,13 @@ impl TargetDevice {
     }
 }
 
-/// The worker that has a workload; one of the user's is built again where it is missing.
+/// The executable of the worker that trains a workload. The worker of a `%%workload` is built again if it is missing.
 pub fn worker(context: &Context, workload: &Workload, output: &dyn Output, interrupt: &Interrupt) -> Result<PathBuf> {
     let built = workload::worker(context, &workload.reference, output, interrupt)?;
     Ok(built.unwrap_or_else(|| context.settings.worker.clone()))
 }
 
-/// How many examples there are to train on, and the checksums of the data's files.
+/// Asks the worker for the number of training examples and the checksum of the data files.
 pub fn data_of(prober: &Prober<'_>) -> Result<(u64, String)> {
     let answers = prober.ask(ProbeTask::Load, &mut |_| {})?;
     for answer in answers {
@@ -129,5 +130,5 @@ pub fn data_of(prober: &Prober<'_>) -> Result<(u64, String)> {
             _ => {}
         }
     }
-    Err(prober.cannot("measured", "the worker said nothing of its data"))
+    Err(prober.cannot("measured", "the worker did not say how many examples there are"))
 }

@@ -1,4 +1,5 @@
-//! Plotly figures that a cell made by itself, as with the crate `plotly`: JupyterLab and others show a figure as HTML alone.
+//! Plotly figures that a cell itself displays, for example with the crate `plotly`. JupyterLab shows such a figure only
+//! if it has an HTML form, unless a Plotly extension is installed.
 
 use super::{ChartLoader, element_id};
 use crate::host::{Bundle, Output};
@@ -7,7 +8,8 @@ use tunebook_charts::html::figure_html;
 
 const PLOTLY_MIME: &str = "application/vnd.plotly.v1+json";
 
-/// Gives a figure an HTML form if it has none, and sends the script that draws it first.
+/// Adds an HTML form to a Plotly figure that has none, after it has sent the script that draws it. Other bundles stay
+/// as they are.
 pub fn complete_figure(bundle: &mut Bundle, charts: &ChartLoader, output: &dyn Output) {
     if bundle.contains_key("text/html") {
         return;

@@ -1,7 +1,4 @@
-//! A chart that grows while the work runs.
-//!
-//! It is displayed once and brought up to date through a second display whose script pushes new figures into it: so zoom and
-//! hidden series stay, and a front end without script sees one line of progress.
+//! A chart that is updated while a magic runs.
 
 use super::{ChartLoader, Report, element_id};
 use crate::host::{Output, RESULT_MIME, plain};
@@ -9,51 +6,53 @@ use serde_json::json;
 use std::time::{Duration, Instant};
 use tunebook_charts::{Chart, html};
 
-/// A chart is not brought up to date more often than this.
+/// The shortest time between two updates of a chart.
 const REFRESH: Duration = Duration::from_millis(500);
 
-/// See the module.
+/// A chart that is updated while a magic runs. It is displayed once. Each update replaces a second, invisible display,
+/// whose script passes the new figure to the chart. So zoom and hidden series are kept. A front end without scripts
+/// shows a line of text instead.
 pub struct LiveChart<'a> {
     charts: &'a ChartLoader,
     output: &'a dyn Output,
+    /// The HTML id of the chart, from which the ids of both displays are derived.
     element: String,
     shown: bool,
-    /// Whether the second display holds a line of progress.
-    grows: bool,
+    /// Whether no report has replaced the chart yet, so that the second display still contains a line of text.
+    is_live: bool,
     refreshed: Instant,
-    /// What the last refresh cost: the next one waits at least four times as long.
+    /// How long the last update took. The next one comes after at least four times as long.
     cost: Duration,
 }
 
 impl<'a> LiveChart<'a> {
-    /// One that is not shown yet.
+    /// Creates a chart that is not shown yet.
     pub fn new(charts: &'a ChartLoader, output: &'a dyn Output) -> Self {
-        let (element, shown, grows) = (element_id(), false, false);
+        let (element, shown, is_live) = (element_id(), false, false);
         let (refreshed, cost) = (Instant::now(), Duration::ZERO);
-        Self { charts, output, element, shown, grows, refreshed, cost }
+        Self { charts, output, element, shown, is_live, refreshed, cost }
     }
 
-    /// Shows the chart as it is at the start. `line`: the state in words.
+    /// Shows the chart. `line` is the text for front ends without scripts.
     pub fn show(&mut self, chart: &Chart, line: &str) {
         self.charts.load(self.output);
         let mut bundle = plain(line);
         bundle.insert("text/html".into(), json!(html::chart_html(chart, "", &self.element)));
         self.output.display(bundle, Some(&self.chart_id()));
         self.output.display(plain(""), Some(&self.push_id()));
-        (self.shown, self.grows) = (true, true);
+        (self.shown, self.is_live) = (true, true);
     }
 
-    /// Whether it is shown.
     pub fn is_shown(&self) -> bool {
         self.shown
     }
 
-    /// Whether the last refresh was long enough ago.
+    /// Whether the chart is shown and the last update was long enough ago.
     pub fn is_due(&self) -> bool {
         self.shown && self.refreshed.elapsed() >= REFRESH.max(4 * self.cost)
     }
 
-    /// Brings it up to date.
+    /// Updates the chart with a figure and a line of text.
     pub fn push(&mut self, draw: impl FnOnce() -> (Chart, String)) {
         let started = Instant::now();
         let (chart, line) = draw();
@@ -63,16 +62,16 @@ impl<'a> LiveChart<'a> {
         (self.refreshed, self.cost) = (Instant::now(), started.elapsed());
     }
 
-    /// Puts a report in the place of the chart. `with_result`: whether programs are to find its result. A later report takes
-    /// the place of an earlier one.
+    /// Replaces the chart, or an earlier report, by a report. `with_result` says whether the JSON result for programs
+    /// is included.
     pub fn end(&mut self, report: Report, with_result: bool) {
         let mut bundle = report.bundle();
         if !with_result {
             bundle.remove(RESULT_MIME);
         }
-        if self.grows {
+        if self.is_live {
             self.output.update(plain(""), &self.push_id());
-            self.grows = false;
+            self.is_live = false;
         }
         match self.shown {
             true => self.output.update(bundle, &self.chart_id()),

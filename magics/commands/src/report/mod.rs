@@ -1,4 +1,4 @@
-//! The bundle that a tuning magic ends with: the result for programs, the page for people, the text for consoles.
+//! The bundle that a tuning magic ends with: the JSON result for programs, HTML for notebooks, and text for consoles.
 
 mod chart_loader;
 mod figure;
@@ -18,10 +18,10 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 use tunebook_charts::{Chart, html, plotly};
 
-/// Columns of the text for consoles.
+/// The width of the text for consoles.
 const TEXT_WIDTH: usize = 100;
 
-/// A result in the making.
+/// Collects the parts of a bundle.
 pub struct Report {
     result: Map<String, Value>,
     text: String,
@@ -30,7 +30,7 @@ pub struct Report {
 }
 
 impl Report {
-    /// A result of a kind with the fields of `fields`.
+    /// A report of a kind (such as `sweep`), with the fields of the JSON object `fields`.
     pub fn new(kind: &str, fields: &impl Serialize) -> Self {
         let mut result = Map::new();
         result.insert("kind".into(), json!(kind));
@@ -41,13 +41,13 @@ impl Report {
         Self { result, text: String::new(), tables: String::new(), chart: None }
     }
 
-    /// Adds a field.
+    /// Adds a field to the JSON result.
     pub fn field(mut self, name: &str, value: impl Serialize) -> Self {
         self.result.insert(name.into(), serde_json::to_value(value).unwrap_or(Value::Null));
         self
     }
 
-    /// Adds a sentence, to the text and to the page.
+    /// Adds a paragraph to the text and to the HTML.
     pub fn line(mut self, line: &str) -> Self {
         self.text += &textwrap::fill(line, TEXT_WIDTH);
         self.text += "\n";
@@ -55,7 +55,7 @@ impl Report {
         self
     }
 
-    /// Adds a table, to the text and to the page.
+    /// Adds a table to the text and to the HTML.
     pub fn table(mut self, rows: &Rows) -> Self {
         self.text += &rows.text();
         self.text += "\n";
@@ -63,18 +63,18 @@ impl Report {
         self
     }
 
-    /// Adds the chart.
+    /// Sets the chart.
     pub fn chart(mut self, chart: Chart) -> Self {
         self.chart = Some(chart);
         self
     }
 
-    /// The result for programs.
+    /// The JSON result.
     pub fn result(&self) -> Value {
         Value::Object(self.result.clone())
     }
 
-    /// Ends a magic with its one display.
+    /// Displays the report.
     pub fn show(self, charts: &ChartLoader, output: &dyn Output) {
         self.load_chart(charts, output);
         output.display(self.bundle(), Some(&element_id()));
@@ -87,7 +87,8 @@ impl Report {
         }
     }
 
-    /// The bundle of the final state.
+    /// The bundle. If it contains a chart, call [`Self::load_chart`] before it is shown, so that the chart can be
+    /// drawn.
     pub fn bundle(self) -> Bundle {
         let mut bundle = Bundle::new();
         bundle.insert(RESULT_MIME.into(), Value::Object(self.result));
@@ -104,7 +105,7 @@ impl Report {
     }
 }
 
-/// A new element's name; no two displays share one.
+/// A new id for an HTML element or a display. No two are equal.
 pub fn element_id() -> String {
     format!("tunebook-{}", uuid::Uuid::new_v4().simple())
 }

@@ -1,39 +1,39 @@
-//! One line that says what a magic is doing, in a display that its result replaces.
+//! A line that says what a magic is doing.
 
 use super::element_id;
 use crate::host::{Bundle, Output, plain};
 use std::time::{Duration, Instant};
 
-/// The line is not replaced more often than this.
+/// The shortest time between two updates of the line.
 const REFRESH: Duration = Duration::from_millis(300);
 
-/// See the module.
+/// A display with one line that says what a magic is doing. The result of the magic replaces it.
 pub struct Status<'a> {
     output: &'a dyn Output,
     id: String,
-    /// When it was brought up to date; `None`: it is not shown yet.
+    /// The time of the last update, or None if the line is not shown yet.
     shown: Option<Instant>,
 }
 
 impl<'a> Status<'a> {
-    /// A display that is not shown yet.
+    /// Creates a line that is not shown yet.
     pub fn new(output: &'a dyn Output) -> Self {
         Self { output, id: element_id(), shown: None }
     }
 
-    /// Says something, unless something else was said a moment ago.
+    /// Shows a text, unless the last update was just now.
     pub fn say(&mut self, text: &str) {
         if self.shown.is_none_or(|at| at.elapsed() >= REFRESH) {
             self.show(plain(text));
         }
     }
 
-    /// Ends with a result.
+    /// Replaces the line by a result.
     pub fn end(mut self, bundle: Bundle) {
         self.show(bundle);
     }
 
-    /// Ends with nothing.
+    /// Removes the line.
     pub fn clear(mut self) {
         if self.shown.is_some() {
             self.show(plain(""));

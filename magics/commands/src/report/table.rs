@@ -1,8 +1,8 @@
-//! Tables of results: as text for consoles, as HTML for notebooks.
+//! Tables of results, as text for consoles and as HTML for notebooks, and the formats of their values.
 
 use comfy_table::{ContentArrangement, Table, presets};
 
-/// Rows under headers.
+/// A table: rows under headers.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Rows {
     headers: Vec<String>,
@@ -20,7 +20,7 @@ impl Rows {
         self.rows.push(cells);
     }
 
-    /// Text of at most 100 columns.
+    /// The table as text that is at most 100 columns wide.
     pub fn text(&self) -> String {
         let mut table = Table::new();
         table
@@ -34,13 +34,13 @@ impl Rows {
         table.lines().map(|line| line.trim_end().to_string()).collect::<Vec<_>>().join("\n")
     }
 
-    /// The same as HTML.
+    /// The table as HTML.
     pub fn html(&self) -> String {
         tunebook_charts::html::table_html(&self.headers, &self.rows)
     }
 }
 
-/// A number in at most five significant digits.
+/// A number rounded to four significant digits. Below a million, the digits before the point are never rounded.
 pub fn number(x: f64) -> String {
     if x == 0.0 {
         return "0".into();
@@ -54,7 +54,7 @@ pub fn number(x: f64) -> String {
     if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_string() } else { text }
 }
 
-/// A value of a hyperparameter for people: floats are shortened.
+/// A value of a hyperparameter. Real numbers are rounded.
 pub fn value(value: &tunebook_study::Value) -> String {
     match value {
         tunebook_study::Value::Float(x) => number(*x),
@@ -62,7 +62,7 @@ pub fn value(value: &tunebook_study::Value) -> String {
     }
 }
 
-/// `lr=0.02, momentum=0.9`: the hyperparameters that vary in a study.
+/// The values of the hyperparameters that vary in a study: `lr=0.02, momentum=0.9`.
 pub fn params(definition: &tunebook_study::StudyDefinition, params: &tunebook_study::Params) -> String {
     let varied = params
         .iter()
@@ -80,7 +80,7 @@ pub fn duration(seconds: f64) -> String {
     }
 }
 
-/// Bytes as `512 MiB`.
+/// A number of bytes in its unit: `512 MiB`.
 pub fn bytes(bytes: u64) -> String {
     const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
     let mut x = bytes as f64;
@@ -97,7 +97,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_are_short_and_keep_their_size() {
+    fn numbers_are_rounded_to_four_digits() {
         let cases = [(0.0, "0"), (0.0333333, "0.03333"), (128.0, "128"), (1e-5, "1.000e-5"), (1234567.0, "1.235e6")];
         for (x, text) in cases {
             assert_eq!(number(x), text);
@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn text_fits_a_hundred_columns() {
+    fn text_is_at_most_a_hundred_columns_wide() {
         let mut rows = Rows::new(&["a", "b"]);
         rows.row(vec!["x".repeat(80), "word ".repeat(40)]);
         assert!(rows.text().lines().all(|line| line.chars().count() <= 100));

@@ -1,18 +1,18 @@
-//! Times and counts for people.
+//! Formats times and counts.
 
-/// A time in its unit: `1.234 µs`.
+/// A time in the unit that fits it: `1.234 µs`. `digits` is the number of significant digits.
 pub fn time(seconds: f64, digits: usize) -> String {
     let (factor, unit) = unit(seconds);
     format!("{} {unit}", significant(seconds * factor, digits))
 }
 
-/// Two times in the unit of the first: `1.230 to 1.241 µs`.
+/// An interval of times, in the unit that fits its lower end: `1.230 to 1.241 µs`.
 pub fn times([low, high]: [f64; 2], digits: usize) -> String {
     let (factor, unit) = unit(low);
     format!("{} to {} {unit}", significant(low * factor, digits), significant(high * factor, digits))
 }
 
-/// Beyond a minute in its parts, as IPython has it: `1min 3s`, `2h 5min 3s`.
+/// A time in the format of IPython: from a minute on, it is split into units, as in `2h 5min 3s`.
 pub fn long_time(seconds: f64) -> String {
     if seconds < 60.0 {
         return time(seconds, 3);
@@ -23,12 +23,12 @@ pub fn long_time(seconds: f64) -> String {
     parts.collect::<Vec<_>>().join(" ")
 }
 
-/// A count with its thousands apart: `8 120`; no line ends within it.
+/// A count in groups of three digits, `8 120`. The space is narrow, and no line breaks at it.
 pub fn count(n: u64) -> String {
     let digits = n.to_string();
     let mut text = String::new();
     for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i) % 3 == 0 {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
             text.push('\u{202f}');
         }
         text.push(digit);
@@ -36,6 +36,7 @@ pub fn count(n: u64) -> String {
     text
 }
 
+/// The unit that fits a time, and its factor from seconds.
 fn unit(seconds: f64) -> (f64, &'static str) {
     match seconds.abs() {
         s if s >= 1.0 => (1.0, "s"),
@@ -45,6 +46,7 @@ fn unit(seconds: f64) -> (f64, &'static str) {
     }
 }
 
+/// A number with this many significant digits, but at least all digits before the point.
 fn significant(x: f64, digits: usize) -> String {
     if x == 0.0 {
         return "0".into();
@@ -60,7 +62,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_bear_their_unit() {
+    fn times_have_the_unit_that_fits_them() {
         let cases = [
             (0.0, "0 ns"),
             (1.2345e-9, "1.23 ns"),

@@ -1,28 +1,28 @@
-//! Rust that magics read, write and run among the user's cells.
+//! Tools for the Rust of cells: splitting a cell, parsing statements, finding tests, and running generated code.
 
-mod answer;
-mod parts;
+mod cell_parts;
+mod debug_value;
+mod source_map;
 mod statements;
 mod tests_in;
-mod written;
 
-pub use answer::Answer;
-pub use parts::{Part, no_magic_in, parts};
+pub use cell_parts::{CellPart, no_magic_in, split_cell};
+pub use debug_value::DebugValue;
+pub use source_map::SourceMap;
 pub use statements::{Statement, Statements, name_of, names_of_use};
 pub use tests_in::{TestFunction, tests_in};
-pub use written::Written;
 
 use crate::host::{Bundle, plain};
 use serde_json::json;
 
-/// Rust as a bundle.
+/// A bundle that shows Rust code.
 pub fn code_bundle(code: &str) -> Bundle {
     let mut bundle = plain(code);
     bundle.insert("text/markdown".into(), json!(format!("```rust\n{code}\n```")));
     bundle
 }
 
-/// A type without the paths of its names: `Vec<Point>` for `alloc::vec::Vec<geometry::Point>`.
+/// Removes the paths from the names in a type: `alloc::vec::Vec<geometry::Point>` becomes `Vec<Point>`.
 pub fn short_type(kind: &str) -> String {
     let mut short = String::new();
     let mut name_at = 0;
@@ -50,7 +50,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn types_lose_their_paths() {
+    fn paths_are_removed_from_types() {
         let cases = [
             ("i32", "i32"),
             ("alloc::vec::Vec<core::option::Option<f64>>", "Vec<Option<f64>>"),

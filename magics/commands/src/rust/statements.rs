@@ -1,32 +1,30 @@
-//! The statements of a cell with the places where they stand, so that code can be taken apart and edited as it was typed.
+//! Parses a cell into statements with their spans, so that the code can be split and edited without changing its
+//! format.
 
 use crate::error::Span;
 use syn::parse::{ParseStream, Parser};
 use syn::spanned::Spanned;
 use syn::{Attribute, Block, Item, Stmt, UseTree};
 
-/// A statement.
 pub struct Statement {
-    /// What it is.
     pub parsed: Stmt,
-    /// The statement alone.
+    /// The span of the statement, without comments around it.
     pub span: Span,
-    /// With the comments that stand above it and behind it.
+    /// The span of the statement with the comments above it and at the end of its line.
     pub whole: Span,
 }
 
-/// All statements of some code.
+/// The statements of some code. Spans are byte ranges.
 pub struct Statements {
-    /// `#![…]` at its top.
+    /// The inner attributes `#![…]` at the top.
     pub attributes: Vec<Span>,
-    /// In the order written.
     pub list: Vec<Statement>,
-    /// Comments after the last one.
+    /// The span after the last statement, which contains only comments.
     pub rest: Span,
 }
 
 impl Statements {
-    /// Takes code apart; `None` where it is not understood, which the compiler explains better.
+    /// Parses code. None if it has a syntax error, which the compiler explains better.
     pub fn of(code: &str) -> Option<Self> {
         let parser =
             |input: ParseStream<'_>| Ok((input.call(Attribute::parse_inner)?, input.call(Block::parse_within)?));
@@ -36,7 +34,7 @@ impl Statements {
         let mut list: Vec<Statement> = vec![];
         for parsed in parsed {
             let span = parsed.span().byte_range();
-            let end = span.end + comment_behind(&code[span.end..]);
+            let end = span.end + comment_after(&code[span.end..]);
             list.push(Statement { parsed, whole: at.min(span.start)..end, span });
             at = end;
         }
@@ -44,14 +42,14 @@ impl Statements {
     }
 }
 
-/// The length of a comment that ends the line.
-fn comment_behind(code: &str) -> usize {
+/// The length of a comment at the end of the line, or 0 if there is none.
+fn comment_after(code: &str) -> usize {
     let line = code.split('\n').next().unwrap_or_default();
     if line.trim_start().starts_with("//") { line.trim_end().len() } else { 0 }
 }
 
 impl Statement {
-    /// Whether it is an expression without a semicolon: the value, if it is the last.
+    /// Whether this is an expression without a semicolon. As the last statement, it is the value of the cell.
     pub fn is_value(&self) -> bool {
         match &self.parsed {
             Stmt::Expr(_, semicolon) => semicolon.is_none(),
@@ -61,7 +59,7 @@ impl Statement {
     }
 }
 
-/// The name under which cells keep an item.
+/// The name of an item, under which cells keep it. None for `impl` blocks, `use` declarations and the like.
 pub fn name_of(item: &Item) -> Option<String> {
     let name = match item {
         Item::Const(item) => &item.ident,
@@ -80,7 +78,8 @@ pub fn name_of(item: &Item) -> Option<String> {
     Some(name.to_string())
 }
 
-/// The imports that a `use` stands for, one each: the name that it brings, where it brings one, and its code.
+/// Splits a `use` declaration into one for each imported name. Returns the name (None for `*` and `_`) and the code of
+/// each.
 pub fn names_of_use(item: &syn::ItemUse) -> Vec<(Option<String>, String)> {
     let mut found = vec![];
     let root = if item.leading_colon.is_some() { "::" } else { "" };
@@ -93,6 +92,8 @@ pub fn names_of_use(item: &syn::ItemUse) -> Vec<(Option<String>, String)> {
     found
 }
 
+/// Adds the imports of a part of a `use` declaration to `found`. `path` is what precedes it, and `head` is `use ` with
+/// the visibility.
 fn walk(tree: &UseTree, path: &str, head: &str, found: &mut Vec<(Option<String>, String)>) {
     let named = |name: String, code: String| (Some(name).filter(|name| name != "_"), format!("{head}{code};"));
     // `a::{self}` imports `a`.
@@ -116,7 +117,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn comments_go_with_what_they_are_written_to() {
+    fn comments_belong_to_the_statement_that_they_describe() {
         let code = "#![allow(unused)]\n// about x\nlet x = 1; // one\n\n/// doc\nfn f() {}\n// value\nx + 1\n// end";
         let found = Statements::of(code).unwrap();
         let whole: Vec<&str> = found.list.iter().map(|statement| code[statement.whole.clone()].trim()).collect();
@@ -128,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn places_count_bytes() {
+    fn spans_count_bytes() {
         let code = "let ä = \"äöü\"; // ß\nlet y = 2;";
         let found = Statements::of(code).unwrap();
         assert_eq!(&code[found.list[1].span.clone()], "let y = 2;");
@@ -136,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn a_use_is_taken_apart() {
+    fn a_use_declaration_is_split_into_its_imports() {
         let item: syn::ItemUse =
             syn::parse_str("pub use ::a::{self, b::{C, D as E}, f::*, G as _, h::{self as i}};").unwrap();
         let expected = [

@@ -1,4 +1,5 @@
-//! What the magics share that look at a study after the fact: how its trials are judged, one of its trials, the study as JSON.
+//! Code for magics that look at a recorded study: the options that choose an objective, one of its trials, and the
+//! study as JSON.
 
 mod record;
 
@@ -9,18 +10,18 @@ use crate::syntax::{Arguments, OptionSpec, Word};
 use tunebook_analysis::AnalysisError;
 use tunebook_study::{Direction, Judged, Objective, StudyDefinition, Trial};
 
-/// Options that judge the trials otherwise than the study did (Playbook D12).
+/// Options that judge trials by another objective than that of the study (Playbook D12).
 pub const JUDGING: [OptionSpec; 3] = [
-    OptionSpec { name: "minimize", value: Some("METRIC"), help: "judge by another metric, smaller is better" },
-    OptionSpec { name: "maximize", value: Some("METRIC"), help: "judge by another metric, larger is better" },
+    OptionSpec { name: "minimize", value: Some("METRIC"), help: "judge trials by another metric; smaller is better" },
+    OptionSpec { name: "maximize", value: Some("METRIC"), help: "judge trials by another metric; larger is better" },
     OptionSpec {
         name: "objective",
         value: Some("best|final"),
-        help: "judge by the best value over training or by the last",
+        help: "judge a trial by its best value over training or by its last value",
     },
 ];
 
-/// How the user wants trials to be judged.
+/// The parts of the objective that the options of a magic replace.
 #[derive(Clone, Debug)]
 pub struct Judging {
     metric: Option<(Direction, Spanned<String>)>,
@@ -28,12 +29,13 @@ pub struct Judging {
 }
 
 impl Judging {
-    /// From the options of a magic.
+    /// Reads the options [`JUDGING`].
     pub fn new(arguments: &Arguments) -> Result<Self> {
         Ok(Self { metric: objective(arguments)?, judged: judged(arguments)? })
     }
 
-    /// The study's objective with what the user changed of it.
+    /// The objective of the study with the parts replaced that the options name. It is an error if no trial has
+    /// reported the metric.
     pub fn objective(&self, source: &Source, definition: &StudyDefinition, trials: &[Trial]) -> Result<Objective> {
         let mut objective = definition.objective.clone();
         if let Some((direction, metric)) = &self.metric {
@@ -55,33 +57,34 @@ impl Judging {
     }
 }
 
-/// `--objective best|final`, of a sweep and of what looks at it later.
+/// Reads `--objective best|final`.
 pub fn judged(arguments: &Arguments) -> Result<Option<Judged>> {
     match arguments.option("objective").map(|word| (word, word.text.as_str())) {
         None => Ok(None),
         Some((_, "best")) => Ok(Some(Judged::Best)),
         Some((_, "final")) => Ok(Some(Judged::Final)),
         Some((word, other)) => {
-            Err(arguments.invalid(word, format!("`--objective` is `best` (over training) or `final`, not `{other}`")))
+            Err(arguments
+                .invalid(word, format!("`--objective` takes `best` (over training) or `final`, not `{other}`")))
         }
     }
 }
 
-/// `--minimize METRIC` or `--maximize METRIC`.
+/// Reads `--minimize METRIC` or `--maximize METRIC`. Both together are an error.
 pub fn objective(arguments: &Arguments) -> Result<Option<(Direction, Spanned<String>)>> {
     let given = |name, direction| {
         arguments.option(name).map(|word| (direction, Spanned::new(word.text.clone(), word.span.clone())))
     };
     match (given("minimize", Direction::Minimize), given("maximize", Direction::Maximize)) {
         (Some(_), Some((_, metric))) => {
-            let message = "a study is judged by one metric, minimized or maximized";
+            let message = "give only one of `--minimize` and `--maximize`: a study has one objective";
             Err(arguments.source.syntax_error(metric.span, message, None))
         }
         (minimize, maximize) => Ok(minimize.or(maximize)),
     }
 }
 
-/// The trial that `--trial` names, or the error that points at it.
+/// The trial with this number, which `--trial` names. If there is none, the error points at the option.
 pub fn trial_of<'a>(arguments: &Arguments, study: &Word, trials: &'a [Trial], number: u32) -> Result<&'a Trial> {
     trials.iter().find(|trial| trial.number == number).ok_or_else(|| {
         let span = arguments.option("trial").map_or(study.span.clone(), |word| word.span.clone());
@@ -91,7 +94,7 @@ pub fn trial_of<'a>(arguments: &Arguments, study: &Word, trials: &'a [Trial], nu
     })
 }
 
-/// An analysis that has no answer, pointing at the hyperparameter that was asked for.
+/// The error of an analysis that has no answer. It points at `word`, the hyperparameter that was asked for.
 pub fn no_answer(arguments: &Arguments, word: &Word, error: AnalysisError) -> MagicError {
     let help = match &error {
         AnalysisError::UnknownHyperparameter { name, known } => {

@@ -1,11 +1,12 @@
-//! A study as JSON, for Rust cells: `tunebook::study("depth")`. The crate for cells gives its trials types.
+//! A study as JSON, for Rust cells that call `tunebook::study("depth")`. The crate `tunebook` parses it into typed
+//! values.
 //!
 //! ```text
 //! { "name", "definition" (as in the result of `%study`), "trials": [{ "number", "configuration", "state", "reason",
 //!   "objective", "best_step", "params": { … }, "seed", "seconds", "metrics": { name: [[step, value], …] } }] }
 //! ```
 //!
-//! What is not finite or not known is null.
+//! A number that is not finite or not known is null.
 
 use crate::error::{ErrorName, MagicError, Result};
 use crate::magic::Context;
@@ -13,10 +14,10 @@ use serde_json::{Map, Value, json};
 use tunebook_study::store::{Store, StudyRecord};
 use tunebook_study::{Measurement, Objective, Trial};
 
-/// The study of a name with all its trials, and all that they reported.
+/// The study with this name, with all its trials and all measurements that they reported.
 pub fn study_as_json(context: &Context, name: &str) -> Result<Value> {
     let (store, study) = context.find_study(name)?.map_err(|help| {
-        // A cell sees the message alone, so what to do is part of it.
+        // A Rust cell gets only the message, so the help is appended to it.
         let message = format!("there is no study `{name}`");
         let message = help.map_or(message.clone(), |help| format!("{message}; {help}"));
         MagicError::new(ErrorName::UnknownStudy, message, None)
@@ -43,7 +44,7 @@ fn trial_as_json(store: &Store, study: &StudyRecord, trial: &Trial) -> Result<Va
     }))
 }
 
-/// The curve of each metric.
+/// The measurements as a curve `[[step, value], …]` for each metric.
 fn by_metric(measurements: &[Measurement]) -> Map<String, Value> {
     let mut curves = Map::new();
     for measurement in measurements {
@@ -65,7 +66,7 @@ mod tests {
     use tunebook_study::store::NewTrial;
 
     #[test]
-    fn a_study_comes_with_all_that_its_trials_reported() {
+    fn a_study_contains_all_measurements_of_its_trials() {
         let folder = tempfile::tempdir().unwrap();
         let context = context(folder.path());
         let mut store = context.store().unwrap();
@@ -88,7 +89,8 @@ mod tests {
         assert_eq!(value["definition"]["objective"]["direction"], "minimize");
         let expected = json!({ "number": 1, "configuration": 0, "state": "complete", "reason": null, "objective": 0.25,
             "best_step": 20, "params": { "lr": 0.1 }, "seed": seed, "seconds": 1.5,
-            "metrics": { "valid/error": [[10, 0.5], [20, 0.25], [30, null]], "lr": [[10, 0.1], [20, 0.1], [30, 0.1]] } });
+            "metrics": { "valid/error": [[10, 0.5], [20, 0.25], [30, null]],
+                "lr": [[10, 0.1], [20, 0.1], [30, 0.1]] } });
         assert_eq!(value["trials"][0], expected);
         let failed = &value["trials"][1];
         assert_eq!((&failed["state"], &failed["reason"]), (&json!("failed"), &json!("out of luck")));
@@ -96,13 +98,13 @@ mod tests {
     }
 
     #[test]
-    fn a_study_that_is_not_there_is_an_error_that_offers_another() {
+    fn an_unknown_study_is_an_error_that_suggests_another() {
         let folder = tempfile::tempdir().unwrap();
         let context = context(folder.path());
         let error = study_as_json(&context, "depth").unwrap_err();
         assert_eq!(error.name.as_str(), "UnknownStudy");
         assert!(
-            error.message.contains("no study `depth`; ") && error.message.contains("holds no study yet"),
+            error.message.contains("no study `depth`; ") && error.message.contains("contains no study yet"),
             "{error}"
         );
         context.store().unwrap().create_study("depth", &definition()).unwrap();

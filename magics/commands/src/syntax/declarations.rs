@@ -1,45 +1,41 @@
-//! The declarations of a sweep: its body, or the words of its one-line form.
+//! Parses the declarations of a sweep: its body, or the words of its one-line form. A recursive-descent parser reads
+//! the tokens of each line.
 
 use super::Word;
 use super::tokens::{Token, tokens};
 use crate::error::{ErrorName, MagicError, Result, Source, Span, Spanned, suggest};
 use tunebook_study::{Direction, Distribution, Role, Value, WorkloadReference};
 
-/// One hyperparameter as it was declared.
+/// The declaration of one hyperparameter.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Declaration {
-    /// What it is for.
     pub role: Role,
-    /// Its name.
     pub name: Spanned<String>,
-    /// Where its values come from.
     pub distribution: Spanned<Distribution>,
-    /// `when NAME in values`, outermost first.
+    /// The conditions `when NAME in values`, the outermost first. The hyperparameter is active if all of them hold.
     pub conditions: Vec<(Spanned<String>, Vec<Value>)>,
-    /// The whole declaration.
+    /// The span of the whole declaration.
     pub span: Span,
 }
 
-/// What a sweep's body says, not yet compared with what the workload knows.
+/// The parsed body of a sweep. Whether the workload has these hyperparameters and metrics is not checked yet.
 #[derive(Clone, Debug, Default)]
 pub struct SweepBody {
-    /// What is trained.
     pub workload: Option<Spanned<WorkloadReference>>,
-    /// The hyperparameters in order.
+    /// The hyperparameters in the order of their lines.
     pub declarations: Vec<Declaration>,
-    /// `minimize` or `maximize`.
+    /// The metric that is minimized or maximized.
     pub objective: Option<(Direction, Spanned<String>)>,
-    /// What the study is to answer.
+    /// The question that the study is to answer.
     pub question: Option<String>,
-    /// Free text.
     pub notes: Option<String>,
 }
 
-/// The words that begin a declaration, unless `when` stands before it.
+/// The words with which a declaration begins. Conditions (`when …:`) can precede it.
 pub const KEYWORDS: [&str; 9] =
     ["workload", "command", "scientific", "nuisance", "fixed", "minimize", "maximize", "question", "notes"];
 
-/// Reads the lines of `span`: one declaration each.
+/// Parses the lines of `span`. Each line is one declaration, or blank, or a comment.
 pub fn parse_body(source: &Source, span: Span) -> Result<SweepBody> {
     let mut body = SweepBody::default();
     let mut start = span.start;
@@ -51,7 +47,8 @@ pub fn parse_body(source: &Source, span: Span) -> Result<SweepBody> {
     Ok(body)
 }
 
-/// Reads `WORKLOAD hp~distribution hp=[list] hp=value …`: lists are scientific, distributions nuisance, values fixed.
+/// Parses the one-line form `WORKLOAD hp~distribution hp=[list] hp=value …`. A hyperparameter with a distribution is
+/// nuisance, one with a list is scientific, and one with a value is fixed.
 pub fn parse_one_line(source: &Source, words: &[Word]) -> Result<SweepBody> {
     let mut body = SweepBody::default();
     for (i, word) in words.iter().enumerate() {
@@ -74,7 +71,7 @@ pub fn parse_one_line(source: &Source, words: &[Word]) -> Result<SweepBody> {
             }
             _ => {
                 let help = "write hp~loguniform(a,b), hp=[v,…] or hp=v";
-                let message = format!("`{}` declares nothing", word.text);
+                let message = format!("`{}` is not a declaration", word.text);
                 return Err(source.syntax_error(word.span.clone(), message, Some(help.into())));
             }
         };
@@ -84,16 +81,17 @@ pub fn parse_one_line(source: &Source, words: &[Word]) -> Result<SweepBody> {
     Ok(body)
 }
 
+/// Parses one line and adds it to the body.
 fn parse_line(source: &Source, span: Span, body: &mut SweepBody) -> Result<()> {
     let text = &source.text()[span.clone()];
-    // A program's line is split as a shell would split it, `#` and all, so it never reaches the tokens.
+    // A `command` line is not split into tokens but into words, as in a shell, and it has no comments.
     if let Some(rest) = text.trim_start().strip_prefix("command").filter(|rest| rest.starts_with([' ', '\t'])) {
         let place = span.end - rest.len()..span.end;
-        let words = shell_words::split(&without_comments(rest)).map_err(|error| {
+        let words = shell_words::split(&escape_comments(rest)).map_err(|error| {
             source.syntax_error(place.clone(), format!("the command cannot be split: {error}"), None)
         })?;
         if words.is_empty() {
-            return Err(source.syntax_error(span, "`command` names no program", None));
+            return Err(source.syntax_error(span, "the program is missing after `command`", None));
         }
         return set(source, &mut body.workload, Spanned::new(WorkloadReference::Command { words }, place), "workload");
     }
@@ -130,7 +128,7 @@ fn parse_line(source: &Source, span: Span, body: &mut SweepBody) -> Result<()> {
             let minimize = keyword.value == "minimize";
             let direction = if minimize { Direction::Minimize } else { Direction::Maximize };
             if body.objective.is_some() {
-                let message = "a study has one objective, and another one stands above";
+                let message = "the objective is already declared in a line above; a study has only one";
                 return Err(source.syntax_error(keyword.span, message, None));
             }
             body.objective = Some((direction, metric));
@@ -138,15 +136,15 @@ fn parse_line(source: &Source, span: Span, body: &mut SweepBody) -> Result<()> {
         "question" => body.question = Some(line.text("the question in quotes")?.value),
         "notes" => body.notes = Some(line.text("the notes in quotes")?.value),
         other => {
-            let message = format!("`{other}` begins no declaration");
+            let message = format!("`{other}` is not a declaration");
             return Err(source.syntax_error(keyword.span, message, suggest(other, KEYWORDS)));
         }
     }
     line.end()
 }
 
-/// A shell would take `#` at the start of a word for a comment; a command line has none, so it is escaped.
-fn without_comments(command: &str) -> String {
+/// Escapes `#` at the start of a word, which `shell_words` would take for a comment. A `command` line has no comments.
+fn escape_comments(command: &str) -> String {
     let mut escaped = String::new();
     let (mut quote, mut previous) = (None, ' ');
     for c in command.chars() {
@@ -162,11 +160,12 @@ fn without_comments(command: &str) -> String {
     escaped
 }
 
-fn set<T>(source: &Source, place: &mut Option<Spanned<T>>, value: Spanned<T>, what: &str) -> Result<()> {
-    if place.is_some() {
+/// Sets what can be declared only once. A second declaration is an error.
+fn set<T>(source: &Source, field: &mut Option<Spanned<T>>, value: Spanned<T>, what: &str) -> Result<()> {
+    if field.is_some() {
         return Err(source.syntax_error(value.span, format!("the {what} is declared already"), None));
     }
-    *place = Some(value);
+    *field = Some(value);
     Ok(())
 }
 
@@ -193,12 +192,12 @@ impl<'a> Line<'a> {
         token
     }
 
-    /// Where the last token ended.
+    /// The end of the last token that was read, or the start of the line.
     fn position(&self) -> usize {
         self.tokens.get(self.next.min(self.tokens.len()).wrapping_sub(1)).map_or(self.span.start, |(_, span)| span.end)
     }
 
-    /// "expected …, found …".
+    /// The error "expected …, found …", which points at the unexpected token or at the end of the line.
     fn expected(&self, what: &str, found: Option<(Token, Span)>) -> MagicError {
         match found {
             Some((token, span)) => {
@@ -211,6 +210,7 @@ impl<'a> Line<'a> {
         }
     }
 
+    /// Reads this mark.
     fn mark(&mut self, mark: &'static str) -> Result<Span> {
         match self.next() {
             Some((Token::Mark(found), span)) if found == mark => Ok(span),
@@ -218,6 +218,7 @@ impl<'a> Line<'a> {
         }
     }
 
+    /// Reads a bare word. `what` describes it for the error.
     fn word(&mut self, what: &str) -> Result<Spanned<String>> {
         match self.next() {
             Some((Token::Word(word), span)) => Ok(Spanned::new(word, span)),
@@ -225,7 +226,7 @@ impl<'a> Line<'a> {
         }
     }
 
-    /// A bare word or a quoted string.
+    /// Reads a bare word or a quoted string.
     fn text(&mut self, what: &str) -> Result<Spanned<String>> {
         match self.next() {
             Some((Token::Word(text) | Token::Literal(Value::Text(text)), span)) => Ok(Spanned::new(text, span)),
@@ -233,7 +234,7 @@ impl<'a> Line<'a> {
         }
     }
 
-    /// A number, a string, true or false.
+    /// Reads a value: a number, a string, true or false.
     fn value(&mut self) -> Result<Spanned<Value>> {
         match self.next() {
             Some((Token::Literal(value), span)) => Ok(Spanned::new(value, span)),
@@ -249,18 +250,19 @@ impl<'a> Line<'a> {
         }
     }
 
+    /// Returns an error unless all tokens are read.
     fn end(&mut self) -> Result<()> {
         match self.next() {
             None => Ok(()),
             Some((token, span)) => {
-                let help = "one declaration a line; a comment begins with # after a space";
-                let message = format!("{} is too much here", token.describe());
+                let help = "write one declaration on each line; a comment begins with # after a space";
+                let message = format!("unexpected {}", token.describe());
                 Err(self.source.syntax_error(span, message, Some(help.into())))
             }
         }
     }
 
-    /// `when NAME == v:` and `when NAME in [v, …]:`, as many as there are.
+    /// Reads all conditions at the start of a line: `when NAME == v:` and `when NAME in [v, …]:`.
     fn conditions(&mut self) -> Result<Vec<(Spanned<String>, Vec<Value>)>> {
         let mut conditions = vec![];
         while self.peek() == Some(&Token::Word("when".into())) {
@@ -277,7 +279,7 @@ impl<'a> Line<'a> {
         Ok(conditions)
     }
 
-    /// What follows a role and a name.
+    /// Reads what follows a role and a name, and checks that the number of values fits the role.
     fn assignment(&mut self, role: Role, name: &Spanned<String>) -> Result<Spanned<Distribution>> {
         let mark = self.next();
         let distribution = match &mark {
@@ -297,17 +299,18 @@ impl<'a> Line<'a> {
         let (message, help) = match role {
             Role::Fixed => (
                 format!("a fixed hyperparameter has one value: `fixed {name} = v`"),
-                "to tune it away write `nuisance`, to measure its effect `scientific`",
+                "write `nuisance` to tune it, or `scientific` to measure its effect",
             ),
             _ => (
                 format!("a {role} hyperparameter needs several values, and `{name}` has one"),
-                "with one value it is `fixed`",
+                "write `fixed` for one value",
             ),
         };
         let start = mark.map_or(distribution.span.start, |(_, span)| span.start);
         Err(self.source.syntax_error(start..distribution.span.end, message, Some(help.into())))
     }
 
+    /// Reads `[v, …]`. A comma after the last value is allowed.
     fn list(&mut self) -> Result<(Vec<Value>, Span)> {
         let open = self.mark("[")?;
         let mut values = vec![];
@@ -330,7 +333,7 @@ impl<'a> Line<'a> {
         self.checked(Distribution::choice(values), span)
     }
 
-    /// `uniform(a, b)` and its kin; `1 - loguniform(a, b)`.
+    /// Reads `uniform(a, b)`, `loguniform(a, b)`, `int(a, b)`, `logint(a, b)` or `1 - loguniform(a, b)`.
     fn distribution(&mut self) -> Result<Spanned<Distribution>> {
         let start = self.tokens.get(self.next).map_or(self.position(), |(_, span)| span.start);
         let one_minus = self.peek() == Some(&Token::Literal(Value::Int(1)));
@@ -342,7 +345,7 @@ impl<'a> Line<'a> {
         let name = self.word("a distribution")?;
         if !NAMES.contains(&name.value.as_str()) || (one_minus && name.value != "loguniform") {
             let message = if one_minus {
-                format!("after `1 -` stands `loguniform(a, b)`, not `{}`", name.value)
+                format!("expected `loguniform(a, b)` after `1 -`, found `{}`", name.value)
             } else {
                 format!("there is no distribution `{}`", name.value)
             };
@@ -356,7 +359,7 @@ impl<'a> Line<'a> {
         let end = self.mark(")")?.end;
         let whole = |bound: &Spanned<Value>| {
             bound.value.as_i64().ok_or_else(|| {
-                let message = format!("the bounds of {} are whole numbers, and {} is not", name.value, bound.value);
+                let message = format!("the bounds of {} must be whole numbers, and {} is not", name.value, bound.value);
                 self.source.error(ErrorName::InvalidDistribution, bound.span.clone(), message, None)
             })
         };
@@ -371,15 +374,17 @@ impl<'a> Line<'a> {
         self.checked(distribution, start..end)
     }
 
+    /// Reads a bound of a distribution, which must be a number.
     fn bound(&mut self, distribution: &str) -> Result<Spanned<Value>> {
         let value = self.value()?;
         if value.value.as_f64().is_none() {
-            let message = format!("the bounds of {distribution} are numbers, and `{}` is not", value.value);
+            let message = format!("the bounds of {distribution} must be numbers, and `{}` is not", value.value);
             return Err(self.source.error(ErrorName::InvalidDistribution, value.span, message, None));
         }
         Ok(value)
     }
 
+    /// Adds the span to a distribution, or to the error that it is impossible.
     fn checked(
         &self,
         distribution: std::result::Result<Distribution, tunebook_study::DistributionError>,

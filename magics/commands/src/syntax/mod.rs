@@ -1,4 +1,4 @@
-//! How the text of a magic becomes words, options, and the declarations of a sweep; every piece keeps its place in the
+//! Parses the text of a magic into words, options, and the declarations of a sweep. Every part keeps its span in the
 //! text, so that an error can point at it.
 
 mod declarations;

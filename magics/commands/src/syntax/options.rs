@@ -1,22 +1,22 @@
-//! GNU-style options: `--trials 40`, `--trials=40`, `-n`, in any order among the other words.
+//! Parses GNU-style options: `--trials 40`, `--trials=40` and `-a`, in any order among the positional words.
 
 use super::Word;
 use crate::error::{ErrorName, MagicError, Result, Source, Span, nearest};
 use std::time::Duration;
 
-/// One option that a magic knows.
+/// An option of a magic.
 #[derive(Clone, Copy, Debug)]
 pub struct OptionSpec {
-    /// Without the dashes. One of a single letter is written with one dash (`-a`), as the short form of another is.
+    /// The name without dashes. A name of one letter is written with one dash (`-a`), a longer one with two.
     pub name: &'static str,
-    /// What its value is called in the help; `None` for a switch. One that ends in `…` may stand there several times.
+    /// The name of the value in the help, or None for a switch. If it ends with `…`, the option can be given several
+    /// times.
     pub value: Option<&'static str>,
-    /// What it does, in a line.
     pub help: &'static str,
 }
 
 impl OptionSpec {
-    /// As it is written: `--append`, `-a`.
+    /// The name with its dashes: `--append`, `-a`.
     pub fn written(&self) -> String {
         written(self.name)
     }
@@ -26,27 +26,28 @@ fn written(name: &str) -> String {
     if name.chars().count() == 1 { format!("-{name}") } else { format!("--{name}") }
 }
 
-/// The words of a magic, sorted into options and the rest.
+/// The words of a magic, sorted into options and positional words.
 #[derive(Clone, Debug)]
 pub struct Arguments {
-    /// The text that they come from.
+    /// The text of the magic.
     pub source: Source,
-    /// Words that are no options, in order.
+    /// The words that are not options, in their order.
     pub positional: Vec<Word>,
+    /// The options by name, with their values. A switch has an empty value.
     options: Vec<(&'static str, Word)>,
-    /// The first line of the magic, for errors about what is missing.
+    /// The span of the first line. Errors about missing words point at it.
     pub line: Span,
 }
 
-/// Options of IPython's in its own short form, which a magic that has the long one takes too.
+/// Short forms from IPython. A magic that has the long option accepts the short form too.
 const SHORT: [(&str, &str); 3] = [("-f", "force"), ("-n", "loops"), ("-r", "samples")];
 
-/// Sorts words by a table of options.
+/// Sorts words into options and positional words.
 pub fn parse_arguments(source: &Source, line: Span, words: Vec<Word>, known: &[OptionSpec]) -> Result<Arguments> {
     sort(source, line, words, known, false)
 }
 
-/// The same where options end at the first word that is none: those behind it belong to a program.
+/// Like [`parse_arguments`], but the first positional word ends the options. The words after it belong to a program.
 pub fn parse_leading(source: &Source, line: Span, words: Vec<Word>, known: &[OptionSpec]) -> Result<Arguments> {
     sort(source, line, words, known, true)
 }
@@ -74,7 +75,7 @@ fn sort(source: &Source, line: Span, words: Vec<Word>, known: &[OptionSpec], lea
             let help = match nearest(&format!("--{name}"), names.iter().map(String::as_str)) {
                 Some(near) => format!("did you mean `{near}`?"),
                 None if names.is_empty() => "this magic has no options".into(),
-                None => format!("options are {}", names.join(", ")),
+                None => format!("its options are {}", names.join(", ")),
             };
             let message = format!("there is no option `--{name}`");
             return Err(source.error(ErrorName::UnknownOption, word.span, message, Some(help)));
@@ -82,7 +83,7 @@ fn sort(source: &Source, line: Span, words: Vec<Word>, known: &[OptionSpec], lea
         let shown = spec.written();
         let repeats = spec.value.is_some_and(|value| value.ends_with('…'));
         if !repeats && arguments.options.iter().any(|(earlier, _)| *earlier == spec.name) {
-            return Err(source.syntax_error(word.span, format!("`{shown}` stands here twice"), None));
+            return Err(source.syntax_error(word.span, format!("`{shown}` is given twice"), None));
         }
         let value = match (spec.value, inline) {
             (None, None) => Word { text: String::new(), ..word },
@@ -106,15 +107,16 @@ fn sort(source: &Source, line: Span, words: Vec<Word>, known: &[OptionSpec], lea
     Ok(arguments)
 }
 
-/// `-a` or `-n=5` without its dash, where the magic has such an option; anything else with one dash is a word like others.
+/// Returns `-a` or `-n=5` without its dash if the magic has this option of one letter. Any other word with one dash is
+/// positional, such as `-1`.
 fn short<'a>(word: &'a Word, known: &[OptionSpec]) -> Option<&'a str> {
     let option = word.text.strip_prefix('-').filter(|_| !word.quoted)?;
     let name = option.split_once('=').map_or(option, |(name, _)| name);
     (name.chars().count() == 1 && known.iter().any(|spec| spec.name == name)).then_some(option)
 }
 
-/// Sorts a line that ends in Rust: options stand before it, and all from the first other word on is code as it stands, one
-/// positional word.
+/// Sorts the words of a line that ends with Rust. Options come first. Everything from the first other word on is code,
+/// and becomes one positional word with its spaces and quotes unchanged.
 pub fn parse_before_code(source: &Source, line: Span, rest: Span, known: &[OptionSpec]) -> Result<Arguments> {
     let mut words = vec![];
     let mut at = rest.start;
@@ -145,7 +147,7 @@ pub fn parse_before_code(source: &Source, line: Span, rest: Span, known: &[Optio
     Ok(arguments)
 }
 
-/// The long form of an option in its short one: `-n`, `-n100`.
+/// Replaces a short form of IPython by the long one: `-n` by `--loops`, and `-n100` by `--loops=100`.
 fn lengthened(word: Word, known: &[OptionSpec]) -> Word {
     let short = SHORT.iter().find(|(short, long)| {
         !word.quoted && word.text.starts_with(short) && known.iter().any(|spec| spec.name == *long)
@@ -160,17 +162,17 @@ fn lengthened(word: Word, known: &[OptionSpec]) -> Word {
 }
 
 impl Arguments {
-    /// The value of an option, where it was given.
+    /// The value of an option, or None if the option was not given.
     pub fn option(&self, name: &str) -> Option<&Word> {
         self.options.iter().find(|(given, _)| *given == name).map(|(_, word)| word)
     }
 
-    /// All values of an option that may stand there several times.
+    /// All values of an option that can be given several times.
     pub fn all(&self, name: &str) -> impl Iterator<Item = &Word> {
         self.options.iter().filter(move |(given, _)| *given == name).map(|(_, word)| word)
     }
 
-    /// Whether a switch was given.
+    /// Whether an option or a switch was given.
     pub fn has(&self, name: &str) -> bool {
         self.option(name).is_some()
     }
@@ -188,7 +190,7 @@ impl Arguments {
         }
     }
 
-    /// The value of an option as a count that must fit 32 bits.
+    /// Like [`Self::count`], for a number that must fit into 32 bits.
     pub fn small_count(&self, name: &str, least: u64) -> Result<Option<u32>> {
         let Some(count) = self.count(name, least)? else { return Ok(None) };
         match (u32::try_from(count), self.option(name)) {
@@ -217,24 +219,25 @@ impl Arguments {
         }
     }
 
-    /// The positional word at a place, or an error that says what belongs there.
+    /// The positional word at an index. If there is none, the error says that `what` is missing.
     pub fn required(&self, index: usize, what: &str) -> Result<&Word> {
         self.positional
             .get(index)
             .ok_or_else(|| self.source.syntax_error(self.line.clone(), format!("{what} is missing"), None))
     }
 
-    /// An error if there are more than `most` positional words.
+    /// Returns an error if there are more than `most` positional words.
     pub fn at_most(&self, most: usize) -> Result<()> {
         match self.positional.get(most) {
             Some(word) => {
-                Err(self.source.syntax_error(word.span.clone(), format!("`{}` is one word too many", word.text), None))
+                let message = format!("unexpected `{}`: there is one word too many", word.text);
+                Err(self.source.syntax_error(word.span.clone(), message, None))
             }
             None => Ok(()),
         }
     }
 
-    /// An `InvalidValue` error at a word.
+    /// The error `InvalidValue` that points at a word.
     pub fn invalid(&self, word: &Word, message: impl Into<String>) -> MagicError {
         self.source.error(ErrorName::InvalidValue, word.span.clone(), message, None)
     }

@@ -1,4 +1,4 @@
-//! The grammar, and where its errors point.
+//! Tests of the grammar, and of the characters at which its errors point.
 
 use super::*;
 use crate::error::Source;
@@ -9,13 +9,12 @@ fn parse(text: &str) -> crate::error::Result<SweepBody> {
     parse_body(&source, 0..text.len())
 }
 
-/// The text that an error underlines, from the rendered report: its message and all lines.
 fn error(text: &str) -> crate::error::MagicError {
     parse(text).expect_err(text)
 }
 
 #[test]
-fn the_example_of_the_reference_is_understood() {
+fn the_example_of_the_reference_is_parsed() {
     let body = parse(
         "# which effect do we measure\nworkload    digits_mlp\nfixed       optimizer     = nesterov # why not\n\
          scientific  hidden_layers in [1, 2, 3]\nnuisance    lr            ~ loguniform(1e-4, 1)\n\
@@ -66,7 +65,7 @@ fn a_command_is_split_like_a_shell_would_and_keeps_its_hash() {
 }
 
 #[test]
-fn errors_say_what_is_wrong_and_what_is_near() {
+fn errors_say_what_is_wrong_and_suggest_similar_names() {
     let cases = [
         ("nuisance lr ~ logunifrom(1e-4, 1)", "InvalidDistribution", "did you mean `loguniform`"),
         ("nuisance lr ~ loguniform(0, 1)", "InvalidDistribution", "above 0"),
@@ -81,10 +80,10 @@ fn errors_say_what_is_wrong_and_what_is_near() {
         ("fixed x = 'abc", "SyntaxError", "never closed"),
         ("nuisance n ~ int(1.5, 3)", "InvalidDistribution", "whole numbers"),
         ("nuisance m ~ 1 - loguniform(0.1, 2)", "InvalidDistribution", "at most 1"),
-        ("fixed x = 1 2", "SyntaxError", "too much"),
+        ("fixed x = 1 2", "SyntaxError", "unexpected `2`"),
         ("fixed x = 0x10", "SyntaxError", "not a number"),
         ("when a == 1: minimize b", "SyntaxError", "cannot be conditional"),
-        ("fixed x = ä", "SyntaxError", "no meaning"),
+        ("fixed x = ä", "SyntaxError", "unexpected character `ä`"),
     ];
     for (text, name, part) in cases {
         let error = error(text);
@@ -106,7 +105,7 @@ fn errors_name_the_line_of_the_cell() {
 }
 
 #[test]
-fn one_line_forms_give_roles_by_their_mark() {
+fn the_one_line_form_derives_roles_from_its_marks() {
     let text = "digits_mlp lr~loguniform(1e-4, 1) hidden_layers=[1, 2] momentum~1-loguniform(1e-3,1) steps=100";
     let source = Source::new(text, 0);
     let words = split_words(&source, 0..text.len()).unwrap();
@@ -168,7 +167,7 @@ fn an_option_of_one_letter_has_one_dash() {
 }
 
 #[test]
-fn what_stands_behind_a_program_belongs_to_it() {
+fn words_after_a_program_are_its_arguments() {
     const KNOWN: [OptionSpec; 1] = [OptionSpec { name: "quiet", value: None, help: "" }];
     let text = "--quiet python3 -u --quiet --unknown";
     let source = Source::new(text, 0);
@@ -192,7 +191,7 @@ fn durations_have_a_unit() {
 }
 
 #[test]
-fn code_stands_after_the_options_as_it_is() {
+fn code_after_the_options_is_kept_unchanged() {
     const KNOWN: [OptionSpec; 2] = [
         OptionSpec { name: "samples", value: Some("N"), help: "" },
         OptionSpec { name: "quick", value: None, help: "" },

@@ -1,21 +1,20 @@
-//! The tokens of a sweep's lines.
+//! Splits a line of a sweep's body into tokens.
 
 use crate::error::{Result, Source, Span};
 use tunebook_study::Value;
 
-/// A token.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Token {
     /// A bare word: a name, a keyword, or a string without quotes.
     Word(String),
     /// A number, or a quoted string.
     Literal(Value),
-    /// `~ = == ( ) [ ] , : -`
+    /// One of [`MARKS`].
     Mark(&'static str),
 }
 
 impl Token {
-    /// As it is shown in an error.
+    /// The token as errors show it.
     pub(super) fn describe(&self) -> String {
         match self {
             Token::Word(word) => format!("`{word}`"),
@@ -27,7 +26,7 @@ impl Token {
 
 const MARKS: [&str; 10] = ["==", "~", "=", "(", ")", "[", "]", ",", ":", "-"];
 
-/// The tokens of `span`, which lies within one line, up to a comment.
+/// The tokens of `span`, which is a part of one line, up to a comment.
 pub(super) fn tokens(source: &Source, span: Span) -> Result<Vec<(Token, Span)>> {
     let mut found: Vec<(Token, Span)> = Vec::new();
     let mut at = span.start;
@@ -38,7 +37,7 @@ pub(super) fn tokens(source: &Source, span: Span) -> Result<Vec<(Token, Span)>> 
             at += c.len_utf8();
             continue;
         }
-        // A comment begins the line or follows a space; elsewhere `#` is no character of the grammar.
+        // A comment begins at the start of a line or after a space. Elsewhere `#` is an error.
         let after_space = source.text()[span.start..at].chars().next_back().is_none_or(char::is_whitespace);
         if c == '#' && after_space {
             break;
@@ -73,14 +72,15 @@ pub(super) fn tokens(source: &Source, span: Span) -> Result<Vec<(Token, Span)>> 
                 continue 'tokens;
             }
         }
-        let message = format!("`{c}` has no meaning here");
-        let help = "a string that holds it stands in quotes";
+        let message = format!("unexpected character `{c}`");
+        let help = "write a string that contains it in quotes";
         return Err(source.syntax_error(at..at + c.len_utf8(), message, Some(help.into())));
     }
     Ok(found)
 }
 
-/// A number without point or exponent is an int.
+/// Reads a number at the start of `rest`, and returns the token and its length in bytes. A number without a point or an
+/// exponent is a whole number.
 fn number(source: &Source, at: usize, rest: &str) -> Result<(Token, usize)> {
     let mut length = 0;
     let mut previous = ' ';

@@ -1,19 +1,18 @@
-//! A line split into words: at spaces, except inside quotes and brackets.
+//! Splits a line into words at spaces, except inside quotes and brackets.
 
 use crate::error::{Result, Source, Span};
 
 /// One word, without its quotes.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Word {
-    /// Its text.
     pub text: String,
-    /// Where it stands, quotes included.
+    /// The span in the text, with the quotes.
     pub span: Span,
-    /// Whether any part was quoted: `"--x"` is no option.
+    /// Whether a part of it was in quotes. A quoted `"--x"` is not an option.
     pub quoted: bool,
 }
 
-/// Splits the part `span` of the source.
+/// Splits the part `span` of the source into words.
 pub fn split_words(source: &Source, span: Span) -> Result<Vec<Word>> {
     let mut words: Vec<Word> = Vec::new();
     let mut current: Option<Word> = None;
@@ -30,7 +29,7 @@ pub fn split_words(source: &Source, span: Span) -> Result<Vec<Word>> {
         match quote {
             Some((open, _)) if c == open => quote = None,
             Some(_) => word.text.push(c),
-            // Inside brackets quotes belong to the value, whose parser reads them itself.
+            // Inside brackets, quotes are kept, because the parser of declarations reads them.
             None if depth == 0 && (c == '"' || c == '\'') => {
                 quote = Some((c, at));
                 word.quoted = true;

@@ -1,4 +1,4 @@
-//! Generated code, compiled and run as the engine of Rust cells would.
+//! Compiles and runs generated code in tests, like the engine of Rust cells does.
 
 use crate::error::{ErrorName, MagicError, Result};
 use crate::host::plain;
@@ -7,15 +7,18 @@ use crate::rust::Statements;
 use std::process::Command;
 use syn::Stmt;
 
-/// Cells that ran before: items, statements, and statements that prove afterwards that the variables still exist.
+/// The code of other cells, around the generated code.
 #[derive(Clone, Copy)]
 pub struct Cells {
     pub items: &'static str,
+    /// Statements before the generated code.
     pub before: &'static str,
+    /// Statements after it, which check that the variables still exist.
     pub after: &'static str,
 }
 
-/// Compiles a cell as evcxr does, items at the root of the crate and the last expression shown, with the same flags.
+/// Compiles and runs a cell with the flags of evcxr. Like evcxr, it puts items at the root of the crate and shows the
+/// last expression.
 pub fn compiled(cells: Cells, code: &str) -> Result<Ran> {
     let statements = Statements::of(code).unwrap_or_else(|| panic!("generated code does not parse:\n{code}"));
     let (mut items, mut body) = (cells.items.to_string(), String::new());
@@ -32,7 +35,7 @@ pub fn compiled(cells: Cells, code: &str) -> Result<Ran> {
     let (before, after) = (cells.before, cells.after);
     let source = format!("#![allow(dead_code)]\n{items}\nfn main() {{ {before}\n{body}\n{after} }}\n");
     let folder = tempfile::tempdir().unwrap();
-    // Where the generated code of tests looks for its own source.
+    // The generated code of tests reads its own source from this file.
     std::fs::create_dir(folder.path().join("src")).unwrap();
     std::fs::write(folder.path().join("src/lib.rs"), source).unwrap();
     let mut rustc = Command::new("rustc");

@@ -1,5 +1,5 @@
-//! The stand-in for the kernel in the tests of magics: an output that records what it is shown, with a session that answers
-//! what the test tells it to, or compiles the Rust that it is given.
+//! A fake of the kernel for tests of magics. Its output records what is shown. Its session returns prepared results, or
+//! compiles and runs the Rust that it gets.
 
 mod compiled;
 
@@ -20,7 +20,7 @@ use tunebook_study::{
     Direction, Distribution, Hyperparameter, Judged, Objective, Role, SearchSpace, StudyDefinition, WorkloadReference,
 };
 
-/// Something that was shown.
+/// Something that was shown. `Out` and `Err` are text on standard output and standard error.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Shown {
     Display(Bundle),
@@ -29,80 +29,83 @@ pub enum Shown {
     Err(String),
 }
 
-/// What a test does with each text that is printed.
-type Act = Box<dyn Fn(&str) + Send + Sync>;
+/// A function that a test calls with each printed text.
+type OnPrint = Box<dyn Fn(&str) + Send + Sync>;
 
-/// The stand-in. Its fields are what the session has; the rest is recorded.
+/// The fake. Some fields are the content of the session, and the others record calls.
 #[derive(Default)]
 pub struct FakeHost {
     variables: Vec<Variable>,
     items: Vec<Item>,
     dependencies: Vec<(String, String)>,
     documented: Vec<(&'static str, &'static str)>,
+    /// The names that were removed; `all` for a reset.
     pub forgotten: Mutex<Vec<String>>,
     without_session: bool,
-    /// Number of the session (0 is this one, -1 the one before), input.
+    /// Inputs with the number of their session (0 is this one, -1 the one before).
     inputs: Vec<(i64, Input)>,
+    /// The results of the next runs of Rust.
     answers: Mutex<VecDeque<Result<Ran>>>,
+    /// If set, Rust is compiled and run among these cells.
     cells: Option<Cells>,
     runs: Mutex<Vec<(String, usize, bool)>>,
     shown: Mutex<Vec<Shown>>,
-    on_print: Option<Act>,
+    on_print: Option<OnPrint>,
     folder: Mutex<Option<PathBuf>>,
     environment: Mutex<Vec<(String, Option<String>)>>,
     next: Mutex<Option<(String, bool)>>,
 }
 
 impl FakeHost {
-    /// An output without a session behind it.
+    /// An output without a session.
     pub fn without_session() -> Self {
         Self { without_session: true, ..Self::default() }
     }
 
-    /// One that answers its runs of Rust in this order.
+    /// A session whose runs of Rust return these results, in this order.
     pub fn answering(answers: impl IntoIterator<Item = Result<Ran>>) -> Self {
         Self { answers: Mutex::new(answers.into_iter().collect()), ..Self::default() }
     }
 
-    /// One that compiles the Rust that it is to run, beside other cells, and runs it.
+    /// A session that compiles and runs Rust among the code of other cells.
     pub fn running(cells: Cells) -> Self {
         Self { cells: Some(cells), ..Self::default() }
     }
 
-    /// With variables of these names and types.
+    /// Adds variables, with their names and types.
     pub fn with_variables(mut self, variables: &[(&str, &str)]) -> Self {
         let variable = |(name, kind): &(&str, &str)| Variable { name: name.to_string(), kind: kind.to_string() };
         self.variables = variables.iter().map(variable).collect();
         self
     }
 
-    /// With items of these names and sources.
+    /// Adds items, with their names and sources.
     pub fn with_items(mut self, items: &[(&str, &str)]) -> Self {
         let item = |(name, code): &(&str, &str)| Item { name: name.to_string(), code: code.to_string() };
         self.items = items.iter().map(item).collect();
         self
     }
 
-    /// With a dependency, as it stands in a manifest.
+    /// Adds a dependency, with its TOML value.
     pub fn with_dependency(mut self, name: &str, value: &str) -> Self {
         self.dependencies.push((name.into(), value.into()));
         self
     }
 
-    /// With documentation of a path.
+    /// Adds documentation of a path.
     pub fn with_documentation(mut self, path: &'static str, text: &'static str) -> Self {
         self.documented.push((path, text));
         self
     }
 
-    /// With cells that ran in this session.
+    /// Adds inputs of this session, with execution counts from 1.
     pub fn with_cells(self, codes: &[&str]) -> Self {
         let inputs: Vec<(i64, u64, &str)> =
             codes.iter().enumerate().map(|(i, code)| (0, i as u64 + 1, *code)).collect();
         self.with_inputs(&inputs)
     }
 
-    /// With cells that ran: number of the session, execution count, code.
+    /// Adds inputs: number of the session, execution count, code.
     pub fn with_inputs(mut self, inputs: &[(i64, u64, &str)]) -> Self {
         let input =
             |&(session, line, code): &(i64, u64, &str)| (session, Input { line, code: code.into(), succeeded: true });
@@ -110,18 +113,18 @@ impl FakeHost {
         self
     }
 
-    /// Calls `act` with each text that is printed.
+    /// Calls a function with each text that is printed.
     pub fn on_print(mut self, act: impl Fn(&str) + Send + Sync + 'static) -> Self {
         self.on_print = Some(Box::new(act));
         self
     }
 
-    /// The Rust that was run: code, first line, whether it was to be quiet.
+    /// The runs of Rust so far: code, first line, and whether the run was quiet.
     pub fn runs(&self) -> Vec<(String, usize, bool)> {
         self.runs.lock().clone()
     }
 
-    /// What was shown, in order, but for empty text.
+    /// Everything that was shown, in order, without empty texts.
     pub fn shown(&self) -> Vec<Shown> {
         self.shown.lock().clone()
     }
@@ -138,7 +141,7 @@ impl FakeHost {
         shown.filter_map(|shown| if let Shown::Err(text) = shown { Some(text) } else { None }).collect()
     }
 
-    /// The text of all displays.
+    /// The text representations of all displays.
     pub fn displayed(&self) -> String {
         let text = |shown: &Shown| match shown {
             Shown::Display(bundle) => bundle["text/plain"].as_str().map(String::from),
@@ -147,17 +150,17 @@ impl FakeHost {
         self.shown.lock().iter().filter_map(text).collect::<Vec<_>>().join("\n")
     }
 
-    /// Sets a variable of the environment.
+    /// Sets or removes an environment variable of the session.
     pub fn set(&self, name: &str, value: Option<&str>) {
         self.environment.lock().push((name.into(), value.map(String::from)));
     }
 
-    /// The folder that it was last told to go to.
+    /// The folder of the last change of the working directory.
     pub fn folder(&self) -> Option<PathBuf> {
         self.folder.lock().clone()
     }
 
-    /// The next cell that was proposed, and whether in place of this one.
+    /// The text for the next cell, and whether it replaces this one.
     pub fn next(&self) -> Option<(String, bool)> {
         self.next.lock().clone()
     }
@@ -205,7 +208,7 @@ impl Session for FakeHost {
         self.runs.lock().push((code.into(), first_line, quiet));
         match self.cells {
             Some(cells) => compiled(cells, code),
-            None => self.answers.lock().pop_front().expect("a run that the test expects"),
+            None => self.answers.lock().pop_front().expect("the test has no result for this run"),
         }
     }
 
@@ -258,18 +261,18 @@ impl Session for FakeHost {
     }
 }
 
-/// Settings over a folder: nothing in it exists yet.
+/// Settings with paths in a folder, none of which exists yet.
 pub fn settings(folder: &Path) -> Settings {
     let (store, worker, cache) = (folder.join("studies.db"), folder.join("worker"), folder.join("cache"));
     Settings { store, slot: vec![], worker, cache }
 }
 
-/// What magics share, over a folder.
+/// A context with paths in a folder.
 pub fn context(folder: &Path) -> Context {
     Context::new(settings(folder), CATALOGUE)
 }
 
-/// A study of one learning rate.
+/// The definition of a study with one hyperparameter, the learning rate.
 pub fn definition() -> StudyDefinition {
     let mut space = SearchSpace::new();
     let distribution = Distribution::log_uniform(1e-4, 1.0).unwrap();
@@ -288,23 +291,23 @@ pub fn definition() -> StudyDefinition {
     }
 }
 
-/// Magics over a store and a worker that do not exist.
+/// Magics whose store and worker do not exist.
 pub fn magics() -> Magics {
     Magics::new(settings(&std::env::temp_dir().join("tunebook-not-there")))
 }
 
-/// Understands and runs one magic.
+/// Parses and runs one magic.
 pub fn run(text: &str, host: &FakeHost) -> Result<()> {
     run_in(&magics(), text, host)
 }
 
-/// Understands and runs one magic among others of the same kernel.
+/// Parses and runs one magic. Several calls with the same `magics` share the state of one kernel.
 pub fn run_in(magics: &Magics, text: &str, host: &FakeHost) -> Result<()> {
     magics.run(magics.parse(text, 0)?, host, &Interrupt::default())
 }
 
-/// What is said of an error: its name, its message, its whole rendering without colours.
-pub fn said(error: &MagicError) -> String {
+/// The name and the message of an error, and its traceback without colours.
+pub fn rendered(error: &MagicError) -> String {
     let text = format!("{error}\n{}", error.traceback().join("\n"));
     let mut plain = String::new();
     let mut parts = text.split("\x1b[");

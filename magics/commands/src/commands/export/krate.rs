@@ -1,19 +1,19 @@
-//! Where a program goes: a folder with a manifest, or one file that carries it.
+//! The destination of an exported program: the folder of a crate, or one file that contains its manifest.
 
 use crate::error::{ErrorName, MagicError, Result};
 use std::path::{Path, PathBuf};
 
-/// What is written.
+/// Where a program is written.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Place {
-    /// One file.
+pub enum Destination {
+    /// One file, with its manifest in a comment.
     File(PathBuf),
-    /// A crate's folder.
+    /// The folder of a crate, with `Cargo.toml` and `src/main.rs`.
     Folder(PathBuf),
 }
 
-impl Place {
-    /// By how it is written: what ends in `.rs` is a file. `~` is the home folder.
+impl Destination {
+    /// Parses the word of the user. A path that ends with `.rs` is a file, any other a folder. `~/` is the home folder.
     pub fn new(text: &str) -> Self {
         let home = text.strip_prefix("~/").and_then(|rest| Some(dirs::home_dir()?.join(rest)));
         let path = home.unwrap_or_else(|| PathBuf::from(text));
@@ -23,7 +23,7 @@ impl Place {
         }
     }
 
-    /// Where the program itself is written.
+    /// The path of the program's source file.
     pub fn source(&self) -> PathBuf {
         match self {
             Self::File(path) => path.clone(),
@@ -31,7 +31,7 @@ impl Place {
         }
     }
 
-    /// The name of the crate.
+    /// A valid name for the crate, derived from the name of the file or folder.
     pub fn name(&self) -> String {
         let (Self::File(path) | Self::Folder(path)) = self;
         let full = std::path::absolute(path).unwrap_or_else(|_| path.clone());
@@ -43,8 +43,8 @@ impl Place {
         if usable && name != "test" { name } else { format!("notebook-{name}").trim_end_matches('-').into() }
     }
 
-    /// What is there already and would be written over.
-    pub fn in_the_way(&self) -> Option<PathBuf> {
+    /// The first file that exists already and would be overwritten.
+    pub fn existing_file(&self) -> Option<PathBuf> {
         let files = match self {
             Self::File(path) => vec![path.clone()],
             Self::Folder(path) => vec![path.join("Cargo.toml"), path.join("src/main.rs")],
@@ -53,15 +53,17 @@ impl Place {
     }
 }
 
-/// `Cargo.toml` of a folder. Paths of dependencies are made absolute: they were the kernel's.
+/// The text of `Cargo.toml`. Paths of dependencies are made absolute, because they are relative to the folder of the
+/// kernel.
 pub fn manifest(name: &str, dependencies: &[(String, String)]) -> Result<String> {
     let table = table(dependencies)?;
     Ok(format!(
-        "[package]\nname = \"{name}\"\nversion = \"0.1.0\"\nedition = \"2024\"\npublish = false\n\n[workspace]\n\n{table}"
+        "[package]\nname = \"{name}\"\nversion = \"0.1.0\"\nedition = \"2024\"\npublish = false\n\n\
+         [workspace]\n\n{table}"
     ))
 }
 
-/// The head of a file that carries its manifest, as rust-script reads it.
+/// The comment with the manifest at the top of a single file, in the format of rust-script.
 pub fn script(dependencies: &[(String, String)]) -> Result<String> {
     let manifest = format!("[package]\nedition = \"2024\"\n\n{}", table(dependencies)?);
     let lines: String =
@@ -69,12 +71,13 @@ pub fn script(dependencies: &[(String, String)]) -> Result<String> {
     Ok(format!("//! ```cargo\n{lines}//! ```\n"))
 }
 
+/// The TOML of `[dependencies]`.
 fn table(dependencies: &[(String, String)]) -> Result<String> {
     let mut table = toml::Table::new();
     for (name, value) in dependencies {
         let parsed = format!("x = {value}").parse::<toml::Table>().ok().and_then(|mut table| table.remove("x"));
         let Some(mut value) = parsed else {
-            let message = format!("the dependency `{name} = {value}` is no TOML");
+            let message = format!("the dependency `{name} = {value}` is not valid TOML");
             return Err(MagicError::advising(ErrorName::InvalidValue, message, "add it again with `:dep`"));
         };
         if let Some(toml::Value::String(path)) = value.as_table_mut().and_then(|table| table.get_mut("path"))
@@ -92,7 +95,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_become_names_of_crates() {
+    fn names_of_crates_are_valid() {
         let cases = [
             ("My Report.rs", "my-report"),
             ("out/model_2", "model-2"),
@@ -102,14 +105,14 @@ mod tests {
             ("fn", "notebook-fn"),
         ];
         for (path, name) in cases {
-            assert_eq!(Place::new(path).name(), name);
+            assert_eq!(Destination::new(path).name(), name);
         }
-        assert_eq!(Place::new("a.rs"), Place::File("a.rs".into()));
-        assert_eq!(Place::new("a").source(), PathBuf::from("a/src/main.rs"));
+        assert_eq!(Destination::new("a.rs"), Destination::File("a.rs".into()));
+        assert_eq!(Destination::new("a").source(), PathBuf::from("a/src/main.rs"));
     }
 
     #[test]
-    fn dependencies_stand_in_the_manifest_and_in_the_head() {
+    fn dependencies_are_in_the_manifest_and_in_the_comment() {
         let dependencies = [("rand".into(), "\"0.10\"".into()), ("own".into(), "{ path = \"../own\" }".into())];
         let parsed: toml::Table = manifest("a", &dependencies).unwrap().parse().unwrap();
         assert_eq!(parsed["dependencies"]["rand"].as_str(), Some("0.10"));

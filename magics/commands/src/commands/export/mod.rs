@@ -1,11 +1,11 @@
-//! `%export FILE.rs|DIR`: the Rust of the notebook as a crate.
+//! `%export FILE.rs|DIR`: writes the Rust of the notebook as a crate.
 
 mod check;
 mod krate;
 mod program;
 
 use self::check::{check, formatted};
-use self::krate::{Place, manifest, script};
+use self::krate::{Destination, manifest, script};
 use self::program::Program;
 
 use crate::error::{ErrorName, MagicError, Result};
@@ -15,25 +15,25 @@ use crate::host::{Interrupt, Output, Stream, session};
 use crate::syntax::{Arguments, OptionSpec, Word};
 use std::path::Path;
 
-/// Stands at the top of what was exported.
+/// The first line of an exported program.
 const HEAD: &str = "//! Exported from a notebook of Tunebook.\n";
 
-/// See the module.
 pub const MAGIC: Magic = Magic {
     name: "export",
     line: true,
     body: None,
     usage: "%export FILE.rs|DIR [--force] [--check]",
     summary: "Write the Rust of the notebook as a crate that compiles",
-    help: "The cells that ran well in this session become one program: functions, types and imports at the root, where the last \
-        definition of a name wins, statements one after the other in `main`. The value that a cell ends with is printed. Of a cell that \
-        ran again the last text counts, at the place of its first run; a `%reset` begins anew. The Rust of `%time`, `%%time`, \
-        `%%test` and `%%capture` is part of it; other magics and shell lines become comments.\n\n\
-        DIR gets a `Cargo.toml` with the dependencies that `:dep` added, and `src/main.rs`; a FILE.rs carries its manifest in a comment, \
-        as `rust-script` reads it. `--check` runs `cargo check` on it.",
+    help: "The cells of this session that ran without an error become one program. Functions, types and imports are at \
+        its root, and the last definition of a name is used. Statements go to `main` in the order of their cells, and \
+        the values of cells are printed. If a cell ran again, its last text is used, at the place of its first run. A \
+        `%reset` starts a new program. The Rust of `%time`, `%%time`, `%%test` and `%%capture` is included; other \
+        magics and shell lines become comments.\n\n\
+        DIR gets a `Cargo.toml` with the dependencies that `:dep` added, and `src/main.rs`. FILE.rs has its manifest \
+        in a comment, which `rust-script` reads. `--check` runs `cargo check` on the program.",
     options: &[
-        OptionSpec { name: "force", value: None, help: "write over what is there; also -f" },
-        OptionSpec { name: "check", value: None, help: "see whether it compiles" },
+        OptionSpec { name: "force", value: None, help: "overwrite existing files; also -f" },
+        OptionSpec { name: "check", value: None, help: "check that the program compiles" },
     ],
     subject: Subject::None,
     export: Export::Comment,
@@ -54,42 +54,42 @@ fn parse(Invocation { arguments, .. }: Invocation) -> Result<Box<dyn Command>> {
 impl Command for ExportNotebook {
     fn run(self: Box<Self>, context: &Context, output: &dyn Output, interrupt: &Interrupt) -> Result<()> {
         let session = session::required(output)?;
-        let place = Place::new(&self.word.text);
-        if let Some(file) = place.in_the_way().filter(|_| !self.arguments.has("force")) {
-            let message = format!("{} is there already", file.display());
-            return Err(self.error(ErrorName::FileExists, message, Some("`--force` writes over it".into())));
+        let destination = Destination::new(&self.word.text);
+        if let Some(file) = destination.existing_file().filter(|_| !self.arguments.has("force")) {
+            let message = format!("{} exists already", file.display());
+            return Err(self.error(ErrorName::FileExists, message, Some("`--force` overwrites it".into())));
         }
         let program = Program::of(context.catalogue, session, &session.inputs(0)?);
         if program.cells == 0 {
-            return Err(self.error(ErrorName::NoAnswer, "no cell has run well yet".into(), None));
+            return Err(self.error(ErrorName::NoAnswer, "no cell has run without an error yet".into(), None));
         }
         let mut dependencies = session.dependencies()?;
-        if program.waits() && !dependencies.iter().any(|(name, _)| name == "tokio") {
+        if program.needs_runtime() && !dependencies.iter().any(|(name, _)| name == "tokio") {
             dependencies.push(("tokio".into(), "{ version = \"1\", features = [\"rt\", \"rt-multi-thread\"] }".into()));
         }
-        let head = match &place {
-            Place::File(_) => format!("{HEAD}//!\n{}\n", script(&dependencies)?),
-            Place::Folder(path) => {
-                self.write(&path.join("Cargo.toml"), &manifest(&place.name(), &dependencies)?)?;
+        let head = match &destination {
+            Destination::File(_) => format!("{HEAD}//!\n{}\n", script(&dependencies)?),
+            Destination::Folder(path) => {
+                self.write(&path.join("Cargo.toml"), &manifest(&destination.name(), &dependencies)?)?;
                 format!("{HEAD}\n")
             }
         };
-        self.write(&place.source(), &formatted(program.source(&head), interrupt))?;
+        self.write(&destination.source(), &formatted(program.source(&head), interrupt))?;
         let counted = |n: usize, one: &str, many: &str| format!("{n} {}", if n == 1 { one } else { many });
-        let mut said = format!(
+        let mut summary = format!(
             "{}: {}, {}, {}\n",
-            place.source().display(),
+            destination.source().display(),
             counted(program.cells, "cell", "cells"),
             counted(program.items(), "item", "items"),
             counted(dependencies.len(), "dependency", "dependencies")
         );
         if !program.skipped.is_empty() {
             let cells: Vec<String> = program.skipped.iter().map(u64::to_string).collect();
-            said += &format!("Not understood, and left as comments: cells {}\n", cells.join(", "));
+            summary += &format!("Not valid as a program, and written as comments: cells {}\n", cells.join(", "));
         }
-        output.print(Stream::Stdout, &said);
+        output.print(Stream::Stdout, &summary);
         if self.arguments.has("check") {
-            check(&place, &dependencies, &context.settings.cache.join("export"), interrupt)?;
+            check(&destination, &dependencies, &context.settings.cache.join("export"), interrupt)?;
             output.print(Stream::Stdout, "It compiles.\n");
         }
         Ok(())
@@ -118,22 +118,26 @@ mod tests {
 
     const NOTEBOOK: [&str; 13] = [
         "use std::collections::{BTreeMap, HashMap};\nuse std::fmt;",
-        "#[derive(Debug, Clone)]\nstruct Point { x: f64, y: f64 }\nimpl Point {\n    fn length(&self) -> f64 { self.x.hypot(self.y) }\n}",
+        "#[derive(Debug, Clone)]\nstruct Point { x: f64, y: f64 }\nimpl Point {\n    \
+         fn length(&self) -> f64 { self.x.hypot(self.y) }\n}",
         "// Where it begins.\nlet origin = Point { x: 3.0, y: 4.0 };\norigin.length()",
         "macro_rules! twice { ($e:expr) => { $e + $e } }\nfn area(p: &Point) -> f64 { p.x }",
         "let n: i32 = \"21\".parse()?;\ntwice!(n)",
-        "fn area(p: &Point) -> f64 { p.x * p.y }\nimpl fmt::Display for Point {\n    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {\n        \
+        "fn area(p: &Point) -> f64 { p.x * p.y }\nimpl fmt::Display for Point {\n    \
+         fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {\n        \
          write!(f, \"{} {}\", self.x, self.y)\n    }\n}",
-        "%time let by_name: HashMap<&str, f64> = HashMap::from([(\"a\", area(&origin))]);\n%timeit area(&origin)\nprintln!(\"{by_name:?}\");",
+        "%time let by_name: HashMap<&str, f64> = HashMap::from([(\"a\", area(&origin))]);\n%timeit area(&origin)\n\
+         println!(\"{by_name:?}\");",
         "let text = \"two\n    lines\n%time\";\ntext.lines().count()",
         "struct Opaque(i32);\nlet opaque = Opaque(1);\nopaque",
         "%%test\n#[test]\nfn areas() {\n    assert_eq!(area(&Point { x: 2.0, y: 3.0 }), 6.0);\n}",
-        "let mut counts = BTreeMap::new();\nfor word in text.split_whitespace() {\n    *counts.entry(word.len()).or_insert(0) += 1;\n}",
+        "let mut counts = BTreeMap::new();\nfor word in text.split_whitespace() {\n    \
+         *counts.entry(word.len()).or_insert(0) += 1;\n}",
         "!ls -l",
         "counts",
     ];
 
-    /// Formats, builds and runs what was exported, and its tests.
+    /// Compiles and runs an exported program and its tests. Returns the output of both.
     fn built(file: &Path) -> (String, String) {
         let folder = tempfile::tempdir().unwrap();
         let build = |arguments: &[&str], name: &str| {
@@ -149,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_compiles_runs_and_has_its_tests() {
+    fn an_exported_file_compiles_and_runs_with_its_tests() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("notebook.rs");
         let fake = FakeHost::default().with_cells(&NOTEBOOK);
@@ -164,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_is_a_crate_that_cargo_checks() {
+    fn an_exported_folder_is_a_crate_that_cargo_can_check() {
         let folder = tempfile::tempdir().unwrap();
         let own = folder.path().join("own");
         std::fs::create_dir_all(own.join("src")).unwrap();
@@ -184,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn there_must_be_something_to_export() {
+    fn without_cells_export_is_an_error() {
         assert_eq!(run("%export a.rs", &FakeHost::default()).unwrap_err().name.as_str(), "NoAnswer");
         assert!(run("%export", &FakeHost::default()).unwrap_err().message.contains("missing"));
     }

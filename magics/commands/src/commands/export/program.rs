@@ -1,16 +1,16 @@
-//! Cells as a program: items at the root, where the last definition of a name wins as it does in cells, statements one after the
-//! other in `main`.
+//! Turns cells into a program. Items are at the root; as in cells, the last definition of a name is used. Statements
+//! follow each other in `main`.
 
 use crate::host::session::{Input, Session};
 use crate::magic::{Catalogue, Export, Head};
-use crate::rust::{Part, Statements, name_of, names_of_use, parts};
+use crate::rust::{CellPart, Statements, name_of, names_of_use, split_cell};
 use syn::visit::{self, Visit};
 use syn::{BinOp, Expr, Item, Stmt};
 
-/// What shows the value of a cell.
+/// The source of the macro `show_value!`, which prints the value of a cell.
 const SHOWING: &str = include_str!("../../rust/generated/showing.rs");
 
-/// Macros that have no value.
+/// Macros whose value is `()` or that never return.
 const SILENT: [&str; 12] = [
     "println",
     "print",
@@ -26,37 +26,39 @@ const SILENT: [&str; 12] = [
     "todo",
 ];
 
-/// The program in the making.
+/// Collects the parts of a program.
 #[derive(Default)]
 pub struct Program {
-    /// `#![…]` of cells.
+    /// The inner attributes `#![…]` of cells.
     attributes: Vec<String>,
-    /// Imports and items by name. What has no name belongs to the named item before it in its cell, and goes when that is
-    /// defined anew.
-    items: Vec<(String, Kept)>,
-    /// What has no name and stands alone: `impl` blocks, globs.
-    nameless: Vec<Kept>,
+    /// Imports and items by name. An item without a name (such as an `impl` block) belongs to the named item before it
+    /// in its cell, and is replaced together with it.
+    items: Vec<(String, Definition)>,
+    /// Items without a name that belong to no other item: `impl` blocks and imports with `*`.
+    nameless: Vec<Definition>,
+    /// The code of `main`.
     main: String,
-    /// Whether values are shown.
-    shows: bool,
-    /// Whether statements wait for futures.
-    waits: bool,
-    /// How many cells it holds, and the counts of those that could not be understood.
+    /// Whether `main` uses `show_value!`.
+    shows_values: bool,
+    /// Whether `main` contains an `.await`.
+    awaits: bool,
+    /// The number of cells.
     pub cells: usize,
+    /// The execution counts of cells with code that could not be parsed.
     pub skipped: Vec<u64>,
 }
 
-/// Code of an item.
+/// The code of a definition at the root.
 #[derive(Clone, Debug, PartialEq)]
-enum Kept {
-    Use(String),
+enum Definition {
+    Import(String),
     Macro(String),
     Item(String),
 }
 
 impl Program {
-    /// Of the cells of a session, in the order of their first run; of a cell that ran again only the last text counts. A
-    /// reset begins anew.
+    /// The program of the inputs that ran without an error. Cells are in the order of their first run. If a cell ran
+    /// again, its last text is used. After a reset, earlier cells are left out.
     pub fn of(catalogue: Catalogue, session: &dyn Session, inputs: &[Input]) -> Self {
         let mut cells: Vec<(String, &Input)> = vec![];
         for input in inputs.iter().filter(|input| input.succeeded) {
@@ -80,21 +82,21 @@ impl Program {
     fn cell(&mut self, catalogue: Catalogue, input: &Input) {
         self.cells += 1;
         let before = self.main.len();
-        let parts = parts(catalogue, &input.code);
+        let parts = split_cell(catalogue, &input.code);
         let last = parts.len().saturating_sub(1);
         for (i, part) in parts.iter().enumerate() {
             match part {
-                Part::Rust(code) => self.rust(code, i == last, input.line),
-                // Dependencies stand in the manifest; other commands ask evcxr for something.
-                Part::Command(_) => {}
-                Part::Shell(line) => self.comment(line),
-                Part::Magic(text) => {
+                CellPart::Rust(code) => self.rust(code, i == last, input.line),
+                // The manifest contains the dependencies of `:dep`. Other commands of evcxr only show something.
+                CellPart::Command(_) => {}
+                CellPart::Shell(line) => self.comment(line),
+                CellPart::Magic(text) => {
                     let export = catalogue.find(Head::new(text).name(text)).map_or(Export::Comment, |m| m.export);
                     match catalogue.rust_in(text).filter(|_| export != Export::Comment) {
                         Some(code) => {
                             self.comment(text.lines().next().unwrap_or_default());
                             let shown = i == last && export == Export::Rust;
-                            self.rust(&text[code].to_string(), shown, input.line);
+                            self.rust(&text[code], shown, input.line);
                         }
                         None => self.comment(text),
                     }
@@ -106,6 +108,7 @@ impl Program {
         }
     }
 
+    /// Adds text to `main` as comments.
     fn comment(&mut self, text: &str) {
         for line in text.trim_end().lines() {
             self.main += format!("// {line}").trim_end();
@@ -113,10 +116,11 @@ impl Program {
         }
     }
 
-    fn rust(&mut self, code: &str, shown: bool, line: u64) {
+    /// Adds the Rust of a cell. If `shown`, the value of its last expression is printed.
+    fn rust(&mut self, code: &str, shown: bool, execution_count: u64) {
         let Some(statements) = Statements::of(code) else {
-            self.skipped.push(line);
-            self.comment("The next lines ran, but were not understood here.");
+            self.skipped.push(execution_count);
+            self.comment("The next lines ran, but could not be parsed as Rust.");
             self.comment(code);
             return;
         };
@@ -128,9 +132,9 @@ impl Program {
             match &statement.parsed {
                 Stmt::Item(item) => self.item(item, whole, &mut before),
                 parsed => {
-                    self.waits |= waits(parsed);
+                    self.awaits |= awaits(parsed);
                     let is_value = statement.is_value() && i == last;
-                    let text = match Value::of(parsed).filter(|_| is_value) {
+                    let text = match LastExpression::of(parsed).filter(|_| is_value) {
                         None => whole,
                         Some(value) => {
                             let (above, alone) = whole.split_at(
@@ -138,11 +142,11 @@ impl Program {
                             );
                             let (alone, behind) = alone.split_at(statement.span.len());
                             match value {
-                                Value::Shown if shown => {
-                                    self.shows = true;
+                                LastExpression::Value if shown => {
+                                    self.shows_values = true;
                                     format!("{above}show_value!({alone});{behind}")
                                 }
-                                Value::Block => whole,
+                                LastExpression::Block => whole,
                                 _ => format!("{above}{alone};{behind}"),
                             }
                         }
@@ -157,47 +161,50 @@ impl Program {
         }
     }
 
+    /// Adds an item. `before` is the name of the last named item of the cell.
     fn item(&mut self, item: &Item, code: String, before: &mut Option<String>) {
         match item {
             Item::Use(import) => {
                 for (name, code) in names_of_use(import) {
                     match name {
-                        Some(name) => self.define(name, Kept::Use(code)),
-                        None if self.nameless.contains(&Kept::Use(code.clone())) => {}
-                        None => self.nameless.push(Kept::Use(code)),
+                        Some(name) => self.define(name, Definition::Import(code)),
+                        None if self.nameless.contains(&Definition::Import(code.clone())) => {}
+                        None => self.nameless.push(Definition::Import(code)),
                     }
                 }
             }
-            Item::ExternCrate(of) => self.define(format!("extern crate {}", of.ident), Kept::Use(code)),
+            Item::ExternCrate(of) => self.define(format!("extern crate {}", of.ident), Definition::Import(code)),
             _ => match (name_of(item), &before) {
                 (Some(name), _) => {
-                    let kept = if matches!(item, Item::Macro(_)) { Kept::Macro(code) } else { Kept::Item(code) };
-                    self.define(name.clone(), kept);
-                    // A macro is not what an `impl` belongs to.
+                    let definition =
+                        if matches!(item, Item::Macro(_)) { Definition::Macro(code) } else { Definition::Item(code) };
+                    self.define(name.clone(), definition);
+                    // An `impl` block does not belong to a macro.
                     if !matches!(item, Item::Macro(_)) {
                         *before = Some(name);
                     }
                 }
                 (None, Some(owner)) => {
-                    if let Some((_, Kept::Item(text))) = self.items.iter_mut().find(|(name, _)| name == owner) {
+                    if let Some((_, Definition::Item(text))) = self.items.iter_mut().find(|(name, _)| name == owner) {
                         *text += &format!("\n\n{code}");
                     }
                 }
-                (None, None) => self.nameless.push(Kept::Item(code)),
+                (None, None) => self.nameless.push(Definition::Item(code)),
             },
         }
     }
 
-    fn define(&mut self, name: String, kept: Kept) {
+    /// Adds a definition, or replaces the one with the same name.
+    fn define(&mut self, name: String, definition: Definition) {
         match self.items.iter_mut().find(|(known, _)| *known == name) {
-            Some((_, code)) => *code = kept,
-            None => self.items.push((name, kept)),
+            Some((_, code)) => *code = definition,
+            None => self.items.push((name, definition)),
         }
     }
 
-    /// The file of the program; `head`: comments at its top.
+    /// The source of the program. `head` contains the comments at its top.
     pub fn source(&self, head: &str) -> String {
-        let all = || self.items.iter().map(|(_, kept)| kept).chain(&self.nameless);
+        let all = || self.items.iter().map(|(_, definition)| definition).chain(&self.nameless);
         let mut attributes = self.attributes.clone();
         attributes.sort();
         attributes.dedup();
@@ -205,28 +212,29 @@ impl Program {
         for attribute in attributes {
             text += &format!("{attribute}\n");
         }
-        let mut uses: Vec<&str> =
-            all().filter_map(|kept| if let Kept::Use(code) = kept { Some(&code[..]) } else { None }).collect();
+        let mut uses: Vec<&str> = all()
+            .filter_map(|definition| if let Definition::Import(code) = definition { Some(&code[..]) } else { None })
+            .collect();
         uses.sort_unstable();
         uses.dedup();
         text += &format!("\n{}\n", uses.join("\n"));
-        // A macro is known from where it stands on.
-        for kept in all() {
-            if let Kept::Macro(code) = kept {
+        // A macro must be defined above the code that uses it.
+        for definition in all() {
+            if let Definition::Macro(code) = definition {
                 text += &format!("\n{code}\n");
             }
         }
-        if self.shows {
+        if self.shows_values {
             text += &format!("\n{SHOWING}");
         }
-        for kept in all() {
-            if let Kept::Item(code) = kept {
+        for definition in all() {
+            if let Definition::Item(code) = definition {
                 text += &format!("\n{code}\n");
             }
         }
         let main = self.main.trim();
         text += "\nfn main() -> ::std::result::Result<(), Box<dyn ::std::error::Error>> {\n";
-        text += &match self.waits {
+        text += &match self.awaits {
             false => format!("{main}\n::std::result::Result::Ok(())\n"),
             true => format!(
                 "tokio::runtime::Runtime::new()?.block_on(async {{\n{main}\n::std::result::Result::Ok(())\n}})\n"
@@ -235,33 +243,33 @@ impl Program {
         text + "}\n"
     }
 
-    /// How many items it has.
+    /// The number of items, without imports.
     pub fn items(&self) -> usize {
-        let all = self.items.iter().map(|(_, kept)| kept).chain(&self.nameless);
-        all.filter(|kept| !matches!(kept, Kept::Use(_))).count()
+        let all = self.items.iter().map(|(_, definition)| definition).chain(&self.nameless);
+        all.filter(|definition| !matches!(definition, Definition::Import(_))).count()
     }
 
-    /// Whether it needs a runtime for futures.
-    pub fn waits(&self) -> bool {
-        self.waits
+    /// Whether the program needs the runtime of tokio.
+    pub fn needs_runtime(&self) -> bool {
+        self.awaits
     }
 }
 
-/// What a last expression without a semicolon is.
-enum Value {
-    /// Something that may have a value.
-    Shown,
-    /// It plainly has none.
+/// The kinds of a last expression without a semicolon.
+enum LastExpression {
+    /// It may have a value.
+    Value,
+    /// Its value is `()`.
     Unit,
-    /// It has none, and needs no semicolon.
+    /// Its value is `()`, and it needs no semicolon.
     Block,
 }
 
-impl Value {
+impl LastExpression {
     fn of(statement: &Stmt) -> Option<Self> {
         let of_macro = |path: &syn::Path| {
             let silent = path.get_ident().is_some_and(|name| SILENT.contains(&name.to_string().as_str()));
-            if silent { Self::Unit } else { Self::Shown }
+            if silent { Self::Unit } else { Self::Value }
         };
         let expression = match statement {
             Stmt::Macro(of) => return Some(of_macro(&of.mac.path)),
@@ -273,14 +281,14 @@ impl Value {
             Expr::ForLoop(_) | Expr::While(_) => Self::Block,
             Expr::If(of) if of.else_branch.is_none() => Self::Block,
             Expr::Assign(_) => Self::Unit,
-            Expr::Binary(of) if changes(&of.op) => Self::Unit,
-            _ => Self::Shown,
+            Expr::Binary(of) if is_assignment(&of.op) => Self::Unit,
+            _ => Self::Value,
         })
     }
 }
 
-/// `+=` and its kin.
-fn changes(operator: &BinOp) -> bool {
+/// Whether an operator assigns: `+=` and the like.
+fn is_assignment(operator: &BinOp) -> bool {
     use BinOp::*;
     matches!(
         operator,
@@ -297,8 +305,8 @@ fn changes(operator: &BinOp) -> bool {
     )
 }
 
-/// Whether a statement waits for a future itself.
-fn waits(statement: &Stmt) -> bool {
+/// Whether a statement contains an `.await` outside of items, closures and async blocks.
+fn awaits(statement: &Stmt) -> bool {
     struct Search(bool);
     impl<'a> Visit<'a> for Search {
         fn visit_expr_await(&mut self, _: &'a syn::ExprAwait) {
@@ -328,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_definition_of_a_name_wins_with_what_belongs_to_it() {
+    fn the_last_definition_of_a_name_is_used_with_its_impl_blocks() {
         let text = source(&[
             "struct A;\nimpl A { fn f() -> u8 { 1 } }\nuse std::fmt::{self, Debug};",
             "struct A(u8);\nimpl A { fn f() -> u8 { 2 } }\nuse std::collections::HashMap as Debug;",
@@ -339,7 +347,7 @@ mod tests {
     }
 
     #[test]
-    fn statements_stay_in_order_and_values_are_shown() {
+    fn statements_stay_in_order_and_values_are_printed() {
         let text = source(&[
             "let x = 1; // one\nx",
             "// twice\nx * 2 // 2",
@@ -348,13 +356,15 @@ mod tests {
             "let y = x;\n%who\ny;",
         ]);
         let main = text.split("fn main").nth(1).unwrap();
-        let wanted = "{\n// Cell 1\nlet x = 1; // one\nshow_value!(x);\n\n// Cell 2\n// twice\nshow_value!(x * 2); // 2\n\n\
-                      // Cell 3\nprintln!(\"{x}\");\n\n// Cell 4\nfor _ in 0..1 {}\n\n// Cell 5\nlet y = x;\n// %who\ny;\n";
+        let wanted = "{\n// Cell 1\nlet x = 1; // one\nshow_value!(x);\n\n\
+                      // Cell 2\n// twice\nshow_value!(x * 2); // 2\n\n\
+                      // Cell 3\nprintln!(\"{x}\");\n\n// Cell 4\nfor _ in 0..1 {}\n\n\
+                      // Cell 5\nlet y = x;\n// %who\ny;\n";
         assert!(main.contains(wanted), "{main}");
     }
 
     #[test]
-    fn magics_that_run_rust_leave_it_and_others_are_comments() {
+    fn rust_of_magics_is_included_and_other_magics_are_comments() {
         let text = source(&[
             "%time let a = 1;",
             "%%time\nlet b = 2;",
@@ -372,14 +382,14 @@ mod tests {
     }
 
     #[test]
-    fn what_ran_again_stands_there_once_and_a_reset_begins_anew() {
+    fn a_cell_that_ran_again_is_included_once_and_a_reset_removes_earlier_cells() {
         let text = source(&["let lost = 0;", "%reset -f", "let a = 1;", "let b = a;", "let a = 1;"]);
         assert!(!text.contains("lost") && text.matches("let a = 1;").count() == 1, "{text}");
         assert!(text.find("let a").unwrap() < text.find("let b").unwrap(), "{text}");
     }
 
     #[test]
-    fn code_that_is_not_understood_is_kept_as_a_comment() {
+    fn code_that_does_not_parse_becomes_a_comment() {
         let fake = FakeHost::default().with_cells(&["let x = yes(no;", "let y = 1;"]);
         let program = Program::of(CATALOGUE, &fake, &fake.inputs(0).unwrap());
         assert_eq!((program.cells, &program.skipped[..]), (2, &[1][..]));

@@ -1,16 +1,17 @@
-//! Calls of cargo: watched, interruptible, and with the compiler's messages in the terms of the cell.
+//! Runs cargo, and translates the messages of the compiler to the lines of the cell.
 
 use crate::error::{ErrorName, MagicError, Result};
 use crate::host::Interrupt;
-use crate::process::{Ended, Line, run};
+use crate::process::{Line, ProcessError, run};
 use serde_json::Value;
 use std::path::Path;
 use std::process::Command;
 
-/// The user's file inside the crate that is made of a cell.
+/// The file with the user's code in the crate that is generated from a cell.
 const USER_FILE: &str = "src/lib.rs";
-/// Variables that would make cargo build something else than what is prebuilt, or elsewhere.
-const FOREIGN: [&str; 8] = [
+/// Environment variables that are removed. With them, cargo would not reuse what is built already, or would build in
+/// another folder.
+const REMOVED_VARIABLES: [&str; 8] = [
     "RUSTFLAGS",
     "CARGO_ENCODED_RUSTFLAGS",
     "CARGO_TARGET_DIR",
@@ -21,16 +22,17 @@ const FOREIGN: [&str; 8] = [
     "LIBTORCH",
 ];
 
-/// What a watched process is doing.
-pub enum Progress<'a> {
-    /// Cargo compiles this crate.
+/// What is reported while cargo runs.
+pub enum BuildEvent<'a> {
+    /// Cargo has begun to compile the crate with this name.
     Compiling(&'a str),
-    /// Time passes.
+    /// Half a second passed without output.
     Tick,
 }
 
-/// Builds the crate in a folder; with what is there if that is enough, or else with crates that cargo downloads.
-pub fn build(krate: &Path, target: &Path, interrupt: &Interrupt, watch: &mut dyn FnMut(Progress<'_>)) -> Result<()> {
+/// Builds the crate in a folder, in release. First it tries to do so offline. If that fails, cargo may download crates.
+/// Errors of the user's code are `CompilationError`, others are `BuildError`.
+pub fn build(krate: &Path, target: &Path, interrupt: &Interrupt, watch: &mut dyn FnMut(BuildEvent<'_>)) -> Result<()> {
     match build_once(krate, target, true, interrupt, watch) {
         Err(error) if error.name.as_str() == "BuildError" => build_once(krate, target, false, interrupt, watch),
         done => done,
@@ -42,19 +44,19 @@ fn build_once(
     target: &Path,
     offline: bool,
     interrupt: &Interrupt,
-    watch: &mut dyn FnMut(Progress<'_>),
+    watch: &mut dyn FnMut(BuildEvent<'_>),
 ) -> Result<()> {
     let mut command = Command::new("cargo");
     command.args(["build", "--release", "--bins", "--message-format=json-diagnostic-rendered-ansi"]);
     command.args(offline.then_some("--offline"));
     command.arg("--target-dir").arg(target).current_dir(krate);
-    for name in FOREIGN {
+    for name in REMOVED_VARIABLES {
         command.env_remove(name);
     }
     let mut errors: Vec<(String, String)> = vec![];
     let mut log: Vec<String> = vec![];
     let done = run(command, "", interrupt, None, &mut |line| match line {
-        Some(Line::Out(line)) => {
+        Some(Line::Stdout(line)) => {
             let message: Value = serde_json::from_str(&line).unwrap_or_default();
             let message = &message["message"];
             if message["level"].as_str().is_some_and(|level| level.starts_with("error")) {
@@ -62,18 +64,20 @@ fn build_once(
                 errors.push((summary(message), text(&message["rendered"])));
             }
         }
-        Some(Line::Error(line)) => {
+        Some(Line::Stderr(line)) => {
             if let Some(name) = line.trim_start().strip_prefix("Compiling ") {
-                watch(Progress::Compiling(name.split(' ').next().unwrap_or(name)));
+                watch(BuildEvent::Compiling(name.split(' ').next().unwrap_or(name)));
             }
             log.push(line);
         }
-        None => watch(Progress::Tick),
+        None => watch(BuildEvent::Tick),
     })
     .map_err(|error| match error {
-        Ended::Interrupted => MagicError::interrupted("the build was interrupted; what was built is kept"),
-        Ended::TimedOut => MagicError::new(ErrorName::BuildError, "cargo took too long", None),
-        Ended::CouldNot(error) => MagicError::new(
+        ProcessError::Interrupted => {
+            MagicError::interrupted("the build was interrupted; what is already built is kept")
+        }
+        ProcessError::TimedOut => MagicError::new(ErrorName::BuildError, "cargo took too long", None),
+        ProcessError::Io(error) => MagicError::new(
             ErrorName::NoToolchain,
             format!("a %%workload is built with `cargo`, which could not be started: {error}"),
             Some("install Rust (rustup.rs) and restart the kernel".into()),
@@ -82,7 +86,7 @@ fn build_once(
     if done.success() {
         return Ok(());
     }
-    // The last one only counts the others.
+    // The last message only says how many errors there are.
     errors.retain(|(message, _)| !message.starts_with("aborting due to"));
     let Some((first, _)) = errors.first() else {
         let about = log.iter().position(|line| line.starts_with("error")).unwrap_or(log.len().saturating_sub(10));
@@ -94,7 +98,7 @@ fn build_once(
     Err(MagicError::drawn(ErrorName::CompilationError, first.clone(), lines))
 }
 
-/// A compiler's message in one line, with its code and the line of the cell.
+/// A message of the compiler in one line, with its code and the line of the cell: `E0308: mismatched types (line 4)`.
 fn summary(message: &Value) -> String {
     let text = message["message"].as_str().unwrap_or_default().lines().next().unwrap_or_default();
     let code = message["code"]["code"].as_str().map_or(String::new(), |code| format!("{code}: "));
@@ -104,7 +108,7 @@ fn summary(message: &Value) -> String {
     format!("{code}{text}{line}")
 }
 
-/// The crate's file is the cell.
+/// The lines of a rendered message, in which the file is called `cell`.
 fn in_cell(rendered: &str) -> Vec<String> {
     rendered.replace(USER_FILE, "cell").trim_end().lines().map(String::from).collect()
 }

@@ -1,14 +1,14 @@
-//! The crates that a Rust cell can use without asking for them: `tunebook`, with tensors if the cell names them, and each
-//! `%%workload`.
+//! The crates that a Rust cell can use without `:dep`: `tunebook` (with its feature `tensors` if the cell needs them),
+//! and the crate of each `%%workload`.
 
+use super::build_cache::BuildCache;
 use super::source::WorkloadCell;
-use super::workshop::Workshop;
 use crate::error::{ErrorName, MagicError, Result, Source};
 use crate::magic::Context;
 use tunebook_prebuilt::{CellCrate, Sources, UnpackError, names_crate, needs_tensors};
 use tunebook_study::store::Store;
 
-/// The crates that a cell names; `tunebook` is the first if there is any.
+/// The crates that the code of a cell names. If there are any, the first one is `tunebook`.
 pub fn crates_for(context: &Context, code: &str) -> Result<Vec<CellCrate>> {
     let defined = match Store::open_to_read(&context.settings.store)? {
         Some(store) => store.workloads()?,
@@ -23,10 +23,10 @@ pub fn crates_for(context: &Context, code: &str) -> Result<Vec<CellCrate>> {
     }
     let mut crates = vec![CellCrate::tunebook_with_tensors(&Sources::open(&context.settings.cache)?)];
     if !named.is_empty() {
-        let workshop = Workshop::open(context)?;
+        let build_cache = BuildCache::open(context)?;
         for record in named {
             let body = WorkloadCell::new(&record.name, &record.body, &Source::new(&record.body, 0), 0)?;
-            crates.push(CellCrate { path: workshop.crate_for_cells(&body)?, name: record.name, features: vec![] });
+            crates.push(CellCrate { path: build_cache.crate_for_cells(&body)?, name: record.name, features: vec![] });
         }
     }
     Ok(crates)
@@ -34,7 +34,11 @@ pub fn crates_for(context: &Context, code: &str) -> Result<Vec<CellCrate>> {
 
 impl From<UnpackError> for MagicError {
     fn from(error: UnpackError) -> Self {
-        MagicError::new(ErrorName::BuildError, error.to_string(), Some("TUNEBOOK_CACHE names another folder".into()))
+        MagicError::new(
+            ErrorName::BuildError,
+            error.to_string(),
+            Some("choose another folder with TUNEBOOK_CACHE".into()),
+        )
     }
 }
 

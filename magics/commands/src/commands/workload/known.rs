@@ -1,6 +1,6 @@
-//! What can be trained: the worker's own workloads and those that were defined with `%%workload`.
+//! The known workloads: those that are built in, and those that were defined with `%%workload`.
 
-use super::{WorkloadCell, Workshop};
+use super::{BuildCache, WorkloadCell};
 use crate::error::{ErrorName, MagicError, Result, Source, Span, suggest};
 use crate::host::{Interrupt, Output};
 use crate::magic::Context;
@@ -10,17 +10,16 @@ use std::path::PathBuf;
 use tunebook_study::store::{Store, WorkloadRecord};
 use tunebook_study::{Value, WorkloadDescription, WorkloadHyperparameter, WorkloadReference};
 
-/// A workload: something that can be trained.
+/// A workload, which is something that can be trained.
 #[derive(Clone, Debug)]
 pub struct Workload {
     /// How a study refers to it.
     pub reference: WorkloadReference,
-    /// What it says of itself.
     pub description: WorkloadDescription,
 }
 
 impl Workload {
-    /// The one of a name that stands in a magic, or the error that points at it.
+    /// Finds a workload by the name at `span`. If there is none, the error points at the name.
     pub fn named<'a>(name: &str, all: &'a [Workload], source: &Source, span: &Span) -> Result<&'a Workload> {
         all.iter().find(|workload| workload.description.name == name).ok_or_else(|| {
             let names: Vec<&str> = all.iter().map(|workload| workload.description.name.as_str()).collect();
@@ -29,13 +28,13 @@ impl Workload {
         })
     }
 
-    /// Whether the training pipeline trains it, step by step; a training function has steps of its own.
+    /// Whether the training pipeline trains this workload. A training function has a loop of its own instead.
     pub fn has_pipeline(&self) -> bool {
         self.description.hyperparameters.iter().any(|h| h.shared)
     }
 }
 
-/// All workloads: those that the worker brings and those that were defined beside this store.
+/// All workloads: those of the built-in worker, and those that are recorded in the store.
 pub fn known(context: &Context) -> Result<Vec<Workload>> {
     let builtin = tunebook_pool::describe(&context.settings.worker)
         .map_err(|error| MagicError::new(ErrorName::WorkerError, error.to_string(), None))?;
@@ -54,7 +53,7 @@ pub fn known(context: &Context) -> Result<Vec<Workload>> {
     Ok(builtin.chain(defined).collect())
 }
 
-/// Hyperparameters with their values and what they mean.
+/// A table of hyperparameters with their defaults, values and meaning.
 pub fn hyperparameter_rows<'a>(hyperparameters: impl Iterator<Item = &'a WorkloadHyperparameter>) -> Rows {
     let mut rows = Rows::new(&["hyperparameter", "default", "values", "meaning"]);
     for h in hyperparameters {
@@ -64,8 +63,8 @@ pub fn hyperparameter_rows<'a>(hyperparameters: impl Iterator<Item = &'a Workloa
     rows
 }
 
-/// The worker that trains a workload; `None`: the built-in one. One that is not there any more is built again from the
-/// source that the store keeps.
+/// The executable of the worker that trains a workload, or None for the built-in worker. If the worker of a
+/// `%%workload` is missing, it is built again from the source in the store.
 pub fn worker(
     context: &Context,
     reference: &WorkloadReference,
@@ -73,8 +72,8 @@ pub fn worker(
     interrupt: &Interrupt,
 ) -> Result<Option<PathBuf>> {
     let WorkloadReference::Rust { name, source } = reference else { return Ok(None) };
-    let workshop = Workshop::open(context)?;
-    if let Some(worker) = workshop.worker(source) {
+    let build_cache = BuildCache::open(context)?;
+    if let Some(worker) = build_cache.worker(source) {
         return Ok(Some(worker));
     }
     let Some(record) = context.store()?.workload(source)? else {
@@ -84,7 +83,7 @@ pub fn worker(
     };
     let body = WorkloadCell::new(name, &record.body, &Source::new(&record.body, 0), 0)?;
     let mut status = Status::new(output);
-    let built = workshop.build(&body, &mut status, interrupt);
+    let built = build_cache.build(&body, &mut status, interrupt);
     status.clear();
     Ok(Some(built?.worker))
 }

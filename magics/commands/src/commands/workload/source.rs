@@ -1,10 +1,10 @@
-//! What the cell of a `%%workload` says, and the crate that is made of it.
+//! Parses the cell of a `%%workload`, and generates a crate from it.
 
 use crate::error::{ErrorName, MagicError, Result, Source};
 use sha2::{Digest, Sha256};
 use std::path::PathBuf;
 
-/// Names that a crate cannot have beside the crates that it uses.
+/// Names that a workload cannot have, because crates that it uses have them.
 const RESERVED: [&str; 10] = [
     "alloc",
     "anyhow",
@@ -18,51 +18,51 @@ const RESERVED: [&str; 10] = [
     "tunebook_training",
 ];
 
-/// Stands in the first line of the crate, before the user's own, so that line numbers are those of the cell.
+/// The first line of the crate's file. It takes the place of the magic's line, so that line numbers are those of the
+/// cell.
 const PRELUDE: &str = "#[allow(unused_imports)] use ::tunebook_training::prelude::*;";
 
-/// A crate of Tunebook that a workload's is built with.
+/// A crate of Tunebook on which the crate of a workload depends.
 pub struct Dependency {
-    /// Its name.
     pub name: String,
-    /// Its folder.
+    /// The folder of the crate.
     pub path: PathBuf,
-    /// Its features beside the default ones.
+    /// Features besides the default ones.
     pub features: Vec<String>,
 }
 
 impl Dependency {
-    /// One without features.
     pub fn new(name: &str, path: PathBuf) -> Self {
         Self { name: name.into(), path, features: vec![] }
     }
 }
 
-/// The body of a `%%workload`.
+/// The parsed body of a `%%workload`.
 #[derive(Clone, Debug)]
 pub struct WorkloadCell {
-    /// The workload's name, which is the crate's.
+    /// The name of the workload and of its crate.
     pub name: String,
-    /// The body as it was typed, from the line after the magic on.
+    /// The body as the user wrote it, from the line after the magic on.
     pub text: String,
-    /// Its own dependencies: TOML, a table.
+    /// The table `[dependencies]` of the body.
     dependencies: toml::Table,
-    /// The Rust part, with blank lines where the dependencies stood.
+    /// The Rust of the body, with blank lines in place of the dependencies.
     rust: String,
+    /// None if the Rust has a syntax error, which the compiler will explain.
     trainable: Option<Trainable>,
 }
 
-/// What the body defines.
+/// What can be trained in a body.
 #[derive(Clone, Debug, PartialEq)]
 enum Trainable {
-    /// A type that implements `Workload`, and how a value of it is made.
+    /// A type that implements `Workload`. The text is an expression that creates a value of it.
     Workload(String),
-    /// `fn train(trial: &mut Trial)`, and which of its companions there are.
+    /// A function `train`, and whether the functions `hyperparameters` and `objective` are defined too.
     Function { hyperparameters: bool, objective: bool },
 }
 
 impl WorkloadCell {
-    /// Understands a body. `offset`: where it begins in `source`, for errors.
+    /// Parses a body. `offset` is its start in `source`, for errors.
     pub fn new(name: &str, text: &str, source: &Source, offset: usize) -> Result<Self> {
         let (toml, rust) = split(text);
         let manifest: toml::Table = toml.text.parse().map_err(|error: toml::de::Error| {
@@ -77,8 +77,8 @@ impl WorkloadCell {
                 ("dependencies", toml::Value::Table(table)) => dependencies = table,
                 _ => {
                     let at = offset + toml.start;
-                    let message = format!("`{key}` is not for a workload's manifest");
-                    let help = "only [dependencies] can stand there".to_string();
+                    let message = format!("`{key}` is not allowed here");
+                    let help = "only [dependencies] can be written before the Rust".to_string();
                     return Err(source.error(
                         ErrorName::SyntaxError,
                         at..at + toml.text.len().max(1),
@@ -90,19 +90,18 @@ impl WorkloadCell {
         }
         let trainable = match syn::parse_file(&rust) {
             Ok(file) => Some(find(&file)?),
-            // The compiler will say what is wrong, and better.
             Err(_) => None,
         };
         Ok(Self { name: name.into(), text: text.into(), dependencies, rust, trainable })
     }
 
-    /// Hash of what makes it this workload and no other.
+    /// The SHA-256 of name and body, which identifies this version of the workload.
     pub fn hash(&self) -> String {
         let digest = Sha256::digest(format!("{}\n{}", self.name, self.text));
         digest.iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
-    /// The crate's `Cargo.toml`. `needed`: the crates of Tunebook that it is built with.
+    /// The `Cargo.toml` of the crate. `needed` are the crates of Tunebook on which it depends.
     pub fn manifest(&self, needed: impl IntoIterator<Item = Dependency>) -> String {
         let name = &self.name;
         let worker = worker_name(name);
@@ -116,7 +115,7 @@ impl WorkloadCell {
             dependencies.insert(name, dependency.into());
         }
         let dependencies = toml::Table::from_iter([("dependencies".to_string(), dependencies.into())]);
-        // Lines of the user's own code are wanted in the story of a panic.
+        // Line tables for the user's crate give a panic its line numbers.
         format!(
             r#"[package]
 name = "{name}"
@@ -141,9 +140,9 @@ debug = "line-tables-only"
         )
     }
 
-    /// The crate's `src/lib.rs`.
+    /// The `src/lib.rs` of the crate: the user's Rust, and a hidden function that returns what can be trained.
     pub fn library(&self) -> String {
-        let hidden = match &self.trainable {
+        let value = match &self.trainable {
             None => String::new(),
             Some(Trainable::Workload(value)) => {
                 format!("::tunebook_training::catalogue::Trainable::Workload(::std::boxed::Box::new({value}))")
@@ -158,16 +157,16 @@ debug = "line-tables-only"
                 )
             }
         };
-        let register = match hidden.as_str() {
+        let function = match value.as_str() {
             "" => String::new(),
             value => format!(
                 "#[doc(hidden)] pub fn __trainable() -> ::tunebook_training::catalogue::Trainable {{ {value} }}\n"
             ),
         };
-        format!("{PRELUDE}\n{}\n{register}", self.rust.trim_end())
+        format!("{PRELUDE}\n{}\n{function}", self.rust.trim_end())
     }
 
-    /// The crate's `src/main.rs`: the worker.
+    /// The `src/main.rs` of the crate, which is the worker.
     pub fn main(&self) -> String {
         let name = &self.name;
         format!(
@@ -179,29 +178,34 @@ debug = "line-tables-only"
     }
 }
 
-/// The name of the crate's executable.
+/// The name of the executable.
 pub fn worker_name(name: &str) -> String {
     format!("{name}_worker")
 }
 
-/// Why a name cannot be a workload's.
+/// The reason why a name cannot be that of a workload, or None if it can.
 pub fn problem_with_name(name: &str) -> Option<&'static str> {
     let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
     if !name.starts_with(|c: char| c.is_ascii_lowercase()) || !name.chars().all(plain) {
-        return Some("it becomes a crate: a small letter, then small letters, digits and `_`");
+        return Some(
+            "it must begin with a small letter and consist of small letters, digits and `_`, since it names a crate",
+        );
     }
     if syn::parse_str::<syn::Ident>(name).is_err() {
         return Some("it is a keyword of Rust");
     }
-    RESERVED.contains(&name).then_some("a crate of this name is in use already")
+    RESERVED.contains(&name).then_some("another crate has this name")
 }
 
+/// The TOML of a body.
 struct Toml<'a> {
     text: &'a str,
+    /// Its start in the body.
     start: usize,
 }
 
-/// The leading `[dependencies]` block, up to the first empty line, and the rest with blank lines in its place.
+/// Splits a body into the block `[dependencies]` at its start, which ends at the first empty line, and the Rust with
+/// blank lines in place of that block.
 fn split(text: &str) -> (Toml<'_>, String) {
     let start = text.len() - text.trim_start().len();
     if !text[start..].starts_with("[dependencies]") {
@@ -218,7 +222,7 @@ fn split(text: &str) -> (Toml<'_>, String) {
     (Toml { text: &text[start..end], start }, blank + &text[end..])
 }
 
-/// What a body defines that can be trained.
+/// Finds what can be trained in a body. It is an error if there is nothing, or more than one type.
 fn find(file: &syn::File) -> Result<Trainable> {
     let is_workload = |path: &syn::Path| path.segments.last().is_some_and(|segment| segment.ident == "Workload");
     let implementing = file.items.iter().filter_map(|item| match item {
@@ -232,8 +236,11 @@ fn find(file: &syn::File) -> Result<Trainable> {
     match types.as_slice() {
         [of] => {
             let name = quote::quote!(#of).to_string();
-            let unit = |item: &syn::Item| matches!(item, syn::Item::Struct(s) if s.ident == name && matches!(s.fields, syn::Fields::Unit));
-            let value = match file.items.iter().any(unit) {
+            let is_unit_struct = |item: &syn::Item| match item {
+                syn::Item::Struct(item) => item.ident == name && matches!(item.fields, syn::Fields::Unit),
+                _ => false,
+            };
+            let value = match file.items.iter().any(is_unit_struct) {
                 true => name,
                 false => format!("<{name} as ::std::default::Default>::default()"),
             };
@@ -245,11 +252,15 @@ fn find(file: &syn::File) -> Result<Trainable> {
         [] => {
             let help = "implement `Workload` for a type, or write `fn train(trial: &mut Trial) -> Result<()>`; \
                         `%%workload?` shows both";
-            Err(MagicError::new(ErrorName::SyntaxError, "nothing here can be trained", Some(help.into())))
+            Err(MagicError::new(
+                ErrorName::SyntaxError,
+                "this body defines nothing that can be trained",
+                Some(help.into()),
+            ))
         }
         _ => {
-            let message = format!("{} types implement `Workload`, and a %%workload is one of them", types.len());
-            Err(MagicError::new(ErrorName::SyntaxError, message, Some("give each a cell of its own".into())))
+            let message = format!("{} types implement `Workload`, but a %%workload defines only one", types.len());
+            Err(MagicError::new(ErrorName::SyntaxError, message, Some("write each in a cell of its own".into())))
         }
     }
 }
@@ -263,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_stay_where_they_were_typed() {
+    fn lines_keep_their_numbers() {
         let body = body("\n[dependencies]\nrand = \"0.10\"\n\nstruct A;\nimpl Workload for A {}\n").unwrap();
         let library = body.library();
         let lines: Vec<&str> = library.lines().collect();
@@ -284,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn a_type_with_fields_is_made_by_default_and_a_function_stands_alone() {
+    fn a_type_with_fields_is_created_by_default_and_functions_are_found() {
         let made = body("struct A { b: i32 }\nimpl tunebook_training::Workload for A {}").unwrap();
         assert_eq!(made.trainable, Some(Trainable::Workload("<A as ::std::default::Default>::default()".into())));
         let function =
@@ -294,15 +305,15 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_trained_is_refused_and_what_does_not_parse_is_left_to_the_compiler() {
-        assert!(body("fn f() {}").unwrap_err().message.contains("nothing here"));
+    fn bodies_without_one_trainable_are_errors_and_syntax_errors_are_left_to_the_compiler() {
+        assert!(body("fn f() {}").unwrap_err().message.contains("defines nothing"));
         assert!(body("impl Workload for A {}\nimpl Workload for B {}").unwrap_err().message.contains("2 types"));
         assert!(body("fn f( {").unwrap().trainable.is_none());
         assert!(body("[dependencies]\nrand = \n\nstruct A;").is_err());
     }
 
     #[test]
-    fn names_become_crates() {
+    fn names_must_be_valid_for_a_crate() {
         for good in ["wine", "net_2"] {
             assert_eq!(problem_with_name(good), None);
         }
@@ -312,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn another_name_or_text_is_another_workload() {
+    fn the_hash_depends_on_name_and_text() {
         let hash = |name: &str, text: &str| WorkloadCell::new(name, text, &Source::new(text, 0), 0).unwrap().hash();
         let text = "struct A;\nimpl Workload for A {}";
         assert_eq!(hash("a", text), hash("a", text));

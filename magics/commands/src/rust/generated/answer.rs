@@ -1,4 +1,5 @@
-/// What a generated cell ends with. evcxr looks for this method first, so that the cell is built once.
+/// The value that a generated cell ends with. It has the method that evcxr tries first to show a value, so that the
+/// cell is compiled only once.
 pub struct Answer<T>(pub T);
 
 impl<T: ::std::fmt::Debug> Answer<T> {

@@ -1,16 +1,16 @@
-/// What `%%capture` kept of a cell.
+/// The output of a cell that `%%capture` has captured.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Captured {
-    /// What was printed to standard output.
+    /// The text that was printed to standard output.
     pub stdout: String,
-    /// What was printed to standard error.
+    /// The text that was printed to standard error.
     pub stderr: String,
-    /// How many values and displays were shown.
+    /// The number of displays, the value of the cell included.
     pub displays: usize,
 }
 
 impl Captured {
-    /// Prints it as the cell would have.
+    /// Prints the captured text.
     pub fn show(&self) {
         ::std::print!("{}", self.stdout);
         ::std::eprint!("{}", self.stderr);

@@ -6,17 +6,19 @@ use ::std::rc::Rc;
 use ::std::sync::Arc;
 use ::std::time::{Duration, Instant};
 
-/// What is said of a variable: its name, bytes, whether that is all of them, and the beginning of its Debug text.
+/// What `%whos` shows of a variable: its name, its size in bytes with what it owns, whether that size is exact
+/// (otherwise it is a lower bound), and the beginning of its Debug text, if the type implements Debug.
 pub type Row = (&'static str, usize, bool, Option<String>);
 
 pub fn row<T>(name: &'static str, value: &T, heap: (usize, bool), preview: Option<String>) -> Row {
     (name, size_of_val(value) + heap.0, heap.1, preview)
 }
 
-/// A value behind as many references as choose the best of the traits that it has.
+/// Selects the best trait that a type implements ("autoref specialization"). A method call on `&&&Look(&x)` finds the
+/// implementation for `&&Look` first, then that for `&Look`, then that for `Look`.
 pub struct Look<'a, T>(pub &'a T);
 
-/// Types of which all is known that they keep on the heap.
+/// Types for which the size of everything that they own on the heap is known.
 pub trait Heap {
     fn heap(&self) -> usize;
 }
@@ -87,7 +89,7 @@ macro_rules! pointers {
         })*
     };
 }
-// Counted pointers keep two counts beside the value.
+// Rc and Arc store two counts beside the value.
 pointers!(Box 0; Rc 2 * size_of::<usize>(); Arc 2 * size_of::<usize>(););
 
 macro_rules! lists {
@@ -101,15 +103,15 @@ macro_rules! lists {
 }
 lists!(Vec VecDeque BinaryHeap);
 
-/// The table behind a hash map: a power of two of places, a byte beside each.
+/// The size of the table of a hash map: a power of two of entries, one byte of metadata for each, and 16 more bytes.
 fn table(capacity: usize, entry: usize) -> usize {
-    let places = match capacity {
+    let entries = match capacity {
         0 => return 0,
         1..4 => 4,
         4..8 => 8,
         n => (n * 8 / 7).next_power_of_two(),
     };
-    places * (entry + 1) + 16
+    entries * (entry + 1) + 16
 }
 
 impl<K: Heap, V: Heap, S> Heap for HashMap<K, V, S> {
@@ -125,7 +127,7 @@ impl<K: Heap, S> Heap for HashSet<K, S> {
     }
 }
 
-/// Types of which only the outermost allocation is known, and whether that is all.
+/// Types for which the size of the outermost allocation is known. The flag says whether that is all that they own.
 pub trait Shallow {
     fn shallow(&self) -> (usize, bool);
 }
@@ -201,7 +203,7 @@ impl<T> ByNothing for Look<'_, T> {
     }
 }
 
-/// Takes the beginning of a text and ends the writing of it.
+/// Keeps the beginning of a text. Then it returns an error, which ends the formatting.
 struct Bounded(String);
 
 impl Write for Bounded {
@@ -223,7 +225,7 @@ pub trait ByDebug {
 impl<T: Debug> ByDebug for &Look<'_, T> {
     fn preview(&self) -> Option<String> {
         let mut text = Bounded(String::new());
-        // The user's own Debug may panic.
+        // A Debug implementation of the user may panic.
         let _ = catch_unwind(AssertUnwindSafe(|| write!(text, "{:?}", self.0)));
         Some(text.0)
     }

@@ -1,4 +1,4 @@
-/// Shows the value of a cell as the notebook did: its Debug text, where it has one and is not `()`.
+/// Prints the value of a cell: its Debug text, unless the type has none or is `()`.
 macro_rules! show_value {
     ($value:expr) => {
         match &$value {

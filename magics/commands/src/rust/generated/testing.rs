@@ -1,13 +1,13 @@
 use ::std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
 use ::std::sync::Mutex;
 
-/// What a test said: its name, and why it failed, with the lines of source where it panicked.
+/// The result of a test: its name, the reason if it failed, and the source lines where it panicked.
 pub type Outcome = (&'static str, Option<String>, Vec<String>);
 
-/// Where panics happened and what they said, of the test that runs.
+/// The panics of the test that runs: file, line and message of each.
 static PANICS: Mutex<Vec<(String, u32, String)>> = Mutex::new(Vec::new());
 
-/// Runs one test. What it prints stands between marks.
+/// Runs one test. Marks are printed before and after it, so that its output can be recognized.
 pub fn run<T: Ends>(name: &'static str, should_panic: Option<Option<&str>>, test: impl FnOnce() -> T) -> Outcome {
     println!("\u{1}tunebook-test {name}");
     eprintln!("\u{1}tunebook-test {name}");
@@ -27,7 +27,7 @@ pub fn run<T: Ends>(name: &'static str, should_panic: Option<Option<&str>>, test
     let failed = match (ended, should_panic) {
         (Ok(None), None) => None,
         (Ok(Some(problem)), _) => Some(problem),
-        (Ok(None), Some(_)) => Some("it did not panic, and should have".to_string()),
+        (Ok(None), Some(_)) => Some("it should have panicked, but did not".to_string()),
         (Err(_), None) => Some(all.join("\n")),
         (Err(_), Some(None)) => None,
         (Err(panic), Some(Some(expected))) => {
@@ -43,17 +43,18 @@ pub fn run<T: Ends>(name: &'static str, should_panic: Option<Option<&str>>, test
 
 fn said(payload: &(dyn ::std::any::Any + Send)) -> String {
     let text = payload.downcast_ref::<&str>().map(|text| text.to_string());
-    text.or_else(|| payload.downcast_ref::<String>().cloned()).unwrap_or_else(|| "a panic without a text".into())
+    text.or_else(|| payload.downcast_ref::<String>().cloned()).unwrap_or_else(|| "a panic without a message".into())
 }
 
-/// A line of the crate that holds the cells.
+/// The text of a line in the source of the crate that contains the cells.
 fn source(file: &str, line: u32) -> String {
     let folder = option_env!("CARGO_MANIFEST_DIR").filter(|_| file.ends_with("src/lib.rs"));
     let text = folder.and_then(|folder| ::std::fs::read_to_string(format!("{folder}/src/lib.rs")).ok());
-    text.and_then(|text| text.lines().nth(line.saturating_sub(1) as usize).map(|line| line.trim().into())).unwrap_or_default()
+    let nth = |text: String| text.lines().nth(line.saturating_sub(1) as usize).map(|line| line.trim().into());
+    text.and_then(nth).unwrap_or_default()
 }
 
-/// What a test may give back.
+/// Types that a test may return. `problem` is the reason if the test failed.
 pub trait Ends {
     fn problem(self) -> Option<String>;
 }

@@ -1,23 +1,28 @@
 use ::std::hint::black_box;
 use ::std::time::Instant;
 
-/// Chooses how many loops each sample takes, and keeps what they took.
+/// Chooses the number of loops of each sample, and records the times.
 pub struct Sampler {
-    /// Seconds that all should take.
+    /// The seconds that the whole measurement should take.
     budget: f64,
-    /// Samples that are wanted, and those that there are at least, however long they take.
+    /// The number of samples, if there is enough time.
     wanted: usize,
+    /// The least number of samples, however long they take.
     least: usize,
-    /// Loops of a sample, where they are given.
+    /// The loops of each sample, if the user has set them.
     loops: Option<u64>,
     started: Instant,
-    /// Of the rounds that warm up: their number, the loops of the last one, the seconds of all and of the last.
+    /// The number of warm-up rounds so far.
     rounds: u32,
+    /// The loops of the last warm-up round.
     last: u64,
+    /// The seconds of all warm-up rounds.
     warm: f64,
+    /// The seconds of the last warm-up round.
     last_took: f64,
     /// The loops of each sample, once they are chosen.
     plan: Option<Vec<u64>>,
+    /// The loops and the seconds of each sample.
     samples: Vec<(u64, f64)>,
 }
 
@@ -28,7 +33,7 @@ impl Sampler {
         Self { budget, wanted, least, loops, started, rounds, last, warm, last_took, plan: None, samples: vec![] }
     }
 
-    /// How many loops come next; `None` at the end.
+    /// The loops of the next warm-up round or sample, or None at the end.
     pub fn next(&mut self) -> Option<u64> {
         if self.plan.is_none() {
             let warmed = self.rounds > 0 && (self.warm >= 0.2 * self.budget || self.loops.is_some());
@@ -42,7 +47,7 @@ impl Sampler {
         self.plan.as_ref().and_then(|plan| plan.get(self.samples.len()).copied()).filter(|_| !late)
     }
 
-    /// Runs the code so many times.
+    /// Runs and times the code in a loop.
     pub fn time<T>(&mut self, loops: u64, mut code: impl FnMut() -> T) {
         let start = Instant::now();
         for _ in 0..loops {
@@ -58,16 +63,18 @@ impl Sampler {
         (self.last, self.last_took) = (loops, seconds);
     }
 
+    /// Chooses the loops of each sample from the time of the last warm-up round, in steps (1, 2, 3, …) if the code is
+    /// fast enough.
     fn choose(&mut self) -> Vec<u64> {
         let one = (self.last_took / self.last as f64).max(1e-12);
-        // The first call of very slow code is a sample like any other.
+        // If one call takes longer than the whole budget, the warm-up counts as a sample.
         if one > self.budget && self.loops.unwrap_or(1) == 1 {
             self.samples.push((1, one));
         }
         if let Some(loops) = self.loops {
             return vec![loops; self.wanted];
         }
-        // What is not timed, the setup, takes time as well.
+        // The setup, which is not timed, uses up a part of the budget too.
         let beside = (self.started.elapsed().as_secs_f64() - self.warm).max(0.0) / f64::from(self.rounds);
         let left = 0.8 * self.budget - beside * self.wanted as f64;
         let wanted = self.wanted as f64;
@@ -85,7 +92,7 @@ impl Sampler {
     }
 }
 
-/// Why code with a `?` ended early.
+/// The error with which a `?` ended the code.
 pub struct Problem(String);
 
 impl<T: ::std::fmt::Display> From<T> for Problem {
@@ -94,7 +101,7 @@ impl<T: ::std::fmt::Display> From<T> for Problem {
     }
 }
 
-/// The value of code with a `?`.
+/// The value of code that contains a `?`. An error becomes a panic.
 pub fn value<T>(result: Result<T, Problem>) -> T {
     result.unwrap_or_else(|Problem(text)| panic!("{text}"))
 }

@@ -1,16 +1,16 @@
-//! Where workers of `%%workload`s are built: a folder in the user's cache with what is built of the sources of Tunebook's own
-//! crates, and a crate for each workload.
+//! Builds the workers of `%%workload`s, in a folder of the user's cache. It contains a crate for each workload, and
+//! shares what is compiled of their dependencies.
 //!
 //! ```text
 //! ~/.cache/tunebook/workloads/TOOLS/    TOOLS: hash of the compiler and libtorch
-//!     target/                           what cargo builds, shared by all versions of Tunebook and all workloads
+//!     target/                           cargo's target folder, shared by all versions of Tunebook and all workloads
 //!     SOURCES/                          SOURCES: hash of Tunebook's sources
 //!         crates/NAME/                  the crate of a workload, rewritten when its cell changes
-//!         cells/HASH/                   the crate of one source, for Rust cells that use its types
-//!         workers/HASH/                 the worker of one source, with its Cargo.lock
+//!         cells/HASH/                   the crate of one version of a workload, for Rust cells that use its types
+//!         workers/HASH/                 the worker of one version of a workload, with its Cargo.lock
 //! ```
 
-use super::cargo::{self, Progress};
+use super::cargo::{self, BuildEvent};
 use super::source::{Dependency, WorkloadCell, worker_name};
 use crate::error::{ErrorName, MagicError, Result, Source};
 use crate::host::{Interrupt, Output};
@@ -22,7 +22,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 use tunebook_prebuilt::{CellCrate, Sources, short_hash, sources_hash};
 
-/// The workload that dependencies are built for before there is any other.
+/// A workload that is built only to compile the dependencies of all workloads in advance.
 const TEMPLATE: &str = "template";
 const TEMPLATE_BODY: &str = "
 struct Template;
@@ -38,43 +38,43 @@ impl Workload for Template {
 }
 ";
 
-/// The folder.
-pub struct Workshop {
-    /// What all versions of Tunebook share.
+/// The folder in which workloads are built.
+pub struct BuildCache {
+    /// The folder of this compiler and this libtorch, which all versions of Tunebook share.
     tools: PathBuf,
-    /// What is of this one.
+    /// The folder of this version of Tunebook.
     folder: PathBuf,
-    /// Tunebook's own crates.
+    /// The sources of Tunebook's own crates.
     sources: Sources,
 }
 
 /// A worker that was built.
-pub struct Built {
-    /// Its executable.
+pub struct BuiltWorker {
+    /// The executable.
     pub worker: PathBuf,
-    /// The versions of all crates in it.
+    /// The content of its `Cargo.lock`.
     pub lock: String,
 }
 
-impl Workshop {
-    /// The folder for this build of Tunebook, this compiler and this libtorch.
+impl BuildCache {
+    /// Opens the folder of this version of Tunebook, this compiler and this libtorch.
     pub fn open(context: &Context) -> Result<Self> {
         let libtorch = context.libtorch()?;
         let compiler = compiler()?;
         let tools = short_hash([compiler.as_slice(), libtorch.as_os_str().as_encoded_bytes()]);
         let tools = context.settings.cache.join("workloads").join(tools);
         let sources = Sources::open(&context.settings.cache)?;
-        let workshop = Self { folder: tools.join(sources_hash()), tools, sources };
-        workshop.configure(&libtorch).map_err(|error| workshop.problem(&error))?;
-        Ok(workshop)
+        let build_cache = Self { folder: tools.join(sources_hash()), tools, sources };
+        build_cache.configure(&libtorch).map_err(|error| build_cache.problem(&error))?;
+        Ok(build_cache)
     }
 
-    /// The worker of a source's hash, if it is built.
+    /// The executable for a hash of a workload, or None if it is not built.
     pub fn worker(&self, hash: &str) -> Option<PathBuf> {
         Some(self.folder.join("workers").join(hash).join("worker")).filter(|worker| worker.is_file())
     }
 
-    /// Builds what all workloads have in common, so that the first of them is not the one that waits.
+    /// Compiles what all workloads share, so that the first workload need not wait for it.
     pub fn prepare(&self, output: &dyn Output, interrupt: &Interrupt) -> Result<()> {
         let template = WorkloadCell::new(TEMPLATE, TEMPLATE_BODY, &Source::new(TEMPLATE_BODY, 0), 0)?;
         let mut status = Status::new(output);
@@ -83,8 +83,8 @@ impl Workshop {
         built.map(drop)
     }
 
-    /// The worker of a workload: the one that is there, or a new one.
-    pub fn build(&self, body: &WorkloadCell, status: &mut Status<'_>, interrupt: &Interrupt) -> Result<Built> {
+    /// The worker of a workload, which is built if it is missing. `status` shows the progress.
+    pub fn build(&self, body: &WorkloadCell, status: &mut Status<'_>, interrupt: &Interrupt) -> Result<BuiltWorker> {
         let hash = body.hash();
         if let Some(built) = self.built(&hash) {
             return Ok(built);
@@ -93,47 +93,48 @@ impl Workshop {
         let krate = self.folder.join("crates").join(&body.name);
         self.write_crate(&krate, body, vec![]).map_err(|error| self.problem(&error))?;
         let started = Instant::now();
-        let mut compiling = String::from("its crates");
-        let mut watch = |progress: Progress<'_>| {
-            if let Progress::Compiling(name) = progress {
+        let mut compiling = String::from("its dependencies");
+        let mut watch = |event: BuildEvent<'_>| {
+            if let BuildEvent::Compiling(name) = event {
                 compiling = name.to_string();
             }
             let seconds = started.elapsed().as_secs();
             status.say(&format!("Building `{}`: compiling {compiling}, {seconds} s", body.name));
         };
-        watch(Progress::Tick);
+        watch(BuildEvent::Tick);
         cargo::build(&krate, &self.target(), interrupt, &mut watch)?;
-        self.keep(&krate, &body.name, &hash).map_err(|error| self.problem(&error))?;
-        self.built(&hash).ok_or_else(|| self.problem(&std::io::Error::other("the worker is not where it was put")))
+        self.install(&krate, &body.name, &hash).map_err(|error| self.problem(&error))?;
+        self.built(&hash).ok_or_else(|| self.problem(&std::io::Error::other("the worker was built, but is missing")))
     }
 
     fn target(&self) -> PathBuf {
         self.tools.join("target")
     }
 
-    fn built(&self, hash: &str) -> Option<Built> {
+    fn built(&self, hash: &str) -> Option<BuiltWorker> {
         let worker = self.worker(hash)?;
         let lock = fs::read_to_string(worker.with_file_name("Cargo.lock")).ok()?;
-        Some(Built { worker, lock })
+        Some(BuiltWorker { worker, lock })
     }
 
-    /// Puts a built worker where its hash finds it, whole or not at all.
-    fn keep(&self, krate: &Path, name: &str, hash: &str) -> std::io::Result<()> {
+    /// Moves a built worker to the folder of its hash. The folder is renamed, so it is never incomplete.
+    fn install(&self, krate: &Path, name: &str, hash: &str) -> std::io::Result<()> {
         let workers = self.folder.join("workers");
         fs::create_dir_all(&workers)?;
         let folder = tempfile::tempdir_in(&workers)?;
         fs::copy(self.target().join("release").join(worker_name(name)), folder.path().join("worker"))?;
         fs::copy(krate.join("Cargo.lock"), folder.path().join("Cargo.lock"))?;
-        let place = workers.join(hash);
-        if place.exists() {
-            fs::remove_dir_all(&place)?;
+        let installed = workers.join(hash);
+        if installed.exists() {
+            fs::remove_dir_all(&installed)?;
         }
-        fs::rename(folder.keep(), place)
+        fs::rename(folder.keep(), installed)
     }
 
-    fn write_crate(&self, krate: &Path, body: &WorkloadCell, beside: Vec<Dependency>) -> std::io::Result<()> {
+    /// Writes the crate of a workload. `more` are dependencies besides the crates that every workload needs.
+    fn write_crate(&self, krate: &Path, body: &WorkloadCell, more: Vec<Dependency>) -> std::io::Result<()> {
         fs::create_dir_all(krate.join("src"))?;
-        // A file that did not change keeps its time, and cargo its results.
+        // A file that did not change keeps its modification time, so that cargo does not compile it again.
         let write = |name: &str, text: &str| {
             let path = krate.join(name);
             match fs::read_to_string(&path) {
@@ -143,7 +144,7 @@ impl Workshop {
         };
         let needed = [("tunebook-study", "magics/study"), ("tunebook-training", "magics/training")];
         let needed = needed.map(|(name, folder)| Dependency::new(name, self.sources.folder(folder)));
-        write("Cargo.toml", &body.manifest(needed.into_iter().chain(beside)))?;
+        write("Cargo.toml", &body.manifest(needed.into_iter().chain(more)))?;
         write("src/lib.rs", &body.library())?;
         write("src/main.rs", &body.main())?;
         let lock = krate.join("Cargo.lock");
@@ -158,18 +159,19 @@ impl Workshop {
         Ok(())
     }
 
-    /// The crate of a workload for cells: one of its own for each source, since cells go on to use the one that they began
-    /// with.
+    /// The crate of a workload for Rust cells. Each version of a workload has its own crate, because a session keeps
+    /// using the version with which it began.
     pub fn crate_for_cells(&self, body: &WorkloadCell) -> Result<PathBuf> {
         let krate = self.folder.join("cells").join(body.hash());
-        // With all that cells build upon among its own dependencies, adding it changes no version of theirs.
+        // The crate depends on `tunebook` like cells do. So adding it to cells does not change the versions of their
+        // crates.
         let CellCrate { name, path, features } = CellCrate::tunebook_with_tensors(&self.sources);
-        let beside = Dependency { features, ..Dependency::new(&name, path) };
-        self.write_crate(&krate, body, vec![beside]).map_err(|error| self.problem(&error))?;
+        let tunebook = Dependency { features, ..Dependency::new(&name, path) };
+        self.write_crate(&krate, body, vec![tunebook]).map_err(|error| self.problem(&error))?;
         Ok(krate)
     }
 
-    /// Waits for other kernels that build here.
+    /// Locks the folder. This waits while another kernel builds a workload.
     fn lock(&self, status: &mut Status<'_>, interrupt: &Interrupt) -> Result<File> {
         let open = || File::options().create(true).append(true).open(self.tools.join("lock"));
         let file = open().map_err(|error| self.problem(&error))?;
@@ -188,32 +190,34 @@ impl Workshop {
         }
     }
 
-    /// Has cargo find libtorch for all that is built below the folder.
+    /// Writes a configuration of cargo with the path of libtorch. It applies to all crates below the folder.
     fn configure(&self, libtorch: &Path) -> std::io::Result<()> {
-        let place = self.folder.join(".cargo/config.toml");
-        if place.exists() {
+        let path = self.folder.join(".cargo/config.toml");
+        if path.exists() {
             return Ok(());
         }
         let folder = libtorch.display().to_string();
         let rpath = format!("link-arg=-Wl,-rpath,{folder}/lib");
         let config = format!(
-            "[env]\nLIBTORCH = {{ value = {folder:?}, force = true }}\nLIBTORCH_CXX11_ABI = {{ value = \"1\", force = true }}\n\n\
+            "[env]\nLIBTORCH = {{ value = {folder:?}, force = true }}\nLIBTORCH_CXX11_ABI = {{ value = \"1\", force = \
+             true }}\n\n\
              [target.'cfg(all())']\nrustflags = [\"-C\", {rpath:?}]\n"
         );
         fs::create_dir_all(self.folder.join(".cargo"))?;
-        // Whole or not at all: another kernel may be building by it.
+        // The file is renamed, because another kernel may read it at any time.
         let file = tempfile::NamedTempFile::new_in(&self.folder)?;
         fs::write(file.path(), config)?;
-        file.persist(place).map(drop).map_err(|error| error.error)
+        file.persist(path).map(drop).map_err(|error| error.error)
     }
 
+    /// The error for a folder that cannot be used.
     fn problem(&self, error: &std::io::Error) -> MagicError {
-        let message = format!("workloads are built in {}, which failed: {error}", self.folder.display());
-        MagicError::new(ErrorName::BuildError, message, Some("TUNEBOOK_CACHE names another folder".into()))
+        let message = format!("the folder {} for building workloads cannot be used: {error}", self.folder.display());
+        MagicError::new(ErrorName::BuildError, message, Some("choose another folder with TUNEBOOK_CACHE".into()))
     }
 }
 
-/// What the compiler says of itself.
+/// The description of the compiler (`rustc -vV`).
 fn compiler() -> Result<Vec<u8>> {
     let output = Command::new("rustc").arg("-vV").output();
     let output = output.map_err(|error| {

@@ -1,34 +1,35 @@
-//! Errors of generated code, shown as the user wrote it: the compiler names lines of what was generated, in which each line of
-//! the user's stands at its own number, with other text around it.
+//! Maps the lines in an error of generated code back to the lines that the user wrote. Generated code keeps each line
+//! of the user at its line number (plus `lines_above`) and its column, but adds other code around it.
 
 use crate::error::MagicError;
 
-/// A magic as it stands in its cell.
-pub struct Written<'a> {
-    /// The text of the magic.
+/// The text of a magic, from which code was generated.
+pub struct SourceMap<'a> {
+    /// The text of the magic as the user wrote it.
     pub text: &'a str,
-    /// The line of the cell on which it begins, from 0.
+    /// The line of the cell on which the text begins, counted from 0.
     pub first_line: usize,
-    /// How many lines were generated above the cell's first one: the compiler counts that many too many.
-    pub above: usize,
+    /// The number of generated lines above the first line of the cell. The line numbers of the compiler are too large
+    /// by this number.
+    pub lines_above: usize,
 }
 
-impl Written<'_> {
-    /// The error with the user's lines in place of the generated ones.
+impl SourceMap<'_> {
+    /// Replaces generated lines in a rendered error by those of the user.
     pub fn restore(&self, error: MagicError) -> MagicError {
-        error.map_drawn(|line| self.line(line))
+        error.map_drawn(|line| self.restore_line(line))
     }
 
-    fn line(&self, drawn: &str) -> String {
+    fn restore_line(&self, drawn: &str) -> String {
         let seen = visible(drawn);
         let text: String = seen.iter().map(|(_, c)| c).collect();
-        // ` 12 │ code`, as ariadne draws it.
+        // ariadne renders a line of code as ` 12 │ code`.
         let margin = text.find(" │ ").map(|at| (at, text[..at].trim()));
         if let Some((at, number)) = margin
             && let Ok(number) = number.parse::<usize>()
-            && number > self.above
+            && number > self.lines_above
         {
-            let number = number - self.above;
+            let number = number - self.lines_above;
             let code = text[..at].chars().count() + 3;
             let line =
                 (number > self.first_line).then(|| self.text.lines().nth(number - 1 - self.first_line)).flatten();
@@ -40,7 +41,7 @@ impl Written<'_> {
             }
             return repainted(drawn, &seen, &wanted);
         }
-        if self.above > 0
+        if self.lines_above > 0
             && let Some(at) = text.find("cell:")
             && text.contains("─[")
         {
@@ -48,14 +49,14 @@ impl Written<'_> {
             let digits = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
             if let Ok(number) = rest[..digits].parse::<usize>() {
                 let named = format!("cell:{}", &rest[..digits]);
-                return drawn.replacen(&named, &format!("cell:{}", number.saturating_sub(self.above).max(1)), 1);
+                return drawn.replacen(&named, &format!("cell:{}", number.saturating_sub(self.lines_above).max(1)), 1);
             }
         }
         drawn.into()
     }
 }
 
-/// The characters of a line that can be seen, with where they stand.
+/// The characters of a line outside of escape sequences, with their byte offsets.
 fn visible(drawn: &str) -> Vec<(usize, char)> {
     let mut seen = vec![];
     let mut in_escape = false;
@@ -69,7 +70,8 @@ fn visible(drawn: &str) -> Vec<(usize, char)> {
     seen
 }
 
-/// The line with other characters under the same colours; what is too much is left out, what is missing is added.
+/// Replaces the visible characters of a line, but keeps its colours. Surplus characters are left out, and missing ones
+/// are added at the end.
 fn repainted(drawn: &str, seen: &[(usize, char)], wanted: &[char]) -> String {
     let mut text = String::new();
     let mut from = 0;
@@ -88,7 +90,7 @@ mod tests {
     use super::*;
     use crate::error::{ErrorName, Source};
 
-    /// An error as the kernel draws it over generated code.
+    /// An error in generated code, rendered as the kernel does.
     fn drawn(generated: &str, at: &str) -> MagicError {
         let start = generated.find(at).unwrap();
         let source = Source::new(generated, 0);
@@ -101,9 +103,9 @@ mod tests {
     }
 
     #[test]
-    fn the_line_of_the_user_is_shown_at_its_number() {
-        let written = Written { text: "%timeit f(x)", first_line: 0, above: 1 };
-        let error = written.restore(drawn("{ generated(|| {\n        f(x)\n}) }", "x"));
+    fn the_line_of_the_user_is_shown_with_its_number() {
+        let source_map = SourceMap { text: "%timeit f(x)", first_line: 0, lines_above: 1 };
+        let error = source_map.restore(drawn("{ generated(|| {\n        f(x)\n}) }", "x"));
         let lines = plain(&error);
         assert!(lines[1].contains("cell:1:11"), "{lines:?}");
         assert!(lines.contains(&" 1 │ %timeit f(x)".to_string()), "{lines:?}");
@@ -112,11 +114,11 @@ mod tests {
     }
 
     #[test]
-    fn what_was_generated_behind_a_line_is_not_shown() {
-        let written = Written { text: "%%timeit let a = b;\na.c()", first_line: 1, above: 0 };
-        let error = written.restore(drawn("{ first {\n         let a = b; generated(|| {\na.c()\n}) }", "c"));
+    fn code_generated_after_a_line_is_not_shown() {
+        let source_map = SourceMap { text: "%%timeit let a = b;\na.c()", first_line: 1, lines_above: 0 };
+        let error = source_map.restore(drawn("{ first {\n         let a = b; generated(|| {\na.c()\n}) }", "c"));
         assert!(plain(&error).contains(&" 3 │ a.c()".to_string()), "{:?}", plain(&error));
-        let error = written.restore(drawn("{ first {\n         let a = b; generated(|| {\na.c()\n}) }", "b"));
+        let error = source_map.restore(drawn("{ first {\n         let a = b; generated(|| {\na.c()\n}) }", "b"));
         assert!(plain(&error).contains(&" 2 │ %%timeit let a = b;".to_string()), "{:?}", plain(&error));
     }
 }
