@@ -17,11 +17,11 @@ pub const MAGIC: Magic = Magic {
     body: None,
     usage: "%curves STUDY [--best N | --trial I]",
     summary: "Training curves: the metrics of trials at each step, with the best checkpoint and the gradient norm",
-    help: "Without an option, it shows the three best trials. `--trial I` shows any trial, with the reason of its end and \
-        the end of its log (Playbook E6).",
+    help: "Without an option, it shows the three best trials. `--trial I` shows any trial, with the reason of its end \
+        and the end of its log (Playbook E6).",
     options: &[
-        OptionSpec { name: "best", value: Some("N"), help: "the N best trials (default 3)" },
-        OptionSpec { name: "trial", value: Some("I"), help: "this trial" },
+        OptionSpec { name: "best", value: Some("N"), help: "the N best trials (default: 3)" },
+        OptionSpec { name: "trial", value: Some("I"), help: "this trial, however it ended" },
         JUDGING[0],
         JUDGING[1],
         JUDGING[2],

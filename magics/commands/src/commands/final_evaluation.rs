@@ -5,7 +5,7 @@ use crate::error::{ErrorName, MagicError, Result};
 use crate::host::{Interrupt, Output};
 use crate::magic::{Command, Context, Export, Invocation, Magic, Subject};
 use crate::report::Report;
-use crate::report::table::{Rows, number};
+use crate::report::table::{Rows, number_or_dash};
 use crate::studies::trial_of;
 use crate::syntax::{Arguments, OptionSpec, Word};
 use serde_json::json;
@@ -20,8 +20,8 @@ pub const MAGIC: Magic = Magic {
     body: None,
     usage: "%final STUDY --trial I",
     summary: "Evaluate the best checkpoint of a trial on the test set, and record that it was done",
-    help: "No other magic can reach the test set. Choose the trial by its validation results first. Each choice that is \
-        made by test results makes those results less reliable, so every use is counted and shown (Playbook F8).",
+    help: "No other magic can reach the test set. Choose the trial by its validation results first. Each choice that \
+        is made by test results makes those results less reliable, so every use is counted and shown (Playbook F8).",
     options: &[OptionSpec { name: "trial", value: Some("I"), help: "the number of the trial to evaluate" }],
     subject: Subject::Study,
     export: Export::Comment,
@@ -91,11 +91,7 @@ impl Command for FinalMagic {
         for (name, value) in &metrics {
             let valid = name.replace("test/", "valid/");
             let at_best = study.definition.objective.of(trial).filter(|_| valid == study.definition.objective.metric);
-            rows.row(vec![
-                name.clone(),
-                value.map_or("–".into(), number),
-                at_best.map_or("–".into(), |(value, _)| number(value)),
-            ]);
+            rows.row(vec![name.clone(), number_or_dash(*value), number_or_dash(at_best.map(|(value, _)| value))]);
         }
         let uses_line = match uses {
             1 => "This is the first use of this test set.".to_string(),

@@ -4,7 +4,7 @@ use crate::error::Result;
 use crate::host::{Interrupt, Output};
 use crate::magic::{Command, Context, Export, Invocation, Magic, Subject};
 use crate::report::Report;
-use crate::report::table::{self, Rows, number};
+use crate::report::table::{self, Rows, interval_or_dash, number, number_or_dash};
 use crate::studies::{JUDGING, Judging, no_answer};
 use crate::syntax::{Arguments, OptionSpec, Word};
 use tunebook_analysis::{Bucket, Isolation, isolation};
@@ -16,9 +16,9 @@ pub const MAGIC: Magic = Magic {
     usage: "%isolate STUDY HP [--buckets N]",
     summary: "Isolation plot: for each value of one hyperparameter, the best trial over all values of the others",
     help: "A list has one point for each value. A range is divided into buckets with about the same number of trials; \
-        trials with equal values stay in one bucket. The bar shows the study variance: 95 % of the best objectives that \
-        other studies with as many trials would find. Since the best of more trials is better by chance alone, the dash \
-        shows the best to expect from an equal number of trials.",
+        trials with equal values stay in one bucket. The bar shows the study variance: 95 % of the best objectives \
+        that other studies with as many trials would find. Since the best of more trials is better by chance alone, \
+        the dash shows the best to expect from an equal number of trials.",
     options: &[
         OptionSpec {
             name: "buckets",
@@ -74,10 +74,6 @@ fn values(bucket: &Bucket) -> String {
     }
 }
 
-fn number_or_dash(x: Option<f64>) -> String {
-    x.map_or("–".into(), number)
-}
-
 /// Returns one sentence that compares the best point with the second best and says how certain their order is.
 fn summary(result: &Isolation) -> String {
     let name = &result.hyperparameter;
@@ -87,8 +83,8 @@ fn summary(result: &Isolation) -> String {
     let (first, second) = (&result.points[comparison.best], &result.points[comparison.second]);
     let verdict = match comparison.probability {
         Some(p) => format!(
-            "in {:.0} % of studies with {} of these trials for each value, they would come out in this order (this does \
-             not include the variance of training again)",
+            "in {:.0} % of studies with {} of these trials for each value, they would come out in this order (this \
+             does not include the variance of training again)",
             100.0 * p,
             comparison.drawn
         ),
@@ -114,11 +110,10 @@ fn rows(result: &Isolation) -> Rows {
     let mut rows =
         Rows::new(&[&result.hyperparameter, &best, "95 % interval", &matched, "trials", "infeasible", "trial"]);
     for p in &result.points {
-        let interval = p.interval.map_or("–".into(), |[a, b]| format!("{} to {}", number(a), number(b)));
         rows.row(vec![
             values(&p.bucket),
             number_or_dash(p.objective),
-            interval,
+            interval_or_dash(p.interval),
             number_or_dash(p.budget_matched),
             p.trials.len().to_string(),
             p.infeasible.to_string(),

@@ -5,7 +5,7 @@ use crate::error::{ErrorName, MagicError, Result};
 use crate::host::{Interrupt, Output};
 use crate::magic::{Command, Context, Export, Invocation, Magic, Subject};
 use crate::probing::{DEVICE, Prober, SET, TargetDevice, settings, space_of, values_of, worker};
-use crate::report::table::{Rows, number};
+use crate::report::table::{Rows, interval_or_dash, number};
 use crate::report::{LiveChart, Report};
 use crate::syntax::{Arguments, OptionSpec, Word};
 use serde_json::json;
@@ -27,13 +27,13 @@ pub const MAGIC: Magic = Magic {
     line: true,
     body: None,
     usage: "%noise WORKLOAD [--set hp=v]… [--pairs N] [--device D]",
-    summary: "Estimate the gradient noise scale during training: roughly the batch size at which further examples begin \
-        to be wasted",
-    help: "It trains once with the workload's hyperparameters and pauses at up to ten steps, which are closer together at \
-        the beginning. At each of them it compares the squared norms of the gradients of small batches (32 examples) and \
-        of large batches (512 examples, made of 16 small ones), drawn with replacement. This gives unbiased estimates of \
-        |G|², the squared norm of the true gradient, and of tr Σ, the variance of the gradient of one example. The noise \
-        scale is tr Σ / |G|², with numerator and denominator averaged separately. Where the \
+    summary: "Estimate the gradient noise scale during training: roughly the batch size at which further examples \
+        begin to be wasted",
+    help: "It trains once with the workload's hyperparameters and pauses at up to ten steps, which are closer together \
+        at the beginning. At each of them it compares the squared norms of the gradients of small batches (32 \
+        examples) and of large batches (512 examples, made of 16 small ones), drawn with replacement. This gives \
+        unbiased estimates of |G|², the squared norm of the true gradient, and of tr Σ, the variance of the gradient \
+        of one example. The noise scale is tr Σ / |G|², with numerator and denominator averaged separately. Where the \
         interval of |G|² reaches 0, the noise scale is not resolvable and null.\n\n\
         The noise scale describes plain gradient descent. For adam and similar optimizers it is a rough guide. With \
         `--every N`, a sweep logs an estimate in every trial, as the metric noise_scale.",
@@ -161,8 +161,8 @@ fn report(
     }
     report = report.line(&match mean {
         Some(mean) => format!(
-            "Noise scale of the run: {} examples. Far below this batch size, doubling the batch size halves the steps. Far \
-             above it, further examples are wasted.",
+            "Noise scale of the run: {} examples. Far below this batch size, doubling the batch size halves the steps. \
+             Far above it, further examples are wasted.",
             number(mean)
         ),
         None if points.is_empty() => "The noise scale was measured at no step.".into(),
@@ -181,7 +181,7 @@ fn report(
         rows.row(vec![
             p.step.to_string(),
             p.b_simple.map_or("not resolvable".into(), number),
-            p.interval.map_or("–".into(), |[a, b]| format!("{} to {}", number(a), number(b))),
+            interval_or_dash(p.interval),
             number(p.g_squared),
             number(p.tr_sigma),
         ]);

@@ -58,7 +58,7 @@ impl Command for StudyCommand {
             StudyCommand::ListAll => list_all(context, output),
             StudyCommand::Show(arguments, name) => {
                 let (store, study) = context.study(&arguments.source, &name)?;
-                record(context, &store, &study)?.show(&context.charts, output);
+                study_report(context, &store, &study)?.show(&context.charts, output);
                 Ok(())
             }
             StudyCommand::Delete(arguments, name) => {
@@ -70,7 +70,7 @@ impl Command for StudyCommand {
                     && error.kind() != std::io::ErrorKind::NotFound
                 {
                     let message = format!(
-                        "the study `{name}` was deleted, but its folder {} could not be: {error}",
+                        "the study `{name}` was deleted, but its folder {} could not be removed: {error}",
                         folder.display()
                     );
                     return Err(MagicError::advising(ErrorName::StoreError, message, "remove the folder by hand"));
@@ -115,7 +115,7 @@ fn list_all(context: &Context, output: &dyn Output) -> Result<()> {
     Ok(())
 }
 
-fn record(context: &Context, store: &Store, study: &StudyRecord) -> Result<Report> {
+fn study_report(context: &Context, store: &Store, study: &StudyRecord) -> Result<Report> {
     let trials = store.trials(study)?;
     let definition = &study.definition;
     let objective = &definition.objective;

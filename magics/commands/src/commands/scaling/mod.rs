@@ -17,7 +17,7 @@ use crate::error::{MagicError, Result, Span};
 use crate::host::{Interrupt, Output};
 use crate::magic::{Body, Command, Context, Export, Invocation, Magic, Subject};
 use crate::probing::{DEVICE, Prober, SET, TargetDevice, data_of, settings};
-use crate::report::table::{self, Rows, number};
+use crate::report::table::{self, Rows, interval_or_dash, number, number_or_dash};
 use crate::report::{Report, Status};
 use crate::syntax::{Arguments, OptionSpec, SweepBody, Word, parse_body, parse_one_line};
 use serde_json::json;
@@ -35,15 +35,15 @@ pub const MAGIC: Magic = Magic {
     body: Some(Body::Declarations),
     usage: "%scaling WORKLOAD --target 'METRIC<=V' --batches A..B [options]\n\n\
         %%scaling NAME --target 'METRIC<=V' --batches A..B [options]\n…declarations of a sweep…",
-    summary: "How many steps and how much time each batch size needs to reach a target, with the learning rate tuned for \
-        each size",
-    help: "Each batch size has a study of its own (`NAME.b64`). It tunes the learning rate, or the nuisances of the body, by \
-        quasi-random search. A trial ends when it reaches the target. The result for a size is that of its best \
-        configuration, by the median over its repeats. If the best learning rate is at an edge of its range, or if fewer \
-        than three configurations reach the target, the range is widened once; if that does not help, the size is not \
-        valid.\n\n\
-        Seconds are steps times the measured time of a step. The fit S(b) = S_min (1 + B/b) gives the critical batch size \
-        B, at which twice the least number of steps is needed.\n\n\
+    summary: "How many steps and how much time each batch size needs to reach a target, with the learning rate tuned \
+        for each size",
+    help: "Each batch size has a study of its own (`NAME.b64`). It tunes the learning rate, or the nuisances of the \
+        body, by quasi-random search. A trial ends when it reaches the target. The result for a size is that of its \
+        best configuration, by the median over its repeats. If the best learning rate is at an edge of its range, or \
+        if fewer than three configurations reach the target, the range is widened once; if that does not help, the \
+        size is not valid.\n\n\
+        Seconds are steps times the measured time of a step. The fit S(b) = S_min (1 + B/b) gives the critical batch \
+        size B, at which twice the least number of steps is needed.\n\n\
         You can interrupt it at any time; `--resume` continues.",
     options: &[
         option("target", Some("M<=V"), "the target: 'valid/error<=0.05', 'accuracy>=0.9'"),
@@ -268,9 +268,9 @@ fn conclusions(plan: &ScalingPlan, result: &Scaling, times: &StepTimes) -> Vec<S
     let mut sentences = vec![];
     if plan.compare_by == CompareBy::Epochs {
         sentences.push(
-            "Each size was given as many examples as the others. This is fair only in the regime of perfect scaling: a larger \
-             size that needs more examples looks as if it failed (Playbook B9). `--compare-by steps` compares all sizes \
-             fairly."
+            "Each size was given as many examples as the others. This is fair only in the regime of perfect scaling: a \
+             larger size that needs more examples looks as if it failed (Playbook B9). `--compare-by steps` compares \
+             all sizes fairly."
                 .to_string(),
         );
     }
@@ -279,8 +279,8 @@ fn conclusions(plan: &ScalingPlan, result: &Scaling, times: &StepTimes) -> Vec<S
             let interval =
                 fit.interval.map_or(String::new(), |[a, b]| format!(" (95 %: {} to {})", number(a), number(b)));
             sentences.push(format!(
-                "Critical batch size: {}{interval}. At this size, twice the least number of steps ({}) is needed. Far below \
-                 it, doubling the size halves the steps; far above it, doubling saves none.",
+                "Critical batch size: {}{interval}. At this size, twice the least number of steps ({}) is needed. Far \
+                 below it, doubling the size halves the steps; far above it, doubling saves none.",
                 number(fit.b_noise),
                 number(fit.s_min)
             ));
@@ -303,8 +303,9 @@ fn conclusions(plan: &ScalingPlan, result: &Scaling, times: &StepTimes) -> Vec<S
     }
     if let Some(least) = result.fewest_examples {
         sentences.push(format!(
-            "Each trial trains on one device. If a training is spread over devices in proportion to its batch size, its total \
-             device time is proportional to its examples. These are fewest at batch size {least} (Playbook B11)."
+            "Each trial trains on one device. If a training is spread over devices in proportion to its batch size, \
+             its total device time is proportional to its examples. These are fewest at batch size {least} (Playbook \
+             B11)."
         ));
     }
     if let Some(payback) = &result.payback {
@@ -345,7 +346,6 @@ fn rows(plan: &ScalingPlan, result: &Scaling) -> Rows {
         headers.insert(5, "cost");
     }
     let mut rows = Rows::new(&headers);
-    let one = |x: Option<f64>| x.map_or("–".into(), number);
     for p in &result.points {
         let regime = match (p.valid, p.regime) {
             (false, _) => "not valid".to_string(),
@@ -358,17 +358,17 @@ fn rows(plan: &ScalingPlan, result: &Scaling) -> Rows {
         let best = definition.zip(p.params.as_ref()).map_or("–".into(), |(d, params)| table::params(d, params));
         let mut row = vec![
             p.batch_size.to_string(),
-            one(p.steps),
-            p.interval.map_or("–".into(), |[a, b]| format!("{} to {}", number(a), number(b))),
-            one(p.examples),
-            one(p.seconds),
+            number_or_dash(p.steps),
+            interval_or_dash(p.interval),
+            number_or_dash(p.examples),
+            number_or_dash(p.seconds),
             regime,
             p.slope.map_or("–".into(), |slope| format!("{slope:.2}")),
             p.reached.to_string(),
             best,
         ];
         if priced {
-            row.insert(5, one(p.cost));
+            row.insert(5, number_or_dash(p.cost));
         }
         rows.row(row);
     }

@@ -1,5 +1,5 @@
-//! Tunes one batch size: runs trials, raises their limit of steps if too few configurations reach the target, and widens
-//! the range once if the best value lies at its edge.
+//! Tunes one batch size: runs trials, raises their limit of steps if too few configurations reach the target, and
+//! widens the range once if the best value lies at its edge.
 //!
 //! [`BatchSizeTuning`] decides each step from the trials in the store, so a scaling can be interrupted at any trial and
 //! resumed.

@@ -1,4 +1,5 @@
-//! The seconds of a step at each batch size: recorded ones if they still hold, otherwise measured before any trial runs.
+//! The seconds of a step at each batch size: recorded ones if they still hold, otherwise measured before any trial
+//! runs.
 
 use crate::commands::throughput::{record_step_times, recorded_step_times, time_steps};
 use crate::commands::workload::Workload;

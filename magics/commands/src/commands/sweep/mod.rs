@@ -30,7 +30,8 @@ pub const MAGIC: Magic = Magic {
     name: "sweep",
     line: true,
     body: Some(Body::Declarations),
-    usage: "%%sweep NAME [options]\n…declarations…\n\n%sweep WORKLOAD hp~loguniform(a,b) hp=[v,…] hp=v --minimize METRIC [options]",
+    usage: "%%sweep NAME [options]\n…declarations…\n\n\
+        %sweep WORKLOAD hp~loguniform(a,b) hp=[v,…] hp=v --minimize METRIC [options]",
     summary: "Run a study: train trials over a search space, record them, show them while they run",
     help: "The body has one declaration on each line:\n\n\
         ```\nworkload    digits_mlp\nscientific  hidden_layers in [1, 2, 3]\nnuisance    lr ~ loguniform(1e-4, 1)\n\
@@ -39,8 +40,8 @@ pub const MAGIC: Magic = Magic {
         each scientific value, so that the comparison is fair. A fixed hyperparameter has one value in all trials. \
         `when NAME == v:` before a declaration makes it conditional. `command PROGRAM {hp} …` trains any program that \
         prints JSON lines with a `step`.\n\n\
-        Running the cell again shows the recorded trials and trains nothing. `--resume`, or a larger `--trials`, runs the \
-        trials that are missing.",
+        Running the cell again shows the recorded trials and trains nothing. `--resume`, or a larger `--trials`, runs \
+        the trials that are missing.",
     options: &[
         option("trials", Some("N"), "number of configurations to try (default: 20, or all of a grid)"),
         option("sampler", Some("NAME"), "how configurations are proposed: quasirandom (default), random or grid"),
@@ -166,8 +167,8 @@ fn notes(definition: &StudyDefinition) -> Vec<String> {
     }
     vec![format!(
         "The batch size varies, and trials are judged by {}. This comparison is fair only if learning rate and \
-         regularization are tuned for each size, and the noise of small batches acts as regularization itself. Choose the \
-         batch size with %throughput and %scaling (Playbook B14).",
+         regularization are tuned for each size, and the noise of small batches acts as regularization itself. Choose \
+         the batch size with %throughput and %scaling (Playbook B14).",
         definition.objective.metric
     )]
 }

@@ -24,7 +24,7 @@ pub struct ThroughputMeasurement {
     pub predicted: Option<u64>,
     /// The number of sizes that were tried to find the limit.
     pub probes: usize,
-    /// Whether steps and an evaluation at the recommended size succeeded. None if no size is recommended.
+    /// Whether steps and an evaluation at the recommended size succeeded. None if none was tried.
     pub verified: Option<bool>,
     /// The stage of a step that limits the throughput. It is not measured for evaluation steps.
     pub bottleneck: Option<Bottleneck>,

@@ -14,7 +14,7 @@ use crate::error::{ErrorName, Result};
 use crate::host::{Interrupt, Output};
 use crate::magic::{Command, Context, Export, Invocation, Magic, Subject};
 use crate::probing::{DEVICE, Prober, SET, TargetDevice, data_of, settings, space_of, worker};
-use crate::report::table::{Rows, bytes, number};
+use crate::report::table::{Rows, bytes, interval_or_dash, number_or_dash};
 use crate::report::{Report, Status};
 use crate::syntax::{Arguments, OptionSpec, Word};
 use serde_json::{Value as Json, json};
@@ -29,13 +29,13 @@ pub const MAGIC: Magic = Magic {
     body: None,
     usage: "%throughput WORKLOAD [--max N] [--set hp=v]… [--device D]",
     summary: "Which batch sizes fit into memory, how fast each is, and which one to use",
-    help: "Each size is tried in a process of its own, so that running out of memory is a result. Then the powers of two that \
-        fit are timed in turn. *Saturation* is the smallest size whose doubling gains less than 10 %. *Recommended* is the \
-        smallest size within 5 % of the highest throughput. If the machine is too busy to measure time, it says so and \
-        recommends nothing.\n\n\
+    help: "Each size is tried in a process of its own, so that running out of memory is a result. Then the powers of \
+        two that fit are timed in turn. *Saturation* is the smallest size whose doubling gains less than 10 %. \
+        *Recommended* is the smallest size within 5 % of the highest throughput. If the machine is too busy to measure \
+        time, it says so and recommends nothing.\n\n\
         A list (`--set width=[64,256]`, `--compare fp32,bf16`) draws a curve for each value.\n\n\
-        Measurements are recorded. `--recorded` shows the last one, and says that it is stale if the model, the optimizer, \
-        the precision, the device, the data or a version has changed since.",
+        Measurements are recorded. `--recorded` shows the last one, and says that it is stale if the model, the \
+        optimizer, the precision, the device, the data or a version has changed since.",
     options: &[
         OptionSpec { name: "max", value: Some("N"), help: "largest size to try (default: the number of examples)" },
         SET,
@@ -59,8 +59,8 @@ const NOT_SETTABLE: [(&str, &str); 2] = [
     ("batch_size", "cannot be set, because this magic varies it"),
     (
         "micro_batch_size",
-        "cannot be measured: a batch that is accumulated from micro-batches is no faster than they are, and fits whenever \
-         they fit (Playbook B5)",
+        "cannot be measured: a batch that is accumulated from micro-batches is no faster than they are, and fits \
+         whenever they fit (Playbook B5)",
     ),
 ];
 
@@ -191,7 +191,8 @@ fn report(workload: &str, records: &[ThroughputRecord], limit_only: bool, change
         "workload": workload, "device": device, "reliable": first.throughput.reliable,
         "stale": !changes.is_empty(), "changed": changes, "series": series,
         "points": first.throughput.points, "largest_feasible": first.largest_feasible,
-        "smallest_too_large": first.too_large, "limited_by": if first.limited_by_memory { "memory" } else { "examples" },
+        "smallest_too_large": first.too_large,
+        "limited_by": if first.limited_by_memory { "memory" } else { "examples" },
         "saturation": first.throughput.saturation, "recommended": first.throughput.recommended,
         "step_time": first.throughput.step_time, "bottleneck": first.bottleneck, "probes": first.probes,
         "predicted_limit": first.predicted, "verified": first.verified,
@@ -210,17 +211,20 @@ fn report(workload: &str, records: &[ThroughputRecord], limit_only: bool, change
         let mut rows =
             Rows::new(&["batch size", "examples/s", "95 %", "seconds per step", "gain of doubling", "peak memory"]);
         for p in &measured.throughput.points {
-            let pair =
-                |pair: Option<[f64; 2]>| pair.map_or("–".into(), |[a, b]| format!("{} to {}", number(a), number(b)));
-            let one = |x: Option<f64>| x.map_or("–".into(), number);
             let rate = match p.state {
-                PointState::Ok => one(p.examples_per_second),
+                PointState::Ok => number_or_dash(p.examples_per_second),
                 PointState::OutOfMemory => "out of memory".into(),
                 PointState::Failed => "failed".into(),
             };
             let memory = p.peak_memory_bytes.map_or("–".into(), bytes);
-            let row = [p.batch_size.to_string(), rate, pair(p.interval), one(p.seconds_per_step), one(p.gain), memory];
-            rows.row(row.to_vec());
+            rows.row(vec![
+                p.batch_size.to_string(),
+                rate,
+                interval_or_dash(p.interval),
+                number_or_dash(p.seconds_per_step),
+                number_or_dash(p.gain),
+                memory,
+            ]);
         }
         if !measured.throughput.points.is_empty() {
             report = report.table(&rows);
@@ -276,7 +280,8 @@ fn conclusions(measured: &ThroughputMeasurement, limit_only: bool) -> Vec<String
     if !throughput.reliable {
         let why = throughput.reasons.first().map_or(String::new(), |why| format!(": {why}"));
         sentences.push(format!(
-            "The machine is too busy to measure time{why}. Nothing is concluded; run the cell again when the machine is idle."
+            "The machine is too busy to measure time{why}. Nothing is concluded; run the cell again when the machine \
+             is idle."
         ));
         return sentences;
     }
@@ -298,14 +303,14 @@ fn conclusions(measured: &ThroughputMeasurement, limit_only: bool) -> Vec<String
             .expected_gain
             .map_or(String::new(), |gain| format!(" Without it, a step would be {gain:.1} times as fast."));
         sentences.push(match bottleneck.kind {
-            BottleneckKind::None => "No bottleneck was found, and throughput is not saturated at this size.".to_string(),
+            BottleneckKind::None => "No bottleneck was found, and throughput is not saturated here.".to_string(),
             BottleneckKind::Input => {
                 format!("The input is the bottleneck: making a batch takes longer than training on it.{gain}")
             }
             BottleneckKind::Transfer => format!("Copying batches to the device is the bottleneck.{gain}"),
             BottleneckKind::Compute => "The computation of the model is the bottleneck.".to_string(),
             BottleneckKind::HostSync => {
-                format!("The host is the bottleneck: steps wait for it, or for values that are read back from the device.{gain}")
+                format!("The host is the bottleneck: steps wait for it, or for values from the device.{gain}")
             }
         });
     }

@@ -14,8 +14,8 @@ const VISITS: usize = 5;
 
 /// Times the steps of all sizes, which are in ascending order. A measurement that is not reliable is repeated.
 ///
-/// `known` holds what each probed size used of memory, or None for a size that does not fit. `evaluate` times evaluation
-/// steps instead of training steps. `limit` is the largest size that fits if memory is the limit.
+/// `known` holds the memory that each probed size used, or None for a size that does not fit. `evaluate` times
+/// evaluation steps instead of training steps. `limit` is the largest size that fits if memory is the limit.
 pub fn time_steps(
     prober: &Prober<'_>,
     sizes: &[u64],
