@@ -170,9 +170,9 @@ async fn a_size_whose_best_rate_lies_at_the_edge_is_widened_once_and_marked() {
     let points = answer.result()["points"].clone();
     for point in points.as_array().unwrap() {
         assert_eq!((&point["valid"], &point["trials"]), (&json!(false), &json!(12)), "{point}");
-        assert!(point["reason"].as_str().unwrap().contains("also after it was widened"), "{point}");
+        assert!(point["reason"].as_str().unwrap().contains("even after the range was widened"), "{point}");
     }
-    assert!(text(&answer).contains("says nothing"), "{}", text(&answer));
+    assert!(text(&answer).contains("is not valid"), "{}", text(&answer));
     // A range that one widening mends: the loss of a mean needs a rate near 1, and diverges at 2.
     let points = kernel.run_ok(&scaling("mended", "0.01, 0.3")).await.result()["points"].clone();
     for point in points.as_array().unwrap() {
@@ -199,7 +199,7 @@ async fn costs_epochs_programs_and_mistakes() {
         .run_ok(&format!("{QUADRATIC} --name priced --price 3.6 --upfront 0.001 --planned 1000000 --compare-by epochs"))
         .await;
     let result = answer.result();
-    assert!(text(&answer).contains("only the regime of perfect scaling is probed"), "{}", text(&answer));
+    assert!(text(&answer).contains("This is fair only in the regime"), "{}", text(&answer));
     for point in result["points"].as_array().unwrap().iter().filter(|point| point["seconds"].is_number()) {
         let (cost, seconds) = (point["cost"].as_f64().unwrap(), point["seconds"].as_f64().unwrap());
         assert!((cost / (0.001 * seconds) - 1.0).abs() < 1e-9, "{point}");
@@ -225,24 +225,24 @@ async fn costs_epochs_programs_and_mistakes() {
     assert!(result["points"][0]["seconds"].is_null() && result["fastest"].is_null(), "{result}");
 
     for (code, part) in [
-        ("%scaling digits_mlp --batches 1..8", "what is to be reached must be said"),
-        ("%scaling digits_mlp --target 'valid/error<=0.05'", "which batch sizes are compared"),
+        ("%scaling digits_mlp --batches 1..8", "the target is missing"),
+        ("%scaling digits_mlp --target 'valid/error<=0.05'", "the batch sizes are missing"),
         ("%scaling digits_mlp --target valid/error=0.05 --batches 1..8", "METRIC<=V or METRIC>=V"),
         ("%scaling digits_mlp --target 'valid/err<=0.05' --batches 1..8", "did you mean `valid/error`"),
         ("%scaling digits_mlp --target 'test/error<=0.05' --batches 1..8", "the test set is not for tuning"),
-        ("%scaling digits_mlp --target 'valid/error<=0.05' --batches 8..1", "are no batch sizes"),
-        ("%scaling digits_mlp --target 'valid/error<=0.05' --batches 1..8 --set batch_size=4", "what is varied here"),
+        ("%scaling digits_mlp --target 'valid/error<=0.05' --batches 8..1", "is not a range of batch sizes"),
+        ("%scaling digits_mlp --target 'valid/error<=0.05' --batches 1..8 --set batch_size=4", "this magic varies it"),
         (
             "%scaling digits_mlp --target 'valid/error<=0.05' --batches 1..8 --set lr=0.1",
-            "tuned anew at each batch size",
+            "tuned again at each batch size",
         ),
-        ("%scaling digits_mlp --target 'valid/error<=0.05' --batches 1..8 --upfront 5", "nothing without `--price`"),
+        ("%scaling digits_mlp --target 'valid/error<=0.05' --batches 1..8 --upfront 5", "`--upfront` needs `--price`"),
         ("%scaling digits_mlp --target 'valid/error<=0.05' --batches 1025..2050", "nothing to compare"),
         (
             "%%scaling x --target 'valid/error<=0.05' --batches 1..8\nworkload digits_mlp\nscientific hidden_layers in [1, 2]",
-            "nothing else can be scientific",
+            "no other hyperparameter can be scientific",
         ),
-        ("%%scaling x --target 'gap<=0' --batches 1..8\ncommand python3 train.py", "nothing to re-tune"),
+        ("%%scaling x --target 'gap<=0' --batches 1..8\ncommand python3 train.py", "nothing to tune at each batch size"),
     ] {
         let error = kernel.run_error(code).await;
         assert!(error.contains(part), "{code}: {error}");
@@ -263,7 +263,7 @@ async fn a_best_configuration_at_another_batch_size_is_marked_as_to_be_re_tuned(
     let answer = kernel.run_ok(&larger).await;
     let expected = json!([{ "tuned_in": "tuned", "tuned_at": 64, "used_in": "larger", "used_at": 256, "hyperparameters": ["lr"] }]);
     assert_eq!(answer.result()["retune"], expected);
-    assert!(text(&answer).contains("To be re-tuned: lr"), "{}", text(&answer));
+    assert!(text(&answer).contains("To be tuned again: lr"), "{}", text(&answer));
     assert_eq!(kernel.run_ok(tuned).await.result()["retune"], expected, "the earlier study is marked too");
-    assert!(text(&kernel.run_ok("%study tuned").await).contains("To be re-tuned"));
+    assert!(text(&kernel.run_ok("%study tuned").await).contains("To be tuned again"));
 }

@@ -104,7 +104,7 @@ async fn a_sweep_and_what_looks_at_it_hold_the_promised_fields() {
     kernel.run_ok(&wider).await;
     assert_eq!(recorded(&kernel, "depth")[..18], after[..]);
     let narrower = quick("depth", "--trials 22 --seed 3 --widen");
-    assert!(kernel.run_error(&narrower).await.contains("--widen takes over ranges that only grew"));
+    assert!(kernel.run_error(&narrower).await.contains("--widen accepts only ranges that grew"));
 
     kernel.run_ok("%study delete depth").await;
     assert!(kernel.run_error("%study depth").await.contains("UnknownStudy"));
@@ -219,9 +219,9 @@ async fn every_mistake_in_a_sweep_is_named_and_nothing_is_recorded() {
             "grid",
         ),
         ("%%sweep\nworkload digits_mlp".into(), "SyntaxError", "name is missing"),
-        ("%%sweep a/b\nworkload digits_mlp".into(), "InvalidValue", "no name for a study"),
+        ("%%sweep a/b\nworkload digits_mlp".into(), "InvalidValue", "cannot be the name of a study"),
         ("%%sweep s\ncommand echo {lr}\nminimize e".into(), "UnknownHyperparameter", "no line declares"),
-        ("%%sweep s\ncommand echo hi".into(), "SyntaxError", "what to optimize"),
+        ("%%sweep s\ncommand echo hi".into(), "SyntaxError", "the objective is missing"),
         ("%swep digits_mlp".into(), "UnknownMagic", "did you mean `sweep`"),
     ];
     for (code, name, part) in cases {

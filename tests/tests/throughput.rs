@@ -61,7 +61,7 @@ async fn a_curve_has_its_fields_and_a_list_draws_several() {
         ("%throughput digits_mlp --set lr~uniform(0,1)", "needs a list of values"),
         ("%throughput digits_mlp --set learning_rate=1", "no hyperparameter `learning_rate`"),
         ("%throughput digits_mlp --compare fp64", "no value for `precision`"),
-        ("%throughput digits_mlp --set batch_size=8", "`batch_size` is what is varied here"),
+        ("%throughput digits_mlp --set batch_size=8", "`batch_size` cannot be set, because this magic varies it"),
         ("%throughput digits_mlp --set micro_batch_size=8", "is no faster than they are"),
         ("%throughput digits_mlp --max 0", "at least 1"),
     ] {
@@ -75,7 +75,7 @@ async fn what_was_measured_is_kept_and_called_stale_once_something_has_changed()
     let _alone = ALONE.lock().await;
     let (mut kernel, folder) = kernel().await;
     let error = kernel.run_error("%throughput digits_mlp --recorded").await;
-    assert!(error.contains("nothing of `digits_mlp` was measured yet"), "{error}");
+    assert!(error.contains("there is no measurement of `digits_mlp` yet"), "{error}");
     let measured = kernel.run_ok("%throughput digits_mlp --max 4 --set optimizer=adam").await.result();
     let recorded = kernel.run_ok("%throughput digits_mlp --recorded --set optimizer=adam").await.result();
     assert_eq!((&recorded["stale"], &recorded["points"]), (&json!(false), &measured["points"]));
@@ -201,6 +201,6 @@ async fn a_busy_machine_gives_no_answer_instead_of_a_wrong_one() {
         );
         consistent(&result);
         let texts = answer.published.iter().filter_map(|m| m.content["data"]["text/plain"].as_str());
-        assert!(texts.collect::<String>().contains("too busy to tell"));
+        assert!(texts.collect::<String>().contains("too busy to measure time"));
     }
 }

@@ -9,15 +9,14 @@ use crate::studies::{JUDGING, Judging, no_answer};
 use crate::syntax::{Arguments, Word};
 use tunebook_analysis::{ValueSpan, axis, best_trial};
 
-/// See the module.
 pub const MAGIC: Magic = Magic {
     name: "axis",
     line: true,
     body: None,
     usage: "%axis STUDY [HP…]",
     summary: "Hyperparameter axis plots: every trial's objective against each hyperparameter",
-    help: "Best points at the edge of a range say that the range is too narrow; infeasible trials stand at the edge of the \
-        chart as red crosses, the three best are stars (Playbook E1–E5).",
+    help: "If the best trials are at an edge of a range, the range is too narrow. Infeasible trials are red crosses at \
+        the edge of the chart, and the three best trials are stars (Playbook E1–E5).",
     options: &JUDGING,
     subject: Subject::Study,
     export: Export::Comment,

@@ -1,4 +1,4 @@
-//! `%curves STUDY`: training curves of the best trials, or of one.
+//! `%curves STUDY`: the training curves of the best trials, or of one trial.
 
 use crate::error::{ErrorName, MagicError, Result};
 use crate::host::{Interrupt, Output};
@@ -11,18 +11,17 @@ use tunebook_analysis::{curves, ranked};
 use tunebook_study::Trial;
 use tunebook_study::store::trials_folder;
 
-/// See the module.
 pub const MAGIC: Magic = Magic {
     name: "curves",
     line: true,
     body: None,
     usage: "%curves STUDY [--best N | --trial I]",
-    summary: "Training curves: metrics over the steps, the best checkpoint, the gradient norm",
-    help: "Without an option the three best trials. `--trial I` shows any trial, with the reason of its end and the tail of \
-        its log (Playbook E6).",
+    summary: "Training curves: the metrics of trials at each step, with the best checkpoint and the gradient norm",
+    help: "Without an option, it shows the three best trials. `--trial I` shows any trial, with the reason of its end \
+        and the end of its log (Playbook E6).",
     options: &[
-        OptionSpec { name: "best", value: Some("N"), help: "the N best trials (default 3)" },
-        OptionSpec { name: "trial", value: Some("I"), help: "this trial" },
+        OptionSpec { name: "best", value: Some("N"), help: "the N best trials (default: 3)" },
+        OptionSpec { name: "trial", value: Some("I"), help: "this trial, however it ended" },
         JUDGING[0],
         JUDGING[1],
         JUDGING[2],
@@ -46,7 +45,7 @@ fn parse(Invocation { arguments, .. }: Invocation) -> Result<Box<dyn Command>> {
     let best = arguments.small_count("best", 1)?.map(|n| n as usize);
     let trial = arguments.small_count("trial", 1)?;
     if let (Some(_), Some(_), Some(word)) = (best, trial, arguments.option("trial")) {
-        return Err(arguments.source.syntax_error(word.span.clone(), "either --best or --trial", None));
+        return Err(arguments.source.syntax_error(word.span.clone(), "give only one of `--best` and `--trial`", None));
     }
     let judging = Judging::new(&arguments)?;
     Ok(Box::new(ShowCurves { arguments, study, best: best.unwrap_or(3), trial, judging }))
@@ -63,12 +62,10 @@ impl Command for ShowCurves {
             Some(number) => vec![trial_of(&self.arguments, &self.study, &trials, number)?],
         };
         if chosen.is_empty() {
-            let message = format!("no trial of `{}` has ended with a `{}` yet", study.name, objective.metric);
-            return Err(MagicError::advising(
-                ErrorName::NoAnswer,
-                message,
-                "`--trial I` shows a trial however it ended",
-            ));
+            let message =
+                format!("no trial of `{}` is complete and has a value of `{}` yet", study.name, objective.metric);
+            let help = "`--trial I` shows any trial, however it ended";
+            return Err(MagicError::advising(ErrorName::NoAnswer, message, help));
         }
         let mut measured = vec![];
         for trial in &chosen {

@@ -1,11 +1,11 @@
-//! `%final STUDY --trial I`: the test set, once, logged (Playbook F8).
+//! `%final STUDY --trial I`: evaluates a trial on the test set and records each use of that set (Playbook F8).
 
 use crate::commands::workload;
 use crate::error::{ErrorName, MagicError, Result};
 use crate::host::{Interrupt, Output};
 use crate::magic::{Command, Context, Export, Invocation, Magic, Subject};
 use crate::report::Report;
-use crate::report::table::{Rows, number};
+use crate::report::table::{Rows, number_or_dash};
 use crate::studies::trial_of;
 use crate::syntax::{Arguments, OptionSpec, Word};
 use serde_json::json;
@@ -14,16 +14,15 @@ use tunebook_study::Trial;
 use tunebook_study::protocol::{TrialId, TrialRequest};
 use tunebook_study::store::{self, trials_folder};
 
-/// See the module.
 pub const MAGIC: Magic = Magic {
     name: "final",
     line: true,
     body: None,
     usage: "%final STUDY --trial I",
-    summary: "Evaluate the best checkpoint of a trial on the test set, once, and log that it was done",
-    help: "The only way to the test set. Choose by the validation set first: each choice that is made by the test set makes \
-        its figures worth less, so every use is counted and shown (Playbook F8).",
-    options: &[OptionSpec { name: "trial", value: Some("I"), help: "the trial that was chosen" }],
+    summary: "Evaluate the best checkpoint of a trial on the test set, and record that it was done",
+    help: "No other magic can reach the test set. Choose the trial by its validation results first. Each choice that \
+        is made by test results makes those results less reliable, so every use is counted and shown (Playbook F8).",
+    options: &[OptionSpec { name: "trial", value: Some("I"), help: "the number of the trial to evaluate" }],
     subject: Subject::Study,
     export: Export::Comment,
     parse,
@@ -39,8 +38,8 @@ fn parse(Invocation { arguments, .. }: Invocation) -> Result<Box<dyn Command>> {
     let study = arguments.required(0, "the study")?.clone();
     arguments.at_most(1)?;
     let Some(trial) = arguments.small_count("trial", 1)? else {
-        let message = "which trial was chosen must be said: `--trial I`";
-        let help = Some("%study and %curves show the trials with their validation figures".into());
+        let message = "the trial is missing: `--trial I`";
+        let help = Some("%study and %curves show the trials with their validation results".into());
         return Err(arguments.source.syntax_error(study.span.clone(), message, help));
     };
     Ok(Box::new(FinalMagic { arguments, study, trial }))
@@ -54,9 +53,10 @@ impl Command for FinalMagic {
         let directory = trials_folder(&context.settings.store, &study.name)?.join(trial.number.to_string());
         if !directory.join("best.safetensors").is_file() {
             let message =
-                format!("trial {} of `{}` left no checkpoint in {}", trial.number, study.name, directory.display());
-            let help = "programs and training functions keep their own, and evaluate them themselves".to_string();
-            return Err(MagicError::new(ErrorName::NoCheckpoint, message, Some(help)));
+                format!("trial {} of `{}` has no checkpoint in {}", trial.number, study.name, directory.display());
+            let help =
+                "programs and training functions keep checkpoints of their own, and trials of %scaling keep none";
+            return Err(MagicError::advising(ErrorName::NoCheckpoint, message, help));
         }
         let worker = workload::worker(context, &study.definition.workload, output, interrupt)?;
         let request = TrialRequest {
@@ -91,23 +91,20 @@ impl Command for FinalMagic {
         for (name, value) in &metrics {
             let valid = name.replace("test/", "valid/");
             let at_best = study.definition.objective.of(trial).filter(|_| valid == study.definition.objective.metric);
-            rows.row(vec![
-                name.clone(),
-                value.map_or("–".into(), number),
-                at_best.map_or("–".into(), |(value, _)| number(value)),
-            ]);
+            rows.row(vec![name.clone(), number_or_dash(*value), number_or_dash(at_best.map(|(value, _)| value))]);
         }
-        let said = match uses {
-            1 => "This is the first look at this test set.".to_string(),
+        let uses_line = match uses {
+            1 => "This is the first use of this test set.".to_string(),
             n => format!(
-                "This test set has now been used {n} times: what was chosen after the first look is no longer tested by it."
+                "This test set has now been used {n} times. Its results are no longer independent of choices that were \
+                 made after the first use."
             ),
         };
         let report = Report::new("final", &fields)
             .field("uses", uses)
             .line(&format!("Trial {} of {} on {examples} test examples.", trial.number, study.name))
             .table(&rows)
-            .line(&said);
+            .line(&uses_line);
         report.show(&context.charts, output);
         Ok(())
     }

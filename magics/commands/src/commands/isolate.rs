@@ -1,27 +1,30 @@
-//! `%isolate STUDY HP`: the best over the nuisances for each value of one hyperparameter.
+//! `%isolate STUDY HP`: for each value of one hyperparameter, the best trial over all values of the others.
 
 use crate::error::Result;
 use crate::host::{Interrupt, Output};
 use crate::magic::{Command, Context, Export, Invocation, Magic, Subject};
 use crate::report::Report;
-use crate::report::table::{self, Rows, number};
+use crate::report::table::{self, Rows, interval_or_dash, number, number_or_dash};
 use crate::studies::{JUDGING, Judging, no_answer};
 use crate::syntax::{Arguments, OptionSpec, Word};
 use tunebook_analysis::{Bucket, Isolation, isolation};
 
-/// See the module.
 pub const MAGIC: Magic = Magic {
     name: "isolate",
     line: true,
     body: None,
     usage: "%isolate STUDY HP [--buckets N]",
-    summary: "Isolation plot: the best over the nuisances for each value of a hyperparameter",
-    help: "A list has one point for each value. A range has buckets with about the same number of trials; trials with \
-        equal values stay in one bucket. The bar is the study variance: 95 % of the bests that another study of as many \
-        trials would find. Since the best of more trials is better by luck alone, the dash shows the expected best at an \
-        equal number of trials.",
+    summary: "Isolation plot: for each value of one hyperparameter, the best trial over all values of the others",
+    help: "A list has one point for each value. A range is divided into buckets with about the same number of trials; \
+        trials with equal values stay in one bucket. The bar shows the study variance: 95 % of the best objectives \
+        that other studies with as many trials would find. Since the best of more trials is better by chance alone, \
+        the dash shows the best to expect from an equal number of trials.",
     options: &[
-        OptionSpec { name: "buckets", value: Some("N"), help: "buckets of a range (default: √trials, 4 to 10)" },
+        OptionSpec {
+            name: "buckets",
+            value: Some("N"),
+            help: "number of buckets for a range (default: the square root of the number of trials, from 4 to 10)",
+        },
         JUDGING[0],
         JUDGING[1],
         JUDGING[2],
@@ -71,32 +74,32 @@ fn values(bucket: &Bucket) -> String {
     }
 }
 
-/// The comparison in a sentence, with what it rests on.
+/// Returns one sentence that compares the best point with the second best and says how certain their order is.
 fn summary(result: &Isolation) -> String {
     let name = &result.hyperparameter;
     let Some(comparison) = &result.comparison else {
-        return format!("Only one value of {name} has a complete trial: there is nothing to compare yet.");
+        return format!("Fewer than two points of {name} have a complete trial, so there is nothing to compare yet.");
     };
     let (first, second) = (&result.points[comparison.best], &result.points[comparison.second]);
-    let shown = |x: Option<f64>| x.map_or("–".into(), number);
     let verdict = match comparison.probability {
         Some(p) => format!(
-            "of studies with {} of these trials each, {:.0} % would rank them in this order (the chance of re-training is not in it)",
-            comparison.drawn,
-            100.0 * p
+            "in {:.0} % of studies with {} of these trials for each value, they would come out in this order (this \
+             does not include the variance of training again)",
+            100.0 * p,
+            comparison.drawn
         ),
-        None => "too few trials to say how sure that is".into(),
+        None => "there are too few trials to say how certain this is".into(),
     };
     if first.objective == second.objective {
-        let (best, a, b) = (shown(first.objective), values(&first.bucket), values(&second.bucket));
+        let (best, a, b) = (number_or_dash(first.objective), values(&first.bucket), values(&second.bucket));
         return format!("Best {}: {best} at {name} = {a} and at {b}: equal; {verdict}.", result.metric);
     }
     format!(
         "Best {}: {} at {name} = {}, then {} at {}; {verdict}.",
         result.metric,
-        shown(first.objective),
+        number_or_dash(first.objective),
         values(&first.bucket),
-        shown(second.objective),
+        number_or_dash(second.objective),
         values(&second.bucket)
     )
 }
@@ -106,14 +109,12 @@ fn rows(result: &Isolation) -> Rows {
     let best = format!("best {}", result.metric);
     let mut rows =
         Rows::new(&[&result.hyperparameter, &best, "95 % interval", &matched, "trials", "infeasible", "trial"]);
-    let shown = |x: Option<f64>| x.map_or("–".into(), number);
     for p in &result.points {
-        let interval = p.interval.map_or("–".into(), |[a, b]| format!("{} to {}", number(a), number(b)));
         rows.row(vec![
             values(&p.bucket),
-            shown(p.objective),
-            interval,
-            shown(p.budget_matched),
+            number_or_dash(p.objective),
+            interval_or_dash(p.interval),
+            number_or_dash(p.budget_matched),
             p.trials.len().to_string(),
             p.infeasible.to_string(),
             p.trial.map_or("–".into(), |n| n.to_string()),

@@ -1,11 +1,11 @@
-//! `%noise WORKLOAD`: the gradient noise scale along training (McCandlish et al. 2018).
+//! `%noise WORKLOAD`: estimates the gradient noise scale at several steps of one training run (McCandlish et al. 2018).
 
 use crate::commands::workload::{self, Workload};
 use crate::error::{ErrorName, MagicError, Result};
 use crate::host::{Interrupt, Output};
 use crate::magic::{Command, Context, Export, Invocation, Magic, Subject};
 use crate::probing::{DEVICE, Prober, SET, TargetDevice, settings, space_of, values_of, worker};
-use crate::report::table::{Rows, number};
+use crate::report::table::{Rows, interval_or_dash, number};
 use crate::report::{LiveChart, Report};
 use crate::syntax::{Arguments, OptionSpec, Word};
 use serde_json::json;
@@ -13,30 +13,37 @@ use tunebook_analysis::{NoisePoint, describes_noise_of, mean_noise_scale, noise_
 use tunebook_study::Params;
 use tunebook_study::probe::{ProbeAnswer, ProbeTask};
 
-/// Examples of a small batch; a large one is made up of [`PARTS`] of them.
-const SMALL: u64 = 32;
-const PARTS: u64 = 16;
-/// Large batches at each step, at least: the ratio of fewer says little.
-const PAIRS: u64 = 200;
-const LEAST_PAIRS: u64 = 100;
+/// The number of examples in a small batch.
+const SMALL_BATCH: u64 = 32;
+/// The number of examples in a large batch, which is made of 16 small ones.
+const LARGE_BATCH: u64 = 16 * SMALL_BATCH;
+/// The default of `--pairs`: how many large batches are drawn at each step.
+const DEFAULT_PAIRS: u64 = 200;
+/// `--pairs` is at least this. With fewer pairs the ratio of the two estimates is too noisy.
+const MIN_PAIRS: u64 = 100;
 
-/// See the module.
 pub const MAGIC: Magic = Magic {
     name: "noise",
     line: true,
     body: None,
     usage: "%noise WORKLOAD [--set hp=v]… [--pairs N] [--device D]",
-    summary: "Gradient noise scale over training: roughly the batch size at which examples begin to be wasted",
-    help: "Trains once with the workload's hyperparameters and pauses at ten steps, early ones more densely. There it compares the \
-        squared norms of the gradients of small batches (32 examples) and of large ones (512, made up of 16 small ones; drawn \
-        with replacement), which gives unbiased estimates of |G|², the squared norm of the true gradient, and of tr Σ, the variance \
-        of the gradient of one example. Their ratio is the noise scale; numerator and denominator are averaged apart. Where |G|² \
-        does not stand out of the noise it is not resolvable, and null.\n\n\
-        It describes plain gradient descent; with adam and its kin it is rough. `--every N` of a sweep logs an estimate with \
-        every trial, as the metric noise_scale.",
+    summary: "Estimate the gradient noise scale during training: roughly the batch size at which further examples \
+        begin to be wasted",
+    help: "It trains once with the workload's hyperparameters and pauses at up to ten steps, which are closer together \
+        at the beginning. At each of them it compares the squared norms of the gradients of small batches (32 \
+        examples) and of large batches (512 examples, made of 16 small ones), drawn with replacement. This gives \
+        unbiased estimates of |G|², the squared norm of the true gradient, and of tr Σ, the variance of the gradient \
+        of one example. The noise scale is tr Σ / |G|², with numerator and denominator averaged separately. Where the \
+        interval of |G|² reaches 0, the noise scale is not resolvable and null.\n\n\
+        The noise scale describes plain gradient descent. For adam and similar optimizers it is a rough guide. With \
+        `--every N`, a sweep logs an estimate in every trial, as the metric noise_scale.",
     options: &[
         SET,
-        OptionSpec { name: "pairs", value: Some("N"), help: "large batches at each step (default 200, at least 100)" },
+        OptionSpec {
+            name: "pairs",
+            value: Some("N"),
+            help: "number of large batches at each step (default: 200, at least 100)",
+        },
         DEVICE,
     ],
     subject: Subject::Workload,
@@ -52,7 +59,7 @@ struct ShowNoise {
 
 fn parse(Invocation { arguments, .. }: Invocation) -> Result<Box<dyn Command>> {
     let settings = settings(&arguments)?;
-    let pairs = arguments.count("pairs", LEAST_PAIRS)?.unwrap_or(PAIRS);
+    let pairs = arguments.count("pairs", MIN_PAIRS)?.unwrap_or(DEFAULT_PAIRS);
     Ok(Box::new(ShowNoise { arguments, settings, pairs }))
 }
 
@@ -70,8 +77,10 @@ impl Command for ShowNoise {
         };
         let steps = value("steps").and_then(|steps| u64::try_from(steps.as_i64()?).ok());
         let Some(last) = steps.filter(|_| workload.has_pipeline()) else {
-            let message =
-                format!("`{}` is a training function: its steps are its own, and cannot be paused", word.text);
+            let message = format!(
+                "`{}` is a training function with a loop of its own, so it cannot be paused for measurements",
+                word.text
+            );
             return Err(self.arguments.source.error(ErrorName::NoAnswer, word.span.clone(), message, None));
         };
         let optimizer = value("optimizer").map_or("its optimizer".into(), |value| value.to_string());
@@ -84,7 +93,7 @@ impl Command for ShowNoise {
             interrupt,
         };
         let at = steps_to_measure(last.max(1));
-        let task = ProbeTask::Noise { at: at.clone(), pairs: self.pairs, small: SMALL, large: SMALL * PARTS };
+        let task = ProbeTask::Noise { at: at.clone(), pairs: self.pairs, small: SMALL_BATCH, large: LARGE_BATCH };
         let mut live = LiveChart::new(&context.charts, output);
         let draw = |points: &[NoisePoint]| {
             let line = format!("{}: {} of {} steps measured", word.text, points.len(), at.len());
@@ -93,14 +102,14 @@ impl Command for ShowNoise {
         let (chart, line) = draw(&[]);
         live.show(&chart, &line);
         let mut points: Vec<NoisePoint> = vec![];
-        let asked = prober.ask(task, &mut |answers| {
+        let answers = prober.ask(task, &mut |answers| {
             let before = points.len();
             points.extend(points_of(answers).skip(before));
             if points.len() > before && live.is_due() {
                 live.push(|| draw(&points));
             }
         });
-        let problem = match asked {
+        let problem = match answers {
             Ok(answers) => {
                 points = points_of(&answers).collect();
                 answers.into_iter().find_map(|answer| match answer {
@@ -129,7 +138,7 @@ impl Command for ShowNoise {
 
 fn points_of(answers: &[ProbeAnswer]) -> impl Iterator<Item = NoisePoint> {
     answers.iter().filter_map(|answer| match answer {
-        ProbeAnswer::Noise { step, pairs } => Some(noise_point(*step, pairs, SMALL as f64, (SMALL * PARTS) as f64)),
+        ProbeAnswer::Noise { step, pairs } => Some(noise_point(*step, pairs, SMALL_BATCH as f64, LARGE_BATCH as f64)),
         _ => None,
     })
 }
@@ -139,7 +148,7 @@ fn report(
     params: &Params,
     optimizer: &str,
     points: &[NoisePoint],
-    asked: usize,
+    planned_steps: usize,
     problem: Option<&MagicError>,
 ) -> Report {
     let mean = mean_noise_scale(points);
@@ -147,26 +156,32 @@ fn report(
     let mut report = Report::new("noise_scale", &fields);
     if let Some(problem) = problem {
         report = report.line(&problem.message);
-    } else if points.len() < asked {
-        report = report.line("Training diverged: a gradient was not finite, and nothing was measured after it.");
+    } else if points.len() < planned_steps {
+        report = report.line("Training diverged: a gradient was not finite, so nothing was measured after that step.");
     }
     report = report.line(&match mean {
         Some(mean) => format!(
-            "Noise scale over the run: {} examples. A batch far below it averages too little and halves its steps with every \
-             doubling; one far above it wastes examples.",
+            "Noise scale of the run: {} examples. Far below this batch size, doubling the batch size halves the steps. \
+             Far above it, further examples are wasted.",
             number(mean)
         ),
-        None => "Not resolvable: the true gradient does not stand out of the noise at any step.".into(),
+        None if points.is_empty() => "The noise scale was measured at no step.".into(),
+        None => format!(
+            "The noise scale is not resolvable: at each of the {} measured steps, the gradient is too small compared \
+             with its noise.",
+            points.len()
+        ),
     });
     if !describes_noise_of(optimizer) {
-        report = report.line(&format!("It describes gradient descent; for {optimizer} it is a rough guide."));
+        report = report
+            .line(&format!("The noise scale describes plain gradient descent; for {optimizer} it is a rough guide."));
     }
     let mut rows = Rows::new(&["step", "noise scale", "95 %", "|G|²", "tr Σ"]);
     for p in points {
         rows.row(vec![
             p.step.to_string(),
             p.b_simple.map_or("not resolvable".into(), number),
-            p.interval.map_or("–".into(), |[a, b]| format!("{} to {}", number(a), number(b))),
+            interval_or_dash(p.interval),
             number(p.g_squared),
             number(p.tr_sigma),
         ]);

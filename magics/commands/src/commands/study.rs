@@ -1,7 +1,7 @@
-//! `%study [NAME]`: the record of all studies, or of one.
+//! `%study [NAME]`: shows the record of all studies, or of one. `%study delete NAME` deletes one.
 
-use crate::commands::sweep::live::retuning;
-use crate::commands::sweep::retune::concerning;
+use crate::commands::sweep::display::{counts_text, with_retuning};
+use crate::commands::sweep::retuning::find_retuning;
 use crate::error::{ErrorName, MagicError, Result};
 use crate::host::{Interrupt, Output};
 use crate::magic::{Command, Context, Export, Invocation, Magic, Subject};
@@ -12,63 +12,56 @@ use serde_json::json;
 use tunebook_analysis::{best_trial, count_by_state, ranked};
 use tunebook_study::store::{Store, StudyRecord, trials_folder};
 
-/// See the module.
 pub const MAGIC: Magic = Magic {
     name: "study",
     line: true,
     body: None,
     usage: "%study\n%study NAME\n%study delete NAME",
     summary: "The record of all studies, or of one",
-    help: "Without a name all studies with their best trials; with one its definition, where it ran, and its trials. \
-        `%study delete NAME` forgets a study, its trials and their checkpoints.",
+    help: "Without a name, it lists all studies with their best trials. With a name, it shows the study's definition, \
+        where it ran, and its trials. `%study delete NAME` deletes a study, its trials, and the folder with their \
+        checkpoints and logs.",
     options: &[],
     subject: Subject::Study,
     export: Export::Comment,
     parse,
 };
 
-enum Study {
-    All,
-    One(Arguments, Word),
+enum StudyCommand {
+    ListAll,
+    Show(Arguments, Word),
     Delete(Arguments, Word),
 }
 
 fn parse(Invocation { arguments, .. }: Invocation) -> Result<Box<dyn Command>> {
-    for later in ["compare", "export", "import"] {
-        if let Some(word) =
-            arguments.positional.first().filter(|word| word.text == later && arguments.positional.len() > 1)
-        {
-            let message = format!("`%study {later}` is not available yet");
-            return Err(arguments.source.error(ErrorName::NotAvailable, word.span.clone(), message, None));
-        }
-    }
     match &arguments.positional[..] {
-        [] => Ok(Box::new(Study::All)),
+        [verb, _, ..] if ["compare", "export", "import"].contains(&verb.text.as_str()) => {
+            let message = format!("`%study {}` is not available yet", verb.text);
+            Err(arguments.source.error(ErrorName::NotAvailable, verb.span.clone(), message, None))
+        }
         [verb, name] if verb.text == "delete" => {
             let name = name.clone();
-            Ok(Box::new(Study::Delete(arguments, name)))
+            Ok(Box::new(StudyCommand::Delete(arguments, name)))
         }
-        [name] => {
+        [] => Ok(Box::new(StudyCommand::ListAll)),
+        [name, ..] => {
+            arguments.at_most(1)?;
             let name = name.clone();
-            Ok(Box::new(Study::One(arguments, name)))
-        }
-        [_, extra, ..] => {
-            let message = format!("`{}` is one word too many", extra.text);
-            Err(arguments.source.syntax_error(extra.span.clone(), message, None))
+            Ok(Box::new(StudyCommand::Show(arguments, name)))
         }
     }
 }
 
-impl Command for Study {
+impl Command for StudyCommand {
     fn run(self: Box<Self>, context: &Context, output: &dyn Output, _: &Interrupt) -> Result<()> {
         match *self {
-            Study::All => all(context, output),
-            Study::One(arguments, name) => {
+            StudyCommand::ListAll => list_all(context, output),
+            StudyCommand::Show(arguments, name) => {
                 let (store, study) = context.study(&arguments.source, &name)?;
-                one(context, &store, &study)?.show(&context.charts, output);
+                study_report(context, &store, &study)?.show(&context.charts, output);
                 Ok(())
             }
-            Study::Delete(arguments, name) => {
+            StudyCommand::Delete(arguments, name) => {
                 let (_, study) = context.study(&arguments.source, &name)?;
                 let folder = trials_folder(&context.settings.store, &study.name)?;
                 let name = study.name.clone();
@@ -76,18 +69,20 @@ impl Command for Study {
                 if let Err(error) = std::fs::remove_dir_all(&folder)
                     && error.kind() != std::io::ErrorKind::NotFound
                 {
-                    let message =
-                        format!("the study `{name}` is forgotten, but its folder {} is not: {error}", folder.display());
+                    let message = format!(
+                        "the study `{name}` was deleted, but its folder {} could not be removed: {error}",
+                        folder.display()
+                    );
                     return Err(MagicError::advising(ErrorName::StoreError, message, "remove the folder by hand"));
                 }
-                output.print(crate::host::Stream::Stdout, &format!("The study {name} is forgotten.\n"));
+                output.print(crate::host::Stream::Stdout, &format!("The study {name} was deleted.\n"));
                 Ok(())
             }
         }
     }
 }
 
-fn all(context: &Context, output: &dyn Output) -> Result<()> {
+fn list_all(context: &Context, output: &dyn Output) -> Result<()> {
     let mut rows = Rows::new(&["study", "question", "trials", "best", "trial", "created (UTC)"]);
     let mut studies = vec![];
     let store = Store::open_to_read(&context.settings.store)?;
@@ -102,25 +97,25 @@ fn all(context: &Context, output: &dyn Output) -> Result<()> {
                 trials.len().to_string(),
                 best.as_ref().map_or("–".into(), |best| format!("{} {metric}", number(best.objective))),
                 best.as_ref().map_or("–".into(), |best| best.trial.to_string()),
-                time(study.created),
+                date_and_time(study.created),
             ]);
             studies.push(json!({ "study": study.name, "question": study.definition.question, "trials": counts,
                 "best": best, "created": study.created }));
         }
     }
     let count = studies.len();
-    let place = context.settings.store.display();
+    let path = context.settings.store.display();
     let report = Report::new("study", &json!({ "studies": studies }));
     let report = match count {
-        0 => report.line(&format!("No studies yet in {place}; a %%sweep makes one.")),
-        1 => report.line(&format!("One study in {place}.")).table(&rows),
-        _ => report.line(&format!("{count} studies in {place}.")).table(&rows),
+        0 => report.line(&format!("There are no studies in {path} yet; a %%sweep creates one.")),
+        1 => report.line(&format!("One study in {path}.")).table(&rows),
+        _ => report.line(&format!("{count} studies in {path}.")).table(&rows),
     };
     report.show(&context.charts, output);
     Ok(())
 }
 
-fn one(context: &Context, store: &Store, study: &StudyRecord) -> Result<Report> {
+fn study_report(context: &Context, store: &Store, study: &StudyRecord) -> Result<Report> {
     let trials = store.trials(study)?;
     let definition = &study.definition;
     let objective = &definition.objective;
@@ -150,33 +145,19 @@ fn one(context: &Context, store: &Store, study: &StudyRecord) -> Result<Report> 
     }
     report = report
         .line(&format!(
-            "{} of {}, {} {}, sampler {}, seed {}, created {} UTC.",
+            "Study {} of {}: {} {}, sampler {}, seed {}, created {} UTC.",
             study.name,
             definition.workload,
             objective.direction,
             objective.metric,
             definition.sampler,
             definition.seed,
-            time(study.created)
+            date_and_time(study.created)
         ))
-        .line(&format!(
-            "Trials: {} complete, {} infeasible, {} stopped, {} failed, {} cancelled; {} in all.",
-            counts.complete,
-            counts.infeasible,
-            counts.stopped,
-            counts.failed,
-            counts.cancelled,
-            table::duration(study.seconds)
-        ))
+        .line(&format!("Trials: {}; {} in all.", counts_text(&trials), table::duration(study.seconds)))
         .table(&roles)
         .table(&best_rows);
-    report = match concerning(context, store, study, &trials) {
-        Ok(found) => retuning(report, &found),
-        Err(error) => {
-            let line = format!("The other studies could not be compared with this one: {}.", error.message);
-            retuning(report.line(&line), &[])
-        }
-    };
+    report = with_retuning(report, find_retuning(context, store, study, &trials));
     if let Some(processor) = environment.as_ref().and_then(|e| e["processor"].as_str()) {
         let libtorch = environment.as_ref().and_then(|e| e["libtorch"].as_str()).unwrap_or("none");
         report = report.line(&format!("Ran on {processor}, libtorch {libtorch}."));
@@ -185,7 +166,7 @@ fn one(context: &Context, store: &Store, study: &StudyRecord) -> Result<Report> 
     Ok(report.line(&format!("Checkpoints and logs: {}", folder.display())))
 }
 
-/// A Unix time as date and time.
-fn time(unix: f64) -> String {
+/// Formats Unix seconds as date and time in UTC.
+fn date_and_time(unix: f64) -> String {
     jiff::Timestamp::from_second(unix as i64).map_or("?".into(), |time| time.strftime("%Y-%m-%d %H:%M").to_string())
 }

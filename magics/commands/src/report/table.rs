@@ -54,6 +54,16 @@ pub fn number(x: f64) -> String {
     if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_string() } else { text }
 }
 
+/// A number, or a dash if there is none.
+pub fn number_or_dash(x: Option<f64>) -> String {
+    x.map_or("–".into(), number)
+}
+
+/// An interval as `0.1 to 0.3`, or a dash if there is none.
+pub fn interval_or_dash(interval: Option<[f64; 2]>) -> String {
+    interval.map_or("–".into(), |[low, high]| format!("{} to {}", number(low), number(high)))
+}
+
 /// A value of a hyperparameter. Real numbers are rounded.
 pub fn value(value: &tunebook_study::Value) -> String {
     match value {

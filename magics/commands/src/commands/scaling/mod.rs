@@ -1,22 +1,23 @@
-//! `%scaling WORKLOAD` and `%%scaling NAME`: steps and time to a target against batch size, re-tuned at each (Playbook B7–B12).
+//! `%scaling WORKLOAD` and `%%scaling NAME`: measures how many steps and how much time each batch size needs to reach a
+//! target, tuned again for each size (Playbook B7–B12).
 
-mod live;
+mod display;
 mod plan;
 mod size;
+mod step_times;
 mod target;
-mod times;
 
-use self::live::ScalingLive;
+use self::display::ScalingDisplay;
 use self::plan::{CompareBy, ScalingPlan, batches, plan};
-use self::size::Studies;
-use self::times::{Times, params_of, step_times};
+use self::size::SizeTuner;
+use self::step_times::{StepTimes, step_times, timed_params};
 use crate::commands::sweep::plan::check_name;
 use crate::commands::workload;
 use crate::error::{MagicError, Result, Span};
 use crate::host::{Interrupt, Output};
 use crate::magic::{Body, Command, Context, Export, Invocation, Magic, Subject};
 use crate::probing::{DEVICE, Prober, SET, TargetDevice, data_of, settings};
-use crate::report::table::{self, Rows, number};
+use crate::report::table::{self, Rows, interval_or_dash, number, number_or_dash};
 use crate::report::{Report, Status};
 use crate::syntax::{Arguments, OptionSpec, SweepBody, Word, parse_body, parse_one_line};
 use serde_json::json;
@@ -28,35 +29,44 @@ const fn option(name: &'static str, value: Option<&'static str>, help: &'static 
     OptionSpec { name, value, help }
 }
 
-/// See the module.
 pub const MAGIC: Magic = Magic {
     name: "scaling",
     line: true,
     body: Some(Body::Declarations),
     usage: "%scaling WORKLOAD --target 'METRIC<=V' --batches A..B [options]\n\n\
         %%scaling NAME --target 'METRIC<=V' --batches A..B [options]\n…declarations of a sweep…",
-    summary: "Steps and time to a target against batch size, re-tuned at each: the critical, the fastest, the cheapest size",
-    help: "For each batch size a study of its own (`NAME.b64`) tunes the learning rate anew, or the nuisances of the body, by \
-        quasi-random search. A trial ends when it reaches the target. A size counts with its best configuration, by the median \
-        over its repeats; one whose best learning rate lies at the edge of its range, or where fewer than three configurations \
-        reach the target, has its range widened once, and is not valid if that does not help.\n\n\
-        Seconds are steps times the measured time of a step. The fit S(b) = S_min (1 + B/b) gives the critical batch size B, at \
-        which twice the least steps are needed.\n\n\
-        Interrupt it at any time; `--resume` goes on.",
+    summary: "How many steps and how much time each batch size needs to reach a target, with the learning rate tuned \
+        for each size",
+    help: "Each batch size has a study of its own (`NAME.b64`). It tunes the learning rate, or the nuisances of the \
+        body, by quasi-random search. A trial ends when it reaches the target. The result for a size is that of its \
+        best configuration, by the median over its repeats. If the best learning rate is at an edge of its range, or \
+        if fewer than three configurations reach the target, the range is widened once; if that does not help, the \
+        size is not valid.\n\n\
+        Seconds are steps times the measured time of a step. The fit S(b) = S_min (1 + B/b) gives the critical batch \
+        size B, at which twice the least number of steps is needed.\n\n\
+        You can interrupt it at any time; `--resume` continues.",
     options: &[
-        option("target", Some("M<=V"), "what is to be reached: 'valid/error<=0.05', 'accuracy>=0.9'"),
-        option("batches", Some("A..B"), "A, 2A, 4A, … up to B; or a list: 16,64,256"),
-        option("compare-by", Some("steps|epochs"), "give each size as many steps (default), or as many examples"),
-        option("trials", Some("N"), "configurations of each size (default 16)"),
-        option("repeats", Some("R"), "seeds of each configuration (default 3)"),
+        option("target", Some("M<=V"), "the target: 'valid/error<=0.05', 'accuracy>=0.9'"),
+        option("batches", Some("A..B"), "the batch sizes A, 2A, 4A, … up to B, or a list: 16,64,256"),
+        option(
+            "compare-by",
+            Some("steps|epochs"),
+            "give each size as many steps as the others (default), or as many examples",
+        ),
+        option("trials", Some("N"), "configurations for each size (default: 16)"),
+        option("repeats", Some("R"), "seeds for each configuration (default: 3)"),
         SET,
-        option("name", Some("NAME"), "its name (default: WORKLOAD-scaling)"),
-        option("resume", None, "run what an interrupt or a crash left undone"),
-        option("price", Some("P"), "of a device for an hour, in any currency"),
-        option("upfront", Some("U"), "what has to be paid once before the fastest size can be used"),
-        option("planned", Some("N"), "trials over which that is to be paid back"),
-        option("seed", Some("S"), "seed of the proposals and of the trials (default 0)"),
-        option("parallel", Some("N"), "trials at a time (default: one a GPU, or one a processor)"),
+        option("name", Some("NAME"), "name of the scaling (default: WORKLOAD-scaling)"),
+        option("resume", None, "run the trials that are missing, for example after an interrupt"),
+        option("price", Some("P"), "price of one device for one hour, in any currency"),
+        option("upfront", Some("U"), "what must be paid once before the fastest size can be used"),
+        option("planned", Some("N"), "planned number of trainings; the result says whether they pay back --upfront"),
+        option("seed", Some("S"), "seed of the proposals and of the trials (default: 0)"),
+        option(
+            "parallel",
+            Some("N"),
+            "trials that run at the same time (default: one on each GPU, or on each processor if there is no GPU)",
+        ),
         DEVICE,
     ],
     subject: Subject::Workload,
@@ -74,7 +84,7 @@ struct ShowScaling {
 
 fn parse(Invocation { arguments, body, .. }: Invocation) -> Result<Box<dyn Command>> {
     let (name, body) = match body {
-        Some(span) => of_cell(&arguments, span)?,
+        Some(span) => read_cell(&arguments, span)?,
         None => {
             let settings = settings(&arguments)?;
             let default = Word { text: format!("{}-scaling", settings[0].text), ..settings[0].clone() };
@@ -87,12 +97,12 @@ fn parse(Invocation { arguments, body, .. }: Invocation) -> Result<Box<dyn Comma
     Ok(Box::new(ShowScaling { arguments, name, body, sizes, costs }))
 }
 
-/// The name and the declarations of a cell.
-fn of_cell(arguments: &Arguments, span: Span) -> Result<(Word, SweepBody)> {
+/// Reads the name and the declarations of a cell.
+fn read_cell(arguments: &Arguments, span: Span) -> Result<(Word, SweepBody)> {
     let name = arguments.required(0, "the scaling's name")?.clone();
     arguments.at_most(1)?;
     for (option, help) in
-        [("name", "the name stands right after %%scaling"), ("set", "declare it in the body: `fixed hp = v`")]
+        [("name", "write the name directly after %%scaling"), ("set", "declare it in the body: `fixed hp = v`")]
     {
         if let Some(word) = arguments.option(option) {
             let message = format!("`--{option}` belongs to `%scaling WORKLOAD`");
@@ -111,11 +121,9 @@ fn costs(arguments: &Arguments) -> Result<Option<Costs>> {
         }
     };
     let (price, upfront, planned) = (amount("price")?, amount("upfront")?, arguments.small_count("planned", 1)?);
-    for needed in ["upfront", "planned"] {
-        let without = if needed == "upfront" { price.is_none() } else { upfront.is_none() };
-        if let Some(word) = arguments.option(needed).filter(|_| without) {
-            let with = if needed == "upfront" { "price" } else { "upfront" };
-            return Err(arguments.invalid(word, format!("`--{needed}` says nothing without `--{with}`")));
+    for (option, needed) in [("upfront", "price"), ("planned", "upfront")] {
+        if let Some(word) = arguments.option(option).filter(|_| !arguments.has(needed)) {
+            return Err(arguments.invalid(word, format!("`--{option}` needs `--{needed}`")));
         }
     }
     Ok(price.map(|price| Costs {
@@ -131,14 +139,15 @@ impl Command for ShowScaling {
         let is_program =
             self.body.workload.as_ref().is_some_and(|w| matches!(w.value, WorkloadReference::Command { .. }));
         let workloads = if is_program { vec![] } else { workload::known(context)? };
-        let mut asked = plan(&self.arguments, &self.name, &self.body, &workloads, &self.sizes[..1])?;
-        let reference = &asked.sizes[0].definition.workload;
+        // The worker knows the number of examples, which limits the sizes. It is found from a plan of one size.
+        let first = plan(&self.arguments, &self.name, &self.body, &workloads, &self.sizes[..1])?;
+        let reference = &first.sizes[0].definition.workload;
         let worker = workload::worker(context, reference, output, interrupt)?;
         let target = TargetDevice::new(context, &self.arguments);
-        let prober = asked.workload.as_ref().filter(|workload| workload.has_pipeline()).map(|workload| Prober {
+        let prober = first.workload.as_ref().filter(|workload| workload.has_pipeline()).map(|workload| Prober {
             worker: worker.clone().unwrap_or_else(|| context.settings.worker.clone()),
             workload: workload.description.name.clone(),
-            params: params_of(&asked.sizes[0].definition.space),
+            params: timed_params(&first.sizes[0].definition.space),
             device: target.device.clone(),
             environment: context.added_environment(),
             interrupt,
@@ -149,70 +158,76 @@ impl Command for ShowScaling {
             let (examples, _) = data_of(prober)?;
             sizes.retain(|size| *size <= examples);
             if sizes.len() < self.sizes.len() {
-                notes.push(format!("There are {examples} training examples: larger sizes were left out."));
+                notes.push(format!("Sizes above the {examples} training examples were left out."));
             }
             if sizes.len() < 2 {
                 let word = self.arguments.option("batches").unwrap_or(&self.name);
-                let message = format!("there are only {examples} training examples, which leaves nothing to compare");
+                let message = format!("there are only {examples} training examples, so there is nothing to compare");
                 return Err(self.arguments.invalid(word, message));
             }
         }
-        asked = plan(&self.arguments, &self.name, &self.body, &workloads, &sizes)?;
-        let mut studies = Studies { context, plan: &asked, worker, may_run: true, interrupt };
-        let (any, enough) = studies.recorded()?;
-        studies.may_run = !any || !enough || asked.options.resume;
+        let plan = plan(&self.arguments, &self.name, &self.body, &workloads, &sizes)?;
+        let mut tuner = SizeTuner { context, plan: &plan, worker, may_run: true, interrupt };
+        let recorded = tuner.recorded_studies()?;
+        tuner.may_run = !recorded.any || !recorded.enough || plan.options.resume;
         let mut status = Status::new(output);
-        let times = match (&asked.workload, &prober) {
+        let times = match (&plan.workload, &prober) {
             (Some(workload), Some(prober)) => {
-                let timed = step_times(context, workload, &target, prober, &sizes, studies.may_run, &mut status);
+                let times = step_times(context, workload, &target, prober, &sizes, tuner.may_run, &mut status);
                 status.clear();
-                timed?
+                times?
             }
-            _ => Times {
-                doubts: vec!["its steps are its own and cannot be timed apart from it".into()],
-                ..Times::default()
-            },
+            (workload, _) => {
+                let kind = if workload.is_some() { "training function" } else { "program" };
+                let doubt = format!("a {kind} has a loop of its own, so its steps cannot be timed");
+                StepTimes { doubts: vec![doubt], ..StepTimes::default() }
+            }
         };
-        let report = |live: &ScalingLive<'_>, notes: &[String]| self.report(&asked, live.sizes(), &times, notes);
-        let mut live = ScalingLive::new(context, output, &asked, times.seconds.clone());
+        let report = |display: &ScalingDisplay<'_>, notes: &[String]| {
+            self.report(&plan, display.finished_sizes(), &times, notes)
+        };
+        let mut display = ScalingDisplay::new(context, output, &plan, times.seconds.clone());
         let (mut larger, mut missing, mut interrupted) = (None, 0, false);
-        // From the largest size down: what a size needs at most is known from the next larger one.
-        for size in asked.sizes.iter().rev() {
+        // The largest size comes first, because a size needs at most twice the steps of the next larger one.
+        for size in plan.sizes.iter().rev() {
             if times.too_large.contains(&size.batch_size) {
-                let steps = steps_to_target(&[], &size.definition.objective, asked.target.value);
+                let steps = steps_to_target(&[], &size.definition.objective, plan.target.value);
                 let problem = Some("it does not fit into memory".to_string());
-                live.done(BatchSizeStudy { batch_size: size.batch_size, steps, problem, seconds_per_step: None });
+                let study = BatchSizeStudy { batch_size: size.batch_size, steps, problem, seconds_per_step: None };
+                display.finish_size(study);
                 continue;
             }
-            let studied = match studies.study(size, larger, &mut live) {
-                Ok(studied) => studied,
+            let tuned = match tuner.tune(size, larger, &mut display) {
+                Ok(tuned) => tuned,
                 Err(error) => {
-                    let report = report(&live, std::slice::from_ref(&error.message));
-                    live.fail(report);
+                    let report = report(&display, std::slice::from_ref(&error.message));
+                    display.fail(report);
                     return Err(error);
                 }
             };
-            missing += studied.missing;
-            larger = studied.scaled.steps.steps.or(larger);
-            live.done(studied.scaled);
-            if studied.interrupted {
+            missing += tuned.missing;
+            larger = tuned.study.steps.steps.or(larger);
+            display.finish_size(tuned.study);
+            if tuned.interrupted {
                 interrupted = true;
                 break;
             }
         }
         if interrupted {
-            notes.push("Interrupted; `--resume` goes on.".into());
+            notes.push("Interrupted; `--resume` continues.".into());
         } else if missing > 0 {
             notes.push(format!("{missing} trials are missing; `--resume` runs them."));
-        } else if !studies.may_run {
-            notes.push("Nothing was trained: all trials asked for are recorded.".into());
+        } else if !tuner.may_run {
+            notes.push("Nothing was trained: all requested trials are recorded.".into());
         }
-        let report = report(&live, &notes);
-        context.store()?.keep_conclusion("scaling", &asked.name, &report.result())?;
-        live.end(report);
+        let report = report(&display, &notes);
+        context.store()?.keep_conclusion("scaling", &plan.name, &report.result())?;
+        display.end(report);
         if interrupted {
-            let message =
-                format!("the scaling `{}` was interrupted; what ended is recorded, `--resume` goes on", asked.name);
+            let message = format!(
+                "the scaling `{}` was interrupted; trials that ended are recorded, `--resume` continues",
+                plan.name
+            );
             return Err(MagicError::interrupted(message));
         }
         Ok(())
@@ -220,116 +235,118 @@ impl Command for ShowScaling {
 }
 
 impl ShowScaling {
-    fn report(&self, plan: &ScalingPlan, sizes: &[BatchSizeStudy], times: &Times, notes: &[String]) -> Report {
-        let costs = self.costs.clone().map(|costs| Costs { own_batch_size: plan.own, ..costs });
-        let found = scaling(sizes, times.doubts.is_empty(), costs.as_ref());
+    fn report(&self, plan: &ScalingPlan, sizes: &[BatchSizeStudy], times: &StepTimes, notes: &[String]) -> Report {
+        let costs = self.costs.clone().map(|costs| Costs { own_batch_size: plan.default_batch_size, ..costs });
+        let result = scaling(sizes, times.doubts.is_empty(), costs.as_ref());
         let workload = plan.sizes.first().map(|size| size.definition.workload.to_string()).unwrap_or_default();
         let fields = json!({
             "workload": workload, "name": plan.name, "target": plan.target.text(), "compare_by": plan.compare_by,
-            "points": found.points, "fit": found.fit.as_ref().ok(), "fastest": found.fastest,
-            "cheapest": found.cheapest, "payback": found.payback, "times_reliable": times.doubts.is_empty(),
+            "points": result.points, "fit": result.fit.as_ref().ok(), "fastest": result.fastest,
+            "cheapest": result.cheapest, "payback": result.payback, "times_reliable": times.doubts.is_empty(),
         });
         let mut report = Report::new("scaling", &fields);
         for note in notes {
             report = report.line(note);
         }
-        for sentence in sentences(plan, &found, times) {
+        for sentence in conclusions(plan, &result, times) {
             report = report.line(&sentence);
         }
-        report = report.table(&rows(plan, &found));
+        report = report.table(&rows(plan, &result));
         let target = plan.target.shown();
-        let timed = times.doubts.is_empty() || times.seconds.is_empty();
-        let note = match (plan.compare_by, timed) {
-            (CompareBy::Steps, true) => "",
-            (CompareBy::Steps, false) => "the times of steps are not to be relied upon",
-            (CompareBy::Epochs, _) => "budget in epochs: only perfect scaling is probed",
+        let shows_doubtful_times = !times.doubts.is_empty() && !times.seconds.is_empty();
+        let note = match plan.compare_by {
+            CompareBy::Steps if shows_doubtful_times => "the times of steps cannot be trusted",
+            CompareBy::Steps => "",
+            CompareBy::Epochs => "the same number of examples at each size: fair only under perfect scaling",
         };
-        report.chart(tunebook_charts::scaling(&ScalingCaption { name: &plan.name, target: &target, note }, &found))
+        report.chart(tunebook_charts::scaling(&ScalingCaption { name: &plan.name, target: &target, note }, &result))
     }
 }
 
-/// The conclusions in words.
-fn sentences(plan: &ScalingPlan, found: &Scaling, times: &Times) -> Vec<String> {
-    let mut said = vec![];
+/// Returns the conclusions in words.
+fn conclusions(plan: &ScalingPlan, result: &Scaling, times: &StepTimes) -> Vec<String> {
+    let mut sentences = vec![];
     if plan.compare_by == CompareBy::Epochs {
-        said.push(
-            "Each size was given as many examples as the others: only the regime of perfect scaling is probed, and a larger size \
-             that needs more examples looks as if it failed (Playbook B9). `--compare-by steps` compares fairly."
+        sentences.push(
+            "Each size was given as many examples as the others. This is fair only in the regime of perfect scaling: a \
+             larger size that needs more examples looks as if it failed (Playbook B9). `--compare-by steps` compares \
+             all sizes fairly."
                 .to_string(),
         );
     }
-    match &found.fit {
+    match &result.fit {
         Ok(fit) => {
             let interval =
                 fit.interval.map_or(String::new(), |[a, b]| format!(" (95 %: {} to {})", number(a), number(b)));
-            said.push(format!(
-                "Critical batch size {}{interval}: there twice the least number of steps ({}) is needed; far below it twice the \
-                 size halves the steps, far above it saves none.",
+            sentences.push(format!(
+                "Critical batch size: {}{interval}. At this size, twice the least number of steps ({}) is needed. Far \
+                 below it, doubling the size halves the steps; far above it, doubling saves none.",
                 number(fit.b_noise),
                 number(fit.s_min)
             ));
         }
-        Err(NoFit::TooFewSizes { valid }) => said.push(format!("{valid} valid sizes are too few for a fit.")),
-        Err(NoFit::OutOfReach) => {
-            said.push("The critical batch size is not within reach of the sizes that were tried.".into())
+        Err(NoFit::TooFewSizes { valid }) => {
+            sentences.push(format!("The critical batch size needs three valid sizes; there are {valid}."))
         }
+        Err(NoFit::OutOfReach) => sentences
+            .push("The critical batch size is more than a factor of four outside of the sizes that were tried.".into()),
     }
-    let point = |size: Option<u64>| found.points.iter().find(|point| Some(point.batch_size) == size);
-    if let Some(fastest) = point(found.fastest) {
+    let point = |size: Option<u64>| result.points.iter().find(|point| Some(point.batch_size) == size);
+    if let Some(fastest) = point(result.fastest) {
         let seconds = fastest.seconds.map_or(String::new(), |seconds| format!(", {} s to the target", number(seconds)));
-        said.push(format!("Fastest: {}{seconds}.", fastest.batch_size));
+        sentences.push(format!("Fastest: {}{seconds}.", fastest.batch_size));
     } else if let Some(doubt) = times.doubts.first() {
-        said.push(format!("No size is called the fastest: {doubt}."));
+        sentences.push(format!("The fastest size is not known: {doubt}."));
     }
-    if let Some((cheapest, cost)) = point(found.cheapest).and_then(|point| Some((point, point.cost?))) {
-        said.push(format!("Cheapest: {}, {} a training.", cheapest.batch_size, number(cost)));
+    if let Some((cheapest, cost)) = point(result.cheapest).and_then(|point| Some((point, point.cost?))) {
+        sentences.push(format!("Cheapest: {}, with a cost of {} for one training.", cheapest.batch_size, number(cost)));
     }
-    if let Some(least) = found.fewest_examples {
-        said.push(format!(
-            "One trial trains on one device. Spread over devices in proportion to the batch size, a training would take device \
-             time in proportion to its examples, which are fewest at {least} (Playbook B11)."
+    if let Some(least) = result.fewest_examples {
+        sentences.push(format!(
+            "Each trial trains on one device. If a training is spread over devices in proportion to its batch size, \
+             its total device time is proportional to its examples. These are fewest at batch size {least} (Playbook \
+             B11)."
         ));
     }
-    if let Some(payback) = &found.payback {
+    if let Some(payback) = &result.payback {
         let planned = match payback.pays {
-            Some(true) => " The planned trials do.",
-            Some(false) => " The planned trials do not.",
+            Some(true) => " The planned trainings pay it back.",
+            Some(false) => " The planned trainings do not pay it back.",
             None => "",
         };
-        said.push(match payback.trainings {
-            Some(trials) => format!(
-                "From {} to {} a training costs {} less: {} upfront are paid back by {} trainings.{planned}",
-                payback.from,
+        sentences.push(match payback.trainings {
+            Some(trainings) => format!(
+                "With batch size {} instead of {}, a training costs {} less, so {} trainings pay back {}.{planned}",
                 payback.to,
+                payback.from,
                 number(payback.saved_per_training),
-                number(payback.upfront),
-                number(trials)
+                number(trainings),
+                number(payback.upfront)
             ),
             None => format!(
-                "From {} to {} a training costs nothing less: {} upfront are never paid back.",
-                payback.from,
+                "With batch size {} instead of {}, a training does not cost less, so {} is never paid back.",
                 payback.to,
+                payback.from,
                 number(payback.upfront)
             ),
         });
     }
-    for point in found.points.iter().filter(|point| !point.valid) {
+    for point in result.points.iter().filter(|point| !point.valid) {
         if let Some(reason) = &point.reason {
-            said.push(format!("{} says nothing: {reason}.", point.batch_size));
+            sentences.push(format!("Batch size {} is not valid: {reason}.", point.batch_size));
         }
     }
-    said
+    sentences
 }
 
-fn rows(plan: &ScalingPlan, found: &Scaling) -> Rows {
+fn rows(plan: &ScalingPlan, result: &Scaling) -> Rows {
     let mut headers = vec!["batch size", "steps", "95 %", "examples", "seconds", "regime", "slope", "reached", "best"];
-    let priced = found.points.iter().any(|point| point.cost.is_some());
+    let priced = result.points.iter().any(|point| point.cost.is_some());
     if priced {
         headers.insert(5, "cost");
     }
     let mut rows = Rows::new(&headers);
-    let one = |x: Option<f64>| x.map_or("–".into(), number);
-    for p in &found.points {
+    for p in &result.points {
         let regime = match (p.valid, p.regime) {
             (false, _) => "not valid".to_string(),
             (true, None) => "–".to_string(),
@@ -341,17 +358,17 @@ fn rows(plan: &ScalingPlan, found: &Scaling) -> Rows {
         let best = definition.zip(p.params.as_ref()).map_or("–".into(), |(d, params)| table::params(d, params));
         let mut row = vec![
             p.batch_size.to_string(),
-            one(p.steps),
-            p.interval.map_or("–".into(), |[a, b]| format!("{} to {}", number(a), number(b))),
-            one(p.examples),
-            one(p.seconds),
+            number_or_dash(p.steps),
+            interval_or_dash(p.interval),
+            number_or_dash(p.examples),
+            number_or_dash(p.seconds),
             regime,
             p.slope.map_or("–".into(), |slope| format!("{slope:.2}")),
             p.reached.to_string(),
             best,
         ];
         if priced {
-            row.insert(5, one(p.cost));
+            row.insert(5, number_or_dash(p.cost));
         }
         rows.row(row);
     }

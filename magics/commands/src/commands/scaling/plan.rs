@@ -1,4 +1,4 @@
-//! From the text of a scaling to the study of each batch size.
+//! Turns the options and declarations of a scaling into the study of each batch size.
 
 use super::target::Target;
 use crate::commands::sweep::plan::{Planner, SweepOptions};
@@ -8,66 +8,66 @@ use crate::syntax::{Arguments, Declaration, SweepBody, Word};
 use serde::Serialize;
 use tunebook_study::{Distribution, Role, StudyDefinition, Value, WorkloadReference};
 
-/// Configurations of each size that `--trials` does not say otherwise.
-const TRIALS: u32 = 16;
-/// Seeds of each configuration that `--repeats` does not say otherwise.
-const REPEATS: u32 = 3;
-/// Steps of a program, whose own budget is not known here.
+/// The default of `--trials`: configurations for each batch size.
+const DEFAULT_CONFIGURATIONS: u32 = 16;
+/// The default of `--repeats`: seeds for each configuration.
+const DEFAULT_REPEATS: u32 = 3;
+/// The budget in steps if neither the workload nor the user sets one: that of a program.
 const UNLIMITED: u64 = 1 << 40;
 
-/// What each size is given (Playbook B9).
+/// What is the same at each batch size (Playbook B9).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CompareBy {
-    /// As many steps as any other.
+    /// Trials at each batch size may take the same number of steps.
     Steps,
-    /// As many examples as any other.
+    /// Trials at each batch size may use the same number of examples.
     Epochs,
 }
 
-/// A scaling that can run.
+/// The studies of all batch sizes, with all that is needed to run them.
 #[derive(Clone, Debug)]
 pub struct ScalingPlan {
-    /// Its name; studies are called `NAME.b64`.
+    /// The name of the scaling. The study of batch size 64 is called `NAME.b64`.
     pub name: String,
-    /// What is to be reached.
+    /// The target.
     pub target: Target,
-    /// How sizes are compared.
+    /// What is the same at each batch size.
     pub compare_by: CompareBy,
-    /// The workload's own batch size.
-    pub own: Option<u64>,
-    /// What is trained, where it is a workload.
+    /// The default batch size of the workload.
+    pub default_batch_size: Option<u64>,
+    /// The workload, or None for a program.
     pub workload: Option<Workload>,
-    /// By size, rising.
+    /// The batch sizes, in ascending order.
     pub sizes: Vec<SizePlan>,
-    /// How its trials run.
+    /// The options of each study.
     pub options: SweepOptions,
-    /// Configurations of each size.
+    /// The number of configurations for each batch size.
     pub configurations: u32,
 }
 
-/// The study of one size.
+/// The study of one batch size.
 #[derive(Clone, Debug)]
 pub struct SizePlan {
-    /// Examples a step.
+    /// The number of examples in a step.
     pub batch_size: u64,
-    /// The study's name.
+    /// The name of the study.
     pub study: String,
-    /// Steps that a trial may take at most.
+    /// The number of steps that a trial may take at most.
     pub budget: u64,
-    /// The study as it begins.
+    /// The definition with which the study starts. Its range may be widened later.
     pub definition: StudyDefinition,
 }
 
-/// `--batches A..B`: A, 2A, 4A, … up to B; or a list.
+/// Reads `--batches`: `A..B` is A, 2A, 4A, … up to B; a list is sorted.
 pub fn batches(arguments: &Arguments) -> Result<Vec<u64>> {
     let help = || Some("for example --batches 16..2048, or a list: --batches 16,64,256".to_string());
     let Some(word) = arguments.option("batches") else {
-        let message = "which batch sizes are compared must be said: `--batches A..B`";
+        let message = "the batch sizes are missing: `--batches A..B`";
         return Err(arguments.source.syntax_error(arguments.line.clone(), message, help()));
     };
     let wrong = || {
-        let message = format!("`{}` are no batch sizes: A..B with 1 ≤ A < B, or a list", word.text);
+        let message = format!("`{}` is not a range of batch sizes: write A..B with 1 ≤ A < B, or a list", word.text);
         arguments.source.error(ErrorName::InvalidValue, word.span.clone(), message, help())
     };
     let number = |text: &str| text.trim().parse::<u64>().ok().filter(|n| (1..=1 << 40).contains(n));
@@ -85,7 +85,7 @@ pub fn batches(arguments: &Arguments) -> Result<Vec<u64>> {
     Ok(sizes)
 }
 
-/// Plans the studies. `body`: what is trained, with its declarations.
+/// Plans the study of each batch size. `body` holds the workload and the declarations that all of them have.
 pub fn plan(
     arguments: &Arguments,
     name: &Word,
@@ -109,12 +109,16 @@ pub fn plan(
     let description = workload.map(|workload| &workload.description);
     for declared in &body.declarations {
         let (message, help) = match (declared.name.value.as_str(), declared.role) {
-            ("batch_size", _) => ("the batch size is what is varied here", "`--batches A..B` says which sizes"),
+            ("batch_size", _) => {
+                ("`batch_size` cannot be set, because this magic varies it", "`--batches A..B` says which sizes")
+            }
             (_, Role::Scientific) => (
-                "the question here is the batch size; nothing else can be scientific",
-                "tune it away as `nuisance`, or keep it `fixed`",
+                "`%scaling` measures the effect of the batch size, so no other hyperparameter can be scientific",
+                "declare it `nuisance` to tune it, or `fixed`",
             ),
-            ("steps", Role::Nuisance) => ("steps are what is measured here", "`fixed steps = N` is their budget"),
+            ("steps", Role::Nuisance) => {
+                ("`steps` cannot be tuned, because this magic measures it", "`fixed steps = N` sets a limit")
+            }
             _ => continue,
         };
         return Err(source.error(
@@ -125,34 +129,35 @@ pub fn plan(
         ));
     }
     let default = |name: &str| description.and_then(|d| d.hyperparameter(name)?.default.as_i64());
-    let set = |name: &str| {
+    let declared = |name: &str| {
         let constant = |declared: &Declaration| match &declared.distribution.value {
             Distribution::Constant { value } => value.as_i64(),
             _ => None,
         };
         body.declarations.iter().find(|declared| declared.name.value == name).and_then(constant)
     };
-    let count = |steps: i64| u64::try_from(steps).ok().filter(|steps| *steps > 0);
-    let said = set("steps").and_then(count);
-    let steps = said.or_else(|| default("steps").and_then(count)).unwrap_or(UNLIMITED);
-    let own = default("batch_size").and_then(|size| u64::try_from(size).ok()).filter(|size| *size > 0);
-    if compare_by == CompareBy::Epochs && (own.is_none() || steps == UNLIMITED) {
-        let word = arguments.option("compare-by").map_or(arguments.line.clone(), |word| word.span.clone());
+    let positive = |count: i64| u64::try_from(count).ok().filter(|count| *count > 0);
+    let declared_steps = declared("steps").and_then(positive);
+    let steps = declared_steps.or_else(|| default("steps").and_then(positive)).unwrap_or(UNLIMITED);
+    let default_batch_size = default("batch_size").and_then(positive);
+    if compare_by == CompareBy::Epochs && (default_batch_size.is_none() || steps == UNLIMITED) {
+        let span = arguments.option("compare-by").map_or(arguments.line.clone(), |word| word.span.clone());
         let message =
-            "a budget of epochs is that of the workload's own steps and batch size, which a program does not state";
-        return Err(source.error(ErrorName::InvalidValue, word, message, Some("compare by steps".into())));
+            "`--compare-by epochs` needs a workload that has defaults for steps and batch size; a program has none";
+        let help = Some("leave it out: each size then gets as many steps as the others".into());
+        return Err(source.error(ErrorName::InvalidValue, span, message, help));
     }
     let options = SweepOptions {
         seed: arguments.count("seed", 0)?.unwrap_or(0),
-        repeats: arguments.small_count("repeats", 1)?.unwrap_or(REPEATS),
+        repeats: arguments.small_count("repeats", 1)?.unwrap_or(DEFAULT_REPEATS),
         parallel: arguments.small_count("parallel", 1)?.map(|n| n as usize),
         resume: arguments.has("resume"),
         objective: Some((target.direction, target.metric.clone())),
         ..SweepOptions::default()
     };
-    let configurations = arguments.small_count("trials", 1)?.unwrap_or(TRIALS);
+    let configurations = arguments.small_count("trials", 1)?.unwrap_or(DEFAULT_CONFIGURATIONS);
     let planner = Planner { source, workloads };
-    // What the magic declares by itself has no place in the text; an error about it points at the magic.
+    // Declarations that the magic adds have no place in the text, so errors point at the line of the magic.
     let declare = |body: &mut SweepBody, name: &str, role: Role, distribution: Distribution| {
         let span = arguments.line.clone();
         body.declarations.retain(|declared| declared.name.value != name);
@@ -166,12 +171,13 @@ pub fn plan(
     };
     let mut plans = vec![];
     for &batch_size in sizes {
-        let as_many_examples = own.map_or(steps, |own| steps.saturating_mul(own) / batch_size).max(1);
-        let budget = match (compare_by, said) {
-            (CompareBy::Epochs, _) => as_many_examples,
+        // The steps that use as many examples as `steps` do at the default batch size.
+        let steps_of_examples =
+            default_batch_size.map_or(steps, |default| steps.saturating_mul(default) / batch_size).max(1);
+        let budget = match (compare_by, declared_steps) {
+            (CompareBy::Epochs, _) => steps_of_examples,
             (CompareBy::Steps, Some(steps)) => steps,
-            // What the workload itself takes, in steps and in examples.
-            (CompareBy::Steps, None) => steps.max(as_many_examples),
+            (CompareBy::Steps, None) => steps.max(steps_of_examples),
         };
         let mut body = body.clone();
         declare(&mut body, "batch_size", Role::Fixed, Distribution::constant(Value::Int(batch_size as i64)));
@@ -181,8 +187,8 @@ pub fn plan(
         if !body.declarations.iter().any(|declared| declared.role == Role::Nuisance) {
             let lr = body.declarations.iter().find(|declared| declared.name.value == "lr");
             if let Some(lr) = lr {
-                let message = "the learning rate is tuned anew at each batch size, and cannot be set";
-                let help = "a %%scaling body may declare its range: `nuisance lr ~ loguniform(a, b)`";
+                let message = "`lr` cannot be set, because it is tuned again at each batch size";
+                let help = "declare its range in the body of a %%scaling: `nuisance lr ~ loguniform(a, b)`";
                 return Err(source.error(
                     ErrorName::InvalidDeclaration,
                     lr.name.span.clone(),
@@ -191,8 +197,8 @@ pub fn plan(
                 ));
             }
             let Some(range) = description.and_then(|d| d.hyperparameter("lr")?.search.clone()) else {
-                let message = "there is nothing to re-tune at each batch size: the workload states no range for `lr`";
-                let help = "declare one in a %%scaling body: `nuisance lr ~ loguniform(a, b)`";
+                let message = "there is nothing to tune at each batch size: no range of `lr` is declared";
+                let help = "declare one in the body of a %%scaling: `nuisance lr ~ loguniform(a, b)`";
                 return Err(source.error(ErrorName::InvalidDeclaration, name.span.clone(), message, Some(help.into())));
             };
             declare(&mut body, "lr", Role::Nuisance, range);
@@ -202,5 +208,5 @@ pub fn plan(
         plans.push(SizePlan { batch_size, study, budget, definition: planned.definition });
     }
     let (name, workload) = (name.text.clone(), workload.cloned());
-    Ok(ScalingPlan { name, target, compare_by, own, workload, sizes: plans, options, configurations })
+    Ok(ScalingPlan { name, target, compare_by, default_batch_size, workload, sizes: plans, options, configurations })
 }

@@ -1,26 +1,26 @@
-//! `--target 'METRIC<=V'`.
+//! The target of a scaling: `--target 'METRIC<=V'`.
 
 use crate::error::{ErrorName, Result, Spanned};
 use crate::syntax::Arguments;
 use tunebook_study::Direction;
 
-/// What is to be reached.
+/// A value of a metric that trials are to reach.
 #[derive(Clone, Debug)]
 pub struct Target {
-    /// The metric, where it stands.
+    /// The metric, with its place in the text.
     pub metric: Spanned<String>,
-    /// Which way it gets there.
+    /// Whether the metric is minimized (`<=`) or maximized (`>=`).
     pub direction: Direction,
-    /// The value that is enough.
+    /// The value at which the target is reached.
     pub value: f64,
 }
 
 impl Target {
-    /// Reads the option, which must be there.
+    /// Reads the option. It is an error if it is missing.
     pub fn new(arguments: &Arguments) -> Result<Self> {
         let help = || Some("for example --target 'valid/error<=0.05'".to_string());
         let Some(word) = arguments.option("target") else {
-            let message = "what is to be reached must be said: `--target 'METRIC<=V'`";
+            let message = "the target is missing: `--target 'METRIC<=V'`";
             return Err(arguments.source.syntax_error(arguments.line.clone(), message, help()));
         };
         let wrong =
@@ -31,7 +31,7 @@ impl Target {
             Some((metric.trim(), value.trim(), *direction))
         });
         let Some((metric, value, direction)) = found.filter(|(metric, ..)| !metric.is_empty()) else {
-            return Err(wrong(format!("`{}` is no target: it is written METRIC<=V or METRIC>=V", word.text)));
+            return Err(wrong(format!("`{}` is not a target: write METRIC<=V or METRIC>=V", word.text)));
         };
         let Some(value) = value.parse::<f64>().ok().filter(|value| value.is_finite()) else {
             return Err(wrong(format!("`{value}` is not a number")));
@@ -39,7 +39,7 @@ impl Target {
         Ok(Self { metric: Spanned::new(metric.into(), word.span.clone()), direction, value })
     }
 
-    /// `valid/error ≤ 0.05`.
+    /// The target for people: `valid/error ≤ 0.05`.
     pub fn shown(&self) -> String {
         let sign = match self.direction {
             Direction::Minimize => '≤',
@@ -48,7 +48,7 @@ impl Target {
         format!("{} {sign} {}", self.metric.value, self.value)
     }
 
-    /// As it is written in the option, without spaces.
+    /// The target as it is written in the option, without spaces: `valid/error<=0.05`.
     pub fn text(&self) -> String {
         let sign = match self.direction {
             Direction::Minimize => "<=",

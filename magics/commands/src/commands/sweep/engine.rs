@@ -1,8 +1,9 @@
-//! The loop that runs a study: proposals go to free slots, what trials report goes to the store and then on the screen.
+//! Runs the trials of a study: hands proposed configurations to free slots, and writes what trials report to the store
+//! before it reaches the screen.
 
 use super::environment::environment;
+use super::observer::TrialObserver;
 use super::plan::SweepPlan;
-use super::watch::Watch;
 use crate::error::{ErrorName, MagicError, Result};
 use crate::host::Interrupt;
 use crate::magic::Context;
@@ -16,62 +17,66 @@ use tunebook_study::sampler::trial_seed;
 use tunebook_study::store::{NewTrial, StudyWriter, trials_folder};
 use tunebook_study::{TrialState, Value, WorkloadReference};
 
-/// How long trials have to end when the user interrupts.
+/// Running trials get this much time to end after an interrupt. Then their processes are killed.
 const INTERRUPT_PATIENCE: Duration = Duration::from_millis(600);
-/// How often a trial whose slot vanished is tried before it counts as failed.
+/// A trial counts as failed once its slot has ended by itself this many times.
 const SLOT_LOSSES: u32 = 3;
 
-/// How a run ended.
+/// How a run of a study ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ending {
-    /// All trials are there.
-    Done,
-    /// The user interrupted.
+pub enum RunOutcome {
+    /// All trials have ended.
+    Completed,
+    /// The user interrupted the run.
     Interrupted,
-    /// The study's `--budget` is spent.
+    /// The time limit of `--budget` was reached.
     OutOfBudget,
 }
 
-/// Runs the trials of these numbers. Whatever happens, no process is left behind and nothing recorded is lost.
+/// Runs the trials with these numbers.
+///
+/// After an error too, no trial is left running. Trials that did not end are recorded as cancelled, so that `--resume`
+/// runs them again.
 pub fn run(
     context: &Context,
     plan: &SweepPlan,
     writer: &mut StudyWriter,
     numbers: Vec<u32>,
-    live: &mut dyn Watch,
+    observer: &mut dyn TrialObserver,
     interrupt: &Interrupt,
-) -> Result<Ending> {
+) -> Result<RunOutcome> {
     let started = Instant::now();
     let mut pool = warm_pool(context, plan, writer)?;
-    let mut run = Run {
+    let mut run = StudyRun {
         plan,
         writer,
-        live,
+        observer,
         interrupt,
         folder: trials_folder(&context.settings.store, &plan.name)?,
         waiting: numbers.into_iter().rev().collect(),
         losses: HashMap::new(),
-        data: vec![],
+        recorded_data: vec![],
         started: HashMap::new(),
     };
-    let result = run.trials(&mut pool, started);
-    // Trials that still run (an interrupt, an error of the store) are ended and marked; they run again on resume.
-    let cut_off: Vec<TrialId> = pool.running().cloned().collect();
+    let outcome = run.trials(&mut pool, started);
+    // After an interrupt or an error of the store, trials may still run.
+    let running: Vec<TrialId> = pool.running().cloned().collect();
     pool.cancel_all(INTERRUPT_PATIENCE);
-    for trial in cut_off {
-        let marked = run.finish(&trial, TrialState::Cancelled, Some("interrupted".into()), None);
-        if result.is_ok() {
-            marked?;
+    for trial in running {
+        let cancelled = run.finish(&trial, TrialState::Cancelled, Some("interrupted".into()), None);
+        // The first error is the one to report.
+        if outcome.is_ok() {
+            cancelled?;
         }
     }
-    let recorded = writer.add_seconds(started.elapsed().as_secs_f64());
+    let seconds_added = writer.add_seconds(started.elapsed().as_secs_f64());
     *context.pool.lock() = Some(pool);
-    let ending = result?;
-    recorded?;
-    Ok(ending)
+    let outcome = outcome?;
+    seconds_added?;
+    Ok(outcome)
 }
 
-/// The slots of the last sweep if they are the right ones, else new ones.
+/// Returns the warm slots of the last sweep if this study needs the same ones, otherwise new slots.
 fn warm_pool(context: &Context, plan: &SweepPlan, writer: &StudyWriter) -> Result<Pool> {
     let settings = &context.settings;
     let (devices, problem) = context.devices();
@@ -83,69 +88,73 @@ fn warm_pool(context: &Context, plan: &SweepPlan, writer: &StudyWriter) -> Resul
     let specs = default_slots(&devices, &settings.slot, &context.added_environment(), plan.options.parallel);
     let names: Vec<String> = specs.iter().map(|spec| spec.device.clone()).collect();
     writer.record_environment(&environment(devices.libtorch.as_deref(), &names))?;
-    let kept = context.pool.lock().take();
-    Ok(kept.filter(|pool| pool.specs() == specs).unwrap_or_else(|| Pool::new(specs)))
+    let warm = context.pool.lock().take();
+    Ok(warm.filter(|pool| pool.specs() == specs).unwrap_or_else(|| Pool::new(specs)))
 }
 
-struct Run<'a> {
+struct StudyRun<'a> {
     plan: &'a SweepPlan,
     writer: &'a mut StudyWriter,
-    live: &'a mut dyn Watch,
+    observer: &'a mut dyn TrialObserver,
     interrupt: &'a Interrupt,
+    /// The folder that holds a folder for each trial.
     folder: PathBuf,
-    /// Numbers to run, the next one last.
+    /// The numbers of the trials that wait for a slot. The next one is the last.
     waiting: Vec<u32>,
+    /// How often the slot of a trial ended by itself, by the number of the trial.
     losses: HashMap<u32, u32>,
-    data: Vec<DataSource>,
+    /// The data files that are recorded already.
+    recorded_data: Vec<DataSource>,
+    /// When each trial started.
     started: HashMap<u32, Instant>,
 }
 
-impl Run<'_> {
-    fn trials(&mut self, pool: &mut Pool, started: Instant) -> Result<Ending> {
+impl StudyRun<'_> {
+    fn trials(&mut self, pool: &mut Pool, started: Instant) -> Result<RunOutcome> {
         let budget = self.plan.options.budget;
         loop {
             while pool.has_free_slot() && !self.interrupt.is_raised() {
                 let Some(number) = self.waiting.pop() else { break };
-                self.hand_over(pool, number)?;
+                self.start_trial(pool, number)?;
             }
             if pool.running().next().is_none() && self.waiting.is_empty() {
-                return Ok(Ending::Done);
+                return Ok(RunOutcome::Completed);
             }
-            self.live.refresh();
+            self.observer.refresh();
             self.writer.renew()?;
             let rest = budget.map(|budget| budget.saturating_sub(started.elapsed()));
             let wake = rest.map_or(Duration::from_millis(500), |rest| rest.min(Duration::from_millis(500)));
             let messages = pool.channel().clone();
             select! {
                 recv(messages) -> message => if let Ok(message) = message {
-                    self.take(pool, message)?;
-                    // What else has come meanwhile is stored before the next look at the screen.
+                    self.handle(pool, message)?;
+                    // All waiting messages are stored before the display is updated, because drawing takes longer.
                     while let Ok(message) = messages.try_recv() {
-                        self.take(pool, message)?;
+                        self.handle(pool, message)?;
                     }
                 },
-                recv(self.interrupt.channel()) -> _ => return Ok(Ending::Interrupted),
+                recv(self.interrupt.channel()) -> _ => return Ok(RunOutcome::Interrupted),
                 recv(after(wake)) -> _ => {}
             }
             if budget.is_some_and(|budget| started.elapsed() >= budget) {
-                return Ok(Ending::OutOfBudget);
+                return Ok(RunOutcome::OutOfBudget);
             }
         }
     }
 
-    /// Writes a trial down and gives it to a slot.
-    fn hand_over(&mut self, pool: &mut Pool, number: u32) -> Result<()> {
+    /// Proposes the configuration of a trial, records that the trial starts, and hands it to a free slot.
+    fn start_trial(&mut self, pool: &mut Pool, number: u32) -> Result<()> {
         let definition = &self.plan.definition;
         let configuration = (number - 1) / definition.repeats;
         let params = definition.sampler.propose(&definition.space, definition.seed, u64::from(configuration));
         let Some(params) = params else { return Ok(()) };
-        // A study may declare the seed itself; otherwise each trial has one of its own.
+        // A study may declare the hyperparameter `seed`. Otherwise each trial has its own seed.
         let declared = params.get("seed").and_then(Value::as_i64).and_then(|seed| u64::try_from(seed).ok());
         let seed = declared.unwrap_or_else(|| trial_seed(definition.seed, number));
         let trial = NewTrial { number, configuration, params: params.clone(), seed };
         self.writer.start(&trial)?;
         self.started.insert(number, Instant::now());
-        self.live.started(&trial);
+        self.observer.started(&trial);
         let request = TrialRequest {
             trial: TrialId { study: self.plan.name.clone(), number },
             workload: definition.workload.clone(),
@@ -167,11 +176,12 @@ impl Run<'_> {
         Ok(())
     }
 
-    fn take(&mut self, pool: &mut Pool, message: (u64, Option<Event>)) -> Result<()> {
+    /// Handles one message of a slot.
+    fn handle(&mut self, pool: &mut Pool, message: (u64, Option<Event>)) -> Result<()> {
         match pool.accept(message) {
             Some(PoolEvent::Trial(Event::Measured { trial, measurement })) => {
                 self.writer.measured(trial.number, &measurement)?;
-                self.live.measured(trial.number, &measurement);
+                self.observer.measured(trial.number, &measurement);
                 Ok(())
             }
             Some(PoolEvent::Trial(Event::Ended { trial, state, reason, seconds })) => {
@@ -182,7 +192,7 @@ impl Run<'_> {
                 *losses += 1;
                 let losses = *losses;
                 if losses < SLOT_LOSSES {
-                    // The machine was taken away, which says nothing of the trial: it runs again.
+                    // The slot may have ended for a reason outside of the trial, so the trial runs again.
                     self.finish(&trial, TrialState::Cancelled, Some(reason), None)?;
                     self.waiting.push(trial.number);
                     return Ok(());
@@ -194,17 +204,18 @@ impl Run<'_> {
         }
     }
 
-    /// Notes the files that trials read, each once.
+    /// Records the data files that a trial read, each file once.
     fn record_data(&mut self, data: Vec<DataSource>) -> Result<()> {
         for source in data {
-            if !self.data.contains(&source) {
+            if !self.recorded_data.contains(&source) {
                 self.writer.record_data(&source)?;
-                self.data.push(source);
+                self.recorded_data.push(source);
             }
         }
         Ok(())
     }
 
+    /// Records how a trial ended. `seconds` is the time that the worker measured, if it reported one.
     fn finish(
         &mut self,
         trial: &TrialId,
@@ -212,10 +223,10 @@ impl Run<'_> {
         reason: Option<String>,
         seconds: Option<f64>,
     ) -> Result<()> {
-        let began = self.started.get(&trial.number);
-        let seconds = seconds.unwrap_or_else(|| began.map_or(0.0, |began| began.elapsed().as_secs_f64()));
+        let started = self.started.get(&trial.number);
+        let seconds = seconds.unwrap_or_else(|| started.map_or(0.0, |started| started.elapsed().as_secs_f64()));
         self.writer.finish(trial.number, state, reason.as_deref(), seconds)?;
-        self.live.finished(trial.number, state, reason, seconds);
+        self.observer.finished(trial.number, state, reason, seconds);
         Ok(())
     }
 }

@@ -1,10 +1,12 @@
-//! What a study records of where it ran (Playbook H11).
+//! The environment that a study records: the machine and the versions with which it ran (Playbook H11).
 
 use serde_json::{Value, json};
 use std::path::Path;
 use std::process::Command;
 
-/// Versions, machine, and the state of the folder that the kernel runs in.
+/// Returns the versions, the machine, and the folder of the kernel with its git commit, as JSON.
+///
+/// `slots` are the devices of the slots. What cannot be found out is null.
 pub fn environment(libtorch: Option<&str>, slots: &[String]) -> Value {
     json!({
         "tunebook": env!("CARGO_PKG_VERSION"),
@@ -25,7 +27,8 @@ fn field_of(file: &str, name: &str) -> Option<String> {
     Some(line.split_once(':')?.1.trim().to_string())
 }
 
-/// The commit of the folder and whether something in it is not committed; null outside a repository or without git.
+/// Returns the commit of the current folder, and whether there are changes that are not committed. Returns None outside
+/// of a repository, or if git is not installed.
 fn git() -> Option<Value> {
     let run = |arguments: &[&str]| {
         let output = Command::new("git").args(arguments).stdin(std::process::Stdio::null()).output().ok()?;

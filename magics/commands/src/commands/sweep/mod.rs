@@ -1,18 +1,18 @@
-//! `%%sweep NAME` and `%sweep WORKLOAD …`: run a study, from the text of a sweep to the trials in the store.
+//! `%%sweep NAME` and `%sweep WORKLOAD …`: runs a study, from the text of the declarations to the trials in the store.
 
+pub mod display;
 pub mod engine;
 mod environment;
-pub mod live;
+pub mod observer;
 pub mod plan;
-pub mod recorded;
-pub mod retune;
-pub mod watch;
+pub mod rerun;
+pub mod retuning;
 
-use self::engine::Ending;
-use self::live::Live;
+use self::display::SweepDisplay;
+use self::engine::RunOutcome;
 use self::plan::{Planner, SweepOptions, SweepPlan, check_name};
-use self::recorded::{Found, compare};
-use self::retune::concerning;
+use self::rerun::{Rerun, plan_rerun};
+use self::retuning::find_retuning;
 use crate::commands::workload;
 use crate::error::{MagicError, Result, Source};
 use crate::host::{Interrupt, Output};
@@ -26,37 +26,50 @@ const fn option(name: &'static str, value: Option<&'static str>, help: &'static 
     OptionSpec { name, value, help }
 }
 
-/// See the module.
 pub const MAGIC: Magic = Magic {
     name: "sweep",
     line: true,
     body: Some(Body::Declarations),
-    usage: "%%sweep NAME [options]\n…declarations…\n\n%sweep WORKLOAD hp~loguniform(a,b) hp=[v,…] hp=v --minimize METRIC [options]",
+    usage: "%%sweep NAME [options]\n…declarations…\n\n\
+        %sweep WORKLOAD hp~loguniform(a,b) hp=[v,…] hp=v --minimize METRIC [options]",
     summary: "Run a study: train trials over a search space, record them, show them while they run",
-    help: "One declaration a line:\n\n\
+    help: "The body has one declaration on each line:\n\n\
         ```\nworkload    digits_mlp\nscientific  hidden_layers in [1, 2, 3]\nnuisance    lr ~ loguniform(1e-4, 1)\n\
         nuisance    momentum ~ 1 - loguniform(1e-3, 1)\nfixed       steps = 2000\nminimize    valid/error\n```\n\n\
-        Scientific: its effect is measured. Nuisance: tuned away, so that the comparison is fair. Fixed: the same in all \
-        trials. `when NAME == v:` before a declaration makes it conditional. `command PROGRAM {hp} …` trains any program \
-        that prints JSON lines with a `step`.\n\n\
-        Running the cell again shows what is recorded and trains nothing; `--resume`, or more `--trials`, runs what is \
-        missing.",
+        A scientific hyperparameter is one whose effect is measured. A nuisance hyperparameter is tuned separately for \
+        each scientific value, so that the comparison is fair. A fixed hyperparameter has one value in all trials. \
+        `when NAME == v:` before a declaration makes it conditional. `command PROGRAM {hp} …` trains any program that \
+        prints JSON lines with a `step`.\n\n\
+        Running the cell again shows the recorded trials and trains nothing. `--resume`, or a larger `--trials`, runs \
+        the trials that are missing.",
     options: &[
-        option("trials", Some("N"), "configurations to try (default 20; all of a grid)"),
-        option("sampler", Some("NAME"), "quasirandom (default), random or grid"),
-        option("seed", Some("S"), "seed of the proposals and of the trials (default 0)"),
-        option("repeats", Some("N"), "trials of each configuration, each with a seed of its own (default 1)"),
-        option("parallel", Some("N"), "trials at a time (default: one a GPU, or one a processor)"),
-        option("objective", Some("best|final"), "judge a trial by its best value over training (default) or its last"),
-        option("resume", None, "run what an interrupt or a crash left undone"),
+        option("trials", Some("N"), "number of configurations to try (default: 20, or all of a grid)"),
+        option("sampler", Some("NAME"), "how configurations are proposed: quasirandom (default), random or grid"),
+        option("seed", Some("S"), "seed of the proposals and of the trials (default: 0)"),
+        option("repeats", Some("N"), "trials for each configuration, each with its own seed (default: 1)"),
+        option(
+            "parallel",
+            Some("N"),
+            "trials that run at the same time (default: one on each GPU, or on each processor if there is no GPU)",
+        ),
+        option(
+            "objective",
+            Some("best|final"),
+            "judge a trial by its best value over training (default) or by its last value",
+        ),
+        option("resume", None, "run the trials that are missing, for example after an interrupt"),
         option("every", Some("N"), "estimate the gradient noise scale every N steps, as the metric noise_scale"),
-        option("widen", None, "keep the old trials where ranges only grew"),
-        option("timeout", Some("T"), "limit of a trial: 30s, 30m, 2h"),
-        option("budget", Some("T"), "limit of this run of the study"),
-        option("minimize", Some("METRIC"), "the objective, in the one-line form"),
-        option("maximize", Some("METRIC"), "the objective, in the one-line form"),
+        option(
+            "widen",
+            None,
+            "accept a definition in which ranges only grew or lists only gained values; old trials are kept",
+        ),
+        option("timeout", Some("T"), "time limit of a trial: 30s, 30m, 2h"),
+        option("budget", Some("T"), "time limit of this run of the study: 30s, 30m, 2h"),
+        option("minimize", Some("METRIC"), "the objective: this metric, smaller is better (if the body names none)"),
+        option("maximize", Some("METRIC"), "the objective: this metric, larger is better (if the body names none)"),
         option("name", Some("NAME"), "name of the study, in the one-line form (default: the workload's)"),
-        option("stop-early", Some("RULE"), "none (the only rule so far)"),
+        option("stop-early", Some("RULE"), "only `none` is available"),
         option("background", None, "not available yet"),
     ],
     subject: Subject::Workload,
@@ -81,7 +94,7 @@ fn parse(invocation: Invocation) -> Result<Box<dyn Command>> {
             let word = arguments.required(0, "the study's name")?;
             arguments.at_most(1)?;
             if let Some((_, span)) = named {
-                let message = "the name stands right after %%sweep";
+                let message = "write the name directly after %%sweep";
                 return Err(source.syntax_error(span, message, None));
             }
             ((word.text.clone(), word.span.clone()), parse_body(&source, span)?)
@@ -107,10 +120,10 @@ impl Command for Sweep {
             return train(context, &mut plan, store.write(study)?, numbers, output, interrupt);
         };
         let trials = store.trials(&study)?;
-        match compare(&plan, &study, &trials)? {
-            Found::Run { numbers, redefine } => {
+        match plan_rerun(&plan, &study, &trials)? {
+            Rerun::Train { numbers, redefine } => {
                 let mut writer = store.write(study)?;
-                // Somebody may have run it between the look and the lease.
+                // Another kernel may have run trials before this one became the writer.
                 let trials = writer.store().trials(writer.study())?;
                 let done = |n: &u32| trials.iter().any(|t| t.number == *n && !t.state.runs_again());
                 let numbers = numbers.into_iter().filter(|n| !done(n)).collect();
@@ -119,15 +132,16 @@ impl Command for Sweep {
                 }
                 train(context, &mut plan, writer, numbers, output, interrupt)
             }
-            Found::Show { missing } => {
+            Rerun::Show { missing } => {
                 let mut notes = notes(&plan.definition);
                 notes.push(match missing {
-                    0 => "Nothing was trained: all trials asked for are recorded.".to_string(),
-                    n => format!("{n} of the trials asked for are missing; `--resume` runs them."),
+                    0 => "Nothing was trained: all requested trials are recorded.".to_string(),
+                    n => format!("{n} of the requested trials are missing; `--resume` runs them."),
                 });
-                let asked = plan.trials as usize;
-                let live = Live::new(context, output, &plan.name, &plan.definition, asked, trials.clone());
-                live.end(study.seconds, &notes, || concerning(context, &store, &study, &trials));
+                let requested = plan.trials as usize;
+                let display =
+                    SweepDisplay::new(context, output, &plan.name, &plan.definition, requested, trials.clone());
+                display.end(study.seconds, &notes, || find_retuning(context, &store, &study, &trials));
                 Ok(())
             }
         }
@@ -146,15 +160,15 @@ impl Sweep {
     }
 }
 
-/// What speaks against a definition without forbidding it.
+/// Returns warnings about a definition that is allowed but may mislead.
 fn notes(definition: &StudyDefinition) -> Vec<String> {
     if !compares_batch_sizes_by_validation(definition) {
         return vec![];
     }
     vec![format!(
-        "The batch size varies, and trials are judged by {}: sizes are compared fairly only where learning rate and regularization \
-         are tuned for each, and the noise of small batches regularizes by itself. Choose the size by %throughput and %scaling \
-         (Playbook B14).",
+        "The batch size varies, and trials are judged by {}. This comparison is fair only if learning rate and \
+         regularization are tuned for each size, and the noise of small batches acts as regularization itself. Choose \
+         the batch size with %throughput and %scaling (Playbook B14).",
         definition.objective.metric
     )]
 }
@@ -171,29 +185,27 @@ fn train(
     let notes = notes(&plan.definition);
     writer.ask(plan.trials)?;
     let trials = writer.store().trials(writer.study())?;
-    let mut live = Live::new(context, output, &plan.name, &plan.definition, plan.trials as usize, trials);
-    live.show();
-    let ending = match engine::run(context, plan, &mut writer, numbers, &mut live, interrupt) {
-        Ok(ending) => ending,
+    let mut display = SweepDisplay::new(context, output, &plan.name, &plan.definition, plan.trials as usize, trials);
+    display.show();
+    let outcome = match engine::run(context, plan, &mut writer, numbers, &mut display, interrupt) {
+        Ok(outcome) => outcome,
         Err(error) => {
-            live.fail(&error);
+            display.fail(&error);
             return Err(error);
         }
     };
     let (seconds, store, study) = (writer.study().seconds, writer.store(), writer.study());
-    let note = match ending {
-        Ending::Done => None,
-        Ending::OutOfBudget => Some("The time limit of `--budget` was reached; `--resume` continues."),
-        Ending::Interrupted => Some("Interrupted; `--resume` continues."),
+    let note = match outcome {
+        RunOutcome::Completed => None,
+        RunOutcome::OutOfBudget => Some("The time limit of `--budget` was reached; `--resume` continues."),
+        RunOutcome::Interrupted => Some("Interrupted; `--resume` continues."),
     };
     let notes: Vec<String> = notes.into_iter().chain(note.map(String::from)).collect();
-    live.end(seconds, &notes, || concerning(context, store, study, &store.trials(study)?));
-    match ending {
-        Ending::Done | Ending::OutOfBudget => Ok(()),
-        Ending::Interrupted => {
-            let message =
-                format!("the sweep `{}` was interrupted; what ended is recorded, `--resume` continues", plan.name);
-            Err(MagicError::interrupted(message))
-        }
+    display.end(seconds, &notes, || find_retuning(context, store, study, &store.trials(study)?));
+    if outcome == RunOutcome::Interrupted {
+        let message =
+            format!("the sweep `{}` was interrupted; trials that ended are recorded, `--resume` continues", plan.name);
+        return Err(MagicError::interrupted(message));
     }
+    Ok(())
 }

@@ -1,5 +1,5 @@
-//! From what a sweep's text says to a plan that can be run: names and values are compared with what the workload
-//! knows, and nothing that cannot work gets past here.
+//! Turns the declarations and options of a sweep into a plan that can be run. Names and values are checked against the
+//! workload, so that a plan holds no mistake that can be known before training.
 
 use crate::commands::workload::Workload;
 use crate::error::{ErrorName, MagicError, Result, Source, Spanned, suggest};
@@ -14,37 +14,37 @@ use tunebook_study::{
     WorkloadDescription, WorkloadReference,
 };
 
-/// Trials of a sweep that does not say how many.
+/// The default of `--trials` unless the sampler is a grid.
 const DEFAULT_TRIALS: u32 = 20;
 
-/// What the options of a sweep say.
+/// The options of a sweep.
 #[derive(Clone, Debug)]
 pub struct SweepOptions {
-    /// Configurations, where given.
+    /// The number of configurations, or None for the default.
     pub trials: Option<u32>,
-    /// The sampler.
+    /// How configurations are proposed.
     pub sampler: SamplerKind,
-    /// Seed of the study.
+    /// The seed of the proposals and of the trials.
     pub seed: u64,
-    /// Trials a configuration.
+    /// The number of trials for each configuration.
     pub repeats: u32,
-    /// Best or final value.
+    /// Whether a trial is judged by its best or by its last value.
     pub judged: Judged,
-    /// Slots to use at most.
+    /// The number of trials that run at the same time, or None for one on each device.
     pub parallel: Option<usize>,
-    /// Run what is missing.
+    /// Whether missing trials of a recorded study are run.
     pub resume: bool,
-    /// Accept a wider definition under the same name.
+    /// Whether a wider definition of a recorded study is accepted.
     pub widen: bool,
-    /// Limit of a trial.
+    /// The time limit of a trial.
     pub timeout: Option<Duration>,
-    /// Limit of the study.
+    /// The time limit of this run of the study.
     pub budget: Option<Duration>,
-    /// `--minimize` or `--maximize` of the one-line form.
+    /// `--minimize` or `--maximize` with its metric.
     pub objective: Option<(Direction, Spanned<String>)>,
-    /// Steps between two estimates of the gradient noise scale in each trial.
+    /// The number of steps between two estimates of the gradient noise scale in a trial. None if it is not estimated.
     pub noise_every: Option<u64>,
-    /// Where trials are trained to a target and no further.
+    /// The target at which a trial of `%scaling` ends. None in a sweep.
     pub until: Option<Until>,
 }
 
@@ -69,14 +69,14 @@ impl Default for SweepOptions {
 }
 
 impl SweepOptions {
-    /// Reads them from the words of the magic.
+    /// Reads the options of a magic.
     pub fn new(arguments: &Arguments) -> Result<Self> {
         for later in ["stop-early", "background"] {
             if let Some(word) = arguments.option(later).filter(|word| later == "background" || word.text != "none") {
                 let message = format!("`--{later}` is not available yet");
                 let help = match later {
                     "background" => "leave it out: the sweep runs in its cell, and can be interrupted and resumed",
-                    _ => "leave it out: every trial runs to its end, which the Playbook prefers while exploring",
+                    _ => "leave it out: every trial runs to its end, which the Playbook prefers for exploration",
                 };
                 return Err(arguments.source.error(
                     ErrorName::NotAvailable,
@@ -104,12 +104,13 @@ impl SweepOptions {
     }
 }
 
-/// Whether a word can name a study, and with it a folder.
+/// Returns an error if a word cannot be the name of a study. The name is also that of the folder of its trials.
 pub fn check_name(source: &Source, name: &Word) -> Result<()> {
     let allowed = |c: char| c.is_alphanumeric() || "_.-".contains(c);
     if name.text.is_empty() || name.text.starts_with('.') || !name.text.chars().all(allowed) {
-        let message = format!("`{}` is no name for a study", name.text);
-        let help = "letters, digits, `_`, `-` and `.` (not first): it names a folder too";
+        let message = format!("`{}` cannot be the name of a study", name.text);
+        let help =
+            "use letters, digits, `_`, `-` and `.`, and do not begin with `.`: the name is also the name of a folder";
         return Err(source.error(ErrorName::InvalidValue, name.span.clone(), message, Some(help.into())));
     }
     Ok(())
@@ -123,7 +124,7 @@ fn sampler(arguments: &Arguments) -> Result<SamplerKind> {
         "grid" => Ok(SamplerKind::Grid),
         "sobol" | "bayes" => {
             let message = format!("the sampler `{}` is not available yet", word.text);
-            let help = "available are quasirandom, random and grid";
+            let help = "the available samplers are quasirandom, random and grid";
             Err(arguments.source.error(ErrorName::NotAvailable, word.span.clone(), message, Some(help.into())))
         }
         other => {
@@ -134,34 +135,34 @@ fn sampler(arguments: &Arguments) -> Result<SamplerKind> {
     }
 }
 
-/// A sweep that can run.
+/// A study to run, with all that is needed to run it.
 #[derive(Clone, Debug)]
 pub struct SweepPlan {
-    /// The study's name.
+    /// The name of the study.
     pub name: String,
-    /// What the study is.
+    /// The definition of the study.
     pub definition: StudyDefinition,
-    /// Trials asked for, repeats included.
+    /// The number of requested trials: configurations times repeats.
     pub trials: u32,
-    /// How to run it.
+    /// The options.
     pub options: SweepOptions,
-    /// The worker of a `%%workload`; none where the built-in worker trains it.
+    /// The worker of a `%%workload`. None if the built-in worker or a program trains it.
     pub worker: Option<std::path::PathBuf>,
 }
 
-/// Checks a sweep's text against what the workloads know.
+/// Checks declarations against the workloads.
 pub struct Planner<'a> {
-    /// The text, for errors.
+    /// The text of the magic, at which errors point.
     pub source: &'a Source,
-    /// What can be trained.
+    /// The workloads that can be trained.
     pub workloads: &'a [Workload],
 }
 
 impl Planner<'_> {
-    /// The plan, or the first thing in the text that cannot work.
+    /// Returns the plan, or an error that points at the first mistake.
     pub fn plan(&self, name: String, body: &SweepBody, options: SweepOptions) -> Result<SweepPlan> {
         let Some(workload) = &body.workload else {
-            let message = "the sweep does not say what to train";
+            let message = "the workload is missing";
             let help = "add a line `workload NAME` (%workloads lists them) or `command PROGRAM …`";
             return Err(MagicError::new(ErrorName::SyntaxError, message, Some(help.into())));
         };
@@ -169,7 +170,7 @@ impl Planner<'_> {
         let description = known.map(|known| &known.description);
         let mut space = SearchSpace::new();
         for declaration in &body.declarations {
-            let distribution = self.checked(declaration, description, options.sampler)?;
+            let distribution = self.checked_distribution(declaration, description, options.sampler)?;
             let conditions = declaration
                 .conditions
                 .iter()
@@ -190,7 +191,7 @@ impl Planner<'_> {
             })?;
         }
         if let WorkloadReference::Command { words } = &workload.value {
-            self.placeholders_are_declared(words, workload, &space)?;
+            self.check_placeholders(words, workload, &space)?;
         }
         let objective = self.objective(body, &options, description)?;
         let definition = StudyDefinition {
@@ -203,10 +204,10 @@ impl Planner<'_> {
             question: body.question.clone(),
             notes: body.notes.clone(),
         };
-        let most = options.sampler.configurations(&definition.space);
-        let asked =
-            options.trials.unwrap_or_else(|| most.map_or(DEFAULT_TRIALS, |n| u32::try_from(n).unwrap_or(u32::MAX)));
-        let configurations = most.map_or(asked, |most| asked.min(u32::try_from(most).unwrap_or(u32::MAX)));
+        // A grid has a limited number of configurations; the other samplers have no limit.
+        let most = options.sampler.configurations(&definition.space).map(|n| u32::try_from(n).unwrap_or(u32::MAX));
+        let requested = options.trials.or(most).unwrap_or(DEFAULT_TRIALS);
+        let configurations = most.map_or(requested, |most| requested.min(most));
         Ok(SweepPlan {
             name,
             trials: configurations.saturating_mul(options.repeats),
@@ -216,22 +217,23 @@ impl Planner<'_> {
         })
     }
 
-    /// The workload of the name that stands there; a program is none.
+    /// Returns the workload that is named, or None for a program.
     fn workload(&self, workload: &Spanned<WorkloadReference>) -> Result<Option<&Workload>> {
         let WorkloadReference::Builtin { name } = &workload.value else { return Ok(None) };
         Workload::named(name, self.workloads, self.source, &workload.span).map(Some)
     }
 
-    /// The declaration's distribution with its values in the type that the workload asks for.
-    fn checked(
+    /// Returns the distribution of a declaration, with its values in the type that the workload declares. A program
+    /// declares no types.
+    fn checked_distribution(
         &self,
         declaration: &Declaration,
         description: Option<&WorkloadDescription>,
         sampler: SamplerKind,
     ) -> Result<Distribution> {
         let Declaration { name, distribution, .. } = declaration;
-        let lists = matches!(distribution.value, Distribution::Choice { .. } | Distribution::Constant { .. });
-        if sampler == SamplerKind::Grid && !lists {
+        let is_list = matches!(distribution.value, Distribution::Choice { .. } | Distribution::Constant { .. });
+        if sampler == SamplerKind::Grid && !is_list {
             let message = format!("a grid needs a list of values, and `{}` has a range", name.value);
             let help = format!("write `{} in [v, …]`, or use the default sampler", name.value);
             return Err(self.source.error(
@@ -254,19 +256,20 @@ impl Planner<'_> {
         };
         let accept = |value: &Value| {
             known.accept(value).map_err(|error| {
-                let help = format!("%workloads {} describes it", description.name);
+                let help = format!("`%workloads {}` describes its hyperparameters", description.name);
                 self.source.error(ErrorName::InvalidValue, distribution.span.clone(), error.to_string(), Some(help))
             })
         };
-        let ends = |low: f64, high: f64| -> Result<()> {
-            // A range of reals on a whole number would be rounded behind the user's back.
+        let accept_ends = |low: f64, high: f64| -> Result<()> {
+            // A real number would have to be rounded to a whole one, which the user did not ask for.
             if known.kind == tunebook_study::HyperparameterType::Int {
-                let message = format!("`{}` is a whole number and cannot be drawn from a range of reals", name.value);
+                let message = format!("`{}` is a whole number, and this range has real numbers", name.value);
                 let help = "use int(a, b) or logint(a, b)";
                 let span = distribution.span.clone();
                 return Err(self.source.error(ErrorName::InvalidDistribution, span, message, Some(help.into())));
             }
-            // An end that the domain excludes (momentum below 1) is never drawn, so just inside of it is what counts.
+            // If the domain excludes an end of the range (momentum is below 1), the value just inside must be allowed.
+            // The end itself is never drawn.
             let inside = 1e-9 * (high - low);
             accept(&Value::Float(low)).or_else(|error| accept(&Value::Float(low + inside)).map_err(|_| error))?;
             accept(&Value::Float(high))
@@ -279,11 +282,11 @@ impl Planner<'_> {
             }
             Distribution::Constant { value } => Ok(Distribution::constant(accept(value)?)),
             Distribution::Uniform { low, high } | Distribution::LogUniform { low, high } => {
-                ends(*low, *high)?;
+                accept_ends(*low, *high)?;
                 Ok(distribution.value.clone())
             }
             Distribution::OneMinusLogUniform { low, high } => {
-                ends(1.0 - high, 1.0 - low)?;
+                accept_ends(1.0 - high, 1.0 - low)?;
                 Ok(distribution.value.clone())
             }
             Distribution::Int { low, high } | Distribution::LogInt { low, high } => {
@@ -294,7 +297,8 @@ impl Planner<'_> {
         }
     }
 
-    fn placeholders_are_declared(
+    /// Returns an error if the command inserts a hyperparameter that is not declared.
+    fn check_placeholders(
         &self,
         words: &[String],
         workload: &Spanned<WorkloadReference>,
@@ -311,13 +315,14 @@ impl Planner<'_> {
             let start = self.source.text()[workload.span.clone()].find(&text).map_or(0, |at| at + workload.span.start);
             let span = if start == 0 { workload.span.clone() } else { start..start + text.len() };
             let declared: Vec<&str> = space.hyperparameters().iter().map(|h| h.name.as_str()).collect();
-            let help = suggest(&name, declared).unwrap_or_default() + "; `{{` writes a brace";
-            let message = format!("the command inserts `{name}`, which no line declares");
+            let help = suggest(&name, declared).map_or(String::new(), |help| help + "; ") + "write `{{` for a brace";
+            let message = format!("the command inserts `{name}`, but no line declares it");
             return Err(self.source.error(ErrorName::UnknownHyperparameter, span, message, Some(help)));
         }
         Ok(())
     }
 
+    /// Returns the objective that the body or an option declares, otherwise that of the workload.
     fn objective(
         &self,
         body: &SweepBody,
@@ -326,7 +331,7 @@ impl Planner<'_> {
     ) -> Result<Objective> {
         let given = match (&body.objective, &options.objective) {
             (Some(_), Some((_, metric))) => {
-                let message = "the body names the objective already";
+                let message = "the body already declares the objective; remove this option or that line";
                 return Err(self.source.syntax_error(metric.span.clone(), message, None));
             }
             (body, option) => body.as_ref().or(option.as_ref()),
@@ -336,14 +341,15 @@ impl Planner<'_> {
             (Some((direction, metric)), _) => (*direction, metric),
             (None, Some(description)) => return Ok(Objective { judged, ..description.objective.clone() }),
             (None, None) => {
-                let message = "the sweep does not say what to optimize";
+                let message = "the objective is missing: a program has none of its own";
                 let help = "add a line `minimize METRIC` or `maximize METRIC`, with a metric that the program reports";
                 return Err(MagicError::new(ErrorName::SyntaxError, message, Some(help.into())));
             }
         };
         if metric.value.starts_with("test/") {
-            let message = "the test set is not for tuning: a choice made by it would no longer be tested by it";
-            let help = "minimize a validation metric; %final evaluates the test set once, at the end (Playbook F8)";
+            let message = "the test set is not for tuning: it must stay independent of all choices";
+            let help =
+                "use a validation metric; %final evaluates the chosen trial on the test set at the end (Playbook F8)";
             return Err(self.source.error(ErrorName::UnknownMetric, metric.span.clone(), message, Some(help.into())));
         }
         if let Some(description) = description.filter(|d| !d.metrics.contains(&metric.value)) {

@@ -1,7 +1,7 @@
-//! The measurement of one configuration: what fits, how fast it is, what limits it.
+//! Measures one configuration: the largest batch size that fits, how fast each size is, and what limits the speed.
 
 use super::Prober;
-use super::times::timed;
+use super::timing::time_steps;
 use crate::error::{ErrorName, MagicError, Result};
 use crate::report::Status;
 use serde::{Deserialize, Serialize};
@@ -9,67 +9,73 @@ use std::collections::BTreeMap;
 use tunebook_analysis::{Bottleneck, LimitSearch, Throughput, bottleneck, sizes_to_time, throughput};
 use tunebook_study::probe::{MemoryUse, ProbeAnswer, ProbeTask};
 
-/// What was found.
+/// The measurement of one configuration.
 #[derive(Default, Serialize, Deserialize)]
-pub struct Measured {
-    /// The curve with its conclusions; empty after `--limit-only`.
+pub struct ThroughputMeasurement {
+    /// The curve with its conclusions. It is empty with `--limit-only`.
     pub throughput: Throughput,
-    /// The largest size that fits; `None` where none does.
+    /// The largest batch size that fits, or None if not even one example does.
     pub largest_feasible: Option<u64>,
-    /// Whether memory is what ends it.
+    /// Whether memory limits the batch size. Otherwise the number of examples or the user does.
     pub limited_by_memory: bool,
     /// The smallest size that was tried and does not fit.
     pub too_large: Option<u64>,
     /// The limit that the model of memory predicted before it was found.
     pub predicted: Option<u64>,
-    /// How many processes probed memory.
+    /// The number of sizes that were tried to find the limit.
     pub probes: usize,
-    /// Whether twenty steps and an evaluation of the recommended size went well.
+    /// Whether steps and an evaluation at the recommended size succeeded. None if none was tried.
     pub verified: Option<bool>,
-    /// What keeps a higher throughput away.
+    /// The stage of a step that limits the throughput. It is not measured for evaluation steps.
     pub bottleneck: Option<Bottleneck>,
-    /// Checksums of the data files.
+    /// The checksums of the data files.
     pub data: String,
 }
 
-/// What one probe for memory found.
-enum Fit {
-    /// It used so much; the data have so many examples, and these checksums.
-    Fits(Vec<MemoryUse>, u64, String),
+/// Whether a batch size fits into memory.
+enum MemoryFit {
+    Fits {
+        memory: Vec<MemoryUse>,
+        /// The number of training examples.
+        examples: u64,
+        /// The checksums of the data files.
+        data: String,
+    },
     TooLarge,
-    /// The data have fewer examples than the size.
-    Fewer(u64),
+    /// The batch size is larger than the number of training examples.
+    TooFewExamples(u64),
 }
 
-/// Measures. `cap`: no size beyond it is tried.
+/// Measures one configuration. No size above `cap` is tried. `evaluate` times evaluation steps instead of training
+/// steps. `limit_only` finds only the largest size that fits.
 pub fn measure(
     prober: &Prober<'_>,
     cap: u64,
     evaluate: bool,
     limit_only: bool,
     status: &mut Status<'_>,
-) -> Result<Measured> {
+) -> Result<ThroughputMeasurement> {
     let mut search = LimitSearch::new(cap);
     let mut data = String::new();
     let mut known: BTreeMap<u64, Option<Vec<MemoryUse>>> = BTreeMap::new();
     while let Some(size) = search.next_size() {
         status.say(&format!("Does a batch of {size} fit? ({} probes so far)", search.probes()));
-        match fit(prober, size)? {
-            Fit::Fits(memory, examples, files) => {
-                data = files;
+        match probe_memory(prober, size)? {
+            MemoryFit::Fits { memory, examples, data: checksums } => {
+                data = checksums;
                 known.insert(size, Some(memory.clone()));
                 search.lower_cap(examples);
                 search.fits(size, memory);
             }
-            Fit::TooLarge => {
+            MemoryFit::TooLarge => {
                 known.insert(size, None);
                 search.does_not_fit(size);
             }
-            Fit::Fewer(examples) => search.lower_cap(examples),
+            MemoryFit::TooFewExamples(examples) => search.lower_cap(examples),
         }
     }
     let largest = search.largest();
-    let mut measured = Measured {
+    let mut measured = ThroughputMeasurement {
         throughput: throughput(&[], 0.0, None),
         largest_feasible: (largest > 0).then_some(largest),
         limited_by_memory: search.is_limited_by_memory(),
@@ -86,19 +92,19 @@ pub fn measure(
     let mut sizes = sizes_to_time(largest);
     for size in sizes.clone() {
         if let std::collections::btree_map::Entry::Vacant(entry) = known.entry(size) {
-            status.say(&format!("Memory of a batch of {size}"));
-            match fit(prober, size)? {
-                Fit::Fits(memory, ..) => drop(entry.insert(Some(memory))),
+            status.say(&format!("Measuring the memory of a batch of {size}"));
+            match probe_memory(prober, size)? {
+                MemoryFit::Fits { memory, .. } => drop(entry.insert(Some(memory))),
                 _ => sizes.retain(|other| *other < size),
             }
         }
     }
     let limit = search.is_limited_by_memory().then_some(largest);
-    measured.throughput = timed(prober, &sizes, &known, evaluate, limit, status)?;
+    measured.throughput = time_steps(prober, &sizes, &known, evaluate, limit, status)?;
     verify(prober, &mut measured, status)?;
     let at = measured.throughput.recommended.or(sizes.last().copied());
     if let (Some(size), false) = (at, evaluate) {
-        status.say(&format!("What a step of {size} spends its time on"));
+        status.say(&format!("Timing the stages of a step with a batch of {size}"));
         let answers = prober.ask(ProbeTask::Stages { batch_size: size }, &mut |_| {})?;
         measured.bottleneck = answers.iter().find_map(|answer| match answer {
             ProbeAnswer::Stages { seconds } => {
@@ -110,14 +116,14 @@ pub fn measure(
     Ok(measured)
 }
 
-/// Takes twenty steps and an evaluation of the recommended size; one that does not last gives way to the next smaller.
-fn verify(prober: &Prober<'_>, measured: &mut Measured, status: &mut Status<'_>) -> Result<()> {
+/// Verifies the recommended size by steps and an evaluation. If that fails, half the size is recommended and verified.
+fn verify(prober: &Prober<'_>, measured: &mut ThroughputMeasurement, status: &mut Status<'_>) -> Result<()> {
     while let Some(size) = measured.throughput.recommended {
-        status.say(&format!("Does a batch of {size} last?"));
+        status.say(&format!("Verifying a batch of {size} by steps and an evaluation"));
         let answers = prober.ask(ProbeTask::Verify { batch_size: size }, &mut |_| {})?;
-        let lasts = answers.iter().any(|answer| matches!(answer, ProbeAnswer::Fits { .. }));
-        measured.verified = Some(lasts);
-        if lasts {
+        let fits = answers.iter().any(|answer| matches!(answer, ProbeAnswer::Fits { .. }));
+        measured.verified = Some(fits);
+        if fits {
             return Ok(());
         }
         measured.throughput.halve_recommended();
@@ -125,22 +131,25 @@ fn verify(prober: &Prober<'_>, measured: &mut Measured, status: &mut Status<'_>)
     Ok(())
 }
 
-fn fit(prober: &Prober<'_>, size: u64) -> Result<Fit> {
-    let (mut fewer, mut all, mut files) = (None, u64::MAX, String::new());
+/// Trains a few steps of one size, with an evaluation, in a process of its own.
+fn probe_memory(prober: &Prober<'_>, size: u64) -> Result<MemoryFit> {
+    let (mut all_examples, mut checksums) = (u64::MAX, String::new());
     for answer in prober.ask(ProbeTask::Fit { batch_size: size }, &mut |_| {})? {
         match answer {
-            ProbeAnswer::Loaded { examples, data } => {
-                (all, files) = (examples, data);
-                fewer = (examples < size).then_some(examples);
+            ProbeAnswer::Loaded { examples, data } => (all_examples, checksums) = (examples, data),
+            ProbeAnswer::Fits { memory } => {
+                return Ok(MemoryFit::Fits { memory, examples: all_examples, data: checksums });
             }
-            ProbeAnswer::Fits { memory } => return Ok(Fit::Fits(memory, all, files)),
-            ProbeAnswer::OutOfMemory { .. } => return Ok(Fit::TooLarge),
-            ProbeAnswer::Failed { reason } if fewer.is_none() => {
+            ProbeAnswer::OutOfMemory { .. } => return Ok(MemoryFit::TooLarge),
+            // A batch that is larger than the data fails, which is no error of the workload.
+            ProbeAnswer::Failed { reason } if all_examples >= size => {
                 return Err(prober.cannot(&format!("measured at a batch of {size}"), &reason));
             }
             _ => {}
         }
     }
-    let silent = || MagicError::new(ErrorName::WorkerError, "the worker said nothing of what it measured", None);
-    fewer.map(Fit::Fewer).ok_or_else(silent)
+    if all_examples < size {
+        return Ok(MemoryFit::TooFewExamples(all_examples));
+    }
+    Err(MagicError::new(ErrorName::WorkerError, "the worker ended without a measurement", None))
 }

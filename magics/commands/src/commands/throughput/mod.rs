@@ -1,20 +1,20 @@
-//! `%throughput WORKLOAD`: which batch sizes the device can train, and where it saturates (Playbook B1–B6, B10).
+//! `%throughput WORKLOAD`: measures which batch sizes a device can train and how fast each is (Playbook B1–B6, B10).
 
-mod kept;
 mod measure;
-mod times;
+mod record;
+mod timing;
 
-pub use kept::{keep_times, recorded_times};
-pub use times::timed;
+pub use record::{record_step_times, recorded_step_times};
+pub use timing::time_steps;
 
-use self::kept::{Kept, keep, latest};
-use self::measure::{Measured, measure};
+use self::measure::{ThroughputMeasurement, measure};
+use self::record::{ThroughputRecord, latest_records, record_throughput};
 use crate::commands::workload::{self, Workload};
 use crate::error::{ErrorName, Result};
 use crate::host::{Interrupt, Output};
 use crate::magic::{Command, Context, Export, Invocation, Magic, Subject};
 use crate::probing::{DEVICE, Prober, SET, TargetDevice, data_of, settings, space_of, worker};
-use crate::report::table::{Rows, bytes, number};
+use crate::report::table::{Rows, bytes, interval_or_dash, number_or_dash};
 use crate::report::{Report, Status};
 use crate::syntax::{Arguments, OptionSpec, Word};
 use serde_json::{Value as Json, json};
@@ -23,30 +23,30 @@ use tunebook_charts::ThroughputCurve;
 use tunebook_study::sampler::SamplerKind;
 use tunebook_study::{HyperparameterDomain, Params};
 
-/// See the module.
 pub const MAGIC: Magic = Magic {
     name: "throughput",
     line: true,
     body: None,
     usage: "%throughput WORKLOAD [--max N] [--set hp=v]… [--device D]",
-    summary: "Examples a second, time a step and memory against batch size; the limit, the saturation, the size to use",
-    help: "Powers of two, each tried in a process of its own, so that running out of memory is an answer; then all of them timed \
-        in turn. *Saturation* is the smallest size whose doubling gains less than 10 %, *recommended* the smallest within 5 % of \
-        the highest throughput. On a machine that is too busy to tell it says so, and recommends nothing.\n\n\
+    summary: "Which batch sizes fit into memory, how fast each is, and which one to use",
+    help: "Each size is tried in a process of its own, so that running out of memory is a result. Then the powers of \
+        two that fit are timed in turn. *Saturation* is the smallest size whose doubling gains less than 10 %. \
+        *Recommended* is the smallest size within 5 % of the highest throughput. If the machine is too busy to measure \
+        time, it says so and recommends nothing.\n\n\
         A list (`--set width=[64,256]`, `--compare fp32,bf16`) draws a curve for each value.\n\n\
-        What was measured is kept. `--recorded` shows it, and says that it is stale where model, optimizer, precision, device, \
-        data or versions have changed since.",
+        Measurements are recorded. `--recorded` shows the last one, and says that it is stale if the model, the \
+        optimizer, the precision, the device, the data or a version has changed since.",
     options: &[
-        OptionSpec { name: "max", value: Some("N"), help: "no size beyond it (default: the number of examples)" },
+        OptionSpec { name: "max", value: Some("N"), help: "largest size to try (default: the number of examples)" },
         SET,
-        OptionSpec { name: "compare", value: Some("P,…"), help: "precisions: fp32, tf32, bf16" },
+        OptionSpec { name: "compare", value: Some("P,…"), help: "draw a curve for each precision: fp32, tf32, bf16" },
         DEVICE,
-        OptionSpec { name: "eval", value: None, help: "evaluation steps instead of training steps" },
-        OptionSpec { name: "limit-only", value: None, help: "the largest size that fits, and nothing else" },
+        OptionSpec { name: "eval", value: None, help: "measure evaluation steps instead of training steps" },
+        OptionSpec { name: "limit-only", value: None, help: "find the largest size that fits, and nothing else" },
         OptionSpec {
             name: "recorded",
             value: None,
-            help: "what was measured last, and whether it still holds; measures nothing",
+            help: "show the last measurement and whether it still holds; measure nothing",
         },
     ],
     subject: Subject::Workload,
@@ -54,13 +54,13 @@ pub const MAGIC: Magic = Magic {
     parse,
 };
 
-/// What cannot be set.
-const REFUSED: [(&str, &str); 2] = [
-    ("batch_size", "is what is varied here"),
+/// Hyperparameters that `--set` cannot change, each with the reason.
+const NOT_SETTABLE: [(&str, &str); 2] = [
+    ("batch_size", "cannot be set, because this magic varies it"),
     (
         "micro_batch_size",
-        "has no throughput of its own: a batch that is put together from smaller ones is no faster than they are, and fits where they \
-         do (Playbook B5)",
+        "cannot be measured: a batch that is accumulated from micro-batches is no faster than they are, and fits \
+         whenever they fit (Playbook B5)",
     ),
 ];
 
@@ -76,8 +76,9 @@ fn parse(Invocation { arguments, .. }: Invocation) -> Result<Box<dyn Command>> {
     Ok(Box::new(ShowThroughput { arguments, settings, max }))
 }
 
-/// One configuration that is measured.
+/// A configuration to measure.
 struct Configuration {
+    /// What distinguishes it from the others. Empty if there is only one.
     label: String,
     params: Params,
 }
@@ -100,16 +101,16 @@ impl Command for ShowThroughput {
         };
         let evaluate = self.arguments.has("eval");
         if self.arguments.has("recorded") {
-            let Some(kept) = latest(context, &word.text)? else {
-                let message = format!("nothing of `{}` was measured yet", word.text);
+            let Some(records) = latest_records(context, &word.text)? else {
+                let message = format!("there is no measurement of `{}` yet", word.text);
                 let help = Some(format!("`%throughput {}` measures it", word.text));
                 return Err(self.arguments.source.error(ErrorName::NoAnswer, word.span.clone(), message, help));
             };
             let params = &configurations[0].params;
             let (_, data) = data_of(&prober(params))?;
             let now = target.conditions(workload, params, &data, evaluate);
-            let stale = kept.first().map(|kept| kept.conditions.differences(&now)).unwrap_or_default();
-            report(&word.text, &kept, false, &stale).show(&context.charts, output);
+            let changes = records.first().map(|record| record.conditions.differences(&now)).unwrap_or_default();
+            report(&word.text, &records, false, &changes).show(&context.charts, output);
             return Ok(());
         }
         let largest = match workload.description.hyperparameter("batch_size").map(|h| &h.domain) {
@@ -119,12 +120,12 @@ impl Command for ShowThroughput {
         let cap = self.max.unwrap_or(largest).min(largest);
         let limit_only = self.arguments.has("limit-only");
         let mut status = Status::new(output);
-        let mut kept = vec![];
+        let mut records = vec![];
         for Configuration { label, params } in configurations {
             match measure(&prober(&params), cap, evaluate, limit_only, &mut status) {
                 Ok(measured) => {
                     let conditions = target.conditions(workload, &params, &measured.data, evaluate);
-                    kept.push(Kept { label, conditions, measured });
+                    records.push(ThroughputRecord { label, conditions, measured });
                 }
                 Err(error) => {
                     status.clear();
@@ -132,9 +133,9 @@ impl Command for ShowThroughput {
                 }
             }
         }
-        let report = report(&word.text, &kept, limit_only, &[]);
+        let report = report(&word.text, &records, limit_only, &[]);
         if !limit_only {
-            keep(context, &kept, &report.result())?;
+            record_throughput(context, &records, &report.result())?;
         }
         report.load_chart(&context.charts, output);
         status.end(report.bundle());
@@ -143,9 +144,10 @@ impl Command for ShowThroughput {
 }
 
 impl ShowThroughput {
-    /// What the settings ask for: each value of a list, combined with those of the others.
+    /// Returns the configurations to measure: all combinations of the values in the lists, for each precision of
+    /// `--compare`.
     fn configurations(&self, workloads: &[Workload], workload: &Workload) -> Result<Vec<Configuration>> {
-        let space = space_of(&self.arguments, &self.settings, workloads, &REFUSED)?;
+        let space = space_of(&self.arguments, &self.settings, workloads, &NOT_SETTABLE)?;
         let count = SamplerKind::Grid.configurations(&space).unwrap_or(1).max(1);
         let params = (0..count).filter_map(|i| SamplerKind::Grid.propose(&space, 0, i)).collect::<Vec<Params>>();
         let varied: Vec<&str> =
@@ -176,45 +178,53 @@ impl ShowThroughput {
     }
 }
 
-/// `stale`: what was changed since it was measured.
-fn report(workload: &str, found: &[Kept], limit_only: bool, stale: &[String]) -> Report {
-    let series: Vec<Json> =
-        found.iter().map(|kept| json!({ "label": kept.label, "points": kept.measured.throughput.points })).collect();
-    let Some(Kept { conditions, measured: first, .. }) = found.first() else {
+/// `changes` says what has changed since the measurement. It is empty if the measurement holds.
+fn report(workload: &str, records: &[ThroughputRecord], limit_only: bool, changes: &[String]) -> Report {
+    let series =
+        |record: &ThroughputRecord| json!({ "label": record.label, "points": record.measured.throughput.points });
+    let series: Vec<Json> = records.iter().map(series).collect();
+    let Some(ThroughputRecord { conditions, measured: first, .. }) = records.first() else {
         return Report::new("throughput", &json!({}));
     };
     let device = &conditions.device;
     let fields = json!({
-        "workload": workload, "device": device, "reliable": first.throughput.reliable, "stale": !stale.is_empty(), "changed": stale, "series": series,
+        "workload": workload, "device": device, "reliable": first.throughput.reliable,
+        "stale": !changes.is_empty(), "changed": changes, "series": series,
         "points": first.throughput.points, "largest_feasible": first.largest_feasible,
-        "smallest_too_large": first.too_large, "limited_by": if first.limited_by_memory { "memory" } else { "examples" },
+        "smallest_too_large": first.too_large,
+        "limited_by": if first.limited_by_memory { "memory" } else { "examples" },
         "saturation": first.throughput.saturation, "recommended": first.throughput.recommended,
         "step_time": first.throughput.step_time, "bottleneck": first.bottleneck, "probes": first.probes,
         "predicted_limit": first.predicted, "verified": first.verified,
         "reasons": first.throughput.reasons,
     });
     let mut report = Report::new("throughput", &fields);
-    if !stale.is_empty() {
-        report = report.line(&format!("Stale: {}. `%throughput {workload}` measures it anew.", stale.join("; ")));
+    if !changes.is_empty() {
+        let changes = changes.join("; ");
+        report = report.line(&format!("Stale: {changes}. Run `%throughput {workload}` to measure again."));
     }
-    for Kept { label, measured, .. } in found {
-        let of = if label.is_empty() { String::new() } else { format!("{label}: ") };
-        for line in sentences(measured, limit_only) {
-            report = report.line(&format!("{of}{line}"));
+    for ThroughputRecord { label, measured, .. } in records {
+        let prefix = if label.is_empty() { String::new() } else { format!("{label}: ") };
+        for sentence in conclusions(measured, limit_only) {
+            report = report.line(&format!("{prefix}{sentence}"));
         }
-        let mut rows = Rows::new(&["batch size", "examples/s", "95 %", "s a step", "doubling gained", "peak memory"]);
+        let mut rows =
+            Rows::new(&["batch size", "examples/s", "95 %", "seconds per step", "gain of doubling", "peak memory"]);
         for p in &measured.throughput.points {
-            let pair =
-                |pair: Option<[f64; 2]>| pair.map_or("–".into(), |[a, b]| format!("{} to {}", number(a), number(b)));
-            let one = |x: Option<f64>| x.map_or("–".into(), number);
             let rate = match p.state {
-                PointState::Ok => one(p.examples_per_second),
+                PointState::Ok => number_or_dash(p.examples_per_second),
                 PointState::OutOfMemory => "out of memory".into(),
                 PointState::Failed => "failed".into(),
             };
             let memory = p.peak_memory_bytes.map_or("–".into(), bytes);
-            let row = [p.batch_size.to_string(), rate, pair(p.interval), one(p.seconds_per_step), one(p.gain), memory];
-            rows.row(row.to_vec());
+            rows.row(vec![
+                p.batch_size.to_string(),
+                rate,
+                interval_or_dash(p.interval),
+                number_or_dash(p.seconds_per_step),
+                number_or_dash(p.gain),
+                memory,
+            ]);
         }
         if !measured.throughput.points.is_empty() {
             report = report.table(&rows);
@@ -223,9 +233,9 @@ fn report(workload: &str, found: &[Kept], limit_only: bool, stale: &[String]) ->
     if limit_only {
         return report;
     }
-    let curves: Vec<ThroughputCurve<'_>> = found
+    let curves: Vec<ThroughputCurve<'_>> = records
         .iter()
-        .map(|Kept { label, measured, .. }| ThroughputCurve {
+        .map(|ThroughputRecord { label, measured, .. }| ThroughputCurve {
             label: label.clone(),
             throughput: &measured.throughput,
             limit: measured.largest_feasible.filter(|_| measured.limited_by_memory),
@@ -234,9 +244,9 @@ fn report(workload: &str, found: &[Kept], limit_only: bool, stale: &[String]) ->
     report.chart(tunebook_charts::throughput(workload, device, &curves))
 }
 
-/// The conclusions in words.
-fn sentences(measured: &Measured, limit_only: bool) -> Vec<String> {
-    let Measured {
+/// Returns the conclusions of a measurement, one sentence each.
+fn conclusions(measured: &ThroughputMeasurement, limit_only: bool) -> Vec<String> {
+    let ThroughputMeasurement {
         throughput,
         largest_feasible,
         limited_by_memory,
@@ -247,54 +257,62 @@ fn sentences(measured: &Measured, limit_only: bool) -> Vec<String> {
         bottleneck,
         ..
     } = measured;
-    let mut said = vec![];
-    said.push(match (largest_feasible, limited_by_memory) {
+    let mut sentences = vec![];
+    sentences.push(match (largest_feasible, limited_by_memory) {
         (None, _) => "Not even a batch of 1 fits into memory.".to_string(),
         (Some(size), true) => {
-            format!("The largest batch that fits is {size} ({probes} probes); beyond it memory runs out.")
+            format!("Memory limits the batch size: {size} is the largest that fits ({probes} probes).")
         }
         (Some(size), false) => {
-            format!("All sizes up to {size} fit: that is all that was asked for, or all the examples.")
+            format!("All sizes up to {size} fit. This is the number of examples, or the largest size that was allowed.")
         }
     });
     if let (Some(size), Some(predicted)) = (largest_feasible, predicted)
         && !is_memory_linear(*predicted, *size, *too_large)
     {
-        said.push(format!(
-            "Memory does not grow evenly with the size: from small ones a limit of {predicted} was to be expected."
+        sentences.push(format!(
+            "Memory does not grow linearly with the batch size: small sizes predicted a limit of {predicted}."
         ));
     }
     if limit_only || largest_feasible.is_none() {
-        return said;
+        return sentences;
     }
     if !throughput.reliable {
         let why = throughput.reasons.first().map_or(String::new(), |why| format!(": {why}"));
-        said.push(format!(
-            "The machine is too busy to tell more{why}. Nothing is concluded; run the cell again when it is idle."
+        sentences.push(format!(
+            "The machine is too busy to measure time{why}. Nothing is concluded; run the cell again when the machine \
+             is idle."
         ));
-        return said;
+        return sentences;
     }
-    said.push(match throughput.saturation {
+    let largest_timed = throughput.points.iter().filter(|p| p.state == PointState::Ok).map(|p| p.batch_size).max();
+    sentences.push(match throughput.saturation {
         Some(size) => format!("Throughput saturates at {size}: doubling it gains less than 10 %."),
-        None => "Throughput does not saturate: doubling pays up to the largest size.".into(),
+        None => format!(
+            "Throughput does not saturate up to {}, the largest size that was timed.",
+            largest_timed.unwrap_or(0)
+        ),
     });
     if let Some(size) = throughput.recommended {
         let verified = if *verified == Some(true) { ", verified by 20 steps and an evaluation" } else { "" };
-        said.push(format!("Recommended: {size}, the smallest size within 5 % of the highest throughput{verified}."));
+        sentences
+            .push(format!("Recommended: {size}, the smallest size within 5 % of the highest throughput{verified}."));
     }
     if let Some(bottleneck) = bottleneck {
         let gain = bottleneck
             .expected_gain
-            .map_or(String::new(), |gain| format!(" Without it a step would be {gain:.1} times as fast."));
-        said.push(match bottleneck.kind {
-            BottleneckKind::None => "Nothing holds it back but the size.".to_string(),
+            .map_or(String::new(), |gain| format!(" Without it, a step would be {gain:.1} times as fast."));
+        sentences.push(match bottleneck.kind {
+            BottleneckKind::None => "No bottleneck was found, and throughput is not saturated here.".to_string(),
             BottleneckKind::Input => {
-                format!("It is bound by its input: making a batch takes longer than training on it.{gain}")
+                format!("The input is the bottleneck: making a batch takes longer than training on it.{gain}")
             }
-            BottleneckKind::Transfer => format!("It is bound by copies to the device.{gain}"),
-            BottleneckKind::Compute => "It is bound by the computation of the model.".to_string(),
-            BottleneckKind::HostSync => format!("Steps wait for the device: values are read back in each.{gain}"),
+            BottleneckKind::Transfer => format!("Copying batches to the device is the bottleneck.{gain}"),
+            BottleneckKind::Compute => "The computation of the model is the bottleneck.".to_string(),
+            BottleneckKind::HostSync => {
+                format!("The host is the bottleneck: steps wait for it, or for values from the device.{gain}")
+            }
         });
     }
-    said
+    sentences
 }

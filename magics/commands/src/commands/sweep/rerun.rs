@@ -1,50 +1,66 @@
-//! What a sweep finds in the store under its name, and what that leaves to do.
+//! What a sweep does if the store already has a study of its name.
 
 use super::plan::SweepPlan;
 use crate::error::{ErrorName, MagicError, Result};
 use tunebook_study::store::StudyRecord;
 use tunebook_study::{Distribution, Hyperparameter, StudyDefinition, Trial};
 
-/// What to do with a study that exists already.
+/// What a sweep does with a recorded study.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Found {
-    /// Show what is recorded, train nothing. `missing`: trials that were asked for and never finished.
-    Show { missing: usize },
-    /// Run these trial numbers; `redefine`: under a wider definition.
-    Run { numbers: Vec<u32>, redefine: bool },
+pub enum Rerun {
+    /// Shows the recorded trials and trains nothing.
+    Show {
+        /// The number of requested trials that have not ended.
+        missing: usize,
+    },
+    /// Runs trials.
+    Train {
+        /// The numbers of the trials.
+        numbers: Vec<u32>,
+        /// Whether the study first gets the definition of the plan, which is wider than the recorded one.
+        redefine: bool,
+    },
 }
 
-/// Compares a plan with what is recorded.
-pub fn compare(plan: &SweepPlan, study: &StudyRecord, trials: &[Trial]) -> Result<Found> {
+/// Compares a plan with the recorded study of its name and the trials of that study.
+///
+/// Returns a `StudyExists` error if the definitions differ, unless the plan has `--widen` and its definition is wider.
+pub fn plan_rerun(plan: &SweepPlan, study: &StudyRecord, trials: &[Trial]) -> Result<Rerun> {
     let recorded = &study.definition;
     let differences = differences(recorded, &plan.definition);
     let accepted = differences.is_empty() || (plan.options.widen && widens(recorded, &plan.definition));
     if !accepted {
         let name = &plan.name;
-        let message = format!("a study `{name}` with another definition exists: {}", differences.join("; "));
+        let message = exists_message(name, &differences);
         let help = if plan.options.widen {
-            "--widen takes over ranges that only grew and lists that gained values; anything else is another study: \
-             give it another name"
+            "--widen accepts only ranges that grew and lists that gained values. With any other change it is another \
+             study: give it another name"
                 .to_string()
         } else {
             format!(
-                "give this one another name, or undo the change; --widen keeps the old trials where ranges only grew; \
-                 `%study delete {name}` forgets the old study"
+                "give this study another name, or undo the change. --widen accepts ranges that only grew and keeps the \
+                 old trials. `%study delete {name}` deletes the old study"
             )
         };
         return Err(MagicError::new(ErrorName::StudyExists, message, Some(help)));
     }
     let finished = |number: &u32| trials.iter().any(|t| t.number == *number && !t.state.runs_again());
     let missing: Vec<u32> = (1..=plan.trials).filter(|number| !finished(number)).collect();
-    let more_asked = plan.trials > study.asked;
-    if missing.is_empty() || !(plan.options.resume || more_asked || !differences.is_empty()) {
-        return Ok(Found::Show { missing: missing.len() });
+    let more_requested = plan.trials > study.asked;
+    if missing.is_empty() || !(plan.options.resume || more_requested || !differences.is_empty()) {
+        return Ok(Rerun::Show { missing: missing.len() });
     }
-    Ok(Found::Run { numbers: missing, redefine: !differences.is_empty() })
+    Ok(Rerun::Train { numbers: missing, redefine: !differences.is_empty() })
 }
 
-/// What differs between two definitions, each in a few words. How a trial is judged is asked anew each time and never
-/// differs.
+/// The message of a `StudyExists` error.
+pub fn exists_message(study: &str, differences: &[String]) -> String {
+    format!("there is already a study `{study}` with another definition: {}", differences.join("; "))
+}
+
+/// Returns what differs between two definitions, in a few words each.
+///
+/// Whether a trial is judged by its best or by its last value is not compared, because every run may choose it anew.
 pub fn differences(old: &StudyDefinition, new: &StudyDefinition) -> Vec<String> {
     let mut found = vec![];
     let mut field = |what: &str, old: String, new: String| {
@@ -81,12 +97,12 @@ pub fn differences(old: &StudyDefinition, new: &StudyDefinition) -> Vec<String> 
         }
     }
     if found.is_empty() && old.space != new.space {
-        found.push("the declarations stand in another order, which changes what is proposed".into());
+        found.push("the declarations are in another order, which changes the configurations that are proposed".into());
     }
     found
 }
 
-/// Whether the new definition only has wider ranges and longer lists.
+/// Whether the new definition differs from the old one only in wider ranges and longer lists.
 fn widens(old: &StudyDefinition, new: &StudyDefinition) -> bool {
     let (before, after) = (old.space.hyperparameters(), new.space.hyperparameters());
     let same_otherwise = StudyDefinition { space: new.space.clone(), ..old.clone() }
@@ -103,7 +119,7 @@ fn widens(old: &StudyDefinition, new: &StudyDefinition) -> bool {
         })
 }
 
-/// Whether every value of `inner` is one of `outer`, drawn on the same scale.
+/// Whether `outer` has every value of `inner` and draws it on the same scale.
 fn contains(outer: &Distribution, inner: &Distribution) -> bool {
     use Distribution::*;
     match (outer, inner) {

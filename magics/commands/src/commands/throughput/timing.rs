@@ -1,4 +1,4 @@
-//! The time of a step at several batch sizes, or that the machine was too busy to tell.
+//! Times the steps of a workload at several batch sizes.
 
 use super::Prober;
 use crate::error::Result;
@@ -7,12 +7,16 @@ use std::collections::BTreeMap;
 use tunebook_analysis::{BatchSizeTiming, PointState, Throughput, disturbed_throughput, throughput};
 use tunebook_study::probe::{MemoryUse, ProbeAnswer, ProbeTask};
 
-/// How often a measurement that cannot be trusted is repeated.
+/// A measurement that is not reliable is made this many times in all.
 const ATTEMPTS: usize = 3;
+/// The worker visits each size this many times in one measurement (`VISITS` in its own code).
+const VISITS: usize = 5;
 
-/// Times all sizes, again where the machine was too busy to tell. `known`: what each size used of memory, `None` for one that does
-/// not fit; `limit`: the largest that fits, where memory ends it.
-pub fn timed(
+/// Times the steps of all sizes, which are in ascending order. A measurement that is not reliable is repeated.
+///
+/// `known` holds the memory that each probed size used, or None for a size that does not fit. `evaluate` times
+/// evaluation steps instead of training steps. `limit` is the largest size that fits if memory is the limit.
+pub fn time_steps(
     prober: &Prober<'_>,
     sizes: &[u64],
     known: &BTreeMap<u64, Option<Vec<MemoryUse>>>,
@@ -20,24 +24,27 @@ pub fn timed(
     limit: Option<u64>,
     status: &mut Status<'_>,
 ) -> Result<Throughput> {
-    let (mut all, mut reasons): (Visits, Vec<String>) = Default::default();
+    let (mut all_visits, mut reasons): (Visits, Vec<String>) = Default::default();
     for attempt in 1..=ATTEMPTS {
-        let (visits, waited) = visits(prober, sizes, evaluate, attempt, status)?;
-        let found = throughput(&curve(sizes, known, &visits), waited, limit);
-        if found.reliable {
-            return Ok(found);
+        let (visits, waited) = visit_sizes(prober, sizes, evaluate, attempt, status)?;
+        let result = throughput(&timings(sizes, known, &visits), waited, limit);
+        if result.reliable {
+            return Ok(result);
         }
         for (size, mut visits) in visits {
-            all.entry(size).or_default().append(&mut visits);
+            all_visits.entry(size).or_default().append(&mut visits);
         }
-        reasons = found.reasons;
+        reasons = result.reasons;
     }
-    Ok(disturbed_throughput(&curve(sizes, known, &all), reasons))
+    Ok(disturbed_throughput(&timings(sizes, known, &all_visits), reasons))
 }
 
+/// By batch size, for each visit the seconds per step of each block of steps.
 type Visits = BTreeMap<u64, Vec<Vec<f64>>>;
 
-fn visits(
+/// Makes one measurement of all sizes in one process. Returns the visits, and the share of the time in which other
+/// processes held the processor.
+fn visit_sizes(
     prober: &Prober<'_>,
     sizes: &[u64],
     evaluate: bool,
@@ -47,31 +54,35 @@ fn visits(
     let mut sizes = sizes.to_vec();
     loop {
         let task = ProbeTask::Time { batch_sizes: sizes.clone(), evaluate };
-        let (all, again) = (5 * sizes.len(), if attempt > 1 { ", again: the machine is busy" } else { "" });
+        let all = VISITS * sizes.len();
+        let repeated = if attempt > 1 { ", repeated because the machine is busy" } else { "" };
         let answers = prober.ask(task, &mut |answers| {
+            // The first answer says that the data are loaded.
             let visits = answers.len().saturating_sub(1).min(all);
-            status.say(&format!("Timing steps: {visits} of {all} visits{again}"));
+            status.say(&format!("Timing steps: {visits} of {all} visits{repeated}"));
         })?;
         let (mut visits, mut waited): (Visits, f64) = Default::default();
-        let mut too_large = vec![];
+        let mut out_of_memory = false;
         for answer in answers {
             match answer {
                 ProbeAnswer::Timed { batch_size, blocks } => visits.entry(batch_size).or_default().push(blocks),
                 ProbeAnswer::Done { waited: share } => waited = share,
-                ProbeAnswer::OutOfMemory { batch_size, .. } => too_large.push(batch_size),
+                ProbeAnswer::OutOfMemory { .. } => out_of_memory = true,
                 ProbeAnswer::Failed { reason } => return Err(prober.cannot("timed", &reason)),
                 _ => {}
             }
         }
-        // The process ended for memory in the middle of it: without its largest size.
-        match too_large.iter().max() {
-            Some(_) if visits.values().all(|visits| visits.len() < 5) && sizes.len() > 1 => drop(sizes.pop()),
-            _ => return Ok((visits, waited)),
+        // If the process ran out of memory before any size had all its visits, it is tried without the largest size.
+        if out_of_memory && visits.values().all(|visits| visits.len() < VISITS) && sizes.len() > 1 {
+            sizes.pop();
+            continue;
         }
+        return Ok((visits, waited));
     }
 }
 
-fn curve(sizes: &[u64], known: &BTreeMap<u64, Option<Vec<MemoryUse>>>, visits: &Visits) -> Vec<BatchSizeTiming> {
+/// Joins the visits with the memory that each size used. Sizes that do not fit come last.
+fn timings(sizes: &[u64], known: &BTreeMap<u64, Option<Vec<MemoryUse>>>, visits: &Visits) -> Vec<BatchSizeTiming> {
     let peak = |memory: &Vec<MemoryUse>| memory.first().map(|memory| memory.used);
     let mut all: Vec<BatchSizeTiming> = sizes
         .iter()

@@ -1,34 +1,34 @@
-//! Who watches trials while they run, and what they have said so far.
+//! How the engine tells a display what the trials of a running study do.
 
 use tunebook_study::store::{NewTrial, now};
 use tunebook_study::{Measurement, MetricSummary, Trial, TrialState};
 
-/// Is told what trials do.
-pub trait Watch {
-    /// A trial begins.
+/// Receives what happens to the trials of a running study. The engine calls it after an event is in the store.
+pub trait TrialObserver {
+    /// A trial starts, or starts again under the same number.
     fn started(&mut self, trial: &NewTrial);
-    /// A trial reported metrics.
+    /// The trial with this number reported metrics.
     fn measured(&mut self, number: u32, measurement: &Measurement);
-    /// A trial ended.
+    /// The trial with this number ended after so many seconds.
     fn finished(&mut self, number: u32, state: TrialState, reason: Option<String>, seconds: f64);
-    /// Called now and then.
+    /// Updates the display if something has changed. It is called at least every half second.
     fn refresh(&mut self);
 }
 
-/// The trials of a study as a watcher knows them: those that were recorded, and those that run.
+/// The trials of a running study, kept in memory so that a display need not read the store again.
 #[derive(Default)]
-pub struct Watched {
-    /// In the order in which they began.
+pub struct ObservedTrials {
+    /// First the recorded trials, then those that started in this run, in the order in which they started.
     pub trials: Vec<Trial>,
 }
 
-impl Watched {
-    /// Those that were recorded and do not run again.
-    pub fn recorded(trials: Vec<Trial>) -> Self {
-        Self { trials: trials.into_iter().filter(|trial| !trial.state.runs_again()).collect() }
+impl ObservedTrials {
+    /// Starts with the recorded trials. Trials that run again (cancelled or running ones) are left out.
+    pub fn new(recorded: Vec<Trial>) -> Self {
+        Self { trials: recorded.into_iter().filter(|trial| !trial.state.runs_again()).collect() }
     }
 
-    /// A trial begins, or begins again.
+    /// Adds a trial that starts. It replaces an earlier run of the same number.
     pub fn started(&mut self, trial: &NewTrial) {
         self.trials.retain(|t| t.number != trial.number);
         let NewTrial { number, configuration, params, seed } = trial.clone();
@@ -45,7 +45,7 @@ impl Watched {
         });
     }
 
-    /// A trial reported metrics.
+    /// Adds reported metrics to the summaries of a trial.
     pub fn measured(&mut self, number: u32, measurement: &Measurement) {
         let Some(trial) = self.trials.iter_mut().find(|trial| trial.number == number) else { return };
         for (name, value) in &measurement.metrics {
@@ -56,14 +56,14 @@ impl Watched {
         }
     }
 
-    /// A trial ended.
+    /// Records how a trial ended.
     pub fn finished(&mut self, number: u32, state: TrialState, reason: Option<String>, seconds: f64) {
         if let Some(trial) = self.trials.iter_mut().find(|trial| trial.number == number) {
             (trial.state, trial.reason, trial.seconds) = (state, reason, seconds);
         }
     }
 
-    /// How many have ended.
+    /// The number of trials that have ended and do not run again.
     pub fn ended(&self) -> usize {
         self.trials.iter().filter(|trial| !trial.state.runs_again()).count()
     }

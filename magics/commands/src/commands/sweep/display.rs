@@ -1,0 +1,223 @@
+//! The display of a running sweep: the chart of its trials, and at the end the report.
+
+use super::observer::{ObservedTrials, TrialObserver};
+use crate::error::{MagicError, Result};
+use crate::host::Output;
+use crate::magic::Context;
+use crate::report::table::{self, Rows, number};
+use crate::report::{LiveChart, Report};
+use serde_json::json;
+use std::time::Instant;
+use tunebook_analysis::{BestTrial, Retuning, best_trial, count_by_state, optimization_history, ranked};
+use tunebook_charts::Chart;
+use tunebook_study::store::NewTrial;
+use tunebook_study::{Measurement, Params, StudyDefinition, Trial, TrialState};
+
+/// The display of a running sweep.
+pub struct SweepDisplay<'a> {
+    chart: LiveChart<'a>,
+    study: String,
+    definition: StudyDefinition,
+    /// The number of trials that the user requested.
+    requested: usize,
+    observed: ObservedTrials,
+    /// Whether a trial ended since the chart was last updated.
+    changed: bool,
+    started: Instant,
+}
+
+impl<'a> SweepDisplay<'a> {
+    /// Creates a display that is not shown yet. `requested` is the number of trials that the user requested.
+    pub fn new(
+        context: &'a Context,
+        output: &'a dyn Output,
+        study: &str,
+        definition: &StudyDefinition,
+        requested: usize,
+        recorded: Vec<Trial>,
+    ) -> Self {
+        let (chart, observed) = (LiveChart::new(&context.charts, output), ObservedTrials::new(recorded));
+        let (study, definition, started) = (study.to_string(), definition.clone(), Instant::now());
+        Self { chart, study, definition, requested, observed, changed: true, started }
+    }
+
+    /// Shows the chart before the first trial starts.
+    pub fn show(&mut self) {
+        let (chart, line) = self.state();
+        self.chart.show(&chart, &line);
+    }
+
+    /// Ends the display with the report, which has `notes` as further sentences.
+    ///
+    /// The report is shown before `find_retuning` compares the study with the others, and once more if the comparison
+    /// found something or failed. A failure adds one sentence to the report and has no other effect.
+    pub fn end(mut self, seconds: f64, notes: &[String], find_retuning: impl FnOnce() -> Result<Vec<Retuning>>) {
+        self.observed.trials.sort_by_key(|trial| trial.number);
+        self.chart.end(with_retuning(self.report(seconds, notes), Ok(vec![])), true);
+        let retuning = find_retuning();
+        if !matches!(&retuning, Ok(found) if found.is_empty()) {
+            self.chart.end(with_retuning(self.report(seconds, notes), retuning), true);
+        }
+    }
+
+    /// Ends the display after an error that stopped the sweep. The report stays on the screen, without a result for
+    /// programs.
+    pub fn fail(mut self, error: &MagicError) {
+        if self.chart.is_shown() {
+            let report = self.report(self.started.elapsed().as_secs_f64(), std::slice::from_ref(&error.message));
+            self.chart.end(report, false);
+        }
+    }
+
+    fn state(&self) -> (Chart, String) {
+        (self.history_chart(), self.progress_line())
+    }
+
+    fn history_chart(&self) -> Chart {
+        let history = optimization_history(&self.observed.trials, &self.definition.objective);
+        let describe = |params: &Params| table::params(&self.definition, params);
+        tunebook_charts::optimization_history(&self.study, self.requested, &history, &describe)
+    }
+
+    fn best(&self) -> Option<BestTrial> {
+        best_trial(&self.observed.trials, &self.definition.objective)
+    }
+
+    fn progress_line(&self) -> String {
+        let ended = self.observed.ended();
+        let best = self.best().map_or(String::new(), |best| {
+            format!(", best {} {} (trial {})", self.definition.objective.metric, number(best.objective), best.trial)
+        });
+        format!(
+            "{}: {ended} of {} trials{best}, {}",
+            self.study,
+            self.requested.max(ended),
+            table::duration(self.started.elapsed().as_secs_f64())
+        )
+    }
+
+    fn report(&self, seconds: f64, notes: &[String]) -> Report {
+        let trials = &self.observed.trials;
+        let best = self.best();
+        let fields = json!({ "study": self.study, "trials": count_by_state(trials), "best": best });
+        let mut report = Report::new("sweep", &fields)
+            .field("seconds", seconds)
+            .field("findings", json!([]))
+            .line(&format!("Study {}: {}; {}.", self.study, counts_text(trials), table::duration(seconds)));
+        for note in notes {
+            report = report.line(note);
+        }
+        match &best {
+            Some(_) => {
+                let metric = &self.definition.objective.metric;
+                let mut rows = Rows::new(&["trial", metric, "at step", "hyperparameters that vary"]);
+                for trial in ranked(trials, &self.definition.objective).into_iter().take(5) {
+                    let Some((value, step)) = self.definition.objective.of(trial) else { continue };
+                    let params = table::params(&self.definition, &trial.params);
+                    rows.row(vec![trial.number.to_string(), number(value), step.to_string(), params]);
+                }
+                report = report.table(&rows);
+            }
+            None => report = report.line("No trial is complete and has an objective."),
+        }
+        report = self.with_problems(report);
+        report.chart(self.history_chart())
+    }
+
+    /// Adds the reason of the first failed and of the first infeasible trial.
+    fn with_problems(&self, mut report: Report) -> Report {
+        for state in [TrialState::Failed, TrialState::Infeasible] {
+            let trials: Vec<&Trial> = self.observed.trials.iter().filter(|trial| trial.state == state).collect();
+            if let Some(first) = trials.first() {
+                let reason = first.reason.as_deref().unwrap_or("no reason was given");
+                let others =
+                    if trials.len() > 1 { format!(" (and {} more {state})", trials.len() - 1) } else { String::new() };
+                report = report.line(&format!("Trial {} {state}: {reason}{others}.", first.number));
+            }
+        }
+        report
+    }
+}
+
+impl TrialObserver for SweepDisplay<'_> {
+    fn started(&mut self, trial: &NewTrial) {
+        self.observed.started(trial);
+    }
+
+    fn measured(&mut self, number: u32, measurement: &Measurement) {
+        self.observed.measured(number, measurement);
+    }
+
+    fn finished(&mut self, number: u32, state: TrialState, reason: Option<String>, seconds: f64) {
+        self.observed.finished(number, state, reason, seconds);
+        self.changed = true;
+        self.refresh();
+    }
+
+    fn refresh(&mut self) {
+        if self.changed && self.chart.is_due() {
+            let state = self.state();
+            self.chart.push(|| state);
+            self.changed = false;
+        }
+    }
+}
+
+/// Returns how many trials ended in each state, for example `12 complete, 2 infeasible`. States without trials are left
+/// out.
+pub fn counts_text(trials: &[Trial]) -> String {
+    use TrialState::{Cancelled, Complete, Failed, Infeasible, Stopped};
+    let counts: Vec<String> = [Complete, Infeasible, Stopped, Failed, Cancelled]
+        .into_iter()
+        .map(|state| (trials.iter().filter(|trial| trial.state == state).count(), state))
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, state)| format!("{count} {state}"))
+        .collect();
+    if counts.is_empty() { "no trial has ended".into() } else { counts.join(", ") }
+}
+
+/// Adds the hyperparameters that have to be tuned again because their batch size was changed (Playbook B13), or one
+/// sentence that says why they could not be found.
+pub fn with_retuning(mut report: Report, found: Result<Vec<Retuning>>) -> Report {
+    let found = match found {
+        Ok(found) => found,
+        Err(error) => {
+            report = report.line(&format!("This study could not be compared with the others: {}.", error.message));
+            vec![]
+        }
+    };
+    for Retuning { tuned_in, tuned_at, used_in, used_at, hyperparameters } in &found {
+        let names = hyperparameters.join(", ");
+        report = report.line(&format!(
+            "To be tuned again: {names}. {tuned_in} tuned these at a batch size of {tuned_at}, and {used_in} uses the \
+             tuned values at {used_at}. Declare them `nuisance` in {used_in} (Playbook B13)."
+        ));
+    }
+    report.field("retune", found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::ErrorName;
+    use crate::host::RESULT_MIME;
+    use crate::testing::{FakeHost, Shown, context, definition};
+
+    #[test]
+    fn a_sweep_shows_its_result_even_if_another_study_cannot_be_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let (context, host) = (context(folder.path()), FakeHost::default());
+        let mut display = SweepDisplay::new(&context, &host, "depth", &definition(), 2, vec![]);
+        display.show();
+        let broken = || Err(MagicError::new(ErrorName::StoreError, "study `other` cannot be read", None));
+        display.end(1.0, &[], broken);
+        let shown = host.shown();
+        let Some(Shown::Display(last)) = shown.last() else { panic!("{shown:?}") };
+        assert_eq!(last[RESULT_MIME]["study"], "depth");
+        assert_eq!(last[RESULT_MIME]["retune"], json!([]));
+        assert!(last["text/plain"].as_str().unwrap().contains("study `other` cannot be read"), "{last:?}");
+        // The display before the last one shows that the result came before the comparison.
+        let Shown::Display(before) = &shown[shown.len() - 2] else { panic!("{shown:?}") };
+        assert_eq!(before[RESULT_MIME]["study"], "depth");
+    }
+}
