@@ -242,7 +242,10 @@ async fn costs_epochs_programs_and_mistakes() {
             "%%scaling x --target 'valid/error<=0.05' --batches 1..8\nworkload digits_mlp\nscientific hidden_layers in [1, 2]",
             "no other hyperparameter can be scientific",
         ),
-        ("%%scaling x --target 'gap<=0' --batches 1..8\ncommand python3 train.py", "nothing to tune at each batch size"),
+        (
+            "%%scaling x --target 'gap<=0' --batches 1..8\ncommand python3 train.py",
+            "nothing to tune at each batch size",
+        ),
     ] {
         let error = kernel.run_error(code).await;
         assert!(error.contains(part), "{code}: {error}");

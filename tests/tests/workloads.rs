@@ -189,7 +189,10 @@ async fn what_is_wrong_with_a_definition_is_said_where_it_stands() {
     // Names, and what is no workload at all.
     assert!(kernel.run_error("%%workload Wine\nstruct A;").await.contains("InvalidValue"));
     assert!(
-        kernel.run_error("%%workload digits_mlp\nstruct A;\nimpl Workload for A {}").await.contains("built-in workload")
+        kernel
+            .run_error("%%workload digits_mlp\nstruct A;\nimpl Workload for A {}")
+            .await
+            .contains("built-in workload")
     );
     assert!(kernel.run_error("%%workload nothing\nfn f() {}").await.contains("defines nothing that can be trained"));
     let error =

@@ -123,7 +123,7 @@ fn batch_size(definition: &StudyDefinition, default: Option<i64>) -> Option<i64>
 mod tests {
     use super::*;
     use tunebook_study::sampler::SamplerKind;
-    use tunebook_study::{Direction, Hyperparameter, Judged, Objective, Role, SearchSpace};
+    use tunebook_study::{Direction, Hyperparameter, Objective, ObjectiveValue, Role, SearchSpace};
 
     fn definition(declared: &[(&str, Distribution)]) -> StudyDefinition {
         let mut space = SearchSpace::new();
@@ -134,7 +134,7 @@ mod tests {
         StudyDefinition {
             workload: WorkloadReference::Builtin { name: "w".into() },
             space,
-            objective: Objective { metric: "e".into(), direction: Direction::Minimize, judged: Judged::Best },
+            objective: Objective { metric: "e".into(), direction: Direction::Minimize, judged: ObjectiveValue::Best },
             sampler: SamplerKind::Quasirandom,
             seed: 0,
             repeats: 1,

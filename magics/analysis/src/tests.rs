@@ -25,7 +25,7 @@ fn definition() -> StudyDefinition {
 }
 
 fn objective(direction: Direction) -> Objective {
-    Objective { metric: "e".into(), direction, judged: Judged::Best }
+    Objective { metric: "e".into(), direction, judged: ObjectiveValue::Best }
 }
 
 fn trial(number: u32, layers: i64, lr: f64, error: Option<f64>) -> Trial {

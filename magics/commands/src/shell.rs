@@ -40,7 +40,9 @@ pub fn run(command: &str, output: &dyn Output, interrupt: &Interrupt) -> Result<
     match stream(shell, None, output, interrupt) {
         Ok(status) if status.success() => Ok(()),
         Ok(status) => Err(MagicError::new(ErrorName::ShellError, format!("the command {}", ending(status)), None)),
-        Err(ProcessError::Interrupted | ProcessError::TimedOut) => Err(MagicError::interrupted("the command was interrupted")),
+        Err(ProcessError::Interrupted | ProcessError::TimedOut) => {
+            Err(MagicError::interrupted("the command was interrupted"))
+        }
         Err(ProcessError::Io(error)) => {
             Err(MagicError::new(ErrorName::ShellError, format!("the shell `sh` cannot be started: {error}"), None))
         }

@@ -44,7 +44,7 @@ impl fmt::Display for Direction {
 /// Which of a trial's measurements gives the value of its objective.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Judged {
+pub enum ObjectiveValue {
     /// The best one over training, as in retrospective selection of a checkpoint (Playbook E5, H10).
     #[default]
     Best,
@@ -61,7 +61,7 @@ pub struct Objective {
     pub direction: Direction,
     /// Which measurement of a trial gives its value.
     #[serde(default)]
-    pub judged: Judged,
+    pub judged: ObjectiveValue,
 }
 
 impl Objective {
@@ -70,9 +70,9 @@ impl Objective {
     pub fn of(&self, trial: &Trial) -> Option<(f64, u64)> {
         let summary = trial.summaries.get(&self.metric)?;
         Some(match (self.judged, self.direction) {
-            (Judged::Final, _) => summary.last,
-            (Judged::Best, Direction::Minimize) => summary.min,
-            (Judged::Best, Direction::Maximize) => summary.max,
+            (ObjectiveValue::Final, _) => summary.last,
+            (ObjectiveValue::Best, Direction::Minimize) => summary.min,
+            (ObjectiveValue::Best, Direction::Maximize) => summary.max,
         })
     }
 }

@@ -14,7 +14,7 @@ pub mod trial;
 pub mod value;
 pub mod workload;
 
-pub use definition::{Direction, Judged, Objective, StudyDefinition, WorkloadReference};
+pub use definition::{Direction, Objective, ObjectiveValue, StudyDefinition, WorkloadReference};
 pub use distribution::{Distribution, DistributionError, Scale};
 pub use space::{Condition, Hyperparameter, Role, SearchSpace, SpaceError};
 pub use trial::{Measurement, MetricSummary, Trial, TrialState};

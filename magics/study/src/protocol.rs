@@ -51,7 +51,7 @@ pub struct TrialRequest {
     pub worker: Option<PathBuf>,
     /// When the trial ends, if it is trained only until it reaches a target.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub until: Option<Until>,
+    pub until: Option<StoppingRule>,
     /// The number of steps between two estimates of the gradient noise scale, which are reported as `noise_scale`. None
     /// for no estimates.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -60,9 +60,9 @@ pub struct TrialRequest {
 
 /// When a trial ends that measures how many training steps are needed to reach a target of the objective (Shallue et
 /// al., "Measuring the effects of data parallelism on neural network training", 2019). It is evaluated often enough to
-/// know that number within 2 % ([`Until::next`]). It keeps no checkpoints, since the trained model is not needed.
+/// know that number within 2 % ([`StoppingRule::next`]). It keeps no checkpoints, since the trained model is not needed.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Until {
+pub struct StoppingRule {
     /// The target: the trial is complete once the objective is this good.
     pub target: f64,
     /// The first step at which the model is evaluated. The target is not expected before it.
@@ -71,7 +71,7 @@ pub struct Until {
     pub at_most: u64,
 }
 
-impl Until {
+impl StoppingRule {
     /// The step of the next evaluation after one at `step`: 2 % later, but at least one step.
     pub fn next(&self, step: u64) -> u64 {
         (step + (step / 50).max(1)).max(self.from).min(self.at_most.max(step + 1))

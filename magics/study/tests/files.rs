@@ -13,7 +13,7 @@ fn definition() -> StudyDefinition {
     StudyDefinition {
         workload: WorkloadReference::Builtin { name: "digits_mlp".into() },
         space: SearchSpace::new(),
-        objective: Objective { metric: "e".into(), direction: Direction::Minimize, judged: Judged::Best },
+        objective: Objective { metric: "e".into(), direction: Direction::Minimize, judged: ObjectiveValue::Best },
         sampler: sampler::SamplerKind::Quasirandom,
         seed: 7,
         repeats: 1,

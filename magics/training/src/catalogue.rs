@@ -2,7 +2,7 @@
 
 use crate::trial::Trial;
 use crate::workload::{Workload, describe};
-use tunebook_study::{Direction, Judged, Objective, WorkloadDescription, WorkloadHyperparameter};
+use tunebook_study::{Direction, Objective, ObjectiveValue, WorkloadDescription, WorkloadHyperparameter};
 
 /// A training function: a training loop of the user's own, for training that the pipeline does not fit.
 ///
@@ -26,7 +26,7 @@ pub struct Function {
 impl Function {
     /// Returns the objective of a training function that defines none: to minimize the best `valid/error`.
     pub fn default_objective() -> Objective {
-        Objective { metric: "valid/error".into(), direction: Direction::Minimize, judged: Judged::Best }
+        Objective { metric: "valid/error".into(), direction: Direction::Minimize, judged: ObjectiveValue::Best }
     }
 }
 

@@ -14,5 +14,7 @@ pub use crate::trial::Trial;
 pub use crate::workload::{Metric, Task, Workload, cross_entropy};
 pub use anyhow::{Context, Result, anyhow, bail, ensure};
 pub use tch::{self, Device, Kind, Reduction, Tensor, nn};
+/// The earlier name of [`ObjectiveValue`]. Workloads in notebooks and stores use it.
+pub use tunebook_study::ObjectiveValue as Judged;
 pub use tunebook_study::workload::WorkloadHyperparameter as Hyperparameter;
-pub use tunebook_study::{Direction, Distribution, Judged, Objective, Value};
+pub use tunebook_study::{Direction, Distribution, Objective, ObjectiveValue, Value};

@@ -4,7 +4,7 @@ use crate::data::Data;
 use crate::hyperparameters::{Hyperparameters, shared};
 use crate::net::Net;
 use tch::{Kind, Reduction, Tensor};
-use tunebook_study::{Direction, Judged, Objective, Value, WorkloadDescription, WorkloadHyperparameter};
+use tunebook_study::{Direction, Objective, ObjectiveValue, Value, WorkloadDescription, WorkloadHyperparameter};
 
 /// The meaning of a model's outputs and targets. It sets the default loss, metrics and objective of a [`Workload`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -143,7 +143,7 @@ pub trait Workload: Send + Sync {
             Task::Classification => "valid/error",
             Task::Regression => "valid/loss",
         };
-        Objective { metric: metric.into(), direction: Direction::Minimize, judged: Judged::Best }
+        Objective { metric: metric.into(), direction: Direction::Minimize, judged: ObjectiveValue::Best }
     }
 
     /// Returns the inputs of a training step after random augmentation, for example with [`Net::random_shift`]; by

@@ -182,10 +182,10 @@ fn set_slopes(points: &mut [ScalingPoint]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tunebook_study::{Direction, Judged, MetricSummary, Objective, Trial, TrialState};
+    use tunebook_study::{Direction, MetricSummary, Objective, ObjectiveValue, Trial, TrialState};
 
     fn objective() -> Objective {
-        Objective { metric: "e".into(), direction: Direction::Minimize, judged: Judged::Best }
+        Objective { metric: "e".into(), direction: Direction::Minimize, judged: ObjectiveValue::Best }
     }
 
     fn trial(number: u32, configuration: u32, lr: f64, steps: Option<u64>) -> Trial {

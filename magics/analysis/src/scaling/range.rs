@@ -146,7 +146,7 @@ pub fn is_widened(
 mod tests {
     use super::*;
     use tunebook_study::sampler::SamplerKind;
-    use tunebook_study::{Direction, Judged, Objective, Role, WorkloadHyperparameter, WorkloadReference};
+    use tunebook_study::{Direction, Objective, ObjectiveValue, Role, WorkloadHyperparameter, WorkloadReference};
 
     fn space(name: &str, distribution: Distribution) -> SearchSpace {
         let mut space = SearchSpace::new();
@@ -157,7 +157,7 @@ mod tests {
     }
 
     fn objective() -> Objective {
-        Objective { metric: "e".into(), direction: Direction::Minimize, judged: Judged::Best }
+        Objective { metric: "e".into(), direction: Direction::Minimize, judged: ObjectiveValue::Best }
     }
 
     #[test]

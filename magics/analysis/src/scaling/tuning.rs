@@ -207,7 +207,7 @@ mod tests {
     use crate::steps_to_target;
     use tunebook_study::sampler::SamplerKind;
     use tunebook_study::{
-        Direction, Distribution, Hyperparameter, Judged, MetricSummary, Role, TrialState::*, WorkloadReference,
+        Direction, Distribution, Hyperparameter, MetricSummary, ObjectiveValue, Role, TrialState::*, WorkloadReference,
     };
 
     fn definition(low: f64, high: f64, repeats: u32) -> StudyDefinition {
@@ -219,7 +219,7 @@ mod tests {
         StudyDefinition {
             workload: WorkloadReference::Builtin { name: "w".into() },
             space,
-            objective: Objective { metric: "e".into(), direction: Direction::Minimize, judged: Judged::Best },
+            objective: Objective { metric: "e".into(), direction: Direction::Minimize, judged: ObjectiveValue::Best },
             sampler: SamplerKind::Quasirandom,
             seed: 0,
             repeats,

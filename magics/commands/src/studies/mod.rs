@@ -8,7 +8,7 @@ pub use record::study_as_json;
 use crate::error::{ErrorName, MagicError, Result, Source, Spanned, suggest};
 use crate::syntax::{Arguments, OptionSpec, Word};
 use tunebook_analysis::AnalysisError;
-use tunebook_study::{Direction, Judged, Objective, StudyDefinition, Trial};
+use tunebook_study::{Direction, Objective, ObjectiveValue, StudyDefinition, Trial};
 
 /// Options that judge trials by another objective than that of the study (Playbook D12).
 pub const JUDGING: [OptionSpec; 3] = [
@@ -25,7 +25,7 @@ pub const JUDGING: [OptionSpec; 3] = [
 #[derive(Clone, Debug)]
 pub struct Judging {
     metric: Option<(Direction, Spanned<String>)>,
-    judged: Option<Judged>,
+    judged: Option<ObjectiveValue>,
 }
 
 impl Judging {
@@ -58,11 +58,11 @@ impl Judging {
 }
 
 /// Reads `--objective best|final`.
-pub fn judged(arguments: &Arguments) -> Result<Option<Judged>> {
+pub fn judged(arguments: &Arguments) -> Result<Option<ObjectiveValue>> {
     match arguments.option("objective").map(|word| (word, word.text.as_str())) {
         None => Ok(None),
-        Some((_, "best")) => Ok(Some(Judged::Best)),
-        Some((_, "final")) => Ok(Some(Judged::Final)),
+        Some((_, "best")) => Ok(Some(ObjectiveValue::Best)),
+        Some((_, "final")) => Ok(Some(ObjectiveValue::Final)),
         Some((word, other)) => {
             Err(arguments
                 .invalid(word, format!("`--objective` takes `best` (over training) or `final`, not `{other}`")))

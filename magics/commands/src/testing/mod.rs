@@ -17,7 +17,8 @@ use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use tunebook_study::sampler::SamplerKind;
 use tunebook_study::{
-    Direction, Distribution, Hyperparameter, Judged, Objective, Role, SearchSpace, StudyDefinition, WorkloadReference,
+    Direction, Distribution, Hyperparameter, Objective, ObjectiveValue, Role, SearchSpace, StudyDefinition,
+    WorkloadReference,
 };
 
 /// Something that was shown. `Out` and `Err` are text on standard output and standard error.
@@ -282,7 +283,11 @@ pub fn definition() -> StudyDefinition {
     StudyDefinition {
         workload: WorkloadReference::Builtin { name: "digits_mlp".into() },
         space,
-        objective: Objective { metric: "valid/error".into(), direction: Direction::Minimize, judged: Judged::Best },
+        objective: Objective {
+            metric: "valid/error".into(),
+            direction: Direction::Minimize,
+            judged: ObjectiveValue::Best,
+        },
         sampler: SamplerKind::Quasirandom,
         seed: 7,
         repeats: 1,

@@ -12,7 +12,11 @@ fn definition() -> StudyDefinition {
     StudyDefinition {
         workload: WorkloadReference::Builtin { name: "digits_mlp".into() },
         space,
-        objective: Objective { metric: "valid/error".into(), direction: Direction::Minimize, judged: Judged::Best },
+        objective: Objective {
+            metric: "valid/error".into(),
+            direction: Direction::Minimize,
+            judged: ObjectiveValue::Best,
+        },
         sampler: sampler::SamplerKind::Quasirandom,
         seed: 7,
         repeats: 1,

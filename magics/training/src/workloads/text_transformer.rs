@@ -6,7 +6,7 @@ use crate::{Data, Hyperparameters, Net, Workload};
 use anyhow::Result;
 use std::io::Read;
 use tch::{Kind, Tensor};
-use tunebook_study::{Direction, Judged, Objective, Value, WorkloadHyperparameter as Hp};
+use tunebook_study::{Direction, Objective, ObjectiveValue, Value, WorkloadHyperparameter as Hp};
 
 /// Shakespeare's 154 sonnets (1609; public domain).
 const SONNETS: &[u8] = include_bytes!("../../data/sonnets.txt.gz");
@@ -70,7 +70,7 @@ impl Workload for TextTransformer {
     }
 
     fn objective(&self) -> Objective {
-        Objective { metric: "valid/loss".into(), direction: Direction::Minimize, judged: Judged::Best }
+        Objective { metric: "valid/loss".into(), direction: Direction::Minimize, judged: ObjectiveValue::Best }
     }
 
     fn doc(&self) -> String {

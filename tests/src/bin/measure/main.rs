@@ -146,7 +146,7 @@ fn store() -> Result<Line> {
     let definition = StudyDefinition {
         workload: WorkloadReference::Builtin { name: "none".into() },
         space,
-        objective: Objective { metric: "e".into(), direction: Direction::Minimize, judged: Judged::Best },
+        objective: Objective { metric: "e".into(), direction: Direction::Minimize, judged: ObjectiveValue::Best },
         sampler: SamplerKind::Quasirandom,
         seed: 0,
         repeats: 1,

@@ -17,7 +17,7 @@ use tunebook_analysis::{
     BatchSizeStudy, BatchSizeTuning, InvalidSize, NextAction, RangeEdge, Side, StepsToTarget, is_widened,
     steps_to_target,
 };
-use tunebook_study::protocol::Until;
+use tunebook_study::protocol::StoppingRule;
 use tunebook_study::store::{Store, StudyRecord};
 use tunebook_study::{StudyDefinition, Trial};
 
@@ -90,7 +90,7 @@ impl SizeTuner<'_> {
                     return Ok(TunedSize { missing, ..outcome(steps, Some(problem)) });
                 }
                 NextAction::Run { numbers, max_steps } => {
-                    let until = Until { target, from: tuning.first_evaluation(), at_most: max_steps };
+                    let until = StoppingRule { target, from: tuning.first_evaluation(), at_most: max_steps };
                     let run = self.run(size, definition, requested, numbers, until, display)?;
                     if run == RunOutcome::Interrupted {
                         let (_, trials) = self.read(size)?;
@@ -148,7 +148,7 @@ impl SizeTuner<'_> {
         definition: StudyDefinition,
         requested: u32,
         numbers: Vec<u32>,
-        until: Until,
+        until: StoppingRule,
         display: &mut ScalingDisplay<'_>,
     ) -> Result<RunOutcome> {
         let mut store = self.context.store()?;

@@ -7,10 +7,10 @@ use crate::studies::{judged, objective};
 use crate::syntax::{Arguments, Declaration, SweepBody, Word};
 use std::time::Duration;
 use tunebook_pool::program_line;
-use tunebook_study::protocol::Until;
+use tunebook_study::protocol::StoppingRule;
 use tunebook_study::sampler::SamplerKind;
 use tunebook_study::{
-    Condition, Direction, Distribution, Hyperparameter, Judged, Objective, SearchSpace, StudyDefinition, Value,
+    Condition, Direction, Distribution, Hyperparameter, Objective, ObjectiveValue, SearchSpace, StudyDefinition, Value,
     WorkloadDescription, WorkloadReference,
 };
 
@@ -29,7 +29,7 @@ pub struct SweepOptions {
     /// The number of trials for each configuration.
     pub repeats: u32,
     /// Whether a trial is judged by its best or by its last value.
-    pub judged: Judged,
+    pub judged: ObjectiveValue,
     /// The number of trials that run at the same time, or None for one on each device.
     pub parallel: Option<usize>,
     /// Whether missing trials of a recorded study are run.
@@ -45,7 +45,7 @@ pub struct SweepOptions {
     /// The number of steps between two estimates of the gradient noise scale in a trial. None if it is not estimated.
     pub noise_every: Option<u64>,
     /// The target at which a trial of `%scaling` ends. None in a sweep.
-    pub until: Option<Until>,
+    pub until: Option<StoppingRule>,
 }
 
 impl Default for SweepOptions {
@@ -55,7 +55,7 @@ impl Default for SweepOptions {
             sampler: SamplerKind::default(),
             seed: 0,
             repeats: 1,
-            judged: Judged::Best,
+            judged: ObjectiveValue::Best,
             parallel: None,
             resume: false,
             widen: false,
