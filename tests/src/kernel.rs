@@ -35,14 +35,15 @@ pub async fn kernel() -> (Kernel, tempfile::TempDir) {
 }
 
 impl Kernel {
-    /// Starts a kernel in a folder and waits until it has accepted the subscription to IOPub, so that the test misses no
-    /// message.
+    /// Starts a kernel in a folder and waits until it has accepted the subscription to IOPub, so that the test misses
+    /// no message.
     pub async fn start(folder: &Path) -> Self {
         Self::start_as(folder, Command::new(executable("tunebook")), &[]).await
     }
 
     /// Starts a kernel through another command, which must lead to the kernel's executable, with more variables in its
-    /// environment. Each kernel has a history file of its own unless the environment names another (`TUNEBOOK_HISTORY`).
+    /// environment. Each kernel has a history file of its own unless the environment names another
+    /// (`TUNEBOOK_HISTORY`).
     pub async fn start_as(folder: &Path, command: Command, environment: &[(&str, &str)]) -> Self {
         // Another process may take a port between here and the start of the kernel; then other ports are tried.
         for _ in 0..5 {
@@ -153,8 +154,9 @@ impl Kernel {
         let _ = self.process.wait();
     }
 
-    /// Waits until the kernel has finished the work that it does in the background after its start: it creates the engine
-    /// of Rust cells and reads the standard library. It is quiet when it used hardly any processor time for three seconds.
+    /// Waits until the kernel has finished the work that it does in the background after its start: it creates the
+    /// engine of Rust cells and reads the standard library. It is quiet when it used hardly any processor time for
+    /// three seconds.
     pub async fn quiet(&mut self) {
         const SECOND: Duration = Duration::from_secs(1);
         self.run_ok("1 + 1").await;

@@ -88,7 +88,8 @@ pub fn request_frames(kind: &str, content: &Value, metadata: &Value, key: &str) 
     (id, frames_of([&header, &json!({}), metadata, content], key))
 }
 
-/// The frames of a message whose four parts are these bytes, which need not be JSON. They are signed with the right key.
+/// The frames of a message whose four parts are these bytes, which need not be JSON. They are signed with the right
+/// key.
 pub fn signed_frames(parts: [&[u8]; 4]) -> ZmqMessage {
     frames_signed_with(parts, KEY)
 }

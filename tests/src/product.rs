@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 /// Returns the path of `tunebook` or `tunebook-worker`.
 ///
-/// `TUNEBOOK_BIN` and `TUNEBOOK_WORKER`, which `cargo verify` sets, name them. Without these variables they are expected
-/// in the folder above the test's own executable (`target/release`).
+/// `TUNEBOOK_BIN` and `TUNEBOOK_WORKER`, which `cargo verify` sets, name them. Without these variables they are
+/// expected in the folder above the test's own executable (`target/release`).
 pub fn executable(name: &str) -> PathBuf {
     let variable = if name == "tunebook" { "TUNEBOOK_BIN" } else { "TUNEBOOK_WORKER" };
     let beside = || {

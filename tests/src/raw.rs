@@ -1,4 +1,5 @@
-//! A peer that speaks ZeroMQ's protocol byte by byte, so that it can break off, lie and be silent where a library cannot.
+//! A peer that speaks ZeroMQ's protocol byte by byte, so that it can break off, lie and be silent where a library
+//! cannot.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;

@@ -63,8 +63,8 @@ impl Kernel {
         }
     }
 
-    /// Waits until the text that a request printed ends with `end`. Returns all messages that came on IOPub meanwhile, of
-    /// whatever request.
+    /// Waits until the text that a request printed ends with `end`. Returns all messages that came on IOPub meanwhile,
+    /// of whatever request.
     pub async fn printed(&mut self, id: &str, end: &str) -> Vec<Message> {
         let (mut text, mut published) = (String::new(), vec![]);
         while !text.ends_with(end) {

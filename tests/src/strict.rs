@@ -274,8 +274,8 @@ impl StrictFrontEnd {
     /// Expects everything that several requests bring which are in work at the same time. The order holds for each of
     /// them; between them it is open.
     ///
-    /// When another request has ended while a cell runs, the kernel publishes `busy` for the cell once more, because front
-    /// ends show the status that came last.
+    /// When another request has ended while a cell runs, the kernel publishes `busy` for the cell once more, because
+    /// front ends show the status that came last.
     pub async fn expect_answers<const N: usize>(&mut self, requests: [&Request; N]) -> [Answer; N] {
         let mut idle_of_other = false;
         while requests.iter().any(|request| !self.is_idle(request)) {
@@ -384,8 +384,8 @@ impl StrictFrontEnd {
 }
 
 impl Drop for StrictFrontEnd {
-    /// Shows the whole conversation when the test fails. Fails when the test has not called `finish`, because then it would
-    /// not notice what nobody expected.
+    /// Shows the whole conversation when the test fails. Fails when the test has not called `finish`, because then it
+    /// would not notice what nobody expected.
     fn drop(&mut self) {
         if std::thread::panicking() {
             let short = |line: &String| line.chars().take(300).collect::<String>();

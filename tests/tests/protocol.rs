@@ -1,5 +1,5 @@
-//! Jupyter's protocol over the kernel's sockets: whole conversations, and one test for each trap of the protocol that we
-//! know of.
+//! Jupyter's protocol over the kernel's sockets: whole conversations, and one test for each trap of the protocol that
+//! we know of.
 
 use serde_json::{Value, json};
 use std::io::Write;

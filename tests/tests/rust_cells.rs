@@ -1,5 +1,5 @@
-//! Rust cells: their errors and warnings, what stays defined from cell to cell, completion and inspection, dependencies,
-//! interrupts, and a kernel on a machine where something is missing.
+//! Rust cells: their errors and warnings, what stays defined from cell to cell, completion and inspection,
+//! dependencies, interrupts, and a kernel on a machine where something is missing.
 
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};

@@ -66,8 +66,8 @@ async fn the_reference_experiment_on_the_digits_is_reproduced_and_its_noise_scal
 #[tokio::test]
 async fn the_noise_scale_of_a_quadratic_is_the_known_one() {
     let (mut kernel, _folder) = kernel().await;
-    // θ is 1 at the start and the learning rate leaves it there, so the noise scale is the variance of an example in each
-    // direction.
+    // θ is 1 at the start and the learning rate leaves it there, so the noise scale is the variance of an example in
+    // each direction.
     let code = "%noise quadratic --set noise=10 lr=1e-9 steps=50 dimension=64 condition=1 --pairs 400";
     let answer = kernel.run_ok(code).await;
     let result = answer.result();
@@ -147,8 +147,8 @@ async fn an_interrupted_scaling_goes_on_where_it_was() {
 #[tokio::test]
 async fn a_size_whose_best_rate_lies_at_the_edge_is_widened_once_and_marked() {
     let (mut kernel, _folder) = kernel().await;
-    // The learning rates are far too small. The target is reached, but the best rate is at the edge even after the range
-    // was widened.
+    // The learning rates are far too small. The target is reached, but the best rate is at the edge even after the
+    // range was widened.
     let scaling = |name: &str, range: &str| {
         format!(
             "%%scaling {name} --target 'valid/loss<=1.0' --batches 4,16 --trials 6 --repeats 1\nworkload quadratic\n\

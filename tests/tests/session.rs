@@ -35,8 +35,8 @@ async fn a_history_outlives_its_kernel_and_only_its_owner_can_read_it() {
     let mut hidden = cell("%sweep?");
     hidden["store_history"] = json!(false);
     first.request("execute_request", hidden).await;
-    // A power cut in the middle of a cell does not cost the cell's code. A thread writes it to the file, or to the journal
-    // beside it, soon after the cell has begun.
+    // A power cut in the middle of a cell does not cost the cell's code. A thread writes it to the file, or to the
+    // journal beside it, soon after the cell has begun.
     let cut = "!sleep 60 # cut";
     first.send("execute_request", cell(cut)).await;
     let holds = |file: &Path| {

@@ -1,4 +1,5 @@
-//! `%throughput`: limits that the operating system imposes, stages that are slow on purpose, and a machine that is busy.
+//! `%throughput`: limits that the operating system imposes, stages that are slow on purpose, and a machine that is
+//! busy.
 
 use serde_json::{Value, json};
 use std::os::unix::fs::PermissionsExt;
@@ -131,8 +132,8 @@ async fn the_slow_stage_is_the_bottleneck() {
             "let t = std::time::Instant::now(); while t.elapsed().as_micros() < ({ms}) * 1000 {{ std::hint::spin_loop(); }}"
         )
     };
-    // If a step takes the same time for every batch size, throughput does not saturate. If each example takes its time, it
-    // does.
+    // If a step takes the same time for every batch size, throughput does not saturate. If each example takes its time,
+    // it does.
     for (name, input, step, kind) in [
         ("slow_input", "8", "0", "input"),
         ("slow_step", "0", "8", "none"),

@@ -1,4 +1,5 @@
-//! Workloads that the user defines with `%%workload`: they are built, tried and trained, and mistakes in them are explained.
+//! Workloads that the user defines with `%%workload`: they are built, tried and trained, and mistakes in them are
+//! explained.
 
 use serde_json::{Value, json};
 use std::fmt::Write;

@@ -1,6 +1,6 @@
-//! The times that a user waits for cells with workloads and tensors, after `tunebook prepare`, which set-up runs: the first
-//! build of a workload and the next one; the first tensor in a kernel that has just started, and in one that was idle for
-//! a while.
+//! The times that a user waits for cells with workloads and tensors, after `tunebook prepare`, which set-up runs: the
+//! first build of a workload and the next one; the first tensor in a kernel that has just started, and in one that was
+//! idle for a while.
 
 use crate::Line;
 use anyhow::Result;

@@ -1,5 +1,5 @@
-//! `cargo measure`: benchmarks of the product against its peers, in one run on one machine. Each line of the table holds
-//! our figure, that of the peer, and the ratio. A peer that is not installed is marked as such.
+//! `cargo measure`: benchmarks of the product against its peers, in one run on one machine. Each line of the table
+//! holds our figure, that of the peer, and the ratio. A peer that is not installed is marked as such.
 
 mod batch_size;
 mod cells;
@@ -111,7 +111,8 @@ fn kernels() -> Result<Vec<Line>> {
     });
     let evcxr = std::env::var("EVCXR_JUPYTER").ok().filter(|path| Path::new(path).exists());
     if let Some(path) = &evcxr {
-        // Only its start is timed. It needs minutes for 50,000 lines, and it does not answer requests that our client waits for.
+        // Only its start is timed. It needs minutes for 50,000 lines, and it does not answer requests that our client
+        // waits for.
         all["evcxr"] = json!({ "argv": [path, "--control_file", "{connection_file}"], "trivial": null, "warm": null, "lines": null });
     }
     let results = python("kernels.py", &[&all.to_string(), "7"])?;
