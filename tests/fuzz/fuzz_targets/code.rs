@@ -1,4 +1,4 @@
-//! See `targets`.
+//! Fuzzes `targets::code`.
 #![no_main]
 
 #[path = "../../../kernel/src/cell/mod.rs"]
