@@ -167,7 +167,7 @@ impl Kernel {
         while quiet_seconds < 3 {
             assert!(started.elapsed() < PATIENCE, "the kernel is never quiet");
             let before = self.processor_seconds();
-            // The use of a processor is an amount for a time, so a second must pass.
+            // Processor use is measured over an interval, so some time must pass.
             tokio::time::sleep(SECOND).await;
             quiet_seconds = if self.processor_seconds() - before < 0.05 { quiet_seconds + 1 } else { 0 };
         }

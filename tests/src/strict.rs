@@ -23,6 +23,7 @@
 use crate::answer::Answer;
 use crate::kernel::{Kernel, kernel};
 use crate::message::{KEY, Message, cell, frames_of, header};
+use crate::request::{Channel, Request};
 use crate::stdin::Questions;
 use serde_json::{Value, json};
 use std::collections::HashMap;
@@ -30,54 +31,6 @@ use std::path::Path;
 use std::process::Child;
 use std::time::Duration;
 use zeromq::ZmqMessage;
-
-/// The channel that a request was sent on, on which its reply comes back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Channel {
-    Shell,
-    Control,
-}
-
-/// A request that was sent.
-#[derive(Clone, Debug)]
-pub struct Request {
-    channel: Channel,
-    /// Every message that belongs to the request has this as its parent header.
-    header: Value,
-    content: Value,
-}
-
-impl Request {
-    fn kind(&self) -> &str {
-        self.header["msg_type"].as_str().unwrap_or("")
-    }
-
-    fn id(&self) -> &str {
-        self.header["msg_id"].as_str().unwrap_or("")
-    }
-
-    /// Whether it runs a cell whose code and outputs are published.
-    fn is_cell(&self) -> bool {
-        self.kind() == "execute_request" && self.content["silent"] != true
-    }
-
-    /// Whether a message can be the next one of this request, behind those that came already.
-    fn continues_with(&self, earlier: &[Message], next: &Message) -> bool {
-        const OUTPUTS: [&str; 4] = ["stream", "display_data", "update_display_data", "clear_output"];
-        const ENDS: [&str; 2] = ["execute_result", "error"];
-        let ended = earlier.iter().any(|message| ENDS.contains(&message.kind()));
-        match earlier.len() {
-            0 => next.is_status("busy"),
-            1 if self.is_cell() => next.kind() == "execute_input",
-            _ if next.is_status("idle") => true,
-            _ => self.is_cell() && !ended && (OUTPUTS.contains(&next.kind()) || ENDS.contains(&next.kind())),
-        }
-    }
-}
-
-fn is_reply(message: &Message, request: &Request) -> bool {
-    message.parent == request.header && message.kind() == request.kind().replace("_request", "_reply")
-}
 
 /// A running kernel and a front end in which every message must be expected. See the module for an example.
 pub struct StrictFrontEnd {
@@ -233,7 +186,7 @@ impl StrictFrontEnd {
     /// Expects that the next message on the request's channel is its reply. Returns the reply's content.
     pub async fn expect_reply(&mut self, request: &Request) -> Value {
         let reply = self.next_reply(request.channel).await;
-        self.check(is_reply(&reply, request), &format!("the reply to {} {}", request.kind(), request.id()), &reply);
+        self.check(request.has_reply(&reply), &format!("the reply to {} {}", request.kind(), request.id()), &reply);
         reply.content
     }
 
@@ -293,7 +246,7 @@ impl StrictFrontEnd {
         for request in requests {
             while !replies.contains_key(request.id()) {
                 let reply = self.next_reply(request.channel).await;
-                let request = requests.iter().find(|request| is_reply(&reply, request));
+                let request = requests.iter().find(|request| request.has_reply(&reply));
                 let first =
                     request.is_some_and(|request| replies.insert(request.id(), reply.content.clone()).is_none());
                 self.check(first, "a reply to a request in work", &reply);

@@ -137,7 +137,7 @@ async fn usage_counts_the_kernel_and_all_below_it() {
     let running = kernel.send("execute_request", cell(code)).await;
     kernel.published_of_kind("stream").await;
     kernel.control("usage_request", json!({})).await;
-    // The use of a processor is an amount for a time, so a time must pass between two requests.
+    // Processor use is measured over an interval, so some time must pass between two requests.
     tokio::time::sleep(Duration::from_millis(500)).await;
     let during = kernel.control("usage_request", json!({})).await.content;
     std::fs::write(folder.path().join("measured"), "").unwrap();

@@ -135,7 +135,7 @@ impl Reading<'_> {
         let mut own_module = None;
         if let Some(declared) = ast::Module::cast(node.clone()) {
             let name = declared.name().map(|name| name.to_string()).unwrap_or_default();
-            let path = [module, &[name.clone()]].concat();
+            let path = [module, std::slice::from_ref(&name)].concat();
             self.modules.push(Module { path: path.clone(), place: file.place(node.text_range().start().into()) });
             match declared.item_list() {
                 Some(_) => own_module = Some(path),
