@@ -1,4 +1,6 @@
-"""Executes the notebook on the batch size and checks what it shows. Argument: the notebook."""
+"""Executes the notebook on the batch size and checks its results.
+
+Arguments: the notebook, and maybe a file into which the executed notebook is written."""
 
 import sys
 

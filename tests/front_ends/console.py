@@ -1,4 +1,4 @@
-"""Drives `jupyter console` through its standard input, as a person at a terminal without a screen would."""
+"""Runs cells in `jupyter console` through its standard input and checks what it prints."""
 
 import subprocess
 import sys

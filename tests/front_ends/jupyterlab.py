@@ -1,4 +1,4 @@
-"""What the tests in JupyterLab share: a server of its own, the browser, pictures."""
+"""Starts JupyterLab and Chromium for the tests, and takes screenshots."""
 
 import atexit
 import os
@@ -8,22 +8,25 @@ import sys
 import threading
 import time
 
-BROWSER_ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-                     "--disable-component-update", "--disable-sync"]
+BROWSER_ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+                     "--disable-background-networking", "--disable-component-update", "--disable-sync"]
+# Whether the kernel of the notebook in the page is idle, in JavaScript.
 IDLE = "window.jupyterapp.shell.currentWidget.context.sessionContext.session?.kernel?.status === 'idle'"
-# The outputs that are errors; of them the page shows the text alone, as of any text on standard error.
-ERRORS = """window.jupyterapp.shell.currentWidget.content.widgets.flatMap(cell => cell.model.outputs?.toJSON() ?? []).filter(
-    output => output.output_type === 'error')"""
+# The outputs of the notebook that are errors. The page alone does not tell them from text on standard error.
+ERRORS = """window.jupyterapp.shell.currentWidget.content.widgets.flatMap(
+    cell => cell.model.outputs?.toJSON() ?? []).filter(output => output.output_type === 'error')"""
+# Whether the notebook is open in the page.
 READY = "window.jupyterapp && window.jupyterapp.shell.currentWidget?.context?.isReady"
 
 
 class Server:
-    """A JupyterLab server of its own that shows a folder; another data folder means another trust."""
+    """A JupyterLab server that shows a folder. A server with another data folder signs notebooks with another key, so
+    it does not trust them."""
 
     def __init__(self, work, data):
         self.token = secrets.token_hex(8)
         folder = work / data
-        # It asks nobody for news.
+        # It must not ask the internet for news.
         settings = folder / "config" / "lab" / "user-settings" / "@jupyterlab" / "apputils-extension"
         settings.mkdir(parents=True)
         (settings / "notification.jupyterlab-settings").write_text('{"fetchNews": "false", "checkForUpdates": false}')
@@ -35,7 +38,7 @@ class Server:
              f"--ServerApp.root_dir={work}"],
             env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
         )
-        # However this script ends, the server ends with it.
+        # The server ends with this script, however the script ends.
         atexit.register(self.stop)
         self.url = None
         for line in self.process.stderr:
@@ -43,17 +46,19 @@ class Server:
                 self.url = line[line.index("http://"):].split("/lab")[0].strip()
                 break
         assert self.url, "JupyterLab did not start"
-        # The rest of the log must be read, or the server waits for somebody to read it.
+        # The rest of the log must be read, or else the server stops when the pipe is full.
         log = self.process.stderr
         threading.Thread(target=lambda: [None for _ in log], daemon=True).start()
 
     def page(self, browser, path=None, ready=READY):
-        """A page that shows a file, or the launcher; `problems` gathers errors of the page and requests to anybody else."""
+        """Opens a page that shows a file or the launcher. Its list `problems` gathers JavaScript errors and requests to
+        other servers."""
         context = browser.new_context(viewport={"width": 1280, "height": 1000})
         page = context.new_page()
         page.problems = []
         page.on("pageerror", lambda error: page.problems.append(str(error)))
-        page.on("request", lambda r: None if r.url.startswith((self.url, "data:", "blob:", "ws:")) else page.problems.append(r.url))
+        own = (self.url, "data:", "blob:", "ws:")
+        page.on("request", lambda request: None if request.url.startswith(own) else page.problems.append(request.url))
         tree = f"/tree/{path}" if path else ""
         page.goto(f"{self.url}/lab/workspaces/t{time.time_ns()}{tree}?token={self.token}&reset")
         page.wait_for_function(ready, timeout=90000)
@@ -70,7 +75,8 @@ def launch(playwright, chromium):
 
 
 def whole(page, path):
-    """A picture of the whole notebook: the window is made as tall as its content."""
+    """Takes a screenshot of the whole notebook, for which the window is made as tall as the notebook. Charts need a
+    moment to be drawn in the new size."""
     height = page.evaluate("""() => { const heights = [...document.querySelectorAll(
         '.jp-WindowedPanel-outer, .jp-WindowedPanel-inner, .jp-Notebook')].map(e => e.scrollHeight);
         return Math.min(12000, Math.max(1000, ...heights) + 250); }""")

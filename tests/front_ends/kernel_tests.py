@@ -1,4 +1,4 @@
-"""Jupyter's own tests of a kernel, with every optional one that a Rust kernel can have today."""
+"""Jupyter's own tests of a kernel (jupyter_kernel_test), with all optional tests that apply to a Rust kernel."""
 
 import unittest
 
@@ -28,8 +28,8 @@ class TunebookTests(jupyter_kernel_test.KernelTests):
 
     @classmethod
     def setUpClass(cls):
-        """The engine of Rust cells is created in the background, and Jupyter's tests wait 15 s for an answer: on a machine
-        that is busy otherwise that may not be enough for both."""
+        """Waits until the engine of Rust cells is created. Jupyter's tests wait 15 s for an answer, which may be too
+        short for the engine and the cell on a busy machine."""
         super().setUpClass()
         cls.kc.execute_interactive("1", timeout=180)
 

@@ -1,5 +1,5 @@
-"""JupyterLab in headless Chromium, without any extension: the live chart grows, the final one is interactive, also after
-saving and opening again; an untrusted reader sees the static picture and the tables.
+"""The first notebook in JupyterLab without extensions. The live chart grows. The final chart is interactive, also after
+the notebook was saved and opened again. A reader who does not trust the notebook sees a static picture and the tables.
 
 Arguments: the notebook, the Chromium executable, a folder for the screenshots."""
 
@@ -17,6 +17,7 @@ notebook, chromium, screenshots = map(pathlib.Path, sys.argv[1:4])
 work = pathlib.Path(tempfile.mkdtemp(dir=os.getcwd()))
 shutil.copy(notebook, work / "demo.ipynb")
 
+# The interactive charts in the page: the title of each and its number of points.
 PLOTS = """() => [...document.querySelectorAll('.js-plotly-plot')].map(p => ({
     title: p._fullLayout?.title?.text ?? '', points: (p.data ?? []).reduce((n, t) => n + (t.x?.length ?? 0), 0)}))"""
 
@@ -43,7 +44,8 @@ with sync_playwright() as playwright:
     assert errors == [], errors
 
     def titles(page):
-        """Titles of interactive charts, each brought into view."""
+        """The titles of the interactive charts. Each cell is scrolled into view, because charts are drawn there
+        only."""
         found = set()
         for cell in page.query_selector_all(".jp-CodeCell"):
             cell.scroll_into_view_if_needed()
@@ -57,7 +59,7 @@ with sync_playwright() as playwright:
         assert any(part in title for title in seen), f"no interactive chart says {part!r}: {seen}"
     whole(page, screenshots / "notebook.png")
     page.evaluate("window.jupyterapp.commands.execute('docmanager:save')")
-    page.wait_for_timeout(1500)
+    page.wait_for_function("!window.jupyterapp.shell.currentWidget.context.model.dirty", timeout=60000)
     assert not page.problems, page.problems
     page.context.close()
 
@@ -67,14 +69,14 @@ with sync_playwright() as playwright:
     for part in wanted:
         assert any(part in title for title in seen), f"after opening again no interactive chart says {part!r}: {seen}"
     whole(page, screenshots / "opened-again.png")
-    # A dark page must be as readable.
+    # A person can look at this picture to see whether the dark theme is readable.
     page.evaluate("window.jupyterapp.commands.execute('apputils:change-theme', {theme: 'JupyterLab Dark'})")
     page.wait_for_timeout(1500)
     whole(page, screenshots / "dark.png")
     page.context.close()
     server.stop()
 
-    # Another data folder has another signing key: to it the notebook is a stranger's.
+    # A server with another data folder does not trust the notebook.
     server = Server(work, "another-data")
     page = server.page(browser, "demo.ipynb")
     page.wait_for_timeout(3000)

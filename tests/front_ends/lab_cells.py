@@ -1,7 +1,7 @@
-"""Rust cells in JupyterLab in headless Chromium, as a person types and sees them: prompts, progress, interrupt, completion,
-help, errors, displays, magics, and more output than anybody reads.
+"""Rust cells in JupyterLab, as a user types and sees them: questions, progress, interrupt, completion, help, errors,
+displays, magics, and very long output.
 
-Arguments: the Chromium executable, a folder for the screenshots. Every check runs, also after one that failed."""
+Arguments: the Chromium executable, a folder for the screenshots. All checks run, also after one has failed."""
 
 import json
 import os
@@ -23,7 +23,7 @@ KERNEL = "Rust (Tunebook)"
 LAUNCHER = "window.jupyterapp && document.querySelector('.jp-LauncherCard')"
 
 
-# The least contrast between coloured text below a cell and its background, and that text.
+# The coloured text below a cell that has the least contrast to its background, and that contrast (as WCAG defines it).
 CONTRAST = """output => {
     const numbers = text => text.match(/[\\d.]+/g).map(Number);
     const light = ([r, g, b]) => { const part = c => (c /= 255) <= 0.03928 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4;
@@ -39,7 +39,7 @@ CONTRAST = """output => {
 
 
 class Cell:
-    """One cell of the page, by its place in the notebook."""
+    """A cell of the page, by its position in the notebook from 0."""
 
     def __init__(self, page, place):
         self.page, self.place = page, place
@@ -54,7 +54,7 @@ class Cell:
         return re.fullmatch(r"\[\d+\]:", self.prompt()) is not None
 
     def wait(self, seconds=30):
-        """Until the cell has ended and all of its output is there; gives the cell."""
+        """Waits until the cell has ended and all of its output is shown. Returns the cell."""
         deadline = time.monotonic() + seconds
         while not (self.is_done() and self.page.evaluate(IDLE)):
             assert time.monotonic() < deadline, f"the cell runs after {seconds} s: {self.source()!r}"
@@ -65,11 +65,19 @@ class Cell:
         return "\n".join(self.editor.locator(".cm-line").all_text_contents())
 
     def text(self):
-        """What is seen below the cell, without the numbers in front."""
+        """The text below the cell, without the execution counts."""
         return "\n".join(self.output.locator(".jp-OutputArea-output").all_text_contents())
 
+    def wait_for_text(self, text, seconds=30):
+        """Waits until a text is shown below the cell. Returns the cell."""
+        deadline = time.monotonic() + seconds
+        while text not in self.text():
+            assert time.monotonic() < deadline, f"{text!r} is not shown after {seconds} s: {self.text()!r}"
+            self.page.wait_for_timeout(20)
+        return self
+
     def states(self, seconds=30):
-        """The texts seen below the cell until it has ended, each once, in order."""
+        """Watches the text below the cell until the cell has ended. Returns the different texts in order."""
         seen, deadline = [], time.monotonic() + seconds
         while True:
             ended = self.is_done() and self.page.evaluate(IDLE)
@@ -82,9 +90,10 @@ class Cell:
             self.page.wait_for_timeout(30)
 
     def errors(self):
-        """Names of the errors that the cell has ended with: one or none."""
-        return self.page.evaluate("""place => window.jupyterapp.shell.currentWidget.content.widgets[place].model.outputs.toJSON().filter(
-            output => output.output_type === 'error').map(error => error.ename)""", self.place)
+        """The names of the errors below the cell: one or none."""
+        return self.page.evaluate("""place =>
+            window.jupyterapp.shell.currentWidget.content.widgets[place].model.outputs.toJSON().filter(
+                output => output.output_type === 'error').map(error => error.ename)""", self.place)
 
     def must_be_ok(self):
         assert self.errors() == [], f"{self.source()!r} failed: {self.text()}"
@@ -92,7 +101,7 @@ class Cell:
 
 
 class Notebook:
-    """A notebook in the page: its last cell is the one that is written into."""
+    """The notebook in the page. Code is written into its last cell."""
 
     def __init__(self, page):
         self.page = page
@@ -101,7 +110,7 @@ class Notebook:
         return self.page.locator(".jp-Notebook .jp-CodeCell").count()
 
     def write(self, code, typed=False):
-        """Puts text into the last cell, which is empty; `typed`: key by key."""
+        """Replaces the text of the last cell. With `typed` the text is typed key by key."""
         cell = Cell(self.page, self.cells() - 1)
         cell.editor.click()
         self.page.keyboard.press("Control+A")
@@ -110,7 +119,7 @@ class Notebook:
         return cell
 
     def start(self, code):
-        """Runs a cell and does not wait for its end."""
+        """Runs code in the last cell and does not wait for its end."""
         cell, before = self.write(code), self.cells()
         self.page.keyboard.press("Shift+Enter")
         self.page.wait_for_function(f"document.querySelectorAll('.jp-Notebook .jp-CodeCell').length > {before}")
@@ -120,31 +129,33 @@ class Notebook:
         return self.start(code).wait()
 
     def complete(self, code, seconds=10):
-        """Types into the last cell and presses Tab: what the pop-up lists, {text: type}; the pop-up stays open."""
+        """Types code into the last cell and presses Tab. Returns what the pop-up lists as {text: type}. The pop-up
+        stays open."""
         self.write(code, typed=True)
         popup = self.page.locator(".jp-Completer:not(.lm-mod-hidden) .jp-Completer-item").first
         deadline = time.monotonic() + seconds
         while not popup.is_visible():
             assert time.monotonic() < deadline, f"nothing pops up behind {code!r}"
-            # JupyterLab forgets an answer that comes after a second; then one presses again.
+            # JupyterLab drops an answer that comes after more than a second, and then Tab must be pressed again.
             self.page.keyboard.press("Tab")
             try:
                 popup.wait_for(timeout=2500)
             except TimeoutError:
                 pass
-        return self.page.evaluate("""() => Object.fromEntries([...document.querySelectorAll('.jp-Completer-item')].map(item => [
-            item.querySelector('.jp-Completer-match').textContent,
-            item.querySelector('.jp-Completer-typeExtended')?.textContent ?? '']))""")
+        return self.page.evaluate("""() => Object.fromEntries(
+            [...document.querySelectorAll('.jp-Completer-item')].map(item => [
+                item.querySelector('.jp-Completer-match').textContent,
+                item.querySelector('.jp-Completer-typeExtended')?.textContent ?? '']))""")
 
     def completed(self, code):
-        """Types into the last cell, presses Tab, and takes what the pop-up proposes; gives the text of the cell."""
+        """Types code into the last cell, presses Tab and takes the first proposal. Returns the text of the cell."""
         self.complete(code)
         self.page.keyboard.press("Enter")
         self.page.locator(".jp-Completer").wait_for(state="hidden", timeout=5000)
         return Cell(self.page, self.cells() - 1).source()
 
     def escape(self):
-        """Closes what has popped up and empties the last cell."""
+        """Closes a pop-up and empties the last cell."""
         self.page.keyboard.press("Escape")
         self.write("")
 
@@ -155,7 +166,8 @@ class Notebook:
         self.page.screenshot(path=str(screenshots / f"cells-{name}.png"))
 
     def recover(self):
-        """After a failed check: nothing runs any more, nothing is open, the last cell is empty."""
+        """Prepares the notebook for the next check after one has failed: nothing runs, nothing is open, and the last
+        cell is empty."""
         self.interrupt()
         self.page.wait_for_timeout(1500)
         for _ in range(3):
@@ -165,7 +177,7 @@ class Notebook:
 
 
 def first_cells(notebook):
-    """Values, warnings and a compile error."""
+    """A variable, a value and a compile error."""
     cell = notebook.run("let kept = vec![1, 2, 3];").must_be_ok()
     assert cell.text() == "", cell.text()
     cell = notebook.run("kept.iter().sum::<i32>()").must_be_ok()
@@ -177,18 +189,19 @@ def first_cells(notebook):
 
 
 def asked(notebook):
-    """Waits for the box of a question, in which one can type at once."""
+    """Waits until the input box of a question has the focus. Returns the box."""
     notebook.page.wait_for_function("document.activeElement?.classList.contains('jp-Stdin-input')", timeout=30000)
     return notebook.page.locator(".jp-Stdin-input:focus")
 
 
 def answer(notebook, text):
+    """Answers a question."""
     notebook.page.keyboard.type(text)
     notebook.page.keyboard.press("Enter")
 
 
 def prompts(notebook):
-    """Standard input asks, with what was printed before it."""
+    """A cell that reads standard input asks the user, with the text that it printed before as the prompt."""
     cell = notebook.start(
         'let mut name = String::new();\nprint!("Your name: ");\nstd::io::stdin().read_line(&mut name)?;\n'
         'println!("Hello, {}!", name.trim());'
@@ -205,7 +218,7 @@ def prompts(notebook):
     assert "Hello, Grace!" in cell.text(), cell.text()
     notebook.picture("prompt-answered")
 
-    # Two questions, one after the other; an answer is what was typed, whatever that is.
+    # Two questions come one after the other. The answers are not ASCII, and empty.
     cell = notebook.start("let two: Vec<String> = std::io::stdin().lines().take(2).collect::<Result<_, _>>()?;\ntwo")
     for text in ["Zürich", ""]:
         asked(notebook)
@@ -213,7 +226,7 @@ def prompts(notebook):
         notebook.page.wait_for_timeout(300)
     assert '["Zürich", ""]' in cell.wait().must_be_ok().text(), cell.text()
 
-    # A question that nobody answers can be interrupted.
+    # A cell whose question nobody answers can be interrupted.
     cell = notebook.start("let mut line = String::new();\nstd::io::stdin().read_line(&mut line)?;")
     asked(notebook)
     notebook.interrupt()
@@ -222,7 +235,7 @@ def prompts(notebook):
 
 
 def passwords(notebook):
-    """A password is not shown; the answer to another question is."""
+    """A password is not shown. The answer to another question is shown."""
     cell = notebook.start('let key = tunebook::password("Key: ")?;\nprintln!("{} characters", key.len());')
     box = asked(notebook)
     notebook.picture("password")
@@ -240,7 +253,9 @@ def passwords(notebook):
 
 
 def progress(notebook):
-    """A bar by hand moves in its line; one of the kernel is one display that changes."""
+    """A progress bar that a cell prints moves in its line. One of the crate tunebook is one display that changes.
+
+    The cells sleep, because a bar must take a while to be seen in several states."""
     cell = notebook.start(
         "use std::io::Write;\nfor i in 0..=20 {\n    print!(\"\\r{i:2} of 20\");\n    std::io::stdout().flush()?;\n"
         "    std::thread::sleep(std::time::Duration::from_millis(60));\n}\nprintln!();"
@@ -251,7 +266,7 @@ def progress(notebook):
     assert all(re.fullmatch(r"\d+ of 20", state) for state in states), f"more than one line: {states}"
     assert states[-1] == "20 of 20", states
 
-    # Nobody flushes, and it moves all the same.
+    # The cell does not flush, and the bar moves all the same.
     cell = notebook.start(
         "for i in 0..=20 {\n    print!(\"\\r{i:2} of 20\");\n    std::thread::sleep(std::time::Duration::from_millis(60));\n}"
     )
@@ -281,11 +296,10 @@ def progress(notebook):
 
 
 def interrupt(notebook):
-    """Esc, I, I ends a loop within a second and costs nothing."""
+    """Esc, I, I ends a cell within a second and costs no variable."""
     page = notebook.page
     for code in ["loop {}", "std::thread::sleep(std::time::Duration::from_secs(60));"]:
-        cell = notebook.start(code)
-        page.wait_for_timeout(1500)
+        cell = notebook.start(f'println!("running");\n{code}').wait_for_text("running")
         assert not cell.is_done(), cell.text()
         page.keyboard.press("Escape")
         page.keyboard.press("I")
@@ -301,7 +315,7 @@ def interrupt(notebook):
 
 
 def completion(notebook):
-    """Tab lists methods with their kind; magics, options, paths."""
+    """Tab lists methods, magics, options and paths, with their types."""
     items = notebook.complete("let v = vec![1]; v.pu")
     notebook.picture("completion")
     kind = next((kind for text, kind in items.items() if text.split("(")[0] == "push"), None)
@@ -328,7 +342,7 @@ def completion(notebook):
 
 
 def completion_taken(notebook):
-    """The best candidate is the first; what is taken needs no word replaced by hand; what is private is not offered."""
+    """The best candidate is the first, the proposal is complete, and private fields are not proposed."""
     items = list(notebook.complete("let v = vec![1]; v.pu"))
     notebook.escape()
     taken = notebook.completed("let v = vec![1]; v.pu")
@@ -339,18 +353,18 @@ def completion_taken(notebook):
     notebook.escape()
     assert items[0].split("(")[0] == "push", f"push is not the first: {items}"
     assert re.fullmatch(r"let v = vec!\[1\]; v\.push(\(\)?)?", taken), taken
-    assert not private, "the private field `len` of Vec is offered"
+    assert not private, "the private field `len` of Vec is proposed"
 
 
 def completion_while_running(notebook):
-    """A cell that runs does not hold it up."""
-    running = notebook.start("std::thread::sleep(std::time::Duration::from_secs(20));")
-    notebook.page.wait_for_timeout(1500)
+    """Completion works while a cell runs."""
+    running = notebook.start('println!("running");\nstd::thread::sleep(std::time::Duration::from_secs(60));')
+    running.wait_for_text("running")
     since = time.monotonic()
     items = notebook.complete("let v = vec![1]; v.pu")
     took = time.monotonic() - since
     notebook.picture("completion-while-running")
-    assert not running.is_done(), "the cell has ended before it was looked at"
+    assert not running.is_done(), "the cell has ended already"
     assert any(text.startswith("push") for text in items), items
     assert took < 5, f"{took:.1f} s while a cell runs"
     notebook.escape()
@@ -359,7 +373,7 @@ def completion_while_running(notebook):
 
 
 def inspection(notebook):
-    """Shift+Tab is a tooltip, `?` and %doc are the pager; both are Markdown."""
+    """Shift+Tab shows help in a tooltip, `?` and `%doc` show it in the pager, both as Markdown."""
     page = notebook.page
     notebook.write("let v: Vec<i32> = Vec::new", typed=True)
     page.keyboard.press("Shift+Tab")
@@ -394,7 +408,7 @@ def inspection(notebook):
 
 
 def errors(notebook):
-    """A panic is an error with the line, in colours; so is a failed `?`; the state of before stays."""
+    """A panic and a failed `?` are errors with the line, in colours, and the variables stay as they were."""
     cell = notebook.run("let none: Option<u8> = None;\nlet value = none.unwrap();\nvalue")
     assert cell.errors() == ["Panic"], cell.text()
     assert "Panic" in cell.text() and "none.unwrap()" in cell.text() and "line 2" in cell.text(), cell.text()
@@ -412,7 +426,7 @@ def errors(notebook):
 
 
 def colours(notebook):
-    """Errors and warnings can be read on a light page and on a dark one."""
+    """Errors and warnings can be read in the light theme and in the dark one."""
     compile_error = notebook.run('let text = String::from("moved");\nlet other = text;\nprintln!("{text}");')
     warning = notebook.run("fn warned() -> i32 {\n    let unused = 3;\n    4\n}")
     panics = notebook.run("kept[10]")
@@ -425,7 +439,7 @@ def colours(notebook):
         notebook.picture("colours-dark" if "Dark" in theme else "colours")
         for cell in [compile_error, warning, panics, magic]:
             contrast, text = cell.output.evaluate(CONTRAST)
-            # Jupyter's own colours have 1.5 on the background of errors; what has 1.2 cannot be seen.
+            # Jupyter's own colours have a contrast of 1.5 to the background of errors. Text with 1.2 cannot be seen.
             if contrast < 1.4:
                 found.append(f"{text!r} of {cell.text().splitlines()[0]!r} has a contrast of {contrast:.2f} in {theme}")
     notebook.page.evaluate("window.jupyterapp.commands.execute('apputils:change-theme', {theme: 'JupyterLab Light'})")
@@ -434,7 +448,7 @@ def colours(notebook):
 
 
 def displays(notebook):
-    """Several displays, HTML, pictures, one that is replaced, output that is cleared."""
+    """Several displays of one cell, displays that are replaced, and output that is cleared."""
     cell = notebook.run(
         'tunebook::display(&tunebook::Html("<b id=\'bold\'>bold</b> words"));\n'
         'tunebook::display(&tunebook::Markdown("Loss by *step*"));\n'
@@ -460,6 +474,7 @@ def displays(notebook):
     assert shown.output.locator("i").text_content() == "0.25", shown.text()
     assert "0.5" not in shown.text() and "below" in shown.text(), shown.text()
 
+    # The cell sleeps so long that each state of its output is seen.
     cell = notebook.start(
         'println!("first");\nstd::thread::sleep(std::time::Duration::from_millis(800));\ntunebook::clear_output(true);\n'
         'std::thread::sleep(std::time::Duration::from_millis(300));\nprintln!("second");'
@@ -470,7 +485,7 @@ def displays(notebook):
 
 
 def magics(notebook):
-    """What IPython's users know."""
+    """The magics that IPython's users know."""
     cell = notebook.run("%timeit kept.iter().sum::<i32>()").must_be_ok()
     assert re.search(r"\d+(\.\d+)? [nµm]?s", cell.text()), cell.text()
     cell = notebook.run("%%timeit\nlet mut v = kept.clone();\nv.sort();").must_be_ok()
@@ -500,7 +515,7 @@ def magics(notebook):
 
 
 def much_output(notebook):
-    """200,000 lines: the page answers all the while, and says where output was cut."""
+    """While a cell prints 200,000 lines the page keeps answering. A mark shows where output was cut."""
     page = notebook.page
     cell = notebook.start('for i in 0..200_000 {\n    println!("line {i}");\n}')
     slowest, quiet_since, deadline = 0, None, time.monotonic() + 60
@@ -529,13 +544,14 @@ def much_output(notebook):
 
 
 def run_all(server, browser):
-    """Run All stops at a panic: what stands below has no number."""
+    """Run All stops at a panic. The cells below it have no execution count."""
     page = server.page(browser, "stops.ipynb")
     page.wait_for_function(IDLE, timeout=60000)
     page.evaluate("() => { window.jupyterapp.commands.execute('notebook:run-all-cells'); }")
     first, panics, third, fourth = (Cell(page, place) for place in range(4))
     panics.wait()
-    page.wait_for_timeout(1500)
+    for later in [third, fourth]:
+        later.node.locator(".jp-InputPrompt", has_text="[ ]:").first.wait_for(timeout=30000)
     page.screenshot(path=str(screenshots / "cells-run-all.png"))
     assert first.text() == "first\n", first.text()
     assert "index out of bounds" in panics.text(), panics.text()
@@ -546,7 +562,7 @@ def run_all(server, browser):
 
 
 def png(width, height):
-    """A picture: red on the left, blue on the right."""
+    """A PNG file that is red on the left and blue on the right."""
     rows = (b"\0" + b"\xd0\x20\x20" * (width // 2) + b"\x20\x20\xd0" * (width // 2)) * height
     chunk = lambda kind, data: struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
     head = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
@@ -568,7 +584,7 @@ failed = []
 
 
 def check(name, run, notebook=None):
-    """Runs a check; one that fails is told at the end, with a picture of that moment."""
+    """Runs a check. If it fails, it is listed at the end, and a screenshot shows that moment."""
     since = time.monotonic()
     try:
         run()

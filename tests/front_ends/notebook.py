@@ -1,4 +1,6 @@
-"""Executes a notebook with nbclient and checks what its sweep says. Argument: the notebook."""
+"""Executes the first notebook with nbclient and checks the results of its magics.
+
+Argument: the notebook."""
 
 import sys
 

@@ -1,4 +1,6 @@
-"""Executes the notebook on a model of one's own and checks what it shows. Argument: the notebook."""
+"""Executes the notebook on a model of one's own and checks its results.
+
+Argument: the notebook."""
 
 import sys
 
@@ -16,5 +18,5 @@ assert kinds == ["workloads", "sweep", "isolation", "final"], kinds
 assert results[1]["trials"]["complete"] == 12, results[1]
 assert results[1]["best"]["objective"] <= 0.05, results[1]
 assert results[3]["uses"] == 1 and results[3]["metrics"]["test/error"] <= 0.15, results[3]
-assert sum("image/png" in bundle for bundle in data) == 1, "the misread digits are a picture"
+assert sum("image/png" in bundle for bundle in data) == 1, "the misclassified digits are shown as a picture"
 print("executed:", results[1]["best"], results[3]["metrics"])

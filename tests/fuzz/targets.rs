@@ -4,7 +4,8 @@
 use tunebook_split::{Segment, completeness, masked, segments};
 use tunebook_wire::message::{Message, Signer, WireError};
 
-/// Frames, each behind two bytes with its length: as messages, none of which is taken without a signature.
+/// Reads the bytes as the frames of a message, each behind its length in two bytes. Without a signature the message must
+/// be refused.
 pub fn frames(mut bytes: &[u8]) {
     let mut frames = vec![];
     while let Some((length, rest)) = bytes.split_first_chunk::<2>() {
@@ -22,7 +23,7 @@ fn message(frames: Vec<Vec<u8>>) {
     assert!(
         [&message.header, &message.parent, &message.metadata, &message.content].iter().all(|part| part.is_object())
     );
-    // Whatever it is, it can be signed and read again, once.
+    // A message that was read can be signed and read again, but only once.
     let signer = Signer::new("key");
     let again = Message::decode(message.encode(&signer), &signer);
     let Ok(again) = again else { panic!("what was signed is refused: {again:?}") };
@@ -31,7 +32,8 @@ fn message(frames: Vec<Vec<u8>>) {
     assert!(matches!(Message::decode(message.encode(&signer), &signer), Err(WireError::Repeated)));
 }
 
-/// A cell: its parts are all of it, in order, and what hides the magics moves nothing.
+/// Reads the bytes as a cell. Its parts must be in the cell, in order, and the code with hidden magics must have the same
+/// length and lines.
 pub fn code(bytes: &[u8]) {
     let code = String::from_utf8_lossy(bytes);
     let asks = |line: &str, _: bool| line.trim_matches(['?', '%']) == "sweep";

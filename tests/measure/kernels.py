@@ -1,8 +1,11 @@
-"""Times a kernel: from its start to the kernel_info reply, one execution, 50,000 printed lines.
+"""Measures the times of kernels: from the start to the kernel_info reply, of one execution, and of 50,000 printed
+lines.
 
-Arguments: a JSON object of kernels {name: {"argv": […], "trivial": code, "warm": code, "lines": code or null}}, and how many
-times each is started. Prints one JSON object {name: {"start": [seconds …], "execute": [seconds …], "lines": [seconds …]}}.
-The kernels take turns, so that a machine whose speed drifts is fair to both."""
+Arguments: a JSON object of kernels {name: {"argv": […], "trivial": code, "warm": code, "lines": code}}, and how often
+each is started. For a kernel whose "trivial" is null only the start is measured. Prints a JSON object {name: {"start":
+[seconds …], "execute": [seconds …], "lines": [seconds …]}}.
+
+The kernels take turns, so that a change of the machine's speed concerns all of them."""
 
 import json
 import subprocess
@@ -19,12 +22,15 @@ kernels, repeats = json.loads(sys.argv[1]), int(sys.argv[2])
 
 
 class Running:
+    """A kernel that was started and has answered its first request."""
+
     client = None
 
     def __init__(self, argv):
         path = tempfile.mktemp(suffix=".json")
         write_connection_file(path, ip="127.0.0.1", key=b"measure")
-        # A socket of its own for the first answer: ZeroMQ's default waits 100 ms between two attempts to connect.
+        # The first request goes through a socket that tries to connect every millisecond. By default ZeroMQ waits 100
+        # ms between two attempts.
         with open(path) as file:
             port = json.load(file)["shell_port"]
         session, first = Session(key=b"measure"), zmq.Context.instance().socket(zmq.DEALER)
@@ -50,7 +56,7 @@ class Running:
         return self
 
     def run(self, code):
-        """Seconds from the request to idle, and the text that was printed."""
+        """Runs a cell. Returns the seconds from the request to the status idle, and the text that was printed."""
         started = time.perf_counter()
         request, text, idle = self.client.execute(code), [], False
         while not idle:

@@ -1,7 +1,7 @@
-"""The sweep of the benchmark as one writes it with Optuna and PyTorch: 24 trials of 1,000 steps on the digits.
+"""The sweep of the benchmark as a user would write it with Optuna and PyTorch: 24 trials of 1,000 steps on the digits.
 
-Arguments: the digits (csv.gz), n_jobs. Prints the seconds of the whole study and its best validation error. Starting Python and
-importing PyTorch is not counted."""
+Arguments: the digits (csv.gz), n_jobs. Prints the seconds of the whole study and its best validation error. The start
+of Python and the import of PyTorch do not count."""
 
 import gzip
 import json

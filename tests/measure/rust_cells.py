@@ -1,7 +1,8 @@
-"""Times Rust cells in kernels that take turns: a JSON object {name: argv} and how many times each is started.
+"""Measures Rust cells in several kernels, which take turns.
 
-Prints one JSON object {name: {figure: [values …]}}; times in seconds, memory in bytes. Every cell text is new, so that nothing is
-found built."""
+Arguments: a JSON object of kernels {name: argv}, and how often each is started. Prints a JSON object {name: {figure:
+[values …]}} with times in seconds and memory in bytes. The text of every cell is new, so that no build of it is found
+in a cache."""
 
 import itertools
 import json
@@ -15,13 +16,14 @@ from jupyter_client import BlockingKernelClient
 from jupyter_client.connect import write_connection_file
 
 kernels, repeats = json.loads(sys.argv[1]), int(sys.argv[2])
-# When the first `let` is submitted, after the start of the process: whoever opens a notebook reads it first.
+# The first `let` is sent so many seconds after the start of the process, because a user reads a notebook before running
+# it. This wait is a part of what is measured.
 FIRST_LET_AT = 8.0
 fresh = itertools.count(int(time.time()) % 1_000_000)
 
 
 def resident(pid):
-    """Bytes of a process and all below it, what they share counted once."""
+    """The bytes of memory of a process and of all processes below it. Memory that they share counts once."""
     below, total = [pid], 0
     while below:
         pid = below.pop()
@@ -34,6 +36,8 @@ def resident(pid):
 
 
 class Running:
+    """A kernel that was started and has answered its first request."""
+
     def __init__(self, argv):
         path = tempfile.mktemp(suffix=".json")
         write_connection_file(path, ip="127.0.0.1", key=b"measure")
@@ -57,7 +61,7 @@ class Running:
         return time.perf_counter() - self.started
 
     def run(self, code):
-        """Seconds from the request to its reply."""
+        """Runs a cell. Returns the seconds from the request to the reply."""
         code = f"// {next(fresh)}\n{code}"
         began = time.perf_counter()
         reply = self.reply(self.client.execute(code))
@@ -65,6 +69,7 @@ class Running:
         return time.perf_counter() - began
 
     def ask(self, kind, code):
+        """Sends a complete or inspect request. Returns the seconds from the request to the reply, and its content."""
         began = time.perf_counter()
         content = self.reply(getattr(self.client, kind)(code, len(code)))
         seconds = time.perf_counter() - began
@@ -77,6 +82,8 @@ class Running:
 
 
 def session(argv, figures):
+    """Runs one session of a kernel and adds its figures to the lists."""
+
     def note(name, value):
         figures.setdefault(name, []).append(value)
 
@@ -107,6 +114,8 @@ def session(argv, figures):
         kernel.run(f"let many{i} = {kinds[i % 10].format(n=i)};")
     for _ in range(5):
         note("many_variables", kernel.run(f"x + {next(fresh)}"))
+    # The cell sleeps long enough to run while a completion is measured. evcxr_jupyter does not say when a cell has been
+    # compiled, so a fixed time is waited for.
     request = kernel.client.execute("std::thread::sleep(std::time::Duration::from_secs(4));")
     time.sleep(1.5)
     note("complete_busy", kernel.ask("complete", "v.it")[0])

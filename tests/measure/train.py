@@ -1,7 +1,9 @@
-"""Trains one model in eager PyTorch as one writes it by hand: fused optimizer, data in memory, no loss read back but at the end.
+"""Trains one model in eager PyTorch as a user would write it who cares for speed: with a fused optimizer, data in
+memory, and no loss that is read before the end.
 
-Arguments: model (digits_mlp, digits_cnn, fashion_cnn), batch size, steps, the data (digits.csv.gz or the folder of
-Fashion-MNIST). Prints the seconds of the steps with the final evaluation, the validation error and PyTorch's version."""
+Arguments: the model (digits_mlp, digits_cnn, fashion_cnn), the batch size, the steps, the data (digits.csv.gz or the
+folder of Fashion-MNIST). Prints the seconds of the steps and the final evaluation, the validation error and PyTorch's
+version."""
 
 import gzip
 import json

@@ -1,18 +1,19 @@
-//! A peer that speaks ZeroMQ's protocol byte by byte, so that it can break off, lie and be silent where a library cannot.
+//! A peer that writes the bytes of ZeroMQ's protocol (ZMTP 3) itself, so that it can send what no library sends: a part
+//! of a message, wrong lengths, or nothing.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-/// A connection.
+/// A connection to a socket of the kernel.
 pub struct Raw {
-    /// To write to what is no message.
     pub stream: TcpStream,
+    /// What was received and not read yet.
     unread: Vec<u8>,
 }
 
 impl Raw {
-    /// Connects and says nothing.
+    /// Connects and sends nothing.
     pub fn silent(endpoint: &str) -> Self {
         let stream = TcpStream::connect(endpoint.trim_start_matches("tcp://")).expect("the kernel listens");
         stream.set_nodelay(true).expect("a socket");
@@ -20,7 +21,7 @@ impl Raw {
         Self { stream, unread: vec![] }
     }
 
-    /// Connects and shakes hands.
+    /// Connects and completes the handshake of ZeroMQ, as a socket of a kind such as `DEALER`.
     pub fn connect(endpoint: &str, kind: &str, identity: &str) -> Self {
         let mut raw = Self::silent(endpoint);
         raw.write(&greeting()).expect("the kernel listens");
@@ -41,7 +42,7 @@ impl Raw {
         self.write(&message(frames))
     }
 
-    /// The next so many bytes.
+    /// Reads so many bytes. None if they have not come in time.
     pub fn read(&mut self, count: usize, within: Duration) -> Option<Vec<u8>> {
         let deadline = Instant::now() + within;
         while self.unread.len() < count {
@@ -50,7 +51,7 @@ impl Raw {
         Some(self.unread.drain(..count).collect())
     }
 
-    /// The next message; one that is not whole in time is left for the next call.
+    /// Reads the next message. None if it has not come in time; what has come of it is kept for the next call.
     pub fn receive(&mut self, within: Duration) -> Option<Vec<Vec<u8>>> {
         let deadline = Instant::now() + within;
         loop {
@@ -62,7 +63,7 @@ impl Raw {
         }
     }
 
-    /// `None` at the end of the connection or of the time.
+    /// Receives some bytes. None if the connection has ended or the time is over.
     fn read_more(&mut self, deadline: Instant) -> Option<()> {
         let mut buffer = vec![0; 64 << 10];
         loop {
@@ -80,7 +81,8 @@ impl Raw {
         }
     }
 
-    /// Whether the kernel ends the connection in time.
+    /// Waits until the kernel ends the connection, at most for a time. Returns whether it has. What comes before is
+    /// lost.
     pub fn is_ended(&mut self, within: Duration) -> bool {
         let deadline = Instant::now() + within;
         let mut buffer = vec![0; 64 << 10];
@@ -96,7 +98,7 @@ impl Raw {
     }
 }
 
-/// The first 64 bytes of a connection.
+/// The first 64 bytes of a connection: signature, version 3.0, mechanism NULL.
 pub fn greeting() -> Vec<u8> {
     let mut bytes = vec![0; 64];
     (bytes[0], bytes[9], bytes[10]) = (0xff, 0x7f, 3);
@@ -104,7 +106,7 @@ pub fn greeting() -> Vec<u8> {
     bytes
 }
 
-/// What follows the greeting.
+/// The command that follows the greeting.
 pub fn ready(kind: &str, identity: &str) -> Vec<u8> {
     let mut body = b"\x05READY".to_vec();
     for (name, value) in [("Socket-Type", kind), ("Identity", identity)] {
@@ -116,7 +118,7 @@ pub fn ready(kind: &str, identity: &str) -> Vec<u8> {
     [&[4, body.len() as u8], body.as_slice()].concat()
 }
 
-/// The bytes of a message.
+/// The bytes of a message with these frames.
 pub fn message(frames: &[impl AsRef<[u8]>]) -> Vec<u8> {
     let mut bytes = vec![];
     for (i, frame) in frames.iter().enumerate() {
@@ -128,7 +130,7 @@ pub fn message(frames: &[impl AsRef<[u8]>]) -> Vec<u8> {
     bytes
 }
 
-/// The first message of some bytes, if it is whole, and its length.
+/// The frames of the first message in some bytes and the message's length. None if the message is not complete.
 fn first_message(bytes: &[u8]) -> Option<(Vec<Vec<u8>>, usize)> {
     let (mut frames, mut at) = (vec![], 0);
     loop {

@@ -1,4 +1,4 @@
-//! The product in real front ends: Jupyter's own kernel tests, nbclient, the console, and JupyterLab in Chromium.
+//! The kernel in real front ends: Jupyter's own kernel tests, nbclient, Jupyter console, and JupyterLab in Chromium.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -6,7 +6,8 @@ use std::process::Command;
 use std::sync::Mutex;
 use tunebook_tests::{executable, lacks};
 
-/// The Python of the test environment, with the kernel in its reach.
+/// The Python of the test environment, with an environment in which Jupyter finds the kernel and keeps its files in a
+/// folder of the test.
 fn python(folder: &Path) -> Command {
     let Some(python) = std::env::var_os("TUNEBOOK_PYTHON") else {
         panic!("TUNEBOOK_PYTHON is not set: `cargo verify` makes the environment that this test needs")
@@ -36,16 +37,17 @@ fn notebook(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../notebooks").join(name)
 }
 
-/// Where a person can look at what the browser showed.
-fn kept() -> PathBuf {
+/// The folder of the screenshots, beside the kernel's executable.
+fn screenshots() -> PathBuf {
     let folder = executable("tunebook").with_file_name("screenshots");
     std::fs::create_dir_all(&folder).unwrap();
     folder
 }
 
-/// Each of these tests is a whole front end: on two processors they would only make each other time out.
+/// These tests take turns. Each of them runs a whole front end, and on two processors they would time out side by side.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
+/// Runs a script of `front_ends`, prints its output, and fails if the script fails.
 fn must_pass(command: &mut Command) {
     let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(|failed_before| failed_before.into_inner());
     let output = command.output().expect("Python starts");
@@ -67,7 +69,7 @@ fn the_first_notebook_runs_and_says_what_it_promises() {
 }
 
 #[test]
-fn the_notebook_on_a_model_of_ones_own_runs_and_shows_what_is_misread() {
+fn the_notebook_on_a_model_of_ones_own_runs_and_shows_misclassified_digits() {
     let folder = tempfile::tempdir().unwrap();
     must_pass(python(folder.path()).arg(script("own_model.py")).arg(notebook("02-your-own-model.ipynb")));
 }
@@ -84,6 +86,7 @@ fn the_console_runs_cells_and_shows_tables() {
     must_pass(python(folder.path()).arg(script("console.py")));
 }
 
+/// The path of Chromium.
 fn chromium() -> OsString {
     std::env::var_os("TUNEBOOK_CHROMIUM")
         .expect("TUNEBOOK_CHROMIUM is not set: install Chromium (Debian: apt install chromium) and run `cargo verify`")
@@ -96,17 +99,17 @@ fn jupyterlab_shows_the_growing_chart_and_keeps_it() {
     }
     let folder = tempfile::tempdir().unwrap();
     let mut command = python(folder.path());
-    command.arg(script("lab.py")).arg(notebook("01-first-sweep.ipynb")).arg(chromium()).arg(kept());
+    command.arg(script("lab.py")).arg(notebook("01-first-sweep.ipynb")).arg(chromium()).arg(screenshots());
     must_pass(&mut command);
 }
 
 #[test]
-fn jupyterlab_asks_moves_interrupts_completes_and_helps_in_rust_cells() {
+fn rust_cells_in_jupyterlab_ask_show_progress_complete_and_help() {
     if lacks("chromium") {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
     let mut command = python(folder.path());
-    command.arg(script("lab_cells.py")).arg(chromium()).arg(kept());
+    command.arg(script("lab_cells.py")).arg(chromium()).arg(screenshots());
     must_pass(&mut command);
 }

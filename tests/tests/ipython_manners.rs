@@ -1,19 +1,15 @@
-//! The manners of IPython in the real kernel: what its magics do to real cells, files and processes.
+//! The magics that IPython's users know: what they do to real cells, files and processes.
 
 use std::path::Path;
 use std::process::Command;
-use tunebook_tests::{Kernel, cell, without_colours};
+use tunebook_tests::{Kernel, cell, kernel, own_crate, without_colours};
 
-async fn kernel() -> (Kernel, tempfile::TempDir) {
-    let folder = tempfile::tempdir().unwrap();
-    (Kernel::start(folder.path()).await, folder)
-}
-
+/// Runs a cell that must succeed and returns what it prints to standard output.
 async fn out(kernel: &mut Kernel, code: &str) -> String {
     kernel.run_ok(code).await.text("stdout")
 }
 
-/// The seconds of a line such as `Wall time: 13.1 ms`.
+/// Finds a line such as `Wall time: 13.1 ms` by its name and returns the time in seconds.
 fn seconds(text: &str, name: &str) -> f64 {
     let line = text.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_else(|| panic!("{name}: {text}"));
     let (number, unit) = line.trim_start_matches(':').trim().split_once(' ').unwrap_or_else(|| panic!("{line}"));
@@ -24,18 +20,19 @@ fn seconds(text: &str, name: &str) -> f64 {
 #[tokio::test]
 async fn time_and_timeit_tell_how_long_rust_takes() {
     let (mut kernel, _folder) = kernel().await;
+    // The cells sleep, because time is what these magics measure.
     kernel.run_ok("fn nap(ms: u64) -> u64 { std::thread::sleep(std::time::Duration::from_millis(ms)); ms }").await;
-    // What is timed is a cell like any other: its value is shown, its variables stay.
+    // Timed code is a cell like any other: its value is shown, and its variables stay.
     let answer = kernel.run_ok("%time let napped = nap(300); napped + 1").await;
     let text = answer.text("stdout");
     let wall = seconds(&text, "Wall time");
-    assert!((0.3..3.0).contains(&wall), "the run alone: {text}");
+    assert!((0.3..3.0).contains(&wall), "the time of the run without the compiler: {text}");
     assert!(seconds(&text, "Compile time") > 0.0 && text.contains("CPU times: user "), "{text}");
     assert_eq!(answer.first("display_data").content["data"]["text/plain"], "301");
     let text = out(&mut kernel, "%%time\nlet other = nap(50);\nprintln!(\"{}\", other + napped);").await;
     assert!(text.starts_with("350\n") && seconds(&text, "Wall time") >= 0.05, "{text}");
     assert_eq!(kernel.run_ok("other").await.value(), "50");
-    // Errors are those of the user's lines.
+    // An error shows the user's line.
     let error = kernel.run_error("%%time\nlet x = 1;\nlet y: i32 = \"text\";").await;
     assert!(error.contains("E0308") && error.contains("3 │ let y"), "{error}");
 
@@ -46,7 +43,7 @@ async fn time_and_timeit_tell_how_long_rust_takes() {
     assert!((0.002..0.1).contains(&measured), "{timing}");
     let interval = timing["interval"].as_array().unwrap();
     assert!(interval[0].as_f64() <= interval[1].as_f64() && timing["outliers"].is_object(), "{timing}");
-    // With optimization: a loop of a thousand steps takes no more than some microseconds.
+    // Code is optimized: a loop of a thousand steps takes some microseconds at most.
     let code = "%%timeit --time 1s let numbers: Vec<u64> = (0..1000).collect();\n\
                 std::hint::black_box(&numbers).iter().map(|x| x * x).sum::<u64>()";
     let answer = kernel.run_ok(code).await;
@@ -54,7 +51,7 @@ async fn time_and_timeit_tell_how_long_rust_takes() {
     assert!(measured > 1e-8 && measured < 1e-4, "{measured}");
     let text = answer.published.iter().find_map(|message| message.content["data"]["text/plain"].as_str()).unwrap_or("");
     assert!(text.contains("per loop") && text.contains("95 %"), "{text}");
-    // What moves a variable cannot be repeated, and it is said what to do.
+    // Code that moves a variable cannot be repeated. The error says what to do.
     kernel.run_ok("let text = String::from(\"kept\");").await;
     let error = kernel.run_error("%timeit std::mem::drop(text)").await;
     assert!(error.contains("borrow it"), "{error}");
@@ -76,9 +73,9 @@ async fn names_are_shown_listed_documented_and_forgotten() {
         (&"Vec<i32>".into(), &"[1, 2, 3]".into()),
         "{known}"
     );
-    assert_eq!(row("numbers")["bytes"], 24 + 12, "with what it owns: {known}");
+    assert_eq!(row("numbers")["bytes"], 24 + 12, "the heap counts too: {known}");
     assert_eq!((&row("text")["type"], row("text")["bytes"].as_u64()), (&"String".into(), Some(24 + 2000)), "{known}");
-    // Looking moves nothing.
+    // Looking at variables moves none of them.
     assert_eq!(kernel.run_ok("numbers.len() + text.len()").await.value(), "2003");
 
     let shown = kernel.run_ok("%list twice").await;
@@ -106,7 +103,7 @@ async fn names_are_shown_listed_documented_and_forgotten() {
     let error = kernel.run_error("%remove txet").await;
     assert!(error.contains("did you mean `text`"), "{error}");
 
-    // Nothing is forgotten unless it is meant.
+    // `%reset` forgets nothing without `--force`.
     let error = kernel.run_error("%reset").await;
     assert!(error.contains("ratio, text") && error.contains("--force"), "{error}");
     assert_eq!(out(&mut kernel, "%who").await, "ratio\ttext\n");
@@ -117,13 +114,13 @@ async fn names_are_shown_listed_documented_and_forgotten() {
 }
 
 #[tokio::test]
-async fn environment_and_folder_hold_for_cells_and_for_commands() {
+async fn the_environment_and_the_folder_are_those_of_cells_and_of_commands() {
     let (mut kernel, folder) = kernel().await;
     let there = std::fs::canonicalize(folder.path()).unwrap();
     std::fs::create_dir(there.join("below")).unwrap();
     let (variable, current) =
         ("println!(\"{:?}\", std::env::var(\"GREETING\"));", "println!(\"{}\", std::env::current_dir()?.display());");
-    // Before the first Rust cell, and after it.
+    // A variable is set before the first Rust cell and changed after it.
     kernel.run_ok("%env GREETING=hello").await;
     assert_eq!(out(&mut kernel, variable).await, "Ok(\"hello\")\n");
     kernel.run_ok("%env GREETING=$GREETING there").await;
@@ -131,7 +128,7 @@ async fn environment_and_folder_hold_for_cells_and_for_commands() {
     assert_eq!(out(&mut kernel, variable).await, "Ok(\"hello there\")\n");
     assert_eq!(out(&mut kernel, "!echo $GREETING").await, "hello there\n");
     assert_eq!(out(&mut kernel, "%%bash\necho $GREETING").await, "hello there\n");
-    // Also for a process of cells that is a new one.
+    // A new process of cells has the variable too.
     kernel.run_error("std::process::abort()").await;
     assert_eq!(out(&mut kernel, variable).await, "Ok(\"hello there\")\n");
     kernel.run_ok("%env --unset GREETING").await;
@@ -152,7 +149,7 @@ async fn environment_and_folder_hold_for_cells_and_for_commands() {
 }
 
 #[tokio::test]
-async fn commands_and_scripts_show_what_they_print_as_it_comes() {
+async fn commands_and_scripts_show_their_output_as_it_is_written() {
     let (mut kernel, folder) = kernel().await;
     let wait = "until [ -e go ]; do sleep 0.01; done";
     for code in [
@@ -169,13 +166,13 @@ async fn commands_and_scripts_show_what_they_print_as_it_comes() {
     assert_eq!(out(&mut kernel, "%%script sh -s one two\necho $2 $1").await, "two one\n");
     assert!(kernel.run_error("%%bash\nexit 4").await.contains("exit status 4"));
     kernel.run_ok("%%bash --no-raise-error\nexit 4").await;
-    // Rust, magics and commands of one cell run in the order written.
+    // The parts of a cell run in the order in which they are written.
     let text = out(&mut kernel, "println!(\"rust\");\n!echo command\n%pwd\nprintln!(\"rust again\");").await;
     assert!(text.starts_with("rust\ncommand\n") && text.ends_with("rust again\n"), "{text}");
 }
 
 #[tokio::test]
-async fn files_and_inputs_go_back_and_forth() {
+async fn cells_are_written_to_files_and_loaded_from_files() {
     let (mut kernel, folder) = kernel().await;
     let read = |name: &str| std::fs::read_to_string(folder.path().join(name)).unwrap();
     kernel.run_ok("%%writefile notes.rs\nlet loaded = 41;\nloaded + 1\n").await;
@@ -198,7 +195,7 @@ async fn files_and_inputs_go_back_and_forth() {
 }
 
 #[tokio::test]
-async fn what_a_cell_shows_can_be_captured() {
+async fn the_output_of_a_cell_can_be_captured() {
     let (mut kernel, _folder) = kernel().await;
     let code = "%%capture kept\nprintln!(\"out\");\neprintln!(\"error\");\nlet inside = 5;\ninside + 1";
     let answer = kernel.run_ok(code).await;
@@ -210,7 +207,7 @@ async fn what_a_cell_shows_can_be_captured() {
     assert_eq!(out(&mut kernel, look).await, "\"out\\n\" \"error\\n\" 1 5\n");
     let shown = kernel.run_ok("kept.show();").await;
     assert_eq!((shown.text("stdout").as_str(), shown.text("stderr").as_str()), ("out\n", "error\n"));
-    // A second one, and what an error printed is not lost.
+    // The same name can be used again. What a failing cell printed is shown.
     kernel.run_ok("%%capture kept --no-stderr\nprintln!(\"again\");").await;
     assert_eq!(out(&mut kernel, "print!(\"{}\", kept.stdout);").await, "again\n");
     let answer = kernel.run("%%capture\nprintln!(\"seen\");\npanic!(\"oh no\");").await;
@@ -233,7 +230,7 @@ async fn tests_of_a_cell_are_run_and_a_failing_one_is_an_error() {
     assert!(text.contains("test fails ... FAILED") && text.contains("test passes ... ok"), "{text}");
     assert!(text.contains("a hint") && text.contains("left: 4") && text.contains("line 5: assert_eq!"), "{text}");
     assert!(!text.contains('\u{1}'), "{text}");
-    // The functions are there, and so are the tests.
+    // The functions and the tests of the cell stay defined.
     assert_eq!(kernel.run_ok("double(21)").await.value(), "42");
     let text = without_colours(&out(&mut kernel, "%test doubles").await);
     assert!(text.contains("test doubles ... ok"), "{text}");
@@ -244,16 +241,12 @@ async fn tests_of_a_cell_are_run_and_a_failing_one_is_an_error() {
 #[tokio::test]
 async fn a_notebook_is_exported_as_a_crate_that_compiles_and_runs() {
     let (mut kernel, folder) = kernel().await;
-    let own = folder.path().join("own");
-    std::fs::create_dir_all(own.join("src")).unwrap();
-    std::fs::write(own.join("Cargo.toml"), "[package]\nname = \"own\"\nversion = \"0.1.0\"\nedition = \"2024\"\n")
-        .unwrap();
-    std::fs::write(own.join("src/lib.rs"), "pub fn seven() -> i32 { 7 }").unwrap();
+    let own = own_crate(folder.path(), "own", "pub fn seven() -> i32 { 7 }", None);
     for code in [
         "use std::collections::BTreeMap;\n#[derive(Debug, Clone)]\nstruct Point { x: f64, y: f64 }",
         "fn area(p: &Point) -> f64 { p.x }",
         "let p = Point { x: 3.0, y: 4.0 };\narea(&p)",
-        // The last definition counts.
+        // A later definition of a function replaces the earlier one.
         "fn area(p: &Point) -> f64 { p.x * p.y }",
         "%pwd\n!true\nlet n: i32 = \"21\".parse()?;\nlet mut counts = BTreeMap::new();\ncounts.insert(\"größe\", n);",
         "*counts.get_mut(\"größe\").unwrap() *= 2;\nprintln!(\"{counts:?}\");",
@@ -264,7 +257,7 @@ async fn a_notebook_is_exported_as_a_crate_that_compiles_and_runs() {
     }
     kernel.run_error("let broken: i32 = \"text\";").await;
     kernel.run_error("panic!(\"no part of it\")").await;
-    // One file, built by rustc alone.
+    // The export into one file is built by rustc alone.
     kernel.run_ok("%export program.rs").await;
     let built = |arguments: &[&str]| {
         let output = Command::new("rustc")
@@ -283,8 +276,8 @@ async fn a_notebook_is_exported_as_a_crate_that_compiles_and_runs() {
     assert!(built(&["--test"]).contains("test areas ... ok"));
     assert!(kernel.run_error("%export program.rs").await.contains("--force"));
 
-    // A folder is a crate with the dependencies.
-    kernel.run_ok(&format!(":dep own = {{ path = {:?} }}\nown::seven()", own.to_str().unwrap())).await;
+    // The export into a folder is a crate with its dependencies.
+    kernel.run_ok(&format!(":dep own = {own}\nown::seven()")).await;
     kernel.run_ok("%export report").await;
     let ran = Command::new("cargo")
         .args(["run", "--quiet", "--offline"])

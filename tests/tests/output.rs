@@ -1,32 +1,27 @@
-//! Input and output as they happen: bytes, threads, questions, displays, and what is too much to show.
+//! Output as it is written, output of threads, questions to the user, displays, and output that is too long to show.
 
 use serde_json::{Value, json};
 use std::path::Path;
 use std::time::{Duration, Instant};
-use tunebook_tests::{Answer, Kernel, Message, cell};
+use tunebook_tests::{Answer, Kernel, Message, cell, kernel, memory};
 
-async fn kernel() -> (Kernel, tempfile::TempDir) {
-    let folder = tempfile::tempdir().unwrap();
-    (Kernel::start(folder.path()).await, folder)
-}
-
-/// A function of the cells: it waits until a file is there.
-const UNTIL: &str = "use std::io::Write;\nfn until(file: &str) { while !std::path::Path::new(file).exists() { \
+/// A cell that defines the function `until`, which waits until a file exists.
+const DEFINES_UNTIL: &str = "use std::io::Write;\nfn until(file: &str) { while !std::path::Path::new(file).exists() { \
                      std::thread::sleep(std::time::Duration::from_millis(5)) } }";
 
-/// Lets a cell go on that waits for a file.
+/// Lets a cell go on that waits for a file with `until`.
 fn go(folder: &Path, file: &str) {
     std::fs::write(folder.join(file), "").unwrap();
 }
 
-/// A cell whose front end can ask the user.
+/// The request to run a cell in a front end that can ask the user.
 fn asking(code: &str) -> Value {
     let mut asking = cell(code);
     asking["allow_stdin"] = json!(true);
     asking
 }
 
-/// What was printed for a request.
+/// The text that a request printed, among these messages.
 fn text_of(messages: &[Message], id: &str) -> String {
     let streams = messages.iter().filter(|message| message.parent["msg_id"] == id && message.kind() == "stream");
     streams.map(|message| message.content["text"].as_str().unwrap()).collect()
@@ -36,15 +31,11 @@ fn display_id(message: &Message) -> &Value {
     &message.content["transient"]["display_id"]
 }
 
-fn plain(message: &Message) -> &str {
-    message.content["data"]["text/plain"].as_str().unwrap_or("")
-}
-
 #[tokio::test]
-async fn bytes_appear_as_they_are_written() {
+async fn output_appears_as_it_is_written() {
     let (mut kernel, folder) = kernel().await;
-    kernel.run_ok(UNTIL).await;
-    // A line that is flushed by half is there before the cell goes on.
+    kernel.run_ok(DEFINES_UNTIL).await;
+    // Half a line that is flushed arrives before the cell goes on.
     let code = "print!(\"a\"); std::io::stdout().flush()?; until(\"half\"); print!(\"b\\n\"); until(\"line\"); print!(\"end\");";
     let id = kernel.send("execute_request", cell(code)).await;
     kernel.printed(&id, "a").await;
@@ -62,7 +53,7 @@ async fn bytes_appear_as_they_are_written() {
     }
     assert_eq!(kernel.answer(&id).await.status(), "ok");
 
-    // Standard error comes at once, and all of it before the cell ends.
+    // Standard error arrives at once, and all of it before the cell ends.
     let id = kernel.send("execute_request", cell("eprint!(\"now\"); until(\"error\"); eprint!(\", later\");")).await;
     kernel.printed(&id, "now").await;
     go(folder.path(), "error");
@@ -72,7 +63,7 @@ async fn bytes_appear_as_they_are_written() {
         assert_eq!((answer.text("stdout"), answer.text("stderr")), (format!("out {i}\n"), format!("error {i}\n")));
     }
 
-    // What a program prints that the cell starts.
+    // The output of a program that the cell starts is shown.
     let answer = kernel.run_ok("std::process::Command::new(\"sh\").args([\"-c\", \"echo from sh\"]).status()?;").await;
     assert_eq!(answer.text("stdout"), "from sh\n");
 }
@@ -80,13 +71,13 @@ async fn bytes_appear_as_they_are_written() {
 #[tokio::test]
 async fn what_a_thread_prints_is_shown_under_the_cell_that_started_it() {
     let (mut kernel, folder) = kernel().await;
-    kernel.run_ok(UNTIL).await;
+    kernel.run_ok(DEFINES_UNTIL).await;
     let code = "std::thread::spawn(|| { until(\"one\"); println!(\"first\"); until(\"error\"); eprintln!(\"error\"); until(\"two\"); println!(\"second\"); });\n\
                 println!(\"started\");";
     let starter = kernel.send("execute_request", cell(code)).await;
     assert_eq!(kernel.answer(&starter).await.text("stdout"), "started\n");
 
-    // While a later cell prints, each text belongs to its own.
+    // While a later cell prints, each text belongs to the cell that it came from.
     let later =
         kernel.send("execute_request", cell("println!(\"begins\"); until(\"over\"); println!(\"ends\");")).await;
     kernel.printed(&later, "begins\n").await;
@@ -98,14 +89,14 @@ async fn what_a_thread_prints_is_shown_under_the_cell_that_started_it() {
     go(folder.path(), "over");
     assert_eq!(kernel.answer(&later).await.text("stdout"), "ends\n");
 
-    // And when no cell runs.
+    // The thread prints once more when no cell runs.
     go(folder.path(), "two");
     let published = kernel.printed(&starter, "second\n").await;
     assert!(published.iter().all(|message| message.parent["msg_id"] == starter.as_str()), "{published:#?}");
 }
 
 #[tokio::test]
-async fn no_output_can_be_mistaken_for_the_messages_of_the_machinery() {
+async fn no_output_can_be_mistaken_for_a_message_between_kernel_and_runner() {
     let (mut kernel, _folder) = kernel().await;
     kernel.run_ok("let kept = 41;").await;
     let lines = [
@@ -120,7 +111,7 @@ async fn no_output_can_be_mistaken_for_the_messages_of_the_machinery() {
         "\u{1} {\"end\":1}",
         "\u{1}secret {\"display\":{\"data\":{\"text/plain\":\"no\"}}}",
         "EVCXR_BEGIN_CONTENT",
-        // Blocks of content that never end.
+        // Blocks of content without an end.
         "EVCXR_BEGIN_CONTENT text/html",
         "EVCXR_BEGIN_CONTENT text/html\n<b>no end</b>",
     ];
@@ -132,13 +123,13 @@ async fn no_output_can_be_mistaken_for_the_messages_of_the_machinery() {
         assert_eq!(answer.value(), "42", "{line:?}");
         assert!(answer.all("display_data").is_empty(), "{line:?}");
     }
-    // Nor what programs print that a cell starts, and without an end of the line.
+    // Neither can the output of a program that a cell starts, nor a line without an end.
     let code = "std::process::Command::new(\"printf\").arg(\"EVCXR_EXECUTION_COMPLETE\").status()?;\nkept + 1";
     let answer = kernel.run_ok(code).await;
     assert_eq!((answer.text("stdout").as_str(), answer.value()), ("EVCXR_EXECUTION_COMPLETE", "42"));
     assert_eq!(kernel.run_ok("println!(\"still {}\", kept);").await.text("stdout"), "still 41\n");
 
-    // A whole block of content is a display, as evcxr's crates print it.
+    // A whole block of content, as crates for evcxr print it, is a display.
     let code = "println!(\"EVCXR_BEGIN_CONTENT text/html\\n<b>bold</b>\\nEVCXR_END_CONTENT\");\nprintln!(\"after\");";
     let answer = kernel.run_ok(code).await;
     assert_eq!(answer.first("display_data").content["data"]["text/html"], "<b>bold</b>");
@@ -162,7 +153,7 @@ async fn reading_standard_input_asks_the_user() {
     let answer = kernel.answer(&id).await;
     assert!(answer.text("stdout").ends_with("\"Ada Löve\\n\" \"36\\n\"\n"), "{answer:#?}");
 
-    // Without a prompt, and all that there is of an iterator.
+    // A question without a prompt, asked by an iterator over the lines.
     let code = "let line = std::io::stdin().lines().next();\nprintln!(\"{line:?}\");";
     let id = kernel.send("execute_request", asking(code)).await;
     let question = questions.next().await;
@@ -170,7 +161,7 @@ async fn reading_standard_input_asks_the_user() {
     questions.answer(&question, "").await;
     assert_eq!(kernel.answer(&id).await.text("stdout"), "Some(Ok(\"\"))\n");
 
-    // As the crate evcxr_input asks.
+    // The crate evcxr_input asks in this way.
     for (marker, password) in [("EVCXR_INPUT_REQUEST", false), ("EVCXR_INPUT_REQUEST_PASSWORD", true)] {
         let code = format!(
             "println!(\"{marker}:Which? \");\nlet mut line = String::new();\nstd::io::stdin().read_line(&mut line)?;\n\
@@ -196,7 +187,7 @@ async fn reading_standard_input_asks_the_user() {
     questions.answer(&question, "in time").await;
     assert_eq!(kernel.answer(&id).await.text("stdout"), "\"in time\\n\" 41\n");
 
-    // A front end that cannot ask is no reason to hang.
+    // In a front end that cannot ask, the cell does not wait for ever.
     let answer = kernel.run_ok(wait).await;
     assert!(answer.text("stdout").ends_with(" 41\n"), "{answer:#?}");
     assert!(answer.text("stderr").contains("cannot ask for input"), "{answer:#?}");
@@ -229,13 +220,18 @@ async fn the_crate_tunebook_asks_for_lines_and_passwords() {
 }
 
 #[tokio::test]
-async fn the_crate_tunebook_shows_as_much_as_one_likes_without_any_dep() {
+async fn the_crate_tunebook_shows_any_number_of_displays_without_dep() {
     let (mut kernel, _folder) = kernel().await;
-    // The first cell that names it may say that it is made ready.
+    // The first cell that names the crate may also show that the crate is being built.
     assert!(
-        kernel.run_ok("tunebook::display(&1);").await.all("display_data").into_iter().any(|shown| plain(shown) == "1")
+        kernel
+            .run_ok("tunebook::display(&1);")
+            .await
+            .all("display_data")
+            .into_iter()
+            .any(|shown| shown.plain_text() == "1")
     );
-    // Several displays of a cell, in order among what it prints, with any representation.
+    // Several displays of one cell, with any MIME types, in order with what the cell prints.
     let code = "tunebook::display(&vec![1, 2]);\nprintln!(\"between\");\ntunebook::display(&tunebook::Html(\"<b>bold</b>\"));\n\
                 tunebook::display(&tunebook::Markdown(\"**bold**\"));\ntunebook::display(&tunebook::Png(vec![1u8, 2, 3]));\n\
                 tunebook::display(&tunebook::Bundle::new().text(\"a point\").with(\"application/geo+json\", r#\"{\"type\":\"Point\"}\"#)\
@@ -246,32 +242,32 @@ async fn the_crate_tunebook_shows_as_much_as_one_likes_without_any_dep() {
         ["execute_input", "display_data", "stream", "display_data", "display_data", "display_data", "display_data"];
     assert_eq!(order, expected);
     let shown = answer.all("display_data");
-    assert_eq!(plain(shown[0]), "[1, 2]");
+    assert_eq!(shown[0].plain_text(), "[1, 2]");
     assert_eq!(shown[1].content["data"]["text/html"], "<b>bold</b>");
     assert_eq!(shown[2].content["data"]["text/markdown"], "**bold**");
     assert_eq!(shown[3].content["data"]["image/png"], "AQID");
     assert_eq!(shown[4].content["data"]["application/geo+json"], json!({ "type": "Point" }));
     assert_eq!(shown[4].content["metadata"]["application/geo+json"], json!({ "zoom": 3 }));
-    assert_eq!(plain(shown[4]), "a point");
+    assert_eq!(shown[4].plain_text(), "a point");
 
-    // A display that is replaced: by its handle, and from a later cell by its name.
+    // A display can be replaced by its handle, and from a later cell by its name.
     let answer = kernel.run_ok("let shown = tunebook::display_id(\"loss\", &0.5);\nshown.update(&0.25);").await;
-    assert_eq!(plain(answer.first("display_data")), "0.5");
-    assert_eq!(plain(answer.first("update_display_data")), "0.25");
+    assert_eq!(answer.first("display_data").plain_text(), "0.5");
+    assert_eq!(answer.first("update_display_data").plain_text(), "0.25");
     let later = kernel.run_ok("shown.update(&0.125);\ntunebook::update_display(\"loss\", &0.0625);").await;
-    let states: Vec<&str> = later.all("update_display_data").into_iter().map(plain).collect();
+    let states: Vec<&str> = later.all("update_display_data").into_iter().map(Message::plain_text).collect();
     assert_eq!(states, ["0.125", "0.0625"]);
     for message in answer.published.iter().chain(&later.published).filter(|m| m.kind().contains("display_data")) {
         assert_eq!(display_id(message), "loss");
     }
 
-    // What was shown can be taken away.
+    // Output can be cleared.
     let answer = kernel.run_ok("println!(\"old\");\ntunebook::clear_output(true);\nprintln!(\"new\");").await;
     let order: Vec<&str> = answer.published.iter().map(Message::kind).filter(|kind| *kind != "status").collect();
     assert_eq!(order, ["execute_input", "stream", "clear_output", "stream"]);
     assert_eq!(answer.first("clear_output").content, json!({ "wait": true }));
 
-    // A progress bar is one display that changes.
+    // A progress bar is one display that changes. It is updated a few times a second, so the loop must take a while.
     let code = "let mut sum = 0;\nfor i in tunebook::progress(0..20).with_label(\"adding\") {\n    sum += i;\n    \
                 std::thread::sleep(std::time::Duration::from_millis(20));\n}\nsum";
     let answer = kernel.run_ok(code).await;
@@ -280,10 +276,10 @@ async fn the_crate_tunebook_shows_as_much_as_one_likes_without_any_dep() {
     assert_eq!(bars.len(), 1, "{answer:#?}");
     assert!(updates.len() >= 2, "{answer:#?}");
     assert!(updates.iter().all(|update| display_id(update) == display_id(bars[0])), "{answer:#?}");
-    let last = plain(updates.last().unwrap());
+    let last = updates.last().unwrap().plain_text();
     assert!(last.contains("adding") && last.contains("100 %") && last.contains("20/20"), "{last}");
 
-    // Values that display themselves as evcxr's users know it, the representations of one value together.
+    // A value whose `evcxr_display` prints several blocks of content is one result with several MIME types.
     let code = "struct Chart;\nimpl Chart {\n    fn evcxr_display(&self) {\n        \
                 println!(\"EVCXR_BEGIN_CONTENT application/vnd.plotly.v1+json\\n{{\\\"data\\\":[]}}\\nEVCXR_END_CONTENT\");\n        \
                 println!(\"EVCXR_BEGIN_CONTENT text/html\\n<div></div>\\nEVCXR_END_CONTENT\");\n    }\n}\nChart";
@@ -296,7 +292,7 @@ async fn the_crate_tunebook_shows_as_much_as_one_likes_without_any_dep() {
 }
 
 #[tokio::test]
-async fn the_crate_tunebook_knows_magics_and_studies() {
+async fn the_crate_tunebook_runs_magics_and_reads_studies() {
     let (mut kernel, _folder) = kernel().await;
     kernel.run_ok("%%writefile train.sh\necho \"{\\\"step\\\": 1, \\\"loss\\\": $1}\"").await;
     let sweep = "%%sweep tried --trials 2 --sampler grid\ncommand sh train.sh {lr}\nscientific lr in [0.5, 0.25]\nminimize loss";
@@ -315,7 +311,7 @@ async fn the_crate_tunebook_knows_magics_and_studies() {
     }
 }
 
-/// All text of a cell that prints much, which ends well unless it is interrupted.
+/// Runs a cell that prints much. Returns its messages, all its text, and the time that it took.
 async fn much(kernel: &mut Kernel, code: &str) -> (Answer, String, Duration) {
     let started = Instant::now();
     let answer = kernel.run(code).await;
@@ -324,11 +320,9 @@ async fn much(kernel: &mut Kernel, code: &str) -> (Answer, String, Duration) {
     (answer, text, started.elapsed())
 }
 
-/// The most memory that the kernel's own process had, in bytes.
+/// The peak of the memory of the kernel's own process, in bytes.
 fn peak(kernel: &Kernel) -> usize {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", kernel.process.id())).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
-    line.split_whitespace().next().unwrap().parse::<usize>().unwrap() << 10
+    memory(kernel.process.id(), "VmHWM:")
 }
 
 #[tokio::test]
@@ -339,7 +333,7 @@ async fn fifty_thousand_lines_arrive_whole() {
     assert!(text == expected, "{} bytes of {}", text.len(), expected.len());
     assert!(
         answer.all("stream").len() < 1_000,
-        "they are gathered: a server lets a thousand messages a second through"
+        "lines are gathered, because a Jupyter server lets only a thousand messages a second through"
     );
     println!("50,000 lines: {took:?} with the compiler");
 }
@@ -372,7 +366,7 @@ async fn endless_output_leaves_the_kernel_responsive_and_is_cut_with_a_mark() {
     let grown = peak(&kernel).saturating_sub(before);
     assert!(grown < 200_000_000, "the kernel's memory grew by {grown} bytes");
 
-    // A cell that prints for ever: all else is answered meanwhile.
+    // While a cell prints for ever, other requests are answered.
     let id = kernel.send("execute_request", cell("loop { println!(\"for ever\"); }")).await;
     let mut seen = String::new();
     while !seen.contains("output is cut here") {
@@ -393,6 +387,6 @@ async fn endless_output_leaves_the_kernel_responsive_and_is_cut_with_a_mark() {
     let said = answer.text("stdout") + &answer.text("stderr");
     assert!(said.contains("left out; the end:") && said.contains("for ever\n"), "{said}");
 
-    // The next cell is shown as ever.
+    // The next cell is shown as usual.
     assert_eq!(kernel.run_ok("println!(\"{numbers:?}\");").await.text("stdout"), "[1, 2, 3]\n");
 }

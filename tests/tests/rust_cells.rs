@@ -1,31 +1,20 @@
-//! Rust cells: what an error and a warning say, what stays from cell to cell, what is known of the code, and what the kernel
-//! does where something is missing.
+//! Rust cells: their errors and warnings, what stays defined from cell to cell, completion and inspection,
+//! dependencies, interrupts, and a kernel on a machine where something is missing.
 
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
-use tunebook_tests::{Kernel, cell, command_of, eventually, executable, without_colours};
+use tunebook_tests::{
+    Kernel, PATIENCE, cell, command_of, eventually, executable, kernel, own_crate, processor_seconds, without_colours,
+};
 
-async fn kernel() -> (Kernel, tempfile::TempDir) {
-    let folder = tempfile::tempdir().unwrap();
-    (Kernel::start(folder.path()).await, folder)
+/// Writes a crate with the function `seven` and maybe a build script. Returns the line of a cell that depends on it.
+fn crate_with_seven(folder: &Path, name: &str, build: Option<&str>) -> String {
+    format!(":dep {name} = {}", own_crate(folder, name, "pub fn seven() -> i32 { 7 }", build))
 }
 
-/// Writes a crate with one function, and maybe a build script; gives the line that adds it.
-fn own_crate(folder: &Path, name: &str, build: Option<&str>) -> String {
-    let path = folder.join(name);
-    std::fs::create_dir_all(path.join("src")).unwrap();
-    let manifest = format!("[package]\nname = \"{name}\"\nversion = \"0.1.0\"\nedition = \"2024\"\n");
-    std::fs::write(path.join("Cargo.toml"), manifest).unwrap();
-    std::fs::write(path.join("src/lib.rs"), "pub fn seven() -> i32 { 7 }").unwrap();
-    if let Some(build) = build {
-        std::fs::write(path.join("build.rs"), build).unwrap();
-    }
-    format!(":dep {name} = {{ path = {:?} }}", path.to_str().unwrap())
-}
-
-/// Whether a drawn error shows a line with a piece of code and underlines it: one of the marks below stands under the piece.
+/// Whether an error shows a line with this piece of code and a mark in the next line stands under the piece.
 fn underlines(error: &str, part: &str) -> bool {
     let lines: Vec<&str> = error.lines().collect();
     let Some(row) = lines.iter().position(|line| line.contains(" │ ") && line.contains(part)) else { return false };
@@ -34,15 +23,15 @@ fn underlines(error: &str, part: &str) -> bool {
     (from..from + part.chars().count()).any(|at| below.get(at).is_some_and(|mark| "─┬".contains(*mark)))
 }
 
-/// What belongs to the machinery and not to the user.
-fn names_the_machinery(error: &str) -> bool {
+/// Whether an error names files or programs that belong to the kernel and not to the user.
+fn names_internals(error: &str) -> bool {
     ["evcxr", "run_user_code", "src/lib.rs", "RUST_BACKTRACE", "tunebook_runner", "thread '"]
         .iter()
         .any(|part| error.contains(part))
 }
 
 #[tokio::test]
-async fn a_panic_and_a_failed_question_mark_are_errors_in_the_users_lines_and_cost_no_variable() {
+async fn a_panic_and_a_failed_question_mark_show_the_users_line_and_cost_no_variable() {
     let (mut kernel, _folder) = kernel().await;
     let state = "let mut numbers = vec![1, 2, 3];\nlet name = String::from(\"kept\");\n\
                  fn at(numbers: &[i32], i: usize) -> i32 { numbers[i] }";
@@ -64,22 +53,22 @@ async fn a_panic_and_a_failed_question_mark_are_errors_in_the_users_lines_and_co
         assert_eq!((answer.status(), answer.reply["ename"].as_str()), ("error", Some(kind)), "{line}: {error}");
         assert!(error.contains(said) && answer.text("stdout").is_empty(), "{line}: {error}");
         assert!(error.contains("line 4") && error.contains(line), "{line}: {error}");
-        assert!(!names_the_machinery(&error) && error.lines().count() < 12, "{line}: {error}");
+        assert!(!names_internals(&error) && error.lines().count() < 12, "{line}: {error}");
         assert!(answer.first("error").content["traceback"].to_string().contains("\\u001b["), "it has colours: {error}");
         assert_eq!(answer.text("stderr"), "", "{line}");
         let look = kernel.run_ok("println!(\"{numbers:?} {name}\");").await;
         assert_eq!(look.text("stdout"), "[1, 2, 3] kept\n", "after {line}");
         assert!(kernel.run_error("before").await.contains("E0425"));
     }
-    // In a function of an earlier cell.
+    // The panic can be in a function of an earlier cell.
     let error = kernel.run_error("let x = 1;\nat(&numbers, 9)").await;
-    assert!(error.contains("index out of bounds") && !names_the_machinery(&error), "{error}");
+    assert!(error.contains("index out of bounds") && !names_internals(&error), "{error}");
 }
 
 #[tokio::test]
 async fn a_compile_error_shows_the_users_code_underlined_with_the_help() {
     let (mut kernel, _folder) = kernel().await;
-    // Source that is not ASCII, behind other lines; widths of characters play no part in where the mark stands.
+    // The code is not ASCII and stands behind other lines. The mark must stand at the right place all the same.
     for (code, line, part, said) in [
         ("let größe: i32 = \"ä\";", "1 │ let größe", "\"ä\"", "mismatched types"),
         ("let a = 1;\n// ein Grüß\nlet größe: i32 = \"日本\";", "3 │ let größe", "\"日本\"", "mismatched types"),
@@ -89,11 +78,11 @@ async fn a_compile_error_shows_the_users_code_underlined_with_the_help() {
         let error = kernel.run_error(code).await;
         assert!(error.contains(said) && error.contains(line), "{code}: {error}");
         let number = line.split_once(' ').unwrap().0;
-        assert!(error.contains(&format!("[ cell:{number}:")), "the place in the head is that of the line: {error}");
+        assert!(error.contains(&format!("[ cell:{number}:")), "the head names the same line: {error}");
         assert!(underlines(&error, part), "{code}: {error}");
-        assert!(!names_the_machinery(&error), "{error}");
+        assert!(!names_internals(&error), "{error}");
     }
-    // What the compiler advises.
+    // The advice of the compiler is shown.
     let error = kernel.run_error("prinltn!(\"x\");").await;
     assert!(error.contains("println"), "{error}");
     let error = kernel.run_error("fn f() {\n    let x = 1;\n    x += 1;\n}").await;
@@ -103,7 +92,7 @@ async fn a_compile_error_shows_the_users_code_underlined_with_the_help() {
     // Of two errors both are shown.
     let error = kernel.run_error("fn f() -> i32 { \"one\" }\nfn g() -> i32 { \"two\" }").await;
     assert!(error.contains("\"one\"") && error.contains("\"two\""), "{error}");
-    // What cannot be parsed points at the place.
+    // A syntax error points at its place.
     let error = kernel.run_error("let a = 1;\nlet b = (1 + ;\nlet c = 2;").await;
     assert!(error.contains("2 │ let b"), "{error}");
     assert_eq!(kernel.run_ok("1 + 1").await.value(), "2");
@@ -125,7 +114,7 @@ async fn warnings_about_a_cell_are_shown_once() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_kept_is_named_with_the_reason_and_the_cell_runs() {
+async fn a_cell_runs_also_if_a_variable_of_it_cannot_be_kept_and_a_warning_says_why() {
     let (mut kernel, _folder) = kernel().await;
     let code = "let text = String::from(\"abc\");\nlet part = &text[1..];\nprintln!(\"{part}\");";
     let answer = kernel.run_ok(code).await;
@@ -140,7 +129,7 @@ async fn what_cannot_be_kept_is_named_with_the_reason_and_the_cell_runs() {
     let said = answer.text("stderr");
     assert!(said.contains("`add`") && said.contains("closure") && said.contains("Box<dyn Fn"), "{said}");
     assert_eq!(kernel.run_ok("step").await.value(), "2");
-    // As it says.
+    // The advice of the warning works.
     kernel.run_ok("let add: Box<dyn Fn(i32) -> i32> = Box::new(move |x| x + step);").await;
     assert_eq!(kernel.run_ok("add(40)").await.value(), "42");
 }
@@ -159,7 +148,7 @@ async fn types_are_inferred_and_definitions_can_change() {
     // The value of a cell.
     assert_eq!(kernel.run_ok("v.clone()").await.value(), "[2, 4]");
     assert!(kernel.run_ok("v.len();").await.all("execute_result").is_empty());
-    // A variable, a function and a type with another meaning.
+    // A variable, a function and a type can be defined anew.
     kernel.run_ok("let v = \"now text\";").await;
     assert_eq!(kernel.run_ok("v").await.value(), "\"now text\"");
     for (body, value) in [("1", "1"), ("2", "2")] {
@@ -210,7 +199,7 @@ async fn completion_inspection_and_completeness_are_never_blocked_by_a_cell() {
     let sweep = "%%sweep tried --trials 2 --sampler grid\ncommand sh train.sh {lr}\nscientific lr in [0.5, 0.25]\nminimize loss";
     kernel.run_ok(sweep).await;
     kernel.run_ok("let numbers = vec![1, 2, 3];\n/// Doubles a number.\nfn twice(x: i32) -> i32 { 2 * x }").await;
-    // The cell ends only when all was answered.
+    // The cell ends only after everything was answered.
     let busy = "while !std::path::Path::new(\"answered\").exists() { std::thread::sleep(std::time::Duration::from_millis(5)) }";
     let running = kernel.send("execute_request", cell(busy)).await;
     kernel.published_of_kind("execute_input").await;
@@ -265,7 +254,7 @@ async fn completion_inspection_and_completeness_are_never_blocked_by_a_cell() {
             Some(_) => assert_eq!(found["status"], "incomplete", "{code}"),
             None => assert_eq!(found["status"], "complete", "{code}"),
         }
-        // What `let x = 1` goes on with is for rustfmt to say.
+        // The indentation behind `let x = 1` is not checked here.
         if let Some(indent) = indent.filter(|indent| !indent.is_empty()) {
             assert_eq!(found["indent"], indent, "{code}");
         }
@@ -274,11 +263,17 @@ async fn completion_inspection_and_completeness_are_never_blocked_by_a_cell() {
     assert_eq!(kernel.reply(&running).await.content["status"], "ok");
 }
 
-/// A cell for which the compiler takes hours.
+/// A cell that the compiler needs hours for.
 const ENDLESS: &str = "#[allow(long_running_const_eval)]\nconst LONG: u64 = { let mut i = 0u64; while i < 100_000_000_000 { i += 1; } \
                        i };\nprintln!(\"{LONG}\");";
 
-/// Interrupts a request that is being compiled; it must end soon, with nothing lost.
+/// Waits until a compiler below the kernel has computed for a while, so that it is in the middle of its work.
+async fn compiling(kernel: &Kernel) {
+    let computes = || kernel.children("rustc").into_iter().any(|pid| processor_seconds(pid) > 0.5);
+    assert!(eventually(PATIENCE, computes).await, "the cell is compiled");
+}
+
+/// Interrupts a request that is being compiled. It must end soon and cost nothing.
 async fn interrupted(kernel: &mut Kernel, id: &str) {
     let asked = Instant::now();
     kernel.control("interrupt_request", json!({})).await;
@@ -295,20 +290,19 @@ async fn an_interrupt_ends_a_compile_and_costs_nothing() {
     let (mut kernel, folder) = kernel().await;
     kernel.run_ok("let kept = vec![1, 2];\nfn twice(x: i32) -> i32 { 2 * x }").await;
     let id = kernel.send("execute_request", cell(ENDLESS)).await;
-    assert!(eventually(Duration::from_secs(30), || !kernel.children("rustc").is_empty()).await);
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    compiling(&kernel).await;
     interrupted(&mut kernel, &id).await;
 
-    // A crate is built whose build script never ends.
+    // The build script of this crate never ends.
     let script = format!(
         "fn main() {{ std::fs::write({:?}, std::process::id().to_string()).unwrap(); \
          std::thread::sleep(std::time::Duration::from_secs(600)); }}",
         folder.path().join("pid")
     );
-    let dependency = own_crate(folder.path(), "endless", Some(&script));
+    let dependency = crate_with_seven(folder.path(), "endless", Some(&script));
     let id = kernel.send("execute_request", cell(&format!("{dependency}\nendless::seven()"))).await;
     let pid = || std::fs::read_to_string(folder.path().join("pid")).ok().and_then(|text| text.parse::<i32>().ok());
-    assert!(eventually(Duration::from_secs(60), || pid().is_some()).await, "it is built");
+    assert!(eventually(PATIENCE, || pid().is_some()).await, "the build script runs");
     interrupted(&mut kernel, &id).await;
     let ended = || pid().is_some_and(|pid| command_of(pid).is_empty());
     assert!(eventually(Duration::from_secs(5), ended).await, "the build script is left");
@@ -317,13 +311,14 @@ async fn an_interrupt_ends_a_compile_and_costs_nothing() {
 #[tokio::test]
 async fn a_dependency_shows_its_progress_and_is_built_once_for_all_kernels() {
     let (mut kernel, folder) = kernel().await;
-    let answer = kernel.run_ok(&format!("{}\nat_hand::seven()", own_crate(folder.path(), "at_hand", None))).await;
+    let answer =
+        kernel.run_ok(&format!("{}\nat_hand::seven()", crate_with_seven(folder.path(), "at_hand", None))).await;
     assert_eq!(answer.value(), "7");
     let shown = answer.first("display_data");
     let last = answer.all("update_display_data").pop().unwrap_or(shown);
     assert!(last.content["data"]["text/plain"].as_str().is_some_and(|text| text.contains("Built")), "{answer:#?}");
-    assert_eq!(last.content["transient"], shown.content["transient"], "one line that changes");
-    // A cell that adds nothing says nothing of dependencies.
+    assert_eq!(last.content["transient"], shown.content["transient"], "one display that is updated");
+    // A cell without a new dependency shows no progress of one.
     assert!(kernel.run_ok("at_hand::seven() + 1").await.all("display_data").is_empty());
 
     for which in ["a first kernel", "a second kernel"] {
@@ -335,7 +330,7 @@ async fn a_dependency_shows_its_progress_and_is_built_once_for_all_kernels() {
         let took = started.elapsed();
         println!("`:dep serde_json` in {which}: {took:?}");
         assert!(which == "a first kernel" || took < Duration::from_secs(10), "{took:?}");
-        // What was built is handed on after the cell.
+        // What was built is shared after the cell.
         kernel.run_ok("1 + 1").await;
     }
 }
@@ -348,15 +343,14 @@ async fn kernels_do_not_wait_for_each_others_compilers() {
         kernel.run_ok("let x: i32 = 41;").await;
     }
     let id = one.send("execute_request", cell(ENDLESS)).await;
-    assert!(eventually(Duration::from_secs(30), || !one.children("rustc").is_empty()).await);
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    compiling(&one).await;
     assert_eq!(two.run_ok("x + 1").await.value(), "42");
     one.control("interrupt_request", json!({})).await;
     assert_eq!(one.answer(&id).await.reply["ename"], "Interrupted");
 }
 
 #[tokio::test]
-async fn without_a_toolchain_the_kernel_starts_says_what_is_missing_and_magics_work() {
+async fn without_a_toolchain_the_error_says_what_is_missing_and_magics_work() {
     let (folder, home) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let bin = home.path().join("bin");
     std::fs::create_dir(&bin).unwrap();
@@ -395,9 +389,9 @@ async fn without_a_toolchain_the_kernel_starts_says_what_is_missing_and_magics_w
 
 #[tokio::test]
 async fn without_the_sources_of_the_standard_library_cells_run_and_nothing_is_installed() {
-    // They are hidden in a namespace of the kernel's own, where that can be had.
+    // A mount namespace hides the sources from the kernel, on systems that allow one.
     if !Command::new("unshare").args(["-rm", "true"]).status().is_ok_and(|status| status.success()) {
-        return println!("not tested: this system gives no namespaces");
+        return println!("not tested: this system allows no namespaces");
     }
     let hide = "for place in /usr/src /usr/lib/rustlib/src /usr/local/lib/rustlib/src \"${RUSTUP_HOME:-$HOME/.rustup}\"/toolchains/*/lib/rustlib; \
                 do [ -d \"$place\" ] || continue; case $place in */toolchains/*) place=$place/src; [ -d \"$place\" ] || continue;; esac; \
@@ -418,10 +412,10 @@ async fn without_the_sources_of_the_standard_library_cells_run_and_nothing_is_in
 }
 
 #[tokio::test]
-async fn offline_an_unknown_crate_is_an_error_that_says_what_to_do_and_costs_nothing() {
+async fn offline_the_error_for_an_unknown_crate_says_what_to_do_and_costs_nothing() {
     let (mut kernel, folder) = kernel().await;
     drop(kernel);
-    // The first has no network by choice, the second none that answers.
+    // The first kernel is told to be offline. The second one has a network that does not answer.
     let closed = [("CARGO_HTTP_PROXY", "http://127.0.0.1:9"), ("CARGO_NET_RETRY", "0")];
     for environment in [&[("CARGO_NET_OFFLINE", "true")][..], &closed] {
         kernel = Kernel::start_as(folder.path(), Command::new(executable("tunebook")), environment).await;
@@ -431,11 +425,11 @@ async fn offline_an_unknown_crate_is_an_error_that_says_what_to_do_and_costs_not
         assert_eq!(answer.status(), "error");
         assert!(error.contains("tunebook_no_such_crate"), "{error}");
         let says = ["offline", "network", "connect"].iter().any(|word| error.to_lowercase().contains(word));
-        assert!(says && !names_the_machinery(&error), "{error}");
+        assert!(says && !names_internals(&error), "{error}");
         let advises = ["path =", "vendor", "when there is", "once"].iter().any(|word| error.contains(word));
         assert!(advises, "what to do without a network: {error}");
         assert_eq!(kernel.run_ok("println!(\"{kept:?} {}\", twice(21));").await.text("stdout"), "[1, 2] 42\n");
-        let dependency = own_crate(folder.path(), "at_hand", None);
+        let dependency = crate_with_seven(folder.path(), "at_hand", None);
         assert_eq!(kernel.run_ok(&format!("{dependency}\nat_hand::seven()")).await.value(), "7");
     }
 }
@@ -448,7 +442,7 @@ async fn an_underscore_is_the_value_of_the_last_expression() {
     for (code, value) in [
         ("20 + 1", "21"),
         ("_ * 2", "42"),
-        // What has no value, or fails, leaves it; so does the value of a variable.
+        // A cell without a value does not change it, and neither does a cell whose value is a variable.
         ("let numbers = vec![3, 1, 2];\nnumbers", "[3, 1, 2]"),
         ("vec![_, 5]", "[42, 5]"),
         ("_.iter().max()", "Some(42)"),
@@ -462,27 +456,27 @@ async fn an_underscore_is_the_value_of_the_last_expression() {
         kernel.run_error(code).await;
         assert_eq!(kernel.run_ok("_").await.value(), "[\"a\"]", "after {code}");
     }
-    // It is not a variable of the user's, and patterns and types are none of it.
+    // It is no variable of the user. An underscore in a pattern or type is not the last value.
     let known = kernel.run_ok("%whos").await.result().to_string();
     assert!(known.contains("numbers") && !known.contains('\u{2cd}'), "{known}");
     assert_eq!(kernel.run_ok("let v: Vec<_> = (0..2).map(|_| 7).collect();\nlet _ = 1;\nv").await.value(), "[7, 7]");
-    // Code that nobody typed leaves it.
+    // Code that a magic generates does not change it.
     kernel.run_ok("%timeit --samples 3 v.len()").await;
     assert_eq!(kernel.run_ok("_").await.value(), "[\"a\"]");
-    // By value it is moved.
+    // Using it by value moves it.
     kernel.run_ok("drop(_)").await;
     assert!(kernel.run_error("_").await.starts_with("NoLastValue"));
 }
 
 #[tokio::test]
-async fn a_figure_of_plotlys_alone_is_drawn_or_says_what_it_needs() {
+async fn a_plotly_figure_of_a_cell_is_drawn_or_says_what_it_needs() {
     let (mut kernel, _folder) = kernel().await;
     for (kind, page) in [("bar", "Plotly.newPlot"), ("heatmap", "A chart of type heatmap needs")] {
         let figure = format!("{{\\\"data\\\": [{{\\\"type\\\": \\\"{kind}\\\", \\\"y\\\": [1]}}]}}");
         let begin = "EVCXR_BEGIN_CONTENT application/vnd.plotly.v1+json";
         let answer = kernel.run_ok(&format!("println!(\"{begin}\\n{{}}\\nEVCXR_END_CONTENT\", \"{figure}\");")).await;
-        let shown = answer.published.iter().filter(|message| message.kind() == "display_data");
-        let data = &shown.last().expect("a display").content["data"];
+        let displays = answer.all("display_data");
+        let data = &displays.last().expect("a display").content["data"];
         assert_eq!(data["application/vnd.plotly.v1+json"]["data"][0]["type"], kind, "{data}");
         let html = data["text/html"].as_str().unwrap();
         assert!(html.contains(page) && !html.contains("  jupyterlab"), "{html}");
@@ -490,9 +484,9 @@ async fn a_figure_of_plotlys_alone_is_drawn_or_says_what_it_needs() {
 }
 
 #[tokio::test]
-async fn two_gigabytes_of_variables_are_kept_by_a_snapshot_as_well() {
+async fn a_snapshot_keeps_two_gigabytes_of_variables() {
     let (mut kernel, _folder) = kernel().await;
-    // What that costs is a matter of `cargo measure rust`.
+    // `cargo measure rust` measures what that costs.
     kernel.run_ok("let mut hoard: Vec<u8> = vec![1; 2_000_000_000];").await;
     assert!(kernel.run_error("hoard[0] = 2; std::process::abort();").await.contains("as it was before"));
     assert_eq!(kernel.run_ok("hoard[0]").await.value(), "1");

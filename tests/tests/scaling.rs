@@ -1,27 +1,18 @@
-//! `%scaling` and `%noise` through the real kernel: the reference experiment on the digits, workloads of known truth, interrupts,
-//! and what cannot be.
+//! `%scaling` and `%noise`: the reference experiment on the digits, workloads with a known result, interrupts and
+//! mistakes.
 
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
-use tunebook_tests::{Answer, Kernel, cell};
+use tunebook_tests::{PATIENCE, cell, eventually, kernel};
 
-async fn kernel() -> (Kernel, tempfile::TempDir) {
-    let folder = tempfile::tempdir().unwrap();
-    (Kernel::start(folder.path()).await, folder)
-}
-
-fn text(answer: &Answer) -> String {
-    let texts = answer.published.iter().filter_map(|m| m.content["data"]["text/plain"].as_str());
-    texts.collect::<Vec<_>>().join("\n")
-}
-
-/// Sizes with their steps, as logarithms to the base 2.
+/// The batch sizes in a range and the steps that each needs, both as logarithms to the base 2.
 fn logs(result: &Value, sizes: std::ops::RangeInclusive<u64>) -> Vec<(f64, f64)> {
     let points = result["points"].as_array().unwrap().iter();
     let inside = points.filter(|point| sizes.contains(&point["batch_size"].as_u64().unwrap()));
     inside.map(|p| (p["batch_size"].as_f64().unwrap().log2(), p["steps"].as_f64().unwrap().log2())).collect()
 }
 
+/// The slope of a straight line that is fitted to points.
 fn slope(points: &[(f64, f64)]) -> f64 {
     let n = points.len() as f64;
     let (x, y) = points.iter().fold((0.0, 0.0), |(x, y), p| (x + p.0 / n, y + p.1 / n));
@@ -31,8 +22,8 @@ fn slope(points: &[(f64, f64)]) -> f64 {
 
 const DIGITS: &str = "--set optimizer=sgd --set schedule=constant --set hidden_layers=1 --set hidden_units=64";
 
-/// The digits have the shape that Shallue et al. found everywhere: perfect scaling, diminishing returns, a plateau; and the noise
-/// scale of their gradients says where it bends.
+/// The digits show the three regimes that Shallue et al. (2019) found in every workload: perfect scaling, diminishing
+/// returns, and a plateau. The noise scale of the gradients agrees with the critical batch size, where the curve bends.
 #[tokio::test]
 async fn the_reference_experiment_on_the_digits_is_reproduced_and_its_noise_scale_agrees() {
     let (mut kernel, _folder) = kernel().await;
@@ -44,26 +35,26 @@ async fn the_reference_experiment_on_the_digits_is_reproduced_and_its_noise_scal
     assert_eq!((&result["kind"], &result["compare_by"]), (&json!("scaling"), &json!("steps")));
     assert_eq!(result["points"].as_array().unwrap().len(), 11);
     let (left, right) = (slope(&logs(&result, 1..=16)), slope(&logs(&result, 128..=1024)));
-    assert!(left <= -0.7 && right >= -0.25, "{left} {right}\n{}", text(&answer));
+    assert!(left <= -0.7 && right >= -0.25, "{left} {right}\n{}", answer.shown());
     let at = |size: u64, field: &str| {
         let points = result["points"].as_array().unwrap();
         points.iter().find(|point| point["batch_size"] == size).unwrap()[field].clone()
     };
-    assert!(at(1024, "steps").as_f64().unwrap() <= 120.0, "{}", text(&answer));
+    assert!(at(1024, "steps").as_f64().unwrap() <= 120.0, "{}", answer.shown());
     let critical = result["fit"]["critical_batch_size"].as_f64().unwrap();
-    assert!((15.0..=60.0).contains(&critical), "{critical}\n{}", text(&answer));
+    assert!((15.0..=60.0).contains(&critical), "{critical}\n{}", answer.shown());
     let interval: Vec<f64> = result["fit"]["interval"].as_array().unwrap().iter().filter_map(Value::as_f64).collect();
     assert!(interval[0] <= critical && critical <= interval[1], "{}", result["fit"]);
     assert_eq!((at(1, "regime"), at(1024, "regime")), (json!("perfect"), json!("flat")));
     for field in ["steps", "examples", "seconds"] {
         assert!(at(64, field).as_f64().unwrap() > 0.0, "{result}");
     }
-    // The studies are studies like any other.
+    // Each batch size is a study like any other.
     assert_eq!(kernel.run_ok("%study digits_mlp-scaling.b64").await.result()["trials"]["failed"], 0);
-    // Run All is cheap.
+    // The same cell again trains nothing, so that `Run All` is cheap.
     let again = Instant::now();
     let recorded = kernel.run_ok(&code).await;
-    assert!(text(&recorded).contains("Nothing was trained") && again.elapsed() < Duration::from_secs(20));
+    assert!(recorded.shown().contains("Nothing was trained") && again.elapsed() < Duration::from_secs(20));
     assert_eq!(recorded.result()["fit"], result["fit"]);
 
     let noise =
@@ -75,20 +66,21 @@ async fn the_reference_experiment_on_the_digits_is_reproduced_and_its_noise_scal
 #[tokio::test]
 async fn the_noise_scale_of_a_quadratic_is_the_known_one() {
     let (mut kernel, _folder) = kernel().await;
-    // θ is 1 at the start, so the noise scale is the variance of an example in each direction; this rate leaves it there.
+    // θ is 1 at the start and the learning rate leaves it there, so the noise scale is the variance of an example in
+    // each direction.
     let code = "%noise quadratic --set noise=10 lr=1e-9 steps=50 dimension=64 condition=1 --pairs 400";
     let answer = kernel.run_ok(code).await;
     let result = answer.result();
     let points = result["points"].as_array().unwrap();
     assert!(points.len() >= 5 && points.iter().all(|p| p["noise_scale"].is_number()), "{result}");
     for value in points.iter().map(|p| &p["noise_scale"]).chain([&result["critical_batch_size"]]) {
-        assert!((value.as_f64().unwrap() / 100.0 - 1.0).abs() <= 0.1, "{}", text(&answer));
+        assert!((value.as_f64().unwrap() / 100.0 - 1.0).abs() <= 0.1, "{}", answer.shown());
     }
     for point in points {
         let [low, high] = [0, 1].map(|i| point["interval"][i].as_f64().unwrap());
         assert!(low < 110.0 && high > 90.0 && high < 1.5 * low, "{point}");
     }
-    // At the minimum there is no gradient left, only noise.
+    // At the minimum there is no gradient, so no noise scale can be given.
     let code = "%noise quadratic --set noise=1000 lr=1e-9 steps=1 dimension=16";
     let result = kernel.run_ok(code).await.result();
     assert_eq!(result["critical_batch_size"], Value::Null, "{result}");
@@ -104,7 +96,7 @@ async fn the_noise_scale_of_a_quadratic_is_the_known_one() {
 }
 
 #[tokio::test]
-async fn a_watched_trial_logs_its_noise_scale_and_is_the_same_trial() {
+async fn measuring_the_noise_scale_does_not_change_a_trial() {
     let (mut kernel, _folder) = kernel().await;
     let sweep = |name: &str, every: &str| {
         format!(
@@ -118,7 +110,7 @@ async fn a_watched_trial_logs_its_noise_scale_and_is_the_same_trial() {
     let plain = kernel.run_ok(&curves("plain")).await.result()["trials"][0]["metrics"].clone();
     let mut watched = kernel.run_ok(&curves("watched")).await.result()["trials"][0]["metrics"].clone();
     let noise = watched.as_object_mut().unwrap().shift_remove("noise_scale").unwrap();
-    assert_eq!(plain, watched, "watching changes nothing");
+    assert_eq!(plain, watched, "the other metrics are the same");
     let noise: Vec<f64> = noise.as_array().unwrap().iter().filter_map(|point| point[1].as_f64()).collect();
     assert!(!noise.is_empty() && noise.iter().all(|scale| (1.0..10_000.0).contains(scale)), "{noise:?}");
 }
@@ -130,11 +122,7 @@ const QUADRATIC: &str = "%scaling quadratic --target 'valid/loss<=0.05' --batche
 async fn an_interrupted_scaling_goes_on_where_it_was() {
     let (mut kernel, _folder) = kernel().await;
     let id = kernel.send("execute_request", cell(QUADRATIC)).await;
-    // As soon as a few trials are recorded.
-    let store = kernel.folder.join(".tunebook/studies.db");
-    let recorded = || std::fs::metadata(&store).is_ok_and(|file| file.len() > 0);
-    assert!(tunebook_tests::eventually(Duration::from_secs(120), recorded).await);
-    tokio::time::sleep(Duration::from_millis(700)).await;
+    assert!(eventually(PATIENCE, || kernel.trials_ended() >= 3).await, "a few trials end");
     let asked = Instant::now();
     kernel.control("interrupt_request", json!({})).await;
     let answer = kernel.answer(&id).await;
@@ -142,11 +130,11 @@ async fn an_interrupted_scaling_goes_on_where_it_was() {
     assert!(answer.error().contains("Interrupted"), "{}", answer.error());
     assert_eq!(answer.result()["kind"], "scaling");
     let looked = kernel.run_ok(QUADRATIC).await;
-    assert!(text(&looked).contains("`--resume` runs them"), "{}", text(&looked));
+    assert!(looked.shown().contains("`--resume` runs them"), "{}", looked.shown());
     let resumed = kernel.run_ok(&format!("{QUADRATIC} --resume")).await.result();
 
-    let (mut other, _other_folder) = self::kernel().await;
-    let whole = other.run_ok(QUADRATIC).await.result();
+    let (mut other_kernel, _other_folder) = tunebook_tests::kernel().await;
+    let whole = other_kernel.run_ok(QUADRATIC).await.result();
     let found = |result: &Value| -> Vec<Value> {
         let point =
             |p: &Value| json!([p["batch_size"], p["steps"], p["interval"], p["params"], p["valid"], p["reached"]]);
@@ -159,7 +147,8 @@ async fn an_interrupted_scaling_goes_on_where_it_was() {
 #[tokio::test]
 async fn a_size_whose_best_rate_lies_at_the_edge_is_widened_once_and_marked() {
     let (mut kernel, _folder) = kernel().await;
-    // Rates that are too small by far more than a widening mends: reached, but at the edge.
+    // The learning rates are far too small. The target is reached, but the best rate is at the edge even after the
+    // range was widened.
     let scaling = |name: &str, range: &str| {
         format!(
             "%%scaling {name} --target 'valid/loss<=1.0' --batches 4,16 --trials 6 --repeats 1\nworkload quadratic\n\
@@ -172,14 +161,14 @@ async fn a_size_whose_best_rate_lies_at_the_edge_is_widened_once_and_marked() {
         assert_eq!((&point["valid"], &point["trials"]), (&json!(false), &json!(12)), "{point}");
         assert!(point["reason"].as_str().unwrap().contains("even after the range was widened"), "{point}");
     }
-    assert!(text(&answer).contains("is not valid"), "{}", text(&answer));
-    // A range that one widening mends: the loss of a mean needs a rate near 1, and diverges at 2.
+    assert!(answer.shown().contains("is not valid"), "{}", answer.shown());
+    // Here one widening is enough: the best rate is near 1, and training diverges at 2.
     let points = kernel.run_ok(&scaling("mended", "0.01, 0.3")).await.result()["points"].clone();
     for point in points.as_array().unwrap() {
         assert_eq!((&point["valid"], &point["trials"]), (&json!(true), &json!(12)), "{point}");
         assert!(point["params"]["lr"].as_f64().unwrap() > 0.3, "{point}");
     }
-    // A target that nothing reaches.
+    // No configuration reaches this target.
     let code = scaling("never", "0.01, 0.15").replace("<=1.0", "<=-1");
     let points = kernel.run_ok(&code).await.result()["points"].clone();
     assert!(
@@ -187,28 +176,29 @@ async fn a_size_whose_best_rate_lies_at_the_edge_is_widened_once_and_marked() {
         "{points}"
     );
     assert_eq!((&points[0]["steps"], &points[0]["reached"]), (&Value::Null, &json!(0)));
-    // Another definition under the same name is named.
+    // Another definition under the same name is an error that says what differs.
     let error = kernel.run_error(&scaling("mended", "0.01, 0.2")).await;
     assert!(error.contains("StudyExists") && error.contains("loguniform"), "{error}");
 }
 
 #[tokio::test]
-async fn costs_epochs_programs_and_mistakes() {
+async fn costs_are_computed_programs_can_be_scaled_and_mistakes_are_explained() {
     let (mut kernel, folder) = kernel().await;
     let answer = kernel
         .run_ok(&format!("{QUADRATIC} --name priced --price 3.6 --upfront 0.001 --planned 1000000 --compare-by epochs"))
         .await;
     let result = answer.result();
-    assert!(text(&answer).contains("This is fair only in the regime"), "{}", text(&answer));
+    assert!(answer.shown().contains("This is fair only in the regime"), "{}", answer.shown());
     for point in result["points"].as_array().unwrap().iter().filter(|point| point["seconds"].is_number()) {
         let (cost, seconds) = (point["cost"].as_f64().unwrap(), point["seconds"].as_f64().unwrap());
         assert!((cost / (0.001 * seconds) - 1.0).abs() < 1e-9, "{point}");
     }
-    // Where the machine was too busy to time steps, no size is called the fastest, and nothing is paid back.
+    // If the machine was too busy to time steps, no size is called the fastest, and no payback is computed.
     assert_eq!(result["times_reliable"], json!(!result["fastest"].is_null()), "{result}");
     assert_eq!(result["payback"].is_null(), result["fastest"].is_null(), "{result}");
 
-    // A program whose steps to the target are 6400 over its batch size, and at least 100; its rate must be near 1.
+    // The program needs 100 + 6400 / batch size steps to the target with the best rate, which is 1. Its critical batch
+    // size is therefore 64.
     let program = "import os, sys, json\np = json.loads(os.environ['TUNEBOOK_PARAMS'])\n\
         need = (100 + 6400 / p['batch_size']) * (1 + abs(p['rate'] - 1))\n\
         for step in range(0, 100000, 10):\n    print(json.dumps({'step': step, 'gap': need - step}), flush=True)\n";
@@ -252,9 +242,9 @@ async fn costs_epochs_programs_and_mistakes() {
     }
 }
 
-/// A best configuration that is used at another batch size is marked on both sides (Playbook B13).
+/// Both studies name the hyperparameters to re-tune (Playbook B13).
 #[tokio::test]
-async fn a_best_configuration_at_another_batch_size_is_marked_as_to_be_re_tuned() {
+async fn a_best_configuration_at_another_batch_size_is_to_be_re_tuned() {
     let (mut kernel, _folder) = kernel().await;
     let tuned = "%%sweep tuned --trials 3\nworkload digits_mlp\nnuisance lr ~ loguniform(0.01, 0.1)\nfixed steps = 50";
     let best = kernel.run_ok(tuned).await.result();
@@ -266,7 +256,7 @@ async fn a_best_configuration_at_another_batch_size_is_marked_as_to_be_re_tuned(
     let answer = kernel.run_ok(&larger).await;
     let expected = json!([{ "tuned_in": "tuned", "tuned_at": 64, "used_in": "larger", "used_at": 256, "hyperparameters": ["lr"] }]);
     assert_eq!(answer.result()["retune"], expected);
-    assert!(text(&answer).contains("To be tuned again: lr"), "{}", text(&answer));
+    assert!(answer.shown().contains("To be tuned again: lr"), "{}", answer.shown());
     assert_eq!(kernel.run_ok(tuned).await.result()["retune"], expected, "the earlier study is marked too");
-    assert!(text(&kernel.run_ok("%study tuned").await).contains("To be tuned again"));
+    assert!(kernel.run_ok("%study tuned").await.shown().contains("To be tuned again"));
 }

@@ -1,33 +1,31 @@
-//! What outlives a cell, and what a front end can ask beside cells: history, comms, usage; sockets in the file system.
+//! What a front end can ask for beside cells: history, comms, usage. And the files that a kernel makes: who can read
+//! them, and when they go.
 
 use serde_json::{Value, json};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
-use tunebook_tests::{Kernel, cell, eventually, executable};
-
-async fn kernel() -> (Kernel, tempfile::TempDir) {
-    let folder = tempfile::tempdir().unwrap();
-    (Kernel::start(folder.path()).await, folder)
-}
+use tunebook_tests::{Kernel, PATIENCE, StrictFrontEnd, cell, eventually, executable, kernel};
 
 async fn kernel_with(folder: &Path, environment: &[(&str, &str)]) -> Kernel {
     Kernel::start_as(folder, Command::new(executable("tunebook")), environment).await
 }
 
+/// The entries that a `history_request` finds.
 async fn history(kernel: &mut Kernel, query: Value) -> Value {
     let reply = kernel.request("history_request", query).await.reply;
     assert_eq!(reply["status"], "ok", "{reply}");
     reply["history"].clone()
 }
 
+/// The permissions of a file.
 fn mode(path: &Path) -> u32 {
     std::fs::metadata(path).unwrap_or_else(|error| panic!("{}: {error}", path.display())).permissions().mode() & 0o777
 }
 
 #[tokio::test]
-async fn a_history_outlives_its_kernel_and_is_the_owners_alone() {
+async fn a_history_outlives_its_kernel_and_only_its_owner_can_read_it() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("data/history.db");
     let environment = [("TUNEBOOK_HISTORY", file.to_str().unwrap())];
@@ -37,10 +35,15 @@ async fn a_history_outlives_its_kernel_and_is_the_owners_alone() {
     let mut hidden = cell("%sweep?");
     hidden["store_history"] = json!(false);
     first.request("execute_request", hidden).await;
-    // A power cut in the middle of a cell does not cost what was typed.
-    first.send("execute_request", cell("!sleep 60 # cut")).await;
-    first.published_of_kind("execute_input").await;
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    // A power cut in the middle of a cell does not cost the cell's code. A thread writes it to the file, or to the
+    // journal beside it, soon after the cell has begun.
+    let cut = "!sleep 60 # cut";
+    first.send("execute_request", cell(cut)).await;
+    let holds = |file: &Path| {
+        std::fs::read(file).is_ok_and(|bytes| bytes.windows(cut.len()).any(|part| part == cut.as_bytes()))
+    };
+    let written = || holds(&file) || holds(&file.with_file_name("history.db-wal"));
+    assert!(eventually(PATIENCE, written).await, "the code is in the file while the cell runs");
     first.kill();
 
     let mut second = kernel_with(folder.path(), &environment).await;
@@ -95,7 +98,7 @@ async fn two_kernels_share_a_history_at_the_same_time() {
 }
 
 #[tokio::test]
-async fn a_history_that_cannot_be_written_hurts_nobody_and_an_empty_name_turns_it_off() {
+async fn without_a_file_for_the_history_cells_run_and_the_session_has_its_own_history() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("file"), "").unwrap();
     for place in ["", "file/below/history.db", "/proc/history.db"] {
@@ -110,11 +113,10 @@ async fn a_history_that_cannot_be_written_hurts_nobody_and_an_empty_name_turns_i
 
 #[tokio::test]
 async fn usage_counts_the_kernel_and_all_below_it() {
-    let (mut kernel, _folder) = kernel().await;
+    let (mut kernel, folder) = kernel().await;
     kernel.run_ok("let mut hoard: Vec<u8> = vec![];").await;
-    // Whatever the analysis of Rust needs is there before anything is measured.
-    kernel.request("complete_request", json!({ "code": "hoard.l", "cursor_pos": 7 })).await;
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    // The analysis of Rust code needs memory too. It must have it before anything is measured.
+    kernel.quiet().await;
     let before = kernel.control("usage_request", json!({})).await;
     assert_eq!(before.kind(), "usage_reply");
     let before = before.content;
@@ -129,18 +131,19 @@ async fn usage_counts_the_kernel_and_all_below_it() {
     let (total, available) = (memory["total"].as_f64().unwrap(), memory["available"].as_f64().unwrap());
     assert!(total > 1e8 && available < total && memory["percent"].as_f64().is_some_and(|p| (0.0..=100.0).contains(&p)));
 
-    // The process of the cells is below the kernel: its memory and its time count.
-    let code =
-        "hoard = vec![1; 300_000_000];\nlet since = std::time::Instant::now();\nwhile since.elapsed().as_secs() < 2 {}";
-    let running = kernel.send("execute_request", cell(&format!("println!(\"compiled\");\n{code}"))).await;
+    // The process that runs cells is below the kernel: its memory and its processor time count.
+    let code = "hoard = vec![1; 300_000_000];\nprintln!(\"allocated\");\n\
+                while !std::path::Path::new(\"measured\").exists() {}";
+    let running = kernel.send("execute_request", cell(code)).await;
     kernel.published_of_kind("stream").await;
-    tokio::time::sleep(Duration::from_secs(1)).await;
     kernel.control("usage_request", json!({})).await;
+    // Processor use is measured over an interval, so some time must pass between two requests.
     tokio::time::sleep(Duration::from_millis(500)).await;
     let during = kernel.control("usage_request", json!({})).await.content;
+    std::fs::write(folder.path().join("measured"), "").unwrap();
     let bytes = |usage: &Value| usage["kernel_memory"].as_f64().unwrap();
     let grown = bytes(&during) - bytes(&before);
-    // The kernel itself and the snapshot must not be counted as copies of it.
+    // The snapshot shares the memory of the runner, which must count once.
     assert!((2.5e8..5e8).contains(&grown), "{grown} {during}");
     let percent = during["kernel_cpu"].as_f64().unwrap();
     assert!((20.0..150.0).contains(&percent), "{during}");
@@ -150,40 +153,44 @@ async fn usage_counts_the_kernel_and_all_below_it() {
 
 #[tokio::test]
 async fn a_comm_tells_when_rust_cells_can_run() {
-    let (mut kernel, _folder) = kernel().await;
+    let mut front_end = StrictFrontEnd::start().await;
     let open = json!({ "comm_id": "s1", "target_name": "tunebook.status", "data": {} });
-    let opened = kernel.send("comm_open", open).await;
-    let told = kernel.answer_published(&opened).await;
-    let kinds: Vec<&str> = told.iter().map(|message| message.kind()).collect();
-    assert_eq!(kinds, ["status", "comm_msg", "status"]);
-    assert_eq!(told[1].content, json!({ "comm_id": "s1", "data": { "rust": "starting" } }));
-    // It belongs to the message that opened the comm.
-    let later = kernel.published_of_kind("comm_msg").await;
-    assert_eq!((&later.content["data"], &later.parent["msg_id"]), (&json!({ "rust": "ready" }), &json!(opened)));
-    let asked = kernel.send("comm_msg", json!({ "comm_id": "s1", "data": "and now?" })).await;
-    let told = kernel.answer_published(&asked).await;
-    assert_eq!(told[1].content, json!({ "comm_id": "s1", "data": { "rust": "ready" } }));
+    let opened = front_end.send("comm_open", open).await;
+    front_end.expect_busy(&opened).await;
+    let told = front_end.expect_published(&opened, "comm_msg").await;
+    assert_eq!(told.content, json!({ "comm_id": "s1", "data": { "rust": "starting" } }));
+    front_end.expect_idle(&opened).await;
+    // This later message belongs to the message that opened the comm.
+    let later = front_end.expect_published(&opened, "comm_msg").await;
+    assert_eq!(later.content["data"], json!({ "rust": "ready" }));
+    let asked = front_end.send("comm_msg", json!({ "comm_id": "s1", "data": "and now?" })).await;
+    front_end.expect_busy(&asked).await;
+    let told = front_end.expect_published(&asked, "comm_msg").await;
+    assert_eq!(told.content, json!({ "comm_id": "s1", "data": { "rust": "ready" } }));
+    front_end.expect_idle(&asked).await;
 
-    let open = json!({ "comm_id": "x1", "target_name": "nobody", "data": {} });
-    let opened = kernel.send("comm_open", open).await;
-    let told = kernel.answer_published(&opened).await;
-    assert_eq!((told[1].kind(), &told[1].content["comm_id"]), ("comm_close", &json!("x1")));
+    let opened = front_end.send("comm_open", json!({ "comm_id": "x1", "target_name": "nobody", "data": {} })).await;
+    front_end.expect_busy(&opened).await;
+    assert_eq!(front_end.expect_published(&opened, "comm_close").await.content["comm_id"], "x1");
+    front_end.expect_idle(&opened).await;
     for (target, there) in [(json!(null), true), (json!("tunebook.status"), true), (json!("nobody"), false)] {
-        let reply = kernel.request("comm_info_request", json!({ "target_name": target })).await.reply;
+        let reply = front_end.request("comm_info_request", json!({ "target_name": target })).await.reply;
         let expected = if there { json!({ "s1": { "target_name": "tunebook.status" } }) } else { json!({}) };
         assert_eq!(reply, json!({ "status": "ok", "comms": expected }), "{target}");
     }
-    let closed = kernel.send("comm_close", json!({ "comm_id": "s1", "data": {} })).await;
-    assert_eq!(kernel.answer_published(&closed).await.len(), 2, "busy and idle");
-    assert_eq!(kernel.request("comm_info_request", json!({})).await.reply["comms"], json!({}));
+    let closed = front_end.send("comm_close", json!({ "comm_id": "s1", "data": {} })).await;
+    front_end.expect_busy(&closed).await;
+    front_end.expect_idle(&closed).await;
+    assert_eq!(front_end.request("comm_info_request", json!({})).await.reply["comms"], json!({}));
+    front_end.finish().await;
 }
 
 #[tokio::test]
-async fn a_comm_tells_that_there_is_no_rust() {
+async fn a_comm_tells_that_there_is_no_rust_toolchain() {
     let folder = tempfile::tempdir().unwrap();
     let mut kernel = kernel_with(folder.path(), &[("PATH", "/nonexistent"), ("HOME", "/dev/null")]).await;
     kernel.send("comm_open", json!({ "comm_id": "s", "target_name": "tunebook.status", "data": {} })).await;
-    let deadline = Instant::now() + Duration::from_secs(20);
+    let deadline = Instant::now() + PATIENCE;
     while kernel.published_of_kind("comm_msg").await.content["data"] != json!({ "rust": "missing" }) {
         assert!(Instant::now() < deadline);
     }
@@ -206,25 +213,25 @@ async fn consoles_are_told_how_to_indent() {
 }
 
 #[tokio::test]
-async fn a_kernel_works_over_sockets_in_the_file_system_which_are_its_owners_alone_and_go_with_it() {
+async fn the_socket_files_of_a_kernel_are_private_to_their_owner_and_end_with_it() {
     let folder = tempfile::tempdir().unwrap();
     let prefix = folder.path().join("kernel-ipc");
     let sockets: Vec<PathBuf> = (1..=5).map(|port| format!("{}-{port}", prefix.display()).into()).collect();
     let mut kernel = Kernel::start_over_ipc(&prefix, folder.path()).await;
     assert_eq!(kernel.request("kernel_info_request", json!({})).await.reply["implementation"], "tunebook");
     let answer = kernel.run_ok("%lsmagic").await;
-    assert!(answer.first("display_data").content["data"]["text/plain"].as_str().unwrap().contains("%%sweep"));
+    assert!(answer.first("display_data").plain_text().contains("%%sweep"));
     assert_eq!(kernel.beat("beat").await, "beat");
     for socket in &sockets {
         assert!(std::fs::metadata(socket).unwrap().file_type().is_socket());
         assert_eq!(mode(socket), 0o600, "{}", socket.display());
     }
-    // Files of cells are made as the user's umask says.
+    // The files that cells make have the permissions that the user's umask says.
     kernel.run_ok("!touch made").await;
     std::fs::write(folder.path().join("usual"), "").unwrap();
     assert_eq!(mode(&folder.path().join("made")), mode(&folder.path().join("usual")));
 
-    // One that was killed leaves them behind, and the next one under the same name takes their place.
+    // A kernel that was killed leaves its socket files behind. The next one with the same prefix replaces them.
     kernel.kill();
     assert!(sockets.iter().all(|socket| socket.exists()));
     let mut kernel = Kernel::start_over_ipc(&prefix, folder.path()).await;
@@ -235,7 +242,7 @@ async fn a_kernel_works_over_sockets_in_the_file_system_which_are_its_owners_alo
 }
 
 #[tokio::test]
-async fn a_kernel_listens_at_the_address_of_its_connection_file_alone() {
+async fn a_kernel_listens_only_at_the_address_of_its_connection_file() {
     let (kernel, _folder) = kernel().await;
     let listening = std::fs::read_to_string(format!("/proc/{}/net/tcp", kernel.process.id())).unwrap();
     let everywhere = std::fs::read_to_string(format!("/proc/{}/net/tcp6", kernel.process.id())).unwrap_or_default();
@@ -254,7 +261,7 @@ async fn a_kernel_listens_at_the_address_of_its_connection_file_alone() {
 }
 
 #[tokio::test]
-async fn what_a_sweep_records_is_its_owners_alone() {
+async fn only_its_owner_can_read_what_a_sweep_records() {
     let (mut kernel, folder) = kernel().await;
     let program = "sh -c 'echo \"{{\\\"step\\\": 1, \\\"loss\\\": {x}}}\"'";
     let sweep = format!("%%sweep private --trials 2\ncommand {program}\nnuisance x ~ uniform(1, 2)\nminimize loss");

@@ -1,18 +1,14 @@
-//! Cells that end their process cost no variable.
+//! A cell that ends its process costs no variable.
 
 use serde_json::json;
 use std::time::{Duration, Instant};
-use tunebook_tests::{Kernel, cell, eventually};
+use tunebook_tests::{Kernel, cell, command_of, descendants, eventually, kernel};
 
+/// A cell that defines variables, a type and a function.
 const STATE: &str = "let mut numbers = vec![1, 2, 3];\nlet name = String::from(\"kept\");\n#[derive(Debug)] struct Pair { a: i32, b: i32 }\n\
     let pair = Pair { a: 1, b: 2 };\nfn twice(x: i32) -> i32 { 2 * x }";
-/// What the state is after so many numbers were pushed.
+/// A cell that prints all of the state.
 const LOOK: &str = "println!(\"{numbers:?} {name} {pair:?} {}\", twice(numbers.len() as i32));";
-
-async fn kernel() -> (Kernel, tempfile::TempDir) {
-    let folder = tempfile::tempdir().unwrap();
-    (Kernel::start(folder.path()).await, folder)
-}
 
 async fn look(kernel: &mut Kernel) -> String {
     kernel.run_ok(LOOK).await.text("stdout")
@@ -44,13 +40,13 @@ async fn whatever_a_cell_does_to_its_process_every_variable_is_as_it_was_before(
         assert!(error.contains("Every variable is as it was before the cell"), "{error}");
         assert_eq!(look(&mut kernel).await, before, "after {code}");
     }
-    // What the lost cell had printed is there.
+    // What the cell had printed before its end is shown.
     let answer = kernel.run("println!(\"half\"); std::process::exit(0);").await;
     assert!(answer.text("stdout").contains("half"), "{answer:#?}");
-    // A panic and a `?` leave the process alone.
+    // A panic does not end the process.
     assert!(kernel.run_error("None::<i32>.unwrap();").await.contains("Panic"));
     assert_eq!(look(&mut kernel).await, before);
-    // And life goes on from there.
+    // The state can be changed again.
     kernel.run_ok("numbers.push(5);").await;
     assert_eq!(look(&mut kernel).await, "[1, 2, 3, 4, 5] kept Pair { a: 1, b: 2 } 10\n");
 }
@@ -72,36 +68,35 @@ async fn an_interrupt_ends_a_cell_within_half_a_second_and_keeps_all_variables()
         assert_eq!(answer.reply["ename"], "Interrupted", "{answer:#?}");
         assert_eq!(look(&mut kernel).await, "[1, 2, 3] kept Pair { a: 1, b: 2 } 6\n");
     }
-    // An interrupt between two cells is nobody's.
+    // An interrupt between two cells has no effect.
     kernel.control("interrupt_request", json!({})).await;
     assert_eq!(look(&mut kernel).await, "[1, 2, 3] kept Pair { a: 1, b: 2 } 6\n");
 }
 
 #[tokio::test]
-async fn a_process_with_threads_cannot_be_kept_safe_and_what_it_costs_is_named() {
+async fn the_end_of_a_process_with_threads_costs_its_variables_and_the_error_names_them() {
     let (mut kernel, _folder) = kernel().await;
     kernel.run_ok(STATE).await;
     kernel.run_ok("std::thread::spawn(|| loop { std::thread::sleep(std::time::Duration::from_secs(1)) });").await;
     let error = kernel.run_error("std::process::exit(3)").await;
     assert!(error.contains("Lost with it: name, numbers, pair") && error.contains("more than one thread"), "{error}");
-    assert_eq!(kernel.run_ok("twice(21)").await.first("execute_result").content["data"]["text/plain"], "42");
+    assert_eq!(kernel.run_ok("twice(21)").await.value(), "42");
 }
 
 #[tokio::test]
-async fn tensors_alone_do_not_end_the_protection_and_nothing_is_left_behind() {
+async fn variables_are_kept_beside_tensors_and_no_process_is_left_behind() {
     let (mut kernel, _folder) = kernel().await;
     kernel.run_ok("let t = tch::Tensor::arange(6, (tch::Kind::Float, tch::Device::Cpu)).view([2, 3]);").await;
     kernel.run_ok("let p = t.matmul(&t.tr()).sum(tch::Kind::Float);").await;
     assert!(kernel.run_error("std::process::abort();").await.contains("as it was before"));
     let value = kernel.run_ok("println!(\"{}\", f64::try_from(&p)?);").await.text("stdout");
     assert_eq!(value, "83\n");
-    // However the kernel ends, no runner, snapshot or supervisor is left.
-    let id = kernel.send("execute_request", cell("println!(\"running\"); loop { std::hint::spin_loop() }")).await;
+    // When the kernel is killed, no runner, snapshot or supervisor is left.
+    kernel.send("execute_request", cell("println!(\"running\"); loop { std::hint::spin_loop() }")).await;
     kernel.published_of_kind("stream").await;
-    let below = tunebook_tests::descendants(kernel.process.id());
+    let below = descendants(kernel.process.id());
     assert!(below.len() >= 3, "supervisor, runner and snapshot: {below:?}");
-    let _ = id;
     kernel.kill();
-    let gone = || below.iter().all(|pid| tunebook_tests::command_of(*pid).is_empty());
+    let gone = || below.iter().all(|pid| command_of(*pid).is_empty());
     assert!(eventually(Duration::from_secs(10), gone).await, "{below:?}");
 }

@@ -1,14 +1,16 @@
-//! Sweeps through the real kernel: what is recorded, what survives a death, what an error says.
+//! `%%sweep`: what is recorded, what survives the death of a process, and what the errors say.
 
 use serde_json::{Value, json};
 use std::process::Command;
 use std::time::{Duration, Instant};
 use tunebook_study::TrialState;
 use tunebook_study::store::Store;
-use tunebook_tests::{Kernel, cell, command_of, descendants, eventually, executable};
+use tunebook_tests::{Kernel, PATIENCE, cell, command_of, descendants, eventually, executable, kernel};
 
+/// The body of a sweep whose trials take long enough that a test can end a process in the middle of one.
 const SLOW: &str = "workload digits_mlp\nnuisance lr ~ loguniform(1e-3, 1)\nfixed steps = 3000\nfixed eval_every = 50";
 
+/// A sweep whose trials are short.
 fn quick(name: &str, options: &str) -> String {
     format!(
         "%%sweep {name} {options}\nworkload digits_mlp\nscientific hidden_layers in [1, 2]\n\
@@ -16,19 +18,8 @@ fn quick(name: &str, options: &str) -> String {
     )
 }
 
-async fn kernel() -> (Kernel, tempfile::TempDir) {
-    let folder = tempfile::tempdir().unwrap();
-    (Kernel::start(folder.path()).await, folder)
-}
-
-fn recorded(kernel: &Kernel, study: &str) -> Vec<tunebook_study::Trial> {
-    let Ok(Some(store)) = Store::open_to_read(&kernel.folder.join(".tunebook/studies.db")) else { return vec![] };
-    let Ok(Some(study)) = store.study(study) else { return vec![] };
-    store.trials(&study).unwrap()
-}
-
 #[tokio::test]
-async fn a_sweep_and_what_looks_at_it_hold_the_promised_fields() {
+async fn the_results_of_a_sweep_and_of_its_analyses_have_the_promised_fields() {
     let (mut kernel, _folder) = kernel().await;
     let answer = kernel.run_ok(&quick("depth", "--trials 16 --seed 3")).await;
     let result = answer.result();
@@ -40,7 +31,7 @@ async fn a_sweep_and_what_looks_at_it_hold_the_promised_fields() {
     for field in ["trial", "objective", "step", "params"] {
         assert!(!result["best"][field].is_null(), "{field}: {result}");
     }
-    // One display holds the result in its last state; the live pushes hold none, and Plotly's type is in the end alone.
+    // One display is updated while the sweep runs. Only its last state holds the result and the Plotly figure.
     let displays: Vec<&tunebook_tests::Message> =
         answer.published.iter().filter(|m| m.kind().ends_with("display_data")).collect();
     let last = displays.last().unwrap();
@@ -87,22 +78,22 @@ async fn a_sweep_and_what_looks_at_it_hold_the_promised_fields() {
         .collect();
     assert!(names.contains(&"hidden_layers") && names.contains(&"lr"), "{names:?}");
 
-    // The same study again: nothing is trained. More trials: only those that are missing.
-    let before = recorded(&kernel, "depth");
+    // The same sweep again trains nothing. With more trials, only the missing ones are trained.
+    let before = kernel.recorded("depth");
     assert!(kernel.run_ok(&quick("depth", "--trials 16 --seed 3")).await.result()["trials"] == *trials);
-    assert_eq!(recorded(&kernel, "depth"), before);
+    assert_eq!(kernel.recorded("depth"), before);
     kernel.run_ok(&quick("depth", "--trials 18 --seed 3")).await;
-    let after = recorded(&kernel, "depth");
+    let after = kernel.recorded("depth");
     assert_eq!(after.len(), 18);
     assert_eq!(after[..16], before[..]);
 
-    // Another definition under the name says what differs; a wider one can be accepted.
+    // Another definition under the same name is an error that says what differs. `--widen` accepts a wider one.
     let error = kernel.run_error(&quick("depth", "--trials 16 --seed 4")).await;
     assert!(error.contains("StudyExists") && error.contains("--seed was 3, now 4"), "{error}");
     let wider =
         quick("depth", "--trials 20 --seed 3 --widen").replace("loguniform(1e-3, 100)", "loguniform(1e-4, 100)");
     kernel.run_ok(&wider).await;
-    assert_eq!(recorded(&kernel, "depth")[..18], after[..]);
+    assert_eq!(kernel.recorded("depth")[..18], after[..]);
     let narrower = quick("depth", "--trials 22 --seed 3 --widen");
     assert!(kernel.run_error(&narrower).await.contains("--widen accepts only ranges that grew"));
 
@@ -117,7 +108,7 @@ async fn the_same_sweep_gives_the_same_numbers_in_another_kernel() {
         let (mut kernel, _folder) = kernel().await;
         kernel.run_ok(&quick("depth", "--trials 6 --seed 5")).await;
         let shown = |t: &tunebook_study::Trial| format!("{:?} {:?} {:?} {:?}", t.params, t.seed, t.state, t.summaries);
-        results.push(recorded(&kernel, "depth").iter().map(shown).collect::<Vec<_>>());
+        results.push(kernel.recorded("depth").iter().map(shown).collect::<Vec<_>>());
     }
     assert_eq!(results[0], results[1]);
 }
@@ -127,15 +118,15 @@ async fn a_killed_kernel_leaves_no_orphan_and_its_study_is_resumed() {
     let (mut kernel, folder) = kernel().await;
     let sweep = format!("%%sweep slow --trials 8\n{SLOW}");
     kernel.send("execute_request", cell(&sweep)).await;
-    let some_done = |kernel: &Kernel| recorded(kernel, "slow").iter().filter(|t| !t.state.runs_again()).count() >= 2;
-    assert!(eventually(Duration::from_secs(60), || some_done(&kernel)).await, "two trials end");
+    let some_done = |kernel: &Kernel| kernel.recorded("slow").iter().filter(|t| !t.state.runs_again()).count() >= 2;
+    assert!(eventually(PATIENCE, || some_done(&kernel)).await, "two trials end");
     let below = descendants(kernel.process.id());
     assert!(below.iter().any(|pid| command_of(*pid).contains("tunebook-worker")), "a worker runs");
     kernel.kill();
     let alive = |pid: &&i32| !command_of(**pid).is_empty();
     let gone = eventually(Duration::from_secs(1), || below.iter().filter(alive).count() == 0).await;
     assert!(gone, "left: {:?}", below.iter().filter(alive).map(|pid| command_of(*pid)).collect::<Vec<_>>());
-    let before = recorded(&kernel, "slow");
+    let before = kernel.recorded("slow");
     let finished: Vec<_> = before.iter().filter(|t| !t.state.runs_again()).cloned().collect();
     assert!(finished.len() < 8, "it was killed in the middle");
 
@@ -143,7 +134,7 @@ async fn a_killed_kernel_leaves_no_orphan_and_its_study_is_resumed() {
     let shown = kernel.run_ok(&sweep).await.result();
     assert!(shown["trials"]["complete"].as_u64().unwrap() < 8, "without --resume nothing is trained");
     kernel.run_ok(&sweep.replace("--trials 8", "--trials 8 --resume")).await;
-    let after = recorded(&kernel, "slow");
+    let after = kernel.recorded("slow");
     assert_eq!(after.iter().map(|t| t.number).collect::<Vec<_>>(), (1..=8).collect::<Vec<_>>());
     assert!(after.iter().all(|t| t.state == TrialState::Complete), "{after:#?}");
     for trial in finished {
@@ -156,17 +147,17 @@ async fn a_killed_worker_costs_its_trial_and_nothing_else() {
     let (mut kernel, _folder) = kernel().await;
     let sweep = format!("%%sweep slow --trials 4 --parallel 1\n{SLOW}");
     let id = kernel.send("execute_request", cell(&sweep)).await;
-    assert!(eventually(Duration::from_secs(30), || !kernel.children("tunebook-worker").is_empty()).await);
+    assert!(eventually(PATIENCE, || !kernel.children("tunebook-worker").is_empty()).await);
     let worker = |kernel: &Kernel| {
         let workers = kernel.children("tunebook-worker");
         workers.into_iter().find(|pid| !command_of(*pid).contains("slot")).expect("a worker")
     };
-    assert!(eventually(Duration::from_secs(30), || recorded(&kernel, "slow").len() >= 2).await);
+    assert!(eventually(PATIENCE, || kernel.recorded("slow").len() >= 2).await);
     let pid = nix::unistd::Pid::from_raw(worker(&kernel));
     nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).unwrap();
     let result = kernel.answer(&id).await.result();
     assert_eq!((&result["trials"]["complete"], &result["trials"]["failed"]), (&json!(3), &json!(1)), "{result}");
-    let failed = recorded(&kernel, "slow").into_iter().find(|t| t.state == TrialState::Failed).unwrap();
+    let failed = kernel.recorded("slow").into_iter().find(|t| t.state == TrialState::Failed).unwrap();
     assert!(failed.reason.unwrap().contains("signal 9"));
 }
 
@@ -175,7 +166,7 @@ async fn an_interrupt_ends_a_sweep_within_a_second_and_the_kernel_goes_on() {
     let (mut kernel, _folder) = kernel().await;
     let sweep = format!("%%sweep slow --trials 50\n{SLOW}");
     let id = kernel.send("execute_request", cell(&sweep)).await;
-    assert!(eventually(Duration::from_secs(60), || recorded(&kernel, "slow").len() >= 3).await);
+    assert!(eventually(PATIENCE, || kernel.recorded("slow").len() >= 3).await);
     let started = Instant::now();
     kernel.control("interrupt_request", json!({})).await;
     let answer = kernel.answer(&id).await;
@@ -185,15 +176,15 @@ async fn an_interrupt_ends_a_sweep_within_a_second_and_the_kernel_goes_on() {
     let started = Instant::now();
     kernel.run_ok("%study").await;
     assert!(started.elapsed() < Duration::from_secs(1));
-    assert!(recorded(&kernel, "slow").iter().all(|t| t.state != TrialState::Running));
-    // And it can be taken up again, by the same kernel.
+    assert!(kernel.recorded("slow").iter().all(|t| t.state != TrialState::Running));
+    // The same kernel can resume the sweep.
     kernel.run_ok(&sweep.replace("--trials 50", "--trials 3 --resume")).await;
-    let trials = recorded(&kernel, "slow");
+    let trials = kernel.recorded("slow");
     assert!(trials[..3].iter().all(|t| t.state == TrialState::Complete), "{trials:#?}");
 }
 
 #[tokio::test]
-async fn every_mistake_in_a_sweep_is_named_and_nothing_is_recorded() {
+async fn every_mistake_in_a_sweep_has_an_error_of_its_own_and_records_nothing() {
     let (mut kernel, folder) = kernel().await;
     let with = |line: &str| format!("%%sweep s\nworkload digits_mlp\nnuisance lr ~ loguniform(1e-3, 1)\n{line}");
     let cases = [
@@ -231,7 +222,7 @@ async fn every_mistake_in_a_sweep_is_named_and_nothing_is_recorded() {
     assert!(!folder.path().join(".tunebook").exists(), "no mistake makes a store");
 }
 
-/// A kernel whose folder is a file system of its own, made in a namespace of its own.
+/// Starts a kernel in a mount namespace of its own, after a shell command that mounts the folder `disk`.
 async fn kernel_on(folder: &std::path::Path, mount: &str) -> Kernel {
     let mut command = Command::new("unshare");
     let script = format!("{mount} && exec \"$0\" \"$@\"");
@@ -240,7 +231,7 @@ async fn kernel_on(folder: &std::path::Path, mount: &str) -> Kernel {
 }
 
 #[tokio::test]
-async fn a_read_only_store_is_named_and_can_still_be_read() {
+async fn a_read_only_store_can_still_be_read_and_the_error_names_it() {
     let folder = tempfile::tempdir().unwrap();
     let disk = folder.path().join("disk");
     std::fs::create_dir(&disk).unwrap();
@@ -268,11 +259,11 @@ async fn a_read_only_store_is_named_and_can_still_be_read() {
 }
 
 #[tokio::test]
-async fn a_full_disk_ends_the_sweep_with_its_name_and_what_was_recorded_stays() {
+async fn a_full_disk_ends_the_sweep_and_keeps_what_was_recorded() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::create_dir(folder.path().join("disk")).unwrap();
     let mut kernel = kernel_on(folder.path(), "mount -t tmpfs -o size=600k tmpfs disk").await;
-    // Programs that report much and write nothing themselves fill the store alone.
+    // The program reports many measurements and writes no files, so it fills the disk with the store alone.
     let program = "for i in $(seq 1 20000); do echo \"{\\\"step\\\": $i, \\\"e\\\": 0.5}\"; done";
     std::fs::write(folder.path().join("report.sh"), program).unwrap();
     let sweep =
@@ -308,7 +299,7 @@ sys.exit(3 if kind == "crash" else 0)
         "{result}"
     );
     assert_eq!(result["best"]["step"], 3);
-    let failed = recorded(&kernel, "prog").into_iter().find(|t| t.state == TrialState::Failed).unwrap();
+    let failed = kernel.recorded("prog").into_iter().find(|t| t.state == TrialState::Failed).unwrap();
     let shown = kernel.run_ok(&format!("%curves prog --trial {}", failed.number)).await;
     let text = shown.first("display_data").content["data"]["text/plain"].to_string()
         + &shown.published.iter().map(|m| m.content.to_string()).collect::<String>();

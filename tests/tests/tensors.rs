@@ -1,16 +1,11 @@
 //! Tensors and trained models in Rust cells, without `:dep`.
 
 use std::time::Duration;
-use tunebook_tests::{Answer, Kernel};
+use tunebook_tests::{Answer, Kernel, kernel, own_crate};
 
-async fn kernel() -> (Kernel, tempfile::TempDir) {
-    let folder = tempfile::tempdir().unwrap();
-    (Kernel::start(folder.path()).await, folder)
-}
-
-/// The value of a cell as text.
+/// The value of a cell as text. Panics if it has none.
 fn value(answer: &Answer) -> String {
-    answer.first("execute_result").content["data"]["text/plain"].as_str().unwrap().to_string()
+    answer.first("execute_result").plain_text().to_string()
 }
 
 #[tokio::test]
@@ -29,26 +24,22 @@ async fn tensors_show_themselves_and_stay_from_cell_to_cell() {
     assert!(data["image/png"].as_str().unwrap().starts_with("iVBORw0KGgo"), "{data}");
     assert_eq!(data["text/plain"], "picture of [5, 3, 8, 8]");
 
-    // A crate of the user's own beside them: they are not built again, and the lines of an error are the user's.
-    let own = folder.path().join("own");
-    std::fs::create_dir_all(own.join("src")).unwrap();
-    std::fs::write(own.join("Cargo.toml"), "[package]\nname = \"own\"\nversion = \"0.1.0\"\nedition = \"2024\"\n")
-        .unwrap();
-    std::fs::write(own.join("src/lib.rs"), "pub fn twice(x: f64) -> f64 { 2.0 * x }").unwrap();
-    let code = format!(":dep own = {{ path = {own:?} }}\nown::twice(t.sum(Kind::Float).double_value(&[]))");
+    // A crate of the user's own works beside tensors, and an error shows the lines of the user's code.
+    let own = own_crate(folder.path(), "own", "pub fn twice(x: f64) -> f64 { 2.0 * x }", None);
+    let code = format!(":dep own = {own}\nown::twice(t.sum(Kind::Float).double_value(&[]))");
     let answer = kernel.run_ok(&code).await;
     assert_eq!(value(&answer), "96.0");
     let error = kernel.run_error(":dep own\nlet x = 1;\nlet y: i32 = \"a\";").await;
     assert!(error.contains("E0308") || error.contains("own"), "{error}");
 
-    // A misfit is an error of the cell and costs nothing.
+    // Shapes that do not fit are an error of the cell, which costs no variable.
     let error = kernel.run_error("t.matmul(&t)").await;
     assert!(error.contains("Panic"), "{error}");
     assert_eq!(value(&kernel.run_ok("t.size()").await), "[2, 3, 4]");
 }
 
 #[tokio::test]
-async fn what_the_best_model_gets_wrong_can_be_looked_at() {
+async fn the_examples_that_a_model_gets_wrong_can_be_looked_at() {
     let (mut kernel, _folder) = kernel().await;
     let definition = "%%workload looked_at\npub struct Net1;\n\nimpl Workload for Net1 {\n    fn data(&self, _: &Hyperparameters) -> \
                       Result<Data> {\n        tunebook_training::data::digits::load()\n    }\n\n    fn forward(&self, net: &Net, x: \
@@ -73,7 +64,7 @@ async fn what_the_best_model_gets_wrong_can_be_looked_at() {
         .await;
     assert!(picture.first("execute_result").content["data"]["image/png"].is_string());
 
-    // Built-in workloads have their model without naming a type; what is not there is said.
+    // The model of a built-in workload needs no type. An error says which study, trial or type is wrong.
     kernel.run_ok("let digits = tunebook::model(\"digits\", 1)?;").await;
     assert_eq!(value(&kernel.run_ok("digits.predict(&valid.inputs).size()").await), "[270, 10]");
     for (code, part) in [
@@ -95,9 +86,9 @@ async fn kernels_have_folders_of_their_own_and_leave_none_behind() {
         let text = String::from_utf8_lossy(&environment).into_owned();
         let found =
             text.split('\0').find_map(|entry| entry.strip_prefix("EVCXR_TMPDIR=").map(std::path::PathBuf::from));
-        found.expect("what `tunebook prepare` built is used")
+        found.expect("the kernel uses what `tunebook prepare` built")
     };
-    // The same names in both, at the same time.
+    // Both kernels define the same variable at the same time.
     for _ in 0..2 {
         let (a, b) = tokio::join!(
             one.run("let which = tch::Tensor::from(1i64);"),
@@ -111,9 +102,9 @@ async fn kernels_have_folders_of_their_own_and_leave_none_behind() {
     assert!(first != second && first.exists() && second.exists());
     one.control("shutdown_request", serde_json::json!({ "restart": false })).await;
     let gone = tunebook_tests::eventually(Duration::from_secs(5), || !first.exists()).await;
-    assert!(gone, "a kernel that ended takes its folder away");
+    assert!(gone, "a kernel that ends removes its folder");
     two.kill();
-    // What a killed one left is taken away by the next.
+    // The next kernel removes the folder of a kernel that was killed.
     let (mut three, _c) = kernel().await;
     three.run_ok("1").await;
     assert!(!second.exists());

@@ -1,20 +1,15 @@
-//! `%throughput` through the real kernel: limits that the operating system imposes, stages that are slow on purpose, a machine
-//! that is busy.
+//! `%throughput`: limits that the operating system imposes, stages that are slow on purpose, and a machine that is
+//! busy.
 
 use serde_json::{Value, json};
 use std::os::unix::fs::PermissionsExt;
-use std::process::{Child, Command, Stdio};
-use tunebook_tests::{Kernel, executable};
+use std::process::Command;
+use tunebook_tests::{BusyLoops, Kernel, executable, kernel};
 
-/// Each of these tests measures, and one of them disturbs: they take turns.
+/// These tests take turns, because each of them measures times and one of them keeps all processors busy.
 static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
-async fn kernel() -> (Kernel, tempfile::TempDir) {
-    let folder = tempfile::tempdir().unwrap();
-    (Kernel::start(folder.path()).await, folder)
-}
-
-/// What must hold of a curve whatever the machine was doing.
+/// Checks what must hold of a curve whatever else the machine was doing.
 fn consistent(result: &Value) {
     let reliable = result["reliable"].as_bool().unwrap();
     assert_eq!(reliable, !result["recommended"].is_null(), "{result}");
@@ -28,7 +23,7 @@ fn consistent(result: &Value) {
 }
 
 #[tokio::test]
-async fn a_curve_has_its_fields_and_a_list_draws_several() {
+async fn a_curve_has_the_promised_fields_and_a_list_of_values_draws_several() {
     let _alone = ALONE.lock().await;
     let (mut kernel, _folder) = kernel().await;
     let answer = kernel.run_ok("%throughput digits_mlp --max 8 --set hidden_units=[16,64] --set optimizer=adam").await;
@@ -52,7 +47,7 @@ async fn a_curve_has_its_fields_and_a_list_draws_several() {
     let text = last.content["data"]["text/plain"].as_str().unwrap();
     assert!(text.lines().all(|line| line.chars().count() <= 100), "{text}");
 
-    // The number of examples always ends it.
+    // A batch size larger than the number of training examples is never tried.
     let limit = kernel.run_ok("%throughput digits_mlp --limit-only").await.result();
     assert_eq!((&limit["largest_feasible"], &limit["limited_by"]), (&json!(1257), &json!("examples")));
     assert!(limit["probes"].as_u64().unwrap() <= 4, "{limit}");
@@ -71,7 +66,7 @@ async fn a_curve_has_its_fields_and_a_list_draws_several() {
 }
 
 #[tokio::test]
-async fn what_was_measured_is_kept_and_called_stale_once_something_has_changed() {
+async fn measurements_are_kept_and_called_stale_once_something_has_changed() {
     let _alone = ALONE.lock().await;
     let (mut kernel, folder) = kernel().await;
     let error = kernel.run_error("%throughput digits_mlp --recorded").await;
@@ -82,7 +77,7 @@ async fn what_was_measured_is_kept_and_called_stale_once_something_has_changed()
     let answer = kernel.run_ok("%throughput digits_mlp --recorded --set optimizer=sgd").await;
     assert_eq!(answer.result()["stale"], true);
     assert_eq!(answer.result()["changed"], json!(["`optimizer` was adam, now sgd"]));
-    // The data are part of it: a table that is written anew.
+    // The data matter too: the table is written anew with more rows.
     let table = |rows: usize| {
         let line = |i: usize| format!("{},{},{}\n", i % 7, i % 5, i % 2);
         std::fs::write(folder.path().join("t.csv"), format!("a,b,c\n{}", (0..rows).map(line).collect::<String>()))
@@ -124,12 +119,12 @@ async fn a_limit_of_the_operating_system_is_found_within_five_percent() {
     assert!(result["probes"].as_u64().unwrap() <= 8, "{result}");
     let predicted = result["predicted_limit"].as_f64().unwrap();
     assert!((predicted / (0.5 * (fits + too_large)) - 1.0).abs() <= 0.1, "{result}");
-    // Running out of memory was an answer: the kernel and its workers go on.
+    // The worker ran out of memory, which was the answer. The kernel and its workers go on.
     kernel.run_ok("%sweep digits_mlp steps=10 --trials 1 --name after").await;
 }
 
 #[tokio::test]
-async fn the_slow_stage_is_named() {
+async fn the_slow_stage_is_the_bottleneck() {
     let _alone = ALONE.lock().await;
     let (mut kernel, _folder) = kernel().await;
     let spin = |ms: &str| {
@@ -137,7 +132,8 @@ async fn the_slow_stage_is_named() {
             "let t = std::time::Instant::now(); while t.elapsed().as_micros() < ({ms}) * 1000 {{ std::hint::spin_loop(); }}"
         )
     };
-    // A step that is slow whatever its size does not saturate; one that is slow for each example does.
+    // If a step takes the same time for every batch size, throughput does not saturate. If each example takes its time,
+    // it does.
     for (name, input, step, kind) in [
         ("slow_input", "8", "0", "input"),
         ("slow_step", "0", "8", "none"),
@@ -154,7 +150,7 @@ async fn the_slow_stage_is_named() {
             .await;
         let result = kernel.run_ok(&format!("%throughput {name} --max 2")).await.result();
         consistent(&result);
-        // Whether throughput saturates is not known of a machine that was busy; which stage is slow is.
+        // On a busy machine it is unknown whether throughput saturates. Which stage is slow is still known.
         if kind == "compute" && result["reliable"] == true {
             assert_eq!(result["saturation"], 1, "{name}: {result}");
         }
@@ -167,31 +163,11 @@ async fn the_slow_stage_is_named() {
     }
 }
 
-/// Processes that take all the processor time that they can get.
-struct Hogs(Vec<Child>);
-
-impl Hogs {
-    fn start() -> Self {
-        let count = 3 * std::thread::available_parallelism().map_or(2, usize::from);
-        let hog = || Command::new("sh").args(["-c", "while :; do :; done"]).stdin(Stdio::null()).spawn().unwrap();
-        Self((0..count).map(|_| hog()).collect())
-    }
-}
-
-impl Drop for Hogs {
-    fn drop(&mut self) {
-        for hog in &mut self.0 {
-            let _ = hog.kill();
-            let _ = hog.wait();
-        }
-    }
-}
-
 #[tokio::test]
 async fn a_busy_machine_gives_no_answer_instead_of_a_wrong_one() {
     let _alone = ALONE.lock().await;
     let (mut kernel, _folder) = kernel().await;
-    let _hogs = Hogs::start();
+    let _busy = BusyLoops::for_each_processor(3).unwrap();
     for _ in 0..2 {
         let answer = kernel.run_ok("%throughput digits_mlp --max 2").await;
         let result = answer.result();
@@ -200,7 +176,6 @@ async fn a_busy_machine_gives_no_answer_instead_of_a_wrong_one() {
             (&json!(false), &json!(null), &json!(null))
         );
         consistent(&result);
-        let texts = answer.published.iter().filter_map(|m| m.content["data"]["text/plain"].as_str());
-        assert!(texts.collect::<String>().contains("too busy to measure time"));
+        assert!(answer.shown().contains("too busy to measure time"));
     }
 }

@@ -13,7 +13,7 @@ use serde_json::json;
 use tunebook_tests::request_frames;
 use tunebook_wire::{Message, Signer};
 
-/// A change of some bytes.
+/// A change of some bytes. An `Index` is a position, whatever the length is.
 #[derive(Clone, Debug)]
 enum Change {
     Set(Index, u8),
@@ -25,7 +25,7 @@ enum Change {
 
 fn change() -> impl Strategy<Value = Change> {
     let place = any::<Index>;
-    // Bytes that mean something here are likelier.
+    // Bytes that have a meaning in the protocol or in cells are more likely than others.
     let telling = select(b"\0\x01\x02\x03\x04\xff{}[]\"'\\<|>%!?#/*r\n ".to_vec());
     let byte = prop_oneof![telling, any::<u8>()];
     prop_oneof![
@@ -59,7 +59,7 @@ fn apply(bytes: &mut Vec<u8>, change: &Change) {
     }
 }
 
-/// Tries a target on any bytes, and on changed seeds. The choice is the same in every run.
+/// Tries a target on arbitrary bytes and on changed seeds. The choice is the same in every run.
 fn try_all(target: fn(&[u8]), seeds: Vec<Vec<u8>>) {
     let soak: u32 = std::env::var("TUNEBOOK_SOAK").ok().and_then(|times| times.parse().ok()).unwrap_or(1);
     seeds.iter().for_each(|seed| target(seed));
@@ -77,14 +77,14 @@ fn try_all(target: fn(&[u8]), seeds: Vec<Vec<u8>>) {
     tried.unwrap();
 }
 
-/// Frames, each behind two bytes with its length.
+/// Frames in one text: each stands behind its length in two bytes.
 fn framed(frames: &[Vec<u8>]) -> Vec<u8> {
     let framed = |frame: &Vec<u8>| [&(frame.len() as u16).to_be_bytes()[..], frame].concat();
     frames.iter().flat_map(framed).collect()
 }
 
 #[test]
-fn whatever_frames_hold_they_are_a_signed_message_or_refused() {
+fn frames_are_a_signed_message_or_are_refused() {
     let frames = |key: &str| {
         let (_, message) = request_frames("execute_request", &json!({ "code": "1\n%lsmagic" }), &json!({}), key);
         message.into_vec().iter().map(|frame| frame.to_vec()).collect::<Vec<_>>()
@@ -96,7 +96,7 @@ fn whatever_frames_hold_they_are_a_signed_message_or_refused() {
 }
 
 #[test]
-fn whatever_a_cell_holds_it_is_split_into_its_parts() {
+fn any_text_is_split_into_the_parts_of_a_cell() {
     let seeds = [
         "let x = 1;\n%isolate depth lr\nlet y = r#\"a \" b\"#;\n!ls -l\nx + y",
         "\n%%sweep a\n%b\nlet x",

@@ -1,24 +1,14 @@
-//! Models of the user's own through the real kernel: defined, tried, trained, and whatever can go wrong with them.
+//! Workloads that the user defines with `%%workload`: they are built, tried and trained, and mistakes in them are
+//! explained.
 
 use serde_json::{Value, json};
 use std::fmt::Write;
 use std::time::{Duration, Instant};
 use tunebook_study::store::Store;
-use tunebook_study::{Trial, TrialState, WorkloadReference};
-use tunebook_tests::{Kernel, cell, eventually, lacks};
+use tunebook_study::{TrialState, WorkloadReference};
+use tunebook_tests::{Kernel, PATIENCE, cell, eventually, kernel, lacks, own_crate};
 
-async fn kernel() -> (Kernel, tempfile::TempDir) {
-    let folder = tempfile::tempdir().unwrap();
-    (Kernel::start(folder.path()).await, folder)
-}
-
-fn recorded(kernel: &Kernel, study: &str) -> Vec<Trial> {
-    let store = Store::open_to_read(&kernel.folder.join(".tunebook/studies.db")).unwrap().unwrap();
-    let study = store.study(study).unwrap().unwrap();
-    store.trials(&study).unwrap()
-}
-
-/// The cells of the reference, as they stand there.
+/// The cell of the reference that defines a workload, as it stands there.
 fn of_the_reference(name: &str) -> String {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../magics/REFERENCE.md");
     let text = std::fs::read_to_string(path).unwrap();
@@ -28,7 +18,7 @@ fn of_the_reference(name: &str) -> String {
     format!("%%workload {name}\n{}", body.trim_end())
 }
 
-/// Three kinds that differ in their means.
+/// A table of wines of three kinds, whose means differ.
 fn wine(rows: usize) -> String {
     let mut text = String::from("alcohol,acid,colour,class\n");
     for i in 0..rows {
@@ -40,7 +30,7 @@ fn wine(rows: usize) -> String {
     text
 }
 
-/// A workload of a table with some forward, under a name of the test's own: tests run side by side in one cache.
+/// A workload on the table of wines. Each test uses a name of its own, because tests run side by side in one cache.
 fn classifier(name: &str, forward: &str) -> String {
     format!(
         "%%workload {name}\npub struct It;\nimpl Workload for It {{\n    fn data(&self, _: &Hyperparameters) -> Result<Data> {{\n        \
@@ -54,7 +44,7 @@ async fn the_perceptron_of_the_reference_trains_and_outlives_its_kernel() {
     let (mut kernel, folder) = kernel().await;
     let definition = of_the_reference("wine");
     assert!(definition.lines().count() <= 25, "{} lines", definition.lines().count());
-    // Without its data it is refused, with the file.
+    // Without its data the workload is refused, and the error names the file.
     let error = kernel.run_error(&definition).await;
     assert!(error.contains("WorkloadError") && error.contains("wine.csv"), "{error}");
     std::fs::write(folder.path().join("wine.csv"), wine(600)).unwrap();
@@ -76,7 +66,8 @@ async fn the_perceptron_of_the_reference_trains_and_outlives_its_kernel() {
     let data = store.data(&study).unwrap();
     assert!(data.len() == 1 && data[0].path.ends_with("wine.csv") && data[0].sha256.len() == 64, "{data:?}");
 
-    // The same cell is not built again; another kernel knows it without the cell, and may have to build it again.
+    // The same cell is not built again. Another kernel knows the workload without the cell, and builds it again if its
+    // worker is gone.
     let started = Instant::now();
     kernel.run_ok(&definition).await;
     assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
@@ -91,19 +82,19 @@ async fn the_perceptron_of_the_reference_trains_and_outlives_its_kernel() {
     let listed = kernel.run_ok("%workloads").await.result();
     assert!(listed["workloads"].as_array().unwrap().iter().any(|w| w["name"] == "wine" && w["kind"] == "rust"));
 
-    // Another source is another workload, and the study says so.
+    // Another source is another workload. The study was made with the first, so it cannot go on.
     kernel.run_ok(&definition.replace("relu()", "tanh()")).await;
     let error = kernel.run_error(sweep).await;
     assert!(error.contains("StudyExists") && error.contains("the workload was wine"), "{error}");
 
-    // The types of a hyperparameter are checked before anything trains.
+    // Names and types of hyperparameters are checked before anything trains.
     let wrong = kernel.run_error("%sweep wine hidden_layers=[1.5] steps=10 --name wrong").await;
     assert!(wrong.contains("`hidden_layers` is a whole number"), "{wrong}");
     let unknown = kernel.run_error("%sweep wine hidden_layer=[1] steps=10 --name wrong").await;
     assert!(unknown.contains("did you mean `hidden_layers`"), "{unknown}");
 }
 
-/// The workers of a source, one for each version of Tunebook that built it here.
+/// The workers of a source in the cache, one for each version of Tunebook that has built it here.
 fn workers_of(source: &str) -> Vec<std::path::PathBuf> {
     let cache = std::env::var_os("TUNEBOOK_CACHE").map_or_else(
         || {
@@ -142,7 +133,7 @@ async fn the_convolutional_net_of_the_reference_trains_and_is_tested_once() {
     let second = kernel.run_ok("%final clothes --trial 1").await;
     assert_eq!(second.result()["uses"], 2);
     assert_eq!(second.result()["metrics"], first["metrics"]);
-    // As an objective it is an error.
+    // The test error as an objective is refused.
     let error = kernel.run_error("%sweep clothes steps=10 --minimize test/error --name other").await;
     assert!(error.contains("test set is not for tuning"), "{error}");
     assert!(kernel.run_error("%final clothes").await.contains("--trial I"));
@@ -150,21 +141,21 @@ async fn the_convolutional_net_of_the_reference_trains_and_is_tested_once() {
 }
 
 #[tokio::test]
-async fn a_function_brings_a_loop_of_its_own() {
+async fn a_training_function_can_be_a_workload() {
     let (mut kernel, _folder) = kernel().await;
     kernel.run_ok(&of_the_reference("valley")).await;
     let result = kernel.run_ok("%sweep valley lr~uniform(0.2,0.8) --trials 4").await.result();
     assert_eq!(result["trials"]["complete"], 4, "{result}");
     assert!(result["best"]["objective"].as_f64().unwrap() < 1e-6);
-    // It diverges beyond 1: a result, not a crash.
+    // With a learning rate above 1 it diverges. The trial is infeasible, and nothing crashes.
     let result = kernel.run_ok("%sweep valley lr=2.0 steps=10000 --trials 1 --name beyond").await.result();
     assert_eq!(result["trials"]["infeasible"], 1, "{result}");
-    let trial = &recorded(&kernel, "beyond")[0];
+    let trial = &kernel.recorded("beyond")[0];
     assert!(trial.reason.as_deref().is_some_and(|reason| reason.contains("`height` became non-finite")), "{trial:?}");
 }
 
 #[tokio::test]
-async fn what_is_wrong_with_a_definition_is_said_where_it_stands() {
+async fn an_error_in_a_definition_points_at_its_place() {
     let (mut kernel, folder) = kernel().await;
     std::fs::write(folder.path().join("wine.csv"), wine(90)).unwrap();
     let error = kernel.run_error(&classifier("broken", "net.linear(\"logits\", x, 3).reluu()")).await;
@@ -172,7 +163,7 @@ async fn what_is_wrong_with_a_definition_is_said_where_it_stands() {
     assert!(error.contains("cell:8:") && error.contains("reluu()") && error.contains("^^^^"), "{error}");
     let error = kernel.run_error(&classifier("broken", "net.linear(\"logits\", x, 3")).await;
     assert!(error.contains("CompilationError"), "{error}");
-    // Shapes that do not fit, with the shapes, the layer and the line.
+    // For shapes that do not fit, the error names the shapes, the layer and the line.
     let error =
         kernel.run_error(&classifier("misfit", "x.matmul(&net.parameter(\"w\", &[7, 3], Init::Constant(0.1)))")).await;
     assert!(error.contains("WorkloadError") && error.contains("2x3 and 7x3") && error.contains("line 8"), "{error}");
@@ -182,11 +173,11 @@ async fn what_is_wrong_with_a_definition_is_said_where_it_stands() {
     assert!(error.contains("has class 2, and the model has 2 outputs"), "{error}");
     let error = kernel.run_error(&classifier("misfit", "net.linear(\"logits\", x, net.get(\"units\"))")).await;
     assert!(error.contains("no hyperparameter `units`"), "{error}");
-    // NaN in the data.
+    // A value in the data that is no number.
     std::fs::write(folder.path().join("wine.csv"), wine(90).replacen("barolo", "barolo\nNaN,0,0,barolo", 1)).unwrap();
     let error = kernel.run_error(&classifier("misfit", "net.linear(\"logits\", x, 3)")).await;
     assert!(error.contains("`NaN` stands in the column `alcohol` of line 3"), "{error}");
-    // Names, and what is no workload at all.
+    // Names that are not allowed, and code that is no workload.
     assert!(kernel.run_error("%%workload Wine\nstruct A;").await.contains("InvalidValue"));
     assert!(
         kernel
@@ -198,12 +189,12 @@ async fn what_is_wrong_with_a_definition_is_said_where_it_stands() {
     let error =
         kernel.run_error("%%workload crates\n[dependencies]\nrand = 3\n\nstruct A;\nimpl Workload for A {}").await;
     assert!(error.contains("BuildError"), "{error}");
-    // Nothing of this was recorded.
+    // None of these definitions was recorded.
     let listed = kernel.run_ok("%workloads").await.result();
     assert!(listed["workloads"].as_array().unwrap().iter().all(|w| w["kind"] == "builtin"), "{listed}");
 }
 
-/// A workload whose third step does something; the first two are those of the try.
+/// A workload that runs a piece of code in its third step. The first two steps are those with which it is tried out.
 fn from_the_third_step(name: &str, what: &str) -> String {
     let forward =
         format!("if let Phase::Train {{ step: 3 }} = net.phase() {{ {what} }}\n        net.linear(\"logits\", x, 3)");
@@ -211,7 +202,7 @@ fn from_the_third_step(name: &str, what: &str) -> String {
 }
 
 #[tokio::test]
-async fn faults_in_the_users_code_end_the_trial_with_the_reason_and_nothing_else() {
+async fn a_fault_in_the_users_code_ends_its_trial_with_the_reason_and_nothing_else() {
     let (mut kernel, folder) = kernel().await;
     std::fs::write(folder.path().join("wine.csv"), wine(90)).unwrap();
     let faults = [
@@ -232,7 +223,7 @@ async fn faults_in_the_users_code_end_the_trial_with_the_reason_and_nothing_else
         let sweep = format!("%sweep {name} batch_size=32 steps=10 --trials 1{timeout}");
         let result = kernel.run_ok(&sweep).await.result();
         assert_eq!(result["trials"]["failed"], 1, "{name}: {result}");
-        let trial = recorded(&kernel, name).remove(0);
+        let trial = kernel.recorded(name).remove(0);
         assert_eq!(trial.state, TrialState::Failed);
         let said = trial.reason.unwrap_or_default();
         assert!(said.contains(reason) && said.lines().count() == 1, "{name}: {said}");
@@ -248,16 +239,9 @@ async fn faults_in_the_users_code_end_the_trial_with_the_reason_and_nothing_else
 #[tokio::test]
 async fn a_crate_of_the_users_own_can_be_used() {
     let (mut kernel, folder) = kernel().await;
-    std::fs::create_dir_all(folder.path().join("own/src")).unwrap();
-    std::fs::write(
-        folder.path().join("own/Cargo.toml"),
-        "[package]\nname = \"own\"\nversion = \"0.1.0\"\nedition = \"2024\"\n",
-    )
-    .unwrap();
-    std::fs::write(folder.path().join("own/src/lib.rs"), "pub fn height(x: f64) -> f64 { x * x }").unwrap();
-    let path = folder.path().join("own");
+    let own = own_crate(folder.path(), "own", "pub fn height(x: f64) -> f64 { x * x }", None);
     let definition = format!(
-        "%%workload with_own\n[dependencies]\nown = {{ path = {path:?} }}\n\nfn hyperparameters() -> Vec<Hyperparameter> {{\n    \
+        "%%workload with_own\n[dependencies]\nown = {own}\n\nfn hyperparameters() -> Vec<Hyperparameter> {{\n    \
          vec![Hyperparameter::real(\"x\", -9.0..=9.0, 1.0)]\n}}\nfn train(trial: &mut Trial) -> Result<()> {{\n    let x: f64 = \
          trial.get(\"x\");\n    trial.report(1, &[(\"valid/error\", own::height(x))])\n}}"
     );
@@ -271,27 +255,20 @@ async fn a_build_can_be_interrupted_and_goes_on_later() {
     let (mut kernel, folder) = kernel().await;
     std::fs::write(folder.path().join("wine.csv"), wine(90)).unwrap();
     let definition = classifier("patient", "net.linear(\"logits\", x, 3)");
-    // A build script that takes long, in a crate of the user's own.
-    let own = folder.path().join("slow");
-    std::fs::create_dir_all(own.join("src")).unwrap();
-    std::fs::write(own.join("Cargo.toml"), "[package]\nname = \"slow\"\nversion = \"0.1.0\"\nedition = \"2024\"\n")
-        .unwrap();
-    std::fs::write(own.join("src/lib.rs"), "").unwrap();
-    std::fs::write(
-        own.join("build.rs"),
-        "fn main() { if !std::path::Path::new(\"go\").exists() { std::thread::sleep(std::time::Duration::from_secs(300)) } }",
-    )
-    .unwrap();
-    let definition = definition.replacen('\n', &format!("\n[dependencies]\nslow = {{ path = {own:?} }}\n\n"), 1);
+    // The workload depends on a crate whose build script does not end before the file `go` exists.
+    let waits = "fn main() { while !std::path::Path::new(\"go\").exists() { \
+                 std::thread::sleep(std::time::Duration::from_millis(10)) } }";
+    let slow = own_crate(folder.path(), "slow", "", Some(waits));
+    let definition = definition.replacen('\n', &format!("\n[dependencies]\nslow = {slow}\n\n"), 1);
     let id = kernel.send("execute_request", cell(&definition)).await;
-    assert!(eventually(Duration::from_secs(60), || !kernel.children("build-script-build").is_empty()).await);
+    assert!(eventually(PATIENCE, || !kernel.children("build-script-build").is_empty()).await);
     let started = Instant::now();
     kernel.control("interrupt_request", json!({})).await;
     let answer = kernel.answer(&id).await;
     assert!(started.elapsed() < Duration::from_secs(1), "{:?}", started.elapsed());
     assert!(answer.error().contains("Interrupted"), "{}", answer.error());
     assert!(eventually(Duration::from_secs(1), || kernel.children("build-script-build").is_empty()).await);
-    std::fs::write(own.join("go"), "").unwrap();
+    std::fs::write(folder.path().join("slow/go"), "").unwrap();
     kernel.run_ok(&definition).await;
     let value: Value = kernel.run_ok("%sweep patient batch_size=32 steps=10 --trials 1").await.result();
     assert_eq!(value["trials"]["complete"], 1);

@@ -1,4 +1,4 @@
-//! See `targets`.
+//! Fuzzes `targets::code`.
 #![no_main]
 
 #[path = "../targets.rs"]

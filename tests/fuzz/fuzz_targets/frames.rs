@@ -1,4 +1,4 @@
-//! See `targets`.
+//! Fuzzes `targets::frames`.
 #![no_main]
 
 #[path = "../targets.rs"]

@@ -1,20 +1,19 @@
-//! What the magics on the batch size cost, and that they do not answer where they cannot.
+//! What `%scaling` and `--every` cost, and whether `%throughput` gives no answer on a busy machine.
 
 use crate::{Line, median, python};
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
 use tunebook_study::store::Store;
-use tunebook_tests::{Kernel, descendants};
+use tunebook_tests::{BusyLoops, Kernel, descendants};
 
-/// The reference experiment: CPU time against the same in PyTorch.
+/// The processor time of the reference experiment against the same experiment in PyTorch.
 pub fn scaling() -> Result<Vec<Line>> {
     println!("steps to target on the digits at 11 batch sizes (minutes) …");
     let folder = tempfile::tempdir()?;
     let (ours, result) = tokio::runtime::Runtime::new()?.block_on(async {
         let mut kernel = Kernel::start(folder.path()).await;
-        // The engine of Rust cells is created in the background; it is not part of this.
+        // The engine of Rust cells is created in the background. It must not be part of the measurement.
         kernel.run_ok("let ready = true;").await;
         let before = cpu_seconds(kernel.process.id());
         let code = "%scaling digits_mlp --target 'valid/error<=0.05' --batches 1..1024 --set optimizer=sgd \
@@ -41,7 +40,7 @@ pub fn scaling() -> Result<Vec<Line>> {
     }])
 }
 
-/// CPU time of a process and of all below it, the ended ones that were waited for included.
+/// Seconds of processor time of a process and of all processes below it, also of those that have ended.
 fn cpu_seconds(pid: u32) -> f64 {
     let of = |pid: i32| -> f64 {
         let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
@@ -51,7 +50,7 @@ fn cpu_seconds(pid: u32) -> f64 {
     descendants(pid).into_iter().chain([pid as i32]).map(of).sum()
 }
 
-/// A trial that logs its noise scale against one that does not.
+/// The time of a trial that logs its noise scale against one that does not.
 pub fn noise() -> Result<Vec<Line>> {
     println!("trials with and without --every 20 …");
     let mut lines = vec![];
@@ -85,25 +84,14 @@ pub fn noise() -> Result<Vec<Line>> {
     Ok(lines)
 }
 
+/// The seconds of the first trial of a study.
 fn seconds_of(folder: &Path, study: &str) -> Result<f64> {
     let store = Store::open_to_read(&folder.join(".tunebook/studies.db"))?.context("a store")?;
     let study = store.study(study)?.context("the study")?;
     Ok(store.trials(&study)?.first().context("a trial")?.seconds)
 }
 
-/// Processes that take all the processor time that they can get.
-struct Hogs(Vec<Child>);
-
-impl Drop for Hogs {
-    fn drop(&mut self) {
-        for hog in &mut self.0 {
-            let _ = hog.kill();
-            let _ = hog.wait();
-        }
-    }
-}
-
-/// `%throughput` beside processes that take the cores: how many of 20 runs say that they cannot tell.
+/// How many of 20 runs of `%throughput` beside busy loops say that the machine is too busy to tell.
 pub fn busy() -> Result<Vec<Line>> {
     println!("%throughput on a busy machine, 20 times (minutes) …");
     const RUNS: usize = 20;
@@ -111,15 +99,13 @@ pub fn busy() -> Result<Vec<Line>> {
     let unreliable = tokio::runtime::Runtime::new()?.block_on(async {
         let mut kernel = Kernel::start(folder.path()).await;
         kernel.run_ok("let ready = true;").await;
-        let count = std::thread::available_parallelism().map_or(2, usize::from);
-        let hog = |_| Command::new("sh").args(["-c", "while :; do :; done"]).stdin(Stdio::null()).spawn();
-        let _hogs = Hogs((0..2 * count).map(hog).collect::<std::io::Result<_>>()?);
+        let _busy = BusyLoops::for_each_processor(2)?;
         let mut unreliable = 0;
         for _ in 0..RUNS {
             let result = kernel.run_ok("%throughput digits_mlp --max 2").await.result();
-            let silent =
+            let gives_no_answer =
                 result["reliable"] == false && result["saturation"].is_null() && result["recommended"].is_null();
-            unreliable += usize::from(silent);
+            unreliable += usize::from(gives_no_answer);
         }
         anyhow::Ok(unreliable)
     })?;

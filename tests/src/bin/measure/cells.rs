@@ -1,5 +1,6 @@
-//! What a user waits for in a cell: a workload's first build and its next, tensors in a kernel that has just started and in one
-//! that had a moment. After `tunebook prepare`, as set-up leaves it.
+//! The times that a user waits for cells with workloads and tensors, after `tunebook prepare`, which set-up runs: the
+//! first build of a workload and the next one; the first tensor in a kernel that has just started, and in one that was
+//! idle for a while.
 
 use crate::Line;
 use anyhow::Result;
@@ -8,7 +9,7 @@ use tunebook_tests::Kernel;
 
 const TENSOR: &str = "tch::Tensor::zeros([2, 2], (tch::Kind::Float, tch::Device::Cpu))";
 
-/// All of them.
+/// Measures all of these times.
 pub fn lines() -> Result<Vec<Line>> {
     println!("cells …");
     tokio::runtime::Runtime::new()?.block_on(async {
@@ -26,7 +27,7 @@ pub fn lines() -> Result<Vec<Line>> {
 
         let folder = tempfile::tempdir()?;
         let mut kernel = Kernel::start(folder.path()).await;
-        // A source that no run before this one has built.
+        // The stamp makes the source new, so that no earlier run has built it.
         let stamp = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?.as_nanos();
         let model = |activation: &str| {
             format!(
@@ -38,6 +39,7 @@ pub fn lines() -> Result<Vec<Line>> {
         line("%%workload, first build and two steps", seconds(&mut kernel, &model("relu")).await, "20 s");
         line("%%workload, after an edit", seconds(&mut kernel, &model("tanh")).await, "5 s");
         kernel.run_ok("let ready = true;").await;
+        // The time is part of what is measured: the kernel prepares tensors while no cell runs.
         tokio::time::sleep(Duration::from_secs(20)).await;
         line("first tensor, after a magic and 20 s", seconds(&mut kernel, TENSOR).await, "3 s");
         line("first `let` of a tensor", seconds(&mut kernel, &format!("let t = {TENSOR};")).await, "as other cells");
@@ -45,6 +47,7 @@ pub fn lines() -> Result<Vec<Line>> {
     })
 }
 
+/// The seconds that a cell takes.
 async fn seconds(kernel: &mut Kernel, code: &str) -> f64 {
     let started = Instant::now();
     kernel.run_ok(code).await;

@@ -1,5 +1,5 @@
-//! `cargo measure`: the product beside its peers, in one run on one machine. Each line gives our figure, the peer's, and the
-//! ratio. What is not installed is said to be so.
+//! `cargo measure`: benchmarks of the product against its peers, in one run on one machine. Each line of the table
+//! holds our figure, that of the peer, and the ratio. A peer that is not installed is marked as such.
 
 mod batch_size;
 mod cells;
@@ -16,20 +16,20 @@ use tunebook_study::store::{NewTrial, Store};
 use tunebook_study::*;
 use tunebook_tests::{Kernel, executable};
 
-/// One line of the table.
+/// A line of the table.
 struct Line {
     what: String,
     ours: f64,
     peer: String,
     theirs: Option<f64>,
     unit: &'static str,
-    /// The ratio that we promise, where we do.
+    /// The largest ratio that we promise, or None if we promise none.
     target: Option<f64>,
 }
 
 fn main() -> Result<()> {
     let mut lines = vec![];
-    // One part can be asked for by its name.
+    // The arguments are the names of the parts to run; without arguments all parts run that take no more than minutes.
     let asked: Vec<String> = std::env::args().skip(1).collect();
     let wanted = |part: &str| asked.is_empty() || asked.iter().any(|name| name == part);
     if wanted("kernels") {
@@ -48,7 +48,7 @@ fn main() -> Result<()> {
         lines.extend(rust::lines().context("rust")?);
     }
     if asked.iter().any(|name| name == "defaults") {
-        // Minutes; only where it is asked for.
+        // It takes minutes, so it runs only when it is asked for.
         lines.extend(training::defaults().context("defaults")?);
     }
     if wanted("noise") {
@@ -74,11 +74,12 @@ fn main() -> Result<()> {
     Ok(())
 }
 
+/// Runs a script of `measure` and returns the JSON in its last line.
 fn python(script: &str, arguments: &[&str]) -> Result<Value> {
     let python = std::env::var_os("TUNEBOOK_MEASURE_PYTHON")
         .context("TUNEBOOK_MEASURE_PYTHON is not set: run `cargo measure`")?;
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("measure").join(script);
-    // What a benchmark runs is nothing for the user's history.
+    // The cells of a benchmark do not belong into the user's history.
     let history = tempfile::tempdir()?;
     let mut command = Command::new(python);
     command.arg(path).args(arguments).env("TUNEBOOK_HISTORY", history.path().join("history.db"));
@@ -90,13 +91,14 @@ fn python(script: &str, arguments: &[&str]) -> Result<Value> {
     serde_json::from_str(text.lines().last().unwrap_or("")).with_context(|| format!("{script} printed {text}"))
 }
 
+/// The median of the numbers in a JSON array.
 fn median(values: &Value) -> f64 {
     let mut values: Vec<f64> = values.as_array().into_iter().flatten().filter_map(Value::as_f64).collect();
     values.sort_by(f64::total_cmp);
     values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
-/// Start, execution and printing, against ipykernel and evcxr_jupyter.
+/// Times of the start, of an execution and of printing, against ipykernel and evcxr_jupyter.
 fn kernels() -> Result<Vec<Line>> {
     println!("kernels: start, execute, 50,000 lines …");
     let python_path = std::env::var("TUNEBOOK_MEASURE_PYTHON").context("TUNEBOOK_MEASURE_PYTHON is not set")?;
@@ -109,7 +111,8 @@ fn kernels() -> Result<Vec<Line>> {
     });
     let evcxr = std::env::var("EVCXR_JUPYTER").ok().filter(|path| Path::new(path).exists());
     if let Some(path) = &evcxr {
-        // It prints 50,000 lines in minutes and answers no requests that our client waits for: its start alone is timed.
+        // Only its start is timed. It needs minutes for 50,000 lines, and it does not answer requests that our client
+        // waits for.
         all["evcxr"] = json!({ "argv": [path, "--control_file", "{connection_file}"], "trivial": null, "warm": null, "lines": null });
     }
     let results = python("kernels.py", &[&all.to_string(), "7"])?;
@@ -135,7 +138,7 @@ fn kernels() -> Result<Vec<Line>> {
     ])
 }
 
-/// What the tuner itself costs a trial with ten measurements, store included; nothing is trained.
+/// The tuner's own cost of a trial with ten measurements, including the store. Nothing is trained.
 fn store() -> Result<Line> {
     println!("the tuner's own cost …");
     const TRIALS: u32 = 500;
@@ -174,7 +177,7 @@ fn store() -> Result<Line> {
     Ok(Line { what: "the tuner's cost a trial, 10 measurements".into(), ours, peer, theirs, unit: "ms", target: None })
 }
 
-/// The wall time of a whole sweep, the start of the workers included.
+/// The wall time of a whole sweep, including the start of the workers.
 fn sweep() -> Result<Vec<Line>> {
     println!("a sweep of 24 trials of 1,000 steps …");
     let sweep = "%%sweep measure --trials 24\nworkload digits_mlp\nscientific hidden_layers in [1, 2, 3]\n\
@@ -189,7 +192,7 @@ fn sweep() -> Result<Vec<Line>> {
         let folder = tempfile::tempdir()?;
         let seconds = runtime.block_on(async {
             let mut kernel = Kernel::start(folder.path()).await;
-            // The engine of Rust cells is created in the background; it is not part of this.
+            // The engine of Rust cells is created in the background. It must not be part of the measurement.
             kernel.run_ok("let ready = true;").await;
             let started = Instant::now();
             best = kernel.run_ok(sweep).await.result()["best"]["objective"].clone();

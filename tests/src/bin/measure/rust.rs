@@ -1,4 +1,4 @@
-//! Rust cells beside those of evcxr_jupyter: both kernels take turns on one machine.
+//! Rust cells of Tunebook against those of evcxr_jupyter. The two kernels take turns on one machine.
 
 use crate::{Line, median, python};
 use anyhow::{Context, Result, bail};
@@ -6,9 +6,9 @@ use serde_json::json;
 use std::path::Path;
 use tunebook_tests::executable;
 
-/// All of them.
+/// Measures both kernels.
 pub fn lines() -> Result<Vec<Line>> {
-    println!("rust: cells of Rust, three sessions of each kernel …");
+    println!("rust: Rust cells, three sessions of each kernel …");
     let peer = std::env::var("EVCXR_JUPYTER").context("EVCXR_JUPYTER is not set: run `cargo measure`")?;
     if !Path::new(&peer).exists() {
         bail!("{peer} is not there: run `cargo measure rust`, which installs it");

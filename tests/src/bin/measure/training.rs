@@ -1,4 +1,4 @@
-//! Training: a worker against eager PyTorch on the same machine, the same models, data and numbers of steps, one thread each.
+//! Training in a worker against eager PyTorch, with the same models, data and numbers of steps and one thread each.
 
 use crate::{Line, median, python};
 use anyhow::{Context, Result, bail};
@@ -9,22 +9,22 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::Instant;
 use tunebook_tests::executable;
 
-/// A worker that trains one trial after the other.
+/// A worker process, which trains one trial after the other.
 struct Worker {
     process: Child,
     stdin: ChildStdin,
     stdout: BufReader<ChildStdout>,
 }
 
-/// What a trial took.
+/// The times of a trial, in seconds, and its objective.
 struct Ran {
-    /// Of its steps, with the final evaluation.
+    /// From the first to the last measurement: the time of the steps and of the final evaluation.
     steps: f64,
     /// From the request to its first measurement.
     until_first: f64,
     /// From the request to its end.
     whole: f64,
-    /// Its objective.
+    /// The best value of the objective.
     best: f64,
 }
 
@@ -81,7 +81,7 @@ impl Worker {
         }
     }
 
-    /// Resident memory in bytes, without what is shared with other processes.
+    /// Resident memory in bytes that the process does not share with others.
     fn memory(&self) -> Result<f64> {
         let text = std::fs::read_to_string(format!("/proc/{}/smaps_rollup", self.process.id()))?;
         let of = |name: &str| -> f64 {
@@ -99,7 +99,7 @@ impl Drop for Worker {
     }
 }
 
-/// Microseconds of a step, of a model at a batch size.
+/// Microseconds of a step of a model at a batch size.
 fn steps(workload: &str, batch: i64, count: i64, data: &str, at_most: f64) -> Result<Line> {
     let (mut ours, mut theirs, mut torch) = (vec![], vec![], Value::Null);
     let folder = tempfile::tempdir()?;
@@ -119,7 +119,7 @@ fn steps(workload: &str, batch: i64, count: i64, data: &str, at_most: f64) -> Re
     Ok(Line { what, ours: each(ours), peer, theirs: Some(each(theirs)), unit: "µs", target: Some(at_most) })
 }
 
-/// All of them.
+/// Measures steps, whole trials, and the memory of a worker.
 pub fn lines() -> Result<Vec<Line>> {
     println!("training …");
     let digits = Path::new(env!("CARGO_MANIFEST_DIR")).join("../magics/training/data/digits.csv.gz");
@@ -132,7 +132,7 @@ pub fn lines() -> Result<Vec<Line>> {
         steps("fashion_cnn", 128, 60, &fashion, 1.0 / 0.95)?,
     ];
 
-    // A whole trial: what the user waits for.
+    // A user waits for a whole trial.
     let folder = tempfile::tempdir()?;
     let params = json!({ "steps": 1000, "eval_every": 100 });
     let (mut cold, mut warm, mut theirs, mut first) = (vec![], vec![], vec![], vec![]);
@@ -172,7 +172,7 @@ pub fn lines() -> Result<Vec<Line>> {
     let mut worker = Worker::start()?;
     let mut at_100 = f64::NAN;
     for trial in 1..=1000 {
-        // Shapes differ, as they do in a study.
+        // The shapes differ from trial to trial, as they do in a study.
         let params = json!({ "steps": 20, "hidden_units": 16 + trial % 64, "hidden_layers": 1 + trial % 3 });
         worker.run("digits_mlp", &params, folder.path())?;
         if trial == 100 {
@@ -190,7 +190,7 @@ pub fn lines() -> Result<Vec<Line>> {
     Ok(lines)
 }
 
-/// What each built-in workload reaches with its defaults: the figures of the reference.
+/// The objective that each built-in workload reaches with its defaults, for the reference.
 pub fn defaults() -> Result<Vec<Line>> {
     println!("defaults …");
     let all = [
