@@ -4,7 +4,7 @@ use super::Session;
 use super::history::CellOutcome;
 use super::output::CellOutput;
 use super::rust_cell::{RustCell, SilentCell};
-use crate::engine::{CellError, Engine};
+use crate::engine::{CellError, Engine, Readiness};
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -159,6 +159,9 @@ impl Session {
             let mut quiet_since = Instant::now();
             while quiet_since.elapsed() < QUIET || engine.idle().is_none_or(|idle| idle < QUIET) {
                 tokio::time::sleep(QUIET / 10).await;
+                if engine.readiness() == Readiness::Missing {
+                    return;
+                }
                 if session.interrupt.lock().is_some() {
                     quiet_since = Instant::now();
                 }
