@@ -4,6 +4,9 @@
 //! `crate::{a::b, c}`, and `super::…` as far as it leads to the root. A path to something that lib.rs re-exports is an
 //! import of the room that defines it. Comments and strings are no code, and what is compiled only in tests
 //! (`#[cfg(test)]`) does not count.
+//!
+//! A top-level module may be a *house*: each of its own modules is a room, such as `commands::sweep`, and what the house
+//! itself defines is a room of its name.
 
 use ra_ap_syntax::ast::{self, AstNode, HasName};
 use ra_ap_syntax::{Edition, NodeOrToken, SourceFile, SyntaxKind, SyntaxNode};
@@ -42,26 +45,36 @@ impl Sources {
     }
 }
 
-/// Finds the imports between rooms. lib.rs imports every room that it declares.
+/// Finds the imports between rooms. lib.rs, and a house, import every room that they declare.
 ///
 /// Panics if a declared module has no file.
-pub fn imports(sources: &Sources) -> Vec<Import> {
+pub fn imports(sources: &Sources, houses: &[&str]) -> Vec<Import> {
     let mut reading = Reading { sources, tokens: vec![], modules: vec![], exports: BTreeMap::new() };
     reading.file("lib.rs", &[]);
     let Reading { tokens, modules, exports, .. } = reading;
-    let rooms: BTreeSet<&str> =
-        modules.iter().filter(|module| module.path.len() == 1).map(|module| module.path[0].as_str()).collect();
+    let declared: BTreeSet<&[String]> = modules.iter().map(|module| module.path.as_slice()).collect();
+    // The room of something by its path from the root of the crate.
+    let room = |path: &[String]| match path {
+        [house, inner, ..] if houses.contains(&house.as_str()) && declared.contains(&path[..2]) => {
+            format!("{house}::{inner}")
+        }
+        [first, ..] if declared.contains(&path[..1]) => first.clone(),
+        [first, ..] => exports.get(first).cloned().unwrap_or_else(|| LIB.into()),
+        [] => LIB.into(),
+    };
     let mut imports: Vec<Import> = vec![];
-    for module in modules.iter().filter(|module| module.path.len() == 1) {
-        imports.push(Import { from: LIB.into(), to: module.path[0].clone(), place: module.place.clone() });
-    }
-    for (name, place, from) in paths_from_the_root(&tokens) {
-        let to = match rooms.get(name) {
-            Some(room) => room,
-            None => exports.get(name).map_or(LIB, String::as_str),
+    for module in &modules {
+        let (from, to) = match module.path.as_slice() {
+            [_] => (LIB.to_string(), room(&module.path)),
+            [house, _] if houses.contains(&house.as_str()) => (house.clone(), room(&module.path)),
+            _ => continue,
         };
+        imports.push(Import { from, to, place: module.place.clone() });
+    }
+    for (path, place, module) in absolute_paths(&tokens) {
+        let (from, to) = (room(module), room(&path));
         if from != LIB && from != to {
-            imports.push(Import { from: from.into(), to: to.into(), place: place.into() });
+            imports.push(Import { from, to, place: place.into() });
         }
     }
     imports
@@ -73,12 +86,6 @@ struct Token {
     /// The module that it stands in. The root is empty.
     module: Vec<String>,
     place: String,
-}
-
-impl Token {
-    fn room(&self) -> &str {
-        self.module.first().map_or(LIB, String::as_str)
-    }
 }
 
 /// The declaration of a module.
@@ -214,9 +221,9 @@ fn is_for_tests(attribute: &str) -> bool {
     attribute == "#[cfg(test)]" || attribute.starts_with("#[cfg(all(test,")
 }
 
-/// All paths from the root of the crate: the first name behind `crate::` or behind `super::` that leads to the root,
-/// the place, and the room that the path stands in.
-fn paths_from_the_root(tokens: &[Token]) -> Vec<(&str, &str, &str)> {
+/// All paths behind `crate::` and `super::`: the first names of the path from the root of the crate, the place, and the
+/// module that the path stands in.
+fn absolute_paths(tokens: &[Token]) -> Vec<(Vec<String>, &str, &[String])> {
     let mut found = vec![];
     let mut at = 0;
     while let Some(token) = tokens.get(at) {
@@ -228,14 +235,16 @@ fn paths_from_the_root(tokens: &[Token]) -> Vec<(&str, &str, &str)> {
             up += 1;
             behind = next;
         }
-        let names_root = match token.text.as_str() {
-            "crate" => behind_colons(tokens, at + 1),
-            "super" if up > 0 && up >= token.module.len() => Some(behind),
+        let base = match token.text.as_str() {
+            "crate" => behind_colons(tokens, at + 1).map(|next| (next, 0)),
+            "super" if up > 0 => Some((behind, token.module.len().saturating_sub(up))),
             _ => None,
         };
-        if let Some(next) = names_root {
-            let names = first_names(tokens, next);
-            found.extend(names.into_iter().map(|name| (name, token.place.as_str(), token.room())));
+        if let Some((next, kept)) = base {
+            for names in first_names(tokens, next, 2) {
+                let path = token.module[..kept].iter().cloned().chain(names.into_iter().map(String::from)).collect();
+                found.push((path, token.place.as_str(), token.module.as_slice()));
+            }
         }
         at = behind.max(at + 1);
     }
@@ -252,19 +261,22 @@ fn behind_colons(tokens: &[Token], at: usize) -> Option<usize> {
     }
 }
 
-/// The name at a position, or the first name of each path in a group `{a::b, c}`.
-fn first_names(tokens: &[Token], at: usize) -> Vec<&str> {
+/// The first names, at most so many, of the path at a position, or of each path in a group `{a::b, c}`.
+fn first_names(tokens: &[Token], at: usize, most: usize) -> Vec<Vec<&str>> {
     let Some(first) = tokens.get(at) else { return vec![] };
     if first.text != "{" {
-        return vec![&first.text];
+        let rest = behind_colons(tokens, at + 1).filter(|_| most > 1);
+        let rest = rest.map(|next| first_names(tokens, next, most - 1)).filter(|rest| !rest.is_empty());
+        let rest = rest.unwrap_or_else(|| vec![vec![]]);
+        return rest.into_iter().map(|names| [vec![first.text.as_str()], names].concat()).collect();
     }
     let (mut names, mut depth, mut begins) = (vec![], 0, false);
-    for token in &tokens[at..] {
+    for (offset, token) in tokens[at..].iter().enumerate() {
         match token.text.as_str() {
             "{" => depth += 1,
             "}" => depth -= 1,
             "," => {}
-            name if begins => names.push(name),
+            _ if begins => names.extend(first_names(tokens, at + offset, most)),
             _ => {}
         }
         begins = depth == 1 && ["{", ","].contains(&token.text.as_str());
@@ -282,7 +294,7 @@ mod tests {
     /// The imports of a crate with these files, each as `from → to at place`, without those of lib.rs.
     fn read(files: &[(&str, &str)]) -> Vec<String> {
         let sources = files.iter().map(|(name, text)| (name.to_string(), text.to_string())).collect();
-        let found = imports(&Sources(sources));
+        let found = imports(&Sources(sources), &["house"]);
         let shown = found.iter().filter(|import| import.from != LIB);
         shown.map(|Import { from, to, place }| format!("{from} → {to} at {place}")).collect()
     }
@@ -303,6 +315,7 @@ mod tests {
         ]);
         let expected = [
             "a → b at a.rs:1",
+            "a → b at a.rs:2",
             "a → b at a.rs:2",
             "a → c at a.rs:2",
             "a → d at a.rs:2",
@@ -377,10 +390,34 @@ mod tests {
     }
 
     #[test]
+    fn each_module_of_a_house_is_a_room() {
+        let files = [
+            ("lib.rs", "mod a;\nmod house;"),
+            ("a.rs", "use crate::house::x::f;\nuse crate::house::{y::g, ALL};"),
+            ("house/mod.rs", "pub mod x;\npub mod y;\npub const ALL: u8 = x::ONE;"),
+            ("house/x.rs", "use super::y::g;\nuse crate::house::x::own;\nuse super::ALL;"),
+            ("house/y/mod.rs", "mod inner;\nuse crate::a::h;"),
+            ("house/y/inner.rs", "use super::own;\nuse super::super::x::f;"),
+        ];
+        let expected = [
+            "house → house::x at house/mod.rs:1",
+            "house → house::y at house/mod.rs:2",
+            "a → house::x at a.rs:1",
+            "a → house::y at a.rs:2",
+            "a → house at a.rs:2",
+            "house::x → house::y at house/x.rs:1",
+            "house::x → house at house/x.rs:3",
+            "house::y → house::x at house/y/inner.rs:2",
+            "house::y → a at house/y/mod.rs:2",
+        ];
+        assert_eq!(read(&files), expected);
+    }
+
+    #[test]
     fn an_item_of_lib_makes_a_circle() {
         let files = [("lib.rs", "mod a;\npub struct Root;"), ("a.rs", "use crate::Root;")];
         let sources = files.iter().map(|(name, text)| (name.to_string(), text.to_string())).collect();
-        let circles = crate::circles::circles(&imports(&Sources(sources)));
+        let circles = crate::circles::circles(&imports(&Sources(sources), &[]));
         assert_eq!(circles[0].to_string(), "a → lib.rs → a\n    a → lib.rs: a.rs:1\n    lib.rs → a: lib.rs:1\n");
     }
 }
