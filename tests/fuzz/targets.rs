@@ -4,8 +4,8 @@
 use tunebook_split::{Segment, completeness, masked, segments};
 use tunebook_wire::message::{Message, Signer, WireError};
 
-/// Reads the bytes as the frames of a message, each behind its length in two bytes. Without a signature the message must
-/// be refused.
+/// Reads the bytes as the frames of a message, each behind its length in two bytes. Without a signature the message
+/// must be refused.
 pub fn frames(mut bytes: &[u8]) {
     let mut frames = vec![];
     while let Some((length, rest)) = bytes.split_first_chunk::<2>() {
@@ -32,8 +32,8 @@ fn message(frames: Vec<Vec<u8>>) {
     assert!(matches!(Message::decode(message.encode(&signer), &signer), Err(WireError::Repeated)));
 }
 
-/// Reads the bytes as a cell. Its parts must be in the cell, in order, and the code with hidden magics must have the same
-/// length and lines.
+/// Reads the bytes as a cell. Its parts must be in the cell, in order, and the code with hidden magics must have the
+/// same length and lines.
 pub fn code(bytes: &[u8]) {
     let code = String::from_utf8_lossy(bytes);
     let asks = |line: &str, _: bool| line.trim_matches(['?', '%']) == "sweep";

@@ -59,8 +59,9 @@ pub struct TrialRequest {
 }
 
 /// When a trial ends that measures how many training steps are needed to reach a target of the objective (Shallue et
-/// al., "Measuring the effects of data parallelism on neural network training", 2019). It is evaluated often enough to
-/// know that number within 2 % ([`StoppingRule::next`]). It keeps no checkpoints, since the trained model is not needed.
+/// al., "Measuring the effects of data parallelism on neural network training", 2019). It is evaluated often enough
+/// to know that number within 2 % ([`StoppingRule::next`]). It keeps no checkpoints, since the trained model is not
+/// needed.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct StoppingRule {
     /// The target: the trial is complete once the objective is this good.

@@ -1,13 +1,14 @@
-//! Runs a command many times beside busy loops, and counts how often it fails. A test that fails once in twenty runs has a
-//! fault, or the code that it tests has one.
+//! Runs a command many times beside busy loops, and counts how often it fails. A test that fails once in twenty runs
+//! has a fault, or the code that it tests has one.
 //!
 //! ```text
 //! cargo run -p tunebook-tests --bin stress -- 20 cargo verify --test protocol interrupt
 //! cargo run -p tunebook-tests --bin stress -- --loops 8 20 cargo verify --test wire
 //! ```
 //!
-//! `cargo verify` sets the environment that the tests need and hands its arguments to `cargo test`. Without `--loops` there
-//! are two busy loops for each processor; `--loops 0` only repeats the command. The output of a run that fails is printed.
+//! `cargo verify` sets the environment that the tests need and hands its arguments to `cargo test`. Without `--loops`
+//! there are two busy loops for each processor; `--loops 0` only repeats the command. The output of a run that fails
+//! is printed.
 
 use anyhow::{Context, Result, bail, ensure};
 use std::process::{Command, ExitCode, Stdio};

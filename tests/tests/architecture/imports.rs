@@ -5,8 +5,8 @@
 //! import of the room that defines it. Comments and strings are no code, and what is compiled only in tests
 //! (`#[cfg(test)]`) does not count.
 //!
-//! A top-level module may be a *house*: each of its own modules is a room, such as `commands::sweep`, and what the house
-//! itself defines is a room of its name.
+//! A top-level module may be a *house*: each of its own modules is a room, such as `commands::sweep`, and what the
+//! house itself defines is a room of its name.
 
 use ra_ap_syntax::ast::{self, AstNode, HasName};
 use ra_ap_syntax::{Edition, NodeOrToken, SourceFile, SyntaxKind, SyntaxNode};

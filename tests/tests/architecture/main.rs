@@ -1,8 +1,8 @@
 //! ARCHITECTURE.md against the code: the table of crates against the manifests, and the rooms of the magics against
 //! their imports.
 //!
-//! A *room* is a top-level module of `magics/commands`, or a magic in its folder `commands`. Between rooms imports make no
-//! circle; inside a room they may.
+//! A *room* is a top-level module of `magics/commands`, or a magic in its folder `commands`. Between rooms imports
+//! make no circle; inside a room they may.
 
 mod circles;
 mod imports;

@@ -10,9 +10,9 @@
 //! switched to WAL mode, and the id never changes. Only the first versions of Tunebook switched first. Where one of
 //! them was killed before SQLite merged the log, the id is in the log alone, and [`names_a_store`] looks for it there.
 //!
-//! The main file is never opened other than through SQLite. POSIX ends all locks that a process holds on a file as soon as
-//! the process closes *any* descriptor of it, and without their locks connections that are open elsewhere in this
-//! process could lose what they write. On the log there are no locks, so it can be read directly.
+//! The main file is never opened other than through SQLite. POSIX ends all locks that a process holds on a file as
+//! soon as the process closes *any* descriptor of it, and without their locks connections that are open elsewhere in
+//! this process could lose what they write. On the log there are no locks, so it can be read directly.
 
 use super::{Result, StoreError, classify, schema};
 use nix::unistd::{AccessFlags, access};
