@@ -1,5 +1,6 @@
-//! The project's commands: `cargo demo`, `cargo verify` and `cargo measure`. Each does the set-up that it needs, once.
+//! The project's commands: `cargo demo`, `cargo verify`, `cargo measure` and `cargo carry`. Each does the set-up that it needs, once.
 
+mod carry;
 mod demo;
 mod fashion;
 mod kernelspec;
@@ -37,6 +38,8 @@ enum Command {
         /// workloads reach; minutes), busy (%throughput beside processes that take the cores; minutes).
         parts: Vec<String>,
     },
+    /// Applies the patches of the published crates that are carried with changes.
+    Carry(carry::Options),
 }
 
 /// `cargo demo -- --lab` arrives as `demo -- --lab`: the alias has used up cargo's own `--` already.
@@ -49,6 +52,7 @@ fn main() -> ExitCode {
         Command::Demo(options) => demo::run(&options),
         Command::Verify { rest } => verify::run(&rest),
         Command::Measure { parts } => measure::run(&parts),
+        Command::Carry(options) => carry::run(&options),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

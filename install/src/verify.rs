@@ -3,7 +3,7 @@
 use crate::demo::{build, note_on_rust_sources, private_place};
 use crate::places::cargo;
 use crate::steps::say;
-use crate::{fashion, python};
+use crate::{carry, fashion, python};
 use anyhow::Result;
 use std::path::PathBuf;
 use std::process::Command;
@@ -11,6 +11,7 @@ use std::process::Command;
 /// Sets up what the tests need and runs them; `rest` goes to `cargo test`.
 pub fn run(rest: &[String]) -> Result<()> {
     let mut tests = prepared(cargo())?;
+    carry::fetch_releases()?;
     say("running all tests");
     tests.args(["test", "--release", "--workspace"]).args(rest);
     crate::steps::run(&mut tests, "The failed test stands above")
