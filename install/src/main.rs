@@ -1,4 +1,5 @@
-//! The project's commands: `cargo demo`, `cargo verify`, `cargo measure` and `cargo carry`. Each does the set-up that it needs, once.
+//! The project's commands: `cargo demo`, `cargo verify`, `cargo measure` and `cargo carry`. Each does the set-up that
+//! it needs, once.
 
 mod carry;
 mod demo;

@@ -1,4 +1,5 @@
-//! The series as commits of a git repository, where it can be changed and moved to another release with git's own means.
+//! The series as commits of a git repository, where it can be changed and moved to another release with git's own
+//! means.
 
 use super::series::{self, git};
 use super::{Carried, shown};
@@ -7,7 +8,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Makes a repository of the release, its first commit, and a commit for each patch. Stops at a patch that does not fit.
+/// Makes a repository of the release, its first commit, and a commit for each patch. Stops at a patch that does not
+/// fit.
 pub fn write(carried: &Carried, release: &Path, repository: &Path) -> Result<()> {
     let repository = std::path::absolute(repository)?;
     fs::create_dir_all(&repository).with_context(|| format!("{} cannot be made", repository.display()))?;
@@ -20,9 +22,9 @@ pub fn write(carried: &Carried, release: &Path, repository: &Path) -> Result<()>
     for patch in series::read(carried)? {
         if let Some(misfit) = patch.apply(&repository)? {
             bail!(
-                "this patch does not fit:\n  {misfit}\nThe patches before it are commits in {folder}. Apply its rejected hunks \
-                 (*.rej) by hand, remove those files, and commit with the patch's header as the message. Then \
-                 `cargo carry {name} --take {folder}` writes the series up to there",
+                "this patch does not fit:\n  {misfit}\nThe patches before it are commits in {folder}. Apply its \
+                 rejected hunks (*.rej) by hand, remove those files, and commit with the patch's header as the message. \
+                 Then `cargo carry {name} --take {folder}` writes the series up to there",
                 folder = repository.display(),
                 name = carried.name,
             );
@@ -32,7 +34,8 @@ pub fn write(carried: &Carried, release: &Path, repository: &Path) -> Result<()>
     Ok(())
 }
 
-/// Writes the commits of a repository as the first patches of the series; later patches stay. Returns how many they are.
+/// Writes the commits of a repository as the first patches of the series; later patches stay. Returns how many they
+/// are.
 pub fn take(carried: &Carried, repository: &Path) -> Result<usize> {
     let repository = std::path::absolute(repository)?;
     let git = || git(&repository);

@@ -1,8 +1,8 @@
 //! `cargo carry`: the published crates that this repository carries with changes.
 //!
 //! Such a crate lies in `kernel/NAME`: the files of the published release, changed by the series of patches in
-//! `kernel/NAME/patches`. The command applies the series to a release, to say which patch does not fit, or to write the
-//! folder. [`difference`] is what a test holds the folder against.
+//! `kernel/NAME/patches`. The command applies the series to a release, to say which patch does not fit, or to write
+//! the folder. A test holds the folder against the release and the series.
 
 mod commits;
 mod release;
@@ -36,12 +36,13 @@ pub struct Options {
     /// Write the result into the folder of the carried crate.
     #[arg(long)]
     write: bool,
-    /// Write the release and the series as commits of a new git repository. At a patch that does not fit, stop and leave the
-    /// hunks that were rejected beside their files.
+    /// Write the release and the series as commits of a new git repository. At a patch that does not fit, stop and
+    /// leave the hunks that were rejected beside their files.
     #[arg(long, value_name = "FOLDER", requires = "name", conflicts_with = "write")]
     commits: Option<PathBuf>,
     /// Write the commits of such a repository as the first patches of the series.
-    #[arg(long, value_name = "FOLDER", requires = "name", conflicts_with_all = ["write", "commits", "release", "version"])]
+    #[arg(long, value_name = "FOLDER", requires = "name")]
+    #[arg(conflicts_with_all = ["write", "commits", "release", "version"])]
     take: Option<PathBuf>,
 }
 
@@ -114,8 +115,8 @@ fn check(carried: &Carried, result: &Path) -> Result<()> {
         return Ok(());
     }
     bail!(
-        "{folder} is not what the release and the series give:\n  {}\nMake the change a patch of the series ({folder}/CHANGES.md \
-         says how), or run `cargo carry {} --write` to discard it",
+        "{folder} is not what the release and the series give:\n  {}\nMake the change a patch of the series \
+         ({folder}/CHANGES.md says how), or run `cargo carry {} --write` to discard it",
         difference.join("\n  "),
         carried.name,
         folder = shown(&carried.folder),
@@ -186,8 +187,8 @@ impl Carried {
         }
         let listed: Vec<String> = misfits.iter().map(Misfit::to_string).collect();
         bail!(
-            "{} of {} patches of {} do not fit the release in {}:\n  {}\nA later one may fail only because an earlier one did. \
-             {}/CHANGES.md says how to mend the series",
+            "{} of {} patches of {} do not fit the release in {}:\n  {}\nA later one may fail only because \
+             an earlier one did. {}/CHANGES.md says how to mend the series",
             misfits.len(),
             patches.len(),
             self.name,

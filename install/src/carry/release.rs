@@ -45,8 +45,8 @@ pub fn in_folder(name: &str, folder: &Path) -> Result<PathBuf> {
     Ok(std::path::absolute(folder)?)
 }
 
-/// Returns a field of the package in a published manifest. Cargo writes such manifests itself: the package comes first, and
-/// each field is a line.
+/// Returns a field of the package in a published manifest. Cargo writes such manifests itself: the package comes
+/// first, and each field is a line.
 pub fn field(folder: &Path, field: &str) -> Result<String> {
     let manifest = folder.join("Cargo.toml");
     let text = fs::read_to_string(&manifest).with_context(|| format!("{} cannot be read", manifest.display()))?;

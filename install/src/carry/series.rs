@@ -53,8 +53,8 @@ impl Patch {
         self.text[..header.map(str::len).sum()].trim_end()
     }
 
-    /// Applies the patch in a folder. Returns the places where it does not fit, if there are any. The hunks that fit are
-    /// applied all the same, and the others stand in files with the ending `.rej`.
+    /// Applies the patch in a folder. Returns the places where it does not fit, if there are any. The hunks that fit
+    /// are applied all the same, and the others stand in files with the ending `.rej`.
     pub fn apply(&self, folder: &Path) -> Result<Option<Misfit>> {
         let mut git = git(folder);
         git.args(["apply", "--reject", "--verbose", "--whitespace=nowarn"]).arg(&self.path);

@@ -1,8 +1,9 @@
-//! The crates that cells depend on: those that the kernel adds by itself, and those that the user asks for with `:dep`.
+//! The crates that cells depend on: those that the kernel adds by itself, and those that the user asks for with
+//! `:dep`.
 //!
 //! evcxr validates each new dependency in a manifest that names nothing else. Cargo then removes all other crates from
-//! `Cargo.lock`, and would take their newest versions when they are needed again. So the text of the `Cargo.lock` with which
-//! crates were built is kept here, and written back after each validation.
+//! `Cargo.lock`, and would take their newest versions when they are needed again. So the text of the `Cargo.lock` with
+//! which crates were built is kept here, and written back after each validation.
 
 use super::built::Built;
 use super::errors::CellError;
@@ -29,7 +30,8 @@ pub struct Crates {
 }
 
 impl Crates {
-    /// Returns the crates of a new session. `ahead` is what was built ahead, or None if this kernel has no folder for it.
+    /// Returns the crates of a new session. `ahead` is what was built ahead, or None if this kernel has no folder for
+    /// it.
     pub fn new(ahead: Option<Ahead>) -> Self {
         Self { ahead, added: BTreeMap::new(), to_share: false, shows_images: false }
     }
@@ -124,8 +126,8 @@ impl Crates {
         }
     }
 
-    /// Returns the crates that were not added yet, or were added without a feature that is asked for. A crate that has more
-    /// features than are asked for keeps them.
+    /// Returns the crates that were not added yet, or were added without a feature that is asked for. A crate that has
+    /// more features than are asked for keeps them.
     fn missing(&self, named: Vec<CellCrate>) -> Vec<CellCrate> {
         let is_added = |krate: &CellCrate| {
             let added = self.added.get(&krate.name).filter(|added| added.path == krate.path);
@@ -163,8 +165,8 @@ fn of_cargo(error: evcxr::Error) -> CellError {
 fn not_built() -> CellError {
     let executable = std::env::current_exe().map_or("tunebook".into(), |path| path.display().to_string());
     let message = format!(
-        "tensors in cells are built ahead, and that was not done for this version of Tunebook: run `{executable} prepare` in a \
-         terminal (some minutes, once) and restart the kernel"
+        "tensors in cells are built ahead, and that was not done for this version of Tunebook: run `{executable} \
+         prepare` in a terminal (some minutes, once) and restart the kernel"
     );
     CellError::new("NotPrepared", message)
 }
