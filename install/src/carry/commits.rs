@@ -1,12 +1,11 @@
 //! The series as commits of a git repository, where it can be changed and moved to another release with git's own
 //! means.
 
-use super::series::{self, git};
-use super::{Carried, shown};
+use super::{Carried, series, shown};
 use anyhow::{Context, Result, bail};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 /// Makes a repository of the release, its first commit, and a commit for each patch. Stops at a patch that does not
 /// fit.
@@ -22,9 +21,9 @@ pub fn write(carried: &Carried, release: &Path, repository: &Path) -> Result<()>
     for patch in series::read(carried)? {
         if let Some(misfit) = patch.apply(&repository)? {
             bail!(
-                "this patch does not fit:\n  {misfit}\nThe patches before it are commits in {folder}. Apply its \
-                 rejected hunks (*.rej) by hand, remove those files, and commit with the patch's header as the message. \
-                 Then `cargo carry {name} --take {folder}` writes the series up to there",
+                "this patch does not fit:\n  {misfit}\nThe patches before it are commits in {folder}. Make \
+                 what is left of it (*.rej) by hand, remove those files, and commit with the patch's header as the \
+                 message. Then `cargo carry {name} --take {folder}` writes the series up to there",
                 folder = repository.display(),
                 name = carried.name,
             );
@@ -103,4 +102,16 @@ fn slug(subject: &str) -> String {
         slug += word;
     }
     slug
+}
+
+/// Returns git in a folder, unaffected by a repository around it and by the user's settings.
+pub fn git(folder: &Path) -> Command {
+    let mut git = Command::new("git");
+    git.args(["-c", "core.autocrlf=false", "-c", "user.name=carry", "-c", "user.email=carry@localhost"]);
+    git.args(["-c", "commit.gpgsign=false", "-c", "core.hooksPath=/dev/null"]);
+    git.current_dir(folder).env("LC_ALL", "C").stdin(Stdio::null());
+    for name in ["GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX"] {
+        git.env_remove(name);
+    }
+    git
 }

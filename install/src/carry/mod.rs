@@ -37,7 +37,7 @@ pub struct Options {
     #[arg(long)]
     write: bool,
     /// Write the release and the series as commits of a new git repository. At a patch that does not fit, stop and
-    /// leave the hunks that were rejected beside their files.
+    /// leave its part for each file that it does not fit beside that file (*.rej).
     #[arg(long, value_name = "FOLDER", requires = "name", conflicts_with = "write")]
     commits: Option<PathBuf>,
     /// Write the commits of such a repository as the first patches of the series.
@@ -259,10 +259,15 @@ fn files(folder: &Path) -> Result<Vec<PathBuf>> {
 }
 
 fn copy(from: &Path, to: &Path) -> Result<()> {
+    let content = fs::read(from).with_context(|| format!("{} cannot be read", from.display()))?;
+    write(to, &content)
+}
+
+/// Writes a file, and makes its folder if that is not there.
+fn write(to: &Path, content: &[u8]) -> Result<()> {
     if let Some(parent) = to.parent() {
         fs::create_dir_all(parent).with_context(|| format!("{} cannot be made", parent.display()))?;
     }
-    let content = fs::read(from).with_context(|| format!("{} cannot be read", from.display()))?;
     fs::write(to, content).with_context(|| format!("{} cannot be written", to.display()))
 }
 

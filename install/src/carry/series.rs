@@ -1,17 +1,16 @@
-//! The series of patches of a carried crate, which `git apply` applies.
+//! The series of patches of a carried crate.
 
 use super::{Carried, shown};
 use anyhow::{Context, Result, bail};
+use diffy::patch_set::{FileOperation, FilePatch, ParseOptions, PatchSet};
 use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
-/// A patch: a header in sentences, and unified diffs with paths relative to the crate.
+/// A patch: a header in sentences, and diffs as git writes them, with paths relative to the crate.
 pub struct Patch {
     /// The name of the file.
     pub name: String,
-    path: PathBuf,
     text: String,
 }
 
@@ -39,67 +38,67 @@ pub fn read(carried: &Carried) -> Result<Vec<Patch>> {
     }
     let patch = |path: PathBuf| {
         let text = fs::read_to_string(&path).with_context(|| format!("{} cannot be read", path.display()))?;
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        Ok(Patch { name, path, text })
+        Ok(Patch { name: path.file_name().unwrap_or_default().to_string_lossy().into_owned(), text })
     };
     paths.into_iter().map(patch).collect()
 }
 
 impl Patch {
-    /// Returns the sentences before the diff.
+    /// Returns the sentences before the first diff.
     pub fn header(&self) -> &str {
-        let lines = self.text.split_inclusive('\n');
-        let header = lines.take_while(|line| !line.starts_with("diff --git ") && !line.starts_with("--- "));
+        let header = self.text.split_inclusive('\n').take_while(|line| !line.starts_with("diff --git "));
         self.text[..header.map(str::len).sum()].trim_end()
     }
 
-    /// Applies the patch in a folder. Returns the places where it does not fit, if there are any. The hunks that fit
-    /// are applied all the same, and the others stand in files with the ending `.rej`.
+    /// Applies the patch in a folder. Returns the places where it does not fit, if there are any. Files that it fits
+    /// are changed all the same. For another file, its part of the patch is written beside it, with the ending `.rej`.
     pub fn apply(&self, folder: &Path) -> Result<Option<Misfit>> {
-        let mut git = git(folder);
-        git.args(["apply", "--reject", "--verbose", "--whitespace=nowarn"]).arg(&self.path);
-        let output = git.output().context("the program `git` cannot be started; it applies the patches")?;
-        if output.status.success() {
-            return Ok(None);
+        let mut places = vec![];
+        for file in PatchSet::parse(&self.text, ParseOptions::gitdiff()) {
+            match file {
+                Ok(file) => places.extend(apply_to_file(&file, folder)?),
+                Err(error) => places.push(format!("the patch cannot be read: {error}")),
+            }
         }
-        let places = misfits(&String::from_utf8_lossy(&output.stderr));
-        Ok(Some(Misfit { patch: self.name.clone(), places }))
+        Ok((!places.is_empty()).then(|| Misfit { patch: self.name.clone(), places }))
     }
 }
 
-/// Returns git in a folder, unaffected by a repository around it and by the user's settings.
-pub fn git(folder: &Path) -> Command {
-    let mut git = Command::new("git");
-    git.args(["-c", "core.autocrlf=false", "-c", "user.name=carry", "-c", "user.email=carry@localhost"]);
-    git.args(["-c", "commit.gpgsign=false", "-c", "core.hooksPath=/dev/null"]);
-    git.current_dir(folder).env("LC_ALL", "C").stdin(Stdio::null());
-    for name in ["GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX"] {
-        git.env_remove(name);
-    }
-    if let Some(parent) = folder.parent() {
-        git.env("GIT_CEILING_DIRECTORIES", parent);
-    }
-    git
-}
-
-/// Returns the places that `git apply --reject --verbose` names in its messages, as `FILE, hunk N`.
-fn misfits(said: &str) -> Vec<String> {
-    let mut places = vec![];
-    let mut file = "";
-    for line in said.lines() {
-        if let Some(rest) = line.strip_prefix("Applying patch ") {
-            file = rest.split(" with ").next().unwrap_or(rest).trim_end_matches("...");
-        } else if let Some(rest) = line.strip_prefix("Rejected hunk #") {
-            places.push(format!("{file}, hunk {}", rest.trim_end_matches('.')));
-        } else if let Some(error) = line.strip_prefix("error: ")
-            && !error.starts_with("while searching for:")
-            && !error.starts_with("patch failed: ")
-        {
-            places.push(error.to_string());
+/// Changes one file. Returns why its part of the patch does not fit, if it does not.
+fn apply_to_file(file: &FilePatch<'_, str>, folder: &Path) -> Result<Option<String>> {
+    let (name, is_new, is_deleted) = match file.operation().strip_prefix(1) {
+        FileOperation::Create(name) => (name.into_owned(), true, false),
+        FileOperation::Delete(name) => (name.into_owned(), false, true),
+        FileOperation::Modify { original, modified } if original == modified => (original.into_owned(), false, false),
+        _ => return Ok(Some("a file is renamed or copied, which patches of a series do not do".into())),
+    };
+    let path = folder.join(&name);
+    let Some(patch) = file.patch().as_text() else {
+        return Ok(Some(format!("{name} is not text")));
+    };
+    let misfit = match (is_new, path.exists()) {
+        (true, true) => format!("{name} exists already"),
+        (false, false) => format!("{name} is not there"),
+        (_, exists) => {
+            let before = if exists { fs::read_to_string(&path) } else { Ok(String::new()) };
+            let before = before.with_context(|| format!("{} cannot be read", path.display()))?;
+            match diffy::apply(&before, patch) {
+                Ok(after) if is_deleted && after.is_empty() => {
+                    fs::remove_file(&path).with_context(|| format!("{} cannot be removed", path.display()))?;
+                    return Ok(None);
+                }
+                Ok(_) if is_deleted => format!("{name} holds more than what is deleted"),
+                Ok(after) => {
+                    super::write(&path, after.as_bytes())?;
+                    return Ok(None);
+                }
+                // The error is "error applying hunk #N".
+                Err(error) => {
+                    format!("{name}, hunk {}", error.to_string().trim_start_matches(|c: char| !c.is_numeric()))
+                }
+            }
         }
-    }
-    if places.is_empty() {
-        places.push(said.trim().to_string());
-    }
-    places
+    };
+    super::write(&folder.join(format!("{name}.rej")), patch.to_string().as_bytes())?;
+    Ok(Some(misfit))
 }

@@ -12,6 +12,7 @@ use super::tensors::Ahead;
 use evcxr::{CommandContext, Dependency};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 use tunebook_magics::{CellCrate, IMAGE_ITEM};
 
 /// The crate that runs the futures which cells wait for, and its line in `Cargo.toml`.
@@ -120,6 +121,8 @@ impl Crates {
 
     /// Adds crates that cells are likely to name.
     pub fn preload(&mut self, context: &mut CommandContext, likely: Vec<CellCrate>) {
+        // Nobody is told what cargo does, because no cell runs.
+        context.eval_context().set_progress(Arc::new(|_| {}));
         // If this fails, a cell that names the crates tells the error.
         if self.ahead.as_ref().is_some_and(|ahead| ahead.libtorch.is_some()) {
             let _ = self.add(context, "", likely);
