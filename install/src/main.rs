@@ -1,7 +1,8 @@
-//! The project's commands `cargo demo`, `cargo verify` and `cargo measure`. Each does the set-up that it needs; what an
-//! earlier command has set up is used again.
+//! The project's commands `cargo demo`, `cargo verify`, `cargo measure` and `cargo carry`. Each does the set-up that it
+//! needs; what an earlier command has set up is used again.
 
 mod cargo_test;
+mod carry;
 mod debian;
 mod demo;
 mod fashion;
@@ -43,6 +44,8 @@ enum Command {
         /// defaults) and busy (%throughput while other processes use all processors).
         parts: Vec<String>,
     },
+    /// Applies the patches of the published crates that are carried with changes.
+    Carry(carry::Options),
 }
 
 /// The arguments of this program, without the `--` after the name of the command: `cargo demo -- --lab` arrives as
@@ -56,6 +59,7 @@ fn main() -> ExitCode {
         Command::Demo(options) => demo::run(&options),
         Command::Verify { rest } => verify::run(&rest),
         Command::Measure { parts } => measure::run(&parts),
+        Command::Carry(options) => carry::run(&options),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

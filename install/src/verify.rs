@@ -4,7 +4,7 @@ use crate::demo::{build, private_location};
 use crate::places::cargo;
 use crate::steps::say;
 use crate::times::Times;
-use crate::{cargo_test, fashion, python, rust_sources};
+use crate::{cargo_test, carry, fashion, python, rust_sources};
 use anyhow::{Result, bail};
 use std::path::PathBuf;
 use std::process::Command;
@@ -48,6 +48,7 @@ fn set_up_and_test(times: &mut Times, lacks: &mut Vec<Lack>, arguments: &[String
     {
         bail!("{note} The variable CI is set, so no test may be left out");
     }
+    times.part("fetching carried crates", carry::fetch_releases)?;
     say("Running all tests");
     cargo_test::run(times, prepared.command.args(["test", "--release", "--workspace"]), arguments)
 }

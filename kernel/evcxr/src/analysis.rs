@@ -1,4 +1,9 @@
-// Tunebook: what rust-analyzer knows, on its own and in parallel to compiler and cells (see CHANGES.md).
+// Copyright 2020 The Evcxr Authors.
+//
+// Licensed under the Apache License, Version 2.0 <LICENSE or
+// https://www.apache.org/licenses/LICENSE-2.0> or the MIT license <LICENSE
+// or https://opensource.org/licenses/MIT>, at your option. This file may not be
+// copied, modified, or distributed except according to those terms.
 
 use crate::code_block::CodeBlock;
 use crate::eval_context::ContextState;
@@ -14,21 +19,23 @@ use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::MutexGuard;
 
+/// The function that contains the code of a cell when rust-analyzer looks at it.
 pub(crate) const WRAPPER: &str = "evcxr_analysis_wrapper";
 
-/// Answers questions about code by what was committed last, also while a cell runs. Clones share one rust-analyzer.
+/// Answers questions about code, also while a cell runs. It knows what cells have defined up to the
+/// last one that ended. Clones share one rust-analyzer.
 #[derive(Clone)]
 pub struct Analysis {
     analyzer: Arc<Mutex<RustAnalyzer>>,
     state: Arc<Mutex<ContextState>>,
 }
 
-/// What rust-analyzer says of the code of a cell.
+/// What rust-analyzer has found out about the code of a cell.
 #[derive(Default)]
 pub(crate) struct Findings {
-    /// The variables that it defines.
+    /// The variables that the code defines.
     pub(crate) variables: HashMap<String, VariableInfo>,
-    /// Whether its last expression has a method `evcxr_display`; `None` where that is not known.
+    /// Whether the value of the code has a method `evcxr_display`. None if that is not known.
     pub(crate) displays_itself: Option<bool>,
 }
 
@@ -40,6 +47,7 @@ impl Analysis {
         }
     }
 
+    /// Sets what questions are answered by from now on.
     pub(crate) fn commit(&self, state: &ContextState) {
         if let Ok(mut current) = self.state.lock() {
             current.clone_from(state);
@@ -47,15 +55,20 @@ impl Analysis {
     }
 
     fn analyzer(&self) -> Result<MutexGuard<'_, RustAnalyzer>> {
-        self.analyzer.lock().map_err(|_| anyhow!("rust-analyzer ended with a panic"))
+        self.analyzer
+            .lock()
+            .map_err(|_| anyhow!("rust-analyzer ended with a panic"))
     }
 
     fn state(&self) -> Result<ContextState> {
-        let state = self.state.lock().map_err(|_| anyhow!("the state is not there"))?;
+        let state = self
+            .state
+            .lock()
+            .map_err(|_| anyhow!("The state that cells left cannot be read after a panic"))?;
         Ok(state.clone())
     }
 
-    /// Analyses code on a thread of its own.
+    /// Analyses code on a thread of its own. `manifest` is what Cargo.toml holds.
     pub(crate) fn start(&self, code: String, manifest: String) -> Receiver<Findings> {
         let (sender, receiver) = crossbeam_channel::bounded(1);
         let analysis = self.clone();
@@ -72,66 +85,114 @@ impl Analysis {
         receiver
     }
 
-    /// Whether it has read the standard library and the dependencies: if not, the first question takes seconds.
+    /// Returns whether the standard library and the dependencies were read. The first question
+    /// reads them if they were not, which takes seconds.
     pub fn is_warm(&self) -> bool {
-        self.analyzer.try_lock().is_ok_and(|analyzer| analyzer.is_loaded())
+        self.analyzer
+            .try_lock()
+            .is_ok_and(|analyzer| analyzer.is_loaded())
     }
 
-    /// Reads the standard library and the dependencies, and infers something, so that the first question finds it done.
+    /// Reads the standard library and the dependencies and infers a few types, so that the first
+    /// question finds this done.
     pub fn warm(&self) {
-        let code = "let v = vec![1, 2, 3]; let s: String = v.iter().map(|x: &i32| x.to_string()).collect(); ";
+        let code = "let v = vec![1, 2, 3]; \
+                    let s: String = v.iter().map(|x: &i32| x.to_string()).collect(); ";
         let _ = self.hover_at(&format!("{code}s"), code.len() + 1);
     }
 
-    /// Variables and items, with what each is.
+    /// Returns the variables and items that cells have defined, each with "variable" or "item".
     pub fn names(&self) -> Vec<(String, &'static str)> {
         self.state().map(|state| state.names()).unwrap_or_default()
     }
 
-    /// Completions within `src` at a byte.
+    /// Returns completions within `src` at `position`, which is a byte offset. Commands (`:dep`)
+    /// within `src` are not executed.
     pub fn completions(&self, src: &str, position: usize) -> Result<Completions> {
-        let (code, info) = CodeBlock::from_original_user_code(src);
-        if let Some((segment, offset)) = code.command_containing_user_offset(position) {
+        let (user_code, code_info) = CodeBlock::from_original_user_code(src);
+        if let Some((segment, offset)) = user_code.command_containing_user_offset(position) {
             return crate::CommandContext::command_completions(segment, offset, position);
         }
         let mut state = self.state()?;
-        let code = state.code_to_complete(code, &info.nodes)?;
+        let code = state.code_to_complete(user_code.without_commands(), &code_info.nodes)?;
         let offset = code.user_offset_to_output_offset(position)?;
         let mut analyzer = self.analyzer()?;
-        let manifest = manifest(&analyzer, &state);
-        analyzer.set_source(code.code_string(), manifest.as_deref())?;
-        let mut completions = analyzer.completions(offset)?;
-        completions.start_offset = code.output_offset_to_user_offset(completions.start_offset)?;
-        completions.end_offset = code.output_offset_to_user_offset(completions.end_offset)?;
-        // Filter internal identifiers.
-        completions
-            .completions
-            .retain(|c| !c.code.starts_with("evcxr_"));
-        Ok(completions)
+        let manifest = manifest_to_load(&analyzer, &state);
+        completions(&mut analyzer, &code, offset, manifest.as_deref())
     }
 
-    /// What is known of the word that ends at a byte, as Markdown; `None` where nothing is.
+    /// Returns completions within code that was prepared by `ContextState::code_to_complete`.
+    pub(crate) fn completions_in(
+        &self,
+        code: &CodeBlock,
+        output_offset: usize,
+        manifest: &str,
+    ) -> Result<Completions> {
+        completions(&mut *self.analyzer()?, code, output_offset, Some(manifest))
+    }
+
+    /// Returns what is known of the word that ends at `position`, which is a byte offset within
+    /// `src`, as Markdown. Returns None if nothing is known of it.
     pub fn hover_at(&self, src: &str, position: usize) -> Result<Option<String>> {
-        let (code, offset) = match &src[..position] {
-            "let" => (String::from("let _ = 1;"), 0),
-            // The hover of a function works as it is, that of a method needs the parenthesis.
-            code if code.ends_with('(') => (format!("{code});"), code.len() - 1),
-            code => (format!("{code};"), code.len()),
-        };
-        let (user_code, info) = CodeBlock::from_original_user_code(&code);
         let mut state = self.state()?;
-        let code = state.code_to_complete(user_code, &info.nodes)?;
-        let offset = code.user_offset_to_output_offset(offset)? as u32;
+        let manifest = manifest_to_load(&*self.analyzer()?, &state);
+        let hover = self.hover_in(&src[..position], &mut state, manifest.as_deref())?;
+        Ok(hover.map(|(_, markdown)| markdown))
+    }
+
+    /// Returns what is known of the word at the end of `code`, as text and as Markdown.
+    pub(crate) fn hover_in(
+        &self,
+        code: &str,
+        state: &mut ContextState,
+        manifest: Option<&str>,
+    ) -> Result<Option<(String, String)>> {
+        let (modified_code, hover_offset) = if code == "let" {
+            (String::from("let _ = 1;"), 0)
+        } else if code.ends_with('(') {
+            //If code is a function like `Option::ok_or_else`, the hover works fine, but if it is
+            // method like `None.ok_or_else`, the hover show nothing, in order to show that, the code
+            // has to end with "(", like `None.ok_or_else(`
+            (format!("{code});"), code.len() - 1)
+        } else {
+            (format!("{code};"), code.len())
+        };
+        let (user_code, code_info) = CodeBlock::from_original_user_code(&modified_code);
+        let pad_code = state.code_to_complete(user_code.without_commands(), &code_info.nodes)?;
+        let wrapped_offset = pad_code.user_offset_to_output_offset(hover_offset)? as u32;
+        let text_range = TextRange::new(wrapped_offset.into(), wrapped_offset.into());
         let mut analyzer = self.analyzer()?;
-        let manifest = manifest(&analyzer, &state);
-        analyzer.set_source(code.code_string(), manifest.as_deref())?;
-        let range = TextRange::new(offset.into(), offset.into());
-        Ok(analyzer.hover(range, true)?.map(|hover| hover.info.markup.into()))
+        analyzer.set_source(pad_code.code_string(), manifest)?;
+        let hover_text = analyzer.hover(text_range, false)?;
+        let hover_markdown = analyzer.hover(text_range, true)?;
+        Ok(match (hover_text, hover_markdown) {
+            (Some(text), Some(markdown)) => {
+                Some((text.info.markup.into(), markdown.info.markup.into()))
+            }
+            _ => None,
+        })
     }
 }
 
-/// What Cargo.toml is expected to hold. Where crates were read before, that is left to the next cell: a cell that runs may be
-/// adding some.
-fn manifest(analyzer: &RustAnalyzer, state: &ContextState) -> Option<String> {
+fn completions(
+    analyzer: &mut RustAnalyzer,
+    code: &CodeBlock,
+    output_offset: usize,
+    manifest: Option<&str>,
+) -> Result<Completions> {
+    analyzer.set_source(code.code_string(), manifest)?;
+    let mut completions = analyzer.completions(output_offset)?;
+    completions.start_offset = code.output_offset_to_user_offset(completions.start_offset)?;
+    completions.end_offset = code.output_offset_to_user_offset(completions.end_offset)?;
+    // Filter internal identifiers.
+    completions
+        .completions
+        .retain(|c| !c.code.starts_with("evcxr_"));
+    Ok(completions)
+}
+
+/// Returns what Cargo.toml is expected to hold if it was not loaded yet. Once it was, loading it
+/// again is left to the next cell, because a cell that runs may be changing it.
+fn manifest_to_load(analyzer: &RustAnalyzer, state: &ContextState) -> Option<String> {
     (!analyzer.is_loaded()).then(|| state.cargo_toml())
 }

@@ -37,7 +37,7 @@ pub(crate) fn get_library_names(config: &Config) -> Result<Vec<String>> {
     }
 }
 
-/// The name of the crate by which a dependency is checked.
+/// The name of the crate in which a dependency is validated.
 pub(crate) const CHECKED_CRATE: &str = "evcxr_dummy_validate_dep";
 
 pub(crate) fn validate_dep(dep: &str, dep_config: &str, config: &Config) -> Result<()> {
@@ -59,21 +59,29 @@ pub(crate) fn validate_dep(dep: &str, dep_config: &str, config: &Config) -> Resu
         ),
     )?;
     let mut cmd = config.cargo_command("metadata");
-    cmd.arg("--format-version=1").stdin(Stdio::null());
-    let mut child = cmd.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
-    // Tunebook: what it says is passed on as it comes, since it may have to download.
-    let (pipe, progress) = (child.stderr.take(), config.progress.0.clone());
-    let reader = std::thread::spawn(move || {
+    let mut child = cmd
+        .arg("--format-version=1")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()?;
+    // Cargo may have to download, so what it does is reported while it runs.
+    let stderr = child.stderr.take();
+    let progress = config.progress.clone();
+    let stderr_reader = std::thread::spawn(move || {
         let mut all = Vec::new();
-        for line in pipe.into_iter().flat_map(|pipe| BufReader::new(pipe).split(b'\n')).map_while(Result::ok) {
-            crate::module::report_progress(&line, &*progress);
+        let lines = stderr
+            .into_iter()
+            .flat_map(|stderr| BufReader::new(stderr).split(b'\n'));
+        for line in lines.map_while(std::io::Result::ok) {
+            progress.report_line(&line);
             all.extend_from_slice(&line);
             all.push(b'\n');
         }
         all
     });
     let mut output = child.wait_with_output()?;
-    output.stderr = reader.join().unwrap_or_default();
+    output.stderr = stderr_reader.join().unwrap_or_default();
     if output.status.success() {
         static NO_LIB_PATTERN: Lazy<Regex> = Lazy::new(|| {
             Regex::new("ignoring invalid dependency `(.*)` which is missing a lib target").unwrap()

@@ -133,7 +133,7 @@ impl ChildProcess {
         )
     }
 
-    /// A variable of the environment of processes that are started from here on; `None` takes it away.
+    /// Sets or removes (None) a variable in the environment of processes that are started later.
     pub(crate) fn set_environment(&mut self, name: &str, value: Option<&str>) {
         let mut command = self.command.lock().unwrap();
         match value {

@@ -11,8 +11,8 @@ use anyhow::anyhow;
 use once_cell::sync::Lazy;
 use ra_ap_syntax::SyntaxNode;
 use regex::Regex;
-use std::collections::HashSet;
 use statement_splitter::OriginalUserCode;
+use std::collections::HashSet;
 
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct Segment {
@@ -70,7 +70,8 @@ pub(crate) enum CodeKind {
     PackVariable {
         variable_name: String,
     },
-    /// Tunebook: code that takes a variable out of the store, by a type that was right when it was stored.
+    /// Code that takes a variable out of the variable store. It fails to compile if the type of the
+    /// variable cannot be named any more.
     LoadVariable {
         variable_name: String,
     },
@@ -107,9 +108,18 @@ impl CodeKind {
     }
 }
 
-/// All words of some code.
+/// Returns the words of some code: its names (also raw ones, `r#name`), keywords and numbers.
 pub(crate) fn words(code: &str) -> HashSet<&str> {
-    code.split(|c: char| !(c.is_alphanumeric() || c == '_')).filter(|word| !word.is_empty()).collect()
+    code.split(|c: char| !(c.is_alphanumeric() || c == '_' || c == '#'))
+        .map(|word| word.trim_matches('#'))
+        .filter(|word| !word.is_empty())
+        .collect()
+}
+
+/// Returns whether `line` is a comment that belongs to no item. A doc comment (`///`) belongs to the
+/// item that follows it.
+fn is_line_comment(line: &str) -> bool {
+    line.starts_with("//") && !line.starts_with("///")
 }
 
 fn num_lines(code: &str) -> usize {
@@ -230,7 +240,7 @@ impl CodeBlock {
                     }),
                     line,
                 );
-            } else if (line.starts_with("//") && !line.starts_with("///")) || line.trim().is_empty() {
+            } else if is_line_comment(line) || line.trim().is_empty() {
                 // Ignore blank lines, otherwise we can't have blank lines before :dep commands.
                 // We also ignore lines that start with //, because those are line comments.
             } else {
@@ -278,6 +288,17 @@ impl CodeBlock {
                 original_lines: user_code.lines().collect(),
             },
         )
+    }
+
+    /// Returns the code without its commands, which start with `:` or `!`.
+    pub(crate) fn without_commands(mut self) -> CodeBlock {
+        self.segments.retain(|segment| {
+            !matches!(
+                segment.kind,
+                CodeKind::Command(_) | CodeKind::ShellCommand(_)
+            )
+        });
+        self
     }
 
     pub(crate) fn command_containing_user_offset(
@@ -332,58 +353,65 @@ impl CodeBlock {
             .ok_or_else(|| anyhow!("Output offset {} doesn't refer to user code", output_offset))
     }
 
+    /// Returns all words of the code, without those of the code that stores variables. Every name
+    /// that the code mentions is among them.
+    pub(crate) fn words(&self) -> HashSet<String> {
+        self.segments
+            .iter()
+            .filter(|segment| !matches!(segment.kind, CodeKind::PackVariable { .. }))
+            .flat_map(|segment| words(&segment.code))
+            .map(str::to_owned)
+            .collect()
+    }
+
+    /// Returns the words of `words()`, without those of the calls of `evcxr_display` that evcxr adds.
+    pub(crate) fn fallback_words(&self) -> HashSet<String> {
+        let fallback_code = |segment: &Segment| match &segment.kind {
+            CodeKind::WithFallback(fallback) => fallback.code_string(),
+            CodeKind::PackVariable { .. } => String::new(),
+            _ => segment.code.clone(),
+        };
+        let code: String = self.segments.iter().map(fallback_code).collect();
+        words(&code).into_iter().map(str::to_owned).collect()
+    }
+
+    /// Returns the code that displays the value of this code if the value does not display itself.
+    /// Returns None if this code has no value.
+    pub(crate) fn fallback(&self) -> Option<CodeBlock> {
+        self.segments
+            .iter()
+            .find_map(|segment| match &segment.kind {
+                CodeKind::WithFallback(fallback) => Some(fallback.clone()),
+                _ => None,
+            })
+    }
+
+    /// Returns this code without the display of its value. Returns None if it has no value.
+    pub(crate) fn without_display(&self) -> Option<CodeBlock> {
+        let fallback = self.fallback()?;
+        let mut statement = fallback.clone();
+        // The last segment displays what the one before evaluates.
+        statement.segments.pop();
+        let mut code = self.clone();
+        let index = code
+            .segments
+            .iter()
+            .position(|segment| segment.kind.equals_fallback(&fallback))?;
+        code.segments.splice(index..=index, statement.segments);
+        Some(code)
+    }
+
     pub(crate) fn load_variable(&mut self, variable_name: &str, code: String) {
         let variable_name = variable_name.to_owned();
         self.segments
             .push(Segment::new(CodeKind::LoadVariable { variable_name }, code));
     }
 
-    /// All words in the code: whatever it can mention is among them.
-    pub(crate) fn words(&self) -> HashSet<String> {
-        let is_code = |segment: &&Segment| !matches!(segment.kind, CodeKind::PackVariable { .. });
-        self.segments
-            .iter()
-            .filter(is_code)
-            .flat_map(|segment| words(&segment.code))
-            .map(str::to_owned)
-            .collect()
-    }
-
-    /// All words in the code, without those of the call that displays its value.
-    pub(crate) fn fallback_words(&self) -> HashSet<String> {
-        let code = |segment: &Segment| match &segment.kind {
-            CodeKind::WithFallback(fallback) => fallback.code_string(),
-            _ => segment.code.clone(),
-        };
-        let code: String = self.segments.iter().map(code).collect();
-        words(&code).into_iter().map(str::to_owned).collect()
-    }
-
-    /// What displays the value of the code where it does not display itself.
-    pub(crate) fn fallback(&self) -> Option<CodeBlock> {
-        self.segments.iter().find_map(|segment| match &segment.kind {
-            CodeKind::WithFallback(fallback) => Some(fallback.clone()),
-            _ => None,
-        })
-    }
-
-    /// The code with its value not displayed.
-    pub(crate) fn undisplayed(&self) -> Option<CodeBlock> {
-        let fallback = self.fallback()?;
-        let mut shorter = fallback.clone();
-        // What stands last displays.
-        shorter.segments.pop();
-        let mut code = self.clone();
-        let at = code.segments.iter().position(|segment| segment.kind.equals_fallback(&fallback))?;
-        code.segments.splice(at..=at, shorter.segments);
-        Some(code)
-    }
-
-    /// Takes away what stores a variable; whether there was something.
-    pub(crate) fn leave(&mut self, name: &str) -> bool {
-        let before = self.segments.len();
-        self.segments.retain(|segment| !matches!(&segment.kind, CodeKind::PackVariable { variable_name } if variable_name == name));
-        self.segments.len() < before
+    /// Removes the code that stores a variable.
+    pub(crate) fn remove_pack_variable(&mut self, name: &str) {
+        self.segments.retain(|segment| {
+            !matches!(&segment.kind, CodeKind::PackVariable { variable_name } if variable_name == name)
+        });
     }
 
     pub(crate) fn pack_variable(&mut self, variable_name: String, code: String) {
@@ -439,6 +467,16 @@ mod test {
     use super::CodeBlock;
     use super::CodeKind;
     use super::ShellCommand;
+    use super::words;
+
+    #[test]
+    fn words_are_names_in_code_and_in_text() {
+        let found = words("let r#type = quote!(#ä, \"{x:#?}#\", r#\"y\"#);");
+        for name in ["r#type", "ä", "x", "y"] {
+            assert!(found.contains(name), "{name}");
+        }
+        assert!(!found.contains(""));
+    }
 
     #[test]
     fn basic_usage() {

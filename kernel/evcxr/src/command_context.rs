@@ -15,6 +15,7 @@ use crate::code_block::Segment;
 use crate::code_block::ShellCommand;
 use crate::code_block::{self};
 use crate::crash_guard::CrashGuard;
+use crate::crate_config::Dependency;
 use crate::errors::CompilationError;
 use crate::errors::Error;
 use crate::errors::Span;
@@ -217,13 +218,27 @@ Panic detected. Here's some useful information if you're filing a bug report.
         self.eval_context.set_opt_level(level)
     }
 
+    /// Returns the context that this one drives.
+    pub fn eval_context(&mut self) -> &mut EvalContext {
+        &mut self.eval_context
+    }
+
     pub fn last_source(&self) -> std::io::Result<String> {
         self.eval_context.last_source()
     }
 
-    /// Tunebook: the context that this one drives.
-    pub fn eval_context(&mut self) -> &mut EvalContext {
-        &mut self.eval_context
+    /// Returns completions within `src` at `position`, which should be a byte offset. Note, this
+    /// function requires &mut self because it mutates internal state in order to determine
+    /// completions. It also assumes exclusive access to those resources. However there should be
+    /// any visible side effects.
+    pub fn completions(&mut self, src: &str, position: usize) -> Result<Completions> {
+        let (user_code, code_info) = CodeBlock::from_original_user_code(src);
+        if let Some((segment, offset)) = user_code.command_containing_user_offset(position) {
+            return Self::command_completions(segment, offset, position);
+        }
+        let (non_command_code, state, _errors) = self.prepare_for_analysis(user_code)?;
+        self.eval_context
+            .completions(non_command_code, state, &code_info.nodes, position)
     }
 
     fn prepare_for_analysis(
@@ -711,8 +726,8 @@ Panic detected. Here's some useful information if you're filing a bug report.
             AvailableCommand::new(
                 ":doc",
                 "show the documentation of a variable, keyword, type or module",
-                |ctx, _state, args| {
-                    ctx.hover(args)
+                |ctx, state, args| {
+                    ctx.hover(state, args)
                 }
             )
         ]
@@ -766,8 +781,22 @@ Panic detected. Here's some useful information if you're filing a bug report.
         }
     }
 
+    /// Returns `(plain_text, html)` hover information for the expression at the end of `src`.
+    /// The position should be a byte offset. Uses accumulated REPL state so that previously
+    /// defined variables and imports are visible during hover analysis.
+    pub fn hover_at(&mut self, src: &str, position: usize) -> Result<(String, String)> {
+        let code_up_to_cursor = &src[..position];
+        let (user_code, _code_info) = CodeBlock::from_original_user_code(src);
+        let (_, mut state, _) = self.prepare_for_analysis(user_code)?;
+        let (plain, markdown) = self.eval_context.hover(code_up_to_cursor, &mut state)?;
+        let mut html = String::new();
+        pulldown_cmark::html::push_html(&mut html, pulldown_cmark::Parser::new(&markdown));
+        Ok((plain, html))
+    }
+
     fn hover(
         &mut self,
+        state: &mut ContextState,
         args: &Option<String>,
     ) -> Result<EvalOutputs, Error> {
         let args = if let Some(x) = args {
@@ -775,13 +804,11 @@ Panic detected. Here's some useful information if you're filing a bug report.
         } else {
             bail!("Input required")
         };
-        let Some(hover_markdown) = self.eval_context.analysis().hover_at(args, args.len())? else {
-            bail!("nothing is known of `{args}`");
-        };
+        let (hover_text, hover_markdown) = self.eval_context.hover(args, state)?;
         let mut hover_html = String::new();
         let parser = pulldown_cmark::Parser::new(&hover_markdown);
         pulldown_cmark::html::push_html(&mut hover_html, parser);
-        Ok(EvalOutputs::text_html(hover_markdown, hover_html))
+        Ok(EvalOutputs::text_html(hover_text, hover_html))
     }
 }
 
@@ -789,24 +816,9 @@ fn process_dep_command(
     state: &mut ContextState,
     args: &Option<String>,
 ) -> Result<EvalOutputs, Error> {
-    use regex::Regex;
-    let Some(args) = args else {
-        bail!(":dep requires arguments")
-    };
-    static DEP_RE: Lazy<Regex> = Lazy::new(|| Regex::new("^([^= ]+) *(?:= *(.+))?$").unwrap());
-    if let Some(captures) = DEP_RE.captures(args) {
-        if captures[1].starts_with('.') || captures[1].starts_with('/') {
-            state.add_local_dep(&captures[1])?;
-        } else {
-            state.add_dep(
-                &captures[1],
-                captures.get(2).map_or("\"*\"", |m| m.as_str()),
-            )?;
-        }
-        Ok(EvalOutputs::new())
-    } else {
-        bail!("Invalid :dep command. Expected: name = ... or just name");
-    }
+    let dependency = Dependency::parse(args.as_deref().unwrap_or_default())?;
+    state.add_dep(&dependency.name, &dependency.config)?;
+    Ok(EvalOutputs::new())
 }
 
 fn process_show_deps_command(state: &ContextState) -> Result<EvalOutputs, Error> {

@@ -5,11 +5,49 @@
 // or https://opensource.org/licenses/MIT>, at your option. This file may not be
 // copied, modified, or distributed except according to those terms.
 
+use crate::cargo_metadata;
 use crate::errors::Error;
 use crate::errors::bail;
 use once_cell::sync::Lazy;
 use regex::Regex;
 use std::path::Path;
+
+/// A dependency for `ContextState::add_dep`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Dependency {
+    /// The name of the crate.
+    pub name: String,
+    /// What follows `name = ` in the dependencies of a Cargo.toml.
+    pub config: String,
+}
+
+impl Dependency {
+    /// Parses the arguments of a `:dep` command: `name = config`, `name` alone for any version, or the
+    /// path of a local crate, which begins with `.` or `/`.
+    pub fn parse(args: &str) -> Result<Dependency, Error> {
+        if args.is_empty() {
+            bail!(":dep requires arguments");
+        }
+        static DEP_RE: Lazy<Regex> = Lazy::new(|| Regex::new("^([^= ]+) *(?:= *(.+))?$").unwrap());
+        let Some(captures) = DEP_RE.captures(args) else {
+            bail!("Invalid :dep command. Expected: name = ... or just name");
+        };
+        let name = &captures[1];
+        if name.starts_with('.') || name.starts_with('/') {
+            return Ok(Dependency {
+                name: cargo_metadata::parse_crate_name(name)?,
+                config: format!("{{ path = \"{name}\" }}"),
+            });
+        }
+        Ok(Dependency {
+            name: name.to_owned(),
+            config: captures
+                .get(2)
+                .map_or("\"*\"", |config| config.as_str())
+                .to_owned(),
+        })
+    }
+}
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct ExternalCrate {

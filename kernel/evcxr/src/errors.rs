@@ -39,18 +39,19 @@ pub enum Theme {
     Dark,
 }
 
-/// In characters, as the report counts.
-fn span_to_range(source: &str, span: &Span) -> Range<usize> {
-    fn offset(source: &str, line_number: usize, column: usize) -> usize {
+fn span_to_byte_range(source: &str, span: &Span) -> Range<usize> {
+    fn line_and_number_to_byte_offset(source: &str, line_number: usize, column: usize) -> usize {
         source
-            .split_inclusive('\n')
+            .lines()
             .take(line_number - 1)
-            .map(|line| line.chars().count())
+            .map(|x| x.len())
             .sum::<usize>()
             + column
-            - 1
+            + line_number
+            - 2
     }
-    offset(source, span.start_line, span.start_column)..offset(source, span.end_line, span.end_column)
+    line_and_number_to_byte_offset(source, span.start_line, span.start_column)
+        ..line_and_number_to_byte_offset(source, span.end_line, span.end_column)
 }
 
 impl CompilationError {
@@ -61,11 +62,10 @@ impl CompilationError {
         theme: Theme,
     ) -> Option<Report<'_, (String, Range<usize>)>> {
         let error = self;
-        let (kind, span) = match error.level() {
-            "warning" => (ReportKind::Warning, 0..source.chars().count()),
-            _ => (ReportKind::Error, 0..source.chars().count()),
-        };
-        let mut builder = Report::build(kind, (file_name.clone(), span))
+        if !source.is_ascii() {
+            return None;
+        }
+        let mut builder = Report::build(ReportKind::Error, (file_name.clone(), 0..source.len()))
             .with_message(error.message());
         let mut next_color = {
             let mut colors = ColorGenerator::new();
@@ -94,7 +94,7 @@ impl CompilationError {
                     continue;
                 }
                 builder = builder.with_label(
-                    Label::new((file_name.clone(), span_to_range(&source, span)))
+                    Label::new((file_name.clone(), span_to_byte_range(&source, span)))
                         .with_message(&spanned_message.label)
                         .with_color(next_color())
                         .with_order(10),
@@ -254,22 +254,30 @@ impl CompilationError {
         }
     }
 
-    /// Tunebook: whether it says that a value has no text.
+    /// Returns whether the error says that a value has no `Debug`.
     pub(crate) fn is_about_display(&self) -> bool {
-        let all = self.json.to_string();
-        all.contains("Debug") && (self.code() == Some("E0277") || self.code().is_none())
+        matches!(self.code(), Some("E0277") | None) && self.json.to_string().contains("Debug")
     }
 
-    /// Tunebook: the same of the value of an expression of the user's.
-    pub(crate) fn for_value(&self, expression: &Segment) -> Option<CompilationError> {
-        let types: Vec<&str> = self.message.split('`').skip(1).step_by(2).filter(|name| !name.contains("Debug")).collect();
-        let type_name = types.first()?;
+    /// Returns an error which says that the value of an expression has no `Debug`, made from an error
+    /// about generated code. Returns None if the error does not name a type.
+    pub(crate) fn about_value(&self, expression: &Segment) -> Option<CompilationError> {
+        let type_name = self
+            .message
+            .split('`')
+            .skip(1)
+            .step_by(2)
+            .find(|name| !name.contains("Debug"))?;
         let end = TextSize::of(expression.code.trim_end());
         let span = Span::from_segment(expression, TextRange::new(0.into(), end))?;
         let mut spanned = SpannedMessage::from_segment_span(expression, span);
         spanned.label = "derive `Debug` for the type, or end the line with `;`".to_owned();
-        let message = format!("the value of this cell cannot be shown: `{type_name}` does not implement `Debug`");
-        Some(CompilationError::from_segment_span(expression, spanned, message))
+        let message = format!(
+            "the value of this cell cannot be shown: `{type_name}` does not implement `Debug`"
+        );
+        Some(CompilationError::from_segment_span(
+            expression, spanned, message,
+        ))
     }
 
     /// Returns whether this error originated in code supplied by the user.
@@ -470,6 +478,7 @@ fn line_and_column(
     start_line: usize,
 ) -> (usize, usize) {
     let text = &text[..usize::from(position)];
+    // `str::lines` does not count a line that is still empty.
     let line = 1 + text.matches('\n').count();
     let mut column = count_columns(text.rsplit('\n').next().unwrap_or_default()) + 1;
     if line == 1 {
@@ -504,22 +513,31 @@ impl SpannedMessage {
         ) {
             if file_name.ends_with("lib.rs") {
                 let origins = get_code_origins_for_span(span_json, code_block);
-                // What stands around the user's code belongs to nobody.
-                let is_users = |(kind, _): &(&CodeKind, usize)| matches!(kind, CodeKind::OriginalUserCode(_));
-                let (first, last) = (origins.iter().position(is_users), origins.iter().rposition(is_users));
-                let (start_column, end_column) = match (first, last) {
-                    (Some(first), Some(last)) if first > 0 || last + 1 < origins.len() => {
+                // A span may begin or end in the generated code around the user's. The part of it
+                // that is the user's is kept.
+                let is_from_user =
+                    |(kind, _): &(&CodeKind, usize)| matches!(kind, CodeKind::OriginalUserCode(_));
+                let first = origins.iter().position(is_from_user);
+                let last = origins.iter().rposition(is_from_user);
+                let start_column = match first {
+                    Some(first) if first > 0 => 1,
+                    _ => start_column,
+                };
+                let end_column = match last {
+                    Some(last) if last + 1 < origins.len() => {
                         let line = span_json["line_start"].as_u64().unwrap_or(1) as usize + last;
-                        let width = code_block.code_string().lines().nth(line - 1).map_or(0, count_columns);
-                        (if first > 0 { 1 } else { start_column }, if last + 1 < origins.len() { width + 1 } else { end_column })
+                        let code = code_block.code_string();
+                        code.lines().nth(line - 1).map_or(0, count_columns) + 1
                     }
-                    _ => (start_column, end_column),
+                    _ => end_column,
                 };
                 if let (
                     Some((CodeKind::OriginalUserCode(start), start_line_offset)),
                     Some((CodeKind::OriginalUserCode(end), end_line_offset)),
-                ) = (first.map(|at| &origins[at]), last.map(|at| &origins[at]))
-                {
+                ) = (
+                    first.map(|index| &origins[index]),
+                    last.map(|index| &origins[index]),
+                ) {
                     Some(Span {
                         start_line: start.start_line + start_line_offset,
                         start_column: start_column

@@ -10,6 +10,7 @@ use crate::analysis::Findings;
 use crate::analysis::WRAPPER;
 use crate::cargo_metadata;
 use crate::child_process::ChildProcess;
+use crate::code_block;
 use crate::code_block::CodeBlock;
 use crate::code_block::CodeKind;
 use crate::code_block::Segment;
@@ -21,14 +22,22 @@ use crate::errors::Span;
 use crate::errors::SpannedMessage;
 use crate::errors::bail;
 use crate::evcxr_internal_runtime;
+use crate::evcxr_report;
 use crate::item;
+use crate::last_value;
 use crate::last_value::KEPT;
+use crate::last_value::LAST;
+use crate::last_value::OLD_LAST;
 use crate::module::Module;
+use crate::module::RUNTIME_CRATE_NAME;
 use crate::module::SoFile;
+use crate::progress::Progress;
 use crate::runtime;
+use crate::rust_analyzer::Completions;
 use crate::rust_analyzer::RustAnalyzer;
 use crate::rust_analyzer::TypeName;
 use crate::toml_parse;
+use crate::type_names;
 use crate::use_trees::Import;
 use anyhow::Result;
 use crossbeam_channel::Receiver;
@@ -62,13 +71,11 @@ pub struct EvalContext {
     committed_state: ContextState,
     stdout_sender: crossbeam_channel::Sender<String>,
     analysis: Analysis,
-    /// How often code was run.
+    /// How often code was sent to the child process.
     runs: u64,
-    /// Variables that could not be loaded any more, with the reason.
-    not_kept: Vec<(String, String)>,
-    /// What rust-analyzer will say of the type of the last value, where Rust's own name of it is not enough.
+    /// What rust-analyzer will say of the type of the last value, if `std::any::type_name` was not enough.
     last_value: Option<Receiver<Findings>>,
-    /// What was compiled last, to find the user's line for one of the generated code.
+    /// The code that was compiled last.
     last_code: CodeBlock,
     initial_config: Config,
 }
@@ -83,15 +90,14 @@ pub(crate) struct Config {
     pub(crate) preserve_vars_on_panic: bool,
     output_format: String,
     display_types: bool,
-    /// Tunebook: what threads of the cell print bears this name.
-    pub(crate) cell_name: String,
-    /// Tunebook: is told what cargo does, a line each.
+    /// The name of the cell, for what its threads print.
+    cell_name: String,
     pub(crate) progress: Progress,
     /// Whether to try to display the final expression. Currently this needs to
     /// be turned off when doing tab completion or cargo check, but otherwise it
     /// should always be on.
     display_final_expression: bool,
-    /// Tunebook: whether the value of the final expression becomes the last value.
+    /// Whether the value of the final expression becomes the last value.
     keeps_last: bool,
     /// Whether to expand and deduplicate use statements. We need to be able to
     /// turn this off in order for tab-completion of use statements to work, but
@@ -121,29 +127,9 @@ pub(crate) struct Config {
     subprocess_path: PathBuf,
 }
 
-/// Tunebook: the variable that holds the value of the last expression, for code that says `_` (see CHANGES.md).
-pub const LAST: &str = "\u{2cd}";
-
-/// The one before, in a cell that mentions it and brings another.
-const OLD_LAST: &str = "\u{2cd}old";
-
-/// How long a cell waits for rust-analyzer before it is compiled without knowing how its value is displayed.
-const KNOWN_SOON: Duration = Duration::from_millis(400);
-
-#[derive(Clone)]
-pub(crate) struct Progress(pub(crate) Arc<dyn Fn(&str) + Send + Sync>);
-
-impl Default for Progress {
-    fn default() -> Self {
-        Progress(Arc::new(|_| {}))
-    }
-}
-
-impl std::fmt::Debug for Progress {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Progress")
-    }
-}
+/// How long a cell waits for rust-analyzer before it is compiled although it is not known whether its
+/// value displays itself.
+const MAX_WAIT_FOR_DISPLAY: Duration = Duration::from_millis(400);
 
 fn create_initial_config(tmpdir: PathBuf, subprocess_path: PathBuf) -> Result<Config> {
     let mut config = Config::new(tmpdir, subprocess_path)?;
@@ -355,6 +341,24 @@ const GET_TYPE_NAME_DEF: &str = stringify!(
     }
 );
 
+/// `dbg!` for cells. That of the standard library names a place in the generated code.
+const DBG_MACRO: &str = r#"
+macro_rules! dbg {
+    () => { eprintln!("[cell]") };
+    ($value:expr $(,)?) => {
+        match $value {
+            value => {
+                eprintln!("[cell] {} = {:#?}", ::std::stringify!($value), &value);
+                value
+            }
+        }
+    };
+    ($($value:expr),+ $(,)?) => { ($(dbg!($value)),+,) };
+}
+"#;
+
+const PANIC_NOTIFICATION: &str = "EVCXR_PANIC_NOTIFICATION";
+
 // Outputs from an EvalContext. This is a separate struct since users may want
 // destructure this and pass its components to separate threads.
 pub struct EvalContextOutputs {
@@ -460,25 +464,26 @@ impl EvalContext {
         let mut context = EvalContext {
             _tmpdir: opt_tmpdir,
             analysis: Analysis::new(analyzer, initial_state.clone()),
-            last_code: CodeBlock::new(),
-            runs: 0,
-            not_kept: Vec::new(),
-            last_value: None,
             committed_state: initial_state,
             module,
             child_process,
             stdout_sender,
+            runs: 0,
+            last_value: None,
+            last_code: CodeBlock::new(),
             initial_config,
         };
         let outputs = EvalContextOutputs {
             stdout: stdout_receiver,
             stderr: stderr_receiver,
         };
+        context
+            .module
+            .write_runtime_crate(&context.committed_state.config)?;
         if context.committed_state.linker() == "lld" && context.eval("42").is_err() {
             context.committed_state.set_linker("system".to_owned());
         }
-        // rust-analyzer asks cargo about the crate, which must be there.
-        context.module.write_first_sources(&context.committed_state.config)?;
+        // rust-analyzer asks cargo about the crate, so its manifest must be there before a cell is.
         context.write_cargo_toml(&context.committed_state)?;
         context.initial_config = context.committed_state.config.clone();
         Ok((context, outputs))
@@ -537,24 +542,23 @@ impl EvalContext {
         let mut phases = PhaseDetailsBuilder::new();
         let code_out = state.apply(user_code.clone(), &code_info.nodes)?;
 
-        let mut outputs =
-            match self.run_statements(code_out, &mut state, &mut phases, callbacks) {
-                error @ Err(Error::SubprocessTerminated(_)) => {
-                    self.restart_child_process()?;
-                    return error;
+        let mut outputs = match self.run_statements(code_out, &mut state, &mut phases, callbacks) {
+            error @ Err(Error::SubprocessTerminated(_)) => {
+                self.restart_child_process()?;
+                return error;
+            }
+            Err(Error::CompilationErrors(errors)) => {
+                let mut errors = state.apply_custom_errors(errors, &user_code, code_info);
+                // If we have any errors in user code then remove all errors that aren't from user
+                // code.
+                if errors.iter().any(|error| error.is_from_user_code()) {
+                    errors.retain(|error| error.is_from_user_code())
                 }
-                Err(Error::CompilationErrors(errors)) => {
-                    let mut errors = state.apply_custom_errors(errors, &user_code, code_info);
-                    // If we have any errors in user code then remove all errors that aren't from user
-                    // code.
-                    if errors.iter().any(|error| error.is_from_user_code()) {
-                        errors.retain(|error| error.is_from_user_code())
-                    }
-                    return Err(Error::CompilationErrors(errors));
-                }
-                error @ Err(_) => return error,
-                Ok(x) => x,
-            };
+                return Err(Error::CompilationErrors(errors));
+            }
+            error @ Err(_) => return error,
+            Ok(x) => x,
+        };
 
         // Once, we reach here, our code has successfully executed, so we
         // conclude that variable changes are now applied.
@@ -566,38 +570,66 @@ impl EvalContext {
         Ok(outputs)
     }
 
-    /// Builds what all cells need, so that the first one finds it built.
-    pub fn build_runtime(&mut self) -> Result<(), Error> {
-        self.module.compile(&CodeBlock::new(), &self.committed_state.config).map(drop)
+    pub(crate) fn completions(
+        &mut self,
+        user_code: CodeBlock,
+        mut state: ContextState,
+        nodes: &[SyntaxNode],
+        offset: usize,
+    ) -> Result<Completions> {
+        let code = state.code_to_complete(user_code, nodes)?;
+        let wrapped_offset = code.user_offset_to_output_offset(offset)?;
+
+        if state.config.debug_mode {
+            let mut s = code.code_string();
+            s.insert_str(wrapped_offset, "<|>");
+            println!("=========\n{s}\n==========");
+        }
+
+        self.analysis
+            .completions_in(&code, wrapped_offset, &state.cargo_toml())
     }
 
-    /// What rust-analyzer knows, to be asked also while a cell runs.
+    pub fn hover(&mut self, code: &str, state: &mut ContextState) -> Result<(String, String)> {
+        self.write_cargo_toml(state)?;
+        let manifest = state.cargo_toml();
+        let hover = self.analysis.hover_in(code, state, Some(&manifest))?;
+        Ok(hover.unwrap_or_else(|| {
+            (
+                "No documentation found".into(),
+                "No documentation found".into(),
+            )
+        }))
+    }
+
+    /// Returns what answers questions about code, also while a cell runs.
     pub fn analysis(&self) -> Analysis {
         self.analysis.clone()
     }
 
-    /// Is told what cargo does while dependencies are added and built, a line each.
-    pub fn set_progress(&mut self, progress: Arc<dyn Fn(&str) + Send + Sync>) {
-        self.module.progress = progress.clone();
-        self.committed_state.config.progress = Progress(progress);
+    /// Sets whether the values of the next cells become the last value (`LAST`).
+    pub fn set_keeps_last(&mut self, keeps: bool) {
+        self.committed_state.config.keeps_last = keeps;
     }
 
-    /// What threads of the next cell print bears this name.
+    /// Returns whether there is a last value.
+    pub fn has_last(&self) -> bool {
+        self.committed_state.variable_states.contains_key(LAST)
+    }
+
+    /// Sets the name of the next cell. Threads of that cell say it with what they print.
     pub fn set_cell_name(&mut self, name: &str) {
         name.clone_into(&mut self.committed_state.config.cell_name);
     }
 
-    /// A variable of the environment of processes that take the place of the one that runs cells; `None` takes it away.
-    pub fn set_environment(&mut self, name: &str, value: Option<&str>) {
-        self.child_process.set_environment(name, value);
-    }
-
-    /// How often code was run: a cell may be none, or run again because the type of a variable has changed.
+    /// Returns how often code was run. A cell may run none, or run its code twice because the type of
+    /// a variable was redefined.
     pub fn runs(&self) -> u64 {
         self.runs
     }
 
-    /// The line of the user's code, from 1, for a line of the code that was compiled last.
+    /// Returns the line of the user's code, counted from 1, for a line of the code that was compiled
+    /// last. Returns None if that line is not the user's.
     pub fn user_line(&self, line: usize) -> Option<usize> {
         match self.last_code.origin_for_line(line) {
             (CodeKind::OriginalUserCode(meta), offset) => Some(meta.start_line + offset),
@@ -605,40 +637,17 @@ impl EvalContext {
         }
     }
 
-    /// Items by name, with their source.
-    pub fn items(&self) -> impl Iterator<Item = (&str, String)> {
-        self.committed_state
-            .items_by_name
-            .iter()
-            .map(|(name, code)| (name.as_str(), code.code_string()))
+    /// Builds the code that all cells need, so that the first cell finds it built.
+    pub fn build_runtime(&mut self) -> Result<(), Error> {
+        self.module
+            .compile(&CodeBlock::new(), &self.committed_state.config)
+            .map(drop)
     }
 
-    /// Dependencies that were added, by name.
-    pub fn dependencies(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.committed_state
-            .external_deps
-            .values()
-            .map(|dep| (dep.name.as_str(), dep.config.as_str()))
-    }
-
-    /// Whether the value of the next cell becomes the last value: code that nobody typed leaves it.
-    pub fn set_keeps_last(&mut self, keeps: bool) {
-        self.committed_state.config.keeps_last = keeps;
-    }
-
-    /// Whether there is a last value.
-    pub fn has_last(&self) -> bool {
-        self.committed_state.variable_states.contains_key(LAST)
-    }
-
-    /// Forgets a variable or item; whether there was one. What a variable holds is dropped with the process.
-    pub fn forget(&mut self, name: &str) -> bool {
-        let state = &mut self.committed_state;
-        let variable = state.variable_states.remove(name).is_some();
-        state.stored_variable_states.remove(name);
-        let item = state.items_by_name.remove(name).is_some();
-        self.analysis.commit(&self.committed_state);
-        variable || item
+    /// Sets what receives the lines in which cargo says what it does about dependencies, while they
+    /// are added and built. By default, those about compilation are written to standard error.
+    pub fn set_progress(&mut self, progress: Arc<dyn Fn(&str) + Send + Sync>) {
+        self.committed_state.config.progress = Progress(progress);
     }
 
     pub fn last_source(&self) -> Result<String, std::io::Error> {
@@ -676,6 +685,33 @@ impl EvalContext {
             .map(String::as_str)
     }
 
+    /// Returns the items that cells have defined: the name of each, and its source.
+    pub fn items(&self) -> impl Iterator<Item = (&str, String)> {
+        self.committed_state
+            .items_by_name
+            .iter()
+            .map(|(name, code)| (name.as_str(), code.code_string()))
+    }
+
+    /// Returns the dependencies: the name of each, and what stands behind `name = ` in Cargo.toml.
+    pub fn dependencies(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.committed_state
+            .external_deps
+            .values()
+            .map(|dep| (dep.name.as_str(), dep.config.as_str()))
+    }
+
+    /// Forgets a variable or an item. Returns whether there was one of that name. The value of a
+    /// variable is dropped when the child process ends.
+    pub fn forget(&mut self, name: &str) -> bool {
+        let state = &mut self.committed_state;
+        let variable = state.variable_states.remove(name);
+        state.stored_variable_states.remove(name);
+        let item = state.items_by_name.remove(name);
+        self.analysis.commit(&self.committed_state);
+        variable.is_some() || item.is_some()
+    }
+
     // Clears all state, while keeping tmpdir. This allows us to effectively
     // restart, but without having to recompile any external crates we'd already
     // compiled. Config is preserved.
@@ -696,6 +732,12 @@ impl EvalContext {
 
     pub fn process_handle(&self) -> Arc<Mutex<std::process::Child>> {
         self.child_process.process_handle()
+    }
+
+    /// Sets or removes (None) an environment variable for child processes that are started later. The
+    /// process that runs cells now keeps its environment.
+    pub fn set_environment(&mut self, name: &str, value: Option<&str>) {
+        self.child_process.set_environment(name, value);
     }
 
     pub(crate) fn restart_child_process(&mut self) -> Result<(), Error> {
@@ -719,11 +761,13 @@ impl EvalContext {
             .stored_variable_states
             .clone_from(&state.variable_states);
         state.commit_old_user_code();
-        let new_crates = state.external_deps != self.committed_state.external_deps;
+        let dependencies_changed = state.external_deps != self.committed_state.external_deps;
         self.committed_state = state;
         self.analysis.commit(&self.committed_state);
-        if new_crates && self.analysis.is_warm() {
-            let _ = self.analysis.start(String::new(), self.committed_state.cargo_toml());
+        if dependencies_changed && self.analysis.is_warm() {
+            // Questions about the dependencies find them read.
+            self.analysis
+                .start(String::new(), self.committed_state.cargo_toml());
         }
     }
 
@@ -738,26 +782,33 @@ impl EvalContext {
         if user_code.words().contains(LAST) {
             self.name_last(state)?;
         }
-        // rust-analyzer looks at the code while the compiler does.
-        // Types of the standard library and of cells need it rarely, and two processors are soon busy.
-        let names_types = state.has_new_variables() && !state.external_deps.is_empty();
-        let mut findings = (names_types || state.may_display_itself(&user_code)).then(|| {
-            let code = state.analysis_code(user_code.clone(), true).code_string();
-            self.analysis.start(code, state.cargo_toml())
-        });
-        let mut found = None;
-        let undisplayed = user_code.undisplayed();
-        if let Some(fallback) = user_code.fallback() {
-            let displays_itself = if !state.may_display_itself(&user_code) {
+        let start_analysis = |analysis: &Analysis, state: &ContextState, code: &CodeBlock| {
+            let code = state.analysis_code(code.clone(), true).code_string();
+            analysis.start(code, state.cargo_toml())
+        };
+        // rust-analyzer is rarely needed for types of the standard library and of cells. If there are
+        // other crates, it looks at the code while the compiler does.
+        let fallback = user_code.fallback();
+        let may_display_itself = fallback.is_some() && state.may_display_itself(&user_code);
+        let may_need_analyzer =
+            may_display_itself || (state.has_new_variables() && !state.external_deps.is_empty());
+        let mut findings =
+            may_need_analyzer.then(|| start_analysis(&self.analysis, state, &user_code));
+        let mut received = None;
+        let without_display = user_code.without_display();
+        if let Some(fallback) = fallback {
+            let displays_itself = if !may_display_itself {
                 Some(false)
             } else if user_code.fallback_words().contains("evcxr_display") {
-                // Within the code it is visible to the compiler, and not to rust-analyzer.
+                // The compiler sees a method that is defined within the code, rust-analyzer does not.
                 None
-            } else if let Some(findings) = &findings {
-                found = findings.recv_timeout(KNOWN_SOON).ok();
-                found.as_ref().and_then(|found: &Findings| found.displays_itself)
             } else {
-                None
+                received = findings
+                    .as_ref()
+                    .and_then(|findings| findings.recv_timeout(MAX_WAIT_FOR_DISPLAY).ok());
+                received
+                    .as_ref()
+                    .and_then(|findings: &Findings| findings.displays_itself)
             };
             if displays_itself == Some(false) {
                 user_code.apply_fallback(&fallback);
@@ -783,18 +834,22 @@ impl EvalContext {
             match result {
                 Ok(execution_artifacts) => {
                     let mut output = execution_artifacts.output;
-                    let analyse = |state: &ContextState| {
-                        let code = state.analysis_code(user_code.clone(), true).code_string();
-                        self.analysis.start(code, state.cargo_toml())
+                    output.not_kept.append(&mut state.not_kept);
+                    let wait_for_findings = |state: &ContextState| {
+                        received.take().unwrap_or_else(|| {
+                            findings
+                                .take()
+                                .unwrap_or_else(|| {
+                                    start_analysis(&self.analysis, state, &user_code)
+                                })
+                                .recv()
+                                .unwrap_or_default()
+                        })
                     };
-                    let wait = |state: &ContextState| {
-                        found.take().or_else(|| findings.take().unwrap_or_else(|| analyse(state)).recv().ok())
-                    };
-                    output.not_kept.extend(state.name_types(wait));
+                    output.not_kept.extend(state.name_types(wait_for_findings));
                     if state.last_is_new_and_unnamed() {
-                        self.last_value = Some(analyse(state));
+                        self.last_value = Some(start_analysis(&self.analysis, state, &user_code));
                     }
-                    output.not_kept.append(&mut self.not_kept);
                     return Ok(output);
                 }
 
@@ -815,12 +870,28 @@ impl EvalContext {
                             continue;
                         }
                     }
-                    // What is wrong with the code itself may hide behind a value that cannot be displayed.
-                    if let (Some(mut code), true) = (undisplayed, errors.iter().all(CompilationError::is_about_display)) {
-                        code.leave(LAST);
-                        self.try_run_statements(code.clone(), state, CompilationMode::NoCatchExpectError, phases, callbacks)?;
-                        let last = code.segments.iter().rev().find(|segment| matches!(segment.kind, CodeKind::OriginalUserCode(_)));
-                        if let Some(error) = last.and_then(|last| errors.first()?.for_value(last)) {
+                    if let Some(mut code) = without_display
+                        && errors.iter().all(CompilationError::is_about_display)
+                    {
+                        code.remove_pack_variable(LAST);
+                        // Errors in the code itself come first. If there are none, this one names the
+                        // value.
+                        let value = code
+                            .segments
+                            .iter()
+                            .rev()
+                            .find(|segment| matches!(segment.kind, CodeKind::OriginalUserCode(_)))
+                            .cloned();
+                        self.try_run_statements(
+                            code,
+                            state,
+                            CompilationMode::NoCatchExpectError,
+                            phases,
+                            callbacks,
+                        )?;
+                        if let Some(error) =
+                            value.and_then(|value| errors.first()?.about_value(&value))
+                        {
                             return Err(Error::CompilationErrors(vec![error]));
                         }
                     }
@@ -854,27 +925,42 @@ impl EvalContext {
         }
     }
 
-    /// Finds a name for the type of the last value, now that a cell mentions it.
+    /// Finds a name for the type of the last value, for a cell that mentions it.
     fn name_last(&mut self, state: &mut ContextState) -> Result<(), Error> {
-        let Some(last) = state.stored_variable_states.get(LAST) else { return Ok(()) };
+        let Some(last) = state.stored_variable_states.get(LAST) else {
+            return Ok(());
+        };
         if !last.type_name.is_empty() {
             return Ok(());
         }
-        let found = self.last_value.take().and_then(|findings| findings.recv().ok()).unwrap_or_default();
-        let name = match found.variables.get(KEPT).map(|info| &info.type_name) {
-            Some(TypeName::Named(found)) if !found.contains("impl ") => replace_reserved_words_in_type(found),
+        let findings = self
+            .last_value
+            .take()
+            .and_then(|findings| findings.recv().ok())
+            .unwrap_or_default();
+        let type_name = match findings.variables.get(KEPT).map(|info| &info.type_name) {
+            Some(TypeName::Named(found)) if !found.contains("impl ") => {
+                replace_reserved_words_in_type(found)
+            }
             _ => bail!(
-                "`_` cannot be had: its type ({}) could not be written as code. Bind the value with `let`.",
+                "`_` cannot be had: its type ({}) could not be written as code. Bind the value with \
+                 `let`.",
                 last.type_at_run_time
             ),
         };
-        if let Some(last) = state.variable_states.get_mut(LAST).filter(|last| last.move_state == VariableMoveState::Available) {
-            last.type_name.clone_from(&name);
+        let last = state.variable_states.get_mut(LAST);
+        if let Some(last) = last.filter(|last| last.move_state == VariableMoveState::Available) {
+            last.type_name.clone_from(&type_name);
         }
         let committed = &mut self.committed_state;
-        let states = [&mut state.stored_variable_states, &mut committed.variable_states, &mut committed.stored_variable_states];
-        for last in states.into_iter().filter_map(|states| states.get_mut(LAST)) {
-            last.type_name.clone_from(&name);
+        for states in [
+            &mut state.stored_variable_states,
+            &mut committed.variable_states,
+            &mut committed.stored_variable_states,
+        ] {
+            if let Some(last) = states.get_mut(LAST) {
+                last.type_name.clone_from(&type_name);
+            }
         }
         Ok(())
     }
@@ -915,7 +1001,7 @@ impl EvalContext {
         &mut self,
         state: &mut ContextState,
         so_file: &SoFile,
-        _callbacks: &mut EvalCallbacks,
+        callbacks: &mut EvalCallbacks,
     ) -> Result<EvalOutputs, Error> {
         let mut output = EvalOutputs::new();
         // TODO: We should probably send an OsString not a String. Otherwise
@@ -933,23 +1019,42 @@ impl EvalContext {
 
         let mut got_panic = false;
         let mut lost_variables = Vec::new();
+        static MIME_OUTPUT: Lazy<Regex> =
+            Lazy::new(|| Regex::new("EVCXR_BEGIN_CONTENT ([^ ]+)").unwrap());
         loop {
             let line = self.child_process.recv_line()?;
             if line == runtime::EVCXR_EXECUTION_COMPLETE {
                 break;
             }
-            if line == runtime::PANIC_NOTIFICATION {
+            if line == PANIC_NOTIFICATION {
                 got_panic = true;
                 output.panicked = true;
             } else if let Some(how) = line.strip_prefix(runtime::RESTORED) {
                 output.restored = Some(how.trim().to_owned());
-            } else if let Some(timing) = line.strip_prefix(runtime::TIMES) {
-                output.times = timing.split_whitespace().filter_map(|n| n.parse().ok()).map(Duration::from_nanos).collect();
-            } else if let Some(error) = line.strip_prefix(evcxr_internal_runtime::USER_ERROR_OCCURRED) {
+            } else if let Some(times) = line.strip_prefix(runtime::TIMES) {
+                output.times = times
+                    .split_whitespace()
+                    .filter_map(|nanoseconds| nanoseconds.parse().ok())
+                    .map(Duration::from_nanos)
+                    .collect();
+            } else if let Some(text) = line.strip_prefix(evcxr_report::VALUE) {
+                output
+                    .content_by_mime_type
+                    .insert("text/plain".to_owned(), evcxr_report::unescaped(text));
+            } else if line.starts_with(evcxr_input::GET_CMD) {
+                let is_password = line.starts_with(evcxr_input::GET_CMD_PASSWORD);
+                let prompt = line.split(':').nth(1).unwrap_or_default().to_owned();
+                self.child_process
+                    .send(&(callbacks.input_reader)(InputRequest {
+                        prompt,
+                        is_password,
+                    }))?;
+            } else if let Some(error) = line.strip_prefix(evcxr_report::USER_ERROR_OCCURRED) {
                 // A question mark operator in user code triggered an early
                 // return. Any newly defined variables won't have been stored.
-                let (line, error) = error.trim().split_once(' ').unwrap_or_default();
-                output.user_error = Some((unescaped(error), line.parse().ok().and_then(|line| self.user_line(line))));
+                let (line, text) = error.split_once(' ').unwrap_or_default();
+                let line = line.parse().ok().and_then(|line| self.user_line(line));
+                output.user_error = Some((evcxr_report::unescaped(text), line));
                 state.restore_last();
                 state
                     .variable_states
@@ -967,8 +1072,24 @@ impl EvalContext {
                 if let Some(variable_state) = state.variable_states.get_mut(name) {
                     type_name.clone_into(&mut variable_state.type_at_run_time);
                 }
-            } else if let Some(text) = line.strip_prefix(runtime::VALUE) {
-                output.content_by_mime_type.insert("text/plain".to_owned(), unescaped(text));
+            } else if let Some(captures) = MIME_OUTPUT.captures(&line) {
+                let mime_type = captures[1].to_owned();
+                let mut content = String::new();
+                loop {
+                    let line = self.child_process.recv_line()?;
+                    if line == "EVCXR_END_CONTENT" {
+                        break;
+                    }
+                    if line == PANIC_NOTIFICATION {
+                        got_panic = true;
+                        break;
+                    }
+                    if !content.is_empty() {
+                        content.push('\n');
+                    }
+                    content.push_str(&line);
+                }
+                output.content_by_mime_type.insert(mime_type, content);
             } else {
                 // Note, errors sending are ignored, since it just means the
                 // user of the library has dropped the Receiver.
@@ -976,11 +1097,13 @@ impl EvalContext {
             }
         }
         if output.restored.is_some() {
-            // The process is as it was before the cell.
-            state.variable_states.clone_from(&state.stored_variable_states);
+            state
+                .variable_states
+                .clone_from(&state.stored_variable_states);
             return Ok(output);
         }
         if got_panic {
+            state.restore_last();
             state
                 .variable_states
                 .retain(|_variable_name, variable_state| {
@@ -988,6 +1111,13 @@ impl EvalContext {
                 });
         } else if !lost_variables.is_empty() {
             return Err(Error::TypeRedefinedVariablesLost(lost_variables));
+        }
+
+        // Block until stdout_sender is empty with exponential backoff
+        let mut sleep_duration = Duration::from_millis(1);
+        while !self.stdout_sender.is_empty() {
+            std::thread::sleep(sleep_duration);
+            sleep_duration = std::cmp::min(sleep_duration * 2, Duration::from_millis(100));
         }
 
         Ok(output)
@@ -1002,15 +1132,18 @@ impl EvalContext {
     ) -> Result<(), Error> {
         let keeps_last = |origin: &CodeKind| matches!(origin, CodeKind::PackVariable { variable_name } if variable_name == LAST);
         if error.code_origins.iter().any(keeps_last) {
-            // The value borrows from something, or what displays it takes it: it is displayed all the same.
-            user_code.leave(LAST);
+            // The value borrows from something, or displaying it consumes it. It is displayed, but does
+            // not become the last value.
+            user_code.remove_pack_variable(LAST);
             state.restore_last();
             fixed_errors.insert("Last value");
             return Ok(());
         }
         for code_origin in &error.code_origins {
             match code_origin {
-                CodeKind::PackVariable { variable_name } if variable_name == OLD_LAST && !state.last_is_moved => {
+                CodeKind::PackVariable { variable_name }
+                    if variable_name == OLD_LAST && !state.last_is_moved =>
+                {
                     state.last_is_moved = true;
                     fixed_errors.insert("Last value moved");
                 }
@@ -1024,11 +1157,14 @@ impl EvalContext {
                         state.variable_states.remove(variable_name);
                         fixed_errors.insert("Variable moved");
                     } else if matches!(error.code(), Some("E0597" | "E0716" | "E0521")) {
-                        // It borrows from something that ends with the code.
+                        // The variable borrows from something that ends with the code.
                         if state.variable_states.remove(variable_name).is_some() {
-                            let reason = "it holds a reference to something that ends with the cell. Keep what owns the data (`to_string()`, \
+                            let reason = "it holds a reference to something that ends with the \
+                                          cell. Keep what owns the data (`to_string()`, \
                                           `to_vec()`, `clone()`), or use it in this cell";
-                            self.not_kept.push((variable_name.clone(), reason.to_owned()));
+                            state
+                                .not_kept
+                                .push((variable_name.clone(), reason.to_owned()));
                         }
                         fixed_errors.insert("Reference");
                     } else if error.code() == Some("E0603") {
@@ -1051,7 +1187,8 @@ impl EvalContext {
                         );
                     }
                 }
-                // Its type has another name, or none, by now. (A variable that the cell moves is told of here as well.)
+                // If other code is involved, it is that code which is wrong, for example because it
+                // moves the variable.
                 CodeKind::LoadVariable { variable_name }
                     if error
                         .code_origins
@@ -1060,7 +1197,9 @@ impl EvalContext {
                 {
                     if state.stored_variable_states.remove(variable_name).is_some() {
                         state.variable_states.remove(variable_name);
-                        self.not_kept.push((variable_name.clone(), error.message()));
+                        state
+                            .not_kept
+                            .push((variable_name.clone(), error.message()));
                         fixed_errors.insert("Variable cannot be loaded");
                     }
                 }
@@ -1105,21 +1244,6 @@ impl EvalContext {
         }
         Ok(())
     }
-}
-
-fn unescaped(text: &str) -> String {
-    let (mut out, mut chars) = (String::with_capacity(text.len()), text.chars());
-    while let Some(c) = chars.next() {
-        match c {
-            '\\' => match chars.next() {
-                Some('n') => out.push('\n'),
-                Some('r') => out.push('\r'),
-                other => out.extend(other),
-            },
-            c => out.push(c),
-        }
-    }
-    out
 }
 
 fn non_persistable_type_error(variable_name: &str, actual_type: &str) -> Result<(), Error> {
@@ -1195,18 +1319,20 @@ impl PhaseDetailsBuilder {
 #[derive(Default, Debug)]
 pub struct EvalOutputs {
     pub content_by_mime_type: HashMap<String, String>,
-    /// Tunebook: the cell ended with a panic.
-    pub panicked: bool,
-    /// Tunebook: the process of the cell ended, and one in which all is as it was before the cell took over. How it ended.
-    pub restored: Option<String>,
-    /// Tunebook: a `?` met an error, which reads so, and the line of the user's code where it stands.
+    /// The error that a `?` met, if the code ended with one, and its line in the user's code.
     pub user_error: Option<(String, Option<usize>)>,
-    /// Tunebook: warnings about the code of this cell.
-    pub warnings: Vec<CompilationError>,
-    /// Tunebook: variables that later cells cannot have, with the reason.
-    pub not_kept: Vec<(String, String)>,
-    /// Tunebook: how long the code ran: wall clock, processor time of the user and of the system.
+    /// Whether the code ended with a panic.
+    pub panicked: bool,
+    /// How the process that ran the code ended, if another one in which all variables are as before
+    /// has taken its place.
+    pub restored: Option<String>,
+    /// How long the code ran: wall clock, processor time of the user, and processor time of the
+    /// system. Empty if the child process does not report it.
     pub times: Vec<Duration>,
+    /// The compiler's warnings about the code of this cell.
+    pub warnings: Vec<CompilationError>,
+    /// Variables that later cells do not have, each with the reason.
+    pub not_kept: Vec<(String, String)>,
     pub timing: Option<Duration>,
     pub phases: Vec<PhaseDetails>,
 }
@@ -1240,12 +1366,14 @@ impl EvalOutputs {
                 .or_default()
                 .push_str(&content);
         }
+        self.user_error = self.user_error.take().or(other.user_error);
         self.panicked |= other.panicked;
         self.restored = self.restored.take().or(other.restored);
-        self.user_error = self.user_error.take().or(other.user_error);
+        if !other.times.is_empty() {
+            self.times = other.times;
+        }
         self.warnings.append(&mut other.warnings);
         self.not_kept.append(&mut other.not_kept);
-        self.times = if other.times.is_empty() { std::mem::take(&mut self.times) } else { other.times };
         self.timing = match (self.timing.take(), other.timing) {
             (Some(t1), Some(t2)) => Some(t1 + t2),
             (t1, t2) => t1.or(t2),
@@ -1256,9 +1384,9 @@ impl EvalOutputs {
 
 #[derive(Clone, Debug)]
 struct VariableState {
-    /// Empty until it is known.
+    /// The type as code names it. Empty until it is known.
     type_name: String,
-    /// The name that Rust gives it at run time.
+    /// The type as `std::any::type_name` names it. Empty until the code has run.
     type_at_run_time: String,
     is_mut: bool,
     move_state: VariableMoveState,
@@ -1309,10 +1437,12 @@ pub struct ContextState {
     /// code was executed. Doesn't include newly defined variables until after
     /// execution completes.
     stored_variable_states: HashMap<String, VariableState>,
+    /// Variables that were dropped while the code was compiled, each with the reason.
+    not_kept: Vec<(String, String)>,
     attributes: HashMap<String, CodeBlock>,
     async_mode: bool,
     allow_question_mark: bool,
-    /// Whether the code moves the last value.
+    /// Whether the code moves the last value of before.
     last_is_moved: bool,
     build_num: i32,
     pub(crate) config: Config,
@@ -1327,6 +1457,7 @@ impl ContextState {
             extern_crate_stmts: HashMap::new(),
             variable_states: HashMap::new(),
             stored_variable_states: HashMap::new(),
+            not_kept: Vec::new(),
             attributes: HashMap::new(),
             async_mode: false,
             allow_question_mark: false,
@@ -1614,9 +1745,9 @@ impl ContextState {
     }
 
     /// Returns code suitable for analysis purposes. Doesn't attempt to preserve runtime behaviour.
-    /// `mentioned`: without the variables that it does not mention.
-    fn analysis_code(&self, user_code: CodeBlock, mentioned: bool) -> CodeBlock {
-        let words = mentioned.then(|| user_code.words());
+    /// If `only_mentioned`, variables that `user_code` does not mention are left out.
+    fn analysis_code(&self, user_code: CodeBlock, only_mentioned: bool) -> CodeBlock {
+        let words = only_mentioned.then(|| user_code.words());
         let mut code = CodeBlock::new()
             .generated("#![allow(unused_imports, unused_mut, dead_code, uncommon_codepoints)]")
             .add_all(self.attributes_code())
@@ -1625,8 +1756,11 @@ impl ContextState {
             .generated("fn evcxr_variable_store<T: 'static>(_: T) {}")
             .generated("#[allow(unused_variables)]")
             .generated(format!("async fn {WRAPPER}("));
-        let stored = self.stored_variable_states.iter().filter(|(_, state)| !state.type_name.is_empty());
-        for (var_name, state) in stored.filter(|(name, _)| words.as_ref().is_none_or(|words| words.contains(*name))) {
+        let is_shown = |name: &String| words.as_ref().is_none_or(|words| words.contains(name));
+        for (var_name, state) in &self.stored_variable_states {
+            if !is_shown(var_name) || state.type_name.is_empty() {
+                continue;
+            }
             code = code.generated(format!(
                 "{}{}: {},",
                 if state.is_mut { "mut " } else { "" },
@@ -1652,8 +1786,12 @@ impl ContextState {
         code
     }
 
-    /// The code with all that it can see around it, for questions of a person who writes it.
-    pub(crate) fn code_to_complete(&mut self, user_code: CodeBlock, nodes: &[SyntaxNode]) -> Result<CodeBlock, Error> {
+    /// Returns the code in what it can see around it, to ask questions about it.
+    pub(crate) fn code_to_complete(
+        &mut self,
+        user_code: CodeBlock,
+        nodes: &[SyntaxNode],
+    ) -> Result<CodeBlock, Error> {
         // Wrapping the final expression in order to display it might interfere
         // with completions on that final expression.
         self.config.display_final_expression = false;
@@ -1663,90 +1801,108 @@ impl ContextState {
         // not really any downside to turn it off here. It'll produce errors,
         // but those errors don't effect the analysis needed for completions.
         self.config.expand_use_statements = false;
-        let commands = |segment: &Segment| matches!(segment.kind, CodeKind::Command(_) | CodeKind::ShellCommand(_));
-        let mut user_code = user_code;
-        user_code.segments.retain(|segment| !commands(segment));
         let user_code = self.apply(user_code, nodes)?;
         Ok(self.analysis_code(user_code, false))
     }
 
+    /// Returns what Cargo.toml holds when code is compiled.
     pub(crate) fn cargo_toml(&self) -> String {
         Module::cargo_toml_contents(self)
     }
 
+    /// Returns the variables and items, each with "variable" or "item".
     pub(crate) fn names(&self) -> Vec<(String, &'static str)> {
-        let variables = self.variable_states.keys().filter(|name| *name != LAST).map(|name| (name.clone(), "variable"));
-        variables.chain(self.items_by_name.keys().map(|name| (name.clone(), "item"))).collect()
+        let variables = self.variable_states.keys().filter(|name| *name != LAST);
+        let items = self.items_by_name.keys();
+        variables
+            .map(|name| (name.clone(), "variable"))
+            .chain(items.map(|name| (name.clone(), "item")))
+            .collect()
     }
 
-    fn has_new_variables(&self) -> bool {
-        let is_new = |variable: &VariableState| variable.move_state == VariableMoveState::New;
-        self.variable_states.iter().any(|(name, variable)| name != LAST && is_new(variable))
-    }
-
-    /// A cell that brought no value leaves the last one what it was, unless it moved it.
+    /// Makes the last value what it was, unless the code moved it, because the code brought none.
     fn restore_last(&mut self) {
-        if self.variable_states.get(LAST).is_some_and(|last| last.move_state == VariableMoveState::New) {
-            match self.stored_variable_states.get(LAST).filter(|_| !self.last_is_moved).cloned() {
-                Some(stored) => {
-                    let stored = VariableState { move_state: VariableMoveState::Available, ..stored };
-                    self.variable_states.insert(LAST.to_owned(), stored)
-                }
-                None => self.variable_states.remove(LAST),
-            };
+        if !self.last_is_new() {
+            return;
+        }
+        let stored = self.stored_variable_states.get(LAST);
+        match stored.filter(|_| !self.last_is_moved).cloned() {
+            Some(stored) => {
+                let stored = VariableState {
+                    move_state: VariableMoveState::Available,
+                    ..stored
+                };
+                self.variable_states.insert(LAST.to_owned(), stored);
+            }
+            None => drop(self.variable_states.remove(LAST)),
         }
     }
 
-    /// Whether the value of the code may have a method `evcxr_display`. Nothing of the standard library has one.
-    fn may_display_itself(&self, user_code: &CodeBlock) -> bool {
-        let words = user_code.fallback_words();
-        let types = self.stored_variable_states.iter().filter(|(name, _)| words.contains(*name));
-        let types = types.map(|(_, state)| state.type_name.as_str());
-        let items = self.items_by_name.values().chain(&self.unnamed_items).map(CodeBlock::code_string);
-        let code: String = items.chain(types.map(str::to_owned)).collect::<Vec<_>>().join("\n");
-        let others = crate::code_block::words(&code);
-        let crates = self.external_deps.values().map(|dep| dep.name.replace('-', "_"));
-        others.contains("evcxr_display")
-            || words.contains("evcxr_display")
-            || self.extern_crate_stmts.keys().any(|_| true)
-            || crates.into_iter().any(|name| others.contains(name.as_str()) || words.contains(&name))
+    /// Returns whether the code brings a last value.
+    fn last_is_new(&self) -> bool {
+        self.variable_states
+            .get(LAST)
+            .is_some_and(|last| last.move_state == VariableMoveState::New)
     }
 
-    /// Whether the code brought a last value, and its type has no name yet.
+    /// Returns whether the code brought a last value whose type has no name yet.
     fn last_is_new_and_unnamed(&self) -> bool {
-        let is_new = |last: &VariableState| last.move_state == VariableMoveState::New && last.type_name.is_empty();
-        self.variable_states.get(LAST).is_some_and(is_new)
+        self.last_is_new() && self.variable_states[LAST].type_name.is_empty()
     }
 
-    /// Finds names for the types of new variables, and takes away those whose type has none. `findings` waits for
-    /// rust-analyzer.
-    fn name_types(&mut self, findings: impl FnOnce(&ContextState) -> Option<Findings>) -> Vec<(String, String)> {
-        if self.variable_states.get(LAST).is_some_and(|last| last.type_name.is_empty() && last.type_at_run_time.is_empty()) {
+    /// Finds names for the types of new variables once the code has run. Variables whose types have
+    /// no name are removed and returned, each with the reason. `wait_for_findings` is called if
+    /// rust-analyzer is needed.
+    fn name_types(
+        &mut self,
+        wait_for_findings: impl FnOnce(&ContextState) -> Findings,
+    ) -> Vec<(String, String)> {
+        let has_no_value = |last: &VariableState| last.type_at_run_time.is_empty();
+        if self.variable_states.get(LAST).is_some_and(has_no_value) {
             self.restore_last();
         }
+        let mut not_kept = Vec::new();
+        self.variable_states.retain(|name, variable| {
+            let is_stored = !variable.type_at_run_time.is_empty();
+            if !is_stored {
+                let reason = "the cell returned before its end";
+                not_kept.push((name.clone(), reason.to_owned()));
+            }
+            is_stored
+        });
         let is_own = |name: &str| {
             let definition = self.items_by_name.get(name).map(CodeBlock::code_string);
             definition.is_some_and(|code| {
-                ["struct", "enum", "union"].iter().any(|kind| code.contains(&format!("{kind} {name}")))
+                ["struct", "enum", "union"]
+                    .iter()
+                    .any(|kind| code.contains(&format!("{kind} {name}")))
             })
         };
-        let mut names = HashMap::new();
-        for (name, variable) in &mut self.variable_states {
-            if name == LAST && variable.type_name.is_empty() {
-                variable.type_name = crate::type_names::as_code(&variable.type_at_run_time, is_own).unwrap_or_default();
-            } else if variable.type_name.is_empty() {
-                names.insert(name.clone(), crate::type_names::as_code(&variable.type_at_run_time, is_own));
-            }
+        if let Some(last) = self.variable_states.get_mut(LAST)
+            && last.type_name.is_empty()
+        {
+            last.type_name =
+                type_names::as_code(&last.type_at_run_time, is_own).unwrap_or_default();
         }
-        let mut not_kept = vec![];
+        let mut names: HashMap<String, Option<String>> = self
+            .variable_states
+            .iter()
+            .filter(|(name, variable)| *name != LAST && variable.type_name.is_empty())
+            .map(|(name, variable)| {
+                let type_name = type_names::as_code(&variable.type_at_run_time, is_own);
+                (name.clone(), type_name)
+            })
+            .collect();
         if names.values().any(Option::is_none) {
-            let found = findings(self).unwrap_or_default();
-            for (name, type_name) in names.iter_mut().filter(|(_, type_name)| type_name.is_none()) {
-                match found.variables.get(name).map(|info| &info.type_name) {
+            let findings = wait_for_findings(self);
+            for (name, type_name) in names.iter_mut().filter(|(_, name)| name.is_none()) {
+                match findings.variables.get(name).map(|info| &info.type_name) {
                     Some(TypeName::Named(found)) if !found.contains("impl ") => {
+                        // For now, we need to look for and escape any reserved words. This should
+                        // probably in theory be done in rust analyzer in a less hacky way.
                         *type_name = Some(replace_reserved_words_in_type(found));
                     }
-                    Some(TypeName::Named(_)) | Some(TypeName::Closure) => not_kept.push((
+                    Some(TypeName::Named(_) | TypeName::Closure) => not_kept.push((
                         name.clone(),
                         "its type has no name, as that of a closure. Put it into a box: \
                          let f: Box<dyn Fn(i32) -> i32> = Box::new(…);"
@@ -1755,7 +1911,8 @@ impl ContextState {
                     _ => not_kept.push((
                         name.clone(),
                         format!(
-                            "its type ({}) could not be written as code. Write the type: let {name}: … = …;",
+                            "its type ({}) could not be written as code. Write the type: let \
+                             {name}: … = …;",
                             self.variable_states[name].type_at_run_time
                         ),
                     )),
@@ -1779,8 +1936,8 @@ impl ContextState {
         let mut code = CodeBlock::new()
             .generated("#![allow(unused_imports, unused_mut, dead_code, uncommon_codepoints)]")
             .add_all(self.attributes_code())
-            .generated("use ::evcxr_runtime::evcxr_report;")
             .generated(self.print_macros())
+            .generated(DBG_MACRO)
             .add_all(self.items_code());
         let has_user_code = !user_code.is_empty();
         if has_user_code {
@@ -1798,23 +1955,28 @@ impl ContextState {
         code
     }
 
-    /// What is printed is there at once, and bears the name of the cell where a thread prints it.
+    /// Returns macros in the place of those of the standard library. What they print is written at once,
+    /// and says the name of the cell if another thread than the cell's prints it.
     fn print_macros(&self) -> String {
         let cell = &self.config.cell_name;
         ["", "e"]
             .map(|e| {
+                let print = format!("::{RUNTIME_CRATE_NAME}::evcxr_report::{e}print");
                 format!(
-                    "macro_rules! {e}print {{ ($($arg:tt)*) => {{ $crate::evcxr_report::{e}print(::std::format_args!($($arg)*), {cell:?}) }}; }}\n\
-                     macro_rules! {e}println {{ () => {{ $crate::evcxr_report::{e}print(::std::format_args!(\"\\n\"), {cell:?}) }}; \
-                     ($($arg:tt)*) => {{ $crate::evcxr_report::{e}print(::std::format_args!(\"{{}}\\n\", ::std::format_args!($($arg)*)), {cell:?}) }}; }}\n"
+                    r#"
+macro_rules! {e}print {{
+    ($($arg:tt)*) => {{ {print}(::std::format_args!($($arg)*), {cell:?}) }};
+}}
+macro_rules! {e}println {{
+    () => {{ {print}(::std::format_args!("\n"), {cell:?}) }};
+    ($($arg:tt)*) => {{
+        {print}(::std::format_args!("{{}}\n", ::std::format_args!($($arg)*)), {cell:?})
+    }};
+}}
+"#
                 )
             })
             .concat()
-            + "macro_rules! dbg {\n\
-               () => { eprintln!(\"[cell]\") };\n\
-               ($value:expr $(,)?) => { match $value { value => { eprintln!(\"[cell] {} = {:#?}\", ::std::stringify!($value), &value); value } } };\n\
-               ($($value:expr),+ $(,)?) => { ($(dbg!($value)),+,) };\n\
-               }\n"
     }
 
     fn items_code(&self) -> CodeBlock {
@@ -1850,7 +2012,8 @@ impl ContextState {
                 String::new()
             } else {
                 format!(
-                    "crate::evcxr_report::user_error(&format!(\"{}\", error), std::panic::Location::caller().line());",
+                    "::{RUNTIME_CRATE_NAME}::evcxr_report::user_error(&format!(\"{}\", error), \
+                     std::panic::Location::caller().line());",
                     self.config.error_fmt.format_str
                 )
             }
@@ -1864,8 +2027,12 @@ impl ContextState {
     ) -> CodeBlock {
         let words = user_code.words();
         let needs_variable_store = self.has_new_variables()
-            || self.variable_states.get(LAST).is_some_and(|last| last.move_state == VariableMoveState::New)
-            || self.variable_states.keys().chain(self.stored_variable_states.keys()).any(|name| words.contains(name))
+            || self.last_is_new()
+            || self
+                .variable_states
+                .keys()
+                .chain(self.stored_variable_states.keys())
+                .any(|name| words.contains(name))
             || self.async_mode
             || self.allow_question_mark;
         let mut code = CodeBlock::new();
@@ -1873,8 +2040,9 @@ impl ContextState {
             code = code.add_all(self.error_trait_code(false));
         }
         if needs_variable_store {
-            code = code
-                .generated("use ::evcxr_runtime::evcxr_internal_runtime;");
+            code = code.generated(format!(
+                "use ::{RUNTIME_CRATE_NAME}::evcxr_internal_runtime;"
+            ));
         }
         code = code.generated("#[unsafe(no_mangle)]").generated(format!(
             "pub extern \"C\" fn {}(",
@@ -1892,12 +2060,13 @@ impl ContextState {
                 .generated("let evcxr_variable_store = unsafe {&mut *evcxr_variable_store};")
                 .add_all(self.check_variable_statements(&words))
                 .add_all(self.load_variable_statements(&words));
-            user_code = user_code.add_all(self.store_variable_statements(VariableMoveState::New, &words));
+            user_code =
+                user_code.add_all(self.store_variable_statements(VariableMoveState::New, &words));
         } else {
             code = code.generated("evcxr_variable_store: *mut u8) -> *mut u8 {");
         }
         code = code
-            .generated("evcxr_report::begin();")
+            .generated(format!("::{RUNTIME_CRATE_NAME}::evcxr_report::begin();"))
             .generated("let (mut evcxr_panicked, mut evcxr_failed) = (false, false);");
         if self.async_mode {
             user_code = CodeBlock::new()
@@ -1911,14 +2080,22 @@ impl ContextState {
                     Err(poisoned) => poisoned.into_inner(),
                 };
                 ))
-                .generated(if self.allow_question_mark { "evcxr_failed = evcxr_runtime.block_on(async {" } else { "evcxr_runtime.block_on(async {" })
+                .generated(if self.allow_question_mark {
+                    "evcxr_failed = evcxr_runtime.block_on(async {"
+                } else {
+                    "evcxr_runtime.block_on(async {"
+                })
                 .add_all(user_code);
             if self.allow_question_mark {
                 user_code = CodeBlock::new()
                     .add_all(user_code)
                     .generated("Ok::<(), EvcxrUserCodeError>(())");
             }
-            user_code = user_code.generated(if self.allow_question_mark { "}).is_err();" } else { "});" })
+            user_code = user_code.generated(if self.allow_question_mark {
+                "}).is_err();"
+            } else {
+                "});"
+            })
         } else if self.allow_question_mark {
             user_code = CodeBlock::new()
                 .generated("evcxr_failed = (|| -> std::result::Result<(), EvcxrUserCodeError> {")
@@ -1952,57 +2129,82 @@ impl ContextState {
             code = code
                 .add_all(self.store_variable_statements(VariableMoveState::Available, &words))
                 .add_all(self.store_last_statements(&words))
-                .generated("let evcxr_variable_store: *mut evcxr_internal_runtime::VariableStore = evcxr_variable_store;");
+                .generated(
+                    "let evcxr_variable_store: *mut evcxr_internal_runtime::VariableStore = \
+                     evcxr_variable_store;",
+                );
         }
-        // The lowest bit of the pointer, which is never set, says that the code panicked, or that a `?` met an error.
-        code.generated("evcxr_report::flush();")
-            .generated("evcxr_variable_store.map_addr(|address| address | usize::from(evcxr_panicked || evcxr_failed))")
+        // The process that runs the code is told of a panic, or of a `?` that met an error, by the lowest
+        // bit of the pointer, which is never set because of the alignment.
+        code.generated(format!("::{RUNTIME_CRATE_NAME}::evcxr_report::flush();"))
+            .generated(
+                "evcxr_variable_store\
+                 .map_addr(|address| address | usize::from(evcxr_panicked || evcxr_failed))",
+            )
             .generated("}")
     }
 
-    /// Variables that a cell does not mention stay where they are.
-    fn store_variable_statements(&self, move_state: VariableMoveState, words: &HashSet<String>) -> CodeBlock {
+    /// Returns code that stores variables. An earlier variable that the code does not mention
+    /// (`words` are those of the code) was not loaded and stays where it is.
+    fn store_variable_statements(
+        &self,
+        move_state: VariableMoveState,
+        words: &HashSet<String>,
+    ) -> CodeBlock {
         let mut statements = CodeBlock::new();
         for (var_name, var_state) in &self.variable_states {
-            // The last value is stored where it was displayed.
-            if var_state.move_state != move_state || (var_name == LAST && move_state == VariableMoveState::New) {
+            // A new last value is stored where it is displayed.
+            if var_name == LAST && move_state == VariableMoveState::New {
                 continue;
             }
-            // Note, we use stringify instead of quoting ourselves since it results in
-            // better errors if the user forgets to close a double-quote in their code.
-            let statement = match move_state {
-                VariableMoveState::New => format!("evcxr_variable_store.put_new_variable(stringify!({var_name}), {var_name});"),
-                VariableMoveState::Available if !words.contains(var_name) => continue,
-                VariableMoveState::Available => format!(
-                    "evcxr_variable_store.put_variable::<{}>(stringify!({var_name}), {var_name});",
-                    var_state.type_name
-                ),
-            };
-            statements.pack_variable(var_name.clone(), statement);
+            let is_loaded = move_state == VariableMoveState::New || words.contains(var_name);
+            if var_state.move_state == move_state && is_loaded {
+                // Note, we use stringify instead of quoting ourselves since it results in
+                // better errors if the user forgets to close a double-quote in their code.
+                let statement = match move_state {
+                    VariableMoveState::New => format!(
+                        "evcxr_variable_store.put_new_variable(stringify!({var_name}), {var_name});"
+                    ),
+                    VariableMoveState::Available => format!(
+                        "evcxr_variable_store.put_variable::<{}>(stringify!({var_name}), {var_name});",
+                        var_state.type_name
+                    ),
+                };
+                statements.pack_variable(var_name.clone(), statement);
+            }
         }
         statements
     }
 
-    /// The last value stays until there is a new one.
+    /// Returns code that puts back the last value of before, and then replaces it if there is a new one.
     fn store_last_statements(&self, words: &HashSet<String>) -> CodeBlock {
         let mut statements = CodeBlock::new();
-        if self.variable_states.get(LAST).is_none_or(|last| last.move_state != VariableMoveState::New) {
+        if !self.last_is_new() {
             return statements;
         }
-        if let Some(stored) = self.stored_variable_states.get(LAST).filter(|_| words.contains(LAST) && !self.last_is_moved) {
-            let statement = format!("evcxr_variable_store.put_variable::<{}>({LAST:?}, {LAST});", stored.type_name);
-            statements.pack_variable(OLD_LAST.to_owned(), statement);
+        let stored = self.stored_variable_states.get(LAST);
+        if let Some(stored) = stored.filter(|_| words.contains(LAST) && !self.last_is_moved) {
+            statements.pack_variable(
+                OLD_LAST.to_owned(),
+                format!(
+                    "evcxr_variable_store.put_variable::<{}>({LAST:?}, {LAST});",
+                    stored.type_name
+                ),
+            );
         }
         statements.generated(format!("evcxr_variable_store.settle_last({LAST:?});"))
     }
 
     fn check_variable_statements(&self, words: &HashSet<String>) -> CodeBlock {
         let mut statements = CodeBlock::new().generated("{let mut vars_ok = true;");
-        for (var_name, var_state) in self.stored_variable_states.iter().filter(|(name, _)| words.contains(*name)) {
-            statements.load_variable(var_name, format!(
-                "vars_ok &= evcxr_variable_store.check_variable::<{}>(stringify!({var_name}));",
-                var_state.type_name
-            ));
+        for (var_name, var_state) in self.mentioned_variables(words) {
+            statements.load_variable(
+                var_name,
+                format!(
+                    "vars_ok &= evcxr_variable_store.check_variable::<{}>(stringify!({var_name}));",
+                    var_state.type_name
+                ),
+            );
         }
         statements.generated("if !vars_ok {return evcxr_variable_store;}}")
     }
@@ -2010,14 +2212,59 @@ impl ContextState {
     // Returns code to load values from the variable store back into their variables.
     fn load_variable_statements(&self, words: &HashSet<String>) -> CodeBlock {
         let mut statements = CodeBlock::new();
-        for (var_name, var_state) in self.stored_variable_states.iter().filter(|(name, _)| words.contains(*name)) {
+        for (var_name, var_state) in self.mentioned_variables(words) {
             let mutability = if var_state.is_mut { "mut " } else { "" };
-            statements.load_variable(var_name, format!(
-                "let {}{} = evcxr_variable_store.take_variable::<{}>(stringify!({}));",
-                mutability, var_name, var_state.type_name, var_name
-            ));
+            statements.load_variable(
+                var_name,
+                format!(
+                    "let {}{} = evcxr_variable_store.take_variable::<{}>(stringify!({}));",
+                    mutability, var_name, var_state.type_name, var_name
+                ),
+            );
         }
         statements
+    }
+
+    /// Returns the stored variables whose names are among `words`.
+    fn mentioned_variables(
+        &self,
+        words: &HashSet<String>,
+    ) -> impl Iterator<Item = (&String, &VariableState)> {
+        self.stored_variable_states
+            .iter()
+            .filter(|(name, _)| words.contains(*name))
+    }
+
+    /// Returns whether the value of the code may have a method `evcxr_display`. Nothing in the standard
+    /// library has one, so the code would have to mention a crate, or something from a cell that
+    /// mentions the method or a crate.
+    fn may_display_itself(&self, user_code: &CodeBlock) -> bool {
+        let words = user_code.fallback_words();
+        let type_names = self
+            .stored_variable_states
+            .iter()
+            .filter(|(name, _)| words.contains(*name))
+            .map(|(_, variable)| variable.type_name.clone());
+        let items = self
+            .items_by_name
+            .values()
+            .chain(&self.unnamed_items)
+            .map(CodeBlock::code_string);
+        let around = type_names.chain(items).collect::<Vec<_>>().join("\n");
+        let words_around = code_block::words(&around);
+        let is_mentioned = |name: &str| words.contains(name) || words_around.contains(name);
+        is_mentioned("evcxr_display")
+            || !self.extern_crate_stmts.is_empty()
+            || self
+                .external_deps
+                .values()
+                .any(|dep| is_mentioned(&dep.name.replace('-', "_")))
+    }
+
+    fn has_new_variables(&self) -> bool {
+        self.variable_states
+            .iter()
+            .any(|(name, variable)| name != LAST && variable.move_state == VariableMoveState::New)
     }
 
     fn current_user_fn_name(&self) -> String {
@@ -2069,6 +2316,7 @@ impl ContextState {
             };
             if let Some(let_stmt) = ast::LetStmt::cast(node.clone()) {
                 if let Some(ast::Pat::IdentPat(name)) = let_stmt.pat() {
+                    // A whole pattern that is a name is always a variable, also with a capital.
                     self.record_local(name, let_stmt.ty(), &segment, node.text_range());
                     code_out = code_out.with_segment(segment);
                 } else if let Some(pat) = let_stmt.pat() {
@@ -2084,20 +2332,47 @@ impl ContextState {
                 if statement_index == num_statements - 1 {
                     if self.config.display_final_expression {
                         let format = &self.config.output_format;
-                        let kept = self.config.keeps_last && crate::last_value::makes_a_value(node);
-                        // What makes a value has it bound, so that it can be kept once it was displayed.
-                        let (before, after) = if kept { ("match (", ") { mut evcxr_last => {") } else { ("match &(", ") { evcxr_last => {") };
-                        let value = |call: CodeBlock| CodeBlock::new().generated(before).with_segment(segment.clone()).generated(after).add_all(call);
-                        let as_text = match self.config.display_types {
-                            true => CodeBlock::new().generated(GET_TYPE_NAME_DEF).generated(format!(
-                                "crate::evcxr_report::value(&format!(\": {{}} = {format}\", evcxr_get_type_name(&evcxr_last), evcxr_last));"
-                            )),
-                            false => CodeBlock::new().generated(format!("crate::evcxr_report::value(&format!(\"{format}\", evcxr_last));")),
+                        let report = format!("::{RUNTIME_CRATE_NAME}::evcxr_report");
+                        // The value is bound by a `match`, so that temporaries live as long as it. A
+                        // value that is kept is bound itself, so that it can be stored once it was
+                        // displayed.
+                        let is_kept = self.config.keeps_last && last_value::makes_a_value(node);
+                        let (open, name, reference) = if is_kept {
+                            ("match (", KEPT, format!("&{KEPT}"))
+                        } else {
+                            ("match &(", "evcxr_value", "evcxr_value".to_owned())
+                        };
+                        let binding = if is_kept {
+                            format!("mut {name}")
+                        } else {
+                            name.to_owned()
+                        };
+                        let with_value = |display: CodeBlock| {
+                            CodeBlock::new()
+                                .generated(open)
+                                .with_segment(segment.clone())
+                                .generated(format!(") {{ {binding} => {{"))
+                                .add_all(display)
+                        };
+                        let as_text = if self.config.display_types {
+                            CodeBlock::new().generated(format!(
+                                "{GET_TYPE_NAME_DEF} {report}::value(&format!(\": {{}} = {format}\", \
+                                 evcxr_get_type_name({reference}), {name}));"
+                            ))
+                        } else {
+                            CodeBlock::new().generated(format!(
+                                "{report}::value(&format!(\"{format}\", {name}));"
+                            ))
                         };
                         // First we try calling .evcxr_display(). If that fails, we try debug format.
-                        let displayed = value(CodeBlock::new().generated("crate::evcxr_report::value_follows(); evcxr_last.evcxr_display();"));
-                        code_out = code_out.code_with_fallback(displayed.code_string(), value(as_text));
-                        if kept {
+                        let displayed = CodeBlock::new().generated(format!(
+                            "{report}::value_follows(); {name}.evcxr_display();"
+                        ));
+                        code_out = code_out.code_with_fallback(
+                            with_value(displayed).code_string(),
+                            with_value(as_text),
+                        );
+                        if is_kept {
                             let new = VariableState {
                                 type_name: String::new(),
                                 type_at_run_time: String::new(),
@@ -2106,7 +2381,10 @@ impl ContextState {
                                 definition_span: None,
                             };
                             self.variable_states.insert(LAST.to_owned(), new);
-                            code_out.pack_variable(LAST.to_owned(), format!("evcxr_variable_store.put_last({LAST:?}, evcxr_last);"));
+                            code_out.pack_variable(
+                                LAST.to_owned(),
+                                format!("evcxr_variable_store.put_last({LAST:?}, {KEPT});"),
+                            );
                         }
                         code_out = code_out.generated("}}");
                     } else {
@@ -2231,8 +2509,10 @@ impl ContextState {
         let_stmt_range: TextRange,
     ) {
         match pat {
-            // A pattern that looks like a constant or a variant of an enum is one.
-            ast::Pat::IdentPat(ident) if ast::HasName::name(&ident).is_some_and(|name| name.text().starts_with(char::is_uppercase)) => {}
+            // Within a pattern, a name with a capital is a constant or a variant of an enum.
+            ast::Pat::IdentPat(ident)
+                if ast::HasName::name(&ident)
+                    .is_some_and(|name| name.text().starts_with(char::is_uppercase)) => {}
             ast::Pat::IdentPat(ident) => self.record_local(ident, opt_ty, segment, let_stmt_range),
             ast::Pat::RecordPat(ref pat_struct) => {
                 if let Some(record_fields) = pat_struct.record_pat_field_list() {
@@ -2253,9 +2533,13 @@ impl ContextState {
                     self.record_new_locals(pat, None, segment, let_stmt_range);
                 }
             }
-            // A single name with a type in parentheses, slices, references, alternatives.
+            // Slices, references, alternatives, boxes, parentheses: variables are in the patterns
+            // within them.
             other => {
-                let nested: Vec<ast::Pat> = AstNode::syntax(&other).children().filter_map(ast::Pat::cast).collect();
+                let nested: Vec<ast::Pat> = AstNode::syntax(&other)
+                    .children()
+                    .filter_map(ast::Pat::cast)
+                    .collect();
                 for pat in nested {
                     self.record_new_locals(pat, None, segment, let_stmt_range);
                 }
@@ -2272,7 +2556,7 @@ impl ContextState {
     ) {
         let type_name = match opt_ty {
             Some(ty) if type_is_fully_specified(&ty) => format!("{}", AstNode::syntax(&ty).text()),
-            // Known once the cell has run.
+            // Known once the code has run.
             _ => String::new(),
         };
         // `name @ pattern`

@@ -9,10 +9,10 @@
 // built as a crate itself. The latter is the primary use-case. It's included as
 // a submodule only so that constants can be shared.
 
-pub const VARIABLE_CHANGED_TYPE: &str = "EVCXR_VARIABLE_CHANGED_TYPE:";
 pub const VARIABLE_TYPE: &str = "EVCXR_VARIABLE_TYPE:";
-pub const USER_ERROR_OCCURRED: &str = "EVCXR_ERROR_OCCURRED";
+pub const VARIABLE_CHANGED_TYPE: &str = "EVCXR_VARIABLE_CHANGED_TYPE:";
 
+/// Where the value of a cell is stored until the cell has ended.
 const NEW_LAST: &str = "evcxr_last";
 
 pub struct VariableStore {
@@ -26,14 +26,22 @@ impl VariableStore {
         }
     }
 
-    /// Puts a variable that a cell defined, and reports its type: a cell is not kept waiting for rust-analyzer.
+    /// Puts a variable that a cell has defined, and reports its type.
     pub fn put_new_variable<T: 'static>(&mut self, name: &str, value: T) {
         self.put_new(name, std::any::type_name::<T>(), Box::new(value));
     }
 
-    /// Puts the value of the last expression, unless it has none, where it does not replace the one before yet.
+    /// Puts the value of a cell, and reports its type. It takes the place of the last value of before when
+    /// `settle_last` is called. A cell that ends with `()` has no value.
     pub fn put_last<T: 'static>(&mut self, name: &str, value: T) {
         self.put_new_last(name, std::any::type_name::<T>(), Box::new(value));
+    }
+
+    /// Puts the value of the cell, if it has one, in the place of the last value of before.
+    pub fn settle_last(&mut self, name: &str) {
+        if let Some(value) = self.variables.remove(NEW_LAST) {
+            self.put(name, value);
+        }
     }
 
     pub fn put_variable<T: 'static>(&mut self, name: &str, value: T) {
@@ -52,7 +60,7 @@ impl VariableStore {
         }
     }
 
-    // What does not depend on the type is not built with each cell.
+    // What does not depend on the type of the variable is not compiled again with each cell.
 
     fn put_new(&mut self, name: &str, type_name: &str, value: Box<dyn std::any::Any>) {
         crate::evcxr_report::report(&format!("{VARIABLE_TYPE}{name}:{type_name}"));
@@ -66,18 +74,14 @@ impl VariableStore {
         }
     }
 
-    /// At the end of the code the new last value replaces the one before.
-    pub fn settle_last(&mut self, name: &str) {
-        let value = self.variables.remove(NEW_LAST);
-        self.variables.extend(value.map(|value| (name.to_owned(), value)));
-    }
-
     fn put(&mut self, name: &str, value: Box<dyn std::any::Any>) {
         self.variables.insert(name.to_owned(), value);
     }
 
     fn check(&mut self, name: &str, wanted: std::any::TypeId) -> bool {
-        if self.variables.get(name).is_some_and(|value| value.as_ref().type_id() != wanted) {
+        if let Some(value) = self.variables.get(name)
+            && value.as_ref().type_id() != wanted
+        {
             eprintln!("The type of the variable {name} was redefined, so was lost.",);
             crate::evcxr_report::report(&format!("{VARIABLE_CHANGED_TYPE}{name}"));
             return false;

@@ -1,85 +1,146 @@
-// Tunebook: a part of every cell's crate (see CHANGES.md). It must build with the standard library alone.
+// Copyright 2020 The Evcxr Authors.
+//
+// Licensed under the Apache License, Version 2.0 <LICENSE or
+// https://www.apache.org/licenses/LICENSE-2.0> or the MIT license <LICENSE
+// or https://opensource.org/licenses/MIT>, at your option. This file may not be
+// copied, modified, or distributed except according to those terms.
 
-// What the generated code tells whoever evaluates goes to a descriptor of its own, and never to standard output, where
-// it could be mistaken for what the user prints.
+// This file is a module of the crate `evcxr_runtime`, which is built for cells with the standard
+// library alone. It is a module of evcxr as well only so that constants can be shared.
 
 use std::cell::Cell;
 use std::io::Write;
 
+pub const VALUE: &str = "EVCXR_VALUE ";
+pub const USER_ERROR_OCCURRED: &str = "EVCXR_ERROR_OCCURRED ";
+
+/// The environment variable with the number of the file descriptor to which reports are written. Without
+/// it, they are written to standard output.
+const REPORT_DESCRIPTOR: &str = "EVCXR_REPORT_FD";
+
 thread_local! {
-    // Whether this thread runs the cell, as opposed to one that the cell started.
-    static IS_CELL: Cell<bool> = const { Cell::new(false) };
+    /// Whether this is the thread that runs cells, as opposed to one that a cell has started.
+    static IS_CELL_THREAD: Cell<bool> = const { Cell::new(false) };
 }
 
+/// Says that the current thread runs cells.
 pub fn begin() {
-    IS_CELL.set(true);
+    IS_CELL_THREAD.set(true);
 }
 
-/// Standard output as far as it was written, so that all of it is there before the end of the cell is.
+/// Flushes standard output. It must be complete before the end of the cell is reported.
 pub fn flush() {
     let _ = std::io::stdout().flush();
 }
 
-/// A line for whoever evaluates.
+/// Writes a line for the context that evaluates the cell.
 pub fn report(line: &str) {
     flush();
     let line = format!("{line}\n");
-    match std::env::var("EVCXR_REPORT_FD") {
+    match std::env::var(REPORT_DESCRIPTOR) {
         Ok(descriptor) => {
-            let path = format!("/dev/fd/{descriptor}");
-            let opened = std::fs::File::options().write(true).open(path);
+            let opened = std::fs::File::options()
+                .write(true)
+                .open(format!("/dev/fd/{descriptor}"));
             let _ = opened.and_then(|mut file| file.write_all(line.as_bytes()));
         }
-        Err(_) => print(format_args!("{line}"), ""),
+        Err(_) => {
+            let mut stdout = std::io::stdout().lock();
+            let _ = stdout
+                .write_all(line.as_bytes())
+                .and_then(|()| stdout.flush());
+        }
     }
 }
 
-/// The value of the last expression, as text.
+/// Reports the value of the cell as text.
 pub fn value(text: &str) {
-    report(&format!("EVCXR_VALUE {}", escaped(text)));
+    report(&format!("{VALUE}{}", escaped(text)));
 }
 
-/// The error that a `?` met, and the line where it stands.
-pub fn user_error(text: &str, line: u32) {
-    report(&format!("EVCXR_ERROR_OCCURRED {line} {}", escaped(text)));
-}
-
-fn escaped(text: &str) -> String {
-    text.replace('\\', "\\\\").replace('\n', "\\n").replace('\r', "\\r")
-}
-
-/// What follows on standard output is the value of the cell: it displays itself.
+/// Says to the kernel that what the cell displays next is its value.
 pub fn value_follows() {
-    if let Some(mark) = mark("{\"value\":true}") {
-        let mut out = std::io::stdout().lock();
-        let _ = out.write_all(mark.as_bytes()).and_then(|()| out.flush());
+    if let Some(message) = message("{\"value\":true}") {
+        let mut stdout = std::io::stdout().lock();
+        let _ = stdout
+            .write_all(message.as_bytes())
+            .and_then(|()| stdout.flush());
     }
 }
 
-fn mark(what: &str) -> Option<String> {
-    let token = std::env::var("TUNEBOOK_CELL_TOKEN").ok()?;
-    Some(format!("\u{1}{token} {what}\n"))
+/// Writes to standard output at once. `cell` is the name of the cell whose code prints.
+pub fn print(args: std::fmt::Arguments<'_>, cell: &str) {
+    let mut stdout = std::io::stdout().lock();
+    let _ = match with_cell_name(args, cell) {
+        Some(text) => stdout.write_all(text.as_bytes()),
+        None => stdout.write_fmt(args),
+    };
+    let _ = stdout.flush();
 }
 
-/// What a thread of a cell prints bears the name of the cell, so that it is shown there.
-fn marked(args: std::fmt::Arguments<'_>, cell: &str) -> Option<String> {
-    if IS_CELL.get() || cell.is_empty() {
+/// Writes to standard error. `cell` is the name of the cell whose code prints.
+pub fn eprint(args: std::fmt::Arguments<'_>, cell: &str) {
+    let text = with_cell_name(args, cell).unwrap_or_else(|| args.to_string());
+    let _ = std::io::stderr().write_all(text.as_bytes());
+}
+
+/// Returns what is printed by a thread that a cell has started, between messages to the kernel that name
+/// the cell. Returns None for the thread that runs cells: what it prints is that of the cell that runs.
+fn with_cell_name(args: std::fmt::Arguments<'_>, cell: &str) -> Option<String> {
+    if IS_CELL_THREAD.get() || cell.is_empty() {
         return None;
     }
-    let (begin, end) = (mark(&format!("{{\"cell\":{cell:?}}}"))?, mark("{\"cell\":null}")?);
+    let begin = message(&format!("{{\"cell\":{cell:?}}}"))?;
+    let end = message("{\"cell\":null}")?;
     Some(format!("{begin}{args}{end}"))
 }
 
-pub fn print(args: std::fmt::Arguments<'_>, cell: &str) {
-    let mut out = std::io::stdout().lock();
-    let _ = match marked(args, cell) {
-        Some(text) => out.write_all(text.as_bytes()),
-        None => out.write_fmt(args),
-    };
-    let _ = out.flush();
+/// Returns a message to the kernel within what is printed. Nobody else knows the token with which it
+/// begins. Returns None without a kernel.
+fn message(json: &str) -> Option<String> {
+    let token = std::env::var("TUNEBOOK_CELL_TOKEN").ok()?;
+    Some(format!("\u{1}{token} {json}\n"))
 }
 
-pub fn eprint(args: std::fmt::Arguments<'_>, cell: &str) {
-    let text = marked(args, cell).unwrap_or_else(|| args.to_string());
-    let _ = std::io::stderr().write_all(text.as_bytes());
+/// Reports the error that a `?` of the cell met, and the line of the generated code where it stands.
+pub fn user_error(text: &str, line: u32) {
+    report(&format!("{USER_ERROR_OCCURRED}{line} {}", escaped(text)));
+}
+
+/// Returns the text as one line.
+fn escaped(text: &str) -> String {
+    text.replace('\\', "\\\\")
+        .replace('\n', "\\n")
+        .replace('\r', "\\r")
+}
+
+/// Returns the text that `escaped` was given.
+pub fn unescaped(text: &str) -> String {
+    let mut unescaped = String::with_capacity(text.len());
+    let mut chars = text.chars();
+    while let Some(c) = chars.next() {
+        match c {
+            '\\' => match chars.next() {
+                Some('n') => unescaped.push('\n'),
+                Some('r') => unescaped.push('\r'),
+                other => unescaped.extend(other),
+            },
+            c => unescaped.push(c),
+        }
+    }
+    unescaped
+}
+
+#[cfg(test)]
+mod test {
+    use super::escaped;
+    use super::unescaped;
+
+    #[test]
+    fn text_is_one_line_and_comes_back() {
+        for text in ["", "a\nb\r\n", "\\n", "\\", "ä\\\\\n"] {
+            assert!(!escaped(text).contains(['\n', '\r']), "{text:?}");
+            assert_eq!(unescaped(&escaped(text)), text);
+        }
+    }
 }

@@ -7,6 +7,7 @@
 
 #[macro_use]
 mod errors;
+mod analysis;
 mod cargo_metadata;
 mod child_process;
 mod code_block;
@@ -18,19 +19,20 @@ mod eval_context;
 mod evcxr_internal_runtime;
 #[allow(dead_code)]
 mod evcxr_report;
-mod analysis;
-mod last_value;
-mod type_names;
 mod item;
+mod last_value;
 mod module;
+mod progress;
 mod runtime;
 mod rust_analyzer;
 mod statement_splitter;
 mod toml_parse;
+mod type_names;
 mod use_trees;
 
 pub use crate::analysis::Analysis;
 pub use crate::command_context::CommandContext;
+pub use crate::crate_config::Dependency;
 pub use crate::errors::CompilationError;
 pub use crate::errors::Error;
 pub use crate::errors::Span;
@@ -39,7 +41,7 @@ pub use crate::eval_context::EvalCallbacks;
 pub use crate::eval_context::EvalContext;
 pub use crate::eval_context::EvalContextOutputs;
 pub use crate::eval_context::EvalOutputs;
-pub use crate::eval_context::LAST;
+pub use crate::last_value::LAST;
 pub use crate::runtime::runtime_hook;
 pub use rust_analyzer::Completion;
 pub use rust_analyzer::Completions;

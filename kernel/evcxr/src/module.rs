@@ -7,7 +7,6 @@
 
 use self::artifacts::read_artifacts;
 use self::cache::CacheResult;
-use crate::cargo_metadata;
 use crate::code_block::CodeBlock;
 use crate::code_block::CodeKind;
 use crate::errors::CompilationError;
@@ -15,6 +14,7 @@ use crate::errors::Error;
 use crate::errors::bail;
 use crate::eval_context::Config;
 use crate::eval_context::ContextState;
+use crate::progress::Progress;
 use anyhow::Context;
 use anyhow::Result;
 use anyhow::anyhow;
@@ -26,7 +26,6 @@ use std::io::Write;
 use std::path::Path;
 use std::path::PathBuf;
 use std::process::Command;
-use std::sync::Arc;
 
 mod artifacts;
 pub(crate) mod cache;
@@ -122,37 +121,40 @@ fn rename_or_copy_so_file(src: &Path, dest: &Path) -> Result<(), Error> {
     Ok(())
 }
 
+#[derive(Default)]
 pub(crate) struct Module {
     build_num: i32,
     last_allow_static: Option<bool>,
-    /// Tunebook: is told what cargo does, a line each.
-    pub(crate) progress: Arc<dyn Fn(&str) + Send + Sync>,
 }
 
-const CRATE_NAME: &str = "ctx";
-pub(crate) const RUNTIME: &str = "evcxr_runtime";
+pub(crate) const CRATE_NAME: &str = "ctx";
+/// The crate that all cells depend on.
+pub(crate) const RUNTIME_CRATE_NAME: &str = "evcxr_runtime";
 
 impl Module {
     pub(crate) fn new() -> Result<Module, Error> {
         Ok(Module {
             build_num: 0,
             last_allow_static: None,
-            progress: Arc::new(|_| {}),
         })
     }
 
-    /// A source to begin with, where there is none, and the crate of what all cells need: built once, not with each cell.
-    pub(crate) fn write_first_sources(&self, config: &Config) -> Result<(), Error> {
-        let runtime = config.crate_dir().join(RUNTIME);
-        let manifest = format!("[package]\nname = \"{RUNTIME}\"\nversion = \"1.0.0\"\nedition = \"2024\"\n");
-        write_file(&runtime, "Cargo.toml", &manifest)?;
+    // Writes the crate with the code that all cells need. It is built once and not with each cell.
+    pub(crate) fn write_runtime_crate(&self, config: &Config) -> Result<(), Error> {
+        let runtime_dir = config.crate_dir().join(RUNTIME_CRATE_NAME);
+        let manifest = format!(
+            "[package]\nname = \"{RUNTIME_CRATE_NAME}\"\nversion = \"1.0.0\"\nedition = \"2024\"\n"
+        );
         let modules = [
             ("evcxr_report", include_str!("evcxr_report.rs")),
-            ("evcxr_internal_runtime", include_str!("evcxr_internal_runtime.rs")),
+            (
+                "evcxr_internal_runtime",
+                include_str!("evcxr_internal_runtime.rs"),
+            ),
         ];
-        let code = modules.map(|(name, code)| format!("pub mod {name} {{\n{code}\n}}\n")).concat();
-        write_file(&runtime.join("src"), "lib.rs", &code)?;
-        write_file(&config.src_dir(), "lib.rs", "")
+        let source = modules.map(|(name, code)| format!("pub mod {name} {{\n{code}\n}}\n"));
+        write_file(&runtime_dir, "Cargo.toml", &manifest)?;
+        write_file(&runtime_dir.join("src"), "lib.rs", &source.concat())
     }
 
     // Writes Cargo.toml. Should be called before compile.
@@ -191,6 +193,7 @@ impl Module {
         Ok(errors)
     }
 
+    /// Returns what was built, and the compiler's warnings about the code of this cell.
     pub(crate) fn compile(
         &mut self,
         code_block: &CodeBlock,
@@ -218,7 +221,7 @@ impl Module {
             Err(error) => return Err(error.into()),
         }
 
-        let cargo_output = run_cargo(command, code_block, &*self.progress)?;
+        let cargo_output = run_cargo(command, code_block, &config.progress)?;
         if config.time_passes {
             let output = String::from_utf8_lossy(&cargo_output.stderr);
             eprintln!("{output}");
@@ -243,17 +246,24 @@ impl Module {
             crate::module::cache::cleanup(config.cache_bytes())?;
         }
 
+        // Warnings about earlier cells were returned with those, and warnings about generated code
+        // mean nothing to the user.
         let (mut warnings, _) = errors_from_cargo_output(&cargo_output, code_block);
-        // Those about earlier cells were shown with them, and those about what was generated are nobody's.
-        let of_this_cell = |kind: &CodeKind| matches!(kind, CodeKind::OriginalUserCode(_));
         warnings.retain(|warning| {
-            let placed = warning.spanned_messages().iter().any(|message| message.is_primary && message.span.is_some());
-            warning.level() == "warning" && placed && warning.code_origins.iter().any(of_this_cell)
+            let has_place = warning
+                .spanned_messages()
+                .iter()
+                .any(|message| message.is_primary && message.span.is_some());
+            let is_about_cell = warning
+                .code_origins
+                .iter()
+                .any(|kind| matches!(kind, CodeKind::OriginalUserCode(_)));
+            warning.level() == "warning" && has_place && is_about_cell
         });
-        let file = SoFile {
+        let so_file = SoFile {
             path: copied_so_file,
         };
-        Ok((file, warnings))
+        Ok((so_file, warnings))
     }
 
     fn write_code(&self, code_block: &CodeBlock, config: &Config) -> Result<(), Error> {
@@ -306,7 +316,7 @@ incremental = true
 overflow-checks = true
 
 [dependencies]
-{RUNTIME} = {{ path = "{RUNTIME}" }}
+{RUNTIME_CRATE_NAME} = {{ path = "{RUNTIME_CRATE_NAME}" }}
 {}
 "#,
             CRATE_NAME,
@@ -546,7 +556,7 @@ fn map_extern_arg(ext: &str) -> OsString {
 fn run_cargo(
     mut command: std::process::Command,
     code_block: &CodeBlock,
-    progress: &dyn Fn(&str),
+    progress: &Progress,
 ) -> Result<std::process::Output, Error> {
     use std::io::BufRead;
     use std::io::Read;
@@ -573,7 +583,7 @@ fn run_cargo(
     let mut all_errors = Vec::new();
     for mb_line in stderr.split(10) {
         let mut line = mb_line?;
-        report_progress(&line, progress);
+        progress.report_line(&line);
         all_errors.append(&mut line);
         all_errors.push(10);
     }
@@ -605,19 +615,6 @@ fn run_cargo(
         } else {
             bail!(Error::CompilationErrors(errors));
         }
-    }
-}
-
-/// Passes a line from cargo on where it is about dependencies.
-pub(crate) fn report_progress(line: &[u8], progress: &dyn Fn(&str)) {
-    static ABOUT_DEPENDENCIES: Lazy<regex::bytes::Regex> = Lazy::new(|| {
-        regex::bytes::Regex::new("^\\s*(Compiling|Downloading|Downloaded|Updating|Blocking|Locking|Adding)\\s+([^ ]+)").unwrap()
-    });
-    if let Some(captures) = ABOUT_DEPENDENCIES.captures(line)
-        && &captures[2] != CRATE_NAME.as_bytes()
-        && &captures[2] != cargo_metadata::CHECKED_CRATE.as_bytes()
-    {
-        progress(String::from_utf8_lossy(line).trim());
     }
 }
 

@@ -51,7 +51,7 @@ pub(crate) struct RustAnalyzer {
     vfs: ra_vfs::Vfs,
     loader: vfs_notify::NotifyHandle,
     message_receiver: crossbeam_channel::Receiver<ra_vfs::loader::Message>,
-    last_cargo_toml: Option<Vec<u8>>,
+    last_cargo_toml: Option<String>,
     source_file: AbsPathBuf,
     source_file_id: FileId,
     current_source: String,
@@ -91,6 +91,8 @@ impl RustAnalyzer {
         let src_dir = root_directory.join("src");
         std::fs::create_dir_all(&src_dir)
             .with_context(|| format!("Failed to create directory `{src_dir:?}`"))?;
+        std::fs::write(&source_file, "")
+            .with_context(|| format!("Failed to write {source_file:?}"))?;
         // Pre-allocate an ID for our main source file.
         let vfs_source_file: ra_vfs::VfsPath = source_file.clone().into();
         vfs.set_file_contents(vfs_source_file.clone(), Some(vec![]));
@@ -109,28 +111,30 @@ impl RustAnalyzer {
         })
     }
 
-    /// Whether the sources of crates were read.
+    /// Returns whether the sources of the dependencies were read.
     pub(crate) fn is_loaded(&self) -> bool {
         self.last_cargo_toml.is_some()
     }
 
-    /// Tunebook: the source is not written to disk, where the compiler may be reading another one, and `manifest` says what
-    /// Cargo.toml is expected to hold, since it may be in use for something else at the moment. `None`: as it was.
+    /// Sets the source of the crate. It is not written to disk, where the compiler may be reading
+    /// the source of another cell. Dependencies are read again if `manifest` differs from what it
+    /// was. It says what Cargo.toml holds, because the file may be in use for validating a
+    /// dependency.
     pub(crate) fn set_source(&mut self, source: String, manifest: Option<&str>) -> Result<()> {
         self.current_source = source;
         let mut change = ra_hir::ChangeWithProcMacros::default();
 
-        // Check to see if we haven't yet loaded Cargo.toml, or if it's changed since we read it.
         if let Some(manifest) = manifest
-            && self.last_cargo_toml.as_deref() != Some(manifest.as_bytes())
+            && self.last_cargo_toml.as_deref() != Some(manifest)
         {
             self.load_cargo_toml(&mut change)?;
-            self.last_cargo_toml = Some(manifest.as_bytes().to_vec());
+            self.last_cargo_toml = Some(manifest.to_owned());
         }
         self.vfs.set_file_contents(
             self.source_file.clone().into(),
             Some(self.current_source.bytes().collect()),
         );
+        // The change is applied below. Otherwise the list of changes would grow with each call.
         self.vfs.take_changes();
         change.change_file(self.source_file_id, Some(self.current_source.clone()));
 
@@ -163,12 +167,17 @@ impl RustAnalyzer {
                     let Some(body) = function.body() else {
                         continue;
                     };
-                    let Some(module) = sema.scope(function.syntax()).map(|scope| scope.module()) else {
+                    let Some(module) = sema.scope(function.syntax()).map(|scope| scope.module())
+                    else {
                         continue;
                     };
-                    let kept = body.syntax().descendants().filter_map(ast::IdentPat::cast);
-                    for last in kept.filter(|pat| pat.name().is_some_and(|name| name.text() == KEPT)) {
-                        add_variable_for_pattern(&last.into(), &sema, None, module, &mut result);
+                    let kept = body
+                        .syntax()
+                        .descendants()
+                        .filter_map(ast::IdentPat::cast)
+                        .find(|pat| pat.name().is_some_and(|name| name.text() == KEPT));
+                    if let Some(kept) = kept {
+                        add_variable_for_pattern(&kept.into(), &sema, None, module, &mut result);
                     }
                     for statement in body.statements() {
                         if let ast::Stmt::LetStmt(let_stmt) = statement
@@ -207,7 +216,8 @@ impl RustAnalyzer {
         result
     }
 
-    /// Whether the last expression of a function, `(…).evcxr_display()`, calls something; `None` where that is not known.
+    /// Returns whether the last call of `evcxr_display` in a function calls a method that exists.
+    /// Returns None if that is not known, for example because the type of the value is not.
     pub(crate) fn displays_itself(&self, function_name: &str) -> Option<bool> {
         use ra_ap_syntax::ast::HasModuleItem;
         use ra_ap_syntax::ast::HasName;
@@ -220,14 +230,20 @@ impl RustAnalyzer {
         ));
         ra_ap_hir::attach_db(db, || {
             let function = source_file.items().find_map(|item| match item {
-                ast::Item::Fn(function) if function.name()?.text() == function_name => Some(function),
+                ast::Item::Fn(function) if function.name()?.text() == function_name => {
+                    Some(function)
+                }
                 _ => None,
             })?;
+            let is_display = |call: &ast::MethodCallExpr| {
+                call.name_ref()
+                    .is_some_and(|name| name.text() == "evcxr_display")
+            };
             let call = function
                 .syntax()
                 .descendants()
                 .filter_map(ast::MethodCallExpr::cast)
-                .filter(|call| call.name_ref().is_some_and(|name| name.text() == "evcxr_display"))
+                .filter(is_display)
                 .last()?;
             if sema.resolve_method_call(&call).is_some() {
                 return Some(true);
@@ -298,12 +314,18 @@ impl RustAnalyzer {
             }
             change.change_file(file_id, new_contents);
         }
-        // Tunebook: what does not change with each cell is not looked at again with each cell.
-        let mut files = ra_vfs::file_set::FileSetConfig::builder();
-        files.add_file_set(vec![self.root_directory.clone().into()]);
-        let mut roots = files.build().partition(&self.vfs).into_iter();
-        let own = roots.next().map(SourceRoot::new_local);
-        change.set_roots(own.into_iter().chain(roots.map(SourceRoot::new_library)).collect());
+        // The crate of the cells changes with each cell. All other sources do not change, and as
+        // libraries they are not analysed again after each change.
+        let mut file_sets = ra_vfs::file_set::FileSetConfig::builder();
+        file_sets.add_file_set(vec![self.root_directory.clone().into()]);
+        let mut roots = file_sets.build().partition(&self.vfs).into_iter();
+        let own_root = roots.next().map(SourceRoot::new_local);
+        change.set_roots(
+            own_root
+                .into_iter()
+                .chain(roots.map(SourceRoot::new_library))
+                .collect(),
+        );
         let (crate_graph, _) = workspace.to_crate_graph(
             &mut |path| {
                 self.vfs
@@ -340,10 +362,11 @@ impl RustAnalyzer {
                 enforce_granularity: false,
                 skip_glob_imports: false,
             },
-            // The bare name: what it takes is in the detail.
+            // A completion is the bare name. What a function takes is told in `Completion::detail`.
             callable: None,
             limit: None,
             prefer_prelude: false,
+            // Searching for terms takes long, and few of them fit.
             enable_term_search: false,
             term_search_fuel: 0,
             prefer_absolute: false,
@@ -517,7 +540,7 @@ pub struct Completion {
     pub code: String,
     pub kind: &'static str,
     pub label: String,
-    /// Tunebook: the type of a variable or field, the signature of a function.
+    /// The type of a variable or field, or the signature of a function.
     pub detail: String,
 }
 

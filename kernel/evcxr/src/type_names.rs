@@ -1,14 +1,34 @@
-// Tunebook: the names under which Rust knows types at run time, as code (see CHANGES.md).
+// Copyright 2020 The Evcxr Authors.
+//
+// Licensed under the Apache License, Version 2.0 <LICENSE or
+// https://www.apache.org/licenses/LICENSE-2.0> or the MIT license <LICENSE
+// or https://opensource.org/licenses/MIT>, at your option. This file may not be
+// copied, modified, or distributed except according to those terms.
 
-/// Private paths of the standard library, and the public ones that name the same types.
+/// Paths under which the standard library defines types, and paths by which code can name them.
 const PUBLIC: &[(&str, &str)] = &[
     ("alloc::borrow::Cow", "std::borrow::Cow"),
     ("alloc::boxed::Box", "Box"),
-    ("alloc::collections::binary_heap::BinaryHeap", "std::collections::BinaryHeap"),
-    ("alloc::collections::btree::map::BTreeMap", "std::collections::BTreeMap"),
-    ("alloc::collections::btree::set::BTreeSet", "std::collections::BTreeSet"),
-    ("alloc::collections::linked_list::LinkedList", "std::collections::LinkedList"),
-    ("alloc::collections::vec_deque::VecDeque", "std::collections::VecDeque"),
+    (
+        "alloc::collections::binary_heap::BinaryHeap",
+        "std::collections::BinaryHeap",
+    ),
+    (
+        "alloc::collections::btree::map::BTreeMap",
+        "std::collections::BTreeMap",
+    ),
+    (
+        "alloc::collections::btree::set::BTreeSet",
+        "std::collections::BTreeSet",
+    ),
+    (
+        "alloc::collections::linked_list::LinkedList",
+        "std::collections::LinkedList",
+    ),
+    (
+        "alloc::collections::vec_deque::VecDeque",
+        "std::collections::VecDeque",
+    ),
     ("alloc::rc::Rc", "std::rc::Rc"),
     ("alloc::string::String", "String"),
     ("alloc::sync::Arc", "std::sync::Arc"),
@@ -19,8 +39,14 @@ const PUBLIC: &[(&str, &str)] = &[
     ("core::option::Option", "Option"),
     ("core::result::Result", "Result"),
     ("core::time::Duration", "std::time::Duration"),
-    ("std::collections::hash::map::HashMap", "std::collections::HashMap"),
-    ("std::collections::hash::set::HashSet", "std::collections::HashSet"),
+    (
+        "std::collections::hash::map::HashMap",
+        "std::collections::HashMap",
+    ),
+    (
+        "std::collections::hash::set::HashSet",
+        "std::collections::HashSet",
+    ),
     ("std::path::PathBuf", "std::path::PathBuf"),
     ("std::sync::poison::mutex::Mutex", "std::sync::Mutex"),
     ("std::sync::poison::rwlock::RwLock", "std::sync::RwLock"),
@@ -29,19 +55,22 @@ const PUBLIC: &[(&str, &str)] = &[
 ];
 
 const PRIMITIVE: &[&str] = &[
-    "bool", "char", "str", "f32", "f64", "i8", "i16", "i32", "i64", "i128", "isize", "u8", "u16", "u32", "u64", "u128",
-    "usize", "mut", "const", "fn",
+    "bool", "char", "str", "f32", "f64", "i8", "i16", "i32", "i64", "i128", "isize", "u8", "u16",
+    "u32", "u64", "u128", "usize", "mut", "const", "fn",
 ];
 
-/// The type as code can name it; `None` where that is not known for certain. `is_own`: whether a name is that of a type
-/// which cells defined at their top level.
+/// Returns code that names the type for which `std::any::type_name` returned `type_name`, or None if
+/// it is not certain that the code would name the same type. `is_own` returns whether a name is that
+/// of a type that cells defined at their top level.
 pub(crate) fn as_code(type_name: &str, is_own: impl Fn(&str) -> bool) -> Option<String> {
     let mut out = String::new();
     let mut rest = type_name;
     while let Some(first) = rest.chars().next() {
         let is_word = |c: char| c.is_alphanumeric() || c == '_' || c == ':';
         if first.is_numeric() {
-            let end = rest.find(|c: char| !c.is_alphanumeric()).unwrap_or(rest.len());
+            let end = rest
+                .find(|c: char| !c.is_alphanumeric())
+                .unwrap_or(rest.len());
             out.push_str(&rest[..end]);
             rest = &rest[end..];
         } else if is_word(first) {
@@ -92,7 +121,13 @@ mod test {
         ] {
             assert_eq!(named(at_run_time).as_deref(), Some(code));
         }
-        for other in ["ctx::twice", "ctx::run_user_code_1::{{closure}}", "dyn core::fmt::Debug", "rand::rngs::Thread", "ctx::a::Pair"] {
+        for other in [
+            "ctx::twice",
+            "ctx::run_user_code_1::{{closure}}",
+            "dyn core::fmt::Debug",
+            "rand::rngs::Thread",
+            "ctx::a::Pair",
+        ] {
             assert_eq!(named(other), None, "{other}");
         }
     }

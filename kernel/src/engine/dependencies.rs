@@ -1,23 +1,21 @@
-//! The dependencies of the crate that evcxr makes of cells: those that a user adds by `:dep`, and those that the kernel
-//! adds because a cell names them.
+//! The crates that cells depend on: those that the kernel adds by itself, and those that the user asks for with
+//! `:dep`.
 //!
-//! evcxr tries each `:dep` with a manifest of its own, in which other crates are missing; cargo then removes these from
-//! `Cargo.lock`. So the lock file of what is built is kept here, and written back before anything is compiled.
+//! evcxr validates each new dependency in a manifest that names nothing else. Cargo then removes all other crates from
+//! `Cargo.lock`, and would take their newest versions when they are needed again. So the text of the `Cargo.lock` with
+//! which crates were built is kept here, and written back after each validation.
 
 use super::errors::CellError;
-use evcxr::CommandContext;
+use evcxr::{CommandContext, Dependency};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 use tunebook_magics::ErrorName;
 use tunebook_prebuilt::{BUILD_FOLDER, CellCrate, IMAGE_ITEM, Prebuilt, Sharing, lock_file};
 
-/// The lock file of the crate that evcxr makes of cells.
-const LOCK: &str = "Cargo.lock";
-/// A copy of the lock file of what is built, beside it.
-const KEPT_LOCK: &str = "Cargo.lock.kept";
-/// The runtime that evcxr uses for `.await` at the top level of a cell.
-const TOKIO: &str = ":dep tokio = { version = \"1.34.0\", features = [\"rt\", \"rt-multi-thread\"] }\n";
-/// Imports that every cell has once a cell has used tensors.
+/// The crate that runs the futures which cells wait for, and its line in `Cargo.toml`.
+const TOKIO: (&str, &str) = ("tokio", "{ version = \"1.34.0\", features = [\"rt\", \"rt-multi-thread\"] }");
+/// The names that every cell can use once there are tensors.
 const IN_SCOPE: &str = "use tunebook::prelude::*;\nuse tunebook::{tch, tunebook_training};";
 
 /// The dependencies that were added so far.
@@ -37,7 +35,7 @@ impl Dependencies {
         Self { prebuilt, added: BTreeMap::new(), has_news: false, shows_images: false }
     }
 
-    /// Adds the crates that a cell names and those that its `:dep` lines ask for. Returns the code without these lines.
+    /// Adds the crates that a cell names, and those that its `:dep` lines ask for. Returns the code that is left.
     pub fn add(
         &mut self,
         context: &mut CommandContext,
@@ -49,59 +47,59 @@ impl Dependencies {
         self.added.retain(|name, _| present.contains(name));
         self.shows_images &= present.iter().any(|name| name == "image");
         let new = self.missing(named);
-        let (mut asked, rest) = take_dependencies(code);
-        if awaits(code) && !present.iter().any(|name| name == "tokio") && !asked.contains(":dep tokio") {
-            asked += TOKIO;
+        let (mut asked, rest) = take_dependencies(code)?;
+        let (tokio, tokio_config) = TOKIO;
+        let has_tokio = present.iter().chain(asked.iter().map(|asked| &asked.name)).any(|name| name == tokio);
+        if awaits(code) && !has_tokio {
+            asked.push(Dependency { name: tokio.into(), config: tokio_config.into() });
         }
         if new.is_empty() && asked.is_empty() {
             return Ok(code.into());
         }
         let tensors = |krate: &CellCrate| !krate.features.is_empty();
         let brings_tensors = new.iter().any(tensors) && !self.added.values().any(tensors);
-        let libtorch = self.prebuilt.as_ref().and_then(|prebuilt| prebuilt.libtorch.as_ref());
-        let mut commands = String::new();
-        match libtorch {
+        // The state takes effect when the evaluation below succeeds.
+        let mut state = context.eval_context().state();
+        match self.prebuilt.as_ref().and_then(|prebuilt| prebuilt.libtorch.as_ref()) {
             None if brings_tensors => return Err(not_built()),
             Some(libtorch) if self.added.is_empty() => {
-                commands += &format!(":build_env LIBTORCH={}\n:build_env LIBTORCH_CXX11_ABI=1\n", libtorch.display());
+                state.set_build_env("LIBTORCH", &libtorch.display().to_string());
+                state.set_build_env("LIBTORCH_CXX11_ABI", "1");
             }
             _ => {}
         }
-        for CellCrate { name, path, features } in &new {
-            commands +=
-                &format!(":dep {name} = {{ path = {:?}, features = {features:?} }}\n", path.display().to_string());
-        }
-        commands += &asked;
-        if let Some(prebuilt) = self.prebuilt.as_ref().filter(|prebuilt| !prebuilt.lock.is_empty()) {
-            // Written back after cargo has tried the `:dep`s, and before anything is compiled.
-            commands += &format!("!cp {} {}\n", quoted(KEPT_LOCK), quoted(LOCK));
-            for file in [KEPT_LOCK, LOCK] {
-                let path = build_folder().join(file);
-                let failed =
-                    |error| CellError::new(ErrorName::Error, format!("{} cannot be written: {error}", path.display()));
-                std::fs::write(&path, &prebuilt.lock).map_err(failed)?;
-            }
-        }
-        if brings_tensors {
-            commands += IN_SCOPE;
-        }
         if let (false, Some(sharing)) = (asked.is_empty(), self.sharing()) {
-            // Another kernel may have built the crate meanwhile. If this fails, it is built again.
+            // Another kernel may have built the dependency meanwhile. If that cannot be used, it is built again.
             let _ = sharing.receive();
             self.has_news = true;
         }
-        execute(context, &commands)?;
-        self.added.extend(new.into_iter().map(|c| (c.name.clone(), c)));
+        for dependency in new.iter().map(as_dependency).chain(asked) {
+            self.restore_lock()?;
+            state.add_dep(&dependency.name, &dependency.config).map_err(of_cargo)?;
+        }
+        self.restore_lock()?;
+        // This builds the dependencies, also where there is no code.
+        let code = if brings_tensors { IN_SCOPE } else { "" };
+        context.eval_context().eval_with_state(code, state).map_err(of_cargo)?;
+        self.added.extend(new.into_iter().map(|krate| (krate.name.clone(), krate)));
         self.show_images(context);
         Ok(rest)
     }
 
-    /// Adds the item that shows pictures, once the crate `image` is a dependency.
+    /// Writes the `Cargo.lock` with which crates were built, if there is one.
+    fn restore_lock(&self) -> Result<(), CellError> {
+        let Some(prebuilt) = self.prebuilt.as_ref().filter(|prebuilt| !prebuilt.lock.is_empty()) else { return Ok(()) };
+        let path = lock_path();
+        let failed = |error| CellError::new(ErrorName::Error, format!("{} cannot be written: {error}", path.display()));
+        std::fs::write(&path, &prebuilt.lock).map_err(failed)
+    }
+
+    /// Once there is the crate `image`, its images are shown as pictures. The crate itself knows nothing of notebooks.
     fn show_images(&mut self, context: &mut CommandContext) {
         let has_images = context.eval_context().dependencies().any(|(name, _)| name == "image");
         if has_images && !self.shows_images {
-            // The item does not compile with other versions of the crate. Their pictures are then shown as text.
-            let _ = execute(context, IMAGE_ITEM);
+            // If the version of the crate does not fit, images are shown as text.
+            let _ = context.eval_context().eval(IMAGE_ITEM);
             self.shows_images = true;
         }
     }
@@ -110,59 +108,59 @@ impl Dependencies {
         self.prebuilt.as_ref()?.sharing.as_ref()
     }
 
-    /// Makes crates that were built for a `:dep` available to the user's other kernels.
+    /// Lets the user's other kernels use what was built for a `:dep`.
     pub fn share(&mut self) {
         if let (true, Some(sharing)) = (self.has_news, self.sharing()) {
-            // If this fails, the others build the crate themselves.
+            // If this fails, the other kernels build it again.
             let _ = sharing.publish();
             self.has_news = false;
         }
     }
 
-    /// Adds crates that cells are likely to name, if they are prebuilt.
+    /// Adds crates that cells are likely to name.
     pub fn preload(&mut self, context: &mut CommandContext, likely: Vec<CellCrate>) {
-        // An error is not reported here: the cell that names the crates has the same error.
+        // Nobody is told what cargo does, because no cell runs.
+        context.eval_context().set_progress(Arc::new(|_| {}));
+        // If this fails, a cell that names the crates tells the error.
         if self.prebuilt.as_ref().is_some_and(|prebuilt| prebuilt.libtorch.is_some()) {
             let _ = self.add(context, "", likely);
         }
     }
 
-    /// The crates of a list that were not added yet, or without a feature that is needed now.
+    /// Returns the crates that were not added yet, or were added without a feature that is asked for. A crate that has
+    /// more features than are asked for keeps them.
     fn missing(&self, named: Vec<CellCrate>) -> Vec<CellCrate> {
-        let is_present = |c: &CellCrate| {
-            let added = self.added.get(&c.name).filter(|added| added.path == c.path);
-            added.is_some_and(|added| c.features.iter().all(|feature| added.features.contains(feature)))
+        let is_added = |krate: &CellCrate| {
+            let added = self.added.get(&krate.name).filter(|added| added.path == krate.path);
+            added.is_some_and(|added| krate.features.iter().all(|feature| added.features.contains(feature)))
         };
-        named.into_iter().filter(|c| !is_present(c)).collect()
+        named.into_iter().filter(|krate| !is_added(krate)).collect()
     }
 
-    /// Remembers the versions with which the last cell was built.
+    /// Keeps the versions with which a cell was built. To be called after each cell.
     pub fn remember_versions(&mut self) {
         if let (Some(prebuilt), false) = (&mut self.prebuilt, self.added.is_empty() && !self.has_news)
-            && let Ok(text) = std::fs::read_to_string(build_folder().join(LOCK))
+            && let Ok(text) = std::fs::read_to_string(lock_path())
         {
-            // The old versions stay too: a later cell may need tensors, and then those that are prebuilt.
+            // Cells may need tensors only later, and then in the versions that were built ahead.
             prebuilt.lock = lock_file::merged(&text, &prebuilt.lock);
         }
     }
 }
 
-/// The folder of the crate that evcxr makes of cells.
-fn build_folder() -> PathBuf {
-    std::env::var_os(BUILD_FOLDER).map(PathBuf::from).unwrap_or_default()
+/// The `Cargo.lock` of the crate into which evcxr compiles cells.
+fn lock_path() -> PathBuf {
+    std::env::var_os(BUILD_FOLDER).map(PathBuf::from).unwrap_or_default().join("Cargo.lock")
 }
 
-/// The path of a file in that folder, quoted for a shell.
-fn quoted(file: &str) -> String {
-    format!("'{}'", build_folder().join(file).display().to_string().replace('\'', "'\\''"))
+fn as_dependency(krate: &CellCrate) -> Dependency {
+    let config = format!("{{ path = {:?}, features = {:?} }}", krate.path.display().to_string(), krate.features);
+    Dependency { name: krate.name.clone(), config }
 }
 
-fn execute(context: &mut CommandContext, code: &str) -> Result<(), CellError> {
-    match context.execute(code) {
-        Ok(_) => Ok(()),
-        // What the user asked for can only fail in cargo: the code that is compiled here is the kernel's own.
-        Err(error) => Err(CellError::of_cargo(&error.to_string())),
-    }
+/// The error of a dependency that could not be added or built. Cargo's message says why.
+fn of_cargo(error: evcxr::Error) -> CellError {
+    CellError::of_cargo(&error.to_string())
 }
 
 fn not_built() -> CellError {
@@ -174,7 +172,7 @@ fn not_built() -> CellError {
     CellError::new(ErrorName::NotPrepared, message)
 }
 
-/// Whether a cell contains an `.await` that is in no `async` function, closure or block.
+/// Returns whether a cell has an `.await` outside of `async` functions, closures and blocks.
 fn awaits(code: &str) -> bool {
     use ra_ap_syntax::ast::{self, AstNode};
     if !code.contains(".await") {
@@ -187,7 +185,7 @@ fn awaits(code: &str) -> bool {
             || ast::ClosureExpr::cast(node.clone()).is_some_and(|closure| closure.async_token().is_some())
             || ast::BlockExpr::cast(node).is_some_and(|block| block.async_token().is_some())
     };
-    // The parser does not look into macros. An `.await` in one counts, because it may be code.
+    // The arguments of a macro are not parsed, and may be code.
     let in_macro = |node: &ra_ap_syntax::SyntaxNode| {
         ast::MacroCall::can_cast(node.kind()) && node.text().to_string().contains(".await")
     };
@@ -196,19 +194,18 @@ fn awaits(code: &str) -> bool {
     waiting.any(|node| !node.ancestors().any(is_async))
 }
 
-/// The `:dep` lines of a cell, and the cell with an empty line in place of each, so that line numbers stay.
-fn take_dependencies(code: &str) -> (String, String) {
-    let (mut asked, mut rest) = (String::new(), String::new());
+/// Returns the dependencies that the `:dep` lines of a cell ask for, and the cell with empty lines in their place.
+fn take_dependencies(code: &str) -> Result<(Vec<Dependency>, String), CellError> {
+    let (mut asked, mut rest) = (Vec::new(), String::new());
     for line in code.split_inclusive('\n') {
         if line.trim_start().starts_with(":dep ") {
-            asked += line.trim();
-            asked.push('\n');
+            asked.push(Dependency::parse(line.trim()[":dep".len()..].trim_start()).map_err(of_cargo)?);
             rest.extend(line.ends_with('\n').then_some('\n'));
         } else {
             rest += line;
         }
     }
-    (asked, rest)
+    Ok((asked, rest))
 }
 
 #[cfg(test)]
@@ -216,7 +213,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_await_counts_only_at_the_top_level() {
+    fn an_await_within_something_async_is_not_of_the_cell() {
         assert!(
             awaits("let x = f().await;") && awaits("for x in y { x.await?; }") && awaits("print!(\"{}\", f().await)")
         );
@@ -226,10 +223,19 @@ mod tests {
     }
 
     #[test]
-    fn dep_lines_are_taken_out_and_other_lines_keep_their_numbers() {
-        let (asked, rest) =
-            take_dependencies("let a = 1;\n  :dep rand = \"0.9\"\nlet b = 2;\n:dep x = { path = \"p\" }");
-        assert_eq!(asked, ":dep rand = \"0.9\"\n:dep x = { path = \"p\" }\n");
-        assert_eq!(rest, "let a = 1;\n\nlet b = 2;\n");
+    fn dependencies_are_taken_out_and_other_lines_keep_their_numbers() {
+        let code = "let a = 1;\n  :dep rand = \"0.9\"\nlet b = 2;\n:dep x = { path = \"p\" }\n:dep any";
+        let (asked, rest) = take_dependencies(code).unwrap();
+        let asked: Vec<(&str, &str)> = asked.iter().map(|d| (d.name.as_str(), d.config.as_str())).collect();
+        assert_eq!(asked, [("rand", "\"0.9\""), ("x", "{ path = \"p\" }"), ("any", "\"*\"")]);
+        assert_eq!(rest, "let a = 1;\n\nlet b = 2;\n\n");
+    }
+
+    #[test]
+    fn a_dependency_that_cannot_be_parsed_is_an_error() {
+        for (line, said) in [(":dep ", "requires arguments"), (":dep a b", "Invalid :dep command")] {
+            let error = take_dependencies(line).unwrap_err();
+            assert!(error.message.contains(said), "{line}: {}", error.message);
+        }
     }
 }

@@ -92,7 +92,7 @@ impl Session for RustCell {
     }
 
     fn reset(&self) -> Result<()> {
-        let cleared = self.ask(|context| context.execute(":clear").map(drop).map_err(|error| error.to_string()))?;
+        let cleared = self.ask(|context| context.eval_context().clear().map_err(|error| error.to_string()))?;
         cleared.map_err(|error| MagicError::new(ErrorName::Error, error, None))
     }
 

@@ -24,7 +24,7 @@ pub(crate) type DisconnectNotifier = mpsc::Sender<PeerIdentity>;
 
 pub(crate) struct Peer {
     pub(crate) send_queue: PeerQueue,
-    // Tunebook: ends its writer.
+    /// Ends the task that writes to the peer.
     writer: Option<AbortHandle>,
 }
 
@@ -60,7 +60,7 @@ enum SendResolution {
 
 pub(crate) struct GenericSocketBackend {
     pub(crate) peers: scc::HashMap<PeerIdentity, Peer>,
-    // Tunebook: whom a ROUTER's message to a name goes to.
+    /// The newest connection of each name, to which a ROUTER sends.
     newest: Mutex<HashMap<Bytes, PeerIdentity>>,
     fair_queue_inner: Option<Arc<Mutex<QueueInner<ZmqFramedRead, PeerIdentity>>>>,
     pub(crate) round_robin: SegQueue<PeerIdentity>,
@@ -229,7 +229,7 @@ impl GenericSocketBackend {
         }
     }
 
-    // Tunebook: a clone, so that no entry of the map is locked while somebody waits for room.
+    /// Returns a clone of the queue of a peer, so that no entry of the map is locked while a send waits.
     fn send_queue(&self, peer_id: &PeerIdentity) -> Option<PeerQueue> {
         self.peers
             .read_sync(peer_id, |_, peer| peer.send_queue.clone())
@@ -288,7 +288,7 @@ impl MultiPeerBackend for GenericSocketBackend {
             writer: Some(writer),
         };
         let is_router = self.socket_type == SocketType::ROUTER;
-        // Tunebook: one step, so that of two connections of one name the later one stays.
+        // All this is done under one lock, so that of two connections of one name the later one stays.
         let replaced = {
             let mut newest = self.newest.lock();
             self.peers.upsert_sync(peer_id.clone(), peer);
@@ -316,6 +316,7 @@ impl MultiPeerBackend for GenericSocketBackend {
         async_rt::task::spawn(async move {
             let _ = Abortable::new(write, registration).await;
         });
+        // A ROUTER does not take turns.
         if !is_router {
             self.round_robin.push(peer_id.clone());
         }

@@ -15,7 +15,8 @@ pub(crate) struct QueueInner<S, K: Clone> {
     ready_queue: BinaryHeap<ReadyEvent<K>>,
     queued: HashSet<K>,
     streams: HashMap<K, Pin<Box<S>>>,
-    // Tunebook: whose stream is out of the map to be polled; `None` where it was removed meanwhile (see CHANGES.md).
+    /// The key of the stream that is out of the map while it is polled. None if there is none, or if it
+    /// was removed meanwhile.
     polled: Option<K>,
     waker: Option<Waker>,
     /// Callback invoked when a stream ends (peer disconnected).

@@ -38,8 +38,8 @@ pub mod __bench {
     pub use super::codec::{CodecError, Message, ZmqCodec, ZmqFramedRead};
 
     use super::backend::{GenericSocketBackend, Peer};
-    use super::peer_queue::{PeerQueue, PeerQueueReceiver};
     use super::codec::ZmqFramedWrite;
+    use super::peer_queue::{PeerQueue, PeerQueueReceiver};
     use super::r#pub::{PubSocketBackend, Subscriber};
     use super::util::PeerIdentity;
     use super::write_queue::write_message_queue;
@@ -423,7 +423,8 @@ impl SocketOptions {
         self
     }
 
-    /// Tunebook: what may wait to be written to one peer of a ROUTER, DEALER or PUSH socket (see CHANGES.md).
+    /// Sets how many bytes may wait to be written to one peer of a ROUTER, DEALER or PUSH socket before a
+    /// send waits. The default is 32 MiB.
     pub fn send_queue_bytes(&mut self, bytes: usize) -> &mut Self {
         self.send_queue_bytes = bytes;
         self

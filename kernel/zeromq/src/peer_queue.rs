@@ -1,6 +1,4 @@
-// Tunebook: this file is not in the published crate (see CHANGES.md).
-
-//! What waits to be written to one peer, bounded in bytes.
+//! The messages that wait to be written to one peer, bounded in bytes.
 
 use crate::codec::Message;
 
@@ -15,26 +13,28 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::Arc;
 use std::task::{ready, Context, Poll};
 
-/// What a frame takes beside its bytes, about.
+/// About what a frame takes in memory beside its bytes.
 const FRAME_BYTES: usize = 64;
 
-/// Puts messages into the queue; clones share it.
+/// The sending end of the queue. Clones share one queue.
 #[derive(Clone)]
 pub(crate) struct PeerQueue {
     messages: UnboundedSender<Message>,
     room: Arc<Room>,
 }
 
-/// Takes them out, for the peer's writer.
+/// The receiving end of the queue, for the task that writes to the peer.
 pub(crate) struct PeerQueueReceiver {
     messages: UnboundedReceiver<Message>,
     room: Arc<Room>,
 }
 
 struct Room {
+    /// The number of bytes from which on a send waits.
     limit: usize,
+    /// The number of bytes that wait in the queue.
     queued: AtomicUsize,
-    /// Whoever waits for room holds it, so that one waker is enough.
+    /// Held by the one task that waits for room, so that one waker is enough.
     turn: AsyncMutex<()>,
     waker: AtomicWaker,
     closed: AtomicBool,
@@ -54,7 +54,8 @@ fn size(message: &Message) -> usize {
 }
 
 impl PeerQueue {
-    /// One message more than `limit` bytes fits, so that any message can be sent.
+    /// Returns both ends of a queue for `limit` bytes. One message beyond that fits as well, so that a
+    /// message of any size can be sent.
     pub(crate) fn new(limit: usize) -> (Self, PeerQueueReceiver) {
         let (sender, receiver) = mpsc::unbounded();
         let room = Arc::new(Room {
@@ -77,8 +78,11 @@ impl PeerQueue {
         )
     }
 
-    /// Gives the message back where there is no room for it.
-    pub(crate) fn try_send(&self, message: Message) -> Result<Result<(), mpsc::SendError>, Message> {
+    /// Puts a message into the queue, or returns it as the outer error if there is no room for it.
+    pub(crate) fn try_send(
+        &self,
+        message: Message,
+    ) -> Result<Result<(), mpsc::SendError>, Message> {
         if self.room.is_open() {
             Ok(self.push(message))
         } else {
@@ -86,7 +90,7 @@ impl PeerQueue {
         }
     }
 
-    /// Waits for room.
+    /// Waits until there is room, and puts a message into the queue.
     pub(crate) async fn send(&self, message: Message) -> Result<(), mpsc::SendError> {
         let _turn = self.room.turn.lock().await;
         poll_fn(|cx| {

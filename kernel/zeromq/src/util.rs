@@ -15,8 +15,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use uuid::Uuid;
 
-/// Tunebook: with a number of its connection, so that the end of one is not taken for the end of another that came under the
-/// same identity. Without one (0) it is only a name.
+/// The name of a peer, with the number of its connection. The end of a connection is thus not taken for
+/// the end of a later one of the same name. The number is 0 for a name without a connection.
 #[derive(PartialEq, Eq, PartialOrd, Ord, Debug, Hash, Clone)]
 pub struct PeerIdentity(Bytes, u64);
 
@@ -28,13 +28,13 @@ impl PeerIdentity {
         Self(Bytes::copy_from_slice(id.as_bytes()), 0)
     }
 
-    /// Tunebook: the same name, for a new connection.
+    /// Returns the same name with the number of a new connection.
     fn of_new_connection(self) -> Self {
         static CONNECTIONS: AtomicU64 = AtomicU64::new(1);
         Self(self.0, CONNECTIONS.fetch_add(1, Ordering::Relaxed))
     }
 
-    /// Tunebook: the name alone.
+    /// Returns the name, which connections may share.
     pub(crate) fn name(&self) -> &Bytes {
         &self.0
     }

@@ -7,7 +7,6 @@ const WRITE_BATCH_LIMIT: usize = 128;
 /// Writes queued socket messages into the underlying framed sink in small batches.
 #[inline]
 pub(crate) async fn write_message_queue(
-    // Tunebook: a queue of either kind (see CHANGES.md).
     mut queue_receiver: impl Stream<Item = Message> + Unpin,
     mut send_queue: ZmqFramedWrite,
 ) -> CodecResult<()> {

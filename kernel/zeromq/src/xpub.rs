@@ -1,10 +1,10 @@
+use crate::async_rt;
 use crate::codec::*;
 use crate::endpoint::Endpoint;
 use crate::error::ZmqResult;
 use crate::fair_queue::{FairQueue, QueueInner};
 use crate::message::*;
 use crate::transport::AcceptStopHandle;
-use crate::async_rt;
 use crate::util::PeerIdentity;
 use crate::{CaptureSocket, SocketOptions};
 use crate::{
@@ -29,14 +29,15 @@ use std::time::Duration;
 pub(crate) struct XPubSubscriber {
     pub(crate) subscriptions: Vec<Vec<u8>>,
     pub(crate) send_queue: Arc<AsyncMutex<Pin<Box<ZmqFramedWrite>>>>,
-    // Tunebook: it did not read the last message that it was sent.
+    /// Whether the subscriber did not take the last message that was sent to it in time.
     stuck: Arc<AtomicBool>,
 }
 
-// Tunebook: how long a subscriber is waited for (see CHANGES.md).
+/// How long a send waits for a subscriber that does not read.
 const PATIENCE: Duration = Duration::from_secs(5);
-// What a subscriber can make this process remember.
+/// How many subscriptions of one subscriber are remembered.
 const MAX_SUBSCRIPTIONS: usize = 1024;
+/// The size of the longest message that subscribes: one byte more than the longest topic.
 const MAX_TOPIC_BYTES: usize = 1024;
 
 pub(crate) struct XPubSocketBackend {
@@ -47,7 +48,7 @@ pub(crate) struct XPubSocketBackend {
 }
 
 impl XPubSocketBackend {
-    /// Whether it is for the application to know.
+    /// Takes note of a subscription. Returns whether the application is to receive the message.
     fn message_received(&self, peer_id: &PeerIdentity, message: Message) -> bool {
         let data = match message {
             Message::Message(m) => {
@@ -172,7 +173,7 @@ impl SocketSend for XPubSocket {
             iter = subscriber.next_async().await;
         }
 
-        // Tunebook: all at a time, so that they are not waited for one after the other.
+        // All subscribers are sent to at the same time, so that the waits for them do not add up.
         let sends = targets.into_iter().map(|(peer_id, send_queue, stuck)| {
             let message = message.clone();
             async move {
@@ -180,7 +181,7 @@ impl SocketSend for XPubSocket {
                     let mut queue = send_queue.lock().await;
                     queue.as_mut().send(Message::Message(message)).await
                 };
-                // True meanwhile: so it stays if whoever sends gives up.
+                // The flag is set meanwhile, and stays so if the caller stops waiting.
                 let sent = match stuck.swap(true, Ordering::Relaxed) {
                     true => send.now_or_never(),
                     false => async_rt::task::timeout(PATIENCE, send).await.ok(),
@@ -220,11 +221,11 @@ impl SocketRecv for XPubSocket {
             match self.fair_queue.next().await {
                 Some((peer_id, Ok(Message::Message(message)))) => {
                     // Process the subscription message internally to update tracking
-                    let counts = self
+                    let is_accepted = self
                         .backend
                         .message_received(&peer_id, Message::Message(message.clone()));
                     // Also expose it to the application
-                    if counts {
+                    if is_accepted {
                         return Ok(message);
                     }
                 }

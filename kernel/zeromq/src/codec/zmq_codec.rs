@@ -24,12 +24,12 @@ enum DecoderState {
     Frame(Frame),
 }
 
-// Tunebook: what a peer can make this process hold before it is known who it is (see CHANGES.md).
+// What a peer can make this process hold. These bounds hold also before it is known who the peer is.
 const MAX_FRAME_BYTES: usize = 256 << 20;
 const MAX_MESSAGE_BYTES: usize = 512 << 20;
 const MAX_MESSAGE_FRAMES: usize = 1024;
 const MAX_COMMAND_BYTES: usize = 64 << 10;
-// Memory is taken as bytes come, and not as they are announced.
+/// Memory is reserved at most so far ahead of the bytes that came, whatever length was announced.
 const MAX_RESERVED_BYTES: usize = 4 << 20;
 
 #[derive(Debug)]
@@ -40,6 +40,7 @@ pub struct ZmqCodec {
     // This allows to encapsulate its processing inside codec and not expose
     // internal details to higher levels
     buffered_message: Option<ZmqMessage>,
+    /// The sum of the lengths of the frames of the message that is being read.
     buffered_bytes: usize,
     max_read_chunk_size: usize,
 }
@@ -133,13 +134,19 @@ impl Decoder for ZmqCodec {
                     } else {
                         usize::from(src.get_u8())
                     };
-                    let limit = if frame.command { MAX_COMMAND_BYTES } else { MAX_FRAME_BYTES };
+                    let limit = if frame.command {
+                        MAX_COMMAND_BYTES
+                    } else {
+                        MAX_FRAME_BYTES
+                    };
                     let frames = self.buffered_message.as_ref().map_or(0, ZmqMessage::len);
                     if frame_len > limit
                         || self.buffered_bytes + frame_len > MAX_MESSAGE_BYTES
                         || frames >= MAX_MESSAGE_FRAMES
                     {
-                        return Err(CodecError::Decode("A message is larger than any is expected to be"));
+                        return Err(CodecError::Decode(
+                            "A message is larger than any is expected to be",
+                        ));
                     }
                     if !frame.command {
                         self.buffered_bytes += frame_len;

@@ -110,7 +110,7 @@ where
                             )
                         })
                         .map_err(|err| err.into());
-                    // Tunebook: with no file descriptor left it fails at once, again and again.
+                    // Without a free file descriptor, each accept fails at once.
                     let failed = maybe_accepted.is_err();
                     async_rt::task::spawn(cback(maybe_accepted));
                     if failed {
