@@ -76,7 +76,7 @@ pub enum StoreError {
         lost(owner.as_deref())
     )]
     LeaseLost { study: String, owner: Option<String> },
-    /// Another process kept the file locked for longer than [`BUSY_TIMEOUT`].
+    /// Another process kept the file locked for longer than ten seconds.
     #[error("the study store {} stayed locked by another process; try again", path.display())]
     Locked { path: PathBuf },
     /// Any other error of SQLite.
