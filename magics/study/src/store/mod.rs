@@ -73,7 +73,7 @@ pub enum StoreError {
     /// The writer's lease of the study ended, so it may not write the study any more. `owner` has the lease now.
     #[error("this kernel stopped writing the study `{study}`: {}", lost(owner.as_deref()))]
     LeaseLost { study: String, owner: Option<String> },
-    /// Another process kept the file locked for longer than [`BUSY_TIMEOUT`].
+    /// Another process kept the file locked for longer than ten seconds.
     #[error("the study store {} stayed locked by another process; try again", path.display())]
     Locked { path: PathBuf },
     /// Any other error of SQLite.
