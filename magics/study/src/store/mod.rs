@@ -71,10 +71,7 @@ pub enum StoreError {
     )]
     Busy { study: String, owner: String },
     /// The writer's lease of the study ended, so it may not write the study any more. `owner` has the lease now.
-    #[error(
-        "this kernel stopped writing the study `{study}`: {}. What was recorded before is safe",
-        lost(owner.as_deref())
-    )]
+    #[error("this kernel stopped writing the study `{study}`: {}", lost(owner.as_deref()))]
     LeaseLost { study: String, owner: Option<String> },
     /// Another process kept the file locked for longer than ten seconds.
     #[error("the study store {} stayed locked by another process; try again", path.display())]
@@ -91,12 +88,10 @@ pub enum StoreError {
 fn lost(owner: Option<&str>) -> String {
     match owner {
         Some(owner) => format!(
-            "{owner} took it over, because this kernel had not renewed its lease for some time. Wait for that run to \
-             end, or interrupt it there, and run the cell again"
+            "{owner} took the study over, because this kernel had shown no sign of life for some time. What was \
+             recorded before is safe. Wait for that run to end, or interrupt it there, and run the cell again"
         ),
-        None => {
-            "its lease is gone: another kernel ran or deleted the study meanwhile. Run the cell again to go on".into()
-        }
+        None => "another kernel ran or deleted the study meanwhile. Run the cell again to go on".into(),
     }
 }
 
