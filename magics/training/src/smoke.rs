@@ -2,7 +2,7 @@
 //! examples. A mistake in its shapes, data or code thus shows when the workload is defined, and not in the first trial.
 
 use crate::catalogue::{Catalogue, Trainable};
-use crate::data::{Data, recorded};
+use crate::data::recorded;
 use crate::hyperparameters::Hyperparameters;
 use crate::libtorch::device;
 use crate::panics;
@@ -102,9 +102,10 @@ fn train_briefly(catalogue: &Catalogue, name: &str) -> Result<Json, Stop> {
         Trainable::Workload(workload) => {
             let hp = Hyperparameters::new(&description, &request.params)?;
             let data = workload.data(&hp)?.checked()?;
+            let about = data.description();
             let sizes = json!({ "train": data.train.count(), "valid": data.valid.count(),
                 "inputs": &data.train.inputs.size()[1..], "targets": &data.train.targets.size()[1..] });
-            let few = Data::new(data.train.first(EXAMPLES), data.valid.first(EXAMPLES)).to_device(device);
+            let few = data.few(EXAMPLES).to_device(device);
             let batch = hp.get::<i64>("batch_size").min(few.train.count());
             let params = [
                 ("steps", STEPS),
@@ -120,7 +121,7 @@ fn train_briefly(catalogue: &Catalogue, name: &str) -> Result<Json, Stop> {
             let parameters = crate::checkpoint::read(&folder.join(crate::checkpoint::LAST))
                 .map(|tensors| tensors.values().map(tch::Tensor::numel).sum::<usize>());
             trained.map(|()| {
-                json!({ "ok": true, "examples": sizes, "parameters": parameters.ok(),
+                json!({ "ok": true, "examples": sizes, "description": about, "parameters": parameters.ok(),
                     "seconds": started.elapsed().as_secs_f64() })
             })
         }

@@ -121,7 +121,7 @@ impl<'a> Run<'a> {
             started: Instant::now(),
             state: RunState { identity, ..RunState::default() },
             clip_norm,
-            evaluator: Evaluator::new(workload, device, batch_size),
+            evaluator: Evaluator::new(workload, device, batch_size, data),
             unread: vec![],
             losses: vec![],
             norms: vec![],

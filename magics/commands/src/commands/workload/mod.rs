@@ -161,6 +161,9 @@ fn report(description: &WorkloadDescription, first_steps: &FirstSteps, seconds: 
     let mut report = Report::new("workloads", &json!({ "workloads": [description] }))
         .line(&format!("`{name}` is ready after {seconds:.1} s{facts}."))
         .line(&format!("Objective: {} {}.", objective.direction, objective.metric));
+    for line in &first_steps.description {
+        report = report.line(line);
+    }
     let rows: Rows = hyperparameter_rows(description.own());
     if description.own().next().is_some() {
         report = report.table(&rows);
