@@ -17,6 +17,8 @@ fn definition() -> StudyDefinition {
         space,
         objective: objective(Direction::Minimize),
         sampler: SamplerKind::Quasirandom,
+        sampler_version: tunebook_study::sampler::VERSION,
+        earlier: vec![],
         seed: 0,
         repeats: 1,
         question: None,

@@ -1,5 +1,6 @@
 //! `%study [NAME]`: shows the record of all studies, or of one. `%study delete NAME` deletes one.
 
+use crate::commands::sweep::changes;
 use crate::commands::sweep::display::{counts_text, with_retuning};
 use crate::commands::sweep::retuning::find_retuning;
 use crate::error::{ErrorName, MagicError, Result};
@@ -150,18 +151,27 @@ fn study_report(context: &Context, store: &Store, study: &StudyRecord) -> Result
     }
     report = report
         .line(&format!(
-            "Study {} of {}: {} {}, sampler {}, seed {}, created {} UTC.",
+            "Study {} of {}: {} {}, sampler {} (version {}), seed {}, created {} UTC.",
             study.name,
             definition.workload,
             objective.direction,
             objective.metric,
             definition.sampler,
+            definition.sampler_version,
             definition.seed,
             date_and_time(study.created)
         ))
         .line(&format!("Trials: {}; {} in all.", counts_text(&trials), table::duration(study.seconds)))
         .table(&roles)
         .table(&best_rows);
+    let (accepted, changed) = changes::as_json(store, study)?;
+    report = report.field("changes", accepted).field("changed", changed);
+    for change in store.changes(study)? {
+        report = report.line(&format!("`{}` has changed before trial {}.", change.what, change.at_trial));
+    }
+    if let Some(note) = changes::note(&changes::changes(store, study)?) {
+        report = report.line(&note);
+    }
     report = with_retuning(report, find_retuning(context, store, study, &trials));
     if let Some(processor) = environment.as_ref().and_then(|e| e["processor"].as_str()) {
         let libtorch = environment.as_ref().and_then(|e| e["libtorch"].as_str()).unwrap_or("none");

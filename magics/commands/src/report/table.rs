@@ -1,6 +1,8 @@
 //! Tables of results, as text for consoles and as HTML for notebooks, and the formats of their values.
 
 use comfy_table::{ContentArrangement, Table, presets};
+use tunebook_pool::program_line;
+use tunebook_study::WorkloadReference;
 
 /// A table: rows under headers.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -82,12 +84,17 @@ pub fn value(value: &tunebook_study::Value) -> String {
     }
 }
 
-/// The values of the hyperparameters that vary in a study: `lr=0.02, momentum=0.9`.
+/// The values of the hyperparameters that vary in a study: `lr=0.02, momentum=0.9`. Those of a program are as they were
+/// passed to it.
 pub fn params(definition: &tunebook_study::StudyDefinition, params: &tunebook_study::Params) -> String {
     let varied = params
         .iter()
         .filter(|(name, _)| definition.space.active(name, params).is_some_and(|h| !h.distribution.is_constant()));
-    varied.map(|(name, v)| format!("{name}={}", value(v))).collect::<Vec<_>>().join(", ")
+    let shown = |name: &str, v: &tunebook_study::Value| match &definition.workload {
+        WorkloadReference::Command(line) => program_line::passed(line, name, v),
+        _ => value(v),
+    };
+    varied.map(|(name, v)| format!("{name}={}", shown(name, v))).collect::<Vec<_>>().join(", ")
 }
 
 /// Seconds as `0.8 s`, `42 s`, `3 min 20 s`, `2 h 5 min`.

@@ -6,6 +6,7 @@
 
 pub mod files;
 mod identity;
+mod inputs;
 mod lease;
 mod read;
 mod schema;
@@ -14,6 +15,7 @@ mod write;
 #[cfg(test)]
 mod tests;
 
+pub use inputs::AcceptedChange;
 pub use read::{StudyRecord, WorkloadRecord};
 pub use write::{NewTrial, StudyWriter};
 

@@ -6,12 +6,12 @@ use crate::error::{ErrorName, MagicError, Result, Source, Spanned, suggest};
 use crate::studies::{judged, objective};
 use crate::syntax::{Arguments, Declaration, SweepBody, Word};
 use std::time::Duration;
-use tunebook_pool::program_line;
+use tunebook_pool::program_line::{self, ProgramLineError};
 use tunebook_study::protocol::StoppingRule;
 use tunebook_study::sampler::SamplerKind;
 use tunebook_study::{
-    Condition, Direction, Distribution, Hyperparameter, Objective, ObjectiveValue, SearchSpace, StudyDefinition, Value,
-    WorkloadDescription, WorkloadReference,
+    Condition, Direction, Distribution, Hyperparameter, Objective, ObjectiveValue, ProgramLine, SearchSpace,
+    StudyDefinition, Value, WorkloadDescription, WorkloadReference,
 };
 
 /// The default of `--trials` unless the sampler is a grid.
@@ -34,6 +34,10 @@ pub struct SweepOptions {
     pub parallel: Option<usize>,
     /// Whether missing trials of a recorded study are run.
     pub resume: bool,
+    /// Whether failed trials of a recorded study are run again, and missing ones.
+    pub retry_failed: bool,
+    /// Whether trials are run although files have changed since earlier trials of the study read them.
+    pub accept_changes: bool,
     /// Whether a wider definition of a recorded study is accepted.
     pub widen: bool,
     /// The time limit of a trial.
@@ -58,6 +62,8 @@ impl Default for SweepOptions {
             judged: ObjectiveValue::Best,
             parallel: None,
             resume: false,
+            retry_failed: false,
+            accept_changes: false,
             widen: false,
             timeout: None,
             budget: None,
@@ -94,6 +100,8 @@ impl SweepOptions {
             judged: judged(arguments)?.unwrap_or_default(),
             parallel: arguments.small_count("parallel", 1)?.map(|n| n as usize),
             resume: arguments.has("resume"),
+            retry_failed: arguments.has("retry-failed"),
+            accept_changes: arguments.has("accept-changes"),
             widen: arguments.has("widen"),
             timeout: arguments.duration("timeout")?,
             budget: arguments.duration("budget")?,
@@ -190,8 +198,8 @@ impl Planner<'_> {
                 self.source.error(ErrorName::InvalidDeclaration, span, error.to_string(), None)
             })?;
         }
-        if let WorkloadReference::Command { words } = &workload.value {
-            self.check_placeholders(words, workload, &space)?;
+        if let WorkloadReference::Command(line) = &workload.value {
+            self.check_placeholders(line, workload, &space)?;
         }
         let objective = self.objective(body, &options, description)?;
         let definition = StudyDefinition {
@@ -199,6 +207,8 @@ impl Planner<'_> {
             space,
             objective,
             sampler: options.sampler,
+            sampler_version: tunebook_study::sampler::VERSION,
+            earlier: vec![],
             seed: options.seed,
             repeats: options.repeats,
             question: body.question.clone(),
@@ -297,27 +307,66 @@ impl Planner<'_> {
         }
     }
 
-    /// Returns an error if the command inserts a hyperparameter that is not declared.
+    /// Returns an error if the command inserts a hyperparameter that is not declared, that has no value in some trials,
+    /// or whose values do not fit the format.
     fn check_placeholders(
         &self,
-        words: &[String],
+        line: &ProgramLine,
         workload: &Spanned<WorkloadReference>,
         space: &SearchSpace,
     ) -> Result<()> {
-        let placeholders = program_line::placeholders(words).map_err(|error| {
+        let syntax_error = |error: ProgramLineError| {
             self.source.error(ErrorName::SyntaxError, workload.span.clone(), error.to_string(), None)
-        })?;
-        for name in placeholders {
-            if space.named(&name).next().is_some() {
-                continue;
+        };
+        for (i, word) in line.words.iter().enumerate() {
+            for placeholder in program_line::placeholders(std::slice::from_ref(word)).map_err(syntax_error)? {
+                let name = &placeholder.name;
+                let text = &self.source.text()[workload.span.clone()];
+                let place = [format!("{{{name}}}"), format!("{{{name}:")].iter().find_map(|t| text.find(t));
+                let span = place.map_or(workload.span.clone(), |at| {
+                    let length = text[at..].find('}').map_or(1, |length| length + 1);
+                    workload.span.start + at..workload.span.start + at + length
+                });
+                if space.named(name).next().is_none() {
+                    let declared: Vec<&str> = space.hyperparameters().iter().map(|h| h.name.as_str()).collect();
+                    let help =
+                        suggest(name, declared).map_or(String::new(), |help| help + "; ") + "write `{{` for a brace";
+                    let message = format!("the command inserts `{name}`, but no line declares it");
+                    return Err(self.source.error(ErrorName::UnknownHyperparameter, span, message, Some(help)));
+                }
+                let is_optional = line.optional.iter().any(|part| part.contains(&i));
+                if let Some(without) = space.lacking(name).filter(|_| !is_optional) {
+                    let where_: Vec<String> =
+                        without.iter().map(|(name, value)| format!("`{name}` is {value}")).collect();
+                    let message =
+                        format!("the command inserts `{name}`, which has no value where {}", where_.join(" and "));
+                    let option = match (i.checked_sub(1).map(|before| &line.words[before]), word.starts_with('{')) {
+                        (Some(option), true) if option.starts_with('-') => format!("[{option} {word}]"),
+                        _ => format!("[{word}]"),
+                    };
+                    let help = format!("write `{option}` to leave it out there, or declare `{name}` for that case too");
+                    return Err(self.source.error(ErrorName::InvalidDeclaration, span, message, Some(help)));
+                }
+                for h in space.named(name) {
+                    let values = match &h.distribution {
+                        Distribution::Choice { values } => values.clone(),
+                        // For all values of a range.
+                        other => vec![other.from_unit(0.37)],
+                    };
+                    for value in values {
+                        placeholder.text(&value).map_err(|error| {
+                            let help =
+                                "`d` writes whole numbers, `e`, `f` and `g` any number, and words need no format";
+                            self.source.error(
+                                ErrorName::InvalidValue,
+                                span.clone(),
+                                error.to_string(),
+                                Some(help.into()),
+                            )
+                        })?;
+                    }
+                }
             }
-            let text = format!("{{{name}}}");
-            let start = self.source.text()[workload.span.clone()].find(&text).map_or(0, |at| at + workload.span.start);
-            let span = if start == 0 { workload.span.clone() } else { start..start + text.len() };
-            let declared: Vec<&str> = space.hyperparameters().iter().map(|h| h.name.as_str()).collect();
-            let help = suggest(&name, declared).map_or(String::new(), |help| help + "; ") + "write `{{` for a brace";
-            let message = format!("the command inserts `{name}`, but no line declares it");
-            return Err(self.source.error(ErrorName::UnknownHyperparameter, span, message, Some(help)));
         }
         Ok(())
     }

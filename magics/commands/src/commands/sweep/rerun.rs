@@ -3,7 +3,7 @@
 use super::plan::SweepPlan;
 use crate::error::{ErrorName, MagicError, Result};
 use tunebook_study::store::StudyRecord;
-use tunebook_study::{Distribution, Hyperparameter, StudyDefinition, Trial};
+use tunebook_study::{Distribution, Hyperparameter, StudyDefinition, Trial, TrialState};
 
 /// What a sweep does with a recorded study.
 #[derive(Clone, Debug, PartialEq)]
@@ -44,13 +44,20 @@ pub fn plan_rerun(plan: &SweepPlan, study: &StudyRecord, trials: &[Trial]) -> Re
         };
         return Err(MagicError::new(ErrorName::StudyExists, message, Some(help)));
     }
-    let finished = |number: &u32| trials.iter().any(|t| t.number == *number && !t.state.runs_again());
+    let retried = plan.options.retry_failed;
+    let runs_again = |state: TrialState| state.runs_again() || (retried && state == TrialState::Failed);
+    let finished = |number: &u32| trials.iter().any(|t| t.number == *number && !runs_again(t.state));
     let missing: Vec<u32> = (1..=plan.trials).filter(|number| !finished(number)).collect();
     let more_requested = plan.trials > study.asked;
-    if missing.is_empty() || !(plan.options.resume || more_requested || !differences.is_empty()) {
+    if missing.is_empty() || !(plan.options.resume || retried || more_requested || !differences.is_empty()) {
         return Ok(Rerun::Show { missing: missing.len() });
     }
     Ok(Rerun::Train { numbers: missing, redefine: !differences.is_empty() })
+}
+
+/// How many configurations a study has proposed.
+pub fn configurations_of(trials: &[Trial]) -> u32 {
+    trials.iter().map(|trial| trial.configuration + 1).max().unwrap_or(0)
 }
 
 /// The message of a `StudyExists` error.
@@ -106,7 +113,7 @@ pub fn differences(old: &StudyDefinition, new: &StudyDefinition) -> Vec<String> 
 fn widens(old: &StudyDefinition, new: &StudyDefinition) -> bool {
     let (before, after) = (old.space.hyperparameters(), new.space.hyperparameters());
     let same_otherwise = StudyDefinition { space: new.space.clone(), ..old.clone() }
-        == StudyDefinition { objective: old.objective.clone(), ..new.clone() }
+        == StudyDefinition { objective: old.objective.clone(), ..new.clone().continuing(old) }
         && old.objective.metric == new.objective.metric
         && old.objective.direction == new.objective.direction;
     same_otherwise
