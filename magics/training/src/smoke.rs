@@ -12,7 +12,7 @@ use serde_json::{Value as Json, json};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use tunebook_study::protocol::{DataSource, TrialId, TrialRequest};
-use tunebook_study::{Measurement, Value, WorkloadReference};
+use tunebook_study::{Measurement, Params, Value, WorkloadReference};
 
 /// The number of training steps.
 const STEPS: i64 = 2;
@@ -87,14 +87,23 @@ fn train_briefly(catalogue: &Catalogue, name: &str) -> Result<Json, Stop> {
     let result = match trainable {
         Trainable::Function(function) => {
             reports.at_most = Some(STEPS as usize);
-            let mut params = request.params.clone();
+            let mut attempt = |params: &Params| -> Result<(), Stop> {
+                let hp = Hyperparameters::new(&description, params)?;
+                let mut trial = Trial::new(hp, &request, device, &mut reports);
+                let result = (function.train)(&mut trial);
+                trial.outcome(result)
+            };
+            let mut few = request.params.clone();
             if description.hyperparameter("steps").is_some_and(|h| h.accept(&Value::Int(STEPS)).is_ok()) {
-                params.insert("steps".into(), Value::Int(STEPS));
+                few.insert("steps".into(), Value::Int(STEPS));
             }
-            let mut trial = Trial::new(Hyperparameters::new(&description, &params)?, &request, device, &mut reports);
-            let result = (function.train)(&mut trial);
+            let ended = match attempt(&few) {
+                // It may report only every hundred steps. With all its steps it ends at its second report.
+                Err(Stop::Failed(_)) if few != request.params => attempt(&request.params),
+                ended => ended,
+            };
             // A function that was cancelled may end in any way; it has reported often enough.
-            match trial.outcome(result) {
+            match ended {
                 Ok(()) | Err(Stop::Cancelled) => Ok(json!({ "ok": true })),
                 Err(stop) => Err(stop),
             }

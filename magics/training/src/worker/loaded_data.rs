@@ -56,6 +56,11 @@ impl LoadedData {
         Ok(Self { workload: name.into(), depends_on, data, sources, files })
     }
 
+    /// The hyperparameters that the workload read while it loaded the data.
+    pub fn depends_on(&self) -> &Params {
+        &self.depends_on
+    }
+
     /// Returns whether a workload with these hyperparameters would load the same data: it reads the same files, and
     /// none of them was written since.
     pub fn serves(&self, name: &str, hp: &Hyperparameters) -> bool {

@@ -32,6 +32,11 @@ pub struct Change {
 pub fn changes(store: &Store, study: &StudyRecord) -> Result<Vec<Change>> {
     let inputs = store.inputs(study)?;
     let is_there = |path: &Path, hashes: &[String]| hash(path).is_some_and(|now| hashes.contains(&now));
+    // A workload records the hash of all that it read, however large the file is.
+    let is_whole = |path: &Path, hashes: &[String]| {
+        path.metadata().is_ok_and(|file| file.len() > HASHED)
+            && hash_up_to(path, u64::MAX).is_some_and(|now| hashes.contains(&now))
+    };
     // A project that was moved has its files elsewhere.
     let was_moved = |path: &Path| {
         inputs
@@ -41,7 +46,10 @@ pub fn changes(store: &Store, study: &StudyRecord) -> Result<Vec<Change>> {
     let mut found = vec![];
     for (path, hashes) in &inputs {
         let after = hash(path);
-        let is_same = after.as_ref().map_or_else(|| was_moved(path), |after| hashes.contains(after));
+        let is_same = match &after {
+            Some(after) => hashes.contains(after) || is_whole(path, hashes),
+            None => was_moved(path),
+        };
         if let Some(before) = hashes.last().filter(|_| !is_same) {
             found.push(Change { before: before.clone(), after, what: shown(path), path: path.clone() });
         }
@@ -181,15 +189,19 @@ fn filled(word: &String, space: &SearchSpace) -> Vec<String> {
     all.iter().filter_map(|params| program_line::fill(&line, params).ok()?.pop()).collect()
 }
 
-/// The SHA-256 hash of a file. None if it cannot be read.
+/// The SHA-256 hash of a file, or of the beginning of a large one. None if it cannot be read.
 fn hash(path: &Path) -> Option<String> {
+    hash_up_to(path, HASHED)
+}
+
+fn hash_up_to(path: &Path, limit: u64) -> Option<String> {
     let file = File::open(path).ok().filter(|_| path.is_file())?;
     let metadata = file.metadata().ok()?;
     let mut hasher = Sha256::new();
-    if metadata.len() > HASHED {
+    if metadata.len() > limit {
         hasher.update(format!("{} {:?}", metadata.len(), metadata.modified().ok()));
     }
-    let (mut file, mut buffer) = (file.take(HASHED), vec![0; 1 << 16]);
+    let (mut file, mut buffer) = (file.take(limit), vec![0; 1 << 16]);
     loop {
         match file.read(&mut buffer).ok()? {
             0 => break,

@@ -8,7 +8,7 @@ use crate::error::{ErrorName, MagicError, Result};
 use crate::host::Interrupt;
 use crate::magic::Context;
 use crossbeam_channel::{after, select};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use tunebook_pool::{Pool, PoolEvent, default_slots};
@@ -63,6 +63,8 @@ pub fn run(
         losses: HashMap::new(),
         recorded_data: vec![],
         failures: Some(vec![]),
+        used: BTreeSet::new(),
+        unused: BTreeSet::new(),
         started: HashMap::new(),
     };
     let outcome = run.trials(&mut pool, started);
@@ -75,6 +77,10 @@ pub fn run(
         if outcome.is_ok() {
             cancelled?;
         }
+    }
+    let without_effect: Vec<String> = run.unused.difference(&run.used).cloned().collect();
+    if !without_effect.is_empty() {
+        writer.record_without_effect(&without_effect)?;
     }
     let seconds_added = writer.add_seconds(started.elapsed().as_secs_f64());
     *context.pool.lock() = Some(pool);
@@ -117,6 +123,9 @@ struct StudyRun<'a> {
     failures: Option<Vec<String>>,
     /// When each trial started.
     started: HashMap<u32, Instant>,
+    /// The hyperparameters that complete trials read, and those that they did not read.
+    used: BTreeSet<String>,
+    unused: BTreeSet<String>,
 }
 
 impl StudyRun<'_> {
@@ -212,6 +221,11 @@ impl StudyRun<'_> {
                 self.finish(&trial, TrialState::Failed, Some(format!("{reason}, {losses} times")), None)
             }
             Some(PoolEvent::Trial(Event::Loaded { data, .. })) => self.record_data(data),
+            Some(PoolEvent::Trial(Event::Used { used, unused, .. })) => {
+                self.used.extend(used);
+                self.unused.extend(unused);
+                Ok(())
+            }
             Some(PoolEvent::Trial(Event::Hello { .. } | Event::Started { .. })) | None => Ok(()),
         }
     }

@@ -124,6 +124,8 @@ impl Command for Sweep {
         };
         let trials = store.trials(&study)?;
         plan.definition = plan.definition.continuing(&study.definition);
+        let workload = plan.definition.workload.clone();
+        plan.definition.workload = workload::continued(&store, &study.definition.workload, workload)?;
         match plan_rerun(&plan, &study, &trials)? {
             Rerun::Train { numbers, redefine } => {
                 let mut writer = store.write(study)?;
@@ -156,6 +158,7 @@ impl Command for Sweep {
                     n => format!("{n} of the requested trials are missing; `--resume` runs them."),
                 });
                 notes.extend(changes::note(&changes::changes(&store, &study)?));
+                notes.extend(without_effect(&store.without_effect(&study)?));
                 let requested = plan.trials as usize;
                 let mut display =
                     SweepDisplay::new(context, output, &plan.name, &plan.definition, requested, trials.clone());
@@ -190,6 +193,19 @@ fn notes(definition: &StudyDefinition) -> Vec<String> {
          the batch size with %throughput and %scaling (Playbook B14).",
         definition.objective.metric
     )]
+}
+
+/// Says which hyperparameters no trial used.
+fn without_effect(hyperparameters: &[String]) -> Option<String> {
+    let names: Vec<String> = hyperparameters.iter().map(|name| format!("`{name}`")).collect();
+    (!names.is_empty()).then(|| {
+        format!(
+            "No trial used {}, so their values had no effect: differences between them are chance. The model has no \
+             layer or loss that reads them, or another hyperparameter (such as `optimizer`) decides that they are not \
+             read.",
+            names.join(", ")
+        )
+    })
 }
 
 fn train(
@@ -234,6 +250,7 @@ fn train(
             changed.join(", ")
         ));
     }
+    notes.extend(without_effect(&writer.store().without_effect(writer.study())?));
     display.set_changes(changes::as_json(writer.store(), writer.study())?);
     let (seconds, store, study) = (writer.study().seconds, writer.store(), writer.study());
     display.end(seconds, &notes, || find_retuning(context, store, study, &store.trials(study)?));

@@ -9,7 +9,7 @@ mod try_out;
 
 pub use build_cache::BuildCache;
 pub use cells::crates_for;
-pub use known::{Workload, hyperparameter_rows, known, worker};
+pub use known::{Workload, continued, hyperparameter_rows, known, worker};
 pub use source::WorkloadCell;
 
 use crate::error::{ErrorName, MagicError, Result, Source};
@@ -89,12 +89,14 @@ impl Command for DefineWorkload {
         let result = self.define(context, &mut status, interrupt);
         match result {
             Ok((description, first_steps)) => {
+                context.failed_workloads.lock().remove(name);
                 let report = report(&description, &first_steps, started.elapsed().as_secs_f64());
                 status.end(report.bundle());
                 Ok(())
             }
             Err(error) => {
                 status.clear();
+                context.failed_workloads.lock().insert(name.clone());
                 Err(error)
             }
         }
