@@ -23,6 +23,7 @@ mod ranking;
 mod resampling;
 mod retune;
 mod scaling;
+mod student;
 #[cfg(test)]
 mod tests;
 mod thinning;

@@ -7,3 +7,4 @@
 mod best;
 mod comparison;
 mod surfaces;
+mod throughput;
