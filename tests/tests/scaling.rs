@@ -105,7 +105,7 @@ async fn measuring_the_noise_scale_does_not_change_a_trial() {
         )
     };
     kernel.run_ok(&sweep("plain", "")).await;
-    kernel.run_ok(&sweep("watched", "--every 20")).await;
+    kernel.run_ok(&sweep("watched", "--every 2")).await;
     let curves = |name: &str| format!("%curves {name} --trial 2");
     let plain = kernel.run_ok(&curves("plain")).await.result()["trials"][0]["metrics"].clone();
     let mut watched = kernel.run_ok(&curves("watched")).await.result()["trials"][0]["metrics"].clone();

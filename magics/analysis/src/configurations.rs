@@ -31,12 +31,12 @@ pub fn configurations<'a>(trials: &'a [Trial], objective: &Objective) -> Vec<Con
     let seeds = by_index.values().map(Vec::len).max().unwrap_or(0);
     let mut all: Vec<Configuration<'a>> = by_index
         .into_values()
-        .map(|trials| {
+        .filter_map(|trials| {
             let is_finished = trials.len() == seeds;
             let judged = |trial: &&Trial| matches!(trial.state, TrialState::Complete | TrialState::Infeasible);
-            configuration(trials.into_iter().filter(judged).collect(), is_finished, objective)
+            let judged: Vec<&Trial> = trials.into_iter().filter(judged).collect();
+            (!judged.is_empty()).then(|| configuration(judged, is_finished, objective))
         })
-        .filter(|configuration| !configuration.trials.is_empty())
         .collect();
     all.sort_by_key(|configuration| configuration.trials[0].number);
     all

@@ -23,6 +23,7 @@ mod ranking;
 mod resampling;
 mod retune;
 mod scaling;
+mod student;
 #[cfg(test)]
 mod tests;
 mod thinning;
@@ -37,7 +38,7 @@ pub use error::AnalysisError;
 pub use history::{HistoryTrial, OptimizationHistory, optimization_history};
 pub use isolation::{Bucket, BucketTrial, Comparison, Isolation, IsolationPoint, Level, isolation};
 pub use limit::{LimitSearch, is_memory_linear};
-pub use noise::{NoisePoint, describes_noise_of, mean_noise_scale, noise_point, steps_to_measure};
+pub use noise::{NoisePoint, RunNoise, describes_noise_of, noise_point, run_noise, steps_to_measure};
 pub use ranking::{BestTrial, TrialCounts, best_trial, count_by_state, ranked};
 pub use retune::{Retuning, TunedStudy, compares_batch_sizes_by_validation, retuning};
 pub use scaling::{

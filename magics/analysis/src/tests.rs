@@ -213,6 +213,8 @@ fn a_configuration_counts_by_the_median_over_its_seeds() {
     let so_far: Vec<Option<f64>> = history.trials.iter().map(|trial| trial.best_so_far).collect();
     assert_eq!(so_far[..6], [None, None, Some(0.30), Some(0.30), Some(0.30), Some(0.21)]);
     assert_eq!(best_of_k(&trials, &minimize).unwrap().configurations, 4);
+    let failed: Vec<Trial> = trials.iter().map(|trial| Trial { state: TrialState::Failed, ..trial.clone() }).collect();
+    assert_eq!(best_trial(&failed, &minimize), None);
     // While a study runs, a configuration with fewer seeds is not ranked yet.
     let best = best_trial(&trials[..8], &minimize).unwrap();
     assert_eq!(best.trial, 6);

@@ -9,6 +9,10 @@ const PATIENCE: usize = 50;
 const FIRST: usize = 10;
 /// The minimum is taken from this step on, so that it is not that of a single loss.
 const LEAST_FIRST: usize = 3;
+/// A run has exploded at once if its losses are this many times the first one and the validation loss before training.
+const MULTIPLE: f64 = 3.0;
+/// The same if only the first loss is known, which may be that of a single example.
+const MULTIPLE_OF_FIRST: f64 = 30.0;
 /// The smoothed loss follows a jump of the loss after so many steps.
 const DELAY: usize = 20;
 /// The least number of losses that tell how noisy they are.
@@ -27,18 +31,24 @@ const LEAST_RECENT: usize = 10;
 /// that have two values.) For min(s), s counts as at least the median of these losses, so that a single loss far below
 /// the others does not set it.
 ///
+/// In a run that explodes at once, only the first loss is a healthy one. So a step is also diverging if s is above three
+/// times the absolute first loss and validation loss before training (or 30 times the first loss, if that is all that is
+/// known) and the median absolute deviation of the last 50 losses.
+///
 /// The run has diverged after 50 diverging steps in a row, if the losses themselves, and not only their average, were
-/// above the same threshold in four fifths of these steps: a few huge losses, as single examples have, are no
+/// above the threshold in four fifths of these steps: a few huge losses, as single examples have, are no
 /// divergence. It has also diverged at the first loss that is not finite.
 #[derive(Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Divergence {
+    untrained: Option<f64>,
     first: Vec<f64>,
     /// The sum of 0.1 · 0.9^age · loss over all steps, and of the weights alone.
     sum: f64,
     weight: f64,
     minimum: Option<f64>,
     recent: VecDeque<f64>,
+    last: VecDeque<f64>,
     /// How many steps in a row were diverging.
     above: usize,
     /// At how many of them the loss itself was above the threshold.
@@ -46,6 +56,11 @@ pub struct Divergence {
 }
 
 impl Divergence {
+    /// Takes the validation loss of the untrained model.
+    pub fn observe_untrained(&mut self, loss: Option<f64>) {
+        self.untrained = loss;
+    }
+
     /// Takes the loss of the next step. It returns the reason if the run has diverged.
     pub fn observe(&mut self, step: u64, loss: f64) -> Option<String> {
         if !loss.is_finite() {
@@ -74,8 +89,20 @@ impl Divergence {
                 self.recent.pop_front();
             }
         }
-        // The deviation needs a sort, so it is computed only if the smoothed loss may be diverging.
-        let threshold = if smoothed > rise { rise + 3.0 * self.deviation() } else { f64::INFINITY };
+        self.last.push_back(loss);
+        if self.last.len() > PATIENCE {
+            self.last.pop_front();
+        }
+        // The deviations need a sort, so they are computed only if the smoothed loss may be diverging.
+        let mut threshold = if smoothed > rise { rise + 3.0 * self.deviation() } else { f64::INFINITY };
+        let multiple = match self.untrained {
+            Some(untrained) => MULTIPLE * self.first[0].abs().max(untrained.abs()),
+            None => MULTIPLE_OF_FIRST * self.first[0].abs(),
+        };
+        if smoothed > multiple && multiple > 0.0 {
+            let centre = median(self.last.iter().copied().collect());
+            threshold = threshold.min(multiple + median(self.last.iter().map(|loss| (loss - centre).abs()).collect()));
+        }
         if smoothed <= threshold {
             (self.above, self.losses_above) = (0, 0);
             return None;
@@ -125,6 +152,18 @@ mod tests {
     fn a_loss_that_stays_high_for_fifty_steps_ends_the_run() {
         let at = ends((0..500).map(|i| if i < 20 { 2.0 } else { 20.0 })).unwrap();
         assert!((69..90).contains(&at), "{at}");
+    }
+
+    #[test]
+    fn a_run_that_explodes_in_its_second_step_ends() {
+        for (scale, untrained) in [(13.0, Some(2.3)), (500.0, Some(2.3)), (500.0, None), (1e8, None)] {
+            let mut random = Random(ChaCha8Rng::seed_from_u64(1));
+            let mut divergence = Divergence::default();
+            divergence.observe_untrained(untrained);
+            let mut loss = |i| if i == 0 { 2.3 } else { scale * (0.2 * random.normal()).exp() };
+            let at = (0..500).find(|i| divergence.observe(*i, loss(*i)).is_some()).unwrap();
+            assert!((49..80).contains(&at), "{scale}: {at}");
+        }
     }
 
     #[test]

@@ -6,4 +6,6 @@
 
 mod best;
 mod comparison;
+mod noise;
 mod surfaces;
+mod throughput;
