@@ -125,7 +125,7 @@ fn parse_tokens(source: &Source, span: Span, body: &mut SweepBody) -> Result<()>
             set(source, &mut body.workload, Spanned::new(workload, name.span), "workload")?;
         }
         "minimize" | "maximize" => {
-            let metric = line.text("a metric")?;
+            let metric = line.metric(&keyword.value)?;
             let minimize = keyword.value == "minimize";
             let direction = if minimize { Direction::Minimize } else { Direction::Maximize };
             if body.objective.is_some() {
@@ -215,6 +215,23 @@ impl<'a> Line<'a> {
         match self.next() {
             Some((Token::Word(text) | Token::Literal(Value::Text(text)), span)) => Ok(Spanned::new(text, span)),
             found => Err(self.expected(what, found)),
+        }
+    }
+
+    /// Reads a metric, which is the rest of the line. `keyword` comes before it.
+    fn metric(&mut self, keyword: &str) -> Result<Spanned<String>> {
+        let metric = self.text("a metric");
+        match (metric, self.peek()) {
+            (Ok(metric), None) => Ok(metric),
+            (Err(error), None) => Err(error),
+            (_, Some(_)) => {
+                let start = self.tokens.get(1).map_or(self.span.start, |(_, span)| span.start);
+                let end = self.tokens.last().map_or(self.span.end, |(_, span)| span.end);
+                let written = &self.source.text()[start..end];
+                let help = format!("write it in quotes: `{keyword} \"{}\"`", written.replace('"', ""));
+                let message = format!("`{written}` is not one word");
+                Err(self.source.syntax_error(start..end, message, Some(help)))
+            }
         }
     }
 

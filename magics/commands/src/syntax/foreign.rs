@@ -1,5 +1,5 @@
-//! Answers values that are written as in other languages and tuners, such as `range(1, 5)` or `choice([a, b])`, with the
-//! form that a sweep has for them.
+//! Answers values that are written as in other languages and tuners, such as `range(1, 5)` or `choice([a, b])`, with
+//! the form that a sweep has for them.
 
 use crate::error::{ErrorName, MagicError, Source, Span};
 

@@ -173,8 +173,8 @@ fn read_lines(mut reader: impl BufRead, mut take: impl FnMut(String) -> bool) {
 }
 
 impl Objective {
-    /// Reports the measurements on a line of the program's output, or logs the line. Returns the outcome if the trial is
-    /// to end with a measurement: it has reached its target, or may not try any longer.
+    /// Reports the measurements on a line of the program's output, or logs the line. Returns the outcome if the trial
+    /// ends with a measurement: it has reached its target, or may not try any longer.
     fn take(&mut self, line: &str, request: &TrialRequest, started: Instant, log: &Log) -> Option<Outcome> {
         let taken = self.report.take(line);
         self.pass_on(taken, request, started, log)
