@@ -83,6 +83,27 @@ fn one_line_declaration(source: &Source, word: &Word) -> Result<Declaration> {
     Ok(Declaration { role, name, distribution, conditions: vec![], span: word.span.clone() })
 }
 
+/// The error for a metric that has to be written in quotes, if the line has one.
+fn unquoted_metric(source: &Source, span: Span) -> Option<MagicError> {
+    let line = &source.text()[span.clone()];
+    let keyword = ["minimize", "maximize"].into_iter().find(|keyword| line.trim_start().starts_with(keyword))?;
+    let rest = line.trim_start().strip_prefix(keyword)?;
+    let metric = rest.split(" #").next().unwrap_or("").trim();
+    let is_word = metric.chars().all(|c| c.is_ascii_alphanumeric() || "_.-/".contains(c));
+    let begins = metric.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
+    if !rest.starts_with(char::is_whitespace)
+        || metric.contains(['"', '\''])
+        || (is_word && begins)
+        || metric.is_empty()
+    {
+        return None;
+    }
+    let start = span.end - rest.trim_start().len();
+    let message = format!("`{metric}` has to be written in quotes");
+    let help = format!("write `{keyword} \"{metric}\"`");
+    Some(source.syntax_error(start..start + metric.len(), message, Some(help)))
+}
+
 /// Parses one line and adds it to the body.
 fn parse_line(source: &Source, span: Span, body: &mut SweepBody) -> Result<()> {
     let text = &source.text()[span.clone()];
@@ -92,7 +113,9 @@ fn parse_line(source: &Source, span: Span, body: &mut SweepBody) -> Result<()> {
         let line = command_line::parse(source, place.clone())?;
         return set(source, &mut body.workload, Spanned::new(WorkloadReference::Command(line), place), "workload");
     }
-    parse_tokens(source, span.clone(), body).map_err(|error| foreign::explain(source, span, error))
+    parse_tokens(source, span.clone(), body)
+        .map_err(|error| unquoted_metric(source, span.clone()).unwrap_or(error))
+        .map_err(|error| foreign::explain(source, span, error))
 }
 
 fn parse_tokens(source: &Source, span: Span, body: &mut SweepBody) -> Result<()> {
@@ -125,7 +148,7 @@ fn parse_tokens(source: &Source, span: Span, body: &mut SweepBody) -> Result<()>
             set(source, &mut body.workload, Spanned::new(workload, name.span), "workload")?;
         }
         "minimize" | "maximize" => {
-            let metric = line.metric(&keyword.value)?;
+            let metric = line.text("a metric")?;
             let minimize = keyword.value == "minimize";
             let direction = if minimize { Direction::Minimize } else { Direction::Maximize };
             if body.objective.is_some() {
@@ -215,23 +238,6 @@ impl<'a> Line<'a> {
         match self.next() {
             Some((Token::Word(text) | Token::Literal(Value::Text(text)), span)) => Ok(Spanned::new(text, span)),
             found => Err(self.expected(what, found)),
-        }
-    }
-
-    /// Reads a metric, which is the rest of the line. `keyword` comes before it.
-    fn metric(&mut self, keyword: &str) -> Result<Spanned<String>> {
-        let metric = self.text("a metric");
-        match (metric, self.peek()) {
-            (Ok(metric), None) => Ok(metric),
-            (Err(error), None) => Err(error),
-            (_, Some(_)) => {
-                let start = self.tokens.get(1).map_or(self.span.start, |(_, span)| span.start);
-                let end = self.tokens.last().map_or(self.span.end, |(_, span)| span.end);
-                let written = &self.source.text()[start..end];
-                let help = format!("write it in quotes: `{keyword} \"{}\"`", written.replace('"', ""));
-                let message = format!("`{written}` is not one word");
-                Err(self.source.syntax_error(start..end, message, Some(help)))
-            }
         }
     }
 

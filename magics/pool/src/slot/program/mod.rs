@@ -62,7 +62,7 @@ pub(super) fn run(line: &ProgramLine, request: &TrialRequest, requests: &Receive
     }
     let mut group = match Group::spawn(&mut command) {
         Ok(group) => group,
-        Err(error) => return Outcome::failed(format!("the program `{program}` cannot be started: {error}")),
+        Err(error) => return Outcome::failed(diagnosis::not_started(program, &error)),
     };
     let pipes = (group.child().stdout.take(), group.child().stderr.take());
     let (Some(stdout), Some(stderr)) = pipes else { return Outcome::failed("the program has no pipes") };
