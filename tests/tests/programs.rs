@@ -40,6 +40,29 @@ async fn metrics_of_one_step_are_merged_for_programs() {
 }
 
 #[tokio::test]
+async fn metrics_of_one_step_are_merged_for_training_functions() {
+    let (mut kernel, _folder) = kernel().await;
+    let definition = r#"%%workload twice
+fn hyperparameters() -> Vec<Hyperparameter> {
+    vec![Hyperparameter::real("lr", 0.0..=1.0, 0.1)]
+}
+fn train(trial: &mut Trial) -> Result<()> {
+    for step in 1..=2 {
+        trial.report(step, &[("valid/error", 0.5 / step as f64)])?;
+        trial.report(step, &[("train/loss", 2.0)])?;
+    }
+    trial.report(1, &[("valid/error", 0.125)])
+}"#;
+    kernel.run_ok(definition).await;
+    let result = kernel.run_ok("%sweep twice lr~loguniform(1e-3,1) --trials 1").await.result();
+    assert_eq!((&result["best"]["objective"], &result["best"]["step"]), (&json!(0.125), &json!(1)), "{result}");
+    let curves = kernel.run_ok("%curves twice").await.result();
+    let metrics = &curves["trials"][0]["metrics"];
+    assert_eq!(metrics["train/loss"], json!([[1, 2.0], [2, 2.0]]));
+    assert_eq!(metrics["valid/error"], json!([[1, 0.125], [2, 0.25]]));
+}
+
+#[tokio::test]
 async fn a_program_that_diverged_is_infeasible_however_it_writes_it() {
     let (mut kernel, folder) = kernel().await;
     // Python's f-strings, C and R write `nan` and `-inf`, Rust `NaN` and `inf`.
@@ -308,6 +331,10 @@ async fn a_study_that_only_fails_stops_and_its_trials_can_run_again() {
     assert!((5..=7).contains(&failed), "{failed}");
     let shown = answer.shown();
     assert!(shown.contains("missing.sh") && shown.contains("--retry-failed") && shown.contains("Stopped"), "{shown}");
+    // A script that is wrong and mended is no change of results: there are none yet.
+    write(folder.path(), "missing.sh", "exit 3");
+    let answer = kernel.run_ok(&sweep("--trials 200 --retry-failed")).await;
+    assert!(answer.shown().contains("exited with status 3"), "{}", answer.shown());
     let params: Vec<Value> = kernel.recorded("missing").iter().map(|t| json!(t.params)).collect();
     write(folder.path(), "missing.sh", "echo \"{\\\"step\\\": 1, \\\"e\\\": $1}\"");
     let again = kernel.run_ok(&sweep("--trials 8 --retry-failed")).await.result();

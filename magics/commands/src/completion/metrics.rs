@@ -11,9 +11,11 @@ pub(super) fn complete(context: &Context, cursor: &Cursor<'_>) -> Option<(usize,
     let is_option = keyword.starts_with("--");
     let in_body =
         !cursor.before.starts_with('%') && cursor.cell_magic.is_some_and(|m| m.body == Some(Body::Declarations));
-    if !(is_option && cursor.before.starts_with('%'))
-        && !(!is_option && in_body && cursor.before.trim_start().starts_with(keyword))
-    {
+    let is_metric = match is_option {
+        true => cursor.before.starts_with('%'),
+        false => in_body && cursor.before.trim_start().starts_with(keyword),
+    };
+    if !is_metric {
         return None;
     }
     let metrics =

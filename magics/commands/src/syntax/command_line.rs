@@ -175,10 +175,10 @@ fn refuse_shell(source: &Source, words: &[ShellWord], span: Span) -> Result<()> 
                     };
                     return refuse(here, format!("`{c}` {does}, which only a shell does"));
                 }
-                '$' if *written == Written::Bare || (*written == Written::Double && !is_shell) => {
-                    if next.is_alphabetic() || matches!(next, '_' | '{' | '(') {
-                        return refuse(here, "only a shell replaces `$` and a name by the value of a variable".into());
-                    }
+                '$' if (*written == Written::Bare || (*written == Written::Double && !is_shell))
+                    && (next.is_alphabetic() || matches!(next, '_' | '{' | '(')) =>
+                {
+                    return refuse(here, "only a shell replaces `$` and a name by the value of a variable".into());
                 }
                 '`' if *written == Written::Bare || (*written == Written::Double && !is_shell) => {
                     return refuse(here, "only a shell runs a command in backquotes".into());

@@ -83,6 +83,27 @@ fn one_line_declaration(source: &Source, word: &Word) -> Result<Declaration> {
     Ok(Declaration { role, name, distribution, conditions: vec![], span: word.span.clone() })
 }
 
+/// The error for a metric that has to be written in quotes, if the line has one.
+fn unquoted_metric(source: &Source, span: Span) -> Option<MagicError> {
+    let line = &source.text()[span.clone()];
+    let keyword = ["minimize", "maximize"].into_iter().find(|keyword| line.trim_start().starts_with(keyword))?;
+    let rest = line.trim_start().strip_prefix(keyword)?;
+    let metric = rest.split(" #").next().unwrap_or("").trim();
+    let is_word = metric.chars().all(|c| c.is_ascii_alphanumeric() || "_.-/".contains(c));
+    let begins = metric.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
+    if !rest.starts_with(char::is_whitespace)
+        || metric.contains(['"', '\''])
+        || (is_word && begins)
+        || metric.is_empty()
+    {
+        return None;
+    }
+    let start = span.end - rest.trim_start().len();
+    let message = format!("`{metric}` has to be written in quotes");
+    let help = format!("write `{keyword} \"{metric}\"`");
+    Some(source.syntax_error(start..start + metric.len(), message, Some(help)))
+}
+
 /// Parses one line and adds it to the body.
 fn parse_line(source: &Source, span: Span, body: &mut SweepBody) -> Result<()> {
     let text = &source.text()[span.clone()];
@@ -92,7 +113,9 @@ fn parse_line(source: &Source, span: Span, body: &mut SweepBody) -> Result<()> {
         let line = command_line::parse(source, place.clone())?;
         return set(source, &mut body.workload, Spanned::new(WorkloadReference::Command(line), place), "workload");
     }
-    parse_tokens(source, span.clone(), body).map_err(|error| foreign::explain(source, span, error))
+    parse_tokens(source, span.clone(), body)
+        .map_err(|error| unquoted_metric(source, span.clone()).unwrap_or(error))
+        .map_err(|error| foreign::explain(source, span, error))
 }
 
 fn parse_tokens(source: &Source, span: Span, body: &mut SweepBody) -> Result<()> {

@@ -1,5 +1,5 @@
-//! Answers values that are written as in other languages and tuners, such as `range(1, 5)` or `choice([a, b])`, with the
-//! form that a sweep has for them.
+//! Answers values that are written as in other languages and tuners, such as `range(1, 5)` or `choice([a, b])`, with
+//! the form that a sweep has for them.
 
 use crate::error::{ErrorName, MagicError, Source, Span};
 
@@ -223,7 +223,7 @@ fn value(left: &str, operator: &str, right: &str) -> Option<String> {
     let value = match operator {
         "*" => a * b,
         "/" => a / b,
-        _ if a == 10.0 && b.fract() == 0.0 && (b < -3.0 || b > 6.0) => return Some(format!("1e{b}")),
+        _ if a == 10.0 && b.fract() == 0.0 && !(-3.0..=6.0).contains(&b) => return Some(format!("1e{b}")),
         _ => a.powf(b),
     };
     value.is_finite().then(|| value.to_string())

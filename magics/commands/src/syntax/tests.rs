@@ -98,6 +98,9 @@ fn errors_say_what_is_wrong_and_suggest_similar_names() {
         ("fixed x = 1 2", "SyntaxError", "unexpected `2`"),
         ("fixed x = 0x10", "SyntaxError", "not a number"),
         ("when a == 1: minimize b", "SyntaxError", "cannot be conditional"),
+        ("minimize top-1 acc", "SyntaxError", "`minimize \"top-1 acc\"`"),
+        ("maximize 1-µ % # why", "SyntaxError", "`maximize \"1-µ %\"`"),
+        ("minimize a\nminimize b", "SyntaxError", "already declared"),
         ("fixed x = ä", "SyntaxError", "unexpected character `ä`"),
     ];
     for (text, name, part) in cases {

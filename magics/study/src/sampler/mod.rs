@@ -47,8 +47,8 @@ impl fmt::Display for SamplerKind {
 }
 
 impl SamplerKind {
-    /// The configuration at an index (from 0), as version 1 proposed it; those of the random sampler and of the grid are
-    /// the same in all versions. None if a grid has no more.
+    /// The configuration at an index (from 0), as version 1 proposed it. The random sampler and the grid are the same
+    /// in all versions. None if a grid has no more.
     pub fn propose(self, space: &SearchSpace, seed: u64, index: u64) -> Option<Params> {
         match self {
             SamplerKind::Grid => grid::nth(space, index),

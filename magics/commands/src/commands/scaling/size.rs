@@ -6,6 +6,7 @@
 
 use super::display::ScalingDisplay;
 use super::plan::{ScalingPlan, SizePlan};
+use crate::commands::sweep::changes;
 use crate::commands::sweep::engine::{self, RunOutcome};
 use crate::commands::sweep::plan::{SweepOptions, SweepPlan};
 use crate::commands::sweep::rerun::{configurations_of, differences, exists_message};
@@ -158,6 +159,8 @@ impl SizeTuner<'_> {
             None => store.create_study(&size.study, &definition)?,
         };
         let mut writer = store.write(study)?;
+        changes::settle(&writer, &numbers, self.plan.options.accept_changes)?;
+        changes::record(&writer, &definition, false)?;
         writer.ask(requested)?;
         let options = SweepOptions { until: Some(until), ..self.plan.options.clone() };
         let (name, worker) = (size.study.clone(), self.worker.clone());

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use tunebook_pool::program_line;
 use tunebook_study::protocol::DataSource;
 use tunebook_study::store::{AcceptedChange, Store, StudyRecord, StudyWriter};
-use tunebook_study::{Distribution, Params, ProgramLine, SearchSpace, StudyDefinition, WorkloadReference};
+use tunebook_study::{Distribution, Params, ProgramLine, SearchSpace, StudyDefinition, TrialState, WorkloadReference};
 
 /// Of a larger file, only so much of its beginning is hashed, with its length and the time of its last change.
 const HASHED: u64 = 256 << 20;
@@ -48,7 +48,8 @@ pub fn changes(store: &Store, study: &StudyRecord) -> Result<Vec<Change>> {
         let after = hash(path);
         let is_same = match &after {
             Some(after) => hashes.contains(after) || is_whole(path, hashes),
-            None => was_moved(path),
+            // A file that was gone before has an empty hash.
+            None => hashes.contains(&String::new()) || was_moved(path),
         };
         if let Some(before) = hashes.last().filter(|_| !is_same) {
             found.push(Change { before: before.clone(), after, what: shown(path), path: path.clone() });
@@ -78,33 +79,40 @@ pub fn note(changes: &[Change]) -> Option<String> {
         .then(|| format!("{} since these trials ran: they are results of what was there before.", in_words(changes)))
 }
 
-/// The error for a study that would get trials of two versions of a file.
-pub fn refuse(study: &str, changes: &[Change]) -> MagicError {
+/// To be called before trials run: an error if the study would get trials of two versions of a file, and the user did
+/// not accept that. What files contain now is recorded.
+pub fn settle(writer: &StudyWriter, numbers: &[u32], accept: bool) -> Result<()> {
+    let changed = changes(writer.store(), writer.study())?;
+    let Some(first) = numbers.first().filter(|_| !changed.is_empty()) else { return Ok(()) };
+    let has_result = |state| matches!(state, TrialState::Complete | TrialState::Infeasible | TrialState::Stopped);
+    let trials = writer.store().trials(writer.study())?;
+    // Trials that failed, or that run again, have nothing that could be mixed.
+    let mixes = trials.iter().any(|trial| has_result(trial.state) && !numbers.contains(&trial.number));
+    if mixes && !accept {
+        return Err(refuse(&writer.study().name, &changed));
+    }
+    if mixes {
+        let accepted = |change: &Change| AcceptedChange {
+            what: change.what.clone(),
+            before: change.before.clone(),
+            after: change.after.clone(),
+            at_trial: *first,
+        };
+        writer.accept_changes(&changed.iter().map(accepted).collect::<Vec<_>>())?;
+    }
+    for Change { path, after, .. } in changed {
+        writer.record_data(&DataSource { path, sha256: after.unwrap_or_default() })?;
+    }
+    Ok(())
+}
+
+fn refuse(study: &str, changes: &[Change]) -> MagicError {
     let message = format!("{} since the trials of `{study}` ran, and more trials would mix both", in_words(changes));
     let help = format!(
         "give the study another name, or undo the change. `--accept-changes` runs the trials all the same, and the \
          study records it. `%study delete {study}` deletes the old trials"
     );
     MagicError::new(ErrorName::FilesChanged, message, Some(help))
-}
-
-/// Records that the user accepts the changes, from the trial `at_trial` on.
-pub fn accept(writer: &StudyWriter, changes: &[Change], at_trial: u32) -> Result<()> {
-    let accepted: Vec<AcceptedChange> = changes
-        .iter()
-        .map(|change| AcceptedChange {
-            what: change.what.clone(),
-            before: change.before.clone(),
-            after: change.after.clone(),
-            at_trial,
-        })
-        .collect();
-    writer.accept_changes(&accepted)?;
-    for change in changes {
-        let sha256 = change.after.clone().unwrap_or_default();
-        writer.record_data(&DataSource { path: change.path.clone(), sha256 })?;
-    }
-    Ok(())
 }
 
 /// The changes of a study as JSON: those that were accepted, and the names of those that were not.

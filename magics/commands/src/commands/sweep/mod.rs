@@ -5,6 +5,7 @@ pub mod display;
 pub mod engine;
 mod environment;
 pub mod observer;
+mod placeholders;
 pub mod plan;
 pub mod rerun;
 pub mod retuning;
@@ -12,7 +13,7 @@ pub mod retuning;
 use self::display::SweepDisplay;
 use self::engine::RunOutcome;
 use self::plan::{Planner, SweepOptions, SweepPlan, check_name};
-use self::rerun::{Rerun, configurations_of, plan_rerun};
+use self::rerun::{Rerun, configurations_of, plan_rerun, runs_again};
 use self::retuning::find_retuning;
 use crate::commands::workload;
 use crate::error::{MagicError, Result, Source};
@@ -129,20 +130,15 @@ impl Command for Sweep {
         match plan_rerun(&plan, &study, &trials)? {
             Rerun::Train { numbers, redefine } => {
                 let mut writer = store.write(study)?;
-                let changed = changes::changes(writer.store(), writer.study())?;
-                if !changed.is_empty() && !plan.options.accept_changes {
-                    return Err(changes::refuse(&plan.name, &changed));
-                }
-                if let Some(first) = numbers.first().filter(|_| !changed.is_empty()) {
-                    changes::accept(&writer, &changed, *first)?;
-                }
+                // Another kernel may have run trials before this one became the writer.
+                let trials = writer.store().trials(writer.study())?;
+                let runs_again = |state| runs_again(state, &plan.options);
+                let done = |n: &u32| trials.iter().any(|t| t.number == *n && !runs_again(t.state));
+                let numbers: Vec<u32> = numbers.into_iter().filter(|n| !done(n)).collect();
+                changes::settle(&writer, &numbers, plan.options.accept_changes)?;
                 if plan.options.retry_failed {
                     writer.retry_failed()?;
                 }
-                // Another kernel may have run trials before this one became the writer.
-                let trials = writer.store().trials(writer.study())?;
-                let done = |n: &u32| trials.iter().any(|t| t.number == *n && !t.state.runs_again());
-                let numbers = numbers.into_iter().filter(|n| !done(n)).collect();
                 if redefine {
                     let space = plan.definition.space.clone();
                     let wider = writer.study().definition.widened(space, configurations_of(&trials));

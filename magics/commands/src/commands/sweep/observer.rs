@@ -74,7 +74,7 @@ impl ObservedTrials {
         }
     }
 
-    /// A line about each trial that runs: its last step, the last value of the metric (or of the first one that it has),
+    /// A line about each trial that runs: its last step, the last value of the metric (or of another one that it has),
     /// and its time.
     pub fn running(&self, metric: &str) -> impl Iterator<Item = String> {
         let running = self.trials.iter().filter(|trial| trial.state == TrialState::Running);

@@ -1,17 +1,17 @@
 //! Turns the declarations and options of a sweep into a plan that can be run. Names and values are checked against the
 //! workload, so that a plan holds no mistake that can be known before training.
 
+use super::placeholders;
 use crate::commands::workload::Workload;
 use crate::error::{ErrorName, MagicError, Result, Source, Spanned, suggest};
 use crate::studies::{judged, objective};
 use crate::syntax::{Arguments, Declaration, SweepBody, Word};
 use std::time::Duration;
-use tunebook_pool::program_line::{self, ProgramLineError};
 use tunebook_study::protocol::StoppingRule;
 use tunebook_study::sampler::SamplerKind;
 use tunebook_study::{
-    Condition, Direction, Distribution, Hyperparameter, Objective, ObjectiveValue, ProgramLine, SearchSpace,
-    StudyDefinition, Value, WorkloadDescription, WorkloadReference,
+    Condition, Direction, Distribution, Hyperparameter, Objective, ObjectiveValue, SearchSpace, StudyDefinition, Value,
+    WorkloadDescription, WorkloadReference,
 };
 
 /// The default of `--trials` unless the sampler is a grid.
@@ -199,7 +199,7 @@ impl Planner<'_> {
             })?;
         }
         if let WorkloadReference::Command(line) = &workload.value {
-            self.check_placeholders(line, workload, &space)?;
+            placeholders::check(self.source, line, &workload.span, &space)?;
         }
         let objective = self.objective(body, &options, description)?;
         let definition = StudyDefinition {
@@ -305,70 +305,6 @@ impl Planner<'_> {
                 Ok(distribution.value.clone())
             }
         }
-    }
-
-    /// Returns an error if the command inserts a hyperparameter that is not declared, that has no value in some trials,
-    /// or whose values do not fit the format.
-    fn check_placeholders(
-        &self,
-        line: &ProgramLine,
-        workload: &Spanned<WorkloadReference>,
-        space: &SearchSpace,
-    ) -> Result<()> {
-        let syntax_error = |error: ProgramLineError| {
-            self.source.error(ErrorName::SyntaxError, workload.span.clone(), error.to_string(), None)
-        };
-        for (i, word) in line.words.iter().enumerate() {
-            for placeholder in program_line::placeholders(std::slice::from_ref(word)).map_err(syntax_error)? {
-                let name = &placeholder.name;
-                let text = &self.source.text()[workload.span.clone()];
-                let place = [format!("{{{name}}}"), format!("{{{name}:")].iter().find_map(|t| text.find(t));
-                let span = place.map_or(workload.span.clone(), |at| {
-                    let length = text[at..].find('}').map_or(1, |length| length + 1);
-                    workload.span.start + at..workload.span.start + at + length
-                });
-                if space.named(name).next().is_none() {
-                    let declared: Vec<&str> = space.hyperparameters().iter().map(|h| h.name.as_str()).collect();
-                    let help =
-                        suggest(name, declared).map_or(String::new(), |help| help + "; ") + "write `{{` for a brace";
-                    let message = format!("the command inserts `{name}`, but no line declares it");
-                    return Err(self.source.error(ErrorName::UnknownHyperparameter, span, message, Some(help)));
-                }
-                let is_optional = line.optional.iter().any(|part| part.contains(&i));
-                if let Some(without) = space.lacking(name).filter(|_| !is_optional) {
-                    let where_: Vec<String> =
-                        without.iter().map(|(name, value)| format!("`{name}` is {value}")).collect();
-                    let message =
-                        format!("the command inserts `{name}`, which has no value where {}", where_.join(" and "));
-                    let option = match (i.checked_sub(1).map(|before| &line.words[before]), word.starts_with('{')) {
-                        (Some(option), true) if option.starts_with('-') => format!("[{option} {word}]"),
-                        _ => format!("[{word}]"),
-                    };
-                    let help = format!("write `{option}` to leave it out there, or declare `{name}` for that case too");
-                    return Err(self.source.error(ErrorName::InvalidDeclaration, span, message, Some(help)));
-                }
-                for h in space.named(name) {
-                    let values = match &h.distribution {
-                        Distribution::Choice { values } => values.clone(),
-                        // For all values of a range.
-                        other => vec![other.from_unit(0.37)],
-                    };
-                    for value in values {
-                        placeholder.text(&value).map_err(|error| {
-                            let help =
-                                "`d` writes whole numbers, `e`, `f` and `g` any number, and words need no format";
-                            self.source.error(
-                                ErrorName::InvalidValue,
-                                span.clone(),
-                                error.to_string(),
-                                Some(help.into()),
-                            )
-                        })?;
-                    }
-                }
-            }
-        }
-        Ok(())
     }
 
     /// Returns the objective that the body or an option declares, otherwise that of the workload.

@@ -1,6 +1,6 @@
 //! What a sweep does if the store already has a study of its name.
 
-use super::plan::SweepPlan;
+use super::plan::{SweepOptions, SweepPlan};
 use crate::error::{ErrorName, MagicError, Result};
 use tunebook_study::store::StudyRecord;
 use tunebook_study::{Distribution, Hyperparameter, StudyDefinition, Trial, TrialState, WorkloadReference};
@@ -45,14 +45,18 @@ pub fn plan_rerun(plan: &SweepPlan, study: &StudyRecord, trials: &[Trial]) -> Re
         return Err(MagicError::new(ErrorName::StudyExists, message, Some(help)));
     }
     let retried = plan.options.retry_failed;
-    let runs_again = |state: TrialState| state.runs_again() || (retried && state == TrialState::Failed);
-    let finished = |number: &u32| trials.iter().any(|t| t.number == *number && !runs_again(t.state));
+    let finished = |number: &u32| trials.iter().any(|t| t.number == *number && !runs_again(t.state, &plan.options));
     let missing: Vec<u32> = (1..=plan.trials).filter(|number| !finished(number)).collect();
     let more_requested = plan.trials > study.asked;
     if missing.is_empty() || !(plan.options.resume || retried || more_requested || !differences.is_empty()) {
         return Ok(Rerun::Show { missing: missing.len() });
     }
     Ok(Rerun::Train { numbers: missing, redefine: !differences.is_empty() })
+}
+
+/// Whether a run with these options runs a trial in this state again.
+pub fn runs_again(state: TrialState, options: &SweepOptions) -> bool {
+    state.runs_again() || (options.retry_failed && state == TrialState::Failed)
 }
 
 /// How many configurations a study has proposed.

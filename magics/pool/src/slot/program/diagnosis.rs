@@ -1,6 +1,7 @@
 //! Says why a program ended without reporting its objective, from what it printed.
 
 use super::report::{Lines, Misread};
+use std::io::ErrorKind;
 
 /// The reason, which quotes a line of the program. `words` are those of its command.
 pub(super) fn reason(objective: &str, misread: &Misread, words: &[String]) -> String {
@@ -43,6 +44,27 @@ pub(super) fn reason(objective: &str, misread: &Misread, words: &[String]) -> St
         format!("it printed text only, such as {}. At each measurement, print {example}", quote(&misread.prose))
     };
     format!("the program ended without reporting `{objective}`: {told}")
+}
+
+/// Says why a program did not start.
+pub(super) fn not_started(program: &str, error: &std::io::Error) -> String {
+    let what = match (error.kind(), error.raw_os_error()) {
+        (ErrorKind::NotFound, _) if program.contains('/') => {
+            format!("there is no file `{program}` in the kernel's folder")
+        }
+        (ErrorKind::NotFound, _) => "there is no such program in the folders of PATH".into(),
+        (ErrorKind::PermissionDenied, _) => {
+            format!(
+                "it may not be run. `chmod +x {program}` allows that, or name its language: `command python3 {program}`"
+            )
+        }
+        (_, Some(nix::libc::ENOEXEC)) => format!(
+            "it is no program, and its first line is not `#!` with the program that runs it. Name that: `command python3 \
+             {program}`"
+        ),
+        _ => error.to_string(),
+    };
+    format!("the program `{program}` cannot be started: {what}")
 }
 
 fn does(lines: &Lines, one: &str, many: &str) -> String {

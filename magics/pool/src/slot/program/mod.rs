@@ -62,7 +62,7 @@ pub(super) fn run(line: &ProgramLine, request: &TrialRequest, requests: &Receive
     }
     let mut group = match Group::spawn(&mut command) {
         Ok(group) => group,
-        Err(error) => return Outcome::failed(format!("the program `{program}` cannot be started: {error}")),
+        Err(error) => return Outcome::failed(diagnosis::not_started(program, &error)),
     };
     let pipes = (group.child().stdout.take(), group.child().stderr.take());
     let (Some(stdout), Some(stderr)) = pipes else { return Outcome::failed("the program has no pipes") };
@@ -173,8 +173,8 @@ fn read_lines(mut reader: impl BufRead, mut take: impl FnMut(String) -> bool) {
 }
 
 impl Objective {
-    /// Reports the measurements on a line of the program's output, or logs the line. Returns the outcome if the trial is
-    /// to end with a measurement: it has reached its target, or may not try any longer.
+    /// Reports the measurements on a line of the program's output, or logs the line. Returns the outcome if the trial
+    /// ends with a measurement: it has reached its target, or may not try any longer.
     fn take(&mut self, line: &str, request: &TrialRequest, started: Instant, log: &Log) -> Option<Outcome> {
         let taken = self.report.take(line);
         self.pass_on(taken, request, started, log)

@@ -188,8 +188,8 @@ impl Report {
         let objective = self.objective.to_lowercase();
         let last_part = objective.rsplit('/').next().unwrap_or(&objective).to_string();
         let looks_right = |name: &str| {
-            let name = name.to_lowercase();
-            STEPS.iter().any(|step| name.rsplit('/').next() == Some(step)) || name == objective || name == last_part
+            let lower = name.to_lowercase();
+            is_step(name) || lower == objective || lower == last_part
         };
         let objects = line.match_indices('{').take(BRACES).find_map(|(at, _)| literal::object(&line[at..]).ok());
         if let Some((object, _)) = objects {
@@ -199,8 +199,9 @@ impl Report {
                 self.misread.bad_step.add(line);
             } else if names.iter().any(|name| looks_right(name)) {
                 self.misread.no_step.add(line);
-                names
-                    .sort_by_key(|name| !STEPS.iter().any(|step| name.to_lowercase().rsplit('/').next() == Some(step)));
+                if names.iter().any(|name| is_step(name)) {
+                    names.retain(|name| is_step(name));
+                }
                 names.retain(|name| !self.misread.names.contains(name));
                 self.misread.names.extend(names);
                 self.misread.names.truncate(4);
@@ -220,8 +221,10 @@ impl Report {
 }
 
 /// Names that programs give to the step.
-const STEPS: [&str; 12] = [
+const STEPS: [&str; 14] = [
     "step",
+    "it",
+    "n_iter",
     "steps",
     "global_step",
     "epoch",
@@ -234,6 +237,11 @@ const STEPS: [&str; 12] = [
     "update",
     "round",
 ];
+
+fn is_step(name: &str) -> bool {
+    let name = name.to_lowercase();
+    STEPS.contains(&name.rsplit('/').next().unwrap_or("").trim_start_matches('_'))
+}
 
 /// Whether a line of standard error is a measurement.
 pub(super) fn is_measurement(line: &str) -> bool {
@@ -350,7 +358,7 @@ mod tests {
             report.misread
         };
         let epochs = misread(&["{'epoch': 1, 'valid/error': .5}", "{'epoch': 2, 'valid/error': .5}", "{'lr': 1}"]);
-        assert_eq!((epochs.no_step.count, &epochs.names[0][..]), (2, "epoch"));
+        assert_eq!((epochs.no_step.count, epochs.names), (2, vec!["epoch".to_string()]));
         assert_eq!(misread(&[r#"{"step": "one", "e": 1}"#]).bad_step.count, 1);
         assert_eq!(misread(&[r#"{"step": 1, "valid/error": null}"#]).no_number.count, 1);
         assert_eq!(misread(&[r#"{"step": 1, "valid/error": 0.5"#]).broken.count, 1);
