@@ -56,7 +56,7 @@ async fn comments_are_no_change_and_a_cell_that_fails_does_not_train_its_earlier
     kernel.run_ok(&on_table("commented", "")).await;
     let sweep = |trials: u32| {
         format!(
-            "%%sweep s --trials {trials}\nworkload commented\nfixed steps = 20\nnuisance lr ~ loguniform(0.01, 0.1)"
+            "%%sweep s --trials {trials}\nworkload commented\nfixed batch_size = 16\nfixed steps = 20\nnuisance lr ~ loguniform(0.01, 0.1)"
         )
     };
     kernel.run_ok(&sweep(1)).await;
@@ -72,7 +72,7 @@ async fn comments_are_no_change_and_a_cell_that_fails_does_not_train_its_earlier
     assert_eq!(kernel.run_ok(&sweep(2)).await.result()["trials"]["complete"], 2);
     kernel.run_error(&on_table("commented", "    fn doc(&self) -> String { 1 }\n")).await;
     let error = kernel.run_error(&sweep(3)).await;
-    assert!(error.contains("the last cell `%workload commented` failed"), "{error}");
+    assert!(error.contains("the last cell `%%workload commented` failed"), "{error}");
     kernel.run_ok(&on_table("commented", "")).await;
     kernel.run_ok(&sweep(3)).await;
 }
@@ -84,7 +84,7 @@ async fn what_no_trial_used_is_named_and_a_declared_judgement_is_kept() {
     let last = "    fn objective(&self) -> Objective { Objective { metric: \"valid/loss\".into(), direction: \
                 Direction::Minimize, judged: ObjectiveValue::Final } }\n";
     kernel.run_ok(&on_table("unused", last)).await;
-    let sweep = "%%sweep s --trials 4\nworkload unused\nfixed optimizer = adam\nfixed steps = 60\nfixed eval_every = 20\n\
+    let sweep = "%%sweep s --trials 4\nworkload unused\nfixed batch_size = 16\nfixed optimizer = adam\nfixed steps = 60\nfixed eval_every = 20\n\
                  nuisance lr ~ loguniform(0.5, 5)\nnuisance dropout ~ uniform(0, 0.5)\nnuisance momentum ~ uniform(0, 0.9)";
     let answer = kernel.run_ok(sweep).await;
     let shown = answer.shown();
