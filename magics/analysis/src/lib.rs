@@ -43,7 +43,7 @@ pub use ranking::{BestTrial, TrialCounts, best_trial, count_by_state, ranked};
 pub use retune::{Retuning, TunedStudy, compares_batch_sizes_by_validation, retuning};
 pub use scaling::{
     BatchSizeStudy, BatchSizeTuning, Costs, InvalidSize, NextAction, NoFit, Payback, RangeEdge, Regime, Scaling,
-    ScalingFit, ScalingPoint, Side, StepsToTarget, is_widened, scaling, steps_to_target,
+    ScalingFit, ScalingPoint, Side, StepSeconds, StepsToTarget, is_widened, scaling, steps_to_target,
 };
 pub use thinning::{MAX_POINTS, thinned};
 pub use throughput::{

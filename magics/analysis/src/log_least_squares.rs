@@ -11,6 +11,8 @@ pub(crate) struct Coefficients {
     pub alpha: f64,
     /// β, the slope, in the unit of y over that of x.
     pub beta: f64,
+    /// The standard error of ln(β/α), by the residuals. None for fewer than three points, which have no residuals.
+    pub ratio_error: Option<f64>,
 }
 
 /// The fit stops when ln α and ln β together change by less than this.
@@ -33,9 +35,10 @@ pub(crate) fn fit(points: &[(f64, f64)]) -> Option<Coefficients> {
     }
     let mut beta = ((y_last - y_first) / (x_last - x_first)).max(1e-9 * y_last / x_last);
     let mut alpha = (y_first - beta * x_first).max(1e-3 * y_first);
+    let mut ratio_error = None;
     for _ in 0..MAX_ITERATIONS {
         // The sums of JᵀJ and Jᵀr over the points.
-        let (mut jj_aa, mut jj_ab, mut jj_bb, mut jr_a, mut jr_b) = (0.0, 0.0, 0.0, 0.0, 0.0);
+        let (mut jj_aa, mut jj_ab, mut jj_bb, mut jr_a, mut jr_b, mut rr) = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0);
         for (x, y) in points {
             let model = alpha + beta * x;
             let (j_alpha, j_beta, residual) = (alpha / model, beta * x / model, (y / model).ln());
@@ -44,9 +47,13 @@ pub(crate) fn fit(points: &[(f64, f64)]) -> Option<Coefficients> {
             jj_bb += j_beta * j_beta;
             jr_a += j_alpha * residual;
             jr_b += j_beta * residual;
+            rr += residual * residual;
         }
         // The small number keeps the division finite where the points cannot tell α and β apart.
         let determinant = jj_aa * jj_bb - jj_ab * jj_ab + 1e-12;
+        // The variance of ln β − ln α: the entries of the inverse of JᵀJ, times the variance of the residuals.
+        let variance = (jj_aa + jj_bb + 2.0 * jj_ab) / determinant * rr / (points.len() - 2) as f64;
+        ratio_error = Some(variance.max(0.0).sqrt()).filter(|error| error.is_finite());
         let delta_alpha = (jj_bb * jr_a - jj_ab * jr_b) / determinant;
         let delta_beta = (jj_aa * jr_b - jj_ab * jr_a) / determinant;
         alpha *= delta_alpha.clamp(-1.0, 1.0).exp();
@@ -55,7 +62,7 @@ pub(crate) fn fit(points: &[(f64, f64)]) -> Option<Coefficients> {
             break;
         }
     }
-    (alpha.is_finite() && beta.is_finite()).then_some(Coefficients { alpha, beta })
+    (alpha.is_finite() && beta.is_finite()).then_some(Coefficients { alpha, beta, ratio_error })
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ mod figure;
 mod prediction;
 
 pub use figure::{BestOfK, BestOfKPoint, best_of_k};
+pub(crate) use prediction::Tail;
 
 use tunebook_study::Direction;
 

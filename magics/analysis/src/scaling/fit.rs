@@ -2,7 +2,7 @@
 
 use super::{BatchSizeStudy, DIMINISHING_FROM, FLAT_FROM};
 use crate::log_least_squares;
-use crate::resampling::{RESAMPLES, Resampler, percentile_interval};
+use crate::student::t_quantile;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -24,8 +24,8 @@ pub struct ScalingFit {
     /// B_noise, the critical batch size, in examples.
     #[serde(rename = "critical_batch_size")]
     pub b_noise: f64,
-    /// The 95 % interval of B_noise, by the bootstrap over the configurations of each size and their repeats. None if
-    /// more than half of the samples cannot be fitted.
+    /// The 95 % interval of B_noise, by the deviations of the sizes from the law (Student's t in ln B_noise). With few
+    /// sizes it is wide. None if it spans more than a factor of a million.
     pub interval: Option<[f64; 2]>,
 }
 
@@ -65,30 +65,23 @@ impl ScalingFit {
         ) else {
             return Err(NoFit::TooFewSizes { valid: valid.len() });
         };
-        let (s_min, b_noise) = fit(&valid, |size| size.steps.steps).ok_or(NoFit::OutOfReach)?;
+        let (s_min, b_noise, error) = fit(&valid).ok_or(NoFit::OutOfReach)?;
         if b_noise < least as f64 / REACH || b_noise > most as f64 * REACH {
             return Err(NoFit::OutOfReach);
         }
-        let mut resampler = Resampler::new(1);
-        let mut draws: Vec<f64> = (0..RESAMPLES)
-            .filter_map(|_| {
-                let drawn: BTreeMap<u64, Option<f64>> =
-                    valid.iter().map(|size| (size.batch_size, size.steps.drawn(&mut resampler))).collect();
-                fit(&valid, |size| drawn.get(&size.batch_size).copied().flatten()).map(|(_, b_noise)| b_noise)
-            })
-            .collect();
-        draws.sort_by(f64::total_cmp);
-        let interval = (draws.len() > RESAMPLES / 2).then(|| percentile_interval(&draws));
+        let factor = error.map(|error| (t_quantile(valid.len() - 2) * error).exp());
+        let interval = factor.filter(|factor| *factor < 1e3).map(|factor| [b_noise / factor, b_noise * factor]);
         Ok(Self { s_min, b_noise, interval })
     }
 }
 
-/// Returns (S_min, B_noise) for the given steps of each size, or None if a size has no steps.
+/// Returns S_min, B_noise and the standard error of ln B_noise, or None if a size has no steps.
 ///
 /// In x = 1/b the law is S = α + βx with α = S_min and β = S_min·B_noise.
-fn fit(sizes: &[&BatchSizeStudy], steps: impl Fn(&BatchSizeStudy) -> Option<f64>) -> Option<(f64, f64)> {
-    let by_size: Option<BTreeMap<u64, f64>> = sizes.iter().map(|size| Some((size.batch_size, steps(size)?))).collect();
+fn fit(sizes: &[&BatchSizeStudy]) -> Option<(f64, f64, Option<f64>)> {
+    let by_size: Option<BTreeMap<u64, f64>> =
+        sizes.iter().map(|size| Some((size.batch_size, size.steps.steps?))).collect();
     // The largest size comes first, because x must ascend.
     let points: Vec<(f64, f64)> = by_size?.into_iter().rev().map(|(b, steps)| (1.0 / b as f64, steps)).collect();
-    log_least_squares::fit(&points).map(|fit| (fit.alpha, fit.beta / fit.alpha))
+    log_least_squares::fit(&points).map(|fit| (fit.alpha, fit.beta / fit.alpha, fit.ratio_error))
 }

@@ -6,6 +6,7 @@
 
 mod cost;
 mod fit;
+mod indistinguishable;
 mod range;
 mod steps;
 mod tuning;
@@ -60,7 +61,16 @@ pub struct BatchSizeStudy {
     /// Why the size is not valid, or None if it is valid once its steps are known.
     pub problem: Option<String>,
     /// t(b), the measured time of a step in seconds.
-    pub seconds_per_step: Option<f64>,
+    pub seconds_per_step: Option<StepSeconds>,
+}
+
+/// The measured time of a step.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct StepSeconds {
+    /// The time in seconds.
+    pub seconds: f64,
+    /// Its 95 % interval. None if it is not known.
+    pub interval: Option<[f64; 2]>,
 }
 
 impl BatchSizeStudy {
@@ -82,8 +92,8 @@ pub struct ScalingPoint {
     pub seconds: Option<f64>,
     /// R(b), the cost of one training to the target. None if no price is known.
     pub cost: Option<f64>,
-    /// The 95 % interval of S(b), by the bootstrap over configurations and repeats.
-    pub interval: Option<[f64; 2]>,
+    /// Where the S(b) of an independent, equal study lies in 95 % of cases. An end is None if it is not known.
+    pub interval: Option<[Option<f64>; 2]>,
     /// The number of trials that ended.
     pub trials: usize,
     /// The number of configurations whose median reached the target.
@@ -112,6 +122,10 @@ pub struct Scaling {
     /// The size with the least R(b), or with the least T(b) if no price is known: on one device both are the same. None
     /// if the times of steps cannot be trusted.
     pub cheapest: Option<u64>,
+    /// The sizes whose T(b) cannot be told apart from that of the fastest, itself included.
+    pub fastest_set: Vec<u64>,
+    /// The sizes whose cost cannot be told apart from that of the cheapest, itself included.
+    pub cheapest_set: Vec<u64>,
     /// The size with the least E(b).
     pub fewest_examples: Option<u64>,
     /// What a change to the fastest size is worth.
@@ -130,14 +144,25 @@ pub fn scaling(sizes: &[BatchSizeStudy], are_times_reliable: bool, costs: Option
     let fastest = least(|point| point.seconds).filter(|_| are_times_reliable);
     let cheapest = least(|point| point.cost.or(point.seconds)).filter(|_| are_times_reliable);
     let fewest_examples = least(|point| point.examples);
+    // Costs are proportional to seconds, so both sets compare seconds.
+    let [fastest_set, cheapest_set] = [fastest, cheapest].map(|best| indistinguishable::from(best, sizes));
     let payback = costs.and_then(|costs| costs.payback(&points, fastest));
-    Scaling { fit: ScalingFit::new(sizes), points, fastest, cheapest, fewest_examples, payback }
+    Scaling {
+        fit: ScalingFit::new(sizes),
+        points,
+        fastest,
+        cheapest,
+        fastest_set,
+        cheapest_set,
+        fewest_examples,
+        payback,
+    }
 }
 
 fn point(size: &BatchSizeStudy, costs: Option<&Costs>) -> ScalingPoint {
     let BatchSizeStudy { batch_size, steps: found, problem, seconds_per_step } = size;
     let steps = found.steps;
-    let seconds = steps.zip(*seconds_per_step).map(|(steps, step_time)| steps * step_time);
+    let seconds = steps.zip(*seconds_per_step).map(|(steps, step)| steps * step.seconds);
     ScalingPoint {
         batch_size: *batch_size,
         steps,
@@ -217,7 +242,12 @@ mod tests {
             })
             .collect();
         let steps = steps_to_target(&trials, &objective(), 0.05);
-        BatchSizeStudy { batch_size, steps, problem: None, seconds_per_step: Some(seconds_per_step) }
+        BatchSizeStudy {
+            batch_size,
+            steps,
+            problem: None,
+            seconds_per_step: Some(StepSeconds { seconds: seconds_per_step, interval: None }),
+        }
     }
 
     /// Studies of the sizes 1 to 1024 that follow the law. A step takes 1 ms and 4 µs for each example.

@@ -1,29 +1,26 @@
 //! S(b), the steps to the target at one batch size (Shallue et al. 2018): the least over the configurations of the
 //! median over the repeats of each.
 
-use crate::resampling::{RESAMPLES, Resampler, median, percentile_interval};
-use std::collections::BTreeMap;
+use crate::best_of_k::{Objectives, Tail};
+use crate::resampling::median;
+use std::collections::{BTreeMap, BTreeSet};
 use tunebook_study::{Objective, Params, Trial};
-
-/// The interval is known only if at least this many samples of the bootstrap reach the target: its upper end is the
-/// 97.5th percentile.
-const NEEDED_RESAMPLES: usize = RESAMPLES * 39 / 40;
 
 /// What the trials of one batch size say of the steps to the target.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StepsToTarget {
     /// S(b), the median steps of the best configuration. None if no configuration reaches the target.
     pub steps: Option<f64>,
-    /// The 95 % interval of S(b), by the bootstrap over configurations and repeats. None if its upper end is not known.
-    pub interval: Option<[f64; 2]>,
+    /// Where the S(b) of an independent, equal study lies in 95 % of cases. An end is None if it is not known.
+    pub interval: Option<[Option<f64>; 2]>,
     /// The number of trials that ended.
     pub trials: usize,
     /// The number of configurations whose median reaches the target.
     pub reached: usize,
     /// The hyperparameters of the best configuration.
     pub params: Option<Params>,
-    /// For each configuration the steps of each repeat. They are infinite if the repeat did not reach the target.
-    repeats: Vec<Vec<f64>>,
+    /// The standard deviation of ln S(b) over equal studies, roughly. None if it is not known.
+    pub(super) deviation: Option<f64>,
 }
 
 /// Reads the steps to the target from the trials of one batch size. Each trial was trained until it reached the target
@@ -35,43 +32,78 @@ pub fn steps_to_target(trials: &[Trial], objective: &Objective, target: f64) -> 
         let steps = step_of_target(trial, objective, target).map_or(f64::INFINITY, |step| step.max(1) as f64);
         configurations.entry(trial.configuration).or_insert((trial, vec![])).1.push(steps);
     }
-    let medians: Vec<(&Trial, f64)> =
-        configurations.values().map(|(trial, repeats)| (*trial, median(repeats.clone()))).collect();
-    let finite = || medians.iter().filter(|(_, steps)| steps.is_finite());
-    let best = finite().min_by(|a, b| a.1.total_cmp(&b.1));
-    let mut found = StepsToTarget {
-        steps: best.map(|(_, steps)| *steps),
-        interval: None,
-        trials: ended().count(),
-        reached: finite().count(),
-        params: best.map(|(trial, _)| trial.params.clone()),
-        repeats: configurations.into_values().map(|(_, repeats)| repeats).collect(),
+    let mut medians: Vec<(&Trial, f64, &Vec<f64>)> =
+        configurations.values().map(|(trial, repeats)| (*trial, median(repeats.clone()), repeats)).collect();
+    medians.sort_by(|a, b| a.1.total_cmp(&b.1));
+    let reached: Vec<&(&Trial, f64, &Vec<f64>)> = medians.iter().filter(|(_, steps, _)| steps.is_finite()).collect();
+    let best = reached.first();
+    // Ratios of steps, and not differences, are alike at small and large sizes.
+    let logarithms = Objectives::of_minimized(medians.iter().map(|(_, steps, _)| steps.ln()));
+    let noise = noise_of_medians(&reached);
+    let dimensions = varied(trials);
+    let tail = noise.map_or(Tail::Exponential, |noise| Tail::Cone { dimensions, noise });
+    let deviation = match (logarithms.sorted(), noise) {
+        // The best of a cone varies as the next best ones are spaced. In one dimension, quasi-random configurations lie
+        // at nearly equal distances, and it varies less.
+        (sorted @ [first, _, ..], Some(noise)) => {
+            let k = sorted.len().min(SPACED);
+            let spacing = (sorted[k - 1] - first) / (k - 1) as f64;
+            let of_search = if dimensions < 2 { EVENLY_SPACED * spacing } else { spacing };
+            Some(of_search.hypot(BEST_OF_NOISE * noise))
+        }
+        _ => None,
     };
-    if found.steps.is_some() {
-        let mut resampler = Resampler::new(2);
-        let mut draws: Vec<f64> = (0..RESAMPLES).filter_map(|_| found.drawn(&mut resampler)).collect();
-        draws.sort_by(f64::total_cmp);
-        found.interval = (draws.len() >= NEEDED_RESAMPLES).then(|| percentile_interval(&draws));
+    StepsToTarget {
+        steps: best.map(|(_, steps, _)| *steps),
+        interval: logarithms.next_best(tail).map(|ends| ends.map(|end| end.map(f64::exp))),
+        trials: ended().count(),
+        reached: reached.len(),
+        params: best.map(|(trial, ..)| trial.params.clone()),
+        deviation,
     }
-    found
+}
+
+/// The spacing of so many of the best configurations says how much their best varies.
+const SPACED: usize = 5;
+/// In one dimension, the best of quasi-random configurations varies by this share of their spacing.
+const EVENLY_SPACED: f64 = 1.0 / 3.0;
+/// The standard deviation of the least of some tens of normal values, in standard deviations of one.
+const BEST_OF_NOISE: f64 = 0.6;
+
+/// Returns the standard deviation of ln of a configuration's median steps over seeds, from the better half of the
+/// configurations that reached the target. None if no configuration has several seeds that did.
+fn noise_of_medians(reached: &[&(&Trial, f64, &Vec<f64>)]) -> Option<f64> {
+    let better = reached.iter().take(reached.len().div_ceil(2)).map(|(_, _, repeats)| *repeats);
+    let (mut squares, mut degrees, mut seeds) = (0.0, 0.0, 0);
+    for repeats in better.filter(|repeats| repeats.len() > 1 && repeats.iter().all(|steps| steps.is_finite())) {
+        let mean = repeats.iter().map(|steps| steps.ln()).sum::<f64>() / repeats.len() as f64;
+        squares += repeats.iter().map(|steps| (steps.ln() - mean).powi(2)).sum::<f64>();
+        degrees += (repeats.len() - 1) as f64;
+        seeds = seeds.max(repeats.len());
+    }
+    // The variance of the median of n normal values over that of one.
+    let of_median = match seeds {
+        0 => return None,
+        2 => 0.5,
+        3 => 0.449,
+        4 => 0.298,
+        5 => 0.287,
+        n => std::f64::consts::FRAC_PI_2 / n as f64,
+    };
+    Some((squares / degrees * of_median).sqrt())
+}
+
+/// Returns the number of hyperparameters that have several values.
+fn varied(trials: &[Trial]) -> usize {
+    let mut values: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
+    for (name, value) in trials.iter().flat_map(|trial| &trial.params) {
+        values.entry(name).or_default().insert(value.to_string());
+    }
+    values.values().filter(|values| values.len() > 1).count()
 }
 
 /// Returns the step at which a trial reached the target, or None if it did not.
 pub(super) fn step_of_target(trial: &Trial, objective: &Objective, target: f64) -> Option<u64> {
     let minimized = |value: f64| objective.direction.minimized(value);
     objective.of(trial).filter(|(value, _)| minimized(*value) <= minimized(target)).map(|(_, step)| step)
-}
-
-impl StepsToTarget {
-    /// Returns the S(b) of a bootstrap sample: configurations are drawn with replacement, and repeats within each of
-    /// them. None if no configuration of the sample reaches the target.
-    pub(super) fn drawn(&self, resampler: &mut Resampler) -> Option<f64> {
-        let mut least = f64::INFINITY;
-        for _ in 0..self.repeats.len() {
-            let repeats = &self.repeats[resampler.index_below(self.repeats.len())];
-            let again = repeats.iter().map(|_| repeats[resampler.index_below(repeats.len())]).collect();
-            least = least.min(median(again));
-        }
-        least.is_finite().then_some(least)
-    }
 }

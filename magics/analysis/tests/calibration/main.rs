@@ -7,5 +7,6 @@
 mod best;
 mod comparison;
 mod noise;
+mod scaling;
 mod surfaces;
 mod throughput;

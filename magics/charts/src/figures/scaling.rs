@@ -71,7 +71,10 @@ pub fn scaling(caption: &ScalingCaption<'_>, found: &Scaling) -> Chart {
     let note = if caption.note.is_empty() { String::new() } else { format!("; {}", caption.note) };
     Chart {
         title: format!("{}: steps to {}", caption.name, caption.target),
-        subtitle: format!("best configuration of each size, median over its repeats; bars: 95 % interval{note}"),
+        subtitle: format!(
+            "best configuration of each size, median over its repeats; bars: where that of another equal study lies \
+             (95 %){note}"
+        ),
         columns: panels.len(),
         panels,
     }
@@ -81,7 +84,7 @@ pub fn scaling(caption: &ScalingCaption<'_>, found: &Scaling) -> Chart {
 fn measured(
     name: &str,
     found: &Scaling,
-    of: impl Fn(&ScalingPoint) -> Option<(f64, Option<[f64; 2]>)>,
+    of: impl Fn(&ScalingPoint) -> Option<(f64, Option<[Option<f64>; 2]>)>,
     unit: &str,
 ) -> Vec<Series> {
     let points = |valid: bool| -> Vec<Point> {
@@ -89,6 +92,7 @@ fn measured(
         chosen
             .filter_map(|p| {
                 let (y, interval) = of(p)?;
+                let interval = interval.map(|[low, high]| [low.unwrap_or(y), high.unwrap_or(y)]);
                 let why = p.reason.as_ref().map_or(String::new(), |reason| format!("\nnot valid: {reason}"));
                 let regime = match p.regime {
                     Some(Regime::PerfectScaling) => "\nperfect scaling",

@@ -7,7 +7,7 @@ use crate::magic::Context;
 use crate::report::{LiveChart, Report, table};
 use std::collections::BTreeMap;
 use std::time::Instant;
-use tunebook_analysis::{BatchSizeStudy, scaling, steps_to_target};
+use tunebook_analysis::{BatchSizeStudy, StepSeconds, scaling, steps_to_target};
 use tunebook_charts::{Chart, ScalingCaption};
 use tunebook_study::store::NewTrial;
 use tunebook_study::{Measurement, Trial};
@@ -17,7 +17,7 @@ pub struct ScalingDisplay<'a> {
     chart: LiveChart<'a>,
     plan: &'a ScalingPlan,
     /// The seconds of a step, by batch size.
-    seconds_per_step: BTreeMap<u64, f64>,
+    seconds_per_step: BTreeMap<u64, StepSeconds>,
     finished: Vec<BatchSizeStudy>,
     current: Option<CurrentSize>,
     /// Whether something has changed since the chart was last updated.
@@ -39,7 +39,7 @@ impl<'a> ScalingDisplay<'a> {
         context: &'a Context,
         output: &'a dyn Output,
         plan: &'a ScalingPlan,
-        seconds_per_step: BTreeMap<u64, f64>,
+        seconds_per_step: BTreeMap<u64, StepSeconds>,
     ) -> Self {
         let (chart, started) = (LiveChart::new(&context.charts, output), Instant::now());
         Self { chart, plan, seconds_per_step, finished: vec![], current: None, changed: false, started }

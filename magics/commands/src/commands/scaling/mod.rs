@@ -17,7 +17,7 @@ use crate::error::{MagicError, Result, Span};
 use crate::host::{Interrupt, Output};
 use crate::magic::{Body, Command, Context, Export, Invocation, Magic, Subject};
 use crate::probing::{DEVICE, Prober, SET, TargetDevice, data_of, settings};
-use crate::report::table::{self, Rows, interval_or_dash, number, number_or_dash};
+use crate::report::table::{self, Rows, number, number_or_dash, open_interval_or_dash};
 use crate::report::{Report, Status};
 use crate::syntax::{Arguments, SweepBody, Word, option, parse_body, parse_one_line};
 use serde_json::json;
@@ -239,7 +239,8 @@ impl ShowScaling {
         let fields = json!({
             "workload": workload, "name": plan.name, "target": plan.target.text(), "compare_by": plan.compare_by,
             "points": result.points, "fit": result.fit.as_ref().ok(), "fastest": result.fastest,
-            "cheapest": result.cheapest, "payback": result.payback, "times_reliable": times.doubts.is_empty(),
+            "cheapest": result.cheapest, "fastest_set": result.fastest_set, "cheapest_set": result.cheapest_set,
+            "payback": result.payback, "times_reliable": times.doubts.is_empty(),
         });
         let mut report = Report::new("scaling", &fields);
         for note in notes {
@@ -291,12 +292,15 @@ fn conclusions(plan: &ScalingPlan, result: &Scaling, times: &StepTimes) -> Vec<S
     let point = |size: Option<u64>| result.points.iter().find(|point| Some(point.batch_size) == size);
     if let Some(fastest) = point(result.fastest) {
         let seconds = fastest.seconds.map_or(String::new(), |seconds| format!(", {} s to the target", number(seconds)));
-        sentences.push(format!("Fastest: {}{seconds}.", fastest.batch_size));
+        let others = others(fastest.batch_size, &result.fastest_set);
+        sentences.push(format!("Fastest: {}{seconds}.{others}", fastest.batch_size));
     } else if let Some(doubt) = times.doubts.first() {
         sentences.push(format!("The fastest size is not known: {doubt}."));
     }
     if let Some((cheapest, cost)) = point(result.cheapest).and_then(|point| Some((point, point.cost?))) {
-        sentences.push(format!("Cheapest: {}, with a cost of {} for one training.", cheapest.batch_size, number(cost)));
+        let others = others(cheapest.batch_size, &result.cheapest_set);
+        let (size, cost) = (cheapest.batch_size, number(cost));
+        sentences.push(format!("Cheapest: {size}, with a cost of {cost} for one training.{others}"));
     }
     if let Some(least) = result.fewest_examples {
         sentences.push(format!(
@@ -336,6 +340,15 @@ fn conclusions(plan: &ScalingPlan, result: &Scaling, times: &StepTimes) -> Vec<S
     sentences
 }
 
+/// Returns a sentence that names the sizes that cannot be told apart from the best one.
+fn others(best: u64, set: &[u64]) -> String {
+    let names: Vec<String> = set.iter().filter(|size| **size != best).map(u64::to_string).collect();
+    match names.is_empty() {
+        true => " The difference to every other size is larger than the noise.".into(),
+        false => format!(" Within the noise of steps and times, it cannot be told apart from {}.", names.join(", ")),
+    }
+}
+
 fn rows(plan: &ScalingPlan, result: &Scaling) -> Rows {
     let mut headers = vec!["batch size", "steps", "95 %", "examples", "seconds", "regime", "slope", "reached", "best"];
     let priced = result.points.iter().any(|point| point.cost.is_some());
@@ -356,7 +369,7 @@ fn rows(plan: &ScalingPlan, result: &Scaling) -> Rows {
         let mut row = vec![
             p.batch_size.to_string(),
             number_or_dash(p.steps),
-            interval_or_dash(p.interval),
+            open_interval_or_dash(p.interval),
             number_or_dash(p.examples),
             number_or_dash(p.seconds),
             regime,

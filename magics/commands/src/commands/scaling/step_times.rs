@@ -1,21 +1,21 @@
 //! The seconds of a step at each batch size: recorded ones if they still hold, otherwise measured before any trial
 //! runs.
 
-use crate::commands::throughput::{record_step_times, recorded_step_times, time_steps};
+use crate::commands::throughput::{record_step_times, recorded_step_times, step_seconds, time_steps};
 use crate::commands::workload::Workload;
 use crate::error::Result;
 use crate::magic::Context;
 use crate::probing::{Prober, TargetDevice, data_of};
 use crate::report::Status;
 use std::collections::BTreeMap;
-use tunebook_analysis::PointState;
+use tunebook_analysis::{PointState, StepSeconds};
 use tunebook_study::{Distribution, Hyperparameter, Params, SearchSpace};
 
 /// What is known of the time of steps.
 #[derive(Default)]
 pub struct StepTimes {
     /// The seconds of a step, by batch size.
-    pub seconds: BTreeMap<u64, f64>,
+    pub seconds: BTreeMap<u64, StepSeconds>,
     /// The batch sizes that do not fit into memory.
     pub too_large: Vec<u64>,
     /// Why the times cannot be trusted. Empty if they can.
@@ -55,7 +55,7 @@ pub fn step_times(
         return Ok(StepTimes { seconds: recorded, too_large: vec![], doubts });
     }
     let throughput = time_steps(prober, sizes, &BTreeMap::new(), false, None, status)?;
-    let seconds = throughput.points.iter().filter_map(|p| Some((p.batch_size, p.seconds_per_step?))).collect();
+    let seconds = step_seconds(&throughput);
     let too_large = throughput.points.iter().filter(|p| p.state == PointState::OutOfMemory);
     let (too_large, doubts) = (too_large.map(|p| p.batch_size).collect(), throughput.reasons.clone());
     if throughput.reliable {

@@ -4,7 +4,7 @@ mod measure;
 mod record;
 mod timing;
 
-pub use record::{record_step_times, recorded_step_times};
+pub use record::{record_step_times, recorded_step_times, step_seconds};
 pub use timing::time_steps;
 
 use self::measure::{ThroughputMeasurement, measure};

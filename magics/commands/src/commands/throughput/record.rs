@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
-use tunebook_analysis::Throughput;
+use tunebook_analysis::{StepSeconds, Throughput, ThroughputPoint};
 use tunebook_study::store::Store;
 
 /// The measurement of one configuration, as it is recorded.
@@ -69,8 +69,22 @@ pub fn latest_records(context: &Context, workload: &str) -> Result<Option<Vec<Th
     Ok((!all.is_empty()).then(|| all.swap_remove(chosen)))
 }
 
+/// Returns the times of steps of a measurement, by batch size.
+pub fn step_seconds(throughput: &Throughput) -> BTreeMap<u64, StepSeconds> {
+    let of = |point: &ThroughputPoint| {
+        let interval = point.interval.map(|[low, high]| [low, high].map(|rate| point.batch_size as f64 / rate));
+        let interval = interval.map(|[slow, fast]| [fast, slow]);
+        Some((point.batch_size, StepSeconds { seconds: point.seconds_per_step?, interval }))
+    };
+    throughput.points.iter().filter_map(of).collect()
+}
+
 /// Returns the seconds of a step at each batch size, from all reliable measurements with the same conditions.
-pub fn recorded_step_times(context: &Context, workload: &str, conditions: &Conditions) -> Result<BTreeMap<u64, f64>> {
+pub fn recorded_step_times(
+    context: &Context,
+    workload: &str,
+    conditions: &Conditions,
+) -> Result<BTreeMap<u64, StepSeconds>> {
     let mut seconds_per_step = BTreeMap::new();
     let Some(store) = Store::open_to_read(&context.settings.store)? else { return Ok(seconds_per_step) };
     let mut results = store.results(STEP_TIMES)?;
@@ -79,8 +93,8 @@ pub fn recorded_step_times(context: &Context, workload: &str, conditions: &Condi
         let records: Vec<ThroughputRecord> = serde_json::from_value(result["measured"].clone()).unwrap_or_default();
         let holds =
             |record: &&ThroughputRecord| record.conditions == *conditions && record.measured.throughput.reliable;
-        for point in records.iter().filter(holds).flat_map(|record| &record.measured.throughput.points) {
-            seconds_per_step.extend(point.seconds_per_step.map(|seconds| (point.batch_size, seconds)));
+        for record in records.iter().filter(holds) {
+            seconds_per_step.extend(step_seconds(&record.measured.throughput));
         }
     }
     Ok(seconds_per_step)
