@@ -183,6 +183,32 @@ async fn a_study_whose_program_changed_says_so_and_is_not_extended_unawares() {
     kernel.run_ok(&cell("--trials 6")).await;
 }
 
+#[tokio::test]
+async fn a_file_that_changes_while_trials_run_is_told_and_one_that_they_write_is_no_matter() {
+    let (mut kernel, folder) = kernel().await;
+    // The second trial edits the script; each trial writes the log.
+    let script = "echo run >> out.log\n[ $TUNEBOOK_TRIAL = 2 ] && echo '# edited' >> edited.sh\n\
+        echo '{\"step\": 1, \"e\": 0.5}'\n";
+    write(folder.path(), "edited.sh", script);
+    write(folder.path(), "out.log", "");
+    let cell = |trials: u32| {
+        format!(
+            "%%sweep edited --parallel 1 --trials {trials}\ncommand sh edited.sh {{x}} --log=out.log\n\
+             nuisance x ~ uniform(0, 1)\nminimize e"
+        )
+    };
+    let answer = kernel.run_ok(&cell(6)).await;
+    let shown = answer.shown().replace('\n', " ");
+    assert!(shown.contains("`edited.sh` before trial 3"), "{shown}");
+    let changes = answer.result()["changes"].as_array().unwrap().clone();
+    assert!(changes.len() == 1 && changes[0]["at_trial"] == 3, "{changes:?}");
+    assert_eq!(kernel.run_ok(&cell(7)).await.result()["trials"]["complete"], 7);
+
+    // An edit during the last trial was not read by any: more trials would mix both.
+    write(folder.path(), "edited.sh", &script.replace("= 2", "= 2000").replace("edited.sh\n", "edited.sh\n#\n"));
+    assert!(kernel.run_error(&cell(8)).await.contains("`edited.sh` has changed"));
+}
+
 /// The counts of the values of `of` among the trials with each value of `within`.
 fn counts(trials: &[tunebook_study::Trial], within: &str, of: &str) -> Vec<Vec<usize>> {
     let values = |name: &str| {

@@ -9,9 +9,9 @@ use rusqlite::OptionalExtension;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-/// A change that the user accepted, so that a study has trials from before and after it.
+/// A change of which a study has trials from before and after: the user accepted it, or it happened while trials ran.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AcceptedChange {
     /// The name of the file, or whatever has changed.
@@ -24,21 +24,27 @@ pub struct AcceptedChange {
     pub at_trial: u32,
 }
 
+/// Stands for the hash of a file that the trials write themselves.
+const WRITTEN: &str = "written by the trials";
+
 /// The kinds of the results.
 const LATEST: &str = "inputs";
 const WITHOUT_EFFECT: &str = "without_effect";
 const CHANGES: &str = "changes";
 
 impl Store {
-    /// What each file contained when a trial of the study last read it. A study from before this was recorded may have
-    /// several contents of one file.
+    /// The hash of what each file contained when a trial of the study last read it. A file that trials write themselves
+    /// has none, and a study from before this was recorded may have several for one file.
     pub fn inputs(&self, study: &StudyRecord) -> Result<BTreeMap<PathBuf, Vec<String>>> {
         let mut inputs: BTreeMap<PathBuf, Vec<String>> = BTreeMap::new();
         for DataSource { path, sha256 } in self.data(study)? {
             inputs.entry(path).or_default().push(sha256);
         }
         let latest: BTreeMap<PathBuf, String> = self.result_of(study, LATEST)?.unwrap_or_default();
-        inputs.extend(latest.into_iter().map(|(path, sha256)| (path, vec![sha256])));
+        inputs.extend(latest.into_iter().map(|(path, sha256)| match sha256.as_str() {
+            WRITTEN => (path, vec![]),
+            _ => (path, vec![sha256]),
+        }));
         Ok(inputs)
     }
 
@@ -76,7 +82,18 @@ impl StudyWriter {
         self.write_result(WITHOUT_EFFECT, &hyperparameters)
     }
 
-    /// Records changes that the user accepted.
+    /// Records that trials write a file themselves, so that its changes mean nothing. `what` is its name in the changes
+    /// that were recorded.
+    pub fn forget_data(&self, path: &Path, what: &str) -> Result<()> {
+        let mut latest: BTreeMap<PathBuf, String> = self.store().result_of(self.study(), LATEST)?.unwrap_or_default();
+        latest.insert(path.into(), WRITTEN.into());
+        self.write_result(LATEST, &latest)?;
+        let mut all = self.store().changes(self.study())?;
+        all.retain(|change| change.what != what);
+        self.write_result(CHANGES, &all)
+    }
+
+    /// Records changes: those that the user accepted, and those that happened while trials ran.
     pub fn accept_changes(&self, changes: &[AcceptedChange]) -> Result<()> {
         let mut all = self.store().changes(self.study())?;
         all.extend(changes.iter().cloned());

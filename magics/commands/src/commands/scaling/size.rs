@@ -160,7 +160,6 @@ impl SizeTuner<'_> {
         };
         let mut writer = store.write(study)?;
         changes::settle(&writer, &numbers, self.plan.options.accept_changes)?;
-        changes::record(&writer, &definition, false)?;
         writer.ask(requested)?;
         let options = SweepOptions { until: Some(until), ..self.plan.options.clone() };
         let (name, worker) = (size.study.clone(), self.worker.clone());

@@ -7,6 +7,7 @@ use sha2::{Digest, Sha256};
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 use tunebook_pool::program_line;
 use tunebook_study::protocol::DataSource;
 use tunebook_study::store::{AcceptedChange, Store, StudyRecord, StudyWriter};
@@ -14,6 +15,8 @@ use tunebook_study::{Distribution, Params, ProgramLine, SearchSpace, StudyDefini
 
 /// Of a larger file, only so much of its beginning is hashed, with its length and the time of its last change.
 const HASHED: u64 = 256 << 20;
+/// A file that has changed this often while trials ran is one that they write themselves, such as a log.
+const OUTPUT_AFTER: u32 = 3;
 /// A word with placeholders stands for at most so many files.
 const FILES_OF_WORD: usize = 100;
 
@@ -79,6 +82,19 @@ pub fn note(changes: &[Change]) -> Option<String> {
         .then(|| format!("{} since these trials ran: they are results of what was there before.", in_words(changes)))
 }
 
+/// The sentence about changes that happened while trials ran. None if there are none.
+pub fn note_while_running(changes: &[AcceptedChange]) -> Option<String> {
+    let one = |change: &AcceptedChange| format!("`{}` before trial {}", change.what, change.at_trial);
+    let all: Vec<String> = changes.iter().map(one).collect();
+    (!all.is_empty()).then(|| {
+        format!(
+            "Files changed while the trials ran: {}. Later trials read the new contents, so do not compare them with \
+             the others.",
+            all.join(", ")
+        )
+    })
+}
+
 /// To be called before trials run: an error if the study would get trials of two versions of a file, and the user did
 /// not accept that. What files contain now is recorded.
 pub fn settle(writer: &StudyWriter, numbers: &[u32], accept: bool) -> Result<()> {
@@ -122,27 +138,74 @@ pub fn as_json(store: &Store, study: &StudyRecord) -> Result<(Value, Value)> {
     Ok((json!(store.changes(study)?), json!(names)))
 }
 
-/// Records the files that the command of a study names, and returns the names of those that are not as they were
-/// recorded. Before trials run, new files are recorded; after they ran, also those that changed meanwhile.
-pub fn record(writer: &StudyWriter, definition: &StudyDefinition, after_trials: bool) -> Result<Vec<String>> {
-    let WorkloadReference::Command(line) = &definition.workload else { return Ok(vec![]) };
-    let folder = std::env::current_dir().unwrap_or_default();
-    let recorded = writer.store().inputs(writer.study())?;
-    let mut changed = vec![];
-    for path in named_files(line, &definition.space, &folder) {
-        let Some(sha256) = hash(&path) else { continue };
-        // Relative, so that the project can be moved.
-        let path = path.strip_prefix(&folder).unwrap_or(&path).to_path_buf();
-        let known = recorded.get(&path);
-        if known.is_some_and(|known| known.last() == Some(&sha256)) || (known.is_none() && after_trials) {
-            continue;
+/// Looks at the files that a command names while its trials run.
+pub struct Watch {
+    files: Vec<Watched>,
+}
+
+struct Watched {
+    path: PathBuf,
+    /// When it was changed, and its length.
+    stamp: Option<(SystemTime, u64)>,
+    sha256: String,
+    /// How often it changed.
+    changes: u32,
+}
+
+impl Watch {
+    /// Records what the files contain that the command of a study names, if it is not known yet.
+    pub fn new(writer: &StudyWriter, definition: &StudyDefinition) -> Result<Self> {
+        let WorkloadReference::Command(line) = &definition.workload else { return Ok(Self { files: vec![] }) };
+        let folder = std::env::current_dir().unwrap_or_default();
+        let recorded = writer.store().inputs(writer.study())?;
+        let mut files = vec![];
+        for path in named_files(line, &definition.space, &folder) {
+            // Relative, so that the project can be moved.
+            let path = path.strip_prefix(&folder).unwrap_or(&path).to_path_buf();
+            let stamp = stamp(&path);
+            let sha256 = match recorded.get(&path) {
+                // Trials write it.
+                Some(hashes) if hashes.is_empty() => continue,
+                Some(hashes) => hashes.last().cloned(),
+                None => hash(&path),
+            };
+            let Some(sha256) = sha256 else { continue };
+            if !recorded.contains_key(&path) {
+                writer.record_data(&DataSource { path: path.clone(), sha256: sha256.clone() })?;
+            }
+            files.push(Watched { path, stamp, sha256, changes: 0 });
         }
-        if known.is_some() {
-            changed.push(shown(&path));
-        }
-        writer.record_data(&DataSource { path, sha256 })?;
+        Ok(Self { files })
     }
-    Ok(changed)
+
+    /// Records what has changed before the trial of this number starts.
+    pub fn look(&mut self, writer: &StudyWriter, number: u32) -> Result<()> {
+        for file in self.files.iter_mut().filter(|file| file.changes < OUTPUT_AFTER) {
+            let now = stamp(&file.path);
+            if std::mem::replace(&mut file.stamp, now) == now {
+                continue;
+            }
+            let after = hash(&file.path);
+            if after.as_ref() == Some(&file.sha256) {
+                continue;
+            }
+            file.changes += 1;
+            let what = shown(&file.path);
+            if file.changes == OUTPUT_AFTER {
+                writer.forget_data(&file.path, &what)?;
+                continue;
+            }
+            let before = std::mem::replace(&mut file.sha256, after.clone().unwrap_or_default());
+            writer.record_data(&DataSource { path: file.path.clone(), sha256: file.sha256.clone() })?;
+            writer.accept_changes(&[AcceptedChange { what, before, after, at_trial: number }])?;
+        }
+        Ok(())
+    }
+}
+
+fn stamp(path: &Path) -> Option<(SystemTime, u64)> {
+    let metadata = std::fs::metadata(path).ok()?;
+    Some((metadata.modified().ok()?, metadata.len()))
 }
 
 /// The files that a command names, with every value of the lists that it inserts.

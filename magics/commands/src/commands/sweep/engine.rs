@@ -1,6 +1,7 @@
 //! Runs the trials of a study: hands proposed configurations to free slots, and writes what trials report to the store
 //! before it reaches the screen.
 
+use super::changes::Watch;
 use super::environment::environment;
 use super::observer::{TrialEnd, TrialObserver};
 use super::plan::SweepPlan;
@@ -51,6 +52,7 @@ pub fn run(
     interrupt: &Interrupt,
 ) -> Result<RunOutcome> {
     let started = Instant::now();
+    let watch = Watch::new(writer, &plan.definition)?;
     let mut pool = warm_pool(context, plan, writer)?;
     let mut run = StudyRun {
         plan,
@@ -58,6 +60,7 @@ pub fn run(
         observer,
         interrupt,
         proposals: Proposals::of(&plan.definition),
+        watch,
         folder: trials_folder(&context.settings.store, &plan.name)?,
         waiting: numbers.into_iter().rev().collect(),
         losses: HashMap::new(),
@@ -111,6 +114,7 @@ struct StudyRun<'a> {
     observer: &'a mut dyn TrialObserver,
     interrupt: &'a Interrupt,
     proposals: Proposals,
+    watch: Watch,
     /// The folder that holds a folder for each trial.
     folder: PathBuf,
     /// The numbers of the trials that wait for a slot. The next one is the last.
@@ -173,6 +177,7 @@ impl StudyRun<'_> {
         let declared = params.get("seed").and_then(Value::as_i64).and_then(|seed| u64::try_from(seed).ok());
         let seed = declared.unwrap_or_else(|| trial_seed(definition.seed, number));
         let trial = NewTrial { number, configuration, params: params.clone(), seed };
+        self.watch.look(self.writer, number)?;
         self.writer.start(&trial)?;
         self.started.insert(number, Instant::now());
         self.observer.started(&trial);

@@ -217,7 +217,7 @@ fn train(
     writer.ask(plan.trials)?;
     let trials = writer.store().trials(writer.study())?;
     let mut display = SweepDisplay::new(context, output, &plan.name, &plan.definition, plan.trials as usize, trials);
-    changes::record(&writer, &plan.definition, false)?;
+    let accepted = writer.store().changes(writer.study())?.len();
     display.show();
     let outcome = match engine::run(context, plan, &mut writer, numbers, &mut display, interrupt) {
         Ok(outcome) => outcome,
@@ -237,15 +237,9 @@ fn train(
         )),
     };
     let mut notes: Vec<String> = notes.into_iter().chain(note).collect();
-    let changed: Vec<String> =
-        changes::record(&writer, &plan.definition, true)?.iter().map(|name| format!("`{name}`")).collect();
-    if !changed.is_empty() {
-        notes.push(format!(
-            "{} changed while the trials ran, so trials may have used different versions. If it was not the program \
-             that wrote there, run the study again under another name.",
-            changed.join(", ")
-        ));
-    }
+    let changes = writer.store().changes(writer.study())?;
+    notes.extend(changes::note_while_running(changes.get(accepted..).unwrap_or(&[])));
+    notes.extend(changes::note(&changes::changes(writer.store(), writer.study())?));
     notes.extend(without_effect(&writer.store().without_effect(writer.study())?));
     display.set_changes(changes::as_json(writer.store(), writer.study())?);
     let (seconds, store, study) = (writer.study().seconds, writer.store(), writer.study());
