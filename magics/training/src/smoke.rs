@@ -111,7 +111,6 @@ fn train_briefly(catalogue: &Catalogue, name: &str) -> Result<Json, Stop> {
                 ("eval_every", 1),
                 ("batch_size", batch),
                 ("warmup_steps", 0),
-                ("ghost_batch_size", 0),
                 ("micro_batch_size", 0),
             ];
             let params = params.into_iter().map(|(name, value)| (name.to_string(), Value::Int(value))).collect();

@@ -48,7 +48,7 @@ impl Hyperparameters {
     /// Completes the values of a trial with the defaults of a workload.
     ///
     /// It fails if a name is unknown, if a value has the wrong type or lies outside of its domain, or if values
-    /// conflict: `warmup_steps` above `steps`, or a batch that is not a multiple of its micro-batch or ghost batch.
+    /// conflict: `warmup_steps` above `steps`, or a batch that is not a multiple of its micro-batch.
     pub fn new(description: &WorkloadDescription, params: &Params) -> Result<Self, HyperparameterError> {
         let mut values: Params =
             description.hyperparameters.iter().map(|h| (h.name.clone(), h.default.clone())).collect();
@@ -75,14 +75,9 @@ impl Hyperparameters {
         }
         let batch = number("batch_size").unwrap_or(0);
         let micro = number("micro_batch_size").filter(|n| *n > 0).unwrap_or(batch);
-        let ghost = number("ghost_batch_size").filter(|n| *n > 0).unwrap_or(micro);
-        for (whole, part, names) in
-            [(batch, micro, ["batch_size", "micro_batch_size"]), (micro, ghost, ["a batch", "ghost_batch_size"])]
-        {
-            if part > 0 && part < whole && whole % part != 0 {
-                let message = format!("{} ({whole}) is not a multiple of {} ({part})", names[0], names[1]);
-                return Err(HyperparameterError::Conflict(message));
-            }
+        if micro > 0 && micro < batch && batch % micro != 0 {
+            let message = format!("batch_size ({batch}) is not a multiple of micro_batch_size ({micro})");
+            return Err(HyperparameterError::Conflict(message));
         }
         Ok(())
     }

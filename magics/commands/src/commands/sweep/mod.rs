@@ -17,14 +17,10 @@ use crate::commands::workload;
 use crate::error::{MagicError, Result, Source};
 use crate::host::{Interrupt, Output};
 use crate::magic::{Body, Command, Context, Export, Invocation, Magic, Subject};
-use crate::syntax::{OptionSpec, SweepBody, Word, parse_body, parse_one_line};
+use crate::syntax::{SweepBody, Word, option, parse_body, parse_one_line};
 use tunebook_analysis::compares_batch_sizes_by_validation;
 use tunebook_study::store::StudyWriter;
 use tunebook_study::{StudyDefinition, WorkloadReference};
-
-const fn option(name: &'static str, value: Option<&'static str>, help: &'static str) -> OptionSpec {
-    OptionSpec { name, value, help }
-}
 
 pub const MAGIC: Magic = Magic {
     name: "sweep",
