@@ -1,6 +1,7 @@
 //! The kernel process: binds the sockets, serves a session over them, and ends.
 
 use crate::engine::standard_library_environment;
+use crate::parent;
 use crate::session::{Channel, Session};
 use crate::socket_files::SocketFiles;
 use anyhow::{Context as _, bail};
@@ -98,7 +99,12 @@ async fn serve(connection_file: &Path) -> anyhow::Result<()> {
     // The engine of Rust cells is created in the background. Magics do not wait for it.
     let warming = session.clone();
     tokio::spawn(async move { drop(warming.engine().await) });
-    session.ended.notified().await;
+    tokio::select! {
+        () = session.ended.notified() => {}
+        () = parent::gone() => {
+            let _ = tokio::task::spawn_blocking(move || session.end()).await;
+        }
+    }
     Ok(())
 }
 

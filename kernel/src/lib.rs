@@ -3,6 +3,7 @@
 
 pub mod engine;
 pub mod kernel;
+mod parent;
 pub mod prepare;
 mod session;
 mod socket_files;

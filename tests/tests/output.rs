@@ -188,9 +188,7 @@ async fn reading_standard_input_asks_the_user() {
     assert_eq!(kernel.answer(&id).await.text("stdout"), "\"in time\\n\" 41\n");
 
     // In a front end that cannot ask, the cell does not wait for ever.
-    let answer = kernel.run_ok(wait).await;
-    assert!(answer.text("stdout").ends_with(" 41\n"), "{answer:#?}");
-    assert!(answer.text("stderr").contains("cannot ask for input"), "{answer:#?}");
+    assert_eq!(kernel.run_ok(wait).await.text("stdout"), "\"\" 41\n");
 }
 
 #[tokio::test]

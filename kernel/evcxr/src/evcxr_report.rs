@@ -9,7 +9,10 @@
 // library alone. It is a module of evcxr as well only so that constants can be shared.
 
 use std::cell::Cell;
+use std::ffi::{c_int, c_ulong};
 use std::io::Write;
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
 
 pub const VALUE: &str = "EVCXR_VALUE ";
 pub const USER_ERROR_OCCURRED: &str = "EVCXR_ERROR_OCCURRED ";
@@ -70,6 +73,7 @@ pub fn value_follows() {
 
 /// Writes to standard output at once. `cell` is the name of the cell whose code prints.
 pub fn print(args: std::fmt::Arguments<'_>, cell: &str) {
+    settled();
     let mut stdout = std::io::stdout().lock();
     let _ = match with_cell_name(args, cell) {
         Some(text) => stdout.write_all(text.as_bytes()),
@@ -78,10 +82,52 @@ pub fn print(args: std::fmt::Arguments<'_>, cell: &str) {
     let _ = stdout.flush();
 }
 
-/// Writes to standard error. `cell` is the name of the cell whose code prints.
+/// Writes to standard error. `cell` is the name of the cell whose code prints. A kernel gets the text on
+/// standard output, between two messages, so that it keeps its place in what is printed there.
 pub fn eprint(args: std::fmt::Arguments<'_>, cell: &str) {
-    let text = with_cell_name(args, cell).unwrap_or_else(|| args.to_string());
-    let _ = std::io::stderr().write_all(text.as_bytes());
+    let marks = message("{\"stderr\":true}").zip(message("{\"stderr\":false}"));
+    let Some((begin, end)) = marks else {
+        let _ = std::io::stderr().write_all(args.to_string().as_bytes());
+        return;
+    };
+    settled();
+    let text = format!("{begin}{args}{end}");
+    let text = with_cell_name(format_args!("{text}"), cell).unwrap_or(text);
+    let mut stdout = std::io::stdout().lock();
+    let _ = stdout
+        .flush()
+        .and_then(|()| stdout.write_all(text.as_bytes()))
+        .and_then(|()| stdout.flush());
+}
+
+/// Waits until the kernel has read what was written to standard error itself, so that what is printed next
+/// comes after it. Without a kernel, or if the kernel does not read, this does not wait for ever.
+fn settled() {
+    const PATIENCE: Duration = Duration::from_secs(10);
+    static STDERR: OnceLock<Option<c_int>> = OnceLock::new();
+    let descriptor = STDERR.get_or_init(|| std::env::var("TUNEBOOK_CELL_STDERR").ok()?.parse().ok());
+    let Some(descriptor) = *descriptor else { return };
+    if unread(descriptor) == 0 {
+        return;
+    }
+    let started = Instant::now();
+    while unread(descriptor) > 0 && started.elapsed() < PATIENCE {
+        std::thread::sleep(Duration::from_micros(50));
+    }
+}
+
+/// Returns how many bytes of a pipe nobody has read yet.
+fn unread(descriptor: c_int) -> c_int {
+    unsafe extern "C" {
+        fn ioctl(descriptor: c_int, request: c_ulong, ...) -> c_int;
+    }
+    const FIONREAD: c_ulong = if cfg!(target_os = "linux") { 0x541b } else { 0x4004_667f };
+    let mut count: c_int = 0;
+    // The call writes one number, to which it gets a pointer.
+    match unsafe { ioctl(descriptor, FIONREAD, &raw mut count) } {
+        0 => count,
+        _ => 0,
+    }
 }
 
 /// Returns what is printed by a thread that a cell has started, between messages to the kernel that name

@@ -41,7 +41,6 @@ impl Cell for RustCell {
 
     fn input(&self, prompt: &str, password: bool, given_up: &dyn Fn() -> bool) -> Option<String> {
         if !self.allow_stdin {
-            self.output.text(StreamName::Stderr, "this front end cannot ask for input; the cell reads an empty line\n");
             return None;
         }
         self.runtime.block_on(async {
@@ -49,6 +48,10 @@ impl Cell for RustCell {
             self.session.iopub.flush().await;
             self.session.stdin.ask(&self.request, prompt, password, || self.interrupt.is_raised() || given_up()).await
         })
+    }
+
+    fn takes_input(&self) -> bool {
+        self.allow_stdin
     }
 
     fn answer(&self, question: &Value) -> Result<Value, (String, String)> {

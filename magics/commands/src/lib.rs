@@ -105,10 +105,10 @@ impl Magics {
         studies::study_as_json(&self.context, name)
     }
 
-    /// Ends the slots of the pool, and the processes that shell commands left running. The kernel calls this when it
-    /// shuts down.
+    /// Ends the slots of the pool, and the processes of shell commands, also those that they left running. The kernel
+    /// calls this when it shuts down.
     pub fn shutdown(&self) {
-        shell::end_background();
+        shell::end_all();
         self.context.pool.lock().take();
     }
 }

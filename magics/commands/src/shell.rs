@@ -13,7 +13,7 @@ use std::fs::File;
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 use tunebook_pool::Environment;
 
@@ -26,9 +26,9 @@ const LINGER: Duration = Duration::from_millis(100);
 /// A pipe holds at most this many bytes, unless a privileged program enlarges it.
 const PIPE_CAPACITY: usize = 1 << 20;
 
-/// The process groups that commands left running (`!server &`). They belong to the kernel process, which ends them when
-/// it ends.
-static BACKGROUND: Mutex<Vec<Pid>> = Mutex::new(vec![]);
+/// The process groups of commands that run, and those that commands left running (`!server &`). They belong to the
+/// kernel process, which ends them when it ends.
+static GROUPS: Mutex<Vec<Pid>> = Mutex::new(vec![]);
 
 /// Runs `!command` in the shell, to its end or until it is interrupted.
 pub fn run(command: &str, output: &dyn Output, interrupt: &Interrupt) -> Result<()> {
@@ -49,9 +49,9 @@ pub fn run(command: &str, output: &dyn Output, interrupt: &Interrupt) -> Result<
     }
 }
 
-/// Kills the processes that commands left running. The kernel calls this when it shuts down.
-pub fn end_background() {
-    for group in BACKGROUND.lock().drain(..) {
+/// Kills the processes of commands, also those that commands left running. The kernel calls this when it shuts down.
+pub fn end_all() {
+    for group in GROUPS.lock().drain(..) {
         let _ = killpg(group, Signal::SIGKILL);
     }
 }
@@ -68,8 +68,11 @@ pub(crate) fn ending(status: ExitStatus) -> String {
 /// Runs a process in a group of its own, with `input` on its standard input, and prints its output as it comes. An
 /// interrupt is passed on to the group as SIGINT; what is left of the group after [`PATIENCE`] is killed.
 ///
+/// Standard output and standard error are one pipe, as they are one screen in a terminal. With two pipes nobody could
+/// tell in which order a program has written to them.
+///
 /// Everything that a process has printed before its end is shown, however late it is read: the output is read until the
-/// pipes are closed, or, if another process keeps them open, until they are empty.
+/// pipe is closed, or, if another process keeps it open, until it is empty.
 pub(crate) fn stream(
     mut command: Command,
     input: Option<String>,
@@ -77,18 +80,23 @@ pub(crate) fn stream(
     interrupt: &Interrupt,
 ) -> std::result::Result<ExitStatus, ProcessError> {
     let stdin = if input.is_some() { Stdio::piped() } else { Stdio::null() };
-    command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
+    let (reader, writer) = io::pipe().map_err(ProcessError::Io)?;
+    let second = writer.try_clone().map_err(ProcessError::Io)?;
+    command.stdin(stdin).stdout(writer).stderr(second).process_group(0);
     let mut child = command.spawn().map_err(ProcessError::Io)?;
+    // The command holds the ends for writing. The pipe is closed only when nobody has one.
+    drop(command);
     let group = Pid::from_raw(child.id() as i32);
+    GROUPS.lock().push(group);
     if let (Some(text), Some(mut stdin)) = (input, child.stdin.take()) {
         // A thread of its own: a process may print much before it reads, or end without reading.
         std::thread::spawn(move || stdin.write_all(text.as_bytes()));
     }
-    let mut pipes = Pipes::of(&mut child).map_err(ProcessError::Io)?;
-    let mut printer = Printer { output, stdout: Text::default(), stderr: Text::default() };
+    let mut pipe = Pipe::new(reader.into()).map_err(ProcessError::Io)?;
+    let mut printer = Printer { output, text: Text::default() };
     let (mut ended, mut interrupted) = (None, None);
     let result = loop {
-        let is_quiet = pipes.read(TICK, &mut printer) == 0;
+        let is_quiet = pipe.read(TICK, &mut printer) == 0;
         if ended.is_none() {
             ended = child.try_wait().map_err(ProcessError::Io)?.map(|status| (status, Instant::now()));
         }
@@ -100,24 +108,24 @@ pub(crate) fn stream(
             (Some(at), _) if at.elapsed() > PATIENCE || (ended.is_some() && !has_processes(group)) => {
                 let _ = killpg(group, Signal::SIGKILL);
                 let _ = child.wait();
-                // Dying processes close their pipes. One that has left the group may keep them open; its output is not
-                // waited for.
+                // Dying processes close the pipe. One that has left the group may keep it open; its output is not waited
+                // for.
                 let killed = Instant::now();
-                while !pipes.are_closed() && has_processes(group) && killed.elapsed() < PATIENCE {
-                    pipes.read(TICK, &mut printer);
+                while !pipe.is_closed && has_processes(group) && killed.elapsed() < PATIENCE {
+                    pipe.read(TICK, &mut printer);
                 }
                 break Err(ProcessError::Interrupted);
             }
-            (None, Some((status, at))) if pipes.are_closed() || (is_quiet && at.elapsed() > LINGER) => {
-                remember(group);
+            (None, Some((status, at))) if pipe.is_closed || (is_quiet && at.elapsed() > LINGER) => {
                 break Ok(status);
             }
             _ => {}
         }
     };
-    pipes.drain(&mut printer);
+    pipe.drain(&mut printer);
     printer.end();
-    pipes.discard();
+    pipe.discard();
+    forget_ended();
     result
 }
 
@@ -126,62 +134,49 @@ fn has_processes(group: Pid) -> bool {
     killpg(group, None).is_ok()
 }
 
-/// Adds a group to the background if it has processes left; forgets groups that have ended since.
-fn remember(group: Pid) {
-    let mut groups = BACKGROUND.lock();
-    groups.push(group);
-    groups.retain(|group| has_processes(*group));
+/// Forgets the groups that have ended, because the system gives their numbers to others.
+fn forget_ended() {
+    GROUPS.lock().retain(|group| has_processes(*group));
 }
 
-/// The standard output and standard error of a process. They are read without blocking.
-struct Pipes {
-    /// Those that are not closed yet.
-    open: Vec<(Stream, File)>,
+/// What a process prints. It is read without blocking.
+struct Pipe {
+    file: File,
+    is_closed: bool,
 }
 
-impl Pipes {
-    fn of(child: &mut Child) -> io::Result<Self> {
-        let stdout = child.stdout.take().map(|pipe| (Stream::Stdout, OwnedFd::from(pipe)));
-        let stderr = child.stderr.take().map(|pipe| (Stream::Stderr, OwnedFd::from(pipe)));
-        let mut open = vec![];
-        for (stream, pipe) in stdout.into_iter().chain(stderr) {
-            // This concerns the kernel's end of the pipe only.
-            fcntl(&pipe, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
-            open.push((stream, File::from(pipe)));
-        }
-        Ok(Self { open })
-    }
-
-    fn are_closed(&self) -> bool {
-        self.open.is_empty()
+impl Pipe {
+    fn new(reader: OwnedFd) -> io::Result<Self> {
+        // This concerns the kernel's end of the pipe only.
+        fcntl(&reader, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+        Ok(Self { file: File::from(reader), is_closed: false })
     }
 
     /// Waits until there is output, at most for `wait`, and prints some of it. Returns the number of bytes that were
     /// read.
     fn read(&mut self, wait: Duration, printer: &mut Printer) -> usize {
-        if self.open.is_empty() {
+        if self.is_closed {
             // A process may close its output and go on.
             std::thread::sleep(wait);
             return 0;
         }
-        let mut wanted: Vec<PollFd> =
-            self.open.iter().map(|(_, pipe)| PollFd::new(pipe.as_fd(), PollFlags::POLLIN)).collect();
+        let mut wanted = [PollFd::new(self.file.as_fd(), PollFlags::POLLIN)];
         let _ = poll(&mut wanted, PollTimeout::try_from(wait).unwrap_or(PollTimeout::ZERO));
-        let mut total = 0;
         let mut buffer = vec![0; 16 << 10];
-        self.open.retain_mut(|(stream, pipe)| match pipe.read(&mut buffer) {
-            Ok(0) => false,
-            Ok(count) => {
-                total += count;
-                printer.print(*stream, &buffer[..count]);
-                true
+        match self.file.read(&mut buffer) {
+            Ok(count @ 1..) => {
+                printer.print(&buffer[..count]);
+                count
             }
-            Err(error) => matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted),
-        });
-        total
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => 0,
+            Ok(_) | Err(_) => {
+                self.is_closed = true;
+                0
+            }
+        }
     }
 
-    /// Prints what is in the pipes now. Output that a process adds meanwhile is printed up to a bound, because it may
+    /// Prints what is in the pipe now. Output that a process adds meanwhile is printed up to a bound, because it may
     /// have no end.
     fn drain(&mut self, printer: &mut Printer) {
         let mut total = 0;
@@ -193,13 +188,13 @@ impl Pipes {
         }
     }
 
-    /// Goes on reading pipes that are still open, and discards the output: a process in the background would stop when
+    /// Goes on reading a pipe that is still open, and discards the output: a process in the background would stop when
     /// it prints into a full pipe, and die if nobody held the other end.
-    fn discard(self) {
-        for (_, mut pipe) in self.open {
+    fn discard(mut self) {
+        if !self.is_closed {
             std::thread::spawn(move || {
-                let _ = fcntl(&pipe, FcntlArg::F_SETFL(OFlag::empty()));
-                io::copy(&mut pipe, &mut io::sink())
+                let _ = fcntl(&self.file, FcntlArg::F_SETFL(OFlag::empty()));
+                io::copy(&mut self.file, &mut io::sink())
             });
         }
     }
@@ -208,27 +203,24 @@ impl Pipes {
 /// Prints the output of a process as text.
 struct Printer<'a> {
     output: &'a dyn Output,
-    stdout: Text,
-    stderr: Text,
+    text: Text,
 }
 
 impl Printer<'_> {
-    fn print(&mut self, stream: Stream, piece: &[u8]) {
-        let text = match stream {
-            Stream::Stdout => self.stdout.take(piece),
-            Stream::Stderr => self.stderr.take(piece),
-        };
-        if !text.is_empty() {
-            self.output.print(stream, &text);
-        }
+    fn print(&mut self, piece: &[u8]) {
+        let text = self.text.take(piece);
+        self.show(&text);
     }
 
-    /// Prints the first bytes of characters whose rest did not come.
+    /// Prints the first bytes of a character whose rest did not come.
     fn end(&mut self) {
-        for (stream, text) in [(Stream::Stdout, self.stdout.end()), (Stream::Stderr, self.stderr.end())] {
-            if !text.is_empty() {
-                self.output.print(stream, &text);
-            }
+        let text = self.text.end();
+        self.show(&text);
+    }
+
+    fn show(&self, text: &str) {
+        if !text.is_empty() {
+            self.output.print(Stream::Stdout, text);
         }
     }
 }
@@ -313,7 +305,7 @@ mod tests {
             (error.name.as_str(), error.message.as_str()),
             ("ShellError", "the command ended with exit status 3")
         );
-        assert_eq!((recorder.stdout().as_str(), recorder.stderr().as_str()), ("out\npartial", "err\n"));
+        assert_eq!((recorder.stdout().as_str(), recorder.stderr().as_str()), ("out\nerr\npartial", ""));
         let (result, _) = shell("kill -TERM $$");
         assert_eq!(result.unwrap_err().message, "the command was ended by the signal SIGTERM");
         assert!(shell("true").0.is_ok());
@@ -422,7 +414,7 @@ mod tests {
         assert!(started.elapsed() < Duration::from_secs(20), "the command waited for what runs in the background");
         let pid = recorder.stdout();
         assert!(is_there(&pid));
-        end_background();
+        end_all();
         let deadline = Instant::now() + Duration::from_secs(10);
         while is_there(&pid) && Instant::now() < deadline {
             std::thread::sleep(TICK);

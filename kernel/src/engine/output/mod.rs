@@ -1,9 +1,10 @@
-//! Forwards the output of the process that runs cells. Two threads read its standard output and standard error; a third
-//! one, the forwarder, takes the bytes apart and hands text, displays and questions to the cell that they belong to, in
-//! order.
+//! Forwards the output of the process that runs cells. One thread reads its standard output and standard error
+//! (`reader`); another one, the forwarder, takes the bytes apart and hands text, displays and questions to the cell that
+//! they belong to, in order.
 
 mod limit;
 mod panic;
+mod reader;
 mod stdin;
 mod stream;
 
@@ -16,11 +17,12 @@ use parking_lot::Mutex;
 use serde_json::{Map, Value, json};
 use std::collections::VecDeque;
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::Write;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::{Duration, Instant};
+use stdin::{NextInput, Stdin};
 use stream::{Piece, Stream};
 
 /// A MIME bundle: representations of one thing by MIME type.
@@ -37,6 +39,10 @@ pub trait Cell: Send + Sync {
     /// Asks the user for a line. None if nobody can be asked, if the cell was interrupted, or once `given_up` returns
     /// true.
     fn input(&self, prompt: &str, password: bool, given_up: &dyn Fn() -> bool) -> Option<String>;
+    /// Whether somebody can be asked for input. If not, standard input is at its end.
+    fn takes_input(&self) -> bool {
+        false
+    }
     /// Answers a question of the code (`tunebook::magic`, `tunebook::study`). The error is a name and a message.
     fn answer(&self, question: &Value) -> Result<Value, (String, String)>;
     /// Whether `_` stands for the value of this cell in later cells. It does for code that the user typed.
@@ -59,6 +65,7 @@ const REMEMBERED_CELLS: usize = 256;
 /// A handle to the forwarder.
 pub struct Output {
     commands: Sender<Command>,
+    stdin: Arc<Stdin>,
     /// The id of the process that runs code at this moment; 0 while none does.
     running: Arc<AtomicI32>,
 }
@@ -87,8 +94,7 @@ impl Output {
         let running = Arc::new(AtomicI32::new(0));
         let (sender, chunks) = bounded(16);
         let pipes = [channels.stdout.try_clone().ok(), channels.stderr.try_clone().ok()];
-        read(channels.stdout, false, sender.clone());
-        read(channels.stderr, true, sender);
+        reader::start([channels.stdout, channels.stderr], sender);
         let mut forwarder = Forwarder {
             streams: [Stream::new(&channels.mark, true), Stream::new(&channels.mark, false)],
             pipes,
@@ -103,14 +109,16 @@ impl Output {
             replies: Arc::new(Mutex::new(channels.replies)),
             running: running.clone(),
         };
-        stdin::watch(channels.stdin, running.clone(), forwarder.next_input.clone());
+        let stdin = Arc::new(Stdin::new(channels.stdin_reader, channels.stdin));
+        stdin::watch(stdin.clone(), running.clone(), forwarder.next_input.clone());
         std::thread::spawn(move || forwarder.run(&commands, &chunks));
-        Self { commands: sender_of_commands, running }
+        Self { commands: sender_of_commands, stdin, running }
     }
 
     /// Tells the forwarder that output belongs to this cell from here on. Threads of the cell print under its name
     /// later.
     pub fn begin(&self, name: &str, cell: Arc<dyn Cell>) {
+        self.stdin.set(cell.takes_input());
         let _ = self.commands.send(Command::Begin { name: name.into(), cell });
     }
 
@@ -126,18 +134,6 @@ impl Output {
     pub fn is_running(&self) -> bool {
         self.running.load(Ordering::SeqCst) != 0
     }
-}
-
-/// Starts a thread that reads a stream to its end.
-fn read(mut stream: File, is_error: bool, sender: Sender<(bool, Vec<u8>)>) {
-    std::thread::spawn(move || {
-        let mut buffer = vec![0; 64 << 10];
-        while let Ok(count @ 1..) = stream.read(&mut buffer) {
-            if sender.send((is_error, buffer[..count].to_vec())).is_err() {
-                return;
-            }
-        }
-    });
 }
 
 /// Whether there is something to read in a pipe.
@@ -178,7 +174,7 @@ struct Forwarder {
     bundle: Option<Bundle>,
     /// The representations of the value of the cell, from the moment on at which the cell has announced it.
     value: Option<Bundle>,
-    next_input: Arc<Mutex<stdin::NextInput>>,
+    next_input: Arc<Mutex<NextInput>>,
     /// Since when an unfinished line is held back.
     held_since: Option<Instant>,
     /// The pipe through which questions of cells are answered.
@@ -241,7 +237,7 @@ impl Forwarder {
 
     fn begin(&mut self, name: String, cell: Arc<dyn Cell>) {
         self.show_line();
-        self.next_input.lock().cell = Some(cell.clone());
+        *self.next_input.lock() = NextInput { cell: Some(cell.clone()), ..NextInput::default() };
         self.cells.push_back(ForwardedCell { name, cell, limit: OutputLimit::default() });
         if self.cells.len() > REMEMBERED_CELLS {
             self.cells.pop_front();
@@ -261,9 +257,10 @@ impl Forwarder {
     }
 
     fn take(&mut self, is_error: bool, bytes: &[u8]) {
-        for piece in self.streams[usize::from(is_error)].take(bytes) {
+        let stream = usize::from(is_error);
+        for piece in self.streams[stream].take(bytes) {
             match piece {
-                Piece::Text(text) => self.text(&text, is_error),
+                Piece::Text(_) | Piece::ErrorText(_) => self.text(piece, stream),
                 Piece::Message(message) => self.message(&message, is_error),
                 Piece::Content { mime, content } => self.content(mime, content),
                 Piece::Prompt { prompt, password } => self.next_input.lock().prompt = Some((prompt, password)),
@@ -271,14 +268,22 @@ impl Forwarder {
         }
     }
 
-    fn text(&mut self, text: &str, is_error: bool) {
+    /// Takes text that came on a stream.
+    fn text(&mut self, piece: Piece, stream: usize) {
         self.show_bundle();
-        if is_error {
-            self.show_line();
-            let shown = self.panic.take(text);
-            return self.show(&shown, true);
-        }
-        let text = self.take_line() + text;
+        let text = match piece {
+            Piece::Text(text) if stream == 0 => {
+                self.show_error_line();
+                text
+            }
+            Piece::Text(text) | Piece::ErrorText(text) => {
+                self.show_line();
+                let shown = self.panic.take(&text);
+                return self.show_of(stream, &shown, true);
+            }
+            _ => return,
+        };
+        let text = self.take_line() + &text;
         let (lines, rest) = text.split_at(text.rfind(['\n', '\r']).map_or(0, |end| end + 1));
         let is_of_a_thread = self.thread_of[0].is_some();
         if rest.is_empty() || rest.len() > LONGEST_PROMPT || is_of_a_thread {
@@ -287,6 +292,12 @@ impl Forwarder {
         self.show(lines, false);
         self.next_input.lock().line = Some(rest.to_string());
         self.held_since = Some(Instant::now());
+    }
+
+    /// Shows the unfinished line of standard error that is held back.
+    fn show_error_line(&mut self) {
+        let line = self.panic.give_way();
+        self.show(&line, true);
     }
 
     /// The unfinished line that is held back; empty if there is none.
@@ -301,12 +312,17 @@ impl Forwarder {
         self.show(&line, false);
     }
 
-    /// Shows text in the cell that it belongs to.
+    /// Shows text of standard output or of standard error.
     fn show(&mut self, text: &str, is_error: bool) {
+        self.show_of(usize::from(is_error), text, is_error);
+    }
+
+    /// Shows text that came on a stream in the cell that it belongs to.
+    fn show_of(&mut self, stream: usize, text: &str, is_error: bool) {
         if text.is_empty() {
             return;
         }
-        let of = self.thread_of[usize::from(is_error)].as_deref();
+        let of = self.thread_of[stream].as_deref();
         let found = of.and_then(|name| self.cells.iter().rposition(|cell| cell.name == name));
         let index = found.or_else(|| self.cells.len().checked_sub(1));
         if let Some(forwarded) = index.and_then(|index| self.cells.get_mut(index)) {
@@ -318,6 +334,7 @@ impl Forwarder {
     fn message(&mut self, message: &Value, is_error: bool) {
         let Some((kind, what)) = message.as_object().and_then(|message| message.iter().next()) else { return };
         self.show_line();
+        self.show_error_line();
         if kind != "end" {
             self.show_bundle();
         }
@@ -345,6 +362,7 @@ impl Forwarder {
     /// Adds a representation to the value or to the bundle. A second one of the same MIME type begins another bundle.
     fn content(&mut self, mime: String, content: String) {
         self.show_line();
+        self.show_error_line();
         let value = match mime.ends_with("json") {
             true => serde_json::from_str(&content).unwrap_or(Value::String(content)),
             false => Value::String(content),
@@ -373,9 +391,9 @@ impl Forwarder {
     /// Shows what was held back in case more of it comes, because nothing has come for a while.
     fn settle(&mut self) {
         self.show_bundle();
-        for is_error in [false, true] {
-            if let Some(text) = self.streams[usize::from(is_error)].rest() {
-                self.text(&text, is_error);
+        for stream in 0..2 {
+            if let Some(piece) = self.streams[stream].rest() {
+                self.text(piece, stream);
             }
         }
         let text = self.panic.settle();

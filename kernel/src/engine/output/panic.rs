@@ -51,6 +51,11 @@ impl PanicText {
         shown
     }
 
+    /// Returns the text that must be shown before anything else is. What was printed about a panic stays held back.
+    pub fn give_way(&mut self) -> String {
+        if self.since.is_none() { self.line() } else { String::new() }
+    }
+
     fn line(&mut self) -> String {
         "\n".repeat(std::mem::take(&mut self.newlines)) + &std::mem::take(&mut self.line)
     }

@@ -5,6 +5,7 @@ use super::Cell;
 use parking_lot::Mutex;
 use std::fs::File;
 use std::io::Write;
+use std::os::fd::AsRawFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
@@ -24,9 +25,44 @@ pub struct NextInput {
     pub line: Option<String>,
 }
 
+/// The pipe that is the standard input of cells.
+pub struct Stdin {
+    /// The end from which cells read. It is kept here so that the pipe can be opened again for writing.
+    reader: File,
+    /// The only end for writing. While there is none, whoever reads is at the end of the input.
+    writer: Mutex<Option<File>>,
+}
+
+impl Stdin {
+    /// The pipe of which these are the ends.
+    pub fn new(reader: File, writer: File) -> Self {
+        Self { reader, writer: Mutex::new(Some(writer)) }
+    }
+
+    /// Ends the input, or with `can_ask` lets it go on.
+    pub fn set(&self, can_ask: bool) {
+        let mut writer = self.writer.lock();
+        match can_ask {
+            true if writer.is_some() => {}
+            true => *writer = File::options().write(true).open(format!("/dev/fd/{}", self.reader.as_raw_fd())).ok(),
+            false => *writer = None,
+        }
+    }
+
+    /// Gives a line to whoever reads, or without a line ends the input.
+    fn answer(&self, line: Option<String>) {
+        match (line, &mut *self.writer.lock()) {
+            // This fails if no process of cells is left; then nobody reads.
+            (Some(line), Some(writer)) => drop(writer.write_all(format!("{line}\n").as_bytes())),
+            (Some(_), None) => {}
+            (None, writer) => *writer = None,
+        }
+    }
+}
+
 /// Watches the process that runs cells, and answers its reads from standard input. `running` is the id of that process,
 /// or 0 while no code runs.
-pub fn watch(mut stdin: File, running: Arc<AtomicI32>, next: Arc<Mutex<NextInput>>) {
+pub fn watch(stdin: Arc<Stdin>, running: Arc<AtomicI32>, next: Arc<Mutex<NextInput>>) {
     std::thread::spawn(move || {
         let mut answered = None;
         loop {
@@ -52,10 +88,7 @@ pub fn watch(mut stdin: File, running: Arc<AtomicI32>, next: Arc<Mutex<NextInput
                 continue;
             }
             answered = waits;
-            // If nobody can be asked, the cell reads an empty line.
-            if stdin.write_all(format!("{}\n", line.unwrap_or_default()).as_bytes()).is_err() {
-                return;
-            }
+            stdin.answer(line);
         }
     });
 }

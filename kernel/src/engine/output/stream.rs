@@ -10,6 +10,8 @@ const END_CONTENT: &str = "EVCXR_END_CONTENT";
 /// What the crate `evcxr_input` prints before it reads a line; the prompt follows on the same line.
 const INPUT: &str = "EVCXR_INPUT_REQUEST:";
 const PASSWORD: &str = "EVCXR_INPUT_REQUEST_PASSWORD:";
+/// The kind of the message around text for standard error: true before it, false behind it.
+const ERROR_TEXT: &str = "stderr";
 /// A block that is longer than this many bytes is text.
 const LARGEST_CONTENT: usize = 256 << 20;
 
@@ -17,6 +19,8 @@ const LARGEST_CONTENT: usize = 256 << 20;
 #[derive(Clone, Debug, PartialEq)]
 pub enum Piece {
     Text(String),
+    /// Text for standard error that came on standard output, so that it keeps its place.
+    ErrorText(String),
     /// A message of the kernel's own code in the process that runs cells.
     Message(Value),
     /// A representation of something to show.
@@ -38,6 +42,8 @@ pub struct Stream {
     /// Bytes that came and that do not make a piece yet.
     held: Vec<u8>,
     at_line_start: bool,
+    /// Within text for standard error: whether that text began at the start of a line.
+    error_from: Option<bool>,
     /// Whether blocks and prompts of evcxr's conventions are recognized. They come on standard output only.
     has_content: bool,
 }
@@ -45,7 +51,7 @@ pub struct Stream {
 impl Stream {
     /// A stream whose messages begin with `mark`.
     pub fn new(mark: &[u8], has_content: bool) -> Self {
-        Self { mark: mark.into(), held: vec![], at_line_start: true, has_content }
+        Self { mark: mark.into(), held: vec![], at_line_start: true, error_from: None, has_content }
     }
 
     /// Takes bytes as they come, and returns the pieces that are complete.
@@ -56,26 +62,37 @@ impl Stream {
             let rest = &self.held[from..];
             let special = self.special(rest);
             let (piece, length) = match special {
-                Special::Piece(piece, length) => (Some(piece), length),
+                Special::Piece(piece, length) => (piece, length),
                 Special::Unfinished => break,
                 Special::None => {
                     let length = self.plain(rest);
                     if length == 0 {
                         break;
                     }
-                    (Some(Piece::Text(String::from_utf8_lossy(&rest[..length]).into_owned())), length)
+                    (self.text(&rest[..length]), length)
                 }
             };
-            match &piece {
-                // A message may stand within a line of text. But a cell begins with a new line, whatever came before.
-                Some(Piece::Message(message)) => self.at_line_start |= message.get("begin").is_some(),
-                _ => self.at_line_start = rest[length - 1] == b'\n',
-            }
-            match (pieces.last_mut(), piece) {
-                (Some(Piece::Text(text)), Some(Piece::Text(more))) => text.push_str(&more),
-                (_, piece) => pieces.extend(piece),
-            }
+            let ends_line = rest[length - 1] == b'\n';
             from += length;
+            match (pieces.last_mut(), piece) {
+                (_, Piece::Message(message)) if message.get(ERROR_TEXT).is_some() => self.switch(&message),
+                (_, Piece::Message(message)) => {
+                    // A message may stand within a line of text. But a cell begins with a new line, whatever came
+                    // before.
+                    if message.get("begin").is_some() {
+                        (self.at_line_start, self.error_from) = (true, None);
+                    }
+                    pieces.push(Piece::Message(message));
+                }
+                (last, piece) => {
+                    self.at_line_start = ends_line;
+                    match (last, piece) {
+                        (Some(Piece::Text(text)), Piece::Text(more)) => text.push_str(&more),
+                        (Some(Piece::ErrorText(text)), Piece::ErrorText(more)) => text.push_str(&more),
+                        (_, piece) => pieces.push(piece),
+                    }
+                }
+            }
         }
         self.held.drain(..from);
         pieces
@@ -87,13 +104,27 @@ impl Stream {
     }
 
     /// Returns the bytes that are held as text, because nothing more has come for a while.
-    pub fn rest(&mut self) -> Option<String> {
+    pub fn rest(&mut self) -> Option<Piece> {
         if !self.is_unsettled() {
             return None;
         }
         let held = std::mem::take(&mut self.held);
         self.at_line_start = held.ends_with(b"\n");
-        Some(String::from_utf8_lossy(&held).into_owned())
+        Some(self.text(&held))
+    }
+
+    fn text(&self, bytes: &[u8]) -> Piece {
+        let text = String::from_utf8_lossy(bytes).into_owned();
+        if self.error_from.is_some() { Piece::ErrorText(text) } else { Piece::Text(text) }
+    }
+
+    /// Begins or ends text for standard error. It does not change where the text of standard output is.
+    fn switch(&mut self, message: &Value) {
+        match (message[ERROR_TEXT].as_bool(), self.error_from) {
+            (Some(true), None) => self.error_from = Some(std::mem::replace(&mut self.at_line_start, false)),
+            (Some(false), Some(at_line_start)) => (self.at_line_start, self.error_from) = (at_line_start, None),
+            _ => {}
+        }
     }
 
     fn is_unfinished_message(&self) -> bool {
@@ -109,7 +140,7 @@ impl Stream {
         if self.mark.starts_with(rest) {
             return Special::Unfinished;
         }
-        if !self.at_line_start || !self.has_content {
+        if !self.at_line_start || !self.has_content || self.error_from.is_some() {
             return Special::None;
         }
         let starts = [BEGIN_CONTENT, INPUT, PASSWORD];
@@ -150,7 +181,8 @@ impl Stream {
     fn plain(&self, rest: &[u8]) -> usize {
         let mut end = 1;
         while end < rest.len() {
-            let may_be_content = self.has_content && rest[end - 1] == b'\n' && rest[end] == b'E';
+            let may_be_content =
+                self.has_content && self.error_from.is_none() && rest[end - 1] == b'\n' && rest[end] == b'E';
             if rest[end] == self.mark[0] || may_be_content {
                 break;
             }
@@ -205,6 +237,7 @@ mod tests {
                 for piece in stream.take(chunk) {
                     match (cut.last_mut(), piece) {
                         (Some(Piece::Text(text)), Piece::Text(more)) => text.push_str(&more),
+                        (Some(Piece::ErrorText(text)), Piece::ErrorText(more)) => text.push_str(&more),
                         (_, piece) => cut.push(piece),
                     }
                 }
@@ -246,6 +279,15 @@ mod tests {
     }
 
     #[test]
+    fn text_for_standard_error_keeps_its_place_and_is_nothing_but_text() {
+        let input = "half\u{1}secret {\"stderr\":true}\nEVCXR_BEGIN_CONTENT a\nä\n\u{1}secret {\"stderr\":false}\n\
+                     a line\nEVCXR_INPUT_REQUEST:Name? \n";
+        let error = Piece::ErrorText("EVCXR_BEGIN_CONTENT a\nä\n".into());
+        let prompt = Piece::Prompt { prompt: "Name? ".into(), password: false };
+        assert_eq!(pieces(input), [text("half"), error, text("a line\n"), prompt]);
+    }
+
+    #[test]
     fn prompts_are_no_text() {
         let prompt = |prompt: &str, password| Piece::Prompt { prompt: prompt.into(), password };
         assert_eq!(pieces("EVCXR_INPUT_REQUEST:Name? \n"), [prompt("Name? ", false)]);
@@ -256,7 +298,7 @@ mod tests {
     fn an_unfinished_piece_is_text_when_nothing_more_comes() {
         let mut stream = Stream::new(MARK, true);
         assert_eq!(stream.take(b"EVC"), []);
-        assert_eq!(stream.rest().as_deref(), Some("EVC"));
+        assert_eq!(stream.rest(), Some(text("EVC")));
         assert_eq!(stream.rest(), None);
     }
 }

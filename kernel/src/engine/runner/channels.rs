@@ -16,6 +16,8 @@ use std::process::Command;
 pub(super) const TOKEN: &str = "TUNEBOOK_CELL_TOKEN";
 /// The environment variable of cells that holds the file descriptor of answers.
 const REPLIES: &str = "TUNEBOOK_CELL_REPLIES";
+/// The environment variable of cells that holds the file descriptor of standard error, for the macros of cells.
+const STDERR: &str = "TUNEBOOK_CELL_STDERR";
 /// The kind of the message that marks the end of a cell, on standard output and on standard error.
 pub const END: &str = "end";
 
@@ -41,6 +43,8 @@ pub struct Channels {
     pub stderr: File,
     /// Standard input of cells, to write.
     pub stdin: File,
+    /// Standard input of cells, to read.
+    pub stdin_reader: File,
     /// The answers to questions of cells, to write.
     pub replies: File,
     /// The bytes that begin each message: the byte 1, the secret, a space.
@@ -54,6 +58,7 @@ impl Channels {
         let pipe = || io::pipe().map(|(read, write)| (OwnedFd::from(read), OwnedFd::from(write)));
         let ((stdin_read, stdin), (stdout, stdout_write)) = (pipe()?, pipe()?);
         let ((stderr, stderr_write), (replies_read, replies)) = (pipe()?, pipe()?);
+        let stdin_reader = stdin_read.try_clone()?;
         let mapping = |parent_fd, child_fd| FdMapping { parent_fd, child_fd };
         let mappings = vec![
             mapping(stdin_read, USER_STDIN),
@@ -62,10 +67,11 @@ impl Channels {
             mapping(replies_read, REPLIES_FD),
         ];
         command.fd_mappings(mappings).map_err(|error| io::Error::other(error.to_string()))?;
-        command.env(TOKEN, &token).env(REPLIES, REPLIES_FD.to_string());
+        command.env(TOKEN, &token).env(REPLIES, REPLIES_FD.to_string()).env(STDERR, USER_STDERR.to_string());
         let mark = format!("\u{1}{token} ").into_bytes();
-        let [stdout, stderr, stdin, replies] = [stdout, stderr, stdin, replies].map(File::from);
-        Ok(Self { stdout, stderr, stdin, replies, mark })
+        let [stdout, stderr, stdin, stdin_reader, replies] =
+            [stdout, stderr, stdin, stdin_reader, replies].map(File::from);
+        Ok(Self { stdout, stderr, stdin, stdin_reader, replies, mark })
     }
 }
 

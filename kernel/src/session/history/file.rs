@@ -8,7 +8,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::Duration;
 use tunebook_study::store::files::{create_private_file, create_private_folder, on_network_file_system};
-use tunebook_study::store::now;
+use tunebook_study::store::{now, open_read_only, wal_content};
 use wildmatch::WildMatch;
 
 /// Identifies the file as a history of Tunebook (`PRAGMA application_id`): "Tuhi" in ASCII.
@@ -204,6 +204,7 @@ fn beginning(output: &str) -> String {
 }
 
 fn open_file(file: &Path) -> anyhow::Result<Connection> {
+    examine(file)?;
     if let Some(folder) = file.parent().filter(|folder| !folder.as_os_str().is_empty() && !folder.exists()) {
         create_private_folder(folder).with_context(|| folder.display().to_string())?;
     }
@@ -223,6 +224,29 @@ fn open_file(file: &Path) -> anyhow::Result<Connection> {
     Ok(connection)
 }
 
+/// Looks at a file before anything is written to it or beside it. An error if it is neither empty nor a history. SQLite
+/// itself writes to a database as soon as it opens it, if the program that used it last has crashed.
+fn examine(file: &Path) -> anyhow::Result<()> {
+    match file.metadata() {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        metadata => match metadata?.len() {
+            0 => return Ok(()),
+            // No database is that short, but SQLite takes a file of one byte for an empty one.
+            1..512 => bail!("another program wrote this file"),
+            _ => {}
+        },
+    }
+    let connection = open_read_only(file, "immutable=1")?;
+    // While another kernel moves pages from the log to the file, the first page may tell of pages that are not there
+    // yet. With this setting SQLite reads what there is.
+    connection.pragma_update(None, "writable_schema", true)?;
+    // A history gets its tables and its mark before it has a log.
+    if missing(&connection)?.len() == MIGRATIONS.len() && wal_content(file).is_some() {
+        bail!("another program wrote this file");
+    }
+    Ok(())
+}
+
 /// Applies the scripts that the file lacks. Two kernels may call this at the same time.
 fn migrated(mut connection: Connection) -> anyhow::Result<Connection> {
     if missing(&connection)?.is_empty() {
@@ -240,8 +264,8 @@ fn migrated(mut connection: Connection) -> anyhow::Result<Connection> {
 /// The scripts that a file lacks. An error if another program or a newer version of Tunebook wrote the file.
 fn missing(connection: &Connection) -> anyhow::Result<&'static [&'static str]> {
     let number = |sql: &str| connection.query_row(sql, [], |row| row.get::<_, i64>(0));
-    let tables = number("SELECT count(*) FROM sqlite_master")?;
-    if tables > 0 && number("PRAGMA application_id")? != i64::from(APPLICATION_ID) {
+    let (tables, application) = (number("SELECT count(*) FROM sqlite_master")?, number("PRAGMA application_id")?);
+    if (tables > 0 || application != 0) && application != i64::from(APPLICATION_ID) {
         bail!("another program wrote this file");
     }
     let version = number("PRAGMA user_version")?;

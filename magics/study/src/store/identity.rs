@@ -114,8 +114,9 @@ pub(super) fn is_store(path: &Path) -> Result<bool> {
     }
 }
 
-/// Opens a database that is there to read it, with parameters of SQLite's URIs.
-pub(super) fn open_read_only(path: &Path, parameters: &str) -> rusqlite::Result<Connection> {
+/// Opens a database that is there to read it, with parameters of SQLite's URIs. With `immutable=1`, nothing is written
+/// beside it either.
+pub fn open_read_only(path: &Path, parameters: &str) -> rusqlite::Result<Connection> {
     let mut uri = String::from("file://");
     for byte in std::path::absolute(path).unwrap_or_else(|_| path.into()).as_os_str().as_bytes() {
         match byte {
@@ -128,7 +129,7 @@ pub(super) fn open_read_only(path: &Path, parameters: &str) -> rusqlite::Result<
 }
 
 /// The write-ahead log of a database, if there is one with contents. It lies beside the file that a link leads to.
-pub(super) fn wal_content(path: &Path) -> Option<PathBuf> {
+pub fn wal_content(path: &Path) -> Option<PathBuf> {
     let mut wal = path.canonicalize().ok()?.into_os_string();
     wal.push("-wal");
     std::fs::metadata(&wal).is_ok_and(|metadata| metadata.len() > 0).then(|| wal.into())

@@ -15,6 +15,7 @@ mod write;
 #[cfg(test)]
 mod tests;
 
+pub use identity::{open_read_only, wal_content};
 pub use inputs::AcceptedChange;
 pub use read::{StudyRecord, WorkloadRecord};
 pub use write::{NewTrial, StudyWriter};
