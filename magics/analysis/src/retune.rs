@@ -61,7 +61,7 @@ pub struct Retuning {
 pub fn retuning(tuner: &TunedStudy<'_>, user: &TunedStudy<'_>, default_batch_size: Option<i64>) -> Option<Retuning> {
     let workload = |definition: &StudyDefinition| match &definition.workload {
         WorkloadReference::Builtin { name } | WorkloadReference::Rust { name, .. } => vec![name.clone()],
-        WorkloadReference::Command { words } => words.clone(),
+        WorkloadReference::Command(line) => line.words.clone(),
     };
     if tuner.name == user.name || workload(tuner.definition) != workload(user.definition) {
         return None;
@@ -136,6 +136,8 @@ mod tests {
             space,
             objective: Objective { metric: "e".into(), direction: Direction::Minimize, judged: ObjectiveValue::Best },
             sampler: SamplerKind::Quasirandom,
+            sampler_version: tunebook_study::sampler::VERSION,
+            earlier: vec![],
             seed: 0,
             repeats: 1,
             question: None,

@@ -7,6 +7,7 @@
 pub mod describe;
 pub mod devices;
 mod environment;
+mod format;
 mod pool;
 pub mod program_line;
 pub mod slot;

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use tunebook_pool::{Environment, Pool, PoolError, PoolEvent, SlotSpec};
 use tunebook_study::protocol::{Event, TrialId, TrialRequest};
-use tunebook_study::{TrialState, WorkloadReference};
+use tunebook_study::{ProgramLine, TrialState, WorkloadReference};
 
 /// The slot: an example of this crate, which cargo builds with the tests.
 fn slot() -> String {
@@ -30,7 +30,10 @@ fn pool(slots: usize) -> Pool {
 fn request(number: u32, folder: &Path, words: &[impl AsRef<str>]) -> TrialRequest {
     TrialRequest {
         trial: TrialId { study: "s".into(), number },
-        workload: WorkloadReference::Command { words: words.iter().map(|word| word.as_ref().to_string()).collect() },
+        workload: WorkloadReference::Command(ProgramLine {
+            words: words.iter().map(|word| word.as_ref().to_string()).collect(),
+            optional: vec![],
+        }),
         params: [("x".to_string(), 0.25.into())].into(),
         seed: 5,
         objective: "e".into(),

@@ -1,8 +1,10 @@
 //! The definition of a study: the workload, the search space, the objective and the sampler.
 
+use crate::sampler::SamplerKind;
 use crate::{SearchSpace, Trial};
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use std::ops::Range;
 
 /// Whether smaller or larger values of the objective are better.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -90,8 +92,30 @@ pub enum WorkloadReference {
         /// The hash of its source and of what it was built with. With another source it is another workload.
         source: String,
     },
-    /// Any program: the words of its command, split as a POSIX shell does, with their placeholders `{name}`.
-    Command { words: Vec<String> },
+    /// Any program.
+    Command(ProgramLine),
+}
+
+/// The command of a program, split into words as a POSIX shell does.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ProgramLine {
+    /// The words, with their placeholders `{name}`.
+    pub words: Vec<String>,
+    /// The words that are left out in a trial in which one of their placeholders has no value: `[--name {name}]`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub optional: Vec<Range<usize>>,
+}
+
+impl fmt::Display for ProgramLine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, word) in self.words.iter().enumerate() {
+            let space = if i > 0 { " " } else { "" };
+            let open = if self.optional.iter().any(|part| part.start == i) { "[" } else { "" };
+            let close = if self.optional.iter().any(|part| part.end == i + 1) { "]" } else { "" };
+            write!(f, "{space}{open}{word}{close}")?;
+        }
+        Ok(())
+    }
 }
 
 impl fmt::Display for WorkloadReference {
@@ -99,7 +123,7 @@ impl fmt::Display for WorkloadReference {
         match self {
             WorkloadReference::Builtin { name } => f.write_str(name),
             WorkloadReference::Rust { name, source } => write!(f, "{name} ({})", source.get(..8).unwrap_or(source)),
-            WorkloadReference::Command { words } => write!(f, "command {}", words.join(" ")),
+            WorkloadReference::Command(line) => write!(f, "command {line}"),
         }
     }
 }
@@ -115,7 +139,13 @@ pub struct StudyDefinition {
     /// What trials are compared by.
     pub objective: Objective,
     /// The sampler that proposes the configurations.
-    pub sampler: crate::sampler::SamplerKind,
+    pub sampler: SamplerKind,
+    /// The version of the sampler ([`crate::sampler::VERSION`]). Studies from before it was recorded have version 1.
+    #[serde(default = "first_version")]
+    pub sampler_version: u32,
+    /// The spaces that the study had before it was widened, from the first one on.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub earlier: Vec<EarlierSpace>,
     /// The seed of the proposals. The seed of a trial is a function of it and of the number of the trial.
     pub seed: u64,
     /// How many trials each configuration gets, each with another seed.
@@ -126,4 +156,33 @@ pub struct StudyDefinition {
     /// Notes of the user.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub notes: Option<String>,
+}
+
+/// A space that a study had before it was widened.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct EarlierSpace {
+    pub space: SearchSpace,
+    /// The version of the sampler that proposed configurations from it.
+    pub sampler_version: u32,
+    /// How many configurations the study had when it was widened. They are from this space, or from one before it.
+    pub configurations: u32,
+}
+
+fn first_version() -> u32 {
+    1
+}
+
+impl StudyDefinition {
+    /// This definition as a recorded study with the same declarations goes on with it: by the version of the sampler
+    /// with which that began, and with the spaces that it had.
+    pub fn continuing(self, recorded: &Self) -> Self {
+        Self { sampler_version: recorded.sampler_version, earlier: recorded.earlier.clone(), ..self }
+    }
+
+    /// This definition with a wider space. The study has so many configurations already.
+    pub fn widened(&self, space: SearchSpace, configurations: u32) -> Self {
+        let before = EarlierSpace { space: self.space.clone(), sampler_version: self.sampler_version, configurations };
+        let earlier = self.earlier.iter().cloned().chain([before]).collect();
+        Self { space, earlier, sampler_version: crate::sampler::VERSION, ..self.clone() }
+    }
 }

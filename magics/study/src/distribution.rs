@@ -159,6 +159,11 @@ impl Distribution {
         matches!(self, Self::Constant { .. })
     }
 
+    /// Whether its values are listed, and not drawn from a range.
+    pub fn is_list(&self) -> bool {
+        matches!(self, Self::Choice { .. } | Self::Constant { .. })
+    }
+
     /// The value at u ∈ [0, 1). A u outside of this interval is moved to its nearer end.
     pub fn from_unit(&self, u: f64) -> Value {
         let u = u.clamp(0.0, 1.0 - f64::EPSILON / 2.0);

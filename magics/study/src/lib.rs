@@ -14,12 +14,17 @@ pub mod trial;
 pub mod value;
 pub mod workload;
 
-pub use definition::{Direction, Objective, ObjectiveValue, StudyDefinition, WorkloadReference};
+pub use definition::{
+    Direction, EarlierSpace, Objective, ObjectiveValue, ProgramLine, StudyDefinition, WorkloadReference,
+};
 pub use distribution::{Distribution, DistributionError, Scale};
 pub use space::{Condition, Hyperparameter, Role, SearchSpace, SpaceError};
 pub use trial::{Measurement, MetricSummary, Trial, TrialState};
 pub use value::Value;
 pub use workload::{HyperparameterDomain, HyperparameterType, WorkloadDescription, WorkloadHyperparameter};
+
+/// The summaries of the metrics of one trial.
+pub type Summaries = indexmap::IndexMap<String, MetricSummary>;
 
 /// The hyperparameters of one trial: values by plain name, in the order of declaration.
 pub type Params = indexmap::IndexMap<String, Value>;

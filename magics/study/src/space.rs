@@ -155,6 +155,52 @@ impl SearchSpace {
         self.named(name).find(|h| h.is_active(params))
     }
 
+    /// The values of parents with which no hyperparameter of this name exists, if there are such.
+    pub fn lacking(&self, name: &str) -> Option<Params> {
+        // Only the parents matter, and theirs.
+        let mut relevant = vec![name.to_string()];
+        let mut next = 0;
+        while next < relevant.len() {
+            let parents = self.named(&relevant[next]).flat_map(|h| &h.conditions).map(|condition| &condition.name);
+            let new: Vec<String> = parents.filter(|parent| !relevant.contains(parent)).cloned().collect();
+            relevant.extend(new);
+            next += 1;
+        }
+        let nodes: Vec<&Hyperparameter> = self.hyperparameters.iter().filter(|h| relevant.contains(&h.name)).collect();
+        self.lacking_below(name, &nodes, &mut Params::new(), &mut 100_000)
+    }
+
+    fn lacking_below(
+        &self,
+        name: &str,
+        nodes: &[&Hyperparameter],
+        params: &mut Params,
+        left: &mut u32,
+    ) -> Option<Params> {
+        *left = left.checked_sub(1)?;
+        let Some((h, nodes)) = nodes.split_first() else {
+            return (!params.contains_key(name)).then(|| params.clone());
+        };
+        if !h.is_active(params) || params.contains_key(name) {
+            return self.lacking_below(name, nodes, params, left);
+        }
+        let values = match &h.distribution {
+            Distribution::Choice { values } if h.name != name => values.clone(),
+            // Of a range, the values that conditions name, and its ends, which stand for all others.
+            other => {
+                let named = self.hyperparameters.iter().flat_map(|h| &h.conditions).filter(|c| c.name == h.name);
+                let named = named.flat_map(|condition| condition.values.clone());
+                named.chain([0.0, 0.37, 1.0].map(|u| other.from_unit(u))).collect()
+            }
+        };
+        values.into_iter().find_map(|value| {
+            params.insert(h.name.clone(), value);
+            let found = self.lacking_below(name, nodes, params, left);
+            params.swap_remove(&h.name);
+            found
+        })
+    }
+
     /// Makes a configuration: calls `draw` with the index and the declaration of each hyperparameter that exists,
     /// parents first, and gives it the returned value.
     pub fn assign(&self, mut draw: impl FnMut(usize, &Hyperparameter) -> Value) -> Params {
@@ -207,6 +253,21 @@ mod tests {
         assert_eq!(params["optimizer"], "adam".into());
         assert_eq!(space.active("lr", &params).unwrap().label(), "optimizer=adam/lr");
         assert!(params["lr"].as_f64().unwrap() < 1e-2);
+    }
+
+    #[test]
+    fn it_is_known_where_a_hyperparameter_has_no_value() {
+        let mut space = two_branches();
+        assert_eq!(space.lacking("lr"), None, "both branches have it");
+        assert_eq!(space.lacking("optimizer"), None);
+        let one = || Distribution::constant(1.into());
+        space.declare(node("momentum", one(), &[("optimizer", "sgd")])).unwrap();
+        assert_eq!(space.lacking("momentum").unwrap()["optimizer"], "adam".into());
+        let mut nested = SearchSpace::new();
+        nested.declare(node("layers", Distribution::int(1, 3).unwrap(), &[])).unwrap();
+        let conditions = vec![Condition { name: "layers".into(), values: vec![2.into(), 3.into()] }];
+        nested.declare(Hyperparameter { conditions, ..node("width", one(), &[]) }).unwrap();
+        assert_eq!(nested.lacking("width").unwrap()["layers"], 1.into());
     }
 
     #[test]

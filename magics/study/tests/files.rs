@@ -15,6 +15,8 @@ fn definition() -> StudyDefinition {
         space: SearchSpace::new(),
         objective: Objective { metric: "e".into(), direction: Direction::Minimize, judged: ObjectiveValue::Best },
         sampler: sampler::SamplerKind::Quasirandom,
+        sampler_version: sampler::VERSION,
+        earlier: vec![],
         seed: 7,
         repeats: 1,
         question: None,

@@ -226,6 +226,8 @@ mod tests {
             space: space("lr", distribution),
             objective: objective(),
             sampler: SamplerKind::Quasirandom,
+            sampler_version: tunebook_study::sampler::VERSION,
+            earlier: vec![],
             seed: 0,
             repeats: 1,
             question: None,

@@ -221,6 +221,8 @@ mod tests {
             space,
             objective: Objective { metric: "e".into(), direction: Direction::Minimize, judged: ObjectiveValue::Best },
             sampler: SamplerKind::Quasirandom,
+            sampler_version: tunebook_study::sampler::VERSION,
+            earlier: vec![],
             seed: 0,
             repeats,
             question: None,

@@ -1,5 +1,6 @@
 //! `%study [NAME]`: shows the record of all studies, or of one. `%study delete NAME` deletes one.
 
+use crate::commands::sweep::changes;
 use crate::commands::sweep::display::{counts_text, with_retuning};
 use crate::commands::sweep::retuning::find_retuning;
 use crate::error::{ErrorName, MagicError, Result};
@@ -9,7 +10,7 @@ use crate::report::Report;
 use crate::report::table::{self, Rows, number};
 use crate::syntax::{Arguments, Word};
 use serde_json::json;
-use tunebook_analysis::{best_trial, count_by_state, ranked};
+use tunebook_analysis::{best_trial, count_by_state, ranked_configurations};
 use tunebook_study::store::{Store, StudyRecord, trials_folder};
 
 pub const MAGIC: Magic = Magic {
@@ -125,9 +126,14 @@ fn study_report(context: &Context, store: &Store, study: &StudyRecord) -> Result
         let distribution = hyperparameter.distribution.to_string();
         roles.row(vec![hyperparameter.role.to_string(), hyperparameter.label(), distribution]);
     }
-    let mut best_rows = Rows::new(&["trial", &objective.metric, "at step", "seconds", "hyperparameters that vary"]);
-    for trial in ranked(&trials, objective).into_iter().take(10) {
-        let Some((value, step)) = objective.of(trial) else { continue };
+    let judged = match definition.repeats {
+        1 => objective.metric.clone(),
+        seeds => format!("{}, median of {seeds} seeds", objective.metric),
+    };
+    let mut best_rows = Rows::new(&["trial", &judged, "at step", "seconds", "hyperparameters that vary"]);
+    for best in ranked_configurations(&trials, objective).into_iter().take(10) {
+        let (Some(value), Some(trial)) = (best.objective, best.middle) else { continue };
+        let Some((_, step)) = objective.of(trial) else { continue };
         let params = table::params(definition, &trial.params);
         best_rows.row(vec![trial.number.to_string(), number(value), step.to_string(), number(trial.seconds), params]);
     }
@@ -145,18 +151,27 @@ fn study_report(context: &Context, store: &Store, study: &StudyRecord) -> Result
     }
     report = report
         .line(&format!(
-            "Study {} of {}: {} {}, sampler {}, seed {}, created {} UTC.",
+            "Study {} of {}: {} {}, sampler {} (version {}), seed {}, created {} UTC.",
             study.name,
             definition.workload,
             objective.direction,
             objective.metric,
             definition.sampler,
+            definition.sampler_version,
             definition.seed,
             date_and_time(study.created)
         ))
         .line(&format!("Trials: {}; {} in all.", counts_text(&trials), table::duration(study.seconds)))
         .table(&roles)
         .table(&best_rows);
+    let (accepted, changed) = changes::as_json(store, study)?;
+    report = report.field("changes", accepted).field("changed", changed);
+    for change in store.changes(study)? {
+        report = report.line(&format!("`{}` has changed before trial {}.", change.what, change.at_trial));
+    }
+    if let Some(note) = changes::note(&changes::changes(store, study)?) {
+        report = report.line(&note);
+    }
     report = with_retuning(report, find_retuning(context, store, study, &trials));
     if let Some(processor) = environment.as_ref().and_then(|e| e["processor"].as_str()) {
         let libtorch = environment.as_ref().and_then(|e| e["libtorch"].as_str()).unwrap_or("none");

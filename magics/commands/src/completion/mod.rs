@@ -1,6 +1,7 @@
 //! Completion and inspection in line magics and cell magics. Jupyter's cursor positions count Unicode code points;
 //! inside this module, positions are byte offsets.
 
+mod metrics;
 mod paths;
 
 use crate::commands::workload;
@@ -92,6 +93,10 @@ pub fn complete(context: &Context, code: &str, position: usize, names: Names<'_>
     }
     let cursor =
         Cursor::in_magic(context.catalogue, code, at).filter(|cursor| !cursor.is_in_rust(context.catalogue))?;
+    if let Some((start, matches)) = metrics::complete(context, &cursor) {
+        let length = cursor.before[start..].chars().count();
+        return Some(Completions { start: position - length, end: position, matches });
+    }
     let word_start = cursor.before.rfind([' ', '\t', '=', ',', '[', '(']).map_or(0, |at| at + 1);
     let word = &cursor.before[word_start..];
     let candidates = candidates(context, names, &cursor, word_start);
@@ -177,7 +182,6 @@ fn candidates(context: &Context, names: Names<'_>, cursor: &Cursor<'_>, word_sta
         None => KEYWORDS.iter().chain(&["when"]).map(|keyword| (keyword.to_string(), "keyword")).collect(),
         Some("workload") => workloads(context),
         Some("scientific" | "nuisance" | "fixed" | "when") => hyperparameters(context, cursor.declared_workload()),
-        Some("minimize" | "maximize") => metrics(context, cursor.declared_workload()),
         Some("~" | "-") => {
             ["uniform(", "loguniform(", "int(", "logint("].map(|name| (name.to_string(), "keyword")).to_vec()
         }
@@ -210,11 +214,6 @@ fn described(context: &Context, workload: &str) -> Option<WorkloadDescription> {
 fn hyperparameters(context: &Context, workload: &str) -> Vec<Candidate> {
     let Some(workload) = described(context, workload) else { return vec![] };
     workload.hyperparameters.into_iter().map(|h| (h.name, "hyperparameter")).collect()
-}
-
-fn metrics(context: &Context, workload: &str) -> Vec<Candidate> {
-    let Some(workload) = described(context, workload) else { return vec![] };
-    workload.metrics.into_iter().map(|metric| (metric, "metric")).collect()
 }
 
 /// The help for the word at the cursor: that of a magic or of a hyperparameter, otherwise that of the cell magic. None

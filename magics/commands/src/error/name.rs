@@ -20,6 +20,8 @@ pub enum ErrorName {
     FileExists,
     /// A file or folder cannot be used.
     FileError,
+    /// Files of a study have changed since its trials read them, so more trials would mix both.
+    FilesChanged,
     /// A fault of Tunebook itself.
     InternalError,
     /// The user interrupted.

@@ -9,9 +9,9 @@ use tunebook_charts::{Chart, html};
 /// The shortest time between two updates of a chart.
 const REFRESH: Duration = Duration::from_millis(500);
 
-/// A chart that is updated while a magic runs. It is displayed once. Each update replaces a second, invisible display,
-/// whose script passes the new figure to the chart. So zoom and hidden series are kept. A front end without scripts
-/// shows a line of text instead.
+/// A chart that is updated while a magic runs. It is displayed once. Each update replaces a second display below it,
+/// which holds text about the progress, and a script that passes the new figure to the chart. So zoom and hidden series
+/// are kept.
 pub struct LiveChart<'a> {
     charts: &'a ChartLoader,
     output: &'a dyn Output,
@@ -33,7 +33,7 @@ impl<'a> LiveChart<'a> {
         Self { charts, output, element, shown, is_live, refreshed, cost }
     }
 
-    /// Shows the chart. `line` is the text for front ends without scripts.
+    /// Shows the chart. `line` is its text for front ends without HTML.
     pub fn show(&mut self, chart: &Chart, line: &str) {
         self.charts.load(self.output);
         let mut bundle = plain(line);
@@ -52,14 +52,29 @@ impl<'a> LiveChart<'a> {
         self.shown && self.refreshed.elapsed() >= REFRESH.max(4 * self.cost)
     }
 
-    /// Updates the chart with a figure and a line of text.
+    /// The time since the last update.
+    pub fn age(&self) -> Duration {
+        self.refreshed.elapsed()
+    }
+
+    /// Updates the chart with a figure and a text.
     pub fn push(&mut self, draw: impl FnOnce() -> (Chart, String)) {
         let started = Instant::now();
-        let (chart, line) = draw();
-        let mut bundle = plain(line);
-        bundle.insert("text/html".into(), json!(html::push_html(&chart, &self.element)));
-        self.output.update(bundle, &self.push_id());
+        let (chart, text) = draw();
+        self.update(&text, &html::push_html(&chart, &self.element));
         (self.refreshed, self.cost) = (Instant::now(), started.elapsed());
+    }
+
+    /// Updates the text alone.
+    pub fn push_text(&mut self, text: &str) {
+        self.update(text, "");
+        (self.refreshed, self.cost) = (Instant::now(), Duration::ZERO);
+    }
+
+    fn update(&self, text: &str, script: &str) {
+        let mut bundle = plain(text);
+        bundle.insert("text/html".into(), json!(format!("<pre>{}</pre>{script}", html::escape(text))));
+        self.output.update(bundle, &self.push_id());
     }
 
     /// Replaces the chart, or an earlier report, by a report. `with_result` says whether the JSON result for programs

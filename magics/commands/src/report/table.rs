@@ -1,6 +1,8 @@
 //! Tables of results, as text for consoles and as HTML for notebooks, and the formats of their values.
 
 use comfy_table::{ContentArrangement, Table, presets};
+use tunebook_pool::program_line;
+use tunebook_study::WorkloadReference;
 
 /// A table: rows under headers.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -64,6 +66,16 @@ pub fn interval_or_dash(interval: Option<[f64; 2]>) -> String {
     interval.map_or("–".into(), |[low, high]| format!("{} to {}", number(low), number(high)))
 }
 
+/// An interval, one end of which may be open.
+pub fn open_interval_or_dash(interval: Option<[Option<f64>; 2]>) -> String {
+    match interval {
+        Some([Some(low), Some(high)]) => interval_or_dash(Some([low, high])),
+        Some([None, Some(high)]) => format!("up to {}", number(high)),
+        Some([Some(low), None]) => format!("from {}", number(low)),
+        Some([None, None]) | None => "–".into(),
+    }
+}
+
 /// A value of a hyperparameter. Real numbers are rounded.
 pub fn value(value: &tunebook_study::Value) -> String {
     match value {
@@ -72,12 +84,17 @@ pub fn value(value: &tunebook_study::Value) -> String {
     }
 }
 
-/// The values of the hyperparameters that vary in a study: `lr=0.02, momentum=0.9`.
+/// The values of the hyperparameters that vary in a study: `lr=0.02, momentum=0.9`. Those of a program are as they were
+/// passed to it.
 pub fn params(definition: &tunebook_study::StudyDefinition, params: &tunebook_study::Params) -> String {
     let varied = params
         .iter()
         .filter(|(name, _)| definition.space.active(name, params).is_some_and(|h| !h.distribution.is_constant()));
-    varied.map(|(name, v)| format!("{name}={}", value(v))).collect::<Vec<_>>().join(", ")
+    let shown = |name: &str, v: &tunebook_study::Value| match &definition.workload {
+        WorkloadReference::Command(line) => program_line::passed(line, name, v),
+        _ => value(v),
+    };
+    varied.map(|(name, v)| format!("{name}={}", shown(name, v))).collect::<Vec<_>>().join(", ")
 }
 
 /// Seconds as `0.8 s`, `42 s`, `3 min 20 s`, `2 h 5 min`.

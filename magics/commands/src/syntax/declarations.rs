@@ -1,8 +1,8 @@
 //! Parses the declarations of a sweep: its body, or the words of its one-line form. A recursive-descent parser reads
 //! the tokens of each line.
 
-use super::Word;
 use super::tokens::{Token, tokens};
+use super::{Word, command_line, foreign, lines};
 use crate::error::{ErrorName, MagicError, Result, Source, Span, Spanned, suggest};
 use tunebook_study::{Direction, Distribution, Role, Value, WorkloadReference};
 
@@ -35,14 +35,11 @@ pub struct SweepBody {
 pub const KEYWORDS: [&str; 9] =
     ["workload", "command", "scientific", "nuisance", "fixed", "minimize", "maximize", "question", "notes"];
 
-/// Parses the lines of `span`. Each line is one declaration, or blank, or a comment.
+/// Parses the declarations of `span`, with blank lines and comments between them.
 pub fn parse_body(source: &Source, span: Span) -> Result<SweepBody> {
     let mut body = SweepBody::default();
-    let mut start = span.start;
-    for line in source.text()[span].split_inclusive('\n') {
-        let line_span = start..start + line.trim_end_matches(['\n', '\r']).len();
-        start += line.len();
-        parse_line(source, line_span, &mut body)?;
+    for declaration in lines::declarations(source, span) {
+        parse_line(source, declaration, &mut body)?;
     }
     Ok(body)
 }
@@ -58,43 +55,70 @@ pub fn parse_one_line(source: &Source, words: &[Word]) -> Result<SweepBody> {
             body.workload = Some(Spanned::new(name, word.span.clone()));
             continue;
         }
-        let mut line = Line::new(source, word.span.clone())?;
-        let name = line.word("a hyperparameter")?;
-        let (role, distribution) = match line.next() {
-            Some((Token::Mark("~"), _)) => (Role::Nuisance, line.distribution()?),
-            Some((Token::Mark("="), _)) if line.peek() == Some(&Token::Mark("[")) => {
-                (Role::Scientific, line.list_distribution()?)
-            }
-            Some((Token::Mark("="), _)) => {
-                let value = line.value()?;
-                (Role::Fixed, Spanned::new(Distribution::constant(value.value), value.span))
-            }
-            _ => {
-                let help = "write hp~loguniform(a,b), hp=[v,…] or hp=v";
-                let message = format!("`{}` is not a declaration", word.text);
-                return Err(source.syntax_error(word.span.clone(), message, Some(help.into())));
-            }
-        };
-        line.end()?;
-        body.declarations.push(Declaration { role, name, distribution, conditions: vec![], span: word.span.clone() });
+        let declaration = one_line_declaration(source, word);
+        body.declarations.push(declaration.map_err(|error| foreign::explain(source, word.span.clone(), error))?);
     }
     Ok(body)
+}
+
+fn one_line_declaration(source: &Source, word: &Word) -> Result<Declaration> {
+    let mut line = Line::new(source, word.span.clone())?;
+    let name = line.word("a hyperparameter")?;
+    let (role, distribution) = match line.next() {
+        Some((Token::Mark("~"), _)) => (Role::Nuisance, line.distribution()?),
+        Some((Token::Mark("="), _)) if line.peek() == Some(&Token::Mark("[")) => {
+            (Role::Scientific, line.list_distribution()?)
+        }
+        Some((Token::Mark("="), _)) => {
+            let value = line.value()?;
+            (Role::Fixed, Spanned::new(Distribution::constant(value.value), value.span))
+        }
+        _ => {
+            let help = "write hp~loguniform(a,b), hp=[v,…] or hp=v";
+            let message = format!("`{}` is not a declaration", word.text);
+            return Err(source.syntax_error(word.span.clone(), message, Some(help.into())));
+        }
+    };
+    line.end()?;
+    Ok(Declaration { role, name, distribution, conditions: vec![], span: word.span.clone() })
+}
+
+/// The error for a metric that has to be written in quotes, if the line has one.
+fn unquoted_metric(source: &Source, span: Span) -> Option<MagicError> {
+    let line = &source.text()[span.clone()];
+    let keyword = ["minimize", "maximize"].into_iter().find(|keyword| line.trim_start().starts_with(keyword))?;
+    let rest = line.trim_start().strip_prefix(keyword)?;
+    let metric = rest.split(" #").next().unwrap_or("").trim();
+    let is_word = metric.chars().all(|c| c.is_ascii_alphanumeric() || "_.-/".contains(c));
+    let begins = metric.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
+    if !rest.starts_with(char::is_whitespace)
+        || metric.contains(['"', '\''])
+        || (is_word && begins)
+        || metric.is_empty()
+    {
+        return None;
+    }
+    let start = span.end - rest.trim_start().len();
+    let message = format!("`{metric}` has to be written in quotes");
+    let help = format!("write `{keyword} \"{metric}\"`");
+    Some(source.syntax_error(start..start + metric.len(), message, Some(help)))
 }
 
 /// Parses one line and adds it to the body.
 fn parse_line(source: &Source, span: Span, body: &mut SweepBody) -> Result<()> {
     let text = &source.text()[span.clone()];
     // A `command` line is not split into tokens but into words, as in a shell, and it has no comments.
-    if let Some(rest) = text.trim_start().strip_prefix("command").filter(|rest| rest.starts_with([' ', '\t'])) {
+    if let Some(rest) = lines::command(text) {
         let place = span.end - rest.len()..span.end;
-        let words = shell_words::split(&escape_comments(rest)).map_err(|error| {
-            source.syntax_error(place.clone(), format!("the command cannot be split: {error}"), None)
-        })?;
-        if words.is_empty() {
-            return Err(source.syntax_error(span, "the program is missing after `command`", None));
-        }
-        return set(source, &mut body.workload, Spanned::new(WorkloadReference::Command { words }, place), "workload");
+        let line = command_line::parse(source, place.clone())?;
+        return set(source, &mut body.workload, Spanned::new(WorkloadReference::Command(line), place), "workload");
     }
+    parse_tokens(source, span.clone(), body)
+        .map_err(|error| unquoted_metric(source, span.clone()).unwrap_or(error))
+        .map_err(|error| foreign::explain(source, span, error))
+}
+
+fn parse_tokens(source: &Source, span: Span, body: &mut SweepBody) -> Result<()> {
     let mut line = Line::new(source, span.clone())?;
     let Some((_, first)) = line.tokens.first().cloned() else { return Ok(()) };
     let conditions = line.conditions()?;
@@ -141,23 +165,6 @@ fn parse_line(source: &Source, span: Span, body: &mut SweepBody) -> Result<()> {
         }
     }
     line.end()
-}
-
-/// Escapes `#` at the start of a word, which `shell_words` would take for a comment. A `command` line has no comments.
-fn escape_comments(command: &str) -> String {
-    let mut escaped = String::new();
-    let (mut quote, mut previous) = (None, ' ');
-    for c in command.chars() {
-        match quote {
-            None if c == '#' && previous.is_whitespace() => escaped.push('\\'),
-            None if matches!(c, '\'' | '"') && previous != '\\' => quote = Some(c),
-            Some(open) if c == open && (open == '\'' || previous != '\\') => quote = None,
-            _ => {}
-        }
-        escaped.push(c);
-        previous = c;
-    }
-    escaped
 }
 
 /// Sets what can be declared only once. A second declaration is an error.

@@ -1,7 +1,10 @@
 //! Parses the text of a magic into words, options, and the declarations of a sweep. Every part keeps its span in the
 //! text, so that an error can point at it.
 
+mod command_line;
 mod declarations;
+mod foreign;
+mod lines;
 mod options;
 mod tokens;
 mod words;

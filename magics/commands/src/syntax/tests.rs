@@ -60,8 +60,23 @@ fn conditions_nest() {
 #[test]
 fn a_command_is_split_like_a_shell_would_and_keeps_its_hash() {
     let body = parse("command python3 'my train.py' --lr {lr} # --not-a-comment '# quoted'").unwrap();
-    let WorkloadReference::Command { words } = body.workload.unwrap().value else { panic!() };
-    assert_eq!(words, ["python3", "my train.py", "--lr", "{lr}", "#", "--not-a-comment", "# quoted"].map(String::from));
+    let WorkloadReference::Command(line) = body.workload.unwrap().value else { panic!() };
+    assert_eq!(
+        line.words,
+        ["python3", "my train.py", "--lr", "{lr}", "#", "--not-a-comment", "# quoted"].map(String::from)
+    );
+}
+
+#[test]
+fn lists_and_commands_go_on_over_several_lines() {
+    let text = "nuisance x in [\n  1, # one\n\n  2,\n]\ncommand python3 t.py \\\n  --lr {lr} \\\n  --x\nnuisance lr ~ uniform(0,\n 1)";
+    let body = parse(text).unwrap();
+    assert_eq!(body.declarations[0].distribution.value, Distribution::Choice { values: vec![1.into(), 2.into()] });
+    assert_eq!(body.declarations[1].distribution.value, Distribution::Uniform { low: 0.0, high: 1.0 });
+    let WorkloadReference::Command(line) = body.workload.unwrap().value else { panic!() };
+    assert_eq!(line.words, ["python3", "t.py", "--lr", "{lr}", "--x"]);
+    let unclosed = error("nuisance x in [1, 2\nminimize e").traceback().join("\n");
+    assert!(unclosed.contains("expected `]`") && unclosed.contains("cell:1:"), "{unclosed}");
 }
 
 #[test]
@@ -83,6 +98,9 @@ fn errors_say_what_is_wrong_and_suggest_similar_names() {
         ("fixed x = 1 2", "SyntaxError", "unexpected `2`"),
         ("fixed x = 0x10", "SyntaxError", "not a number"),
         ("when a == 1: minimize b", "SyntaxError", "cannot be conditional"),
+        ("minimize top-1 acc", "SyntaxError", "`minimize \"top-1 acc\"`"),
+        ("maximize 1-µ % # why", "SyntaxError", "`maximize \"1-µ %\"`"),
+        ("minimize a\nminimize b", "SyntaxError", "already declared"),
         ("fixed x = ä", "SyntaxError", "unexpected character `ä`"),
     ];
     for (text, name, part) in cases {

@@ -26,7 +26,7 @@ impl Token {
 
 const MARKS: [&str; 10] = ["==", "~", "=", "(", ")", "[", "]", ",", ":", "-"];
 
-/// The tokens of `span`, which is a part of one line, up to a comment.
+/// The tokens of `span`. A comment ends with its line.
 pub(super) fn tokens(source: &Source, span: Span) -> Result<Vec<(Token, Span)>> {
     let mut found: Vec<(Token, Span)> = Vec::new();
     let mut at = span.start;
@@ -40,10 +40,12 @@ pub(super) fn tokens(source: &Source, span: Span) -> Result<Vec<(Token, Span)>> 
         // A comment begins at the start of a line or after a space. Elsewhere `#` is an error.
         let after_space = source.text()[span.start..at].chars().next_back().is_none_or(char::is_whitespace);
         if c == '#' && after_space {
-            break;
+            at += rest.find('\n').unwrap_or(rest.len());
+            continue;
         }
         if c == '"' || c == '\'' {
-            let Some(length) = rest[1..].find(c) else {
+            let line = rest.lines().next().unwrap_or("");
+            let Some(length) = line[1..].find(c) else {
                 return Err(source.syntax_error(at..at + 1, format!("the quote {c} is never closed"), None));
             };
             found.push((Token::Literal(rest[1..=length].into()), at..at + length + 2));

@@ -289,6 +289,8 @@ pub fn definition() -> StudyDefinition {
             judged: ObjectiveValue::Best,
         },
         sampler: SamplerKind::Quasirandom,
+        sampler_version: tunebook_study::sampler::VERSION,
+        earlier: vec![],
         seed: 7,
         repeats: 1,
         question: Some("how fast?".into()),

@@ -91,7 +91,7 @@ fn run(request: &TrialRequest, worker: &mut worker::Worker, requests: &Receiver<
             tunebook_study::WorkloadReference::Builtin { .. } | tunebook_study::WorkloadReference::Rust { .. } => {
                 worker.run(request, requests, log)
             }
-            tunebook_study::WorkloadReference::Command { words } => program::run(words, request, requests, log),
+            tunebook_study::WorkloadReference::Command(line) => program::run(line, request, requests, log),
         },
     };
     send(&Event::Ended {

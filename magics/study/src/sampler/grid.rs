@@ -45,6 +45,16 @@ pub(super) fn nth(space: &SearchSpace, index: u64) -> Option<Params> {
     found
 }
 
+/// The first configuration that is wanted, if there is one.
+pub(super) fn find(space: &SearchSpace, wanted: impl Fn(&Params) -> bool) -> Option<Params> {
+    let mut found = None;
+    walk(space, 0, &mut Params::new(), &mut |params| {
+        found = wanted(params).then(|| params.clone());
+        found.is_some()
+    });
+    found
+}
+
 /// The number of configurations.
 pub(super) fn size(space: &SearchSpace) -> u64 {
     let mut count = 0;

@@ -6,6 +6,7 @@
 
 pub mod files;
 mod identity;
+mod inputs;
 mod lease;
 mod read;
 mod schema;
@@ -15,6 +16,7 @@ mod write;
 mod tests;
 
 pub use identity::{open_read_only, wal_content};
+pub use inputs::AcceptedChange;
 pub use read::{StudyRecord, WorkloadRecord};
 pub use write::{NewTrial, StudyWriter};
 

@@ -186,7 +186,7 @@ impl Store {
     }
 
     /// Parses JSON from the store; `what` names it in the error.
-    fn json<T: serde::de::DeserializeOwned>(&self, text: &str, what: impl Fn() -> String) -> Result<T> {
+    pub(super) fn json<T: serde::de::DeserializeOwned>(&self, text: &str, what: impl Fn() -> String) -> Result<T> {
         serde_json::from_str(text).map_err(|error| self.corrupt(format!("{}: {error}", what())))
     }
 }

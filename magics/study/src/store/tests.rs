@@ -18,6 +18,8 @@ fn definition() -> StudyDefinition {
             judged: ObjectiveValue::Best,
         },
         sampler: sampler::SamplerKind::Quasirandom,
+        sampler_version: sampler::VERSION,
+        earlier: vec![],
         seed: 7,
         repeats: 1,
         question: Some("how fast?".into()),
@@ -57,6 +59,69 @@ fn a_study_is_read_back_as_it_was_written() {
     assert_eq!(trials[0].summaries["valid/error"].last, (0.2, 30));
     assert_eq!(store.measurements(&study, 1).unwrap()[2], measurement(20, None));
     assert!(store.study("width").unwrap().is_none());
+}
+
+#[test]
+fn metrics_of_one_step_are_merged_and_the_last_value_of_a_metric_counts() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = Store::open(&folder.path().join("studies.db")).unwrap();
+    let study = store.create_study("depth", &definition()).unwrap();
+    let mut writer = store.write(study).unwrap();
+    writer.start(&trial(1)).unwrap();
+    let reported = [
+        (100, "valid/error", Some(0.3)),
+        (100, "train/loss", Some(2.0)),
+        (200, "valid/error", Some(0.1)),
+        (100, "valid/error", Some(0.2)),
+        (100, "train/loss", None),
+    ];
+    for (step, metric, value) in reported {
+        let metrics = [(metric.to_string(), value)].into();
+        writer.measured(1, &Measurement { step, seconds: 0.5, metrics }).unwrap();
+    }
+    let measured = writer.store().measurements(writer.study(), 1).unwrap();
+    let at_100 = [("valid/error".to_string(), Some(0.2)), ("train/loss".to_string(), None)].into();
+    assert_eq!(measured[0].metrics, at_100);
+    let summaries = writer.finish(1, TrialState::Complete, None, 1.0).unwrap();
+    // A step that goes back belongs where it goes back to: the last value is that of the last step.
+    assert_eq!(summaries["valid/error"].last, (0.1, 200));
+    assert_eq!(summaries["valid/error"].max, (0.2, 100), "a value that was replaced does not count");
+    assert!(!summaries.contains_key("train/loss"));
+}
+
+#[test]
+fn failed_trials_can_run_again_under_their_number() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = Store::open(&folder.path().join("studies.db")).unwrap();
+    let study = store.create_study("depth", &definition()).unwrap();
+    let mut writer = store.write(study).unwrap();
+    writer.start(&trial(1)).unwrap();
+    writer.finish(1, TrialState::Failed, Some("no such file"), 1.0).unwrap();
+    assert!(writer.start(&trial(1)).is_err(), "a failed trial is not overwritten");
+    writer.retry_failed().unwrap();
+    writer.start(&trial(1)).unwrap();
+}
+
+#[test]
+fn what_files_contained_last_is_known_and_accepted_changes_are_listed() {
+    use crate::protocol::DataSource;
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = Store::open(&folder.path().join("studies.db")).unwrap();
+    let study = store.create_study("depth", &definition()).unwrap();
+    let writer = store.write(study).unwrap();
+    let read = |path: &str, sha256: &str| {
+        writer.record_data(&DataSource { path: path.into(), sha256: sha256.into() }).unwrap();
+    };
+    read("a.csv", "1");
+    read("b.csv", "2");
+    read("a.csv", "3");
+    let inputs = writer.store().inputs(writer.study()).unwrap();
+    assert_eq!(inputs.into_values().collect::<Vec<_>>(), [["3"], ["2"]]);
+    let change =
+        |at_trial| AcceptedChange { what: "a.csv".into(), before: "1".into(), after: Some("3".into()), at_trial };
+    writer.accept_changes(&[change(5)]).unwrap();
+    writer.accept_changes(&[change(9)]).unwrap();
+    assert_eq!(writer.store().changes(writer.study()).unwrap(), [change(5), change(9)]);
 }
 
 #[test]
@@ -117,7 +182,7 @@ fn a_writer_that_lost_its_lease_changes_nothing_and_says_so() {
     };
     for result in [
         writer.measured(1, &measurement(20, Some(0.4))),
-        writer.finish(1, TrialState::Complete, None, 1.0),
+        writer.finish(1, TrialState::Complete, None, 1.0).map(drop),
         writer.start(&trial(2)),
         writer.ask(24),
         writer.redefine(&StudyDefinition { notes: Some("wider".into()), ..definition() }),

@@ -3,10 +3,12 @@
 
 use super::lease::{EXPIRES_AFTER, Owner};
 use super::{Result, Store, StoreError, StudyRecord, WorkloadRecord, now};
-use crate::protocol::DataSource;
-use crate::{Measurement, MetricSummary, Params, StudyDefinition, TrialState};
+use crate::{Measurement, MetricSummary, Params, StudyDefinition, Summaries, TrialState};
 use indexmap::IndexMap;
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
+use std::path::Path;
+
+type Metrics = IndexMap<String, Option<f64>>;
 
 /// A trial that is about to start.
 #[derive(Clone, Debug, PartialEq)]
@@ -137,10 +139,15 @@ impl StudyWriter {
         self.execute(sql, (self.study.id, now(), environment.to_string()))
     }
 
-    /// Records a file that trials of the study read.
-    pub fn record_data(&self, source: &DataSource) -> Result<()> {
+    pub(super) fn write_data(&self, path: &Path, sha256: &str) -> Result<()> {
         let sql = "INSERT OR IGNORE INTO data (study, path, sha256) VALUES (?1, ?2, ?3)";
-        self.execute(sql, (self.study.id, source.path.display().to_string(), &source.sha256))
+        self.execute(sql, (self.study.id, path.display().to_string(), sha256))
+    }
+
+    /// Replaces the one result of a kind that the study has.
+    pub(super) fn write_result(&self, kind: &str, result: &impl serde::Serialize) -> Result<()> {
+        let sql = "INSERT OR REPLACE INTO results (study, kind, inputs, created, result) VALUES (?1, ?2, '', ?3, ?4)";
+        self.execute(sql, (self.study.id, kind, now(), to_json(result)))
     }
 
     /// Records that a trial starts. If it was cancelled or stopped before, what it reported then is deleted. An error
@@ -159,22 +166,42 @@ impl StudyWriter {
         })
     }
 
-    /// Records what a trial measured. Once this has returned, it survives the death of any process.
+    /// Records what a trial measured. Once this has returned, it survives the death of any process. The metrics are
+    /// added to those that the trial reported at this step before; of one metric, the last value counts.
     pub fn measured(&mut self, number: u32, measurement: &Measurement) -> Result<()> {
-        let sql = "INSERT OR REPLACE INTO measurements (trial, step, seconds, metrics) \
-                   SELECT id, ?3, ?4, ?5 FROM trials WHERE study = ?1 AND number = ?2";
         let Measurement { step, seconds, metrics } = measurement;
-        self.execute(sql, (self.study.id, number, *step as i64, seconds, to_json(metrics)))?;
+        let id = self.study.id;
+        self.transaction(|transaction| {
+            let sql = "SELECT m.metrics FROM measurements m JOIN trials t ON t.id = m.trial \
+                       WHERE t.study = ?1 AND t.number = ?2 AND m.step = ?3";
+            let row = (id, number, *step as i64);
+            let earlier: Option<String> =
+                transaction.prepare_cached(sql)?.query_row(row, |row| row.get(0)).optional()?;
+            let mut merged: Metrics =
+                earlier.and_then(|earlier| serde_json::from_str(&earlier).ok()).unwrap_or_default();
+            merged.extend(metrics.clone());
+            let sql = "INSERT OR REPLACE INTO measurements (trial, step, seconds, metrics) \
+                       SELECT id, ?3, ?4, ?5 FROM trials WHERE study = ?1 AND number = ?2";
+            let row = (id, number, *step as i64, seconds, to_json(&merged));
+            transaction.prepare_cached(sql)?.execute(row).map(drop)
+        })?;
         self.renew()
     }
 
-    /// Records how a trial ended, and the summaries of its metrics.
-    pub fn finish(&mut self, number: u32, state: TrialState, reason: Option<&str>, seconds: f64) -> Result<()> {
+    /// Records how a trial ended, and the summaries of its metrics, which it returns.
+    pub fn finish(&mut self, number: u32, state: TrialState, reason: Option<&str>, seconds: f64) -> Result<Summaries> {
         let summaries = summarize(&self.store.measurements(&self.study, number)?);
         let sql = "UPDATE trials SET state = ?3, reason = ?4, seconds = ?5, summaries = ?6 \
                    WHERE study = ?1 AND number = ?2";
         self.execute(sql, (self.study.id, number, state.as_str(), reason, seconds, to_json(&summaries)))?;
-        self.renew()
+        self.renew()?;
+        Ok(summaries)
+    }
+
+    /// Makes the failed trials run again with the study: they count as cancelled from now on.
+    pub fn retry_failed(&mut self) -> Result<()> {
+        let sql = "UPDATE trials SET state = 'cancelled' WHERE study = ?1 AND state = 'failed'";
+        self.execute(sql, [self.study.id])
     }
 
     /// Records that a run asks for this many trials in all.
@@ -251,7 +278,7 @@ impl Drop for StudyWriter {
 }
 
 /// The summary of each metric over the measurements of a trial.
-fn summarize(measurements: &[Measurement]) -> IndexMap<String, MetricSummary> {
+fn summarize(measurements: &[Measurement]) -> Summaries {
     let mut summaries: IndexMap<String, Option<MetricSummary>> = IndexMap::new();
     for measurement in measurements {
         for (metric, value) in &measurement.metrics {

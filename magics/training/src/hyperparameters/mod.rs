@@ -10,7 +10,7 @@ use crate::libtorch::Precision;
 use crate::optimizer::Rule;
 use crate::schedule::{Schedule, Shape};
 use std::collections::BTreeSet;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tunebook_study::workload::ValueError;
 use tunebook_study::{Params, Value, WorkloadDescription};
 
@@ -37,11 +37,12 @@ pub enum HyperparameterError {
 /// let folder: String = hp.get("data");
 /// # }
 /// ```
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Hyperparameters {
     values: Params,
-    /// The names that `get` was asked for. Those that `Workload::data` reads are what the data depend on.
-    reads: Mutex<BTreeSet<String>>,
+    /// The names that `get` was asked for, also on clones. Those that `Workload::data` reads are what the data depend
+    /// on.
+    reads: Arc<Mutex<BTreeSet<String>>>,
 }
 
 impl Hyperparameters {
@@ -59,7 +60,7 @@ impl Hyperparameters {
             };
             values.insert(name.clone(), known.accept(value)?);
         }
-        let hyperparameters = Self { values, reads: Mutex::default() };
+        let hyperparameters = Self { values, reads: Arc::default() };
         hyperparameters.check_conflicts()?;
         Ok(hyperparameters)
     }
@@ -139,16 +140,17 @@ impl Hyperparameters {
 
     /// Returns the update rule that `optimizer` names, with its hyperparameters.
     pub fn rule(&self) -> Rule {
-        let gamma = self.get("momentum");
-        let (beta1, beta2, epsilon) = (self.get("beta1"), self.get("beta2"), self.get("epsilon"));
+        // A value counts as used once it is read, so only those of the rule are read.
+        let gamma = || self.get("momentum");
+        let (beta1, beta2, epsilon) = (|| self.get("beta1"), || self.get("beta2"), || self.get("epsilon"));
         match self.get::<String>("optimizer").as_str() {
             "sgd" => Rule::Sgd,
-            "momentum" => Rule::Momentum { gamma },
-            "rmsprop" => Rule::RmsProp { rho: self.get("rho"), gamma, epsilon },
-            "adam" => Rule::Adam { beta1, beta2, epsilon },
-            "adamw" => Rule::AdamW { beta1, beta2, epsilon },
-            "nadam" => Rule::NAdam { beta1, beta2, epsilon },
-            _ => Rule::Nesterov { gamma },
+            "momentum" => Rule::Momentum { gamma: gamma() },
+            "rmsprop" => Rule::RmsProp { rho: self.get("rho"), gamma: gamma(), epsilon: epsilon() },
+            "adam" => Rule::Adam { beta1: beta1(), beta2: beta2(), epsilon: epsilon() },
+            "adamw" => Rule::AdamW { beta1: beta1(), beta2: beta2(), epsilon: epsilon() },
+            "nadam" => Rule::NAdam { beta1: beta1(), beta2: beta2(), epsilon: epsilon() },
+            _ => Rule::Nesterov { gamma: gamma() },
         }
     }
 
@@ -156,13 +158,13 @@ impl Hyperparameters {
     /// after the warm-up, and a step schedule changes the rate after each third of them.
     pub fn schedule(&self) -> Schedule {
         let (warmup_steps, steps): (u64, u64) = (self.get("warmup_steps"), self.get("steps"));
-        let decay_steps = Some(self.get::<u64>("decay_steps")).filter(|steps| *steps > 0);
+        let decay_steps = || Some(self.get::<u64>("decay_steps")).filter(|steps| *steps > 0);
         let shape = match self.get::<String>("schedule").as_str() {
-            "linear" => Shape::Linear { decay_steps: decay_steps.unwrap_or(u64::MAX) },
+            "linear" => Shape::Linear { decay_steps: decay_steps().unwrap_or(u64::MAX) },
             "cosine" => Shape::Cosine,
             "step" => {
                 let third = (steps.saturating_sub(warmup_steps) / 3).max(1);
-                Shape::Step { every: decay_steps.unwrap_or(third), factor: self.get("decay_factor") }
+                Shape::Step { every: decay_steps().unwrap_or(third), factor: self.get("decay_factor") }
             }
             "inverse_sqrt" => Shape::InverseSqrt,
             _ => Shape::Constant,

@@ -138,6 +138,7 @@ impl Probe<'_> {
         }
         let valid = self.data.valid.first(size as i64).to_device(self.device);
         let _ = self.stepper.predict(&valid);
+        self.stepper.try_checkpoint()?;
         synchronize(self.device);
         answer(&ProbeAnswer::Fits { memory: memory::in_use(self.device)? });
         Ok(())

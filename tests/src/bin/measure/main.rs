@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Instant;
-use tunebook_study::sampler::{SamplerKind, trial_seed};
+use tunebook_study::sampler::{Proposals, SamplerKind, trial_seed};
 use tunebook_study::store::{NewTrial, Store};
 use tunebook_study::*;
 use tunebook_tests::{Kernel, executable};
@@ -151,6 +151,8 @@ fn store() -> Result<Line> {
         space,
         objective: Objective { metric: "e".into(), direction: Direction::Minimize, judged: ObjectiveValue::Best },
         sampler: SamplerKind::Quasirandom,
+        sampler_version: tunebook_study::sampler::VERSION,
+        earlier: vec![],
         seed: 0,
         repeats: 1,
         question: None,
@@ -159,9 +161,10 @@ fn store() -> Result<Line> {
     let mut store = Store::open(&folder.path().join("studies.db"))?;
     let study = store.create_study("cost", &definition)?;
     let mut writer = store.write(study)?;
+    let mut proposals = Proposals::of(&definition);
     let started = Instant::now();
     for number in 1..=TRIALS {
-        let params = definition.sampler.propose(&definition.space, 0, u64::from(number - 1)).context("a proposal")?;
+        let params = proposals.get(u64::from(number - 1)).context("a proposal")?;
         let seed = trial_seed(0, number);
         writer.start(&NewTrial { number, configuration: number - 1, params, seed })?;
         for step in 0..10 {

@@ -1,7 +1,7 @@
 //! The display of a running scaling: the curve of the sizes that are finished, and of the size that is being tuned.
 
 use super::plan::{ScalingPlan, SizePlan};
-use crate::commands::sweep::observer::{ObservedTrials, TrialObserver};
+use crate::commands::sweep::observer::{ObservedTrials, TrialEnd, TrialObserver};
 use crate::host::Output;
 use crate::magic::Context;
 use crate::report::{LiveChart, Report, table};
@@ -10,7 +10,7 @@ use std::time::Instant;
 use tunebook_analysis::{BatchSizeStudy, scaling, steps_to_target};
 use tunebook_charts::{Chart, ScalingCaption};
 use tunebook_study::store::NewTrial;
-use tunebook_study::{Measurement, Trial, TrialState};
+use tunebook_study::{Measurement, Trial};
 
 /// The display of a running scaling.
 pub struct ScalingDisplay<'a> {
@@ -111,9 +111,9 @@ impl TrialObserver for ScalingDisplay<'_> {
         }
     }
 
-    fn finished(&mut self, number: u32, state: TrialState, reason: Option<String>, seconds: f64) {
+    fn finished(&mut self, number: u32, end: TrialEnd) {
         if let Some(current) = &mut self.current {
-            current.observed.finished(number, state, reason, seconds);
+            current.observed.finished(number, end);
         }
         self.changed = true;
         self.refresh();

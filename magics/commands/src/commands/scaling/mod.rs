@@ -54,6 +54,7 @@ pub const MAGIC: Magic = Magic {
         SET,
         option("name", Some("NAME"), "name of the scaling (default: WORKLOAD-scaling)"),
         option("resume", None, "run the trials that are missing, for example after an interrupt"),
+        option("accept-changes", None, "run more trials although the program or its files have changed"),
         option("price", Some("P"), "price of one device for one hour, in any currency"),
         option("upfront", Some("U"), "what must be paid once before the fastest size can be used"),
         option("planned", Some("N"), "planned number of trainings; the result says whether they pay back --upfront"),

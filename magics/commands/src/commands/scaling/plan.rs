@@ -152,6 +152,7 @@ pub fn plan(
         repeats: arguments.small_count("repeats", 1)?.unwrap_or(DEFAULT_REPEATS),
         parallel: arguments.small_count("parallel", 1)?.map(|n| n as usize),
         resume: arguments.has("resume"),
+        accept_changes: arguments.has("accept-changes"),
         objective: Some((target.direction, target.metric.clone())),
         ..SweepOptions::default()
     };

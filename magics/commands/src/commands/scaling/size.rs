@@ -6,9 +6,10 @@
 
 use super::display::ScalingDisplay;
 use super::plan::{ScalingPlan, SizePlan};
+use crate::commands::sweep::changes;
 use crate::commands::sweep::engine::{self, RunOutcome};
 use crate::commands::sweep::plan::{SweepOptions, SweepPlan};
-use crate::commands::sweep::rerun::{differences, exists_message};
+use crate::commands::sweep::rerun::{configurations_of, differences, exists_message};
 use crate::error::{ErrorName, MagicError, Result};
 use crate::host::Interrupt;
 use crate::magic::Context;
@@ -100,7 +101,7 @@ impl SizeTuner<'_> {
                 }
                 NextAction::Finish { wider: Some(space), .. } if self.may_run => {
                     let mut writer = self.context.store()?.write(study.ok_or_else(deleted)?)?;
-                    writer.redefine(&StudyDefinition { space, ..definition })?;
+                    writer.redefine(&definition.widened(space, configurations_of(&trials)))?;
                 }
                 NextAction::Finish { wider, invalid } => {
                     // If the range should be widened, all trials in the wider range are missing.
@@ -122,15 +123,16 @@ impl SizeTuner<'_> {
     /// Returns the definition of a batch size, and whether its range was widened. It is an error if the recorded study
     /// has another definition.
     fn current_definition(&self, size: &SizePlan, study: Option<&StudyRecord>) -> Result<(StudyDefinition, bool)> {
-        let planned = &size.definition;
-        let Some(recorded) = study.map(|study| &study.definition) else { return Ok((planned.clone(), false)) };
-        if recorded == planned {
-            return Ok((planned.clone(), false));
+        let planned = size.definition.clone();
+        let Some(recorded) = study.map(|study| &study.definition) else { return Ok((planned, false)) };
+        let planned = planned.continuing(recorded);
+        if *recorded == planned {
+            return Ok((planned, false));
         }
-        if is_widened(recorded, planned, self.description()) {
+        if is_widened(recorded, &planned, self.description()) {
             return Ok((recorded.clone(), true));
         }
-        let message = exists_message(&size.study, &differences(recorded, planned));
+        let message = exists_message(&size.study, &differences(recorded, &planned));
         let help =
             format!("give this scaling another name, or delete the old studies: `%study delete {}` …", size.study);
         Err(MagicError::new(ErrorName::StudyExists, message, Some(help)))
@@ -157,6 +159,8 @@ impl SizeTuner<'_> {
             None => store.create_study(&size.study, &definition)?,
         };
         let mut writer = store.write(study)?;
+        changes::settle(&writer, &numbers, self.plan.options.accept_changes)?;
+        changes::record(&writer, &definition, false)?;
         writer.ask(requested)?;
         let options = SweepOptions { until: Some(until), ..self.plan.options.clone() };
         let (name, worker) = (size.study.clone(), self.worker.clone());

@@ -1,17 +1,22 @@
 //! The display of a running sweep: the chart of its trials, and at the end the report.
 
-use super::observer::{ObservedTrials, TrialObserver};
+use super::observer::{ObservedTrials, TrialEnd, TrialObserver};
 use crate::error::{MagicError, Result};
 use crate::host::Output;
 use crate::magic::Context;
 use crate::report::table::{self, Rows, number};
 use crate::report::{LiveChart, Report};
-use serde_json::json;
-use std::time::Instant;
-use tunebook_analysis::{BestTrial, Retuning, best_trial, count_by_state, optimization_history, ranked};
+use serde_json::{Value, json};
+use std::time::{Duration, Instant};
+use tunebook_analysis::{BestTrial, Retuning, best_trial, count_by_state, optimization_history, ranked_configurations};
 use tunebook_charts::Chart;
 use tunebook_study::store::NewTrial;
 use tunebook_study::{Measurement, Params, StudyDefinition, Trial, TrialState};
+
+/// So many running trials are shown.
+const RUNNING_SHOWN: usize = 8;
+/// The times of running trials are updated this often.
+const CLOCK: Duration = Duration::from_secs(2);
 
 /// The display of a running sweep.
 pub struct SweepDisplay<'a> {
@@ -21,8 +26,12 @@ pub struct SweepDisplay<'a> {
     /// The number of trials that the user requested.
     requested: usize,
     observed: ObservedTrials,
+    /// The changes of files as JSON: those that were accepted, and the names of the others.
+    changes: (Value, Value),
     /// Whether a trial ended since the chart was last updated.
     changed: bool,
+    /// Whether a trial reported something since the text was last updated.
+    measured: bool,
     started: Instant,
 }
 
@@ -38,7 +47,13 @@ impl<'a> SweepDisplay<'a> {
     ) -> Self {
         let (chart, observed) = (LiveChart::new(&context.charts, output), ObservedTrials::new(recorded));
         let (study, definition, started) = (study.to_string(), definition.clone(), Instant::now());
-        Self { chart, study, definition, requested, observed, changed: true, started }
+        let changes = (json!([]), json!([]));
+        Self { chart, study, definition, requested, observed, changes, changed: true, measured: false, started }
+    }
+
+    /// Sets what the report says about files that have changed, as [`super::changes::as_json`] returns it.
+    pub fn set_changes(&mut self, changes: (Value, Value)) {
+        self.changes = changes;
     }
 
     /// Shows the chart before the first trial starts.
@@ -70,7 +85,19 @@ impl<'a> SweepDisplay<'a> {
     }
 
     fn state(&self) -> (Chart, String) {
-        (self.history_chart(), self.progress_line())
+        (self.history_chart(), self.progress())
+    }
+
+    /// A line about all trials, and one about each that runs.
+    fn progress(&self) -> String {
+        let metric = &self.definition.objective.metric;
+        let mut lines = vec![self.progress_line()];
+        let running: Vec<String> = self.observed.running(metric).collect();
+        lines.extend(running.iter().take(RUNNING_SHOWN).cloned());
+        if running.len() > RUNNING_SHOWN {
+            lines.push(format!("and {} more trials", running.len() - RUNNING_SHOWN));
+        }
+        lines.join("\n")
     }
 
     fn history_chart(&self) -> Chart {
@@ -103,6 +130,8 @@ impl<'a> SweepDisplay<'a> {
         let mut report = Report::new("sweep", &fields)
             .field("seconds", seconds)
             .field("findings", json!([]))
+            .field("changes", self.changes.0.clone())
+            .field("changed", self.changes.1.clone())
             .line(&format!("Study {}: {}; {}.", self.study, counts_text(trials), table::duration(seconds)));
         for note in notes {
             report = report.line(note);
@@ -110,13 +139,21 @@ impl<'a> SweepDisplay<'a> {
         match &best {
             Some(_) => {
                 let metric = &self.definition.objective.metric;
-                let mut rows = Rows::new(&["trial", metric, "at step", "hyperparameters that vary"]);
-                for trial in ranked(trials, &self.definition.objective).into_iter().take(5) {
-                    let Some((value, step)) = self.definition.objective.of(trial) else { continue };
+                let objective = match self.definition.repeats {
+                    1 => metric.clone(),
+                    seeds => format!("{metric}, median of {seeds} seeds"),
+                };
+                let mut rows = Rows::new(&["trial", &objective, "at step", "hyperparameters that vary"]);
+                for best in ranked_configurations(trials, &self.definition.objective).into_iter().take(5) {
+                    let (Some(value), Some(trial)) = (best.objective, best.middle) else { continue };
+                    let Some((_, step)) = self.definition.objective.of(trial) else { continue };
                     let params = table::params(&self.definition, &trial.params);
                     rows.row(vec![trial.number.to_string(), number(value), step.to_string(), params]);
                 }
                 report = report.table(&rows);
+            }
+            None if self.definition.repeats > 1 => {
+                report = report.line("No configuration has an objective in most of its seeds.");
             }
             None => report = report.line("No trial is complete and has an objective."),
         }
@@ -132,7 +169,11 @@ impl<'a> SweepDisplay<'a> {
                 let reason = first.reason.as_deref().unwrap_or("no reason was given");
                 let others =
                     if trials.len() > 1 { format!(" (and {} more {state})", trials.len() - 1) } else { String::new() };
-                report = report.line(&format!("Trial {} {state}: {reason}{others}.", first.number));
+                let again = match state {
+                    TrialState::Failed => " `--retry-failed` runs failed trials again.",
+                    _ => "",
+                };
+                report = report.line(&format!("Trial {} {state}: {reason}{others}.{again}", first.number));
             }
         }
         report
@@ -146,10 +187,11 @@ impl TrialObserver for SweepDisplay<'_> {
 
     fn measured(&mut self, number: u32, measurement: &Measurement) {
         self.observed.measured(number, measurement);
+        self.measured = true;
     }
 
-    fn finished(&mut self, number: u32, state: TrialState, reason: Option<String>, seconds: f64) {
-        self.observed.finished(number, state, reason, seconds);
+    fn finished(&mut self, number: u32, end: TrialEnd) {
+        self.observed.finished(number, end);
         self.changed = true;
         self.refresh();
     }
@@ -158,7 +200,11 @@ impl TrialObserver for SweepDisplay<'_> {
         if self.changed && self.chart.is_due() {
             let state = self.state();
             self.chart.push(|| state);
-            self.changed = false;
+            (self.changed, self.measured) = (false, false);
+        } else if self.chart.is_due() && (self.measured || self.chart.age() >= CLOCK) {
+            let text = self.progress();
+            self.chart.push_text(&text);
+            self.measured = false;
         }
     }
 }

@@ -2,18 +2,18 @@
 //! before it reaches the screen.
 
 use super::environment::environment;
-use super::observer::TrialObserver;
+use super::observer::{TrialEnd, TrialObserver};
 use super::plan::SweepPlan;
 use crate::error::{ErrorName, MagicError, Result};
 use crate::host::Interrupt;
 use crate::magic::Context;
 use crossbeam_channel::{after, select};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use tunebook_pool::{Pool, PoolEvent, default_slots};
 use tunebook_study::protocol::{DataSource, Event, TrialId, TrialRequest};
-use tunebook_study::sampler::trial_seed;
+use tunebook_study::sampler::{Proposals, trial_seed};
 use tunebook_study::store::{NewTrial, StudyWriter, trials_folder};
 use tunebook_study::{TrialState, Value, WorkloadReference};
 
@@ -21,6 +21,9 @@ use tunebook_study::{TrialState, Value, WorkloadReference};
 const INTERRUPT_PATIENCE: Duration = Duration::from_millis(600);
 /// A trial counts as failed once its slot has ended by itself this many times.
 const SLOT_LOSSES: u32 = 3;
+
+/// A run ends once so many trials have ended and all of them failed with the same reason: the others would fail too.
+pub const SAME_FAILURES: usize = 5;
 
 /// How a run of a study ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +34,8 @@ pub enum RunOutcome {
     Interrupted,
     /// The time limit of `--budget` was reached.
     OutOfBudget,
+    /// The first [`SAME_FAILURES`] trials that ended failed with the same reason.
+    AllFail,
 }
 
 /// Runs the trials with these numbers.
@@ -52,10 +57,14 @@ pub fn run(
         writer,
         observer,
         interrupt,
+        proposals: Proposals::of(&plan.definition),
         folder: trials_folder(&context.settings.store, &plan.name)?,
         waiting: numbers.into_iter().rev().collect(),
         losses: HashMap::new(),
         recorded_data: vec![],
+        failures: Some(vec![]),
+        used: BTreeSet::new(),
+        unused: BTreeSet::new(),
         started: HashMap::new(),
     };
     let outcome = run.trials(&mut pool, started);
@@ -68,6 +77,10 @@ pub fn run(
         if outcome.is_ok() {
             cancelled?;
         }
+    }
+    let without_effect: Vec<String> = run.unused.difference(&run.used).cloned().collect();
+    if !without_effect.is_empty() {
+        writer.record_without_effect(&without_effect)?;
     }
     let seconds_added = writer.add_seconds(started.elapsed().as_secs_f64());
     *context.pool.lock() = Some(pool);
@@ -97,6 +110,7 @@ struct StudyRun<'a> {
     writer: &'a mut StudyWriter,
     observer: &'a mut dyn TrialObserver,
     interrupt: &'a Interrupt,
+    proposals: Proposals,
     /// The folder that holds a folder for each trial.
     folder: PathBuf,
     /// The numbers of the trials that wait for a slot. The next one is the last.
@@ -105,8 +119,13 @@ struct StudyRun<'a> {
     losses: HashMap<u32, u32>,
     /// The data files that are recorded already.
     recorded_data: Vec<DataSource>,
+    /// The reasons of the trials that failed, without their numbers. None once a trial ended in another way.
+    failures: Option<Vec<String>>,
     /// When each trial started.
     started: HashMap<u32, Instant>,
+    /// The hyperparameters that complete trials read, and those that they did not read.
+    used: BTreeSet<String>,
+    unused: BTreeSet<String>,
 }
 
 impl StudyRun<'_> {
@@ -136,6 +155,9 @@ impl StudyRun<'_> {
                 recv(self.interrupt.channel()) -> _ => return Ok(RunOutcome::Interrupted),
                 recv(after(wake)) -> _ => {}
             }
+            if self.all_fail() && !self.waiting.is_empty() {
+                return Ok(RunOutcome::AllFail);
+            }
             if budget.is_some_and(|budget| started.elapsed() >= budget) {
                 return Ok(RunOutcome::OutOfBudget);
             }
@@ -146,8 +168,7 @@ impl StudyRun<'_> {
     fn start_trial(&mut self, pool: &mut Pool, number: u32) -> Result<()> {
         let definition = &self.plan.definition;
         let configuration = (number - 1) / definition.repeats;
-        let params = definition.sampler.propose(&definition.space, definition.seed, u64::from(configuration));
-        let Some(params) = params else { return Ok(()) };
+        let Some(params) = self.proposals.get(u64::from(configuration)) else { return Ok(()) };
         // A study may declare the hyperparameter `seed`. Otherwise each trial has its own seed.
         let declared = params.get("seed").and_then(Value::as_i64).and_then(|seed| u64::try_from(seed).ok());
         let seed = declared.unwrap_or_else(|| trial_seed(definition.seed, number));
@@ -200,6 +221,11 @@ impl StudyRun<'_> {
                 self.finish(&trial, TrialState::Failed, Some(format!("{reason}, {losses} times")), None)
             }
             Some(PoolEvent::Trial(Event::Loaded { data, .. })) => self.record_data(data),
+            Some(PoolEvent::Trial(Event::Used { used, unused, .. })) => {
+                self.used.extend(used);
+                self.unused.extend(unused);
+                Ok(())
+            }
             Some(PoolEvent::Trial(Event::Hello { .. } | Event::Started { .. })) | None => Ok(()),
         }
     }
@@ -215,6 +241,13 @@ impl StudyRun<'_> {
         Ok(())
     }
 
+    /// Whether the first trials failed with the same reason.
+    fn all_fail(&self) -> bool {
+        self.failures
+            .as_ref()
+            .is_some_and(|reasons| reasons.len() >= SAME_FAILURES && reasons.iter().all(|reason| *reason == reasons[0]))
+    }
+
     /// Records how a trial ended. `seconds` is the time that the worker measured, if it reported one.
     fn finish(
         &mut self,
@@ -225,8 +258,19 @@ impl StudyRun<'_> {
     ) -> Result<()> {
         let started = self.started.get(&trial.number);
         let seconds = seconds.unwrap_or_else(|| started.map_or(0.0, |started| started.elapsed().as_secs_f64()));
-        self.writer.finish(trial.number, state, reason.as_deref(), seconds)?;
-        self.observer.finished(trial.number, state, reason, seconds);
+        match state {
+            TrialState::Failed => {
+                if let Some(failures) = &mut self.failures {
+                    // Two reasons are the same if they differ only in numbers, such as the value of a hyperparameter.
+                    let is_number = |c: char| c.is_ascii_digit() || "-+.e".contains(c);
+                    failures.push(reason.as_deref().unwrap_or("").replace(is_number, ""));
+                }
+            }
+            TrialState::Cancelled => {}
+            _ => self.failures = None,
+        }
+        let summaries = self.writer.finish(trial.number, state, reason.as_deref(), seconds)?;
+        self.observer.finished(trial.number, TrialEnd { state, reason, seconds, summaries });
         Ok(())
     }
 }

@@ -1,9 +1,11 @@
 //! `%%sweep NAME` and `%sweep WORKLOAD …`: runs a study, from the text of the declarations to the trials in the store.
 
+pub mod changes;
 pub mod display;
 pub mod engine;
 mod environment;
 pub mod observer;
+mod placeholders;
 pub mod plan;
 pub mod rerun;
 pub mod retuning;
@@ -11,7 +13,7 @@ pub mod retuning;
 use self::display::SweepDisplay;
 use self::engine::RunOutcome;
 use self::plan::{Planner, SweepOptions, SweepPlan, check_name};
-use self::rerun::{Rerun, plan_rerun};
+use self::rerun::{Rerun, configurations_of, plan_rerun, runs_again};
 use self::retuning::find_retuning;
 use crate::commands::workload;
 use crate::error::{MagicError, Result, Source};
@@ -54,6 +56,12 @@ pub const MAGIC: Magic = Magic {
             "judge a trial by its best value over training (default) or by its last value",
         ),
         option("resume", None, "run the trials that are missing, for example after an interrupt"),
+        option("retry-failed", None, "run the failed trials again, and those that are missing"),
+        option(
+            "accept-changes",
+            None,
+            "run more trials although the program or its files have changed; the study records what changed",
+        ),
         option("every", Some("N"), "estimate the gradient noise scale every N steps, as the metric noise_scale"),
         option(
             "widen",
@@ -116,14 +124,25 @@ impl Command for Sweep {
             return train(context, &mut plan, store.write(study)?, numbers, output, interrupt);
         };
         let trials = store.trials(&study)?;
+        plan.definition = plan.definition.continuing(&study.definition);
+        let workload = plan.definition.workload.clone();
+        plan.definition.workload = workload::continued(&store, &study.definition.workload, workload)?;
         match plan_rerun(&plan, &study, &trials)? {
             Rerun::Train { numbers, redefine } => {
                 let mut writer = store.write(study)?;
                 // Another kernel may have run trials before this one became the writer.
                 let trials = writer.store().trials(writer.study())?;
-                let done = |n: &u32| trials.iter().any(|t| t.number == *n && !t.state.runs_again());
-                let numbers = numbers.into_iter().filter(|n| !done(n)).collect();
+                let runs_again = |state| runs_again(state, &plan.options);
+                let done = |n: &u32| trials.iter().any(|t| t.number == *n && !runs_again(t.state));
+                let numbers: Vec<u32> = numbers.into_iter().filter(|n| !done(n)).collect();
+                changes::settle(&writer, &numbers, plan.options.accept_changes)?;
+                if plan.options.retry_failed {
+                    writer.retry_failed()?;
+                }
                 if redefine {
+                    let space = plan.definition.space.clone();
+                    let wider = writer.study().definition.widened(space, configurations_of(&trials));
+                    plan.definition = plan.definition.continuing(&wider);
                     writer.redefine(&plan.definition)?;
                 }
                 train(context, &mut plan, writer, numbers, output, interrupt)
@@ -134,9 +153,12 @@ impl Command for Sweep {
                     0 => "Nothing was trained: all requested trials are recorded.".to_string(),
                     n => format!("{n} of the requested trials are missing; `--resume` runs them."),
                 });
+                notes.extend(changes::note(&changes::changes(&store, &study)?));
+                notes.extend(without_effect(&store.without_effect(&study)?));
                 let requested = plan.trials as usize;
-                let display =
+                let mut display =
                     SweepDisplay::new(context, output, &plan.name, &plan.definition, requested, trials.clone());
+                display.set_changes(changes::as_json(&store, &study)?);
                 display.end(study.seconds, &notes, || find_retuning(context, &store, &study, &trials));
                 Ok(())
             }
@@ -169,6 +191,19 @@ fn notes(definition: &StudyDefinition) -> Vec<String> {
     )]
 }
 
+/// Says which hyperparameters no trial used.
+fn without_effect(hyperparameters: &[String]) -> Option<String> {
+    let names: Vec<String> = hyperparameters.iter().map(|name| format!("`{name}`")).collect();
+    (!names.is_empty()).then(|| {
+        format!(
+            "No trial used {}, so their values had no effect: differences between them are chance. The model has no \
+             layer or loss that reads them, or another hyperparameter (such as `optimizer`) decides that they are not \
+             read.",
+            names.join(", ")
+        )
+    })
+}
+
 fn train(
     context: &Context,
     plan: &mut SweepPlan,
@@ -182,6 +217,7 @@ fn train(
     writer.ask(plan.trials)?;
     let trials = writer.store().trials(writer.study())?;
     let mut display = SweepDisplay::new(context, output, &plan.name, &plan.definition, plan.trials as usize, trials);
+    changes::record(&writer, &plan.definition, false)?;
     display.show();
     let outcome = match engine::run(context, plan, &mut writer, numbers, &mut display, interrupt) {
         Ok(outcome) => outcome,
@@ -190,13 +226,29 @@ fn train(
             return Err(error);
         }
     };
-    let (seconds, store, study) = (writer.study().seconds, writer.store(), writer.study());
     let note = match outcome {
         RunOutcome::Completed => None,
-        RunOutcome::OutOfBudget => Some("The time limit of `--budget` was reached; `--resume` continues."),
-        RunOutcome::Interrupted => Some("Interrupted; `--resume` continues."),
+        RunOutcome::OutOfBudget => Some("The time limit of `--budget` was reached; `--resume` continues.".to_string()),
+        RunOutcome::Interrupted => Some("Interrupted; `--resume` continues.".to_string()),
+        RunOutcome::AllFail => Some(format!(
+            "Stopped: the first {} trials that ended failed with the same reason, so the others were not run. Mend it, \
+             and run the cell with `--retry-failed`.",
+            engine::SAME_FAILURES
+        )),
     };
-    let notes: Vec<String> = notes.into_iter().chain(note.map(String::from)).collect();
+    let mut notes: Vec<String> = notes.into_iter().chain(note).collect();
+    let changed: Vec<String> =
+        changes::record(&writer, &plan.definition, true)?.iter().map(|name| format!("`{name}`")).collect();
+    if !changed.is_empty() {
+        notes.push(format!(
+            "{} changed while the trials ran, so trials may have used different versions. If it was not the program \
+             that wrote there, run the study again under another name.",
+            changed.join(", ")
+        ));
+    }
+    notes.extend(without_effect(&writer.store().without_effect(writer.study())?));
+    display.set_changes(changes::as_json(writer.store(), writer.study())?);
+    let (seconds, store, study) = (writer.study().seconds, writer.store(), writer.study());
     display.end(seconds, &notes, || find_retuning(context, store, study, &store.trials(study)?));
     if outcome == RunOutcome::Interrupted {
         let message =

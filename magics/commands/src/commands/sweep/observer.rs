@@ -1,7 +1,8 @@
 //! How the engine tells a display what the trials of a running study do.
 
+use crate::report::table::{duration, number};
 use tunebook_study::store::{NewTrial, now};
-use tunebook_study::{Measurement, MetricSummary, Trial, TrialState};
+use tunebook_study::{Measurement, MetricSummary, Summaries, Trial, TrialState};
 
 /// Receives what happens to the trials of a running study. The engine calls it after an event is in the store.
 pub trait TrialObserver {
@@ -9,10 +10,19 @@ pub trait TrialObserver {
     fn started(&mut self, trial: &NewTrial);
     /// The trial with this number reported metrics.
     fn measured(&mut self, number: u32, measurement: &Measurement);
-    /// The trial with this number ended after so many seconds.
-    fn finished(&mut self, number: u32, state: TrialState, reason: Option<String>, seconds: f64);
+    /// The trial with this number ended.
+    fn finished(&mut self, number: u32, end: TrialEnd);
     /// Updates the display if something has changed. It is called at least every half second.
     fn refresh(&mut self);
+}
+
+/// How a trial ended.
+pub struct TrialEnd {
+    pub state: TrialState,
+    pub reason: Option<String>,
+    pub seconds: f64,
+    /// What the store summarized. It may differ from what was shown while the trial ran, if steps were reported twice.
+    pub summaries: Summaries,
 }
 
 /// The trials of a running study, kept in memory so that a display need not read the store again.
@@ -57,10 +67,26 @@ impl ObservedTrials {
     }
 
     /// Records how a trial ended.
-    pub fn finished(&mut self, number: u32, state: TrialState, reason: Option<String>, seconds: f64) {
+    pub fn finished(&mut self, number: u32, end: TrialEnd) {
         if let Some(trial) = self.trials.iter_mut().find(|trial| trial.number == number) {
-            (trial.state, trial.reason, trial.seconds) = (state, reason, seconds);
+            let TrialEnd { state, reason, seconds, summaries } = end;
+            (trial.state, trial.reason, trial.seconds, trial.summaries) = (state, reason, seconds, summaries);
         }
+    }
+
+    /// A line about each trial that runs: its last step, the last value of the metric (or of another one that it has),
+    /// and its time.
+    pub fn running(&self, metric: &str) -> impl Iterator<Item = String> {
+        let running = self.trials.iter().filter(|trial| trial.state == TrialState::Running);
+        running.map(move |trial| {
+            let step = trial.summaries.values().map(|summary| summary.last.1).max();
+            let known = trial.summaries.get_key_value(metric).or_else(|| trial.summaries.first());
+            let said = match (step, known) {
+                (Some(step), Some((metric, summary))) => format!("step {step}, {metric} {}", number(summary.last.0)),
+                _ => "nothing reported yet".into(),
+            };
+            format!("trial {}: {said}, {}", trial.number, duration(now() - trial.started))
+        })
     }
 
     /// The number of trials that have ended and do not run again.

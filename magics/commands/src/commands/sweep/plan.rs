@@ -1,12 +1,12 @@
 //! Turns the declarations and options of a sweep into a plan that can be run. Names and values are checked against the
 //! workload, so that a plan holds no mistake that can be known before training.
 
+use super::placeholders;
 use crate::commands::workload::Workload;
 use crate::error::{ErrorName, MagicError, Result, Source, Spanned, suggest};
 use crate::studies::{judged, objective};
 use crate::syntax::{Arguments, Declaration, SweepBody, Word};
 use std::time::Duration;
-use tunebook_pool::program_line;
 use tunebook_study::protocol::StoppingRule;
 use tunebook_study::sampler::SamplerKind;
 use tunebook_study::{
@@ -28,12 +28,16 @@ pub struct SweepOptions {
     pub seed: u64,
     /// The number of trials for each configuration.
     pub repeats: u32,
-    /// Whether a trial is judged by its best or by its last value.
-    pub judged: ObjectiveValue,
+    /// Whether a trial is judged by its best or by its last value, if the user says so.
+    pub judged: Option<ObjectiveValue>,
     /// The number of trials that run at the same time, or None for one on each device.
     pub parallel: Option<usize>,
     /// Whether missing trials of a recorded study are run.
     pub resume: bool,
+    /// Whether failed trials of a recorded study are run again, and missing ones.
+    pub retry_failed: bool,
+    /// Whether trials are run although files have changed since earlier trials of the study read them.
+    pub accept_changes: bool,
     /// Whether a wider definition of a recorded study is accepted.
     pub widen: bool,
     /// The time limit of a trial.
@@ -55,9 +59,11 @@ impl Default for SweepOptions {
             sampler: SamplerKind::default(),
             seed: 0,
             repeats: 1,
-            judged: ObjectiveValue::Best,
+            judged: None,
             parallel: None,
             resume: false,
+            retry_failed: false,
+            accept_changes: false,
             widen: false,
             timeout: None,
             budget: None,
@@ -91,9 +97,11 @@ impl SweepOptions {
             sampler: sampler(arguments)?,
             seed: arguments.count("seed", 0)?.unwrap_or(0),
             repeats: arguments.small_count("repeats", 1)?.unwrap_or(1),
-            judged: judged(arguments)?.unwrap_or_default(),
+            judged: judged(arguments)?,
             parallel: arguments.small_count("parallel", 1)?.map(|n| n as usize),
             resume: arguments.has("resume"),
+            retry_failed: arguments.has("retry-failed"),
+            accept_changes: arguments.has("accept-changes"),
             widen: arguments.has("widen"),
             timeout: arguments.duration("timeout")?,
             budget: arguments.duration("budget")?,
@@ -190,8 +198,8 @@ impl Planner<'_> {
                 self.source.error(ErrorName::InvalidDeclaration, span, error.to_string(), None)
             })?;
         }
-        if let WorkloadReference::Command { words } = &workload.value {
-            self.check_placeholders(words, workload, &space)?;
+        if let WorkloadReference::Command(line) = &workload.value {
+            placeholders::check(self.source, line, &workload.span, &space)?;
         }
         let objective = self.objective(body, &options, description)?;
         let definition = StudyDefinition {
@@ -199,6 +207,8 @@ impl Planner<'_> {
             space,
             objective,
             sampler: options.sampler,
+            sampler_version: tunebook_study::sampler::VERSION,
+            earlier: vec![],
             seed: options.seed,
             repeats: options.repeats,
             question: body.question.clone(),
@@ -297,31 +307,6 @@ impl Planner<'_> {
         }
     }
 
-    /// Returns an error if the command inserts a hyperparameter that is not declared.
-    fn check_placeholders(
-        &self,
-        words: &[String],
-        workload: &Spanned<WorkloadReference>,
-        space: &SearchSpace,
-    ) -> Result<()> {
-        let placeholders = program_line::placeholders(words).map_err(|error| {
-            self.source.error(ErrorName::SyntaxError, workload.span.clone(), error.to_string(), None)
-        })?;
-        for name in placeholders {
-            if space.named(&name).next().is_some() {
-                continue;
-            }
-            let text = format!("{{{name}}}");
-            let start = self.source.text()[workload.span.clone()].find(&text).map_or(0, |at| at + workload.span.start);
-            let span = if start == 0 { workload.span.clone() } else { start..start + text.len() };
-            let declared: Vec<&str> = space.hyperparameters().iter().map(|h| h.name.as_str()).collect();
-            let help = suggest(&name, declared).map_or(String::new(), |help| help + "; ") + "write `{{` for a brace";
-            let message = format!("the command inserts `{name}`, but no line declares it");
-            return Err(self.source.error(ErrorName::UnknownHyperparameter, span, message, Some(help)));
-        }
-        Ok(())
-    }
-
     /// Returns the objective that the body or an option declares, otherwise that of the workload.
     fn objective(
         &self,
@@ -336,10 +321,17 @@ impl Planner<'_> {
             }
             (body, option) => body.as_ref().or(option.as_ref()),
         };
-        let judged = options.judged;
+        // The workload says how its own objective is judged. `--objective` replaces that.
+        let judged = |metric: &str| {
+            let own = description.map(|description| &description.objective).filter(|own| own.metric == metric);
+            options.judged.or(own.map(|own| own.judged)).unwrap_or_default()
+        };
         let (direction, metric) = match (given, description) {
             (Some((direction, metric)), _) => (*direction, metric),
-            (None, Some(description)) => return Ok(Objective { judged, ..description.objective.clone() }),
+            (None, Some(description)) => {
+                let own = description.objective.clone();
+                return Ok(Objective { judged: judged(&own.metric), ..own });
+            }
             (None, None) => {
                 let message = "the objective is missing: a program has none of its own";
                 let help = "add a line `minimize METRIC` or `maximize METRIC`, with a metric that the program reports";
@@ -357,6 +349,6 @@ impl Planner<'_> {
             let help = suggest(&metric.value, description.metrics.iter().map(String::as_str).collect::<Vec<_>>());
             return Err(self.source.error(ErrorName::UnknownMetric, metric.span.clone(), message, help));
         }
-        Ok(Objective { metric: metric.value.clone(), direction, judged })
+        Ok(Objective { metric: metric.value.clone(), direction, judged: judged(&metric.value) })
     }
 }

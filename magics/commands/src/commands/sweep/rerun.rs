@@ -1,9 +1,9 @@
 //! What a sweep does if the store already has a study of its name.
 
-use super::plan::SweepPlan;
+use super::plan::{SweepOptions, SweepPlan};
 use crate::error::{ErrorName, MagicError, Result};
 use tunebook_study::store::StudyRecord;
-use tunebook_study::{Distribution, Hyperparameter, StudyDefinition, Trial};
+use tunebook_study::{Distribution, Hyperparameter, StudyDefinition, Trial, TrialState, WorkloadReference};
 
 /// What a sweep does with a recorded study.
 #[derive(Clone, Debug, PartialEq)]
@@ -44,13 +44,24 @@ pub fn plan_rerun(plan: &SweepPlan, study: &StudyRecord, trials: &[Trial]) -> Re
         };
         return Err(MagicError::new(ErrorName::StudyExists, message, Some(help)));
     }
-    let finished = |number: &u32| trials.iter().any(|t| t.number == *number && !t.state.runs_again());
+    let retried = plan.options.retry_failed;
+    let finished = |number: &u32| trials.iter().any(|t| t.number == *number && !runs_again(t.state, &plan.options));
     let missing: Vec<u32> = (1..=plan.trials).filter(|number| !finished(number)).collect();
     let more_requested = plan.trials > study.asked;
-    if missing.is_empty() || !(plan.options.resume || more_requested || !differences.is_empty()) {
+    if missing.is_empty() || !(plan.options.resume || retried || more_requested || !differences.is_empty()) {
         return Ok(Rerun::Show { missing: missing.len() });
     }
     Ok(Rerun::Train { numbers: missing, redefine: !differences.is_empty() })
+}
+
+/// Whether a run with these options runs a trial in this state again.
+pub fn runs_again(state: TrialState, options: &SweepOptions) -> bool {
+    state.runs_again() || (options.retry_failed && state == TrialState::Failed)
+}
+
+/// How many configurations a study has proposed.
+pub fn configurations_of(trials: &[Trial]) -> u32 {
+    trials.iter().map(|trial| trial.configuration + 1).max().unwrap_or(0)
 }
 
 /// The message of a `StudyExists` error.
@@ -63,12 +74,20 @@ pub fn exists_message(study: &str, differences: &[String]) -> String {
 /// Whether a trial is judged by its best or by its last value is not compared, because every run may choose it anew.
 pub fn differences(old: &StudyDefinition, new: &StudyDefinition) -> Vec<String> {
     let mut found = vec![];
+    match (&old.workload, &new.workload) {
+        (WorkloadReference::Rust { name, .. }, WorkloadReference::Rust { name: now, .. })
+            if name == now && old.workload != new.workload =>
+        {
+            found.push(format!("the code of the workload `{name}` has changed"));
+        }
+        (before, now) if before != now => found.push(format!("the workload was {before}, now {now}")),
+        _ => {}
+    }
     let mut field = |what: &str, old: String, new: String| {
         if old != new {
             found.push(format!("{what} was {old}, now {new}"));
         }
     };
-    field("the workload", old.workload.to_string(), new.workload.to_string());
     let objective = |d: &StudyDefinition| format!("{} {}", d.objective.direction, d.objective.metric);
     field("the objective", objective(old), objective(new));
     field("--sampler", old.sampler.to_string(), new.sampler.to_string());
@@ -106,7 +125,7 @@ pub fn differences(old: &StudyDefinition, new: &StudyDefinition) -> Vec<String> 
 fn widens(old: &StudyDefinition, new: &StudyDefinition) -> bool {
     let (before, after) = (old.space.hyperparameters(), new.space.hyperparameters());
     let same_otherwise = StudyDefinition { space: new.space.clone(), ..old.clone() }
-        == StudyDefinition { objective: old.objective.clone(), ..new.clone() }
+        == StudyDefinition { objective: old.objective.clone(), ..new.clone().continuing(old) }
         && old.objective.metric == new.objective.metric
         && old.objective.direction == new.objective.direction;
     same_otherwise

@@ -1,5 +1,10 @@
 //! Runs a program as a workload: one process for each trial, which prints its measurements as lines of JSON.
 
+mod diagnosis;
+mod literal;
+mod report;
+
+use self::report::{Lines, Report, Taken};
 use super::log::Log;
 use super::process::{Group, describe, out_of_memory_kills};
 use super::{Outcome, cancels, send};
@@ -10,7 +15,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 use tunebook_study::protocol::{Event, Request, TrialRequest};
-use tunebook_study::{Measurement, TrialState};
+use tunebook_study::{Measurement, ProgramLine, TrialState};
 
 /// After a program has ended, its process group is ended once it has printed nothing for this long.
 const LINGER: Duration = Duration::from_millis(100);
@@ -20,9 +25,12 @@ const PIPE_HELD_OPEN: Duration = Duration::from_secs(2);
 /// Lines are read for at most this long after the end of a program, in case such a process goes on printing.
 const READ_AFTER_END: Duration = Duration::from_secs(30);
 
-/// What the program has reported of its objective so far.
-#[derive(Default)]
+/// A line that is longer is read in parts.
+const LONGEST_LINE: usize = 1 << 20;
+
+/// What the program has reported so far.
 struct Objective {
+    report: Report,
     /// Whether a finite value was reported.
     reported: bool,
     /// The first step at which the value was not finite.
@@ -30,8 +38,8 @@ struct Objective {
 }
 
 /// Runs a program to its end, or ends it: when its trial is cancelled, takes too long, or has reached its target.
-pub(super) fn run(words: &[String], request: &TrialRequest, requests: &Receiver<Request>, log: Log) -> Outcome {
-    let words = match program_line::fill(words, &request.params) {
+pub(super) fn run(line: &ProgramLine, request: &TrialRequest, requests: &Receiver<Request>, log: Log) -> Outcome {
+    let words = match program_line::fill(line, &request.params) {
         Ok(words) => words,
         Err(error) => return Outcome::failed(error.to_string()),
     };
@@ -48,9 +56,13 @@ pub(super) fn run(words: &[String], request: &TrialRequest, requests: &Receiver<
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
+    if std::env::var_os("PYTHONUNBUFFERED").is_none() {
+        // Otherwise Python keeps what it prints until there are 8 KiB of it, and loses it when the trial is ended.
+        command.env("PYTHONUNBUFFERED", "1");
+    }
     let mut group = match Group::spawn(&mut command) {
         Ok(group) => group,
-        Err(error) => return Outcome::failed(format!("the program `{program}` cannot be started: {error}")),
+        Err(error) => return Outcome::failed(diagnosis::not_started(program, &error)),
     };
     let pipes = (group.child().stdout.take(), group.child().stderr.take());
     let (Some(stdout), Some(stderr)) = pipes else { return Outcome::failed("the program has no pipes") };
@@ -60,20 +72,19 @@ pub(super) fn run(words: &[String], request: &TrialRequest, requests: &Receiver<
     let (sender, lines) = unbounded();
     let error_log = log.clone();
     let errors = std::thread::spawn(move || {
-        let mut lines = BufReader::new(stderr).split(b'\n');
-        while let Some(Ok(line)) = lines.next() {
-            error_log.line(&String::from_utf8_lossy(&line));
-        }
-    });
-    std::thread::spawn(move || {
-        let mut lines = BufReader::new(stdout).split(b'\n');
-        while let Some(Ok(line)) = lines.next() {
-            if sender.send(String::from_utf8_lossy(&line).into_owned()).is_err() {
-                break;
+        let mut measurements = Lines::default();
+        read_lines(BufReader::new(stderr), |line| {
+            if report::is_measurement(&line) {
+                measurements.add(&line);
             }
-        }
+            error_log.line(&line);
+            true
+        });
+        measurements
     });
-    let mut objective = Objective::default();
+    std::thread::spawn(move || read_lines(BufReader::new(stdout), |line| sender.send(line).is_ok()));
+    let report = Report::new(&request.objective);
+    let mut objective = Objective { report, reported: false, non_finite_at: None };
     let timeout = request.timeout.map_or_else(never, |seconds| after(Duration::from_secs_f64(seconds)));
     // A process that the program started may hold the pipes open after the program has ended. Therefore the end of the
     // program is watched for as well.
@@ -92,7 +103,7 @@ pub(super) fn run(words: &[String], request: &TrialRequest, requests: &Receiver<
             },
             recv(timeout) -> _ => {
                 group.end_gently();
-                return Outcome::timed_out(request);
+                return objective.timed_out(request);
             },
             default(Duration::from_millis(50)) => if let Ok(Some(status)) = group.child().try_wait() {
                 // First the lines of processes that outlive the program for a moment, such as a `tee`. Then the group
@@ -114,24 +125,73 @@ pub(super) fn run(words: &[String], request: &TrialRequest, requests: &Receiver<
     };
     // This ends the group, which closes the pipes that others of it still hold.
     drop(group);
+    if let Some(outcome) = objective.end(request, started, &log) {
+        return outcome;
+    }
     let deadline = Instant::now() + PIPE_HELD_OPEN;
     while !errors.is_finished() && Instant::now() < deadline {
         std::thread::sleep(Duration::from_millis(1));
     }
+    if errors.is_finished() {
+        objective.report.misread.on_stderr = errors.join().unwrap_or_default();
+    }
     match status {
-        Ok(status) => objective.outcome(status, &request.objective, &log, oom_before),
+        Ok(status) => objective.outcome(status, &request.objective, &log, oom_before, &words),
         Err(error) => Outcome::failed(format!("the program cannot be waited for: {error}")),
     }
 }
 
-impl Objective {
-    /// Reports a line of the program's output if it is a measurement, and logs it otherwise. Returns the outcome if the
-    /// trial is to end with this measurement: it has reached its target, or may not try any longer.
-    fn take(&mut self, line: &str, request: &TrialRequest, started: Instant, log: &Log) -> Option<Outcome> {
-        let Some(mut measurement) = measurement(line) else {
-            log.line(line);
-            return None;
+/// Reads lines until the end, or until `take` returns false. Lines end with a line feed or, as those of a progress bar,
+/// with a carriage return.
+fn read_lines(mut reader: impl BufRead, mut take: impl FnMut(String) -> bool) {
+    let (mut line, mut goes_on, mut after_return) = (Vec::new(), true, false);
+    while goes_on {
+        let read = match reader.fill_buf() {
+            Ok([]) => break,
+            Ok(read) => read,
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
+            Err(_) => break,
         };
+        // A line may end with both.
+        if std::mem::take(&mut after_return) && read[0] == b'\n' {
+            reader.consume(1);
+            continue;
+        }
+        let end = read.iter().position(|byte| matches!(byte, b'\n' | b'\r'));
+        line.extend_from_slice(&read[..end.unwrap_or(read.len())]);
+        after_return = end.is_some_and(|end| read[end] == b'\r');
+        let used = end.map_or(read.len(), |end| end + 1);
+        reader.consume(used);
+        if (end.is_some() || line.len() > LONGEST_LINE) && !(after_return && line.is_empty()) {
+            goes_on = take(String::from_utf8_lossy(&line).into_owned());
+            line.clear();
+        }
+    }
+    if !line.is_empty() {
+        take(String::from_utf8_lossy(&line).into_owned());
+    }
+}
+
+impl Objective {
+    /// Reports the measurements on a line of the program's output, or logs the line. Returns the outcome if the trial
+    /// ends with a measurement: it has reached its target, or may not try any longer.
+    fn take(&mut self, line: &str, request: &TrialRequest, started: Instant, log: &Log) -> Option<Outcome> {
+        let taken = self.report.take(line);
+        self.pass_on(taken, request, started, log)
+    }
+
+    /// As [`take`](Self::take), for lines that are held back when the output ends.
+    fn end(&mut self, request: &TrialRequest, started: Instant, log: &Log) -> Option<Outcome> {
+        let taken = self.report.end();
+        self.pass_on(taken, request, started, log)
+    }
+
+    fn pass_on(&mut self, taken: Taken, request: &TrialRequest, started: Instant, log: &Log) -> Option<Outcome> {
+        taken.log.iter().for_each(|line| log.line(line));
+        taken.measurements.into_iter().find_map(|measurement| self.measured(measurement, request, started))
+    }
+
+    fn measured(&mut self, mut measurement: Measurement, request: &TrialRequest, started: Instant) -> Option<Outcome> {
         measurement.seconds = started.elapsed().as_secs_f64();
         match measurement.metrics.get(&request.objective) {
             Some(Some(_)) => self.reported = true,
@@ -147,8 +207,19 @@ impl Objective {
         })
     }
 
+    /// The outcome of a program that took too long.
+    fn timed_out(&self, request: &TrialRequest) -> Outcome {
+        let mut outcome = Outcome::timed_out(request);
+        if !self.reported && self.report.misread.metrics.is_empty() {
+            let hint = "; it reported nothing by then. A program that does not flush its output after each line loses \
+                        it then: `stdbuf -oL` before a program in C flushes it";
+            outcome.reason = outcome.reason.map(|reason| reason + hint);
+        }
+        outcome
+    }
+
     /// The outcome of a program that has ended by itself.
-    fn outcome(self, status: ExitStatus, metric: &str, log: &Log, oom_before: u64) -> Outcome {
+    fn outcome(self, status: ExitStatus, metric: &str, log: &Log, oom_before: u64, words: &[String]) -> Outcome {
         let infeasible = |reason: String| Outcome { state: TrialState::Infeasible, reason: Some(reason) };
         if let Some(step) = self.non_finite_at {
             return infeasible(format!("`{metric}` became non-finite at step {step}"));
@@ -161,72 +232,23 @@ impl Objective {
             return Outcome::failed(format!("the program {}{said}", describe(status)));
         }
         if !self.reported {
-            return Outcome::failed(format!("the program ended without reporting `{metric}`"));
+            return Outcome::failed(diagnosis::reason(metric, &self.report.misread, words));
         }
         Outcome { state: TrialState::Complete, reason: None }
     }
 }
 
-/// The measurement on a line, if it is one: a JSON object with a whole number `step`. Every other number in it is a
-/// metric. `NaN`, `Infinity` and `-Infinity`, which are not JSON but which Python writes, are metrics without a finite
-/// value.
-fn measurement(line: &str) -> Option<Measurement> {
-    let line = line.trim();
-    if !line.starts_with('{') {
-        return None;
-    }
-    let object: serde_json::Map<String, serde_json::Value> =
-        serde_json::from_str(line).or_else(|_| serde_json::from_str(&quote_non_finite(line))).ok()?;
-    let step = object.get("step")?.as_f64().filter(|step| *step >= 0.0 && step.fract() == 0.0)? as u64;
-    let mut metrics = indexmap::IndexMap::new();
-    for (name, value) in object.into_iter().filter(|(name, _)| name != "step") {
-        match value {
-            serde_json::Value::Number(number) => drop(metrics.insert(name, number.as_f64().filter(|x| x.is_finite()))),
-            serde_json::Value::String(text) if text == NON_FINITE => drop(metrics.insert(name, None)),
-            _ => {}
-        }
-    }
-    Some(Measurement { step, seconds: 0.0, metrics })
-}
-
-/// A string that stands for such a token. Its first character is for private use, so that no text of a program is equal
-/// to it.
-const NON_FINITE: &str = "\u{e000}non-finite";
-
-/// Replaces the tokens that are not JSON by [`NON_FINITE`]. Text in strings stays as it is.
-fn quote_non_finite(line: &str) -> String {
-    let (mut out, mut rest, mut in_string, mut escaped) = (String::new(), line, false, false);
-    while let Some(c) = rest.chars().next() {
-        if !in_string
-            && let Some(token) = ["-Infinity", "Infinity", "NaN"].iter().find(|token| rest.starts_with(**token))
-        {
-            out += &format!("\"{NON_FINITE}\"");
-            rest = &rest[token.len()..];
-            continue;
-        }
-        in_string ^= c == '"' && !escaped;
-        escaped = c == '\\' && !escaped;
-        out.push(c);
-        rest = &rest[c.len_utf8()..];
-    }
-    out
-}
-
 #[cfg(test)]
 mod tests {
-    use super::measurement;
+    use super::read_lines;
 
     #[test]
-    fn only_json_objects_with_a_whole_step_are_measurements() {
-        let m = measurement(r#"{"step": 100, "valid/error": 0.12, "note": "NaN \" NaN", "train/loss": NaN}"#).unwrap();
-        assert_eq!(m.step, 100);
-        assert_eq!(m.metrics["valid/error"], Some(0.12));
-        assert_eq!(m.metrics["train/loss"], None);
-        assert!(!m.metrics.contains_key("note"));
-        assert_eq!(measurement(r#"{"step": 1, "x": -Infinity}"#).unwrap().metrics["x"], None);
-        assert_eq!(measurement(r#"{"step": 1, "x": 1e999}"#).map(|m| m.metrics["x"]), None);
-        for log in ["hello", "{}", r#"{"step": "a"}"#, r#"{"step": 1.5}"#, r#"{"step": 1"#, "[1]"] {
-            assert!(measurement(log).is_none(), "{log}");
-        }
+    fn lines_end_with_a_line_feed_or_a_carriage_return() {
+        let mut lines = vec![];
+        read_lines(&b"a\r\nb\n\n\rc\rd"[..], |line| {
+            lines.push(line);
+            true
+        });
+        assert_eq!(lines, ["a", "b", "", "c", "d"]);
     }
 }

@@ -1,0 +1,252 @@
+//! Finds files that have changed since trials of a study read them: the program, its configuration, data. A study whose
+//! files have changed is not extended, unless the user accepts that it then has trials from before and after.
+
+use crate::error::{ErrorName, MagicError, Result};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use tunebook_pool::program_line;
+use tunebook_study::protocol::DataSource;
+use tunebook_study::store::{AcceptedChange, Store, StudyRecord, StudyWriter};
+use tunebook_study::{Distribution, Params, ProgramLine, SearchSpace, StudyDefinition, TrialState, WorkloadReference};
+
+/// Of a larger file, only so much of its beginning is hashed, with its length and the time of its last change.
+const HASHED: u64 = 256 << 20;
+/// A word with placeholders stands for at most so many files.
+const FILES_OF_WORD: usize = 100;
+
+/// A file that has changed since trials read it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Change {
+    pub path: PathBuf,
+    /// The path as the user knows it.
+    pub what: String,
+    before: String,
+    /// None if the file is gone.
+    after: Option<String>,
+}
+
+/// The files of a study that have changed since its trials read them last.
+pub fn changes(store: &Store, study: &StudyRecord) -> Result<Vec<Change>> {
+    let inputs = store.inputs(study)?;
+    let is_there = |path: &Path, hashes: &[String]| hash(path).is_some_and(|now| hashes.contains(&now));
+    // A workload records the hash of all that it read, however large the file is.
+    let is_whole = |path: &Path, hashes: &[String]| {
+        path.metadata().is_ok_and(|file| file.len() > HASHED)
+            && hash_up_to(path, u64::MAX).is_some_and(|now| hashes.contains(&now))
+    };
+    // A project that was moved has its files elsewhere.
+    let was_moved = |path: &Path| {
+        inputs
+            .iter()
+            .any(|(other, hashes)| other != path && other.file_name() == path.file_name() && is_there(other, hashes))
+    };
+    let mut found = vec![];
+    for (path, hashes) in &inputs {
+        let after = hash(path);
+        let is_same = match &after {
+            Some(after) => hashes.contains(after) || is_whole(path, hashes),
+            // A file that was gone before has an empty hash.
+            None => hashes.contains(&String::new()) || was_moved(path),
+        };
+        if let Some(before) = hashes.last().filter(|_| !is_same) {
+            found.push(Change { before: before.clone(), after, what: shown(path), path: path.clone() });
+        }
+    }
+    Ok(found)
+}
+
+/// A path as the user knows it: below the current folder if it is there.
+fn shown(path: &Path) -> String {
+    let folder = std::env::current_dir().unwrap_or_default();
+    path.strip_prefix(&folder).unwrap_or(path).display().to_string()
+}
+
+/// What has changed, in words: `train.py` has changed, `data.csv` is gone.
+fn in_words(changes: &[Change]) -> String {
+    let one = |change: &Change| match change.after {
+        Some(_) => format!("`{}` has changed", change.what),
+        None => format!("`{}` is gone", change.what),
+    };
+    changes.iter().map(one).collect::<Vec<_>>().join(", and ")
+}
+
+/// The sentence about recorded trials that are shown although files have changed. None if none have.
+pub fn note(changes: &[Change]) -> Option<String> {
+    (!changes.is_empty())
+        .then(|| format!("{} since these trials ran: they are results of what was there before.", in_words(changes)))
+}
+
+/// To be called before trials run: an error if the study would get trials of two versions of a file, and the user did
+/// not accept that. What files contain now is recorded.
+pub fn settle(writer: &StudyWriter, numbers: &[u32], accept: bool) -> Result<()> {
+    let changed = changes(writer.store(), writer.study())?;
+    let Some(first) = numbers.first().filter(|_| !changed.is_empty()) else { return Ok(()) };
+    let has_result = |state| matches!(state, TrialState::Complete | TrialState::Infeasible | TrialState::Stopped);
+    let trials = writer.store().trials(writer.study())?;
+    // Trials that failed, or that run again, have nothing that could be mixed.
+    let mixes = trials.iter().any(|trial| has_result(trial.state) && !numbers.contains(&trial.number));
+    if mixes && !accept {
+        return Err(refuse(&writer.study().name, &changed));
+    }
+    if mixes {
+        let accepted = |change: &Change| AcceptedChange {
+            what: change.what.clone(),
+            before: change.before.clone(),
+            after: change.after.clone(),
+            at_trial: *first,
+        };
+        writer.accept_changes(&changed.iter().map(accepted).collect::<Vec<_>>())?;
+    }
+    for Change { path, after, .. } in changed {
+        writer.record_data(&DataSource { path, sha256: after.unwrap_or_default() })?;
+    }
+    Ok(())
+}
+
+fn refuse(study: &str, changes: &[Change]) -> MagicError {
+    let message = format!("{} since the trials of `{study}` ran, and more trials would mix both", in_words(changes));
+    let help = format!(
+        "give the study another name, or undo the change. `--accept-changes` runs the trials all the same, and the \
+         study records it. `%study delete {study}` deletes the old trials"
+    );
+    MagicError::new(ErrorName::FilesChanged, message, Some(help))
+}
+
+/// The changes of a study as JSON: those that were accepted, and the names of those that were not.
+pub fn as_json(store: &Store, study: &StudyRecord) -> Result<(Value, Value)> {
+    let changed = changes(store, study)?;
+    let names: Vec<&str> = changed.iter().map(|change| change.what.as_str()).collect();
+    Ok((json!(store.changes(study)?), json!(names)))
+}
+
+/// Records the files that the command of a study names, and returns the names of those that are not as they were
+/// recorded. Before trials run, new files are recorded; after they ran, also those that changed meanwhile.
+pub fn record(writer: &StudyWriter, definition: &StudyDefinition, after_trials: bool) -> Result<Vec<String>> {
+    let WorkloadReference::Command(line) = &definition.workload else { return Ok(vec![]) };
+    let folder = std::env::current_dir().unwrap_or_default();
+    let recorded = writer.store().inputs(writer.study())?;
+    let mut changed = vec![];
+    for path in named_files(line, &definition.space, &folder) {
+        let Some(sha256) = hash(&path) else { continue };
+        // Relative, so that the project can be moved.
+        let path = path.strip_prefix(&folder).unwrap_or(&path).to_path_buf();
+        let known = recorded.get(&path);
+        if known.is_some_and(|known| known.last() == Some(&sha256)) || (known.is_none() && after_trials) {
+            continue;
+        }
+        if known.is_some() {
+            changed.push(shown(&path));
+        }
+        writer.record_data(&DataSource { path, sha256 })?;
+    }
+    Ok(changed)
+}
+
+/// The files that a command names, with every value of the lists that it inserts.
+fn named_files(line: &ProgramLine, space: &SearchSpace, folder: &Path) -> Vec<PathBuf> {
+    let mut found: Vec<PathBuf> = vec![];
+    let mut after_module = false;
+    for (i, word) in line.words.iter().enumerate() {
+        for filled in filled(word, space) {
+            let mut names = vec![filled.clone()];
+            // `--config=file`, and the script of `sh -c`.
+            names.extend(filled.split_once('=').map(|(_, value)| value.to_string()));
+            names.extend(filled.split(|c: char| c.is_whitespace() || "'\";&|<>()=".contains(c)).map(String::from));
+            if after_module {
+                let module = filled.replace('.', "/");
+                names.extend([format!("{module}.py"), format!("{module}/__main__.py")]);
+            }
+            for name in names.iter().filter(|name| !name.is_empty()) {
+                // A program without a folder is looked for elsewhere.
+                let path = folder.join(name);
+                if (i > 0 || name.contains('/')) && path.is_file() && !found.contains(&path) {
+                    found.push(path);
+                }
+            }
+        }
+        after_module = word == "-m";
+    }
+    found
+}
+
+/// A word with the values of its placeholders, if they are few.
+fn filled(word: &String, space: &SearchSpace) -> Vec<String> {
+    let Ok(placeholders) = program_line::placeholders(std::slice::from_ref(word)) else { return vec![] };
+    let mut all = vec![Params::new()];
+    for placeholder in placeholders {
+        let mut values = vec![];
+        for h in space.named(&placeholder.name) {
+            match &h.distribution {
+                Distribution::Choice { values: listed } => values.extend(listed.clone()),
+                Distribution::Constant { value } => values.push(value.clone()),
+                _ => return vec![],
+            }
+        }
+        let with = |params: &Params, value| {
+            let mut params = params.clone();
+            params.insert(placeholder.name.clone(), value);
+            params
+        };
+        all = all.iter().flat_map(|params| values.iter().map(move |value| with(params, value.clone()))).collect();
+        all.truncate(FILES_OF_WORD);
+    }
+    let line = ProgramLine { words: vec![word.clone()], optional: vec![] };
+    all.iter().filter_map(|params| program_line::fill(&line, params).ok()?.pop()).collect()
+}
+
+/// The SHA-256 hash of a file, or of the beginning of a large one. None if it cannot be read.
+fn hash(path: &Path) -> Option<String> {
+    hash_up_to(path, HASHED)
+}
+
+fn hash_up_to(path: &Path, limit: u64) -> Option<String> {
+    let file = File::open(path).ok().filter(|_| path.is_file())?;
+    let metadata = file.metadata().ok()?;
+    let mut hasher = Sha256::new();
+    if metadata.len() > limit {
+        hasher.update(format!("{} {:?}", metadata.len(), metadata.modified().ok()));
+    }
+    let (mut file, mut buffer) = (file.take(limit), vec![0; 1 << 16]);
+    loop {
+        match file.read(&mut buffer).ok()? {
+            0 => break,
+            length => hasher.update(&buffer[..length]),
+        }
+    }
+    Some(hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tunebook_study::{Hyperparameter, Role};
+
+    #[test]
+    fn the_files_of_a_command_are_found_wherever_it_names_them() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(folder.path().join("pkg/sub")).unwrap();
+        for name in ["train.py", "a.yaml", "b.yaml", "pkg/sub/run.py", "x.sh", "python3", "data 1.csv"] {
+            std::fs::write(folder.path().join(name), name).unwrap();
+        }
+        let mut space = SearchSpace::new();
+        let distribution = Distribution::choice(vec!["a".into(), "b".into()]).unwrap();
+        let config = Hyperparameter { name: "config".into(), role: Role::Scientific, distribution, conditions: vec![] };
+        space.declare(config).unwrap();
+        for (words, files) in [
+            (&["python3", "train.py", "--lr", "{lr}"][..], &["train.py"][..]),
+            (&["./x.sh"], &["./x.sh"]),
+            (&["x.sh"], &[]),
+            (&["python3", "train.py", "--config={config}.yaml", "pkg"], &["train.py", "a.yaml", "b.yaml"]),
+            (&["python3", "-m", "pkg.sub.run"], &["pkg/sub/run.py"]),
+            (&["sh", "-c", "A=1 python3 'train.py' >out; cat a.yaml"], &["python3", "train.py", "a.yaml"]),
+            (&["p", "data 1.csv"], &["data 1.csv"]),
+        ] {
+            let line = ProgramLine { words: words.iter().map(|word| word.to_string()).collect(), optional: vec![] };
+            let expected: Vec<PathBuf> = files.iter().map(|file| folder.path().join(file)).collect();
+            assert_eq!(named_files(&line, &space, folder.path()), expected, "{words:?}");
+        }
+    }
+}

@@ -1,0 +1,232 @@
+//! Deals out the values of lists, so that after any number of trials each value of a list occurred equally often (± 1):
+//! among all trials in which the hyperparameter exists, and among those with the same scientific value. Otherwise a
+//! scientific value could get one nuisance value four times and another one never, and the study would compare those.
+//!
+//! A value is chosen by the counts of what was dealt before, the most important count first:
+//!
+//! 1. among the trials with the same scientific values;
+//! 2. among all trials;
+//! 3. together with the values that other lists have in this trial, so that lists are not confounded with each other;
+//! 4. by a random order of the values.
+//!
+//! So a value that `--widen` adds is dealt until it has caught up with the others.
+
+use super::keyed::{Purpose, generator, permutation};
+use crate::{Distribution, Hyperparameter, Params, Role, SearchSpace, Value};
+use indexmap::IndexMap;
+use std::collections::HashMap;
+
+/// How many combinations of values are tried for a configuration that the study does not have yet.
+const COMBINATIONS: u32 = 1000;
+
+/// A value of a list: the index of its declaration, and the index of the value among all that the list has ever had.
+type Card = (usize, usize);
+
+/// What was dealt so far.
+pub(super) struct Dealt {
+    seed: u64,
+    /// The values that each list has ever had, in the order in which they came.
+    values: HashMap<usize, Vec<Value>>,
+    /// In how many trials a hyperparameter existed.
+    trials: HashMap<usize, u64>,
+    counts: HashMap<Card, u64>,
+    /// How often two values occurred in one trial.
+    together: HashMap<(Card, Card), u64>,
+    /// In how many trials a range existed, by the scientific value.
+    points: HashMap<(usize, Option<Card>), u64>,
+}
+
+/// A trial of which some hyperparameters have a value.
+struct Hand<'a> {
+    space: &'a SearchSpace,
+    params: Params,
+    /// The values of scientific lists, and those of the others.
+    scientific: Vec<Card>,
+    nuisance: Vec<Card>,
+}
+
+impl Hand<'_> {
+    fn cards(&mut self, role: Role) -> &mut Vec<Card> {
+        if role == Role::Scientific { &mut self.scientific } else { &mut self.nuisance }
+    }
+}
+
+/// A uniform number in [0, 1), by the number of a sequence, the coordinate, and the index of the point.
+type Point<'a> = &'a dyn Fn(u64, usize, u64) -> f64;
+
+impl Dealt {
+    pub(super) fn new(seed: u64) -> Self {
+        Self {
+            seed,
+            values: HashMap::new(),
+            trials: HashMap::new(),
+            counts: HashMap::new(),
+            together: HashMap::new(),
+            points: HashMap::new(),
+        }
+    }
+
+    /// The next configuration, and whether it is new. It is not if all that were tried are not.
+    pub(super) fn propose(
+        &mut self,
+        space: &SearchSpace,
+        point: Point<'_>,
+        is_new: &dyn Fn(&Params) -> bool,
+    ) -> (Params, bool) {
+        self.learn(space);
+        let mut hand = Hand { space, params: Params::new(), scientific: vec![], nuisance: vec![] };
+        let (mut first, mut left) = (None, COMBINATIONS);
+        let mut new = None;
+        self.fill(&order(space), &mut hand, point, &mut |values| {
+            left -= 1;
+            let params = space.assign(|_, h| values.get(&h.name).cloned().unwrap_or(Value::Null));
+            if is_new(&params) {
+                new = Some(params);
+            } else if first.is_none() {
+                first = Some(params);
+            }
+            new.is_some() || left == 0
+        });
+        let is_new = new.is_some();
+        (new.or(first).unwrap_or_default(), is_new)
+    }
+
+    /// Gives the hyperparameters that are left their values, in all ways that keep the lists balanced, the best first,
+    /// until `visit` returns true for one. Returns whether it did.
+    fn fill(
+        &self,
+        left: &[usize],
+        hand: &mut Hand<'_>,
+        point: Point<'_>,
+        visit: &mut dyn FnMut(&Params) -> bool,
+    ) -> bool {
+        let Some((&node, left)) = left.split_first() else { return visit(&hand.params) };
+        let h = &hand.space.hyperparameters()[node];
+        if !h.is_active(&hand.params) {
+            return self.fill(left, hand, point, visit);
+        }
+        let Distribution::Choice { values } = &h.distribution else {
+            let arm = hand.scientific.first().copied();
+            let index = self.points.get(&(node, arm)).copied().unwrap_or(0);
+            let value = h.distribution.from_unit(point(sequence(arm), coordinate(hand.space, node), index));
+            hand.params.insert(h.name.clone(), value);
+            let found = self.fill(left, hand, point, visit);
+            hand.params.swap_remove(&h.name);
+            return found;
+        };
+        for card in self.choices(node, h, values, hand) {
+            hand.params.insert(h.name.clone(), self.values[&node][card.1].clone());
+            hand.cards(h.role).push(card);
+            let found = self.fill(left, hand, point, visit);
+            hand.cards(h.role).pop();
+            hand.params.swap_remove(&h.name);
+            if found {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// The values of a list that keep it balanced, the best one first.
+    fn choices(&self, node: usize, h: &Hyperparameter, values: &[Value], hand: &Hand<'_>) -> Vec<Card> {
+        let together = |a: Card, b: Card| self.together.get(&(a, b)).copied().unwrap_or(0);
+        let order = self.random_order(node, h, values.len(), hand);
+        let mut choices: Vec<(Vec<u64>, Card)> = values
+            .iter()
+            .filter_map(|value| {
+                let index = self.values[&node].iter().position(|known| known.same_as(value))?;
+                let card = (node, index);
+                let mut counts: Vec<u64> = hand.scientific.iter().map(|other| together(card, *other)).collect();
+                counts.push(self.counts.get(&card).copied().unwrap_or(0));
+                counts.push(hand.nuisance.iter().map(|other| together(card, *other)).sum());
+                counts.push(order.get(index).copied().unwrap_or(0));
+                Some((counts, card))
+            })
+            .collect();
+        choices.sort();
+        let least = choices.first().map(|(counts, _)| counts[0]);
+        choices.into_iter().filter(|(counts, _)| Some(counts[0]) == least).map(|(_, card)| card).collect()
+    }
+
+    /// The place of each value of a list in a random order. It begins with another value in each trial, so that in a
+    /// round over the scientific values they get different ones. A list that no scientific list comes before gets the
+    /// same order in all trials if it is scientific itself; then its values take turns.
+    fn random_order(&self, node: usize, h: &Hyperparameter, listed: usize, hand: &Hand<'_>) -> Vec<u64> {
+        let count = self.values[&node].len();
+        let dealt = self.trials.get(&node).copied().unwrap_or(0);
+        let arms = hand.scientific.first().map_or(1, |(arm, _)| self.values[arm].len());
+        let round = match (h.role, hand.scientific.is_empty()) {
+            (Role::Scientific, true) => 0,
+            _ => dealt / (arms * listed) as u64,
+        };
+        let order = permutation(generator(Purpose::Deal, self.seed, node as u64, round), count);
+        let start = dealt as usize % count;
+        order.iter().map(|place| ((place + count - start) % count) as u64).collect()
+    }
+
+    /// Counts a configuration, whoever proposed it.
+    pub(super) fn record(&mut self, space: &SearchSpace, params: &Params) {
+        self.learn(space);
+        let active: Vec<(usize, &Hyperparameter)> =
+            space.hyperparameters().iter().enumerate().filter(|(_, h)| h.is_active(params)).collect();
+        let cards: IndexMap<usize, Card> = active
+            .iter()
+            .filter_map(|(node, h)| {
+                let index =
+                    self.values.get(node)?.iter().position(|v| params.get(&h.name).is_some_and(|w| v.same_as(w)))?;
+                Some((*node, (*node, index)))
+            })
+            .collect();
+        let is_scientific = |node: &&usize| space.hyperparameters()[**node].role == Role::Scientific;
+        let arm = order(space).iter().filter(is_scientific).find_map(|node| cards.get(node)).copied();
+        for (node, h) in &active {
+            *self.trials.entry(*node).or_default() += 1;
+            if !h.distribution.is_list() {
+                *self.points.entry((*node, arm)).or_default() += 1;
+            }
+        }
+        for card in cards.values() {
+            *self.counts.entry(*card).or_default() += 1;
+            for other in cards.values().filter(|other| *other != card) {
+                *self.together.entry((*card, *other)).or_default() += 1;
+            }
+        }
+    }
+
+    /// Adds the values of the lists of a space to those that are known.
+    fn learn(&mut self, space: &SearchSpace) {
+        for (node, h) in space.hyperparameters().iter().enumerate() {
+            let Distribution::Choice { values } = &h.distribution else { continue };
+            let known = self.values.entry(node).or_default();
+            for value in values {
+                if !known.iter().any(|other| other.same_as(value)) {
+                    known.push(value.clone());
+                }
+            }
+        }
+    }
+}
+
+/// The order in which hyperparameters get their values: first the scientific lists at the top of the tree, on which the
+/// others depend, then the others as they are declared.
+fn order(space: &SearchSpace) -> Vec<usize> {
+    let is_first = |h: &Hyperparameter| {
+        h.role == Role::Scientific && h.conditions.is_empty() && matches!(h.distribution, Distribution::Choice { .. })
+    };
+    let (mut first, mut others) = (vec![], vec![]);
+    for (node, h) in space.hyperparameters().iter().enumerate() {
+        if is_first(h) { first.push(node) } else { others.push(node) }
+    }
+    first.append(&mut others);
+    first
+}
+
+/// The Halton sequence of a scientific value.
+fn sequence(arm: Option<Card>) -> u64 {
+    arm.map_or(0, |(node, index)| ((node as u64) << 16) + index as u64 + 1)
+}
+
+/// The coordinate of a range: it is the same in all trials, whatever exists in them.
+fn coordinate(space: &SearchSpace, node: usize) -> usize {
+    space.hyperparameters()[..node].iter().filter(|h| !h.distribution.is_list()).count()
+}

@@ -1,0 +1,253 @@
+//! Tests of the samplers, most of them of properties that hold for every seed.
+
+use super::*;
+use crate::{
+    Condition, Direction, Hyperparameter, Objective, ObjectiveValue, StudyDefinition, Value, WorkloadReference,
+};
+use std::collections::{HashMap, HashSet};
+
+fn choice(count: i64) -> Distribution {
+    Distribution::choice((0..count).map(Value::Int).collect()).unwrap()
+}
+
+fn space(declarations: &[(&str, Role, Distribution)]) -> SearchSpace {
+    let mut space = SearchSpace::new();
+    for (name, role, distribution) in declarations {
+        let (name, role, distribution) = ((*name).into(), *role, distribution.clone());
+        space.declare(Hyperparameter { name, role, distribution, conditions: vec![] }).unwrap();
+    }
+    space
+}
+
+fn study(space: SearchSpace, seed: u64) -> StudyDefinition {
+    StudyDefinition {
+        workload: WorkloadReference::Builtin { name: "w".into() },
+        space,
+        objective: Objective { metric: "e".into(), direction: Direction::Minimize, judged: ObjectiveValue::Best },
+        sampler: SamplerKind::Quasirandom,
+        sampler_version: VERSION,
+        earlier: vec![],
+        seed,
+        repeats: 1,
+        question: None,
+        notes: None,
+    }
+}
+
+fn proposed(definition: &StudyDefinition, count: u64) -> Vec<Params> {
+    let mut proposals = Proposals::of(definition);
+    (0..count).map_while(|index| proposals.get(index)).collect()
+}
+
+/// The largest difference between the counts of two values of a list, after any number of these trials.
+fn imbalance<'a>(trials: impl Iterator<Item = &'a Params>, name: &str, count: usize) -> u64 {
+    let (mut counts, mut largest) = (vec![0; count], 0);
+    for params in trials {
+        let Some(value) = params.get(name) else { continue };
+        counts[value.as_i64().unwrap() as usize] += 1;
+        largest = largest.max(counts.iter().max().unwrap() - counts.iter().min().unwrap());
+    }
+    largest
+}
+
+fn with<'a>(trials: &'a [Params], name: &'a str, value: i64) -> impl Iterator<Item = &'a Params> {
+    trials.iter().filter(move |params| params.get(name) == Some(&Value::Int(value)))
+}
+
+#[test]
+fn lists_are_balanced_among_all_trials_and_within_each_scientific_value() {
+    use Role::{Nuisance, Scientific};
+    for arms in 1..=6 {
+        for count in 1..=7 {
+            // The order of the declarations does not matter.
+            let mut declared = vec![("arm", Scientific, choice(arms)), ("list", Nuisance, choice(count))];
+            declared.push(("lr", Nuisance, Distribution::log_uniform(1e-4, 1.0).unwrap()));
+            if (arms + count) % 2 == 0 {
+                declared.reverse();
+            }
+            for seed in 0..4 {
+                let trials = proposed(&study(space(&declared), seed), 90);
+                assert!(imbalance(trials.iter(), "arm", arms as usize) <= 1);
+                assert!(imbalance(trials.iter(), "list", count as usize) <= 1, "{arms} {count} {seed}");
+                for arm in 0..arms {
+                    let within = imbalance(with(&trials, "arm", arm), "list", count as usize);
+                    assert!(within <= 1, "{arms} {count} {seed}: {within} in arm {arm}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn several_lists_are_balanced_within_each_scientific_value_and_not_confounded_with_each_other() {
+    use Role::{Nuisance, Scientific};
+    let declared = [
+        ("depth", Scientific, choice(5)),
+        ("act", Nuisance, choice(5)),
+        ("init", Nuisance, choice(5)),
+        ("norm", Nuisance, choice(2)),
+    ];
+    for seed in 0..20 {
+        let trials = proposed(&study(space(&declared), seed), 60);
+        for depth in 0..5 {
+            for (name, count) in [("act", 5), ("init", 5), ("norm", 2)] {
+                assert!(imbalance(with(&trials, "depth", depth), name, count) <= 1, "{name} at depth {depth}");
+            }
+        }
+        let mut together: HashMap<(i64, i64), u32> = HashMap::new();
+        for params in &trials[..50] {
+            *together.entry((params["act"].as_i64().unwrap(), params["init"].as_i64().unwrap())).or_default() += 1;
+        }
+        let most = *together.values().max().unwrap();
+        assert!(together.len() >= 20 && most <= 5, "seed {seed}: {} pairs, one {most} times", together.len());
+    }
+}
+
+#[test]
+fn lists_and_ranges_of_a_branch_are_balanced_within_it() {
+    let mut tree = space(&[("depth", Role::Scientific, choice(3)), ("optimizer", Role::Nuisance, choice(2))]);
+    let branch = |value: i64| vec![Condition { name: "optimizer".into(), values: vec![value.into()] }];
+    for (name, distribution, value) in
+        [("act", choice(3), 0), ("lr", Distribution::uniform(0.0, 1.0).unwrap(), 0), ("lr", choice(4), 1)]
+    {
+        let (name, role) = (name.to_string(), Role::Nuisance);
+        tree.declare(Hyperparameter { name, role, distribution, conditions: branch(value) }).unwrap();
+    }
+    for seed in 0..30 {
+        let trials = proposed(&study(tree.clone(), seed), 96);
+        for depth in 0..3 {
+            let arm: Vec<Params> = with(&trials, "depth", depth).cloned().collect();
+            assert!(imbalance(arm.iter(), "optimizer", 2) <= 1);
+            assert!(imbalance(arm.iter(), "act", 3) <= 1, "seed {seed}");
+            assert!(imbalance(with(&arm, "optimizer", 1), "lr", 4) <= 1, "seed {seed}");
+            // The 16 trials of the branch fall into 16 intervals.
+            let mut strata: Vec<u32> =
+                with(&arm, "optimizer", 0).map(|params| (params["lr"].as_f64().unwrap() * 16.0) as u32).collect();
+            strata.sort_unstable();
+            assert!(strata.into_iter().eq(0..16), "seed {seed}");
+        }
+    }
+}
+
+#[test]
+fn nuisance_ranges_are_covered_evenly_for_each_scientific_value_whatever_its_list() {
+    use Role::{Nuisance, Scientific};
+    let lr = Distribution::uniform(0.0, 1.0).unwrap();
+    let declared = [("layers", Scientific, choice(3)), ("act", Nuisance, choice(2)), ("lr", Nuisance, lr)];
+    let mut lower_half = 0;
+    for seed in 0..50 {
+        let trials = proposed(&study(space(&declared), seed), 24);
+        for layers in 0..3 {
+            let arm: Vec<&Params> = with(&trials, "layers", layers).collect();
+            let mut strata: Vec<u32> = arm.iter().map(|p| (p["lr"].as_f64().unwrap() * 8.0) as u32).collect();
+            strata.sort_unstable();
+            assert!(strata.into_iter().eq(0..8), "seed {seed}");
+            lower_half += arm.iter().filter(|p| p["act"] == 0.into() && p["lr"].as_f64().unwrap() < 0.5).count();
+        }
+    }
+    // A quarter of all: one value of the list does not get one half of the range.
+    assert!((270..=330).contains(&lower_half), "{lower_half} of 1200");
+}
+
+#[test]
+fn no_configuration_is_repeated_while_there_are_others() {
+    use Role::{Nuisance, Scientific};
+    let lists = [("a", Scientific, choice(2)), ("b", Nuisance, choice(3)), ("c", Nuisance, choice(4))];
+    let with_int =
+        [("a", Scientific, choice(3)), ("n", Nuisance, Distribution::int(1, 8).unwrap()), ("b", Nuisance, choice(2))];
+    for seed in 0..20 {
+        for (declared, count) in [(&lists, 24), (&with_int, 36)] {
+            let trials = proposed(&study(space(declared), seed), count);
+            let different: HashSet<String> = trials.iter().map(|params| format!("{params:?}")).collect();
+            assert_eq!(different.len() as u64, count, "seed {seed}");
+        }
+    }
+}
+
+#[test]
+fn a_widened_study_goes_on_from_what_each_value_has_and_repeats_nothing() {
+    use Role::{Nuisance, Scientific};
+    let list = |values: &[&str]| Distribution::choice(values.iter().map(|v| (*v).into()).collect()).unwrap();
+    for sampler_version in [1, VERSION] {
+        for seed in 0..20 {
+            let with_depths = |depths: &[&str]| {
+                space(&[("depth", Scientific, list(depths)), ("act", Nuisance, choice(5)), ("n", Nuisance, choice(6))])
+            };
+            let before = StudyDefinition { sampler_version, ..study(with_depths(&["two", "three"]), seed) };
+            let after = before.widened(with_depths(&["one", "two", "three"]), 12);
+            assert_eq!(proposed(&before, 12), proposed(&after, 12), "what was proposed stays");
+            let all = proposed(&after, 36);
+            let counts = |trials: &[Params]| {
+                ["one", "two", "three"].map(|depth| trials.iter().filter(|p| p["depth"] == depth.into()).count())
+            };
+            assert_eq!(counts(&all[..18]), [6, 6, 6], "the new value catches up");
+            assert_eq!(counts(&all), [12, 12, 12]);
+            let earlier: HashSet<String> = all[..12].iter().map(|params| format!("{params:?}")).collect();
+            let new: HashSet<String> = all[12..].iter().map(|params| format!("{params:?}")).collect();
+            assert!(new.len() == 24 && new.is_disjoint(&earlier), "seed {seed}");
+            for depth in ["one", "two", "three"].into_iter().filter(|_| sampler_version == VERSION) {
+                let arm = all.iter().filter(|params| params["depth"] == depth.into());
+                assert!(imbalance(arm, "act", 5) <= 1, "seed {seed}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_widened_range_and_a_widened_grid_go_on() {
+    let lr = |low| {
+        space(&[
+            ("a", Role::Scientific, choice(3)),
+            ("lr", Role::Nuisance, Distribution::log_uniform(low, 1.0).unwrap()),
+        ])
+    };
+    let after = study(lr(1e-3), 3).widened(lr(1e-4), 9);
+    let all: HashSet<String> = proposed(&after, 30).iter().map(|params| format!("{params:?}")).collect();
+    assert_eq!(all.len(), 30);
+    let grid = |count| space(&[("a", Role::Scientific, choice(count)), ("b", Role::Nuisance, choice(count))]);
+    let before = StudyDefinition { sampler: SamplerKind::Grid, ..study(grid(2), 0) };
+    let all: HashSet<String> = proposed(&before.widened(grid(3), 3), 99).iter().map(|p| format!("{p:?}")).collect();
+    assert_eq!(all.len(), 9, "each combination once");
+}
+
+#[test]
+fn version_1_proposes_what_it_proposed() {
+    let declared = [("depth", Role::Scientific, choice(5)), ("act", Role::Nuisance, choice(5))];
+    let old = StudyDefinition { sampler_version: 1, ..study(space(&declared), 0) };
+    let shown: Vec<String> = proposed(&old, 6)
+        .iter()
+        .map(|p| format!("{}{}", p["depth"].as_i64().unwrap(), p["act"].as_i64().unwrap()))
+        .collect();
+    // Recorded with version 1.
+    assert_eq!(shown.join(" "), "32 23 11 04 40 14");
+    let text = serde_json::to_string(&old).unwrap().replace("\"sampler_version\":1,", "");
+    assert_eq!(
+        serde_json::from_str::<StudyDefinition>(&text).unwrap(),
+        old,
+        "a study that names no version has the first"
+    );
+}
+
+#[test]
+fn a_proposal_depends_on_the_definition_and_the_index_alone() {
+    let declared = [
+        ("h0", Role::Nuisance, Distribution::uniform(0.0, 1.0).unwrap()),
+        ("h1", Role::Nuisance, Distribution::int(1, 9).unwrap()),
+        ("h2", Role::Nuisance, choice(3)),
+    ];
+    for sampler in [SamplerKind::Quasirandom, SamplerKind::Random] {
+        let definition = |seed| StudyDefinition { sampler, ..study(space(&declared), seed) };
+        let forward = proposed(&definition(7), 30);
+        for index in (0..30).rev() {
+            assert_eq!(Proposals::of(&definition(7)).get(index).as_ref(), Some(&forward[index as usize]));
+        }
+        assert_ne!(forward[3], proposed(&definition(8), 4)[3]);
+    }
+}
+
+#[test]
+fn trials_have_different_seeds() {
+    let seeds: HashSet<_> = (1..1000).map(|n| trial_seed(7, n)).collect();
+    assert_eq!(seeds.len(), 999);
+    assert!(seeds.iter().all(|s| *s < 1 << 31));
+}

@@ -1,0 +1,85 @@
+//! The files that the trials of a study read: what they contained, and the changes of them that the user accepted.
+//!
+//! The table `data` holds all contents that trials ever read. What a file contained last, and the changes, are kept
+//! among the results of the study.
+
+use super::{Result, Store, StudyRecord, StudyWriter};
+use crate::protocol::DataSource;
+use rusqlite::OptionalExtension;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+/// A change that the user accepted, so that a study has trials from before and after it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AcceptedChange {
+    /// The name of the file, or whatever has changed.
+    pub what: String,
+    /// The SHA-256 hash of its contents before.
+    pub before: String,
+    /// That of its contents after the change, or None if it is gone.
+    pub after: Option<String>,
+    /// The number of the first trial with the change.
+    pub at_trial: u32,
+}
+
+/// The kinds of the results.
+const LATEST: &str = "inputs";
+const WITHOUT_EFFECT: &str = "without_effect";
+const CHANGES: &str = "changes";
+
+impl Store {
+    /// What each file contained when a trial of the study last read it. A study from before this was recorded may have
+    /// several contents of one file.
+    pub fn inputs(&self, study: &StudyRecord) -> Result<BTreeMap<PathBuf, Vec<String>>> {
+        let mut inputs: BTreeMap<PathBuf, Vec<String>> = BTreeMap::new();
+        for DataSource { path, sha256 } in self.data(study)? {
+            inputs.entry(path).or_default().push(sha256);
+        }
+        let latest: BTreeMap<PathBuf, String> = self.result_of(study, LATEST)?.unwrap_or_default();
+        inputs.extend(latest.into_iter().map(|(path, sha256)| (path, vec![sha256])));
+        Ok(inputs)
+    }
+
+    /// The changes that were accepted, the first one first.
+    pub fn changes(&self, study: &StudyRecord) -> Result<Vec<AcceptedChange>> {
+        Ok(self.result_of(study, CHANGES)?.unwrap_or_default())
+    }
+
+    /// The hyperparameters that no trial of the study's last run used, although the study declares them.
+    pub fn without_effect(&self, study: &StudyRecord) -> Result<Vec<String>> {
+        Ok(self.result_of(study, WITHOUT_EFFECT)?.unwrap_or_default())
+    }
+
+    fn result_of<T: DeserializeOwned>(&self, study: &StudyRecord, kind: &str) -> Result<Option<T>> {
+        let sql = "SELECT result FROM results WHERE study = ?1 AND kind = ?2 AND inputs = ''";
+        let row = (study.id, kind);
+        let text: Option<String> =
+            self.connection.query_row(sql, row, |row| row.get(0)).optional().map_err(|e| self.sql(e))?;
+        text.map(|text| self.json(&text, || format!("the {kind} of `{}`", study.name))).transpose()
+    }
+}
+
+impl StudyWriter {
+    /// Records a file that trials of the study read.
+    pub fn record_data(&self, source: &DataSource) -> Result<()> {
+        let DataSource { path, sha256 } = source;
+        let mut latest: BTreeMap<PathBuf, String> = self.store().result_of(self.study(), LATEST)?.unwrap_or_default();
+        latest.insert(path.clone(), sha256.clone());
+        self.write_data(path, sha256)?;
+        self.write_result(LATEST, &latest)
+    }
+
+    /// Records the hyperparameters that no trial of a run used.
+    pub fn record_without_effect(&self, hyperparameters: &[String]) -> Result<()> {
+        self.write_result(WITHOUT_EFFECT, &hyperparameters)
+    }
+
+    /// Records changes that the user accepted.
+    pub fn accept_changes(&self, changes: &[AcceptedChange]) -> Result<()> {
+        let mut all = self.store().changes(self.study())?;
+        all.extend(changes.iter().cloned());
+        self.write_result(CHANGES, &all)
+    }
+}

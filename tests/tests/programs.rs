@@ -1,0 +1,392 @@
+//! `command` in a sweep: programs as people bring them.
+
+use serde_json::{Value, json};
+use std::path::Path;
+use tunebook_study::TrialState;
+use tunebook_study::store::Store;
+use tunebook_tests::{Kernel, PATIENCE, cell, eventually, kernel};
+
+fn write(folder: &Path, name: &str, text: &str) {
+    std::fs::write(folder.join(name), text).expect("a file");
+}
+
+/// A sweep of a shell script that is written to the folder.
+fn sweep(folder: &Path, name: &str, options: &str, script: &str) -> String {
+    write(folder, &format!("{name}.sh"), script);
+    format!(
+        "%%sweep {name} --parallel 1 {options}\ncommand sh {name}.sh {{x}}\nnuisance x ~ uniform(0, 1)\nminimize valid/error"
+    )
+}
+
+/// The reason of the only trial of a study.
+fn reason(kernel: &Kernel, study: &str) -> String {
+    kernel.recorded(study)[0].reason.clone().unwrap_or_default()
+}
+
+#[tokio::test]
+async fn metrics_of_one_step_are_merged_for_programs() {
+    let (mut kernel, folder) = kernel().await;
+    let script = r#"
+        echo '{"step": 100, "valid/error": 0.25}'; echo '{"step": 100, "train/loss": 2}'
+        echo '{"step": 200, "valid/error": 0.5}';  echo '{"step": 100, "valid/error": 0.125}'"#;
+    let answer = kernel.run_ok(&sweep(folder.path(), "merged", "--trials 1", script)).await;
+    let best = &answer.result()["best"];
+    assert_eq!((&best["objective"], &best["step"]), (&json!(0.125), &json!(100)), "the last value at a step counts");
+    let curves = kernel.run_ok("%curves merged").await.result();
+    let metrics = &curves["trials"][0]["metrics"];
+    assert_eq!(metrics["train/loss"], json!([[100, 2.0]]));
+    assert_eq!(metrics["valid/error"], json!([[100, 0.125], [200, 0.5]]));
+    assert_eq!(kernel.recorded("merged")[0].summaries["valid/error"].last, (0.5, 200));
+}
+
+#[tokio::test]
+async fn metrics_of_one_step_are_merged_for_training_functions() {
+    let (mut kernel, _folder) = kernel().await;
+    let definition = r#"%%workload twice
+fn hyperparameters() -> Vec<Hyperparameter> {
+    vec![Hyperparameter::real("lr", 0.0..=1.0, 0.1)]
+}
+fn train(trial: &mut Trial) -> Result<()> {
+    for step in 1..=2 {
+        trial.report(step, &[("valid/error", 0.5 / step as f64)])?;
+        trial.report(step, &[("train/loss", 2.0)])?;
+    }
+    trial.report(1, &[("valid/error", 0.125)])
+}"#;
+    kernel.run_ok(definition).await;
+    let result = kernel.run_ok("%sweep twice lr~loguniform(1e-3,1) --trials 1").await.result();
+    assert_eq!((&result["best"]["objective"], &result["best"]["step"]), (&json!(0.125), &json!(1)), "{result}");
+    let curves = kernel.run_ok("%curves twice").await.result();
+    let metrics = &curves["trials"][0]["metrics"];
+    assert_eq!(metrics["train/loss"], json!([[1, 2.0], [2, 2.0]]));
+    assert_eq!(metrics["valid/error"], json!([[1, 0.125], [2, 0.25]]));
+}
+
+#[tokio::test]
+async fn a_program_that_diverged_is_infeasible_however_it_writes_it() {
+    let (mut kernel, folder) = kernel().await;
+    // Python's f-strings, C and R write `nan` and `-inf`, Rust `NaN` and `inf`.
+    let python = "import sys\nx = float('inf') - float('inf')\nprint(f'{{\"step\": 1, \"valid/error\": 1e271}}')\n\
+        print(f'{{\"step\": 2, \"valid/error\": {x if sys.argv[1] == \"0\" else -float(\"inf\")}}}')\n";
+    write(folder.path(), "diverge.py", python);
+    let body = "command python3 diverge.py {x}\nscientific x in [0, 1]\nminimize valid/error";
+    let result = kernel.run_ok(&format!("%%sweep py --sampler grid\n{body}")).await.result();
+    assert_eq!(result["trials"]["infeasible"], 2, "{result}");
+    assert!(kernel.recorded("py").iter().all(|t| t.reason.as_deref().is_some_and(|r| r.contains("at step 2"))));
+    let script = r#"case $1 in
+        0) v=Inf;; 1) v=-inf;; 2) v="nan(0x8000000000000)";; 3) v=Infinity;; 4) v='"nan"';; 5) v=-nan;; esac
+        printf '{"step": 1, "valid/error": 0.5}\n{"step": 2, "valid/error": %s}\n' "$v""#;
+    write(folder.path(), "diverge.sh", script);
+    let body = "command sh diverge.sh {x}\nscientific x in [0, 1, 2, 3, 4, 5]\nminimize valid/error";
+    let result = kernel.run_ok(&format!("%%sweep sh --sampler grid\n{body}")).await.result();
+    assert_eq!(result["trials"]["infeasible"], 6, "{result}");
+}
+
+#[tokio::test]
+async fn nearly_right_lines_are_understood_or_named() {
+    let (mut kernel, folder) = kernel().await;
+    for (i, line) in [
+        "{'step': 1, 'valid/error': .5}",
+        r#"{"step": "1", "valid/error": "0.5"}"#,
+        r#"INFO 12:00 train: {"step": 1, "valid/error": 0.5} (3 s)"#,
+        r#"{"step": 1, "valid": {"error": 0.5}}"#,
+        "{\n  \"step\": 1,\n  \"valid/error\": 0.5\n}",
+        "\r50%|####    |\r\u{1b}[32m{\"step\": 1, \"valid/error\": 0.5}\u{1b}[0m",
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let name = format!("right{i}");
+        write(folder.path(), "line", line);
+        let result = kernel.run_ok(&sweep(folder.path(), &name, "--trials 1", "cat line")).await.result();
+        assert_eq!(result["best"]["objective"], 0.5, "{line}: {}", reason(&kernel, &name));
+    }
+    for (i, (text, parts)) in [
+        (
+            "{'epoch': 1, 'valid/error': .5}\n{'epoch': 2, 'valid/error': .4}\n",
+            &["2 lines", "no `step`", "`epoch`"][..],
+        ),
+        (r#"{"step": "first", "valid/error": 0.5}"#, &["`step`", "first"]),
+        (r#"{"step": 1, "valid/error": }"#, &["not a complete JSON object", "\"valid/error\": }"]),
+        (r#"{"step": 1, "Valid/Error": 0.5}"#, &["did you mean `Valid/Error`"]),
+        (r#"{"step": 1, "valid/error": null}"#, &["not as a number", "null"]),
+        ("Epoch 1: error 0.5", &["`Epoch 1: error 0.5`", "{\"step\": 100, \"valid/error\": 0.5}"]),
+        ("", &["printed nothing"]),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let name = format!("near{i}");
+        write(folder.path(), "line", text);
+        kernel.run_ok(&sweep(folder.path(), &name, "--trials 1", "cat line")).await;
+        assert_eq!(kernel.recorded(&name)[0].state, TrialState::Failed);
+        let reason = reason(&kernel, &name);
+        assert!(parts.iter().all(|part| reason.contains(part)), "{text}: {reason}");
+    }
+}
+
+#[tokio::test]
+async fn what_python_prints_before_a_time_out_is_kept_and_shown_while_it_runs() {
+    let (mut kernel, folder) = kernel().await;
+    write(folder.path(), "slow.py", "import time\nprint('{\"step\": 7, \"e\": 0.5}')\ntime.sleep(60)\n");
+    let sweep =
+        "%%sweep slow --trials 1 --timeout 4s\ncommand python3 slow.py {x}\nnuisance x ~ uniform(0, 1)\nminimize e";
+    let id = kernel.send("execute_request", cell(sweep)).await;
+    let answer = kernel.answer(&id).await;
+    assert!(answer.shown().contains("trial 1: step 7, e 0.5"), "{}", answer.shown());
+    let trial = &kernel.recorded("slow")[0];
+    assert_eq!((trial.state, trial.summaries["e"].last), (TrialState::Failed, (0.5, 7)));
+}
+
+#[tokio::test]
+async fn a_study_whose_program_changed_says_so_and_is_not_extended_unawares() {
+    let (mut kernel, folder) = kernel().await;
+    let script = |error: &str| format!("cat data.csv >&2\necho '{{\"step\": 1, \"valid/error\": {error}}}'");
+    write(folder.path(), "data.csv", "1,2\n");
+    let cell = |options: &str| {
+        format!(
+            "%%sweep stale {options}\ncommand sh stale.sh {{x}} --data=data.csv\nnuisance x ~ uniform(0, 1)\n\
+             minimize valid/error"
+        )
+    };
+    write(folder.path(), "stale.sh", &script("0.5"));
+    let first = kernel.run_ok(&cell("--trials 2")).await.result();
+    assert_eq!((&first["changes"], &first["changed"]), (&json!([]), &json!([])));
+    assert_eq!(kernel.run_ok(&cell("--trials 2")).await.result()["changed"], json!([]));
+
+    write(folder.path(), "stale.sh", &script("0.25"));
+    let shown = kernel.run_ok(&cell("--trials 2")).await;
+    assert!(shown.shown().contains("`stale.sh` has changed since these trials ran"), "{}", shown.shown());
+    assert_eq!(shown.result()["changed"], json!(["stale.sh"]));
+    for options in ["--trials 4", "--trials 3 --resume"] {
+        let error = kernel.run_error(&cell(options)).await;
+        assert!(error.contains("FilesChanged") && error.contains("`stale.sh` has changed"), "{error}");
+        assert!(error.contains("--accept-changes"), "{error}");
+    }
+    assert_eq!(kernel.recorded("stale").len(), 2, "nothing was trained");
+    // In another kernel too.
+    let mut other = Kernel::start(folder.path()).await;
+    assert!(other.run_error(&cell("--trials 4")).await.contains("`stale.sh` has changed"));
+    drop(other);
+    let extended = kernel.run_ok(&cell("--trials 4 --accept-changes")).await.result();
+    let change = &extended["changes"][0];
+    assert_eq!((&change["what"], &change["at_trial"]), (&json!("stale.sh"), &json!(3)), "{extended}");
+    assert!(change["before"] != change["after"] && change["before"].is_string());
+    assert_eq!(kernel.run_ok("%study stale").await.result()["changes"], extended["changes"]);
+    // From now on, the new file is the one of the study.
+    kernel.run_ok(&cell("--trials 5")).await;
+    write(folder.path(), "data.csv", "3,4\n");
+    assert!(kernel.run_error(&cell("--trials 6")).await.contains("`data.csv` has changed"));
+    std::fs::remove_file(folder.path().join("data.csv")).unwrap();
+    assert!(kernel.run_error(&cell("--trials 6")).await.contains("`data.csv` is gone"));
+    write(folder.path(), "data.csv", "1,2\n");
+    kernel.run_ok(&cell("--trials 6")).await;
+}
+
+/// The counts of the values of `of` among the trials with each value of `within`.
+fn counts(trials: &[tunebook_study::Trial], within: &str, of: &str) -> Vec<Vec<usize>> {
+    let values = |name: &str| {
+        let mut values: Vec<String> = trials.iter().map(|t| t.params[name].to_string()).collect();
+        values.sort();
+        values.dedup();
+        values
+    };
+    let count = |a: &String, b: &String| {
+        trials.iter().filter(|t| t.params[within].to_string() == *a && t.params[of].to_string() == *b).count()
+    };
+    values(within).iter().map(|a| values(of).iter().map(|b| count(a, b)).collect()).collect()
+}
+
+#[tokio::test]
+async fn nuisance_lists_are_not_confounded_with_the_scientific_list_and_widening_repeats_nothing() {
+    let (mut kernel, folder) = kernel().await;
+    write(folder.path(), "t.sh", "echo '{\"step\": 1, \"e\": 0.5}'");
+    let cell = |depths: &str, options: &str| {
+        format!(
+            "%%sweep deal --seed 0 {options}\ncommand sh t.sh {{depth}} {{act}}\nscientific depth in [{depths}]\n\
+             nuisance act in [relu, gelu, silu, tanh, elu]\nminimize e"
+        )
+    };
+    kernel.run_ok(&cell("1, 2, 3, 4, 5", "--trials 12")).await;
+    let before = kernel.recorded("deal");
+    kernel.run_ok(&cell("1, 2, 3, 4, 5, 6", "--trials 30 --widen")).await;
+    let trials = kernel.recorded("deal");
+    assert_eq!(trials[..12], before[..]);
+    let deal = counts(&trials, "depth", "act");
+    assert!(deal.iter().flatten().all(|count| *count == 1), "each combination once: {deal:?}");
+    let study = kernel.run_ok("%study deal").await.result();
+    assert_eq!(
+        (&study["definition"]["sampler_version"], &study["definition"]["earlier"][0]["configurations"]),
+        (&json!(2), &json!(12))
+    );
+    assert_eq!(kernel.run_ok(&cell("1, 2, 3, 4, 5, 6", "--trials 30")).await.result()["trials"]["complete"], 30);
+}
+
+#[tokio::test]
+async fn a_study_of_the_first_sampler_goes_on_with_it() {
+    let folder = tempfile::tempdir().unwrap();
+    write(folder.path(), "t.sh", "echo '{\"step\": 1, \"e\": 0.5}'");
+    let cell = "%%sweep old --trials 30\ncommand sh t.sh {depth} {act}\nscientific depth in [1, 2, 3, 4, 5]\n\
+        nuisance act in [relu, gelu, silu, tanh, elu]\nminimize e";
+    let mut kernel = Kernel::start(folder.path()).await;
+    kernel.run_ok(&cell.replace("--trials 30", "--trials 1")).await;
+    kernel.kill();
+    // The definition as the first version wrote it: without a version.
+    let path = folder.path().join(".tunebook/studies.db");
+    let mut store = Store::open(&path).unwrap();
+    let mut definition = store.study("old").unwrap().unwrap().definition;
+    let writer = store.write(store_study(&path)).unwrap();
+    writer.delete().unwrap();
+    definition.sampler_version = 1;
+    store = Store::open(&path).unwrap();
+    store.create_study("old", &definition).unwrap();
+    drop(store);
+
+    let mut kernel = Kernel::start(folder.path()).await;
+    let study = kernel.run_ok("%study old").await;
+    assert_eq!(study.result()["definition"]["sampler_version"], 1);
+    assert!(study.shown().contains("quasirandom (version 1)"), "{}", study.shown());
+    kernel.run_ok(cell).await;
+    let most = counts(&kernel.recorded("old"), "depth", "act").into_iter().flatten().max();
+    assert_eq!(most, Some(4), "what version 1 proposed");
+}
+
+fn store_study(path: &Path) -> tunebook_study::store::StudyRecord {
+    Store::open(path).unwrap().study("old").unwrap().unwrap()
+}
+
+#[tokio::test]
+async fn options_without_a_value_are_left_out_and_values_are_written_as_the_user_says() {
+    let (mut kernel, folder) = kernel().await;
+    write(folder.path(), "args.sh", "echo \"$*\" >&2; echo '{\"step\": 1, \"e\": 0.5}'");
+    let log = |number: u32| {
+        std::fs::read_to_string(folder.path().join(format!(".tunebook/trials/args/{number}/log.txt"))).unwrap()
+    };
+    let body = |command: &str| {
+        format!(
+            "{command}\nscientific optimizer in [adam, sgd]\nwhen optimizer == sgd: fixed momentum = 0.9\n\
+             fixed lr = 0.0316227766\nfixed n = 1e1\nfixed amp = \"\"\nfixed flag = True\nfixed other = true\nminimize e"
+        )
+    };
+    let wrong = kernel.run_error(&format!("%%sweep args\n{}", body("command sh args.sh --momentum {momentum}"))).await;
+    assert!(
+        wrong.contains("no value where `optimizer` is adam") && wrong.contains("`[--momentum {momentum}]`"),
+        "{wrong}"
+    );
+    let command =
+        "command sh args.sh {amp} --o={optimizer} [--momentum {momentum}] --lr {lr:.3e} \\\n   {n} {flag} {other}";
+    let shown = kernel.run_ok(&format!("%%sweep args --sampler grid\n{}", body(command))).await;
+    assert_eq!(log(1), "--o=adam --lr 3.162e-02 10 True true\n");
+    assert_eq!(log(2), "--o=sgd --momentum 0.9 --lr 3.162e-02 10 True true\n");
+    drop(shown);
+    let table =
+        "%%sweep table --trials 1\ncommand sh args.sh {lr:.3e}\nnuisance lr ~ loguniform(1e-5, 1e-2)\nminimize e";
+    let shown = kernel.run_ok(table).await.shown();
+    let passed = std::fs::read_to_string(folder.path().join(".tunebook/trials/table/1/log.txt")).unwrap();
+    assert!(shown.contains(&format!("lr={}", passed.trim())), "{passed}: {shown}");
+}
+
+#[tokio::test]
+async fn shell_syntax_and_forms_of_other_tuners_are_answered_and_record_nothing() {
+    let (mut kernel, folder) = kernel().await;
+    for (command, help) in [
+        ("VAR=1 python3 t.py", "sh -c 'VAR=1 python3 t.py'"),
+        ("cd x && python3 t.py", "sh -c 'cd x && python3 t.py'"),
+        ("python3 t.py | tee log", "sh -c 'python3 t.py | tee log'"),
+        ("python3 t.py > log", "sh -c 'python3 t.py > log'"),
+        ("python3 ~/t.py", "sh -c 'python3 ~/t.py'"),
+        ("python3 $HOME/t.py", "sh -c 'python3 $HOME/t.py'"),
+        ("python3 t.py data/*.csv", "sh -c 'python3 t.py data/*.csv'"),
+    ] {
+        let error = kernel.run_error(&format!("%%sweep s\ncommand {command}\nfixed x = 1\nminimize e")).await;
+        assert!(error.contains("without a shell") && error.contains(help), "{command}: {error}");
+    }
+    for (line, form) in [
+        ("nuisance x in range(1, 4)", "`x in [1, 2, 3]`"),
+        ("nuisance x ~ int(1, 9, step=4)", "`x in [1, 5, 9]`"),
+        ("nuisance x ~ uniform(10**-5, 1)", "`x ~ uniform(1e-5, 1)`"),
+        ("nuisance x ~ log_uniform(1e-5, 1)", "`x ~ loguniform(1e-5, 1)`"),
+        ("nuisance x ~ choice([a, b])", "`x in [a, b]`"),
+    ] {
+        let error = kernel.run_error(&format!("%%sweep s\ncommand t {{x}}\n{line}\nminimize e")).await;
+        assert!(error.contains(form), "{line}: {error}");
+    }
+    assert!(!folder.path().join(".tunebook").exists());
+    // What the answer says runs.
+    let sweep = "%%sweep s --trials 1\ncommand sh -c 'X=1 && echo \"{{\\\"step\\\": $X, \\\"e\\\": {x}}}\" | cat'\n\
+        fixed x = 0.5\nminimize e";
+    assert_eq!(kernel.run_ok(sweep).await.result()["best"]["objective"], 0.5);
+}
+
+#[tokio::test]
+async fn a_study_that_only_fails_stops_and_its_trials_can_run_again() {
+    let (mut kernel, folder) = kernel().await;
+    let sweep = |options: &str| {
+        format!(
+            "%%sweep missing --parallel 2 {options}\ncommand sh missing.sh {{x}}\nnuisance x ~ uniform(0, 1)\nminimize e"
+        )
+    };
+    let answer = kernel.run_ok(&sweep("--trials 200")).await;
+    let failed = answer.result()["trials"]["failed"].as_u64().unwrap();
+    assert!((5..=7).contains(&failed), "{failed}");
+    let shown = answer.shown();
+    assert!(shown.contains("missing.sh") && shown.contains("--retry-failed") && shown.contains("Stopped"), "{shown}");
+    // A script that is wrong and mended is no change of results: there are none yet.
+    write(folder.path(), "missing.sh", "exit 3");
+    let answer = kernel.run_ok(&sweep("--trials 200 --retry-failed")).await;
+    assert!(answer.shown().contains("exited with status 3"), "{}", answer.shown());
+    let params: Vec<Value> = kernel.recorded("missing").iter().map(|t| json!(t.params)).collect();
+    write(folder.path(), "missing.sh", "echo \"{\\\"step\\\": 1, \\\"e\\\": $1}\"");
+    let again = kernel.run_ok(&sweep("--trials 8 --retry-failed")).await.result();
+    assert_eq!((&again["trials"]["complete"], &again["trials"]["failed"]), (&json!(8), &json!(0)), "{again}");
+    let after: Vec<Value> = kernel.recorded("missing").iter().map(|t| json!(t.params)).collect();
+    assert_eq!(after[..params.len()], params[..], "under their numbers, with their values");
+}
+
+#[tokio::test]
+async fn names_and_metrics_may_have_any_characters_and_are_completed() {
+    let (mut kernel, folder) = kernel().await;
+    write(folder.path(), "t.sh", "echo '{\"step\": 1, \"top-1 acc. %\": 1, \"valid/µ\": 2, \"plain\": 3}'");
+    let sweep = "%%sweep my-study --trials 1\ncommand sh t.sh --batch-size {batch-size}\n\
+        nuisance batch-size in [\n  32,  # small\n  64,\n]\nmaximize \"top-1 acc. %\"";
+    assert_eq!(kernel.run_ok(sweep).await.result()["best"]["objective"], 1.0);
+    let completed = async |kernel: &mut Kernel, code: &str| {
+        let at = code.chars().count();
+        let found = kernel.request("complete_request", json!({ "code": code, "cursor_pos": at })).await;
+        let start = found.reply["cursor_start"].as_u64().unwrap() as usize;
+        let before: String = code.chars().take(start).collect();
+        let matches = found.reply["matches"].as_array().unwrap().clone();
+        matches.iter().map(|text| format!("{before}{}", text.as_str().unwrap())).collect::<Vec<_>>()
+    };
+    for (code, expected) in [
+        ("%isolate my-st", &["%isolate my-study"][..]),
+        ("%axis my-study batch-", &["%axis my-study batch-size"]),
+        ("%isolate my-study batch-size --minimize p", &["%isolate my-study batch-size --minimize plain"]),
+        ("%isolate my-study batch-size --minimize v", &["%isolate my-study batch-size --minimize \"valid/µ\""]),
+        ("%isolate my-study batch-size --maximize t", &["%isolate my-study batch-size --maximize \"top-1 acc. %\""]),
+        (
+            "%isolate my-study batch-size --maximize \"top-1 a",
+            &["%isolate my-study batch-size --maximize \"top-1 acc. %\""],
+        ),
+        ("%isolate my-study batch-size --maximize=\"to", &["%isolate my-study batch-size --maximize=\"top-1 acc. %\""]),
+    ] {
+        assert_eq!(completed(&mut kernel, code).await, expected, "{code}");
+    }
+    let code = "%isolate my-study batch-size --minimize valid/µ";
+    assert_eq!(kernel.run_ok(code).await.result()["metric"], "valid/µ");
+    let code = "%isolate my-study batch-size --maximize \"top-1 acc. %\"";
+    assert_eq!(kernel.run_ok(code).await.result()["metric"], "top-1 acc. %");
+}
+
+#[tokio::test]
+async fn a_running_program_is_seen_from_outside_with_its_points() {
+    let (mut kernel, folder) = kernel().await;
+    let script = "echo '{\"step\": 1, \"valid/error\": 0.5}'; while [ ! -e go ]; do :; done; echo '{\"step\": 2, \"valid/error\": 0.25}'";
+    let id = kernel.send("execute_request", cell(&sweep(folder.path(), "live", "--trials 1", script))).await;
+    let running = |kernel: &Kernel| kernel.recorded("live").first().is_some_and(|t| t.state == TrialState::Running);
+    assert!(eventually(PATIENCE, || running(&kernel)).await);
+    // The display shows the running trial.
+    while !kernel.published().await.plain_text().contains("trial 1: step 1, valid/error 0.5, ") {}
+    write(folder.path(), "go", "");
+    assert_eq!(kernel.answer(&id).await.result()["best"]["objective"], 0.25);
+}
