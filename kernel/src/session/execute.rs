@@ -115,6 +115,13 @@ impl Session {
         let interrupt = &cell.interrupt;
         // Every magic is parsed before any part runs, so that a typing error in the last line shows at once.
         let mut parts = vec![];
+        let names = self.engine.get().map(|engine| engine.names()).unwrap_or_default();
+        let is_variable = |name: &str| names.iter().any(|(known, kind)| known == name && *kind == "variable");
+        // A question mark behind a variable is Rust: it ends the cell if the value is an error.
+        let asks = |line: &str, alone: bool| {
+            let first = line.split(['.', ':', '?']).next().unwrap_or_default();
+            asks(line, alone) && !is_variable(first)
+        };
         for segment in segments(code, asks) {
             parts.push(match segment {
                 Segment::Rust { code, first_line } => Part::Rust { code, first_line },
