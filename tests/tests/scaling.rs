@@ -100,12 +100,12 @@ async fn measuring_the_noise_scale_does_not_change_a_trial() {
     let (mut kernel, _folder) = kernel().await;
     let sweep = |name: &str, every: &str| {
         format!(
-            "%%sweep {name} --trials 2 {every}\nworkload digits_mlp\nnuisance lr ~ loguniform(0.01, 0.1)\nfixed steps = 300\n\
-             fixed dropout = 0.2"
+            "%%sweep {name} --trials 2 {every}\nworkload digits_mlp\nnuisance lr ~ loguniform(1e-3, 3e-3)\nfixed steps = 300\n\
+             fixed dropout = 0.2\nfixed batch_size = 512"
         )
     };
     kernel.run_ok(&sweep("plain", "")).await;
-    kernel.run_ok(&sweep("watched", "--every 20")).await;
+    kernel.run_ok(&sweep("watched", "--every 1")).await;
     let curves = |name: &str| format!("%curves {name} --trial 2");
     let plain = kernel.run_ok(&curves("plain")).await.result()["trials"][0]["metrics"].clone();
     let mut watched = kernel.run_ok(&curves("watched")).await.result()["trials"][0]["metrics"].clone();

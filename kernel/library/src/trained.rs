@@ -8,6 +8,7 @@ use tch::{Device, Tensor};
 use tunebook_study::store::{Store, StudyRecord, default_store, trials_folder};
 use tunebook_study::{Trial, WorkloadReference};
 use tunebook_training::catalogue::{Catalogue, Trainable};
+use tunebook_training::data::{Predictions, Table};
 use tunebook_training::model::Model;
 use tunebook_training::randomness::Randomness;
 use tunebook_training::{Data, Hyperparameters, Workload, describe, workloads};
@@ -60,12 +61,32 @@ pub fn checkpoint(study: &str, trial: u32) -> Result<Checkpoint> {
 pub struct Trained {
     workload: &'static dyn Workload,
     model: Model<'static>,
+    /// Two training examples, with the encoding of the data.
+    few: Data,
 }
 
 impl Trained {
     /// The outputs for a batch of inputs, as in an evaluation: without dropout and gradients.
     pub fn predict(&self, inputs: &Tensor) -> Tensor {
         self.model.predict(inputs)
+    }
+
+    /// What the model predicts for new rows of a table: their classes, or numbers in the original unit of the target.
+    /// The rows are encoded and standardized as the training data of the model were.
+    ///
+    /// ```no_run
+    /// # fn f(best: tunebook::Trained) -> anyhow::Result<()> {
+    /// let rows = tunebook_training::data::Table::read("new.csv")?;
+    /// println!("{:?}", best.predict_rows(&rows)?.classes);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// An error if the data of the workload do not come from a `Table`, or if the rows lack one of its columns.
+    pub fn predict_rows(&self, rows: &Table) -> Result<Predictions> {
+        self.few.decode(&self.predict(&self.few.encode(rows)?))
     }
 
     /// The training and validation data of the trial.
@@ -129,10 +150,10 @@ pub fn model_of(workload: impl Workload + 'static, study: &str, trial: u32) -> R
 fn trained(workload: &'static dyn Workload, name: &str, study: &StudyRecord, trial: &Trial) -> Result<Trained> {
     let path = best(study, trial)?;
     let hp = || Hyperparameters::new(&describe(name, "", workload), &trial.params);
-    let sample = workload.data(&hp()?)?.train.first(2);
-    let model = Model::new(workload, hp()?, Randomness::new(trial.seed), Device::Cpu, &sample.inputs);
+    let few = workload.data(&hp()?)?.few(2);
+    let model = Model::new(workload, hp()?, Randomness::new(trial.seed), Device::Cpu, &few.train.inputs);
     model.load(&path)?;
-    Ok(Trained { workload, model })
+    Ok(Trained { workload, model, few })
 }
 
 fn find(study: &str, trial: u32) -> Result<(StudyRecord, Trial)> {

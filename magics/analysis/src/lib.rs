@@ -10,6 +10,7 @@
 
 mod axis;
 mod best_of_k;
+mod configurations;
 mod curves;
 mod error;
 mod history;
@@ -22,6 +23,7 @@ mod ranking;
 mod resampling;
 mod retune;
 mod scaling;
+mod student;
 #[cfg(test)]
 mod tests;
 mod thinning;
@@ -29,13 +31,14 @@ mod throughput;
 mod timing;
 
 pub use axis::{Axis, AxisPlot, AxisPoint, ValueSpan, axis};
-pub use best_of_k::{bootstrap_interval, chance_of_better, expected_best, quantile_of_best};
+pub use best_of_k::{BestOfK, BestOfKPoint, Objectives, best_of_k};
+pub use configurations::{Configuration, configurations, ranked_configurations};
 pub use curves::{Curve, Curves, curves};
 pub use error::AnalysisError;
 pub use history::{HistoryTrial, OptimizationHistory, optimization_history};
-pub use isolation::{Bucket, BucketTrial, Comparison, Isolation, IsolationPoint, isolation};
+pub use isolation::{Bucket, BucketTrial, Comparison, Isolation, IsolationPoint, Level, isolation};
 pub use limit::{LimitSearch, is_memory_linear};
-pub use noise::{NoisePoint, describes_noise_of, mean_noise_scale, noise_point, steps_to_measure};
+pub use noise::{NoisePoint, RunNoise, describes_noise_of, noise_point, run_noise, steps_to_measure};
 pub use ranking::{BestTrial, TrialCounts, best_trial, count_by_state, ranked};
 pub use retune::{Retuning, TunedStudy, compares_batch_sizes_by_validation, retuning};
 pub use scaling::{

@@ -1,7 +1,12 @@
 //! Searches for the largest batch size that fits into memory (Playbook B1), in as few probes as possible.
 //!
 //! The model of memory is linear: m(b) = m₀ + m₁·b bytes for a batch of b examples. It is fitted to the two largest
-//! sizes that fit and predicts the limit. The last probes verify the prediction from both sides.
+//! sizes that fit and predicts the limit. Small sizes may not show the slope, because an allocator keeps small blocks
+//! that were freed. If a probe below the predicted limit fails, the model is therefore fitted again to larger sizes.
+//! The last probes verify the prediction from both sides.
+//!
+//! As long as only one size is known, memory is taken to be proportional to the batch size, m(b) = m(s)·b/s, which is
+//! the most that a linear model with m₀ ≥ 0 allows. So no probe is expected to exceed the share of soft memory.
 
 use tunebook_study::probe::MemoryUse;
 
@@ -13,6 +18,11 @@ const SOFT_SHARE: f64 = 0.9;
 const FIRST: u64 = 16;
 /// A probe is at most this many times as large as the largest size that is known to fit.
 const REACH: u64 = 16;
+/// The second probe is at least this many times as large as the first one if all of soft memory has room for it. A
+/// slope between neighbouring sizes would be that of noise.
+const LEAST_STEP: f64 = 1.25;
+/// A size above this share of the predicted limit is near it, so what is known there is no prediction any more.
+const NEAR: f64 = 0.9;
 /// A prediction may differ by this share from the limit that was found.
 const PREDICTION_TOLERANCE: f64 = 0.1;
 
@@ -93,9 +103,12 @@ impl LimitSearch {
         }
         let soft = self.predicted(false).map_or(self.cap, |limit| limit.min(self.cap));
         let hard = self.predicted(true);
-        if self.prediction.is_none() && self.fitting.len() >= 2 {
+        let is_refuted = |limit: u64| self.smallest_failed.is_some_and(|failed| failed <= limit);
+        if self.fitting.len() >= 2 && self.prediction.is_none_or(is_refuted) {
             let known = [Some(soft).filter(|soft| *soft < self.cap), hard].into_iter().flatten().min();
-            self.prediction = known.filter(|limit| *limit > low && *limit / REACH <= low);
+            let foretold = |limit: &u64| *limit > low && *limit / REACH <= low && !is_refuted(*limit);
+            let is_far = |limit: &u64| self.prediction.is_none() || low as f64 <= NEAR * *limit as f64;
+            self.prediction = known.filter(|limit| foretold(limit) && is_far(limit)).or(self.prediction);
         }
         let ceiling = self.ceiling.map_or(soft + 1, |high| high.min(soft + 1)).max(low + 1);
         let is_narrow = (ceiling - low) as f64 <= (PRECISION * low as f64).max(1.0);
@@ -106,7 +119,8 @@ impl LimitSearch {
             }
             return None;
         }
-        let reach = low.saturating_mul(REACH).min(ceiling - 1);
+        let proportional = self.proportional_limit().map_or(u64::MAX, |limit| limit.max(low + 1));
+        let reach = low.saturating_mul(REACH).min(proportional).min(ceiling - 1);
         let middle = low + (ceiling - low) / 2;
         let guess = match (hard, self.fitting.len()) {
             // The prediction is verified first from below, then from above.
@@ -128,6 +142,18 @@ impl LimitSearch {
         // The hardware works best with multiples of eight; they are taken where they are finer than the precision.
         let rounded = guess / 8 * 8;
         Some(if rounded > low && guess < self.cap && PRECISION * low as f64 >= 16.0 { rounded } else { guess })
+    }
+
+    /// Returns the largest size that soft memory allows if memory is proportional to the batch size. None if the slope
+    /// of soft memory is known, or if there is no soft memory.
+    fn proportional_limit(&self) -> Option<u64> {
+        if self.predicted(false).is_some() {
+            return None;
+        }
+        let (size, memory) = self.fitting.last()?;
+        let soft = memory.iter().filter(|memory| !memory.hard && memory.used > 0);
+        let limit = soft.map(|memory| *size as f64 * memory.limit as f64 / memory.used as f64).reduce(f64::min)?;
+        Some((SOFT_SHARE * limit).max(limit.min(LEAST_STEP * *size as f64)) as u64)
     }
 
     /// Returns the largest size that the model of memory allows, over all kinds of memory that are hard, or soft.
@@ -221,6 +247,42 @@ mod tests {
         let (found, _) = search(m0, m1, limit, 1 << 30, false);
         let nine_tenths = (0.9 * limit as f64 - m0 as f64) / m1 as f64;
         assert!(found as f64 <= nine_tenths + 1.0 && found as f64 >= 0.93 * nine_tenths, "{found}, {nine_tenths}");
+    }
+
+    #[test]
+    fn no_probe_is_expected_to_exceed_the_share_of_soft_memory() {
+        // One example uses 10 MB, and a batch of 16 leaves room for three times as much.
+        for (m0, m1, limit) in [(0, 10_000_000, 500_000_000), (400_000_000, 10_000_000, 700_000_000), (1, 1, 20)] {
+            let mut search = LimitSearch::new(1 << 30);
+            while let Some(size) = search.next_size() {
+                let used = m0 + m1 * size;
+                assert!(used as f64 <= limit as f64, "{size} uses {used} of {limit}");
+                search.fits(size, vec![MemoryUse { kind: "m".into(), used, limit, hard: false }]);
+            }
+            let nine_tenths = (0.9 * limit as f64 - m0 as f64) / m1 as f64;
+            assert!(search.largest() as f64 >= 0.93 * nine_tenths - 1.0, "{} {nine_tenths}", search.largest());
+        }
+    }
+
+    /// The address space that a training step of a wide perceptron used (glibc's allocator, libtorch 2.11 on a CPU).
+    /// Below 128 examples, blocks that were freed stay mapped.
+    #[test]
+    fn a_prediction_that_a_probe_refuted_is_made_again_from_larger_sizes() {
+        let used = |size: u64| match size {
+            ..100 => 537_600_000 + 757_000 * size,
+            _ => 502_000_000 + 788_000 * size,
+        };
+        let limit = 1_024_000_000;
+        let mut search = LimitSearch::new(1257);
+        while let Some(size) = search.next_size() {
+            match used(size) <= limit {
+                true => search.fits(size, vec![MemoryUse { kind: "m".into(), used: used(size), limit, hard: true }]),
+                false => search.does_not_fit(size),
+            }
+        }
+        let (largest, too_large) = (search.largest(), search.smallest_too_large());
+        assert!((625..=662).contains(&largest) && search.probes() <= 8, "{largest}");
+        assert!(is_memory_linear(search.prediction().unwrap(), largest, too_large), "{:?}", search.prediction());
     }
 
     #[test]

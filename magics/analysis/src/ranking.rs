@@ -1,5 +1,6 @@
-//! The best trials of a study, and how many trials ended in each state.
+//! The best configurations of a study, and how many trials ended in each state.
 
+use crate::ranked_configurations;
 use serde::Serialize;
 use tunebook_study::{Objective, Params, Trial, TrialState};
 
@@ -30,34 +31,36 @@ pub fn count_by_state(trials: &[Trial]) -> TrialCounts {
     }
 }
 
-/// The best trial of a study.
+/// The best configuration of a study.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct BestTrial {
-    /// The number of the trial.
+    /// The number of the trial in the middle of its seeds.
     pub trial: u32,
-    /// Its objective, in the metric's own sign.
+    /// The median objective over its seeds, in the metric's own sign.
     pub objective: f64,
-    /// The training step at which the objective was measured.
+    /// The training step at which that trial's objective was measured.
     pub step: u64,
     /// Its active hyperparameters.
     pub params: Params,
+    /// The number of its seeds.
+    pub repeats: usize,
 }
 
-/// Returns the best complete trial, or None if no trial has an objective. Of equals, the one with the lowest number
-/// wins.
+/// Returns the best configuration, or None if none has an objective. Of equals, the first one wins.
 pub fn best_trial(trials: &[Trial], objective: &Objective) -> Option<BestTrial> {
-    let trial = *ranked(trials, objective).first()?;
-    let (value, step) = objective.of(trial)?;
-    Some(BestTrial { trial: trial.number, objective: value, step, params: trial.params.clone() })
+    let best = ranked_configurations(trials, objective).into_iter().next()?;
+    let trial = best.middle?;
+    Some(BestTrial {
+        trial: trial.number,
+        objective: best.objective?,
+        step: objective.of(trial)?.1,
+        params: trial.params.clone(),
+        repeats: best.trials.len(),
+    })
 }
 
-/// Returns the complete trials that have an objective, the best first, equals by their number.
+/// Returns one trial of each finished configuration that has an objective, the best configuration first: the one in the
+/// middle of its seeds.
 pub fn ranked<'a>(trials: &'a [Trial], objective: &Objective) -> Vec<&'a Trial> {
-    let mut ranked: Vec<(f64, &Trial)> = trials
-        .iter()
-        .filter(|trial| trial.state == TrialState::Complete)
-        .filter_map(|trial| Some((objective.direction.minimized(objective.of(trial)?.0), trial)))
-        .collect();
-    ranked.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.number.cmp(&b.1.number)));
-    ranked.into_iter().map(|(_, trial)| trial).collect()
+    ranked_configurations(trials, objective).into_iter().filter_map(|configuration| configuration.middle).collect()
 }

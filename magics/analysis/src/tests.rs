@@ -63,8 +63,8 @@ fn isolation_takes_the_best_of_each_value() {
     let result = isolation(&definition(), &trials(), "layers", None, &objective(Direction::Minimize)).unwrap();
     let points: Vec<_> = result.points.iter().map(|p| (p.objective, p.trial, p.trials.len(), p.infeasible)).collect();
     assert_eq!(points, [(Some(0.15), Some(3), 4, 1), (Some(0.10), Some(2), 2, 1), (None, None, 1, 1)]);
-    assert_eq!(result.matched_trials, 1);
-    assert_eq!(result.points[0].interval, Some([0.15, 0.30]));
+    assert_eq!(result.matched, 1);
+    assert_eq!(result.points[0].interval, None, "its upper end would be the infeasible trial");
     assert_eq!(result.points[1].interval, None, "one value says nothing of its spread");
     let json = serde_json::to_value(&result).unwrap();
     assert_eq!((&json["points"][0]["value"], &json["points"][0]["trials"]), (&1.into(), &4.into()));
@@ -95,8 +95,8 @@ fn isolation_of_a_range_has_buckets_of_equal_count() {
     let two = isolation(&definition(), &trials, "lr", Some(2), &objective(Direction::Maximize)).unwrap();
     assert_eq!(two.points[0].bucket, Bucket::Range([0.001, 0.02]));
     assert_eq!(two.points[0].objective, Some(1.0));
-    let [low, high] = two.points[0].interval.unwrap();
-    assert!(high == 1.0 && low < 1.0, "the best of a maximized metric is the upper end");
+    let [low, high] = two.points[0].interval.unwrap().map(Option::unwrap);
+    assert!(low < 1.0 && high > 1.0, "{low} to {high}");
 }
 
 /// Each complete or infeasible trial is in exactly one point, and no value is in two buckets.
@@ -107,9 +107,9 @@ fn check_partition(result: &Isolation, trials: &[Trial]) {
     let ranges: Vec<[f64; 2]> = result
         .points
         .iter()
-        .map(|p| match p.bucket {
-            Bucket::Range(range) => range,
-            Bucket::Value(_) => panic!("{p:?}"),
+        .map(|p| match &p.bucket {
+            Bucket::Range(range) => *range,
+            Bucket::Value(value) => [value.as_f64().unwrap(); 2],
         })
         .collect();
     for (point, [low, high]) in result.points.iter().zip(&ranges) {
@@ -152,19 +152,72 @@ fn trials_with_equal_integers_are_in_one_point() {
         result.points[1].trials.iter().filter(|t| t.objective.is_none()).map(|t| t.number).collect();
     assert_eq!((infeasible, result.points[1].infeasible), (vec![5, 20], 2));
 
-    for (high, n) in [(2, 21), (3, 20), (3, 5), (4, 13), (10, 40), (30, 60)] {
+    for (high, n) in [(2, 21), (3, 20), (3, 5), (4, 13), (10, 40), (11, 40), (30, 60)] {
         let values: Vec<i64> = (0..n).map(|i| 1 + (i * i * 7 + i) % high).collect();
         let (definition, trials) = integer_study(high, &values);
         for buckets in [None, Some(1), Some(2), Some(3), Some(7), Some(50)] {
             let result = isolation(&definition, &trials, "width", buckets, &minimize).unwrap();
             check_partition(&result, &trials);
+            let has_single_values = high <= buckets.map_or(10, |most| most as i64);
+            let found: Vec<&Bucket> = result.points.iter().map(|p| &p.bucket).collect();
+            match has_single_values {
+                true => assert_eq!(
+                    found,
+                    (1..=high).map(|v| Bucket::Value(v.into())).collect::<Vec<_>>().iter().collect::<Vec<_>>()
+                ),
+                false => assert!(found.iter().all(|bucket| matches!(bucket, Bucket::Range(_)))),
+            }
             assert!(buckets.is_none_or(|most| result.points.len() <= most));
         }
     }
     let (definition, trials) = integer_study(3, &[2; 9]);
     let result = isolation(&definition, &trials, "width", None, &minimize).unwrap();
-    assert_eq!(result.points.len(), 1, "all trials have the same value");
     check_partition(&result, &trials);
+    let counts: Vec<usize> = result.points.iter().map(|p| p.trials.len()).collect();
+    assert_eq!(counts, [0, 9, 0], "a value without a trial has a point too");
+}
+
+/// A study with three seeds for each configuration. The configuration `i` has the objectives `seeds[i]`.
+fn with_seeds(seeds: &[[Option<f64>; 3]]) -> Vec<Trial> {
+    let one = |configuration: usize, repeat: usize| Trial {
+        configuration: configuration as u32,
+        ..trial(
+            (3 * configuration + repeat + 1) as u32,
+            1 + configuration as i64 % 2,
+            0.1,
+            seeds[configuration][repeat],
+        )
+    };
+    (0..seeds.len()).flat_map(|configuration| (0..3).map(move |repeat| one(configuration, repeat))).collect()
+}
+
+#[test]
+fn a_configuration_counts_by_the_median_over_its_seeds() {
+    let minimize = objective(Direction::Minimize);
+    let trials = with_seeds(&[
+        [Some(0.01), Some(0.30), Some(0.31)],
+        [Some(0.20), Some(0.22), Some(0.21)],
+        [Some(0.02), None, None],
+        [Some(0.25), Some(0.26), Some(0.24)],
+    ]);
+    let best = best_trial(&trials, &minimize).unwrap();
+    assert_eq!((best.trial, best.objective, best.repeats), (6, 0.21, 3));
+    let order: Vec<u32> = ranked(&trials, &minimize).iter().map(|trial| trial.number).collect();
+    assert_eq!(order, [6, 10, 2], "two of the seeds of the third configuration are infeasible");
+    assert_eq!(axis(&definition(), &trials, &[], &minimize).unwrap().best, [6, 10, 2]);
+    let result = isolation(&definition(), &trials, "layers", None, &minimize).unwrap();
+    let found = |p: &IsolationPoint| (p.objective, p.trial, p.trials.len(), p.configurations, p.infeasible, p.seeds);
+    assert_eq!(found(&result.points[0]), (Some(0.30), Some(2), 6, 2, 2, Some([0.01, 0.31])));
+    assert_eq!(found(&result.points[1]), (Some(0.21), Some(6), 6, 2, 0, Some([0.20, 0.22])));
+    let history = optimization_history(&trials, &minimize);
+    let so_far: Vec<Option<f64>> = history.trials.iter().map(|trial| trial.best_so_far).collect();
+    assert_eq!(so_far[..6], [None, None, Some(0.30), Some(0.30), Some(0.30), Some(0.21)]);
+    assert_eq!(best_of_k(&trials, &minimize).unwrap().configurations, 4);
+    let failed: Vec<Trial> = trials.iter().map(|trial| Trial { state: TrialState::Failed, ..trial.clone() }).collect();
+    assert_eq!(best_trial(&failed, &minimize), None);
+    // While a study runs, a configuration with fewer seeds is not ranked yet.
+    let best = best_trial(&trials[..8], &minimize).unwrap();
+    assert_eq!(best.trial, 6);
 }
 
 #[test]

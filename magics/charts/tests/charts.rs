@@ -95,8 +95,10 @@ fn an_isolation_draws_each_complete_trial_once() {
         objective: Some(0.1),
         trial: Some(1),
         trials: objectives.iter().zip(1..).map(|(y, number)| BucketTrial { number, objective: *y }).collect(),
+        configurations: objectives.len(),
         infeasible: 1,
-        interval: Some([0.1, 0.2]),
+        interval: Some([None, Some(0.2)]),
+        seeds: None,
         budget_matched: Some(0.15),
     };
     let result = Isolation {
@@ -104,8 +106,8 @@ fn an_isolation_draws_each_complete_trial_once() {
         scale: Scale::Log,
         direction: Direction::Minimize,
         metric: "e".into(),
-        points: vec![point(0.01, 0.01, &[Some(0.1), None, Some(0.2)]), point(0.1, 10.0, &[Some(0.1), None])],
-        matched_trials: 2,
+        points: vec![point(0.01, 0.01, &[Some(0.1), None, Some(0.2)]), point(0.1, 10.0, &[Some(0.1), None, Some(0.9)])],
+        matched: 2,
         comparison: None,
     };
     let chart = isolation("s", &result);
@@ -118,7 +120,16 @@ fn an_isolation_draws_each_complete_trial_once() {
     assert_eq!(drawn("single trials"), [(0.01, 0.1), (0.01, 0.2), (1.0, 0.1)], "a bucket is drawn at its middle");
     assert_eq!(drawn("best"), [(0.01, 0.1), (1.0, 0.1)]);
     assert_eq!(drawn("expected best of 2 (equal budget)").len(), 2);
-    assert!(chart.subtitle.starts_with("2 to 3 trials each, 2 infeasible in all"), "{}", chart.subtitle);
+    assert_eq!(drawn("worse trials, at the rim").len(), 1, "0.9 is far beyond what matters");
+    assert!(drawn("worse trials, at the rim")[0].1 < 0.3);
+    let best = panel.series.iter().find(|series| series.name == "best").unwrap();
+    let [open, end] = best.points[0].interval.unwrap();
+    assert!(open < 0.1 && end == 0.2, "an open end reaches to the rim");
+    assert!(
+        chart.subtitle.starts_with("3 trials each, 2 infeasible in all; 1 worse trials at the rim"),
+        "{}",
+        chart.subtitle
+    );
 }
 
 #[test]

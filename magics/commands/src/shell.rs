@@ -263,14 +263,28 @@ mod tests {
     use crate::testing::FakeHost;
     use std::sync::Arc;
     use std::sync::atomic::{AtomicBool, Ordering};
+    use tokio::signal::unix::SignalKind;
 
     fn shell(command: &str) -> (Result<()>, FakeHost) {
         let recorder = FakeHost::without_session();
         (run(command, &recorder, &Interrupt::default()), recorder)
     }
 
+    /// Handles SIGINT where it is ignored, as in what a script starts in the background (`cargo verify &`). Otherwise
+    /// the commands would inherit that they ignore it. The kernel handles it always.
+    fn handle_interrupts() {
+        let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+        let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:")).unwrap_or_default();
+        if u64::from_str_radix(ignored.trim(), 16).is_ok_and(|set| set & (1 << (Signal::SIGINT as u64 - 1)) != 0) {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap();
+            let handler = runtime.block_on(async { tokio::signal::unix::signal(SignalKind::interrupt()) });
+            handler.unwrap();
+        }
+    }
+
     /// Raises an interrupt as soon as something was printed.
     fn interrupted(command: &str) -> (Result<()>, FakeHost, Duration) {
+        handle_interrupts();
         let (recorder, interrupt) = (Arc::new(FakeHost::without_session()), Arc::new(Interrupt::default()));
         let (watched, raised) = (recorder.clone(), interrupt.clone());
         let watcher = std::thread::spawn(move || {

@@ -139,6 +139,15 @@ pub enum Event {
         /// The files.
         data: Vec<DataSource>,
     },
+    /// A trial is complete, and used some of its hyperparameters only. This comes before its end.
+    Used {
+        /// The trial.
+        trial: TrialId,
+        /// The hyperparameters of the request that the code of the trial read.
+        used: Vec<String>,
+        /// Those that it did not read. They had no effect.
+        unused: Vec<String>,
+    },
     /// A trial has measured its metrics.
     Measured {
         /// The trial.

@@ -26,7 +26,7 @@ pub(crate) enum Batches {
 impl Batches {
     /// Starts a sequence of batches of `size` examples at the step `first`, counted from 0.
     pub fn new(examples: &Examples, size: i64, randomness: Randomness, device: Device, first: u64) -> Self {
-        let examples = Examples { inputs: examples.inputs.shallow_clone(), targets: examples.targets.shallow_clone() };
+        let examples = examples.map(Tensor::shallow_clone, Tensor::shallow_clone);
         // On a CPU the data are always where it computes; with `TUNEBOOK_DATA=host` the loader is used nevertheless.
         let resident = examples.inputs.device() == device && (device.is_cuda() || !keeps_data_on_host());
         let mut shuffled = ShuffledExamples { examples, size, randomness, step: first, epoch: None };

@@ -32,4 +32,4 @@ pub use data::{Data, Examples};
 pub use hyperparameters::Hyperparameters;
 pub use net::Net;
 pub use trial::Trial;
-pub use workload::{Metric, Task, Workload, cross_entropy, describe};
+pub use workload::{Metric, Task, Workload, cross_entropy, describe, mean_squared_error};

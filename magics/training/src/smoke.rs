@@ -2,7 +2,7 @@
 //! examples. A mistake in its shapes, data or code thus shows when the workload is defined, and not in the first trial.
 
 use crate::catalogue::{Catalogue, Trainable};
-use crate::data::{Data, recorded};
+use crate::data::recorded;
 use crate::hyperparameters::Hyperparameters;
 use crate::libtorch::device;
 use crate::panics;
@@ -12,7 +12,7 @@ use serde_json::{Value as Json, json};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use tunebook_study::protocol::{DataSource, TrialId, TrialRequest};
-use tunebook_study::{Measurement, Value, WorkloadReference};
+use tunebook_study::{Measurement, Params, Value, WorkloadReference};
 
 /// The number of training steps.
 const STEPS: i64 = 2;
@@ -87,14 +87,23 @@ fn train_briefly(catalogue: &Catalogue, name: &str) -> Result<Json, Stop> {
     let result = match trainable {
         Trainable::Function(function) => {
             reports.at_most = Some(STEPS as usize);
-            let mut params = request.params.clone();
+            let mut attempt = |params: &Params| -> Result<(), Stop> {
+                let hp = Hyperparameters::new(&description, params)?;
+                let mut trial = Trial::new(hp, &request, device, &mut reports);
+                let result = (function.train)(&mut trial);
+                trial.outcome(result)
+            };
+            let mut few = request.params.clone();
             if description.hyperparameter("steps").is_some_and(|h| h.accept(&Value::Int(STEPS)).is_ok()) {
-                params.insert("steps".into(), Value::Int(STEPS));
+                few.insert("steps".into(), Value::Int(STEPS));
             }
-            let mut trial = Trial::new(Hyperparameters::new(&description, &params)?, &request, device, &mut reports);
-            let result = (function.train)(&mut trial);
+            let ended = match attempt(&few) {
+                // It may report only every hundred steps. With all its steps it ends at its second report.
+                Err(Stop::Failed(_)) if few != request.params => attempt(&request.params),
+                ended => ended,
+            };
             // A function that was cancelled may end in any way; it has reported often enough.
-            match trial.outcome(result) {
+            match ended {
                 Ok(()) | Err(Stop::Cancelled) => Ok(json!({ "ok": true })),
                 Err(stop) => Err(stop),
             }
@@ -102,16 +111,16 @@ fn train_briefly(catalogue: &Catalogue, name: &str) -> Result<Json, Stop> {
         Trainable::Workload(workload) => {
             let hp = Hyperparameters::new(&description, &request.params)?;
             let data = workload.data(&hp)?.checked()?;
+            let about = data.description();
             let sizes = json!({ "train": data.train.count(), "valid": data.valid.count(),
                 "inputs": &data.train.inputs.size()[1..], "targets": &data.train.targets.size()[1..] });
-            let few = Data::new(data.train.first(EXAMPLES), data.valid.first(EXAMPLES)).to_device(device);
+            let few = data.few(EXAMPLES).to_device(device);
             let batch = hp.get::<i64>("batch_size").min(few.train.count());
             let params = [
                 ("steps", STEPS),
                 ("eval_every", 1),
                 ("batch_size", batch),
                 ("warmup_steps", 0),
-                ("ghost_batch_size", 0),
                 ("micro_batch_size", 0),
             ];
             let params = params.into_iter().map(|(name, value)| (name.to_string(), Value::Int(value))).collect();
@@ -121,7 +130,7 @@ fn train_briefly(catalogue: &Catalogue, name: &str) -> Result<Json, Stop> {
             let parameters = crate::checkpoint::read(&folder.join(crate::checkpoint::LAST))
                 .map(|tensors| tensors.values().map(tch::Tensor::numel).sum::<usize>());
             trained.map(|()| {
-                json!({ "ok": true, "examples": sizes, "parameters": parameters.ok(),
+                json!({ "ok": true, "examples": sizes, "description": about, "parameters": parameters.ok(),
                     "seconds": started.elapsed().as_secs_f64() })
             })
         }

@@ -46,7 +46,7 @@ fn evaluate_request(catalogue: &Catalogue, request: &TrialRequest) -> Result<Jso
     };
     let device = device().map_err(Stop::Failed)?;
     let hp = Hyperparameters::new(&description, &request.params)?;
-    let data = workload.data(&hp)?.checked()?;
+    let data = workload.data(&hp)?.checked()?.to_device(device);
     let Some(test) = data.test() else {
         return Err(Stop::Failed(format!("the data of `{name}` have no test part (`Data::with_test` adds one)")));
     };
@@ -55,7 +55,7 @@ fn evaluate_request(catalogue: &Catalogue, request: &TrialRequest) -> Result<Jso
     let few = data.train.first(2).to_device(device);
     let model = Model::new(workload.as_ref(), hp, Randomness::new(request.seed), device, &few.inputs);
     model.load(&request.directory.join(checkpoint::BEST))?;
-    let values = Evaluator::new(workload.as_ref(), device, batch_size).evaluate(&model, test)?;
+    let values = Evaluator::new(workload.as_ref(), device, batch_size, &data).evaluate(&model, test)?;
     let finite = |value: f64| Some(value).filter(|value| value.is_finite());
     let metrics: Map<String, Json> =
         values.into_iter().map(|(name, value)| (format!("test/{name}"), json!(finite(value)))).collect();

@@ -105,8 +105,8 @@ impl<'a> Trial<'a> {
 
     /// Reports metrics at a step, and returns an error if the trial should end; leave the function with `?` then.
     ///
-    /// It fails if the objective or `train/loss` is not finite, which makes the trial infeasible, or if it is decided
-    /// whether the trial reaches the target that it was started for. A function that ends without a finite value of the
+    /// It fails if the objective or `train/loss` is not finite, which makes the trial infeasible, if the trial was
+    /// cancelled, or if it is decided whether the trial reaches the target that it was started for. A function that ends without a finite value of the
     /// objective has failed.
     ///
     /// ```
@@ -134,6 +134,7 @@ impl<'a> Trial<'a> {
                 anyhow::ensure!(self.verdict.is_none(), "it is decided whether the trial reaches its target");
             }
         }
+        anyhow::ensure!(!self.observer.cancelled(), "the trial was cancelled");
         Ok(())
     }
 

@@ -29,8 +29,8 @@ pub enum Task {
 pub struct Metric {
     /// The name without the prefix `valid/`.
     pub name: &'static str,
-    /// Computes the metric from the outputs and the targets of a batch: a scalar tensor, the mean over the examples.
-    /// An evaluation weights the value of each batch by its number of examples.
+    /// Computes the metric, a scalar tensor, from all outputs and all targets of an evaluation. In
+    /// [`Workload::mean_metrics`] it gets a part of them at a time.
     pub of: fn(&Tensor, &Tensor) -> Tensor,
 }
 
@@ -39,7 +39,16 @@ impl Metric {
     pub const ERROR: Metric = Metric { name: "error", of: error };
 }
 
+#[track_caller]
 fn error(outputs: &Tensor, targets: &Tensor) -> Tensor {
+    let classes = outputs.size();
+    let expected = classes.split_last().map_or(&[][..], |(_, rest)| rest);
+    assert!(
+        targets.size() == expected,
+        "the outputs have the shape {classes:?}, so the metric `error` needs targets {expected:?}, but they have the shape \
+         {:?}",
+        targets.size()
+    );
     outputs.argmax(-1, false).not_equal_tensor(targets).to_kind(Kind::Float).mean(Kind::Float)
 }
 
@@ -123,13 +132,21 @@ pub trait Workload: Send + Sync {
                 let smoothing = if net.is_training() { net.get("label_smoothing") } else { 0.0 };
                 cross_entropy(outputs, targets, smoothing)
             }
-            Task::Regression => outputs.mse_loss(targets, Reduction::Mean),
+            Task::Regression => mean_squared_error(outputs, targets),
         }
     }
 
-    /// Returns the metrics that each evaluation reports beside the loss, as `valid/NAME`. The default is the task's:
-    /// [`Metric::ERROR`] for classification, none for regression.
+    /// Returns the metrics that each evaluation reports beside the loss, as `valid/NAME`, by default none. Each gets the
+    /// outputs and targets of all examples, which are kept in memory until the evaluation ends. So an F1 score or a
+    /// rank correlation is that of the whole validation part.
     fn metrics(&self) -> Vec<Metric> {
+        vec![]
+    }
+
+    /// Returns metrics that are means over examples. They are computed part by part, weighted by the number of examples,
+    /// so that outputs that are too large to be kept need not be. The default is the task's: [`Metric::ERROR`] for
+    /// classification, none for regression.
+    fn mean_metrics(&self) -> Vec<Metric> {
         match self.task() {
             Task::Classification => vec![Metric::ERROR],
             Task::Regression => vec![],
@@ -171,6 +188,28 @@ pub trait Workload: Send + Sync {
     }
 }
 
+/// Returns the mean squared error of outputs and targets of one and the same shape: a scalar tensor.
+///
+/// It panics if their shapes differ. libtorch would otherwise repeat both until their shapes agree, and compare each
+/// output with each target.
+#[track_caller]
+pub fn mean_squared_error(outputs: &Tensor, targets: &Tensor) -> Tensor {
+    let (found, wanted) = (outputs.size(), targets.size());
+    if found != wanted {
+        let help = match (found.as_slice(), wanted.as_slice()) {
+            ([rows, 1], [count]) if rows == count => {
+                "; write `targets.unsqueeze(1)` in `data`, or `.squeeze_dim(1)` after the last layer"
+            }
+            ([rows], [count, 1]) if rows == count => "; write `.unsqueeze(1)` after the last layer",
+            _ => "",
+        };
+        panic!(
+            "the outputs have the shape {found:?} and the targets {wanted:?}, but a regression needs the same shape{help}"
+        );
+    }
+    outputs.mse_loss(targets, Reduction::Mean)
+}
+
 /// Returns the cross entropy in nats of logits \[batch, …, classes\] and class indices \[batch, …\] (i64): a scalar
 /// tensor, the mean over all targets except those that are −100, which are ignored.
 ///
@@ -199,7 +238,12 @@ pub fn describe(name: &str, kind: &str, workload: &dyn Workload) -> WorkloadDesc
         }
     }
     let mut metrics: Vec<String> = vec!["train/loss".into(), "valid/loss".into()];
-    metrics.extend(workload.metrics().iter().map(|metric| format!("valid/{}", metric.name)));
+    for metric in workload.mean_metrics().iter().chain(&workload.metrics()) {
+        let name = format!("valid/{}", metric.name);
+        if !metrics.contains(&name) {
+            metrics.push(name);
+        }
+    }
     metrics.extend(["gradient_norm", "clipped", "noise_scale", "lr"].map(String::from));
     WorkloadDescription {
         name: name.into(),

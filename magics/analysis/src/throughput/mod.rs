@@ -8,7 +8,8 @@ mod step_time;
 pub use bottleneck::{Bottleneck, BottleneckKind, bottleneck};
 pub use step_time::StepTime;
 
-use crate::resampling::{RESAMPLES, Resampler, median, percentile_interval};
+use crate::resampling::median;
+use crate::student::{mean_interval, t_quantile};
 use serde::{Deserialize, Serialize};
 
 /// Throughput saturates where a doubling of the batch size multiplies it by less than this.
@@ -18,8 +19,8 @@ const NEARLY_BEST: f64 = 0.95;
 /// The recommended size is at most this share of the largest size that fits, because the use of memory varies between
 /// runs.
 const SAFETY_MARGIN: f64 = 0.95;
-/// The bootstrap draws at most this many blocks of a visit. More would hardly change the median.
-const MAX_BLOCKS: usize = 50;
+/// A measurement with more visits than this is not asked for: the gain is then too near to 1.1 to matter.
+const MOST_VISITS: f64 = 200.0;
 
 /// What became of the measurement at one batch size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,18 +56,18 @@ pub struct ThroughputPoint {
     pub batch_size: u64,
     /// What became of the measurement.
     pub state: PointState,
-    /// The throughput b/t(b), with the median time of a step t(b).
+    /// The throughput b/t(b), with the time of a step t(b).
     pub examples_per_second: Option<f64>,
-    /// The 95 % interval of the throughput, by the bootstrap over visits and blocks.
+    /// The 95 % interval of the throughput, by the variance between visits. None for a single visit.
     pub interval: Option<[f64; 2]>,
-    /// The median time of a step t(b), in seconds.
+    /// The time of a step t(b), in seconds: the geometric mean over visits of the median of each.
     pub seconds_per_step: Option<f64>,
     /// The most memory that was in use, in bytes: on the device, or on a CPU by the process.
     pub peak_memory_bytes: Option<u64>,
     /// The throughput at b over that at b/2: 2 if steps of both take the same time, 1 if doubling gains nothing. None
     /// if b/2 was not timed.
     pub gain: Option<f64>,
-    /// The 95 % interval of the gain.
+    /// The 95 % interval of the gain, by the variance between visits of the ratio of both.
     pub gain_interval: Option<[f64; 2]>,
 }
 
@@ -75,9 +76,16 @@ pub struct ThroughputPoint {
 pub struct Throughput {
     /// The points, in the order in which the sizes were passed.
     pub points: Vec<ThroughputPoint>,
-    /// The smallest size whose doubling gains less than 10 %. None if there is none, or if the measurement is not
-    /// reliable.
+    /// The smallest size whose doubling gains less than 10 %. None if there is none, if it is not known whether there is
+    /// one, or if the measurement is not reliable.
     pub saturation: Option<u64>,
+    /// Whether the throughput saturates within the timed sizes. None if the measurement cannot tell.
+    #[serde(default)]
+    pub saturates: Option<bool>,
+    /// The visits of each size that would tell, if it is not known whether the throughput saturates. None if no
+    /// affordable number would.
+    #[serde(default)]
+    pub visits_needed: Option<u64>,
     /// The smallest size within 5 % of the highest throughput, among those that leave a margin of memory. None if the
     /// measurement is not reliable.
     pub recommended: Option<u64>,
@@ -118,8 +126,16 @@ pub fn throughput(sizes: &[BatchSizeTiming], waited: f64, largest: Option<u64>) 
         return Throughput { points, reasons, ..Throughput::default() };
     }
     let (saturation, recommended) = (saturation(&points), recommended(&points, largest));
+    let last = points.iter().rfind(|point| point.gain_interval.is_some());
+    let saturates = match last.and_then(|point| point.gain_interval) {
+        _ if saturation.is_some() => Some(true),
+        Some([low, _]) if low > SATURATED_GAIN => Some(false),
+        _ => None,
+    };
+    let visits = sizes.iter().map(|size| size.visits.len()).filter(|visits| *visits > 0).min().unwrap_or(0);
+    let visits_needed = last.filter(|_| saturates.is_none()).and_then(|point| visits_needed(point, visits));
     let step_time = StepTime::fit(&points);
-    Throughput { points, saturation, recommended, step_time, reliable: true, reasons }
+    Throughput { points, saturation, saturates, visits_needed, recommended, step_time, reliable: true, reasons }
 }
 
 /// Returns the curve of a measurement that was repeated and could never be trusted.
@@ -136,54 +152,58 @@ pub fn disturbed_throughput(sizes: &[BatchSizeTiming], reasons: Vec<String>) -> 
     Throughput { points, reasons, ..Throughput::default() }
 }
 
+/// The machine is not the same at each visit, so the visits, and not the steps in them, are what varies independently:
+/// all intervals are those of Student's t over visits, in logarithms.
 fn points(sizes: &[BatchSizeTiming]) -> Vec<ThroughputPoint> {
-    let mut resampler = Resampler::new(0);
-    let resampled: Vec<Option<Vec<f64>>> = sizes.iter().map(|size| resample(&size.visits, &mut resampler)).collect();
-    let mut points: Vec<ThroughputPoint> = vec![];
-    for (size, draws) in sizes.iter().zip(&resampled) {
-        let (b, all) = (size.batch_size as f64, size.visits.concat());
-        let seconds = if all.is_empty() { None } else { Some(median(all)) };
+    // ln t for each visit.
+    let visits: Vec<Vec<f64>> = sizes
+        .iter()
+        .map(|size| {
+            let timed = size.visits.iter().filter(|visit| !visit.is_empty());
+            timed.map(|visit| median(visit.clone()).ln()).collect()
+        })
+        .collect();
+    let exponentials = |[low, high]: [f64; 2]| [low.exp(), high.exp()];
+    let point = |(i, size): (usize, &BatchSizeTiming)| {
+        let b = size.batch_size as f64;
+        let seconds = geometric_mean(&size.visits);
         let half = sizes.iter().position(|other| 2 * other.batch_size == size.batch_size);
-        let gains = half.and_then(|half| Some((resampled[half].as_ref()?, draws.as_ref()?))).map(|(half, draws)| {
-            let mut gains: Vec<f64> = half.iter().zip(draws).map(|(half, whole)| 2.0 * half / whole).collect();
-            gains.sort_by(f64::total_cmp);
-            gains
+        // Both sizes are timed in the same turn, so the ratio of one turn is less disturbed than each of them.
+        let gains = half.map(|half| -> Vec<f64> {
+            visits[half].iter().zip(&visits[i]).map(|(half, whole)| 2_f64.ln() + half - whole).collect()
         });
-        let interval = draws.as_ref().map(|draws| {
-            let mut rates: Vec<f64> = draws.iter().map(|seconds| b / seconds).collect();
-            rates.sort_by(f64::total_cmp);
-            percentile_interval(&rates)
-        });
-        points.push(ThroughputPoint {
+        let gains = gains.filter(|gains| !gains.is_empty());
+        ThroughputPoint {
             batch_size: size.batch_size,
             state: size.state,
             examples_per_second: seconds.map(|seconds| b / seconds),
-            interval,
+            interval: mean_interval(&visits[i]).map(exponentials).map(|[low, high]| [b / high, b / low]),
             seconds_per_step: seconds,
             peak_memory_bytes: size.peak_memory_bytes,
-            gain: gains.as_ref().map(|gains| gains[gains.len() / 2]),
-            gain_interval: gains.as_deref().map(percentile_interval),
-        });
-    }
-    points
+            gain: gains.as_ref().map(|gains| (gains.iter().sum::<f64>() / gains.len() as f64).exp()),
+            gain_interval: gains.as_deref().and_then(mean_interval).map(exponentials),
+        }
+    };
+    sizes.iter().enumerate().map(point).collect()
 }
 
-/// Returns the medians of [`RESAMPLES`] samples: visits are drawn with replacement, and blocks within each drawn visit.
-/// None if the size was not timed.
-fn resample(visits: &[Vec<f64>], resampler: &mut Resampler) -> Option<Vec<f64>> {
-    let visits: Vec<&Vec<f64>> = visits.iter().filter(|visit| !visit.is_empty()).collect();
-    if visits.is_empty() {
-        return None;
-    }
-    let draws = (0..RESAMPLES).map(|_| {
-        let mut all = vec![];
-        for _ in 0..visits.len() {
-            let visit = visits[resampler.index_below(visits.len())];
-            all.extend((0..visit.len().min(MAX_BLOCKS)).map(|_| visit[resampler.index_below(visit.len())]));
-        }
-        median(all)
-    });
-    Some(draws.collect())
+/// Returns the geometric mean of the medians of the visits, or None if there are none.
+fn geometric_mean(visits: &[Vec<f64>]) -> Option<f64> {
+    let medians: Vec<f64> =
+        visits.iter().filter(|visit| !visit.is_empty()).map(|visit| median(visit.clone())).collect();
+    let first = *medians.first()?;
+    Some(first * (medians.iter().map(|median| (median / first).ln()).sum::<f64>() / medians.len() as f64).exp())
+}
+
+/// Returns how many visits would make the interval of a gain exclude 1.1, if it stays where it is and the visits go on to
+/// vary as they do. None if these are more than can be asked for.
+fn visits_needed(point: &ThroughputPoint, visits: usize) -> Option<u64> {
+    let (gain, [low, high]) = (point.gain?, point.gain_interval?);
+    let distance = (gain / SATURATED_GAIN).ln().abs();
+    let deviation = 0.5 * (high / low).ln() / t_quantile(visits.checked_sub(1)?) * (visits as f64).sqrt();
+    let needed = (visits + 1..).take_while(|n| *n as f64 <= MOST_VISITS);
+    let tells = |n: &usize| t_quantile(n - 1) * deviation / (*n as f64).sqrt() < distance;
+    needed.into_iter().find(tells).map(|n| n as u64)
 }
 
 /// Returns the first size at which a doubling gains surely less than 10 %, and the next doubling too.

@@ -1,11 +1,13 @@
 //! Hyperparameter axis plots: the objective of each trial against each hyperparameter.
 
-use super::{beyond_worst, metric_axis, number, point, series, value_text};
+use super::rim::{Rim, better_part};
+use super::{metric_axis, number, point, series, value_text};
 use crate::chart::{Axis, AxisScale, Chart, Mark, Panel, Point, Style, palette};
 use tunebook_analysis::{AxisPlot, AxisPoint};
 use tunebook_study::{Scale, TrialState, Value};
 
-/// Draws one panel for each hyperparameter. Infeasible trials are crosses just beyond the worst objective.
+/// Draws one panel for each hyperparameter. Infeasible trials are crosses at the rim, which lies just beyond the better
+/// three quarters of the objectives. Worse trials are drawn at the rim too, and counted.
 pub fn axis(study: &str, axis: &tunebook_analysis::Axis) -> Chart {
     let values: Vec<f64> = axis
         .plots
@@ -14,21 +16,26 @@ pub fn axis(study: &str, axis: &tunebook_analysis::Axis) -> Chart {
         .filter(|p| p.state == TrialState::Complete)
         .filter_map(|p| p.objective)
         .collect();
-    let y = metric_axis(&axis.metric, &values);
-    let edge = beyond_worst(&values, axis.direction, &y.scale);
-    let panels: Vec<Panel> = axis.plots.iter().map(|plot| panel(plot, &axis.best, &y, edge)).collect();
-    let infeasible = |plot: &AxisPlot| plot.points.iter().filter(|p| p.state == TrialState::Infeasible).count();
-    let subtitle = format!(
-        "one point for each trial; {} infeasible at the edge; stars: the three best trials",
-        axis.plots.iter().map(infeasible).max().unwrap_or(0)
-    );
+    let matter = better_part(&values, axis.direction);
+    let y = metric_axis(&axis.metric, &matter);
+    let rim = Rim::around(&matter, axis.direction, &y.scale);
+    let panels: Vec<Panel> = axis.plots.iter().map(|plot| panel(plot, &axis.best, &y, &rim)).collect();
+    let most = |chosen: &dyn Fn(&AxisPoint) -> bool| {
+        axis.plots.iter().map(|plot| plot.points.iter().filter(|p| chosen(p)).count()).max().unwrap_or(0)
+    };
+    let infeasible = most(&|p| p.state == TrialState::Infeasible);
+    let clipped = match most(&|p| p.objective.is_some_and(|y| rim.is_beyond(y))) {
+        0 => String::new(),
+        n => format!(", and {n} much worse ones,"),
+    };
+    let subtitle =
+        format!("one point for each trial; {infeasible} infeasible{clipped} at the rim; stars: the three best");
     let columns = panels.len().clamp(1, 3);
     Chart { title: format!("{study}: {} against each hyperparameter", axis.metric), subtitle, panels, columns }
 }
 
-/// Draws one hyperparameter. `best`: the numbers of the best trials; `edge`: where trials without an objective are
-/// drawn.
-fn panel(plot: &AxisPlot, best: &[u32], y: &Axis, edge: f64) -> Panel {
+/// Draws one hyperparameter. `best`: the numbers of the best trials.
+fn panel(plot: &AxisPlot, best: &[u32], y: &Axis, rim: &Rim) -> Panel {
     let name = &plot.hyperparameter;
     let x_axis = match plot.scale {
         Scale::Linear => Axis::new(name, AxisScale::Linear),
@@ -45,7 +52,7 @@ fn panel(plot: &AxisPlot, best: &[u32], y: &Axis, edge: f64) -> Panel {
         let chosen = plot.points.iter().filter(|p| wanted(p));
         chosen
             .filter_map(|p| {
-                let y = p.objective.or(otherwise)?;
+                let y = p.objective.map(|y| if rim.is_beyond(y) { rim.worse() } else { y }).or(otherwise)?;
                 let result = p.objective.map_or(p.state.to_string(), number);
                 let label = format!("trial {}\n{name} = {}\n{result}", p.trial, value_text(&p.value));
                 Some(point(x(&p.value)?, y, label))
@@ -54,12 +61,16 @@ fn panel(plot: &AxisPlot, best: &[u32], y: &Axis, edge: f64) -> Panel {
     };
     let is_best = |p: &AxisPoint| best.contains(&p.trial);
     let stopped = points(&|p| p.state == TrialState::Stopped, None);
-    let complete = points(&|p| p.state == TrialState::Complete && !is_best(p), None);
-    let infeasible = points(&|p| p.state == TrialState::Infeasible, Some(edge));
+    let is_worse = |p: &AxisPoint| p.objective.is_some_and(|y| rim.is_beyond(y));
+    let is_complete = |p: &AxisPoint| p.state == TrialState::Complete && !is_best(p);
+    let complete = points(&|p| is_complete(p) && !is_worse(p), None);
+    let worse = points(&|p| is_complete(p) && is_worse(p), None);
+    let infeasible = points(&|p| p.state == TrialState::Infeasible, Some(rim.worse()));
     let best_three = points(&|p| p.state == TrialState::Complete && is_best(p), None);
     let mut drawn = vec![
         series("stopped early", palette::FAINT, Style::Points(Mark::Ring, 8.0), stopped),
         series("complete", palette::BLUE, Style::Points(Mark::Disc, 7.0), complete),
+        series("much worse", palette::FAINT, Style::Points(Mark::Diamond, 7.0), worse),
         series("infeasible", palette::RED, Style::Points(Mark::Cross, 9.0), infeasible),
         series("best three", palette::ORANGE, Style::Points(Mark::Star, 13.0), best_three),
     ];

@@ -1,6 +1,7 @@
 //! The optimization history: the objective of each trial in the order of proposal, and the best so far.
 
-use super::{beyond_worst, metric_axis, number, point, series};
+use super::rim::{Rim, better_part};
+use super::{metric_axis, number, point, series};
 use crate::chart::{Axis, AxisScale, Chart, Mark, Panel, Point, Style, palette};
 use tunebook_analysis::{HistoryTrial, OptimizationHistory};
 use tunebook_study::{Params, TrialState};
@@ -16,8 +17,10 @@ pub fn optimization_history(
     let OptimizationHistory { metric, direction, trials } = history;
     let complete: Vec<(&HistoryTrial, f64)> = trials.iter().filter_map(|t| Some((t, t.objective?))).collect();
     let values: Vec<f64> = complete.iter().map(|(_, y)| *y).collect();
-    let y = metric_axis(metric, &values);
-    let edge = beyond_worst(&values, *direction, &y.scale);
+    let matter = better_part(&values, *direction);
+    let y = metric_axis(metric, &matter);
+    let rim = Rim::around(&matter, *direction, &y.scale);
+    let edge = rim.worse();
     let x = |trial: &HistoryTrial| f64::from(trial.number);
     let label = |trial: &HistoryTrial, result: String| {
         format!("trial {}: {result}\n{}", trial.number, describe(&trial.params).replace(", ", "\n"))
@@ -26,7 +29,8 @@ pub fn optimization_history(
         .iter()
         .filter_map(|(t, _)| {
             let best = t.best_so_far?;
-            Some(point(x(t), best, format!("best after trial {}: {}", t.number, number(best))))
+            let at = if rim.is_beyond(best) { edge } else { best };
+            Some(point(x(t), at, format!("best after trial {}: {}", t.number, number(best))))
         })
         .collect();
     let of_state = |wanted: TrialState, name: &str, color, mark| {
@@ -34,10 +38,14 @@ pub fn optimization_history(
         let points: Vec<Point> = chosen.map(|t| point(x(t), edge, label(t, name.into()))).collect();
         series(name, color, Style::Points(mark, 9.0), points)
     };
-    let discs = complete.iter().map(|(t, y)| point(x(t), *y, label(t, number(*y)))).collect();
+    let (worse, discs): (Vec<_>, Vec<_>) = complete.iter().partition(|(_, y)| rim.is_beyond(*y));
+    let discs = discs.iter().map(|(t, y)| point(x(t), *y, label(t, number(*y)))).collect();
+    let clipped = worse.len();
+    let worse = worse.iter().map(|(t, y)| point(x(t), edge, label(t, number(*y)))).collect();
     let mut drawn = vec![
         series("best so far", palette::ORANGE, Style::Steps, best_so_far),
         series("complete", palette::BLUE, Style::Points(Mark::Disc, 8.0), discs),
+        series("much worse", palette::FAINT, Style::Points(Mark::Diamond, 8.0), worse),
         of_state(TrialState::Infeasible, "infeasible", palette::RED, Mark::Cross),
         of_state(TrialState::Failed, "failed", palette::PURPLE, Mark::Diamond),
     ];
@@ -45,11 +53,12 @@ pub fn optimization_history(
     let ended = trials.len();
     let without = match ended - complete.len() {
         0 => String::new(),
-        n => format!(", {n} of them without an objective (shown at the edge)"),
+        n => format!(", {n} of them without an objective (shown at the rim)"),
     };
+    let at_rim = if clipped > 0 { format!(", {clipped} much worse ones at the rim") } else { String::new() };
     Chart {
         title: format!("{study}: {metric} by trial"),
-        subtitle: format!("{ended} of {} trials ended{without}", asked.max(ended)),
+        subtitle: format!("{ended} of {} trials ended{without}{at_rim}", asked.max(ended)),
         panels: vec![Panel::new(Axis::new("trial, in the order of proposal", AxisScale::Linear), y, drawn)],
         columns: 1,
     }

@@ -1,14 +1,15 @@
 //! The isolation plot: the best trial for each value of one hyperparameter.
 
+use super::rim::Rim;
 use super::{metric_axis, number, point, series, value_text};
 use crate::chart::{Axis, AxisScale, Chart, Mark, Panel, Point, Style, palette};
 use tunebook_analysis::{Bucket, Isolation, IsolationPoint};
-use tunebook_study::Scale;
+use tunebook_study::{Direction, Scale};
 
 /// Draws the best objective of each point with its interval and its budget-matched value, and the objectives of all
-/// trials faintly behind them.
+/// trials faintly behind them. Trials that are much worse than the best ones are drawn at the rim and counted.
 pub fn isolation(study: &str, isolation: &Isolation) -> Chart {
-    let Isolation { hyperparameter, metric, points, matched_trials, .. } = isolation;
+    let Isolation { hyperparameter, metric, points, matched, direction, .. } = isolation;
     let names: Vec<String> = points.iter().map(|p| bucket_text(&p.bucket)).collect();
     let is_list = points.iter().any(|p| matches!(p.bucket, Bucket::Value(_)));
     let x_axis = match (is_list, isolation.scale) {
@@ -23,46 +24,65 @@ pub fn isolation(study: &str, isolation: &Isolation) -> Chart {
         Bucket::Range([low, high]) if !is_list => middle(&x_axis.scale, *low, *high),
         _ => i as f64,
     };
-    let mut single_trials = vec![];
-    let (mut best, mut matched) = (vec![], vec![]);
+    let worse_end = |p: &IsolationPoint| {
+        let [low, high] = p.interval?;
+        if *direction == Direction::Minimize { high } else { low }
+    };
+    let matter: Vec<f64> =
+        points.iter().flat_map(|p| [p.objective, p.budget_matched, worse_end(p)]).flatten().collect();
+    let y_axis = metric_axis(metric, &matter);
+    let rim = Rim::around(&matter, *direction, &y_axis.scale);
+    let (mut single_trials, mut beyond) = (vec![], vec![]);
+    let (mut best, mut expected) = (vec![], vec![]);
     for (i, p) in points.iter().enumerate() {
-        let objectives = p.trials.iter().filter_map(|trial| trial.objective);
-        single_trials.extend(objectives.map(|y| point(x(i), y, number(y))));
+        for trial in &p.trials {
+            let Some(y) = trial.objective else { continue };
+            let label = format!("trial {}: {}", trial.number, number(y));
+            match rim.is_beyond(y) {
+                true => beyond.push(point(x(i), rim.worse(), label)),
+                false => single_trials.push(point(x(i), y, label)),
+            }
+        }
         let Some(y) = p.objective else { continue };
-        let interval = p.interval.map_or(String::new(), |[a, b]| format!("\n95 %: {} to {}", number(a), number(b)));
+        let interval = p.interval.map_or(String::new(), |ends| {
+            let [low, high] = ends.map(|end| end.map_or("open".into(), number));
+            format!("\nthe best of another equal study, 95 %: {low} to {high}")
+        });
+        let seeds = p.seeds.map_or(String::new(), |[a, b]| format!("\nits seeds: {} to {}", number(a), number(b)));
         let label = format!(
-            "{hyperparameter} = {}\nbest of {} trials: {} (trial {}){interval}",
+            "{hyperparameter} = {}\nbest of {} configurations: {} (trial {}){seeds}{interval}",
             names[i],
-            p.trials.len(),
+            p.configurations,
             number(y),
             p.trial.unwrap_or(0)
         );
-        best.push(Point { x: x(i), y, label, interval: p.interval });
+        best.push(Point { x: x(i), y, label, interval: p.interval.map(|ends| rim.bar(ends)) });
         if let Some(y) = p.budget_matched {
-            matched.push(point(x(i), y, format!("expected best of {matched_trials} trials: {}", number(y))));
+            expected.push(point(x(i), y, format!("expected best of {matched} configurations: {}", number(y))));
         }
     }
-    let all: Vec<f64> = single_trials.iter().chain(&best).map(|p| p.y).collect();
+    let clipped = beyond.len();
     let mut drawn = vec![
         series("single trials", palette::FAINT, Style::Points(Mark::Ring, 6.0), single_trials),
+        series("worse trials, at the rim", palette::FAINT, Style::Points(Mark::Diamond, 6.0), beyond),
         series(
-            &format!("expected best of {matched_trials} (equal budget)"),
+            &format!("expected best of {matched} (equal budget)"),
             palette::ORANGE,
             Style::Points(Mark::Dash, 8.0),
-            matched,
+            expected,
         ),
         series("best", palette::BLUE, Style::Points(Mark::Disc, 11.0), best),
     ];
     drawn.retain(|series| !series.points.is_empty());
     Chart {
         title: format!("{study}: best {metric} for each {hyperparameter}"),
-        subtitle: subtitle(points),
-        panels: vec![Panel::new(x_axis, metric_axis(metric, &all), drawn)],
+        subtitle: subtitle(points, clipped),
+        panels: vec![Panel::new(x_axis, y_axis, drawn)],
         columns: 1,
     }
 }
 
-fn subtitle(points: &[IsolationPoint]) -> String {
+fn subtitle(points: &[IsolationPoint], clipped: usize) -> String {
     let counts = || points.iter().map(|p| p.trials.len());
     let per_point = match (counts().min(), counts().max()) {
         (Some(a), Some(b)) if a != b => format!("{a} to {b} trials"),
@@ -70,8 +90,9 @@ fn subtitle(points: &[IsolationPoint]) -> String {
         _ => "no trials".into(),
     };
     let infeasible: usize = points.iter().map(|p| p.infeasible).sum();
-    let bars = "95 % interval of the best that another such study would find";
-    format!("{per_point} each, {infeasible} infeasible in all; bars: {bars}")
+    let at_rim = if clipped > 0 { format!("; {clipped} worse trials at the rim") } else { String::new() };
+    let bars = "where the best of another equal study lies (95 %)";
+    format!("{per_point} each, {infeasible} infeasible in all{at_rim}; bars: {bars}")
 }
 
 /// Returns the middle between two values on a scale.

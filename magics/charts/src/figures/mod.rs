@@ -5,6 +5,7 @@ mod curves;
 mod history;
 mod isolation;
 mod noise;
+mod rim;
 mod scaling;
 mod throughput;
 
@@ -18,7 +19,7 @@ pub use throughput::{ThroughputCurve, throughput};
 
 use crate::chart::{Axis, AxisScale, Point, Series, Style};
 use crate::ticks;
-use tunebook_study::{Direction, Value};
+use tunebook_study::Value;
 
 /// An axis of a metric is logarithmic if its largest value is more than this many times its smallest.
 const LOG_FROM: f64 = 10.0;
@@ -37,21 +38,6 @@ fn metric_axis(metric: &str, values: &[f64]) -> Axis {
 
 fn batch_size_axis() -> Axis {
     Axis::new("batch size (log scale)", AxisScale::Log)
-}
-
-/// Returns a position just beyond the worst value. Trials without an objective are drawn there.
-fn beyond_worst(values: &[f64], direction: Direction, scale: &AxisScale) -> f64 {
-    let (low, high) =
-        values.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), v| (low.min(*v), high.max(*v)));
-    if low > high {
-        return 1.0;
-    }
-    match (direction, scale) {
-        (Direction::Minimize, AxisScale::Log) => high * (high / low).powf(0.08).max(1.1),
-        (Direction::Maximize, AxisScale::Log) => low / (high / low).powf(0.08).max(1.1),
-        (Direction::Minimize, _) => high + (high - low).max(0.02 * high.abs()).max(1e-9) * 0.08,
-        (Direction::Maximize, _) => low - (high - low).max(0.02 * high.abs()).max(1e-9) * 0.08,
-    }
 }
 
 fn value_text(value: &Value) -> String {

@@ -1,12 +1,12 @@
 //! The gradient noise scale over training.
 
 use super::{number, point, series};
-use crate::chart::{Axis, AxisScale, Chart, Panel, Point, Style, palette};
-use tunebook_analysis::NoisePoint;
+use crate::chart::{Axis, AxisScale, Chart, Mark, Panel, Point, Style, palette};
+use tunebook_analysis::{NoisePoint, RunNoise};
 
-/// Draws B_simple = tr(Σ)/|G|² against the training step, and beside it tr(Σ) and |G|². `mean` is the noise scale over
+/// Draws B_simple = tr(Σ)/|G|² against the training step, and beside it tr(Σ) and |G|². `run` is the noise scale of
 /// the run.
-pub fn noise(workload: &str, optimizer: &str, points: &[NoisePoint], mean: Option<f64>) -> Chart {
+pub fn noise(workload: &str, optimizer: &str, points: &[NoisePoint], run: &RunNoise) -> Chart {
     // The axis is logarithmic, because the noise scale changes most in the first steps. Step 0 is drawn at 1.
     let x = |step: u64| step.max(1) as f64;
     let steps = || Axis::new("step (log scale)", AxisScale::Log);
@@ -15,16 +15,27 @@ pub fn noise(workload: &str, optimizer: &str, points: &[NoisePoint], mean: Optio
         .filter_map(|p| {
             let y = p.b_simple?;
             let label = format!("step {}\nnoise scale {} examples", p.step, number(y));
-            Some(Point { x: x(p.step), y, label, interval: p.interval })
+            let interval = p.interval.and_then(|[low, high]| Some([low?, high?]));
+            Some(Point { x: x(p.step), y, label, interval })
+        })
+        .collect();
+    let bounds: Vec<Point> = points
+        .iter()
+        .filter(|p| p.b_simple.is_none())
+        .filter_map(|p| {
+            let y = p.interval?[0].filter(|low| *low > 0.0)?;
+            Some(point(x(p.step), y, format!("step {}\nnoise scale at least {} examples", p.step, number(y))))
         })
         .collect();
     let mut drawn = vec![];
-    if let (Some(mean), Some(first), Some(last)) = (mean, scale.first(), scale.last()) {
-        let line = [first.x, last.x].map(|x| point(x, mean, format!("over the run: {}", number(mean))));
-        drawn.push(series("over the run", palette::ORANGE, Style::Dashed, line.to_vec()));
+    if let (Some(median), Some(steps)) = (run.critical_batch_size, run.steps) {
+        let line = steps.map(|step| point(x(step), median, format!("median: {}", number(median))));
+        drawn.push(series("median of the second half", palette::ORANGE, Style::Dashed, line.to_vec()));
     }
     let unresolved = points.len() - scale.len();
     drawn.push(series("noise scale", palette::BLUE, Style::LineAndPoints, scale));
+    drawn.push(series("at least (not resolvable)", palette::SKY, Style::Points(Mark::Diamond, 9.0), bounds));
+    drawn.retain(|series| series.name == "noise scale" || !series.points.is_empty());
     let of = |name: &str, color, value: fn(&NoisePoint) -> f64| {
         let positive = points.iter().filter(|p| value(p) > 0.0);
         let at = |p: &NoisePoint| {

@@ -54,7 +54,7 @@ pub fn throughput(workload: &str, device: &str, curves: &[ThroughputCurve<'_>]) 
     }
     let is_reliable = curves.iter().all(|curve| curve.throughput.reliable);
     let subtitle = match is_reliable {
-        true => "median over the steps of five visits; bars: 95 % interval of the median",
+        true => "mean over five visits of the median step; bars: 95 % interval by the variance between visits",
         false => "the machine was busy: these times cannot be trusted",
     };
     Chart {

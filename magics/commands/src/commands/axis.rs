@@ -56,8 +56,15 @@ impl Command for AxisPlots {
                 format!("{} / {}", plot.infeasible_above, plot.infeasible_below),
             ]);
         }
-        let best = best_trial(&trials, &objective)
-            .map(|best| format!("Best {}: {} in trial {}.", objective.metric, number(best.objective), best.trial));
+        let best = best_trial(&trials, &objective).map(|best| match best.repeats {
+            1 => format!("Best {}: {} in trial {}.", objective.metric, number(best.objective), best.trial),
+            seeds => format!(
+                "Best {}: {}, the median of the {seeds} seeds of trial {}.",
+                objective.metric,
+                number(best.objective),
+                best.trial
+            ),
+        });
         let chart = tunebook_charts::axis(&study.name, &result);
         let report = Report::new("axis", &result).field("study", &study.name);
         let report = report.line(&best.unwrap_or_default()).table(&rows).chart(chart);

@@ -9,10 +9,11 @@ use crate::report::table::{Rows, number_or_dash};
 use crate::studies::trial_of;
 use crate::syntax::{Arguments, OptionSpec, Word};
 use serde_json::json;
+use tunebook_analysis::best_trial;
 use tunebook_pool::{FinalEvaluation, evaluate_finally};
-use tunebook_study::Trial;
 use tunebook_study::protocol::{TrialId, TrialRequest};
 use tunebook_study::store::{self, trials_folder};
+use tunebook_study::{Trial, TrialState};
 
 pub const MAGIC: Magic = Magic {
     name: "final",
@@ -50,6 +51,20 @@ impl Command for FinalMagic {
         let (store, study) = context.study(&self.arguments.source, &self.study)?;
         let trials = store.trials(&study)?;
         let trial: &Trial = trial_of(&self.arguments, &self.study, &trials, self.trial)?;
+        if trial.state != TrialState::Complete {
+            let reason = trial.reason.as_deref().map_or(String::new(), |reason| format!(" ({reason})"));
+            let message = format!(
+                "trial {} of `{}` is {}{reason}: its checkpoint is that of a training run that did not succeed, and an \
+                 evaluation would use up the test set",
+                trial.number, study.name, trial.state
+            );
+            let help = match best_trial(&trials, &study.definition.objective) {
+                Some(best) => format!("the best complete trial is {}: `%final {} --trial {0}`", best.trial, study.name),
+                None => "no trial of the study is complete".into(),
+            };
+            let span = self.arguments.option("trial").map_or(self.study.span.clone(), |word| word.span.clone());
+            return Err(self.arguments.source.error(ErrorName::NoAnswer, span, message, Some(help)));
+        }
         let directory = trials_folder(&context.settings.store, &study.name)?.join(trial.number.to_string());
         if !directory.join("best.safetensors").is_file() {
             let message =

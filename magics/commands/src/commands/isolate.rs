@@ -4,10 +4,10 @@ use crate::error::Result;
 use crate::host::{Interrupt, Output};
 use crate::magic::{Command, Context, Export, Invocation, Magic, Subject};
 use crate::report::Report;
-use crate::report::table::{self, Rows, interval_or_dash, number, number_or_dash};
+use crate::report::table::{self, Rows, number, number_or_dash, open_interval_or_dash};
 use crate::studies::{JUDGING, Judging, no_answer};
 use crate::syntax::{Arguments, OptionSpec, Word};
-use tunebook_analysis::{Bucket, Isolation, isolation};
+use tunebook_analysis::{Bucket, Isolation, Level, isolation};
 
 pub const MAGIC: Magic = Magic {
     name: "isolate",
@@ -15,10 +15,11 @@ pub const MAGIC: Magic = Magic {
     body: None,
     usage: "%isolate STUDY HP [--buckets N]",
     summary: "Isolation plot: for each value of one hyperparameter, the best trial over all values of the others",
-    help: "A list has one point for each value. A range is divided into buckets with about the same number of trials; \
-        trials with equal values stay in one bucket. The bar shows the study variance: 95 % of the best objectives \
-        that other studies with as many trials would find. Since the best of more trials is better by chance alone, \
-        the dash shows the best to expect from an equal number of trials.",
+    help: "A list has one point for each value, and so has a range of at most ten whole numbers. Another range is \
+        divided into buckets with about the same number of configurations; equal values stay in one bucket. A \
+        configuration with several seeds counts by the median over them. The bar shows the study variance: where the \
+        best of another, equal study lies in 95 % of cases. Since the best of more configurations is better by chance \
+        alone, the dash shows the best to expect from an equal number.",
     options: &[
         OptionSpec {
             name: "buckets",
@@ -60,8 +61,8 @@ impl Command for Isolate {
             .map_err(|error| no_answer(&self.arguments, &self.hyperparameter, error))?;
         let chart = tunebook_charts::isolation(&study.name, &result);
         let report = Report::new("isolation", &result).field("study", &study.name);
-        let report = report.line(&summary(&result)).table(&rows(&result)).chart(chart);
-        report.show(&context.charts, output);
+        let report = summary(&result).iter().fold(report, |report, sentence| report.line(sentence));
+        report.table(&rows(&result)).chart(chart).show(&context.charts, output);
         Ok(())
     }
 }
@@ -74,48 +75,67 @@ fn values(bucket: &Bucket) -> String {
     }
 }
 
-/// Returns one sentence that compares the best point with the second best and says how certain their order is.
-fn summary(result: &Isolation) -> String {
+/// Returns sentences that compare the best point with the second best and say how certain their order is.
+fn summary(result: &Isolation) -> Vec<String> {
     let name = &result.hyperparameter;
     let Some(comparison) = &result.comparison else {
-        return format!("Fewer than two points of {name} have a complete trial, so there is nothing to compare yet.");
+        return vec![format!("Fewer than two points of {name} have an objective, so there is nothing to compare yet.")];
     };
     let (first, second) = (&result.points[comparison.best], &result.points[comparison.second]);
-    let verdict = match comparison.probability {
-        Some(p) => format!(
-            "in {:.0} % of studies with {} of these trials for each value, they would come out in this order (this \
-             does not include the variance of training again)",
-            100.0 * p,
-            comparison.drawn
-        ),
-        None => "there are too few trials to say how certain this is".into(),
+    let (a, b) = (values(&first.bucket), values(&second.bucket));
+    let best = number_or_dash(first.objective);
+    let order = match first.objective == second.objective {
+        true => format!("Best {}: {best} at {name} = {a} and at {b}: equal.", result.metric),
+        false => {
+            format!("Best {}: {best} at {name} = {a}, then {} at {b}.", result.metric, number_or_dash(second.objective))
+        }
     };
-    if first.objective == second.objective {
-        let (best, a, b) = (number_or_dash(first.objective), values(&first.bucket), values(&second.bucket));
-        return format!("Best {}: {best} at {name} = {a} and at {b}: equal; {verdict}.", result.metric);
-    }
-    format!(
-        "Best {}: {} at {name} = {}, then {} at {}; {verdict}.",
-        result.metric,
-        number_or_dash(first.objective),
-        values(&first.bucket),
-        number_or_dash(second.objective),
-        values(&second.bucket)
-    )
+    let (Some(probability), Some(null), Some(p)) = (comparison.probability, comparison.null, comparison.p_value) else {
+        return vec![
+            order,
+            format!("Level {:?}: there are too few trials to say whether the order is more than chance.", Level::L0),
+        ];
+    };
+    let [probability, null, p] = [probability, null, p].map(|share| format!("{:.0} %", 100.0 * share));
+    let drawn = comparison.drawn;
+    let evidence = format!(
+        "Of {drawn} of these configurations for each, {a} has the best in {probability} of draws. If the two values made \
+         no difference, the better one would have it in {null} (median), and in {probability} or more with a chance of \
+         {p}."
+    );
+    let verdict = match comparison.level {
+        Level::L0 => {
+            format!("Level L0: these trials do not show that {a} is better than {b}. More trials for each could.")
+        }
+        Level::L1 => format!(
+            "Level L1: {a} is better than {b} by more than the chance of the search explains. Whether it stays so when \
+             both are trained again is not known yet."
+        ),
+    };
+    vec![order, evidence, verdict]
 }
 
 fn rows(result: &Isolation) -> Rows {
-    let matched = format!("expected best of {}", result.matched_trials);
+    let matched = format!("expected best of {}", result.matched);
     let best = format!("best {}", result.metric);
-    let mut rows =
-        Rows::new(&[&result.hyperparameter, &best, "95 % interval", &matched, "trials", "infeasible", "trial"]);
+    let has_seeds = result.points.iter().any(|p| p.configurations < p.trials.len());
+    let counted = if has_seeds { "configurations" } else { "trials" };
+    let mut rows = Rows::new(&[
+        &result.hyperparameter,
+        &best,
+        "another study's best (95 %)",
+        &matched,
+        counted,
+        "infeasible",
+        "trial",
+    ]);
     for p in &result.points {
         rows.row(vec![
             values(&p.bucket),
             number_or_dash(p.objective),
-            interval_or_dash(p.interval),
+            open_interval_or_dash(p.interval),
             number_or_dash(p.budget_matched),
-            p.trials.len().to_string(),
+            if has_seeds { p.configurations } else { p.trials.len() }.to_string(),
             p.infeasible.to_string(),
             p.trial.map_or("–".into(), |n| n.to_string()),
         ]);

@@ -5,11 +5,11 @@ use crate::error::{ErrorName, MagicError, Result};
 use crate::host::{Interrupt, Output};
 use crate::magic::{Command, Context, Export, Invocation, Magic, Subject};
 use crate::probing::{DEVICE, Prober, SET, TargetDevice, settings, space_of, values_of, worker};
-use crate::report::table::{Rows, interval_or_dash, number};
+use crate::report::table::{Rows, number, open_interval_or_dash};
 use crate::report::{LiveChart, Report};
 use crate::syntax::{Arguments, OptionSpec, Word};
 use serde_json::json;
-use tunebook_analysis::{NoisePoint, describes_noise_of, mean_noise_scale, noise_point, steps_to_measure};
+use tunebook_analysis::{NoisePoint, describes_noise_of, noise_point, run_noise, steps_to_measure};
 use tunebook_study::Params;
 use tunebook_study::probe::{ProbeAnswer, ProbeTask};
 
@@ -29,12 +29,13 @@ pub const MAGIC: Magic = Magic {
     usage: "%noise WORKLOAD [--set hp=v]… [--pairs N] [--device D]",
     summary: "Estimate the gradient noise scale during training: roughly the batch size at which further examples \
         begin to be wasted",
-    help: "It trains once with the workload's hyperparameters and pauses at up to ten steps, which are closer together \
-        at the beginning. At each of them it compares the squared norms of the gradients of small batches (32 \
+    help: "It trains once with the workload's hyperparameters and pauses at up to twelve steps, of which seven lie \
+        at equal distances in the second half. At each of them it compares the squared norms of the gradients of small batches (32 \
         examples) and of large batches (512 examples, made of 16 small ones), drawn with replacement. This gives \
         unbiased estimates of |G|², the squared norm of the true gradient, and of tr Σ, the variance of the gradient \
         of one example. The noise scale is tr Σ / |G|², with numerator and denominator averaged separately. Where the \
-        interval of |G|² reaches 0, the noise scale is not resolvable and null.\n\n\
+        interval of |G|² reaches 0, the noise scale is not resolvable and only a lower bound is known. The noise scale \
+        of the run is the median over the steps of the second half.\n\n\
         The noise scale describes plain gradient descent. For adam and similar optimizers it is a rough guide. With \
         `--every N`, a sweep logs an estimate in every trial, as the metric noise_scale.",
     options: &[
@@ -97,7 +98,7 @@ impl Command for ShowNoise {
         let mut live = LiveChart::new(&context.charts, output);
         let draw = |points: &[NoisePoint]| {
             let line = format!("{}: {} of {} steps measured", word.text, points.len(), at.len());
-            (tunebook_charts::noise(&word.text, &optimizer, points, mean_noise_scale(points)), line)
+            (tunebook_charts::noise(&word.text, &optimizer, points, &run_noise(points)), line)
         };
         let (chart, line) = draw(&[]);
         live.show(&chart, &line);
@@ -151,25 +152,40 @@ fn report(
     planned_steps: usize,
     problem: Option<&MagicError>,
 ) -> Report {
-    let mean = mean_noise_scale(points);
-    let fields = json!({ "workload": workload, "params": params, "points": points, "critical_batch_size": mean });
+    let run = run_noise(points);
+    let fields = json!({
+        "workload": workload, "params": params, "points": points,
+        "critical_batch_size": run.critical_batch_size, "interval": run.interval,
+        "definition": "the median over the measured steps of the second half of training",
+    });
     let mut report = Report::new("noise_scale", &fields);
     if let Some(problem) = problem {
         report = report.line(&problem.message);
     } else if points.len() < planned_steps {
         report = report.line("Training diverged: a gradient was not finite, so nothing was measured after that step.");
     }
-    report = report.line(&match mean {
-        Some(mean) => format!(
-            "Noise scale of the run: {} examples. Far below this batch size, doubling the batch size halves the steps. \
-             Far above it, further examples are wasted.",
-            number(mean)
+    let [from, to] = run.steps.unwrap_or([0, 0]);
+    let over = format!("the median over {} steps from {from} to {to}", run.measured);
+    let at_least = run.interval.and_then(|[low, _]| low);
+    let meaning = "Far below this batch size, doubling the batch size halves the steps. Far above it, further examples are \
+        wasted.";
+    report = report.line(&match (run.critical_batch_size, at_least) {
+        (Some(median), _) => format!(
+            "Noise scale of the run: {} examples (95 %: {}), {over}. {meaning}",
+            number(median),
+            open_interval_or_dash(run.interval)
         ),
-        None if points.is_empty() => "The noise scale was measured at no step.".into(),
-        None => format!(
-            "The noise scale is not resolvable: at each of the {} measured steps, the gradient is too small compared \
-             with its noise.",
-            points.len()
+        (None, _) if points.is_empty() => "The noise scale was measured at no step.".into(),
+        (None, Some(low)) => format!(
+            "Noise scale of the run: at least {} examples (95 %). It is {over}, and at {} of these the gradient is too \
+             small compared with its noise to be resolved. More `--pairs` would resolve it. {meaning}",
+            number(low),
+            run.unresolved
+        ),
+        (None, None) => format!(
+            "The noise scale is not resolvable: at {} of {} steps from {from} to {to}, the gradient is too small compared \
+             with its noise. More `--pairs` would resolve it.",
+            run.unresolved, run.measured
         ),
     });
     if !describes_noise_of(optimizer) {
@@ -181,7 +197,7 @@ fn report(
         rows.row(vec![
             p.step.to_string(),
             p.b_simple.map_or("not resolvable".into(), number),
-            interval_or_dash(p.interval),
+            open_interval_or_dash(p.interval),
             number(p.g_squared),
             number(p.tr_sigma),
         ]);

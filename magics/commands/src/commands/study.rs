@@ -10,7 +10,7 @@ use crate::report::Report;
 use crate::report::table::{self, Rows, number};
 use crate::syntax::{Arguments, Word};
 use serde_json::json;
-use tunebook_analysis::{best_trial, count_by_state, ranked};
+use tunebook_analysis::{best_trial, count_by_state, ranked_configurations};
 use tunebook_study::store::{Store, StudyRecord, trials_folder};
 
 pub const MAGIC: Magic = Magic {
@@ -126,9 +126,14 @@ fn study_report(context: &Context, store: &Store, study: &StudyRecord) -> Result
         let distribution = hyperparameter.distribution.to_string();
         roles.row(vec![hyperparameter.role.to_string(), hyperparameter.label(), distribution]);
     }
-    let mut best_rows = Rows::new(&["trial", &objective.metric, "at step", "seconds", "hyperparameters that vary"]);
-    for trial in ranked(&trials, objective).into_iter().take(10) {
-        let Some((value, step)) = objective.of(trial) else { continue };
+    let judged = match definition.repeats {
+        1 => objective.metric.clone(),
+        seeds => format!("{}, median of {seeds} seeds", objective.metric),
+    };
+    let mut best_rows = Rows::new(&["trial", &judged, "at step", "seconds", "hyperparameters that vary"]);
+    for best in ranked_configurations(&trials, objective).into_iter().take(10) {
+        let (Some(value), Some(trial)) = (best.objective, best.middle) else { continue };
+        let Some((_, step)) = objective.of(trial) else { continue };
         let params = table::params(definition, &trial.params);
         best_rows.row(vec![trial.number.to_string(), number(value), step.to_string(), number(trial.seconds), params]);
     }

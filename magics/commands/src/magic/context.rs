@@ -6,7 +6,7 @@ use crate::host::Output;
 use crate::report::ChartLoader;
 use crate::syntax::Word;
 use parking_lot::Mutex;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use tunebook_pool::{Devices, Environment, Pool};
 use tunebook_study::store::{Store, StudyRecord};
@@ -34,6 +34,8 @@ pub struct Context {
     /// Sends the script that draws charts.
     pub charts: ChartLoader,
     pub catalogue: Catalogue,
+    /// The workloads whose last cell failed, so that the store still has an earlier version of them.
+    pub failed_workloads: Mutex<BTreeSet<String>>,
     /// The changes that the session makes to the kernel's environment, as they were at the last magic.
     environment: Mutex<Environment>,
 }
@@ -51,6 +53,7 @@ impl Context {
             settings,
             pool: Mutex::default(),
             previous_folder: Mutex::default(),
+            failed_workloads: Mutex::default(),
             environment: Mutex::default(),
             charts: ChartLoader::default(),
             catalogue,

@@ -66,6 +66,16 @@ pub fn interval_or_dash(interval: Option<[f64; 2]>) -> String {
     interval.map_or("–".into(), |[low, high]| format!("{} to {}", number(low), number(high)))
 }
 
+/// An interval, one end of which may be open.
+pub fn open_interval_or_dash(interval: Option<[Option<f64>; 2]>) -> String {
+    match interval {
+        Some([Some(low), Some(high)]) => interval_or_dash(Some([low, high])),
+        Some([None, Some(high)]) => format!("up to {}", number(high)),
+        Some([Some(low), None]) => format!("from {}", number(low)),
+        Some([None, None]) | None => "–".into(),
+    }
+}
+
 /// A value of a hyperparameter. Real numbers are rounded.
 pub fn value(value: &tunebook_study::Value) -> String {
     match value {

@@ -15,6 +15,11 @@ pub struct OptionSpec {
     pub help: &'static str,
 }
 
+/// An option, for lists in which each stands on one line. `value` is None for a switch.
+pub const fn option(name: &'static str, value: Option<&'static str>, help: &'static str) -> OptionSpec {
+    OptionSpec { name, value, help }
+}
+
 impl OptionSpec {
     /// The name with its dashes: `--append`, `-a`.
     pub fn written(&self) -> String {

@@ -11,6 +11,10 @@ use std::time::{Duration, Instant};
 /// gone shares nothing else with the one that starts them.
 static GROUPS: Mutex<Vec<Pid>> = Mutex::new(Vec::new());
 
+/// How long the end of killed processes is waited for. A process that was killed stays until its parent asks for its
+/// status, and in a container without an init process nobody does.
+const DYING: Duration = Duration::from_secs(1);
+
 /// Leaves the process group and the session of the kernel, so that Ctrl-C at its terminal interrupts the kernel alone.
 /// It fails if this process leads a process group already, which has the same effect.
 pub(super) fn become_leader() {
@@ -48,10 +52,15 @@ impl Group {
         self.end();
     }
 
-    /// Kills the group and waits for the end of the child.
+    /// Kills the group and waits for the end of the child, and for that of what the child started: until then it holds
+    /// memory, perhaps of a GPU, which the next trial needs.
     pub(super) fn end(&mut self) {
         let _ = killpg(self.id, Signal::SIGKILL);
         let _ = self.child.wait();
+        let deadline = Instant::now() + DYING;
+        while killpg(self.id, None).is_ok() && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(2));
+        }
     }
 }
 

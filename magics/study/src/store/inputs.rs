@@ -29,6 +29,7 @@ const WRITTEN: &str = "written by the trials";
 
 /// The kinds of the results.
 const LATEST: &str = "inputs";
+const WITHOUT_EFFECT: &str = "without_effect";
 const CHANGES: &str = "changes";
 
 impl Store {
@@ -52,6 +53,11 @@ impl Store {
         Ok(self.result_of(study, CHANGES)?.unwrap_or_default())
     }
 
+    /// The hyperparameters that no trial of the study's last run used, although the study declares them.
+    pub fn without_effect(&self, study: &StudyRecord) -> Result<Vec<String>> {
+        Ok(self.result_of(study, WITHOUT_EFFECT)?.unwrap_or_default())
+    }
+
     fn result_of<T: DeserializeOwned>(&self, study: &StudyRecord, kind: &str) -> Result<Option<T>> {
         let sql = "SELECT result FROM results WHERE study = ?1 AND kind = ?2 AND inputs = ''";
         let row = (study.id, kind);
@@ -69,6 +75,11 @@ impl StudyWriter {
         latest.insert(path.clone(), sha256.clone());
         self.write_data(path, sha256)?;
         self.write_result(LATEST, &latest)
+    }
+
+    /// Records the hyperparameters that no trial of a run used.
+    pub fn record_without_effect(&self, hyperparameters: &[String]) -> Result<()> {
+        self.write_result(WITHOUT_EFFECT, &hyperparameters)
     }
 
     /// Records that trials write a file themselves, so that its changes mean nothing. `what` is its name in the changes

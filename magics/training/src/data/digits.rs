@@ -82,9 +82,9 @@ pub fn load() -> Result<Data> {
         let pixels: Vec<f32> = part.iter().flat_map(|i| images[*i]).collect();
         let classes: Vec<i64> = part.iter().map(|i| labels[*i]).collect();
         let inputs = Tensor::from_slice(&pixels).reshape([part.len() as i64, SIDE * SIDE]);
-        Examples { inputs, targets: Tensor::from_slice(&classes) }
+        Examples::new(inputs, Tensor::from_slice(&classes))
     });
-    Ok(Data::new(train, valid).with_test(test))
+    Ok(Data::new(train?, valid?).with_test(test?))
 }
 
 #[cfg(test)]

@@ -1,8 +1,9 @@
 //! Examples: inputs and targets, row by row.
 
-use super::Data;
+use super::{Data, Encoding};
 use crate::randomness::{Randomness, Stream, permutation};
 use anyhow::{Result, ensure};
+use std::sync::Arc;
 use tch::{Device, Tensor};
 
 /// Examples of a data set: row i of `inputs` belongs to row i of `targets`. Rows are counted along the first dimension.
@@ -19,6 +20,8 @@ pub struct Examples {
     pub inputs: Tensor,
     /// The targets: class indices from 0 (i64) or numbers, \[count, …\].
     pub targets: Tensor,
+    /// How they were encoded, if they come from a [`Table`](super::Table).
+    encoding: Option<Arc<Encoding>>,
 }
 
 impl Examples {
@@ -33,7 +36,22 @@ impl Examples {
             count(&targets),
             targets.size()
         );
-        Ok(Self { inputs, targets })
+        Ok(Self { inputs, targets, encoding: None })
+    }
+
+    /// Adds how the examples were encoded.
+    pub(super) fn with_encoding(self, encoding: Encoding) -> Self {
+        Self { encoding: Some(Arc::new(encoding)), ..self }
+    }
+
+    /// How the examples were encoded, if they come from a table.
+    pub(crate) fn encoding(&self) -> Option<&Encoding> {
+        self.encoding.as_deref()
+    }
+
+    /// Returns the same rows with each tensor replaced by a function of it.
+    pub(crate) fn map(&self, inputs: impl FnOnce(&Tensor) -> Tensor, targets: impl FnOnce(&Tensor) -> Tensor) -> Self {
+        Self { inputs: inputs(&self.inputs), targets: targets(&self.targets), encoding: self.encoding.clone() }
     }
 
     /// Returns the number of examples.
@@ -43,12 +61,12 @@ impl Examples {
 
     /// Copies the examples with these indices (i64, from 0), in their order.
     pub fn select(&self, indices: &Tensor) -> Self {
-        Self { inputs: self.inputs.index_select(0, indices), targets: self.targets.index_select(0, indices) }
+        self.map(|t| t.index_select(0, indices), |t| t.index_select(0, indices))
     }
 
     /// Returns `length` examples from the index `start` on, without a copy.
     pub fn narrow(&self, start: i64, length: i64) -> Self {
-        Self { inputs: self.inputs.narrow(0, start, length), targets: self.targets.narrow(0, start, length) }
+        self.map(|t| t.narrow(0, start, length), |t| t.narrow(0, start, length))
     }
 
     /// Returns the first `count` examples, or all if there are fewer, without a copy.
@@ -58,22 +76,22 @@ impl Examples {
 
     /// Copies the examples to a device. Examples that are there already are not copied.
     pub fn to_device(&self, device: Device) -> Self {
-        Self { inputs: self.inputs.to_device(device), targets: self.targets.to_device(device) }
+        self.map(|t| t.to_device(device), |t| t.to_device(device))
     }
 
     /// Copies the examples into pinned memory, from which a GPU can copy them while it computes. Without a GPU there is
     /// no copy.
     pub(crate) fn pinned(&self, device: Device) -> Self {
         if !device.is_cuda() {
-            return Self { inputs: self.inputs.shallow_clone(), targets: self.targets.shallow_clone() };
+            return self.map(Tensor::shallow_clone, Tensor::shallow_clone);
         }
-        Self { inputs: self.inputs.pin_memory(device), targets: self.targets.pin_memory(device) }
+        self.map(|t| t.pin_memory(device), |t| t.pin_memory(device))
     }
 
     /// Starts a copy to a device and returns before it has ended. What the device computes later waits for the copy.
     pub(crate) fn begin_copy(&self, device: Device) -> Self {
         let copy = |t: &Tensor| t.to_device_(device, t.kind(), true, false);
-        Self { inputs: copy(&self.inputs), targets: copy(&self.targets) }
+        self.map(copy, copy)
     }
 
     /// Splits the examples at random into a training, a validation and a test part.

@@ -6,15 +6,18 @@ mod examples;
 pub mod fashion;
 pub mod idx;
 mod numpy;
+mod rows;
 mod source;
 mod table;
 pub mod text;
 
 pub use examples::Examples;
 pub use numpy::{npy, npz, safetensors};
+pub use rows::Predictions;
 pub use source::{missing, read};
 pub(crate) use source::{recorded, start_recording};
-pub use table::Table;
+pub use table::{ColumnNames, Fill, Table};
+pub(crate) use table::{Encoding, Target};
 
 use anyhow::{Context, Result, bail, ensure};
 use tch::{Device, Kind, Tensor};
@@ -37,12 +40,51 @@ pub struct Data {
     /// The validation examples, on which the metrics `valid/…` are computed.
     pub valid: Examples,
     test: Option<Examples>,
+    /// How the inputs were standardized.
+    standardization: Option<Scale>,
+    /// How the targets were standardized.
+    target_scale: Option<Scale>,
+    /// What was done to the data, in sentences.
+    notes: Vec<String>,
+}
+
+/// A linear change of scale, x ↦ (x − mean) / deviation.
+#[derive(Debug)]
+pub(crate) struct Scale {
+    mean: Tensor,
+    deviation: Tensor,
+}
+
+impl Scale {
+    /// The scale on which each feature of `examples` has the mean 0 and the standard deviation 1. A feature that is
+    /// constant keeps its deviations.
+    fn of(examples: &Tensor) -> Self {
+        let numbers = examples.to_kind(Kind::Float);
+        let (variance, mean) = numbers.var_mean_dim(0, false, true);
+        let is_constant = numbers.amax(0, true).eq_tensor(&numbers.amin(0, true));
+        let deviation = variance.sqrt().where_self(&is_constant.logical_not(), &Tensor::from(1.0f32));
+        Self { mean, deviation }
+    }
+
+    /// Returns numbers on this scale, as float32.
+    pub fn apply(&self, numbers: &Tensor) -> Tensor {
+        (numbers.to_kind(Kind::Float) - &self.mean) / &self.deviation
+    }
+
+    /// Returns numbers of this scale in their original unit.
+    pub fn undo(&self, numbers: &Tensor) -> Tensor {
+        numbers * &self.deviation + &self.mean
+    }
+
+    fn to_device(&self, device: Device) -> Self {
+        Self { mean: self.mean.to_device(device), deviation: self.deviation.to_device(device) }
+    }
 }
 
 impl Data {
     /// Combines training and validation examples, without a test part.
     pub fn new(train: Examples, valid: Examples) -> Self {
-        Self { train, valid, test: None }
+        Self { train, valid, test: None, standardization: None, target_scale: None, notes: vec![] }
     }
 
     /// Adds a test part, which only `%final` can use.
@@ -56,23 +98,61 @@ impl Data {
     }
 
     /// Standardizes the inputs of all parts: x ← (x − mean) / deviation. Mean and standard deviation of each feature
-    /// are those of the training part; a deviation below 10⁻⁸ counts as 10⁻⁸. The inputs become float32.
-    pub fn standardized(self) -> Self {
-        let (deviation, mean) = {
-            let train = self.train.inputs.to_kind(Kind::Float);
-            let (variance, mean) = train.var_mean_dim(0, false, true);
-            (variance.sqrt().clamp_min(1e-8), mean)
-        };
-        let scale = |examples: Examples| Examples {
-            inputs: (examples.inputs.to_kind(Kind::Float) - &mean) / &deviation,
-            targets: examples.targets,
-        };
-        Self { train: scale(self.train), valid: scale(self.valid), test: self.test.map(scale) }
+    /// are those of the training part. A feature that is constant there is divided by 1, and the cell that defines the
+    /// workload names it. The inputs become float32.
+    pub fn standardized(mut self) -> Self {
+        let scale = Scale::of(&self.train.inputs);
+        let constant = constant_features(&self.train);
+        if !constant.is_empty() {
+            self.notes.push(format!("Constant in the training part, so they teach nothing: {}.", shortened(&constant)));
+        }
+        let scaled = |examples: &Examples| examples.map(|inputs| scale.apply(inputs), Tensor::shallow_clone);
+        let (train, valid, test) = (scaled(&self.train), scaled(&self.valid), self.test.as_ref().map(scaled));
+        Self { train, valid, test, standardization: Some(scale), ..self }
+    }
+
+    /// Standardizes the targets of a regression: y ← (y − mean) / deviation, with mean and standard deviation of the
+    /// training part. The model learns the standardized targets, and `train/loss` is theirs. The metrics `valid/…` and
+    /// `test/…`, their loss included, are computed in the original unit. The targets become float32.
+    pub fn standardized_targets(self) -> Self {
+        let scale = Scale::of(&self.train.targets);
+        let scaled = |examples: &Examples| examples.map(Tensor::shallow_clone, |targets| scale.apply(targets));
+        let (train, valid, test) = (scaled(&self.train), scaled(&self.valid), self.test.as_ref().map(scaled));
+        Self { train, valid, test, target_scale: Some(scale), ..self }
+    }
+
+    /// How the inputs were standardized.
+    pub(crate) fn standardization(&self) -> Option<&Scale> {
+        self.standardization.as_ref()
+    }
+
+    /// How the targets were standardized.
+    pub(crate) fn target_scale(&self) -> Option<&Scale> {
+        self.target_scale.as_ref()
+    }
+
+    /// What the cell that defines the workload says about the data, in sentences.
+    pub(crate) fn description(&self) -> Vec<String> {
+        let table = self.train.encoding().map(|encoding| encoding.description.clone()).unwrap_or_default();
+        table.into_iter().chain(self.notes.iter().cloned()).collect()
     }
 
     /// Keeps only the first `count` training examples. The other parts stay whole.
     pub fn first(self, count: i64) -> Self {
         Self { train: self.train.first(count), ..self }
+    }
+
+    /// Keeps only the first `count` training and validation examples, and no test part.
+    pub fn few(&self, count: i64) -> Self {
+        let scale = |scale: &Option<Scale>| scale.as_ref().map(|scale| scale.to_device(Device::Cpu));
+        Self {
+            train: self.train.first(count),
+            valid: self.valid.first(count),
+            test: None,
+            standardization: scale(&self.standardization),
+            target_scale: scale(&self.target_scale),
+            notes: vec![],
+        }
     }
 
     /// Checks the training and validation parts, so that training does not stumble over them later. It fails if a part
@@ -116,7 +196,34 @@ impl Data {
     /// Copies the training and validation parts to a device. The test part stays where it is.
     pub(crate) fn to_device(&self, device: Device) -> Self {
         let test = self.test.as_ref().map(|test| test.narrow(0, test.count()));
-        Self { train: self.train.to_device(device), valid: self.valid.to_device(device), test }
+        let scale = |scale: &Option<Scale>| scale.as_ref().map(|scale| scale.to_device(device));
+        Self {
+            train: self.train.to_device(device),
+            valid: self.valid.to_device(device),
+            test,
+            standardization: scale(&self.standardization),
+            target_scale: scale(&self.target_scale),
+            notes: self.notes.clone(),
+        }
+    }
+}
+
+/// The names of the features that have one value in all examples: of a table's columns, otherwise `feature 3`, counted
+/// from 0.
+fn constant_features(examples: &Examples) -> Vec<String> {
+    let inputs = examples.inputs.flatten(1, -1);
+    let constant = inputs.amax(0, false).eq_tensor(&inputs.amin(0, false));
+    let marks = Vec::<bool>::try_from(constant).unwrap_or_default();
+    let names = examples.encoding().map(Encoding::feature_names).unwrap_or_default();
+    let name = |i: usize| names.get(i).cloned().unwrap_or_else(|| format!("feature {i}"));
+    (0..marks.len()).filter(|i| marks[*i]).map(name).collect()
+}
+
+/// A list of names, cut after ten.
+fn shortened(names: &[String]) -> String {
+    match names.len() {
+        n if n > 10 => format!("{} and {} more", names[..10].join(", "), n - 10),
+        _ => names.join(", "),
     }
 }
 

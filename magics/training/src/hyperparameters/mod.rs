@@ -10,7 +10,7 @@ use crate::libtorch::Precision;
 use crate::optimizer::Rule;
 use crate::schedule::{Schedule, Shape};
 use std::collections::BTreeSet;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tunebook_study::workload::ValueError;
 use tunebook_study::{Params, Value, WorkloadDescription};
 
@@ -37,18 +37,19 @@ pub enum HyperparameterError {
 /// let folder: String = hp.get("data");
 /// # }
 /// ```
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Hyperparameters {
     values: Params,
-    /// The names that `get` was asked for. Those that `Workload::data` reads are what the data depend on.
-    reads: Mutex<BTreeSet<String>>,
+    /// The names that `get` was asked for, also on clones. Those that `Workload::data` reads are what the data depend
+    /// on.
+    reads: Arc<Mutex<BTreeSet<String>>>,
 }
 
 impl Hyperparameters {
     /// Completes the values of a trial with the defaults of a workload.
     ///
     /// It fails if a name is unknown, if a value has the wrong type or lies outside of its domain, or if values
-    /// conflict: `warmup_steps` above `steps`, or a batch that is not a multiple of its micro-batch or ghost batch.
+    /// conflict: `warmup_steps` above `steps`, or a batch that is not a multiple of its micro-batch.
     pub fn new(description: &WorkloadDescription, params: &Params) -> Result<Self, HyperparameterError> {
         let mut values: Params =
             description.hyperparameters.iter().map(|h| (h.name.clone(), h.default.clone())).collect();
@@ -59,7 +60,7 @@ impl Hyperparameters {
             };
             values.insert(name.clone(), known.accept(value)?);
         }
-        let hyperparameters = Self { values, reads: Mutex::default() };
+        let hyperparameters = Self { values, reads: Arc::default() };
         hyperparameters.check_conflicts()?;
         Ok(hyperparameters)
     }
@@ -75,14 +76,9 @@ impl Hyperparameters {
         }
         let batch = number("batch_size").unwrap_or(0);
         let micro = number("micro_batch_size").filter(|n| *n > 0).unwrap_or(batch);
-        let ghost = number("ghost_batch_size").filter(|n| *n > 0).unwrap_or(micro);
-        for (whole, part, names) in
-            [(batch, micro, ["batch_size", "micro_batch_size"]), (micro, ghost, ["a batch", "ghost_batch_size"])]
-        {
-            if part > 0 && part < whole && whole % part != 0 {
-                let message = format!("{} ({whole}) is not a multiple of {} ({part})", names[0], names[1]);
-                return Err(HyperparameterError::Conflict(message));
-            }
+        if micro > 0 && micro < batch && batch % micro != 0 {
+            let message = format!("batch_size ({batch}) is not a multiple of micro_batch_size ({micro})");
+            return Err(HyperparameterError::Conflict(message));
         }
         Ok(())
     }
@@ -144,16 +140,17 @@ impl Hyperparameters {
 
     /// Returns the update rule that `optimizer` names, with its hyperparameters.
     pub fn rule(&self) -> Rule {
-        let gamma = self.get("momentum");
-        let (beta1, beta2, epsilon) = (self.get("beta1"), self.get("beta2"), self.get("epsilon"));
+        // A value counts as used once it is read, so only those of the rule are read.
+        let gamma = || self.get("momentum");
+        let (beta1, beta2, epsilon) = (|| self.get("beta1"), || self.get("beta2"), || self.get("epsilon"));
         match self.get::<String>("optimizer").as_str() {
             "sgd" => Rule::Sgd,
-            "momentum" => Rule::Momentum { gamma },
-            "rmsprop" => Rule::RmsProp { rho: self.get("rho"), gamma, epsilon },
-            "adam" => Rule::Adam { beta1, beta2, epsilon },
-            "adamw" => Rule::AdamW { beta1, beta2, epsilon },
-            "nadam" => Rule::NAdam { beta1, beta2, epsilon },
-            _ => Rule::Nesterov { gamma },
+            "momentum" => Rule::Momentum { gamma: gamma() },
+            "rmsprop" => Rule::RmsProp { rho: self.get("rho"), gamma: gamma(), epsilon: epsilon() },
+            "adam" => Rule::Adam { beta1: beta1(), beta2: beta2(), epsilon: epsilon() },
+            "adamw" => Rule::AdamW { beta1: beta1(), beta2: beta2(), epsilon: epsilon() },
+            "nadam" => Rule::NAdam { beta1: beta1(), beta2: beta2(), epsilon: epsilon() },
+            _ => Rule::Nesterov { gamma: gamma() },
         }
     }
 
@@ -161,13 +158,13 @@ impl Hyperparameters {
     /// after the warm-up, and a step schedule changes the rate after each third of them.
     pub fn schedule(&self) -> Schedule {
         let (warmup_steps, steps): (u64, u64) = (self.get("warmup_steps"), self.get("steps"));
-        let decay_steps = Some(self.get::<u64>("decay_steps")).filter(|steps| *steps > 0);
+        let decay_steps = || Some(self.get::<u64>("decay_steps")).filter(|steps| *steps > 0);
         let shape = match self.get::<String>("schedule").as_str() {
-            "linear" => Shape::Linear { decay_steps: decay_steps.unwrap_or(u64::MAX) },
+            "linear" => Shape::Linear { decay_steps: decay_steps().unwrap_or(u64::MAX) },
             "cosine" => Shape::Cosine,
             "step" => {
                 let third = (steps.saturating_sub(warmup_steps) / 3).max(1);
-                Shape::Step { every: decay_steps.unwrap_or(third), factor: self.get("decay_factor") }
+                Shape::Step { every: decay_steps().unwrap_or(third), factor: self.get("decay_factor") }
             }
             "inverse_sqrt" => Shape::InverseSqrt,
             _ => Shape::Constant,

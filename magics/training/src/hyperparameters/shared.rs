@@ -71,7 +71,8 @@ pub fn shared(examples: Option<i64>) -> Vec<WorkloadHyperparameter> {
              passes are summed, which is no faster than small batches (B5). 0: one pass for the whole batch",
         ),
         Hp::whole("ghost_batch_size", 0..=MANY, 0).doc(
-            "Examples that share the statistics of a batch norm, typically 64. 0: all examples of a forward pass (B15)",
+            "Examples that share the statistics of a batch norm, typically 64; the last ones of a batch may be fewer. 0: \
+             all examples of a forward pass (B15)",
         ),
         Hp::whole("steps", 1..=MANY, 1000).doc("Training steps, including the warm-up; not to be tuned (G2)"),
         Hp::whole("eval_every", 1..=MANY, 100).doc("Steps between two evaluations (H3)"),

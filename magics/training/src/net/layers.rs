@@ -112,9 +112,10 @@ impl Net<'_> {
     /// y = w (x − mean) / √(variance + 10⁻⁵) + b.
     ///
     /// In training, mean and variance are those of each ghost batch of `ghost_batch_size` examples, however large the
-    /// batch is (Hoffer et al. 2017; Playbook B15); with `ghost_batch_size` = 0 they are those of the whole forward
-    /// pass. An evaluation uses running averages, which move by a tenth in each step towards the mean of the ghost
-    /// batches' statistics (H12).
+    /// batch is (Hoffer et al. 2017; Playbook B15). Where the batch is no multiple of that size, the last ghost batch
+    /// is smaller. With `ghost_batch_size` = 0, mean and variance are those of the whole forward pass. An evaluation
+    /// uses running averages, which move by a tenth in each step towards the mean of the ghost batches' statistics
+    /// (H12).
     ///
     /// Its parameters are `NAME.weight` \[channels\] (initially 1) and `NAME.bias` \[channels\] (initially 0); its
     /// buffers are `NAME.running_mean` and `NAME.running_variance`.
@@ -130,30 +131,48 @@ impl Net<'_> {
         if !self.is_training() {
             return x.batch_norm(Some(&weight), Some(&bias), Some(&mean), Some(&variance), false, 0.0, EPSILON, false);
         }
-        let ghost: i64 = self.get("ghost_batch_size");
-        let groups = if ghost > 0 && ghost < batch { batch / ghost } else { 1 };
-        if groups == 1 {
-            let (mean, variance) = (Some(&mean), Some(&variance));
-            return x.batch_norm(Some(&weight), Some(&bias), mean, variance, true, MOMENTUM, EPSILON, true);
-        }
-        // One call of libtorch normalizes all ghost batches: the channels of each ghost batch become channels of their
-        // own, [ghost, groups · channels, …].
-        let rest = &size[2..];
-        let apart = [&[groups, ghost, channels], rest].concat();
-        let folded = [&[ghost, groups * channels], rest].concat();
-        let x = x.view(apart.as_slice()).transpose(0, 1).reshape(&folded);
-        let (group_mean, group_variance) = (mean.repeat([groups]).contiguous(), variance.repeat([groups]).contiguous());
-        let repeated = |t: &Tensor| t.repeat([groups]);
-        let (w, b) = (repeated(&weight), repeated(&bias));
-        let stats = (Some(&group_mean), Some(&group_variance));
-        let y = x.batch_norm(Some(&w), Some(&b), stats.0, stats.1, true, MOMENTUM, EPSILON, true);
+        let ghost: i64 = match self.get("ghost_batch_size") {
+            0 => batch,
+            ghost => batch.min(ghost),
+        };
+        // A single example has no variance, so it joins the ghost batch before it.
+        let (groups, last) = match (batch / ghost, batch % ghost) {
+            (groups, 1) if groups > 0 => (groups - 1, ghost + 1),
+            whole => whole,
+        };
+        // Normalizes groups of the same size. Returns the output and the running averages as each group moves them.
+        let normalize = |x: &Tensor, groups: i64| -> (Tensor, [Tensor; 2]) {
+            // One call of libtorch normalizes all groups: the channels of each group become channels of their own,
+            // [size of a group, groups · channels, …].
+            let (count, rest) = (x.size()[0], &size[2..]);
+            let apart = [&[groups, count / groups, channels], rest].concat();
+            let folded = [&[count / groups, groups * channels], rest].concat();
+            let folded = x.view(apart.as_slice()).transpose(0, 1).reshape(&folded);
+            let [w, b, mean, variance] = [&weight, &bias, &mean, &variance].map(|t| t.repeat([groups]).contiguous());
+            let (w, b, running) = (Some(&w), Some(&b), (Some(&mean), Some(&variance)));
+            let y = folded.batch_norm(w, b, running.0, running.1, true, MOMENTUM, EPSILON, true);
+            let apart = [&[count / groups, groups, channels], rest].concat();
+            let y = y.view(apart.as_slice()).transpose(0, 1).reshape(&x.size());
+            (y, [mean, variance].map(|t| t.view([groups, channels])))
+        };
+        let (y, averages) = match (groups, last) {
+            (groups, 0) => normalize(x, groups),
+            (0, _) => normalize(x, 1),
+            (groups, last) => {
+                let parts = x.split_with_sizes([groups * ghost, last], 0);
+                let ((y, averages), (last_y, last_averages)) = (normalize(&parts[0], groups), normalize(&parts[1], 1));
+                let [mean, variance] = &averages;
+                let [last_mean, last_variance] = &last_averages;
+                let all = [Tensor::cat(&[mean, last_mean], 0), Tensor::cat(&[variance, last_variance], 0)];
+                (Tensor::cat(&[y, last_y], 0), all)
+            }
+        };
         tch::no_grad(|| {
-            let average = |t: &Tensor| t.view([groups, channels]).mean_dim(0, false, Kind::Float);
-            mean.shallow_clone().copy_(&average(&group_mean));
-            variance.shallow_clone().copy_(&average(&group_variance));
+            for (running, of_groups) in [&mean, &variance].into_iter().zip(averages) {
+                running.shallow_clone().copy_(&of_groups.mean_dim(0, false, Kind::Float));
+            }
         });
-        let apart = [&[ghost, groups, channels], rest].concat();
-        y.view(apart.as_slice()).transpose(0, 1).reshape(&size)
+        y
     }
 
     /// Dropout with the probability p that the hyperparameter `dropout` gives (Srivastava et al. 2014). In training,

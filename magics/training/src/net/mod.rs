@@ -212,6 +212,43 @@ impl<'a> Net<'a> {
         })
     }
 
+    /// Starts the training from weights of a safetensors file: the parameters and buffers that were declared before this
+    /// call, and whose name the file has, get the values that stand there. Call it after the layers. It works in the
+    /// first forward pass and does nothing in later ones. A relative path starts in the kernel's folder.
+    ///
+    /// It panics if the file cannot be read, if it has none of the names, or if a shape differs.
+    ///
+    /// ```no_run
+    /// # use tunebook_training::prelude::*;
+    /// # fn f(net: &Net, x: &Tensor) -> Tensor {
+    /// let x = net.linear("encoder", x, 64).relu();
+    /// net.load("pretrained.safetensors"); // it has `encoder.weight` and `encoder.bias`
+    /// net.linear("logits", &x, 10)
+    /// # }
+    /// ```
+    #[track_caller]
+    pub fn load(&self, path: impl AsRef<std::path::Path>) {
+        if self.phase != Phase::Initialize {
+            return;
+        }
+        let path = path.as_ref();
+        let found = crate::checkpoint::read(path).unwrap_or_else(|error| panic!("{error:#}"));
+        let parameters = self.parameters.borrow();
+        let known: Vec<(&str, &Tensor)> = parameters.named().filter(|(name, _)| found.contains_key(*name)).collect();
+        if known.is_empty() {
+            let names = |all: &mut dyn Iterator<Item = &str>| all.take(8).collect::<Vec<_>>().join(", ");
+            panic!(
+                "{} has none of the parameters that were declared before this call ({}); it has {}",
+                path.display(),
+                names(&mut parameters.named().map(|(name, _)| name)),
+                names(&mut found.keys().map(String::as_str))
+            );
+        }
+        if let Err(error) = crate::checkpoint::restore(&found, known.into_iter(), &path.display().to_string()) {
+            panic!("{error:#}");
+        }
+    }
+
     /// Seeds libtorch's generators for the random numbers that a layer draws next. The key is the stream, the step, the
     /// number of draws before this one in the forward pass, and the micro-batch.
     fn seed(&self, stream: Stream) {

@@ -68,9 +68,7 @@ fn probe(catalogue: &Catalogue, request: &ProbeRequest) -> Result<(), Stop> {
     if !matches!(request.task, ProbeTask::Noise { .. }) {
         // The task gives the batch sizes. Neither the data nor the model depend on them, and 1 is in every domain.
         params.insert("batch_size".into(), Value::Int(1));
-        for part in ["ghost_batch_size", "micro_batch_size"] {
-            params.entry(part.into()).or_insert(Value::Int(0));
-        }
+        params.entry("micro_batch_size".into()).or_insert(Value::Int(0));
     }
     let hp = Hyperparameters::new(&description, &params)?;
     start_recording();
@@ -131,12 +129,16 @@ impl Probe<'_> {
     /// ends the probe with another answer.
     fn fit(&mut self, size: u64, steps: usize) -> Result<(), Stop> {
         let mut batches = self.batches(size)?;
+        if self.device == Device::Cpu {
+            memory::limit_to_free_memory();
+        }
         for _ in 0..steps {
             let batch = batches.next()?;
             self.stepper.step(&batch, true)?;
         }
         let valid = self.data.valid.first(size as i64).to_device(self.device);
         let _ = self.stepper.predict(&valid);
+        self.stepper.try_checkpoint()?;
         synchronize(self.device);
         answer(&ProbeAnswer::Fits { memory: memory::in_use(self.device)? });
         Ok(())

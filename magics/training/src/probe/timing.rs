@@ -2,7 +2,6 @@
 
 use super::{Probe, answer, stages};
 use crate::batches::Batches;
-use crate::data::Examples;
 use crate::libtorch::synchronize;
 use crate::trainer::Stop;
 use std::time::{Duration, Instant};
@@ -61,7 +60,7 @@ impl Probe<'_> {
         let mut batches = self.batches(size)?;
         let block = self.warm_up(&mut batches, false)?;
         let batch = batches.next()?;
-        let augmented = Examples { inputs: self.stepper.augment(&batch), targets: batch.targets.shallow_clone() };
+        let augmented = batch.map(|_| self.stepper.augment(&batch), tch::Tensor::shallow_clone);
         let host = batch.to_device(Device::Cpu).pinned(self.device);
         let device = self.device;
         let mut stages = stages::StepStages { stepper: &mut self.stepper, batches, host, augmented, device };

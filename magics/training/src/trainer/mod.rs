@@ -5,6 +5,7 @@
 
 mod evaluate;
 mod files;
+mod moving_ratio;
 mod noise_scale;
 mod run;
 mod step;

@@ -6,6 +6,7 @@
 //! other numbers of a trial therefore do not depend on whether the noise scale is measured.
 
 use super::Stop;
+use super::moving_ratio::MovingRatio;
 use super::run::Run;
 use crate::data::Examples;
 use crate::evaluation::read_scalars;
@@ -15,19 +16,15 @@ use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 use tunebook_study::probe::NormPair;
 
-/// The weight of earlier measurements in the moving averages of numerator and denominator.
-const DECAY: f64 = 0.95;
-/// The least number of measurements for which the ratio is reported.
-const LEAST_PAIRS: u64 = 10;
+/// The noise scale is reported once its interval spans at most this factor.
+const MOST_SPAN: f64 = 4.0;
 
 /// The moving averages of |G|² and tr Σ, and the measurements that are still on the device.
 #[derive(Default, Serialize, Deserialize)]
+#[serde(default)]
 pub(super) struct NoiseScale {
-    pairs: u64,
-    /// The average of |G|².
-    gradient: f64,
-    /// The average of tr Σ.
-    variance: f64,
+    /// The average of tr Σ over that of |G|².
+    ratio: MovingRatio,
     /// A measurement whose large batch is still missing.
     #[serde(skip)]
     half: Option<HalfPair>,
@@ -59,15 +56,17 @@ impl NoiseScale {
         for ((half, _), (small, large)) in unread.iter().zip(small.into_iter().zip(large)) {
             let pair = NormPair { small: small * small, large: large * large };
             let (gradient, variance) = pair.estimate(half.small_batch, half.large_batch);
-            self.pairs += 1;
-            self.gradient = DECAY * self.gradient + (1.0 - DECAY) * gradient;
-            self.variance = DECAY * self.variance + (1.0 - DECAY) * variance;
+            if gradient.is_finite() && variance.is_finite() {
+                self.ratio.add(gradient, variance);
+            }
         }
     }
 
-    /// Returns tr Σ / |G|², or None if there are too few measurements or if |G|² cannot be told from the noise.
+    /// Returns tr Σ / |G|² over about the last hundred measurements, or None as long as its interval spans more than a
+    /// factor of 4.
     pub fn value(&self) -> Option<f64> {
-        (self.pairs >= LEAST_PAIRS && self.gradient > 0.0).then(|| self.variance.max(0.0) / self.gradient)
+        let (value, [low, high]) = self.ratio.value()?;
+        (low > 0.0 && high <= MOST_SPAN * low).then_some(value)
     }
 }
 

@@ -121,7 +121,7 @@ impl<'a> Run<'a> {
             started: Instant::now(),
             state: RunState { identity, ..RunState::default() },
             clip_norm,
-            evaluator: Evaluator::new(workload, device, batch_size),
+            evaluator: Evaluator::new(workload, device, batch_size, data),
             unread: vec![],
             losses: vec![],
             norms: vec![],
@@ -149,6 +149,8 @@ impl<'a> Run<'a> {
             }
         } else {
             self.evaluate(0, self.schedule.at(0), observer)?;
+            let untrained = self.state.measurements.first().and_then(|first| *first.metrics.get("valid/loss")?);
+            self.state.divergence.observe_untrained(untrained);
         }
         let randomness = Randomness::new(self.request.seed);
         let first = self.state.steps;

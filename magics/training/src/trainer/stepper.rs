@@ -3,6 +3,7 @@
 use super::Stop;
 use super::run::Run;
 use crate::batches::Batches;
+use crate::checkpoint;
 use crate::data::{Data, Examples};
 use crate::hyperparameters::Hyperparameters;
 use crate::net::Phase;
@@ -77,6 +78,14 @@ impl<'a> Stepper<'a> {
     pub fn augment(&self, batch: &Examples) -> Tensor {
         let net = self.run.model.net(Phase::Train { step: self.taken });
         self.run.workload.augment(&net, &batch.inputs)
+    }
+
+    /// Writes a checkpoint and removes it, which needs memory that a step does not.
+    pub fn try_checkpoint(&self) -> Result<(), Stop> {
+        let path = std::env::temp_dir().join(format!("tunebook-probe-{}.safetensors", std::process::id()));
+        let written = checkpoint::write(&path, self.run.model.parameters().named());
+        let _ = std::fs::remove_file(path);
+        Ok(written?)
     }
 
     /// Returns the outputs for a batch, computed as in an evaluation.

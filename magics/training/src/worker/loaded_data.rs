@@ -5,6 +5,8 @@ use crate::data::{Data, recorded, start_recording};
 use crate::hyperparameters::Hyperparameters;
 use crate::trainer::Stop;
 use crate::workload::Workload;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 use tch::{Device, Tensor};
 use tunebook_study::Params;
 use tunebook_study::protocol::DataSource;
@@ -21,6 +23,25 @@ pub(super) struct LoadedData {
     pub data: Data,
     /// The files that the data were read from.
     pub sources: Vec<DataSource>,
+    /// The state of these files when they were read.
+    files: Vec<(PathBuf, Option<FileState>)>,
+}
+
+/// What changes when a file is written: its length, the time of its last change, and on Linux its inode.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct FileState {
+    length: u64,
+    changed: Option<SystemTime>,
+    inode: u64,
+}
+
+impl FileState {
+    /// The state of a file, or None if there is no such file.
+    fn of(path: &Path) -> Option<Self> {
+        let file = path.metadata().ok()?;
+        let inode = std::os::unix::fs::MetadataExt::ino(&file);
+        Some(Self { length: file.len(), changed: file.modified().ok(), inode })
+    }
 }
 
 impl LoadedData {
@@ -30,12 +51,22 @@ impl LoadedData {
         let data = workload.data(hp)?.checked()?;
         let depends_on = hp.read_values();
         let data = place_data(data, device);
-        Ok(Self { workload: name.into(), depends_on, data, sources: recorded() })
+        let sources = recorded();
+        let files = sources.iter().map(|source| (source.path.clone(), FileState::of(&source.path))).collect();
+        Ok(Self { workload: name.into(), depends_on, data, sources, files })
     }
 
-    /// Returns whether a workload with these hyperparameters would load the same data.
+    /// The hyperparameters that the workload read while it loaded the data.
+    pub fn depends_on(&self) -> &Params {
+        &self.depends_on
+    }
+
+    /// Returns whether a workload with these hyperparameters would load the same data: it reads the same files, and
+    /// none of them was written since.
     pub fn serves(&self, name: &str, hp: &Hyperparameters) -> bool {
-        self.workload == name && self.depends_on.iter().all(|(name, value)| hp.values().get(name) == Some(value))
+        self.workload == name
+            && self.depends_on.iter().all(|(name, value)| hp.values().get(name) == Some(value))
+            && self.files.iter().all(|(path, state)| FileState::of(path) == *state)
     }
 }
 

@@ -15,7 +15,7 @@ use std::process::ExitCode;
 use std::sync::mpsc;
 use std::sync::{Arc, Mutex, PoisonError};
 use tunebook_study::protocol::{DataSource, Event, Request, TrialId, TrialRequest, VERSION};
-use tunebook_study::{Measurement, TrialState, WorkloadReference};
+use tunebook_study::{Measurement, Params, TrialState, WorkloadReference};
 
 /// Trains trials until standard input closes.
 pub(super) fn serve(catalogue: Catalogue) -> ExitCode {
@@ -117,13 +117,18 @@ impl Worker {
         };
         let hp = Hyperparameters::new(&description, &request.params)?;
         let device = device().map_err(Stop::Failed)?;
+        // Random numbers that the code draws from libtorch itself follow from the trial's seed too.
+        tch::manual_seed(request.seed as i64);
         let (protocol, trial, cancelled) = (&mut self.protocol, &request.trial, &self.cancelled);
         let mut reporter = Reporter { protocol, trial, cancelled };
         match trainable {
             Trainable::Function(function) => {
                 let mut trial = Trial::new(hp, request, device, &mut reporter);
                 let result = (function.train)(&mut trial);
-                trial.outcome(result)
+                let read = trial.hyperparameters().read_values();
+                trial.outcome(result)?;
+                reporter.used(&request.params, &read);
+                Ok(())
             }
             Trainable::Workload(workload) => {
                 if !description.metrics.contains(&request.objective) {
@@ -138,7 +143,12 @@ impl Worker {
                     reporter.loaded(&loaded.sources);
                 }
                 let result =
-                    train(workload.as_ref(), &loaded.data, hp, request, device, &loaded.sources, &mut reporter);
+                    train(workload.as_ref(), &loaded.data, hp.clone(), request, device, &loaded.sources, &mut reporter);
+                if result.is_ok() {
+                    let mut read = hp.read_values();
+                    read.extend(loaded.depends_on().clone());
+                    reporter.used(&request.params, &read);
+                }
                 self.data = Some(loaded);
                 result
             }
@@ -151,6 +161,18 @@ struct Reporter<'a> {
     protocol: &'a mut File,
     trial: &'a TrialId,
     cancelled: &'a Cancelled,
+}
+
+impl Reporter<'_> {
+    /// Reports which of the values that the study declares the trial has read. Nothing is reported if it read all.
+    fn used(&mut self, declared: &Params, read: &Params) {
+        // The seed reaches the trial in another way.
+        let names = declared.keys().filter(|name| *name != "seed").cloned();
+        let (used, unused): (Vec<String>, Vec<String>) = names.partition(|name| read.contains_key(name));
+        if !unused.is_empty() {
+            send(self.protocol, &Event::Used { trial: self.trial.clone(), used, unused });
+        }
+    }
 }
 
 impl Observer for Reporter<'_> {

@@ -19,15 +19,11 @@ use crate::magic::{Body, Command, Context, Export, Invocation, Magic, Subject};
 use crate::probing::{DEVICE, Prober, SET, TargetDevice, data_of, settings};
 use crate::report::table::{self, Rows, interval_or_dash, number, number_or_dash};
 use crate::report::{Report, Status};
-use crate::syntax::{Arguments, OptionSpec, SweepBody, Word, parse_body, parse_one_line};
+use crate::syntax::{Arguments, SweepBody, Word, option, parse_body, parse_one_line};
 use serde_json::json;
 use tunebook_analysis::{BatchSizeStudy, Costs, NoFit, Regime, Scaling, scaling, steps_to_target};
 use tunebook_charts::ScalingCaption;
 use tunebook_study::WorkloadReference;
-
-const fn option(name: &'static str, value: Option<&'static str>, help: &'static str) -> OptionSpec {
-    OptionSpec { name, value, help }
-}
 
 pub const MAGIC: Magic = Magic {
     name: "scaling",

@@ -35,6 +35,11 @@ pub struct Change {
 pub fn changes(store: &Store, study: &StudyRecord) -> Result<Vec<Change>> {
     let inputs = store.inputs(study)?;
     let is_there = |path: &Path, hashes: &[String]| hash(path).is_some_and(|now| hashes.contains(&now));
+    // A workload records the hash of all that it read, however large the file is.
+    let is_whole = |path: &Path, hashes: &[String]| {
+        path.metadata().is_ok_and(|file| file.len() > HASHED)
+            && hash_up_to(path, u64::MAX).is_some_and(|now| hashes.contains(&now))
+    };
     // A project that was moved has its files elsewhere.
     let was_moved = |path: &Path| {
         inputs
@@ -44,8 +49,11 @@ pub fn changes(store: &Store, study: &StudyRecord) -> Result<Vec<Change>> {
     let mut found = vec![];
     for (path, hashes) in &inputs {
         let after = hash(path);
-        // A file that was gone before has an empty hash.
-        let is_same = hashes.contains(after.as_ref().unwrap_or(&String::new())) || (after.is_none() && was_moved(path));
+        let is_same = match &after {
+            Some(after) => hashes.contains(after) || is_whole(path, hashes),
+            // A file that was gone before has an empty hash.
+            None => hashes.contains(&String::new()) || was_moved(path),
+        };
         if let Some(before) = hashes.last().filter(|_| !is_same) {
             found.push(Change { before: before.clone(), after, what: shown(path), path: path.clone() });
         }
@@ -128,6 +136,17 @@ pub fn as_json(store: &Store, study: &StudyRecord) -> Result<(Value, Value)> {
     let changed = changes(store, study)?;
     let names: Vec<&str> = changed.iter().map(|change| change.what.as_str()).collect();
     Ok((json!(store.changes(study)?), json!(names)))
+}
+
+/// Records a file that the trial of this number read, and its change if an earlier trial read something else.
+pub fn loaded(writer: &StudyWriter, source: &DataSource, number: u32) -> Result<()> {
+    let known = writer.store().inputs(writer.study())?.remove(&source.path).unwrap_or_default();
+    if let Some(before) = known.last().filter(|_| !known.contains(&source.sha256)) {
+        let (before, after) = (before.clone(), Some(source.sha256.clone()));
+        let change = AcceptedChange { what: shown(&source.path), before, after, at_trial: number };
+        writer.accept_changes(&[change])?;
+    }
+    Ok(writer.record_data(source)?)
 }
 
 /// Looks at the files that a command names while its trials run.
@@ -252,15 +271,19 @@ fn filled(word: &String, space: &SearchSpace) -> Vec<String> {
     all.iter().filter_map(|params| program_line::fill(&line, params).ok()?.pop()).collect()
 }
 
-/// The SHA-256 hash of a file. None if it cannot be read.
+/// The SHA-256 hash of a file, or of the beginning of a large one. None if it cannot be read.
 fn hash(path: &Path) -> Option<String> {
+    hash_up_to(path, HASHED)
+}
+
+fn hash_up_to(path: &Path, limit: u64) -> Option<String> {
     let file = File::open(path).ok().filter(|_| path.is_file())?;
     let metadata = file.metadata().ok()?;
     let mut hasher = Sha256::new();
-    if metadata.len() > HASHED {
+    if metadata.len() > limit {
         hasher.update(format!("{} {:?}", metadata.len(), metadata.modified().ok()));
     }
-    let (mut file, mut buffer) = (file.take(HASHED), vec![0; 1 << 16]);
+    let (mut file, mut buffer) = (file.take(limit), vec![0; 1 << 16]);
     loop {
         match file.read(&mut buffer).ok()? {
             0 => break,

@@ -8,7 +8,7 @@ use crate::report::table::{self, Rows, number};
 use crate::report::{LiveChart, Report};
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
-use tunebook_analysis::{BestTrial, Retuning, best_trial, count_by_state, optimization_history, ranked};
+use tunebook_analysis::{BestTrial, Retuning, best_trial, count_by_state, optimization_history, ranked_configurations};
 use tunebook_charts::Chart;
 use tunebook_study::store::NewTrial;
 use tunebook_study::{Measurement, Params, StudyDefinition, Trial, TrialState};
@@ -139,13 +139,21 @@ impl<'a> SweepDisplay<'a> {
         match &best {
             Some(_) => {
                 let metric = &self.definition.objective.metric;
-                let mut rows = Rows::new(&["trial", metric, "at step", "hyperparameters that vary"]);
-                for trial in ranked(trials, &self.definition.objective).into_iter().take(5) {
-                    let Some((value, step)) = self.definition.objective.of(trial) else { continue };
+                let objective = match self.definition.repeats {
+                    1 => metric.clone(),
+                    seeds => format!("{metric}, median of {seeds} seeds"),
+                };
+                let mut rows = Rows::new(&["trial", &objective, "at step", "hyperparameters that vary"]);
+                for best in ranked_configurations(trials, &self.definition.objective).into_iter().take(5) {
+                    let (Some(value), Some(trial)) = (best.objective, best.middle) else { continue };
+                    let Some((_, step)) = self.definition.objective.of(trial) else { continue };
                     let params = table::params(&self.definition, &trial.params);
                     rows.row(vec![trial.number.to_string(), number(value), step.to_string(), params]);
                 }
                 report = report.table(&rows);
+            }
+            None if self.definition.repeats > 1 => {
+                report = report.line("No configuration has an objective in most of its seeds.");
             }
             None => report = report.line("No trial is complete and has an objective."),
         }

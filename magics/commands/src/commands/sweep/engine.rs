@@ -1,7 +1,7 @@
 //! Runs the trials of a study: hands proposed configurations to free slots, and writes what trials report to the store
 //! before it reaches the screen.
 
-use super::changes::Watch;
+use super::changes::{self, Watch};
 use super::environment::environment;
 use super::observer::{TrialEnd, TrialObserver};
 use super::plan::SweepPlan;
@@ -9,7 +9,7 @@ use crate::error::{ErrorName, MagicError, Result};
 use crate::host::Interrupt;
 use crate::magic::Context;
 use crossbeam_channel::{after, select};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use tunebook_pool::{Pool, PoolEvent, default_slots};
@@ -66,6 +66,8 @@ pub fn run(
         losses: HashMap::new(),
         recorded_data: vec![],
         failures: Some(vec![]),
+        used: BTreeSet::new(),
+        unused: BTreeSet::new(),
         started: HashMap::new(),
     };
     let outcome = run.trials(&mut pool, started);
@@ -78,6 +80,10 @@ pub fn run(
         if outcome.is_ok() {
             cancelled?;
         }
+    }
+    let without_effect: Vec<String> = run.unused.difference(&run.used).cloned().collect();
+    if !without_effect.is_empty() {
+        writer.record_without_effect(&without_effect)?;
     }
     let seconds_added = writer.add_seconds(started.elapsed().as_secs_f64());
     *context.pool.lock() = Some(pool);
@@ -121,6 +127,9 @@ struct StudyRun<'a> {
     failures: Option<Vec<String>>,
     /// When each trial started.
     started: HashMap<u32, Instant>,
+    /// The hyperparameters that complete trials read, and those that they did not read.
+    used: BTreeSet<String>,
+    unused: BTreeSet<String>,
 }
 
 impl StudyRun<'_> {
@@ -216,16 +225,21 @@ impl StudyRun<'_> {
                 }
                 self.finish(&trial, TrialState::Failed, Some(format!("{reason}, {losses} times")), None)
             }
-            Some(PoolEvent::Trial(Event::Loaded { data, .. })) => self.record_data(data),
+            Some(PoolEvent::Trial(Event::Loaded { trial, data })) => self.record_data(trial.number, data),
+            Some(PoolEvent::Trial(Event::Used { used, unused, .. })) => {
+                self.used.extend(used);
+                self.unused.extend(unused);
+                Ok(())
+            }
             Some(PoolEvent::Trial(Event::Hello { .. } | Event::Started { .. })) | None => Ok(()),
         }
     }
 
     /// Records the data files that a trial read, each file once.
-    fn record_data(&mut self, data: Vec<DataSource>) -> Result<()> {
+    fn record_data(&mut self, number: u32, data: Vec<DataSource>) -> Result<()> {
         for source in data {
             if !self.recorded_data.contains(&source) {
-                self.writer.record_data(&source)?;
+                changes::loaded(self.writer, &source, number)?;
                 self.recorded_data.push(source);
             }
         }

@@ -18,6 +18,8 @@ pub fn environment(libtorch: Option<&str>, slots: &[String]) -> Value {
         "kernel": std::fs::read_to_string("/proc/sys/kernel/osrelease").ok().map(|text| text.trim().to_string()),
         "folder": std::env::current_dir().ok().map(|folder| folder.display().to_string()),
         "git": git(),
+        // The convention decides what a tuned ε means (Playbook I15).
+        "epsilon": "of adam, adamw and nadam: outside of the bias correction (ε-hat); of rmsprop: inside the root",
     })
 }
 

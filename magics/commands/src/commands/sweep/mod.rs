@@ -19,14 +19,10 @@ use crate::commands::workload;
 use crate::error::{MagicError, Result, Source};
 use crate::host::{Interrupt, Output};
 use crate::magic::{Body, Command, Context, Export, Invocation, Magic, Subject};
-use crate::syntax::{OptionSpec, SweepBody, Word, parse_body, parse_one_line};
+use crate::syntax::{SweepBody, Word, option, parse_body, parse_one_line};
 use tunebook_analysis::compares_batch_sizes_by_validation;
 use tunebook_study::store::StudyWriter;
 use tunebook_study::{StudyDefinition, WorkloadReference};
-
-const fn option(name: &'static str, value: Option<&'static str>, help: &'static str) -> OptionSpec {
-    OptionSpec { name, value, help }
-}
 
 pub const MAGIC: Magic = Magic {
     name: "sweep",
@@ -129,6 +125,8 @@ impl Command for Sweep {
         };
         let trials = store.trials(&study)?;
         plan.definition = plan.definition.continuing(&study.definition);
+        let workload = plan.definition.workload.clone();
+        plan.definition.workload = workload::continued(&store, &study.definition.workload, workload)?;
         match plan_rerun(&plan, &study, &trials)? {
             Rerun::Train { numbers, redefine } => {
                 let mut writer = store.write(study)?;
@@ -156,6 +154,7 @@ impl Command for Sweep {
                     n => format!("{n} of the requested trials are missing; `--resume` runs them."),
                 });
                 notes.extend(changes::note(&changes::changes(&store, &study)?));
+                notes.extend(without_effect(&store.without_effect(&study)?));
                 let requested = plan.trials as usize;
                 let mut display =
                     SweepDisplay::new(context, output, &plan.name, &plan.definition, requested, trials.clone());
@@ -190,6 +189,19 @@ fn notes(definition: &StudyDefinition) -> Vec<String> {
          the batch size with %throughput and %scaling (Playbook B14).",
         definition.objective.metric
     )]
+}
+
+/// Says which hyperparameters no trial used.
+fn without_effect(hyperparameters: &[String]) -> Option<String> {
+    let names: Vec<String> = hyperparameters.iter().map(|name| format!("`{name}`")).collect();
+    (!names.is_empty()).then(|| {
+        format!(
+            "No trial used {}, so their values had no effect: differences between them are chance. The model has no \
+             layer or loss that reads them, or another hyperparameter (such as `optimizer`) decides that they are not \
+             read.",
+            names.join(", ")
+        )
+    })
 }
 
 fn train(
@@ -228,6 +240,7 @@ fn train(
     let changes = writer.store().changes(writer.study())?;
     notes.extend(changes::note_while_running(changes.get(accepted..).unwrap_or(&[])));
     notes.extend(changes::note(&changes::changes(writer.store(), writer.study())?));
+    notes.extend(without_effect(&writer.store().without_effect(writer.study())?));
     display.set_changes(changes::as_json(writer.store(), writer.study())?);
     let (seconds, store, study) = (writer.study().seconds, writer.store(), writer.study());
     display.end(seconds, &notes, || find_retuning(context, store, study, &store.trials(study)?));

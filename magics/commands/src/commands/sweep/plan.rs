@@ -28,8 +28,8 @@ pub struct SweepOptions {
     pub seed: u64,
     /// The number of trials for each configuration.
     pub repeats: u32,
-    /// Whether a trial is judged by its best or by its last value.
-    pub judged: ObjectiveValue,
+    /// Whether a trial is judged by its best or by its last value, if the user says so.
+    pub judged: Option<ObjectiveValue>,
     /// The number of trials that run at the same time, or None for one on each device.
     pub parallel: Option<usize>,
     /// Whether missing trials of a recorded study are run.
@@ -59,7 +59,7 @@ impl Default for SweepOptions {
             sampler: SamplerKind::default(),
             seed: 0,
             repeats: 1,
-            judged: ObjectiveValue::Best,
+            judged: None,
             parallel: None,
             resume: false,
             retry_failed: false,
@@ -97,7 +97,7 @@ impl SweepOptions {
             sampler: sampler(arguments)?,
             seed: arguments.count("seed", 0)?.unwrap_or(0),
             repeats: arguments.small_count("repeats", 1)?.unwrap_or(1),
-            judged: judged(arguments)?.unwrap_or_default(),
+            judged: judged(arguments)?,
             parallel: arguments.small_count("parallel", 1)?.map(|n| n as usize),
             resume: arguments.has("resume"),
             retry_failed: arguments.has("retry-failed"),
@@ -321,10 +321,17 @@ impl Planner<'_> {
             }
             (body, option) => body.as_ref().or(option.as_ref()),
         };
-        let judged = options.judged;
+        // The workload says how its own objective is judged. `--objective` replaces that.
+        let judged = |metric: &str| {
+            let own = description.map(|description| &description.objective).filter(|own| own.metric == metric);
+            options.judged.or(own.map(|own| own.judged)).unwrap_or_default()
+        };
         let (direction, metric) = match (given, description) {
             (Some((direction, metric)), _) => (*direction, metric),
-            (None, Some(description)) => return Ok(Objective { judged, ..description.objective.clone() }),
+            (None, Some(description)) => {
+                let own = description.objective.clone();
+                return Ok(Objective { judged: judged(&own.metric), ..own });
+            }
             (None, None) => {
                 let message = "the objective is missing: a program has none of its own";
                 let help = "add a line `minimize METRIC` or `maximize METRIC`, with a metric that the program reports";
@@ -342,6 +349,6 @@ impl Planner<'_> {
             let help = suggest(&metric.value, description.metrics.iter().map(String::as_str).collect::<Vec<_>>());
             return Err(self.source.error(ErrorName::UnknownMetric, metric.span.clone(), message, help));
         }
-        Ok(Objective { metric: metric.value.clone(), direction, judged })
+        Ok(Objective { metric: metric.value.clone(), direction, judged: judged(&metric.value) })
     }
 }

@@ -3,7 +3,7 @@
 use super::plan::{SweepOptions, SweepPlan};
 use crate::error::{ErrorName, MagicError, Result};
 use tunebook_study::store::StudyRecord;
-use tunebook_study::{Distribution, Hyperparameter, StudyDefinition, Trial, TrialState};
+use tunebook_study::{Distribution, Hyperparameter, StudyDefinition, Trial, TrialState, WorkloadReference};
 
 /// What a sweep does with a recorded study.
 #[derive(Clone, Debug, PartialEq)]
@@ -74,12 +74,20 @@ pub fn exists_message(study: &str, differences: &[String]) -> String {
 /// Whether a trial is judged by its best or by its last value is not compared, because every run may choose it anew.
 pub fn differences(old: &StudyDefinition, new: &StudyDefinition) -> Vec<String> {
     let mut found = vec![];
+    match (&old.workload, &new.workload) {
+        (WorkloadReference::Rust { name, .. }, WorkloadReference::Rust { name: now, .. })
+            if name == now && old.workload != new.workload =>
+        {
+            found.push(format!("the code of the workload `{name}` has changed"));
+        }
+        (before, now) if before != now => found.push(format!("the workload was {before}, now {now}")),
+        _ => {}
+    }
     let mut field = |what: &str, old: String, new: String| {
         if old != new {
             found.push(format!("{what} was {old}, now {new}"));
         }
     };
-    field("the workload", old.workload.to_string(), new.workload.to_string());
     let objective = |d: &StudyDefinition| format!("{} {}", d.objective.direction, d.objective.metric);
     field("the objective", objective(old), objective(new));
     field("--sampler", old.sampler.to_string(), new.sampler.to_string());

@@ -193,7 +193,7 @@ fn report(workload: &str, records: &[ThroughputRecord], limit_only: bool, change
         "points": first.throughput.points, "largest_feasible": first.largest_feasible,
         "smallest_too_large": first.too_large,
         "limited_by": if first.limited_by_memory { "memory" } else { "examples" },
-        "saturation": first.throughput.saturation, "recommended": first.throughput.recommended,
+        "saturation": first.throughput.saturation, "saturates": first.throughput.saturates, "recommended": first.throughput.recommended,
         "step_time": first.throughput.step_time, "bottleneck": first.bottleneck, "probes": first.probes,
         "predicted_limit": first.predicted, "verified": first.verified,
         "reasons": first.throughput.reasons,
@@ -286,12 +286,30 @@ fn conclusions(measured: &ThroughputMeasurement, limit_only: bool) -> Vec<String
         return sentences;
     }
     let largest_timed = throughput.points.iter().filter(|p| p.state == PointState::Ok).map(|p| p.batch_size).max();
-    sentences.push(match throughput.saturation {
-        Some(size) => format!("Throughput saturates at {size}: doubling it gains less than 10 %."),
-        None => format!(
-            "Throughput does not saturate up to {}, the largest size that was timed.",
+    let last = throughput.points.iter().rfind(|point| point.gain.is_some());
+    let gain = last.and_then(|point| Some((point.gain?, point.gain_interval?)));
+    let gain =
+        gain.map_or("not known".into(), |(gain, [low, high])| format!("{gain:.2} (95 %: {low:.2} to {high:.2})"));
+    sentences.push(match (throughput.saturation, throughput.saturates) {
+        (Some(size), _) => format!("Throughput saturates at {size}: doubling it gains less than 10 %."),
+        (None, Some(_)) => format!(
+            "Throughput does not saturate up to {}, the largest size that was timed: the factor of the last doubling is \
+             {gain}.",
             largest_timed.unwrap_or(0)
         ),
+        (None, None) => {
+            let would_tell = match throughput.visits_needed {
+                Some(visits) => format!(
+                    "About {visits} visits of each size instead of five would tell, or fewer on an idle machine."
+                ),
+                None if last.is_none() => "At least two sizes, one twice the other, would tell.".to_string(),
+                None => "It is so near to 1.1 that only a larger size would tell.".to_string(),
+            };
+            format!(
+                "Whether throughput saturates is not known: the factor of the last doubling is {gain}, and it saturates \
+                 below 1.1. {would_tell}"
+            )
+        }
     });
     if let Some(size) = throughput.recommended {
         let verified = if *verified == Some(true) { ", verified by 20 steps and an evaluation" } else { "" };
@@ -303,6 +321,7 @@ fn conclusions(measured: &ThroughputMeasurement, limit_only: bool) -> Vec<String
             .expected_gain
             .map_or(String::new(), |gain| format!(" Without it, a step would be {gain:.1} times as fast."));
         sentences.push(match bottleneck.kind {
+            BottleneckKind::None if throughput.saturates.is_none() => "No bottleneck was found.".to_string(),
             BottleneckKind::None => "No bottleneck was found, and throughput is not saturated here.".to_string(),
             BottleneckKind::Input => {
                 format!("The input is the bottleneck: making a batch takes longer than training on it.{gain}")

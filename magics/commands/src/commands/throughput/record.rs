@@ -55,12 +55,18 @@ fn write(context: &Context, kind: &str, records: &[ThroughputRecord], mut conclu
     Ok(context.store()?.keep_conclusion(kind, &hash, &conclusion)?)
 }
 
-/// Returns the records of the last `%throughput` of a workload, or None if there are none.
+/// Returns the records of the last reliable `%throughput` of a workload, of the last one if none was reliable, or None
+/// if there are none.
 pub fn latest_records(context: &Context, workload: &str) -> Result<Option<Vec<ThroughputRecord>>> {
     let Some(store) = Store::open_to_read(&context.settings.store)? else { return Ok(None) };
     let results = store.results(THROUGHPUT)?;
     let of_workload = results.into_iter().rev().filter(|result| result["workload"] == workload);
-    Ok(of_workload.filter_map(|result| serde_json::from_value(result["measured"].clone()).ok()).next())
+    let mut all: Vec<Vec<ThroughputRecord>> =
+        of_workload.filter_map(|result| serde_json::from_value(result["measured"].clone()).ok()).collect();
+    let is_reliable =
+        |records: &Vec<ThroughputRecord>| records.iter().all(|record| record.measured.throughput.reliable);
+    let chosen = all.iter().position(is_reliable).unwrap_or(0);
+    Ok((!all.is_empty()).then(|| all.swap_remove(chosen)))
 }
 
 /// Returns the seconds of a step at each batch size, from all reliable measurements with the same conditions.

@@ -16,16 +16,25 @@ pub struct Workload {
     /// How a study refers to it.
     pub reference: WorkloadReference,
     pub description: WorkloadDescription,
+    /// Whether its cell was changed and failed since, so that this is still its earlier version.
+    pub is_outdated: bool,
 }
 
 impl Workload {
     /// Finds a workload by the name at `span`. If there is none, the error points at the name.
     pub fn named<'a>(name: &str, all: &'a [Workload], source: &Source, span: &Span) -> Result<&'a Workload> {
-        all.iter().find(|workload| workload.description.name == name).ok_or_else(|| {
+        let found = all.iter().find(|workload| workload.description.name == name).ok_or_else(|| {
             let names: Vec<&str> = all.iter().map(|workload| workload.description.name.as_str()).collect();
             let message = format!("there is no workload `{name}`");
             source.error(ErrorName::UnknownWorkload, span.clone(), message, suggest(name, names))
-        })
+        })?;
+        if found.is_outdated {
+            let message = format!("the last cell `%%workload {name}` failed, so `{name}` is still its earlier version");
+            let help =
+                "correct that cell and run it again; to train the earlier version, run its cell again".to_string();
+            return Err(source.error(ErrorName::WorkloadError, span.clone(), message, Some(help)));
+        }
+        Ok(found)
     }
 
     /// Whether the training pipeline trains this workload. A training function has a loop of its own instead.
@@ -41,16 +50,35 @@ pub fn known(context: &Context) -> Result<Vec<Workload>> {
     let builtin = builtin.into_iter().map(|description| Workload {
         reference: WorkloadReference::Builtin { name: description.name.clone() },
         description,
+        is_outdated: false,
     });
     let defined = match Store::open_to_read(&context.settings.store)? {
         Some(store) => store.workloads()?,
         None => vec![],
     };
+    let failed = context.failed_workloads.lock().clone();
     let defined = defined.into_iter().map(|WorkloadRecord { name, source, description, .. }| Workload {
+        is_outdated: failed.contains(&name),
         reference: WorkloadReference::Rust { name, source },
         description,
     });
     Ok(builtin.chain(defined).collect())
+}
+
+/// Returns the workload that a recorded study goes on with: its own if the current source differs from that in comments
+/// and white space only, otherwise the current one.
+pub fn continued(store: &Store, recorded: &WorkloadReference, current: WorkloadReference) -> Result<WorkloadReference> {
+    let (WorkloadReference::Rust { source: before, .. }, WorkloadReference::Rust { name, source: now }) =
+        (recorded, &current)
+    else {
+        return Ok(current);
+    };
+    let cell = |source: &str| -> Result<Option<WorkloadCell>> {
+        let Some(record) = store.workload(source)? else { return Ok(None) };
+        Ok(WorkloadCell::new(name, &record.body, &Source::new(&record.body, 0), 0).ok())
+    };
+    let same = cell(before)?.zip(cell(now)?).is_some_and(|(before, now)| before.means_the_same(&now));
+    Ok(if same { recorded.clone() } else { current })
 }
 
 /// A table of hyperparameters with their defaults, values and meaning.

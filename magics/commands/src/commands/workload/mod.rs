@@ -9,7 +9,7 @@ mod try_out;
 
 pub use build_cache::BuildCache;
 pub use cells::crates_for;
-pub use known::{Workload, hyperparameter_rows, known, worker};
+pub use known::{Workload, continued, hyperparameter_rows, known, worker};
 pub use source::WorkloadCell;
 
 use crate::error::{ErrorName, MagicError, Result, Source};
@@ -89,12 +89,14 @@ impl Command for DefineWorkload {
         let result = self.define(context, &mut status, interrupt);
         match result {
             Ok((description, first_steps)) => {
+                context.failed_workloads.lock().remove(name);
                 let report = report(&description, &first_steps, started.elapsed().as_secs_f64());
                 status.end(report.bundle());
                 Ok(())
             }
             Err(error) => {
                 status.clear();
+                context.failed_workloads.lock().insert(name.clone());
                 Err(error)
             }
         }
@@ -161,6 +163,9 @@ fn report(description: &WorkloadDescription, first_steps: &FirstSteps, seconds: 
     let mut report = Report::new("workloads", &json!({ "workloads": [description] }))
         .line(&format!("`{name}` is ready after {seconds:.1} s{facts}."))
         .line(&format!("Objective: {} {}.", objective.direction, objective.metric));
+    for line in &first_steps.description {
+        report = report.line(line);
+    }
     let rows: Rows = hyperparameter_rows(description.own());
     if description.own().next().is_some() {
         report = report.table(&rows);

@@ -101,6 +101,18 @@ impl WorkloadCell {
         digest.iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
+    /// Whether two bodies differ in comments and white space only.
+    pub fn means_the_same(&self, other: &Self) -> bool {
+        let tokens = |cell: &Self| {
+            let is_doc = |line: &&str| line.trim_start().starts_with("///") || line.trim_start().starts_with("//!");
+            let code: String = cell.rust.lines().filter(|line| !is_doc(line)).flat_map(|line| [line, "\n"]).collect();
+            code.parse::<proc_macro2::TokenStream>().map(|tokens| tokens.to_string()).ok()
+        };
+        self.name == other.name
+            && self.dependencies == other.dependencies
+            && tokens(self).is_some_and(|code| tokens(other) == Some(code))
+    }
+
     /// The `Cargo.toml` of the crate. `needed` are the crates of Tunebook on which it depends.
     pub fn manifest(&self, needed: impl IntoIterator<Item = Dependency>) -> String {
         let name = &self.name;

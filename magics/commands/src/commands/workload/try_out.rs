@@ -22,6 +22,9 @@ pub struct FirstSteps {
     problem: Option<String>,
     /// The sizes of the data. None for a training function.
     pub examples: Option<ExampleSizes>,
+    /// What the table of the data became, in sentences.
+    #[serde(default)]
+    pub description: Vec<String>,
     /// The number of parameters of the model. None for a training function.
     pub parameters: Option<u64>,
     /// The names of the metrics that were reported.

@@ -1,0 +1,89 @@
+//! What the magics conclude from studies whose objective is known: a small program computes it.
+
+use serde_json::{Value, json};
+use tunebook_study::TrialState;
+use tunebook_tests::{Kernel, kernel};
+
+/// A program whose error is a bowl in `x`, with noise that depends on the seed. `width` makes no difference. It is
+/// infeasible for x above 0.9.
+const OBJECTIVE: &str = r#"awk -v x="$1" -v noise="$2" -v seed="$TUNEBOOK_SEED" 'BEGIN {
+    srand(seed); rand(); sum = 0; for (i = 0; i < 12; i++) sum += rand();
+    if (x > 0.9) { print "{\"step\": 1, \"valid/error\": NaN}"; exit }
+    printf "{\"step\": 1, \"valid/error\": %.9f}\n", 0.1 + (x - 0.4) ^ 2 + noise * (sum - 6)
+}'"#;
+
+async fn with_program() -> (Kernel, tempfile::TempDir) {
+    let (kernel, folder) = kernel().await;
+    std::fs::write(folder.path().join("objective.sh"), OBJECTIVE).unwrap();
+    (kernel, folder)
+}
+
+fn sweep(name: &str, options: &str, noise: f64) -> String {
+    format!(
+        "%%sweep {name} {options}\ncommand sh objective.sh {{x}} {noise}\nscientific width ~ int(1, 3)\n\
+         nuisance x ~ uniform(0, 1)\nminimize valid/error"
+    )
+}
+
+/// The objectives of the seeds of each configuration of one width, infinite where a seed is infeasible.
+fn seeds_of(kernel: &Kernel, study: &str, width: i64) -> Vec<Vec<f64>> {
+    let mut found: std::collections::BTreeMap<u32, Vec<f64>> = Default::default();
+    for trial in kernel.recorded(study) {
+        if trial.params["width"].as_i64() == Some(width) {
+            let is_complete = trial.state == TrialState::Complete;
+            let value = if is_complete { trial.summaries["valid/error"].min.0 } else { f64::INFINITY };
+            found.entry(trial.configuration).or_default().push(value);
+        }
+    }
+    let mut all: Vec<Vec<f64>> = found.into_values().collect();
+    all.iter_mut().for_each(|seeds| seeds.sort_by(f64::total_cmp));
+    all
+}
+
+#[tokio::test]
+async fn a_configuration_with_several_seeds_counts_by_their_median_and_each_whole_number_has_a_point() {
+    let (mut kernel, _folder) = with_program().await;
+    let swept = kernel.run_ok(&sweep("seeds", "--trials 15 --repeats 3 --seed 2", 0.05)).await.result();
+    let isolation = kernel.run_ok("%isolate seeds width").await.result();
+    let points = isolation["points"].as_array().unwrap();
+    assert_eq!(points.iter().map(|point| &point["value"]).collect::<Vec<_>>(), [1, 2, 3]);
+    let mut best = f64::INFINITY;
+    for (point, width) in points.iter().zip(1..) {
+        let seeds = seeds_of(&kernel, "seeds", width);
+        let medians: Vec<f64> = seeds.iter().map(|seeds| seeds[1]).collect();
+        let least = medians.iter().copied().fold(f64::INFINITY, f64::min);
+        best = best.min(least);
+        assert_eq!(point["objective"], least, "{point}");
+        assert_eq!((&point["trials"], &point["configurations"]), (&json!(3 * seeds.len()), &json!(seeds.len())));
+        let of_best = seeds.iter().find(|seeds| seeds[1] == least).unwrap();
+        assert_eq!(point["seeds"], if of_best[2].is_finite() { json!([of_best[0], of_best[2]]) } else { Value::Null });
+    }
+    assert_eq!((&swept["best"]["objective"], &swept["best"]["repeats"]), (&json!(best), &json!(3)));
+    let luckiest =
+        kernel.recorded("seeds").iter().filter_map(|t| Some(t.summaries.get("valid/error")?.min.0)).fold(1.0, f64::min);
+    assert!(luckiest < best, "the luckiest seed is better than the best median");
+}
+
+#[tokio::test]
+async fn an_isolation_says_what_identical_values_would_give_and_where_another_studys_best_lies() {
+    let (mut kernel, _folder) = with_program().await;
+    kernel.run_ok(&sweep("same", "--trials 45 --seed 4", 0.02)).await;
+    let answer = kernel.run_ok("%isolate same width").await;
+    let isolation = answer.result();
+    let comparison = &isolation["comparison"];
+    let share = |field: &str| comparison[field].as_f64().unwrap_or_else(|| panic!("{field}: {isolation}"));
+    assert!((0.6..0.95).contains(&share("null")), "identical values are called certain too: {comparison}");
+    assert_eq!(comparison["level"] == "L1", share("p_value") <= 0.05);
+    let text = answer.shown().split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(text.contains("If the two values made no difference"), "{text}");
+    assert!(text.contains(&format!("Level {}", comparison["level"].as_str().unwrap())), "{text}");
+    for point in isolation["points"].as_array().unwrap() {
+        let [low, high] = [0, 1].map(|end| point["interval"][end].as_f64().unwrap());
+        assert!(low < point["objective"].as_f64().unwrap() && high > point["objective"].as_f64().unwrap(), "{point}");
+    }
+    // Few configurations leave the better end open.
+    kernel.run_ok(&sweep("few", "--trials 9 --seed 1", 0.0)).await;
+    let few = kernel.run_ok("%isolate few width").await.result();
+    let open = few["points"].as_array().unwrap().iter().filter(|point| point["interval"][0].is_null());
+    assert_eq!(open.count(), 3, "{few}");
+}
