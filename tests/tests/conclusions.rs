@@ -87,3 +87,31 @@ async fn an_isolation_says_what_identical_values_would_give_and_where_another_st
     let open = few["points"].as_array().unwrap().iter().filter(|point| point["interval"][0].is_null());
     assert_eq!(open.count(), 3, "{few}");
 }
+
+#[tokio::test]
+async fn the_best_of_k_is_the_exact_distribution_over_draws() {
+    let (mut kernel, _folder) = with_program().await;
+    kernel.run_ok(&sweep("bowl", "--trials 12 --seed 3", 0.0)).await;
+    let answer = kernel.run_ok("%bestofk bowl").await;
+    let result = answer.result();
+    let trials = kernel.recorded("bowl");
+    let is_complete = |trial: &&tunebook_study::Trial| trial.state == TrialState::Complete;
+    let mut values: Vec<f64> =
+        trials.iter().filter(is_complete).map(|trial| trial.summaries["valid/error"].min.0).collect();
+    values.sort_by(f64::total_cmp);
+    let n = trials.len();
+    assert_eq!((result["kind"].as_str(), &result["configurations"]), (Some("best_of_k"), &json!(n)));
+    assert_eq!(result["infeasible"], n - values.len());
+    let points = result["points"].as_array().unwrap();
+    assert_eq!(points.len(), n);
+    // The median of the best of k is the first value below which a draw of k has a half of its chance.
+    for (point, k) in points.iter().zip(1_usize..) {
+        let avoided = |j: usize| (0..k).map(|i| n.saturating_sub(j + i) as f64 / (n - i) as f64).product::<f64>();
+        let median = (1..=values.len()).find(|j| 1.0 - avoided(*j) >= 0.5 - 1e-12).map(|j| values[j - 1]);
+        assert_eq!(point["k"], k);
+        assert_eq!(point["quartiles"][1].as_f64(), median, "{point}");
+    }
+    assert_eq!(points[n - 1]["range"], json!([values[0], values[0]]), "there is one draw of all");
+    assert!(answer.shown().contains("finds a better one in half of the cases"), "{}", answer.shown());
+    assert!(kernel.run_error("%bestofk bowls").await.contains("did you mean `bowl`"));
+}

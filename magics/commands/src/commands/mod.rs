@@ -4,6 +4,7 @@
 //! as a [`Catalogue`]. To add a magic, add its folder or file, its `mod` line and its entry below.
 
 pub mod axis;
+pub mod bestofk;
 pub mod capture;
 pub mod curves;
 pub mod devices;
@@ -45,6 +46,7 @@ const MAGICS: &[Magic] = &[
     isolate::MAGIC,
     axis::MAGIC,
     curves::MAGIC,
+    bestofk::MAGIC,
     throughput::MAGIC,
     scaling::MAGIC,
     noise::MAGIC,
