@@ -14,6 +14,7 @@ pub mod export;
 pub mod final_evaluation;
 pub mod folder;
 pub mod history;
+pub mod insight;
 pub mod isolate;
 pub mod list;
 pub mod load;
@@ -46,6 +47,7 @@ const MAGICS: &[Magic] = &[
     isolate::MAGIC,
     axis::MAGIC,
     curves::MAGIC,
+    insight::MAGIC,
     bestofk::MAGIC,
     throughput::MAGIC,
     scaling::MAGIC,
