@@ -55,6 +55,14 @@ impl Report {
         self
     }
 
+    /// Adds code, which keeps its lines, to the text and to the HTML.
+    pub fn code(mut self, code: &str) -> Self {
+        self.text += code;
+        self.text += "\n";
+        self.tables += &format!("<pre style=\"margin:0.3em 0\">{}</pre>", html::escape(code));
+        self
+    }
+
     /// Adds a table to the text and to the HTML.
     pub fn table(mut self, rows: &Rows) -> Self {
         self.text += &rows.text();
