@@ -100,6 +100,18 @@ impl Magics {
         report::complete_figure(bundle, &self.context.charts, output);
     }
 
+    /// Call this when a cell begins to run, before its first magic. `deleted` are the cells that the user has deleted.
+    pub fn begin_cell(&self, output: &dyn Output, deleted: &[String]) {
+        self.context.charts.begin(output, deleted);
+    }
+
+    /// Call this when a cell has cleared its output.
+    pub fn output_cleared(&self, output: &dyn Output) {
+        if let Some(cell) = output.cell() {
+            self.context.charts.lose(&cell);
+        }
+    }
+
     /// A study with all its trials as JSON, for `tunebook::study` in Rust cells.
     pub fn study_as_json(&self, name: &str) -> Result<serde_json::Value, MagicError> {
         studies::study_as_json(&self.context, name)

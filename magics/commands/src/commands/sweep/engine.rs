@@ -58,7 +58,7 @@ pub fn run(
         observer,
         interrupt,
         proposals: Proposals::of(&plan.definition),
-        folder: trials_folder(&context.settings.store, &plan.name)?,
+        folder: trials_folder(&context.store_file(), &plan.name)?,
         waiting: numbers.into_iter().rev().collect(),
         losses: HashMap::new(),
         recorded_data: vec![],
