@@ -1,6 +1,7 @@
 //! `%env`: shows or changes the environment of cells, shell commands and programs.
 
 use crate::error::{ErrorName, Result, Source, Span, Spanned, nearest};
+use crate::files;
 use crate::host::{Interrupt, Output, Stream, plain, session};
 use crate::magic::{Command, Context, Export, Invocation, Magic, Subject};
 use crate::report::table::Rows;
@@ -123,6 +124,12 @@ impl Command for Env {
             }
             Action::Set { name, value, literal } => {
                 let inserted = if *literal { value.value.clone() } else { self.insert(&whole, value)? };
+                if name == STUDIES && files::expand(context, &inserted).is_dir() {
+                    let message = format!("{inserted} is a folder, and {STUDIES} names a file");
+                    let help = format!("write `%env {STUDIES}={}/studies.db`", inserted.trim_end_matches('/'));
+                    let span = value.span.clone();
+                    return Err(self.source.error(ErrorName::InvalidValue, span, message, Some(help)));
+                }
                 session::required(output)?.set_environment(name, Some(&inserted))?;
                 output.print(Stream::Stdout, &format!("env: {name}={}\n", shown(name, &inserted)));
                 tell_effect(name, context, output);

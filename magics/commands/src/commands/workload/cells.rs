@@ -9,7 +9,8 @@ use tunebook_prebuilt::{CellCrate, Sources, UnpackError, names_crate, needs_tens
 
 /// The crates that the code of a cell names. If there are any, the first one is `tunebook`.
 pub fn crates_for(context: &Context, code: &str) -> Result<Vec<CellCrate>> {
-    let defined = match context.store_to_read()? {
+    // Where the store cannot be used, the cell still runs.
+    let defined = match context.store_to_read().unwrap_or(None) {
         Some(store) => store.workloads()?,
         None => vec![],
     };
