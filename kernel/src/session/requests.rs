@@ -43,7 +43,7 @@ impl Session {
     }
 
     fn is_complete(&self, code: &str) -> Value {
-        match completeness(code, asks) {
+        match completeness(code.trim_start_matches('\u{feff}'), asks) {
             Completeness::Complete => json!({ "status": "complete" }),
             Completeness::Incomplete { indent } => json!({ "status": "incomplete", "indent": " ".repeat(indent) }),
             Completeness::Invalid => json!({ "status": "invalid" }),

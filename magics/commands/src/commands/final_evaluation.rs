@@ -65,7 +65,7 @@ impl Command for FinalMagic {
             let span = self.arguments.option("trial").map_or(self.study.span.clone(), |word| word.span.clone());
             return Err(self.arguments.source.error(ErrorName::NoAnswer, span, message, Some(help)));
         }
-        let directory = trials_folder(&context.settings.store, &study.name)?.join(trial.number.to_string());
+        let directory = trials_folder(&context.store_file(), &study.name)?.join(trial.number.to_string());
         if !directory.join("best.safetensors").is_file() {
             let message =
                 format!("trial {} of `{}` has no checkpoint in {}", trial.number, study.name, directory.display());

@@ -9,7 +9,6 @@ use crate::host::{Bundle, plain};
 use crate::magic::{Body, Catalogue, Context, Magic, Subject};
 use crate::syntax::KEYWORDS;
 use tunebook_study::WorkloadDescription;
-use tunebook_study::store::Store;
 
 /// The completions at a cursor. Positions count Unicode code points.
 #[derive(Clone, Debug, PartialEq)]
@@ -190,13 +189,13 @@ fn candidates(context: &Context, names: Names<'_>, cursor: &Cursor<'_>, word_sta
 }
 
 fn studies(context: &Context) -> Vec<Candidate> {
-    let store = Store::open_to_read(&context.settings.store).ok().flatten();
+    let store = context.store_to_read().ok().flatten();
     let studies = store.and_then(|store| store.studies().ok()).unwrap_or_default();
     studies.into_iter().map(|study| (study.name, "study")).collect()
 }
 
 fn hyperparameters_of_study(context: &Context, study: &str) -> Vec<Candidate> {
-    let store = Store::open_to_read(&context.settings.store).ok().flatten();
+    let store = context.store_to_read().ok().flatten();
     let Some(study) = store.and_then(|store| store.study(study).ok().flatten()) else { return vec![] };
     let varied = study.definition.space.hyperparameters().iter().filter(|h| !h.distribution.is_constant());
     varied.map(|h| (h.label(), "hyperparameter")).collect()
@@ -312,8 +311,12 @@ mod tests {
 
     /// The completions at the cursor `|`, or None if it is in Rust.
     fn at(code: &str) -> Option<Vec<String>> {
-        let settings =
-            Settings { store: "/nowhere".into(), slot: vec![], worker: "/nowhere".into(), cache: "/nowhere".into() };
+        let settings = Settings {
+            first_store: "/nowhere".into(),
+            slot: vec![],
+            worker: "/nowhere".into(),
+            cache: "/nowhere".into(),
+        };
         let names = || vec![("apple".to_string(), "variable"), ("area".to_string(), "item")];
         let cursor = code.chars().position(|c| c == '|').unwrap();
         let found = complete(&Context::new(settings, CATALOGUE), &code.replace('|', ""), cursor, &names);

@@ -71,6 +71,18 @@ impl Report {
         self
     }
 
+    /// Adds the first rows of a table, and before them a sentence if there are more. `what` says what all rows are. A
+    /// table without rows is left out.
+    pub fn first_rows(self, mut rows: Rows, limit: usize, what: &str) -> Self {
+        if rows.is_empty() {
+            return self;
+        }
+        match rows.cut(limit, what) {
+            Some(note) => self.line(&note).table(&rows),
+            None => self.table(&rows),
+        }
+    }
+
     /// Sets the chart.
     pub fn chart(mut self, chart: Chart) -> Self {
         self.chart = Some(chart);

@@ -61,7 +61,7 @@ pub fn run(
         interrupt,
         proposals: Proposals::of(&plan.definition),
         watch,
-        folder: trials_folder(&context.settings.store, &plan.name)?,
+        folder: trials_folder(&context.store_file(), &plan.name)?,
         waiting: numbers.into_iter().rev().collect(),
         losses: HashMap::new(),
         recorded_data: vec![],
