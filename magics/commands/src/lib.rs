@@ -136,3 +136,12 @@ pub fn asks(line: &str, alone: bool) -> bool {
 pub fn rust_in(text: &str) -> Option<std::ops::Range<usize>> {
     CATALOGUE.rust_in(text)
 }
+
+/// The Rust in a magic that completion and inspection look at, as its span in bytes. `true` says that it is the body of
+/// a `%%workload`, in which the names of [`WORKLOAD_NAMES`] are in scope.
+pub fn rust_to_inspect(text: &str) -> Option<(std::ops::Range<usize>, bool)> {
+    CATALOGUE.rust_to_inspect(text)
+}
+
+/// The names that are in scope in the body of a `%%workload`.
+pub const WORKLOAD_NAMES: &str = "use tunebook_training::prelude::*; ";

@@ -57,7 +57,7 @@ impl<'a> Cursor<'a> {
     /// Whether the cursor is in Rust that the magic runs.
     fn is_in_rust(&self, catalogue: Catalogue) -> bool {
         if self.cell_magic.is_some() && !self.before.trim_start().starts_with('%') {
-            return catalogue.rust_in(self.code.trim_start()).is_some();
+            return catalogue.rust_to_inspect(self.code.trim_start()).is_some();
         }
         let name = self.before.trim_start_matches('%').split_whitespace().next().and_then(|name| catalogue.find(name));
         let runs_rust = name.is_some_and(|magic| magic.subject == Subject::Rust);
@@ -216,10 +216,11 @@ fn hyperparameters(context: &Context, workload: &str) -> Vec<Candidate> {
 }
 
 /// The help for the word at the cursor: that of a magic or of a hyperparameter, otherwise that of the cell magic. None
-/// if the cursor is not in a magic.
+/// if the cursor is not in a magic, or in Rust within one.
 pub fn inspect(context: &Context, code: &str, position: usize) -> Option<Bundle> {
     let at = byte_offset(code, position);
-    let cursor = Cursor::in_magic(context.catalogue, code, at)?;
+    let cursor =
+        Cursor::in_magic(context.catalogue, code, at).filter(|cursor| !cursor.is_in_rust(context.catalogue))?;
     let word = word_at(code, at);
     if let Some(magic) = context.catalogue.find(word) {
         return Some(magic.help_bundle());
@@ -335,6 +336,7 @@ mod tests {
             "%timeit --samples 3 v.|",
             "%%time\nv.|",
             "%%test\nfn f() { v.|",
+            "%%workload a\nfn data() { Table::|",
             "%%timeit let v = w.|",
             "let x = |",
         ] {
