@@ -394,6 +394,8 @@ async fn names_and_metrics_may_have_any_characters_and_are_completed() {
             "%isolate my-study batch-size --maximize \"top-1 a",
             &["%isolate my-study batch-size --maximize \"top-1 acc. %\""],
         ),
+        ("%%sweep my-study --maximize \"to", &["%%sweep my-study --maximize \"top-1 acc. %\""]),
+        ("%%sweep my-study\ncommand x\nmaximize t", &["%%sweep my-study\ncommand x\nmaximize \"top-1 acc. %\""]),
         ("%isolate my-study batch-size --maximize=\"to", &["%isolate my-study batch-size --maximize=\"top-1 acc. %\""]),
     ] {
         assert_eq!(completed(&mut kernel, code).await, expected, "{code}");

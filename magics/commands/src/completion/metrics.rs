@@ -17,8 +17,7 @@ pub(super) fn complete(context: &Context, cursor: &Cursor<'_>) -> Option<(usize,
     if !is_metric {
         return None;
     }
-    let metrics =
-        if is_option { metrics_of_magic(context, cursor) } else { of_workload(context, cursor.declared_workload()) };
+    let metrics = if is_option { metrics_of_magic(context, cursor) } else { of_body(context, cursor) };
     let typed = &cursor.before[start..];
     let quote = typed.chars().next().filter(|c| matches!(c, '"' | '\''));
     let typed = typed.trim_start_matches(['"', '\'']);
@@ -69,8 +68,17 @@ fn metrics_of_magic(context: &Context, cursor: &Cursor<'_>) -> Vec<String> {
     let names: Vec<&str> = words.filter(|word| !word.starts_with('-')).collect();
     match magic.map(|magic| magic.subject) {
         Some(Subject::Study) => names.first().map_or(vec![], |name| of_study(context, name)),
-        _ if cursor.before.starts_with("%%") => of_workload(context, cursor.declared_workload()),
+        _ if cursor.before.starts_with("%%") => of_body(context, cursor),
         _ => names.first().map_or(vec![], |name| of_workload(context, name)),
+    }
+}
+
+/// The metrics of the workload that the cell declares. Those of a program are known once the study has trials.
+fn of_body(context: &Context, cursor: &Cursor<'_>) -> Vec<String> {
+    let name = cursor.code.split_whitespace().nth(1).unwrap_or("");
+    match cursor.declared_workload() {
+        "" => of_study(context, name),
+        workload => of_workload(context, workload),
     }
 }
 

@@ -4,7 +4,7 @@
 //!
 //! A value is chosen by the counts of what was dealt before, the most important count first:
 //!
-//! 1. among the trials with the same scientific values;
+//! 1. among the trials with the same value of the first scientific list, then of the second, and so on;
 //! 2. among all trials;
 //! 3. together with the values that other lists have in this trial, so that lists are not confounded with each other;
 //! 4. by a random order of the values.

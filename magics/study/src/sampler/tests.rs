@@ -251,3 +251,18 @@ fn trials_have_different_seeds() {
     assert_eq!(seeds.len(), 999);
     assert!(seeds.iter().all(|s| *s < 1 << 31));
 }
+
+#[test]
+fn with_two_scientific_lists_both_have_balanced_nuisance_lists() {
+    use Role::{Nuisance, Scientific};
+    let declared = [("a", Scientific, choice(4)), ("b", Scientific, choice(3)), ("c", Nuisance, choice(4))];
+    for seed in 0..20 {
+        let trials = proposed(&study(space(&declared), seed), 96);
+        for a in 0..4 {
+            assert!(imbalance(with(&trials, "a", a), "b", 3) <= 1);
+            assert!(imbalance(with(&trials, "a", a), "c", 4) <= 1);
+        }
+        // Both at once are not always possible.
+        assert!((0..3).all(|b| imbalance(with(&trials, "b", b), "c", 4) <= 3), "seed {seed}");
+    }
+}

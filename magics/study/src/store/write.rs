@@ -172,6 +172,17 @@ impl StudyWriter {
         let Measurement { step, seconds, metrics } = measurement;
         let id = self.study.id;
         self.transaction(|transaction| {
+            let insert = |on_conflict: &str, metrics: &Metrics| {
+                let sql = format!(
+                    "INSERT OR {on_conflict} INTO measurements (trial, step, seconds, metrics) \
+                     SELECT id, ?3, ?4, ?5 FROM trials WHERE study = ?1 AND number = ?2"
+                );
+                let row = (id, number, *step as i64, seconds, to_json(metrics));
+                transaction.prepare_cached(&sql)?.execute(row)
+            };
+            if insert("IGNORE", metrics)? > 0 {
+                return Ok(());
+            }
             let sql = "SELECT m.metrics FROM measurements m JOIN trials t ON t.id = m.trial \
                        WHERE t.study = ?1 AND t.number = ?2 AND m.step = ?3";
             let row = (id, number, *step as i64);
@@ -180,10 +191,7 @@ impl StudyWriter {
             let mut merged: Metrics =
                 earlier.and_then(|earlier| serde_json::from_str(&earlier).ok()).unwrap_or_default();
             merged.extend(metrics.clone());
-            let sql = "INSERT OR REPLACE INTO measurements (trial, step, seconds, metrics) \
-                       SELECT id, ?3, ?4, ?5 FROM trials WHERE study = ?1 AND number = ?2";
-            let row = (id, number, *step as i64, seconds, to_json(&merged));
-            transaction.prepare_cached(sql)?.execute(row).map(drop)
+            insert("REPLACE", &merged).map(drop)
         })?;
         self.renew()
     }
