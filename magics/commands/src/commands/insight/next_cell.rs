@@ -3,7 +3,9 @@
 use tunebook_analysis::Experiment;
 use tunebook_study::sampler::SamplerKind;
 use tunebook_study::store::StudyRecord;
-use tunebook_study::{Distribution, ObjectiveValue, Role, SearchSpace, StudyDefinition, Value, WorkloadReference};
+use tunebook_study::{
+    Distribution, ObjectiveValue, ProgramLine, Role, SearchSpace, StudyDefinition, Value, WorkloadReference,
+};
 
 /// Returns the cell of an experiment. None if the study cannot be changed in this way.
 pub fn next_cell(study: &StudyRecord, experiment: &Experiment) -> Option<String> {
@@ -59,7 +61,10 @@ fn cell(name: &str, definition: &StudyDefinition, configurations: u32, options: 
     text += "\n";
     text += &match &definition.workload {
         WorkloadReference::Builtin { name } | WorkloadReference::Rust { name, .. } => format!("workload {name}\n"),
-        WorkloadReference::Command { words } => format!("command {}\n", shell_words::join(words)),
+        WorkloadReference::Command(line) => {
+            let quoted = line.words.iter().map(|word| shell_words::quote(word).into_owned()).collect();
+            format!("command {}\n", ProgramLine { words: quoted, optional: line.optional.clone() })
+        }
     };
     for h in definition.space.hyperparameters() {
         for condition in &h.conditions {
@@ -85,7 +90,10 @@ fn cell(name: &str, definition: &StudyDefinition, configurations: u32, options: 
             text += &format!("{keyword} \"{words}\"\n");
         }
     }
-    text += &format!("{} {}", definition.objective.direction, definition.objective.metric);
+    let metric = &definition.objective.metric;
+    let is_plain = metric.chars().all(|c| c.is_ascii_alphanumeric() || "_/.-".contains(c));
+    let metric = if is_plain { metric.clone() } else { format!("\"{metric}\"") };
+    text += &format!("{} {metric}", definition.objective.direction);
     text
 }
 
