@@ -13,13 +13,14 @@ use self::engine::RunOutcome;
 use self::plan::{Planner, SweepOptions, SweepPlan, check_name};
 use self::rerun::{Rerun, plan_rerun};
 use self::retuning::find_retuning;
+use crate::commands::insight::Findings;
 use crate::commands::workload;
 use crate::error::{MagicError, Result, Source};
 use crate::host::{Interrupt, Output};
 use crate::magic::{Body, Command, Context, Export, Invocation, Magic, Subject};
 use crate::syntax::{OptionSpec, SweepBody, Word, parse_body, parse_one_line};
 use tunebook_analysis::compares_batch_sizes_by_validation;
-use tunebook_study::store::StudyWriter;
+use tunebook_study::store::{Store, StudyRecord, StudyWriter};
 use tunebook_study::{StudyDefinition, WorkloadReference};
 
 const fn option(name: &'static str, value: Option<&'static str>, help: &'static str) -> OptionSpec {
@@ -141,7 +142,8 @@ impl Command for Sweep {
                 let requested = plan.trials as usize;
                 let display =
                     SweepDisplay::new(context, output, &plan.name, &plan.definition, requested, trials.clone());
-                display.end(study.seconds, &notes, || find_retuning(context, &store, &study, &trials));
+                let found = findings(context, &store, &study);
+                display.end(study.seconds, &notes, found, || find_retuning(context, &store, &study, &trials));
                 Ok(())
             }
         }
@@ -173,6 +175,13 @@ fn notes(definition: &StudyDefinition) -> Vec<String> {
     )]
 }
 
+/// Returns the findings of a study. There are none while no trial has an objective, or if it cannot be read again.
+fn findings(context: &Context, store: &Store, study: &StudyRecord) -> Findings {
+    let trials = store.trials(study).unwrap_or_default();
+    let found = Findings::of(context, store, study, &trials, &study.definition.objective);
+    found.ok().and_then(|found| found.ok()).unwrap_or_default()
+}
+
 fn train(
     context: &Context,
     plan: &mut SweepPlan,
@@ -201,7 +210,8 @@ fn train(
         RunOutcome::Interrupted => Some("Interrupted; `--resume` continues."),
     };
     let notes: Vec<String> = notes.into_iter().chain(note.map(String::from)).collect();
-    display.end(seconds, &notes, || find_retuning(context, store, study, &store.trials(study)?));
+    let found = findings(context, store, study);
+    display.end(seconds, &notes, found, || find_retuning(context, store, study, &store.trials(study)?));
     if outcome == RunOutcome::Interrupted {
         let message =
             format!("the sweep `{}` was interrupted; trials that ended are recorded, `--resume` continues", plan.name);
