@@ -120,7 +120,7 @@ async fn the_best_of_k_is_the_exact_distribution_over_draws() {
 async fn a_space_that_is_too_narrow_is_widened_by_following_the_offered_cells() {
     let (mut kernel, _folder) = with_program().await;
     let narrow = sweep("narrow", "--trials 30 --seed 1", 0.002).replace("uniform(0, 1)", "uniform(0, 0.3)");
-    kernel.run_ok(&narrow).await;
+    let swept = kernel.run_ok(&narrow).await.result();
     let boundary = |result: &Value| {
         result["findings"]
             .as_array()
@@ -129,6 +129,7 @@ async fn a_space_that_is_too_narrow_is_widened_by_following_the_offered_cells() 
             .find(|f| f["id"] == "boundary" && f["hyperparameter"] == "x")
             .cloned()
     };
+    assert!(boundary(&swept).is_some_and(|finding| finding["next_cell"].is_string()), "the sweep says it too: {swept}");
     let mut followed = 0;
     loop {
         let answer = kernel.run_ok("%insight narrow").await;

@@ -12,8 +12,10 @@ use crate::report::table::Rows;
 use crate::studies::{JUDGING, Judging, no_answer};
 use crate::syntax::{Arguments, Word};
 use serde_json::{Value as Json, json};
-use tunebook_analysis::{Finding, Severity, insight, trials_to_measure};
-use tunebook_study::{WorkloadDescription, WorkloadReference};
+use std::collections::BTreeMap;
+use tunebook_analysis::{AnalysisError, Finding, Severity, insight, trials_to_measure};
+use tunebook_study::store::{Store, StudyRecord};
+use tunebook_study::{Objective, Trial, WorkloadDescription, WorkloadReference};
 
 pub const MAGIC: Magic = Magic {
     name: "insight",
@@ -44,24 +46,60 @@ fn parse(Invocation { arguments, .. }: Invocation) -> Result<Box<dyn Command>> {
     Ok(Box::new(ShowInsight { arguments, study, judging }))
 }
 
+/// The findings of a study, each with its next cell.
+#[derive(Default)]
+pub struct Findings(Vec<(Finding, Option<String>)>);
+
+impl Findings {
+    /// Returns the findings of a study in the store. The inner error says why there are none.
+    pub fn of(
+        context: &Context,
+        store: &Store,
+        study: &StudyRecord,
+        trials: &[Trial],
+        objective: &Objective,
+    ) -> Result<std::result::Result<Self, AnalysisError>> {
+        let mut measured = BTreeMap::new();
+        for number in trials_to_measure(&study.definition, trials, objective) {
+            measured.insert(number, store.measurements(study, number)?);
+        }
+        let workload = description(context, &study.definition.workload);
+        let findings = insight(&study.definition, trials, &measured, objective, workload.as_ref());
+        let with_cell = |finding: Finding| {
+            let cell = finding.experiment.as_ref().and_then(|experiment| next_cell(study, experiment));
+            (finding, cell)
+        };
+        Ok(findings.map(|findings| Self(findings.into_iter().map(with_cell).collect())))
+    }
+
+    /// Returns the findings as JSON.
+    pub fn as_json(&self) -> Vec<Json> {
+        let with_cell = |(finding, cell): &(Finding, Option<String>)| {
+            let mut finding = json!(finding);
+            finding["next_cell"] = json!(cell);
+            finding
+        };
+        self.0.iter().map(with_cell).collect()
+    }
+
+    /// Returns a sentence for each finding that is more than information.
+    pub fn warnings(&self) -> Vec<String> {
+        let serious = self.0.iter().filter(|(finding, _)| finding.severity > Severity::Info);
+        serious.map(|(finding, _)| format!("{}: {} {}", finding.id, finding.message, finding.advice)).collect()
+    }
+}
+
 impl Command for ShowInsight {
     fn run(self: Box<Self>, context: &Context, output: &dyn Output, _: &Interrupt) -> Result<()> {
         let (store, study) = context.study(&self.arguments.source, &self.study)?;
         let trials = store.trials(&study)?;
         let objective = self.judging.objective(&self.arguments.source, &study.definition, &trials)?;
-        let mut measured = std::collections::BTreeMap::new();
-        for number in trials_to_measure(&study.definition, &trials, &objective) {
-            measured.insert(number, store.measurements(&study, number)?);
-        }
-        let workload = description(context, &study.definition.workload);
-        let findings = insight(&study.definition, &trials, &measured, &objective, workload.as_ref())
+        let found = Findings::of(context, &store, &study, &trials, &objective)?
             .map_err(|error| no_answer(&self.arguments, &self.study, error))?;
-        let cells: Vec<Option<String>> =
-            findings.iter().map(|finding| next_cell(&study, finding.experiment.as_ref()?)).collect();
-        let fields = json!({ "study": study.name, "findings": as_json(&findings, &cells) });
+        let fields = json!({ "study": study.name, "findings": found.as_json() });
         let mut report = Report::new("insight", &fields);
         let mut rows = Rows::new(&["finding", "severity", "hyperparameter", "Playbook"]);
-        for finding in &findings {
+        for (finding, _) in &found.0 {
             rows.row(vec![
                 finding.id.into(),
                 severity(finding.severity).into(),
@@ -70,14 +108,14 @@ impl Command for ShowInsight {
             ]);
         }
         report = report.table(&rows);
-        for (finding, cell) in findings.iter().zip(&cells) {
+        for (finding, cell) in &found.0 {
             report = report.line(&format!("{}: {} {}", finding.id, finding.message, finding.advice));
             if let Some(cell) = cell {
                 report = report.line("The next cell:").code(cell);
             }
         }
         report.show(&context.charts, output);
-        if let (Some(cell), Some(session)) = (cells.into_iter().flatten().next(), output.session()) {
+        if let (Some(cell), Some(session)) = (found.0.into_iter().find_map(|(_, cell)| cell), output.session()) {
             session.next_input(&cell, false);
         }
         Ok(())
@@ -91,16 +129,6 @@ fn description(context: &Context, workload: &WorkloadReference) -> Option<Worklo
     }
     let known = workload::known(context).unwrap_or_default();
     known.into_iter().find(|known| known.reference == *workload).map(|known| known.description)
-}
-
-/// Returns findings as JSON, each with its next cell.
-fn as_json(findings: &[Finding], cells: &[Option<String>]) -> Vec<Json> {
-    let with_cell = |(finding, cell): (&Finding, &Option<String>)| {
-        let mut finding = json!(finding);
-        finding["next_cell"] = json!(cell);
-        finding
-    };
-    findings.iter().zip(cells).map(with_cell).collect()
 }
 
 fn severity(severity: Severity) -> &'static str {

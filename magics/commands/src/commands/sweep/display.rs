@@ -1,6 +1,7 @@
 //! The display of a running sweep: the chart of its trials, and at the end the report.
 
 use super::observer::{ObservedTrials, TrialEnd, TrialObserver};
+use crate::commands::insight::Findings;
 use crate::error::{MagicError, Result};
 use crate::host::Output;
 use crate::magic::Context;
@@ -28,6 +29,7 @@ pub struct SweepDisplay<'a> {
     observed: ObservedTrials,
     /// The changes of files as JSON: those that were accepted, and the names of the others.
     changes: (Value, Value),
+    findings: Findings,
     /// Whether a trial ended since the chart was last updated.
     changed: bool,
     /// Whether a trial reported something since the text was last updated.
@@ -47,8 +49,9 @@ impl<'a> SweepDisplay<'a> {
     ) -> Self {
         let (chart, observed) = (LiveChart::new(&context.charts, output), ObservedTrials::new(recorded));
         let (study, definition, started) = (study.to_string(), definition.clone(), Instant::now());
-        let changes = (json!([]), json!([]));
-        Self { chart, study, definition, requested, observed, changes, changed: true, measured: false, started }
+        let (changes, findings) = ((json!([]), json!([])), Findings::default());
+        let (changed, measured) = (true, false);
+        Self { chart, study, definition, requested, observed, changes, findings, changed, measured, started }
     }
 
     /// Sets what the report says about files that have changed, as [`super::changes::as_json`] returns it.
@@ -66,7 +69,14 @@ impl<'a> SweepDisplay<'a> {
     ///
     /// The report is shown before `find_retuning` compares the study with the others, and once more if the comparison
     /// found something or failed. A failure adds one sentence to the report and has no other effect.
-    pub fn end(mut self, seconds: f64, notes: &[String], find_retuning: impl FnOnce() -> Result<Vec<Retuning>>) {
+    pub fn end(
+        mut self,
+        seconds: f64,
+        notes: &[String],
+        findings: Findings,
+        find_retuning: impl FnOnce() -> Result<Vec<Retuning>>,
+    ) {
+        self.findings = findings;
         self.observed.trials.sort_by_key(|trial| trial.number);
         self.chart.end(with_retuning(self.report(seconds, notes), Ok(vec![])), true);
         let retuning = find_retuning();
@@ -129,7 +139,7 @@ impl<'a> SweepDisplay<'a> {
         let fields = json!({ "study": self.study, "trials": count_by_state(trials), "best": best });
         let mut report = Report::new("sweep", &fields)
             .field("seconds", seconds)
-            .field("findings", json!([]))
+            .field("findings", self.findings.as_json())
             .field("changes", self.changes.0.clone())
             .field("changed", self.changes.1.clone())
             .line(&format!("Study {}: {}; {}.", self.study, counts_text(trials), table::duration(seconds)));
@@ -158,6 +168,13 @@ impl<'a> SweepDisplay<'a> {
             None => report = report.line("No trial is complete and has an objective."),
         }
         report = self.with_problems(report);
+        let warnings = self.findings.warnings();
+        for warning in &warnings {
+            report = report.line(warning);
+        }
+        if !warnings.is_empty() {
+            report = report.line(&format!("`%insight {}` shows all findings and the next cells.", self.study));
+        }
         report.chart(self.history_chart())
     }
 
@@ -256,7 +273,7 @@ mod tests {
         let mut display = SweepDisplay::new(&context, &host, "depth", &definition(), 2, vec![]);
         display.show();
         let broken = || Err(MagicError::new(ErrorName::StoreError, "study `other` cannot be read", None));
-        display.end(1.0, &[], broken);
+        display.end(1.0, &[], Findings::default(), broken);
         let shown = host.shown();
         let Some(Shown::Display(last)) = shown.last() else { panic!("{shown:?}") };
         assert_eq!(last[RESULT_MIME]["study"], "depth");

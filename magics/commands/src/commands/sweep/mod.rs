@@ -15,13 +15,14 @@ use self::engine::RunOutcome;
 use self::plan::{Planner, SweepOptions, SweepPlan, check_name};
 use self::rerun::{Rerun, configurations_of, plan_rerun, runs_again};
 use self::retuning::find_retuning;
+use crate::commands::insight::Findings;
 use crate::commands::workload;
 use crate::error::{MagicError, Result, Source};
 use crate::host::{Interrupt, Output};
 use crate::magic::{Body, Command, Context, Export, Invocation, Magic, Subject};
 use crate::syntax::{SweepBody, Word, option, parse_body, parse_one_line};
 use tunebook_analysis::compares_batch_sizes_by_validation;
-use tunebook_study::store::StudyWriter;
+use tunebook_study::store::{Store, StudyRecord, StudyWriter};
 use tunebook_study::{StudyDefinition, WorkloadReference};
 
 pub const MAGIC: Magic = Magic {
@@ -159,7 +160,8 @@ impl Command for Sweep {
                 let mut display =
                     SweepDisplay::new(context, output, &plan.name, &plan.definition, requested, trials.clone());
                 display.set_changes(changes::as_json(&store, &study)?);
-                display.end(study.seconds, &notes, || find_retuning(context, &store, &study, &trials));
+                let found = findings(context, &store, &study);
+                display.end(study.seconds, &notes, found, || find_retuning(context, &store, &study, &trials));
                 Ok(())
             }
         }
@@ -204,6 +206,13 @@ fn without_effect(hyperparameters: &[String]) -> Option<String> {
     })
 }
 
+/// Returns the findings of a study. There are none while no trial has an objective, or if it cannot be read again.
+fn findings(context: &Context, store: &Store, study: &StudyRecord) -> Findings {
+    let trials = store.trials(study).unwrap_or_default();
+    let found = Findings::of(context, store, study, &trials, &study.definition.objective);
+    found.ok().and_then(|found| found.ok()).unwrap_or_default()
+}
+
 fn train(
     context: &Context,
     plan: &mut SweepPlan,
@@ -243,7 +252,8 @@ fn train(
     notes.extend(without_effect(&writer.store().without_effect(writer.study())?));
     display.set_changes(changes::as_json(writer.store(), writer.study())?);
     let (seconds, store, study) = (writer.study().seconds, writer.store(), writer.study());
-    display.end(seconds, &notes, || find_retuning(context, store, study, &store.trials(study)?));
+    let found = findings(context, store, study);
+    display.end(seconds, &notes, found, || find_retuning(context, store, study, &store.trials(study)?));
     if outcome == RunOutcome::Interrupted {
         let message =
             format!("the sweep `{}` was interrupted; trials that ended are recorded, `--resume` continues", plan.name);
