@@ -166,8 +166,14 @@ impl Data {
     }
 
     /// Checks the training and validation parts, so that training does not stumble over them later. It fails if a part
-    /// is empty, if a number is NaN or infinite, or if a class index is below 0.
+    /// is empty, if a number is NaN or infinite, if a class index is below 0, or if classes were standardized.
     pub(crate) fn checked(self) -> Result<Self> {
+        let is_classes = self.train.encoding().is_some_and(|encoding| matches!(encoding.target, Target::Classes(_)));
+        ensure!(
+            !(is_classes && self.target_scale.is_some()),
+            "the targets are classes, which have no mean and deviation; leave out `.standardized_targets()`, or read the \
+             target with `.regress(…)`"
+        );
         for (name, part) in [("training", &self.train), ("validation", &self.valid)] {
             if part.count() == 0 {
                 bail!("the {name} part of the data is empty");

@@ -40,6 +40,7 @@ impl Table {
         for name in columns.names() {
             let at = self.index(&name)?;
             self.columns.remove(at);
+            self.left_out.push(name);
         }
         Ok(self)
     }
@@ -50,7 +51,10 @@ impl Table {
         for name in &names {
             self.index(name)?;
         }
-        self.columns.retain(|column| names.contains(&column.name));
+        let (kept, others): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.columns).into_iter().partition(|column| names.contains(&column.name));
+        self.columns = kept;
+        self.left_out.extend(others.into_iter().map(|column| column.name));
         Ok(self)
     }
 

@@ -2,7 +2,10 @@
 
 use super::encoding::{Encoding, Feature, Target};
 use super::{Column, Table, reading};
+use std::collections::BTreeSet;
 
+/// In so few rows, values are often all different.
+const FEW_ROWS: usize = 5;
 /// Lists of names longer than this are cut.
 const MOST_NAMES: usize = 12;
 /// A column of words with more different ones is told of.
@@ -27,7 +30,15 @@ pub(super) fn describe(table: &Table, encoding: &Encoding, target: &Column) -> V
         Feature::Words { column, words } => Some(format!("{column} ({} words)", words.len())),
         Feature::Number { .. } => None,
     });
-    for (what, names) in [("Numbers", listed(numbers)), ("Words", listed(words))] {
+    let is_constant = |column: &&Column| column.fields.iter().collect::<BTreeSet<_>>().len() == 1;
+    let constant = table.columns.iter().filter(is_constant).map(|column| column.name.clone());
+    let kinds = [
+        ("Numbers", listed(numbers)),
+        ("Words", listed(words)),
+        ("The same in all rows", listed(constant)),
+        ("Left out", listed(table.left_out.iter().cloned())),
+    ];
+    for (what, names) in kinds {
         if !names.is_empty() {
             lines.push(format!("{what}: {names}."));
         }
@@ -62,11 +73,18 @@ pub(super) fn describe(table: &Table, encoding: &Encoding, target: &Column) -> V
             _ => {}
         }
         let leave_out = format!("`.without(\"{name}\")?` leaves it out");
-        if is_row_number(column, feature) {
-            lines.push(format!(
+        match told_apart(column, feature) {
+            Some(true) => lines.push(format!(
                 "`{name}` has another value in each row, so it teaches nothing about other rows; {leave_out}."
-            ));
-        } else if let Feature::Words { words, .. } = feature
+            )),
+            Some(false) => {
+                lines.push(format!(
+                    "`{name}` has another whole number in each row. If it is an identifier, {leave_out}."
+                ));
+            }
+            None => {}
+        }
+        if let Feature::Words { words, .. } = feature
             && words.len() > MANY_WORDS
         {
             let count = words.len();
@@ -76,14 +94,20 @@ pub(super) fn describe(table: &Table, encoding: &Encoding, target: &Column) -> V
     lines
 }
 
-/// Whether a column names its rows: words that are all different, or whole numbers that go up or down by one.
-fn is_row_number(column: &Column, feature: &Feature) -> bool {
+/// Whether the values of a column tell its rows apart: `true` for words that are all different, and for whole numbers
+/// that go up or down by one; `false` for other whole numbers that are all different. None if they do not.
+fn told_apart(column: &Column, feature: &Feature) -> Option<bool> {
     let rows = column.fields.len();
     match feature {
-        Feature::Words { words, .. } => rows > 5 && words.len() == rows,
+        Feature::Words { words, .. } => (rows > FEW_ROWS && words.len() == rows).then_some(true),
         Feature::Number { .. } => {
             let numbers: Option<Vec<i64>> = column.fields.iter().map(|field| field.as_ref()?.parse().ok()).collect();
-            rows > 5 && numbers.is_some_and(|numbers| numbers.windows(2).all(|pair| pair[1].abs_diff(pair[0]) == 1))
+            let numbers = numbers.filter(|_| rows > FEW_ROWS)?;
+            if numbers.windows(2).all(|pair| pair[1].abs_diff(pair[0]) == 1) {
+                return Some(true);
+            }
+            let different: BTreeSet<i64> = numbers.into_iter().collect();
+            (rows > 4 * FEW_ROWS && different.len() == rows).then_some(false)
         }
     }
 }

@@ -46,6 +46,8 @@ pub struct Table {
     separator: char,
     /// How numbers are written that could be read in two ways, if other columns tell.
     convention: Option<Writing>,
+    /// The columns that the user left out.
+    left_out: Vec<String>,
     /// What was read otherwise than it stands there, in sentences.
     notes: Vec<String>,
 }
@@ -104,7 +106,7 @@ impl Table {
             found.notes.push("Numbers have decimal commas: `1,5` is one and a half.".into());
         }
         let (lines, separator, notes) = (found.lines, found.separator, found.notes);
-        Ok(Self { origin: origin.into(), columns, lines, separator, convention, notes })
+        Ok(Self { origin: origin.into(), columns, lines, separator, convention, left_out: vec![], notes })
     }
 
     /// Returns examples for classification: the targets \[rows\] (i64) are the classes in the column `target`, and all

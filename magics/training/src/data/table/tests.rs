@@ -91,7 +91,9 @@ fn targets_that_a_model_cannot_start_from_are_told_of() {
     assert_eq!(standardized.advice_on_targets(), None);
     assert!(standardized.description().join("\n").contains("the mean 100000 and"), "{:?}", standardized.description());
     let classes = Table::parse("a,y\n1,p\n2,q\n").unwrap().classify("y").unwrap();
-    assert_eq!(Data::new(classes.first(2), classes.first(1)).advice_on_targets(), None);
+    let data = Data::new(classes.first(2), classes.first(1));
+    assert_eq!(data.advice_on_targets(), None);
+    assert!(error(data.standardized_targets().checked()).contains("the targets are classes"));
 }
 
 #[test]
@@ -161,11 +163,21 @@ fn columns_are_chosen_and_their_kind_can_be_said() {
     let table = || Table::parse("id,code,x,y\n1,7,1,0.5\n2,8,n.a.,1.5\n3,7,3,2.5\n").unwrap();
     let words = table().only(["code", "y"]).unwrap().words("code").unwrap().regress("y").unwrap();
     assert_eq!(words.inputs.size(), [3, 2]);
+    let told = words.encoding().unwrap().description.join("\n");
+    assert!(told.contains("Words: code (2 words).") && told.contains("Left out: id, x."), "{told}");
     let numbers = table().numeric("x").unwrap().drop_missing().without(["id", "code"]).unwrap().regress("y").unwrap();
     assert_eq!((values(&numbers.inputs), values(&numbers.targets)), (vec![1.0, 3.0], vec![0.5, 2.5]));
     let many: String = (1..=8).map(|i| format!("{i},{}\n", f64::from(i).sqrt())).collect();
     let told = Table::parse(&format!("row,y\n{many}")).unwrap().regress("y").unwrap();
     assert!(told.encoding().unwrap().description.iter().any(|line| line.contains("another value in each row")));
+    let ids: String =
+        (1..=30).map(|i| format!("{},{},{}\n", i * 7919 % 1000, i * 3 % 7, f64::from(i).sqrt())).collect();
+    let told = Table::parse(&format!("customer,rooms,y\n{ids}")).unwrap().regress("y").unwrap();
+    let told = told.encoding().unwrap().description.join("\n");
+    assert!(
+        told.contains("`customer` has another whole number in each row") && !told.contains("`rooms` has"),
+        "{told}"
+    );
 }
 
 #[test]
