@@ -88,7 +88,9 @@ impl CellError {
     /// The error of one line of a cell that happened while it ran. `said` is the message; its first line becomes the
     /// `evalue`.
     pub fn of_line(name: ErrorName, said: &[String], line: Option<usize>, source: &str, restored: bool) -> Self {
-        let message = said.first().cloned().unwrap_or_default();
+        let said = without_frames(said.iter());
+        let message = said.first().map(|line| line.trim_start_matches("Internal torch error: ").to_string());
+        let message = message.unwrap_or_default();
         let mut traceback = vec![format!("\x1b[31m{name}\x1b[0m: {message}")];
         traceback.extend(said.iter().skip(1).cloned());
         if let Some((line, text)) = line.and_then(|line| Some((line, source.lines().nth(line.checked_sub(1)?)?))) {
@@ -100,6 +102,25 @@ impl CellError {
         }
         Self { name, message, traceback }
     }
+}
+
+/// Lines without the C++ frames that libtorch adds to its messages, and without the names of tch's error type around
+/// them.
+fn without_frames<'a>(lines: impl Iterator<Item = &'a String>) -> Vec<String> {
+    const FRAMES: [&str; 2] = ["Exception raised from ", "frame #"];
+    let mut kept: Vec<String> = vec![];
+    for line in lines.filter(|line| !FRAMES.iter().any(|text| line.starts_with(text))) {
+        // In its debug form the whole message is one line.
+        let escaped = line.split_once("Torch(\"").filter(|(_, text)| text.contains("\\nException raised from "));
+        kept.push(match escaped {
+            Some((_, text)) => text.split("\\n").next().unwrap_or_default().replace("\\\"", "\""),
+            None => line.clone(),
+        });
+    }
+    while kept.len() > 1 && kept.last().is_some_and(|line| line.trim().is_empty()) {
+        kept.pop();
+    }
+    kept
 }
 
 /// The line number in `… panicked at src/lib.rs:1:2:`.
