@@ -233,3 +233,29 @@ fn characters(source: &str, span: &evcxr::Span) -> Range<usize> {
     let start = at(span.start_line, span.start_column);
     start..at(span.end_line, span.end_column).max(start)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_of_libtorch_is_shown_without_its_frames() {
+        let sentence = "mat1 and mat2 shapes cannot be multiplied (2x3 and 2x3)";
+        let escaped = format!(
+            "called `Result::unwrap()` on an `Err` value: Torch(\"{sentence}\\nException raised from meta at \
+             /pytorch/x.cpp:1 (most recent call first):\\nframe #0: c10::Error::Error()\\n\")"
+        );
+        let head = "thread 'main' (7) panicked at /crates/tch/src/generated.rs:1:2:";
+        let panic = CellError::panic(&[head.into(), escaped], "a.matmul(&a)", |_| None, true);
+        let text =
+            format!("Internal torch error: {sentence}\nException raised from meta\nframe #0: c10::Error::Error()\n");
+        let lines: Vec<String> = text.split('\n').map(String::from).collect();
+        let returned = CellError::of_line(ErrorName::Error, &lines, Some(1), "a.f_matmul(&a)?", false);
+        for error in [panic, returned] {
+            assert_eq!(error.message, sentence);
+            assert!(!error.traceback.join("\n").contains("frame #"), "{:?}", error.traceback);
+        }
+        let own = ["frames and Torch(\"x\") of one's own".to_string()];
+        assert_eq!(CellError::of_line(ErrorName::Panic, &own, None, "", false).message, own[0]);
+    }
+}

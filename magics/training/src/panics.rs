@@ -40,7 +40,9 @@ pub(crate) fn install(crate_folder: Option<&'static str>) {
 /// Calls a function and returns its result, or the line of text of its panic. tch turns C++ exceptions into panics
 /// after C++ has returned, so the process can go on.
 pub(crate) fn catch<T>(body: impl FnOnce() -> T) -> Result<T, String> {
-    let caught = std::panic::catch_unwind(std::panic::AssertUnwindSafe(body));
+    // A panic within `tch::no_grad` leaves gradients off. When the guard goes, they are as they were.
+    let _as_before = tch::no_grad_guard();
+    let caught = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| tch::with_grad(body)));
     caught.map_err(|_| take_last().unwrap_or_else(|| "a panic without a message".into()))
 }
 

@@ -113,7 +113,8 @@ fn broadcast(a: &[i64], b: &[i64]) -> Option<Vec<i64>> {
 
 /// The finite value of a scalar tensor. None if its code panics, as it may for shapes that are not its own.
 fn value(of: impl FnOnce() -> Tensor) -> Option<f64> {
-    let scalar = panics::quietly(|| tch::no_grad(of)).ok()?;
+    let _no_gradients = tch::no_grad_guard();
+    let scalar = panics::quietly(of).ok()?;
     (scalar.numel() == 1)
         .then(|| scalar.to_kind(Kind::Double).reshape([1]).double_value(&[0]))
         .filter(|v| v.is_finite())

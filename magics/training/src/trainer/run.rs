@@ -211,7 +211,7 @@ fn identity(hp: &Hyperparameters, request: &TrialRequest, device: Device, source
     let device = if device.is_cuda() { "cuda" } else { "cpu" };
     serde_json::json!({
         "tunebook": env!("CARGO_PKG_VERSION"), "libtorch": crate::libtorch::version(), "device": device,
-        "workload": request.workload, "values": hp.values(), "seed": request.seed,
+        "workload": request.workload, "values": hp.known(), "seed": request.seed,
         "objective": request.objective, "direction": request.direction, "data": sources,
     })
     .to_string()

@@ -56,7 +56,7 @@ impl LoadedData {
     /// data serve the trials of one study only.
     pub fn serves(&self, name: &str, hp: &Hyperparameters, study: &str) -> bool {
         self.workload == name
-            && self.depends_on.iter().all(|(name, value)| hp.values().get(name) == Some(value))
+            && self.depends_on.iter().all(|(name, value)| hp.known().get(name) == Some(value))
             && (self.study == study || !self.files.is_empty())
             && self.files.iter().all(|(path, state)| state.is_some() && FileState::of(path) == *state)
     }

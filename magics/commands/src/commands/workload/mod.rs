@@ -5,6 +5,7 @@ mod cargo;
 mod cells;
 mod known;
 mod source;
+mod tokens;
 mod try_out;
 
 pub use build_cache::BuildCache;
