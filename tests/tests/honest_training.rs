@@ -2,7 +2,7 @@
 //! of a workload.
 
 use serde_json::json;
-use tunebook_tests::kernel;
+use tunebook_tests::{Answer, kernel};
 
 /// A workload on `t.csv`, with other methods.
 fn on_table(name: &str, more: &str) -> String {
@@ -16,6 +16,11 @@ fn on_table(name: &str, more: &str) -> String {
 fn table(rows: usize, shift: usize) -> String {
     let line = |i: usize| format!("{},{},{}\n", i % 7, (i * i) % 5, usize::from((i + shift) % 7 > 3));
     format!("a,b,y\n{}", (0..rows).map(line).collect::<String>())
+}
+
+/// What a cell shows, without its line breaks.
+fn in_one_line(answer: &Answer) -> String {
+    answer.shown().split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 #[tokio::test]
@@ -322,7 +327,7 @@ async fn a_function_is_tried_whatever_it_does_with_few_steps_and_ends_out_of_mem
     let sweep = "%%sweep l --trials 1\nworkload large\nfixed bits = 60";
     let answer = kernel.run_ok(sweep).await;
     assert_eq!(answer.result()["trials"]["infeasible"], 1, "{}", answer.shown());
-    assert!(answer.shown().contains("out of memory: memory allocation of"), "{}", answer.shown());
+    assert!(in_one_line(&answer).contains("out of memory: memory allocation of"), "{}", answer.shown());
     // A body that is no Rust, or no workload, leaves an earlier version behind.
     for body in ["    Ok(()", "    trial.nothing()"] {
         kernel.run_error(&function("large", body)).await;
@@ -344,7 +349,7 @@ async fn a_batch_norm_of_single_examples_is_named() {
     );
     kernel.run_ok(&normed).await;
     let sweep = "%%sweep n --trials 1\nworkload normed\nfixed batch_size = 1\nfixed steps = 5";
-    let shown = kernel.run_ok(sweep).await.shown();
+    let shown = in_one_line(&kernel.run_ok(sweep).await);
     assert!(shown.contains("the batch norm `norm` was trained with a single value"), "{shown}");
 }
 

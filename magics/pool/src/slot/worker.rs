@@ -149,13 +149,10 @@ impl Running {
             let reason = Some("out of memory: the system killed the worker".into());
             return Outcome { state: TrialState::Infeasible, reason };
         }
-        let line = log.last_line();
-        // Rust's allocator, and C++ without a handler, end the process.
-        let is_memory = |line: &String| ["memory allocation of ", "bad_alloc"].iter().any(|text| line.contains(text));
-        if let Some(line) = line.as_ref().filter(|line| is_memory(line)) {
+        if let Some(line) = log.out_of_memory() {
             return Outcome { state: TrialState::Infeasible, reason: Some(format!("out of memory: {line}")) };
         }
-        let said = line.map_or(String::new(), |line| format!("; the last line of its log: {line}"));
+        let said = log.last_line().map_or(String::new(), |line| format!("; the last line of its log: {line}"));
         Outcome::failed(format!("the worker {}{said}", describe(status)))
     }
 }

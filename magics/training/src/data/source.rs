@@ -6,7 +6,11 @@ use std::cell::RefCell;
 use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
 use tunebook_study::protocol::DataSource;
+
+/// A file that was changed more seconds ago than this has a time that a later change does not have.
+const SETTLED: i64 = 2;
 
 thread_local! {
     static RECORDED: RefCell<Vec<(DataSource, Option<FileState>)>> = const { RefCell::new(vec![]) };
@@ -29,6 +33,13 @@ impl FileState {
         let (written, changed) = ((file.mtime(), file.mtime_nsec()), (file.ctime(), file.ctime_nsec()));
         Some(Self { length: file.len(), inode: file.ino(), written, changed })
     }
+
+    /// The state of a file that is about to be read. None if it was changed only just now: a second change could then
+    /// have the same time, because the clocks of file systems tick slowly.
+    fn settled(path: &Path) -> Option<Self> {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?.as_secs() as i64;
+        Self::of(path).filter(|state| now - state.changed.0 > SETTLED)
+    }
 }
 
 /// Forgets the files that this thread has read.
@@ -41,7 +52,7 @@ pub(crate) fn recorded() -> Vec<DataSource> {
     recorded_states().into_iter().map(|(source, _)| source).collect()
 }
 
-/// Returns the same files, each with its state before it was read.
+/// Returns the same files, each with its state before it was read, if that tells whether it changes.
 pub(crate) fn recorded_states() -> Vec<(DataSource, Option<FileState>)> {
     RECORDED.with_borrow(Vec::clone)
 }
@@ -73,7 +84,7 @@ pub fn read(path: impl AsRef<Path>) -> Result<Vec<u8>> {
 
 /// Reads a file as it is, and records that this thread has read it.
 pub(crate) fn read_recorded(path: &Path) -> Result<Vec<u8>> {
-    let state = FileState::of(path);
+    let state = FileState::settled(path);
     let bytes = std::fs::read(path).with_context(|| format!("the file {} cannot be read", path.display()))?;
     let path = std::path::absolute(path).unwrap_or_else(|_| path.into());
     let sha256: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();

@@ -11,6 +11,9 @@ use tch::{Device, Kind, Tensor};
 /// The number of training examples among which two with different targets are looked for.
 const EXAMPLES: i64 = 256;
 
+/// The loss or a metric, as a function of outputs and targets.
+type Function<'a> = Box<dyn Fn(&Tensor, &Tensor) -> Tensor + 'a>;
+
 /// Fails if the loss or a metric compares each output with each target. `outputs` are those of a few examples, and
 /// `targets` those of the training part.
 ///
@@ -38,7 +41,7 @@ pub(super) fn check(
     let targets = targets.to_device(device);
     let right = targets.to_kind(Kind::Float).reshape(shape(&output));
     let net = model.net(Phase::Evaluate);
-    let mut functions: Vec<(String, Box<dyn Fn(&Tensor, &Tensor) -> Tensor + '_>)> = vec![];
+    let mut functions: Vec<(String, Function<'_>)> = vec![];
     let net: &Net<'_> = &net;
     functions.push(("loss".into(), Box::new(move |outputs, targets| workload.loss(net, outputs, targets))));
     for metric in workload.mean_metrics().into_iter().chain(workload.metrics()) {

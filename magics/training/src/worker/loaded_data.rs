@@ -24,7 +24,7 @@ pub(super) struct LoadedData {
     pub data: Data,
     /// The files that the data were read from.
     pub sources: Vec<DataSource>,
-    /// The state of these files before they were read.
+    /// The state of these files before they were read. None if it does not tell whether they change.
     files: Vec<(PathBuf, Option<FileState>)>,
 }
 
