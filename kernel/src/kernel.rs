@@ -118,7 +118,7 @@ pub fn settings() -> anyhow::Result<Settings> {
     let slot = words.iter().map(|word| word.to_string_lossy().into_owned()).collect();
     let cache = dirs::cache_dir().unwrap_or_else(std::env::temp_dir).join("tunebook");
     let store = tunebook_study::store::default_store();
-    Ok(Settings { store, slot, worker, cache: path("TUNEBOOK_CACHE", cache) })
+    Ok(Settings { first_store: store, slot, worker, cache: path("TUNEBOOK_CACHE", cache) })
 }
 
 async fn read(session: Arc<Session>, channel: Channel, mut reader: Reader) {

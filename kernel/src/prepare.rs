@@ -43,7 +43,7 @@ impl Output for TerminalOutput {
 
     fn page(&self, _: Bundle) {}
 
-    fn cell_id(&self) -> Option<String> {
+    fn cell(&self) -> Option<String> {
         None
     }
 }

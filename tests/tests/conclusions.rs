@@ -87,3 +87,86 @@ async fn an_isolation_says_what_identical_values_would_give_and_where_another_st
     let open = few["points"].as_array().unwrap().iter().filter(|point| point["interval"][0].is_null());
     assert_eq!(open.count(), 3, "{few}");
 }
+
+#[tokio::test]
+async fn the_best_of_k_is_the_exact_distribution_over_draws() {
+    let (mut kernel, _folder) = with_program().await;
+    kernel.run_ok(&sweep("bowl", "--trials 12 --seed 3", 0.0)).await;
+    let answer = kernel.run_ok("%bestofk bowl").await;
+    let result = answer.result();
+    let trials = kernel.recorded("bowl");
+    let is_complete = |trial: &&tunebook_study::Trial| trial.state == TrialState::Complete;
+    let mut values: Vec<f64> =
+        trials.iter().filter(is_complete).map(|trial| trial.summaries["valid/error"].min.0).collect();
+    values.sort_by(f64::total_cmp);
+    let n = trials.len();
+    assert_eq!((result["kind"].as_str(), &result["configurations"]), (Some("best_of_k"), &json!(n)));
+    assert_eq!(result["infeasible"], n - values.len());
+    let points = result["points"].as_array().unwrap();
+    assert_eq!(points.len(), n);
+    // The median of the best of k is the first value below which a draw of k has a half of its chance.
+    for (point, k) in points.iter().zip(1_usize..) {
+        let avoided = |j: usize| (0..k).map(|i| n.saturating_sub(j + i) as f64 / (n - i) as f64).product::<f64>();
+        let median = (1..=values.len()).find(|j| 1.0 - avoided(*j) >= 0.5 - 1e-12).map(|j| values[j - 1]);
+        assert_eq!(point["k"], k);
+        assert_eq!(point["quartiles"][1].as_f64(), median, "{point}");
+    }
+    assert_eq!(points[n - 1]["range"], json!([values[0], values[0]]), "there is one draw of all");
+    assert!(answer.shown().contains("finds a better one in half of the cases"), "{}", answer.shown());
+    assert!(kernel.run_error("%bestofk bowls").await.contains("did you mean `bowl`"));
+}
+
+#[tokio::test]
+async fn a_space_that_is_too_narrow_is_widened_by_following_the_offered_cells() {
+    let (mut kernel, _folder) = with_program().await;
+    let narrow = sweep("narrow", "--trials 30 --seed 1", 0.002).replace("uniform(0, 1)", "uniform(0, 0.3)");
+    kernel.run_ok(&narrow).await;
+    let boundary = |result: &Value| {
+        result["findings"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|f| f["id"] == "boundary" && f["hyperparameter"] == "x")
+            .cloned()
+    };
+    let mut followed = 0;
+    loop {
+        let answer = kernel.run_ok("%insight narrow").await;
+        let Some(finding) = boundary(&answer.result()) else { break };
+        assert_eq!(finding["side"], "high", "{finding}");
+        assert!(finding["playbook"].as_str().unwrap().starts_with("E1") && finding["evidence"]["chance"].is_number());
+        followed += 1;
+        assert!(followed <= 2, "{}", answer.shown());
+        let before = kernel.recorded("narrow");
+        kernel.run_ok(finding["next_cell"].as_str().unwrap()).await;
+        let after = kernel.recorded("narrow");
+        assert!(after.len() > before.len() && after[..before.len()] == before[..], "the trials are kept");
+    }
+    assert!(followed > 0, "the best lie at the edge of the narrow range");
+}
+
+#[tokio::test]
+async fn the_curves_of_a_program_bring_findings_and_a_cell_with_other_steps() {
+    let (mut kernel, folder) = kernel().await;
+    let program = r#"awk -v x="$1" -v steps="$2" 'BEGIN { for (i = 0; i <= 40; i++)
+        printf "{\"step\": %d, \"valid/error\": %.6f, \"train/loss\": %.6f}\n", steps * i / 40, 1 + x - 0.02 * i, 1 - 0.02 * i }'"#;
+    std::fs::write(folder.path().join("curve.sh"), program).unwrap();
+    let cell = "%%sweep curves --trials 6\ncommand sh curve.sh {x} {steps}\nnuisance x ~ uniform(0, 0.1)\nfixed steps = 400\n\
+                question \"does it end too early?\"\nminimize valid/error";
+    kernel.run_ok(cell).await;
+    let result = kernel.run_ok("%insight curves").await.result();
+    let findings = result["findings"].as_array().unwrap();
+    let improving = findings.iter().find(|f| f["id"] == "still-improving").unwrap_or_else(|| panic!("{result}"));
+    let next = improving["next_cell"].as_str().unwrap();
+    assert!(next.starts_with("%%sweep curves-longer") && next.contains("fixed steps = 800"), "{next}");
+    kernel.run_ok(next).await;
+    let longer = kernel.run_ok("%study curves-longer").await.result();
+    assert_eq!(longer["definition"]["question"], "does it end too early?");
+    for finding in findings {
+        for field in
+            ["id", "severity", "hyperparameter", "side", "message", "evidence", "advice", "next_cell", "playbook"]
+        {
+            assert!(finding.get(field).is_some(), "{field}: {finding}");
+        }
+    }
+}

@@ -1,11 +1,12 @@
 //! What people meet in the front ends that they have: the order of output, a front end that was killed, input where
 //! nobody can answer, text pasted from elsewhere, a notebook that is opened again, and stores that are elsewhere.
 
-use serde_json::json;
+use serde_json::{Value, json};
 use std::process::Command;
 use std::time::Duration;
 use tunebook_tests::{
-    Answer, BusyLoops, Kernel, PATIENCE, cell, command_of, descendants, eventually, executable, kernel,
+    Answer, BusyLoops, KEY, Kernel, Message, PATIENCE, cell, command_of, descendants, eventually, executable, kernel,
+    request_frames,
 };
 
 /// The text of a cell as it came: the first letter of the stream (`o` or `e`) before each text. Texts of one stream
@@ -123,5 +124,171 @@ async fn input_where_nobody_can_answer_is_at_its_end() {
         questions.answer(&question, line).await;
         assert_eq!(kernel.answer(&id).await.text("stdout"), "4\n");
         assert_eq!(kernel.run_ok(count).await.value(), "0");
+    }
+}
+
+/// Runs a cell as a front end that gives ids to cells, and returns whether its output contains plotly.js.
+async fn brings_plotly(kernel: &mut Kernel, code: &str, metadata: Value) -> bool {
+    let (id, frames) = request_frames("execute_request", &cell(code), &metadata, KEY);
+    kernel.send_frames(frames).await;
+    let answer = kernel.answer(&id).await;
+    assert_eq!(answer.status(), "ok", "{answer:#?}");
+    let html = |message: &Message| message.content["data"]["text/html"].as_str().unwrap_or("").to_string();
+    let scripts = answer.published.iter().filter(|message| html(message).contains("class=\"tunebook-plotly\"")).count();
+    assert!(scripts <= 1, "{scripts} copies");
+    scripts == 1
+}
+
+/// A cell that shows a chart. Two cells with different numbers have different codes.
+fn chart(number: u32) -> String {
+    let figure = json!({ "data": [{ "type": "scatter", "y": [number, 2, 1] }], "layout": {} }).to_string();
+    format!("println!(\"EVCXR_BEGIN_CONTENT application/vnd.plotly.v1+json\\n{{}}\\nEVCXR_END_CONTENT\", {figure:?});")
+}
+
+#[tokio::test]
+async fn plotly_is_stored_once_a_notebook_and_comes_back_when_its_output_is_gone() {
+    // nbclient and papermill give no ids. A cell is then known by its code.
+    let (mut kernel, _folder) = kernel().await;
+    let mut brought = vec![];
+    for number in [1, 2, 3, 4, 2, 1, 3] {
+        brought.push(brings_plotly(&mut kernel, &chart(number), json!({})).await);
+    }
+    assert_eq!(brought, [true, false, false, false, false, true, false]);
+    // JupyterLab, Notebook and VS Code do.
+    let (mut kernel, _folder) = tunebook_tests::kernel().await;
+    for (code, id, deleted, brings) in [
+        ("1".to_string(), "a", vec![], false),
+        (chart(1), "b", vec![], true),
+        (chart(2), "c", vec![], false),
+        (chart(3), "a", vec![], false),
+        // The cell that has it runs again, with and without a chart.
+        (chart(4), "b", vec![], true),
+        ("2".into(), "b", vec![], true),
+        (chart(2), "c", vec!["x"], false),
+        // That cell is deleted.
+        ("3".into(), "a", vec!["b"], false),
+        (chart(2), "c", vec![], true),
+        (chart(3), "a", vec!["c"], true),
+        // A cell clears its output.
+        (format!("{}\ntunebook::clear_output(false);", chart(5)), "a", vec![], true),
+        (chart(2), "d", vec![], true),
+        (chart(2), "a", vec![], false),
+    ] {
+        let metadata = json!({ "cellId": id, "deletedCells": deleted });
+        assert_eq!(brings_plotly(&mut kernel, &code, metadata).await, brings, "{id}: {code}");
+    }
+}
+
+#[tokio::test]
+async fn pasted_characters_are_read_or_named_with_the_plain_one() {
+    let (mut kernel, _folder) = kernel().await;
+    assert_eq!(kernel.run_ok("\u{feff}1 + 1").await.value(), "2");
+    assert!(kernel.run_ok("\u{feff}%lsmagic").await.shown().contains("%%sweep"));
+    let complete = kernel.request("is_complete_request", json!({ "code": "\u{feff}%%sweep a" })).await;
+    assert_eq!(complete.status(), "incomplete");
+    let windows = "%%bash\r\nx=1\r\nif [ $x = 1 ]; then echo one; fi\r\n";
+    assert_eq!(kernel.run_ok(windows).await.text("stdout"), "one\n");
+    // In text they are what they are.
+    assert_eq!(kernel.run_ok("println!(\"a – b “c” − d\");").await.text("stdout"), "a – b “c” − d\n");
+    let sweep = |line: &str| format!("%%sweep a\nworkload digits_mlp\n{line}\nfixed steps = 5\nminimize valid/error");
+    for (code, plain) in [
+        ("println!(“hello”);".to_string(), "`\"`"),
+        ("let c = ‘x’;".into(), "`'`"),
+        ("let n = 3 – 1;".into(), "`-`"),
+        ("let n = 3 − 1;".into(), "`-`"),
+        ("%isolate a lr –best 3".into(), "write `--`"),
+        ("%isolate a lr —best 3".into(), "write `--`"),
+        (sweep("nuisance lr ~ loguniform(1e−3, 1)"), "write `-`"),
+        (sweep("question “How deep?”"), "write `\"`"),
+        (sweep("scientific optimizer in [‘sgd’, ‘adam’]"), "write `'`"),
+    ] {
+        let error = kernel.run_error(&code).await;
+        assert!(error.contains(plain), "{code}: {error}");
+    }
+}
+
+/// A study of a program, in which trials with a large `x` fail.
+fn study(name: &str, trials: usize) -> String {
+    let values = (1..=trials).map(|x| x.to_string()).collect::<Vec<_>>().join(", ");
+    format!("%%sweep {name} --trials {trials}\ncommand sh train.sh {{x}}\nnuisance x in [{values}]\nminimize loss")
+}
+
+#[tokio::test]
+async fn the_store_can_be_changed_while_the_kernel_runs_and_a_renamed_folder_is_told() {
+    let outer = tempfile::tempdir().unwrap();
+    let (before, after) = (outer.path().join("before"), outer.path().join("after"));
+    std::fs::create_dir(&before).unwrap();
+    let program = "test $1 -lt 13 && echo \"{\\\"step\\\": 1, \\\"loss\\\": $1}\"";
+    std::fs::write(before.join("train.sh"), program).unwrap();
+    let mut kernel = Kernel::start(&before).await;
+    kernel.run_ok(&study("first", 14)).await;
+    // A table says that it shows a part, and failed trials are shown with their reasons.
+    let shown = kernel.run_ok("%study first").await.shown();
+    assert!(shown.contains("The first 10 of 12 configurations, the best first:"), "{shown}");
+    assert!(shown.contains("| failed") && shown.contains("reason"), "{shown}");
+
+    let said = kernel.run_ok("%env TUNEBOOK_STUDIES=other.db").await.text("stdout");
+    let other = before.canonicalize().unwrap().join("other.db");
+    assert!(said.contains(&format!("Studies are in {} from here on.", other.display())), "{said}");
+    assert!(kernel.run_ok("%study").await.shown().contains("no studies"));
+    kernel.run_ok(&study("second", 1)).await;
+    assert!(other.is_file());
+    assert!(kernel.run_error("%study first").await.contains("UnknownStudy"));
+    let error = kernel.run_error("%env TUNEBOOK_STUDIES=.").await;
+    assert!(error.contains("is a folder") && error.contains("./studies.db"), "{error}");
+    let said = kernel.run_ok("%env TUNEBOOK_CACHE=/nowhere").await.text("stderr");
+    assert!(said.contains("TUNEBOOK_CACHE when it started"), "{said}");
+    kernel.run_ok("%env --unset TUNEBOOK_STUDIES").await;
+    kernel.run_ok("%study first").await;
+
+    // No second store is made where the folder was.
+    std::fs::rename(&before, &after).unwrap();
+    let moved = after.canonicalize().unwrap().join(".tunebook/studies.db");
+    for code in ["%study".to_string(), study("third", 1)] {
+        let error = kernel.run_error(&code).await;
+        assert!(error.contains("was renamed or removed"), "{error}");
+        assert!(error.contains(&format!("%env TUNEBOOK_STUDIES={}", moved.display())), "{error}");
+    }
+    assert_eq!(kernel.run_ok("1 + 1").await.value(), "2");
+    assert!(!before.exists());
+    kernel.run_ok(&format!("%env TUNEBOOK_STUDIES={}", moved.display())).await;
+    kernel.run_ok("%study first").await;
+}
+
+#[tokio::test]
+async fn a_folder_as_store_is_told_in_a_sentence() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().to_str().unwrap();
+    let command = Command::new(executable("tunebook"));
+    let mut kernel = Kernel::start_as(folder.path(), command, &[("TUNEBOOK_STUDIES", path)]).await;
+    let error = kernel.run_error("%study").await;
+    assert!(error.contains("it is a folder") && error.contains("studies.db"), "{error}");
+    assert_eq!(kernel.run_ok("1 + 1").await.value(), "2");
+}
+
+#[test]
+fn a_folder_of_notebooks_is_run_and_what_failed_is_printed_beside_the_record() {
+    let folder = tempfile::tempdir().unwrap();
+    let stream = |text: &str| json!([{ "output_type": "stream", "name": "stdout", "text": text }]);
+    let code = |source: &str, outputs: Value| json!({ "cell_type": "code", "source": source, "metadata": {}, "execution_count": null, "outputs": outputs });
+    let notebook = json!({ "nbformat": 4, "nbformat_minor": 4, "cells": [
+        code("let x = 6 * 7;\nprintln!(\"{x}\");", stream("42\n")),
+        code("missing(x)", stream("recorded\n")),
+        code("let y = x;", stream("said\n")),
+    ], "metadata": { "kernelspec": { "name": "rust", "language": "rust", "display_name": "Rust" } } });
+    std::fs::create_dir(folder.path().join("below")).unwrap();
+    std::fs::write(folder.path().join("below/some.ipynb"), notebook.to_string()).unwrap();
+    let Some(python) = std::env::var_os("TUNEBOOK_PYTHON") else {
+        panic!("TUNEBOOK_PYTHON is not set: `cargo verify` makes the environment that this test needs")
+    };
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/people/run_notebooks.py");
+    let mut command = Command::new(python);
+    command.arg(script).arg(folder.path()).arg("--executable").arg(executable("tunebook"));
+    let output = command.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    for part in ["cell 1 runs", "cell 2 FAILS", "| missing(x)", "E0425", "| recorded", "cell 3 SHOWS NOTHING", "1 of 3"]
+    {
+        assert!(said.contains(part), "{part}: {said}");
     }
 }

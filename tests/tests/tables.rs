@@ -86,6 +86,20 @@ async fn a_regression_is_judged_in_the_unit_of_its_targets_and_new_rows_are_pred
     let shown = kernel.run_ok(code).await.text("stdout");
     let numbers: Vec<f64> = shown.split_whitespace().filter_map(|word| word.parse().ok()).collect();
     assert!((numbers[0] - 350_000.0).abs() < 10_000.0 && (numbers[1] - 300_000.0).abs() < 10_000.0, "{shown}");
+    // The file is gone, and with it the means of today; those of the model were kept.
+    let houses = std::fs::read(folder.path().join("houses.csv")).unwrap();
+    std::fs::remove_file(folder.path().join("houses.csv")).unwrap();
+    let again = kernel.run_ok(code).await.text("stdout");
+    assert_eq!(again, shown);
+    std::fs::write(folder.path().join("houses.csv"), houses).unwrap();
+    // Without the scale, the loss of prices explodes, and the reason says why.
+    let described = kernel.run_ok(&workload("prices", &data(""), 1, task)).await.shown();
+    assert!(described.contains("The training targets have the mean") && described.contains(".standardized_targets()"));
+    let sweep = "%%sweep p --trials 1\nworkload prices\nfixed lr = 5\nfixed steps = 400\nfixed batch_size = 32\n\
+        fixed optimizer = sgd\nfixed clip_norm = 0";
+    let result = kernel.run(sweep).await.shown();
+    let study = kernel.run_ok("%study p").await.shown();
+    assert!(format!("{result}{study}").contains("`.standardized_targets()` on the data"), "{result}\n{study}");
     // Targets of one dimension against outputs of two would be compared each with each.
     let flat = "let d = Table::read(\"houses.csv\")?.regress(\"price\")?; Ok(Examples::new(d.inputs, d.targets.squeeze_dim(1))?\
                 .split(0.7, 0.15, 0)?)";
@@ -93,4 +107,63 @@ async fn a_regression_is_judged_in_the_unit_of_its_targets_and_new_rows_are_pred
     assert!(error.contains("[140, 1]") || error.contains(", 1]"), "{error}");
     assert!(error.contains("needs the same shape") && error.contains("unsqueeze(1)"), "{error}");
     assert_eq!(kernel.run_ok("%study h").await.result()["trials"]["complete"], json!(1));
+}
+
+#[tokio::test]
+async fn the_names_of_a_workload_are_documented_and_completed() {
+    let (mut kernel, _folder) = kernel().await;
+    for (code, parts) in [
+        ("?Table", vec!["A table whose first line names the columns", "classify"]),
+        ("Table?", vec!["A table whose first line names the columns"]),
+        ("%doc tunebook_training::prelude::Table", vec!["A table whose first line names the columns"]),
+        ("?Net::linear", vec!["units"]),
+        ("%doc Examples::new", vec!["Combines inputs and targets"]),
+    ] {
+        let answer = kernel.run_ok(code).await;
+        let page = answer.page();
+        assert!(parts.iter().all(|part| page.contains(part)), "{code}: {page}");
+    }
+    assert!(kernel.run_error("?Tabel").await.contains("no documentation of `Tabel`"));
+    // The body of a workload, with the cursor at `|` and after it.
+    let body = workload("cell", "Ok(Table::read(\"t.csv\")?.classi|fy(\"y\")?.split(0.7, 0.15, 0)?)", 2, "");
+    let (before, after) = body.split_once('|').unwrap();
+    let request = json!({ "code": format!("{before}{after}"), "cursor_pos": before.chars().count() });
+    let found = kernel.request("complete_request", request.clone()).await.reply.to_string();
+    assert!(found.contains("classify"), "{found}");
+    let found = kernel.request("inspect_request", request).await.reply.to_string();
+    assert!(found.contains("Returns examples for classification"), "{found}");
+}
+
+#[tokio::test]
+async fn training_starts_from_the_weights_of_a_file() {
+    let (mut kernel, folder) = kernel().await;
+    let rows: String = (0..60).map(|i| format!("{i},{}\n", i % 2)).collect();
+    std::fs::write(folder.path().join("t.csv"), format!("a,y\n{rows}")).unwrap();
+    kernel
+        .run_ok(
+            "use tch::Tensor;\nlet weights = [(\"out.weight\", Tensor::from_slice(&[3.0f32, 4.0]).view([2, 1])), \
+             (\"out.bias\", Tensor::zeros([2], (tch::Kind::Float, tch::Device::Cpu)))];\n\
+             Tensor::write_safetensors(&weights, \"w.safetensors\")?;",
+        )
+        .await;
+    let data = "Ok(Table::read(\"t.csv\")?.classify(\"y\")?.split(0.7, 0.15, 0)?)";
+    let load = |file: &str| {
+        workload("loaded", data, 2, "").replace(
+            "net.linear(\"out\", x, 2)",
+            &format!("let y = net.linear(\"out\", x, 2);\n net.load(\"{file}\");\n y"),
+        )
+    };
+    let error = kernel.run_error(&load("none.safetensors")).await;
+    assert!(error.contains("none.safetensors"), "{error}");
+    kernel.run_ok(&load("w.safetensors")).await;
+    kernel
+        .run_ok("%%sweep l --trials 1\nworkload loaded\nfixed steps = 1\nfixed lr = 1e-9\nfixed batch_size = 8")
+        .await;
+    let weights =
+        "println!(\"{:?}\", Vec::<f64>::try_from(tunebook::checkpoint(\"l\", 1)?.get(\"out.weight\")?.view([2]))?);";
+    let shown = kernel.run_ok(weights).await.text("stdout");
+    let near =
+        |text: &str| text.split([',', '[', ']']).filter_map(|n| n.trim().parse::<f64>().ok()).collect::<Vec<_>>();
+    let found = near(&shown);
+    assert!(found.len() == 2 && (found[0] - 3.0).abs() < 1e-3 && (found[1] - 4.0).abs() < 1e-3, "{shown}");
 }

@@ -863,6 +863,14 @@ impl EvalContext {
                         for error in &errors {
                             self.attempt_to_fix_error(error, &mut user_code, state, &mut fixed)?;
                         }
+                        // A borrow that lasts too long, and the compiler does not say which variable
+                        // it is for. The code may be right without storing the new ones.
+                        if fixed.is_empty()
+                            && errors.iter().all(CompilationError::is_about_borrowing)
+                            && state.do_not_keep_new_variables()
+                        {
+                            fixed.insert("References");
+                        }
                         if !fixed.is_empty() {
                             remaining_retries -= 1;
                             let fixed_sorted: Vec<_> = fixed.into_iter().collect();
@@ -1139,6 +1147,16 @@ impl EvalContext {
             fixed_errors.insert("Last value");
             return Ok(());
         }
+        if error.is_about_borrowing() {
+            let before = state.not_kept.len();
+            for variable in &error.borrowers {
+                state.do_not_keep_borrower(variable);
+            }
+            if state.not_kept.len() > before {
+                fixed_errors.insert("Reference");
+                return Ok(());
+            }
+        }
         for code_origin in &error.code_origins {
             match code_origin {
                 CodeKind::PackVariable { variable_name }
@@ -1150,22 +1168,17 @@ impl EvalContext {
                 CodeKind::PackVariable { variable_name } => {
                     if error.code() == Some("E0382") {
                         // Use of moved value.
+                        state.dropped.retain(|name| name != variable_name);
                         state.variable_states.remove(variable_name);
                         fixed_errors.insert("Captured value");
                     } else if error.code() == Some("E0425") {
                         // cannot find value in scope.
+                        state.dropped.retain(|name| name != variable_name);
                         state.variable_states.remove(variable_name);
                         fixed_errors.insert("Variable moved");
-                    } else if matches!(error.code(), Some("E0597" | "E0716" | "E0521")) {
+                    } else if matches!(error.code(), Some("E0373" | "E0597" | "E0716" | "E0521")) {
                         // The variable borrows from something that ends with the code.
-                        if state.variable_states.remove(variable_name).is_some() {
-                            let reason = "it holds a reference to something that ends with the \
-                                          cell. Keep what owns the data (`to_string()`, \
-                                          `to_vec()`, `clone()`), or use it in this cell";
-                            state
-                                .not_kept
-                                .push((variable_name.clone(), reason.to_owned()));
-                        }
+                        state.do_not_keep_borrower(variable_name);
                         fixed_errors.insert("Reference");
                     } else if error.code() == Some("E0603") {
                         if let Some(variable_state) = state.variable_states.remove(variable_name) {
@@ -1426,6 +1439,8 @@ enum CompilationMode {
 pub struct ContextState {
     items_by_name: HashMap<String, CodeBlock>,
     unnamed_items: Vec<CodeBlock>,
+    /// Variables of the code that borrow and are not kept. They are dropped before what they borrow from is stored.
+    dropped: Vec<String>,
     pub(crate) external_deps: HashMap<String, ExternalCrate>,
     // Keyed by crate name. Could use a set, except that the statement might be
     // formatted slightly differently.
@@ -1453,6 +1468,7 @@ impl ContextState {
         ContextState {
             items_by_name: HashMap::new(),
             unnamed_items: vec![],
+            dropped: vec![],
             external_deps: HashMap::new(),
             extern_crate_stmts: HashMap::new(),
             variable_states: HashMap::new(),
@@ -2144,6 +2160,33 @@ macro_rules! {e}println {{
             .generated("}")
     }
 
+    /// Leaves out a variable that borrows from something that ends with the code.
+    fn do_not_keep_borrower(&mut self, name: &str) {
+        if self.variable_states.remove(name).is_some() {
+            let reason = "it holds a reference to something that ends with the cell. Keep what owns the data \
+                          (`to_string()`, `to_vec()`, `clone()`), or use it in this cell";
+            self.not_kept.push((name.to_owned(), reason.to_owned()));
+            self.dropped.push(name.to_owned());
+        }
+    }
+
+    /// Leaves out all new variables. Returns false if there are none.
+    fn do_not_keep_new_variables(&mut self) -> bool {
+        let is_new = |(name, state): &(&String, &VariableState)| {
+            state.move_state == VariableMoveState::New && *name != LAST
+        };
+        let new: Vec<String> = self
+            .variable_states
+            .iter()
+            .filter(is_new)
+            .map(|(name, _)| name.clone())
+            .collect();
+        for name in &new {
+            self.do_not_keep_borrower(name);
+        }
+        !new.is_empty()
+    }
+
     /// Returns code that stores variables. An earlier variable that the code does not mention
     /// (`words` are those of the code) was not loaded and stays where it is.
     fn store_variable_statements(
@@ -2152,6 +2195,11 @@ macro_rules! {e}println {{
         words: &HashSet<String>,
     ) -> CodeBlock {
         let mut statements = CodeBlock::new();
+        if move_state == VariableMoveState::New {
+            for name in &self.dropped {
+                statements.pack_variable(name.clone(), format!("::core::mem::drop({name});"));
+            }
+        }
         for (var_name, var_state) in &self.variable_states {
             // A new last value is stored where it is displayed.
             if var_name == LAST && move_state == VariableMoveState::New {
@@ -2304,8 +2352,10 @@ macro_rules! {e}println {{
         }
 
         self.last_is_moved = false;
+        self.dropped.clear();
         let mut code_out = CodeBlock::new();
         let mut previous_item_name = None;
+        let mut items_of_cell = HashSet::new();
         let num_statements = user_code.segments.len();
         for (statement_index, segment) in user_code.segments.into_iter().enumerate() {
             let node = if let CodeKind::OriginalUserCode(meta) = &segment.kind {
@@ -2470,11 +2520,30 @@ macro_rules! {e}println {{
                             code_out = code_out.with_segment(segment);
                         }
                     }
+                    ast::Item::Impl(implementation) => {
+                        // What earlier cells implemented is replaced. It stays with the type or the trait
+                        // of this cell, so that another version of that replaces both.
+                        for block in self.items_by_name.values_mut().chain(&mut self.unnamed_items) {
+                            block.edit_earlier_code(|code| match code.contains("impl") {
+                                true => item::without_implemented_again(code, &implementation),
+                                false => Some(code.to_owned()),
+                            });
+                        }
+                        let item_block = CodeBlock::new().with_segment(segment);
+                        let owner = item::implemented_names(&implementation)
+                            .into_iter()
+                            .find(|name| items_of_cell.contains(name));
+                        match owner.and_then(|name| self.items_by_name.get_mut(&name)) {
+                            Some(block) => block.modify(move |block| block.add_all(item_block)),
+                            None => self.unnamed_items.push(item_block),
+                        }
+                    }
                     item => {
                         let item_block = CodeBlock::new().with_segment(segment);
                         if let Some(item_name) = item::item_name(&item) {
                             *self.items_by_name.entry(item_name.to_owned()).or_default() =
                                 item_block;
+                            items_of_cell.insert(item_name.clone());
                             previous_item_name = Some(item_name);
                         } else if let Some(item_name) = &previous_item_name {
                             // unwrap below should never fail because we put

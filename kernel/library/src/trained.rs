@@ -61,7 +61,7 @@ pub fn checkpoint(study: &str, trial: u32) -> Result<Checkpoint> {
 pub struct Trained {
     workload: &'static dyn Workload,
     model: Model<'static>,
-    /// Two training examples, with the encoding of the data.
+    /// Two training examples, with the encoding of the data that the model was trained on.
     few: Data,
 }
 
@@ -150,7 +150,11 @@ pub fn model_of(workload: impl Workload + 'static, study: &str, trial: u32) -> R
 fn trained(workload: &'static dyn Workload, name: &str, study: &StudyRecord, trial: &Trial) -> Result<Trained> {
     let path = best(study, trial)?;
     let hp = || Hyperparameters::new(&describe(name, "", workload), &trial.params);
-    let few = workload.data(&hp()?)?.few(2);
+    // The data of today may be others than those that the model was trained on.
+    let few = match Data::kept(&path.with_file_name(tunebook_training::checkpoint::DATA))? {
+        Some(kept) => kept,
+        None => workload.data(&hp()?)?.few(2),
+    };
     let model = Model::new(workload, hp()?, Randomness::new(trial.seed), Device::Cpu, &few.train.inputs);
     model.load(&path)?;
     Ok(Trained { workload, model, few })

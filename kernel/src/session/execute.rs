@@ -34,7 +34,8 @@ impl Session {
     pub(super) async fn execute(self: &Arc<Self>, request: &Message) -> Value {
         let content = &request.content;
         let flag = |name: &str, default: bool| content[name].as_bool().unwrap_or(default);
-        let code = content["code"].as_str().unwrap_or("").to_string();
+        // The mark at the start of a file (BOM) may come along with text that was pasted.
+        let code = content["code"].as_str().unwrap_or("").trim_start_matches('\u{feff}').to_string();
         let silent = flag("silent", false);
         let keep = flag("store_history", !silent) && !silent;
         let count = match keep {
@@ -47,19 +48,25 @@ impl Session {
         if !silent {
             self.iopub.publish(&request.header, "execute_input", json!({ "code": code, "execution_count": count }));
         }
+        let cell_id = request.metadata["cellId"].as_str();
         let output = CellOutput {
             iopub: self.iopub.clone(),
             parent: request.header.clone(),
-            cell_id: request.metadata["cellId"].as_str().map(String::from),
+            cell: cell_id.unwrap_or(&code).into(),
             silent,
             payload: Arc::default(),
         };
         if keep {
             self.history.keep(count, &code, None);
-            if let Some(id) = &output.cell_id {
-                self.cell_ids.lock().insert(count, id.clone());
+            if let Some(id) = cell_id {
+                self.cell_ids.lock().insert(count, id.into());
             }
         }
+        // JupyterLab and Notebook say which cells were deleted since the last one ran.
+        let deleted = request.metadata["deletedCells"].as_array().into_iter().flatten();
+        let deleted: Vec<String> = deleted.filter_map(|id| id.as_str().map(String::from)).collect();
+        let (session, begins) = (self.clone(), output.clone());
+        let _ = tokio::task::spawn_blocking(move || session.magics.begin_cell(&begins, &deleted)).await;
         let cell = RustCell {
             session: self.clone(),
             request: request.clone(),
@@ -115,6 +122,13 @@ impl Session {
         let interrupt = &cell.interrupt;
         // Every magic is parsed before any part runs, so that a typing error in the last line shows at once.
         let mut parts = vec![];
+        let names = self.engine.get().map(|engine| engine.names()).unwrap_or_default();
+        let is_variable = |name: &str| names.iter().any(|(known, kind)| known == name && *kind == "variable");
+        // A question mark behind a variable is Rust: it ends the cell if the value is an error.
+        let asks = |line: &str, alone: bool| {
+            let first = line.split(['.', ':', '?']).next().unwrap_or_default();
+            asks(line, alone) && !is_variable(first)
+        };
         for segment in segments(code, asks) {
             parts.push(match segment {
                 Segment::Rust { code, first_line } => Part::Rust { code, first_line },

@@ -29,8 +29,8 @@ impl Output for RustCell {
         self.output.page(bundle);
     }
 
-    fn cell_id(&self) -> Option<String> {
-        self.output.cell_id()
+    fn cell(&self) -> Option<String> {
+        self.output.cell()
     }
 
     fn session(&self) -> Option<&dyn Session> {

@@ -14,8 +14,8 @@ pub struct CellOutput {
     pub iopub: Iopub,
     /// The header of the request that runs the cell.
     pub parent: Value,
-    /// The id that the front end gave to the cell.
-    pub cell_id: Option<String>,
+    /// The cell: the id that the front end gave to it, or else its code.
+    pub cell: String,
     /// Whether nothing is published, as the request wants.
     pub silent: bool,
     /// The `payload` of the reply: pages to show, and cells to insert.
@@ -78,7 +78,7 @@ impl Output for CellOutput {
         self.payload.lock().push(json!({ "source": "page", "data": Value::Object(bundle), "start": 0 }));
     }
 
-    fn cell_id(&self) -> Option<String> {
-        self.cell_id.clone()
+    fn cell(&self) -> Option<String> {
+        (!self.silent).then(|| self.cell.clone())
     }
 }

@@ -6,7 +6,7 @@ use super::info::kernel_info;
 use crate::engine::CompletionItem;
 use serde_json::{Value, json};
 use std::sync::Arc;
-use tunebook_magics::{asks, rust_in};
+use tunebook_magics::{WORKLOAD_NAMES, asks, rust_to_inspect};
 use tunebook_split::{Completeness, completeness, masked};
 use tunebook_wire::Message;
 
@@ -43,7 +43,7 @@ impl Session {
     }
 
     fn is_complete(&self, code: &str) -> Value {
-        match completeness(code, asks) {
+        match completeness(code.trim_start_matches('\u{feff}'), asks) {
             Completeness::Complete => json!({ "status": "complete" }),
             Completeness::Incomplete { indent } => json!({ "status": "incomplete", "indent": " ".repeat(indent) }),
             Completeness::Invalid => json!({ "status": "invalid" }),
@@ -59,9 +59,11 @@ impl Session {
                 let item = |(text, kind)| CompletionItem { text, kind, detail: String::new() };
                 return Some((found.start, found.end, found.matches.into_iter().map(item).collect()));
             }
-            let rust = masked(&code, asks, rust_in);
-            let found = engine.complete(&rust, byte_in_masked(&code, &rust, cursor))?;
-            Some((character(&code, found.start), character(&code, found.end), found.items))
+            let Analyzed { before, rust } = analyzed(&code);
+            let at = byte_in_masked(&code, &rust, cursor);
+            let found = engine.complete(&format!("{before}{rust}"), before.len() + at)?;
+            let place = |byte: usize| character(&code, byte.saturating_sub(before.len()));
+            Some((place(found.start), place(found.end), found.items))
         });
         let (start, end, items) = found.await.ok().flatten().unwrap_or((cursor, cursor, vec![]));
         let typed = |item: &CompletionItem| {
@@ -82,10 +84,10 @@ impl Session {
             if let Some(help) = session.magics.inspect(&code, cursor) {
                 return Some(Value::Object(help));
             }
-            let rust = masked(&code, asks, rust_in);
+            let Analyzed { before, rust } = analyzed(&code);
             // rust-analyzer describes the word that ends at the position.
             let end = word_end(&rust, byte_in_masked(&code, &rust, cursor));
-            let (text, markdown) = engine.inspect(&rust, end)?;
+            let (text, markdown) = engine.inspect(&format!("{before}{rust}"), before.len() + end)?;
             (!text.trim().is_empty()).then(|| json!({ "text/plain": text, "text/markdown": markdown }))
         });
         let data = found.await.ok().flatten();
@@ -126,6 +128,18 @@ impl Session {
             Err(panic) => failed("InternalError", &format!("the kernel has a fault: {panic}")),
         }
     }
+}
+
+/// The Rust of a cell for rust-analyzer: what comes before it, and the cell in which spaces stand for everything else.
+struct Analyzed {
+    before: &'static str,
+    rust: String,
+}
+
+fn analyzed(code: &str) -> Analyzed {
+    let rust = masked(code, asks, |magic| rust_to_inspect(magic).map(|(span, _)| span));
+    let is_workload = rust_to_inspect(code.trim_start()).is_some_and(|(_, is_workload)| is_workload);
+    Analyzed { before: if is_workload { WORKLOAD_NAMES } else { "" }, rust }
 }
 
 /// The content of a reply that reports an error.

@@ -37,6 +37,7 @@ impl Cell for RustCell {
 
     fn clear(&self, wait: bool) {
         self.output.clear(wait);
+        self.session.magics.output_cleared(&self.output);
     }
 
     fn input(&self, prompt: &str, password: bool, given_up: &dyn Fn() -> bool) -> Option<String> {
@@ -102,8 +103,8 @@ impl Output for ResultCapture {
         self.cell.output.page(bundle);
     }
 
-    fn cell_id(&self) -> Option<String> {
-        self.cell.output.cell_id()
+    fn cell(&self) -> Option<String> {
+        self.cell.output.cell()
     }
 
     fn session(&self) -> Option<&dyn session::Session> {

@@ -11,7 +11,8 @@ use tunebook_study::probe::NormPair;
 
 /// As many steps of the first half of a run are measured at most, besides step 0.
 const STEPS_OF_FIRST_HALF: u32 = 4;
-/// As many steps of the second half of a run are measured at most. The number is odd, so that one of them is the median.
+/// As many steps of the second half of a run are measured at most. The number is odd, so that one of them is the
+/// median.
 const STEPS_OF_SECOND_HALF: u64 = 7;
 /// The optimizers that follow the gradient itself, which is what the theory of the noise scale assumes.
 const GRADIENT_DESCENT: [&str; 3] = ["sgd", "momentum", "nesterov"];
@@ -78,8 +79,8 @@ pub fn noise_point(step: u64, pairs: &[NormPair], small_batch: f64, large_batch:
     NoisePoint { step, b_simple: is_resolved.then(|| tr_sigma / g_squared), interval, g_squared, tr_sigma, draws }
 }
 
-/// Returns the interval of the values of a bootstrap. An infinite upper end is open. None without values, or if not even
-/// the lower end is known.
+/// Returns the interval of the values of a bootstrap. An infinite upper end is open. None without values, or if not
+/// even the lower end is known.
 fn open_interval(draws: &[f64]) -> Option<[Option<f64>; 2]> {
     if draws.is_empty() {
         return None;

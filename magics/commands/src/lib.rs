@@ -47,7 +47,7 @@ impl Magics {
     /// Parses one magic: a whole cell that begins with `%%`, or one line that begins with `%` or `?` or ends with `?`.
     /// `first_line` is its line in the cell, counted from 0, for error messages.
     pub fn parse(&self, text: &str, first_line: usize) -> Result<Parsed, MagicError> {
-        commands::parse(text, first_line).map(Parsed)
+        commands::parse(text, first_line).map(Parsed).map_err(MagicError::naming_lookalikes)
     }
 
     /// Runs a magic to its end, or until the interrupt is raised; then the error is `Interrupted`.
@@ -55,7 +55,7 @@ impl Magics {
         self.context.update_environment(output);
         let result = parsed.0.run(&self.context, output, interrupt);
         self.context.update_environment(output);
-        result
+        result.map_err(MagicError::naming_lookalikes)
     }
 
     /// Whether there is a magic with this name.
@@ -100,6 +100,18 @@ impl Magics {
         report::complete_figure(bundle, &self.context.charts, output);
     }
 
+    /// Call this when a cell begins to run, before its first magic. `deleted` are the cells that the user has deleted.
+    pub fn begin_cell(&self, output: &dyn Output, deleted: &[String]) {
+        self.context.charts.begin(output, deleted);
+    }
+
+    /// Call this when a cell has cleared its output.
+    pub fn output_cleared(&self, output: &dyn Output) {
+        if let Some(cell) = output.cell() {
+            self.context.charts.lose(&cell);
+        }
+    }
+
     /// A study with all its trials as JSON, for `tunebook::study` in Rust cells.
     pub fn study_as_json(&self, name: &str) -> Result<serde_json::Value, MagicError> {
         studies::study_as_json(&self.context, name)
@@ -124,3 +136,12 @@ pub fn asks(line: &str, alone: bool) -> bool {
 pub fn rust_in(text: &str) -> Option<std::ops::Range<usize>> {
     CATALOGUE.rust_in(text)
 }
+
+/// The Rust in a magic that completion and inspection look at, as its span in bytes. `true` says that it is the body of
+/// a `%%workload`, in which the names of [`WORKLOAD_NAMES`] are in scope.
+pub fn rust_to_inspect(text: &str) -> Option<(std::ops::Range<usize>, bool)> {
+    CATALOGUE.rust_to_inspect(text)
+}
+
+/// The names that are in scope in the body of a `%%workload`.
+pub const WORKLOAD_NAMES: &str = "use tunebook_training::prelude::*; ";

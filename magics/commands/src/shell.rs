@@ -108,8 +108,8 @@ pub(crate) fn stream(
             (Some(at), _) if at.elapsed() > PATIENCE || (ended.is_some() && !has_processes(group)) => {
                 let _ = killpg(group, Signal::SIGKILL);
                 let _ = child.wait();
-                // Dying processes close the pipe. One that has left the group may keep it open; its output is not waited
-                // for.
+                // Dying processes close the pipe. One that has left the group may keep it open; its output is not
+                // waited for.
                 let killed = Instant::now();
                 while !pipe.is_closed && has_processes(group) && killed.elapsed() < PATIENCE {
                     pipe.read(TICK, &mut printer);

@@ -12,6 +12,9 @@ pub const LAST: &str = "last.safetensors";
 /// The file from which a killed trial resumes. It is removed when the trial completes.
 pub const RESUME: &str = "resume.safetensors";
 
+/// The file of what a model needs of its data to predict new rows.
+pub const DATA: &str = "data.safetensors";
+
 /// Writes named tensors to a file. An existing file is replaced in one step, so that a kill never leaves half a
 /// checkpoint.
 pub fn write<'t>(path: &Path, tensors: impl Iterator<Item = (&'t str, &'t Tensor)>) -> Result<()> {

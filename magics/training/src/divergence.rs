@@ -27,13 +27,13 @@ const LEAST_RECENT: usize = 10;
 ///
 /// So the loss must rise by half of its fall so far, which also tells where losses are below zero, or by half of its
 /// initial value, so that a hump in the first steps is no divergence. MAD is the mean absolute deviation from the
-/// median of 50 losses, up to 20 steps before s rose above the first two terms. (The median absolute deviation would be 0 for losses
-/// that have two values.) For min(s), s counts as at least the median of these losses, so that a single loss far below
-/// the others does not set it.
+/// median of 50 losses, up to 20 steps before s rose above the first two terms. (The median absolute deviation would be
+/// 0 for losses that have two values.) For min(s), s counts as at least the median of these losses, so that a single
+/// loss far below the others does not set it.
 ///
-/// In a run that explodes at once, only the first loss is a healthy one. So a step is also diverging if s is above three
-/// times the absolute first loss and validation loss before training (or 30 times the first loss, if that is all that is
-/// known) and the median absolute deviation of the last 50 losses.
+/// In a run that explodes at once, only the first loss is a healthy one. So a step is also diverging if s is above
+/// three times the absolute first loss and validation loss before training (or 30 times the first loss, if that is all
+/// that is known) and the median absolute deviation of the last 50 losses.
 ///
 /// The run has diverged after 50 diverging steps in a row, if the losses themselves, and not only their average, were
 /// above the threshold in four fifths of these steps: a few huge losses, as single examples have, are no

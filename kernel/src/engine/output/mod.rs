@@ -1,6 +1,6 @@
 //! Forwards the output of the process that runs cells. One thread reads its standard output and standard error
-//! (`reader`); another one, the forwarder, takes the bytes apart and hands text, displays and questions to the cell that
-//! they belong to, in order.
+//! (`reader`). Another one, the forwarder, takes the bytes apart and hands text, displays and questions to the cell
+//! that they belong to, in order.
 
 mod limit;
 mod panic;

@@ -3,9 +3,9 @@
 //!
 //! The macros of a cell (`println!`, `eprintln!`, `dbg!` and the like) all write to standard output; text for standard
 //! error stands between two messages there. Before a macro writes, it waits until nothing is left to read in standard
-//! error (`evcxr_report::settled` in `kernel/evcxr`). So standard error carries only what something else has written, and
-//! two rules of this thread are enough: what was found in standard error is forwarded after everything that stood in
-//! standard output at that moment; and what is found there later waits for the next turn.
+//! error (`evcxr_report::settled` in `kernel/evcxr`). So standard error carries only what something else has written,
+//! and two rules of this thread are enough: what was found in standard error is forwarded after everything that stood
+//! in standard output at that moment; and what is found there later waits for the next turn.
 //!
 //! What one thread writes then comes in the order in which it wrote, with one exception: text that did not come from
 //! these macros (from a crate, from C, from a program that the cell started), first to standard error and at once to

@@ -294,6 +294,28 @@ mod tests {
     }
 
     #[test]
+    fn a_database_of_another_program_that_crashed_stays_as_it_is() {
+        let (theirs, folder) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let connection = rusqlite::Connection::open(theirs.path().join("history.db")).unwrap();
+        connection.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(())).unwrap();
+        connection.execute_batch("CREATE TABLE theirs (a); INSERT INTO theirs VALUES (1)").unwrap();
+        // What a crash leaves: a log that is not merged, and no index.
+        for name in ["history.db", "history.db-wal"] {
+            std::fs::copy(theirs.path().join(name), folder.path().join(name)).unwrap();
+        }
+        let files = || -> std::collections::BTreeMap<PathBuf, Vec<u8>> {
+            let paths = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path());
+            paths.map(|path| (path.clone(), std::fs::read(path).unwrap())).collect()
+        };
+        let before = files();
+        let history = History::start(Some(folder.path().join("history.db")));
+        keep(&history, 1, &["let x = 1;"]);
+        assert_eq!(found(&history, Query::Tail { last: 9 }), [(1, 1)]);
+        drop(history);
+        assert!(before == files(), "{:?}", files().keys());
+    }
+
+    #[test]
     fn a_locked_file_neither_delays_nor_loses_a_cell() {
         let folder = tempfile::tempdir().unwrap();
         let history = three_sessions(folder.path());

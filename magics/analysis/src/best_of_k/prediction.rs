@@ -8,8 +8,8 @@
 //! probability is [`WORSE`].
 //!
 //! **The better end** needs a model of the tail, because nothing was seen there. For any tail from one that ends at a
-//! least value (a bowl) to an exponential one (normal noise is lighter), the spacings of the best K objectives bound how
-//! far below the best another study's best lies: with b = r·(y₍K₎ − y₍₁₎), it is below y₍₁₎ − b with at most the
+//! least value (a bowl) to an exponential one (normal noise is lighter), the spacings of the best K objectives bound
+//! how far below the best another study's best lies: with b = r·(y₍K₎ − y₍₁₎), it is below y₍₁₎ − b with at most the
 //! probability [`BETTER`], which is attained by the exponential tail. A tail that is heavier than an exponential one,
 //! as that of Student's t, is not covered.
 

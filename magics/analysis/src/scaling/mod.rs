@@ -13,6 +13,7 @@ mod tuning;
 
 pub use cost::{Costs, Payback};
 pub use fit::{NoFit, ScalingFit};
+pub(crate) use range::widened;
 pub use range::{RangeEdge, Side, is_widened};
 pub use steps::{StepsToTarget, steps_to_target};
 pub use tuning::{BatchSizeTuning, InvalidSize, NextAction};

@@ -70,7 +70,7 @@ pub(super) fn edge_of(space: &SearchSpace, best: &Params, trials: &[Trial]) -> O
 ///
 /// A logarithmic range grows by a factor of ten and a linear range by half its width, both as far as the domain that
 /// the workload describes.
-pub(super) fn widened(
+pub(crate) fn widened(
     space: &SearchSpace,
     name: &str,
     sides: &[Side],

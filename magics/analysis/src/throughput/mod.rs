@@ -76,8 +76,8 @@ pub struct ThroughputPoint {
 pub struct Throughput {
     /// The points, in the order in which the sizes were passed.
     pub points: Vec<ThroughputPoint>,
-    /// The smallest size whose doubling gains less than 10 %. None if there is none, if it is not known whether there is
-    /// one, or if the measurement is not reliable.
+    /// The smallest size whose doubling gains less than 10 %. None if there is none, if it is not known whether there
+    /// is one, or if the measurement is not reliable.
     pub saturation: Option<u64>,
     /// Whether the throughput saturates within the timed sizes. None if the measurement cannot tell.
     #[serde(default)]
@@ -195,8 +195,8 @@ fn geometric_mean(visits: &[Vec<f64>]) -> Option<f64> {
     Some(first * (medians.iter().map(|median| (median / first).ln()).sum::<f64>() / medians.len() as f64).exp())
 }
 
-/// Returns how many visits would make the interval of a gain exclude 1.1, if it stays where it is and the visits go on to
-/// vary as they do. None if these are more than can be asked for.
+/// Returns how many visits would make the interval of a gain exclude 1.1, if it stays where it is and the visits go on
+/// to vary as they do. None if these are more than can be asked for.
 fn visits_needed(point: &ThroughputPoint, visits: usize) -> Option<u64> {
     let (gain, [low, high]) = (point.gain?, point.gain_interval?);
     let distance = (gain / SATURATED_GAIN).ln().abs();

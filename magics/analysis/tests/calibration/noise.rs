@@ -7,8 +7,8 @@ use tunebook_study::probe::NormPair;
 const COORDINATES: usize = 50;
 const STEPS: u64 = 1000;
 
-/// A run whose squared gradient falls by e^`decay`, with variances of 1: the noise scale at a step is 1 over the squared
-/// gradient of a coordinate.
+/// A run whose squared gradient falls by e^`decay`, with variances of 1: the noise scale at a step is 1 over the
+/// squared gradient of a coordinate.
 fn run(decay: f64, pairs: usize, random: &mut Random) -> Vec<NoisePoint> {
     let squared_norm = |mean: f64, batch: f64, random: &mut Random| -> f64 {
         (0..COORDINATES).map(|_| (mean + random.normal() / batch.sqrt()).powi(2)).sum()

@@ -82,6 +82,8 @@ pub fn definition(arms: i64, nuisances: usize, repeats: u32) -> StudyDefinition 
         space,
         objective: objective(),
         sampler: SamplerKind::Random,
+        sampler_version: tunebook_study::sampler::VERSION,
+        earlier: vec![],
         seed: 0,
         repeats,
         question: None,

@@ -3,8 +3,8 @@
 use crate::surfaces::Random;
 use tunebook_analysis::{BatchSizeTiming, PointState, Throughput, throughput};
 
-/// Times sizes up to 64 in five visits of twenty blocks. `gain` is the factor of the last doubling; the others gain 1.7.
-/// Visits differ by `between`, as standard deviations of the logarithm, and blocks within a visit by `within`.
+/// Times sizes up to 64 in five visits of twenty blocks. `gain` is the factor of the last doubling; the others gain
+/// 1.7. Visits differ by `between`, as standard deviations of the logarithm, and blocks within a visit by `within`.
 fn measured(gain: f64, between: f64, within: f64, random: &mut Random) -> Throughput {
     let mut rate = 100.0;
     let mut sizes = vec![];

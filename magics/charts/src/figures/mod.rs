@@ -1,6 +1,7 @@
 //! Figures: one function for each analysis, which returns the chart that shows its result.
 
 mod axis;
+mod best_of_k;
 mod curves;
 mod history;
 mod isolation;
@@ -10,6 +11,7 @@ mod scaling;
 mod throughput;
 
 pub use axis::axis;
+pub use best_of_k::best_of_k;
 pub use curves::curves;
 pub use history::optimization_history;
 pub use isolation::isolation;

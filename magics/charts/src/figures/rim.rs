@@ -1,4 +1,5 @@
-//! The part of a metric's axis that matters: outliers are drawn at its rim, so that small differences can be told apart.
+//! The part of a metric's axis that matters: outliers are drawn at its rim, so that small differences can be told
+//! apart.
 
 use crate::chart::AxisScale;
 use tunebook_study::Direction;

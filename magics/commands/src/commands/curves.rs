@@ -89,7 +89,7 @@ impl Command for ShowCurves {
             if let Some(reason) = &trial.reason {
                 report = report.line(&format!("Trial {number} {}: {reason}.", trial.state));
             }
-            let log = trials_folder(&context.settings.store, &study.name)?.join(number.to_string()).join("log.txt");
+            let log = trials_folder(&context.store_file(), &study.name)?.join(number.to_string()).join("log.txt");
             let text = std::fs::read_to_string(&log).unwrap_or_default();
             let tail: Vec<&str> = text.lines().rev().take(10).collect();
             if !tail.is_empty() {

@@ -1,9 +1,14 @@
 //! `%doc PATH`, `?path` and `path?` show the documentation of a Rust name in the pager, and `path??` shows its source.
 
 use crate::error::{ErrorName, Result, Source, Span, nearest};
-use crate::host::{Interrupt, Output, session};
+use crate::host::session::Session;
+use crate::host::{Bundle, Interrupt, Output, session};
 use crate::magic::{Catalogue, Command, Context, Export, Invocation, Magic, Subject, is_rust_path};
 use crate::rust::code_bundle;
+use tunebook_prebuilt::Sources;
+
+/// The crate whose prelude a `%%workload` has in scope.
+const TRAINING: &str = "tunebook_training";
 
 pub const MAGIC: Magic = Magic {
     name: "doc",
@@ -12,7 +17,7 @@ pub const MAGIC: Magic = Magic {
     usage: "%doc PATH\n?PATH\nPATH?\nPATH??",
     summary: "Show the documentation of a Rust name: `Vec::push`, `rand`, a function of your own",
     help: "The documentation is shown in the pager. `PATH?` works only if it is the only line of its cell, because \
-        elsewhere it is Rust; `?PATH` works everywhere. `PATH??` shows the source of an item of your own cells. \
+        elsewhere it is Rust; `?PATH` works everywhere. The names of a `%%workload` are known too: `?Table`, `?Net::linear`. `PATH??` shows the source of an item of your own cells. \
         `%NAME?` shows the help of a magic.",
     options: &[],
     subject: Subject::Name,
@@ -89,12 +94,36 @@ impl Command for Document {
             output.page(code_bundle(item.code.trim()));
             return Ok(());
         }
+        if let Some(documentation) = of_workloads(context, session, &self.path)? {
+            output.page(documentation);
+            return Ok(());
+        }
         let names = items.iter().map(|item| item.name.as_str()).chain(variables.iter().map(|v| v.name.as_str()));
         let names: Vec<&str> = names.chain(context.catalogue.names()).collect();
         let help = nearest(&self.path, names.iter().copied()).map(|near| format!("did you mean `{near}`?"));
         let message = format!("there is no documentation of `{}`", self.path);
         Err(self.source.error(ErrorName::UnknownName, self.span.clone(), message, help))
     }
+}
+
+/// The documentation of a name that a `%%workload` has in scope, such as `Table` or `Net::linear`, or of a path into the
+/// crates of tensors. They are loaded first, which takes seconds.
+fn of_workloads(context: &Context, session: &dyn Session, path: &str) -> Result<Option<Bundle>> {
+    let first = path.trim_start_matches(':').split([':', '.', '!']).next().unwrap_or_default();
+    let path = if [TRAINING, "tch", "tunebook"].contains(&first) && path.contains("::") {
+        path.to_string()
+    } else {
+        let sources = Sources::open(&context.settings.cache)?;
+        let prelude = std::fs::read_to_string(sources.folder("magics/training/src/prelude.rs")).unwrap_or_default();
+        let mut lines = prelude.lines().filter(|line| line.starts_with("pub use"));
+        let is_word = |line: &str| line.split(|c: char| !c.is_alphanumeric() && c != '_').any(|word| word == first);
+        if !lines.any(is_word) {
+            return Ok(None);
+        }
+        format!("{TRAINING}::prelude::{path}")
+    };
+    session.run(&format!("let _ = {TRAINING}::data::scaled;"), 0, true)?;
+    session.documentation(&path)
 }
 
 #[cfg(test)]

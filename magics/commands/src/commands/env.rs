@@ -1,12 +1,14 @@
 //! `%env`: shows or changes the environment of cells, shell commands and programs.
 
 use crate::error::{ErrorName, Result, Source, Span, Spanned, nearest};
+use crate::files;
 use crate::host::{Interrupt, Output, Stream, plain, session};
 use crate::magic::{Command, Context, Export, Invocation, Magic, Subject};
 use crate::report::table::Rows;
 use crate::syntax::OptionSpec;
 use serde_json::json;
 use std::collections::BTreeMap;
+use tunebook_study::store::STUDIES;
 
 pub const MAGIC: Magic = Magic {
     name: "env",
@@ -17,7 +19,8 @@ pub const MAGIC: Magic = Magic {
     help: "Without a name, it lists all variables. A change holds for cells, `!` commands, and the workers and \
         programs of studies from now on. `$NAME` and `${NAME}` in a value insert another variable: `%env \
         PATH=$HOME/bin:$PATH`. A value in single quotes is not changed. The list hides the values of names that \
-        contain KEY, TOKEN, SECRET or PASSWORD; `%env NAME` shows them.",
+        contain KEY, TOKEN, SECRET or PASSWORD; `%env NAME` shows them. `TUNEBOOK_STUDIES` names the file of the \
+        studies from now on.",
     options: &[OptionSpec { name: "unset", value: Some("NAME"), help: "remove a variable" }],
     subject: Subject::Variable,
     export: Export::Comment,
@@ -26,6 +29,9 @@ pub const MAGIC: Magic = Magic {
 
 /// If a name contains one of these, its value is hidden, because others may read the notebook.
 const SECRET: [&str; 4] = ["KEY", "TOKEN", "SECRET", "PASSWORD"];
+/// Variables that the kernel reads when it starts.
+const READ_AT_START: [&str; 5] =
+    ["TUNEBOOK_CACHE", "TUNEBOOK_HISTORY", "TUNEBOOK_LOG", "TUNEBOOK_OUTPUT_LIMIT", "TUNEBOOK_WORKER"];
 const HIDDEN: &str = "<hidden>";
 
 struct Env {
@@ -118,12 +124,20 @@ impl Command for Env {
             }
             Action::Set { name, value, literal } => {
                 let inserted = if *literal { value.value.clone() } else { self.insert(&whole, value)? };
+                if name == STUDIES && files::expand(context, &inserted).is_dir() {
+                    let message = format!("{inserted} is a folder, and {STUDIES} names a file");
+                    let help = format!("write `%env {STUDIES}={}/studies.db`", inserted.trim_end_matches('/'));
+                    let span = value.span.clone();
+                    return Err(self.source.error(ErrorName::InvalidValue, span, message, Some(help)));
+                }
                 session::required(output)?.set_environment(name, Some(&inserted))?;
                 output.print(Stream::Stdout, &format!("env: {name}={}\n", shown(name, &inserted)));
+                tell_effect(name, context, output);
             }
             Action::Unset(name) => {
                 session::required(output)?.set_environment(name, None)?;
                 output.print(Stream::Stdout, &format!("env: {name} is not set\n"));
+                tell_effect(name, context, output);
             }
         }
         Ok(())
@@ -173,6 +187,21 @@ impl Env {
         let help = [near, help.map(String::from)].into_iter().flatten().collect::<Vec<_>>().join(" ");
         let help = (!help.is_empty()).then_some(help);
         self.source.error(ErrorName::UnknownVariable, name.span.clone(), message, help)
+    }
+}
+
+/// Says what a variable of the kernel's own does now.
+fn tell_effect(name: &str, context: &Context, output: &dyn Output) {
+    if name == STUDIES {
+        context.update_environment(output);
+        let path = context.store_file();
+        output.print(Stream::Stdout, &format!("Studies are in {} from here on.\n", path.display()));
+    } else if READ_AT_START.contains(&name) {
+        let note = format!(
+            "The kernel has read {name} when it started, so this does not change what it does. Set the variable before \
+             Jupyter starts, or in `env` of the kernel's kernel.json.\n"
+        );
+        output.print(Stream::Stderr, &note);
     }
 }
 

@@ -85,7 +85,7 @@ impl Command for FinalMagic {
                 same, and the result says so";
             return Err(MagicError::new(ErrorName::FilesChanged, message, Some(help.into())));
         }
-        let directory = trials_folder(&context.settings.store, &study.name)?.join(trial.number.to_string());
+        let directory = trials_folder(&context.store_file(), &study.name)?.join(trial.number.to_string());
         if !directory.join("best.safetensors").is_file() {
             let message =
                 format!("trial {} of `{}` has no checkpoint in {}", trial.number, study.name, directory.display());

@@ -4,6 +4,7 @@
 //! as a [`Catalogue`]. To add a magic, add its folder or file, its `mod` line and its entry below.
 
 pub mod axis;
+pub mod bestofk;
 pub mod capture;
 pub mod curves;
 pub mod devices;
@@ -13,6 +14,7 @@ pub mod export;
 pub mod final_evaluation;
 pub mod folder;
 pub mod history;
+pub mod insight;
 pub mod isolate;
 pub mod list;
 pub mod load;
@@ -45,6 +47,8 @@ const MAGICS: &[Magic] = &[
     isolate::MAGIC,
     axis::MAGIC,
     curves::MAGIC,
+    insight::MAGIC,
+    bestofk::MAGIC,
     throughput::MAGIC,
     scaling::MAGIC,
     noise::MAGIC,

@@ -11,6 +11,7 @@ use crate::report::table::{self, Rows, number};
 use crate::syntax::{Arguments, Word};
 use serde_json::json;
 use tunebook_analysis::{best_trial, count_by_state, ranked_configurations};
+use tunebook_study::TrialState;
 use tunebook_study::store::{Store, StudyRecord, trials_folder};
 
 pub const MAGIC: Magic = Magic {
@@ -27,6 +28,9 @@ pub const MAGIC: Magic = Magic {
     export: Export::Comment,
     parse,
 };
+
+/// The most rows of a table.
+const ROWS: usize = 10;
 
 enum StudyCommand {
     ListAll,
@@ -64,7 +68,7 @@ impl Command for StudyCommand {
             }
             StudyCommand::Delete(arguments, name) => {
                 let (_, study) = context.study(&arguments.source, &name)?;
-                let folder = trials_folder(&context.settings.store, &study.name)?;
+                let folder = trials_folder(&context.store_file(), &study.name)?;
                 let name = study.name.clone();
                 context.store()?.write(study)?.delete()?;
                 if let Err(error) = std::fs::remove_dir_all(&folder)
@@ -86,7 +90,7 @@ impl Command for StudyCommand {
 fn list_all(context: &Context, output: &dyn Output) -> Result<()> {
     let mut rows = Rows::new(&["study", "question", "trials", "best", "trial", "created (UTC)"]);
     let mut studies = vec![];
-    let store = Store::open_to_read(&context.settings.store)?;
+    let store = context.store_to_read()?;
     if let Some(store) = &store {
         for study in store.studies()? {
             let trials = store.trials(&study)?;
@@ -105,7 +109,8 @@ fn list_all(context: &Context, output: &dyn Output) -> Result<()> {
         }
     }
     let count = studies.len();
-    let path = context.settings.store.display();
+    let path = context.store_file();
+    let path = path.display();
     let report = Report::new("study", &json!({ "studies": studies }));
     let report = match count {
         0 => report.line(&format!("There are no studies in {path} yet; a %%sweep creates one.")),
@@ -131,11 +136,16 @@ fn study_report(context: &Context, store: &Store, study: &StudyRecord) -> Result
         seeds => format!("{}, median of {seeds} seeds", objective.metric),
     };
     let mut best_rows = Rows::new(&["trial", &judged, "at step", "seconds", "hyperparameters that vary"]);
-    for best in ranked_configurations(&trials, objective).into_iter().take(10) {
+    for best in ranked_configurations(&trials, objective) {
         let (Some(value), Some(trial)) = (best.objective, best.middle) else { continue };
         let Some((_, step)) = objective.of(trial) else { continue };
         let params = table::params(definition, &trial.params);
         best_rows.row(vec![trial.number.to_string(), number(value), step.to_string(), number(trial.seconds), params]);
+    }
+    let mut failed_rows = Rows::new(&["trial", "state", "reason", "hyperparameters that vary"]);
+    for trial in trials.iter().filter(|t| matches!(t.state, TrialState::Failed | TrialState::Infeasible)) {
+        let (state, params) = (trial.state.to_string(), table::params(definition, &trial.params));
+        failed_rows.row(vec![trial.number.to_string(), state, trial.reason.clone().unwrap_or_default(), params]);
     }
     let counts = count_by_state(&trials);
     let mut report = Report::new(
@@ -163,7 +173,8 @@ fn study_report(context: &Context, store: &Store, study: &StudyRecord) -> Result
         ))
         .line(&format!("Trials: {}; {} in all.", counts_text(&trials), table::duration(study.seconds)))
         .table(&roles)
-        .table(&best_rows);
+        .first_rows(best_rows, ROWS, "configurations, the best first")
+        .first_rows(failed_rows, ROWS, "trials that have failed or are infeasible");
     let (accepted, changed) = changes::as_json(store, study)?;
     let unused = store.without_effect(study)?;
     report = report.field("changes", accepted).field("changed", changed).field("without_effect", &unused);
@@ -181,7 +192,7 @@ fn study_report(context: &Context, store: &Store, study: &StudyRecord) -> Result
         let libtorch = environment.as_ref().and_then(|e| e["libtorch"].as_str()).unwrap_or("none");
         report = report.line(&format!("Ran on {processor}, libtorch {libtorch}."));
     }
-    let folder = trials_folder(&context.settings.store, &study.name)?;
+    let folder = trials_folder(&context.store_file(), &study.name)?;
     Ok(report.line(&format!("Checkpoints and logs: {}", folder.display())))
 }
 

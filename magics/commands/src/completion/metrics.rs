@@ -3,7 +3,6 @@
 
 use super::{Candidate, Cursor, described};
 use crate::magic::{Body, Context, Subject};
-use tunebook_study::store::Store;
 
 /// Where the word before the cursor begins in its line, and what it can be, if it is a metric.
 pub(super) fn complete(context: &Context, cursor: &Cursor<'_>) -> Option<(usize, Vec<Candidate>)> {
@@ -76,7 +75,7 @@ fn metrics_of_magic(context: &Context, cursor: &Cursor<'_>) -> Vec<String> {
 }
 
 fn of_study(context: &Context, name: &str) -> Vec<String> {
-    let store = Store::open_to_read(&context.settings.store).ok().flatten();
+    let store = context.store_to_read().ok().flatten();
     let trials = store.and_then(|store| store.trials(&store.study(name).ok()??).ok()).unwrap_or_default();
     trials.into_iter().flat_map(|trial| trial.summaries.into_keys()).collect()
 }

@@ -9,7 +9,6 @@ use crate::host::{Bundle, plain};
 use crate::magic::{Body, Catalogue, Context, Magic, Subject};
 use crate::syntax::KEYWORDS;
 use tunebook_study::WorkloadDescription;
-use tunebook_study::store::Store;
 
 /// The completions at a cursor. Positions count Unicode code points.
 #[derive(Clone, Debug, PartialEq)]
@@ -58,7 +57,7 @@ impl<'a> Cursor<'a> {
     /// Whether the cursor is in Rust that the magic runs.
     fn is_in_rust(&self, catalogue: Catalogue) -> bool {
         if self.cell_magic.is_some() && !self.before.trim_start().starts_with('%') {
-            return catalogue.rust_in(self.code.trim_start()).is_some();
+            return catalogue.rust_to_inspect(self.code.trim_start()).is_some();
         }
         let name = self.before.trim_start_matches('%').split_whitespace().next().and_then(|name| catalogue.find(name));
         let runs_rust = name.is_some_and(|magic| magic.subject == Subject::Rust);
@@ -190,13 +189,13 @@ fn candidates(context: &Context, names: Names<'_>, cursor: &Cursor<'_>, word_sta
 }
 
 fn studies(context: &Context) -> Vec<Candidate> {
-    let store = Store::open_to_read(&context.settings.store).ok().flatten();
+    let store = context.store_to_read().ok().flatten();
     let studies = store.and_then(|store| store.studies().ok()).unwrap_or_default();
     studies.into_iter().map(|study| (study.name, "study")).collect()
 }
 
 fn hyperparameters_of_study(context: &Context, study: &str) -> Vec<Candidate> {
-    let store = Store::open_to_read(&context.settings.store).ok().flatten();
+    let store = context.store_to_read().ok().flatten();
     let Some(study) = store.and_then(|store| store.study(study).ok().flatten()) else { return vec![] };
     let varied = study.definition.space.hyperparameters().iter().filter(|h| !h.distribution.is_constant());
     varied.map(|h| (h.label(), "hyperparameter")).collect()
@@ -217,10 +216,11 @@ fn hyperparameters(context: &Context, workload: &str) -> Vec<Candidate> {
 }
 
 /// The help for the word at the cursor: that of a magic or of a hyperparameter, otherwise that of the cell magic. None
-/// if the cursor is not in a magic.
+/// if the cursor is not in a magic, or in Rust within one.
 pub fn inspect(context: &Context, code: &str, position: usize) -> Option<Bundle> {
     let at = byte_offset(code, position);
-    let cursor = Cursor::in_magic(context.catalogue, code, at)?;
+    let cursor =
+        Cursor::in_magic(context.catalogue, code, at).filter(|cursor| !cursor.is_in_rust(context.catalogue))?;
     let word = word_at(code, at);
     if let Some(magic) = context.catalogue.find(word) {
         return Some(magic.help_bundle());
@@ -312,8 +312,12 @@ mod tests {
 
     /// The completions at the cursor `|`, or None if it is in Rust.
     fn at(code: &str) -> Option<Vec<String>> {
-        let settings =
-            Settings { store: "/nowhere".into(), slot: vec![], worker: "/nowhere".into(), cache: "/nowhere".into() };
+        let settings = Settings {
+            first_store: "/nowhere".into(),
+            slot: vec![],
+            worker: "/nowhere".into(),
+            cache: "/nowhere".into(),
+        };
         let names = || vec![("apple".to_string(), "variable"), ("area".to_string(), "item")];
         let cursor = code.chars().position(|c| c == '|').unwrap();
         let found = complete(&Context::new(settings, CATALOGUE), &code.replace('|', ""), cursor, &names);
@@ -332,6 +336,7 @@ mod tests {
             "%timeit --samples 3 v.|",
             "%%time\nv.|",
             "%%test\nfn f() { v.|",
+            "%%workload a\nfn data() { Table::|",
             "%%timeit let v = w.|",
             "let x = |",
         ] {

@@ -2,6 +2,7 @@
 //!
 //! An error is a value until the kernel sends it: [`MagicError::traceback`] renders it.
 
+mod lookalikes;
 mod name;
 mod page_colors;
 mod source;
@@ -87,6 +88,16 @@ impl MagicError {
     /// Sets the help.
     pub fn with_help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());
+        self
+    }
+
+    /// Adds to the help which character to write in the place of one that only looks like it, if the error points at
+    /// such a character.
+    pub fn naming_lookalikes(mut self) -> Self {
+        let note = self.location.as_deref().and_then(|at| lookalikes::note(at.source.text(), &at.span));
+        if let Some(note) = note {
+            self.help = Some(self.help.map_or(note.clone(), |help| format!("{note}; {help}")));
+        }
         self
     }
 

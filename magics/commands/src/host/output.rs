@@ -27,9 +27,9 @@ pub trait Output: Send + Sync {
     fn print(&self, stream: Stream, text: &str);
     /// Shows a bundle in the pager, as `?` does.
     fn page(&self, bundle: Bundle);
-    /// The front end's id of the cell, or None if it sends none. When the cell with this id runs again, its old output
-    /// is removed.
-    fn cell_id(&self) -> Option<String>;
+    /// The cell, by a name that is the same when the cell runs again and its old output is removed. None if nothing of
+    /// the cell is shown.
+    fn cell(&self) -> Option<String>;
     /// The session that the cell belongs to, or None if there is no session, as in tests of magics that need none.
     fn session(&self) -> Option<&dyn Session> {
         None

@@ -67,6 +67,21 @@ impl Catalogue {
         parsed.positional.first().map(|word| word.span.clone())
     }
 
+    /// The span of the Rust in a magic that completion and inspection look at: that of [`rust_in`](Self::rust_in), or
+    /// the body of a `%%workload` below its dependencies. For the latter, true.
+    pub fn rust_to_inspect(self, text: &str) -> Option<(Span, bool)> {
+        let head = Head::new(text);
+        let is_crate = |magic: &Magic| magic.body == Some(Body::Crate) && !is_question(&text[head.line.clone()]);
+        if head.percents != 2 || !self.find(head.name(text)).is_some_and(is_crate) {
+            return Some((self.rust_in(text)?, false));
+        }
+        let mut start = (head.end + 1).min(text.len());
+        if text[start..].trim_start().starts_with("[dependencies]") {
+            start += text[start..].trim_start_matches('\n').find("\n\n").unwrap_or(text.len() - start);
+        }
+        Some((start..text.len(), true))
+    }
+
     /// The error for a magic that does not exist. The help says what replaces a magic of IPython, or names the most
     /// similar magic.
     pub fn unknown(self, source: &Source, span: Span, name: &str) -> MagicError {

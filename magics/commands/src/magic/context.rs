@@ -1,6 +1,7 @@
 //! The state that the magics of one kernel share.
 
 use super::Catalogue;
+use super::store_file::StoreFile;
 use crate::error::{ErrorName, MagicError, Result, Source, suggest};
 use crate::host::Output;
 use crate::report::ChartLoader;
@@ -9,13 +10,13 @@ use parking_lot::Mutex;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use tunebook_pool::{Devices, Environment, Pool};
-use tunebook_study::store::{Store, StudyRecord};
+use tunebook_study::store::{STUDIES, Store, StudyRecord};
 
 /// Paths and commands that the kernel configures.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// The file of the store. It is created with its folder when the first study is written.
-    pub store: PathBuf,
+    /// The file of the store at the start of the kernel. It is created with its folder when the first study is written.
+    pub first_store: PathBuf,
     /// The command that starts a slot, which is a process that runs trials on one device (`tunebook slot`).
     pub slot: Vec<String>,
     /// The executable of the worker, which trains the built-in workloads.
@@ -38,19 +39,22 @@ pub struct Context {
     pub failed_workloads: Mutex<BTreeSet<String>>,
     /// The changes that the session makes to the kernel's environment, as they were at the last magic.
     environment: Mutex<Environment>,
+    store: Mutex<StoreFile>,
 }
 
 impl Context {
     /// A context with absolute paths. It opens and starts nothing yet.
     pub fn new(mut settings: Settings, catalogue: Catalogue) -> Self {
         // Relative paths would change their meaning with `%cd`.
-        for path in [&mut settings.store, &mut settings.cache] {
+        for path in [&mut settings.first_store, &mut settings.cache] {
             if let Ok(absolute) = std::path::absolute(&path) {
                 *path = absolute;
             }
         }
+        let store = Mutex::new(StoreFile::new(&settings.first_store, None));
         Self {
             settings,
+            store,
             pool: Mutex::default(),
             previous_folder: Mutex::default(),
             failed_workloads: Mutex::default(),
@@ -60,10 +64,16 @@ impl Context {
         }
     }
 
-    /// Remembers the changes that the session makes to the environment.
+    /// Remembers the changes that the session makes to the environment. The store is that which `TUNEBOOK_STUDIES`
+    /// names.
     pub fn update_environment(&self, output: &dyn Output) {
-        if let Some(session) = output.session() {
-            *self.environment.lock() = Environment(session.environment());
+        let Some(session) = output.session() else { return };
+        let environment = Environment(session.environment());
+        let named = environment.get(STUDIES).map(|value| value.map(String::from));
+        *self.environment.lock() = environment;
+        let mut store = self.store.lock();
+        if !store.is_named(&named) {
+            *store = StoreFile::new(&self.settings.first_store, named);
         }
     }
 
@@ -86,9 +96,21 @@ impl Context {
         whole
     }
 
+    /// The file of the store.
+    pub fn store_file(&self) -> PathBuf {
+        self.store.lock().path().into()
+    }
+
     /// Opens the store for writing, and creates it if it does not exist.
     pub fn store(&self) -> Result<Store> {
-        Ok(Store::open(&self.settings.store)?)
+        self.store.lock().check()?;
+        Ok(Store::open(&self.store_file())?)
+    }
+
+    /// Opens the store for reading. None if there is none yet.
+    pub fn store_to_read(&self) -> Result<Option<Store>> {
+        self.store.lock().check()?;
+        Ok(Store::open_to_read(&self.store_file())?)
     }
 
     /// Opens the store for reading, and finds the study that a word names. `UnknownStudy` if there is none.
@@ -102,7 +124,7 @@ impl Context {
     /// Opens the store for reading, and finds a study by its name. If there is none, the inner error is help for the
     /// user.
     pub fn find_study(&self, name: &str) -> Result<std::result::Result<(Store, StudyRecord), Option<String>>> {
-        let Some(store) = Store::open_to_read(&self.settings.store)? else {
+        let Some(store) = self.store_to_read()? else {
             return Ok(Err(self.help_without_study(name, &[])));
         };
         match store.study(name)? {
@@ -116,7 +138,7 @@ impl Context {
 
     fn help_without_study(&self, name: &str, names: &[String]) -> Option<String> {
         if names.is_empty() {
-            return Some(format!("{} contains no study yet; %%sweep creates one", self.settings.store.display()));
+            return Some(format!("{} contains no study yet; %%sweep creates one", self.store_file().display()));
         }
         suggest(name, names.iter().map(String::as_str).collect::<Vec<_>>())
     }

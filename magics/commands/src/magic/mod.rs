@@ -6,6 +6,7 @@ mod head;
 mod help;
 mod ipython;
 mod question;
+mod store_file;
 
 pub use catalogue::Catalogue;
 pub use context::{Context, Settings};

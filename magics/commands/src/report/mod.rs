@@ -55,12 +55,32 @@ impl Report {
         self
     }
 
+    /// Adds code, which keeps its lines, to the text and to the HTML.
+    pub fn code(mut self, code: &str) -> Self {
+        self.text += code;
+        self.text += "\n";
+        self.tables += &format!("<pre style=\"margin:0.3em 0\">{}</pre>", html::escape(code));
+        self
+    }
+
     /// Adds a table to the text and to the HTML.
     pub fn table(mut self, rows: &Rows) -> Self {
         self.text += &rows.text();
         self.text += "\n";
         self.tables += &rows.html();
         self
+    }
+
+    /// Adds the first rows of a table, and before them a sentence if there are more. `what` says what all rows are. A
+    /// table without rows is left out.
+    pub fn first_rows(self, mut rows: Rows, limit: usize, what: &str) -> Self {
+        if rows.is_empty() {
+            return self;
+        }
+        match rows.cut(limit, what) {
+            Some(note) => self.line(&note).table(&rows),
+            None => self.table(&rows),
+        }
     }
 
     /// Sets the chart.

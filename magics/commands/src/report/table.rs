@@ -22,6 +22,17 @@ impl Rows {
         self.rows.push(cells);
     }
 
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    /// Leaves the first rows. If there are more, returns a sentence that says so; `what` says what all rows are.
+    pub fn cut(&mut self, limit: usize, what: &str) -> Option<String> {
+        let all = self.rows.len();
+        self.rows.truncate(limit);
+        (all > limit).then(|| format!("The first {limit} of {all} {what}:"))
+    }
+
     /// The table as text that is at most 100 columns wide.
     pub fn text(&self) -> String {
         let mut table = Table::new();

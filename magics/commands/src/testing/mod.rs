@@ -43,6 +43,8 @@ pub struct FakeHost {
     /// The names that were removed; `all` for a reset.
     pub forgotten: Mutex<Vec<String>>,
     without_session: bool,
+    /// The name of the cell.
+    cell: &'static str,
     /// Inputs with the number of their session (0 is this one, -1 the one before).
     inputs: Vec<(i64, Input)>,
     /// The results of the next runs of Rust.
@@ -61,6 +63,12 @@ impl FakeHost {
     /// An output without a session.
     pub fn without_session() -> Self {
         Self { without_session: true, ..Self::default() }
+    }
+
+    /// Sets the name of the cell.
+    pub fn in_cell(mut self, cell: &'static str) -> Self {
+        self.cell = cell;
+        self
     }
 
     /// A session whose runs of Rust return these results, in this order.
@@ -195,8 +203,8 @@ impl Output for FakeHost {
         self.show(Shown::Page(bundle));
     }
 
-    fn cell_id(&self) -> Option<String> {
-        None
+    fn cell(&self) -> Option<String> {
+        Some(self.cell.into())
     }
 
     fn session(&self) -> Option<&dyn Session> {
@@ -265,7 +273,7 @@ impl Session for FakeHost {
 /// Settings with paths in a folder, none of which exists yet.
 pub fn settings(folder: &Path) -> Settings {
     let (store, worker, cache) = (folder.join("studies.db"), folder.join("worker"), folder.join("cache"));
-    Settings { store, slot: vec![], worker, cache }
+    Settings { first_store: store, slot: vec![], worker, cache }
 }
 
 /// A context with paths in a folder.

@@ -86,8 +86,12 @@ pub(super) fn is_store(path: &Path) -> Result<bool> {
         Err(error) => return Err(cannot_open(error.to_string())),
     };
     if !metadata.is_file() {
-        let kind = if metadata.is_dir() { "it is a folder" } else { "it is not a regular file" };
-        return Err(cannot_open(kind.into()));
+        return Err(cannot_open(match metadata.is_dir() {
+            true => {
+                format!("it is a folder, and a file in it is needed, such as {}", path.join("studies.db").display())
+            }
+            false => "it is not a regular file".into(),
+        }));
     }
     let other = |what: String| StoreError::NotAStore { path: path.into(), what };
     match metadata.len() {

@@ -205,9 +205,18 @@ fn classify(path: &Path, error: rusqlite::Error) -> StoreError {
     }
 }
 
+/// The environment variable that names the file of the store.
+pub const STUDIES: &str = "TUNEBOOK_STUDIES";
+
 /// The path of the store: the value of `TUNEBOOK_STUDIES`, or else `.tunebook/studies.db` in the current folder.
 pub fn default_store() -> PathBuf {
-    std::env::var_os("TUNEBOOK_STUDIES").map_or_else(|| ".tunebook/studies.db".into(), PathBuf::from)
+    let named = std::env::var_os(STUDIES).filter(|path| !path.is_empty());
+    named.map_or_else(|| default_store_in(Path::new("")), PathBuf::from)
+}
+
+/// The path of the store in a folder, unless `TUNEBOOK_STUDIES` names another one.
+pub fn default_store_in(folder: &Path) -> PathBuf {
+    folder.join(".tunebook/studies.db")
 }
 
 /// The absolute path of the folder for the checkpoints and logs of a study's trials, beside the store. In it, the

@@ -5,8 +5,10 @@ pub mod digits;
 mod examples;
 pub mod fashion;
 pub mod idx;
+mod kept;
 mod numpy;
 mod rows;
+mod scale;
 mod source;
 mod table;
 pub mod text;
@@ -14,13 +16,19 @@ pub mod text;
 pub use examples::Examples;
 pub use numpy::{npy, npz, safetensors};
 pub use rows::Predictions;
+pub(crate) use scale::Scale;
 pub(crate) use source::{FileState, read_recorded, recorded, recorded_states, start_recording};
 pub use source::{missing, read};
 pub use table::{ColumnNames, Fill, Table};
 pub(crate) use table::{Encoding, Target};
 
+use self::scale::short;
 use anyhow::{Context, Result, bail, ensure};
 use tch::{Device, Kind, Tensor};
+
+/// What to do about targets that are far from the outputs of a new model.
+const ADVICE: &str = "`.standardized_targets()` on the data has the model learn them with mean 0 and deviation 1, and reports metrics in \
+     their unit";
 
 /// The parts of a data set: training, validation and, optionally, test examples.
 ///
@@ -46,39 +54,6 @@ pub struct Data {
     target_scale: Option<Scale>,
     /// What was done to the data, in sentences.
     notes: Vec<String>,
-}
-
-/// A linear change of scale, x ↦ (x − mean) / deviation.
-#[derive(Debug)]
-pub(crate) struct Scale {
-    mean: Tensor,
-    deviation: Tensor,
-}
-
-impl Scale {
-    /// The scale on which each feature of `examples` has the mean 0 and the standard deviation 1. A feature that is
-    /// constant keeps its deviations.
-    fn of(examples: &Tensor) -> Self {
-        let numbers = examples.to_kind(Kind::Float);
-        let (variance, mean) = numbers.var_mean_dim(0, false, true);
-        let is_constant = numbers.amax(0, true).eq_tensor(&numbers.amin(0, true));
-        let deviation = variance.sqrt().where_self(&is_constant.logical_not(), &Tensor::from(1.0f32));
-        Self { mean, deviation }
-    }
-
-    /// Returns numbers on this scale, as float32.
-    pub fn apply(&self, numbers: &Tensor) -> Tensor {
-        (numbers.to_kind(Kind::Float) - &self.mean) / &self.deviation
-    }
-
-    /// Returns numbers of this scale in their original unit.
-    pub fn undo(&self, numbers: &Tensor) -> Tensor {
-        numbers * &self.deviation + &self.mean
-    }
-
-    fn to_device(&self, device: Device) -> Self {
-        Self { mean: self.mean.to_device(device), deviation: self.deviation.to_device(device) }
-    }
 }
 
 impl Data {
@@ -134,7 +109,42 @@ impl Data {
     /// What the cell that defines the workload says about the data, in sentences.
     pub(crate) fn description(&self) -> Vec<String> {
         let table = self.train.encoding().map(|encoding| encoding.description.clone()).unwrap_or_default();
-        table.into_iter().chain(self.notes.iter().cloned()).collect()
+        table.into_iter().chain(self.notes.iter().cloned()).chain(self.about_targets()).collect()
+    }
+
+    /// Says which mean and deviation the targets of a regression have, and what to do if a model with small outputs is
+    /// far from them. None for classification.
+    fn about_targets(&self) -> Option<String> {
+        let (mean, deviation) = self.mean_of_targets()?;
+        let is = format!("The training targets have the mean {} and the deviation {}", short(mean), short(deviation));
+        Some(match self.is_far() {
+            _ if self.target_scale.is_some() => format!("{is}; they are trained on as 0 and 1."),
+            true => format!("{is}; {ADVICE}."),
+            false => format!("{is}."),
+        })
+    }
+
+    /// What to do about targets with which the loss of a regression explodes. None for classification, and for targets
+    /// that a model can start from.
+    pub(crate) fn advice_on_targets(&self) -> Option<String> {
+        self.is_far().then(|| self.about_targets()).flatten()
+    }
+
+    /// Whether the outputs of a new model, which are about 1, are far from the targets.
+    fn is_far(&self) -> bool {
+        let far = |(mean, deviation): (f64, f64)| mean.abs() > 10.0 || deviation > 10.0;
+        self.target_scale.is_none() && self.mean_of_targets().is_some_and(far)
+    }
+
+    /// Mean and deviation of the training targets in their original unit. None for classification.
+    fn mean_of_targets(&self) -> Option<(f64, f64)> {
+        let targets = &self.train.targets;
+        if !targets.is_floating_point() || targets.numel() == 0 {
+            return None;
+        }
+        let targets = self.target_scale.as_ref().map_or(targets.shallow_clone(), |scale| scale.undo(targets));
+        let (deviation, mean) = targets.to_kind(Kind::Double).std_mean(false);
+        Some((f64::try_from(mean).ok()?, f64::try_from(deviation).ok()?))
     }
 
     /// Keeps only the first `count` training examples. The other parts stay whole.

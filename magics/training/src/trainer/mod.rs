@@ -19,7 +19,7 @@ pub use stop::Stop;
 use self::run::Run;
 use crate::data::Data;
 use crate::hyperparameters::Hyperparameters;
-use crate::libtorch::Autocast;
+use crate::libtorch::{Autocast, is_out_of_memory};
 use crate::workload::Workload;
 use tch::Device;
 use tunebook_study::Measurement;
@@ -58,7 +58,12 @@ pub fn train(
     }
     let _precision = Autocast::begin(precision);
     let mut run = Run::new(workload, data, hp, request, device, sources)?;
-    let result = run.train(observer);
+    let result = run.train(observer).map_err(|stop| match (stop, data.advice_on_targets()) {
+        (Stop::Infeasible(reason), Some(advice)) if !is_out_of_memory(&reason) => {
+            Stop::Infeasible(format!("{reason}. {advice}"))
+        }
+        (stop, _) => stop,
+    });
     if !run.keeps_files() {
         return result;
     }

@@ -141,6 +141,9 @@ impl<'a> Run<'a> {
             0 => steps.div_ceil(10),
             every => every,
         };
+        if self.keeps_files() {
+            self.data.keep(&self.path(checkpoint::DATA))?;
+        }
         let mut saved = 0;
         let mut next_evaluation = self.request.until.map(|until| until.next(0));
         if self.resume() {

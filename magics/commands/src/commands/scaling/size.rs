@@ -19,7 +19,7 @@ use tunebook_analysis::{
     steps_to_target,
 };
 use tunebook_study::protocol::StoppingRule;
-use tunebook_study::store::{Store, StudyRecord};
+use tunebook_study::store::StudyRecord;
 use tunebook_study::{StudyDefinition, Trial};
 
 /// The outcome of tuning one batch size.
@@ -58,7 +58,7 @@ impl SizeTuner<'_> {
     /// Looks up the studies of the plan in the store.
     pub fn recorded_studies(&self) -> Result<RecordedStudies> {
         let mut recorded = RecordedStudies { any: false, enough: true };
-        if let Some(store) = Store::open_to_read(&self.context.settings.store)? {
+        if let Some(store) = self.context.store_to_read()? {
             for size in &self.plan.sizes {
                 if let Some(study) = store.study(&size.study)? {
                     recorded.any = true;
@@ -114,7 +114,7 @@ impl SizeTuner<'_> {
 
     /// Returns the recorded study of a batch size with its trials.
     fn read(&self, size: &SizePlan) -> Result<(Option<StudyRecord>, Vec<Trial>)> {
-        let Some(store) = Store::open_to_read(&self.context.settings.store)? else { return Ok((None, vec![])) };
+        let Some(store) = self.context.store_to_read()? else { return Ok((None, vec![])) };
         let study = store.study(&size.study)?;
         let trials = study.as_ref().map(|study| store.trials(study)).transpose()?.unwrap_or_default();
         Ok((study, trials))

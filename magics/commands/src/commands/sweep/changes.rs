@@ -138,6 +138,17 @@ pub fn as_json(store: &Store, study: &StudyRecord) -> Result<(Value, Value)> {
     Ok((json!(store.changes(study)?), json!(names)))
 }
 
+/// Records a file that the trial of this number read, and its change if an earlier trial read something else.
+pub fn loaded(writer: &StudyWriter, source: &DataSource, number: u32) -> Result<()> {
+    let known = writer.store().inputs(writer.study())?.remove(&source.path).unwrap_or_default();
+    if let Some(before) = known.last().filter(|_| !known.contains(&source.sha256)) {
+        let (before, after) = (before.clone(), Some(source.sha256.clone()));
+        let change = AcceptedChange { what: shown(&source.path), before, after, at_trial: number };
+        writer.accept_changes(&[change])?;
+    }
+    Ok(writer.record_data(source)?)
+}
+
 /// Looks at the files that a command names while its trials run.
 pub struct Watch {
     files: Vec<Watched>,

@@ -163,13 +163,13 @@ impl<'a> SweepDisplay<'a> {
                     seeds => format!("{metric}, median of {seeds} seeds"),
                 };
                 let mut rows = Rows::new(&["trial", &objective, "at step", "hyperparameters that vary"]);
-                for best in ranked_configurations(trials, &self.definition.objective).into_iter().take(5) {
+                for best in ranked_configurations(trials, &self.definition.objective) {
                     let (Some(value), Some(trial)) = (best.objective, best.middle) else { continue };
                     let Some((_, step)) = self.definition.objective.of(trial) else { continue };
                     let params = table::params(&self.definition, &trial.params);
                     rows.row(vec![trial.number.to_string(), number(value), step.to_string(), params]);
                 }
-                report = report.table(&rows);
+                report = report.first_rows(rows, 5, "configurations, the best first");
             }
             None if self.definition.repeats > 1 => {
                 report = report.line("No configuration has an objective in most of its seeds.");

@@ -1,7 +1,7 @@
 //! Runs the trials of a study: hands proposed configurations to free slots, and writes what trials report to the store
 //! before it reaches the screen.
 
-use super::changes::Watch;
+use super::changes::{self, Watch};
 use super::environment::environment;
 use super::observer::{TrialEnd, TrialObserver};
 use super::plan::SweepPlan;
@@ -61,7 +61,7 @@ pub fn run(
         interrupt,
         proposals: Proposals::of(&plan.definition),
         watch,
-        folder: trials_folder(&context.settings.store, &plan.name)?,
+        folder: trials_folder(&context.store_file(), &plan.name)?,
         waiting: numbers.into_iter().rev().collect(),
         losses: HashMap::new(),
         recorded_data: vec![],
@@ -222,7 +222,7 @@ impl StudyRun<'_> {
                 }
                 self.finish(&trial, TrialState::Failed, Some(format!("{reason}, {losses} times")), None)
             }
-            Some(PoolEvent::Trial(Event::Loaded { data, .. })) => self.record_data(data),
+            Some(PoolEvent::Trial(Event::Loaded { trial, data })) => self.record_data(trial.number, data),
             Some(PoolEvent::Trial(Event::Used { used, unused, .. })) => {
                 self.hyperparameters.used.extend(used);
                 self.hyperparameters.unused.extend(unused);
@@ -233,10 +233,10 @@ impl StudyRun<'_> {
     }
 
     /// Records the data files that a trial read, each file once.
-    fn record_data(&mut self, data: Vec<DataSource>) -> Result<()> {
+    fn record_data(&mut self, number: u32, data: Vec<DataSource>) -> Result<()> {
         for source in data {
             if !self.recorded_data.contains(&source) {
-                self.writer.record_data(&source)?;
+                changes::loaded(self.writer, &source, number)?;
                 self.recorded_data.push(source);
             }
         }

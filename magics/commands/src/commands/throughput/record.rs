@@ -10,7 +10,6 @@ use serde_json::{Value as Json, json};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use tunebook_analysis::{StepSeconds, Throughput, ThroughputPoint};
-use tunebook_study::store::Store;
 
 /// The measurement of one configuration, as it is recorded.
 #[derive(Serialize, Deserialize)]
@@ -58,7 +57,7 @@ fn write(context: &Context, kind: &str, records: &[ThroughputRecord], mut conclu
 /// Returns the records of the last reliable `%throughput` of a workload, of the last one if none was reliable, or None
 /// if there are none.
 pub fn latest_records(context: &Context, workload: &str) -> Result<Option<Vec<ThroughputRecord>>> {
-    let Some(store) = Store::open_to_read(&context.settings.store)? else { return Ok(None) };
+    let Some(store) = context.store_to_read()? else { return Ok(None) };
     let results = store.results(THROUGHPUT)?;
     let of_workload = results.into_iter().rev().filter(|result| result["workload"] == workload);
     let mut all: Vec<Vec<ThroughputRecord>> =
@@ -86,7 +85,7 @@ pub fn recorded_step_times(
     conditions: &Conditions,
 ) -> Result<BTreeMap<u64, StepSeconds>> {
     let mut seconds_per_step = BTreeMap::new();
-    let Some(store) = Store::open_to_read(&context.settings.store)? else { return Ok(seconds_per_step) };
+    let Some(store) = context.store_to_read()? else { return Ok(seconds_per_step) };
     let mut results = store.results(STEP_TIMES)?;
     results.extend(store.results(THROUGHPUT)?);
     for result in results.into_iter().filter(|result| result["workload"] == workload) {

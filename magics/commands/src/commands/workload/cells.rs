@@ -6,11 +6,11 @@ use super::source::WorkloadCell;
 use crate::error::{ErrorName, MagicError, Result, Source};
 use crate::magic::Context;
 use tunebook_prebuilt::{CellCrate, Sources, UnpackError, names_crate, needs_tensors};
-use tunebook_study::store::Store;
 
 /// The crates that the code of a cell names. If there are any, the first one is `tunebook`.
 pub fn crates_for(context: &Context, code: &str) -> Result<Vec<CellCrate>> {
-    let defined = match Store::open_to_read(&context.settings.store)? {
+    // Where the store cannot be used, the cell still runs.
+    let defined = match context.store_to_read().unwrap_or(None) {
         Some(store) => store.workloads()?,
         None => vec![],
     };

@@ -52,7 +52,7 @@ pub fn known(context: &Context) -> Result<Vec<Workload>> {
         description,
         is_outdated: false,
     });
-    let defined = match Store::open_to_read(&context.settings.store)? {
+    let defined = match context.store_to_read()? {
         Some(store) => store.workloads()?,
         None => vec![],
     };
@@ -105,7 +105,7 @@ pub fn worker(
         return Ok(Some(worker));
     }
     let Some(record) = context.store()?.workload(source)? else {
-        let message = format!("the source of `{name}` is not in {}", context.settings.store.display());
+        let message = format!("the source of `{name}` is not in {}", context.store_file().display());
         let help = format!("run the cell `%%workload {name}` again");
         return Err(MagicError::new(ErrorName::UnknownWorkload, message, Some(help)));
     };

@@ -8,6 +8,9 @@ const MOST_NAMES: usize = 12;
 /// A column of words with more different ones is told of.
 const MANY_WORDS: usize = 50;
 
+/// A target with more classes may be a quantity.
+const MANY_CLASSES: usize = 20;
+
 /// Describes a table without its target column, in sentences.
 pub(super) fn describe(table: &Table, encoding: &Encoding, target: &Column) -> Vec<String> {
     let mut lines = vec![format!(
@@ -34,6 +37,14 @@ pub(super) fn describe(table: &Table, encoding: &Encoding, target: &Column) -> V
             let count = |class: &String| target.fields.iter().flatten().filter(|value| *value == class).count();
             let counts = classes.iter().enumerate().map(|(i, class)| format!("{i} = {class} ({} rows)", count(class)));
             lines.push(format!("Classes of `{}`: {}.", target.name, listed(counts)));
+            let (name, rows) = (&target.name, table.lines.len());
+            if classes.len() > MANY_CLASSES && 2 * classes.len() > rows {
+                lines.push(format!(
+                    "`{name}` has {} different values in {rows} rows, so most classes have a single example. If it is a \
+                     quantity, write `.regress(\"{name}\")?` and `Task::Regression`.",
+                    classes.len()
+                ));
+            }
         }
         Target::Numbers(name) => lines.push(format!("Target: the numbers of `{name}`.")),
     }

@@ -1,12 +1,13 @@
 //! The encoding of a table: which feature each column became, so that other rows are encoded in the same way.
 
-use super::numbers::Writing;
+use super::numbers::{Reading, Writing};
 use super::{Column, Table};
 use anyhow::{Result, anyhow, bail};
+use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
 /// How the columns of a table became features, and its target became classes or numbers.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Encoding {
     pub features: Vec<Feature>,
     pub target: Target,
@@ -15,16 +16,17 @@ pub(crate) struct Encoding {
 }
 
 /// What one column became.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) enum Feature {
-    /// One feature. A missing value becomes `fill`; None if the table had none missing.
-    Number { column: String, fill: Option<f64> },
+    /// One feature. `writing` is how the numbers were written. A missing value becomes `fill`; None if nothing was said
+    /// about missing values.
+    Number { column: String, writing: Writing, fill: Option<f64> },
     /// One feature for each word: 1 in the rows with that word and 0 elsewhere.
     Words { column: String, words: Vec<String> },
 }
 
 /// What the target column became.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) enum Target {
     /// The names of the classes, in the order of their indices.
     Classes(Vec<String>),
@@ -56,9 +58,13 @@ impl Encoding {
         let mut flat: Vec<f32> = vec![];
         for feature in &self.features {
             match feature {
-                Feature::Number { column, fill } => {
+                Feature::Number { column, writing, fill } => {
                     let column = table.column(column)?;
-                    let writing = table.writing(column)?.unwrap_or(Writing::Plain);
+                    let writing = match table.reading(column) {
+                        Reading::Numbers(writing) => writing,
+                        // What does not tell itself is written as it was in the table of this encoding.
+                        Reading::Ambiguous | Reading::Words { .. } => *writing,
+                    };
                     for row in 0..rows {
                         flat.push(table.number(column, writing, row, *fill)?);
                     }

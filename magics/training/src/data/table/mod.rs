@@ -1,13 +1,20 @@
 //! Reads CSV tables and turns their columns into inputs and targets.
 
+mod choice;
 mod describe;
 mod encoding;
+mod header;
+mod missing;
 mod numbers;
 mod reading;
+mod text;
 
 pub(crate) use encoding::{Encoding, Target};
 
 use self::encoding::Feature;
+pub use choice::ColumnNames;
+pub use missing::Fill;
+
 use self::numbers::{Reading, Writing};
 use super::{Examples, read};
 use anyhow::{Result, anyhow, bail, ensure};
@@ -37,6 +44,8 @@ pub struct Table {
     /// The line of each row in the file.
     lines: Vec<u64>,
     separator: char,
+    /// How numbers are written that could be read in two ways, if other columns tell.
+    convention: Option<Writing>,
     /// What was read otherwise than it stands there, in sentences.
     notes: Vec<String>,
 }
@@ -52,57 +61,17 @@ struct Column {
     fill: Option<Fill>,
 }
 
+impl Column {
+    /// The values that are not missing.
+    fn values(&self) -> impl Iterator<Item = &str> + Clone {
+        self.fields.iter().flatten().map(String::as_str)
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum ColumnKind {
     Numbers,
     Words,
-}
-
-/// What takes the place of missing values in a column of numbers, for [`Table::fill_missing`].
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Fill {
-    /// The mean of the values that are there.
-    Mean,
-    /// The median of the values that are there.
-    Median,
-    /// This number.
-    Value(f64),
-}
-
-impl From<f64> for Fill {
-    fn from(value: f64) -> Self {
-        Self::Value(value)
-    }
-}
-
-/// One name of a column or several: `"id"`, `["id", "date"]`.
-pub trait ColumnNames {
-    /// The names.
-    fn names(&self) -> Vec<String>;
-}
-
-impl ColumnNames for &str {
-    fn names(&self) -> Vec<String> {
-        vec![self.to_string()]
-    }
-}
-
-impl<const N: usize> ColumnNames for [&str; N] {
-    fn names(&self) -> Vec<String> {
-        self.iter().map(|name| name.to_string()).collect()
-    }
-}
-
-impl ColumnNames for &[&str] {
-    fn names(&self) -> Vec<String> {
-        self.iter().map(|name| name.to_string()).collect()
-    }
-}
-
-impl ColumnNames for Vec<String> {
-    fn names(&self) -> Vec<String> {
-        self.clone()
-    }
 }
 
 impl Table {
@@ -121,87 +90,21 @@ impl Table {
     }
 
     fn from_bytes(bytes: &[u8], origin: &str) -> Result<Self> {
-        let fields = reading::split(bytes, origin)?;
-        let columns = fields.names.into_iter().zip(fields.columns);
-        let columns = columns.map(|(name, fields)| Column { name, fields, said: None, fill: None }).collect();
-        let (lines, separator, notes) = (fields.lines, fields.separator, fields.notes);
-        Ok(Self { origin: origin.into(), columns, lines, separator, notes })
-    }
-
-    /// Leaves columns out. It fails if there is no such column.
-    pub fn without(mut self, columns: impl ColumnNames) -> Result<Self> {
-        for name in columns.names() {
-            let at = self.index(&name)?;
-            self.columns.remove(at);
-        }
-        Ok(self)
-    }
-
-    /// Leaves all other columns out. Name the target too. It fails if there is no such column.
-    pub fn only(mut self, columns: impl ColumnNames) -> Result<Self> {
-        let names = columns.names();
-        for name in &names {
-            self.index(name)?;
-        }
-        self.columns.retain(|column| names.contains(&column.name));
-        Ok(self)
-    }
-
-    /// Takes columns for numbers. What is no number in them counts as missing. It fails if there is no such column.
-    pub fn numeric(mut self, columns: impl ColumnNames) -> Result<Self> {
-        for name in columns.names() {
-            let at = self.index(&name)?;
-            self.columns[at].said = Some(ColumnKind::Numbers);
-            let writing = self.writing(&self.columns[at])?.unwrap_or(Writing::Plain);
-            let column = &mut self.columns[at];
-            let mut lost = 0;
-            for field in &mut column.fields {
-                if field.as_deref().is_some_and(|field| writing.parse(field).is_none()) {
-                    *field = None;
-                    lost += 1;
-                }
+        let mut found = reading::split(bytes, origin)?;
+        let mut columns = vec![];
+        for (name, mut fields) in found.names.into_iter().zip(found.columns) {
+            if let Some((sign, numbers)) = numbers::without_sign(&fields) {
+                found.notes.push(format!("`{name}`: each value has a `{sign}`, which is left out."));
+                fields = numbers;
             }
-            if lost > 0 {
-                self.notes.push(format!("`{name}`: {lost} values are no numbers and count as missing."));
-            }
+            columns.push(Column { name, fields, said: None, fill: None });
         }
-        Ok(self)
-    }
-
-    /// Takes columns for words, also where they hold numbers, such as codes. It fails if there is no such column.
-    pub fn words(mut self, columns: impl ColumnNames) -> Result<Self> {
-        for name in columns.names() {
-            let at = self.index(&name)?;
-            self.columns[at].said = Some(ColumnKind::Words);
+        let convention = numbers::convention(columns.iter().map(Column::values));
+        if convention == Some(Writing::DecimalComma) {
+            found.notes.push("Numbers have decimal commas: `1,5` is one and a half.".into());
         }
-        Ok(self)
-    }
-
-    /// Leaves out the rows in which a value is missing. Choose the columns first.
-    pub fn drop_missing(mut self) -> Self {
-        let whole: Vec<bool> =
-            (0..self.lines.len()).map(|row| self.columns.iter().all(|column| column.fields[row].is_some())).collect();
-        let lost = self.keep_rows(&whole);
-        if lost > 0 {
-            self.notes.push(format!("{lost} rows with missing values are left out."));
-        }
-        self
-    }
-
-    /// Fills missing values: in columns of numbers with the mean, the median or a number, in columns of words with none
-    /// of the words. Mean and median are those of all rows, of the later validation part too.
-    ///
-    /// ```no_run
-    /// # use tunebook_training::prelude::*;
-    /// let table = Table::read("houses.csv")?.fill_missing(Fill::Median); // or Fill::Mean, or a number: 0.0
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn fill_missing(mut self, fill: impl Into<Fill>) -> Self {
-        let fill = fill.into();
-        for column in &mut self.columns {
-            column.fill = Some(fill);
-        }
-        self
+        let (lines, separator, notes) = (found.lines, found.separator, found.notes);
+        Ok(Self { origin: origin.into(), columns, lines, separator, convention, notes })
     }
 
     /// Returns examples for classification: the targets \[rows\] (i64) are the classes in the column `target`, and all
@@ -217,9 +120,9 @@ impl Table {
     pub fn classify(&self, target: &str) -> Result<Examples> {
         let mut table = self.labelled(target)?;
         let column = table.columns.remove(table.index(target)?);
-        let values: Vec<&str> = column.fields.iter().flatten().map(String::as_str).collect();
+        let values: Vec<&str> = column.values().collect();
         let mut classes: Vec<&str> = values.iter().copied().collect::<BTreeSet<_>>().into_iter().collect();
-        if let Reading::Numbers(writing) = numbers::read(classes.iter().copied(), self.separator) {
+        if let Reading::Numbers(writing) = table.reading(&column) {
             classes
                 .sort_by(|a, b| writing.parse(a).partial_cmp(&writing.parse(b)).unwrap_or(std::cmp::Ordering::Equal));
         }
@@ -265,7 +168,8 @@ impl Table {
     }
 
     /// The examples of a table from which the target column was taken out.
-    fn examples(self, targets: Tensor, target: Target, column: &Column) -> Result<Examples> {
+    fn examples(mut self, targets: Tensor, target: Target, column: &Column) -> Result<Examples> {
+        self.leave_out_empty();
         self.check_missing()?;
         let features: Vec<Feature> = self.columns.iter().map(|column| self.feature(column)).collect::<Result<_>>()?;
         ensure!(!features.is_empty(), "{} has no columns beside the target", self.origin);
@@ -278,7 +182,7 @@ impl Table {
     fn feature(&self, column: &Column) -> Result<Feature> {
         let name = column.name.clone();
         if let Some(writing) = self.writing(column)? {
-            let numbers = || column.fields.iter().flatten().filter_map(|field| writing.parse(field));
+            let numbers = || column.values().filter_map(|field| writing.parse(field));
             let fill = column.fill.map(|fill| match fill {
                 Fill::Value(value) => value,
                 Fill::Mean => numbers().sum::<f64>() / numbers().count().max(1) as f64,
@@ -289,7 +193,7 @@ impl Table {
                     0.5 * (middle(sorted.len().saturating_sub(1) / 2) + middle(sorted.len() / 2))
                 }
             });
-            return Ok(Feature::Number { column: name, fill });
+            return Ok(Feature::Number { column: name, writing, fill });
         }
         let words: BTreeSet<&String> = column.fields.iter().flatten().collect();
         ensure!(
@@ -302,11 +206,15 @@ impl Table {
         Ok(Feature::Words { column: name, words: words.into_iter().cloned().collect() })
     }
 
+    /// What the values of a column are.
+    fn reading(&self, column: &Column) -> Reading {
+        numbers::read(column.values(), self.separator, self.convention)
+    }
+
     /// How the numbers of a column are written, or None if it is a column of words. It fails if that cannot be told.
     fn writing(&self, column: &Column) -> Result<Option<Writing>> {
         let (name, origin) = (&column.name, &self.origin);
-        let reading = numbers::read(column.fields.iter().flatten().map(String::as_str), self.separator);
-        match (reading, column.said) {
+        match (self.reading(column), column.said) {
             (_, Some(ColumnKind::Words)) => Ok(None),
             (Reading::Numbers(writing), _) => Ok(Some(writing)),
             (Reading::Ambiguous, _) => {
@@ -323,7 +231,10 @@ impl Table {
             (Reading::Words { share }, None) if share >= 0.5 => {
                 let is_word = |field: &&Option<String>| {
                     field.as_deref().is_some_and(|field| {
-                        !matches!(numbers::read([field].into_iter(), self.separator), Reading::Numbers(_))
+                        !matches!(
+                            numbers::read([field].into_iter(), self.separator, self.convention),
+                            Reading::Numbers(_)
+                        )
                     })
                 };
                 let row = column.fields.iter().position(|field| is_word(&field)).unwrap_or(0);
@@ -336,41 +247,6 @@ impl Table {
                 )
             }
             (Reading::Words { .. }, None) => Ok(None),
-        }
-    }
-
-    /// Fails if values are missing and nothing says what to do with them.
-    fn check_missing(&self) -> Result<()> {
-        let problem = self.where_missing_unless(|column| column.fill.is_some());
-        ensure!(
-            problem.is_empty(),
-            "values are missing in {}{problem}. Write .drop_missing() to leave such rows out, .fill_missing(Fill::Median) \
-             (or Fill::Mean, or a number) to fill them, or .without(\"…\")? to leave a column out",
-            self.origin
-        );
-        Ok(())
-    }
-
-    fn where_missing(&self) -> String {
-        self.where_missing_unless(|_| false)
-    }
-
-    /// Which columns have missing values, as the end of a sentence. Empty if none has.
-    fn where_missing_unless(&self, is_settled: impl Fn(&Column) -> bool) -> String {
-        let missing: Vec<String> = self
-            .columns
-            .iter()
-            .filter(|column| !is_settled(column))
-            .filter_map(|column| {
-                let first = column.fields.iter().position(Option::is_none)?;
-                let count = column.fields.iter().filter(|field| field.is_none()).count();
-                Some(format!("`{}` ({count} rows, the first in line {})", column.name, self.lines[first]))
-            })
-            .collect();
-        match missing.len() {
-            0 => String::new(),
-            n if n > 5 => format!(": {} and {} more columns", missing[..5].join(", "), n - 5),
-            _ => format!(": {}", missing.join(", ")),
         }
     }
 

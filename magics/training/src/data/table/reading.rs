@@ -1,10 +1,13 @@
 //! From the bytes of a file to named columns of fields.
 //!
-//! The crate `csv` splits records and fields. A data frame library would bring far more than a training set needs, and
-//! minutes of compile time to every workload that is built.
+//! The crate `csv` splits records and fields, with quotes, any delimiter, and trimmed fields. It knows nothing of
+//! encodings, missing values, decimal commas and the types of columns. A data frame library such as polars knows some of
+//! that. But it brings hundreds of crates, minutes of compile time to every workload that is built, and errors without
+//! the line and the advice that a user needs here.
 
-use super::numbers::{Reading, is_missing, read as read_numbers};
-use anyhow::{Result, bail, ensure};
+use super::numbers::is_missing;
+use super::{header, text};
+use anyhow::{Result, anyhow, bail, ensure};
 
 /// The characters that may stand between columns.
 const SEPARATORS: [char; 4] = [',', ';', '\t', '|'];
@@ -24,10 +27,14 @@ pub(super) struct Fields {
 /// Splits the bytes of a file, which errors call `origin`.
 pub(super) fn split(bytes: &[u8], origin: &str) -> Result<Fields> {
     let mut notes = vec![];
-    // Line ends become those that `csv` counts.
-    let text = decode(bytes, &mut notes).replace("\r\n", "\n").replace('\r', "\n");
-    let separator = separator_of(&text);
-    let text = without_spaces_before_quotes(&text, separator);
+    let text = text::decoded(bytes, origin, &mut notes)?;
+    let (said, text) = text::without_separator_line(&text, &SEPARATORS);
+    let separator = said.unwrap_or_else(|| separator_of(&text));
+    let text = text::without_spaces_before_quotes(&text, separator).map_err(|line| {
+        anyhow!(
+            "the double quote that begins a field in line {line} of {origin} is never closed; close it or remove it"
+        )
+    })?;
     let mut reader = csv::ReaderBuilder::new()
         .delimiter(separator as u8)
         .has_headers(false)
@@ -36,22 +43,22 @@ pub(super) fn split(bytes: &[u8], origin: &str) -> Result<Fields> {
         .from_reader(text.as_bytes());
     let mut records = reader.records();
     let Some(header) = records.next() else { bail!("{origin} is empty; its first line must name the columns") };
-    let names = names_of(&header?, origin)?;
-    let (mut columns, mut lines, mut blank) = (vec![vec![]; names.len()], vec![], 0);
+    let header = header?;
+    let (mut columns, mut lines, mut blank) = (vec![vec![]; header.len()], vec![], 0);
     for record in records {
         let record = record?;
-        let line = record.position().map_or(0, csv::Position::line);
+        let line = record.position().map_or(0, |position| line_of(position, &text));
         if record.iter().all(str::is_empty) {
             blank += 1;
             continue;
         }
-        if record.len() != names.len() {
+        if record.len() != header.len() {
             let separator = shown(separator);
             bail!(
                 "line {line} of {origin} has {} fields, but its first line names {} columns. The fields are separated by \
                  {separator}; a field that contains {separator} must stand in double quotes",
                 record.len(),
-                names.len()
+                header.len()
             );
         }
         for (column, field) in columns.iter_mut().zip(&record) {
@@ -59,64 +66,39 @@ pub(super) fn split(bytes: &[u8], origin: &str) -> Result<Fields> {
         }
         lines.push(line);
     }
+    header::check_names(&header, &columns, origin)?;
     if blank > 0 {
         notes.push(format!("{blank} lines without any value are left out."));
     }
     ensure!(!lines.is_empty(), "{origin} has no rows below the names of its columns");
+    let (names, columns) = header::named(&header, columns, origin, &mut notes)?;
     Ok(Fields { names, columns, lines, separator, notes })
 }
 
-/// Decodes text: UTF-8 or UTF-16 with or without a byte order mark, otherwise Latin-1.
-fn decode(bytes: &[u8], notes: &mut Vec<String>) -> String {
-    let wide = |convert: fn([u8; 2]) -> u16| {
-        let units = bytes[2..].chunks_exact(2).map(|pair| convert([pair[0], pair[1]]));
-        char::decode_utf16(units).map(|unit| unit.unwrap_or(char::REPLACEMENT_CHARACTER)).collect()
-    };
-    match bytes {
-        [0xff, 0xfe, ..] => wide(u16::from_le_bytes),
-        [0xfe, 0xff, ..] => wide(u16::from_be_bytes),
-        _ => match std::str::from_utf8(bytes) {
-            Ok(text) => text.trim_start_matches('\u{feff}').to_string(),
-            Err(_) => {
-                notes.push("The file is not UTF-8, so it is read as Latin-1.".into());
-                bytes.iter().map(|byte| char::from(*byte)).collect()
-            }
-        },
-    }
+/// The line on which a record begins. `csv` skips empty lines, and gives the line of the first of them.
+fn line_of(position: &csv::Position, text: &str) -> u64 {
+    let skipped = text.bytes().skip(position.byte() as usize).take_while(|byte| *byte == b'\n').count();
+    position.line() + skipped as u64
 }
 
-/// The separator that the first line has most often outside of quotes; a comma if it has none.
+/// The number of lines that tell the separator.
+const LINES: usize = 20;
+
+/// The separator of the columns. Each of the first lines has equally many of it outside of quotes, or else the first
+/// line has most of it. It is a comma if there is none.
 fn separator_of(text: &str) -> char {
-    let first = text.lines().find(|line| !line.trim().is_empty()).unwrap_or_default();
-    let outside: Vec<&str> = first.split('"').step_by(2).collect();
-    let count = |separator: char| outside.iter().map(|part| part.matches(separator).count()).sum::<usize>();
-    // Of equals, the first one in the list.
-    SEPARATORS.into_iter().rev().max_by_key(|separator| count(*separator)).filter(|s| count(*s) > 0).unwrap_or(',')
-}
-
-/// Removes the spaces between a separator and a quote: `1, "x, y"`. A quote begins a field only if nothing stands before
-/// it.
-fn without_spaces_before_quotes(text: &str, separator: char) -> String {
-    let mut result = String::with_capacity(text.len());
-    // Where the field begins in `result`, and whether it is quoted.
-    let (mut start, mut is_quoted) = (0, false);
-    for c in text.chars() {
-        match c {
-            '"' if is_quoted => is_quoted = false,
-            '"' if result[start..].chars().all(|before| before == ' ') => {
-                result.truncate(start);
-                is_quoted = true;
-            }
-            // Two quotes inside a quoted field stand for one.
-            '"' if result.ends_with('"') => is_quoted = true,
-            _ => {}
-        }
-        result.push(c);
-        if (c == separator || c == '\n') && !is_quoted {
-            start = result.len();
-        }
-    }
-    result
+    let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).take(LINES).collect();
+    let count = |line: &str, separator| line.split('"').step_by(2).map(|part| part.matches(separator).count()).sum();
+    let counts = |separator: char| -> Vec<usize> { lines.iter().map(|line| count(line, separator)).collect() };
+    // A comma may also stand in numbers and names, equally often in each line.
+    let rank = |separator: char| {
+        let counts = counts(separator);
+        let first = counts.first().copied().unwrap_or(0);
+        let is_steady = counts.iter().all(|count| *count == first);
+        (is_steady, is_steady && separator != ',', first)
+    };
+    let found = SEPARATORS.into_iter().filter(|separator| rank(*separator).2 > 0);
+    found.rev().max_by_key(|separator| rank(*separator)).unwrap_or(',')
 }
 
 /// A separator in an error.
@@ -125,30 +107,4 @@ pub(super) fn shown(separator: char) -> String {
         '\t' => "tabs".into(),
         other => format!("`{other}`"),
     }
-}
-
-fn names_of(header: &csv::StringRecord, origin: &str) -> Result<Vec<String>> {
-    let fields = || header.iter().filter(|field| !field.is_empty());
-    if fields().next().is_some() && matches!(read_numbers(fields(), ','), Reading::Numbers(_)) {
-        bail!(
-            "the first line of {origin} holds numbers ({}), but it must name the columns; add a line with names above it",
-            fields().take(3).collect::<Vec<_>>().join(", ")
-        );
-    }
-    // pandas writes the column of row numbers without a name.
-    let name = |(i, field): (usize, &str)| match field {
-        "" => format!("column {}", i + 1),
-        field => field.to_string(),
-    };
-    let names: Vec<String> = header.iter().enumerate().map(name).collect();
-    for (i, name) in names.iter().enumerate() {
-        if let Some(first) = names[..i].iter().position(|other| other == name) {
-            bail!(
-                "the first line of {origin} names `{name}` twice, in the columns {} and {}; rename one of them",
-                first + 1,
-                i + 1
-            );
-        }
-    }
-    Ok(names)
 }

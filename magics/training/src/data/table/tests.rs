@@ -27,6 +27,74 @@ fn what_spreadsheets_write_is_read() {
 }
 
 #[test]
+fn separators_and_numbers_follow_from_the_whole_table() {
+    let first = |text: &str, target: &str| {
+        let examples = Table::parse(text).unwrap().regress(target).unwrap();
+        (values(&examples.inputs.get(0)), examples.encoding().unwrap().description.join("\n"))
+    };
+    // Commas in names and numbers, as often in each line as in the first.
+    assert_eq!(first("Preis, EUR;Menge;y\n1,5;2;1\n2,5;3;2", "y").0, [1.5, 2.0]);
+    assert_eq!(first("sep=|\na;b|y\n1|2\n2|3", "y").0, [1.0]);
+    // With decimal commas elsewhere in the table, points group digits.
+    let (inputs, told) = first("a;b;y\n1.234;1,5;1\n2.500;2,25;2", "y");
+    assert_eq!(inputs, [1234.0, 1.5]);
+    assert!(told.contains("Numbers have decimal commas"), "{told}");
+    assert_eq!(first("a;b;y\n1,234;1.5;1\n2,500;2.25;2", "y").0, [1234.0, 1.5]);
+    let (inputs, told) = first("a,b,y\n\"$1,200\",12%,1\n$3,5%,2", "y");
+    assert_eq!(inputs, [1200.0, 12.0]);
+    assert!(told.contains("`a`: each value has a `$`"), "{told}");
+    // A separator ends each line.
+    let (inputs, told) = first("a,empty,y,\n1,,1,\n2,,2,\n", "y");
+    assert_eq!(inputs, [1.0]);
+    assert!(told.contains("`empty` has no value in any row") && told.contains("1 columns without a name"), "{told}");
+    let dropped = Table::parse("a,empty,y\n1,,1\n,,2\n3,,3").unwrap().drop_missing().regress("y").unwrap();
+    assert_eq!(values(&dropped.inputs), [1.0, 3.0]);
+    let quoted = Table::parse("w,y\n\"a \"\"b\"\", c\",1\n5\" disk,2\n").unwrap().regress("y").unwrap();
+    assert_eq!(quoted.encoding().unwrap().feature_names(), ["w=5\" disk", "w=a \"b\", c"]);
+    // Windows-1252 has the euro sign where Latin-1 has a control character.
+    let price = Table::from_bytes(b"\x80;y\n1;1\n2;2", "t.csv").unwrap().regress("y").unwrap();
+    assert_eq!(price.encoding().unwrap().feature_names(), ["€"]);
+}
+
+#[test]
+fn what_a_model_needs_of_its_data_is_kept_in_a_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("data.safetensors");
+    let all = Table::parse("a;w;y\n1,5;red;10\n3;blue;30\n5;red;50\n").unwrap().regress("y").unwrap();
+    let data = Data::new(all.first(2), all.narrow(2, 1)).standardized().standardized_targets();
+    data.keep(&path).unwrap();
+    let kept = Data::kept(&path).unwrap().unwrap();
+    // Alone, 1,500 could be one and a half or 1500; the table of the model had decimal commas.
+    let new = Table::parse("w;a\nred;1,500\n").unwrap();
+    assert_eq!(values(&kept.encode(&new).unwrap().get(0)), values(&data.train.inputs.get(0)));
+    let numbers = |data: &Data| data.decode(&Tensor::from_slice(&[0.5f32]).view([1, 1])).unwrap().numbers;
+    assert_eq!(numbers(&kept), numbers(&data));
+    std::fs::remove_file(&path).unwrap();
+    Data::new(Examples::new(all.inputs.copy(), all.targets.copy()).unwrap(), all.first(1)).keep(&path).unwrap();
+    assert!(Data::kept(&path).unwrap().is_none());
+}
+
+#[test]
+fn targets_that_a_model_cannot_start_from_are_told_of() {
+    let data = |scale: f64| {
+        let rows: String = (0..4).map(|i| format!("{i},{}\n", f64::from(i) * scale)).collect();
+        let all = Table::parse(&format!("a,y\n{rows}")).unwrap().regress("y").unwrap();
+        Data::new(all.first(3), all.narrow(3, 1))
+    };
+    let far = data(1e5).advice_on_targets().unwrap();
+    assert!(
+        far.contains("the mean 100000 and the deviation 81650") && far.contains(".standardized_targets()"),
+        "{far}"
+    );
+    assert_eq!(data(1.0).advice_on_targets(), None);
+    let standardized = data(1e5).standardized_targets();
+    assert_eq!(standardized.advice_on_targets(), None);
+    assert!(standardized.description().join("\n").contains("the mean 100000 and"), "{:?}", standardized.description());
+    let classes = Table::parse("a,y\n1,p\n2,q\n").unwrap().classify("y").unwrap();
+    assert_eq!(Data::new(classes.first(2), classes.first(1)).advice_on_targets(), None);
+}
+
+#[test]
 fn mistakes_name_the_line_and_what_to_do() {
     for (text, parts) in [
         ("", vec!["is empty"]),
@@ -34,6 +102,20 @@ fn mistakes_name_the_line_and_what_to_do() {
         ("a,b,a\n1,2,3", vec!["names `a` twice", "columns 1 and 3"]),
         ("a,b\r\n1,2\r\n3\r\n", vec!["line 3 of the text has 1 fields", "names 2 columns"]),
         ("a,b\n", vec!["no rows"]),
+    ] {
+        let error = error(Table::parse(text));
+        assert!(parts.iter().all(|part| error.contains(part)), "{error}");
+    }
+    for (text, parts) in [
+        ("5.1,3.5,setosa\n4.9,3.0,setosa", vec!["first line of the text holds values (5.1, 3.5, setosa)"]),
+        ("39,Private,Male\n50,Self,Male\n38,Private,Female", vec!["holds values (39, Private, Male)"]),
+        ("p,x,x\np,x,n\ne,x,n", vec!["holds values (p, x, x)"]),
+        ("a,b\n1,\"x\n2,y\n3,z\n", vec!["double quote that begins a field in line 2", "never closed"]),
+        ("a,b\n\n\n1,2\n\n3\n", vec!["line 6 of the text has 1 fields"]),
+        ("a,b\n\"1\n1\",2\n3\n", vec!["line 4 of the text has 1 fields"]),
+        ("mpg cyl hp\n18 8 130\n15  8 165", vec!["separated by spaces"]),
+        ("PK\u{3}\u{4}x", vec!["a workbook of a spreadsheet"]),
+        ("a\0b", vec!["no text"]),
     ] {
         let error = error(Table::parse(text));
         assert!(parts.iter().all(|part| error.contains(part)), "{error}");
@@ -51,7 +133,7 @@ fn mistakes_name_the_line_and_what_to_do() {
         assert!(parts.iter().all(|part| error.contains(part)), "{error}");
     }
     assert!(
-        error(Table::parse("a,y\n1,x\n2,3").unwrap().regress("y")).contains("`x` stands in the column `y` of line 2")
+        error(Table::parse("a,y\n1,x\n2,z").unwrap().regress("y")).contains("`x` stands in the column `y` of line 2")
     );
     assert!(error(Table::parse("a,y\n1,2").unwrap().without("b")).contains("no column `b`"));
 }

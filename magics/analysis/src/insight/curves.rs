@@ -1,0 +1,267 @@
+//! E7 and E9 to E12, G3: what the training curves of the best configurations say.
+
+use super::series::Series;
+use super::{Evidence, Experiment, Finding, Severity, best_of_scientific_values, number};
+use std::collections::BTreeMap;
+use tunebook_study::{Direction, Measurement};
+
+/// A rule needs curves with at least so many points.
+const LEAST_POINTS: usize = 10;
+/// A rule about the best configurations needs at least so many of them.
+const MOST: usize = 4;
+/// The metric of the training loss.
+const TRAINING_LOSS: &str = "train/loss";
+
+/// The curves of one trial.
+struct TrialCurves {
+    number: u32,
+    objective: Series,
+    training: Series,
+}
+
+pub(super) fn findings(evidence: &Evidence<'_>, measured: &BTreeMap<u32, Vec<Measurement>>) -> Vec<Finding> {
+    let of = |number: u32| -> Option<TrialCurves> {
+        let measurements = measured.get(&number)?;
+        let objective = Series::new(measurements, &evidence.objective.metric, evidence.objective.direction);
+        let training = Series::new(measurements, TRAINING_LOSS, Direction::Minimize);
+        (objective.len() >= LEAST_POINTS).then_some(TrialCurves { number, objective, training })
+    };
+    let middles = || evidence.ranked.iter().filter_map(|(_, configuration)| configuration.middle);
+    let top: Vec<TrialCurves> = evidence.top().iter().filter_map(|(_, c)| of(c.middle?.number)).collect();
+    let ranked: Vec<_> = middles().collect();
+    let of_values: Vec<TrialCurves> =
+        best_of_scientific_values(evidence.definition, &ranked).iter().filter_map(|trial| of(trial.number)).collect();
+    let rules: [Option<Finding>; 6] = [
+        overfitting(&of_values),
+        step_variance(evidence, &top),
+        still_improving(&top),
+        saturated_early(&top),
+        training_loss_rising(&top),
+        best_step(&top),
+    ];
+    rules.into_iter().flatten().collect()
+}
+
+/// Returns how far the objective rises after its minimum, if it does so beyond its noise while the training loss falls.
+fn overfits(curves: &TrialCurves) -> Option<(f64, f64)> {
+    let series = &curves.objective;
+    let (at, least) = series.least();
+    let last = *series.steps.last()?;
+    if series.steps[at] >= 0.9 * last {
+        return None;
+    }
+    let end = &series.values[series.at(0.9)..];
+    let rise = end.iter().sum::<f64>() / end.len() as f64 - least;
+    let fall = series.values[0] - least;
+    if rise <= (3.0 * series.noise_from(0.75)).max(0.05 * fall) {
+        return None;
+    }
+    let training = &curves.training;
+    let from = training.steps.partition_point(|step| *step < series.steps[at]);
+    let (_, [_, high], _) = training.rise(from, training.len())?;
+    (high < 0.0).then_some((rise, series.steps[at] / last))
+}
+
+fn overfitting(of_values: &[TrialCurves]) -> Option<Finding> {
+    let found: Vec<(u32, f64, f64)> =
+        of_values.iter().filter_map(|c| overfits(c).map(|(rise, share)| (c.number, rise, share))).collect();
+    let (number_of_first, rise, share) = *found.first()?;
+    let message = format!(
+        "Of the best trials of each scientific value, {} of {} overfit: in trial {number_of_first} the objective gets worse \
+         by {} after {:.0} % of its steps, while the training loss still falls.",
+        found.len(),
+        of_values.len(),
+        number(rise),
+        100.0 * share
+    );
+    let advice = "Tune regularization as a nuisance: dropout, label smoothing, weight decay. Do not prefer the value \
+                  that happens to overfit less.";
+    let finding = Finding::new(
+        "overfitting",
+        Severity::Warning,
+        "E7 Examining the training curves: overfitting",
+        message,
+        advice,
+    );
+    Some(finding.with("overfitting", found.len() as f64).with("trials", of_values.len() as f64).with("rise", rise))
+}
+
+fn step_variance(evidence: &Evidence<'_>, top: &[TrialCurves]) -> Option<Finding> {
+    if top.len() < MOST {
+        return None;
+    }
+    let mut noises: Vec<f64> = top.iter().map(|c| c.objective.noise_from(0.75)).collect();
+    noises.sort_by(f64::total_cmp);
+    let noise = noises[noises.len() / 2];
+    let best = evidence.top();
+    let gap = best[best.len() - 1].0 - best[0].0;
+    if noise <= 0.5 * gap || noise == 0.0 {
+        return None;
+    }
+    let message = format!(
+        "Late in training the objective varies from evaluation to evaluation by {} (standard deviation), and the {} best \
+         trials differ by {} in all: their order may be chance.",
+        number(noise),
+        best.len(),
+        number(gap)
+    );
+    let advice = "Use a larger batch or more validation data, decay the learning rate, or average the parameters.";
+    let finding = Finding::new(
+        "step-variance",
+        Severity::Warning,
+        "E9 Examining the training curves: step-to-step variance",
+        message,
+        advice,
+    );
+    Some(finding.with("noise", noise).with("gap", gap))
+}
+
+fn still_improving(top: &[TrialCurves]) -> Option<Finding> {
+    let improves = |c: &&TrialCurves| {
+        let series = &c.objective;
+        let Some((rise, [_, high])) = series.robust_rise(series.at(0.8)) else { return false };
+        let (_, least) = series.least();
+        best_share(series) > 0.75 && high < 0.0 && -rise >= 0.02 * (series.values[0] - least)
+    };
+    let found = top.iter().filter(improves).count();
+    if found < MOST {
+        return None;
+    }
+    let message = format!(
+        "{found} of the {} best trials still improve in the last fifth of their steps: the number of steps limits them.",
+        top.len()
+    );
+    let advice = "Train longer, with the decay of the learning rate tuned again, or look at the schedule.";
+    let finding = Finding::new(
+        "still-improving",
+        Severity::Warning,
+        "E10 Examining the training curves: still improving",
+        message,
+        advice,
+    )
+    .with("improving", found as f64)
+    .with("of_best", top.len() as f64);
+    Some(Finding { experiment: Some(Experiment::Steps(2.0)), ..finding })
+}
+
+/// Returns the step of the best value as a share of all steps.
+fn best_share(series: &Series) -> f64 {
+    let best = series.values.iter().enumerate().min_by(|a, b| a.1.total_cmp(b.1)).map_or(0, |(i, _)| i);
+    series.steps[best] / series.steps[series.len() - 1]
+}
+
+/// Returns the share of the steps after which the smoothed objective is within `near` of its minimum.
+fn reached(series: &Series, near: f64) -> f64 {
+    let (_, least) = series.least();
+    let first = series.smooth.iter().position(|y| *y <= least + near).unwrap_or(0);
+    series.steps[first] / series.steps[series.len() - 1]
+}
+
+fn saturated_early(top: &[TrialCurves]) -> Option<Finding> {
+    let count = |wanted: &dyn Fn(&Series) -> bool| top.iter().filter(|c| wanted(&c.objective)).count();
+    let fall = |series: &Series| series.values[0] - series.least().1;
+    let at_once = count(&|series| {
+        fall(series) > 0.0 && reached(series, (3.0 * series.noise_from(0.75)).max(0.01 * fall(series))) <= 0.1
+    });
+    let early = count(&|series| fall(series) > 0.0 && reached(series, 0.05 * fall(series)) <= 0.5);
+    let (severity, found, share, factor) = match (at_once, early) {
+        (MOST.., _) => (Severity::Warning, at_once, "10 %", 0.25),
+        (_, MOST..) => (Severity::Info, early, "half", 0.5),
+        _ => return None,
+    };
+    let what = if severity == Severity::Warning { "have all" } else { "have 95 %" };
+    let message = format!(
+        "{found} of the {} best trials {what} of their improvement after {share} of their steps: they train for longer \
+         than needed.",
+        top.len()
+    );
+    let advice = "Train for fewer steps and run more trials instead.";
+    let finding = Finding::new(
+        "saturated-early",
+        severity,
+        "E11 Examining the training curves: saturated early",
+        message,
+        advice,
+    )
+    .with("saturated", found as f64)
+    .with("of_best", top.len() as f64);
+    Some(Finding { experiment: Some(Experiment::Steps(factor)), ..finding })
+}
+
+/// Whether the training loss rises over some stretch of training after its beginning.
+fn rises(series: &Series) -> bool {
+    let n = series.len();
+    if n < LEAST_POINTS {
+        return false;
+    }
+    let start = series.at(0.1);
+    let least = series.smooth.iter().copied().fold(f64::INFINITY, f64::min);
+    let most = series.smooth.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    [5, 3, 2, 1].into_iter().any(|part| {
+        let length = (n / part).max(4);
+        let mut from = start;
+        while from + 4 <= n {
+            let to = (from + length).min(n);
+            if let Some((rise, [low, _], residual)) = series.rise(from, to)
+                && low > 0.0
+                && rise > 4.0 * residual
+                && rise >= 0.2 * (most - least)
+            {
+                return true;
+            }
+            if to == n {
+                break;
+            }
+            from += (length / 4).max(1);
+        }
+        false
+    })
+}
+
+fn training_loss_rising(top: &[TrialCurves]) -> Option<Finding> {
+    let found: Vec<u32> = top.iter().filter(|c| rises(&c.training)).map(|c| c.number).collect();
+    if found.len() < 2 {
+        return None;
+    }
+    let names: Vec<String> = found.iter().map(u32::to_string).collect();
+    let message = format!(
+        "The training loss rises during the training of {} of the {} best trials ({}).",
+        found.len(),
+        top.len(),
+        names.join(", ")
+    );
+    let advice =
+        "Look for a fault in the workload, or for a learning rate that is too large in a part of the schedule.";
+    let finding = Finding::new(
+        "training-loss-rising",
+        Severity::Problem,
+        "E12 Examining the training curves: training loss",
+        message,
+        advice,
+    );
+    Some(finding.with("rising", found.len() as f64).with("of_best", top.len() as f64))
+}
+
+fn best_step(top: &[TrialCurves]) -> Option<Finding> {
+    if top.len() < MOST {
+        return None;
+    }
+    let shares: Vec<f64> = top.iter().map(|c| best_share(&c.objective)).collect();
+    let (early, late) = (shares.iter().filter(|s| **s <= 0.1).count(), shares.iter().filter(|s| **s >= 0.75).count());
+    let section = "G3 Deciding how long to train when training is not compute-bound";
+    if early == shares.len() {
+        let message = format!("All {early} best trials have their best evaluation in the first 10 % of their steps.");
+        let advice = "Train for far fewer steps.";
+        let finding = Finding::new("best-step-early", Severity::Warning, section, message, advice);
+        let finding = finding.with("early", early as f64).with("of_best", shares.len() as f64);
+        return Some(Finding { experiment: Some(Experiment::Steps(0.25)), ..finding });
+    }
+    if late < MOST || late < shares.len() {
+        return None;
+    }
+    let message = format!("All {late} best trials have their best evaluation in the last quarter of their steps.");
+    let advice = "Longer training may help: train longer with the decay of the learning rate tuned again.";
+    let finding = Finding::new("best-step-late", Severity::Info, section, message, advice);
+    let finding = finding.with("late", late as f64).with("of_best", shares.len() as f64);
+    Some(Finding { experiment: Some(Experiment::Steps(1.5)), ..finding })
+}

@@ -1,0 +1,99 @@
+//! E2: too few configurations near the best one. F3: the order of the best ones lies within the variance over seeds.
+
+use super::{Evidence, Experiment, Finding, Severity, number};
+use crate::best_of_k::Objectives;
+
+/// The search is dense enough with so many good configurations.
+const GOOD: usize = 3;
+/// Without several seeds, a configuration is good within this share of the distance from the best to the median.
+const GOOD_SHARE: f64 = 0.1;
+
+pub(super) fn findings(evidence: &Evidence<'_>) -> Vec<Finding> {
+    let deviation = trial_deviation(evidence);
+    let mut found: Vec<Finding> = sampling_density(evidence, deviation).into_iter().collect();
+    found.extend(deviation.and_then(|deviation| seed_variance(evidence, deviation)));
+    found
+}
+
+/// Returns the standard deviation of the objective over seeds, pooled over the better half of the configurations.
+fn trial_deviation(evidence: &Evidence<'_>) -> Option<f64> {
+    let (mut squares, mut degrees) = (0.0, 0.0);
+    for (_, configuration) in evidence.ranked.iter().take(evidence.ranked.len().div_ceil(2)) {
+        let values: Vec<f64> = configuration.trials.iter().filter_map(|t| Some(evidence.objective.of(t)?.0)).collect();
+        if values.len() > 1 && values.len() == configuration.trials.len() {
+            let mean = values.iter().sum::<f64>() / values.len() as f64;
+            squares += values.iter().map(|y| (y - mean).powi(2)).sum::<f64>();
+            degrees += (values.len() - 1) as f64;
+        }
+    }
+    (degrees > 0.0).then(|| (squares / degrees).sqrt())
+}
+
+fn sampling_density(evidence: &Evidence<'_>, deviation: Option<f64>) -> Option<Finding> {
+    let (n, infeasible) = (evidence.ranked.len(), evidence.infeasible.len());
+    if n < 4 {
+        return None;
+    }
+    let (best, median) = (evidence.ranked[0].0, evidence.ranked[n / 2].0);
+    let near = deviation.map_or(GOOD_SHARE * (median - best), |deviation| 2.0 * deviation);
+    let good = evidence.ranked.iter().filter(|(y, _)| *y <= best + near).count();
+    let all = evidence.ranked.iter().map(|(y, _)| *y).chain(std::iter::repeat_n(f64::INFINITY, infeasible));
+    let group = Objectives::of_minimized(all);
+    let gain = group.expected_best(group.count().div_ceil(2))? - best;
+    if good >= GOOD || gain <= near {
+        return None;
+    }
+    let by =
+        if deviation.is_some() { "2 standard deviations over seeds" } else { "a tenth of its distance to the median" };
+    let message = format!(
+        "{good} of {n} configurations lie within {} of the best one ({by}), and the best of half of the configurations \
+         would be worse by {} on average: the search is sparse where it matters.",
+        number(near),
+        number(gain)
+    );
+    let advice = "Run more configurations of the same design, or narrow the search space around the good region.";
+    let finding = Finding::new(
+        "sampling-density",
+        Severity::Warning,
+        "E2 Not sampling enough points in the search space",
+        message,
+        advice,
+    )
+    .with("good", good as f64)
+    .with("configurations", n as f64)
+    .with("near", near)
+    .with("gain_of_last_doubling", gain);
+    let more = 2 * (n + infeasible) as u32;
+    Some(Finding { experiment: Some(Experiment::MoreConfigurations(more)), ..finding })
+}
+
+fn seed_variance(evidence: &Evidence<'_>, deviation: f64) -> Option<Finding> {
+    let [(best, first), (second, _), ..] = &evidence.ranked[..] else { return None };
+    let (gap, seeds) = (second - best, first.trials.len());
+    // The variance of a median of normal values is about π/2 of that of their mean.
+    let error = deviation * (std::f64::consts::PI / seeds as f64).sqrt();
+    if gap > 2.0 * error {
+        return None;
+    }
+    let message = format!(
+        "The best configuration is better than the second best by {}, and their difference varies by {} (standard \
+         deviation) over medians of {seeds} seeds: their order may be chance.",
+        number(gap),
+        number(error)
+    );
+    let advice = "Train both with more new seeds before one is preferred, or take the simpler one.";
+    let finding = Finding::new(
+        "seed-variance",
+        Severity::Info,
+        "F3 Understanding whether to adopt a training pipeline change",
+        message,
+        advice,
+    );
+    Some(
+        finding
+            .with("gap", gap)
+            .with("deviation", error)
+            .with("trial_deviation", deviation)
+            .with("seeds", seeds as f64),
+    )
+}

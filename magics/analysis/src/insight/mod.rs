@@ -1,0 +1,203 @@
+//! The Playbook's checklist after a study (E1–E12, G3): findings, each with its evidence and what to do.
+
+mod boundary;
+mod curves;
+mod density;
+mod infeasible;
+mod series;
+
+use crate::configurations::{Configuration, configurations};
+use crate::hyperparameter::{value_in, varied_hyperparameter};
+use crate::{AnalysisError, importance};
+use indexmap::IndexMap;
+use serde::Serialize;
+use std::collections::BTreeMap;
+use tunebook_study::{
+    Hyperparameter, Measurement, Objective, Scale, SearchSpace, StudyDefinition, Trial, WorkloadDescription,
+};
+
+/// The number of best configurations that the rules look at.
+const TOP: usize = 5;
+
+/// How serious a finding is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    Info,
+    Warning,
+    Problem,
+}
+
+/// One end of a range.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum End {
+    Low,
+    High,
+}
+
+/// The experiment that a finding advises.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Experiment {
+    /// The same study in a wider space. Its trials are kept.
+    Wider(SearchSpace),
+    /// The same study with so many configurations.
+    MoreConfigurations(u32),
+    /// A new study in which each trial takes so many times the steps.
+    Steps(f64),
+}
+
+/// A finding.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Finding {
+    /// The rule that found it.
+    pub id: &'static str,
+    pub severity: Severity,
+    /// The label of the hyperparameter that it is about.
+    pub hyperparameter: Option<String>,
+    /// The end of its range.
+    pub side: Option<End>,
+    /// What was found, with its numbers.
+    pub message: String,
+    /// The numbers that it rests on.
+    pub evidence: IndexMap<&'static str, f64>,
+    /// What the Playbook advises.
+    pub advice: String,
+    /// The experiment that it advises. It is not part of the JSON.
+    #[serde(skip)]
+    pub experiment: Option<Experiment>,
+    /// The row of the requirements and the title of the Playbook's section.
+    pub playbook: &'static str,
+}
+
+impl Finding {
+    fn new(id: &'static str, severity: Severity, playbook: &'static str, message: String, advice: &str) -> Self {
+        let advice = advice.to_string();
+        let (hyperparameter, side, experiment) = (None, None, None);
+        Self { id, severity, hyperparameter, side, message, evidence: IndexMap::new(), advice, experiment, playbook }
+    }
+
+    fn with(mut self, name: &'static str, value: f64) -> Self {
+        self.evidence.insert(name, value);
+        self
+    }
+}
+
+/// What the rules look at.
+struct Evidence<'a> {
+    definition: &'a StudyDefinition,
+    /// The description of the workload, if it is known. It limits how far a range can be widened.
+    workload: Option<&'a WorkloadDescription>,
+    objective: &'a Objective,
+    /// The finished configurations with an objective, the best first, each with its minimized objective.
+    ranked: Vec<(f64, Configuration<'a>)>,
+    /// The configurations without an objective.
+    infeasible: Vec<Configuration<'a>>,
+    /// The hyperparameters that vary, each with its share of the variance ([`importance::shares`]).
+    varied: Vec<(&'a Hyperparameter, f64)>,
+}
+
+impl<'a> Evidence<'a> {
+    /// Returns the coordinate u of a configuration's value of a hyperparameter. None if it is not active there.
+    fn u(&self, hyperparameter: &Hyperparameter, configuration: &Configuration<'_>) -> Option<f64> {
+        let value = value_in(&self.definition.space, hyperparameter, configuration.trials[0])?;
+        hyperparameter.distribution.to_unit(value)
+    }
+
+    fn top(&self) -> &[(f64, Configuration<'a>)] {
+        &self.ranked[..self.ranked.len().min(TOP)]
+    }
+
+    /// The hyperparameters whose values are numbers of a range.
+    fn ranges(&self) -> impl Iterator<Item = &(&'a Hyperparameter, f64)> {
+        self.varied.iter().filter(|(h, _)| h.distribution.scale() != Scale::Categorical)
+    }
+}
+
+/// Returns the findings of a study, the most serious first. If there are none, one finding says so.
+///
+/// `measured` holds the measurements of trials by number, at least of those that [`trials_to_measure`] names.
+/// `workload` limits how far a range can be widened.
+pub fn insight(
+    definition: &StudyDefinition,
+    trials: &[Trial],
+    measured: &BTreeMap<u32, Vec<Measurement>>,
+    objective: &Objective,
+    workload: Option<&WorkloadDescription>,
+) -> Result<Vec<Finding>, AnalysisError> {
+    let all = configurations(trials, objective);
+    if all.is_empty() {
+        return Err(AnalysisError::NoObjective { metric: objective.metric.clone() });
+    }
+    let (with, infeasible): (Vec<_>, Vec<_>) =
+        all.into_iter().filter(|configuration| configuration.is_finished).partition(|c| c.objective.is_some());
+    let minimized = |c: &Configuration<'_>| c.objective.map_or(f64::INFINITY, |y| objective.direction.minimized(y));
+    let mut ranked: Vec<(f64, Configuration<'_>)> = with.into_iter().map(|c| (minimized(&c), c)).collect();
+    ranked.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let space = &definition.space;
+    let varied: Vec<&Hyperparameter> =
+        space.hyperparameters().iter().filter(|h| varied_hyperparameter(space, &h.label()).is_ok()).collect();
+    let mut evidence = Evidence { definition, workload, objective, ranked, infeasible, varied: vec![] };
+    // An inactive hyperparameter lies in the middle of its range.
+    let points: Vec<Vec<f64>> =
+        evidence.ranked.iter().map(|(_, c)| varied.iter().map(|h| evidence.u(h, c).unwrap_or(0.5)).collect()).collect();
+    let objectives: Vec<f64> = evidence.ranked.iter().map(|(y, _)| *y).collect();
+    let shares = importance::shares(&points, &objectives);
+    evidence.varied = varied.iter().enumerate().map(|(i, h)| (*h, shares.get(i).copied().unwrap_or(0.0))).collect();
+
+    let mut findings = boundary::findings(&evidence);
+    let has_edge = findings.iter().any(|finding| finding.id == "instability-edge");
+    findings.extend(infeasible::finding(&evidence).filter(|_| !has_edge));
+    findings.extend(density::findings(&evidence));
+    findings.extend(curves::findings(&evidence, measured));
+    findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
+    if findings.is_empty() {
+        let message =
+            format!("The checklist found nothing in {} configurations with an objective.", evidence.ranked.len());
+        let advice = "Look at the axis plots and at the training curves yourself, and then conclude.";
+        findings.push(
+            Finding::new("none", Severity::Info, "E14 Understanding whether to adopt a change", message, advice)
+                .with("configurations", evidence.ranked.len() as f64),
+        );
+    }
+    Ok(findings)
+}
+
+/// Returns the numbers of the trials whose training curves the rules look at: those of the best configurations, and of
+/// the best configuration of each combination of scientific values.
+pub fn trials_to_measure(definition: &StudyDefinition, trials: &[Trial], objective: &Objective) -> Vec<u32> {
+    let ranked = crate::ranked(trials, objective);
+    let mut numbers: Vec<u32> = ranked.iter().take(TOP).map(|trial| trial.number).collect();
+    numbers.extend(best_of_scientific_values(definition, &ranked).iter().map(|trial| trial.number));
+    numbers.sort_unstable();
+    numbers.dedup();
+    numbers
+}
+
+/// Returns the first of the ranked trials for each combination of scientific values.
+fn best_of_scientific_values<'a>(definition: &StudyDefinition, ranked: &[&'a Trial]) -> Vec<&'a Trial> {
+    let mut seen: Vec<String> = vec![];
+    let key = |trial: &Trial| {
+        let scientific =
+            definition.space.hyperparameters().iter().filter(|h| h.role == tunebook_study::Role::Scientific);
+        let values =
+            scientific.filter_map(|h| Some(format!("{}={}", h.label(), value_in(&definition.space, h, trial)?)));
+        values.collect::<Vec<_>>().join(" ")
+    };
+    ranked
+        .iter()
+        .filter(|trial| {
+            let key = key(trial);
+            let is_new = !seen.contains(&key);
+            seen.push(key);
+            is_new
+        })
+        .copied()
+        .collect()
+}
+
+/// Returns a number with four significant digits.
+fn number(x: f64) -> String {
+    let rounded: f64 = format!("{x:.3e}").parse().unwrap_or(x);
+    rounded.to_string()
+}

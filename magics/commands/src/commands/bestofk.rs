@@ -1,0 +1,115 @@
+//! `%bestofk STUDY`: the distribution of the best of k trials, and what more trials would buy.
+
+use crate::error::Result;
+use crate::host::{Interrupt, Output};
+use crate::magic::{Command, Context, Export, Invocation, Magic, Subject};
+use crate::report::Report;
+use crate::report::table::{Rows, number, number_or_dash, open_interval_or_dash};
+use crate::studies::{JUDGING, Judging, no_answer};
+use crate::syntax::{Arguments, Word};
+use tunebook_analysis::{BestOfK, best_of_k};
+use tunebook_study::Direction;
+
+/// The table has at most about this many rows.
+const ROWS: usize = 12;
+
+pub const MAGIC: Magic = Magic {
+    name: "bestofk",
+    line: true,
+    body: None,
+    usage: "%bestofk STUDY",
+    summary: "The distribution of the best of k trials: what studies with fewer trials would have found, and what more \
+        trials would buy",
+    help: "For each k it shows the exact distribution of the best of k configurations that are drawn from the study \
+        without replacement: the median, the quartiles, and the 5th and 95th percentiles (Playbook, \"How many trials \
+        are needed\"). Above half of the configurations, the draws are more and more the same ones, so that the spread \
+        shrinks by construction. A configuration with several seeds counts by their median, and an infeasible one as \
+        worse than all others.",
+    options: &JUDGING,
+    subject: Subject::Study,
+    export: Export::Comment,
+    parse,
+};
+
+struct ShowBestOfK {
+    arguments: Arguments,
+    study: Word,
+    judging: Judging,
+}
+
+fn parse(Invocation { arguments, .. }: Invocation) -> Result<Box<dyn Command>> {
+    let study = arguments.required(0, "the study")?.clone();
+    arguments.at_most(1)?;
+    let judging = Judging::new(&arguments)?;
+    Ok(Box::new(ShowBestOfK { arguments, study, judging }))
+}
+
+impl Command for ShowBestOfK {
+    fn run(self: Box<Self>, context: &Context, output: &dyn Output, _: &Interrupt) -> Result<()> {
+        let (store, study) = context.study(&self.arguments.source, &self.study)?;
+        let trials = store.trials(&study)?;
+        let objective = self.judging.objective(&self.arguments.source, &study.definition, &trials)?;
+        let result = best_of_k(&trials, &objective).map_err(|error| no_answer(&self.arguments, &self.study, error))?;
+        let chart = tunebook_charts::best_of_k(&study.name, &result);
+        let report = Report::new("best_of_k", &result).field("study", &study.name);
+        let report = summary(&result).iter().fold(report, |report, sentence| report.line(sentence));
+        report.table(&rows(&result)).chart(chart).show(&context.charts, output);
+        Ok(())
+    }
+}
+
+/// Returns what the distribution says of more trials.
+fn summary(result: &BestOfK) -> Vec<String> {
+    let n = result.configurations;
+    let mut sentences = vec![];
+    if let Some(gain) = result.gain_of_last_doubling {
+        sentences.push(format!(
+            "The best of all {n} configurations is better than the expected best of half of them by {}. A further \
+             doubling seldom gains more than the last one.",
+            number(gain)
+        ));
+    } else {
+        sentences.push(format!("The study has {n} configurations, too few to say what a doubling gains."));
+    }
+    if result.next_best.is_some() {
+        sentences.push(format!(
+            "Another study of {n} configurations finds a better one in half of the cases. In 95 % of cases, its best \
+             {} lies in: {}.",
+            result.metric,
+            open_interval_or_dash(result.next_best)
+        ));
+    }
+    let half = result.points.iter().find(|point| point.k == result.reliable_to);
+    if let Some([Some(low), Some(high)]) = half.map(|point| point.range) {
+        let (lucky, unlucky) = if result.direction == Direction::Minimize { (low, high) } else { (high, low) };
+        sentences.push(format!(
+            "Of studies with {} of these configurations, the luckiest twentieth finds {} or better and the unluckiest \
+             {} or worse.",
+            result.reliable_to,
+            number(lucky),
+            number(unlucky)
+        ));
+    }
+    sentences
+}
+
+fn rows(result: &BestOfK) -> Rows {
+    let mut rows = Rows::new(&["k", "median best", "quartiles", "5 % to 95 %", "expected best"]);
+    let range = |low: Option<f64>, high: Option<f64>| match (low, high) {
+        (Some(low), Some(high)) => format!("{} to {}", number(low), number(high)),
+        _ => "infeasible at an end".into(),
+    };
+    let every = result.points.len().div_ceil(ROWS).max(1);
+    let last = result.points.len().saturating_sub(1);
+    for (_, p) in result.points.iter().enumerate().filter(|(i, _)| i % every == 0 || *i == last) {
+        let [q1, median, q3] = p.quartiles;
+        rows.row(vec![
+            p.k.to_string(),
+            number_or_dash(median),
+            range(q1, q3),
+            range(p.range[0], p.range[1]),
+            number_or_dash(p.expected),
+        ]);
+    }
+    rows
+}

@@ -1,0 +1,112 @@
+//! `%insight STUDY`: the Playbook's checklist on a study. Each finding has its evidence, advice, and the next cell.
+
+mod next_cell;
+
+use self::next_cell::next_cell;
+use crate::commands::workload;
+use crate::error::Result;
+use crate::host::{Interrupt, Output};
+use crate::magic::{Command, Context, Export, Invocation, Magic, Subject};
+use crate::report::Report;
+use crate::report::table::Rows;
+use crate::studies::{JUDGING, Judging, no_answer};
+use crate::syntax::{Arguments, Word};
+use serde_json::{Value as Json, json};
+use tunebook_analysis::{Finding, Severity, insight, trials_to_measure};
+use tunebook_study::{WorkloadDescription, WorkloadReference};
+
+pub const MAGIC: Magic = Magic {
+    name: "insight",
+    line: true,
+    body: None,
+    usage: "%insight STUDY",
+    summary: "The Playbook's checklist on a study: findings, each with its evidence, advice and the next cell to run",
+    help: "It looks at the best configurations and at the training curves of the best five trials: whether they lie at \
+        the edge of a range, whether the search is dense enough, which trials are infeasible and where, whether \
+        training overfits, is unstable, saturates early or still improves (Playbook E1–E12, G3). Each finding has its \
+        numbers. Where the advice is an experiment, its cell is shown, and the first one is offered as the next input.",
+    options: &JUDGING,
+    subject: Subject::Study,
+    export: Export::Comment,
+    parse,
+};
+
+struct ShowInsight {
+    arguments: Arguments,
+    study: Word,
+    judging: Judging,
+}
+
+fn parse(Invocation { arguments, .. }: Invocation) -> Result<Box<dyn Command>> {
+    let study = arguments.required(0, "the study")?.clone();
+    arguments.at_most(1)?;
+    let judging = Judging::new(&arguments)?;
+    Ok(Box::new(ShowInsight { arguments, study, judging }))
+}
+
+impl Command for ShowInsight {
+    fn run(self: Box<Self>, context: &Context, output: &dyn Output, _: &Interrupt) -> Result<()> {
+        let (store, study) = context.study(&self.arguments.source, &self.study)?;
+        let trials = store.trials(&study)?;
+        let objective = self.judging.objective(&self.arguments.source, &study.definition, &trials)?;
+        let mut measured = std::collections::BTreeMap::new();
+        for number in trials_to_measure(&study.definition, &trials, &objective) {
+            measured.insert(number, store.measurements(&study, number)?);
+        }
+        let workload = description(context, &study.definition.workload);
+        let findings = insight(&study.definition, &trials, &measured, &objective, workload.as_ref())
+            .map_err(|error| no_answer(&self.arguments, &self.study, error))?;
+        let cells: Vec<Option<String>> =
+            findings.iter().map(|finding| next_cell(&study, finding.experiment.as_ref()?)).collect();
+        let fields = json!({ "study": study.name, "findings": as_json(&findings, &cells) });
+        let mut report = Report::new("insight", &fields);
+        let mut rows = Rows::new(&["finding", "severity", "hyperparameter", "Playbook"]);
+        for finding in &findings {
+            rows.row(vec![
+                finding.id.into(),
+                severity(finding.severity).into(),
+                finding.hyperparameter.clone().unwrap_or("–".into()),
+                finding.playbook.into(),
+            ]);
+        }
+        report = report.table(&rows);
+        for (finding, cell) in findings.iter().zip(&cells) {
+            report = report.line(&format!("{}: {} {}", finding.id, finding.message, finding.advice));
+            if let Some(cell) = cell {
+                report = report.line("The next cell:").code(cell);
+            }
+        }
+        report.show(&context.charts, output);
+        if let (Some(cell), Some(session)) = (cells.into_iter().flatten().next(), output.session()) {
+            session.next_input(&cell, false);
+        }
+        Ok(())
+    }
+}
+
+/// Returns the description of a study's workload. None for a program, and if the workload cannot be described now.
+fn description(context: &Context, workload: &WorkloadReference) -> Option<WorkloadDescription> {
+    if matches!(workload, WorkloadReference::Command { .. }) {
+        return None;
+    }
+    let known = workload::known(context).unwrap_or_default();
+    known.into_iter().find(|known| known.reference == *workload).map(|known| known.description)
+}
+
+/// Returns findings as JSON, each with its next cell.
+fn as_json(findings: &[Finding], cells: &[Option<String>]) -> Vec<Json> {
+    let with_cell = |(finding, cell): (&Finding, &Option<String>)| {
+        let mut finding = json!(finding);
+        finding["next_cell"] = json!(cell);
+        finding
+    };
+    findings.iter().zip(cells).map(with_cell).collect()
+}
+
+fn severity(severity: Severity) -> &'static str {
+    match severity {
+        Severity::Info => "info",
+        Severity::Warning => "warning",
+        Severity::Problem => "problem",
+    }
+}

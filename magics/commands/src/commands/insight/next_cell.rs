@@ -1,0 +1,116 @@
+//! Writes the sweep that a finding advises as a cell.
+
+use tunebook_analysis::Experiment;
+use tunebook_study::sampler::SamplerKind;
+use tunebook_study::store::StudyRecord;
+use tunebook_study::{
+    Distribution, ObjectiveValue, ProgramLine, Role, SearchSpace, StudyDefinition, Value, WorkloadReference,
+};
+
+/// Returns the cell of an experiment. None if the study cannot be changed in this way.
+pub fn next_cell(study: &StudyRecord, experiment: &Experiment) -> Option<String> {
+    let definition = &study.definition;
+    let configurations = study.asked / definition.repeats.max(1);
+    match experiment {
+        Experiment::Wider(space) => {
+            let wider = StudyDefinition { space: space.clone(), ..definition.clone() };
+            Some(cell(&study.name, &wider, configurations + configurations.div_ceil(2), " --widen"))
+        }
+        Experiment::MoreConfigurations(more) => {
+            (definition.sampler != SamplerKind::Grid).then(|| cell(&study.name, definition, *more, ""))
+        }
+        Experiment::Steps(factor) => {
+            let space = with_steps(&definition.space, *factor)?;
+            let longer = StudyDefinition { space, ..definition.clone() };
+            let suffix = if *factor > 1.0 { "longer" } else { "shorter" };
+            Some(cell(&format!("{}-{suffix}", study.name), &longer, configurations, ""))
+        }
+    }
+}
+
+/// Returns the space with another fixed number of steps. None if the steps are not fixed.
+fn with_steps(space: &SearchSpace, factor: f64) -> Option<SearchSpace> {
+    let mut changed = SearchSpace::new();
+    let mut has_steps = false;
+    for h in space.hyperparameters() {
+        let mut h = h.clone();
+        if h.name == "steps"
+            && let Distribution::Constant { value } = &h.distribution
+        {
+            let steps = (value.as_f64()? * factor).round().max(1.0) as i64;
+            h.distribution = Distribution::constant(steps.into());
+            has_steps = true;
+        }
+        changed.declare(h).ok()?;
+    }
+    has_steps.then_some(changed)
+}
+
+fn cell(name: &str, definition: &StudyDefinition, configurations: u32, options: &str) -> String {
+    let mut text = format!("%%sweep {name} --trials {configurations} --seed {}", definition.seed);
+    if definition.sampler != SamplerKind::default() {
+        text += &format!(" --sampler {}", definition.sampler);
+    }
+    if definition.repeats > 1 {
+        text += &format!(" --repeats {}", definition.repeats);
+    }
+    if definition.objective.judged == ObjectiveValue::Final {
+        text += " --objective final";
+    }
+    text += options;
+    text += "\n";
+    text += &match &definition.workload {
+        WorkloadReference::Builtin { name } | WorkloadReference::Rust { name, .. } => format!("workload {name}\n"),
+        WorkloadReference::Command(line) => {
+            let quoted = line.words.iter().map(|word| shell_words::quote(word).into_owned()).collect();
+            format!("command {}\n", ProgramLine { words: quoted, optional: line.optional.clone() })
+        }
+    };
+    for h in definition.space.hyperparameters() {
+        for condition in &h.conditions {
+            let values: Vec<String> = condition.values.iter().map(value).collect();
+            text += &format!("when {} in [{}]: ", condition.name, values.join(", "));
+        }
+        let role = match h.role {
+            Role::Scientific => "scientific",
+            Role::Nuisance => "nuisance",
+            Role::Fixed => "fixed",
+        };
+        let distribution = match &h.distribution {
+            Distribution::Choice { values } => {
+                format!("in [{}]", values.iter().map(value).collect::<Vec<_>>().join(", "))
+            }
+            Distribution::Constant { value: constant } => format!("= {}", value(constant)),
+            range => range.to_string(),
+        };
+        text += &format!("{role} {} {distribution}\n", h.name);
+    }
+    for (keyword, words) in [("question", &definition.question), ("notes", &definition.notes)] {
+        if let Some(words) = words.as_ref().filter(|words| !words.contains(['"', '\n'])) {
+            text += &format!("{keyword} \"{words}\"\n");
+        }
+    }
+    let metric = &definition.objective.metric;
+    let is_plain = metric.chars().all(|c| c.is_ascii_alphanumeric() || "_/.-".contains(c));
+    let metric = if is_plain { metric.clone() } else { format!("\"{metric}\"") };
+    text += &format!("{} {metric}", definition.objective.direction);
+    text
+}
+
+/// Returns a value as the declarations of a sweep write it.
+fn value(value: &Value) -> String {
+    match value {
+        Value::Text(text) => {
+            let is_start = |c: char| c.is_ascii_alphabetic() || c == '_';
+            let is_word = text.starts_with(is_start)
+                && text.chars().all(|c| c.is_ascii_alphanumeric() || "_.-".contains(c))
+                && !["true", "false", "null"].contains(&text.as_str());
+            match (is_word, text.contains('"')) {
+                (true, _) => text.clone(),
+                (false, false) => format!("\"{text}\""),
+                (false, true) => format!("'{text}'"),
+            }
+        }
+        other => other.to_string(),
+    }
+}
