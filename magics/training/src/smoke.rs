@@ -149,7 +149,7 @@ fn train_briefly(catalogue: &Catalogue, name: &str) -> Result<Json, Stop> {
                 few.insert("steps".into(), Value::Int(STEPS));
             }
             let ended = match panics::catch(|| attempt(&few)) {
-                // It may report only every hundred steps, or ten times. With all its steps it ends at its second report.
+                // It may report every hundred steps, or ten times. With all its steps it ends at its second report.
                 Ok(Err(Stop::Failed(_) | Stop::Infeasible(_))) | Err(_) if few != request.params => {
                     attempt(&request.params)
                 }

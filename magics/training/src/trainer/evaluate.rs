@@ -67,7 +67,7 @@ impl Run<'_> {
         kept.map(|()| objective.flatten())
     }
 
-    /// The name of a batch norm whose running variance is not finite, because it was computed from one example at a time.
+    /// The name of a batch norm whose running variance is not finite, because it was computed from single examples.
     fn norm_without_variance(&self) -> Option<String> {
         let hp = self.model.hyperparameters();
         let known = |name: &str| hp.known().get(name).and_then(Value::as_i64).filter(|size| *size > 0);
