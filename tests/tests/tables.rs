@@ -105,7 +105,7 @@ async fn a_regression_is_judged_in_the_unit_of_its_targets_and_new_rows_are_pred
                 .split(0.7, 0.15, 0)?)";
     let error = kernel.run_error(&workload("flat", flat, 1, task)).await;
     assert!(error.contains("[140, 1]") || error.contains(", 1]"), "{error}");
-    assert!(error.contains("a regression needs the same shape") && error.contains("unsqueeze(1)"), "{error}");
+    assert!(error.contains("needs the same shape") && error.contains("unsqueeze(1)"), "{error}");
     assert_eq!(kernel.run_ok("%study h").await.result()["trials"]["complete"], json!(1));
 }
 

@@ -88,7 +88,9 @@ impl CellError {
     /// The error of one line of a cell that happened while it ran. `said` is the message; its first line becomes the
     /// `evalue`.
     pub fn of_line(name: ErrorName, said: &[String], line: Option<usize>, source: &str, restored: bool) -> Self {
-        let message = said.first().cloned().unwrap_or_default();
+        let said = without_frames(said.iter());
+        let message = said.first().map(|line| line.trim_start_matches("Internal torch error: ").to_string());
+        let message = message.unwrap_or_default();
         let mut traceback = vec![format!("\x1b[31m{name}\x1b[0m: {message}")];
         traceback.extend(said.iter().skip(1).cloned());
         if let Some((line, text)) = line.and_then(|line| Some((line, source.lines().nth(line.checked_sub(1)?)?))) {
@@ -100,6 +102,25 @@ impl CellError {
         }
         Self { name, message, traceback }
     }
+}
+
+/// Lines without the C++ frames that libtorch adds to its messages, and without the names of tch's error type around
+/// them.
+fn without_frames<'a>(lines: impl Iterator<Item = &'a String>) -> Vec<String> {
+    const FRAMES: [&str; 2] = ["Exception raised from ", "frame #"];
+    let mut kept: Vec<String> = vec![];
+    for line in lines.filter(|line| !FRAMES.iter().any(|text| line.starts_with(text))) {
+        // In its debug form the whole message is one line.
+        let escaped = line.split_once("Torch(\"").filter(|(_, text)| text.contains("\\nException raised from "));
+        kept.push(match escaped {
+            Some((_, text)) => text.split("\\n").next().unwrap_or_default().replace("\\\"", "\""),
+            None => line.clone(),
+        });
+    }
+    while kept.len() > 1 && kept.last().is_some_and(|line| line.trim().is_empty()) {
+        kept.pop();
+    }
+    kept
 }
 
 /// The line number in `… panicked at src/lib.rs:1:2:`.
@@ -211,4 +232,30 @@ fn characters(source: &str, span: &evcxr::Span) -> Range<usize> {
     };
     let start = at(span.start_line, span.start_column);
     start..at(span.end_line, span.end_column).max(start)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_of_libtorch_is_shown_without_its_frames() {
+        let sentence = "mat1 and mat2 shapes cannot be multiplied (2x3 and 2x3)";
+        let escaped = format!(
+            "called `Result::unwrap()` on an `Err` value: Torch(\"{sentence}\\nException raised from meta at \
+             /pytorch/x.cpp:1 (most recent call first):\\nframe #0: c10::Error::Error()\\n\")"
+        );
+        let head = "thread 'main' (7) panicked at /crates/tch/src/generated.rs:1:2:";
+        let panic = CellError::panic(&[head.into(), escaped], "a.matmul(&a)", |_| None, true);
+        let text =
+            format!("Internal torch error: {sentence}\nException raised from meta\nframe #0: c10::Error::Error()\n");
+        let lines: Vec<String> = text.split('\n').map(String::from).collect();
+        let returned = CellError::of_line(ErrorName::Error, &lines, Some(1), "a.f_matmul(&a)?", false);
+        for error in [panic, returned] {
+            assert_eq!(error.message, sentence);
+            assert!(!error.traceback.join("\n").contains("frame #"), "{:?}", error.traceback);
+        }
+        let own = ["frames and Torch(\"x\") of one's own".to_string()];
+        assert_eq!(CellError::of_line(ErrorName::Panic, &own, None, "", false).message, own[0]);
+    }
 }

@@ -170,8 +170,13 @@ pub enum ProbeAnswer {
     Noise {
         /// The number of training steps done.
         step: u64,
-        /// One pair for each large batch, without those of which a norm was not finite.
+        /// One pair for each large batch.
         pairs: Vec<NormPair>,
+    },
+    /// The training diverged, so that norms of later steps mean nothing.
+    Diverged {
+        /// At which step, and how that is known.
+        reason: String,
     },
     /// The probe has ended.
     Done {

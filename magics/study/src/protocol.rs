@@ -132,14 +132,14 @@ pub enum Event {
         /// The trial.
         trial: TrialId,
     },
-    /// A trial has read data from files. This comes before its first measurement.
+    /// A trial has read files. Its data come before its first measurement, other files before its end.
     Loaded {
         /// The trial.
         trial: TrialId,
         /// The files.
         data: Vec<DataSource>,
     },
-    /// A trial is complete, and used some of its hyperparameters only. This comes before its end.
+    /// Which of its hyperparameters a trial used. This comes before its end.
     Used {
         /// The trial.
         trial: TrialId,

@@ -44,25 +44,25 @@ impl<'a> Evaluator<'a> {
         let mut sums = vec![0.0; 1 + metrics.len()];
         // The outputs and targets of the parts, for the metrics that see all of them.
         let mut kept: Vec<(Tensor, Tensor)> = vec![];
+        // A guard, because a panic would leave gradients off for what comes after it.
+        let _no_gradients = tch::no_grad_guard();
         while start < count {
             let length = self.batch_size.min(count - start);
             let attempt = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-                tch::no_grad(|| {
-                    let part = examples.narrow(start, length).to_device(self.device);
-                    let net = model.net(Phase::Evaluate);
-                    let outputs = model.forward(&net, &part.inputs);
-                    let (outputs, targets) = match self.target_scale {
-                        Some(scale) => (scale.undo(&outputs), scale.undo(&part.targets)),
-                        None => (outputs, part.targets),
-                    };
-                    let loss = self.workload.loss(&net, &outputs, &targets);
-                    let others = metrics.iter().map(|metric| (metric.of)(&outputs, &targets));
-                    let values: Vec<Tensor> = std::iter::once(loss).chain(others).collect();
-                    let values = read_scalars(values.iter());
-                    // What all parts need together may be more than a GPU holds.
-                    let keep = |tensor: Tensor| if length < count { tensor.to_device(Device::Cpu) } else { tensor };
-                    (values, (!whole.is_empty()).then(|| (keep(outputs), keep(targets))))
-                })
+                let part = examples.narrow(start, length).to_device(self.device);
+                let net = model.net(Phase::Evaluate);
+                let outputs = model.forward(&net, &part.inputs);
+                let (outputs, targets) = match self.target_scale {
+                    Some(scale) => (scale.undo(&outputs), scale.undo(&part.targets)),
+                    None => (outputs, part.targets),
+                };
+                let loss = self.workload.loss(&net, &outputs, &targets);
+                let others = metrics.iter().map(|metric| (metric.of)(&outputs, &targets));
+                let values: Vec<Tensor> = std::iter::once(loss).chain(others).collect();
+                let values = read_scalars(values.iter());
+                // What all parts need together may be more than a GPU holds.
+                let keep = |tensor: Tensor| if length < count { tensor.to_device(Device::Cpu) } else { tensor };
+                (values, (!whole.is_empty()).then(|| (keep(outputs), keep(targets))))
             }));
             let (values, outputs) = match attempt {
                 Ok(done) => done,
@@ -111,7 +111,7 @@ fn of_whole(metrics: &[Metric], mut parts: Vec<(Tensor, Tensor)>) -> Result<Vec<
             (Tensor::cat(&outputs, 0), Tensor::cat(&targets, 0))
         }
     };
-    let values: Vec<Tensor> = tch::no_grad(|| metrics.iter().map(|metric| (metric.of)(&outputs, &targets)).collect());
+    let values: Vec<Tensor> = metrics.iter().map(|metric| (metric.of)(&outputs, &targets)).collect();
     let values = read_scalars(values.iter());
     if values.len() == metrics.len() { Ok(values) } else { Err(Stop::Failed(NOT_SCALAR.into())) }
 }

@@ -30,7 +30,9 @@ impl<'w> Model<'w> {
         sample: &Tensor,
     ) -> Self {
         let model = Self { workload, hp, parameters: RefCell::default(), randomness, device };
-        let _ = tch::no_grad(|| model.forward(&model.net(Phase::Initialize), sample));
+        // A guard, because a panic would leave gradients off for the next trial.
+        let _no_gradients = tch::no_grad_guard();
+        let _ = model.forward(&model.net(Phase::Initialize), sample);
         model
     }
 
@@ -59,7 +61,8 @@ impl<'w> Model<'w> {
     /// Returns the outputs for a batch of inputs on any device, computed as in an evaluation: without dropout,
     /// augmentation or gradients.
     pub fn predict(&self, inputs: &Tensor) -> Tensor {
-        tch::no_grad(|| self.forward(&self.net(Phase::Evaluate), &inputs.to_device(self.device)))
+        let _no_gradients = tch::no_grad_guard();
+        self.forward(&self.net(Phase::Evaluate), &inputs.to_device(self.device))
     }
 
     /// Replaces the values of all parameters and buffers by those of a checkpoint. It fails if the checkpoint cannot be

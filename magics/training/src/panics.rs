@@ -1,11 +1,13 @@
 //! Turns a panic in a workload's code into one line of text that names the line of the cell.
 
 use std::backtrace::Backtrace;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::path::Path;
 
 thread_local! {
     static LAST: RefCell<Option<String>> = const { RefCell::new(None) };
+    /// Whether a panic is expected, so that it is neither printed nor kept.
+    static QUIET: Cell<bool> = const { Cell::new(false) };
 }
 
 /// The file that holds the source of a `%%workload` cell, within the crate that is made of it.
@@ -18,6 +20,9 @@ const USER_FILE: &str = "src/lib.rs";
 /// built-in workloads. With it, the line also names the line of the cell that the panic came from.
 pub(crate) fn install(crate_folder: Option<&'static str>) {
     std::panic::set_hook(Box::new(move |info| {
+        if QUIET.get() {
+            return;
+        }
         let payload = info.payload();
         let text = payload.downcast_ref::<String>().cloned();
         let text = text.or_else(|| payload.downcast_ref::<&str>().map(|text| (*text).to_string()));
@@ -35,8 +40,18 @@ pub(crate) fn install(crate_folder: Option<&'static str>) {
 /// Calls a function and returns its result, or the line of text of its panic. tch turns C++ exceptions into panics
 /// after C++ has returned, so the process can go on.
 pub(crate) fn catch<T>(body: impl FnOnce() -> T) -> Result<T, String> {
-    let caught = std::panic::catch_unwind(std::panic::AssertUnwindSafe(body));
+    // A panic within `tch::no_grad` leaves gradients off. When the guard goes, they are as they were.
+    let _as_before = tch::no_grad_guard();
+    let caught = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| tch::with_grad(body)));
     caught.map_err(|_| take_last().unwrap_or_else(|| "a panic without a message".into()))
+}
+
+/// Calls a function that may panic because of what it is given. Its panic is not printed.
+pub(crate) fn quietly<T>(body: impl FnOnce() -> T) -> Result<T, ()> {
+    let before = QUIET.replace(true);
+    let caught = std::panic::catch_unwind(std::panic::AssertUnwindSafe(body));
+    QUIET.set(before);
+    caught.map_err(drop)
 }
 
 /// Returns the line of text of this thread's last panic, once; None if there was no panic since.

@@ -19,6 +19,8 @@ pub enum Stream {
     Augmentation = 4,
     /// Random choices of examples, such as the split of a data set.
     Splitting = 5,
+    /// What the code of a workload draws from libtorch itself. The key holds the step.
+    Own = 6,
 }
 
 /// The source of all random numbers of one trial: its seed.

@@ -8,16 +8,23 @@ use crate::libtorch::device;
 use crate::panics;
 use crate::trainer::{Observer, Stop, train};
 use crate::trial::Trial;
+use crate::worker::load_data;
 use serde_json::{Value as Json, json};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 use tunebook_study::protocol::{DataSource, TrialId, TrialRequest};
-use tunebook_study::{Measurement, Params, Value, WorkloadReference};
+use tunebook_study::{Measurement, Params, Value, WorkloadDescription, WorkloadReference};
 
 /// The number of training steps.
 const STEPS: i64 = 2;
 /// The largest number of training and of validation examples.
 const EXAMPLES: i64 = 256;
+/// How long a training function has until it ends after its last report. One that never asks whether it should stop has
+/// shown by then that it trains.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// How long a training function may train without reporting its objective, until it is believed that it will.
+const LATE: Duration = Duration::from_secs(20);
 
 /// Counts the reports of the trial and collects the names of its metrics.
 #[derive(Default)]
@@ -25,7 +32,12 @@ struct Reports {
     count: usize,
     /// The number of reports after which the trial is cancelled. A training function chooses itself how long it trains.
     at_most: Option<usize>,
+    /// The objective, which must be among the reports, unless that takes long.
+    objective: String,
+    since: Option<Instant>,
     metrics: BTreeSet<String>,
+    /// Whether the process ends soon, even if the function goes on.
+    ending: bool,
 }
 
 impl Observer for Reports {
@@ -34,10 +46,20 @@ impl Observer for Reports {
     fn measured(&mut self, measurement: Measurement) {
         self.count += 1;
         self.metrics.extend(measurement.metrics.into_keys());
+        if self.cancelled() && !std::mem::replace(&mut self.ending, true) {
+            let answer = json!({ "ok": true, "metrics": self.metrics });
+            std::thread::spawn(move || {
+                std::thread::sleep(PATIENCE);
+                let _ = std::fs::remove_dir_all(folder());
+                println!("{answer}");
+                std::process::exit(0);
+            });
+        }
     }
 
     fn cancelled(&self) -> bool {
-        self.at_most.is_some_and(|at_most| self.count >= at_most)
+        let is_late = self.since.is_some_and(|since| since.elapsed() > LATE);
+        self.at_most.is_some_and(|at_most| self.count >= at_most) && (is_late || self.metrics.contains(&self.objective))
     }
 }
 
@@ -59,6 +81,31 @@ fn folder() -> PathBuf {
     std::env::temp_dir().join(format!("tunebook-smoke-{}", std::process::id()))
 }
 
+/// Checks that what a workload declares by name exists. A name with a mistake would otherwise have no effect.
+fn check_names(trainable: &Trainable, description: &WorkloadDescription) -> Result<(), Stop> {
+    let Trainable::Workload(workload) = trainable else { return Ok(()) };
+    let listed =
+        |names: &mut dyn Iterator<Item = &String>| names.map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+    let objective = &description.objective.metric;
+    if !description.metrics.contains(objective) {
+        let metrics = listed(&mut description.metrics.iter());
+        return Err(Stop::Failed(format!("`objective` names the metric `{objective}`, but there are {metrics}")));
+    }
+    for (name, _) in workload.defaults() {
+        if description.hyperparameter(name).is_none() {
+            let names = listed(&mut description.hyperparameters.iter().map(|h| &h.name));
+            return Err(Stop::Failed(format!("`defaults` names the hyperparameter `{name}`, but there are {names}")));
+        }
+    }
+    let own = workload.hyperparameters();
+    for (i, h) in own.iter().enumerate() {
+        if own[..i].iter().any(|other| other.name == h.name) {
+            return Err(Stop::Failed(format!("`hyperparameters` declares `{}` twice", h.name)));
+        }
+    }
+    Ok(())
+}
+
 fn train_briefly(catalogue: &Catalogue, name: &str) -> Result<Json, Stop> {
     let (Some(trainable), Some(description)) = (catalogue.find(name), catalogue.describe(name)) else {
         return Err(Stop::Failed(format!("this worker has no workload `{name}`")));
@@ -67,6 +114,7 @@ fn train_briefly(catalogue: &Catalogue, name: &str) -> Result<Json, Stop> {
         h.accept(&h.default)
             .map_err(|error| Stop::Failed(format!("the default value of a hyperparameter cannot be used: {error}")))?;
     }
+    check_names(trainable, &description)?;
     let folder = folder();
     std::fs::create_dir_all(&folder).map_err(|error| Stop::Failed(format!("{}: {error}", folder.display())))?;
     let request = TrialRequest {
@@ -87,7 +135,10 @@ fn train_briefly(catalogue: &Catalogue, name: &str) -> Result<Json, Stop> {
     let result = match trainable {
         Trainable::Function(function) => {
             reports.at_most = Some(STEPS as usize);
+            reports.objective = request.objective.clone();
+            reports.since = Some(Instant::now());
             let mut attempt = |params: &Params| -> Result<(), Stop> {
+                reports.count = 0;
                 let hp = Hyperparameters::new(&description, params)?;
                 let mut trial = Trial::new(hp, &request, device, &mut reports);
                 let result = (function.train)(&mut trial);
@@ -97,10 +148,13 @@ fn train_briefly(catalogue: &Catalogue, name: &str) -> Result<Json, Stop> {
             if description.hyperparameter("steps").is_some_and(|h| h.accept(&Value::Int(STEPS)).is_ok()) {
                 few.insert("steps".into(), Value::Int(STEPS));
             }
-            let ended = match attempt(&few) {
-                // It may report only every hundred steps. With all its steps it ends at its second report.
-                Err(Stop::Failed(_)) if few != request.params => attempt(&request.params),
-                ended => ended,
+            let ended = match panics::catch(|| attempt(&few)) {
+                // It may report every hundred steps, or ten times. With all its steps it ends at its second report.
+                Ok(Err(Stop::Failed(_) | Stop::Infeasible(_))) | Err(_) if few != request.params => {
+                    attempt(&request.params)
+                }
+                Ok(ended) => ended,
+                Err(message) => Err(Stop::from_message(&message)),
             };
             // A function that was cancelled may end in any way; it has reported often enough.
             match ended {
@@ -110,7 +164,7 @@ fn train_briefly(catalogue: &Catalogue, name: &str) -> Result<Json, Stop> {
         }
         Trainable::Workload(workload) => {
             let hp = Hyperparameters::new(&description, &request.params)?;
-            let data = workload.data(&hp)?.checked()?;
+            let data = load_data(workload.as_ref(), &hp)?;
             let about = data.description();
             let sizes = json!({ "train": data.train.count(), "valid": data.valid.count(),
                 "inputs": &data.train.inputs.size()[1..], "targets": &data.train.targets.size()[1..] });

@@ -11,6 +11,7 @@ use crate::model::Model;
 use crate::panics;
 use crate::randomness::Randomness;
 use crate::trainer::Stop;
+use crate::worker::load_data;
 use serde_json::{Map, Value as Json, json};
 use sha2::{Digest, Sha256};
 use tch::Device;
@@ -46,7 +47,7 @@ fn evaluate_request(catalogue: &Catalogue, request: &TrialRequest) -> Result<Jso
     };
     let device = device().map_err(Stop::Failed)?;
     let hp = Hyperparameters::new(&description, &request.params)?;
-    let data = workload.data(&hp)?.checked()?.to_device(device);
+    let data = load_data(workload.as_ref(), &hp)?.to_device(device);
     let Some(test) = data.test() else {
         return Err(Stop::Failed(format!("the data of `{name}` have no test part (`Data::with_test` adds one)")));
     };

@@ -106,8 +106,8 @@ pub trait Workload: Send + Sync {
         vec![]
     }
 
-    /// Returns other default values for shared hyperparameters; by default none. A name that no hyperparameter has is
-    /// ignored.
+    /// Returns other default values for shared hyperparameters; by default none. A name that no hyperparameter has is an
+    /// error of the cell.
     ///
     /// ```
     /// # use tunebook_training::prelude::*;

@@ -1,5 +1,6 @@
 //! `%final STUDY --trial I`: evaluates a trial on the test set and records each use of that set (Playbook F8).
 
+use crate::commands::sweep::changes;
 use crate::commands::workload;
 use crate::error::{ErrorName, MagicError, Result};
 use crate::host::{Interrupt, Output};
@@ -19,11 +20,18 @@ pub const MAGIC: Magic = Magic {
     name: "final",
     line: true,
     body: None,
-    usage: "%final STUDY --trial I",
+    usage: "%final STUDY --trial I [--accept-changes]",
     summary: "Evaluate the best checkpoint of a trial on the test set, and record that it was done",
     help: "No other magic can reach the test set. Choose the trial by its validation results first. Each choice that \
         is made by test results makes those results less reliable, so every use is counted and shown (Playbook F8).",
-    options: &[OptionSpec { name: "trial", value: Some("I"), help: "the number of the trial to evaluate" }],
+    options: &[
+        OptionSpec { name: "trial", value: Some("I"), help: "the number of the trial to evaluate" },
+        OptionSpec {
+            name: "accept-changes",
+            value: None,
+            help: "evaluate although files have changed since the trials ran",
+        },
+    ],
     subject: Subject::Study,
     export: Export::Comment,
     parse,
@@ -65,6 +73,18 @@ impl Command for FinalMagic {
             let span = self.arguments.option("trial").map_or(self.study.span.clone(), |word| word.span.clone());
             return Err(self.arguments.source.error(ErrorName::NoAnswer, span, message, Some(help)));
         }
+        let changed = changes::changes(&store, &study)?;
+        if !changed.is_empty() && !self.arguments.has("accept-changes") {
+            let message = format!(
+                "{} since the trials of `{}` ran: the test set may be another one, or hold examples that the trial was \
+                 trained on",
+                changes::in_words(&changed),
+                study.name
+            );
+            let help = "undo the change, or train a new study on the new data. `--accept-changes` evaluates all the \
+                same, and the result says so";
+            return Err(MagicError::new(ErrorName::FilesChanged, message, Some(help.into())));
+        }
         let directory = trials_folder(&context.store_file(), &study.name)?.join(trial.number.to_string());
         if !directory.join("best.safetensors").is_file() {
             let message =
@@ -97,8 +117,9 @@ impl Command for FinalMagic {
                 return Err(MagicError::new(ErrorName::NoAnswer, message, None));
             }
         };
+        let names: Vec<&str> = changed.iter().map(|change| change.what.as_str()).collect();
         let fields = json!({ "study": study.name, "trial": trial.number, "metrics": metrics, "test_set": test_set,
-            "examples": examples });
+            "examples": examples, "changed": names });
         let log = context.store()?;
         log.keep_result(&study, "final", &format!("{} at {}", trial.number, store::now()), &fields)?;
         let uses = log.results("final")?.iter().filter(|result| result["test_set"] == test_set.as_str()).count();

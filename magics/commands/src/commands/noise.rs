@@ -9,7 +9,7 @@ use crate::report::table::{Rows, number, open_interval_or_dash};
 use crate::report::{LiveChart, Report};
 use crate::syntax::{Arguments, OptionSpec, Word};
 use serde_json::json;
-use tunebook_analysis::{NoisePoint, describes_noise_of, noise_point, run_noise, steps_to_measure};
+use tunebook_analysis::{NoisePoint, RunNoise, describes_noise_of, noise_point, run_noise, steps_to_measure};
 use tunebook_study::Params;
 use tunebook_study::probe::{ProbeAnswer, ProbeTask};
 
@@ -110,9 +110,14 @@ impl Command for ShowNoise {
                 live.push(|| draw(&points));
             }
         });
+        let mut diverged = None;
         let problem = match answers {
             Ok(answers) => {
                 points = points_of(&answers).collect();
+                diverged = answers.iter().find_map(|answer| match answer {
+                    ProbeAnswer::Diverged { reason } => Some(reason.clone()),
+                    _ => None,
+                });
                 answers.into_iter().find_map(|answer| match answer {
                     ProbeAnswer::Failed { reason } | ProbeAnswer::OutOfMemory { reason, .. } => {
                         Some(prober.cannot("measured", &reason))
@@ -123,9 +128,11 @@ impl Command for ShowNoise {
             Err(error) => Some(error),
         };
         let interrupted = problem.as_ref().is_some_and(|error| error.name == ErrorName::Interrupted);
-        let (chart, _) = draw(&points);
-        let report = report(&word.text, &params, &optimizer, &points, at.len(), problem.as_ref()).chart(chart);
-        if problem.is_none() {
+        let run = if diverged.is_some() { RunNoise::default() } else { run_noise(&points) };
+        let chart = tunebook_charts::noise(&word.text, &optimizer, &points, &run);
+        let ended = Ended { run, diverged, problem: problem.as_ref() };
+        let report = report(&word.text, &params, &optimizer, &points, &ended).chart(chart);
+        if ended.diverged.is_none() && problem.is_none() {
             context.store()?.keep_conclusion(
                 "noise_scale",
                 &json!([workload.reference, params]).to_string(),
@@ -144,25 +151,26 @@ fn points_of(answers: &[ProbeAnswer]) -> impl Iterator<Item = NoisePoint> {
     })
 }
 
-fn report(
-    workload: &str,
-    params: &Params,
-    optimizer: &str,
-    points: &[NoisePoint],
-    planned_steps: usize,
-    problem: Option<&MagicError>,
-) -> Report {
-    let run = run_noise(points);
+/// How the measurement of a run ended.
+struct Ended<'a> {
+    /// The noise scale of the run; nothing if the run diverged.
+    run: RunNoise,
+    /// How it is known that the run diverged, if it did.
+    diverged: Option<String>,
+    problem: Option<&'a MagicError>,
+}
+
+fn report(workload: &str, params: &Params, optimizer: &str, points: &[NoisePoint], ended: &Ended<'_>) -> Report {
+    let Ended { run, diverged, problem } = ended;
     let fields = json!({
         "workload": workload, "params": params, "points": points,
         "critical_batch_size": run.critical_batch_size, "interval": run.interval,
+        "diverged": diverged,
         "definition": "the median over the measured steps of the second half of training",
     });
     let mut report = Report::new("noise_scale", &fields);
     if let Some(problem) = problem {
         report = report.line(&problem.message);
-    } else if points.len() < planned_steps {
-        report = report.line("Training diverged: a gradient was not finite, so nothing was measured after that step.");
     }
     let [from, to] = run.steps.unwrap_or([0, 0]);
     let over = format!("the median over {} steps from {from} to {to}", run.measured);
@@ -170,6 +178,11 @@ fn report(
     let meaning = "Far below this batch size, doubling the batch size halves the steps. Far above it, further examples are \
         wasted.";
     report = report.line(&match (run.critical_batch_size, at_least) {
+        _ if diverged.is_some() => format!(
+            "The run diverged ({}), so it has no noise scale. The measurements before say nothing about a run that \
+             learns: choose another learning rate, such as `--set lr=…` with that of a trial that is complete.",
+            diverged.as_deref().map_or("", |reason| reason.strip_prefix("diverged: ").unwrap_or(reason))
+        ),
         (Some(median), _) => format!(
             "Noise scale of the run: {} examples (95 %: {}), {over}. {meaning}",
             number(median),

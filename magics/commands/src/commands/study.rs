@@ -1,8 +1,8 @@
 //! `%study [NAME]`: shows the record of all studies, or of one. `%study delete NAME` deletes one.
 
-use crate::commands::sweep::changes;
 use crate::commands::sweep::display::{counts_text, with_retuning};
 use crate::commands::sweep::retuning::find_retuning;
+use crate::commands::sweep::{changes, without_effect};
 use crate::error::{ErrorName, MagicError, Result};
 use crate::host::{Interrupt, Output};
 use crate::magic::{Command, Context, Export, Invocation, Magic, Subject};
@@ -176,11 +176,15 @@ fn study_report(context: &Context, store: &Store, study: &StudyRecord) -> Result
         .first_rows(best_rows, ROWS, "configurations, the best first")
         .first_rows(failed_rows, ROWS, "trials that have failed or are infeasible");
     let (accepted, changed) = changes::as_json(store, study)?;
-    report = report.field("changes", accepted).field("changed", changed);
+    let unused = store.without_effect(study)?;
+    report = report.field("changes", accepted).field("changed", changed).field("without_effect", &unused);
     for change in store.changes(study)? {
         report = report.line(&format!("`{}` has changed before trial {}.", change.what, change.at_trial));
     }
     if let Some(note) = changes::note(&changes::changes(store, study)?) {
+        report = report.line(&note);
+    }
+    if let Some(note) = without_effect(&unused) {
         report = report.line(&note);
     }
     report = with_retuning(report, find_retuning(context, store, study, &trials));

@@ -20,6 +20,8 @@ struct Inner {
     file: File,
     written: usize,
     last_line: String,
+    /// The line in which an allocator says that memory ran out.
+    allocator: Option<String>,
 }
 
 impl Log {
@@ -28,7 +30,7 @@ impl Log {
         DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
         let mut options = OpenOptions::new();
         let file = options.write(true).create(true).truncate(true).mode(0o600).open(directory.join("log.txt"))?;
-        Ok(Self { inner: Arc::new(Mutex::new(Inner { file, written: 0, last_line: String::new() })) })
+        Ok(Self { inner: Arc::new(Mutex::new(Inner { file, written: 0, last_line: String::new(), allocator: None })) })
     }
 
     /// Appends a line. If that fails, because the disk is full for example, the trial goes on without.
@@ -37,12 +39,21 @@ impl Log {
         if !line.trim().is_empty() {
             inner.last_line = line.trim().chars().take(300).collect();
         }
+        // Rust's allocator, and C++ without a handler, end the process.
+        if (line.contains("memory allocation of ") && line.contains("failed")) || line.contains("bad_alloc") {
+            inner.allocator = Some(inner.last_line.clone());
+        }
         if inner.written > LIMIT {
             return;
         }
         inner.written += line.len() + 1;
         let cut = if inner.written > LIMIT { "\n[cut here: the log has reached 10 MiB]" } else { "" };
         let _ = writeln!(inner.file, "{line}{cut}");
+    }
+
+    /// The line in which an allocator says that memory ran out. A backtrace may follow it.
+    pub(super) fn out_of_memory(&self) -> Option<String> {
+        self.inner.lock().allocator.clone()
     }
 
     /// The last line that is not blank. It often names the error.

@@ -149,6 +149,9 @@ impl Running {
             let reason = Some("out of memory: the system killed the worker".into());
             return Outcome { state: TrialState::Infeasible, reason };
         }
+        if let Some(line) = log.out_of_memory() {
+            return Outcome { state: TrialState::Infeasible, reason: Some(format!("out of memory: {line}")) };
+        }
         let said = log.last_line().map_or(String::new(), |line| format!("; the last line of its log: {line}"));
         Outcome::failed(format!("the worker {}{said}", describe(status)))
     }

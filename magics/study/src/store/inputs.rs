@@ -8,7 +8,7 @@ use crate::protocol::DataSource;
 use rusqlite::OptionalExtension;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// A change of which a study has trials from before and after: the user accepted it, or it happened while trials ran.
@@ -24,12 +24,21 @@ pub struct AcceptedChange {
     pub at_trial: u32,
 }
 
+/// The hyperparameters that code read, and those that it did not read. One may be in both sets, of different trials.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HyperparameterUse {
+    /// Those that at least one trial read.
+    pub used: BTreeSet<String>,
+    /// Those that at least one complete trial did not read.
+    pub unused: BTreeSet<String>,
+}
+
 /// Stands for the hash of a file that the trials write themselves.
 const WRITTEN: &str = "written by the trials";
 
 /// The kinds of the results.
 const LATEST: &str = "inputs";
-const WITHOUT_EFFECT: &str = "without_effect";
+const HYPERPARAMETERS: &str = "hyperparameters";
 const CHANGES: &str = "changes";
 
 impl Store {
@@ -53,9 +62,10 @@ impl Store {
         Ok(self.result_of(study, CHANGES)?.unwrap_or_default())
     }
 
-    /// The hyperparameters that no trial of the study's last run used, although the study declares them.
+    /// The hyperparameters that no complete trial of the study used, although the study declares them.
     pub fn without_effect(&self, study: &StudyRecord) -> Result<Vec<String>> {
-        Ok(self.result_of(study, WITHOUT_EFFECT)?.unwrap_or_default())
+        let HyperparameterUse { used, unused } = self.result_of(study, HYPERPARAMETERS)?.unwrap_or_default();
+        Ok(unused.difference(&used).cloned().collect())
     }
 
     fn result_of<T: DeserializeOwned>(&self, study: &StudyRecord, kind: &str) -> Result<Option<T>> {
@@ -77,9 +87,12 @@ impl StudyWriter {
         self.write_result(LATEST, &latest)
     }
 
-    /// Records the hyperparameters that no trial of a run used.
-    pub fn record_without_effect(&self, hyperparameters: &[String]) -> Result<()> {
-        self.write_result(WITHOUT_EFFECT, &hyperparameters)
+    /// Adds the hyperparameters that trials used, and those that they did not use.
+    pub fn record_use(&self, trials: &HyperparameterUse) -> Result<()> {
+        let mut all: HyperparameterUse = self.store().result_of(self.study(), HYPERPARAMETERS)?.unwrap_or_default();
+        all.used.extend(trials.used.iter().cloned());
+        all.unused.extend(trials.unused.iter().cloned());
+        self.write_result(HYPERPARAMETERS, &all)
     }
 
     /// Records that trials write a file themselves, so that its changes mean nothing. `what` is its name in the changes

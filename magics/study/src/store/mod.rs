@@ -16,7 +16,7 @@ mod write;
 mod tests;
 
 pub use identity::{open_read_only, wal_content};
-pub use inputs::AcceptedChange;
+pub use inputs::{AcceptedChange, HyperparameterUse};
 pub use read::{StudyRecord, WorkloadRecord};
 pub use write::{NewTrial, StudyWriter};
 

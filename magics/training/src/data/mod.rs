@@ -17,8 +17,8 @@ pub use examples::Examples;
 pub use numpy::{npy, npz, safetensors};
 pub use rows::Predictions;
 pub(crate) use scale::Scale;
+pub(crate) use source::{FileState, read_recorded, recorded, recorded_states, start_recording};
 pub use source::{missing, read};
-pub(crate) use source::{recorded, start_recording};
 pub use table::{ColumnNames, Fill, Table};
 pub(crate) use table::{Encoding, Target};
 

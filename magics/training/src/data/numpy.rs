@@ -48,7 +48,6 @@ fn recorded(path: &Path) -> Result<&Path> {
     if !path.exists() {
         return Err(missing(path, "check the path; a relative path starts in the kernel's folder"));
     }
-    let bytes = std::fs::read(path).with_context(|| format!("the file {} cannot be read", path.display()))?;
-    source::record(path, &bytes);
+    source::read_recorded(path)?;
     Ok(path)
 }

@@ -114,8 +114,14 @@ impl Hyperparameters {
         self.values.get(name).and_then(T::from_value)
     }
 
-    /// Returns all values by name.
+    /// Returns all values by name. All of them count as read.
     pub fn values(&self) -> &Params {
+        self.reads().extend(self.values.keys().cloned());
+        &self.values
+    }
+
+    /// Returns all values by name, for code that does not depend on them.
+    pub(crate) fn known(&self) -> &Params {
         &self.values
     }
 

@@ -232,7 +232,8 @@ impl<'a> Net<'a> {
             return;
         }
         let path = path.as_ref();
-        let found = crate::checkpoint::read(path).unwrap_or_else(|error| panic!("{error:#}"));
+        let found = crate::data::read_recorded(path).and_then(|_| crate::checkpoint::read(path));
+        let found = found.unwrap_or_else(|error| panic!("{error:#}"));
         let parameters = self.parameters.borrow();
         let known: Vec<(&str, &Tensor)> = parameters.named().filter(|(name, _)| found.contains_key(*name)).collect();
         if known.is_empty() {

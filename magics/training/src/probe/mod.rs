@@ -14,7 +14,7 @@ use crate::hyperparameters::Hyperparameters;
 use crate::libtorch::{Autocast, device, synchronize};
 use crate::panics;
 use crate::trainer::{Stepper, Stop};
-use crate::worker::place_data;
+use crate::worker::{load_data, place_data};
 use std::process::ExitCode;
 use tch::Device;
 use tunebook_study::probe::{ProbeAnswer, ProbeRequest, ProbeTask};
@@ -26,6 +26,8 @@ use tunebook_study::{Value, WorkloadReference};
 const FIT_STEPS: usize = 3;
 /// The number of steps that verify that a batch size fits for long.
 const VERIFY_STEPS: usize = 20;
+/// After so many steps of a run, their losses are looked at.
+const READ_EVERY: u64 = 50;
 
 /// Answers the request on standard input, with one JSON object per line of standard output.
 pub(crate) fn main(catalogue: &Catalogue) -> ExitCode {
@@ -72,7 +74,7 @@ fn probe(catalogue: &Catalogue, request: &ProbeRequest) -> Result<(), Stop> {
     }
     let hp = Hyperparameters::new(&description, &params)?;
     start_recording();
-    let data = place_data(workload.data(&hp)?.checked()?, device);
+    let data = place_data(load_data(workload.as_ref(), &hp)?, device);
     let hashes: Vec<String> = recorded().into_iter().map(|source| source.sha256).collect();
     answer(&ProbeAnswer::Loaded { examples: data.train.count() as u64, data: hashes.join(" ") });
     if request.task == ProbeTask::Load {
@@ -145,14 +147,21 @@ impl Probe<'_> {
     }
 
     /// Trains as a trial does, and measures `pairs` pairs of gradient norms after each number of steps in `at`. It ends
-    /// early if a norm is not finite.
+    /// early, and says so, if the training diverges.
     fn noise(&mut self, batch_size: u64, at: &[u64], pairs: u64, (small, large): (u64, u64)) -> Result<(), Stop> {
         let mut batches = self.batches(batch_size)?;
+        self.stepper.evaluate_untrained()?;
         let mut taken = 0;
         for &step in at {
             while taken < step {
                 self.stepper.scheduled_step(&batches.next()?)?;
                 taken += 1;
+                if (taken % READ_EVERY == 0 || taken == step)
+                    && let Some(reason) = self.stepper.diverged()
+                {
+                    answer(&ProbeAnswer::Diverged { reason });
+                    return Ok(());
+                }
             }
             let mut measured = vec![];
             for draw in 0..pairs {
@@ -162,11 +171,12 @@ impl Probe<'_> {
                 }
                 measured.push(pair);
             }
-            let diverged = (measured.len() as u64) < pairs;
-            answer(&ProbeAnswer::Noise { step, pairs: measured });
-            if diverged {
-                break;
+            if (measured.len() as u64) < pairs {
+                let reason = format!("a gradient after step {step} is not finite");
+                answer(&ProbeAnswer::Diverged { reason });
+                return Ok(());
             }
+            answer(&ProbeAnswer::Noise { step, pairs: measured });
         }
         Ok(())
     }

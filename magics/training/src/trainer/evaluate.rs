@@ -3,8 +3,8 @@
 use super::run::Run;
 use super::{Observer, Stop};
 use indexmap::IndexMap;
-use tch::Device;
-use tunebook_study::Measurement;
+use tch::{Device, Tensor};
+use tunebook_study::{Measurement, Value};
 
 impl Run<'_> {
     /// Evaluates the model on the validation examples, reports the metrics, and keeps the parameters if they are among
@@ -51,7 +51,13 @@ impl Run<'_> {
         let kept = match objective {
             Some(Some(value)) if self.keeps_files() => self.keep_if_best(value, step),
             Some(None) => {
-                Err(Stop::Infeasible(format!("`{}` became non-finite at step {step}", self.request.objective)))
+                let cause = self.norm_without_variance().map_or(String::new(), |norm| {
+                    format!(
+                        ": the batch norm `{norm}` was trained with a single value for each channel, which has no variance; \
+                         use a larger `batch_size` (`micro_batch_size`, `ghost_batch_size`)"
+                    )
+                });
+                Err(Stop::Infeasible(format!("`{}` became non-finite at step {step}{cause}", self.request.objective)))
             }
             _ => Ok(()),
         };
@@ -59,6 +65,22 @@ impl Run<'_> {
             self.swap_averages();
         }
         kept.map(|()| objective.flatten())
+    }
+
+    /// The name of a batch norm whose running variance is not finite, because it was computed from single examples.
+    fn norm_without_variance(&self) -> Option<String> {
+        let hp = self.model.hyperparameters();
+        let known = |name: &str| hp.known().get(name).and_then(Value::as_i64).filter(|size| *size > 0);
+        let sizes = ["batch_size", "micro_batch_size", "ghost_batch_size"].map(known);
+        let is_finite = |tensor: &Tensor| tensor.isfinite().all().int64_value(&[]) != 0;
+        let parameters = self.model.parameters();
+        if !sizes.contains(&Some(1)) || !parameters.tensors().iter().all(is_finite) {
+            return None;
+        }
+        parameters.buffers.iter().find_map(|(name, buffer)| {
+            let (norm, statistic) = name.rsplit_once('.')?;
+            (["running_variance", "running_var"].contains(&statistic) && !is_finite(buffer)).then(|| norm.to_string())
+        })
     }
 
     /// Exchanges the values of the parameters and of their averages. It returns false, and does nothing, if the run has

@@ -3,6 +3,7 @@
 //! The training loop never waits for the device. Losses and gradient norms stay on the device and are copied to the
 //! host together, at most 50 steps late and before each evaluation.
 
+mod broadcast;
 mod evaluate;
 mod files;
 mod moving_ratio;

@@ -2,7 +2,7 @@
 
 use super::noise_scale::NoiseScale;
 use super::step::UnreadStep;
-use super::{Observer, Stop};
+use super::{Observer, Stop, broadcast};
 use crate::batches::Batches;
 use crate::checkpoint;
 use crate::data::Data;
@@ -99,6 +99,7 @@ impl<'a> Run<'a> {
         if workload.task() == Task::Classification && data.train.targets.kind() == Kind::Int64 {
             data.check_classes(outputs.size().last().copied().unwrap_or(0))?;
         }
+        broadcast::check(workload, &model, &outputs, &data.train.targets)?;
         let numbers_per_example = (outputs.numel() as i64 / few.count().max(1)).max(1) * evaluations;
         let followed = (FOLLOWED_NUMBERS / numbers_per_example).clamp(1, FOLLOWED_EXAMPLES).min(data.valid.count());
         // A fixed seed: all trials of a study follow the same examples.
@@ -213,7 +214,7 @@ fn identity(hp: &Hyperparameters, request: &TrialRequest, device: Device, source
     let device = if device.is_cuda() { "cuda" } else { "cpu" };
     serde_json::json!({
         "tunebook": env!("CARGO_PKG_VERSION"), "libtorch": crate::libtorch::version(), "device": device,
-        "workload": request.workload, "values": hp.values(), "seed": request.seed,
+        "workload": request.workload, "values": hp.known(), "seed": request.seed,
         "objective": request.objective, "direction": request.direction, "data": sources,
     })
     .to_string()

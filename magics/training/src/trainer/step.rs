@@ -6,6 +6,7 @@ use crate::data::Examples;
 use crate::evaluation::read_scalars;
 use crate::libtorch::{average_step, clip_gradients, forget_gradients, gradient_norm};
 use crate::net::{Net, Phase};
+use crate::randomness::{Randomness, Stream};
 use tch::Tensor;
 
 /// The loss and the gradient norm of a step while they are still on the device.
@@ -26,6 +27,9 @@ impl Run<'_> {
         micro_batch_size: i64,
         augment: bool,
     ) -> Result<(), Stop> {
+        // Random numbers that the code draws from libtorch itself follow from seed and step, so that a run that resumes
+        // draws the same. Layers of Tunebook have keys of their own.
+        Randomness::new(self.request.seed).seed_device(Stream::Own, step, 0);
         let parameters = self.parameters.as_slice();
         forget_gradients(parameters);
         let count = batch.count();

@@ -41,20 +41,39 @@ impl<'a> Stepper<'a> {
     /// Takes a step with the learning rate of the first step of the schedule, with or without augmentation of the
     /// inputs.
     pub fn step(&mut self, batch: &Examples, augment: bool) -> Result<(), Stop> {
-        self.step_with(self.run.schedule.at(0), batch, augment)
+        self.step_with(self.run.schedule.at(0), batch, augment)?;
+        self.run.unread.clear();
+        Ok(())
     }
 
-    /// Takes the next step as a trial does, with the learning rate that the schedule has for it.
+    /// Evaluates the untrained model, as a trial does: [`diverged`](Self::diverged) compares the losses with it.
+    pub fn evaluate_untrained(&mut self) -> Result<(), Stop> {
+        let values = self.run.evaluator.evaluate(&self.run.model, &self.run.data.valid)?;
+        let loss = values.iter().find(|(name, _)| *name == "loss").map(|(_, loss)| *loss);
+        self.run.state.divergence.observe_untrained(loss.filter(|loss| loss.is_finite()));
+        Ok(())
+    }
+
+    /// Takes the next step as a trial does, with the learning rate that the schedule has for it. Its loss is kept for
+    /// [`diverged`](Self::diverged).
     pub fn scheduled_step(&mut self, batch: &Examples) -> Result<(), Stop> {
         self.step_with(self.run.schedule.at(self.taken), batch, true)
+    }
+
+    /// Reads the losses of the scheduled steps. It returns the reason if the training has diverged, as a trial ends.
+    pub fn diverged(&mut self) -> Option<String> {
+        let outcome = self.run.read_back();
+        self.run.losses.clear();
+        match outcome {
+            Err(Stop::Infeasible(reason)) => Some(reason),
+            _ => None,
+        }
     }
 
     fn step_with(&mut self, lr: f64, batch: &Examples, augment: bool) -> Result<(), Stop> {
         self.taken += 1;
         let micro_batch_size = self.run.model.hyperparameters().micro_batch_size(batch.count());
-        self.run.step(self.taken, lr, batch, micro_batch_size, augment)?;
-        self.run.unread.clear();
-        Ok(())
+        self.run.step(self.taken, lr, batch, micro_batch_size, augment)
     }
 
     /// Returns the squared gradient norms of a large batch of `large` examples and of its equal parts of `small`
@@ -80,12 +99,18 @@ impl<'a> Stepper<'a> {
         self.run.workload.augment(&net, &batch.inputs)
     }
 
-    /// Writes a checkpoint and removes it, which needs memory that a step does not.
+    /// Writes a checkpoint and removes it, which needs memory that a step does not. It fails if memory runs out. Whether
+    /// the temporary folder can hold it says nothing about the folder of a trial.
     pub fn try_checkpoint(&self) -> Result<(), Stop> {
         let path = std::env::temp_dir().join(format!("tunebook-probe-{}.safetensors", std::process::id()));
         let written = checkpoint::write(&path, self.run.model.parameters().named());
-        let _ = std::fs::remove_file(path);
-        Ok(written?)
+        for file in [path.with_extension("partial"), path] {
+            let _ = std::fs::remove_file(file);
+        }
+        match written.map_err(Stop::from) {
+            Err(stop @ Stop::Infeasible(_)) => Err(stop),
+            _ => Ok(()),
+        }
     }
 
     /// Returns the outputs for a batch, computed as in an evaluation.

@@ -37,11 +37,6 @@ impl Stop {
             let hint = "a tensor that the gradient needs was changed in place: write `x = &x + y` in place of `x += y`";
             return Stop::Failed(format!("{hint} ({line})"));
         }
-        if line.contains("Expected more than 1 value per channel") {
-            let hint = "a batch norm needs the mean and variance of several examples, but it got a single one: use a \
-                        larger `batch_size` (or `micro_batch_size`, `ghost_batch_size`)";
-            return Stop::Failed(format!("{hint} ({line})"));
-        }
         if is_out_of_memory(message) {
             Stop::Infeasible(format!("out of memory: {line}"))
         } else {

@@ -1,12 +1,11 @@
 //! The data of the last trial, which the worker keeps for the next ones.
 
 use crate::batches::keeps_data_on_host;
-use crate::data::{Data, recorded, start_recording};
+use crate::data::{Data, FileState, recorded_states, start_recording};
 use crate::hyperparameters::Hyperparameters;
 use crate::trainer::Stop;
 use crate::workload::Workload;
-use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::path::PathBuf;
 use tch::{Device, Tensor};
 use tunebook_study::Params;
 use tunebook_study::protocol::DataSource;
@@ -18,42 +17,33 @@ const RESIDENT_BYTES: usize = 4 << 30;
 /// The data of a workload, with everything that they depend on.
 pub(super) struct LoadedData {
     workload: String,
+    /// The study that they were loaded for.
+    study: String,
     /// The hyperparameters that the workload read while it loaded the data.
     depends_on: Params,
     pub data: Data,
     /// The files that the data were read from.
     pub sources: Vec<DataSource>,
-    /// The state of these files when they were read.
+    /// The state of these files before they were read. None if it does not tell whether they change.
     files: Vec<(PathBuf, Option<FileState>)>,
 }
 
-/// What changes when a file is written: its length, the time of its last change, and on Linux its inode.
-#[derive(Clone, Copy, Debug, PartialEq)]
-struct FileState {
-    length: u64,
-    changed: Option<SystemTime>,
-    inode: u64,
-}
-
-impl FileState {
-    /// The state of a file, or None if there is no such file.
-    fn of(path: &Path) -> Option<Self> {
-        let file = path.metadata().ok()?;
-        let inode = std::os::unix::fs::MetadataExt::ino(&file);
-        Some(Self { length: file.len(), changed: file.modified().ok(), inode })
-    }
-}
-
 impl LoadedData {
-    pub fn load(name: &str, workload: &dyn Workload, hp: &Hyperparameters, device: Device) -> Result<Self, Stop> {
+    pub fn load(
+        name: &str,
+        workload: &dyn Workload,
+        hp: &Hyperparameters,
+        device: Device,
+        study: &str,
+    ) -> Result<Self, Stop> {
         hp.forget_reads();
         start_recording();
-        let data = workload.data(hp)?.checked()?;
+        let data = load(workload, hp)?;
         let depends_on = hp.read_values();
         let data = place_data(data, device);
-        let sources = recorded();
-        let files = sources.iter().map(|source| (source.path.clone(), FileState::of(&source.path))).collect();
-        Ok(Self { workload: name.into(), depends_on, data, sources, files })
+        let (sources, files) =
+            recorded_states().into_iter().map(|(source, state)| (source.clone(), (source.path, state))).unzip();
+        Ok(Self { workload: name.into(), study: study.into(), depends_on, data, sources, files })
     }
 
     /// The hyperparameters that the workload read while it loaded the data.
@@ -62,12 +52,21 @@ impl LoadedData {
     }
 
     /// Returns whether a workload with these hyperparameters would load the same data: it reads the same files, and
-    /// none of them was written since.
-    pub fn serves(&self, name: &str, hp: &Hyperparameters) -> bool {
+    /// none of them was written since. If no file is known, the code may read some in a way of its own, so that these
+    /// data serve the trials of one study only.
+    pub fn serves(&self, name: &str, hp: &Hyperparameters, study: &str) -> bool {
         self.workload == name
-            && self.depends_on.iter().all(|(name, value)| hp.values().get(name) == Some(value))
-            && self.files.iter().all(|(path, state)| FileState::of(path) == *state)
+            && self.depends_on.iter().all(|(name, value)| hp.known().get(name) == Some(value))
+            && (self.study == study || !self.files.is_empty())
+            && self.files.iter().all(|(path, state)| state.is_some() && FileState::of(path) == *state)
     }
+}
+
+/// Loads the data of a workload and checks them. What the code draws from libtorch's generators is the same each time,
+/// whatever the process has computed before.
+pub(crate) fn load(workload: &dyn Workload, hp: &Hyperparameters) -> Result<Data, Stop> {
+    tch::manual_seed(0);
+    Ok(workload.data(hp)?.checked()?)
 }
 
 /// Copies data to the device, unless they are larger than [`RESIDENT_BYTES`]. `TUNEBOOK_DATA=device` copies data of any

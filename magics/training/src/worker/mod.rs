@@ -10,7 +10,7 @@
 mod loaded_data;
 mod serve;
 
-pub(crate) use loaded_data::place_data;
+pub(crate) use loaded_data::{load as load_data, place_data};
 
 use crate::catalogue::Catalogue;
 use crate::libtorch::{load_cuda, version};

@@ -3,6 +3,7 @@
 
 use super::loaded_data::LoadedData;
 use crate::catalogue::{Catalogue, Trainable};
+use crate::data::{recorded, start_recording};
 use crate::hyperparameters::Hyperparameters;
 use crate::libtorch::device;
 use crate::panics;
@@ -96,11 +97,18 @@ impl Worker {
     fn run(&mut self, request: &TrialRequest) {
         send(&mut self.protocol, &Event::Started { trial: request.trial.clone() });
         let started = std::time::Instant::now();
+        start_recording();
         let (state, reason) = match panics::catch(|| self.train(request)) {
             Ok(Ok(())) => (TrialState::Complete, None),
             Ok(Err(stop)) => stop.outcome(),
             Err(message) => Stop::from_message(&message).outcome(),
         };
+        // What the code read besides its data: the files of a training function, and weights that a model starts from.
+        let known = self.data.as_ref().map_or(&[][..], |loaded| &loaded.sources);
+        let data: Vec<DataSource> = recorded().into_iter().filter(|source| !known.contains(source)).collect();
+        if !data.is_empty() {
+            send(&mut self.protocol, &Event::Loaded { trial: request.trial.clone(), data });
+        }
         let (trial, seconds) = (request.trial.clone(), started.elapsed().as_secs_f64());
         send(&mut self.protocol, &Event::Ended { trial, state, reason, seconds });
     }
@@ -117,38 +125,37 @@ impl Worker {
         };
         let hp = Hyperparameters::new(&description, &request.params)?;
         let device = device().map_err(Stop::Failed)?;
-        // Random numbers that the code draws from libtorch itself follow from the trial's seed too.
-        tch::manual_seed(request.seed as i64);
         let (protocol, trial, cancelled) = (&mut self.protocol, &request.trial, &self.cancelled);
         let mut reporter = Reporter { protocol, trial, cancelled };
         match trainable {
             Trainable::Function(function) => {
+                // Random numbers that the code draws from libtorch itself follow from the trial's seed too.
+                tch::manual_seed(request.seed as i64);
                 let mut trial = Trial::new(hp, request, device, &mut reporter);
                 let result = (function.train)(&mut trial);
                 let read = trial.hyperparameters().read_values();
-                trial.outcome(result)?;
-                reporter.used(&request.params, &read);
-                Ok(())
+                let outcome = trial.outcome(result);
+                reporter.used(&request.params, &read, outcome.is_ok());
+                outcome
             }
             Trainable::Workload(workload) => {
                 if !description.metrics.contains(&request.objective) {
                     return Err(Stop::Failed(format!("`{name}` reports no metric `{}`", request.objective)));
                 }
                 // If the trial panics, the data are dropped: the code of the workload may have changed them.
-                let loaded = match self.data.take().filter(|loaded| loaded.serves(name, &hp)) {
+                let loaded = match self.data.take().filter(|loaded| loaded.serves(name, &hp, &trial.study)) {
                     Some(loaded) => loaded,
-                    None => LoadedData::load(name, workload.as_ref(), &hp, device)?,
+                    None => LoadedData::load(name, workload.as_ref(), &hp, device, &trial.study)?,
                 };
                 if !loaded.sources.is_empty() {
                     reporter.loaded(&loaded.sources);
                 }
+                tch::manual_seed(request.seed as i64);
                 let result =
                     train(workload.as_ref(), &loaded.data, hp.clone(), request, device, &loaded.sources, &mut reporter);
-                if result.is_ok() {
-                    let mut read = hp.read_values();
-                    read.extend(loaded.depends_on().clone());
-                    reporter.used(&request.params, &read);
-                }
+                let mut read = hp.read_values();
+                read.extend(loaded.depends_on().clone());
+                reporter.used(&request.params, &read, result.is_ok());
                 self.data = Some(loaded);
                 result
             }
@@ -164,14 +171,16 @@ struct Reporter<'a> {
 }
 
 impl Reporter<'_> {
-    /// Reports which of the values that the study declares the trial has read. Nothing is reported if it read all.
-    fn used(&mut self, declared: &Params, read: &Params) {
+    /// Reports which of the values that the study declares the trial has read. A trial that is not complete may have
+    /// read the others later.
+    fn used(&mut self, declared: &Params, read: &Params, is_complete: bool) {
         // The seed reaches the trial in another way.
         let names = declared.keys().filter(|name| *name != "seed").cloned();
-        let (used, unused): (Vec<String>, Vec<String>) = names.partition(|name| read.contains_key(name));
-        if !unused.is_empty() {
-            send(self.protocol, &Event::Used { trial: self.trial.clone(), used, unused });
+        let (used, mut unused): (Vec<String>, Vec<String>) = names.partition(|name| read.contains_key(name));
+        if !is_complete {
+            unused.clear();
         }
+        send(self.protocol, &Event::Used { trial: self.trial.clone(), used, unused });
     }
 }
 

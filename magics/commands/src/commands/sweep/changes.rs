@@ -68,7 +68,7 @@ fn shown(path: &Path) -> String {
 }
 
 /// What has changed, in words: `train.py` has changed, `data.csv` is gone.
-fn in_words(changes: &[Change]) -> String {
+pub fn in_words(changes: &[Change]) -> String {
     let one = |change: &Change| match change.after {
         Some(_) => format!("`{}` has changed", change.what),
         None => format!("`{}` is gone", change.what),

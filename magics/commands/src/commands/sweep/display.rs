@@ -30,6 +30,8 @@ pub struct SweepDisplay<'a> {
     /// The changes of files as JSON: those that were accepted, and the names of the others.
     changes: (Value, Value),
     findings: Findings,
+    /// The hyperparameters that no trial used.
+    without_effect: Vec<String>,
     /// Whether a trial ended since the chart was last updated.
     changed: bool,
     /// Whether a trial reported something since the text was last updated.
@@ -49,14 +51,29 @@ impl<'a> SweepDisplay<'a> {
     ) -> Self {
         let (chart, observed) = (LiveChart::new(&context.charts, output), ObservedTrials::new(recorded));
         let (study, definition, started) = (study.to_string(), definition.clone(), Instant::now());
-        let (changes, findings) = ((json!([]), json!([])), Findings::default());
-        let (changed, measured) = (true, false);
-        Self { chart, study, definition, requested, observed, changes, findings, changed, measured, started }
+        Self {
+            chart,
+            study,
+            definition,
+            requested,
+            observed,
+            changes: (json!([]), json!([])),
+            without_effect: vec![],
+            findings: Findings::default(),
+            changed: true,
+            measured: false,
+            started,
+        }
     }
 
     /// Sets what the report says about files that have changed, as [`super::changes::as_json`] returns it.
     pub fn set_changes(&mut self, changes: (Value, Value)) {
         self.changes = changes;
+    }
+
+    /// Sets the hyperparameters that no trial used.
+    pub fn set_without_effect(&mut self, hyperparameters: Vec<String>) {
+        self.without_effect = hyperparameters;
     }
 
     /// Shows the chart before the first trial starts.
@@ -142,6 +159,7 @@ impl<'a> SweepDisplay<'a> {
             .field("findings", self.findings.as_json())
             .field("changes", self.changes.0.clone())
             .field("changed", self.changes.1.clone())
+            .field("without_effect", &self.without_effect)
             .line(&format!("Study {}: {}; {}.", self.study, counts_text(trials), table::duration(seconds)));
         for note in notes {
             report = report.line(note);

@@ -9,13 +9,13 @@ use crate::error::{ErrorName, MagicError, Result};
 use crate::host::Interrupt;
 use crate::magic::Context;
 use crossbeam_channel::{after, select};
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use tunebook_pool::{Pool, PoolEvent, default_slots};
 use tunebook_study::protocol::{DataSource, Event, TrialId, TrialRequest};
 use tunebook_study::sampler::{Proposals, trial_seed};
-use tunebook_study::store::{NewTrial, StudyWriter, trials_folder};
+use tunebook_study::store::{HyperparameterUse, NewTrial, StudyWriter, trials_folder};
 use tunebook_study::{TrialState, Value, WorkloadReference};
 
 /// Running trials get this much time to end after an interrupt. Then their processes are killed.
@@ -66,8 +66,7 @@ pub fn run(
         losses: HashMap::new(),
         recorded_data: vec![],
         failures: Some(vec![]),
-        used: BTreeSet::new(),
-        unused: BTreeSet::new(),
+        hyperparameters: HyperparameterUse::default(),
         started: HashMap::new(),
     };
     let outcome = run.trials(&mut pool, started);
@@ -81,13 +80,12 @@ pub fn run(
             cancelled?;
         }
     }
-    let without_effect: Vec<String> = run.unused.difference(&run.used).cloned().collect();
-    if !without_effect.is_empty() {
-        writer.record_without_effect(&without_effect)?;
-    }
+    let hyperparameters = std::mem::take(&mut run.hyperparameters);
+    let use_recorded = writer.record_use(&hyperparameters);
     let seconds_added = writer.add_seconds(started.elapsed().as_secs_f64());
     *context.pool.lock() = Some(pool);
     let outcome = outcome?;
+    use_recorded?;
     seconds_added?;
     Ok(outcome)
 }
@@ -127,9 +125,8 @@ struct StudyRun<'a> {
     failures: Option<Vec<String>>,
     /// When each trial started.
     started: HashMap<u32, Instant>,
-    /// The hyperparameters that complete trials read, and those that they did not read.
-    used: BTreeSet<String>,
-    unused: BTreeSet<String>,
+    /// The hyperparameters that trials read, and those that they did not read.
+    hyperparameters: HyperparameterUse,
 }
 
 impl StudyRun<'_> {
@@ -227,8 +224,8 @@ impl StudyRun<'_> {
             }
             Some(PoolEvent::Trial(Event::Loaded { trial, data })) => self.record_data(trial.number, data),
             Some(PoolEvent::Trial(Event::Used { used, unused, .. })) => {
-                self.used.extend(used);
-                self.unused.extend(unused);
+                self.hyperparameters.used.extend(used);
+                self.hyperparameters.unused.extend(unused);
                 Ok(())
             }
             Some(PoolEvent::Trial(Event::Hello { .. } | Event::Started { .. })) | None => Ok(()),

@@ -155,11 +155,13 @@ impl Command for Sweep {
                     n => format!("{n} of the requested trials are missing; `--resume` runs them."),
                 });
                 notes.extend(changes::note(&changes::changes(&store, &study)?));
-                notes.extend(without_effect(&store.without_effect(&study)?));
+                let unused = store.without_effect(&study)?;
+                notes.extend(without_effect(&unused));
                 let requested = plan.trials as usize;
                 let mut display =
                     SweepDisplay::new(context, output, &plan.name, &plan.definition, requested, trials.clone());
                 display.set_changes(changes::as_json(&store, &study)?);
+                display.set_without_effect(unused);
                 let found = findings(context, &store, &study);
                 display.end(study.seconds, &notes, found, || find_retuning(context, &store, &study, &trials));
                 Ok(())
@@ -193,8 +195,8 @@ fn notes(definition: &StudyDefinition) -> Vec<String> {
     )]
 }
 
-/// Says which hyperparameters no trial used.
-fn without_effect(hyperparameters: &[String]) -> Option<String> {
+/// Says which hyperparameters no trial used. None if each was used.
+pub fn without_effect(hyperparameters: &[String]) -> Option<String> {
     let names: Vec<String> = hyperparameters.iter().map(|name| format!("`{name}`")).collect();
     (!names.is_empty()).then(|| {
         format!(
@@ -249,7 +251,9 @@ fn train(
     let changes = writer.store().changes(writer.study())?;
     notes.extend(changes::note_while_running(changes.get(accepted..).unwrap_or(&[])));
     notes.extend(changes::note(&changes::changes(writer.store(), writer.study())?));
-    notes.extend(without_effect(&writer.store().without_effect(writer.study())?));
+    let unused = writer.store().without_effect(writer.study())?;
+    notes.extend(without_effect(&unused));
+    display.set_without_effect(unused);
     display.set_changes(changes::as_json(writer.store(), writer.study())?);
     let (seconds, store, study) = (writer.study().seconds, writer.store(), writer.study());
     let found = findings(context, store, study);

@@ -34,7 +34,7 @@ pub const MAGIC: Magic = Magic {
         *Recommended* is the smallest size within 5 % of the highest throughput. If the machine is too busy to measure \
         time, it says so and recommends nothing.\n\n\
         A list (`--set width=[64,256]`, `--compare fp32,bf16`) draws a curve for each value.\n\n\
-        Measurements are recorded. `--recorded` shows the last one, and says that it is stale if the model, the \
+        Measurements are recorded. `--recorded` shows the last reliable one, and says that it is stale if the model, the \
         optimizer, the precision, the device, the data or a version has changed since.",
     options: &[
         OptionSpec { name: "max", value: Some("N"), help: "largest size to try (default: the number of examples)" },

@@ -5,6 +5,7 @@ mod cargo;
 mod cells;
 mod known;
 mod source;
+mod tokens;
 mod try_out;
 
 pub use build_cache::BuildCache;
@@ -69,8 +70,24 @@ fn parse(invocation: Invocation) -> Result<Box<dyn Command>> {
     let span = body.unwrap_or_default();
     // The body begins after the line of the magic. In the crate's file, a generated line takes the place of that line.
     let start = span.start + usize::from(source.text()[span.clone()].starts_with('\n'));
-    let body = WorkloadCell::new(&word.text, &source.text()[start..span.end], &source, start)?;
-    Ok(Box::new(DefineWorkload { source, body }))
+    Ok(match WorkloadCell::new(&word.text, &source.text()[start..span.end], &source, start) {
+        Ok(body) => Box::new(DefineWorkload { source, body }),
+        Err(error) => Box::new(Refused { name: word.text.clone(), error }),
+    })
+}
+
+/// A cell whose body is no workload. Its error comes when the cell runs, because only then an earlier version of the
+/// workload is out of date.
+struct Refused {
+    name: String,
+    error: MagicError,
+}
+
+impl Command for Refused {
+    fn run(self: Box<Self>, context: &Context, _: &dyn Output, _: &Interrupt) -> Result<()> {
+        context.failed_workloads.lock().insert(self.name);
+        Err(self.error)
+    }
 }
 
 impl Command for DefineWorkload {
@@ -90,6 +107,8 @@ impl Command for DefineWorkload {
         match result {
             Ok((description, first_steps)) => {
                 context.failed_workloads.lock().remove(name);
+                // The next study loads its data anew, also those that the code reads in a way of its own.
+                drop(context.pool.lock().take());
                 let report = report(&description, &first_steps, started.elapsed().as_secs_f64());
                 status.end(report.bundle());
                 Ok(())

@@ -1,5 +1,6 @@
 //! Parses the cell of a `%%workload`, and generates a crate from it.
 
+use super::tokens::tokens;
 use crate::error::{ErrorName, MagicError, Result, Source};
 use sha2::{Digest, Sha256};
 use std::path::PathBuf;
@@ -103,14 +104,9 @@ impl WorkloadCell {
 
     /// Whether two bodies differ in comments and white space only.
     pub fn means_the_same(&self, other: &Self) -> bool {
-        let tokens = |cell: &Self| {
-            let is_doc = |line: &&str| line.trim_start().starts_with("///") || line.trim_start().starts_with("//!");
-            let code: String = cell.rust.lines().filter(|line| !is_doc(line)).flat_map(|line| [line, "\n"]).collect();
-            code.parse::<proc_macro2::TokenStream>().map(|tokens| tokens.to_string()).ok()
-        };
         self.name == other.name
             && self.dependencies == other.dependencies
-            && tokens(self).is_some_and(|code| tokens(other) == Some(code))
+            && tokens(&self.rust).is_some_and(|code| tokens(&other.rust) == Some(code))
     }
 
     /// The `Cargo.toml` of the crate. `needed` are the crates of Tunebook on which it depends.
