@@ -82,6 +82,81 @@ async fn comments_are_no_change_and_a_cell_that_fails_does_not_train_its_earlier
     kernel.run_ok(&sweep(3)).await;
 }
 
+/// A workload on the table whose targets are made of its classes.
+fn on_classes(name: &str, targets: &str) -> String {
+    on_table(name, "").replace(
+        "Ok(Table::read(\"t.csv\")?.classify(\"y\")?.split(0.6, 0.2, 0)?)",
+        &format!(
+            "let d = Table::read(\"t.csv\")?.classify(\"y\")?;\n        Ok(Examples::new(d.inputs, {targets})?.split(0.6, \
+             0.2, 0)?)"
+        ),
+    )
+}
+
+#[tokio::test]
+async fn classes_of_another_shape_or_kind_are_errors_with_what_to_write() {
+    let (mut kernel, folder) = kernel().await;
+    std::fs::write(folder.path().join("t.csv"), table(100, 0)).unwrap();
+    for (targets, help) in [
+        ("d.targets.unsqueeze(1)", "write `targets.squeeze_dim(-1)` in `data`"),
+        ("d.targets.to_kind(Kind::Float)", "write `targets.to_kind(Kind::Int64)` in `data`"),
+        ("d.targets.to_kind(Kind::Int)", "write `targets.to_kind(Kind::Int64)` in `data`"),
+        (
+            "d.targets.unsqueeze(1).to_kind(Kind::Float)",
+            "write `targets.squeeze_dim(-1).to_kind(Kind::Int64)` in `data`",
+        ),
+    ] {
+        let error = kernel.run_error(&on_classes("classes", targets)).await;
+        assert!(error.contains(help) && error.contains(", 2]") && !error.contains("frame #"), "{targets}: {error}");
+    }
+    // One output gives each example the only class there is, and a loss of zero.
+    let one = on_classes("one", "d.targets.unsqueeze(1).to_kind(Kind::Float)").replace(", x, 2)", ", x, 1)");
+    let error = kernel.run_error(&one).await;
+    assert!(error.contains("a classification needs class indices of the shape"), "{error}");
+    let flat = on_table("flat", "").replace(", x, 2)", ", x, 1).squeeze_dim(-1)");
+    let error = kernel.run_error(&flat).await;
+    assert!(error.contains("[batch, …, classes]") || error.contains("outputs (classes"), "{error}");
+    // Probabilities of the classes are targets too.
+    let probabilities = on_classes("probabilities", "d.targets.onehot(2)")
+        .replace("    fn forward", "    fn mean_metrics(&self) -> Vec<Metric> { vec![] }\n    fn objective(&self) -> Objective { \
+                  Objective { metric: \"valid/loss\".into(), direction: Direction::Minimize, judged: ObjectiveValue::Best } \
+                  }\n    fn forward");
+    kernel.run_ok(&probabilities).await;
+    let unequal = on_table("unequal", "").replace("net.linear", "assert_eq!(x.size()[1], 3); net.linear");
+    let error = kernel.run_error(&unequal).await;
+    assert!(error.contains("left: 2, right: 3"), "{error}");
+}
+
+#[tokio::test]
+async fn a_hyperparameter_that_is_looked_for_is_read() {
+    let (mut kernel, _folder) = kernel().await;
+    kernel
+        .run_ok(
+            "%%workload sloped\npub struct It;\nimpl Workload for It {\n    fn data(&self, hp: &Hyperparameters) -> Result<Data> \
+             {\n        let x = Tensor::arange(300, (Kind::Float, Device::Cpu)).reshape([300, 1]) / 300.0;\n        let y = &x * \
+             hp.find::<f64>(\"slope\").unwrap_or(0.0);\n        Ok(Examples::new(x, y)?.split(0.6, 0.2, 0)?)\n    }\n    fn \
+             hyperparameters(&self) -> Vec<Hyperparameter> { vec![Hyperparameter::real(\"slope\", 0.0..=1000.0, 1.0)] }\n    fn \
+             task(&self) -> Task { Task::Regression }\n    fn forward(&self, net: &Net, x: &Tensor) -> Tensor { net.linear(\"y\", \
+             x, 1) }\n}",
+        )
+        .await;
+    // One worker trains both, and the data are not those of the first.
+    let result = kernel
+        .run_ok(
+            "%%sweep s --trials 2 --parallel 1 --sampler grid\nworkload sloped\nfixed seed = 1\nfixed steps = 5\nscientific slope in [1, 100]",
+        )
+        .await
+        .result();
+    assert_eq!(result["trials"]["complete"], 2, "{result}");
+    assert!(result["without_effect"].as_array().is_none_or(|names| names.is_empty()), "{result}");
+    let mut losses = vec![];
+    for trial in [1, 2] {
+        let curves = kernel.run_ok(&format!("%curves s --trial {trial}")).await.result();
+        losses.push(curves["trials"][0]["metrics"]["valid/loss"][0][1].as_f64().unwrap());
+    }
+    assert!(losses[1] > 100.0 * losses[0], "{losses:?}");
+}
+
 #[tokio::test]
 async fn what_no_trial_used_is_named_and_a_declared_judgement_is_kept() {
     let (mut kernel, folder) = kernel().await;

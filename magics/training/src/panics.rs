@@ -10,6 +10,9 @@ thread_local! {
     static QUIET: Cell<bool> = const { Cell::new(false) };
 }
 
+/// The number of characters that are shown of a value in a message of `assert_eq!`.
+const VALUE: usize = 120;
+
 /// The file that holds the source of a `%%workload` cell, within the crate that is made of it.
 const USER_FILE: &str = "src/lib.rs";
 
@@ -65,12 +68,21 @@ pub(crate) fn put_back(message: Option<String>) {
 }
 
 /// Returns the first line of a panic message, without the debug form of tch's error type around it. libtorch's messages
-/// go on with its C++ backtrace.
+/// go on with its C++ backtrace. `assert_eq!` has the values that differ in lines of their own, which are kept.
 fn first_line(text: &str) -> String {
     let text = text.strip_prefix("called `Result::unwrap()` on an `Err` value: ").unwrap_or(text);
     let text = text.strip_prefix("Torch(\"").unwrap_or(text);
     let end = text.find("\\n").unwrap_or(text.len());
-    text[..end].lines().find(|line| !line.trim().is_empty()).unwrap_or("no message").trim().to_string()
+    let mut lines = text[..end].lines().map(str::trim).filter(|line| !line.is_empty());
+    let first = lines.next().unwrap_or("no message").to_string();
+    if !first.starts_with("assertion `") {
+        return first;
+    }
+    let values = lines.filter(|line| line.starts_with("left:") || line.starts_with("right:"));
+    values.fold(first, |message, value| {
+        let shown: String = value.chars().take(VALUE).collect();
+        format!("{message}, {shown}")
+    })
 }
 
 /// Returns the line of the `%%workload` cell in which a panic began: its own location, or the innermost frame of the
@@ -100,5 +112,9 @@ mod tests {
                     #0\")";
         assert_eq!(first_line(text), "mat1 and mat2 shapes cannot be multiplied (2x3 and 4x5)");
         assert_eq!(first_line("\n two\nlines"), "two");
+        assert_eq!(
+            first_line("assertion `left == right` failed: sizes\n  left: [3]\n right: [4]"),
+            "assertion `left == right` failed: sizes, left: [3], right: [4]"
+        );
     }
 }

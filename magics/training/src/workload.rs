@@ -214,12 +214,50 @@ pub fn mean_squared_error(outputs: &Tensor, targets: &Tensor) -> Tensor {
 /// tensor, the mean over all targets except those that are −100, which are ignored.
 ///
 /// `label_smoothing` is the share (0–1) of each label that is spread evenly over all classes (Szegedy et al. 2016).
+///
+/// Targets of the shape and kind of the logits are probabilities of the classes. It panics if the targets are neither.
+#[track_caller]
 pub fn cross_entropy(logits: &Tensor, targets: &Tensor, label_smoothing: f64) -> Tensor {
+    check_classes_of(logits, targets);
     let (logits, targets) = match logits.dim() {
         2 => (logits.shallow_clone(), targets.shallow_clone()),
         _ => (logits.flatten(0, -2), targets.flatten(0, -1)),
     };
     logits.cross_entropy_loss(&targets, None::<&Tensor>, Reduction::Mean, -100, label_smoothing)
+}
+
+/// Panics if targets are no class indices of the examples of these logits, and no probabilities of the classes. libtorch
+/// flattens what has as many numbers, and speaks of its own kinds and dimensions about the rest.
+#[track_caller]
+fn check_classes_of(logits: &Tensor, targets: &Tensor) {
+    let (found, classes) = (targets.size(), logits.size());
+    let wanted = match classes.split_last() {
+        Some((_, rest)) if !rest.is_empty() => rest,
+        _ => panic!(
+            "the outputs have the shape {classes:?}, but a classification needs [batch, …, classes]: leave out the \
+             `squeeze` after the last layer, or declare `Task::Regression`"
+        ),
+    };
+    let is_column = found.split_last().is_some_and(|(last, rest)| *last == 1 && rest == wanted);
+    if logits.dim() == 2 && found == classes && targets.is_floating_point() && !is_column {
+        return;
+    }
+    let fits = found == wanted || (is_column && logits.dim() > 2);
+    let is_index = matches!(targets.kind(), Kind::Int64 | Kind::Uint8);
+    if fits && is_index {
+        return;
+    }
+    let squeeze = if !fits && is_column { ".squeeze_dim(-1)" } else { "" };
+    let to_kind = if is_index { "" } else { ".to_kind(Kind::Int64)" };
+    let help = match fits || is_column {
+        true => format!("; write `targets{squeeze}{to_kind}` in `data`"),
+        false => String::new(),
+    };
+    panic!(
+        "the outputs have the shape {classes:?}, so a classification needs class indices of the shape {wanted:?} and the \
+         kind Int64, but the targets have the shape {found:?} and the kind {:?}{help}",
+        targets.kind()
+    );
 }
 
 /// Returns the description of a workload: its shared and own hyperparameters, its metrics and its objective. `kind` is

@@ -40,8 +40,8 @@ pub enum HyperparameterError {
 #[derive(Clone, Debug)]
 pub struct Hyperparameters {
     values: Params,
-    /// The names that `get` was asked for, also on clones. Those that `Workload::data` reads are what the data depend
-    /// on.
+    /// The names that `get` and `find` were asked for, also on clones. Those that `Workload::data` reads are what the
+    /// data depend on.
     reads: Arc<Mutex<BTreeSet<String>>>,
 }
 
@@ -96,22 +96,27 @@ impl Hyperparameters {
     /// ```
     #[track_caller]
     pub fn get<T: FromValue>(&self, name: &str) -> T {
-        let Some(value) = self.values.get(name) else {
+        let Some(value) = self.read(name) else {
             let names: Vec<&str> = self.values.keys().map(String::as_str).collect();
             panic!("there is no hyperparameter `{name}`; the workload declares {}", names.join(", "));
         };
-        let mut reads = self.reads();
-        if !reads.contains(name) {
-            reads.insert(name.into());
-        }
-        drop(reads);
         T::from_value(value).unwrap_or_else(|| panic!("the hyperparameter `{name}` is {value}, not {}", T::TYPE))
     }
 
     /// Returns the value of a hyperparameter, or None if the workload does not declare it or the value does not fit the
     /// type.
     pub fn find<T: FromValue>(&self, name: &str) -> Option<T> {
-        self.values.get(name).and_then(T::from_value)
+        self.read(name).and_then(T::from_value)
+    }
+
+    /// Returns a value, which counts as read.
+    fn read(&self, name: &str) -> Option<&Value> {
+        let value = self.values.get(name)?;
+        let mut reads = self.reads();
+        if !reads.contains(name) {
+            reads.insert(name.into());
+        }
+        Some(value)
     }
 
     /// Returns all values by name. All of them count as read.
@@ -130,7 +135,7 @@ impl Hyperparameters {
         self.reads().clear();
     }
 
-    /// Returns the hyperparameters that `get` has read since [`forget_reads`](Self::forget_reads), with their values.
+    /// Returns the hyperparameters that were read since [`forget_reads`](Self::forget_reads), with their values.
     pub(crate) fn read_values(&self) -> Params {
         self.reads()
             .iter()
