@@ -1,4 +1,5 @@
-//! Tables as people have them, in a `%%workload` of the real kernel: what the cell says about them, and what it refuses.
+//! Tables as people have them, in a `%%workload` of the real kernel: what the cell says about them, what it refuses,
+//! and what is kept of them with a model.
 
 use serde_json::json;
 use std::path::Path;

@@ -85,7 +85,7 @@ async fn the_perceptron_of_the_reference_trains_and_outlives_its_kernel() {
     // Another source is another workload. The study was made with the first, so it cannot go on.
     kernel.run_ok(&definition.replace("relu()", "tanh()")).await;
     let error = kernel.run_error(sweep).await;
-    assert!(error.contains("StudyExists") && error.contains("the workload was wine"), "{error}");
+    assert!(error.contains("StudyExists") && error.contains("the code of the workload `wine` has changed"), "{error}");
 
     // Names and types of hyperparameters are checked before anything trains.
     let wrong = kernel.run_error("%sweep wine hidden_layers=[1.5] steps=10 --name wrong").await;
@@ -176,7 +176,7 @@ async fn an_error_in_a_definition_points_at_its_place() {
     // A value in the data that is no number.
     std::fs::write(folder.path().join("wine.csv"), wine(90).replacen("barolo", "barolo\nNaN,0,0,barolo", 1)).unwrap();
     let error = kernel.run_error(&classifier("misfit", "net.linear(\"logits\", x, 3)")).await;
-    assert!(error.contains("`NaN` stands in the column `alcohol` of line 3"), "{error}");
+    assert!(error.contains("`alcohol` (1 rows, the first in line 3)"), "{error}");
     // Names that are not allowed, and code that is no workload.
     assert!(kernel.run_error("%%workload Wine\nstruct A;").await.contains("InvalidValue"));
     assert!(

@@ -106,8 +106,8 @@ impl Command for Document {
     }
 }
 
-/// The documentation of a name that a `%%workload` has in scope, such as `Table` or `Net::linear`, or of a path into the
-/// crates of tensors. They are loaded first, which takes seconds.
+/// The documentation of a name that a `%%workload` has in scope, such as `Table` or `Net::linear`, or of a path into
+/// the crates of tensors. They are loaded first, which takes seconds.
 fn of_workloads(context: &Context, session: &dyn Session, path: &str) -> Result<Option<Bundle>> {
     let first = path.trim_start_matches(':').split([':', '.', '!']).next().unwrap_or_default();
     let path = if [TRAINING, "tch", "tunebook"].contains(&first) && path.contains("::") {

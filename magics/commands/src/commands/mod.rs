@@ -111,6 +111,18 @@ mod tests {
         for (text, expected) in cases {
             assert_eq!(CATALOGUE.rust_in(text).map(|span| &text[span]), expected, "{text}");
         }
+        let cases = [
+            ("%%workload a\npub struct A;", Some(("pub struct A;", true))),
+            ("%%workload a\n\n[dependencies]\nx = \"1\"\n\npub struct A;", Some(("\n\npub struct A;", true))),
+            ("%%workload a\n[dependencies]\nx", Some(("", true))),
+            ("%%workload", Some(("", true))),
+            ("%%time\nf()", Some(("f()", false))),
+            ("%%sweep a\nworkload b", None),
+        ];
+        for (text, expected) in cases {
+            let found = CATALOGUE.rust_to_inspect(text).map(|(span, is_workload)| (&text[span], is_workload));
+            assert_eq!(found, expected, "{text}");
+        }
     }
 
     #[test]

@@ -76,8 +76,10 @@ impl Catalogue {
             return Some((self.rust_in(text)?, false));
         }
         let mut start = (head.end + 1).min(text.len());
-        if text[start..].trim_start().starts_with("[dependencies]") {
-            start += text[start..].trim_start_matches('\n').find("\n\n").unwrap_or(text.len() - start);
+        let body = text[start..].trim_start();
+        let blank = text.len() - start - body.len();
+        if body.starts_with("[dependencies]") {
+            start += blank + body.find("\n\n").unwrap_or(body.len());
         }
         Some((start..text.len(), true))
     }

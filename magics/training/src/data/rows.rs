@@ -22,7 +22,8 @@ impl Data {
     /// Returns the inputs \[rows, features\] of new rows: with the words that the data of this model have, and on the
     /// scale of its training part. The table needs the same columns; the target may be absent.
     ///
-    /// It fails if the data of this model do not come from a [`Table`], or if a column is absent or holds something else.
+    /// It fails if the data of this model do not come from a [`Table`], or if a column is absent or holds something
+    /// else.
     pub fn encode(&self, table: &Table) -> Result<Tensor> {
         let encoding =
             self.train.encoding().context("the data of this model do not come from a `Table`, so it has no columns")?;
@@ -30,8 +31,8 @@ impl Data {
         Ok(self.standardization().map_or(inputs.shallow_clone(), |scale| scale.apply(&inputs)))
     }
 
-    /// Returns what the outputs \[rows, …\] of a model say about rows: the class with the greatest output, or the number
-    /// in the target's original unit. It fails if the data do not come from a [`Table`].
+    /// Returns what the outputs \[rows, …\] of a model say about rows: the class with the greatest output, or the
+    /// number in the target's original unit. It fails if the data do not come from a [`Table`].
     pub fn decode(&self, outputs: &Tensor) -> Result<Predictions> {
         let encoding =
             self.train.encoding().context("the data of this model do not come from a `Table`, so it has no classes")?;

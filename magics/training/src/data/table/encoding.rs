@@ -51,8 +51,8 @@ impl Encoding {
     }
 
     /// Returns the inputs \[rows, features\] (float32) of a table that has the columns of this encoding. Other columns
-    /// are ignored, and a word that the encoding does not know is none of its words. It fails if a column is missing, or
-    /// if a field is no number where one is needed.
+    /// are ignored, and a word that the encoding does not know is none of its words. It fails if a column is missing,
+    /// or if a field is no number where one is needed.
     pub fn inputs(&self, table: &Table) -> Result<Tensor> {
         let rows = table.lines.len();
         let mut flat: Vec<f32> = vec![];

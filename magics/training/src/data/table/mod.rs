@@ -117,8 +117,8 @@ impl Table {
     /// with that word and 0 elsewhere.
     ///
     /// It fails if there is no such column, no other column or no row; if values are missing and neither
-    /// [`drop_missing`](Self::drop_missing) nor [`fill_missing`](Self::fill_missing) says what to do; if most values of a
-    /// column are numbers but not all; or if a column has more than 1,000 different words.
+    /// [`drop_missing`](Self::drop_missing) nor [`fill_missing`](Self::fill_missing) says what to do; if most values
+    /// of a column are numbers but not all; or if a column has more than 1,000 different words.
     pub fn classify(&self, target: &str) -> Result<Examples> {
         let mut table = self.labelled(target)?;
         let column = table.columns.remove(table.index(target)?);

@@ -48,7 +48,8 @@ pub(crate) enum Writing {
 impl Writing {
     const ALL: [Writing; 3] = [Writing::Plain, Writing::GroupingCommas, Writing::DecimalComma];
 
-    /// The number that a field holds, or None if it holds none in this writing. Spaces and apostrophes may group digits.
+    /// The number that a field holds, or None if it holds none in this writing. Spaces and apostrophes may group
+    /// digits.
     pub fn parse(self, field: &str) -> Option<f64> {
         let groups = |separator: char| {
             let whole = field.trim_start_matches(['+', '-']);
@@ -76,6 +77,8 @@ impl Writing {
         }
         match self {
             Writing::Plain => plain(field),
+            // The same in all writings. Large tables consist of such numbers.
+            _ if !field.contains([',', '.']) => plain(field),
             Writing::GroupingCommas => groups(',').then(|| plain(&field.replace(',', "")))?,
             Writing::DecimalComma => {
                 let is_one = field.matches(',').count() <= 1;

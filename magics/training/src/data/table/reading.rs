@@ -1,9 +1,9 @@
 //! From the bytes of a file to named columns of fields.
 //!
 //! The crate `csv` splits records and fields, with quotes, any delimiter, and trimmed fields. It knows nothing of
-//! encodings, missing values, decimal commas and the types of columns. A data frame library such as polars knows some of
-//! that. But it brings hundreds of crates, minutes of compile time to every workload that is built, and errors without
-//! the line and the advice that a user needs here.
+//! encodings, missing values, decimal commas and the types of columns. A data frame library such as polars knows some
+//! of that. But it brings hundreds of crates, minutes of compile time to every workload that is built, and errors
+//! without the line and the advice that a user needs here.
 
 use super::numbers::is_missing;
 use super::{header, text};

@@ -16,8 +16,8 @@ const OTHER_FORMATS: [(&[u8], &str); 5] = [
     (b"SQLite format 3", "an SQLite database; write the table as CSV"),
 ];
 
-/// Decodes text: UTF-8 or UTF-16 with or without a byte order mark, otherwise Latin-1. Line ends become those that `csv`
-/// counts. It fails if the file, which errors call `origin`, is no text.
+/// Decodes text: UTF-8 or UTF-16 with or without a byte order mark, otherwise Latin-1. Line ends become those that
+/// `csv` counts. It fails if the file, which errors call `origin`, is no text.
 pub(super) fn decoded(bytes: &[u8], origin: &str, notes: &mut Vec<String>) -> Result<String> {
     if let Some((_, format)) = OTHER_FORMATS.iter().find(|(start, _)| bytes.starts_with(start)) {
         bail!("{origin} is no text: it is {format}");
