@@ -8,7 +8,8 @@ use tunebook_study::{Direction, Measurement};
 /// The number of points of the running median that smooths a curve.
 const WINDOW: usize = 5;
 
-/// A metric over training, thinned to [`crate::MAX_POINTS`]. Values of a maximized metric have the other sign, so that smaller is better.
+/// A metric over training, thinned to [`crate::MAX_POINTS`]. Values of a maximized metric have the other sign, so that
+/// smaller is better.
 pub(super) struct Series {
     pub steps: Vec<f64>,
     pub values: Vec<f64>,
