@@ -17,8 +17,14 @@ fn consistent(result: &Value) {
     for point in result["points"].as_array().unwrap().iter().filter(|point| point["state"] == "ok") {
         let (b, rate) = (point["batch_size"].as_f64().unwrap(), point["examples_per_second"].as_f64().unwrap());
         assert!((b / point["seconds_per_step"].as_f64().unwrap() / rate - 1.0).abs() < 1e-6);
+        assert!(point["peak_memory_bytes"].as_u64().unwrap() > 10_000_000, "{point}");
+        // On a busy machine only the least disturbed visit is shown, and one visit has no interval.
+        if point["interval"].is_null() {
+            assert!(!reliable, "{point}");
+            continue;
+        }
         let [low, high] = [0, 1].map(|i| point["interval"][i].as_f64().unwrap());
-        assert!(low <= rate && rate <= high && point["peak_memory_bytes"].as_u64().unwrap() > 10_000_000, "{point}");
+        assert!(low <= rate && rate <= high, "{point}");
     }
 }
 

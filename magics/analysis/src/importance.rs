@@ -10,8 +10,8 @@ use crate::resampling::Resampler;
 const TREES: usize = 64;
 /// A tree is at most this deep.
 const MAX_DEPTH: usize = 64;
-/// At most as many configurations are used.
-const MAX_CONFIGURATIONS: usize = 500;
+/// At most as many configurations are used, at equal distances in the list.
+const MAX_CONFIGURATIONS: usize = 200;
 
 /// A part of the box with its predicted objective.
 struct Leaf {
@@ -23,23 +23,26 @@ struct Leaf {
 /// Returns the share of each coordinate. The shares add up to 1, or are all 0 if the objective does not vary.
 pub(crate) fn shares(points: &[Vec<f64>], objectives: &[f64]) -> Vec<f64> {
     let n = points.len().min(MAX_CONFIGURATIONS);
-    let dimensions = points.first().map_or(0, Vec::len);
+    let chosen = || (0..n).map(|i| i * points.len() / n);
+    let objectives: Vec<f64> = chosen().map(|i| objectives[i]).collect();
+    let points: Vec<&Vec<f64>> = chosen().map(|i| &points[i]).collect();
+    let dimensions = points.first().map_or(0, |point| point.len());
     let (mut low, mut high) = (vec![f64::INFINITY; dimensions], vec![f64::NEG_INFINITY; dimensions]);
-    for point in &points[..n] {
+    for point in &points {
         for j in 0..dimensions {
             (low[j], high[j]) = (low[j].min(point[j]), high[j].max(point[j]));
         }
     }
     let varied: Vec<usize> = (0..dimensions).filter(|j| high[*j] > low[*j]).collect();
     let scaled: Vec<Vec<f64>> =
-        points[..n].iter().map(|p| varied.iter().map(|j| (p[*j] - low[*j]) / (high[*j] - low[*j])).collect()).collect();
+        points.iter().map(|p| varied.iter().map(|j| (p[*j] - low[*j]) / (high[*j] - low[*j])).collect()).collect();
     let mut resampler = Resampler::new(4);
     let mut sums = vec![0.0; varied.len()];
     for _ in 0..TREES {
         let sample: Vec<usize> = (0..n).map(|_| resampler.index_below(n)).collect();
         let mut leaves = vec![];
         let box_of_all = (vec![0.0; varied.len()], vec![1.0; varied.len()]);
-        grow(&scaled, objectives, sample, box_of_all, 0, &mut leaves);
+        grow(&scaled, &objectives, sample, box_of_all, 0, &mut leaves);
         let total = variance_of_leaves(&leaves);
         if total > 0.0 {
             (0..varied.len()).for_each(|j| sums[j] += variance_along(&leaves, j) / total);

@@ -2,12 +2,14 @@
 
 use crate::resampling::median;
 use crate::student::t_quantile;
+use crate::thinned;
 use tunebook_study::{Direction, Measurement};
 
 /// The number of points of the running median that smooths a curve.
 const WINDOW: usize = 5;
 
-/// A metric over training. Values of a maximized metric have the other sign, so that smaller is better.
+/// A metric over training, thinned to [`crate::MAX_POINTS`]. Values of a maximized metric have the other sign, so that
+/// smaller is better.
 pub(super) struct Series {
     pub steps: Vec<f64>,
     pub values: Vec<f64>,
@@ -18,7 +20,8 @@ pub(super) struct Series {
 impl Series {
     pub fn new(measurements: &[Measurement], metric: &str, direction: Direction) -> Self {
         let points = measurements.iter().filter_map(|m| Some((m.step as f64, (*m.metrics.get(metric)?)?)));
-        let (steps, values): (Vec<f64>, Vec<f64>) = points.map(|(step, y)| (step, direction.minimized(y))).unzip();
+        let points: Vec<(f64, f64)> = points.map(|(step, y)| (step, direction.minimized(y))).collect();
+        let (steps, values): (Vec<f64>, Vec<f64>) = thinned(&points).into_iter().unzip();
         let smooth = (0..values.len())
             .map(|i| {
                 // Near the ends the window is narrower, so that a trend does not bend it.
