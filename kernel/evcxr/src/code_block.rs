@@ -25,7 +25,7 @@ pub(crate) struct Segment {
 }
 
 impl Segment {
-    fn new(kind: CodeKind, mut code: String) -> Segment {
+    pub(crate) fn new(kind: CodeKind, mut code: String) -> Segment {
         if !code.ends_with('\n') {
             code.push('\n');
         }

@@ -280,6 +280,26 @@ impl CompilationError {
         ))
     }
 
+    /// Returns the names of the variables whose borrow is in the way of storing another one.
+    pub(crate) fn borrowers(&self) -> Vec<String> {
+        let mut names = Vec::new();
+        for origin in &self.code_origins {
+            if let CodeKind::PackVariable { variable_name } = origin {
+                names.push(variable_name.clone());
+            }
+        }
+        // "borrow might be used here, when `name` is dropped and …"
+        let spans = self.json["spans"].as_array().into_iter().flatten();
+        for label in spans.filter_map(|span| span["label"].as_str()) {
+            if let Some((_, rest)) = label.split_once("when `")
+                && let Some((name, _)) = rest.split_once('`')
+            {
+                names.push(name.to_owned());
+            }
+        }
+        names
+    }
+
     /// Returns whether this error originated in code supplied by the user.
     pub fn is_from_user_code(&self) -> bool {
         self.code_origins.iter().any(CodeKind::is_user_supplied)

@@ -23,6 +23,7 @@ use crate::errors::SpannedMessage;
 use crate::errors::bail;
 use crate::evcxr_internal_runtime;
 use crate::evcxr_report;
+use crate::impls;
 use crate::item;
 use crate::last_value;
 use crate::last_value::KEPT;
@@ -538,6 +539,11 @@ impl EvalContext {
         {
             self.commit_state(state);
             return Ok(EvalOutputs::default());
+        }
+        if user_code.words().contains("extern") {
+            // Cargo is asked about the dependencies that there are, not about those of a cell that
+            // failed.
+            self.write_cargo_toml(&self.committed_state)?;
         }
         let mut phases = PhaseDetailsBuilder::new();
         let code_out = state.apply(user_code.clone(), &code_info.nodes)?;
@@ -1151,22 +1157,22 @@ impl EvalContext {
                     if error.code() == Some("E0382") {
                         // Use of moved value.
                         state.variable_states.remove(variable_name);
+                        state.ended.retain(|(name, _)| name != variable_name);
                         fixed_errors.insert("Captured value");
                     } else if error.code() == Some("E0425") {
                         // cannot find value in scope.
                         state.variable_states.remove(variable_name);
                         fixed_errors.insert("Variable moved");
-                    } else if matches!(error.code(), Some("E0597" | "E0716" | "E0521")) {
-                        // The variable borrows from something that ends with the code.
-                        if state.variable_states.remove(variable_name).is_some() {
-                            let reason = "it holds a reference to something that ends with the \
-                                          cell. Keep what owns the data (`to_string()`, \
-                                          `to_vec()`, `clone()`), or use it in this cell";
-                            state
-                                .not_kept
-                                .push((variable_name.clone(), reason.to_owned()));
+                    } else if matches!(
+                        error.code(),
+                        Some("E0597" | "E0716" | "E0521" | "E0373" | "E0505" | "E0503" | "E0713")
+                    ) {
+                        // A variable borrows from something that ends with the code, or that is
+                        // itself stored.
+                        let others_ended = fixed_errors.contains("Reference");
+                        if state.end_borrower(error, variable_name, others_ended) {
+                            fixed_errors.insert("Reference");
                         }
-                        fixed_errors.insert("Reference");
                     } else if error.code() == Some("E0603") {
                         if let Some(variable_state) = state.variable_states.remove(variable_name) {
                             bail!(
@@ -1388,6 +1394,8 @@ struct VariableState {
     type_name: String,
     /// The type as `std::any::type_name` names it. Empty until the code has run.
     type_at_run_time: String,
+    /// Whether the value is a function, which is stored as a pointer to it.
+    is_function: bool,
     is_mut: bool,
     move_state: VariableMoveState,
     definition_span: Option<UserCodeSpan>,
@@ -1439,6 +1447,9 @@ pub struct ContextState {
     stored_variable_states: HashMap<String, VariableState>,
     /// Variables that were dropped while the code was compiled, each with the reason.
     not_kept: Vec<(String, String)>,
+    /// New variables that are not kept because they borrow from others, each with its place in the
+    /// code. They end before the variables are stored from which they borrow.
+    ended: Vec<(String, (usize, u32))>,
     attributes: HashMap<String, CodeBlock>,
     async_mode: bool,
     allow_question_mark: bool,
@@ -1458,6 +1469,7 @@ impl ContextState {
             variable_states: HashMap::new(),
             stored_variable_states: HashMap::new(),
             not_kept: Vec::new(),
+            ended: Vec::new(),
             attributes: HashMap::new(),
             async_mode: false,
             allow_question_mark: false,
@@ -1838,6 +1850,50 @@ impl ContextState {
         }
     }
 
+    /// Does not keep the variable that borrows, of which an error about storing `stored` tells. If that
+    /// variable is not known, because it is a temporary value or its name was given to another one,
+    /// `stored` is not kept. `others_ended` says that another error of the same build made such a
+    /// variable end. Returns whether the code changes.
+    fn end_borrower(&mut self, error: &CompilationError, stored: &str, others_ended: bool) -> bool {
+        let names_owner = matches!(error.code(), Some("E0505" | "E0503"));
+        if names_owner && error.message().split('`').nth(1) != Some(stored) {
+            return false;
+        }
+        let borrower = if names_owner {
+            error
+                .borrowers()
+                .into_iter()
+                .find(|name| name != stored && self.variable_states.contains_key(name))
+        } else {
+            Some(stored.to_owned())
+        };
+        let has_ended = |name: &String| self.ended.iter().any(|(ended, _)| ended == name);
+        if borrower.is_none() && others_ended && error.borrowers().iter().any(has_ended) {
+            return false;
+        }
+        let (name, reason) = match borrower {
+            Some(name) => (
+                name,
+                "it holds a reference to something that ends with the cell. Keep what owns the data \
+                 (`to_string()`, `to_vec()`, `clone()`), or use it in this cell",
+            ),
+            None => (
+                stored.to_owned(),
+                "something in this cell still borrows from it when the cell ends. Put the borrow \
+                 into braces, `{ … }`, so that it ends before",
+            ),
+        };
+        let Some(variable) = self.variable_states.remove(&name) else {
+            return false;
+        };
+        self.not_kept.push((name.clone(), reason.to_owned()));
+        if let Some(span) = &variable.definition_span {
+            let place = (span.segment_index, u32::from(span.range.start()));
+            self.ended.push((name, place));
+        }
+        true
+    }
+
     /// Returns whether the code brings a last value.
     fn last_is_new(&self) -> bool {
         self.variable_states
@@ -2152,6 +2208,14 @@ macro_rules! {e}println {{
         words: &HashSet<String>,
     ) -> CodeBlock {
         let mut statements = CodeBlock::new();
+        if move_state == VariableMoveState::New {
+            // The variable that was defined last may borrow from those before it.
+            let mut ended: Vec<_> = self.ended.iter().collect();
+            ended.sort_by_key(|(_, place)| std::cmp::Reverse(*place));
+            for (name, _) in ended {
+                statements.pack_variable(name.clone(), format!("{{ let _ended = {name}; }}"));
+            }
+        }
         for (var_name, var_state) in &self.variable_states {
             // A new last value is stored where it is displayed.
             if var_name == LAST && move_state == VariableMoveState::New {
@@ -2162,6 +2226,10 @@ macro_rules! {e}println {{
                 // Note, we use stringify instead of quoting ourselves since it results in
                 // better errors if the user forgets to close a double-quote in their code.
                 let statement = match move_state {
+                    VariableMoveState::New if var_state.is_function => format!(
+                        "evcxr_variable_store.put_new_variable::<{}>(stringify!({var_name}), {var_name});",
+                        var_state.type_name
+                    ),
                     VariableMoveState::New => format!(
                         "evcxr_variable_store.put_new_variable(stringify!({var_name}), {var_name});"
                     ),
@@ -2304,8 +2372,12 @@ macro_rules! {e}println {{
         }
 
         self.last_is_moved = false;
+        self.ended.clear();
+        self.not_kept.clear();
         let mut code_out = CodeBlock::new();
         let mut previous_item_name = None;
+        let mut changed_types = HashSet::new();
+        let mut named_values = Vec::new();
         let num_statements = user_code.segments.len();
         for (statement_index, segment) in user_code.segments.into_iter().enumerate() {
             let node = if let CodeKind::OriginalUserCode(meta) = &segment.kind {
@@ -2316,6 +2388,12 @@ macro_rules! {e}println {{
             };
             if let Some(let_stmt) = ast::LetStmt::cast(node.clone()) {
                 if let Some(ast::Pat::IdentPat(name)) = let_stmt.pat() {
+                    if let Some(ast::Expr::PathExpr(value)) = let_stmt.initializer()
+                        && let Some(name) = ast::HasName::name(&name)
+                    {
+                        named_values
+                            .push((name.text().to_string(), value.syntax().text().to_string()));
+                    }
                     // A whole pattern that is a name is always a variable, also with a capital.
                     self.record_local(name, let_stmt.ty(), &segment, node.text_range());
                     code_out = code_out.with_segment(segment);
@@ -2376,6 +2454,7 @@ macro_rules! {e}println {{
                             let new = VariableState {
                                 type_name: String::new(),
                                 type_at_run_time: String::new(),
+                                is_function: false,
                                 is_mut: true,
                                 move_state: VariableMoveState::New,
                                 definition_span: None,
@@ -2405,7 +2484,11 @@ macro_rules! {e}println {{
                     ast::Item::ExternCrate(extern_crate) => {
                         if let Some(crate_name) = extern_crate.name_ref() {
                             let crate_name = crate_name.text().to_string();
-                            if !self.dependency_lib_names()?.contains(&crate_name) {
+                            // These come with the compiler.
+                            let is_built_in =
+                                ["alloc", "core", "proc_macro", "self", "std", "test"]
+                                    .contains(&crate_name.as_str());
+                            if !is_built_in && !self.dependency_lib_names()?.contains(&crate_name) {
                                 self.external_deps
                                     .entry(crate_name.clone())
                                     .or_insert_with(|| {
@@ -2471,7 +2554,17 @@ macro_rules! {e}println {{
                         }
                     }
                     item => {
+                        if let ast::Item::Impl(item) = &item {
+                            self.replace_impls(item);
+                        }
                         let item_block = CodeBlock::new().with_segment(segment);
+                        if let Some(name) = impls::defined_type(&item)
+                            && let Some(old) = self.items_by_name.get(&name)
+                            && let Some(old) = impls::definition(&old.code_string(), &name)
+                            && old != impls::tokens(item.syntax())
+                        {
+                            changed_types.insert(name);
+                        }
                         if let Some(item_name) = item::item_name(&item) {
                             *self.items_by_name.entry(item_name.to_owned()).or_default() =
                                 item_block;
@@ -2494,7 +2587,101 @@ macro_rules! {e}println {{
                 code_out = code_out.with_segment(segment);
             }
         }
+        self.drop_variables_of(changed_types);
+        for (variable, value) in named_values {
+            // The type of a function has no name, but that of a pointer to it has.
+            if let Some(function) = self.items_by_name.get(&value)
+                && let Some(pointer) = item::pointer_type(&function.code_string(), &value)
+                && let Some(state) = self.variable_states.get_mut(&variable)
+                && state.type_name.is_empty()
+            {
+                state.type_name = pointer;
+                state.is_function = true;
+            }
+        }
         Ok(code_out)
+    }
+
+    /// Removes what an `impl` of this cell replaces from the items of earlier cells.
+    fn replace_impls(&mut self, later: &ast::Impl) {
+        let blocks = self.items_by_name.values_mut();
+        for block in blocks.chain(self.unnamed_items.iter_mut()) {
+            block.segments.retain_mut(|segment| {
+                if !matches!(segment.kind, CodeKind::OtherUserCode) {
+                    return true;
+                }
+                match impls::remains(&segment.code, later) {
+                    impls::Remains::All => true,
+                    impls::Remains::Nothing => false,
+                    impls::Remains::Code(code) => {
+                        *segment = Segment::new(CodeKind::OtherUserCode, code);
+                        true
+                    }
+                }
+            });
+        }
+        self.unnamed_items.retain(|block| !block.is_empty());
+    }
+
+    /// Drops the variables whose types contain a type that this cell defines anew: their values have
+    /// the old shape.
+    fn drop_variables_of(&mut self, mut changed: HashSet<String>) {
+        if changed.is_empty() {
+            return;
+        }
+        let changed_here = changed.clone();
+        loop {
+            let mentions = |code: &str| {
+                code_block::words(code)
+                    .iter()
+                    .any(|word| changed.contains(*word))
+            };
+            let more: Vec<String> = self
+                .items_by_name
+                .iter()
+                .filter(|(name, _)| !changed.contains(*name))
+                .filter(|(name, block)| {
+                    impls::definition(&block.code_string(), name)
+                        .is_some_and(|code| mentions(&code))
+                })
+                .map(|(name, _)| name.clone())
+                .collect();
+            if more.is_empty() {
+                break;
+            }
+            changed.extend(more);
+        }
+        let is_lost = |variable: &VariableState| {
+            let types = [&variable.type_name, &variable.type_at_run_time];
+            let mut words = types
+                .iter()
+                .flat_map(|name| name.split(|c: char| !(c.is_alphanumeric() || c == '_')));
+            words.any(|word| changed.contains(word))
+        };
+        let mut lost: Vec<String> = self
+            .stored_variable_states
+            .iter()
+            .filter(|(_, variable)| is_lost(variable))
+            .map(|(name, _)| name.clone())
+            .collect();
+        lost.sort();
+        let mut types: Vec<&str> = changed_here.iter().map(String::as_str).collect();
+        types.sort_unstable();
+        for name in lost {
+            self.stored_variable_states.remove(&name);
+            let is_new = |variable: &VariableState| variable.move_state == VariableMoveState::New;
+            if self.variable_states.get(&name).is_some_and(is_new) {
+                continue;
+            }
+            self.variable_states.remove(&name);
+            if name != LAST {
+                let reason = format!(
+                    "its type contains `{}`, which this cell defines differently",
+                    types.join("`, `")
+                );
+                self.not_kept.push((name, reason));
+            }
+        }
     }
 
     fn dependency_lib_names(&self) -> Result<Vec<String>> {
@@ -2569,6 +2756,7 @@ macro_rules! {e}println {{
                 VariableState {
                     type_name,
                     type_at_run_time: String::new(),
+                    is_function: false,
                     is_mut: pat_ident.mut_token().is_some(),
                     // All new locals will initially be defined only inside our catch_unwind
                     // block.

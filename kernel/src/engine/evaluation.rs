@@ -3,6 +3,7 @@
 use super::build_progress::BuildProgress;
 use super::errors::{CellError, compilation, warnings};
 use super::last_value;
+use super::main_function;
 use super::output::{Bundle, Cell, Output};
 use super::state::CellRun;
 use evcxr::CommandContext;
@@ -11,6 +12,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tunebook_magics::ErrorName;
+use tunebook_split::command_lines;
 
 /// A cell that ended without an error.
 #[derive(Default)]
@@ -39,7 +41,9 @@ pub(super) fn evaluate(
     }
     let mut variables: Vec<String> = context.variables_and_types().map(|(name, _)| name.to_string()).collect();
     variables.sort();
-    let with_last = last_value::named(code);
+    let program = main_function::called(code);
+    let to_run = program.as_deref().unwrap_or(code);
+    let with_last = last_value::named(to_run);
     if with_last.is_some() && !context.eval_context().has_last() {
         let message =
             "`_` is the value of the last expression, and there is none (one that borrows from variables is not kept)";
@@ -50,7 +54,7 @@ pub(super) fn evaluate(
     context.eval_context().set_keeps_last(cell.keeps_value());
     output.begin(&name, cell.clone());
     let started = Instant::now();
-    let result = context.execute(with_last.as_deref().unwrap_or(code));
+    let result = context.execute(with_last.as_deref().unwrap_or(to_run));
     let took = started.elapsed();
     let printed = output.end(context.eval_context().runs());
     progress.end();
@@ -69,6 +73,9 @@ pub(super) fn evaluate(
     let warned = warnings(&outputs.warnings, code);
     if !warned.is_empty() {
         cell.text(&warned, true);
+    }
+    if program.is_some() {
+        cell.text(main_function::NOTE, true);
     }
     for (name, reason) in &outputs.not_kept {
         cell.text(&format!("note: `{name}` is not kept for later cells: {reason}\n"), true);
@@ -112,7 +119,8 @@ fn shortened(text: String) -> String {
 
 /// The error of a cell that contains a command of evcxr which would end or change the kernel's own process.
 fn refused_command(code: &str) -> Option<CellError> {
-    let message = code.lines().filter_map(|line| line.split_whitespace().next()).find_map(|word| match word {
+    let commands = command_lines(code).into_iter().filter_map(|number| code.lines().nth(number));
+    let message = commands.filter_map(|line| line.split_whitespace().next()).find_map(|word| match word {
         ":quit" | ":q" => Some("a cell cannot quit the kernel; shut it down or restart it from the menu"),
         ":env" => Some("`:env` would change the kernel while it runs; `%env NAME=value` sets a variable for cells"),
         _ => None,

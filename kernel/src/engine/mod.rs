@@ -7,6 +7,7 @@ mod documentation;
 mod errors;
 mod evaluation;
 mod last_value;
+mod main_function;
 mod output;
 pub mod prebuild;
 pub mod runner;

@@ -1,0 +1,72 @@
+//! Rust cells as people write them who come from other notebooks, from programs, and from the documentation of crates.
+
+use tunebook_tests::kernel;
+
+#[tokio::test]
+async fn a_value_that_borrows_from_its_own_cell_runs_and_is_not_kept() {
+    let (mut kernel, _folder) = kernel().await;
+    for (code, borrower, owner, value) in [
+        ("let n = 5;\nlet show = || println!(\"{n}\");\nshow();", "show", "n", "5"),
+        ("let mut count = 0;\nlet mut add = || count += 1;\nadd();\nadd();", "add", "count", "2"),
+        (
+            "let cell = std::cell::RefCell::new(vec![1]);\nlet mut guard = cell.borrow_mut();\nguard.push(2);",
+            "guard",
+            "cell",
+            "RefCell { value: [1, 2] }",
+        ),
+        ("let mut v = vec![1, 2, 3];\nlet rest = v.drain(1..);", "rest", "v", "[1]"),
+        (
+            "struct Adds<'a>(&'a mut i32);\nimpl Drop for Adds<'_> { fn drop(&mut self) { *self.0 += 10; } }\n\
+             let mut k = 1;\nlet held = Adds(&mut k);",
+            "held",
+            "k",
+            "11",
+        ),
+    ] {
+        let said = kernel.run_ok(code).await.text("stderr");
+        assert!(said.contains(&format!("`{borrower}` is not kept")), "{code}: {said}");
+        assert!(!said.contains(&format!("`{owner}` is not kept")), "{code}: {said}");
+        assert_eq!(kernel.run_ok(owner).await.value(), value, "{code}");
+        assert!(kernel.run_error(borrower).await.contains("E0425"), "{code}");
+    }
+}
+
+#[tokio::test]
+async fn a_cell_with_an_impl_runs_again_and_a_changed_type_tells_of_its_variables() {
+    let (mut kernel, _folder) = kernel().await;
+    kernel.run_ok("struct P { x: i32 }\nlet p = P { x: 4 };\nlet list = vec![P { x: 1 }];\nlet other = 1;").await;
+    for (body, value) in [("self.x", "4"), ("self.x * 2", "8")] {
+        kernel.run_ok(&format!("impl P {{ fn show(&self) -> i32 {{ {body} }} }}")).await;
+        assert_eq!(kernel.run_ok("p.show()").await.value(), value);
+    }
+    kernel.run_ok("impl P { fn one(&self) -> i32 { 1 } }").await;
+    assert_eq!(kernel.run_ok("p.show() + p.one()").await.value(), "9", "other methods stay");
+    for text in ["one", "two"] {
+        let code = format!(
+            "impl std::fmt::Display for P {{\n    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {{ \
+             write!(f, \"{text}\") }}\n}}"
+        );
+        kernel.run_ok(&code).await;
+        assert_eq!(kernel.run_ok("println!(\"{p}\");").await.text("stdout"), format!("{text}\n"));
+    }
+    let answer = kernel.run_ok("/// The same.\nstruct P { x: i32 }").await;
+    assert!(!answer.text("stderr").contains("not kept"), "{}", answer.text("stderr"));
+    assert_eq!(kernel.run_ok("p.one()").await.value(), "1");
+    let said = kernel.run_ok("struct P { name: String, x: i32 }").await.text("stderr");
+    assert!(said.contains("`p` is not kept") && said.contains("`list` is not kept") && !said.contains("`other`"));
+    assert!(kernel.run_error("p.x").await.contains("E0425"));
+}
+
+#[tokio::test]
+async fn programs_functions_and_crates_of_the_compiler() {
+    let (mut kernel, _folder) = kernel().await;
+    let answer = kernel.run_ok("fn main() { println!(\"ran\"); }").await;
+    assert_eq!(answer.text("stdout"), "ran\n");
+    assert!(answer.text("stderr").contains("`main` was called"), "{}", answer.text("stderr"));
+    kernel.run_ok("fn double(x: i32) -> i32 { 2 * x }\nlet g = double;").await;
+    assert_eq!(kernel.run_ok("g(4)").await.value(), "8");
+    kernel.run_ok("extern crate alloc;\nextern crate core;").await;
+    assert_eq!(kernel.run_ok("alloc::vec::Vec::<i32>::new()").await.value(), "[]");
+    let text = "let s = \"\n:dep no_such_crate_at_all\n\";\ns.len()";
+    assert_eq!(kernel.run_ok(text).await.value(), "27");
+}
