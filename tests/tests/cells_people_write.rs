@@ -70,3 +70,37 @@ async fn programs_functions_and_crates_of_the_compiler() {
     let text = "let s = \"\n:dep no_such_crate_at_all\n\";\ns.len()";
     assert_eq!(kernel.run_ok(text).await.value(), "27");
 }
+
+#[tokio::test]
+async fn messages_name_the_cell_and_what_to_write() {
+    let (mut kernel, _folder) = kernel().await;
+    kernel.run_ok("let list = vec![1];").await;
+    kernel.run_ok("let other = list;").await;
+    let error = kernel.run_error("list").await;
+    assert!(error.contains("moved `list`, in `let other = list;`"), "{error}");
+    let error = kernel.run_error("use rand::Rng;").await;
+    assert!(error.contains("`:dep rand`") && error.contains("1 │ use rand::Rng;"), "{error}");
+    assert!(!error.contains("src/lib.rs") && !error.contains("cargo add"), "{error}");
+    let error = kernel.run_error("mod hello;").await;
+    assert!(error.contains("hello.rs or hello/mod.rs"), "{error}");
+    let answer = kernel.run_ok("static N: std::sync::atomic::AtomicI32 = std::sync::atomic::AtomicI32::new(0);").await;
+    assert!(answer.text("stderr").contains("copy of `N`"), "{}", answer.text("stderr"));
+    assert!(kernel.run_ok("!true").await.text("stderr").contains("`!(true)`"));
+}
+
+#[tokio::test]
+async fn questions_about_variables_and_blocks_of_content_are_values() {
+    let (mut kernel, _folder) = kernel().await;
+    kernel.run_ok("let r: Result<i32, String> = Ok(3);\nlet o: Option<i32> = None;").await;
+    assert_eq!(kernel.run_ok("r?").await.value(), "3");
+    assert_eq!(kernel.run_ok("r").await.value(), "Ok(3)", "the variable stays");
+    assert!(kernel.run_error("o?").await.contains("`o` is None"));
+    let block = "\"EVCXR_BEGIN_CONTENT text/html\\n<b>hi</b>\\nEVCXR_END_CONTENT\".to_string()";
+    let answer = kernel.run_ok(block).await;
+    assert_eq!(answer.first("execute_result").content["data"]["text/html"], "<b>hi</b>");
+    assert!(kernel.run_ok("\"x\".repeat(3_000_000)").await.value().ends_with("MB more are left out"));
+    kernel.run_ok("thread_local! { static Z: std::cell::Cell<i32> = std::cell::Cell::new(1); }").await;
+    assert_eq!(kernel.run_ok("Z.with(|z| z.get())").await.value(), "1");
+    kernel.run_ok("macro_rules! make { ($n:ident) => { struct $n { a: i32 } } }\nmake!(Made);").await;
+    assert_eq!(kernel.run_ok("Made { a: 1 }.a").await.value(), "1");
+}

@@ -2126,12 +2126,15 @@ macro_rules! {e}println {{
             .generated("let (mut evcxr_panicked, mut evcxr_failed) = (false, false);");
         if self.async_mode {
             user_code = CodeBlock::new()
+                .generated(format!(
+                    "let mut mutex = evcxr_variable_store.lazy_arc({:?}, || \
+                     std::sync::Mutex::new(tokio::runtime::Runtime::new().unwrap()));",
+                    self.runtime_name()
+                ))
                 .generated(stringify!(
-                let mut mutex = evcxr_variable_store.lazy_arc("evcxr_tokio_runtime",
-                    || std::sync::Mutex::new(tokio::runtime::Runtime::new().unwrap())
-                );
                 // If a previous cell execution did panic, then the mutex may be poisoned.
-                let evcxr_runtime = match mutex.lock() {
+                // `block_on` of tokio 0.2 needs a mutable runtime.
+                let mut evcxr_runtime = match mutex.lock() {
                     Ok(guard) => guard,
                     Err(poisoned) => poisoned.into_inner(),
                 };
@@ -2335,6 +2338,23 @@ macro_rules! {e}println {{
             .any(|(name, variable)| name != LAST && variable.move_state == VariableMoveState::New)
     }
 
+    /// Returns under which name the runtime of tokio is kept for cells that await.
+    ///
+    /// Each cell is linked with a tokio of its own. The locks of `parking_lot` keep their waiting threads
+    /// in a static, so that a thread of one cell would never wake that of another: with this feature,
+    /// each cell has a runtime of its own. That of an earlier cell goes on with the tasks it has.
+    fn runtime_name(&self) -> String {
+        let config = self
+            .external_deps
+            .get("tokio")
+            .map_or("", |tokio| tokio.config.as_str());
+        if config.contains("\"full\"") || config.contains("\"parking_lot\"") {
+            format!("evcxr_tokio_runtime_{}", self.build_num)
+        } else {
+            "evcxr_tokio_runtime".to_owned()
+        }
+    }
+
     fn current_user_fn_name(&self) -> String {
         format!("run_user_code_{}", self.build_num)
     }
@@ -2406,6 +2426,9 @@ macro_rules! {e}println {{
                     node.text().to_string(),
                     CodeBlock::new().with_segment(segment),
                 );
+            } else if let Some(name) = self.item_macro(node) {
+                self.items_by_name
+                    .insert(name, item::macro_as_item(node, segment));
             } else if ast::Expr::can_cast(node.kind()) {
                 if statement_index == num_statements - 1 {
                     if self.config.display_final_expression {
@@ -2434,12 +2457,12 @@ macro_rules! {e}println {{
                         };
                         let as_text = if self.config.display_types {
                             CodeBlock::new().generated(format!(
-                                "{GET_TYPE_NAME_DEF} {report}::value(&format!(\": {{}} = {format}\", \
+                                "{GET_TYPE_NAME_DEF} {report}::value(::std::format_args!(\": {{}} = {format}\", \
                                  evcxr_get_type_name({reference}), {name}));"
                             ))
                         } else {
                             CodeBlock::new().generated(format!(
-                                "{report}::value(&format!(\"{format}\", {name}));"
+                                "{report}::value(::std::format_args!(\"{format}\", {name}));"
                             ))
                         };
                         // First we try calling .evcxr_display(). If that fails, we try debug format.
@@ -2621,6 +2644,27 @@ macro_rules! {e}println {{
             });
         }
         self.unnamed_items.retain(|block| !block.is_empty());
+    }
+
+    /// Returns under which name the call of a macro that makes items is kept. Returns None for other code.
+    fn item_macro(&self, node: &SyntaxNode) -> Option<String> {
+        let call = item::macro_call(node)?;
+        let name = call.path()?.syntax().text().to_string();
+        let makes_items = match self.items_by_name.get(&name) {
+            Some(own) => item::makes_items(&own.code_string()),
+            None => ["thread_local", "lazy_static"].contains(&name.rsplit("::").next()?),
+        };
+        // A call that runs again takes the place of the earlier one.
+        makes_items.then(|| {
+            let code = call.syntax().text().to_string();
+            let mut words = code
+                .split(|c: char| !(c.is_alphanumeric() || c == '_'))
+                .skip_while(|word| *word != "static" && *word != "ref");
+            words
+                .by_ref()
+                .find(|word| !["static", "ref", ""].contains(word))
+                .map_or_else(|| impls::tokens(call.syntax()), str::to_owned)
+        })
     }
 
     /// Drops the variables whose types contain a type that this cell defines anew: their values have

@@ -5,8 +5,11 @@
 // or https://opensource.org/licenses/MIT>, at your option. This file may not be
 // copied, modified, or distributed except according to those terms.
 
+use crate::code_block::CodeBlock;
+use crate::code_block::Segment;
 use ra_ap_syntax::AstNode;
 use ra_ap_syntax::SourceFile;
+use ra_ap_syntax::SyntaxNode;
 use ra_ap_syntax::ast;
 use ra_ap_syntax::ast::HasGenericParams;
 
@@ -77,9 +80,87 @@ pub(crate) fn pointer_type(code: &str, name: &str) -> Option<String> {
     (!crate::code_block::words(&pointer).contains("impl")).then_some(pointer)
 }
 
+/// Returns the call of a macro that a whole statement is.
+pub(crate) fn macro_call(node: &SyntaxNode) -> Option<ast::MacroCall> {
+    let expression = match ast::ExprStmt::cast(node.clone()) {
+        Some(statement) => statement.expr()?.syntax().clone(),
+        None => node.clone(),
+    };
+    match ast::MacroExpr::cast(expression) {
+        Some(expression) => expression.macro_call(),
+        None => ast::MacroCall::cast(node.clone()),
+    }
+}
+
+/// Returns the statement of `macro_call` as an item, behind which there is a semicolon unless it has
+/// braces.
+pub(crate) fn macro_as_item(node: &SyntaxNode, mut segment: Segment) -> CodeBlock {
+    let has_semicolon = ast::ExprStmt::cast(node.clone())
+        .is_some_and(|statement| statement.semicolon_token().is_some());
+    let Some(call) = macro_call(node) else {
+        return CodeBlock::new().with_segment(segment);
+    };
+    let has_braces = call
+        .token_tree()
+        .is_some_and(|tree| tree.l_curly_token().is_some());
+    match (has_braces, has_semicolon) {
+        (true, true) => {
+            let end = usize::from(call.syntax().text_range().end() - node.text_range().start());
+            if let Some(at) = segment.code.get(end..).and_then(|rest| rest.find(';')) {
+                segment.code.replace_range(end + at..=end + at, " ");
+            }
+            CodeBlock::new().with_segment(segment)
+        }
+        (false, false) => CodeBlock::new().with_segment(segment).generated(";"),
+        _ => CodeBlock::new().with_segment(segment),
+    }
+}
+
+/// Returns whether what a `macro_rules!` writes begins with an item.
+pub(crate) fn makes_items(definition: &str) -> bool {
+    const BEGINNINGS: &[&str] = &[
+        "struct", "enum", "union", "fn", "impl", "trait", "const", "static", "mod", "type", "pub",
+        "use", "#",
+    ];
+    let Some((_, written)) = definition.split_once("=>") else {
+        return false;
+    };
+    let inside = written.trim_start().trim_start_matches(['{', '(', '[']);
+    // The definition may itself be repeated: `$( impl T for $t {} )*`.
+    let inside = inside.trim_start().trim_start_matches("$(").trim_start();
+    let end = inside
+        .find(|c: char| !(c.is_alphanumeric() || c == '_'))
+        .unwrap_or(inside.len());
+    let first = if inside.starts_with('#') {
+        "#"
+    } else {
+        &inside[..end]
+    };
+    BEGINNINGS.contains(&first)
+}
+
 #[cfg(test)]
 mod test {
+    use super::makes_items;
     use super::pointer_type;
+
+    #[test]
+    fn macros_that_make_items_are_told_from_those_that_make_values() {
+        for code in [
+            "macro_rules! m { ($n:ident) => { struct $n; } }",
+            "macro_rules! m {\n  ($($t:ty),*) => {\n    $( impl T for $t {} )*\n  };\n}",
+            "macro_rules! m { () => (#[derive(Debug)] enum E {}) }",
+        ] {
+            assert!(makes_items(code), "{code}");
+        }
+        for code in [
+            "macro_rules! m { ($e:expr) => { 2 * $e } }",
+            "macro_rules! m { ($e:expr) => {{ structure($e) }} }",
+            "macro_rules! m { () => { let x = 1; } }",
+        ] {
+            assert!(!makes_items(code), "{code}");
+        }
+    }
 
     #[test]
     fn a_pointer_to_a_function_has_a_type_that_can_be_written() {

@@ -16,6 +16,9 @@ use tunebook_split::command_lines;
 
 /// The crate that runs the futures which cells wait for, and its line in `Cargo.toml`.
 const TOKIO: (&str, &str) = ("tokio", "{ version = \"1.34.0\", features = [\"rt\", \"rt-multi-thread\"] }");
+/// What is said when the kernel adds that crate.
+const NOTE_OF_TOKIO: &str = "note: `.await` brought the crate tokio with its features \"rt\" and \"rt-multi-thread\". \
+    For others, such as \"time\" or \"net\", run `:dep tokio = { version = \"1\", features = [\"full\"] }`.\n";
 /// The names that every cell can use once there are tensors.
 const IN_SCOPE: &str = "use tunebook::prelude::*;\nuse tunebook::{tch, tunebook_training};";
 
@@ -26,6 +29,8 @@ pub struct Dependencies {
     added: BTreeMap<String, CellCrate>,
     /// Whether a `:dep` has built crates that the user's other kernels do not have yet.
     has_news: bool,
+    /// What the user is told with the cell for which crates were added.
+    notes: Vec<String>,
     /// Whether the item that shows pictures of the crate `image` was added.
     shows_images: bool,
 }
@@ -33,7 +38,7 @@ pub struct Dependencies {
 impl Dependencies {
     /// No dependencies yet; crates that are prebuilt will be used.
     pub fn new(prebuilt: Option<Prebuilt>) -> Self {
-        Self { prebuilt, added: BTreeMap::new(), has_news: false, shows_images: false }
+        Self { prebuilt, added: BTreeMap::new(), has_news: false, notes: vec![], shows_images: false }
     }
 
     /// Adds the crates that a cell names, and those that its `:dep` lines ask for. Returns the code that is left.
@@ -53,6 +58,7 @@ impl Dependencies {
         let has_tokio = present.iter().chain(asked.iter().map(|asked| &asked.name)).any(|name| name == tokio);
         if awaits(code) && !has_tokio {
             asked.push(Dependency { name: tokio.into(), config: tokio_config.into() });
+            self.notes.push(NOTE_OF_TOKIO.into());
         }
         if new.is_empty() && asked.is_empty() {
             return Ok(code.into());
@@ -85,6 +91,11 @@ impl Dependencies {
         self.added.extend(new.into_iter().map(|krate| (krate.name.clone(), krate)));
         self.show_images(context);
         Ok(rest)
+    }
+
+    /// Takes what the user is to be told about the crates that were added.
+    pub fn notes(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.notes)
     }
 
     /// Writes the `Cargo.lock` with which crates were built, if there is one.
