@@ -2037,7 +2037,14 @@ macro_rules! {e}println {{
 
     fn items_code(&self) -> CodeBlock {
         let mut code = CodeBlock::new().add_all(self.get_imports());
-        for item in self.items_by_name.values().chain(self.unnamed_items.iter()) {
+        // A macro must stand before what calls it.
+        let defines_macro = |block: &&CodeBlock| {
+            let mut segments = block.segments.iter();
+            segments.any(|segment| segment.code.contains("macro_rules!"))
+        };
+        let items = self.items_by_name.values().chain(self.unnamed_items.iter());
+        let (macros, others): (Vec<&CodeBlock>, Vec<&CodeBlock>) = items.partition(defines_macro);
+        for item in macros.into_iter().chain(others) {
             code = code.add_all(item.clone());
         }
         code
