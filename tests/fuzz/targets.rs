@@ -48,7 +48,7 @@ pub fn code(bytes: &[u8]) {
         let part = match &segment {
             Segment::Rust { code, .. } => code,
             Segment::Magic { text, .. } => text,
-            Segment::Shell { command } => command,
+            Segment::Shell { command, .. } => command,
         };
         let at = rest.find(part.as_str()).unwrap_or_else(|| panic!("{segment:?} is not in {rest:?}"));
         rest = &rest[at + part.len()..];

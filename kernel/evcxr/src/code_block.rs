@@ -25,7 +25,7 @@ pub(crate) struct Segment {
 }
 
 impl Segment {
-    fn new(kind: CodeKind, mut code: String) -> Segment {
+    pub(crate) fn new(kind: CodeKind, mut code: String) -> Segment {
         if !code.ends_with('\n') {
             code.push('\n');
         }
@@ -176,23 +176,6 @@ impl CodeBlock {
                 segment.kind = CodeKind::OtherUserCode;
             }
         }
-    }
-
-    /// Replaces the code of segments from earlier cells by what `edit` returns, and removes those for which it returns
-    /// None.
-    pub(crate) fn edit_earlier_code(&mut self, mut edit: impl FnMut(&str) -> Option<String>) {
-        self.segments.retain_mut(|segment| {
-            if !matches!(segment.kind, CodeKind::OtherUserCode) {
-                return true;
-            }
-            let Some(code) = edit(&segment.code) else {
-                return false;
-            };
-            if code != segment.code {
-                *segment = Segment::new(CodeKind::OtherUserCode, code);
-            }
-            true
-        });
     }
 
     pub(crate) fn is_empty(&self) -> bool {

@@ -29,8 +29,6 @@ pub struct CompilationError {
     message: String,
     pub json: Value,
     pub(crate) code_origins: Vec<CodeKind>,
-    /// The variables whose storing is what a borrow is still used for.
-    pub(crate) borrowers: Vec<String>,
     spanned_messages: Vec<SpannedMessage>,
     spanned_helps: Vec<SpannedMessage>,
     level: String,
@@ -172,38 +170,13 @@ fn get_code_origins<'a>(json: &Value, code_block: &'a CodeBlock) -> Vec<&'a Code
     code_origins
 }
 
-/// Returns the variables whose storing is where a borrow is used later.
-fn borrowers(json: &Value, code_block: &CodeBlock) -> Vec<String> {
-    let no_spans = vec![];
-    let spans = json["spans"].as_array().unwrap_or(&no_spans).iter();
-    let uses = spans.filter(|span| {
-        let label = span["label"].as_str().unwrap_or_default();
-        label.contains("later used") || label.contains("might be used") || label.contains("requires that")
-    });
-    uses.flat_map(|span| get_code_origins_for_span(span, code_block))
-        .filter_map(|(origin, _)| match origin {
-            CodeKind::PackVariable { variable_name } => Some(variable_name.clone()),
-            _ => None,
-        })
-        .collect()
-}
-
 impl CompilationError {
-    /// Whether the error is about a value that borrows from another one for too long.
-    pub(crate) fn is_about_borrowing(&self) -> bool {
-        const CODES: [&str; 10] = [
-            "E0373", "E0499", "E0502", "E0503", "E0505", "E0506", "E0521", "E0597", "E0713", "E0716",
-        ];
-        self.code().is_some_and(|code| CODES.contains(&code))
-    }
-
     pub(crate) fn opt_new(mut json: Value, code_block: &CodeBlock) -> Option<CompilationError> {
         // From Cargo 1.36 onwards, errors emitted as JSON get wrapped by Cargo.
         // Retrieve the inner message emitted by the compiler.
         if json["message"].is_object() {
             json = json["message"].clone();
         }
-        let borrowers = borrowers(&json, code_block);
         let mut code_origins = get_code_origins(&json, code_block);
         let mut user_error_json = None;
         if let Value::Array(children) = &json["children"] {
@@ -250,7 +223,6 @@ impl CompilationError {
             level: json["level"].as_str().unwrap_or("").to_owned(),
             json,
             code_origins: code_origins.into_iter().cloned().collect(),
-            borrowers,
         })
     }
 
@@ -278,7 +250,6 @@ impl CompilationError {
             message,
             json: Value::Null,
             code_origins: vec![segment.kind.clone()],
-            borrowers: vec![],
             level: "error".to_owned(),
         }
     }
@@ -307,6 +278,26 @@ impl CompilationError {
         Some(CompilationError::from_segment_span(
             expression, spanned, message,
         ))
+    }
+
+    /// Returns the names of the variables whose borrow is in the way of storing another one.
+    pub(crate) fn borrowers(&self) -> Vec<String> {
+        let mut names = Vec::new();
+        for origin in &self.code_origins {
+            if let CodeKind::PackVariable { variable_name } = origin {
+                names.push(variable_name.clone());
+            }
+        }
+        // "borrow might be used here, when `name` is dropped and …"
+        let spans = self.json["spans"].as_array().into_iter().flatten();
+        for label in spans.filter_map(|span| span["label"].as_str()) {
+            if let Some((_, rest)) = label.split_once("when `")
+                && let Some((name, _)) = rest.split_once('`')
+            {
+                names.push(name.to_owned());
+            }
+        }
+        names
     }
 
     /// Returns whether this error originated in code supplied by the user.

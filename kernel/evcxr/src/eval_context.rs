@@ -23,6 +23,7 @@ use crate::errors::SpannedMessage;
 use crate::errors::bail;
 use crate::evcxr_internal_runtime;
 use crate::evcxr_report;
+use crate::impls;
 use crate::item;
 use crate::last_value;
 use crate::last_value::KEPT;
@@ -539,6 +540,11 @@ impl EvalContext {
             self.commit_state(state);
             return Ok(EvalOutputs::default());
         }
+        if user_code.words().contains("extern") {
+            // Cargo is asked about the dependencies that there are, not about those of a cell that
+            // failed.
+            self.write_cargo_toml(&self.committed_state)?;
+        }
         let mut phases = PhaseDetailsBuilder::new();
         let code_out = state.apply(user_code.clone(), &code_info.nodes)?;
 
@@ -863,14 +869,6 @@ impl EvalContext {
                         for error in &errors {
                             self.attempt_to_fix_error(error, &mut user_code, state, &mut fixed)?;
                         }
-                        // A borrow that lasts too long, and the compiler does not say which variable
-                        // it is for. The code may be right without storing the new ones.
-                        if fixed.is_empty()
-                            && errors.iter().all(CompilationError::is_about_borrowing)
-                            && state.do_not_keep_new_variables()
-                        {
-                            fixed.insert("References");
-                        }
                         if !fixed.is_empty() {
                             remaining_retries -= 1;
                             let fixed_sorted: Vec<_> = fixed.into_iter().collect();
@@ -1147,16 +1145,6 @@ impl EvalContext {
             fixed_errors.insert("Last value");
             return Ok(());
         }
-        if error.is_about_borrowing() {
-            let before = state.not_kept.len();
-            for variable in &error.borrowers {
-                state.do_not_keep_borrower(variable);
-            }
-            if state.not_kept.len() > before {
-                fixed_errors.insert("Reference");
-                return Ok(());
-            }
-        }
         for code_origin in &error.code_origins {
             match code_origin {
                 CodeKind::PackVariable { variable_name }
@@ -1168,18 +1156,23 @@ impl EvalContext {
                 CodeKind::PackVariable { variable_name } => {
                     if error.code() == Some("E0382") {
                         // Use of moved value.
-                        state.dropped.retain(|name| name != variable_name);
                         state.variable_states.remove(variable_name);
+                        state.ended.retain(|(name, _)| name != variable_name);
                         fixed_errors.insert("Captured value");
                     } else if error.code() == Some("E0425") {
                         // cannot find value in scope.
-                        state.dropped.retain(|name| name != variable_name);
                         state.variable_states.remove(variable_name);
                         fixed_errors.insert("Variable moved");
-                    } else if matches!(error.code(), Some("E0373" | "E0597" | "E0716" | "E0521")) {
-                        // The variable borrows from something that ends with the code.
-                        state.do_not_keep_borrower(variable_name);
-                        fixed_errors.insert("Reference");
+                    } else if matches!(
+                        error.code(),
+                        Some("E0597" | "E0716" | "E0521" | "E0373" | "E0505" | "E0503" | "E0713")
+                    ) {
+                        // A variable borrows from something that ends with the code, or that is
+                        // itself stored.
+                        let others_ended = fixed_errors.contains("Reference");
+                        if state.end_borrower(error, variable_name, others_ended) {
+                            fixed_errors.insert("Reference");
+                        }
                     } else if error.code() == Some("E0603") {
                         if let Some(variable_state) = state.variable_states.remove(variable_name) {
                             bail!(
@@ -1401,6 +1394,8 @@ struct VariableState {
     type_name: String,
     /// The type as `std::any::type_name` names it. Empty until the code has run.
     type_at_run_time: String,
+    /// Whether the value is a function, which is stored as a pointer to it.
+    is_function: bool,
     is_mut: bool,
     move_state: VariableMoveState,
     definition_span: Option<UserCodeSpan>,
@@ -1439,8 +1434,6 @@ enum CompilationMode {
 pub struct ContextState {
     items_by_name: HashMap<String, CodeBlock>,
     unnamed_items: Vec<CodeBlock>,
-    /// Variables of the code that borrow and are not kept. They are dropped before what they borrow from is stored.
-    dropped: Vec<String>,
     pub(crate) external_deps: HashMap<String, ExternalCrate>,
     // Keyed by crate name. Could use a set, except that the statement might be
     // formatted slightly differently.
@@ -1454,6 +1447,9 @@ pub struct ContextState {
     stored_variable_states: HashMap<String, VariableState>,
     /// Variables that were dropped while the code was compiled, each with the reason.
     not_kept: Vec<(String, String)>,
+    /// New variables that are not kept because they borrow from others, each with its place in the
+    /// code. They end before the variables are stored from which they borrow.
+    ended: Vec<(String, (usize, u32))>,
     attributes: HashMap<String, CodeBlock>,
     async_mode: bool,
     allow_question_mark: bool,
@@ -1468,12 +1464,12 @@ impl ContextState {
         ContextState {
             items_by_name: HashMap::new(),
             unnamed_items: vec![],
-            dropped: vec![],
             external_deps: HashMap::new(),
             extern_crate_stmts: HashMap::new(),
             variable_states: HashMap::new(),
             stored_variable_states: HashMap::new(),
             not_kept: Vec::new(),
+            ended: Vec::new(),
             attributes: HashMap::new(),
             async_mode: false,
             allow_question_mark: false,
@@ -1854,6 +1850,50 @@ impl ContextState {
         }
     }
 
+    /// Does not keep the variable that borrows, of which an error about storing `stored` tells. If that
+    /// variable is not known, because it is a temporary value or its name was given to another one,
+    /// `stored` is not kept. `others_ended` says that another error of the same build made such a
+    /// variable end. Returns whether the code changes.
+    fn end_borrower(&mut self, error: &CompilationError, stored: &str, others_ended: bool) -> bool {
+        let names_owner = matches!(error.code(), Some("E0505" | "E0503"));
+        if names_owner && error.message().split('`').nth(1) != Some(stored) {
+            return false;
+        }
+        let borrower = if names_owner {
+            error
+                .borrowers()
+                .into_iter()
+                .find(|name| name != stored && self.variable_states.contains_key(name))
+        } else {
+            Some(stored.to_owned())
+        };
+        let has_ended = |name: &String| self.ended.iter().any(|(ended, _)| ended == name);
+        if borrower.is_none() && others_ended && error.borrowers().iter().any(has_ended) {
+            return false;
+        }
+        let (name, reason) = match borrower {
+            Some(name) => (
+                name,
+                "it holds a reference to something that ends with the cell. Keep what owns the data \
+                 (`to_string()`, `to_vec()`, `clone()`), or use it in this cell",
+            ),
+            None => (
+                stored.to_owned(),
+                "something in this cell still borrows from it when the cell ends. Put the borrow \
+                 into braces, `{ … }`, so that it ends before",
+            ),
+        };
+        let Some(variable) = self.variable_states.remove(&name) else {
+            return false;
+        };
+        self.not_kept.push((name.clone(), reason.to_owned()));
+        if let Some(span) = &variable.definition_span {
+            let place = (span.segment_index, u32::from(span.range.start()));
+            self.ended.push((name, place));
+        }
+        true
+    }
+
     /// Returns whether the code brings a last value.
     fn last_is_new(&self) -> bool {
         self.variable_states
@@ -1997,7 +2037,14 @@ macro_rules! {e}println {{
 
     fn items_code(&self) -> CodeBlock {
         let mut code = CodeBlock::new().add_all(self.get_imports());
-        for item in self.items_by_name.values().chain(self.unnamed_items.iter()) {
+        // A macro must stand before what calls it.
+        let defines_macro = |block: &&CodeBlock| {
+            let mut segments = block.segments.iter();
+            segments.any(|segment| segment.code.contains("macro_rules!"))
+        };
+        let items = self.items_by_name.values().chain(self.unnamed_items.iter());
+        let (macros, others): (Vec<&CodeBlock>, Vec<&CodeBlock>) = items.partition(defines_macro);
+        for item in macros.into_iter().chain(others) {
             code = code.add_all(item.clone());
         }
         code
@@ -2086,12 +2133,15 @@ macro_rules! {e}println {{
             .generated("let (mut evcxr_panicked, mut evcxr_failed) = (false, false);");
         if self.async_mode {
             user_code = CodeBlock::new()
+                .generated(format!(
+                    "let mut mutex = evcxr_variable_store.lazy_arc({:?}, || \
+                     std::sync::Mutex::new(tokio::runtime::Runtime::new().unwrap()));",
+                    self.runtime_name()
+                ))
                 .generated(stringify!(
-                let mut mutex = evcxr_variable_store.lazy_arc("evcxr_tokio_runtime",
-                    || std::sync::Mutex::new(tokio::runtime::Runtime::new().unwrap())
-                );
                 // If a previous cell execution did panic, then the mutex may be poisoned.
-                let evcxr_runtime = match mutex.lock() {
+                // `block_on` of tokio 0.2 needs a mutable runtime.
+                let mut evcxr_runtime = match mutex.lock() {
                     Ok(guard) => guard,
                     Err(poisoned) => poisoned.into_inner(),
                 };
@@ -2160,33 +2210,6 @@ macro_rules! {e}println {{
             .generated("}")
     }
 
-    /// Leaves out a variable that borrows from something that ends with the code.
-    fn do_not_keep_borrower(&mut self, name: &str) {
-        if self.variable_states.remove(name).is_some() {
-            let reason = "it holds a reference to something that ends with the cell. Keep what owns the data \
-                          (`to_string()`, `to_vec()`, `clone()`), or use it in this cell";
-            self.not_kept.push((name.to_owned(), reason.to_owned()));
-            self.dropped.push(name.to_owned());
-        }
-    }
-
-    /// Leaves out all new variables. Returns false if there are none.
-    fn do_not_keep_new_variables(&mut self) -> bool {
-        let is_new = |(name, state): &(&String, &VariableState)| {
-            state.move_state == VariableMoveState::New && *name != LAST
-        };
-        let new: Vec<String> = self
-            .variable_states
-            .iter()
-            .filter(is_new)
-            .map(|(name, _)| name.clone())
-            .collect();
-        for name in &new {
-            self.do_not_keep_borrower(name);
-        }
-        !new.is_empty()
-    }
-
     /// Returns code that stores variables. An earlier variable that the code does not mention
     /// (`words` are those of the code) was not loaded and stays where it is.
     fn store_variable_statements(
@@ -2196,8 +2219,11 @@ macro_rules! {e}println {{
     ) -> CodeBlock {
         let mut statements = CodeBlock::new();
         if move_state == VariableMoveState::New {
-            for name in &self.dropped {
-                statements.pack_variable(name.clone(), format!("::core::mem::drop({name});"));
+            // The variable that was defined last may borrow from those before it.
+            let mut ended: Vec<_> = self.ended.iter().collect();
+            ended.sort_by_key(|(_, place)| std::cmp::Reverse(*place));
+            for (name, _) in ended {
+                statements.pack_variable(name.clone(), format!("{{ let _ended = {name}; }}"));
             }
         }
         for (var_name, var_state) in &self.variable_states {
@@ -2210,6 +2236,10 @@ macro_rules! {e}println {{
                 // Note, we use stringify instead of quoting ourselves since it results in
                 // better errors if the user forgets to close a double-quote in their code.
                 let statement = match move_state {
+                    VariableMoveState::New if var_state.is_function => format!(
+                        "evcxr_variable_store.put_new_variable::<{}>(stringify!({var_name}), {var_name});",
+                        var_state.type_name
+                    ),
                     VariableMoveState::New => format!(
                         "evcxr_variable_store.put_new_variable(stringify!({var_name}), {var_name});"
                     ),
@@ -2315,6 +2345,23 @@ macro_rules! {e}println {{
             .any(|(name, variable)| name != LAST && variable.move_state == VariableMoveState::New)
     }
 
+    /// Returns under which name the runtime of tokio is kept for cells that await.
+    ///
+    /// Each cell is linked with a tokio of its own. The locks of `parking_lot` keep their waiting threads
+    /// in a static, so that a thread of one cell would never wake that of another: with this feature,
+    /// each cell has a runtime of its own. That of an earlier cell goes on with the tasks it has.
+    fn runtime_name(&self) -> String {
+        let config = self
+            .external_deps
+            .get("tokio")
+            .map_or("", |tokio| tokio.config.as_str());
+        if config.contains("\"full\"") || config.contains("\"parking_lot\"") {
+            format!("evcxr_tokio_runtime_{}", self.build_num)
+        } else {
+            "evcxr_tokio_runtime".to_owned()
+        }
+    }
+
     fn current_user_fn_name(&self) -> String {
         format!("run_user_code_{}", self.build_num)
     }
@@ -2352,10 +2399,12 @@ macro_rules! {e}println {{
         }
 
         self.last_is_moved = false;
-        self.dropped.clear();
+        self.ended.clear();
+        self.not_kept.clear();
         let mut code_out = CodeBlock::new();
         let mut previous_item_name = None;
-        let mut items_of_cell = HashSet::new();
+        let mut changed_types = HashSet::new();
+        let mut named_values = Vec::new();
         let num_statements = user_code.segments.len();
         for (statement_index, segment) in user_code.segments.into_iter().enumerate() {
             let node = if let CodeKind::OriginalUserCode(meta) = &segment.kind {
@@ -2366,6 +2415,12 @@ macro_rules! {e}println {{
             };
             if let Some(let_stmt) = ast::LetStmt::cast(node.clone()) {
                 if let Some(ast::Pat::IdentPat(name)) = let_stmt.pat() {
+                    if let Some(ast::Expr::PathExpr(value)) = let_stmt.initializer()
+                        && let Some(name) = ast::HasName::name(&name)
+                    {
+                        named_values
+                            .push((name.text().to_string(), value.syntax().text().to_string()));
+                    }
                     // A whole pattern that is a name is always a variable, also with a capital.
                     self.record_local(name, let_stmt.ty(), &segment, node.text_range());
                     code_out = code_out.with_segment(segment);
@@ -2378,6 +2433,9 @@ macro_rules! {e}println {{
                     node.text().to_string(),
                     CodeBlock::new().with_segment(segment),
                 );
+            } else if let Some(name) = self.item_macro(node) {
+                self.items_by_name
+                    .insert(name, item::macro_as_item(node, segment));
             } else if ast::Expr::can_cast(node.kind()) {
                 if statement_index == num_statements - 1 {
                     if self.config.display_final_expression {
@@ -2406,12 +2464,12 @@ macro_rules! {e}println {{
                         };
                         let as_text = if self.config.display_types {
                             CodeBlock::new().generated(format!(
-                                "{GET_TYPE_NAME_DEF} {report}::value(&format!(\": {{}} = {format}\", \
+                                "{GET_TYPE_NAME_DEF} {report}::value(::std::format_args!(\": {{}} = {format}\", \
                                  evcxr_get_type_name({reference}), {name}));"
                             ))
                         } else {
                             CodeBlock::new().generated(format!(
-                                "{report}::value(&format!(\"{format}\", {name}));"
+                                "{report}::value(::std::format_args!(\"{format}\", {name}));"
                             ))
                         };
                         // First we try calling .evcxr_display(). If that fails, we try debug format.
@@ -2426,6 +2484,7 @@ macro_rules! {e}println {{
                             let new = VariableState {
                                 type_name: String::new(),
                                 type_at_run_time: String::new(),
+                                is_function: false,
                                 is_mut: true,
                                 move_state: VariableMoveState::New,
                                 definition_span: None,
@@ -2455,7 +2514,11 @@ macro_rules! {e}println {{
                     ast::Item::ExternCrate(extern_crate) => {
                         if let Some(crate_name) = extern_crate.name_ref() {
                             let crate_name = crate_name.text().to_string();
-                            if !self.dependency_lib_names()?.contains(&crate_name) {
+                            // These come with the compiler.
+                            let is_built_in =
+                                ["alloc", "core", "proc_macro", "self", "std", "test"]
+                                    .contains(&crate_name.as_str());
+                            if !is_built_in && !self.dependency_lib_names()?.contains(&crate_name) {
                                 self.external_deps
                                     .entry(crate_name.clone())
                                     .or_insert_with(|| {
@@ -2520,30 +2583,21 @@ macro_rules! {e}println {{
                             code_out = code_out.with_segment(segment);
                         }
                     }
-                    ast::Item::Impl(implementation) => {
-                        // What earlier cells implemented is replaced. It stays with the type or the trait
-                        // of this cell, so that another version of that replaces both.
-                        for block in self.items_by_name.values_mut().chain(&mut self.unnamed_items) {
-                            block.edit_earlier_code(|code| match code.contains("impl") {
-                                true => item::without_implemented_again(code, &implementation),
-                                false => Some(code.to_owned()),
-                            });
-                        }
-                        let item_block = CodeBlock::new().with_segment(segment);
-                        let owner = item::implemented_names(&implementation)
-                            .into_iter()
-                            .find(|name| items_of_cell.contains(name));
-                        match owner.and_then(|name| self.items_by_name.get_mut(&name)) {
-                            Some(block) => block.modify(move |block| block.add_all(item_block)),
-                            None => self.unnamed_items.push(item_block),
-                        }
-                    }
                     item => {
+                        if let ast::Item::Impl(item) = &item {
+                            self.replace_impls(item);
+                        }
                         let item_block = CodeBlock::new().with_segment(segment);
+                        if let Some(name) = impls::defined_type(&item)
+                            && let Some(old) = self.items_by_name.get(&name)
+                            && let Some(old) = impls::definition(&old.code_string(), &name)
+                            && old != impls::tokens(item.syntax())
+                        {
+                            changed_types.insert(name);
+                        }
                         if let Some(item_name) = item::item_name(&item) {
                             *self.items_by_name.entry(item_name.to_owned()).or_default() =
                                 item_block;
-                            items_of_cell.insert(item_name.clone());
                             previous_item_name = Some(item_name);
                         } else if let Some(item_name) = &previous_item_name {
                             // unwrap below should never fail because we put
@@ -2563,7 +2617,122 @@ macro_rules! {e}println {{
                 code_out = code_out.with_segment(segment);
             }
         }
+        self.drop_variables_of(changed_types);
+        for (variable, value) in named_values {
+            // The type of a function has no name, but that of a pointer to it has.
+            if let Some(function) = self.items_by_name.get(&value)
+                && let Some(pointer) = item::pointer_type(&function.code_string(), &value)
+                && let Some(state) = self.variable_states.get_mut(&variable)
+                && state.type_name.is_empty()
+            {
+                state.type_name = pointer;
+                state.is_function = true;
+            }
+        }
         Ok(code_out)
+    }
+
+    /// Removes what an `impl` of this cell replaces from the items of earlier cells.
+    fn replace_impls(&mut self, later: &ast::Impl) {
+        let blocks = self.items_by_name.values_mut();
+        for block in blocks.chain(self.unnamed_items.iter_mut()) {
+            block.segments.retain_mut(|segment| {
+                if !matches!(segment.kind, CodeKind::OtherUserCode) {
+                    return true;
+                }
+                match impls::remains(&segment.code, later) {
+                    impls::Remains::All => true,
+                    impls::Remains::Nothing => false,
+                    impls::Remains::Code(code) => {
+                        *segment = Segment::new(CodeKind::OtherUserCode, code);
+                        true
+                    }
+                }
+            });
+        }
+        self.unnamed_items.retain(|block| !block.is_empty());
+    }
+
+    /// Returns under which name the call of a macro that makes items is kept. Returns None for other code.
+    fn item_macro(&self, node: &SyntaxNode) -> Option<String> {
+        let call = item::macro_call(node)?;
+        let name = call.path()?.syntax().text().to_string();
+        let makes_items = match self.items_by_name.get(&name) {
+            Some(own) => item::makes_items(&own.code_string()),
+            None => ["thread_local", "lazy_static"].contains(&name.rsplit("::").next()?),
+        };
+        // A call that runs again takes the place of the earlier one.
+        makes_items.then(|| {
+            let code = call.syntax().text().to_string();
+            let mut words = code
+                .split(|c: char| !(c.is_alphanumeric() || c == '_'))
+                .skip_while(|word| *word != "static" && *word != "ref");
+            words
+                .by_ref()
+                .find(|word| !["static", "ref", ""].contains(word))
+                .map_or_else(|| impls::tokens(call.syntax()), str::to_owned)
+        })
+    }
+
+    /// Drops the variables whose types contain a type that this cell defines anew: their values have
+    /// the old shape.
+    fn drop_variables_of(&mut self, mut changed: HashSet<String>) {
+        if changed.is_empty() {
+            return;
+        }
+        let changed_here = changed.clone();
+        loop {
+            let mentions = |code: &str| {
+                code_block::words(code)
+                    .iter()
+                    .any(|word| changed.contains(*word))
+            };
+            let more: Vec<String> = self
+                .items_by_name
+                .iter()
+                .filter(|(name, _)| !changed.contains(*name))
+                .filter(|(name, block)| {
+                    impls::definition(&block.code_string(), name)
+                        .is_some_and(|code| mentions(&code))
+                })
+                .map(|(name, _)| name.clone())
+                .collect();
+            if more.is_empty() {
+                break;
+            }
+            changed.extend(more);
+        }
+        let is_lost = |variable: &VariableState| {
+            let types = [&variable.type_name, &variable.type_at_run_time];
+            let mut words = types
+                .iter()
+                .flat_map(|name| name.split(|c: char| !(c.is_alphanumeric() || c == '_')));
+            words.any(|word| changed.contains(word))
+        };
+        let mut lost: Vec<String> = self
+            .stored_variable_states
+            .iter()
+            .filter(|(_, variable)| is_lost(variable))
+            .map(|(name, _)| name.clone())
+            .collect();
+        lost.sort();
+        let mut types: Vec<&str> = changed_here.iter().map(String::as_str).collect();
+        types.sort_unstable();
+        for name in lost {
+            self.stored_variable_states.remove(&name);
+            let is_new = |variable: &VariableState| variable.move_state == VariableMoveState::New;
+            if self.variable_states.get(&name).is_some_and(is_new) {
+                continue;
+            }
+            self.variable_states.remove(&name);
+            if name != LAST {
+                let reason = format!(
+                    "its type contains `{}`, which this cell defines differently",
+                    types.join("`, `")
+                );
+                self.not_kept.push((name, reason));
+            }
+        }
     }
 
     fn dependency_lib_names(&self) -> Result<Vec<String>> {
@@ -2638,6 +2807,7 @@ macro_rules! {e}println {{
                 VariableState {
                     type_name,
                     type_at_run_time: String::new(),
+                    is_function: false,
                     is_mut: pat_ident.mut_token().is_some(),
                     // All new locals will initially be defined only inside our catch_unwind
                     // block.

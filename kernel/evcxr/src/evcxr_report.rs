@@ -10,6 +10,7 @@
 
 use std::cell::Cell;
 use std::ffi::{c_int, c_ulong};
+use std::fmt::Write as _;
 use std::io::Write;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
@@ -56,9 +57,51 @@ pub fn report(line: &str) {
     }
 }
 
-/// Reports the value of the cell as text.
-pub fn value(text: &str) {
-    report(&format!("{VALUE}{}", escaped(text)));
+/// Reports the value of the cell as text, and cuts it at a size that front ends can show.
+pub fn value(value: std::fmt::Arguments<'_>) {
+    let mut cut = CutText::default();
+    let _ = cut.write_fmt(value);
+    report(&format!("{VALUE}{}", escaped(&cut.finish())));
+}
+
+/// The bytes of the longest value that is reported.
+const LONGEST: usize = 1 << 20;
+/// The same for a value that is itself a block of content, such as a page with a chart.
+const LONGEST_CONTENT: usize = 1 << 26;
+
+/// The beginning of a text. The rest is counted while it is written, and never held.
+#[derive(Default)]
+struct CutText {
+    text: String,
+    left_out: usize,
+}
+
+impl std::fmt::Write for CutText {
+    fn write_str(&mut self, more: &str) -> std::fmt::Result {
+        let is_content = self.text.starts_with("\"EVCXR_BEGIN_CONTENT ");
+        let longest = if is_content { LONGEST_CONTENT } else { LONGEST };
+        let room = longest.saturating_sub(self.text.len());
+        let taken = if self.left_out > 0 {
+            0
+        } else {
+            more.floor_char_boundary(room)
+        };
+        self.text.push_str(&more[..taken]);
+        self.left_out += more.len() - taken;
+        // An error would make the value's own code panic if it does not expect one.
+        Ok(())
+    }
+}
+
+impl CutText {
+    fn finish(mut self) -> String {
+        if self.left_out > 0 {
+            let left_out = self.left_out as f64 / 1e6;
+            self.text
+                .push_str(&format!("\n… {left_out:.1} MB more are left out"));
+        }
+        self.text
+    }
 }
 
 /// Says to the kernel that what the cell displays next is its value.
@@ -179,8 +222,25 @@ pub fn unescaped(text: &str) -> String {
 
 #[cfg(test)]
 mod test {
+    use super::CutText;
+    use super::LONGEST;
     use super::escaped;
     use super::unescaped;
+
+    #[test]
+    fn a_long_value_is_cut_while_it_is_written() {
+        use std::fmt::Write;
+        let mut cut = CutText::default();
+        for _ in 0..LONGEST {
+            cut.write_str("äöü").unwrap();
+        }
+        let text = cut.finish();
+        assert!(text.len() < LONGEST + 100 && text.ends_with("… 5.2 MB more are left out"));
+
+        let mut short = CutText::default();
+        write!(short, "{:?}", [1, 2]).unwrap();
+        assert_eq!(short.finish(), "[1, 2]");
+    }
 
     #[test]
     fn text_is_one_line_and_comes_back() {

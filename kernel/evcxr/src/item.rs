@@ -5,8 +5,13 @@
 // or https://opensource.org/licenses/MIT>, at your option. This file may not be
 // copied, modified, or distributed except according to those terms.
 
+use crate::code_block::CodeBlock;
+use crate::code_block::Segment;
 use ra_ap_syntax::AstNode;
+use ra_ap_syntax::SourceFile;
+use ra_ap_syntax::SyntaxNode;
 use ra_ap_syntax::ast;
+use ra_ap_syntax::ast::HasGenericParams;
 
 /// Returns the name of an item if it has one.
 pub(crate) fn item_name(item: &ast::Item) -> Option<String> {
@@ -31,66 +36,152 @@ fn item_ident(item: &ast::Item) -> Option<ast::Name> {
     }
 }
 
-/// Returns the trait that an implementation is of, if it is of one, and its type. White space in them is removed.
-fn implemented(item: &ast::Impl) -> (Option<String>, String) {
-    let text = |ty: Option<ast::Type>| {
-        let text = ty.map(|ty| ty.syntax().text().to_string());
-        text.map(|text| text.split_whitespace().collect::<String>())
-    };
-    (text(item.trait_()), text(item.self_ty()).unwrap_or_default())
-}
-
-/// Returns the plain names of the trait and of the type of an implementation.
-pub(crate) fn implemented_names(item: &ast::Impl) -> Vec<String> {
-    let name = |ty: ast::Type| match ty {
-        ast::Type::PathType(path) => Some(path.path()?.segment()?.name_ref()?.text().to_string()),
-        _ => None,
-    };
-    [item.self_ty(), item.trait_()]
-        .into_iter()
-        .flatten()
-        .filter_map(name)
-        .collect()
-}
-
-/// Returns the text of an earlier implementation without what `new` implements again. An implementation of a trait is
-/// replaced as a whole, one of a type by item. None if nothing of it is left.
-pub(crate) fn without_implemented_again(code: &str, new: &ast::Impl) -> Option<String> {
-    let parsed = ast::SourceFile::parse(code, crate::rust_analyzer::EDITION).tree();
-    let old = parsed
-        .syntax()
-        .children()
-        .find_map(ast::Impl::cast);
-    let Some(old) = old.filter(|old| implemented(old) == implemented(new)) else {
-        return Some(code.to_owned());
-    };
-    if new.trait_().is_some() {
+/// Returns the type of a pointer to the function `name`, which `code` defines. Returns None if it is no
+/// function, or if its type depends on how it is called.
+pub(crate) fn pointer_type(code: &str, name: &str) -> Option<String> {
+    let file = SourceFile::parse(code, crate::rust_analyzer::EDITION).tree();
+    let mut functions = file.syntax().children().filter_map(ast::Fn::cast);
+    let function = functions
+        .find(|function| ast::HasName::name(function).is_some_and(|found| found.text() == name))?;
+    if function.async_token().is_some() || function.abi().is_some() {
         return None;
     }
-    let items = |item: &ast::Impl| -> Vec<ast::AssocItem> {
-        item.assoc_item_list()
-            .into_iter()
-            .flat_map(|list| list.assoc_items())
-            .collect()
-    };
-    let name = |item: &ast::AssocItem| match item {
-        ast::AssocItem::Fn(item) => ast::HasName::name(item),
-        ast::AssocItem::Const(item) => ast::HasName::name(item),
-        ast::AssocItem::TypeAlias(item) => ast::HasName::name(item),
-        ast::AssocItem::MacroCall(_) => None,
-    };
-    let name = |item: &ast::AssocItem| name(item).map(|name| name.text().to_string());
-    let again: Vec<String> = items(new).iter().filter_map(name).collect();
-    let (gone, left): (Vec<_>, Vec<_>) = items(&old)
+    let mut lifetimes = Vec::new();
+    for parameter in function
+        .generic_param_list()
         .into_iter()
-        .partition(|item| name(item).is_some_and(|name| again.contains(&name)));
-    if left.is_empty() {
-        return None;
+        .flat_map(|list| list.generic_params())
+    {
+        match parameter {
+            ast::GenericParam::LifetimeParam(it) => lifetimes.push(it.lifetime()?.to_string()),
+            _ => return None,
+        }
     }
-    let mut text = code.to_owned();
-    for item in gone.iter().rev() {
-        let range = item.syntax().text_range();
-        text.replace_range(usize::from(range.start())..usize::from(range.end()), "");
+    let mut types = Vec::new();
+    for parameter in function.param_list()?.params() {
+        types.push(parameter.ty()?.syntax().text().to_string());
     }
-    Some(text)
+    let returned = function
+        .ret_type()
+        .and_then(|returned| returned.ty())
+        .map(|ty| format!(" -> {}", ty.syntax().text()))
+        .unwrap_or_default();
+    let any = if lifetimes.is_empty() {
+        String::new()
+    } else {
+        format!("for<{}> ", lifetimes.join(", "))
+    };
+    let safety = if function.unsafe_token().is_some() {
+        "unsafe "
+    } else {
+        ""
+    };
+    let pointer = format!("{any}{safety}fn({}){returned}", types.join(", "));
+    (!crate::code_block::words(&pointer).contains("impl")).then_some(pointer)
+}
+
+/// Returns the call of a macro that a whole statement is.
+pub(crate) fn macro_call(node: &SyntaxNode) -> Option<ast::MacroCall> {
+    let expression = match ast::ExprStmt::cast(node.clone()) {
+        Some(statement) => statement.expr()?.syntax().clone(),
+        None => node.clone(),
+    };
+    match ast::MacroExpr::cast(expression) {
+        Some(expression) => expression.macro_call(),
+        None => ast::MacroCall::cast(node.clone()),
+    }
+}
+
+/// Returns the statement of `macro_call` as an item, behind which there is a semicolon unless it has
+/// braces.
+pub(crate) fn macro_as_item(node: &SyntaxNode, mut segment: Segment) -> CodeBlock {
+    let has_semicolon = ast::ExprStmt::cast(node.clone())
+        .is_some_and(|statement| statement.semicolon_token().is_some());
+    let Some(call) = macro_call(node) else {
+        return CodeBlock::new().with_segment(segment);
+    };
+    let has_braces = call
+        .token_tree()
+        .is_some_and(|tree| tree.l_curly_token().is_some());
+    match (has_braces, has_semicolon) {
+        (true, true) => {
+            let end = usize::from(call.syntax().text_range().end() - node.text_range().start());
+            if let Some(at) = segment.code.get(end..).and_then(|rest| rest.find(';')) {
+                segment.code.replace_range(end + at..=end + at, " ");
+            }
+            CodeBlock::new().with_segment(segment)
+        }
+        (false, false) => CodeBlock::new().with_segment(segment).generated(";"),
+        _ => CodeBlock::new().with_segment(segment),
+    }
+}
+
+/// Returns whether what a `macro_rules!` writes begins with an item.
+pub(crate) fn makes_items(definition: &str) -> bool {
+    const BEGINNINGS: &[&str] = &[
+        "struct", "enum", "union", "fn", "impl", "trait", "const", "static", "mod", "type", "pub",
+        "use", "#",
+    ];
+    let Some((_, written)) = definition.split_once("=>") else {
+        return false;
+    };
+    let inside = written.trim_start().trim_start_matches(['{', '(', '[']);
+    // The definition may itself be repeated: `$( impl T for $t {} )*`.
+    let inside = inside.trim_start().trim_start_matches("$(").trim_start();
+    let end = inside
+        .find(|c: char| !(c.is_alphanumeric() || c == '_'))
+        .unwrap_or(inside.len());
+    let first = if inside.starts_with('#') {
+        "#"
+    } else {
+        &inside[..end]
+    };
+    BEGINNINGS.contains(&first)
+}
+
+#[cfg(test)]
+mod test {
+    use super::makes_items;
+    use super::pointer_type;
+
+    #[test]
+    fn macros_that_make_items_are_told_from_those_that_make_values() {
+        for code in [
+            "macro_rules! m { ($n:ident) => { struct $n; } }",
+            "macro_rules! m {\n  ($($t:ty),*) => {\n    $( impl T for $t {} )*\n  };\n}",
+            "macro_rules! m { () => (#[derive(Debug)] enum E {}) }",
+        ] {
+            assert!(makes_items(code), "{code}");
+        }
+        for code in [
+            "macro_rules! m { ($e:expr) => { 2 * $e } }",
+            "macro_rules! m { ($e:expr) => {{ structure($e) }} }",
+            "macro_rules! m { () => { let x = 1; } }",
+        ] {
+            assert!(!makes_items(code), "{code}");
+        }
+    }
+
+    #[test]
+    fn a_pointer_to_a_function_has_a_type_that_can_be_written() {
+        for (code, expected) in [
+            ("fn f() {}", Some("fn()")),
+            (
+                "/// F.\npub fn f(mut a: i32, (b, c): (u8, &str)) -> Vec<i32> {}",
+                Some("fn(i32, (u8, &str)) -> Vec<i32>"),
+            ),
+            (
+                "fn f<'a>(a: &'a str, b: &'a str) -> &'a str {}",
+                Some("for<'a> fn(&'a str, &'a str) -> &'a str"),
+            ),
+            ("unsafe fn f() {}", Some("unsafe fn()")),
+            ("fn f<T>(a: T) {}", None),
+            ("fn f(a: impl Fn()) {}", None),
+            ("async fn f() {}", None),
+            ("fn g() {}", None),
+            ("const f: i32 = 1;", None),
+        ] {
+            assert_eq!(pointer_type(code, "f").as_deref(), expected, "{code}");
+        }
+    }
 }

@@ -19,6 +19,7 @@ mod eval_context;
 mod evcxr_internal_runtime;
 #[allow(dead_code)]
 mod evcxr_report;
+mod impls;
 mod item;
 mod last_value;
 mod module;

@@ -1,5 +1,6 @@
 //! Decides whether a console should run the code that was typed, or ask for another line (`is_complete_request`).
 
+use super::commands::is_command;
 use super::lexer::Scan;
 use super::segments::{Segment, segments};
 use ra_ap_syntax::{Edition, SourceFile};
@@ -69,11 +70,6 @@ fn rust(code: &str) -> Completeness {
 /// The code before and after a cell that makes it the body of a function for the parser.
 const BEFORE: &str = "fn cell() {";
 const AFTER: &str = "\n}";
-
-fn is_command(line: &str) -> bool {
-    let name = line.trim_start().strip_prefix(':');
-    name.is_some_and(|name| name.starts_with(|c: char| c.is_ascii_alphabetic()))
-}
 
 #[cfg(test)]
 mod tests {

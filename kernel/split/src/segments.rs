@@ -11,7 +11,7 @@ pub enum Segment {
     /// A line magic, a cell magic, or a line that asks for help (`name?`).
     Magic { text: String, first_line: usize },
     /// A command for the shell, without the `!`.
-    Shell { command: String },
+    Shell { command: String, first_line: usize },
 }
 
 /// Splits a cell. `asks` decides whether a line asks for help; its second argument is whether the cell has no other
@@ -59,7 +59,7 @@ fn special(line: &str, number: usize, alone: bool, asks: &impl Fn(&str, bool) ->
     }
     if let Some(command) = line.strip_prefix('!') {
         let shell = !command.is_empty() && !command.starts_with(['(', '[', ' ']);
-        return shell.then(|| Segment::Shell { command: command.to_string() });
+        return shell.then(|| Segment::Shell { command: command.to_string(), first_line: number });
     }
     // `name?` and `?name` ask for help; `call()?` is Rust.
     asks(line, alone).then(magic).flatten()
@@ -96,7 +96,7 @@ mod tests {
         let shown = |segment| match segment {
             Segment::Rust { code, first_line } => format!("rust {first_line} {}", code.trim()),
             Segment::Magic { text, first_line } => format!("magic {first_line} {}", text.trim()),
-            Segment::Shell { command } => format!("shell {command}"),
+            Segment::Shell { command, .. } => format!("shell {command}"),
         };
         segments(code, |line, _| line.trim_matches(['?', '%']) == "sweep").into_iter().map(shown).collect()
     }

@@ -12,9 +12,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use tunebook_magics::ErrorName;
 use tunebook_prebuilt::{BUILD_FOLDER, CellCrate, IMAGE_ITEM, Prebuilt, Sharing, lock_file};
+use tunebook_split::command_lines;
 
 /// The crate that runs the futures which cells wait for, and its line in `Cargo.toml`.
 const TOKIO: (&str, &str) = ("tokio", "{ version = \"1.34.0\", features = [\"rt\", \"rt-multi-thread\"] }");
+/// What is said when the kernel adds that crate.
+const NOTE_OF_TOKIO: &str = "note: `.await` brought the crate tokio with its features \"rt\" and \"rt-multi-thread\". \
+    For others, such as \"time\" or \"net\", run `:dep tokio = { version = \"1\", features = [\"full\"] }`.\n";
 /// The names that every cell can use once there are tensors.
 const IN_SCOPE: &str = "use tunebook::prelude::*;\nuse tunebook::{tch, tunebook_training};";
 
@@ -25,6 +29,8 @@ pub struct Dependencies {
     added: BTreeMap<String, CellCrate>,
     /// Whether a `:dep` has built crates that the user's other kernels do not have yet.
     has_news: bool,
+    /// What the user is told with the cell for which crates were added.
+    notes: Vec<String>,
     /// Whether the item that shows pictures of the crate `image` was added.
     shows_images: bool,
 }
@@ -32,7 +38,7 @@ pub struct Dependencies {
 impl Dependencies {
     /// No dependencies yet; crates that are prebuilt will be used.
     pub fn new(prebuilt: Option<Prebuilt>) -> Self {
-        Self { prebuilt, added: BTreeMap::new(), has_news: false, shows_images: false }
+        Self { prebuilt, added: BTreeMap::new(), has_news: false, notes: vec![], shows_images: false }
     }
 
     /// Adds the crates that a cell names, and those that its `:dep` lines ask for. Returns the code that is left.
@@ -52,6 +58,7 @@ impl Dependencies {
         let has_tokio = present.iter().chain(asked.iter().map(|asked| &asked.name)).any(|name| name == tokio);
         if awaits(code) && !has_tokio {
             asked.push(Dependency { name: tokio.into(), config: tokio_config.into() });
+            self.notes.push(NOTE_OF_TOKIO.into());
         }
         if new.is_empty() && asked.is_empty() {
             return Ok(code.into());
@@ -84,6 +91,11 @@ impl Dependencies {
         self.added.extend(new.into_iter().map(|krate| (krate.name.clone(), krate)));
         self.show_images(context);
         Ok(rest)
+    }
+
+    /// Takes what the user is to be told about the crates that were added.
+    pub fn notes(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.notes)
     }
 
     /// Writes the `Cargo.lock` with which crates were built, if there is one.
@@ -197,15 +209,29 @@ fn awaits(code: &str) -> bool {
 /// Returns the dependencies that the `:dep` lines of a cell ask for, and the cell with empty lines in their place.
 fn take_dependencies(code: &str) -> Result<(Vec<Dependency>, String), CellError> {
     let (mut asked, mut rest) = (Vec::new(), String::new());
-    for line in code.split_inclusive('\n') {
-        if line.trim_start().starts_with(":dep ") {
-            asked.push(Dependency::parse(line.trim()[":dep".len()..].trim_start()).map_err(of_cargo)?);
+    let commands = command_lines(code);
+    for (number, line) in code.split_inclusive('\n').enumerate() {
+        if commands.contains(&number) && line.trim_start().starts_with(":dep ") {
+            let mut dependency = Dependency::parse(line.trim()[":dep".len()..].trim_start()).map_err(of_cargo)?;
+            dependency.config = with_dashes(&dependency.config);
+            asked.push(dependency);
             rest.extend(line.ends_with('\n').then_some('\n'));
         } else {
             rest += line;
         }
     }
     Ok((asked, rest))
+}
+
+/// Writes the key `default_features` as cargo knows it. Many notebooks have the older name, which the edition of cells
+/// does not accept.
+fn with_dashes(config: &str) -> String {
+    let mut parts: Vec<String> = config.split("default_features").map(String::from).collect();
+    for next in 1..parts.len() {
+        let is_key = parts[next].trim_start().starts_with('=');
+        parts[next].insert_str(0, if is_key { "default-features" } else { "default_features" });
+    }
+    parts.concat()
 }
 
 #[cfg(test)]
@@ -229,6 +255,21 @@ mod tests {
         let asked: Vec<(&str, &str)> = asked.iter().map(|d| (d.name.as_str(), d.config.as_str())).collect();
         assert_eq!(asked, [("rand", "\"0.9\""), ("x", "{ path = \"p\" }"), ("any", "\"*\"")]);
         assert_eq!(rest, "let a = 1;\n\nlet b = 2;\n\n");
+    }
+
+    #[test]
+    fn a_dep_in_a_string_or_a_comment_is_none() {
+        for code in ["let s = \"\n:dep rand\n\";", "/*\n:dep rand\n*/", "r#\"\n  :dep rand = \"1\"\n\"#"] {
+            let (asked, rest) = take_dependencies(code).unwrap();
+            assert_eq!((asked.len(), rest.as_str()), (0, code));
+        }
+    }
+
+    #[test]
+    fn the_older_name_of_a_key_is_understood() {
+        let config = "{ version = \"1\", default_features = false, features = [\"default_features\"] }";
+        let expected = "{ version = \"1\", default-features = false, features = [\"default_features\"] }";
+        assert_eq!(with_dashes(config), expected);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The errors of Rust cells, with the lines of the cell that they are about.
 
-use super::last_value::as_written;
+use super::wording::{self, for_users};
 use ariadne::{Color, Config, IndexType, Label, Report, ReportKind};
 use evcxr::CompilationError;
 use std::ops::Range;
@@ -47,6 +47,16 @@ impl CellError {
             );
         }
         error
+    }
+
+    /// The error of a cell that could not be built for a reason that is no error of its code.
+    pub fn of_build(said: &str) -> Self {
+        let said = said.replace("Compilation failed, but no parsable errors were found. STDERR:\n", "");
+        let (reason, _) = said.split_once("\nSTDOUT:").unwrap_or((&said, ""));
+        match reason.contains("error: ") && reason.lines().count() > 1 {
+            true => Self::of_cargo(reason),
+            false => Self::new(ErrorName::Error, wording::for_users(reason.trim())),
+        }
     }
 
     /// The error of code that is to run while a cell runs.
@@ -145,13 +155,17 @@ pub fn compilation(errors: &[CompilationError], source: &str) -> CellError {
         Some(code) => format!("{code}: {}", error.message()),
         None => error.message(),
     });
-    let message = message.unwrap_or_else(|| "the cell does not compile".into());
-    let message = as_written(message.lines().next().unwrap_or_default());
+    let message = message.unwrap_or_else(|| NO_REASON.into());
+    let message = for_users(message.lines().next().unwrap_or_default());
     if traceback.is_empty() {
         traceback.push(format!("\x1b[31mCompilationError\x1b[0m: {message}"));
     }
     CellError { name: ErrorName::CompilationError, message, traceback }
 }
+
+/// What is said of a cell whose errors are all about generated code.
+const NO_REASON: &str = "the cell does not compile: its last lines use or keep a value that was moved or is borrowed. \
+    Put the cell's code into braces, `{ … }`, to run it without keeping its variables";
 
 /// The warnings of the compiler, drawn like its errors.
 pub fn warnings(warnings: &[CompilationError], source: &str) -> String {
@@ -171,26 +185,33 @@ fn rendered(error: &CompilationError, source: &str) -> String {
         "warning" => (ReportKind::Custom("Warning", Color::Yellow), Color::Yellow),
         _ => (ReportKind::Custom("Error", Color::Red), Color::Red),
     };
-    let title = as_written(&error.message());
+    let title = for_users(&error.message());
     let messages = || {
         let mut messages: Vec<_> = error.spanned_messages().iter().chain(error.help_spanned()).collect();
         let place = |span: evcxr::Span| (span.start_line, span.start_column);
         messages.sort_by_key(|message| (message.span.map(place), !message.is_primary));
         messages
     };
-    let Some(at) = error.primary_spanned_message().into_iter().chain(messages()).find_map(|message| message.span)
-    else {
-        // The message is about no place in the cell.
-        return if error.rendered().is_empty() { title } else { as_written(&error.rendered()) };
+    let spanned = error.primary_spanned_message().into_iter().chain(messages()).find_map(|message| message.span);
+    let at = spanned.map(|span| characters(source, &span));
+    // The compiler's message is about no place in the cell, but it may name one.
+    let named = || {
+        let bytes = wording::place(&error.message(), source)?;
+        let count = |end: usize| source[..end].chars().count();
+        Some(count(bytes.start)..count(bytes.end))
+    };
+    let Some(range) = at.or_else(named) else {
+        return if error.rendered().is_empty() { title } else { wording::without_places(&error.rendered()) };
     };
     let config = Config::default().with_index_type(IndexType::Char);
-    let mut report = Report::build(kind, ("cell", characters(source, &at))).with_config(config).with_message(&title);
+    let mut report = Report::build(kind, ("cell", range.clone())).with_config(config).with_message(&title);
     if let Some(code) = error.code() {
         report = report.with_code(code);
     }
     let (mut notes, mut annotations): (Vec<String>, Vec<Annotation>) = (vec![], vec![]);
     for message in messages() {
-        let text = Some(as_written(&message.label)).filter(|text| !text.is_empty() && !text.ends_with(&title));
+        let text = Some(for_users(&message.label))
+            .filter(|text| !text.is_empty() && !text.ends_with(&title) && !wording::is_of_generated_code(text));
         let range = message.span.map(|span| characters(source, &span));
         match annotations.iter_mut().find(|annotation| Some(&annotation.range) == range.as_ref()) {
             // Two annotations of one range would hide each other.
@@ -204,6 +225,10 @@ fn rendered(error: &CompilationError, source: &str) -> String {
                 None => notes.extend(text),
             },
         }
+    }
+    if spanned.is_none() {
+        annotations.push(Annotation { range, texts: vec![], is_primary: true });
+        notes.extend(error.help().iter().map(|help| for_users(help)));
     }
     for Annotation { range, texts, is_primary } in annotations {
         // ariadne underlines nothing that has no text.

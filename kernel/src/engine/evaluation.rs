@@ -1,16 +1,22 @@
 //! Evaluates one cell: has evcxr compile and run it, and turns what comes back into a value or an error.
 
+use super::beside;
 use super::build_progress::BuildProgress;
 use super::errors::{CellError, compilation, warnings};
+use super::gone::Gone;
 use super::last_value;
+use super::main_function;
 use super::output::{Bundle, Cell, Output};
 use super::state::CellRun;
 use evcxr::CommandContext;
+use ra_ap_syntax::ast::{self, AstNode, AstToken};
+use ra_ap_syntax::{Edition, SourceFile};
 use serde_json::json;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tunebook_magics::ErrorName;
+use tunebook_split::command_lines;
 
 /// A cell that ended without an error.
 #[derive(Default)]
@@ -33,13 +39,19 @@ pub(super) fn evaluate(
     cell: Arc<dyn Cell>,
     progress: &BuildProgress,
     run: &CellRun,
+    gone: &mut Gone,
 ) -> Result<Evaluation, CellError> {
     if let Some(error) = refused_command(code) {
         return Err(error);
     }
     let mut variables: Vec<String> = context.variables_and_types().map(|(name, _)| name.to_string()).collect();
     variables.sort();
-    let with_last = last_value::named(code);
+    let program = main_function::called(code);
+    let to_run = program.as_deref().unwrap_or(code);
+    let folder = std::env::current_dir().unwrap_or_default();
+    let located = beside::with_paths(to_run, &folder)?;
+    let to_run = located.as_deref().unwrap_or(to_run);
+    let with_last = last_value::named(to_run);
     if with_last.is_some() && !context.eval_context().has_last() {
         let message =
             "`_` is the value of the last expression, and there is none (one that borrows from variables is not kept)";
@@ -50,7 +62,7 @@ pub(super) fn evaluate(
     context.eval_context().set_keeps_last(cell.keeps_value());
     output.begin(&name, cell.clone());
     let started = Instant::now();
-    let result = context.execute(with_last.as_deref().unwrap_or(code));
+    let result = context.execute(with_last.as_deref().unwrap_or(to_run));
     let took = started.elapsed();
     let printed = output.end(context.eval_context().runs());
     progress.end();
@@ -63,12 +75,23 @@ pub(super) fn evaluate(
         Err(_) if interrupted => {
             return Err(CellError::new(ErrorName::Interrupted, "the cell was interrupted while it was compiled"));
         }
-        Err(evcxr::Error::CompilationErrors(errors)) => return Err(compilation(&errors, code)),
-        Err(error) => return Err(CellError::new(ErrorName::Error, error.to_string())),
+        Err(evcxr::Error::CompilationErrors(errors)) => {
+            let mut error = compilation(&errors, code);
+            let explained = errors.iter().filter_map(|error| gone.explained(error));
+            error.traceback.extend(explained.map(String::from));
+            return Err(error);
+        }
+        Err(error) => return Err(CellError::of_build(&error.to_string())),
     };
+    let after: Vec<String> = context.variables_and_types().map(|(name, _)| name.to_string()).collect();
+    let named = cell.count().map_or("An earlier cell".into(), |count| format!("Cell [{count}]"));
+    gone.record(&variables, &after, &outputs.not_kept, code, &named);
     let warned = warnings(&outputs.warnings, code);
     if !warned.is_empty() {
         cell.text(&warned, true);
+    }
+    if program.is_some() {
+        cell.text(main_function::NOTE, true);
     }
     for (name, reason) in &outputs.not_kept {
         cell.text(&format!("note: `{name}` is not kept for later cells: {reason}\n"), true);
@@ -88,6 +111,21 @@ pub(super) fn evaluate(
     Ok(Evaluation { value, compile: took.saturating_sub(wall), run: wall, processor: Some((user, system)) })
 }
 
+/// The bundle of a text that is a block of content, which evcxr's users print to show a page: the text as `Debug` writes
+/// it. None if it is none.
+fn content(debug: &str) -> Option<Bundle> {
+    if !debug.trim_start().starts_with("\"EVCXR_BEGIN_CONTENT ") {
+        return None;
+    }
+    let file = SourceFile::parse(&format!("const S: &str = {debug};"), Edition::Edition2024).tree();
+    let tokens = file.syntax().descendants_with_tokens().filter_map(|element| element.into_token());
+    let text = tokens.filter_map(ast::String::cast).next()?.value().ok()?.into_owned();
+    let (head, rest) = text.trim_start().strip_prefix("EVCXR_BEGIN_CONTENT ")?.split_once('\n')?;
+    let (body, _) = rest.rsplit_once("EVCXR_END_CONTENT")?;
+    let body = body.strip_suffix('\n').unwrap_or(body);
+    Some(Bundle::from_iter([(head.trim().to_string(), json!(body))]))
+}
+
 /// The value of a cell as a MIME bundle: what displayed itself, or else evcxr's text.
 fn value(of_evcxr: HashMap<String, String>, displayed: Option<Bundle>) -> Option<Bundle> {
     if displayed.is_some() {
@@ -97,22 +135,16 @@ fn value(of_evcxr: HashMap<String, String>, displayed: Option<Bundle>) -> Option
     if of_evcxr.is_empty() || is_unit {
         return None;
     }
-    Some(of_evcxr.into_iter().map(|(mime, text)| (mime, json!(shortened(text)))).collect())
-}
-
-/// Cuts a text at a size that front ends can show.
-fn shortened(text: String) -> String {
-    const LONGEST: usize = 1 << 20;
-    if text.len() <= LONGEST {
-        return text;
+    if let Some(content) = of_evcxr.get("text/plain").and_then(|text| content(text)) {
+        return Some(content);
     }
-    let shown = &text[..text.floor_char_boundary(LONGEST)];
-    format!("{shown}\n… {:.1} MB more are left out", (text.len() - shown.len()) as f64 / 1e6)
+    Some(of_evcxr.into_iter().map(|(mime, text)| (mime, json!(text))).collect())
 }
 
 /// The error of a cell that contains a command of evcxr which would end or change the kernel's own process.
 fn refused_command(code: &str) -> Option<CellError> {
-    let message = code.lines().filter_map(|line| line.split_whitespace().next()).find_map(|word| match word {
+    let commands = command_lines(code).into_iter().filter_map(|number| code.lines().nth(number));
+    let message = commands.filter_map(|line| line.split_whitespace().next()).find_map(|word| match word {
         ":quit" | ":q" => Some("a cell cannot quit the kernel; shut it down or restart it from the menu"),
         ":env" => Some("`:env` would change the kernel while it runs; `%env NAME=value` sets a variable for cells"),
         _ => None,
@@ -149,4 +181,18 @@ fn variables_lost(variables: &[String], reason: &str, interrupted: bool) -> Cell
     error.traceback.push("It had more than one thread, and such a process cannot be kept safe.".into());
     error.traceback.push("The next cell runs in a new one.".into());
     error
+}
+
+#[cfg(test)]
+mod tests {
+    use super::content;
+
+    #[test]
+    fn a_text_that_is_a_block_of_content_is_shown_as_it() {
+        let text = "EVCXR_BEGIN_CONTENT text/html\n<b class=\"ä\">\\n</b>\n<i>\nEVCXR_END_CONTENT\n";
+        assert_eq!(content(&format!("{text:?}")).unwrap()["text/html"], "<b class=\"ä\">\\n</b>\n<i>");
+        for other in ["\"EVCXR_BEGIN_CONTENT text/html\"", "\"a\"", "12", "\"say EVCXR_BEGIN_CONTENT x\""] {
+            assert_eq!(content(other), None, "{other}");
+        }
+    }
 }

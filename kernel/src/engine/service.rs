@@ -6,10 +6,12 @@ use super::compilers;
 use super::dependencies::Dependencies;
 use super::errors::CellError;
 use super::evaluation::{Evaluation, evaluate};
+use super::gone::Gone;
 use super::output::{Cell, Output};
 use super::runner::{self, Channels};
 use super::standard_library;
 use super::state::{CellRun, EngineState, Interruptible, Readiness};
+use super::statics::Statics;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
 use evcxr::{Analysis, CommandContext, EvalContext};
 use std::ffi::OsString;
@@ -242,7 +244,7 @@ fn serve(queue: Receiver<Job>, state: &EngineState, parts: &Arc<Parts>, prebuilt
     };
     // An error is not reported here: the first cell has the same error.
     let _ = context.eval_context().build_runtime();
-    let mut dependencies = Dependencies::new(prebuilt);
+    let (mut dependencies, mut gone, mut statics) = (Dependencies::new(prebuilt), Gone::default(), Statics::default());
     let (mut note, mut is_warm) = (standard_library::note(), false);
     state.ready();
     for job in queue {
@@ -268,8 +270,13 @@ fn serve(queue: Receiver<Job>, state: &EngineState, parts: &Arc<Parts>, prebuilt
                     if let Some(note) = note.take() {
                         cell.text(&note, true);
                     }
+                    dependencies.notes().iter().for_each(|note| cell.text(note, true));
                     let Some(output) = parts.output.get() else { return Err(state.unavailable()) };
-                    evaluate(&mut context, output, &rest, cell, &progress, &run)
+                    let ran = evaluate(&mut context, output, &rest, cell.clone(), &progress, &run, &mut gone)?;
+                    if let Some(note) = statics.note(&rest) {
+                        cell.text(&note, true);
+                    }
+                    Ok(ran)
                 };
                 // A panic of the kernel's own code must not cost the session.
                 let result = std::panic::catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {

@@ -1,14 +1,16 @@
 //! Runs a cell: its parts in order, and then publishes its result or its error.
 
 use super::Session;
+use super::ambiguous;
 use super::history::CellOutcome;
 use super::output::CellOutput;
 use super::rust_cell::{RustCell, SilentCell};
-use crate::engine::{CellError, Engine, Readiness};
+use crate::engine::{Cell, CellError, Engine, Readiness};
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
+use tunebook_magics::session::Session as _;
 use tunebook_magics::{ErrorName, Interrupt, MagicError, Parsed, asks, shell};
 use tunebook_split::{Segment, segments};
 use tunebook_wire::Message;
@@ -70,6 +72,7 @@ impl Session {
         let cell = RustCell {
             session: self.clone(),
             request: request.clone(),
+            count,
             output: output.clone(),
             allow_stdin: flag("allow_stdin", false),
             interrupt: interrupt.clone(),
@@ -122,18 +125,11 @@ impl Session {
         let interrupt = &cell.interrupt;
         // Every magic is parsed before any part runs, so that a typing error in the last line shows at once.
         let mut parts = vec![];
-        let names = self.engine.get().map(|engine| engine.names()).unwrap_or_default();
-        let is_variable = |name: &str| names.iter().any(|(known, kind)| known == name && *kind == "variable");
-        // A question mark behind a variable is Rust: it ends the cell if the value is an error.
-        let asks = |line: &str, alone: bool| {
-            let first = line.split(['.', ':', '?']).next().unwrap_or_default();
-            asks(line, alone) && !is_variable(first)
-        };
         for segment in segments(code, asks) {
-            parts.push(match segment {
+            parts.push(match self.as_rust(segment, cell).await? {
                 Segment::Rust { code, first_line } => Part::Rust { code, first_line },
                 Segment::Magic { text, first_line } => Part::Magic(self.magics.parse(&text, first_line)?),
-                Segment::Shell { command } => Part::Shell(command),
+                Segment::Shell { command, .. } => Part::Shell(command),
             });
         }
         let mut value = None;
@@ -154,11 +150,50 @@ impl Session {
                 }
                 Part::Shell(command) => {
                     let cell = cell.clone();
+                    if let Some(note) = ambiguous::note_of_shell(&command) {
+                        Cell::text(&cell, &note, true);
+                    }
                     blocking(interrupt, move |interrupt| Ok(shell::run(&command, &cell, interrupt)?)).await?;
                 }
             }
         }
         Ok(value)
+    }
+
+    /// A part of a cell, as Rust if it only looks like a question or a command for the shell and is about variables.
+    async fn as_rust(self: &Arc<Self>, segment: Segment, cell: &RustCell) -> Result<Segment, CellError> {
+        let line = match &segment {
+            Segment::Magic { text, .. } => text.trim().to_string(),
+            Segment::Shell { command, .. } => format!("!{command}"),
+            Segment::Rust { .. } => return Ok(segment),
+        };
+        // Without an engine there are no variables.
+        if !ambiguous::may_be_rust(&line) || self.engine().await.readiness() != Readiness::Ready {
+            return Ok(segment);
+        }
+        let asked = cell.clone();
+        let of_line = line.clone();
+        let found = blocking(&cell.interrupt, move |_| {
+            let variables = asked.variables().unwrap_or_default();
+            let is_method = |path: &str| {
+                let documentation = asked.documentation(path).ok().flatten().unwrap_or_default();
+                documentation.get("text/plain").is_some_and(|text| text.to_string().contains("fn "))
+            };
+            Ok(match of_line.strip_prefix('!') {
+                Some(command) => ambiguous::negation(command, &variables),
+                None => ambiguous::question(&of_line, &variables, is_method),
+            })
+        })
+        .await?;
+        Ok(match (found, segment) {
+            (Some(rust), Segment::Magic { first_line, .. } | Segment::Shell { first_line, .. }) => {
+                if let Some(note) = &rust.note {
+                    Cell::text(cell, note, true);
+                }
+                Segment::Rust { code: rust.code, first_line }
+            }
+            (_, segment) => segment,
+        })
     }
 
     /// Adds the crates of tensors in advance, once no cell has run for a while: somebody who uses magics is likely to

@@ -1,5 +1,6 @@
 //! One Jupyter session: it answers requests, and runs cells one after the other.
 
+mod ambiguous;
 mod comms;
 mod execute;
 mod history;

@@ -18,6 +18,8 @@ use tunebook_wire::iopub::StreamName;
 pub struct RustCell {
     pub session: Arc<Session>,
     pub request: Message,
+    /// The number of the cell, as the user sees it.
+    pub count: u64,
     pub output: CellOutput,
     /// Whether the front end can ask for input.
     pub allow_stdin: bool,
@@ -38,6 +40,10 @@ impl Cell for RustCell {
     fn clear(&self, wait: bool) {
         self.output.clear(wait);
         self.session.magics.output_cleared(&self.output);
+    }
+
+    fn count(&self) -> Option<u64> {
+        Some(self.count)
     }
 
     fn input(&self, prompt: &str, password: bool, given_up: &dyn Fn() -> bool) -> Option<String> {

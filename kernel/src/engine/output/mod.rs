@@ -45,6 +45,10 @@ pub trait Cell: Send + Sync {
     }
     /// Answers a question of the code (`tunebook::magic`, `tunebook::study`). The error is a name and a message.
     fn answer(&self, question: &Value) -> Result<Value, (String, String)>;
+    /// The number of the cell, as the user sees it.
+    fn count(&self) -> Option<u64> {
+        None
+    }
     /// Whether `_` stands for the value of this cell in later cells. It does for code that the user typed.
     fn keeps_value(&self) -> bool {
         true
