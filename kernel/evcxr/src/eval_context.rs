@@ -2403,6 +2403,7 @@ macro_rules! {e}println {{
         self.not_kept.clear();
         let mut code_out = CodeBlock::new();
         let mut previous_item_name = None;
+        let mut items_of_cell = HashSet::new();
         let mut changed_types = HashSet::new();
         let mut named_values = Vec::new();
         let num_statements = user_code.segments.len();
@@ -2598,8 +2599,15 @@ macro_rules! {e}println {{
                         if let Some(item_name) = item::item_name(&item) {
                             *self.items_by_name.entry(item_name.to_owned()).or_default() =
                                 item_block;
+                            items_of_cell.insert(item_name.clone());
                             previous_item_name = Some(item_name);
-                        } else if let Some(item_name) = &previous_item_name {
+                        } else if let Some(item_name) = &match &item {
+                            // An impl goes with the type or the trait of its cell, and with nothing else.
+                            ast::Item::Impl(item) => impls::names(item)
+                                .into_iter()
+                                .find(|name| items_of_cell.contains(name)),
+                            _ => previous_item_name.clone(),
+                        } {
                             // unwrap below should never fail because we put
                             // that key in the map on a previous iteration,
                             // otherwise we wouldn't have had a value in

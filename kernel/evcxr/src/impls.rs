@@ -78,6 +78,19 @@ pub(crate) fn defined_type(item: &ast::Item) -> Option<String> {
     name.map(|name| name.to_string())
 }
 
+/// Returns the plain names of the type and of the trait of an impl.
+pub(crate) fn names(item: &ast::Impl) -> Vec<String> {
+    let name = |ty: ast::Type| match ty {
+        ast::Type::PathType(path) => Some(path.path()?.segment()?.name_ref()?.text().to_string()),
+        _ => None,
+    };
+    [item.self_ty(), item.trait_()]
+        .into_iter()
+        .flatten()
+        .filter_map(name)
+        .collect()
+}
+
 fn parsed(code: &str) -> Option<ast::Impl> {
     if !code.contains("impl") {
         return None;

@@ -51,9 +51,18 @@ pub fn run(command: &str, output: &dyn Output, interrupt: &Interrupt) -> Result<
 
 /// Kills the processes of commands, also those that commands left running. The kernel calls this when it shuts down.
 pub fn end_all() {
-    for group in GROUPS.lock().drain(..) {
-        let _ = killpg(group, Signal::SIGKILL);
-    }
+    end(|_| true);
+}
+
+/// Kills the processes of the groups that are chosen.
+fn end(is_chosen: impl Fn(Pid) -> bool) {
+    GROUPS.lock().retain(|group| {
+        let chosen = is_chosen(*group);
+        if chosen {
+            let _ = killpg(*group, Signal::SIGKILL);
+        }
+        !chosen
+    });
 }
 
 /// How a process ended, as the predicate of a sentence.
@@ -414,7 +423,9 @@ mod tests {
         assert!(started.elapsed() < Duration::from_secs(20), "the command waited for what runs in the background");
         let pid = recorder.stdout();
         assert!(is_there(&pid));
-        end_all();
+        // The groups of other tests run on.
+        let group = nix::unistd::getpgid(Some(Pid::from_raw(pid.trim().parse().unwrap()))).unwrap();
+        end(|other| other == group);
         let deadline = Instant::now() + Duration::from_secs(10);
         while is_there(&pid) && Instant::now() < deadline {
             std::thread::sleep(TICK);
