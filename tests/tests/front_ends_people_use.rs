@@ -70,8 +70,9 @@ async fn both_streams_come_in_the_order_in_which_they_were_written() {
 
 /// Starts a kernel as a child of a shell, which `Kernel::kill` kills.
 async fn kernel_of_a_shell(folder: &std::path::Path) -> Kernel {
-    let mut shell = Command::new("sh");
-    shell.args(["-c", "\"$0\" \"$@\" & wait"]).arg(executable("tunebook"));
+    // Under `nohup`, which ignores SIGHUP, a kernel stays.
+    let mut shell = Command::new("env");
+    shell.args(["--default-signal=HUP", "sh", "-c", "\"$0\" \"$@\" & wait"]).arg(executable("tunebook"));
     Kernel::start_as(folder, shell, &[("JPY_PARENT_PID", "")]).await
 }
 

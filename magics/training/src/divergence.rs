@@ -13,6 +13,10 @@ const LEAST_FIRST: usize = 3;
 const MULTIPLE: f64 = 3.0;
 /// The same if only the first loss is known, which may be that of a single example.
 const MULTIPLE_OF_FIRST: f64 = 30.0;
+/// A run has blown up if so many losses in a row are this many times the validation loss before training. Its network
+/// may be dead after that, with a loss like that of chance.
+const BLOWN_UP: f64 = 10.0;
+const BLOWN_UP_STEPS: usize = 5;
 /// The smoothed loss follows a jump of the loss after so many steps.
 const DELAY: usize = 20;
 /// The least number of losses that tell how noisy they are.
@@ -35,6 +39,9 @@ const LEAST_RECENT: usize = 10;
 /// three times the absolute first loss and validation loss before training (or 30 times the first loss, if that is all
 /// that is known) and the median absolute deviation of the last 50 losses.
 ///
+/// A run whose losses are more than ten times the validation loss before training in five steps in a row has diverged
+/// too. Units of its network may be dead after that, so that the loss falls to that of chance and stays there.
+///
 /// The run has diverged after 50 diverging steps in a row, if the losses themselves, and not only their average, were
 /// above the threshold in four fifths of these steps: a few huge losses, as single examples have, are no
 /// divergence. It has also diverged at the first loss that is not finite.
@@ -49,6 +56,8 @@ pub struct Divergence {
     minimum: Option<f64>,
     recent: VecDeque<f64>,
     last: VecDeque<f64>,
+    /// How many losses in a row were those of a run that has blown up.
+    blown_up: usize,
     /// How many steps in a row were diverging.
     above: usize,
     /// At how many of them the loss itself was above the threshold.
@@ -68,6 +77,15 @@ impl Divergence {
         }
         if self.first.len() < FIRST {
             self.first.push(loss);
+        }
+        if let Some(untrained) = self.untrained {
+            let is_blown_up = loss > BLOWN_UP * untrained.abs().max(self.first[0].abs());
+            self.blown_up = if is_blown_up { self.blown_up + 1 } else { 0 };
+            if self.blown_up >= BLOWN_UP_STEPS {
+                return Some(format!(
+                    "diverged: the training loss rose from {untrained:.3} to {loss:.3e} by step {step}"
+                ));
+            }
         }
         self.weight = 0.9 * self.weight + 0.1;
         self.sum = 0.9 * self.sum + 0.1 * loss;
@@ -162,8 +180,20 @@ mod tests {
             divergence.observe_untrained(untrained);
             let mut loss = |i| if i == 0 { 2.3 } else { scale * (0.2 * random.normal()).exp() };
             let at = (0..500).find(|i| divergence.observe(*i, loss(*i)).is_some()).unwrap();
-            assert!((49..80).contains(&at), "{scale}: {at}");
+            assert!((4..80).contains(&at), "{scale}: {at}");
         }
+    }
+
+    #[test]
+    fn a_run_that_blows_up_and_whose_network_is_dead_after_that_ends() {
+        let losses = |i: u64| match i {
+            0..3 => 2.3,
+            3..12 => 1e6,
+            _ => 2.31,
+        };
+        let mut divergence = Divergence::default();
+        divergence.observe_untrained(Some(2.3));
+        assert_eq!((0..500).find(|i| divergence.observe(*i, losses(*i)).is_some()), Some(7));
     }
 
     #[test]
