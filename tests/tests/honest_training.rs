@@ -1,5 +1,5 @@
-//! Training that would go wrong in silence: data that changed, hyperparameters without effect, metrics of parts, versions
-//! of a workload.
+//! Training that would go wrong in silence: data that changed, hyperparameters without effect, metrics of parts,
+//! versions of a workload.
 
 use serde_json::json;
 use tunebook_tests::{Answer, kernel};

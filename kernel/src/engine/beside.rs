@@ -1,5 +1,5 @@
-//! Files that a cell names are beside the notebook: `mod hello;`, `include_str!("notes.txt")`. The crate into which cells
-//! are compiled lies elsewhere.
+//! Files that a cell names are beside the notebook: `mod hello;`, `include_str!("notes.txt")`. The crate into which
+//! cells are compiled lies elsewhere.
 
 use super::errors::CellError;
 use ra_ap_syntax::ast::{self, AstNode, AstToken, HasAttrs, HasName, HasVisibility};

@@ -111,8 +111,8 @@ pub(super) fn evaluate(
     Ok(Evaluation { value, compile: took.saturating_sub(wall), run: wall, processor: Some((user, system)) })
 }
 
-/// The bundle of a text that is a block of content, which evcxr's users print to show a page: the text as `Debug` writes
-/// it. None if it is none.
+/// The bundle of a text that is a block of content, which evcxr's users print to show a page: the text as `Debug`
+/// writes it. None if it is none.
 fn content(debug: &str) -> Option<Bundle> {
     if !debug.trim_start().starts_with("\"EVCXR_BEGIN_CONTENT ") {
         return None;

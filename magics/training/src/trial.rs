@@ -106,8 +106,8 @@ impl<'a> Trial<'a> {
     /// Reports metrics at a step, and returns an error if the trial should end; leave the function with `?` then.
     ///
     /// It fails if the objective or `train/loss` is not finite, which makes the trial infeasible, if the trial was
-    /// cancelled, or if it is decided whether the trial reaches the target that it was started for. A function that ends
-    /// without a finite value of the objective has failed.
+    /// cancelled, or if it is decided whether the trial reaches the target that it was started for. A function that
+    /// ends without a finite value of the objective has failed.
     ///
     /// ```
     /// # use tunebook_training::prelude::*;

@@ -106,8 +106,8 @@ pub trait Workload: Send + Sync {
         vec![]
     }
 
-    /// Returns other default values for shared hyperparameters; by default none. A name that no hyperparameter has is an
-    /// error of the cell.
+    /// Returns other default values for shared hyperparameters; by default none. A name that no hyperparameter has is
+    /// an error of the cell.
     ///
     /// ```
     /// # use tunebook_training::prelude::*;
@@ -136,16 +136,16 @@ pub trait Workload: Send + Sync {
         }
     }
 
-    /// Returns the metrics that each evaluation reports beside the loss, as `valid/NAME`, by default none. Each gets the
-    /// outputs and targets of all examples, which are kept in memory until the evaluation ends. So an F1 score or a
+    /// Returns the metrics that each evaluation reports beside the loss, as `valid/NAME`, by default none. Each gets
+    /// the outputs and targets of all examples, which are kept in memory until the evaluation ends. So an F1 score or a
     /// rank correlation is that of the whole validation part.
     fn metrics(&self) -> Vec<Metric> {
         vec![]
     }
 
-    /// Returns metrics that are means over examples. They are computed part by part, weighted by the number of examples,
-    /// so that outputs that are too large to be kept need not be. The default is the task's: [`Metric::ERROR`] for
-    /// classification, none for regression.
+    /// Returns metrics that are means over examples. They are computed part by part, weighted by the number of
+    /// examples, so that outputs that are too large to be kept need not be. The default is the task's:
+    /// [`Metric::ERROR`] for classification, none for regression.
     fn mean_metrics(&self) -> Vec<Metric> {
         match self.task() {
             Task::Classification => vec![Metric::ERROR],
@@ -226,8 +226,8 @@ pub fn cross_entropy(logits: &Tensor, targets: &Tensor, label_smoothing: f64) ->
     logits.cross_entropy_loss(&targets, None::<&Tensor>, Reduction::Mean, -100, label_smoothing)
 }
 
-/// Panics if targets are no class indices of the examples of these logits, and no probabilities of the classes. libtorch
-/// flattens what has as many numbers, and speaks of its own kinds and dimensions about the rest.
+/// Panics if targets are no class indices of the examples of these logits, and no probabilities of the classes.
+/// libtorch flattens what has as many numbers, and speaks of its own kinds and dimensions about the rest.
 #[track_caller]
 fn check_classes_of(logits: &Tensor, targets: &Tensor) {
     let (found, classes) = (targets.size(), logits.size());

@@ -212,9 +212,9 @@ impl<'a> Net<'a> {
         })
     }
 
-    /// Starts the training from weights of a safetensors file: the parameters and buffers that were declared before this
-    /// call, and whose name the file has, get the values that stand there. Call it after the layers. It works in the
-    /// first forward pass and does nothing in later ones. A relative path starts in the kernel's folder.
+    /// Starts the training from weights of a safetensors file: the parameters and buffers that were declared before
+    /// this call, and whose name the file has, get the values that stand there. Call it after the layers. It works in
+    /// the first forward pass and does nothing in later ones. A relative path starts in the kernel's folder.
     ///
     /// It panics if the file cannot be read, if it has none of the names, or if a shape differs.
     ///

@@ -99,8 +99,8 @@ impl<'a> Stepper<'a> {
         self.run.workload.augment(&net, &batch.inputs)
     }
 
-    /// Writes a checkpoint and removes it, which needs memory that a step does not. It fails if memory runs out. Whether
-    /// the temporary folder can hold it says nothing about the folder of a trial.
+    /// Writes a checkpoint and removes it, which needs memory that a step does not. It fails if memory runs out.
+    /// Whether the temporary folder can hold it says nothing about the folder of a trial.
     pub fn try_checkpoint(&self) -> Result<(), Stop> {
         let path = std::env::temp_dir().join(format!("tunebook-probe-{}.safetensors", std::process::id()));
         let written = checkpoint::write(&path, self.run.model.parameters().named());
