@@ -235,7 +235,9 @@ async fn files_of_functions_weights_and_copies_with_their_old_date_are_known() {
         std::fs::write(&path, text).unwrap();
         // As `cp -p` and `rsync -t` do.
         let file = std::fs::File::options().write(true).open(&path).unwrap();
-        date.map(|date| file.set_modified(date).unwrap());
+        if let Some(date) = date {
+            file.set_modified(date).unwrap();
+        }
     };
     write(&table(200, 0));
     kernel.run_ok(&on_table("dated", "")).await;

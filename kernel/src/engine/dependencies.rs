@@ -227,9 +227,9 @@ fn take_dependencies(code: &str) -> Result<(Vec<Dependency>, String), CellError>
 /// does not accept.
 fn with_dashes(config: &str) -> String {
     let mut parts: Vec<String> = config.split("default_features").map(String::from).collect();
-    for next in 1..parts.len() {
-        let is_key = parts[next].trim_start().starts_with('=');
-        parts[next].insert_str(0, if is_key { "default-features" } else { "default_features" });
+    for next in parts.iter_mut().skip(1) {
+        let is_key = next.trim_start().starts_with('=');
+        next.insert_str(0, if is_key { "default-features" } else { "default_features" });
     }
     parts.concat()
 }

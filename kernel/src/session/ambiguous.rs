@@ -65,11 +65,11 @@ pub fn negation(command: &str, variables: &[Variable]) -> Option<AsRust> {
 
 /// What is said of a command that looks like Rust. None if it does not.
 pub fn note_of_shell(command: &str) -> Option<String> {
-    let looks_like_rust = match expression(command)? {
-        ast::Expr::Literal(_) | ast::Expr::MethodCallExpr(_) | ast::Expr::FieldExpr(_) | ast::Expr::CallExpr(_) => true,
-        ast::Expr::MacroExpr(_) | ast::Expr::IndexExpr(_) => true,
-        _ => false,
-    };
+    use ast::Expr::{CallExpr, FieldExpr, IndexExpr, Literal, MacroExpr, MethodCallExpr};
+    let looks_like_rust = matches!(
+        expression(command)?,
+        Literal(_) | MethodCallExpr(_) | FieldExpr(_) | CallExpr(_) | MacroExpr(_) | IndexExpr(_)
+    );
     looks_like_rust.then(|| {
         let command = command.trim();
         format!(

@@ -68,7 +68,7 @@ fn grow(
     let n = sample.len() as f64;
     let sum: f64 = sample.iter().map(|i| objectives[*i]).sum();
     let mut best: Option<(f64, usize, f64)> = None;
-    for j in 0..low.len() {
+    for (j, _) in low.iter().enumerate() {
         sample.sort_by(|a, b| points[*a][j].total_cmp(&points[*b][j]));
         let mut left = 0.0;
         for (k, pair) in sample.windows(2).enumerate() {

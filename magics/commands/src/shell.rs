@@ -279,7 +279,7 @@ mod tests {
         if u64::from_str_radix(ignored.trim(), 16).is_ok_and(|set| set & (1 << (Signal::SIGINT as u64 - 1)) != 0) {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap();
             let handler = runtime.block_on(async { tokio::signal::unix::signal(SignalKind::interrupt()) });
-            handler.unwrap();
+            drop(handler.unwrap());
         }
     }
 

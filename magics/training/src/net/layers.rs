@@ -152,7 +152,7 @@ impl Net<'_> {
             let (w, b, running) = (Some(&w), Some(&b), (Some(&mean), Some(&variance)));
             let y = folded.batch_norm(w, b, running.0, running.1, true, MOMENTUM, EPSILON, true);
             let apart = [&[count / groups, groups, channels], rest].concat();
-            let y = y.view(apart.as_slice()).transpose(0, 1).reshape(&x.size());
+            let y = y.view(apart.as_slice()).transpose(0, 1).reshape(x.size());
             (y, [mean, variance].map(|t| t.view([groups, channels])))
         };
         let (y, averages) = match (groups, last) {

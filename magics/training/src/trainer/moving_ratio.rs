@@ -38,7 +38,8 @@ impl MovingRatio {
     /// from 0, or with fewer than ten pairs.
     pub fn value(&self) -> Option<(f64, [f64; 2])> {
         let pairs = self.weight * self.weight / self.squared_weight;
-        if !(pairs >= LEAST_PAIRS) {
+        // Without a pair it is NaN.
+        if pairs.is_nan() || pairs < LEAST_PAIRS {
             return None;
         }
         let (x, y) = (self.x / self.weight, self.y / self.weight);

@@ -39,6 +39,9 @@ pub(super) fn check_names(header: &csv::StringRecord, columns: &[Vec<Option<Stri
     Ok(())
 }
 
+/// The names of columns, and the fields of each column; None where a value is missing.
+type Named = (Vec<String>, Vec<Vec<Option<String>>>);
+
 /// The columns with their names. A column without a name and without values is left out. It fails if two columns have
 /// the same name.
 pub(super) fn named(
@@ -46,7 +49,7 @@ pub(super) fn named(
     columns: Vec<Vec<Option<String>>>,
     origin: &str,
     notes: &mut Vec<String>,
-) -> Result<(Vec<String>, Vec<Vec<Option<String>>>)> {
+) -> Result<Named> {
     let (mut names, mut kept) = (vec![], vec![]);
     let mut empty = 0;
     for (i, (name, column)) in header.iter().zip(columns).enumerate() {
