@@ -10,8 +10,8 @@
 //! **The better end** needs a model of the tail, because nothing was seen there. For any tail from one that ends at a
 //! least value (a bowl) to an exponential one (normal noise is lighter), the spacings of the best K objectives bound
 //! how far below the best another study's best lies: with b = r·(y₍K₎ − y₍₁₎), it is below y₍₁₎ − b with at most the
-//! probability [`BETTER`], which is attained by the exponential tail. A tail that is heavier than an exponential one,
-//! as that of Student's t, is not covered.
+//! probability on which `FACTOR_OF_5` rests, and that is attained by the exponential tail. A tail that is heavier than
+//! an exponential one, as that of Student's t, is not covered.
 
 use super::Objectives;
 use tunebook_study::Direction;

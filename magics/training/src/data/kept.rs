@@ -29,7 +29,7 @@ impl Data {
         checkpoint::write(path, tensors.iter().map(|(name, tensor)| (*name, tensor)))
     }
 
-    /// Reads what [`keep`](Self::keep) has written. None if there is no such file.
+    /// Reads what `keep` has written. None if there is no such file.
     pub fn kept(path: &Path) -> Result<Option<Self>> {
         if !path.exists() {
             return Ok(None);
