@@ -46,7 +46,7 @@ async fn a_table_is_described_and_its_mistakes_are_errors_of_the_cell() {
     for (text, parts) in [
         ("1,2\n3,4\n", vec!["holds numbers", "add a line with names"]),
         ("a,y\n1,p\n2\n", vec!["line 3", "has 1 fields"]),
-        ("a,y\n1,p\nNA,q\n3,p\n", vec!["`a` (1 rows, the first in line 3)", ".fill_missing(Fill::Median)"]),
+        ("a,y\n1,p\nNA,q\n3,p\n", vec!["`a` (1 row, the first in line 3)", ".fill_missing(Fill::Median)"]),
         ("a,y\n1,p\n2,q\nviel,p\n", vec!["`viel` in line 4", ".numeric(\"a\")?"]),
     ] {
         write(text);

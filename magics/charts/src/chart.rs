@@ -106,6 +106,10 @@ pub enum Mark {
     Diamond,
     /// A horizontal line.
     Dash,
+    /// A triangle that points to larger values.
+    Up,
+    /// A triangle that points to smaller values.
+    Down,
 }
 
 /// How a series is drawn.

@@ -215,7 +215,7 @@ fn draw_series(series: &Series, plot: &mut Plot<'_, '_>) -> DrawResult {
 }
 
 fn is_filled(mark: Mark) -> bool {
-    matches!(mark, Mark::Disc | Mark::Diamond | Mark::Star)
+    matches!(mark, Mark::Disc | Mark::Diamond | Mark::Star | Mark::Up | Mark::Down)
 }
 
 /// Returns the outlines of a mark with a radius in pixels, around the origin. A filled mark has one outline.
@@ -236,6 +236,8 @@ fn outlines(mark: Mark, radius: f64) -> Vec<Vec<(i32, i32)>> {
         Mark::Star => vec![round(&corners(10, |i| if i % 2 == 0 { 1.4 } else { 0.6 }))],
         Mark::Cross => vec![round(&[(-1.0, -1.0), (1.0, 1.0)]), round(&[(-1.0, 1.0), (1.0, -1.0)])],
         Mark::Dash => vec![round(&[(-2.2, 0.0), (2.2, 0.0)])],
+        Mark::Up => vec![round(&corners(3, |_| 1.2))],
+        Mark::Down => vec![round(&corners(3, |_| -1.2))],
     }
 }
 

@@ -50,6 +50,8 @@ fn trace(series: &Series, panel: &Panel, index: usize, in_legend: bool) -> Value
             Mark::Star => MarkerSymbol::Star,
             Mark::Diamond => MarkerSymbol::Diamond,
             Mark::Dash => MarkerSymbol::LineEWOpen,
+            Mark::Up => MarkerSymbol::TriangleUp,
+            Mark::Down => MarkerSymbol::TriangleDown,
         };
         Marker::new().color(series.color).size(size.round() as usize).symbol(symbol)
     };

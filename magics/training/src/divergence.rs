@@ -39,8 +39,8 @@ const LEAST_RECENT: usize = 10;
 /// three times the absolute first loss and validation loss before training (or 30 times the first loss, if that is all
 /// that is known) and the median absolute deviation of the last 50 losses.
 ///
-/// A run whose losses are more than ten times the validation loss before training in five steps in a row has diverged
-/// too. Units of its network may be dead after that, so that the loss falls to that of chance and stays there.
+/// A run has diverged too if five diverging steps in a row have losses of more than ten times the validation loss before
+/// training. Units of its network may be dead after that, so that the loss falls to that of chance and stays there.
 ///
 /// The run has diverged after 50 diverging steps in a row, if the losses themselves, and not only their average, were
 /// above the threshold in four fifths of these steps: a few huge losses, as single examples have, are no
@@ -78,15 +78,6 @@ impl Divergence {
         if self.first.len() < FIRST {
             self.first.push(loss);
         }
-        if let Some(untrained) = self.untrained {
-            let is_blown_up = loss > BLOWN_UP * untrained.abs().max(self.first[0].abs());
-            self.blown_up = if is_blown_up { self.blown_up + 1 } else { 0 };
-            if self.blown_up >= BLOWN_UP_STEPS {
-                return Some(format!(
-                    "diverged: the training loss rose from {untrained:.3} to {loss:.3e} by step {step}"
-                ));
-            }
-        }
         self.weight = 0.9 * self.weight + 0.1;
         self.sum = 0.9 * self.sum + 0.1 * loss;
         let smoothed = self.sum / self.weight;
@@ -120,6 +111,15 @@ impl Divergence {
         if smoothed > multiple && multiple > 0.0 {
             let centre = median(self.last.iter().copied().collect());
             threshold = threshold.min(multiple + median(self.last.iter().map(|loss| (loss - centre).abs()).collect()));
+        }
+        if let Some(untrained) = self.untrained {
+            let is_blown_up = smoothed > threshold && loss > BLOWN_UP * untrained.abs().max(self.first[0].abs());
+            self.blown_up = if is_blown_up { self.blown_up + 1 } else { 0 };
+            if self.blown_up >= BLOWN_UP_STEPS {
+                return Some(format!(
+                    "diverged: the training loss rose from {untrained:.3} to {loss:.3e} by step {step}"
+                ));
+            }
         }
         if smoothed <= threshold {
             (self.above, self.losses_above) = (0, 0);
@@ -265,7 +265,13 @@ mod tests {
         for (name, loss) in HEALTHY {
             let alarms = (0..runs).filter(|seed| {
                 let mut random = Random(ChaCha8Rng::seed_from_u64(*seed));
-                ends((0..steps).map(|i| loss(&mut random, f64::from(i) / f64::from(steps)))).is_some()
+                // The validation loss before training is that of many examples.
+                let untrained = (0..200).map(|_| loss(&mut random, 0.0)).sum::<f64>() / 200.0;
+                let losses: Vec<f64> = (0..steps).map(|i| loss(&mut random, f64::from(i) / f64::from(steps))).collect();
+                let mut known = Divergence::default();
+                known.observe_untrained(Some(untrained));
+                let alarm = losses.iter().zip(0..).any(|(loss, i)| known.observe(i, *loss).is_some());
+                alarm || ends(losses.into_iter()).is_some()
             });
             let share = alarms.count() as f64 / runs as f64;
             println!("{name}: {:.2} % false alarms", 100.0 * share);

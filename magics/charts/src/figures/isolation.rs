@@ -34,6 +34,8 @@ pub fn isolation(study: &str, isolation: &Isolation) -> Chart {
     let rim = Rim::around(&matter, *direction, &y_axis.scale);
     let (mut single_trials, mut beyond) = (vec![], vec![]);
     let (mut best, mut expected) = (vec![], vec![]);
+    // The ends of bars that go on beyond the axis.
+    let mut cut = [vec![], vec![]];
     for (i, p) in points.iter().enumerate() {
         for trial in &p.trials {
             let Some(y) = trial.objective else { continue };
@@ -56,12 +58,19 @@ pub fn isolation(study: &str, isolation: &Isolation) -> Chart {
             number(y),
             p.trial.unwrap_or(0)
         );
+        if let Some(ends) = p.interval {
+            for (side, at) in rim.bar(ends).into_iter().enumerate().filter(|(side, _)| rim.is_cut(ends)[*side]) {
+                cut[side].push(point(x(i), at, label.clone()));
+            }
+        }
         best.push(Point { x: x(i), y, label, interval: p.interval.map(|ends| rim.bar(ends)) });
         if let Some(y) = p.budget_matched {
             expected.push(point(x(i), y, format!("expected best of {matched} configurations: {}", number(y))));
         }
     }
     let clipped = beyond.len();
+    let [cut_below, cut_above] = cut;
+    let goes_on = "the bar goes on beyond the axis";
     let mut drawn = vec![
         series("single trials", palette::FAINT, Style::Points(Mark::Ring, 6.0), single_trials),
         series("worse trials, at the rim", palette::FAINT, Style::Points(Mark::Diamond, 6.0), beyond),
@@ -71,6 +80,8 @@ pub fn isolation(study: &str, isolation: &Isolation) -> Chart {
             Style::Points(Mark::Dash, 8.0),
             expected,
         ),
+        series(goes_on, palette::BLUE, Style::Points(Mark::Down, 9.0), cut_below),
+        series(goes_on, palette::BLUE, Style::Points(Mark::Up, 9.0), cut_above),
         series("best", palette::BLUE, Style::Points(Mark::Disc, 11.0), best),
     ];
     drawn.retain(|series| !series.points.is_empty());

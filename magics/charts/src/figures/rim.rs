@@ -55,7 +55,12 @@ impl Rim {
         }
     }
 
-    /// Returns the ends of a bar. An open end, and one that lies beyond the rim, reaches to the rim.
+    /// Whether the lower and the upper end of a bar are open or lie beyond the rim.
+    pub fn is_cut(&self, [low, high]: [Option<f64>; 2]) -> [bool; 2] {
+        [low.is_none_or(|y| y < self.low), high.is_none_or(|y| y > self.high)]
+    }
+
+    /// Returns the ends of a bar. An end that is cut reaches to the rim.
     pub fn bar(&self, [low, high]: [Option<f64>; 2]) -> [f64; 2] {
         let inside = |y: f64| y.clamp(self.low, self.high);
         [inside(low.unwrap_or(f64::NEG_INFINITY)), inside(high.unwrap_or(f64::INFINITY))]

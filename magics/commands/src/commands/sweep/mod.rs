@@ -200,9 +200,9 @@ pub fn without_effect(hyperparameters: &[String]) -> Option<String> {
     let names: Vec<String> = hyperparameters.iter().map(|name| format!("`{name}`")).collect();
     (!names.is_empty()).then(|| {
         format!(
-            "No trial used {}, so their values had no effect: differences between them are chance. The model has no \
-             layer or loss that reads them, or another hyperparameter (such as `optimizer`) decides that they are not \
-             read.",
+            "No trial used {}: the values of an unused hyperparameter have no effect, and differences between them are \
+             chance. The model has no layer or loss that reads it, or another hyperparameter (such as `optimizer`) \
+             decides that it is not read.",
             names.join(", ")
         )
     })

@@ -14,6 +14,11 @@ const MANY_WORDS: usize = 50;
 /// A target with more classes may be a quantity.
 const MANY_CLASSES: usize = 20;
 
+/// A number of things: `1 row`, `3 rows`.
+pub(super) fn counted(count: usize, thing: &str) -> String {
+    format!("{count} {thing}{}", if count == 1 { "" } else { "s" })
+}
+
 /// Describes a table without its target column, in sentences.
 pub(super) fn describe(table: &Table, encoding: &Encoding, target: &Column) -> Vec<String> {
     let mut lines = vec![format!(
@@ -27,7 +32,7 @@ pub(super) fn describe(table: &Table, encoding: &Encoding, target: &Column) -> V
         Feature::Words { .. } => None,
     });
     let words = encoding.features.iter().filter_map(|feature| match feature {
-        Feature::Words { column, words } => Some(format!("{column} ({} words)", words.len())),
+        Feature::Words { column, words } => Some(format!("{column} ({})", counted(words.len(), "word"))),
         Feature::Number { .. } => None,
     });
     let is_constant = |column: &&Column| column.fields.iter().collect::<BTreeSet<_>>().len() == 1;
@@ -46,7 +51,10 @@ pub(super) fn describe(table: &Table, encoding: &Encoding, target: &Column) -> V
     match &encoding.target {
         Target::Classes(classes) => {
             let count = |class: &String| target.fields.iter().flatten().filter(|value| *value == class).count();
-            let counts = classes.iter().enumerate().map(|(i, class)| format!("{i} = {class} ({} rows)", count(class)));
+            let counts = classes
+                .iter()
+                .enumerate()
+                .map(|(i, class)| format!("{i} = {class} ({})", counted(count(class), "row")));
             lines.push(format!("Classes of `{}`: {}.", target.name, listed(counts)));
             let (name, rows) = (&target.name, table.lines.len());
             if classes.len() > MANY_CLASSES && 2 * classes.len() > rows {

@@ -1,5 +1,6 @@
 //! The first line of a table, which names the columns.
 
+use super::describe::counted;
 use super::numbers::{Reading, read};
 use anyhow::{Result, bail};
 
@@ -77,7 +78,7 @@ pub(super) fn named(
         kept.push(column);
     }
     if empty > 0 {
-        notes.push(format!("{empty} columns without a name and without values are left out."));
+        notes.push(format!("Left out: {} without a name and without values.", counted(empty, "column")));
     }
     Ok((names, kept))
 }

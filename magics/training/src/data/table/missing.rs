@@ -1,5 +1,6 @@
 //! Missing values: rows with them are left out, or they are filled.
 
+use super::describe::counted;
 use super::{Column, Table};
 use anyhow::{Result, ensure};
 
@@ -29,7 +30,7 @@ impl Table {
         let whole: Vec<bool> = (0..self.lines.len()).map(is_whole).collect();
         let lost = self.keep_rows(&whole);
         if lost > 0 {
-            self.notes.push(format!("{lost} rows with missing values are left out."));
+            self.notes.push(format!("Left out: {} with missing values.", counted(lost, "row")));
         }
         self
     }
@@ -84,7 +85,7 @@ impl Table {
             .filter_map(|column| {
                 let first = column.fields.iter().position(Option::is_none)?;
                 let count = column.fields.iter().filter(|field| field.is_none()).count();
-                Some(format!("`{}` ({count} rows, the first in line {})", column.name, self.lines[first]))
+                Some(format!("`{}` ({}, the first in line {})", column.name, counted(count, "row"), self.lines[first]))
             })
             .collect();
         match missing.len() {

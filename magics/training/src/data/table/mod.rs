@@ -158,7 +158,7 @@ impl Table {
         let has_target: Vec<bool> = self.column(target)?.fields.iter().map(Option::is_some).collect();
         let lost = table.keep_rows(&has_target);
         if lost > 0 {
-            table.notes.push(format!("{lost} rows without a value of `{target}` are left out."));
+            table.notes.push(format!("Left out: {} without a value of `{target}`.", describe::counted(lost, "row")));
         }
         ensure!(
             !table.lines.is_empty(),

@@ -5,6 +5,7 @@
 //! of that. But it brings hundreds of crates, minutes of compile time to every workload that is built, and errors
 //! without the line and the advice that a user needs here.
 
+use super::describe::counted;
 use super::numbers::is_missing;
 use super::{header, text};
 use anyhow::{Result, anyhow, bail, ensure};
@@ -68,7 +69,7 @@ pub(super) fn split(bytes: &[u8], origin: &str) -> Result<Fields> {
     }
     header::check_names(&header, &columns, origin)?;
     if blank > 0 {
-        notes.push(format!("{blank} lines without any value are left out."));
+        notes.push(format!("Left out: {} without any value.", counted(blank, "line")));
     }
     ensure!(!lines.is_empty(), "{origin} has no rows below the names of its columns");
     let (names, columns) = header::named(&header, columns, origin, &mut notes)?;

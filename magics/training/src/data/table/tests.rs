@@ -123,7 +123,7 @@ fn mistakes_name_the_line_and_what_to_do() {
         assert!(parts.iter().all(|part| error.contains(part)), "{error}");
     }
     for (text, parts) in [
-        ("a,y\n1,x\n2,z\n?,x", vec!["`a` (1 rows, the first in line 4)", ".drop_missing()"]),
+        ("a,y\n1,x\n2,z\n?,x", vec!["`a` (1 row, the first in line 4)", ".drop_missing()"]),
         ("a,y\n1,x\n2,z\n12k,x", vec!["`12k` in line 4", ".numeric(\"a\")?", ".words(\"a\")?"]),
         ("a;y\n1,234;x\n2,345;z", vec!["can be 1234 or 1.234"]),
         ("a,y\n1,\n2,NA", vec!["no row with a value of `y`"]),
@@ -152,7 +152,7 @@ fn missing_values_are_dropped_or_filled_and_missing_labels_are_no_class() {
     assert_eq!(values(&table().fill_missing(7.0).classify("y").unwrap().inputs.select(1, 0)), [1.0, 7.0, 4.0]);
     let text = filled.encoding().unwrap().description.join("\n");
     for part in
-        ["3 rows", "Numbers: a.", "w (2 words)", "0 = p (2 rows), 1 = q (1 rows)", "1 rows without a value of `y`"]
+        ["3 rows", "Numbers: a.", "w (2 words)", "0 = p (2 rows), 1 = q (1 row)", "1 row without a value of `y`"]
     {
         assert!(text.contains(part), "{text}");
     }
