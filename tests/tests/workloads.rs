@@ -176,7 +176,7 @@ async fn an_error_in_a_definition_points_at_its_place() {
     // A value in the data that is no number.
     std::fs::write(folder.path().join("wine.csv"), wine(90).replacen("barolo", "barolo\nNaN,0,0,barolo", 1)).unwrap();
     let error = kernel.run_error(&classifier("misfit", "net.linear(\"logits\", x, 3)")).await;
-    assert!(error.contains("`alcohol` (1 rows, the first in line 3)"), "{error}");
+    assert!(error.contains("`alcohol` (1 row, the first in line 3)"), "{error}");
     // Names that are not allowed, and code that is no workload.
     assert!(kernel.run_error("%%workload Wine\nstruct A;").await.contains("InvalidValue"));
     assert!(

@@ -39,8 +39,9 @@ const LEAST_RECENT: usize = 10;
 /// three times the absolute first loss and validation loss before training (or 30 times the first loss, if that is all
 /// that is known) and the median absolute deviation of the last 50 losses.
 ///
-/// A run has diverged too if five diverging steps in a row have losses of more than ten times the validation loss before
-/// training. Units of its network may be dead after that, so that the loss falls to that of chance and stays there.
+/// A run has diverged too if five losses in a row are more than ten times the first loss and the validation loss before
+/// training, and no loss was below zero. Units of its network may be dead after that, so that the loss falls to that of
+/// chance and stays there.
 ///
 /// The run has diverged after 50 diverging steps in a row, if the losses themselves, and not only their average, were
 /// above the threshold in four fifths of these steps: a few huge losses, as single examples have, are no
@@ -58,6 +59,8 @@ pub struct Divergence {
     last: VecDeque<f64>,
     /// How many losses in a row were those of a run that has blown up.
     blown_up: usize,
+    /// Whether a loss was below zero. A multiple of a loss means nothing then.
+    was_negative: bool,
     /// How many steps in a row were diverging.
     above: usize,
     /// At how many of them the loss itself was above the threshold.
@@ -112,8 +115,9 @@ impl Divergence {
             let centre = median(self.last.iter().copied().collect());
             threshold = threshold.min(multiple + median(self.last.iter().map(|loss| (loss - centre).abs()).collect()));
         }
+        self.was_negative |= loss < 0.0 || self.untrained.is_some_and(|untrained| untrained < 0.0);
         if let Some(untrained) = self.untrained {
-            let is_blown_up = smoothed > threshold && loss > BLOWN_UP * untrained.abs().max(self.first[0].abs());
+            let is_blown_up = !self.was_negative && loss > BLOWN_UP * untrained.abs().max(self.first[0].abs());
             self.blown_up = if is_blown_up { self.blown_up + 1 } else { 0 };
             if self.blown_up >= BLOWN_UP_STEPS {
                 return Some(format!(
@@ -265,8 +269,8 @@ mod tests {
         for (name, loss) in HEALTHY {
             let alarms = (0..runs).filter(|seed| {
                 let mut random = Random(ChaCha8Rng::seed_from_u64(*seed));
-                // The validation loss before training is that of many examples.
-                let untrained = (0..200).map(|_| loss(&mut random, 0.0)).sum::<f64>() / 200.0;
+                // The validation loss before training is the mean of many examples.
+                let untrained = (0..1000).map(|_| loss(&mut random, 0.0)).sum::<f64>() / 1000.0;
                 let losses: Vec<f64> = (0..steps).map(|i| loss(&mut random, f64::from(i) / f64::from(steps))).collect();
                 let mut known = Divergence::default();
                 known.observe_untrained(Some(untrained));

@@ -73,8 +73,8 @@ fn summary(result: &BestOfK) -> Vec<String> {
     }
     if result.next_best.is_some() {
         sentences.push(format!(
-            "Another study of {n} configurations finds a better one in half of the cases. In 95 % of cases, its best \
-             {} lies in: {}.",
+            "Another study of {n} configurations finds one that is as good or better in half of the cases or more. In \
+             95 % of cases, its best {} lies in: {}.",
             result.metric,
             open_interval_or_dash(result.next_best)
         ));
