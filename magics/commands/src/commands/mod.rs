@@ -20,6 +20,7 @@ pub mod list;
 pub mod load;
 pub mod lsmagic;
 pub mod noise;
+pub mod plan;
 pub mod remove;
 pub mod reset;
 pub mod save;
@@ -44,6 +45,7 @@ pub const CATALOGUE: Catalogue = Catalogue(MAGICS);
 
 const MAGICS: &[Magic] = &[
     sweep::MAGIC,
+    plan::MAGIC,
     isolate::MAGIC,
     axis::MAGIC,
     curves::MAGIC,

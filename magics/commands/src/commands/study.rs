@@ -1,5 +1,6 @@
 //! `%study [NAME]`: shows the record of all studies, or of one. `%study delete NAME` deletes one.
 
+use crate::commands::sweep::advice::recorded_allowed;
 use crate::commands::sweep::display::{counts_text, with_retuning};
 use crate::commands::sweep::retuning::find_retuning;
 use crate::commands::sweep::{changes, without_effect};
@@ -126,6 +127,7 @@ fn study_report(context: &Context, store: &Store, study: &StudyRecord) -> Result
     let definition = &study.definition;
     let objective = &definition.objective;
     let environment = store.environment(study)?;
+    let allowed = recorded_allowed(store, study)?;
     let mut roles = Rows::new(&["role", "hyperparameter", "values"]);
     for hyperparameter in definition.space.hyperparameters() {
         let distribution = hyperparameter.distribution.to_string();
@@ -151,7 +153,8 @@ fn study_report(context: &Context, store: &Store, study: &StudyRecord) -> Result
     let mut report = Report::new(
         "study",
         &json!({ "study": study.name, "definition": definition, "trials": counts,
-            "best": best_trial(&trials, objective), "created": study.created, "environment": environment }),
+            "best": best_trial(&trials, objective), "created": study.created, "environment": environment,
+            "allowed": allowed }),
     );
     if let Some(question) = &definition.question {
         report = report.line(&format!("Question: {question}"));
@@ -171,10 +174,16 @@ fn study_report(context: &Context, store: &Store, study: &StudyRecord) -> Result
             definition.seed,
             date_and_time(study.created)
         ))
-        .line(&format!("Trials: {}; {} in all.", counts_text(&trials), table::duration(study.seconds)))
-        .table(&roles)
-        .first_rows(best_rows, ROWS, "configurations, the best first")
-        .first_rows(failed_rows, ROWS, "trials that have failed or are infeasible");
+        .line(&format!("Trials: {}; {} in all.", counts_text(&trials), table::duration(study.seconds)));
+    if !allowed.is_empty() {
+        let names: Vec<&str> = allowed.iter().map(String::as_str).collect();
+        report = report.line(&format!("Lints that `--allow` overruled: {}.", names.join(", ")));
+    }
+    report = report.table(&roles).first_rows(best_rows, ROWS, "configurations, the best first").first_rows(
+        failed_rows,
+        ROWS,
+        "trials that have failed or are infeasible",
+    );
     let (accepted, changed) = changes::as_json(store, study)?;
     let unused = store.without_effect(study)?;
     report = report.field("changes", accepted).field("changed", changed).field("without_effect", &unused);

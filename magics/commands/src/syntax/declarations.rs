@@ -29,11 +29,34 @@ pub struct SweepBody {
     /// The question that the study is to answer.
     pub question: Option<String>,
     pub notes: Option<String>,
+    /// The optimizer whose hyperparameters are declared by the number of configurations.
+    pub preset: Option<Spanned<Preset>>,
+}
+
+/// An optimizer whose hyperparameters a study declares by its number of configurations (Playbook A4, I2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Preset {
+    Sgd,
+    Momentum,
+    Adam,
+}
+
+impl Preset {
+    const ALL: [Preset; 3] = [Preset::Sgd, Preset::Momentum, Preset::Adam];
+
+    /// The word that declares it, which is also the name of the optimizer.
+    pub fn word(self) -> &'static str {
+        match self {
+            Preset::Sgd => "sgd",
+            Preset::Momentum => "momentum",
+            Preset::Adam => "adam",
+        }
+    }
 }
 
 /// The words with which a declaration begins. Conditions (`when …:`) can precede it.
-pub const KEYWORDS: [&str; 9] =
-    ["workload", "command", "scientific", "nuisance", "fixed", "minimize", "maximize", "question", "notes"];
+pub const KEYWORDS: [&str; 10] =
+    ["workload", "command", "scientific", "nuisance", "fixed", "minimize", "maximize", "question", "notes", "preset"];
 
 /// Parses the declarations of `span`, with blank lines and comments between them.
 pub fn parse_body(source: &Source, span: Span) -> Result<SweepBody> {
@@ -159,6 +182,16 @@ fn parse_tokens(source: &Source, span: Span, body: &mut SweepBody) -> Result<()>
         }
         "question" => body.question = Some(line.text("the question in quotes")?.value),
         "notes" => body.notes = Some(line.text("the notes in quotes")?.value),
+        "preset" => {
+            let word = line.word("the name of an optimizer")?;
+            let found = Preset::ALL.into_iter().find(|preset| preset.word() == word.value);
+            let Some(preset) = found else {
+                let message = format!("there is no preset `{}`", word.value);
+                let help = suggest(&word.value, Preset::ALL.map(Preset::word));
+                return Err(source.error(ErrorName::InvalidValue, word.span, message, help));
+            };
+            set(source, &mut body.preset, Spanned::new(preset, word.span), "preset")?;
+        }
         other => {
             let message = format!("`{other}` is not a declaration");
             return Err(source.syntax_error(keyword.span, message, suggest(other, KEYWORDS)));

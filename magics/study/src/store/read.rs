@@ -163,6 +163,14 @@ impl Store {
         rows.map(|row| self.json(&row.map_err(|e| self.sql(e))?, || format!("a result of {kind}"))).collect()
     }
 
+    /// The result of a kind that was recorded of a study with these inputs.
+    pub fn result(&self, study: &StudyRecord, kind: &str, inputs: &str) -> Result<Option<serde_json::Value>> {
+        let sql = "SELECT result FROM results WHERE study = ?1 AND kind = ?2 AND inputs = ?3";
+        let row = self.connection.query_row(sql, (study.id, kind, inputs), |row| row.get::<_, String>(0));
+        let text = row.optional().map_err(|e| self.sql(e))?;
+        text.map(|text| self.json(&text, || format!("the {kind} of `{}`", study.name))).transpose()
+    }
+
     /// The files that the trials of a study read.
     pub fn data(&self, study: &StudyRecord) -> Result<Vec<DataSource>> {
         if !self.has_table("data")? {

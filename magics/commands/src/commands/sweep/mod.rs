@@ -1,5 +1,6 @@
 //! `%%sweep NAME` and `%sweep WORKLOAD …`: runs a study, from the text of the declarations to the trials in the store.
 
+pub mod advice;
 pub mod changes;
 pub mod display;
 pub mod engine;
@@ -7,9 +8,11 @@ mod environment;
 pub mod observer;
 mod placeholders;
 pub mod plan;
+mod preset;
 pub mod rerun;
 pub mod retuning;
 
+use self::advice::{advice, record_allowed};
 use self::display::SweepDisplay;
 use self::engine::RunOutcome;
 use self::plan::{Planner, SweepOptions, SweepPlan, check_name};
@@ -20,10 +23,10 @@ use crate::commands::workload;
 use crate::error::{MagicError, Result, Source};
 use crate::host::{Interrupt, Output};
 use crate::magic::{Body, Command, Context, Export, Invocation, Magic, Subject};
-use crate::syntax::{SweepBody, Word, option, parse_body, parse_one_line};
-use tunebook_analysis::compares_batch_sizes_by_validation;
+use crate::syntax::{OptionSpec, SweepBody, Word, option, parse_body, parse_one_line};
+use tunebook_analysis::design;
+use tunebook_study::WorkloadReference;
 use tunebook_study::store::{Store, StudyRecord, StudyWriter};
-use tunebook_study::{StudyDefinition, WorkloadReference};
 
 pub const MAGIC: Magic = Magic {
     name: "sweep",
@@ -41,48 +44,53 @@ pub const MAGIC: Magic = Magic {
         prints JSON lines with a `step`.\n\n\
         Running the cell again shows the recorded trials and trains nothing. `--resume`, or a larger `--trials`, runs \
         the trials that are missing.",
-    options: &[
-        option("trials", Some("N"), "number of configurations to try (default: 20, or all of a grid)"),
-        option("sampler", Some("NAME"), "how configurations are proposed: quasirandom (default), random or grid"),
-        option("seed", Some("S"), "seed of the proposals and of the trials (default: 0)"),
-        option("repeats", Some("N"), "trials for each configuration, each with its own seed (default: 1)"),
-        option(
-            "parallel",
-            Some("N"),
-            "trials that run at the same time (default: one on each GPU, or on each processor if there is no GPU)",
-        ),
-        option(
-            "objective",
-            Some("best|final"),
-            "judge a trial by its best value over training (default) or by its last value",
-        ),
-        option("resume", None, "run the trials that are missing, for example after an interrupt"),
-        option("retry-failed", None, "run the failed trials again, and those that are missing"),
-        option(
-            "accept-changes",
-            None,
-            "run more trials although the program or its files have changed; the study records what changed",
-        ),
-        option("every", Some("N"), "estimate the gradient noise scale every N steps, as the metric noise_scale"),
-        option(
-            "widen",
-            None,
-            "accept a definition in which ranges only grew or lists only gained values; old trials are kept",
-        ),
-        option("timeout", Some("T"), "time limit of a trial: 30s, 30m, 2h"),
-        option("budget", Some("T"), "time limit of this run of the study: 30s, 30m, 2h"),
-        option("minimize", Some("METRIC"), "the objective: this metric, smaller is better (if the body names none)"),
-        option("maximize", Some("METRIC"), "the objective: this metric, larger is better (if the body names none)"),
-        option("name", Some("NAME"), "name of the study, in the one-line form (default: the workload's)"),
-        option("stop-early", Some("RULE"), "only `none` is available"),
-        option("background", None, "not available yet"),
-    ],
+    options: OPTIONS,
     subject: Subject::Workload,
     export: Export::Comment,
     parse,
 };
 
-struct Sweep {
+/// The options of a sweep, which its plan has too.
+pub const OPTIONS: &[OptionSpec] = &[
+    option("trials", Some("N"), "number of configurations to try (default: 20, or all of a grid)"),
+    option("sampler", Some("NAME"), "how configurations are proposed: quasirandom (default), random or grid"),
+    option("seed", Some("S"), "seed of the proposals and of the trials (default: 0)"),
+    option("repeats", Some("N"), "trials for each configuration, each with its own seed (default: 1)"),
+    option(
+        "parallel",
+        Some("N"),
+        "trials that run at the same time (default: one on each GPU, or on each processor if there is no GPU)",
+    ),
+    option(
+        "objective",
+        Some("best|final"),
+        "judge a trial by its best value over training (default) or by its last value",
+    ),
+    option("resume", None, "run the trials that are missing, for example after an interrupt"),
+    option("retry-failed", None, "run the failed trials again, and those that are missing"),
+    option(
+        "accept-changes",
+        None,
+        "run more trials although the program or its files have changed; the study records what changed",
+    ),
+    option("every", Some("N"), "estimate the gradient noise scale every N steps, as the metric noise_scale"),
+    option(
+        "widen",
+        None,
+        "accept a definition in which ranges only grew or lists only gained values; old trials are kept",
+    ),
+    option("timeout", Some("T"), "time limit of a trial: 30s, 30m, 2h"),
+    option("budget", Some("T"), "time limit of this run of the study: 30s, 30m, 2h"),
+    option("minimize", Some("METRIC"), "the objective: this metric, smaller is better (if the body names none)"),
+    option("maximize", Some("METRIC"), "the objective: this metric, larger is better (if the body names none)"),
+    option("name", Some("NAME"), "name of the study, in the one-line form (default: the workload's)"),
+    option("allow", Some("LINT…"), "overrule a lint of %plan; the study records it. May be given several times"),
+    option("stop-early", Some("RULE"), "only `none` is available"),
+    option("background", None, "not available yet"),
+];
+
+/// A sweep as it was typed.
+pub struct Sweep {
     source: Source,
     name: String,
     body: SweepBody,
@@ -90,6 +98,11 @@ struct Sweep {
 }
 
 fn parse(invocation: Invocation) -> Result<Box<dyn Command>> {
+    Ok(Box::new(read(invocation)?))
+}
+
+/// Reads a sweep, in either form.
+pub fn read(invocation: Invocation) -> Result<Sweep> {
     let Invocation { arguments, body, .. } = invocation;
     let source = arguments.source.clone();
     let options = SweepOptions::new(&arguments)?;
@@ -112,7 +125,7 @@ fn parse(invocation: Invocation) -> Result<Box<dyn Command>> {
     };
     let (name, span) = name;
     check_name(&source, &Word { text: name.clone(), span, quoted: false })?;
-    Ok(Box::new(Sweep { source, name, body, options }))
+    Ok(Sweep { source, name, body, options })
 }
 
 impl Command for Sweep {
@@ -149,7 +162,7 @@ impl Command for Sweep {
                 train(context, &mut plan, writer, numbers, output, interrupt)
             }
             Rerun::Show { missing } => {
-                let mut notes = notes(&plan.definition);
+                let mut notes = notes(context, &store, &plan);
                 notes.push(match missing {
                     0 => "Nothing was trained: all requested trials are recorded.".to_string(),
                     n => format!("{n} of the requested trials are missing; `--resume` runs them."),
@@ -171,7 +184,8 @@ impl Command for Sweep {
 }
 
 impl Sweep {
-    fn plan(&self, context: &Context) -> Result<SweepPlan> {
+    /// Returns the plan, or an error that points at the first mistake.
+    pub fn plan(&self, context: &Context) -> Result<SweepPlan> {
         let workload = self.body.workload.as_ref().map(|workload| &workload.value);
         let workloads = match workload {
             Some(WorkloadReference::Builtin { .. }) => workload::known(context)?,
@@ -182,17 +196,12 @@ impl Sweep {
     }
 }
 
-/// Returns warnings about a definition that is allowed but may mislead.
-fn notes(definition: &StudyDefinition) -> Vec<String> {
-    if !compares_batch_sizes_by_validation(definition) {
-        return vec![];
-    }
-    vec![format!(
-        "The batch size varies, and trials are judged by {}. This comparison is fair only if learning rate and \
-         regularization are tuned for each size, and the noise of small batches acts as regularization itself. Choose \
-         the batch size with %throughput and %scaling (Playbook B14).",
-        definition.objective.metric
-    )]
+/// Returns the advice of the Playbook that a plan does not follow, a sentence for each (Playbook D7, D11, B14, …). An
+/// error of the store gives none: the sweep runs all the same.
+fn notes(context: &Context, store: &Store, plan: &SweepPlan) -> Vec<String> {
+    let design = design(&plan.definition, plan.trials / plan.definition.repeats.max(1));
+    let lints = advice(context, Some(store), plan, &design).unwrap_or_default();
+    lints.into_iter().map(|lint| format!("{}: {} (Playbook {})", lint.id, lint.message, lint.playbook)).collect()
 }
 
 /// Says which hyperparameters no trial used. None if each was used.
@@ -224,7 +233,8 @@ fn train(
     interrupt: &Interrupt,
 ) -> Result<()> {
     plan.worker = workload::worker(context, &plan.definition.workload, output, interrupt)?;
-    let notes = notes(&plan.definition);
+    let notes = notes(context, writer.store(), plan);
+    record_allowed(writer.store(), writer.study(), &plan.options.allow)?;
     writer.ask(plan.trials)?;
     let trials = writer.store().trials(writer.study())?;
     let mut display = SweepDisplay::new(context, output, &plan.name, &plan.definition, plan.trials as usize, trials);

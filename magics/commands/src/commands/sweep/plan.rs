@@ -1,11 +1,14 @@
 //! Turns the declarations and options of a sweep into a plan that can be run. Names and values are checked against the
 //! workload, so that a plan holds no mistake that can be known before training.
 
+use super::advice::allowed;
 use super::placeholders;
+use super::preset;
 use crate::commands::workload::Workload;
 use crate::error::{ErrorName, MagicError, Result, Source, Spanned, suggest};
 use crate::studies::{judged, objective};
 use crate::syntax::{Arguments, Declaration, SweepBody, Word};
+use std::collections::BTreeSet;
 use std::time::Duration;
 use tunebook_study::protocol::StoppingRule;
 use tunebook_study::sampler::SamplerKind;
@@ -48,6 +51,8 @@ pub struct SweepOptions {
     pub objective: Option<(Direction, Spanned<String>)>,
     /// The number of steps between two estimates of the gradient noise scale in a trial. None if it is not estimated.
     pub noise_every: Option<u64>,
+    /// The lints that `--allow` overrules.
+    pub allow: BTreeSet<String>,
     /// The target at which a trial of `%scaling` ends. None in a sweep.
     pub until: Option<StoppingRule>,
 }
@@ -69,6 +74,7 @@ impl Default for SweepOptions {
             budget: None,
             objective: None,
             noise_every: None,
+            allow: BTreeSet::new(),
             until: None,
         }
     }
@@ -107,6 +113,7 @@ impl SweepOptions {
             budget: arguments.duration("budget")?,
             objective: objective(arguments)?,
             noise_every: arguments.count("every", 1)?,
+            allow: allowed(arguments)?,
             until: None,
         })
     }
@@ -176,8 +183,15 @@ impl Planner<'_> {
         };
         let known = self.workload(workload)?;
         let description = known.map(|known| &known.description);
+        let mut declarations = vec![];
+        if let Some(preset) = &body.preset {
+            let configurations = options.trials.unwrap_or(DEFAULT_TRIALS);
+            let (source, own) = (self.source, &body.declarations);
+            declarations = preset::declarations(source, preset, configurations, own, &workload.value, description)?;
+        }
+        declarations.extend(body.declarations.iter().cloned());
         let mut space = SearchSpace::new();
-        for declaration in &body.declarations {
+        for declaration in &declarations {
             let distribution = self.checked_distribution(declaration, description, options.sampler)?;
             let conditions = declaration
                 .conditions

@@ -3,7 +3,7 @@
 use super::plan::{SweepOptions, SweepPlan};
 use crate::error::{ErrorName, MagicError, Result};
 use tunebook_study::store::StudyRecord;
-use tunebook_study::{Distribution, Hyperparameter, StudyDefinition, Trial, TrialState, WorkloadReference};
+use tunebook_study::{Distribution, Hyperparameter, Role, StudyDefinition, Trial, TrialState, WorkloadReference};
 
 /// What a sweep does with a recorded study.
 #[derive(Clone, Debug, PartialEq)]
@@ -131,8 +131,10 @@ fn widens(old: &StudyDefinition, new: &StudyDefinition) -> bool {
     same_otherwise
         && before.len() == after.len()
         && before.iter().zip(after).all(|(before, after)| {
+            // A value that was fixed may be tuned now: the old trials have a value of the new range (Playbook A4).
+            let is_freed = before.role == Role::Fixed && before.distribution.is_constant();
             before.name == after.name
-                && before.role == after.role
+                && (before.role == after.role || is_freed)
                 && before.conditions == after.conditions
                 && contains(&after.distribution, &before.distribution)
         })
@@ -148,6 +150,7 @@ fn contains(outer: &Distribution, inner: &Distribution) -> bool {
         (Int { low, high }, Int { low: l, high: h }) | (LogInt { low, high }, LogInt { low: l, high: h }) => {
             low <= l && high >= h
         }
+        (_, Constant { value }) => outer.to_unit(value).is_some(),
         (Choice { values }, Choice { values: inner }) => inner.iter().all(|v| values.iter().any(|w| v.same_as(w))),
         _ => outer == inner,
     }

@@ -1,0 +1,343 @@
+//! The lints of a study's design: advice of the Playbook that a definition does not follow.
+
+use super::Design;
+use crate::compares_batch_sizes_by_validation;
+use serde::Serialize;
+use tunebook_study::sampler::SamplerKind;
+use tunebook_study::{Distribution, Hyperparameter, Role, StudyDefinition, Value, WorkloadDescription};
+
+/// Advice of the Playbook that a study does not follow.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Lint {
+    /// Its name, which `--allow` takes.
+    pub id: &'static str,
+    /// What is not as advised, why that matters, and what to do.
+    pub message: String,
+    /// The ID and the title of the advice.
+    pub playbook: &'static str,
+}
+
+/// The names of all lints.
+pub const LINTS: [&str; 12] = [
+    BATCH_SIZE,
+    STEPS,
+    OPTIMIZER_HYPERPARAMETER,
+    GRID,
+    SCIENTIFIC,
+    OPTIMIZER_NUISANCE,
+    ARCHITECTURE_NUISANCE,
+    OPTIMIZER_SCIENTIFIC,
+    FIXED_INTERACTS,
+    SPARSE,
+    FIRST_BASELINE,
+    BATCH_SIZE_CHANGED,
+];
+
+const BATCH_SIZE: &str = "batch-size-tuned";
+const STEPS: &str = "steps-tuned";
+const OPTIMIZER_HYPERPARAMETER: &str = "optimizer-hyperparameter-without-role";
+const GRID: &str = "grid-dimensions";
+const SCIENTIFIC: &str = "several-scientific";
+const OPTIMIZER_NUISANCE: &str = "optimizer-nuisance";
+const ARCHITECTURE_NUISANCE: &str = "architecture-nuisance";
+const OPTIMIZER_SCIENTIFIC: &str = "optimizer-hyperparameter-scientific";
+const FIXED_INTERACTS: &str = "fixed-interacts";
+const SPARSE: &str = "sparse-design";
+const FIRST_BASELINE: &str = "first-baseline";
+/// Found by comparison with other studies, see [`Retuning`](crate::Retuning).
+pub const BATCH_SIZE_CHANGED: &str = "batch-size-changed";
+
+/// A grid over more dimensions than this has too few values of each (Playbook I5).
+const GRID_DIMENSIONS: usize = 2;
+/// With fewer points than this along each nuisance dimension, the best of the nuisance values is mostly missed.
+const POINTS_PER_DIMENSION: f64 = 2.0;
+
+/// The hyperparameters of each update rule (Playbook A3).
+const OPTIMIZERS: [(&str, &[&str]); 7] = [
+    ("sgd", &["lr"]),
+    ("momentum", &["lr", "momentum"]),
+    ("nesterov", &["lr", "momentum"]),
+    ("rmsprop", &["lr", "momentum", "rho", "epsilon"]),
+    ("adam", &["lr", "beta1", "beta2", "epsilon"]),
+    ("adamw", &["lr", "beta1", "beta2", "epsilon", "weight_decay"]),
+    ("nadam", &["lr", "beta1", "beta2", "epsilon"]),
+];
+/// Hyperparameters of regularization.
+const REGULARIZATION: [&str; 3] = ["weight_decay", "dropout", "label_smoothing"];
+/// The names under which the learning rate is known.
+const LEARNING_RATES: [&str; 3] = ["lr", "learning_rate", "learning-rate"];
+
+/// Whether the best value of a hyperparameter usually depends on what else changes: it belongs to the optimizer or to
+/// the regularization (Playbook D7).
+pub(super) fn is_tuned_with_the_rest(name: &str) -> bool {
+    is_of_optimizer(name) || REGULARIZATION.contains(&name)
+}
+
+fn is_of_optimizer(name: &str) -> bool {
+    LEARNING_RATES.contains(&name)
+        || OPTIMIZERS.iter().any(|(_, names)| names.contains(&name) && name != "weight_decay")
+}
+
+/// Returns the advice that a definition does not follow. `description` is that of the workload, None for a program.
+/// `is_first` says that the store has no other study of the workload.
+pub fn lints(
+    definition: &StudyDefinition,
+    design: &Design,
+    description: Option<&WorkloadDescription>,
+    is_first: bool,
+) -> Vec<Lint> {
+    let varied: Vec<&Hyperparameter> =
+        definition.space.hyperparameters().iter().filter(|h| !h.distribution.is_constant()).collect();
+    let of_role = |role: Role| varied.iter().filter(move |h| h.role == role).map(|h| format!("`{}`", h.label()));
+    let scientific: Vec<String> = of_role(Role::Scientific).collect();
+    let mut found = vec![];
+    let mut add = |id, playbook, message: String| found.push(Lint { id, message, playbook });
+
+    if compares_batch_sizes_by_validation(definition) {
+        add(
+            BATCH_SIZE,
+            "B14 The batch size should not be a tunable hyperparameter for validation set performance",
+            format!(
+                "The batch size varies, and trials are judged by {}. This comparison is fair only if learning rate and \
+                 regularization are tuned for each size, and the noise of small batches acts as regularization itself. \
+                 Choose the batch size with %throughput and %scaling.",
+                definition.objective.metric
+            ),
+        );
+    }
+    for h in varied.iter().filter(|h| ["steps", "max_train_steps", "epochs"].contains(&h.name.as_str())) {
+        add(
+            STEPS,
+            "G2 Never tune max_train_steps",
+            format!(
+                "`{}` varies over {}. A longer trial is nearly always at least as good, so the study would find its \
+                 largest value. Fix it, and decide how long to train with %steps and %curves.",
+                h.label(),
+                h.distribution
+            ),
+        );
+    }
+    if let Some(description) = description {
+        for (optimizer, names) in without_role(definition, description) {
+            let defaults: Vec<String> = names
+                .iter()
+                .filter_map(|name| Some(format!("`{name}` ({})", description.hyperparameter(name)?.default)))
+                .collect();
+            add(
+                OPTIMIZER_HYPERPARAMETER,
+                "A3 Choosing the optimizer",
+                format!(
+                    "{} of {optimizer} {} in no role and so {} the default: {}. Declare each as nuisance, or as fixed if \
+                     the study is too small to tune it.",
+                    if names.len() == 1 {
+                        "One hyperparameter".into()
+                    } else {
+                        format!("{} hyperparameters", names.len())
+                    },
+                    if names.len() == 1 { "is" } else { "are" },
+                    if names.len() == 1 { "has" } else { "have" },
+                    defaults.join(", ")
+                ),
+            );
+        }
+    }
+    let dimensions = varied.len();
+    if definition.sampler == SamplerKind::Grid && dimensions > GRID_DIMENSIONS {
+        add(
+            GRID,
+            "I5 Grid search",
+            format!(
+                "The grid has {dimensions} dimensions and so {} configurations for few values of each hyperparameter. \
+                 The sampler quasirandom tries a new value of every range in every trial; a grid serves one or two \
+                 dimensions.",
+                design.configurations
+            ),
+        );
+    }
+    if scientific.len() > 1 {
+        add(
+            SCIENTIFIC,
+            "D5 Choosing the goal for the next round of experiments",
+            format!(
+                "The study has {} scientific hyperparameters: {}. Each further one divides the configurations among more \
+                 combinations ({}), and an effect cannot be told from an interaction. Ask one question in a round.",
+                scientific.len(),
+                scientific.join(", "),
+                match design.scientific_values {
+                    Some(values) => format!("{values} here"),
+                    None => "one has a range here".into(),
+                }
+            ),
+        );
+    }
+    for h in varied.iter().filter(|h| h.role == Role::Nuisance) {
+        let changes_shapes =
+            description.and_then(|d| d.hyperparameter(&h.name)).is_some_and(|known| known.changes_shapes);
+        if h.name == "optimizer" {
+            add(
+                OPTIMIZER_NUISANCE,
+                "D7 Identifying scientific, nuisance, and fixed hyperparameters",
+                format!(
+                    "The choice of the optimizer is declared nuisance with {}. It decides which other hyperparameters \
+                     exist. Declare it scientific or fixed, with the hyperparameters of each in a branch of their own.",
+                    h.distribution
+                ),
+            );
+        } else if changes_shapes && h.name != "batch_size" {
+            add(
+                ARCHITECTURE_NUISANCE,
+                "D7 Identifying scientific, nuisance, and fixed hyperparameters",
+                format!(
+                    "`{}` belongs to the architecture and is declared nuisance with {}. It changes the time and memory of \
+                     training and serving, so that configurations are compared at unequal cost. Declare it scientific or \
+                     fixed.",
+                    h.label(),
+                    h.distribution
+                ),
+            );
+        }
+    }
+    for h in varied.iter().filter(|h| h.role == Role::Scientific && is_of_optimizer(&h.name)) {
+        add(
+            OPTIMIZER_SCIENTIFIC,
+            "D7 Identifying scientific, nuisance, and fixed hyperparameters",
+            format!(
+                "`{}` belongs to the optimizer and is declared scientific. Its best value depends on everything else, so a \
+                 result about it seldom holds for the next model. Optimizer hyperparameters are mostly nuisance.",
+                h.label()
+            ),
+        );
+    }
+    let fixed = fixed_although_it_interacts(definition, description);
+    if !scientific.is_empty() && !fixed.is_empty() {
+        add(
+            FIXED_INTERACTS,
+            "D7 Identifying scientific, nuisance, and fixed hyperparameters",
+            format!(
+                "The best {} may differ between the values of {}, and is the same in all {} configurations. A value that \
+                 suits one of them makes the others look worse. Declare it nuisance.",
+                fixed.join(" and "),
+                scientific.join(" and "),
+                design.configurations
+            ),
+        );
+    }
+    if let Some(points) = design.points_per_dimension.filter(|points| *points < POINTS_PER_DIMENSION) {
+        let per_value = match design.configurations_per_value {
+            Some([fewest, _]) if !scientific.is_empty() => format!("{fewest} configurations for each scientific value"),
+            _ => format!("{} configurations", design.configurations),
+        };
+        add(
+            SPARSE,
+            "D11 Striking a balance between informative and affordable experiments",
+            format!(
+                "There are {per_value} and {} nuisance dimensions, which is {points:.1} points along each dimension. The \
+                 best value is then mostly missed, and a comparison is one of luck. Ask for at least {} configurations, \
+                 or fix some nuisance hyperparameters.",
+                design.nuisance_dimensions,
+                enough_configurations(design)
+            ),
+        );
+    }
+    if is_first {
+        let early = too_early(definition);
+        if !early.is_empty() {
+            add(
+                FIRST_BASELINE,
+                "C3 Choosing the initial configuration",
+                format!(
+                    "This is the first study of the workload in the store, and it has {}. Begin with a constant learning \
+                     rate and without extra regularization; add {} in a later round, with evidence that it helps.",
+                    early.join(", "),
+                    if early.len() == 1 { "it" } else { "them" }
+                ),
+            );
+        }
+    }
+    found
+}
+
+/// Returns the number of configurations that has [`POINTS_PER_DIMENSION`] points along each nuisance dimension for each
+/// scientific value.
+fn enough_configurations(design: &Design) -> u64 {
+    let per_value = POINTS_PER_DIMENSION.powi(design.nuisance_dimensions as i32).ceil();
+    (per_value * design.scientific_values.unwrap_or(1) as f64).min(1e9) as u64
+}
+
+/// Returns the optimizers of a study, each with those of its hyperparameters that no line declares.
+fn without_role<'a>(definition: &StudyDefinition, description: &'a WorkloadDescription) -> Vec<(String, Vec<&'a str>)> {
+    let declared: Vec<&Hyperparameter> = definition.space.named("optimizer").collect();
+    let mut words: Vec<String> = vec![];
+    for value in declared.iter().flat_map(|h| values_of(&h.distribution)) {
+        words.extend(Some(value.to_string()).filter(|word| !words.contains(word)));
+    }
+    if declared.is_empty() {
+        words.extend(description.hyperparameter("optimizer").map(|known| known.default.to_string()));
+    }
+    let lacking = |word: String| {
+        let (_, names) = OPTIMIZERS.iter().find(|(name, _)| *name == word)?;
+        let is_declared = |name: &str| {
+            let active = |h: &Hyperparameter| {
+                let of_optimizer = h.conditions.iter().filter(|condition| condition.name == "optimizer");
+                of_optimizer.into_iter().all(|condition| condition.values.iter().any(|value| value.to_string() == word))
+            };
+            definition.space.named(name).any(active)
+        };
+        let names: Vec<&str> = names
+            .iter()
+            .filter(|name| description.hyperparameter(name).is_some() && !is_declared(name))
+            .copied()
+            .collect();
+        (!names.is_empty()).then_some((word, names))
+    };
+    words.into_iter().filter_map(lacking).collect()
+}
+
+fn values_of(distribution: &Distribution) -> Vec<&Value> {
+    match distribution {
+        Distribution::Choice { values } => values.iter().collect(),
+        Distribution::Constant { value } => vec![value],
+        _ => vec![],
+    }
+}
+
+/// Returns the hyperparameters that usually have to be tuned for each scientific value, and that have one value in the
+/// whole study: the learning rate, and regularization while the architecture is scientific.
+fn fixed_although_it_interacts(definition: &StudyDefinition, description: Option<&WorkloadDescription>) -> Vec<String> {
+    let space = &definition.space;
+    let is_one_value = |name: &str| {
+        let mut declared = space.named(name).peekable();
+        declared.peek().is_some() && declared.all(|h| h.distribution.is_constant())
+    };
+    let is_varied = |name: &str| space.named(name).any(|h| !h.distribution.is_constant());
+    let architecture_varies = space.hyperparameters().iter().any(|h| {
+        let known = description.and_then(|description| description.hyperparameter(&h.name));
+        h.role == Role::Scientific && !h.distribution.is_constant() && known.is_some_and(|known| known.changes_shapes)
+    });
+    let rates = LEARNING_RATES.iter().filter(|name| {
+        let is_default = description.is_some_and(|description| description.hyperparameter(name).is_some());
+        !is_varied(name) && (is_one_value(name) || (is_default && space.named(name).next().is_none()))
+    });
+    let used = |name: &&&str| {
+        let zero = |h: &Hyperparameter| h.distribution.from_unit(0.0).as_f64() == Some(0.0);
+        is_one_value(name) && !space.named(name).all(zero)
+    };
+    let regularization = REGULARIZATION.iter().filter(used).filter(|_| architecture_varies);
+    rates.chain(regularization).map(|name| format!("`{name}`")).collect()
+}
+
+/// Returns what the first baseline of a project should not have (Playbook C3).
+fn too_early(definition: &StudyDefinition) -> Vec<String> {
+    let mut found = vec![];
+    for h in definition.space.hyperparameters() {
+        let has = |is_it: &dyn Fn(&Value) -> bool| values_of(&h.distribution).into_iter().any(is_it);
+        let schedule = h.name == "schedule" && has(&|value| value.to_string() != "constant");
+        let is_range = !h.distribution.is_list();
+        let regularizer = REGULARIZATION.contains(&h.name.as_str())
+            && (is_range || has(&|value| value.as_f64().is_some_and(|x| x != 0.0)));
+        if schedule || regularizer {
+            found.push(format!("`{} = {}`", h.label(), h.distribution));
+        }
+    }
+    found
+}

@@ -1,0 +1,127 @@
+//! What a study is designed to find out, before anything is trained (Playbook D6, D11): its roles with their caveats, how
+//! its configurations cover the space, and the advice of the Playbook that it does not follow.
+
+mod lints;
+
+pub use lints::{BATCH_SIZE_CHANGED, LINTS, Lint, lints};
+
+use serde::Serialize;
+use std::collections::BTreeMap;
+use tunebook_study::sampler::Proposals;
+use tunebook_study::{Hyperparameter, Params, Role, StudyDefinition};
+
+/// A hyperparameter of a study, with the role that it has in it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct DesignedHyperparameter {
+    /// Its label: `lr`, or `optimizer=adam/lr` in a branch.
+    pub hyperparameter: String,
+    pub role: Role,
+    /// How its values are drawn, as the user writes it.
+    pub distribution: String,
+    /// What the role means for the conclusions, or None if it takes nothing away from them (Playbook D6).
+    pub caveat: Option<String>,
+}
+
+/// How a study covers its space.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Design {
+    pub roles: Vec<DesignedHyperparameter>,
+    /// The number of configurations.
+    pub configurations: u32,
+    /// The number of trials: configurations times repeats.
+    pub trials: u32,
+    /// The number of combinations of scientific values, or None if a scientific hyperparameter has a range.
+    pub scientific_values: Option<usize>,
+    /// The fewest and the most configurations of one combination of scientific values.
+    pub configurations_per_value: Option<[usize; 2]>,
+    /// The most nuisance hyperparameters that vary in one configuration.
+    pub nuisance_dimensions: usize,
+    /// With n configurations for a scientific value and d nuisance dimensions, n^(1/d): as many values of each nuisance
+    /// hyperparameter as a grid of n points has. None without nuisance hyperparameters that vary.
+    pub points_per_dimension: Option<f64>,
+}
+
+/// Returns the design of a study with so many configurations.
+pub fn design(definition: &StudyDefinition, configurations: u32) -> Design {
+    let mut proposals = Proposals::of(definition);
+    let proposed: Vec<Params> = (0..u64::from(configurations)).map_while(|index| proposals.get(index)).collect();
+    let space = &definition.space;
+    let varied = |h: &&Hyperparameter, role: Role| h.role == role && !h.distribution.is_constant();
+    let is_scientific = |h: &&Hyperparameter| varied(h, Role::Scientific);
+    let all = space.hyperparameters();
+    let is_list = all.iter().filter(is_scientific).all(|h| h.distribution.is_list());
+    let mut per_value: BTreeMap<String, usize> = BTreeMap::new();
+    for params in &proposed {
+        let values = all.iter().filter(is_scientific).filter(|h| h.is_active(params));
+        let key: Vec<String> = values.map(|h| format!("{}={:?}", h.label(), params.get(&h.name))).collect();
+        *per_value.entry(key.join(" ")).or_default() += 1;
+    }
+    let per_value = is_list.then(|| [per_value.values().min().copied(), per_value.values().max().copied()]);
+    let dimensions = |params: &Params| all.iter().filter(|h| varied(h, Role::Nuisance) && h.is_active(params)).count();
+    let nuisance_dimensions = proposed.iter().map(dimensions).max().unwrap_or(0);
+    let configurations_per_value = per_value.and_then(|[fewest, most]| Some([fewest?, most?]));
+    let fewest = configurations_per_value.map_or(proposed.len(), |[fewest, _]| fewest);
+    Design {
+        roles: all.iter().map(|h| designed(definition, h)).collect(),
+        configurations,
+        trials: configurations.saturating_mul(definition.repeats),
+        scientific_values: is_list.then(|| scientific_values(definition)),
+        configurations_per_value,
+        nuisance_dimensions,
+        points_per_dimension: (nuisance_dimensions > 0).then(|| (fewest as f64).powf(1.0 / nuisance_dimensions as f64)),
+    }
+}
+
+/// Returns the number of combinations of the scientific values that a grid over them has.
+fn scientific_values(definition: &StudyDefinition) -> usize {
+    let mut space = tunebook_study::SearchSpace::new();
+    // Only scientific hyperparameters count, and those on which their conditions depend.
+    let mut needed: Vec<&str> = vec![];
+    let all = definition.space.hyperparameters();
+    for h in all.iter().rev() {
+        let counts = h.role == Role::Scientific && !h.distribution.is_constant();
+        if counts || needed.contains(&h.name.as_str()) {
+            needed.push(&h.name);
+            needed.extend(h.conditions.iter().map(|condition| condition.name.as_str()));
+        }
+    }
+    for h in all.iter().filter(|h| needed.contains(&h.name.as_str()) && h.distribution.is_list()) {
+        // A declaration whose parent has a range is left out, and with it what depends on it.
+        let _ = space.declare(h.clone());
+    }
+    tunebook_study::sampler::SamplerKind::Grid.configurations(&space).map_or(1, |count| count as usize)
+}
+
+fn designed(definition: &StudyDefinition, h: &Hyperparameter) -> DesignedHyperparameter {
+    let scientific: Vec<String> = definition
+        .space
+        .hyperparameters()
+        .iter()
+        .filter(|other| other.role == Role::Scientific && !other.distribution.is_constant() && other.name != h.name)
+        .map(|other| format!("`{}`", other.label()))
+        .collect();
+    let caveat = match h.role {
+        _ if h.distribution.is_constant() && scientific.is_empty() => {
+            Some(format!("the results hold for {} = {} only", h.name, constant(h)))
+        }
+        _ if h.distribution.is_constant() && lints::is_tuned_with_the_rest(&h.name) => Some(format!(
+            "{} is compared at {} = {} only: the best value may differ between the values of {}",
+            scientific.join(" and "),
+            h.name,
+            constant(h),
+            scientific.join(" and ")
+        )),
+        _ if h.distribution.is_constant() => {
+            Some(format!("{} is compared at {} = {} only", scientific.join(" and "), h.name, constant(h)))
+        }
+        Role::Nuisance | Role::Scientific | Role::Fixed => None,
+    };
+    DesignedHyperparameter { hyperparameter: h.label(), role: h.role, distribution: h.distribution.to_string(), caveat }
+}
+
+fn constant(h: &Hyperparameter) -> String {
+    h.distribution.from_unit(0.0).to_string()
+}
+
+#[cfg(test)]
+mod tests;

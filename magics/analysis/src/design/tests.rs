@@ -1,0 +1,186 @@
+use super::*;
+use tunebook_study::sampler::SamplerKind;
+use tunebook_study::{
+    Condition, Direction, Distribution, Objective, ObjectiveValue, SearchSpace, Value, WorkloadDescription,
+    WorkloadHyperparameter, WorkloadReference,
+};
+
+type Declared = (Role, &'static str, Distribution, Option<&'static str>);
+
+fn study(declared: &[Declared]) -> StudyDefinition {
+    let mut space = SearchSpace::new();
+    for (role, name, distribution, optimizer) in declared {
+        let condition = |value: &&str| Condition { name: "optimizer".into(), values: vec![(*value).into()] };
+        let conditions = optimizer.iter().map(condition).collect();
+        let (role, distribution) = (*role, distribution.clone());
+        space.declare(Hyperparameter { name: name.to_string(), role, distribution, conditions }).unwrap();
+    }
+    StudyDefinition {
+        workload: WorkloadReference::Builtin { name: "w".into() },
+        space,
+        objective: Objective {
+            metric: "valid/error".into(),
+            direction: Direction::Minimize,
+            judged: ObjectiveValue::Best,
+        },
+        sampler: SamplerKind::Quasirandom,
+        sampler_version: tunebook_study::sampler::VERSION,
+        earlier: vec![],
+        seed: 3,
+        repeats: 1,
+        question: None,
+        notes: None,
+    }
+}
+
+fn description() -> WorkloadDescription {
+    let real = |name: &str, default: f64| WorkloadHyperparameter::real(name, 0.0..=f64::INFINITY, default);
+    let hyperparameters = vec![
+        WorkloadHyperparameter::choice("optimizer", &["nesterov", "adam"]),
+        real("lr", 0.1),
+        real("momentum", 0.9),
+        real("beta1", 0.9),
+        real("beta2", 0.999),
+        real("epsilon", 1e-8),
+        real("dropout", 0.0),
+        WorkloadHyperparameter::choice("schedule", &["constant", "cosine"]),
+        WorkloadHyperparameter::whole("batch_size", 1..=1000, 64),
+        WorkloadHyperparameter::whole("steps", 1..=1000, 64),
+        WorkloadHyperparameter::whole("layers", 1..=9, 2).shapes(),
+    ];
+    WorkloadDescription {
+        name: "w".into(),
+        kind: "builtin".into(),
+        doc: String::new(),
+        hyperparameters,
+        metrics: vec!["valid/error".into()],
+        objective: study(&[]).objective,
+        chance: None,
+    }
+}
+
+fn list(values: &[i64]) -> Distribution {
+    Distribution::choice(values.iter().map(|x| Value::Int(*x)).collect()).unwrap()
+}
+
+fn words(values: &[&str]) -> Distribution {
+    Distribution::choice(values.iter().map(|word| Value::from(*word)).collect()).unwrap()
+}
+
+fn log() -> Distribution {
+    Distribution::log_uniform(1e-4, 1.0).unwrap()
+}
+
+fn found(definition: &StudyDefinition, configurations: u32, is_first: bool) -> Vec<&'static str> {
+    let design = design(definition, configurations);
+    let found = lints(definition, &design, Some(&description()), is_first);
+    for lint in &found {
+        assert!(LINTS.contains(&lint.id), "{lint:?}");
+        assert!(!lint.message.is_empty() && lint.playbook.contains(' '), "{lint:?}");
+    }
+    found.into_iter().map(|lint| lint.id).collect()
+}
+
+/// A study that follows the advice: one scientific list, the optimizer's hyperparameters in a role.
+fn sound() -> Vec<Declared> {
+    vec![
+        (Role::Scientific, "layers", list(&[1, 2, 3]), None),
+        (Role::Nuisance, "lr", log(), None),
+        (Role::Nuisance, "momentum", Distribution::one_minus_log_uniform(1e-3, 1.0).unwrap(), None),
+        (Role::Fixed, "steps", Distribution::constant(100.into()), None),
+    ]
+}
+
+fn with(role: Role, name: &'static str, distribution: Distribution) -> StudyDefinition {
+    let mut declared: Vec<Declared> = sound().into_iter().filter(|(_, other, ..)| *other != name).collect();
+    declared.push((role, name, distribution, None));
+    study(&declared)
+}
+
+#[test]
+fn a_sound_study_has_no_lint() {
+    assert_eq!(found(&study(&sound()), 30, true), Vec::<&str>::new());
+}
+
+#[test]
+fn each_lint_is_found_where_it_applies_and_only_there() {
+    let zero = || Distribution::constant(0.0.into());
+    let tenth = || Distribution::constant(0.1.into());
+    let cases = [
+        (with(Role::Nuisance, "batch_size", list(&[16, 64])), false, "batch-size-tuned"),
+        (with(Role::Nuisance, "steps", list(&[100, 200])), false, "steps-tuned"),
+        (with(Role::Fixed, "optimizer", Distribution::constant("adam".into())), false, LINT_A3),
+        (with(Role::Scientific, "dropout", Distribution::uniform(0.0, 0.5).unwrap()), false, "several-scientific"),
+        (with(Role::Nuisance, "layers", list(&[1, 2, 3])), false, "architecture-nuisance"),
+        (with(Role::Fixed, "dropout", tenth()), false, "fixed-interacts"),
+        (with(Role::Fixed, "lr", tenth()), false, "fixed-interacts"),
+        (with(Role::Fixed, "dropout", tenth()), true, "first-baseline"),
+        (with(Role::Fixed, "schedule", Distribution::constant("cosine".into())), true, "first-baseline"),
+    ];
+    for (definition, is_first, id) in cases {
+        let found = found(&definition, 60, is_first);
+        assert!(found.contains(&id), "{id}: {found:?}");
+    }
+    // The same hyperparameters where nothing speaks against them.
+    assert!(found(&with(Role::Fixed, "dropout", zero()), 60, true).is_empty());
+    assert!(found(&with(Role::Fixed, "schedule", Distribution::constant("constant".into())), 60, true).is_empty());
+    assert!(found(&with(Role::Fixed, "batch_size", Distribution::constant(64.into())), 60, true).is_empty());
+    assert!(!found(&with(Role::Fixed, "dropout", tenth()), 60, false).contains(&"first-baseline"));
+    let by_training = |mut definition: StudyDefinition| {
+        definition.objective.metric = "train/loss".into();
+        definition
+    };
+    assert!(found(&by_training(with(Role::Nuisance, "batch_size", list(&[16, 64]))), 60, false).is_empty());
+}
+
+const LINT_A3: &str = "optimizer-hyperparameter-without-role";
+
+#[test]
+fn the_hyperparameters_of_an_optimizer_are_looked_for_in_its_branch() {
+    let both = |beta1: &'static str| {
+        study(&[
+            (Role::Scientific, "optimizer", words(&["nesterov", "adam"]), None),
+            (Role::Nuisance, "lr", log(), Some("nesterov")),
+            (Role::Nuisance, "momentum", log(), Some("nesterov")),
+            (Role::Nuisance, "lr", log(), Some("adam")),
+            (Role::Fixed, "beta2", Distribution::constant(0.999.into()), Some("adam")),
+            (Role::Fixed, "epsilon", Distribution::constant(1e-8.into()), Some("adam")),
+            (Role::Fixed, "beta1", Distribution::constant(0.9.into()), Some(beta1)),
+        ])
+    };
+    assert!(found(&both("adam"), 40, false).is_empty());
+    assert_eq!(found(&both("nesterov"), 40, false), [LINT_A3]);
+    let design = design(&both("adam"), 40);
+    assert_eq!((design.scientific_values, design.configurations_per_value), (Some(2), Some([20, 20])));
+    assert_eq!(design.nuisance_dimensions, 2, "momentum exists in one branch");
+}
+
+#[test]
+fn a_grid_of_three_dimensions_and_a_sparse_design_are_found() {
+    let three = study(&[
+        (Role::Nuisance, "lr", list(&[1, 2]), None),
+        (Role::Nuisance, "momentum", list(&[1, 2]), None),
+        (Role::Nuisance, "dropout", list(&[1, 2]), None),
+    ]);
+    let three = StudyDefinition { sampler: SamplerKind::Grid, ..three };
+    assert!(found(&three, 8, false).contains(&"grid-dimensions"));
+    assert!(!found(&StudyDefinition { sampler: SamplerKind::Random, ..three }, 8, false).contains(&"grid-dimensions"));
+    // Three layers and two nuisance dimensions: 9 configurations are 3 for each value, which is 1.7 along a dimension.
+    let design = design(&study(&sound()), 9);
+    assert_eq!((design.scientific_values, design.configurations_per_value), (Some(3), Some([3, 3])));
+    assert!((design.points_per_dimension.unwrap() - 3f64.sqrt()).abs() < 1e-12);
+    assert_eq!(found(&study(&sound()), 9, false), ["sparse-design"]);
+    let enough = lints(&study(&sound()), &design, None, false).pop().unwrap();
+    assert!(enough.message.contains("at least 12 configurations"), "{}", enough.message);
+    assert_eq!(found(&study(&sound()), 12, false), Vec::<&str>::new());
+}
+
+#[test]
+fn a_fixed_value_has_the_caveat_that_it_brings() {
+    let roles = design(&with(Role::Fixed, "dropout", Distribution::constant(0.1.into())), 30).roles;
+    let caveat = |name: &str| roles.iter().find(|role| role.hyperparameter == name).unwrap().caveat.clone();
+    assert_eq!(caveat("layers"), None);
+    assert_eq!(caveat("lr"), None);
+    assert_eq!(caveat("steps").unwrap(), "`layers` is compared at steps = 100 only");
+    assert!(caveat("dropout").unwrap().contains("the best value may differ"));
+}

@@ -1,0 +1,257 @@
+//! `%%plan NAME`: what a sweep would do, what it would cost, and the advice that it does not follow. Nothing is trained.
+
+use crate::commands::sweep::advice::{advice, is_same};
+use crate::commands::sweep::plan::SweepPlan;
+use crate::commands::sweep::rerun::{Rerun, plan_rerun};
+use crate::commands::sweep::{self, Sweep};
+use crate::commands::workload;
+use crate::error::Result;
+use crate::host::{Interrupt, Output};
+use crate::magic::{Body, Command, Context, Export, Invocation, Magic, Subject};
+use crate::report::Report;
+use crate::report::table::{Rows, duration};
+use serde_json::json;
+use tunebook_analysis::{Design, ExpectedTime, TimedTrial, design, expected_time};
+use tunebook_pool::default_slots;
+use tunebook_study::sampler::Proposals;
+use tunebook_study::store::Store;
+use tunebook_study::{Params, TrialState, Value, WorkloadDescription, WorkloadReference};
+
+pub const MAGIC: Magic = Magic {
+    name: "plan",
+    line: true,
+    body: Some(Body::Declarations),
+    usage: "%%plan NAME [options of %%sweep]\n…declarations…\n\n%plan WORKLOAD hp~loguniform(a,b) hp=[v,…] [options of %sweep]",
+    summary: "What a sweep would do and cost, and the Playbook's advice that it does not follow, without running it",
+    help: "It takes the text of a `%%sweep` with its options, and trains nothing. It shows the role of each \
+        hyperparameter with the caveat that the role brings, how many configurations each scientific value gets, how \
+        many points there are along each nuisance dimension, and the time that the trials will take. The time is known \
+        from recorded trials of the same workload at the same batch size. Advice of the Playbook that the study does not \
+        follow is listed with its ID; `--allow LINT` overrules it, which the study records.",
+    options: sweep::OPTIONS,
+    subject: Subject::Workload,
+    export: Export::Comment,
+    parse,
+};
+
+struct Plan(Sweep);
+
+fn parse(invocation: Invocation) -> Result<Box<dyn Command>> {
+    Ok(Box::new(Plan(sweep::read(invocation)?)))
+}
+
+impl Command for Plan {
+    fn run(self: Box<Self>, context: &Context, output: &dyn Output, _: &Interrupt) -> Result<()> {
+        let mut plan = self.0.plan(context)?;
+        let store = context.store_to_read()?;
+        let recorded = Recorded::of(store.as_ref(), &mut plan)?;
+        let configurations = plan.trials / plan.definition.repeats.max(1);
+        let design = design(&plan.definition, configurations);
+        let lints = advice(context, store.as_ref(), &plan, &design)?;
+        let cost = Cost::of(context, store.as_ref(), &plan, &recorded.missing)?;
+        let fields = json!({
+            "study": plan.name, "roles": design.roles, "trials": plan.trials, "lints": lints,
+            "seconds": cost.seconds, "seconds_range": cost.range, "trial_seconds": cost.expected.as_ref().map(|e| e.trial_seconds),
+            "missing": recorded.missing.len(), "parallel": cost.parallel,
+            "scientific_values": design.scientific_values,
+            "configurations": design.configurations,
+            "configurations_per_value": design.configurations_per_value,
+            "nuisance_dimensions": design.nuisance_dimensions,
+            "points_per_dimension": design.points_per_dimension,
+            "allowed": plan.options.allow,
+        });
+        let mut report = Report::new("plan", &fields).line(&format!(
+            "{}: {} of {}, {} {}. Nothing was trained.",
+            plan.name,
+            counted(design.configurations as usize, "configuration"),
+            plan.definition.workload,
+            plan.definition.objective.direction,
+            plan.definition.objective.metric
+        ));
+        if let Some(question) = &plan.definition.question {
+            report = report.line(&format!("Question: {question}"));
+        }
+        let mut rows = Rows::new(&["role", "hyperparameter", "values", "what this means"]);
+        for role in &design.roles {
+            rows.row(vec![
+                role.role.to_string(),
+                role.hyperparameter.clone(),
+                role.distribution.clone(),
+                role.caveat.clone().unwrap_or_default(),
+            ]);
+        }
+        report = report.table(&rows);
+        for line in recorded.note.into_iter().chain(coverage(&plan, &design)).chain([cost.sentence()]) {
+            report = report.line(&line);
+        }
+        for lint in &lints {
+            report = report.line(&format!("{}: {} (Playbook {})", lint.id, lint.message, lint.playbook));
+        }
+        if !lints.is_empty() {
+            report = report.line("`--allow NAME` overrules a lint, and the study records that.");
+        }
+        report.show(&context.charts, output);
+        Ok(())
+    }
+}
+
+/// What the store has of the planned study.
+struct Recorded {
+    /// The numbers of the trials that the sweep would run.
+    missing: Vec<u32>,
+    note: Option<String>,
+}
+
+impl Recorded {
+    fn of(store: Option<&Store>, plan: &mut SweepPlan) -> Result<Self> {
+        let all: Vec<u32> = (1..=plan.trials).collect();
+        let Some(store) = store else { return Ok(Self { missing: all, note: None }) };
+        let Some(study) = store.study(&plan.name)? else { return Ok(Self { missing: all, note: None }) };
+        plan.definition = plan.definition.clone().continuing(&study.definition);
+        let workload = plan.definition.workload.clone();
+        plan.definition.workload = workload::continued(store, &study.definition.workload, workload)?;
+        let trials = store.trials(&study)?;
+        let ended = trials.iter().filter(|trial| !trial.state.runs_again()).count();
+        Ok(match plan_rerun(plan, &study, &trials) {
+            Ok(Rerun::Train { numbers, .. }) => Self {
+                note: Some(format!(
+                    "The study is recorded with {}; the sweep would run {} more.",
+                    counted(ended, "trial"),
+                    numbers.len()
+                )),
+                missing: numbers,
+            },
+            Ok(Rerun::Show { missing: 0 }) => Self {
+                note: Some("The study is recorded with all of these trials, so the sweep would train nothing.".into()),
+                missing: vec![],
+            },
+            Ok(Rerun::Show { missing }) => Self {
+                note: Some(format!(
+                    "The study is recorded, and {} of these trials missing; the sweep would train nothing without \
+                     `--resume`.",
+                    if missing == 1 { "1 is".into() } else { format!("{missing} are") }
+                )),
+                missing: vec![],
+            },
+            Err(error) => Self {
+                note: Some(format!("The sweep would not run: {}. {}", error.message, error.help.unwrap_or_default())),
+                missing: vec![],
+            },
+        })
+    }
+}
+
+/// Says how the configurations cover the space (Playbook D11).
+fn coverage(plan: &SweepPlan, design: &Design) -> Option<String> {
+    let seeds = match plan.definition.repeats {
+        1 => String::new(),
+        seeds => format!(", each with {seeds} seeds: {} trials", design.trials),
+    };
+    let per_value = match (design.scientific_values, design.configurations_per_value) {
+        (Some(1), _) | (_, None) if design.scientific_values.is_some() => None,
+        (None, _) => Some("the scientific hyperparameter has a range, whose points %isolate gathers in buckets".into()),
+        (Some(values), Some([fewest, most])) if fewest == most => {
+            Some(format!("{fewest} for each of {values} scientific values"))
+        }
+        (Some(values), Some([fewest, most])) => {
+            Some(format!("{fewest} or {most} for each of {values} scientific values"))
+        }
+        (Some(_), None) => None,
+    };
+    let points = design.points_per_dimension.map(|points| {
+        format!("{}, which is {points:.1} points along each", counted(design.nuisance_dimensions, "nuisance dimension"))
+    });
+    let parts: Vec<String> = per_value.into_iter().chain(points).collect();
+    let all = counted(design.configurations as usize, "configuration");
+    Some(match parts.is_empty() {
+        true => format!("There are {all}{seeds}."),
+        false => format!("There are {all}{seeds}; {}.", parts.join("; ")),
+    })
+}
+
+/// What the missing trials will cost.
+struct Cost {
+    /// None if no recorded trial tells.
+    expected: Option<ExpectedTime>,
+    parallel: usize,
+    /// Wall time.
+    seconds: Option<f64>,
+    range: Option<[f64; 2]>,
+}
+
+impl Cost {
+    fn of(context: &Context, store: Option<&Store>, plan: &SweepPlan, missing: &[u32]) -> Result<Self> {
+        let (devices, _) = context.devices();
+        let slots =
+            default_slots(&devices, &context.settings.slot, &context.added_environment(), plan.options.parallel);
+        let known = match &plan.definition.workload {
+            WorkloadReference::Command(_) => None,
+            reference => workload::known(context)?.into_iter().find(|known| known.reference == *reference),
+        };
+        let description = known.map(|known| known.description);
+        let mut proposals = Proposals::of(&plan.definition);
+        let repeats = plan.definition.repeats.max(1);
+        let wanted: Vec<Params> =
+            missing.iter().filter_map(|number| proposals.get(u64::from((number - 1) / repeats))).collect();
+        let steps = |params: &Params| value_of(params, "steps", description.as_ref())?.as_f64();
+        let wanted: Vec<(Params, Option<f64>)> =
+            wanted.into_iter().map(|params| (params.clone(), steps(&params))).collect();
+        let mut timed = vec![];
+        for study in store.map_or(Ok(vec![]), Store::studies)? {
+            if is_same(&study.definition.workload, &plan.definition.workload)
+                && let Some(store) = store
+            {
+                let complete = store.trials(&study)?.into_iter().filter(|trial| trial.state == TrialState::Complete);
+                timed.extend(complete.map(|trial| TimedTrial {
+                    steps: steps(&trial.params),
+                    seconds: trial.seconds,
+                    params: trial.params,
+                }));
+            }
+        }
+        // The first one is the batch size.
+        let shapes = description.iter().flat_map(|known| &known.hyperparameters);
+        let names: Vec<&str> = ["batch_size"]
+            .into_iter()
+            .chain(shapes.filter(|h| h.changes_shapes && h.name != "batch_size").map(|h| h.name.as_str()))
+            .collect();
+        let decisive = |params: &Params| -> Vec<Option<String>> {
+            names.iter().map(|name| value_of(params, name, description.as_ref()).map(|v| v.to_string())).collect()
+        };
+        let expected = expected_time(&wanted, &timed, &decisive);
+        let parallel = slots.len().max(1);
+        let rounds = |seconds: f64| seconds / parallel.min(wanted.len().max(1)) as f64;
+        Ok(Self {
+            seconds: expected.as_ref().map(|expected| rounds(expected.trial_seconds)),
+            range: expected.as_ref().map(|expected| expected.range.map(rounds)),
+            expected,
+            parallel,
+        })
+    }
+
+    fn sentence(&self) -> String {
+        let at_once = counted(self.parallel, "trial");
+        match (&self.expected, self.seconds, self.range) {
+            (Some(expected), Some(seconds), Some([low, high])) if expected.recorded > 0 => format!(
+                "With {at_once} at a time this takes about {} ({} to {}), as {} of the same workload took.",
+                duration(seconds),
+                duration(low),
+                duration(high),
+                counted(expected.recorded, "recorded trial")
+            ),
+            (Some(_), ..) => "No trial is to be run, so this costs nothing.".into(),
+            _ => "The time is not known: the store has no complete trial of this workload at this batch size. A sweep of \
+                  one trial tells."
+                .into(),
+        }
+    }
+}
+
+fn value_of(params: &Params, name: &str, description: Option<&WorkloadDescription>) -> Option<Value> {
+    let default = || description.and_then(|known| Some(known.hyperparameter(name)?.default.clone()));
+    params.get(name).cloned().or_else(default)
+}
+
+fn counted(count: usize, noun: &str) -> String {
+    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
+}

@@ -1,0 +1,113 @@
+//! The lints of a sweep before it runs, and those that the user allowed.
+
+use super::plan::SweepPlan;
+use crate::commands::workload;
+use crate::error::{ErrorName, Result, suggest};
+use crate::magic::Context;
+use crate::syntax::Arguments;
+use serde_json::{Value as Json, json};
+use std::collections::BTreeSet;
+use tunebook_analysis::{BATCH_SIZE_CHANGED, Design, LINTS, Lint, TunedStudy, best_trial, lints, retuning};
+use tunebook_study::store::{Store, StudyRecord};
+use tunebook_study::{WorkloadDescription, WorkloadReference};
+
+/// The kind of the result in which a study keeps the lints that were allowed.
+const ALLOWED: &str = "allowed_lints";
+
+/// Reads `--allow LINT`, which may be given several times.
+pub fn allowed(arguments: &Arguments) -> Result<BTreeSet<String>> {
+    let mut allowed = BTreeSet::new();
+    for word in arguments.all("allow") {
+        if !LINTS.contains(&word.text.as_str()) {
+            let message = format!("there is no lint `{}`", word.text);
+            let help = suggest(&word.text, LINTS);
+            return Err(arguments.source.error(ErrorName::InvalidValue, word.span.clone(), message, help));
+        }
+        allowed.insert(word.text.clone());
+    }
+    Ok(allowed)
+}
+
+/// Returns the lints of a plan, without those that are allowed.
+pub fn advice(context: &Context, store: Option<&Store>, plan: &SweepPlan, design: &Design) -> Result<Vec<Lint>> {
+    let definition = &plan.definition;
+    let description = description(context, &definition.workload);
+    let others: Vec<StudyRecord> = match store {
+        Some(store) => store.studies()?.into_iter().filter(|study| study.name != plan.name).collect(),
+        None => vec![],
+    };
+    let is_first = !others.iter().any(|study| is_same(&study.definition.workload, &definition.workload));
+    let mut found = lints(definition, design, description.as_ref(), is_first);
+    found.extend(retuned(store, plan, &others, description.as_ref())?);
+    found.retain(|lint| !plan.options.allow.contains(lint.id));
+    Ok(found)
+}
+
+/// Returns the lint for hyperparameters that another study tuned at another batch size (Playbook B13).
+fn retuned(
+    store: Option<&Store>,
+    plan: &SweepPlan,
+    others: &[StudyRecord],
+    description: Option<&WorkloadDescription>,
+) -> Result<Option<Lint>> {
+    let Some(store) = store else { return Ok(None) };
+    let default = description.and_then(|known| known.hyperparameter("batch_size")?.default.as_i64());
+    for other in others {
+        let best = best_trial(&store.trials(other)?, &other.definition.objective);
+        let tuner = TunedStudy {
+            name: &other.name,
+            definition: &other.definition,
+            best: best.as_ref().map(|best| &best.params),
+        };
+        let user = TunedStudy { name: &plan.name, definition: &plan.definition, best: None };
+        if let Some(found) = retuning(&tuner, &user, default) {
+            let names: Vec<String> = found.hyperparameters.iter().map(|name| format!("`{name}`")).collect();
+            let message = format!(
+                "{} has the value that {} found at a batch size of {}, and this study trains at {}. The best value depends \
+                 on the batch size: declare {} nuisance.",
+                names.join(", "),
+                found.tuned_in,
+                found.tuned_at,
+                found.used_at,
+                if names.len() == 1 { "it" } else { "them" }
+            );
+            let playbook = "B13 Changing the batch size requires re-tuning most hyperparameters";
+            return Ok(Some(Lint { id: BATCH_SIZE_CHANGED, message, playbook }));
+        }
+    }
+    Ok(None)
+}
+
+/// The description of a workload. None for a program, and if the worker cannot be asked.
+fn description(context: &Context, workload: &WorkloadReference) -> Option<WorkloadDescription> {
+    if matches!(workload, WorkloadReference::Command(_)) {
+        return None;
+    }
+    let known = workload::known(context).unwrap_or_default();
+    known.into_iter().find(|known| known.reference == *workload).map(|known| known.description)
+}
+
+/// Whether two references name the same workload, also if its source has changed.
+pub fn is_same(a: &WorkloadReference, b: &WorkloadReference) -> bool {
+    use WorkloadReference::{Builtin, Rust};
+    match (a, b) {
+        (Rust { name: a, .. }, Rust { name: b, .. }) | (Builtin { name: a }, Builtin { name: b }) => a == b,
+        _ => a == b,
+    }
+}
+
+/// Records the lints that were allowed, with those that were allowed before.
+pub fn record_allowed(store: &Store, study: &StudyRecord, allowed: &BTreeSet<String>) -> Result<()> {
+    if allowed.is_empty() {
+        return Ok(());
+    }
+    let mut all = recorded_allowed(store, study)?;
+    all.extend(allowed.iter().cloned());
+    Ok(store.keep_result(study, ALLOWED, "", &json!(all))?)
+}
+
+/// The lints that were allowed in the runs of a study.
+pub fn recorded_allowed(store: &Store, study: &StudyRecord) -> Result<BTreeSet<String>> {
+    let recorded = store.result(study, ALLOWED, "")?;
+    Ok(recorded.and_then(|recorded: Json| serde_json::from_value(recorded).ok()).unwrap_or_default())
+}

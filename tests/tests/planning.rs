@@ -1,0 +1,158 @@
+//! `%plan`: what a sweep would do and cost, its lints, and presets.
+
+use serde_json::{Value, json};
+use tunebook_tests::kernel;
+
+/// A program that takes a quarter of a second.
+const PROGRAM: &str = "command sh -c 'sleep 0.25; echo {{\\\"step\\\": 1, \\\"error\\\": {x}}}'\n\
+    nuisance x ~ uniform(0, 1)\nminimize error";
+
+fn ids(result: &Value) -> Vec<&str> {
+    result["lints"].as_array().unwrap().iter().map(|lint| lint["id"].as_str().unwrap()).collect()
+}
+
+fn depth(name: &str, magic: &str, options: &str) -> String {
+    format!(
+        "%%{magic} {name} {options}\nworkload digits_mlp\nscientific hidden_layers in [1, 2, 3]\n\
+         nuisance lr ~ loguniform(1e-3, 1)\nfixed weight_decay = 1e-4\nfixed steps = 20\nfixed eval_every = 10"
+    )
+}
+
+#[tokio::test]
+async fn a_plan_shows_roles_coverage_and_lints_and_trains_nothing() {
+    let (mut kernel, _folder) = kernel().await;
+    let answer = kernel.run_ok(&depth("depth", "plan", "--trials 10 --repeats 2")).await;
+    let plan = answer.result();
+    assert_eq!((&plan["kind"], &plan["study"], &plan["trials"]), (&json!("plan"), &json!("depth"), &json!(20)));
+    assert_eq!(plan["seconds"], Value::Null, "nothing is recorded that tells the time");
+    let roles: Vec<[&str; 2]> = plan["roles"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|role| [role["hyperparameter"].as_str().unwrap(), role["role"].as_str().unwrap()])
+        .collect();
+    let expected = [["hidden_layers", "scientific"], ["lr", "nuisance"], ["weight_decay", "fixed"]];
+    assert_eq!(roles[..3], expected);
+    assert!(plan["roles"][2]["caveat"].as_str().unwrap().contains("0.0001"));
+    assert_eq!(plan["configurations_per_value"], json!([3, 4]));
+    let lints = ids(&plan);
+    for id in ["optimizer-hyperparameter-without-role", "fixed-interacts", "first-baseline"] {
+        assert!(lints.contains(&id), "{id}: {lints:?}");
+    }
+    for lint in plan["lints"].as_array().unwrap() {
+        assert!(answer.shown().contains(lint["id"].as_str().unwrap()), "{}", answer.shown());
+        assert!(!lint["playbook"].as_str().unwrap().is_empty());
+    }
+    assert_eq!(kernel.run_ok("%study").await.result()["studies"], json!([]));
+
+    // The sweep says the same, and an allowed lint is silent and recorded.
+    let all = kernel.run_ok(&depth("depth", "sweep", "--trials 3")).await;
+    assert!(all.shown().contains("fixed-interacts:") && all.shown().contains("sparse-design:"), "{}", all.shown());
+    let some =
+        kernel.run_ok(&depth("other", "sweep", "--trials 3 --allow sparse-design --allow fixed-interacts")).await;
+    assert!(!some.shown().contains("sparse-design") && !some.shown().contains("first-baseline"), "{}", some.shown());
+    assert!(some.shown().contains("optimizer-hyperparameter-without-role"), "{}", some.shown());
+    let study = kernel.run_ok("%study other").await;
+    assert_eq!(study.result()["allowed"], json!(["fixed-interacts", "sparse-design"]));
+    assert!(study.shown().contains("overruled: fixed-interacts, sparse-design"), "{}", study.shown());
+    let error = kernel.run_error(&depth("third", "plan", "--allow sparse-desing")).await;
+    assert!(error.contains("did you mean `sparse-design`"), "{error}");
+
+    // With recorded trials, the time is known, and a plan of a recorded study says what is missing.
+    let more = kernel.run_ok(&depth("depth", "plan", "--trials 9")).await;
+    assert!(more.shown().contains("recorded with 3 trials; the sweep would run 6 more"), "{}", more.shown());
+    let (seconds, trial_seconds) = (more.result()["seconds"].as_f64(), more.result()["trial_seconds"].as_f64());
+    assert!(seconds.is_some_and(|s| s > 0.0) && seconds <= trial_seconds, "{seconds:?} {trial_seconds:?}");
+    let done = kernel.run_ok(&depth("depth", "plan", "--trials 3")).await;
+    assert!(done.shown().contains("would train nothing"), "{}", done.shown());
+    let changed = kernel.run_ok(&depth("depth", "plan", "--trials 3 --seed 4")).await;
+    assert!(changed.shown().contains("would not run") && changed.shown().contains("--seed"), "{}", changed.shown());
+}
+
+#[tokio::test]
+async fn the_time_of_a_program_is_known_once_a_trial_is_complete() {
+    let (mut kernel, _folder) = kernel().await;
+    let before = kernel.run_ok(&format!("%%plan slow --trials 4\n{PROGRAM}")).await;
+    assert_eq!(before.result()["seconds"], Value::Null);
+    assert!(before.shown().contains("The time is not known"), "{}", before.shown());
+    kernel.run_ok(&format!("%%sweep slow --trials 4 --parallel 2\n{PROGRAM}")).await;
+    let after = kernel.run_ok(&format!("%%plan slower --trials 8 --parallel 2\n{PROGRAM}")).await.result();
+    let seconds = after["seconds"].as_f64().unwrap();
+    assert!(seconds >= 4.0 * 0.25, "8 trials of a quarter of a second, two at a time: {seconds}");
+    let range = &after["seconds_range"];
+    assert!(range[0].as_f64().unwrap() <= seconds && seconds <= range[1].as_f64().unwrap(), "{after}");
+}
+
+#[tokio::test]
+async fn the_lints_of_a_design_are_found_in_both_forms() {
+    let (mut kernel, _folder) = kernel().await;
+    let line = "%plan digits_mlp lr=[0.01,0.1] momentum=[0.5,0.9] batch_size=[16,64] steps=[100,200] --sampler grid";
+    let plan = kernel.run_ok(line).await.result();
+    let lints = ids(&plan);
+    let expected = [
+        "batch-size-tuned",
+        "steps-tuned",
+        "grid-dimensions",
+        "several-scientific",
+        "optimizer-hyperparameter-scientific",
+    ];
+    for id in expected {
+        assert!(lints.contains(&id), "{id}: {lints:?}");
+    }
+    let error = kernel.run_error("%%plan bad\nworkload digits_mlp\nnuisance learning_rate ~ uniform(0, 1)").await;
+    assert!(error.contains("no hyperparameter `learning_rate`"), "{error}");
+    // The value that one study tuned at another batch size.
+    let tune = "%%sweep tuned --trials 4\nworkload digits_mlp\nnuisance lr in [0.05]\nnuisance momentum in [0.5, 0.9]\n\
+        fixed steps = 20\nfixed batch_size = 32";
+    let best = kernel.run_ok(tune).await.result()["best"]["params"]["momentum"].as_f64().unwrap();
+    let taken = format!("%%plan large\nworkload digits_mlp\nfixed momentum = {best}\nfixed batch_size = 256");
+    let lint = kernel.run_ok(&taken).await.result();
+    assert!(ids(&lint).contains(&"batch-size-changed"), "{lint}");
+}
+
+#[tokio::test]
+async fn a_preset_tunes_what_the_number_of_trials_allows() {
+    let (mut kernel, _folder) = kernel().await;
+    let adam = |trials: u32| format!("%%plan p --trials {trials}\nworkload digits_mlp\npreset adam\nfixed steps = 20");
+    let cases = [
+        (9, vec!["lr"]),
+        (10, vec!["lr", "beta1"]),
+        (25, vec!["lr", "beta1"]),
+        (26, vec!["lr", "beta1", "epsilon"]),
+        (50, vec!["lr", "beta1", "beta2", "epsilon"]),
+    ];
+    for (trials, expected) in cases {
+        let plan = kernel.run_ok(&adam(trials)).await.result();
+        let roles = plan["roles"].as_array().unwrap();
+        let tuned: Vec<&Value> =
+            roles.iter().filter(|role| role["role"] == "nuisance").map(|role| &role["hyperparameter"]).collect();
+        assert_eq!(tuned, expected, "{trials}");
+        assert!(roles.iter().any(|role| role["hyperparameter"] == "optimizer" && role["role"] == "fixed"));
+        assert!(!ids(&plan).contains(&"optimizer-hyperparameter-without-role"), "{plan}");
+    }
+    // A line of the user replaces that of the preset. A larger study frees what a smaller one fixed.
+    let own = kernel.run_ok(&(adam(9) + "\nfixed lr = 0.01")).await.result();
+    let lr = own["roles"].as_array().unwrap().iter().find(|role| role["hyperparameter"] == "lr").unwrap().clone();
+    assert_eq!(lr["role"], "fixed");
+    let sweep = |trials: u32, options: &str| {
+        format!("%%sweep grow --trials {trials} {options}\nworkload digits_mlp\npreset momentum\nfixed steps = 20")
+    };
+    kernel.run_ok(&sweep(4, "")).await;
+    assert!(kernel.run_error(&sweep(12, "")).await.contains("StudyExists"));
+    let grown = kernel.run_ok(&sweep(12, "--widen")).await.result();
+    assert_eq!(grown["trials"]["complete"].as_u64().unwrap() + grown["trials"]["infeasible"].as_u64().unwrap(), 12);
+    let momenta: Vec<f64> =
+        kernel.recorded("grow").iter().map(|trial| trial.params["momentum"].as_f64().unwrap()).collect();
+    assert!(momenta[..4].iter().all(|m| *m == 0.9) && momenta[4..].iter().any(|m| *m != 0.9), "{momenta:?}");
+
+    for (line, part) in
+        [("preset adma", "did you mean `adam`"), ("preset adam\nfixed optimizer = sgd", "chooses the optimizer")]
+    {
+        let error = kernel.run_error(&format!("%%plan e\nworkload digits_mlp\n{line}")).await;
+        assert!(error.contains(part), "{error}");
+    }
+    let program =
+        "%%plan program --trials 12\ncommand python3 train.py --lr {lr} --beta1 {beta1}\npreset adam\nminimize error";
+    let plan = kernel.run_ok(program).await.result();
+    assert_eq!(plan["roles"].as_array().unwrap().len(), 2, "{plan}");
+}
