@@ -105,8 +105,18 @@ impl Kernel {
             assert!(Instant::now() < deadline, "the kernel does not listen");
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
-        kernel.control.connect(&kernel.endpoint("control_port")).await.expect("control");
-        kernel.iopub.connect(&kernel.endpoint("iopub_port")).await.expect("iopub");
+        // The shell's port may be that of another kernel by now; then this one has ended.
+        for (socket, port) in [("control", "control_port"), ("iopub", "iopub_port")] {
+            let endpoint = kernel.endpoint(port);
+            let connected = match socket {
+                "control" => kernel.control.connect(&endpoint).await,
+                _ => kernel.iopub.connect(&endpoint).await,
+            };
+            if kernel.process.try_wait().is_ok_and(|ended| ended.is_some()) {
+                return None;
+            }
+            connected.expect(socket);
+        }
         kernel.iopub.subscribe("").await.expect("a subscription");
         assert_eq!(kernel.published().await.kind(), "iopub_welcome");
         Some(kernel)

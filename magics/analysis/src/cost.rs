@@ -17,7 +17,7 @@ pub struct TimedTrial {
 pub struct ExpectedTime {
     /// Seconds of all trials together, as if they ran one after the other.
     pub trial_seconds: f64,
-    /// The same if all trials take the time of the fastest and of the slowest recorded trials (the 5 % and 95 % points).
+    /// The same if all trials take the time of the fastest and of the slowest twentieth of the recorded trials.
     pub range: [f64; 2],
     /// The number of recorded trials that this is known from.
     pub recorded: usize,
@@ -25,9 +25,9 @@ pub struct ExpectedTime {
 
 /// Returns the time of trials with these hyperparameters and numbers of steps, from recorded trials.
 ///
-/// The time of a step is that of the recorded trials which have the same values of the hyperparameters `decisive` (batch
-/// size, those of the architecture). Where there are none, it is that of all recorded trials at the same batch size. None
-/// if there are none of these either: the time of a step at another batch size cannot be known.
+/// The time of a step is that of the recorded trials which have the same values of the hyperparameters `decisive`
+/// (batch size, those of the architecture). Where there are none, it is that of all recorded trials at the same batch
+/// size. None if there are none of these either: the time of a step at another batch size cannot be known.
 pub fn expected_time(
     trials: &[(Params, Option<f64>)],
     recorded: &[TimedTrial],

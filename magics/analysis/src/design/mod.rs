@@ -1,5 +1,5 @@
-//! What a study is designed to find out, before anything is trained (Playbook D6, D11): its roles with their caveats, how
-//! its configurations cover the space, and the advice of the Playbook that it does not follow.
+//! What a study is designed to find out, before anything is trained (Playbook D6, D11): its roles with their caveats,
+//! how its configurations cover the space, and the advice of the Playbook that it does not follow.
 
 mod lints;
 

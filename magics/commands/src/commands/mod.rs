@@ -22,6 +22,7 @@ pub mod lsmagic;
 pub mod noise;
 pub mod plan;
 pub mod remove;
+pub mod report;
 pub mod reset;
 pub mod save;
 pub mod scaling;
@@ -56,6 +57,7 @@ const MAGICS: &[Magic] = &[
     noise::MAGIC,
     final_evaluation::MAGIC,
     study::MAGIC,
+    report::MAGIC,
     workloads::MAGIC,
     workload::MAGIC,
     devices::MAGIC,

@@ -138,6 +138,7 @@ impl Command for ShowNoise {
                 &json!([workload.reference, params]).to_string(),
                 &report.result(),
             )?;
+            context.keep_shown(self.arguments.source.text(), &word.text, &report)?;
         }
         live.end(report, problem.is_none() || interrupted);
         problem.map_or(Ok(()), Err)

@@ -1,4 +1,4 @@
-//! `%%plan NAME`: what a sweep would do, what it would cost, and the advice that it does not follow. Nothing is trained.
+//! `%%plan NAME`: what a sweep would do, what it would cost, and the advice that it does not follow. It trains nothing.
 
 use crate::commands::sweep::advice::{advice, is_same};
 use crate::commands::sweep::plan::SweepPlan;

@@ -11,9 +11,9 @@ use crate::report::Report;
 use crate::report::table::{self, Rows, number};
 use crate::syntax::{Arguments, Word};
 use serde_json::json;
-use tunebook_analysis::{best_trial, count_by_state, ranked_configurations};
-use tunebook_study::TrialState;
+use tunebook_analysis::{best_trial, count_by_state, optimization_history, ranked_configurations};
 use tunebook_study::store::{Store, StudyRecord, trials_folder};
+use tunebook_study::{Params, TrialState};
 
 pub const MAGIC: Magic = Magic {
     name: "study",
@@ -184,6 +184,11 @@ fn study_report(context: &Context, store: &Store, study: &StudyRecord) -> Result
         ROWS,
         "trials that have failed or are infeasible",
     );
+    if !trials.is_empty() {
+        let describe = |values: &Params| table::params(definition, values);
+        let history = optimization_history(&trials, objective);
+        report = report.chart(tunebook_charts::optimization_history(&study.name, trials.len(), &history, &describe));
+    }
     let (accepted, changed) = changes::as_json(store, study)?;
     let unused = store.without_effect(study)?;
     report = report.field("changes", accepted).field("changed", changed).field("without_effect", &unused);

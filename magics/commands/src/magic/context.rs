@@ -4,13 +4,17 @@ use super::Catalogue;
 use super::store_file::StoreFile;
 use crate::error::{ErrorName, MagicError, Result, Source, suggest};
 use crate::host::Output;
-use crate::report::ChartLoader;
+use crate::report::{ChartLoader, Report};
 use crate::syntax::Word;
 use parking_lot::Mutex;
+use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use tunebook_pool::{Devices, Environment, Pool};
 use tunebook_study::store::{STUDIES, Store, StudyRecord};
+
+/// The kind of the results that [`Context::keep_shown`] records.
+pub const SHOWN: &str = "shown";
 
 /// Paths and commands that the kernel configures.
 #[derive(Clone, Debug)]
@@ -105,6 +109,14 @@ impl Context {
     pub fn store(&self) -> Result<Store> {
         self.store.lock().check()?;
         Ok(Store::open(&self.store_file())?)
+    }
+
+    /// Records what a magic shows about a workload or a study, for `%report`. It replaces what the same magic showed of
+    /// the same subject before.
+    pub fn keep_shown(&self, magic: &str, subject: &str, report: &Report) -> Result<()> {
+        let record = json!({ "magic": magic, "subject": subject, "bundle": report.clone().bundle() });
+        let name = magic.split_whitespace().next().unwrap_or(magic);
+        Ok(self.store()?.keep_conclusion(SHOWN, &format!("{name} {subject}"), &record)?)
     }
 
     /// Opens the store for reading. None if there is none yet.

@@ -9,7 +9,7 @@ mod question;
 mod store_file;
 
 pub use catalogue::Catalogue;
-pub use context::{Context, Settings};
+pub use context::{Context, SHOWN, Settings};
 pub use head::Head;
 pub use question::{asks, is_question, is_rust_path};
 

@@ -22,6 +22,7 @@ use tunebook_charts::{Chart, html, plotly};
 const TEXT_WIDTH: usize = 100;
 
 /// Collects the parts of a bundle.
+#[derive(Clone)]
 pub struct Report {
     result: Map<String, Value>,
     text: String,

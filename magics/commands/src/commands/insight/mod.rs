@@ -2,6 +2,7 @@
 
 mod next_cell;
 
+pub use self::next_cell::cell as sweep_cell;
 use self::next_cell::next_cell;
 use crate::commands::workload;
 use crate::error::Result;

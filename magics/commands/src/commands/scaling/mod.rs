@@ -219,6 +219,7 @@ impl Command for ShowScaling {
         }
         let report = report(&display, &notes);
         context.store()?.keep_conclusion("scaling", &plan.name, &report.result())?;
+        context.keep_shown(self.arguments.source.text(), &plan.name, &report)?;
         display.end(report);
         if interrupted {
             let message = format!(

@@ -16,8 +16,8 @@ struct Part {
     fixed: f64,
 }
 
-/// The parts of a preset. The Playbook's numbers for Adam: fewer than 10 trials tune α only, 10 to 25 also β₁, more than
-/// 25 also ε, and substantially more than 25 (we take 50) also β₂.
+/// The parts of a preset. The Playbook's numbers for Adam: fewer than 10 trials tune α only, 10 to 25 also β₁, more
+/// than 25 also ε, and substantially more than 25 (we take 50) also β₂.
 fn parts(preset: Preset) -> Vec<Part> {
     let log = |low, high| Distribution::LogUniform { low, high };
     let below_one = |low, high| Distribution::OneMinusLogUniform { low, high };

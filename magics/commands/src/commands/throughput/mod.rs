@@ -136,6 +136,7 @@ impl Command for ShowThroughput {
         let report = report(&word.text, &records, limit_only, &[]);
         if !limit_only {
             record_throughput(context, &records, &report.result())?;
+            context.keep_shown(self.arguments.source.text(), &word.text, &report)?;
         }
         report.load_chart(&context.charts, output);
         status.end(report.bundle());

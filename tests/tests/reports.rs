@@ -1,0 +1,128 @@
+//! `%report`: one document about studies and measurements.
+
+use serde_json::{Value, json};
+use std::path::Path;
+use tunebook_tests::{Kernel, kernel};
+
+/// A study of a small program, with a question and infeasible trials.
+fn study(name: &str, trials: u32) -> String {
+    format!(
+        "%%sweep {name} --trials {trials}\nquestion \"Does <width> matter & why?\"\n\
+         command awk -v x={{x}} -v w={{width}} 'BEGIN {{{{ for (i = 1; i < 21; i++) \
+         printf \"{{{{\\\"step\\\": %d, \\\"error\\\": %s}}}}\\n\", i, (x > 0.9 ? \"NaN\" : (x - 0.3) ^ 2 + w / 10 + 1 / i) }}}}'\n\
+         scientific width in [1, 2]\nnuisance x ~ uniform(0, 1)\nminimize error"
+    )
+}
+
+async fn with_study(trials: u32) -> (Kernel, tempfile::TempDir) {
+    let (mut kernel, folder) = kernel().await;
+    kernel.run_ok(&study("bowl", trials)).await;
+    (kernel, folder)
+}
+
+/// The results that a page holds for programs.
+fn results(page: &str) -> Vec<Value> {
+    let parts = page.split("class=\"tunebook-result\">").skip(1);
+    parts.map(|part| serde_json::from_str(part.split_once("</script>").unwrap().0).unwrap()).collect()
+}
+
+fn read(folder: &Path, name: &str) -> String {
+    std::fs::read_to_string(folder.join(name)).unwrap()
+}
+
+#[tokio::test]
+async fn a_page_holds_everything_and_needs_no_network() {
+    let (mut kernel, folder) = with_study(100).await;
+    let answer = kernel.run_ok("%report bowl --to out.html --decision 'width 1, <b>for now</b>'").await;
+    let result = answer.result();
+    assert_eq!((&result["kind"], &result["names"]), (&json!("report"), &json!(["bowl"])));
+    let page = read(folder.path(), "out.html");
+    assert_eq!(result["bytes"], page.len());
+    assert!(page.len() < 3_000_000, "{}", page.len());
+    let kinds: Vec<Value> = results(&page).into_iter().map(|result| result["kind"].clone()).collect();
+    assert_eq!(kinds, ["study", "plan", "isolation", "axis", "curves", "best_of_k", "insight"]);
+    assert_eq!(results(&page)[0], kernel.run_ok("%study bowl").await.result());
+    // Text of the user is text, not HTML.
+    assert!(page.contains("Does &lt;width&gt; matter &amp; why?") && page.contains("&lt;b&gt;for now&lt;/b&gt;"));
+    assert!(page.contains("%%sweep bowl --trials 100") && page.contains("operating_system"));
+    let loads = ["src=\"http", "href=\"http", "url(", "@import", "<link"];
+    assert!(loads.iter().all(|load| !page.contains(load)), "the page loads something");
+    assert!(page.contains("width=device-width"));
+    // The cell that the page offers runs the same study.
+    let cell = page.split("<pre><code>").find(|part| part.starts_with("%%sweep bowl")).unwrap();
+    let cell = cell.split_once("</code>").unwrap().0.replace("&quot;", "\"").replace("&#39;", "'");
+    let cell = cell.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&");
+    let again = kernel.run_ok(&cell).await;
+    assert!(again.shown().contains("Nothing was trained"), "{}", again.shown());
+}
+
+#[tokio::test]
+async fn markdown_has_its_charts_beside_it_and_a_notebook_has_the_magics_as_cells() {
+    let (mut kernel, folder) = with_study(12).await;
+    kernel.run_ok("%report bowl --to 'my report.md' --title Widths").await;
+    let text = read(folder.path(), "my report.md");
+    assert!(text.contains("\n# Widths\n") && text.contains("\n### The effect of width\n"), "{text}");
+    let pictures: Vec<&str> = text.split("](<").skip(1).map(|part| part.split_once('>').unwrap().0).collect();
+    assert_eq!(pictures.len(), 5, "{text}");
+    for picture in pictures {
+        assert!(read(folder.path(), picture).contains("<svg"), "{picture}");
+    }
+    // Each table has a line of dashes, and rows of as many cells.
+    let tables: Vec<Vec<&str>> =
+        text.split("\n\n").map(|block| block.lines().filter(|line| line.starts_with("| ")).collect()).collect();
+    for table in tables.iter().filter(|table| table.len() > 1) {
+        let cells = |line: &str| line.replace("\\|", "").matches('|').count();
+        assert!(table.iter().all(|line| cells(line) == cells(table[0])), "{table:#?}");
+    }
+
+    kernel.run_ok("%report bowl --to report.ipynb").await;
+    let notebook: Value = serde_json::from_str(&read(folder.path(), "report.ipynb")).unwrap();
+    assert_eq!((&notebook["nbformat"], &notebook["metadata"]["kernelspec"]["name"]), (&json!(4), &json!("tunebook")));
+    let cells = notebook["cells"].as_array().unwrap();
+    let code: Vec<&str> =
+        cells.iter().filter(|cell| cell["cell_type"] == "code").map(|cell| cell["source"].as_str().unwrap()).collect();
+    assert_eq!(code[0], "%study bowl");
+    assert!(code.iter().any(|code| code.starts_with("%isolate bowl width")));
+    for cell in code.iter().filter(|code| !code.starts_with("%%sweep")) {
+        kernel.run_ok(cell).await;
+    }
+    let ids: std::collections::HashSet<&str> = cells.iter().map(|cell| cell["id"].as_str().unwrap()).collect();
+    assert_eq!(ids.len(), cells.len());
+}
+
+#[tokio::test]
+async fn only_reports_are_overwritten_and_mistakes_are_errors() {
+    let (mut kernel, folder) = with_study(4).await;
+    std::fs::write(folder.path().join("mine.html"), "mine").unwrap();
+    let error = kernel.run_error("%report bowl --to mine.html").await;
+    assert!(error.contains("exists already and is no report"), "{error}");
+    assert_eq!(read(folder.path(), "mine.html"), "mine");
+    kernel.run_ok("%report bowl --to mine.html --force").await;
+    kernel.run_ok("%report bowl --to mine.html").await;
+    for (line, part) in [
+        ("%report bowl", "the file is missing"),
+        ("%report bowl --to x.pdf", "use .html, .md or .ipynb"),
+        ("%report bowl --to new/x.html", "there is no folder"),
+        ("%report bowll --to x.html", "did you mean `bowl`"),
+        ("%report --to x.html", "study"),
+    ] {
+        let error = kernel.run_error(line).await;
+        assert!(error.contains(part), "{line}: {error}");
+    }
+    assert!(!folder.path().join("x.html").exists());
+    // A study without a result has a report that says so.
+    kernel.run_ok("%%sweep none --trials 2\ncommand false {x}\nnuisance x ~ uniform(0, 1)\nminimize error").await;
+    kernel.run_ok("%report none bowl --to both.html").await;
+    let page = read(folder.path(), "both.html");
+    assert!(page.contains("has no answer") && page.contains("href=\"#name-bowl\""));
+}
+
+#[tokio::test]
+async fn measurements_of_a_workload_are_in_its_report() {
+    let (mut kernel, folder) = kernel().await;
+    let error = kernel.run_error("%report digits_mlp --to x.html").await;
+    assert!(error.contains("no measurement"), "{error}");
+    let noise = kernel.run_ok("%noise digits_mlp --pairs 100 --set steps=4").await.result();
+    kernel.run_ok("%report digits_mlp --to noise.html").await;
+    assert_eq!(results(&read(folder.path(), "noise.html")), [noise]);
+}
