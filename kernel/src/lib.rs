@@ -3,6 +3,7 @@
 
 pub mod engine;
 pub mod kernel;
+pub mod notebook;
 mod parent;
 pub mod prepare;
 mod session;

@@ -3,6 +3,8 @@
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
+use tunebook_kernel::notebook::{self, DiffOptions, Parameter, RunOptions};
 use tunebook_kernel::{engine, kernel, prepare};
 
 /// A Rust kernel for Jupyter with magics for tuning deep learning models.
@@ -20,6 +22,31 @@ enum Command {
         /// The connection file that the front end wrote.
         #[arg(short = 'f', long)]
         connection_file: PathBuf,
+    },
+    /// Run a notebook from its first cell to its last. The exit status is 0 if every cell ran, 1 if one failed.
+    Run {
+        /// The notebook, which stays as it is.
+        notebook: PathBuf,
+        /// A parameter, as papermill has them: the cell after the one with the tag `parameters` sets it.
+        #[arg(short = 'p', long = "parameter", value_name = "NAME=VALUE")]
+        parameters: Vec<Parameter>,
+        /// Where the executed notebook goes: a file that ends in .ipynb or .html. After an error it holds what ran.
+        #[arg(long, value_name = "FILE")]
+        to: Option<PathBuf>,
+        /// The time limit of a cell: 30s, 30m, 2h.
+        #[arg(long, value_parser = tunebook_magics::duration)]
+        timeout: Option<Duration>,
+        /// The current folder of the cells (default: that of the notebook).
+        #[arg(long, value_name = "FOLDER")]
+        cwd: Option<PathBuf>,
+    },
+    /// Compare the results that two notebooks hold. The exit status is 0 if they are the same, 1 if they differ.
+    Diff {
+        a: PathBuf,
+        b: PathBuf,
+        /// Numbers with at most this relative difference are the same.
+        #[arg(long, default_value_t = 0.0)]
+        tolerance: f64,
     },
     /// Build the crates that workloads and tensors in cells need, so that the first of them starts in seconds. Set-up
     /// calls this.
@@ -45,6 +72,10 @@ fn main() -> ExitCode {
     engine::runner::hook();
     match Arguments::parse().command {
         Command::Kernel { connection_file } => kernel::main(&connection_file),
+        Command::Run { notebook, parameters, to, timeout, cwd } => {
+            notebook::run(&RunOptions { notebook, parameters, to, timeout, folder: cwd })
+        }
+        Command::Diff { a, b, tolerance } => notebook::diff(&DiffOptions { a, b, tolerance }),
         Command::Prepare => prepare::main(),
         Command::PrepareCells { tunebook, libtorch } => prepare::cells(&tunebook, &libtorch),
         Command::Slot { worker } => tunebook_pool::slot::main(worker),

@@ -1,5 +1,6 @@
 //! Jupyter's wire protocol: messages as signed frames over ZeroMQ sockets, one module for each kind of socket.
 
+pub mod client;
 pub mod heartbeat;
 pub mod iopub;
 pub mod message;

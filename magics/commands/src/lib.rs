@@ -25,6 +25,7 @@ pub use completion::{Completions, Names};
 pub use error::{ErrorName, MagicError, page_colors};
 pub use host::{Bundle, Interrupt, Output, RESULT_MIME, Stream, session};
 pub use magic::Settings;
+pub use syntax::duration;
 
 use commands::{CATALOGUE, workload};
 use magic::Context;

@@ -44,6 +44,22 @@ pub struct Arguments {
     pub line: Span,
 }
 
+/// Reads a duration: `30s`, `30m`, `2h`. The error is the end of a sentence about what takes it.
+pub fn duration(text: &str) -> std::result::Result<Duration, String> {
+    let unit = text.chars().last().unwrap_or(' ');
+    let factor = match unit {
+        's' => 1.0,
+        'm' => 60.0,
+        'h' => 3600.0,
+        _ => 0.0,
+    };
+    let number: f64 = text.strip_suffix(unit).and_then(|n| n.parse().ok()).unwrap_or(0.0);
+    match Duration::try_from_secs_f64(number * factor) {
+        Ok(duration) if !duration.is_zero() => Ok(duration),
+        _ => Err(format!("takes a duration like 30s, 30m or 2h, not `{text}`")),
+    }
+}
+
 /// Short forms from IPython. A magic that has the long option accepts the short form too.
 const SHORT: [(&str, &str); 3] = [("-f", "force"), ("-n", "loops"), ("-r", "samples")];
 
@@ -207,21 +223,8 @@ impl Arguments {
     /// The value of an option as a duration: `30s`, `30m`, `2h`.
     pub fn duration(&self, name: &str) -> Result<Option<Duration>> {
         let Some(word) = self.option(name) else { return Ok(None) };
-        let unit = word.text.chars().last().unwrap_or(' ');
-        let factor = match unit {
-            's' => 1.0,
-            'm' => 60.0,
-            'h' => 3600.0,
-            _ => 0.0,
-        };
-        let number: f64 = word.text.strip_suffix(unit).and_then(|n| n.parse().ok()).unwrap_or(0.0);
-        match Duration::try_from_secs_f64(number * factor) {
-            Ok(duration) if !duration.is_zero() => Ok(Some(duration)),
-            _ => {
-                let option = written(name);
-                Err(self.invalid(word, format!("`{option}` takes a duration like 30s, 30m or 2h, not `{}`", word.text)))
-            }
-        }
+        let parsed = duration(&word.text);
+        parsed.map(Some).map_err(|problem| self.invalid(word, format!("`{}` {problem}", written(name))))
     }
 
     /// The positional word at an index. If there is none, the error says that `what` is missing.

@@ -1,0 +1,176 @@
+//! `tunebook run` and `tunebook diff`: notebooks on the command line.
+
+use serde_json::{Value, json};
+use std::path::Path;
+use std::process::{Command, Output};
+use tunebook_tests::executable;
+
+fn tunebook(folder: &Path, arguments: &[&str]) -> Output {
+    let mut command = Command::new(executable("tunebook"));
+    command.args(arguments).current_dir(folder).env("TUNEBOOK_WORKER", executable("tunebook-worker"));
+    command.env_remove("TUNEBOOK_STUDIES").env("TUNEBOOK_HISTORY", folder.join("history.db"));
+    command.output().unwrap()
+}
+
+fn code(source: &str, tags: &[&str]) -> Value {
+    json!({ "cell_type": "code", "metadata": { "tags": tags }, "source": source, "outputs": [],
+        "execution_count": null })
+}
+
+fn text(source: &str) -> Value {
+    json!({ "cell_type": "markdown", "metadata": {}, "source": source })
+}
+
+/// Writes a notebook. A field that nobody knows is to be kept.
+fn write(folder: &Path, name: &str, cells: &[Value]) {
+    let notebook = json!({ "cells": cells, "metadata": { "unknown": 7 }, "nbformat": 4, "nbformat_minor": 4 });
+    std::fs::write(folder.join(name), notebook.to_string()).unwrap();
+}
+
+fn read(folder: &Path, name: &str) -> Value {
+    serde_json::from_str(&std::fs::read_to_string(folder.join(name)).unwrap()).unwrap()
+}
+
+/// The text that a cell printed.
+fn printed(cell: &Value) -> String {
+    let streams = cell["outputs"].as_array().unwrap().iter().filter(|output| output["output_type"] == "stream");
+    streams.map(|output| output["text"].as_str().unwrap()).collect()
+}
+
+#[test]
+fn a_notebook_runs_with_parameters_and_its_outputs_are_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    std::fs::create_dir(at.join("sub")).unwrap();
+    std::fs::write(at.join("sub/data.txt"), "beside").unwrap();
+    let cells = [
+        text("# A *title*\n\n| a | b |\n|---|---|\n| 1 | 2 |"),
+        code("let lr = 0.1;\nlet name: &str = \"a\";", &["parameters"]),
+        code("println!(\"{} {name}\", lr * 2.0);\neprintln!(\"warned\");", &[]),
+        code("panic!(\"allowed\")", &["raises-exception"]),
+        code("panic!(\"never run\")", &["skip-execution"]),
+        code("std::fs::read_to_string(\"data.txt\").unwrap()", &[]),
+        code(
+            "%%sweep s --trials 3\ncommand sh -c 'echo {{\\\"step\\\": 1, \\\"e\\\": {x}}}'\nnuisance x ~ uniform(0, 1)\nminimize e",
+            &[],
+        ),
+        code("", &[]),
+    ];
+    write(at, "sub/n.ipynb", &cells);
+    let before = std::fs::read(at.join("sub/n.ipynb")).unwrap();
+    let ran = tunebook(at, &["run", "sub/n.ipynb", "-p", "lr=3", "--parameter", "name=b c", "--to", "out.ipynb"]);
+    let progress = String::from_utf8_lossy(&ran.stderr).into_owned();
+    assert!(ran.status.success(), "{progress}");
+    assert!(progress.contains("[1/8] let lr = 0.1;") && progress.contains("All cells ran in"), "{progress}");
+    assert_eq!(std::fs::read(at.join("sub/n.ipynb")).unwrap(), before, "the notebook itself stays as it is");
+    let out = read(at, "out.ipynb");
+    let cells = out["cells"].as_array().unwrap();
+    assert_eq!(cells[2]["source"], "// Parameters\nlet lr = 3.0;\nlet name: &str = \"b c\";");
+    assert_eq!(cells[2]["metadata"]["tags"], json!(["injected-parameters"]));
+    assert_eq!(printed(&cells[3]), "6 b c\nwarned\n");
+    assert_eq!(cells[4]["outputs"][0]["evalue"], "allowed");
+    assert_eq!(cells[5]["outputs"], json!([]));
+    assert!(cells[6]["outputs"][0]["data"]["text/plain"].as_str().unwrap().contains("beside"));
+    let result = "application/vnd.tunebook.v1+json";
+    let results: Vec<&Value> =
+        cells[7]["outputs"].as_array().unwrap().iter().filter(|o| !o["data"][result].is_null()).collect();
+    assert_eq!((results.len(), &results[0]["data"][result]["trials"]["complete"]), (1, &json!(3)));
+    let counts: Vec<&Value> = [3, 4, 6].iter().map(|i| &cells[*i]["execution_count"]).collect();
+    assert!(counts.iter().all(|count| count.is_u64()), "{counts:?}");
+    assert_eq!(
+        (&out["metadata"]["unknown"], &out["metadata"]["papermill"]["parameters"]["lr"]),
+        (&json!(7), &json!(3))
+    );
+
+    // What was injected is replaced when the result runs again. A page has the text, the code and the outputs.
+    let again = tunebook(at, &["run", "out.ipynb", "-p", "lr=5", "--to", "page.html", "--cwd", "sub"]);
+    assert!(again.status.success(), "{}", String::from_utf8_lossy(&again.stderr));
+    let page = std::fs::read_to_string(at.join("page.html")).unwrap();
+    assert!(page.contains("<h1>A <em>title</em></h1>") && page.contains("<td>1</td>"), "{page}");
+    assert!(page.contains("10 a\n") && !page.contains("6 b c") && page.contains("let lr = 5.0;"));
+}
+
+#[test]
+fn a_cell_that_fails_or_takes_too_long_ends_the_run_and_what_ran_is_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    for (name, cell, limit, why) in
+        [("fails", "let x: i32 = \"text\";", "10m", "E0308"), ("slow", "!sleep 600", "6s", "took longer than 6 s")]
+    {
+        write(at, "n.ipynb", &[code("!echo first", &[]), code(cell, &[]), code("println!(\"last\");", &[])]);
+        let ran = tunebook(at, &["run", "n.ipynb", "--to", "out.ipynb", "--timeout", limit]);
+        let progress = String::from_utf8_lossy(&ran.stderr).into_owned();
+        assert_eq!(ran.status.code(), Some(1), "{name}: {progress}");
+        assert!(progress.contains("ended the run") && progress.contains(why), "{name}: {progress}");
+        let out = read(at, "out.ipynb");
+        let cells = out["cells"].as_array().unwrap();
+        assert!(cells[0]["source"].as_str().unwrap().contains("An exception was encountered"), "{name}");
+        assert_eq!(printed(&cells[1]), "first\n");
+        assert_eq!(cells[3]["outputs"][0]["output_type"], "error", "{name}: {}", cells[3]);
+        assert_eq!(cells[4]["outputs"], json!([]));
+        assert_eq!(out["metadata"]["papermill"]["exception"], true);
+        // The marks of a failed run do not pile up.
+        let again = tunebook(at, &["run", "out.ipynb", "--to", "out.ipynb", "--timeout", limit]);
+        assert_eq!(again.status.code(), Some(1));
+        assert_eq!(read(at, "out.ipynb")["cells"].as_array().unwrap().len(), cells.len());
+    }
+}
+
+#[test]
+fn what_cannot_be_run_says_why_before_anything_runs() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    write(at, "n.ipynb", &[code("let lr = 0.1;", &["parameters"])]);
+    std::fs::write(at.join("old.ipynb"), json!({ "worksheets": [], "nbformat": 3 }).to_string()).unwrap();
+    std::fs::write(at.join("text.ipynb"), "fn main() {}").unwrap();
+    for (arguments, part) in [
+        (vec!["run", "nothing.ipynb"], "cannot be read"),
+        (vec!["run", "old.ipynb"], "format 3"),
+        (vec!["run", "text.ipynb"], "is not a notebook"),
+        (vec!["run", "n.ipynb", "--to", "x.pdf"], "ends in .ipynb or .html"),
+        (vec!["run", "n.ipynb", "--to", "new/x.ipynb"], "there is no folder new"),
+        (vec!["run", "n.ipynb", "--timeout", "soon"], "30s, 30m or 2h"),
+        (vec!["run", "n.ipynb", "-p", "1=2"], "cannot be the name of a variable"),
+        (vec!["run", "n.ipynb", "-p", "lr=fast"], "`fast` is none"),
+        (vec!["diff", "n.ipynb", "nothing.ipynb"], "cannot be read"),
+    ] {
+        let ran = tunebook(at, &arguments);
+        let said = String::from_utf8_lossy(&ran.stderr).into_owned();
+        assert_eq!(ran.status.code(), Some(2), "{arguments:?}: {said}");
+        assert!(said.contains(part), "{arguments:?}: {said}");
+    }
+}
+
+#[test]
+fn two_runs_are_compared_by_their_results() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    let shown = |value: f64, seconds: f64| {
+        let mut cell = code("%isolate a b", &[]);
+        let result = json!({ "kind": "isolation", "seconds": seconds, "points": [{ "objective": value }] });
+        cell["outputs"] = json!([{ "output_type": "display_data", "metadata": {},
+            "data": { "application/vnd.tunebook.v1+json": result, "text/plain": format!("{seconds} s") } }]);
+        cell
+    };
+    let said = |text: &str| {
+        let mut cell = code("f()", &[]);
+        cell["outputs"] = json!([{ "output_type": "stream", "name": "stdout", "text": [text] }]);
+        cell
+    };
+    write(at, "a.ipynb", &[shown(0.25, 1.0), said("x")]);
+    write(at, "same.ipynb", &[shown(0.25, 9.0), text("More text."), said("x")]);
+    write(at, "near.ipynb", &[shown(0.25000001, 1.0), said("x")]);
+    write(at, "other.ipynb", &[shown(0.25, 1.0), said("y")]);
+    let diff = |arguments: &[&str]| {
+        let ran = tunebook(at, arguments);
+        (ran.status.code(), String::from_utf8_lossy(&ran.stdout).into_owned())
+    };
+    let (status, said) = diff(&["diff", "a.ipynb", "same.ipynb"]);
+    assert_eq!(status, Some(0), "{said}");
+    assert!(said.contains("2 cells compared, 1 of them with a result of a magic: the same"), "{said}");
+    let (status, said) = diff(&["diff", "a.ipynb", "near.ipynb"]);
+    assert!(status == Some(1) && said.contains("points[0].objective is 0.25 and 0.25000001"), "{said}");
+    assert_eq!(diff(&["diff", "a.ipynb", "near.ipynb", "--tolerance", "1e-6"]).0, Some(0));
+    let (status, said) = diff(&["diff", "a.ipynb", "other.ipynb"]);
+    assert!(status == Some(1) && said.contains("`x` and `y`"), "{said}");
+}
