@@ -1,4 +1,4 @@
-//! `%plan`: what a sweep would do and cost, its lints, and presets.
+//! Before and after a study: `%plan` (what a sweep would do and cost, its lints), presets, and `%launch`.
 
 use serde_json::{Value, json};
 use tunebook_tests::kernel;
@@ -155,4 +155,36 @@ async fn a_preset_tunes_what_the_number_of_trials_allows() {
         "%%plan program --trials 12\ncommand python3 train.py --lr {lr} --beta1 {beta1}\npreset adam\nminimize error";
     let plan = kernel.run_ok(program).await.result();
     assert_eq!(plan["roles"].as_array().unwrap().len(), 2, "{plan}");
+}
+
+#[tokio::test]
+async fn a_launch_records_the_baseline_with_its_evidence() {
+    let (mut kernel, _folder) = kernel().await;
+    assert!(kernel.run_ok("%launch").await.shown().contains("Nothing was launched yet"));
+    let study = |name: &str| {
+        format!(
+            "%%sweep {name} --trials 4\ncommand sh -c 'echo {{{{\\\"step\\\": 1, \\\"error\\\": {{x}}}}}}'\n\
+             nuisance x in [0.5, 0.25, 2.0, 1.0]\nminimize error"
+        )
+    };
+    kernel.run_ok(&study("first")).await;
+    kernel.run_ok(&study("second")).await;
+    let first = kernel.run_ok("%launch first --trial 2 --because 'simple & good'").await;
+    assert_eq!((&first.result()["trial"], &first.result()["previous"]), (&json!(2), &Value::Null));
+    assert!(first.shown().contains("Because: simple & good") && first.shown().contains("%adopt"), "{}", first.shown());
+    let second = kernel.run_ok("%launch second --trial 1").await.result();
+    assert_eq!(second["previous"], json!({ "study": "first", "trial": 2 }));
+    let all = kernel.run_ok("%launch").await.result();
+    let studies: Vec<&Value> = all["launches"].as_array().unwrap().iter().map(|launch| &launch["study"]).collect();
+    assert_eq!(studies, ["second", "first"]);
+    kernel.run_ok("%%sweep broken --trials 1\ncommand false {x}\nnuisance x in [1]\nminimize error").await;
+    for (line, part) in [
+        ("%launch first", "the trial is missing"),
+        ("%launch first --trial 9", "no trial 9"),
+        ("%launch frist --trial 1", "did you mean `first`"),
+        ("%launch broken --trial 1", "cannot be a baseline"),
+    ] {
+        let error = kernel.run_error(line).await;
+        assert!(error.contains(part), "{line}: {error}");
+    }
 }

@@ -16,6 +16,7 @@ pub mod folder;
 pub mod history;
 pub mod insight;
 pub mod isolate;
+pub mod launch;
 pub mod list;
 pub mod load;
 pub mod lsmagic;
@@ -55,6 +56,7 @@ const MAGICS: &[Magic] = &[
     throughput::MAGIC,
     scaling::MAGIC,
     noise::MAGIC,
+    launch::MAGIC,
     final_evaluation::MAGIC,
     study::MAGIC,
     report::MAGIC,

@@ -1,0 +1,169 @@
+//! `%launch STUDY --trial I`: the configuration of a trial becomes the baseline of its workload (Playbook D2). It is
+//! recorded with its evidence, and with the baseline that it replaces.
+
+use crate::commands::sweep::advice::is_same;
+use crate::error::{ErrorName, Result};
+use crate::host::{Interrupt, Output};
+use crate::magic::{Command, Context, Export, Invocation, Magic, Subject};
+use crate::report::Report;
+use crate::report::table::{Rows, number, number_or_dash, params};
+use crate::studies::trial_of;
+use crate::syntax::{Arguments, Word, option};
+use serde_json::{Value as Json, json};
+use tunebook_study::store::{self, Store};
+use tunebook_study::{TrialState, WorkloadReference};
+
+pub const MAGIC: Magic = Magic {
+    name: "launch",
+    line: true,
+    body: None,
+    usage: "%launch STUDY --trial I [--because TEXT]\n\n%launch",
+    summary: "Make the configuration of a trial the baseline of its workload, and record the evidence",
+    help: "A baseline is the best configuration that a project has agreed on. Changing it is an act of its own, with its \
+        evidence: the study, its number of trials, and what `%adopt` found when it trained the configuration again. \
+        `--because` says in words why, for example that the gain outweighs the added complexity. Without a study it shows \
+        all launches, the newest first. `%plan` and `%study` do not depend on it.",
+    options: &[option("trial", Some("I"), "the number of the trial"), option("because", Some("TEXT"), "why, in words")],
+    subject: Subject::Study,
+    export: Export::Comment,
+    parse,
+};
+
+/// The kind of the results that hold launches.
+const LAUNCH: &str = "launch";
+
+struct Launch {
+    arguments: Arguments,
+    /// The study and the number of its trial. None to show all launches.
+    trial: Option<(Word, u32)>,
+}
+
+fn parse(Invocation { arguments, .. }: Invocation) -> Result<Box<dyn Command>> {
+    arguments.at_most(1)?;
+    let study = arguments.positional.first().cloned();
+    let trial = arguments.small_count("trial", 1)?;
+    let trial = match (study, trial) {
+        (Some(study), Some(trial)) => Some((study, trial)),
+        (None, None) => None,
+        (Some(study), None) => {
+            let help = "%study and %curves show the trials with their results".to_string();
+            return Err(arguments.source.syntax_error(study.span, "the trial is missing: `--trial I`", Some(help)));
+        }
+        (None, Some(_)) => {
+            return Err(arguments.source.syntax_error(arguments.line.clone(), "the study is missing", None));
+        }
+    };
+    Ok(Box::new(Launch { arguments, trial }))
+}
+
+impl Command for Launch {
+    fn run(self: Box<Self>, context: &Context, output: &dyn Output, _: &Interrupt) -> Result<()> {
+        match &self.trial {
+            Some((study, trial)) => self.launch(context, study, *trial)?.show(&context.charts, output),
+            None => all(context.store_to_read()?.as_ref())?.show(&context.charts, output),
+        }
+        Ok(())
+    }
+}
+
+impl Launch {
+    fn launch(&self, context: &Context, word: &Word, number_of_trial: u32) -> Result<Report> {
+        let source = &self.arguments.source;
+        let (store, study) = context.study(source, word)?;
+        let trials = store.trials(&study)?;
+        let trial = trial_of(&self.arguments, word, &trials, number_of_trial)?;
+        let objective = &study.definition.objective;
+        let Some((value, _)) = objective.of(trial).filter(|_| trial.state == TrialState::Complete) else {
+            let span = self.arguments.option("trial").map_or(word.span.clone(), |word| word.span.clone());
+            let message =
+                format!("trial {number_of_trial} of `{}` is {} and cannot be a baseline", study.name, trial.state);
+            let help = "choose a complete trial".to_string();
+            return Err(source.error(ErrorName::NoAnswer, span, message, Some(help)));
+        };
+        let workload = &study.definition.workload;
+        let launches = store.results(LAUNCH)?;
+        let of_workload = |launch: &&Json| {
+            serde_json::from_value::<WorkloadReference>(launch["workload_reference"].clone())
+                .is_ok_and(|other| is_same(&other, workload))
+        };
+        let previous = launches.iter().rev().find(of_workload);
+        let previous = previous.map(|launch| json!({ "study": launch["study"], "trial": launch["trial"] }));
+        let adoption = adoption(&store, &study.name, number_of_trial)?;
+        let because = self.arguments.option("because").map(|word| word.text.clone());
+        let fields = json!({
+            "workload": workload.to_string(), "study": study.name, "trial": number_of_trial, "params": trial.params,
+            "metric": objective.metric, "objective": value, "trials": trials.len(), "adoption": adoption,
+            "because": because, "previous": previous, "launched": store::now(),
+        });
+        let mut record = fields.clone();
+        record["workload_reference"] = json!(workload);
+        let key = format!("{} {number_of_trial} at {}", study.name, store::now());
+        context.store()?.keep_conclusion(LAUNCH, &key, &record)?;
+        let mut report = Report::new(LAUNCH, &fields).line(&format!(
+            "Trial {number_of_trial} of {} is the baseline of {workload} now: {} ({} {}).",
+            study.name,
+            params(&study.definition, &trial.params),
+            objective.metric,
+            number(value)
+        ));
+        if let Some(previous) = &previous {
+            report = report.line(&format!("It replaces trial {} of {}.", previous["trial"], text(&previous["study"])));
+        }
+        report = report.line(&match &adoption {
+            Some(found) => format!(
+                "Evidence (level {}): trained again {} times against trial {}, the difference is {}, and the probability \
+                 that it is better is {}.",
+                text(&found["level"]),
+                found["repeats"],
+                found["baseline"],
+                number_or_dash(found["difference"].as_f64()),
+                found["probability_better"].as_f64().map_or("–".into(), |share| format!("{:.0} %", 100.0 * share))
+            ),
+            None => format!(
+                "Evidence: the best of one study of {} trials, which is chosen for its luck too. `%adopt {} --candidate \
+                 {number_of_trial} --baseline J` trains it again beside trial J with new seeds.",
+                trials.len(),
+                study.name
+            ),
+        });
+        Ok(match because {
+            Some(because) => report.line(&format!("Because: {because}")),
+            None => report,
+        })
+    }
+}
+
+/// Returns what `%adopt` found last of a trial as the candidate.
+fn adoption(store: &Store, study: &str, trial: u32) -> Result<Option<Json>> {
+    let is_it = |result: &Json| result["study"] == study && result["candidate"] == trial;
+    Ok(store.results("adoption")?.into_iter().rev().find(is_it))
+}
+
+/// Shows all launches.
+fn all(store: Option<&Store>) -> Result<Report> {
+    let launches: Vec<Json> = match store {
+        Some(store) => store.results(LAUNCH)?.into_iter().rev().collect(),
+        None => vec![],
+    };
+    let mut rows = Rows::new(&["workload", "study", "trial", "objective", "level", "because"]);
+    for launch in &launches {
+        let level = launch["adoption"]["level"].as_str().unwrap_or("–");
+        rows.row(vec![
+            text(&launch["workload"]),
+            text(&launch["study"]),
+            launch["trial"].to_string(),
+            format!("{} {}", text(&launch["metric"]), number_or_dash(launch["objective"].as_f64())),
+            level.to_string(),
+            text(&launch["because"]),
+        ]);
+    }
+    let report = Report::new("launches", &json!({ "launches": launches }));
+    Ok(match launches.len() {
+        0 => report.line("Nothing was launched yet. `%launch STUDY --trial I` makes a trial the baseline."),
+        count => report.line(&format!("Launches, the newest first ({count}):")).table(&rows),
+    })
+}
+
+fn text(value: &Json) -> String {
+    value.as_str().unwrap_or("–").to_string()
+}
