@@ -18,10 +18,13 @@ for cell in notebook.cells:
             results.append(result)
             assert result["version"] == 1
 kinds = [result["kind"] for result in results]
-assert kinds == ["devices", "workloads", "sweep", "isolation", "axis", "curves", "study", "study"], kinds
-sweep = results[2]
+assert kinds == [
+    "devices", "workloads", "plan", "sweep", "isolation", "axis", "curves", "study", "study", "insight", "report"
+], kinds
+assert results[2]["lints"] == [], results[2]
+sweep = results[3]
 assert sum(sweep["trials"].values()) >= 24, sweep
 assert sweep["trials"]["infeasible"] > 0, sweep
 assert sweep["best"]["objective"] <= 0.04, sweep
-assert all(point["objective"] is not None for point in results[3]["points"]), results[3]
+assert all(point["objective"] is not None for point in results[4]["points"]), results[4]
 print("executed:", sweep["trials"], "best", sweep["best"]["objective"])
