@@ -174,3 +174,31 @@ fn two_runs_are_compared_by_their_results() {
     let (status, said) = diff(&["diff", "a.ipynb", "other.ipynb"]);
     assert!(status == Some(1) && said.contains("`x` and `y`"), "{said}");
 }
+
+/// The notebooks that teach, and the solutions of their exercises. (The first three are run by the front ends' tests.)
+#[test]
+fn the_notebooks_and_their_solutions_run() {
+    let notebooks = Path::new(env!("CARGO_MANIFEST_DIR")).join("../notebooks");
+    let in_folder = |folder: &Path| -> Vec<std::path::PathBuf> {
+        let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+        let mut found: Vec<_> = files.filter(|path| path.extension().is_some_and(|ending| ending == "ipynb")).collect();
+        found.sort();
+        found
+    };
+    let all = in_folder(&notebooks);
+    let names: Vec<String> = all.iter().map(|path| path.file_name().unwrap().to_string_lossy().into()).collect();
+    let first_three = |name: &String| ["01", "02", "03"].iter().any(|number| name.starts_with(number));
+    let mut to_run: Vec<_> =
+        all.iter().zip(&names).filter(|(_, name)| !first_three(name)).map(|(path, _)| path.clone()).collect();
+    for solution in in_folder(&notebooks.join("solutions")) {
+        let name = solution.file_name().unwrap().to_string_lossy().into_owned();
+        assert!(names.contains(&name), "there is no notebook for the solution {name}");
+        to_run.push(solution);
+    }
+    assert!(to_run.len() >= 5, "{to_run:?}");
+    for path in to_run {
+        let folder = tempfile::tempdir().unwrap();
+        let ran = tunebook(folder.path(), &["run", path.to_str().unwrap(), "--cwd", ".", "--timeout", "10m"]);
+        assert!(ran.status.success(), "{}: {}", path.display(), String::from_utf8_lossy(&ran.stderr));
+    }
+}
