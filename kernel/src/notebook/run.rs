@@ -99,7 +99,11 @@ async fn execute(options: &RunOptions) -> anyhow::Result<ExitCode> {
         let ended =
             run_cell(&mut kernel, &mut document, &mut outputs, index, &code, options.timeout, &mut stop).await?;
         let seconds = began.elapsed().as_secs_f64();
-        let is_failure = !matches!(ended, Ended::Done) && !(may_fail && matches!(ended, Ended::Failed(..)));
+        let is_failure = match ended {
+            Ended::Done => false,
+            Ended::Failed(..) => !may_fail,
+            Ended::TimedOut(_) | Ended::Interrupted | Ended::KernelDied => true,
+        };
         let status = if is_failure { "failed" } else { "completed" };
         let mark = if is_failure { "  failed" } else { "" };
         eprintln!("[{done}/{total}] {first}  {seconds:.1} s{mark}");
