@@ -93,6 +93,8 @@ async fn prepared_versions_are_used_where_they_fit() {
     // A version that another crate needs is no reason to miss the newest one.
     let mut newest = started(&registry, folder.path()).await;
     assert_eq!(newest.run_ok(":dep leaf = \"*\"\nleaf::version()").await.value(), "\"0.8.1\"");
+    // It stays when other crates are added.
+    assert_eq!(newest.run_ok(":dep twig = \"1\"\nleaf::version()").await.value(), "\"0.8.1\"");
     assert_eq!(std::fs::read_to_string(&prepared[0]).unwrap(), lock, "no notebook changes what is prepared");
 }
 
@@ -153,4 +155,11 @@ async fn several_cells_await_with_all_features_of_tokio() {
     let error = kernel.run_error("tokio::spawn(async { panic!(\"within a task\") }).await?").await;
     assert!(error.contains("within a task"), "{error}");
     assert_eq!(kernel.run_ok("sum").await.value(), "10", "variables stay");
+    let code = "#[tokio::main]\nasync fn main() -> Result<(), String> {\n    println!(\"{}\", six().await);\n    \
+                Err(\"no more\".into())\n}";
+    let answer = kernel.run(code).await;
+    assert_eq!(answer.text("stdout"), "6\n", "a program with a runtime of its own");
+    assert!(answer.reply["evalue"].as_str().is_some_and(|said| said.contains("no more")), "{answer:?}");
+    let said = kernel.run_ok("let endless = tokio::spawn(async { loop { tokio::task::yield_now().await } });").await;
+    assert!(said.text("stderr").contains("let endless: tokio::task::JoinHandle<()>"), "{said:?}");
 }

@@ -198,7 +198,7 @@ async fn a_question_mark_behind_a_variable_is_rust() {
         .await;
     assert_eq!(kernel.run_ok("good?").await.value(), "3");
     let error = kernel.run_error("bad?").await;
-    assert!(error.contains("broken"), "{error}");
+    assert!(error.contains("broken") && error.contains("1 | bad?") && !error.contains("as_ref"), "{error}");
     assert!(
         kernel.run_ok("Vec?").await.reply["payload"][0]["data"]["text/plain"].as_str().is_some(),
         "a type is a question"

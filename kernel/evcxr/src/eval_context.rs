@@ -2035,6 +2035,15 @@ impl ContextState {
                             ),
                         ));
                     }
+                    // The type of what never returns, as of a task that loops for ever.
+                    Some(TypeName::Named(found)) if found.contains('!') => not_kept.push((
+                        name.clone(),
+                        format!(
+                            "its type contains `!`, which code cannot name. Write the type with `()` \
+                             in the place of `!`: let {name}: {} = …;",
+                            found.replace('!', "()")
+                        ),
+                    )),
                     Some(TypeName::Named(found)) if !found.contains("impl ") => {
                         // For now, we need to look for and escape any reserved words. This should
                         // probably in theory be done in rust analyzer in a less hacky way.

@@ -14,12 +14,36 @@ const BETWEEN: &str = "\n\n[[package]]\n";
 pub fn merged(newer: &str, older: &str) -> String {
     let (newer, older) = (newer.trim_end(), older.trim_end());
     let known: BTreeSet<_> = newer.split(BETWEEN).skip(1).map(identity).collect();
-    let mut text = newer.to_string();
-    for entry in older.split(BETWEEN).skip(1).filter(|entry| !known.contains(&identity(entry))) {
+    let mut entries: Vec<(&str, &str)> = newer.split(BETWEEN).skip(1).map(|entry| (entry, newer)).collect();
+    let missing = older.split(BETWEEN).skip(1).filter(|entry| !known.contains(&identity(entry)));
+    entries.extend(missing.map(|entry| (entry, older)));
+    let mut versions: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for (entry, _) in &entries {
+        versions.entry(field(entry, "name")).or_default().push(field(entry, "version"));
+    }
+    let mut text = newer.split(BETWEEN).next().unwrap_or_default().to_string();
+    for (entry, of) in &entries {
+        let lines = entry.lines().map(|line| with_version(line, of, &versions));
         text += BETWEEN;
-        text += entry;
+        text += &lines.collect::<Vec<String>>().join("\n");
     }
     text + "\n"
+}
+
+/// A line of an entry of the lock file `of`, in one with these `versions` of each crate. If it names a crate of which
+/// there are several versions now, it says which, because cargo forgets what is not unique.
+fn with_version(line: &str, of: &str, versions: &BTreeMap<&str, Vec<&str>>) -> String {
+    let used = line.strip_prefix(" \"").and_then(|line| line.strip_suffix("\","));
+    let mut words = used.unwrap_or_default().split(' ');
+    let (name, version) = (words.next().unwrap_or_default(), words.next());
+    let Some(all) = versions.get(name).filter(|all| all.len() > 1 && words.next().is_none()) else {
+        return line.into();
+    };
+    let Some(version) = version.or_else(|| Some(field(entries_of(of, name).next()?, "version"))) else {
+        return line.into();
+    };
+    let same = all.iter().find(|other| line_of(other) == line_of(version)).unwrap_or(&version);
+    format!(" \"{name} {same}\",")
 }
 
 /// The crates in a lock file that come from a folder of the user's, by the names that code uses.
@@ -107,9 +131,14 @@ fn field<'a>(entry: &'a str, name: &str) -> &'a str {
 /// The name and the source of an entry, and its version up to the first number that is not 0: of two versions that
 /// agree so far cargo takes one for both.
 fn identity(entry: &str) -> (&str, &str, String) {
-    let numbers: Vec<&str> = field(entry, "version").split('.').collect();
+    (field(entry, "name"), field(entry, "source"), line_of(field(entry, "version")))
+}
+
+/// A version up to the first number that is not 0.
+fn line_of(version: &str) -> String {
+    let numbers: Vec<&str> = version.split('.').collect();
     let leading = numbers.iter().position(|number| *number != "0").map_or(numbers.len(), |at| at + 1);
-    (field(entry, "name"), field(entry, "source"), numbers[..leading].join("."))
+    numbers[..leading].join(".")
 }
 
 #[cfg(test)]
@@ -143,6 +172,16 @@ mod tests {
         assert_eq!(local_crates(&both).into_iter().collect::<Vec<_>>(), ["my_own"]);
         assert_eq!(without_local_crates(&both), format!("version = 4\n{public}"));
         assert_eq!(without_crate(&lock(&["a 1.0.0", "b 1.0.0", "a 2.0.0"]), "a"), lock(&["b 1.0.0"]));
+    }
+
+    #[test]
+    fn a_name_that_is_not_unique_any_more_gets_its_version() {
+        let user = "\n[[package]]\nname = \"user\"\nversion = \"1.0.0\"\ndependencies = [\n \"a\",\n \"b\",\n]\n";
+        let newer = lock(&["a 2.1.0", "b 1.0.0"]) + user;
+        let all = merged(&newer, &lock(&["a 1.0.0", "a 2.0.0"]));
+        assert!(all.contains("dependencies = [\n \"a 2.1.0\",\n \"b\",\n]"), "{all}");
+        let all = merged(&lock(&["a 2.1.0", "a 3.0.0"]), &(lock(&["a 2.0.0"]) + user));
+        assert!(all.contains("dependencies = [\n \"a 2.1.0\",\n \"b\",\n]"), "{all}");
     }
 
     #[test]

@@ -67,9 +67,11 @@ pub(super) fn evaluate(
     let printed = output.end(context.eval_context().runs());
     progress.end();
     let interrupted = run.is_interrupted();
+    let named = cell.count().map_or("An earlier cell".into(), |count| format!("Cell [{count}]"));
     let outputs = match result {
         Ok(outputs) => outputs,
         Err(evcxr::Error::SubprocessTerminated(reason)) => {
+            gone.all_lost(&variables, &named);
             return Err(variables_lost(&variables, &reason, interrupted));
         }
         Err(_) if interrupted => {
@@ -84,7 +86,6 @@ pub(super) fn evaluate(
         Err(error) => return Err(CellError::of_build(&error.to_string())),
     };
     let after: Vec<String> = context.variables_and_types().map(|(name, _)| name.to_string()).collect();
-    let named = cell.count().map_or("An earlier cell".into(), |count| format!("Cell [{count}]"));
     gone.record(&variables, &after, &outputs.not_kept, code, &named);
     let warned = warnings(&outputs.warnings, code);
     if !warned.is_empty() {

@@ -34,6 +34,13 @@ impl Gone {
         self.0.retain(|name, _| !after.contains(name));
     }
 
+    /// Records that the process that runs cells ended, and all variables with it.
+    pub fn all_lost(&mut self, variables: &[String], cell: &str) {
+        for name in variables {
+            self.0.insert(name.clone(), format!("{cell} ended the process that runs cells, and `{name}` was lost."));
+        }
+    }
+
     /// What is known about the name that the compiler did not find, if an error is about one.
     pub fn explained(&self, error: &evcxr::CompilationError) -> Option<&str> {
         self.of(error.code()?, &error.message())
@@ -78,6 +85,8 @@ mod tests {
             gone.of("E0425", "cannot find value `own`").unwrap().starts_with("Cell [4] moved `own`, in `take(own);`")
         );
         assert_eq!(gone.of("E0425", "cannot find value `inner`"), None);
+        gone.all_lost(&names(&["kept"]), "Cell [5]");
+        assert!(gone.of("E0425", "cannot find value `kept`").unwrap().contains("`kept` was lost"));
         gone.record(&names(&["y"]), &names(&["x", "y"]), &[], "let x = 1;", "Cell [5]");
         assert_eq!(gone.of("E0425", message), None);
     }

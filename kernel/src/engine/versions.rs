@@ -75,36 +75,50 @@ impl Versions {
         if std::mem::take(&mut self.is_cut_off) {
             state.set_build_env(OFFLINE, "false");
         }
-        // Of versions that do not fit together, cargo would take one that is built for another crate.
         let package = choice(&dependency.config).map(|renamed| renamed.unwrap_or_else(|| dependency.name.clone()));
-        if let (Some(package), false) = (&package, self.lock.is_empty()) {
-            write(&lock_file::without_crate(&self.lock, package))?;
-        } else {
-            self.restore()?;
+        let error = match self.attempt(state, dependency, package.as_deref())? {
+            Ok(()) => return Ok(None),
+            Err(error) => error,
+        };
+        if state.offline_mode() || !is_unreachable(&error.to_string()) {
+            return Err(of_cargo(error));
         }
-        match state.add_dep(&dependency.name, &dependency.config) {
-            Ok(()) => {
-                if let (Some(package), false) = (&package, self.lock.is_empty())
-                    && let Ok(resolved) = std::fs::read_to_string(lock_path())
-                {
-                    let resolved = lock_file::without_local_crates(&resolved);
-                    self.lock = lock_file::with_newest(&self.lock, &resolved, package, CELLS);
-                }
-                Ok(None)
-            }
-            Err(error) if !state.offline_mode() && is_unreachable(&error.to_string()) => {
-                self.restore()?;
-                state.set_build_env(OFFLINE, "true");
-                self.is_cut_off = true;
-                state.add_dep(&dependency.name, &dependency.config).map_err(|_| of_cargo(error))?;
-                Ok(Some(format!(
-                    "note: the registry of crates cannot be reached, so `{}` is the newest version among those that \
-                     were downloaded before.\n",
-                    dependency.name
-                )))
-            }
-            Err(error) => Err(of_cargo(error)),
+        state.set_build_env(OFFLINE, "true");
+        self.is_cut_off = true;
+        // The newest version that was downloaded may need one that was not.
+        if self.attempt(state, dependency, package.as_deref())?.is_err()
+            && self.attempt(state, dependency, None)?.is_err()
+        {
+            return Err(of_cargo(error));
         }
+        Ok(Some(format!(
+            "note: the registry of crates cannot be reached, so `{}` is the newest version among those that were \
+             downloaded before.\n",
+            dependency.name
+        )))
+    }
+
+    /// Adds a dependency. If `package` is given, it is the crate of which the newest version is looked up: among locked
+    /// versions that do not fit together, cargo would take the first.
+    fn attempt(
+        &mut self,
+        state: &mut ContextState,
+        dependency: &Dependency,
+        package: Option<&str>,
+    ) -> Result<Result<(), evcxr::Error>, CellError> {
+        let package = package.filter(|_| !self.lock.is_empty());
+        match package {
+            Some(package) => write(&lock_file::without_crate(&self.lock, package))?,
+            None => self.restore()?,
+        }
+        if let Err(error) = state.add_dep(&dependency.name, &dependency.config) {
+            return Ok(Err(error));
+        }
+        if let (Some(package), Ok(resolved)) = (package, std::fs::read_to_string(lock_path())) {
+            let resolved = lock_file::without_local_crates(&resolved);
+            self.lock = lock_file::with_newest(&self.lock, &resolved, package, CELLS);
+        }
+        Ok(Ok(()))
     }
 }
 

@@ -255,7 +255,7 @@ version = "0.1.0"
         assert_eq!(result["dependencies"][4], serde);
         assert_eq!(result["dependencies"][2]["source"], "../own");
         run("%deps --full", &fake).unwrap();
-        assert_eq!(shown(&fake).0, LOCK.trim());
+        assert_eq!(shown(&fake).0.trim(), LOCK.trim());
     }
 
     #[test]
