@@ -232,6 +232,8 @@ async fn values_that_cannot_be_kept_or_shown_say_so_where_they_are_made() {
     kernel.run_ok("let words = vec![1];\nlet moved = words;").await;
     let error = kernel.run_error("words.len()").await;
     assert!(error.contains("moved `words`, in `let moved = words;`"), "{error}");
+    kernel.run_error("let failed = 1;\npanic!(\"no\");").await;
+    assert!(!kernel.run_error("failed").await.contains("moved"));
     kernel.run_ok("struct NoDebug;\nlet plain = NoDebug;").await;
     for code in ["plain", "Some(&plain)"] {
         let error = kernel.run_error(code).await;

@@ -10,8 +10,7 @@ pub struct Gone(HashMap<String, String>);
 
 impl Gone {
     /// Records what a cell that ended did to the variables. `before` and `after` are their names, `not_kept` those that
-    /// the user was told of, each with the reason. `cell` is the cell in words. A variable that the cell both defined
-    /// and moved is one of those that it moved.
+    /// the user was told of, each with the reason. `cell` is the cell in words.
     pub fn record(
         &mut self,
         before: &[String],
@@ -20,8 +19,7 @@ impl Gone {
         code: &str,
         cell: &str,
     ) {
-        let defined = defined(code);
-        for name in before.iter().chain(&defined).filter(|name| !after.contains(name)) {
+        for name in before.iter().filter(|name| !after.contains(name)) {
             let mentions = |line: &&str| line.split(|c: char| !(c.is_alphanumeric() || c == '_')).any(|w| w == name);
             let place =
                 code.lines().rev().find(mentions).map_or(String::new(), |line| format!(", in `{}`", line.trim()));
@@ -53,7 +51,7 @@ impl Gone {
 }
 
 /// The names that the `let` statements of a cell define.
-fn defined(code: &str) -> Vec<String> {
+pub fn defined(code: &str) -> Vec<String> {
     let file = SourceFile::parse(&format!("fn cell() {{\n{code}\n}}"), Edition::CURRENT).tree();
     let body = file.syntax().descendants().find_map(ast::StmtList::cast);
     let statements = body.into_iter().flat_map(|body| body.statements());
@@ -67,7 +65,7 @@ fn defined(code: &str) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::Gone;
+    use super::{Gone, defined};
 
     #[test]
     fn a_variable_that_is_gone_is_explained_until_there_is_one_again() {
@@ -80,7 +78,7 @@ mod tests {
         assert_eq!(gone.of("E0425", "cannot find value `f`"), Some("Cell [3] did not keep `f`: it borrows."));
         assert_eq!(gone.of("E0308", message), None);
         let code = "let (own, kept) = (vec![1], 2);\nif kept > 1 { let inner = 3; }\ntake(own);";
-        gone.record(&[], &names(&["y", "kept"]), &[], code, "Cell [4]");
+        gone.record(&defined(code), &names(&["y", "kept"]), &[], code, "Cell [4]");
         assert!(
             gone.of("E0425", "cannot find value `own`").unwrap().starts_with("Cell [4] moved `own`, in `take(own);`")
         );
