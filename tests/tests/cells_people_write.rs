@@ -198,9 +198,49 @@ async fn a_question_mark_behind_a_variable_is_rust() {
         .await;
     assert_eq!(kernel.run_ok("good?").await.value(), "3");
     let error = kernel.run_error("bad?").await;
-    assert!(error.contains("broken"), "{error}");
+    assert!(error.contains("broken") && error.contains("1 | bad?") && !error.contains("as_ref"), "{error}");
     assert!(
         kernel.run_ok("Vec?").await.reply["payload"][0]["data"]["text/plain"].as_str().is_some(),
         "a type is a question"
     );
+}
+
+#[tokio::test]
+async fn a_box_that_borrows_from_its_own_cell_ends_with_it_and_the_owner_stays() {
+    let (mut kernel, _folder) = kernel().await;
+    let code =
+        "let text = String::from(\"abc\");\nlet length: Box<dyn Fn() -> usize> = Box::new(|| text.len());\nlength()";
+    let answer = kernel.run_ok(code).await;
+    assert_eq!(answer.value(), "3");
+    assert!(answer.text("stderr").contains("`length` is not kept"), "{}", answer.text("stderr"));
+    let code = "let letters: Box<dyn Iterator<Item = char> + '_> = Box::new(text.chars());\nprintln!(\"{}\", letters.count());";
+    let answer = kernel.run_ok(code).await;
+    assert_eq!((answer.text("stdout").as_str(), answer.text("stderr").as_str()), ("3\n", ""));
+    assert_eq!(kernel.run_ok("text").await.value(), "\"abc\"");
+    // What must really live longer is an error of the cell.
+    let error = kernel.run_error("let own = String::new();\nlet t = std::thread::spawn(|| println!(\"{own}\"));").await;
+    assert!(error.contains("E0373") && error.contains("`own`"), "{error}");
+}
+
+#[tokio::test]
+async fn values_that_cannot_be_kept_or_shown_say_so_where_they_are_made() {
+    let (mut kernel, _folder) = kernel().await;
+    let said = kernel.run_ok("let sine = f64::sin;").await.text("stderr");
+    assert!(said.contains("`sine` is not kept") && said.contains("let sine: fn(f64) -> f64"), "{said}");
+    kernel.run_ok("let sine: fn(f64) -> f64 = f64::sin;").await;
+    assert_eq!(kernel.run_ok("sine(0.0)").await.value(), "0.0");
+    kernel.run_ok("let words = vec![1];\nlet moved = words;").await;
+    let error = kernel.run_error("words.len()").await;
+    assert!(error.contains("moved `words`, in `let moved = words;`"), "{error}");
+    kernel.run_error("let failed = 1;\npanic!(\"no\");").await;
+    assert!(!kernel.run_error("failed").await.contains("moved"));
+    kernel.run_ok("struct NoDebug;\nlet plain = NoDebug;").await;
+    for code in ["plain", "Some(&plain)"] {
+        let error = kernel.run_error(code).await;
+        assert!(error.contains("`NoDebug` does not implement `Debug`"), "{error}");
+        assert!(error.contains(&format!("1 │ {code}")), "{error}");
+    }
+    let answer = kernel.run_ok("macro_rules! twice { ($x:expr) => { 2 * $x } }").await;
+    assert_eq!(answer.text("stderr"), "", "a macro is for later cells");
+    assert_eq!(kernel.run_ok("twice!(4)").await.value(), "8");
 }

@@ -85,6 +85,12 @@ impl Analysis {
         receiver
     }
 
+    /// Returns the path by which cells can name a type, and how many lifetimes it has, from the path of its
+    /// definition.
+    pub(crate) fn public_path(&self, definition: &str) -> Option<(String, usize)> {
+        self.analyzer().ok()?.public_path(definition)
+    }
+
     /// Returns whether the standard library and the dependencies were read. The first question
     /// reads them if they were not, which takes seconds.
     pub fn is_warm(&self) -> bool {

@@ -262,12 +262,9 @@ impl CompilationError {
     /// Returns an error which says that the value of an expression has no `Debug`, made from an error
     /// about generated code. Returns None if the error does not name a type.
     pub(crate) fn about_value(&self, expression: &Segment) -> Option<CompilationError> {
-        let type_name = self
-            .message
-            .split('`')
-            .skip(1)
-            .step_by(2)
-            .find(|name| !name.contains("Debug"))?;
+        let type_name = self.message.split('`').skip(1).step_by(2).find(|name| {
+            *name != "Debug" && !name.ends_with("::Debug") && !name.starts_with('#')
+        })?;
         let end = TextSize::of(expression.code.trim_end());
         let span = Span::from_segment(expression, TextRange::new(0.into(), end))?;
         let mut spanned = SpannedMessage::from_segment_span(expression, span);
@@ -298,6 +295,15 @@ impl CompilationError {
             }
         }
         names
+    }
+
+    /// Returns whether the error says that something must be borrowed for `'static`, as what is stored
+    /// must.
+    pub(crate) fn needs_static(&self) -> bool {
+        let values = |key: &str| self.json[key].as_array().into_iter().flatten();
+        let labels = values("spans").filter_map(|span| span["label"].as_str());
+        let notes = values("children").filter_map(|child| child["message"].as_str());
+        labels.chain(notes).any(|text| text.contains("'static"))
     }
 
     /// Returns whether this error originated in code supplied by the user.

@@ -44,6 +44,7 @@ use anyhow::Result;
 use crossbeam_channel::Receiver;
 use once_cell::sync::Lazy;
 use ra_ap_ide::TextRange;
+use ra_ap_ide::TextSize;
 use ra_ap_syntax::AstNode;
 use ra_ap_syntax::SyntaxKind;
 use ra_ap_syntax::SyntaxNode;
@@ -852,7 +853,11 @@ impl EvalContext {
                                 .unwrap_or_default()
                         })
                     };
-                    output.not_kept.extend(state.name_types(wait_for_findings));
+                    let analysis = self.analysis.clone();
+                    let public_path = |path: &str| analysis.public_path(path);
+                    output
+                        .not_kept
+                        .extend(state.name_types(wait_for_findings, public_path));
                     if state.last_is_new_and_unnamed() {
                         self.last_value = Some(start_analysis(&self.analysis, state, &user_code));
                     }
@@ -944,15 +949,23 @@ impl EvalContext {
             .take()
             .and_then(|findings| findings.recv().ok())
             .unwrap_or_default();
-        let type_name = match findings.variables.get(KEPT).map(|info| &info.type_name) {
+        let found = match findings.variables.get(KEPT).map(|info| &info.type_name) {
             Some(TypeName::Named(found)) if !found.contains("impl ") => {
-                replace_reserved_words_in_type(found)
+                Some(replace_reserved_words_in_type(found))
             }
-            _ => bail!(
+            Some(TypeName::Named(_) | TypeName::Closure) => None,
+            Some(TypeName::Unknown) | None => type_names::as_code_with(
+                &last.type_at_run_time,
+                |_| false,
+                |path| self.analysis.public_path(path),
+            ),
+        };
+        let Some(type_name) = found else {
+            bail!(
                 "`_` cannot be had: its type ({}) could not be written as code. Bind the value with \
                  `let`.",
                 last.type_at_run_time
-            ),
+            );
         };
         let last = state.variable_states.get_mut(LAST);
         if let Some(last) = last.filter(|last| last.move_state == VariableMoveState::Available) {
@@ -1145,6 +1158,19 @@ impl EvalContext {
             fixed_errors.insert("Last value");
             return Ok(());
         }
+        let is_stored = |origin: &CodeKind| matches!(origin, CodeKind::PackVariable { .. });
+        if matches!(error.code(), Some("E0597" | "E0716" | "E0373"))
+            && error.needs_static()
+            && !error.code_origins.iter().any(is_stored)
+            && state.end_what_statement_defines(error, user_code)
+        {
+            fixed_errors.insert("Reference");
+            return Ok(());
+        }
+        if error.code() == Some("E0505") && error.needs_static() && !fixed_errors.is_empty() {
+            // What borrows may be among what was mended.
+            return Ok(());
+        }
         for code_origin in &error.code_origins {
             match code_origin {
                 CodeKind::PackVariable { variable_name }
@@ -1251,6 +1277,10 @@ impl EvalContext {
         Ok(())
     }
 }
+
+/// Why a variable is not kept that borrows from its own cell.
+const HOLDS_A_REFERENCE: &str = "it holds a reference to something that ends with the cell. Keep what \
+    owns the data (`to_string()`, `to_vec()`, `clone()`), or use it in this cell";
 
 fn non_persistable_type_error(variable_name: &str, actual_type: &str) -> Result<(), Error> {
     bail!(
@@ -1761,7 +1791,7 @@ impl ContextState {
     fn analysis_code(&self, user_code: CodeBlock, only_mentioned: bool) -> CodeBlock {
         let words = only_mentioned.then(|| user_code.words());
         let mut code = CodeBlock::new()
-            .generated("#![allow(unused_imports, unused_mut, dead_code, uncommon_codepoints)]")
+            .generated("#![allow(unused_imports, unused_macros, unused_mut, dead_code, uncommon_codepoints)]")
             .add_all(self.attributes_code())
             .add_all(self.items_code())
             .add_all(self.error_trait_code(true))
@@ -1872,24 +1902,62 @@ impl ContextState {
             return false;
         }
         let (name, reason) = match borrower {
-            Some(name) => (
-                name,
-                "it holds a reference to something that ends with the cell. Keep what owns the data \
-                 (`to_string()`, `to_vec()`, `clone()`), or use it in this cell",
-            ),
+            Some(name) => (name, HOLDS_A_REFERENCE),
             None => (
                 stored.to_owned(),
                 "something in this cell still borrows from it when the cell ends. Put the borrow \
                  into braces, `{ … }`, so that it ends before",
             ),
         };
-        let Some(variable) = self.variable_states.remove(&name) else {
+        self.end_variable(&name, reason)
+    }
+
+    /// Does not keep the variables of the statement that an error is about, as that of
+    /// `let f: Box<dyn Fn()> = Box::new(|| show(&local));`. Returns whether the code changes.
+    fn end_what_statement_defines(&mut self, error: &CompilationError, code: &CodeBlock) -> bool {
+        let Some(place) = error
+            .primary_spanned_message()
+            .and_then(|message| message.span)
+        else {
             return false;
         };
-        self.not_kept.push((name.clone(), reason.to_owned()));
+        let start = |span: Span| (span.start_line, span.start_column);
+        let is_there = |variable: &VariableState| {
+            let segment = variable
+                .definition_span
+                .as_ref()
+                .and_then(|span| code.segment_with_index(span.segment_index));
+            let whole = segment.and_then(|segment| {
+                let range = TextRange::up_to(TextSize::of(segment.code.as_str()));
+                Span::from_segment(segment, range)
+            });
+            whole.is_some_and(|whole| {
+                let end = (whole.end_line, whole.end_column);
+                (start(whole)..end).contains(&start(place))
+            })
+        };
+        let is_new = |variable: &VariableState| variable.move_state == VariableMoveState::New;
+        let borrowers: Vec<String> = self
+            .variable_states
+            .iter()
+            .filter(|(name, variable)| *name != LAST && is_new(variable) && is_there(variable))
+            .map(|(name, _)| name.clone())
+            .collect();
+        for name in &borrowers {
+            self.end_variable(name, HOLDS_A_REFERENCE);
+        }
+        !borrowers.is_empty()
+    }
+
+    /// Does not keep a variable, for a reason. Returns whether there was such a variable.
+    fn end_variable(&mut self, name: &str, reason: &str) -> bool {
+        let Some(variable) = self.variable_states.remove(name) else {
+            return false;
+        };
+        self.not_kept.push((name.to_owned(), reason.to_owned()));
         if let Some(span) = &variable.definition_span {
             let place = (span.segment_index, u32::from(span.range.start()));
-            self.ended.push((name, place));
+            self.ended.push((name.to_owned(), place));
         }
         true
     }
@@ -1908,10 +1976,11 @@ impl ContextState {
 
     /// Finds names for the types of new variables once the code has run. Variables whose types have
     /// no name are removed and returned, each with the reason. `wait_for_findings` is called if
-    /// rust-analyzer is needed.
+    /// rust-analyzer is needed. `public_path` finds the path by which code can name a type.
     fn name_types(
         &mut self,
         wait_for_findings: impl FnOnce(&ContextState) -> Findings,
+        public_path: impl Fn(&str) -> Option<(String, usize)>,
     ) -> Vec<(String, String)> {
         let has_no_value = |last: &VariableState| last.type_at_run_time.is_empty();
         if self.variable_states.get(LAST).is_some_and(has_no_value) {
@@ -1953,10 +2022,37 @@ impl ContextState {
             let findings = wait_for_findings(self);
             for (name, type_name) in names.iter_mut().filter(|(_, name)| name.is_none()) {
                 match findings.variables.get(name).map(|info| &info.type_name) {
+                    // The value is the function itself, whose type has no name.
+                    Some(TypeName::Named(found))
+                        if is_pointer_type(found)
+                            && !is_pointer_type(&self.variable_states[name].type_at_run_time) =>
+                    {
+                        not_kept.push((
+                            name.clone(),
+                            format!(
+                                "it is a function, whose type has no name. Write the type of a \
+                                 pointer to it: let {name}: {found} = …;"
+                            ),
+                        ));
+                    }
+                    // The type of what never returns, as of a task that loops for ever.
+                    Some(TypeName::Named(found)) if found.contains('!') => not_kept.push((
+                        name.clone(),
+                        format!(
+                            "its type contains `!`, which code cannot name. Write the type with `()` \
+                             in the place of `!`: let {name}: {} = …;",
+                            found.replace('!', "()")
+                        ),
+                    )),
                     Some(TypeName::Named(found)) if !found.contains("impl ") => {
                         // For now, we need to look for and escape any reserved words. This should
                         // probably in theory be done in rust analyzer in a less hacky way.
                         *type_name = Some(replace_reserved_words_in_type(found));
+                    }
+                    // What a procedural macro makes is known at run time only.
+                    Some(TypeName::Unknown) | None => {
+                        let at_run_time = &self.variable_states[name].type_at_run_time;
+                        *type_name = type_names::as_code_with(at_run_time, is_own, &public_path);
                     }
                     Some(TypeName::Named(_) | TypeName::Closure) => not_kept.push((
                         name.clone(),
@@ -1964,14 +2060,17 @@ impl ContextState {
                          let f: Box<dyn Fn(i32) -> i32> = Box::new(…);"
                             .to_owned(),
                     )),
-                    _ => not_kept.push((
+                }
+                let is_told = not_kept.iter().any(|(told, _)| told == name);
+                if type_name.is_none() && !is_told {
+                    not_kept.push((
                         name.clone(),
                         format!(
                             "its type ({}) could not be written as code. Write the type: let \
                              {name}: … = …;",
                             self.variable_states[name].type_at_run_time
                         ),
-                    )),
+                    ));
                 }
             }
         }
@@ -1990,7 +2089,7 @@ impl ContextState {
         compilation_mode: CompilationMode,
     ) -> CodeBlock {
         let mut code = CodeBlock::new()
-            .generated("#![allow(unused_imports, unused_mut, dead_code, uncommon_codepoints)]")
+            .generated("#![allow(unused_imports, unused_macros, unused_mut, dead_code, uncommon_codepoints)]")
             .add_all(self.attributes_code())
             .generated(self.print_macros())
             .generated(DBG_MACRO)
@@ -2665,21 +2764,15 @@ macro_rules! {e}println {{
     fn item_macro(&self, node: &SyntaxNode) -> Option<String> {
         let call = item::macro_call(node)?;
         let name = call.path()?.syntax().text().to_string();
-        let makes_items = match self.items_by_name.get(&name) {
-            Some(own) => item::makes_items(&own.code_string()),
-            None => ["thread_local", "lazy_static"].contains(&name.rsplit("::").next()?),
+        // An imported macro has an item too, its `use`.
+        let own = self.items_by_name.get(&name).map(CodeBlock::code_string);
+        let makes_items = match own.filter(|code| code.contains("macro_rules!")) {
+            Some(own) => item::makes_items(&own),
+            None => item::holds_items(&call),
         };
         // A call that runs again takes the place of the earlier one.
-        makes_items.then(|| {
-            let code = call.syntax().text().to_string();
-            let mut words = code
-                .split(|c: char| !(c.is_alphanumeric() || c == '_'))
-                .skip_while(|word| *word != "static" && *word != "ref");
-            words
-                .by_ref()
-                .find(|word| !["static", "ref", ""].contains(word))
-                .map_or_else(|| impls::tokens(call.syntax()), str::to_owned)
-        })
+        makes_items
+            .then(|| item::name_in_macro(&call).unwrap_or_else(|| impls::tokens(call.syntax())))
     }
 
     /// Drops the variables whose types contain a type that this cell defines anew: their values have
@@ -2914,6 +3007,13 @@ fn get_host_target(rustc_path: &Path) -> Result<String, Error> {
         stdout,
         stderr
     );
+}
+
+/// Returns whether a type is that of a pointer to a function.
+fn is_pointer_type(ty: &str) -> bool {
+    ["fn(", "unsafe fn(", "extern ", "for<"]
+        .iter()
+        .any(|start| ty.starts_with(start))
 }
 
 fn replace_reserved_words_in_type(ty: &str) -> String {

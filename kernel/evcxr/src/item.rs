@@ -9,6 +9,7 @@ use crate::code_block::CodeBlock;
 use crate::code_block::Segment;
 use ra_ap_syntax::AstNode;
 use ra_ap_syntax::SourceFile;
+use ra_ap_syntax::SyntaxKind;
 use ra_ap_syntax::SyntaxNode;
 use ra_ap_syntax::ast;
 use ra_ap_syntax::ast::HasGenericParams;
@@ -116,12 +117,62 @@ pub(crate) fn macro_as_item(node: &SyntaxNode, mut segment: Segment) -> CodeBloc
     }
 }
 
+/// The words with which items begin.
+const BEGINNINGS: &[&str] = &[
+    "struct", "enum", "union", "fn", "impl", "trait", "const", "static", "mod", "type", "pub",
+    "use", "#",
+];
+
+/// Returns the words between the braces of a macro's call, from the first item on: attributes and
+/// comments are left out. Returns None if they do not begin with an item.
+fn item_in_macro(call: &ast::MacroCall) -> Option<Vec<String>> {
+    let tree = call.token_tree()?;
+    tree.l_curly_token()?;
+    let mut words = Vec::new();
+    let mut children = tree.syntax().children_with_tokens().skip(1).peekable();
+    while let Some(child) = children.next() {
+        let text = child.to_string();
+        match child.kind() {
+            SyntaxKind::WHITESPACE | SyntaxKind::COMMENT => {}
+            // `#[…]` and `#![…]`
+            SyntaxKind::POUND if words.is_empty() => {
+                children.next_if(|child| child.kind() == SyntaxKind::BANG);
+                children.next();
+            }
+            // `(crate)` behind `pub`
+            SyntaxKind::TOKEN_TREE if words == ["pub"] => {}
+            _ => words.push(text),
+        }
+        if words.len() > 3 {
+            break;
+        }
+    }
+    BEGINNINGS
+        .contains(&words.first()?.as_str())
+        .then_some(words)
+}
+
+/// Returns whether a macro of which nothing is known makes items: what stands between its braces begins
+/// with an item, and it is none of those that make a value of code.
+pub(crate) fn holds_items(call: &ast::MacroCall) -> bool {
+    let name = call.path().map(|path| path.syntax().text().to_string());
+    let makes_code = name.is_some_and(|name| name.contains("quote"));
+    !makes_code && item_in_macro(call).is_some()
+}
+
+/// Returns the name of the first item between the braces of a macro's call.
+pub(crate) fn name_in_macro(call: &ast::MacroCall) -> Option<String> {
+    let words = item_in_macro(call)?;
+    let is_name = |word: &&String| {
+        let is_keyword =
+            BEGINNINGS.contains(&word.as_str()) || ["ref", "mut"].contains(&word.as_str());
+        !is_keyword && word.starts_with(|c: char| c.is_alphabetic() || c == '_')
+    };
+    words.iter().find(is_name).cloned()
+}
+
 /// Returns whether what a `macro_rules!` writes begins with an item.
 pub(crate) fn makes_items(definition: &str) -> bool {
-    const BEGINNINGS: &[&str] = &[
-        "struct", "enum", "union", "fn", "impl", "trait", "const", "static", "mod", "type", "pub",
-        "use", "#",
-    ];
     let Some((_, written)) = definition.split_once("=>") else {
         return false;
     };
@@ -141,8 +192,46 @@ pub(crate) fn makes_items(definition: &str) -> bool {
 
 #[cfg(test)]
 mod test {
+    use super::holds_items;
     use super::makes_items;
+    use super::name_in_macro;
     use super::pointer_type;
+    use ra_ap_syntax::AstNode;
+    use ra_ap_syntax::SourceFile;
+    use ra_ap_syntax::ast;
+
+    #[test]
+    fn items_between_the_braces_of_a_macro_are_told_from_values() {
+        let call = |code: &str| {
+            let file = SourceFile::parse(code, ra_ap_syntax::Edition::CURRENT).tree();
+            let mut nodes = file.syntax().descendants();
+            nodes.find_map(ast::MacroCall::cast).unwrap()
+        };
+        for (code, name) in [
+            (
+                "lazy_static! { static ref TABLE: Vec<i32> = vec![]; }",
+                "TABLE",
+            ),
+            (
+                "b::bitflags! {\n  /// Bits.\n  #[derive(Debug)]\n  pub(crate) struct Flags: u32 { const A = 1; }\n}",
+                "Flags",
+            ),
+            ("thread_local! { static N: i32 = 1 }", "N"),
+            ("define! { pub enum E { A } }", "E"),
+        ] {
+            assert!(holds_items(&call(code)), "{code}");
+            assert_eq!(name_in_macro(&call(code)).as_deref(), Some(name));
+        }
+        for code in [
+            "json!({ \"a\": 1 })",
+            "quote! { struct A; }",
+            "html! { <p/> }",
+            "m! {}",
+            "f!(struct A)",
+        ] {
+            assert!(!holds_items(&call(code)), "{code}");
+        }
+    }
 
     #[test]
     fn macros_that_make_items_are_told_from_those_that_make_values() {

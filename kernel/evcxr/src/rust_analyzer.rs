@@ -216,6 +216,60 @@ impl RustAnalyzer {
         result
     }
 
+    /// Returns the path by which the crate can name a type, and how many lifetimes the type has. The type
+    /// is given by the path of its definition, which may be private. Returns None if there is no path,
+    /// or if several crates have such a type.
+    pub(crate) fn public_path(&self, definition: &str) -> Option<(String, usize)> {
+        let db = self.analysis_host.raw_database();
+        let sema = ra_ide::Semantics::new(db);
+        let source_file = sema.parse(ra_ap_base_db::EditionedFileId::new(
+            db,
+            self.source_file_id,
+            EDITION,
+        ));
+        let config = ra_hir::FindPathConfig {
+            prefer_no_std: false,
+            prefer_prelude: false,
+            prefer_absolute: false,
+            allow_unstable: false,
+        };
+        let mut names = definition.split("::");
+        let crate_name = names.next()?;
+        let mut names: Vec<&str> = names.collect();
+        let type_name = names.pop()?;
+        ra_ap_hir::attach_db(db, || {
+            let here = sema.scope(source_file.syntax())?.module();
+            let type_in = |krate: ra_hir::Crate| {
+                let mut module = krate.root_module(db);
+                for name in &names {
+                    module = module.children(db).find(|child| {
+                        child.name(db).is_some_and(|known| known.as_str() == *name)
+                    })?;
+                }
+                let declared = module.declarations(db).into_iter();
+                declared
+                    .filter_map(|declared| match declared {
+                        ra_hir::ModuleDef::Adt(adt) => Some(adt),
+                        _ => None,
+                    })
+                    .find(|adt| adt.name(db).as_str() == type_name)
+            };
+            let is_named = |krate: &ra_hir::Crate| {
+                krate
+                    .display_name(db)
+                    .is_some_and(|name| name.crate_name().symbol().as_str() == crate_name)
+            };
+            let crates = ra_hir::Crate::all(db).into_iter().filter(is_named);
+            let mut found = crates.filter_map(type_in).filter_map(|adt| {
+                let path = here.find_path(db, ra_hir::ModuleDef::Adt(adt), config)?;
+                let lifetimes = ra_hir::GenericDef::from(adt).lifetime_params(db).len();
+                Some((path.display(db, EDITION).to_string(), lifetimes))
+            });
+            let path = found.next()?;
+            found.next().is_none().then_some(path)
+        })
+    }
+
     /// Returns whether the last call of `evcxr_display` in a function calls a method that exists.
     /// Returns None if that is not known, for example because the type of the value is not.
     pub(crate) fn displays_itself(&self, function_name: &str) -> Option<bool> {

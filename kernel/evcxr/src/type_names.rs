@@ -63,6 +63,16 @@ const PRIMITIVE: &[&str] = &[
 /// it is not certain that the code would name the same type. `is_own` returns whether a name is that
 /// of a type that cells defined at their top level.
 pub(crate) fn as_code(type_name: &str, is_own: impl Fn(&str) -> bool) -> Option<String> {
+    as_code_with(type_name, is_own, |_| None)
+}
+
+/// The same, with a function that finds the path by which code can name a type, and how many lifetimes
+/// the type has, from the path of its definition.
+pub(crate) fn as_code_with(
+    type_name: &str,
+    is_own: impl Fn(&str) -> bool,
+    public_path: impl Fn(&str) -> Option<(String, usize)>,
+) -> Option<String> {
     let mut out = String::new();
     let mut rest = type_name;
     while let Some(first) = rest.chars().next() {
@@ -75,7 +85,30 @@ pub(crate) fn as_code(type_name: &str, is_own: impl Fn(&str) -> bool) -> Option<
             rest = &rest[end..];
         } else if is_word(first) {
             let end = rest.find(|c: char| !is_word(c)).unwrap_or(rest.len());
-            out.push_str(&path_as_code(&rest[..end], &is_own)?);
+            let path = &rest[..end];
+            rest = &rest[end..];
+            if let Some(code) = path_as_code(path, &is_own) {
+                out.push_str(&code);
+                continue;
+            }
+            // The name may leave out lifetimes. A value that is kept has borrowed nothing shorter.
+            let (code, lifetimes) = public_path(path)?;
+            out.push_str(&code);
+            let lifetimes = vec!["'static"; lifetimes].join(", ");
+            match rest.strip_prefix('<') {
+                _ if lifetimes.is_empty() => {}
+                Some(parameters) if parameters.starts_with('\'') => {}
+                Some(parameters) => {
+                    out.push_str(&format!("<{lifetimes}, "));
+                    rest = parameters;
+                }
+                None => out.push_str(&format!("<{lifetimes}>")),
+            }
+        } else if first == '\'' {
+            let end = rest[1..]
+                .find(|c: char| !is_word(c))
+                .map_or(rest.len(), |end| 1 + end);
+            out.push_str("'static");
             rest = &rest[end..];
         } else if "<>()[]&*,; ->".contains(first) {
             out.push(first);
@@ -104,6 +137,38 @@ fn path_as_code(path: &str, is_own: impl Fn(&str) -> bool) -> Option<String> {
 #[cfg(test)]
 mod test {
     use super::as_code;
+    use super::as_code_with;
+
+    #[test]
+    fn types_of_crates_have_the_names_that_are_found_for_them() {
+        let public_path = |path: &str| match path {
+            "grid::base::matrix::Matrix" => Some(("grid::Matrix".to_owned(), 0)),
+            "grid::base::view::View" => Some(("grid::View".to_owned(), 1)),
+            _ => None,
+        };
+        let named = |name| as_code_with(name, |_| false, public_path);
+        for (at_run_time, code) in [
+            (
+                "grid::base::matrix::Matrix<f64, 2, 3>",
+                "grid::Matrix<f64, 2, 3>",
+            ),
+            (
+                "alloc::vec::Vec<grid::base::view::View>",
+                "Vec<grid::View<'static>>",
+            ),
+            (
+                "alloc::vec::Vec<grid::base::view::View<'_, alloc::borrow::Cow<'_, str>>>",
+                "Vec<grid::View<'static, std::borrow::Cow<'static, str>>>",
+            ),
+            (
+                "grid::base::view::View<grid::base::matrix::Matrix<i8, 1, 1>>",
+                "grid::View<'static, grid::Matrix<i8, 1, 1>>",
+            ),
+        ] {
+            assert_eq!(named(at_run_time).as_deref(), Some(code));
+        }
+        assert_eq!(named("grid::base::Hidden<i32>"), None);
+    }
 
     #[test]
     fn types_of_the_standard_library_and_of_cells_have_names() {

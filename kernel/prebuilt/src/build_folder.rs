@@ -44,25 +44,15 @@ impl BuildFolder {
     }
 
     /// Links the results that this folder has and another one lacks, unless the two disagree. Results of cells and of
-    /// crates in a folder of the user's are left out, since such code can change without a change of its version.
-    /// Versions that are in the other folder's `Cargo.lock` stay.
+    /// crates in a folder of the user's are left out, since such code can change without a change of its version. The
+    /// other folder's `Cargo.lock` stays as it is: which versions one notebook asked for is no matter of another's.
     pub fn give_to(&self, other: &BuildFolder) -> Result<()> {
         let _exclusive = other.lock_exclusively()?;
         if !self.agrees_with(other) {
             return Ok(());
         }
-        let lock = self.lock();
-        let local = lock_file::local_crates(&lock);
-        link_tree(&self.target(), &other.target(), &|name| belongs_to(name, &local))?;
-        let known = other.lock();
-        let merged = match known.is_empty() {
-            true => lock,
-            false => lock_file::merged(&known, &lock_file::without_local_crates(&lock)),
-        };
-        // Renamed into place, so that nobody reads a half of it.
-        let new = other.folder.join("Cargo.lock.new");
-        fs::write(&new, merged)?;
-        Ok(fs::rename(new, other.lock_file())?)
+        let local = lock_file::local_crates(&self.lock());
+        link_tree(&self.target(), &other.target(), &|name| belongs_to(name, &local))
     }
 
     /// Excludes other processes from the folder until the returned file is dropped.
@@ -192,7 +182,7 @@ mod tests {
         for file in ["deps/libmy_own-1.rlib", "deps/libcode_1.so", ".fingerprint/my-own-1", ".cargo-lock"] {
             assert!(!target.join(file).exists(), "{file}");
         }
-        assert!(shared.lock().contains("serde"));
+        assert_eq!(shared.lock(), "", "the versions of one notebook are not those of the next");
         // Another kernel receives it.
         let other = BuildFolder::new(there.path().join("other"));
         other.take_from(&shared).unwrap();

@@ -7,13 +7,12 @@
 //! ```text
 //! ~/.cache/tunebook/cells/
 //!     HASH/template/       the crates that are built. HASH identifies Tunebook's sources. A crate that a kernel builds
-//!                          for a `:dep` is added
+//!                          for a `:dep` is added, but its version is not added to the `Cargo.lock` there
 //!     HASH/prepared.json   the stamp: what the template was built with. It is written when the template is complete
 //!     running/PID/         the build folder of a running kernel
 //! ```
 
 use crate::build_folder::{BuildFolder, link_tree};
-use crate::lock_file::{merged, without_local_crates};
 use crate::{CellCrate, sources_hash};
 use anyhow::{Context as _, bail};
 use serde::{Deserialize, Serialize};
@@ -30,7 +29,8 @@ pub const BUILD_FOLDER: &str = "EVCXR_TMPDIR";
 pub struct Prebuilt {
     /// The folder of libtorch with which tensors were built; None if they were not.
     pub libtorch: Option<PathBuf>,
-    /// The text of the `Cargo.lock` with the versions of all crates that are built.
+    /// The text of the `Cargo.lock` with the versions that are prepared. A crate that one of the user's other kernels
+    /// needed is not in it.
     pub lock: String,
     /// Where crates that this kernel builds go, if other kernels can have them.
     pub sharing: Option<Sharing>,
@@ -173,13 +173,10 @@ impl CellCache {
         }
         fs::create_dir_all(&template)?;
         let _ = fs::remove_file(self.stamp_file());
-        let mut lock = fs::read_to_string(&inputs.lock_file)?;
         if let Some(earlier) = self.earlier_template(&wanted) {
             link_tree(&earlier.join("target"), &template.join("target"), &|_| false)?;
-            let earlier = fs::read_to_string(earlier.join("Cargo.lock")).unwrap_or_default();
-            lock = merged(&lock, &without_local_crates(&earlier));
         }
-        fs::write(template.join("Cargo.lock"), lock)?;
+        fs::write(template.join("Cargo.lock"), fs::read(&inputs.lock_file)?)?;
         build.env(BUILD_FOLDER, &template);
         build.args([inputs.tunebook.path.as_os_str(), inputs.libtorch.as_os_str()]);
         if !build.status()?.success() {

@@ -1,17 +1,13 @@
 //! The crates that cells depend on: those that the kernel adds by itself, and those that the user asks for with
 //! `:dep`.
-//!
-//! evcxr validates each new dependency in a manifest that names nothing else. Cargo then removes all other crates from
-//! `Cargo.lock`, and would take their newest versions when they are needed again. So the text of the `Cargo.lock` with
-//! which crates were built is kept here, and written back after each validation.
 
 use super::errors::CellError;
-use evcxr::{CommandContext, Dependency};
+use super::versions::{Versions, of_cargo};
+use evcxr::{CommandContext, ContextState, Dependency};
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 use tunebook_magics::ErrorName;
-use tunebook_prebuilt::{BUILD_FOLDER, CellCrate, IMAGE_ITEM, Prebuilt, Sharing, lock_file};
+use tunebook_prebuilt::{CellCrate, IMAGE_ITEM, Prebuilt, Sharing};
 use tunebook_split::command_lines;
 
 /// The crate that runs the futures which cells wait for, and its line in `Cargo.toml`.
@@ -25,6 +21,7 @@ const IN_SCOPE: &str = "use tunebook::prelude::*;\nuse tunebook::{tch, tunebook_
 /// The dependencies that were added so far.
 pub struct Dependencies {
     prebuilt: Option<Prebuilt>,
+    versions: Versions,
     /// The crates that the kernel has added, by name.
     added: BTreeMap<String, CellCrate>,
     /// Whether a `:dep` has built crates that the user's other kernels do not have yet.
@@ -38,7 +35,8 @@ pub struct Dependencies {
 impl Dependencies {
     /// No dependencies yet; crates that are prebuilt will be used.
     pub fn new(prebuilt: Option<Prebuilt>) -> Self {
-        Self { prebuilt, added: BTreeMap::new(), has_news: false, notes: vec![], shows_images: false }
+        let versions = Versions::new(prebuilt.as_ref().map(|prebuilt| prebuilt.lock.clone()).unwrap_or_default());
+        Self { prebuilt, versions, added: BTreeMap::new(), has_news: false, notes: vec![], shows_images: false }
     }
 
     /// Adds the crates that a cell names, and those that its `:dep` lines ask for. Returns the code that is left.
@@ -80,14 +78,17 @@ impl Dependencies {
             let _ = sharing.receive();
             self.has_news = true;
         }
-        for dependency in new.iter().map(as_dependency).chain(asked) {
-            self.restore_lock()?;
-            state.add_dep(&dependency.name, &dependency.config).map_err(of_cargo)?;
+        let names: Vec<String> = asked.iter().map(|asked| asked.name.clone()).collect();
+        let dependencies = new.iter().map(as_dependency).chain(asked);
+        let before = self.versions.clone();
+        if let Err(error) = self.build(context, state, dependencies, brings_tensors) {
+            self.versions = before;
+            self.versions.restore()?;
+            return Err(error);
         }
-        self.restore_lock()?;
-        // This builds the dependencies, also where there is no code.
-        let code = if brings_tensors { IN_SCOPE } else { "" };
-        context.eval_context().eval_with_state(code, state).map_err(of_cargo)?;
+        if self.prebuilt.is_some() {
+            self.notes.extend(Versions::changes(&before, &names));
+        }
         self.added.extend(new.into_iter().map(|krate| (krate.name.clone(), krate)));
         self.show_images(context);
         Ok(rest)
@@ -98,12 +99,27 @@ impl Dependencies {
         std::mem::take(&mut self.notes)
     }
 
-    /// Writes the `Cargo.lock` with which crates were built, if there is one.
-    fn restore_lock(&self) -> Result<(), CellError> {
-        let Some(prebuilt) = self.prebuilt.as_ref().filter(|prebuilt| !prebuilt.lock.is_empty()) else { return Ok(()) };
-        let path = lock_path();
-        let failed = |error| CellError::new(ErrorName::Error, format!("{} cannot be written: {error}", path.display()));
-        std::fs::write(&path, &prebuilt.lock).map_err(failed)
+    /// Adds dependencies to a state and builds them, also where there is no code.
+    fn build(
+        &mut self,
+        context: &mut CommandContext,
+        mut state: ContextState,
+        dependencies: impl Iterator<Item = Dependency>,
+        brings_tensors: bool,
+    ) -> Result<(), CellError> {
+        for dependency in dependencies {
+            self.notes.extend(self.versions.add(&mut state, &dependency)?);
+        }
+        self.versions.restore()?;
+        let code = if brings_tensors { IN_SCOPE } else { "" };
+        context.eval_context().eval_with_state(code, state).map(drop).map_err(of_cargo)
+    }
+
+    /// Keeps the versions with which a cell was built. To be called after each cell.
+    pub fn remember_versions(&mut self) {
+        if self.prebuilt.is_some() && (self.has_news || !self.added.is_empty()) {
+            self.versions.remember();
+        }
     }
 
     /// Once there is the crate `image`, its images are shown as pictures. The crate itself knows nothing of notebooks.
@@ -148,31 +164,11 @@ impl Dependencies {
         };
         named.into_iter().filter(|krate| !is_added(krate)).collect()
     }
-
-    /// Keeps the versions with which a cell was built. To be called after each cell.
-    pub fn remember_versions(&mut self) {
-        if let (Some(prebuilt), false) = (&mut self.prebuilt, self.added.is_empty() && !self.has_news)
-            && let Ok(text) = std::fs::read_to_string(lock_path())
-        {
-            // Cells may need tensors only later, and then in the versions that were built ahead.
-            prebuilt.lock = lock_file::merged(&text, &prebuilt.lock);
-        }
-    }
-}
-
-/// The `Cargo.lock` of the crate into which evcxr compiles cells.
-fn lock_path() -> PathBuf {
-    std::env::var_os(BUILD_FOLDER).map(PathBuf::from).unwrap_or_default().join("Cargo.lock")
 }
 
 fn as_dependency(krate: &CellCrate) -> Dependency {
     let config = format!("{{ path = {:?}, features = {:?} }}", krate.path.display().to_string(), krate.features);
     Dependency { name: krate.name.clone(), config }
-}
-
-/// The error of a dependency that could not be added or built. Cargo's message says why.
-fn of_cargo(error: evcxr::Error) -> CellError {
-    CellError::of_cargo(&error.to_string())
 }
 
 fn not_built() -> CellError {

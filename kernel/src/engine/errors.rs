@@ -27,6 +27,7 @@ impl CellError {
 
     /// The error of a dependency that could not be added: the output of cargo without its status lines.
     pub fn of_cargo(said: &str) -> Self {
+        let said = &by_cargo(said);
         let is_status = |line: &&str| {
             let first = line.split_whitespace().next().unwrap_or("");
             ["Updating", "Downloading", "Downloaded", "Locking", "Adding", "Compiling", "Blocking"].contains(&first)
@@ -51,10 +52,9 @@ impl CellError {
 
     /// The error of a cell that could not be built for a reason that is no error of its code.
     pub fn of_build(said: &str) -> Self {
-        let said = said.replace("Compilation failed, but no parsable errors were found. STDERR:\n", "");
-        let (reason, _) = said.split_once("\nSTDOUT:").unwrap_or((&said, ""));
+        let reason = by_cargo(said);
         match reason.contains("error: ") && reason.lines().count() > 1 {
-            true => Self::of_cargo(reason),
+            true => Self::of_cargo(&reason),
             false => Self::new(ErrorName::Error, wording::for_users(reason.trim())),
         }
     }
@@ -112,6 +112,12 @@ impl CellError {
         }
         Self { name, message, traceback }
     }
+}
+
+/// What cargo said, without what evcxr puts around it.
+fn by_cargo(said: &str) -> String {
+    let said = said.replace("Compilation failed, but no parsable errors were found. STDERR:\n", "");
+    said.split_once("\nSTDOUT:").map_or(said.as_str(), |(reason, _)| reason).to_string()
 }
 
 /// Lines without the C++ frames that libtorch adds to its messages, and without the names of tch's error type around

@@ -3,7 +3,7 @@
 use super::beside;
 use super::build_progress::BuildProgress;
 use super::errors::{CellError, compilation, warnings};
-use super::gone::Gone;
+use super::gone::{Gone, defined};
 use super::last_value;
 use super::main_function;
 use super::output::{Bundle, Cell, Output};
@@ -12,7 +12,7 @@ use evcxr::CommandContext;
 use ra_ap_syntax::ast::{self, AstNode, AstToken};
 use ra_ap_syntax::{Edition, SourceFile};
 use serde_json::json;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tunebook_magics::ErrorName;
@@ -67,9 +67,11 @@ pub(super) fn evaluate(
     let printed = output.end(context.eval_context().runs());
     progress.end();
     let interrupted = run.is_interrupted();
+    let named = cell.count().map_or("An earlier cell".into(), |count| format!("Cell [{count}]"));
     let outputs = match result {
         Ok(outputs) => outputs,
         Err(evcxr::Error::SubprocessTerminated(reason)) => {
+            gone.all_lost(&variables, &named);
             return Err(variables_lost(&variables, &reason, interrupted));
         }
         Err(_) if interrupted => {
@@ -77,14 +79,16 @@ pub(super) fn evaluate(
         }
         Err(evcxr::Error::CompilationErrors(errors)) => {
             let mut error = compilation(&errors, code);
-            let explained = errors.iter().filter_map(|error| gone.explained(error));
-            error.traceback.extend(explained.map(String::from));
+            let explained: BTreeSet<&str> = errors.iter().filter_map(|error| gone.explained(error)).collect();
+            error.traceback.extend(explained.into_iter().map(String::from));
             return Err(error);
         }
         Err(error) => return Err(CellError::of_build(&error.to_string())),
     };
     let after: Vec<String> = context.variables_and_types().map(|(name, _)| name.to_string()).collect();
-    let named = cell.count().map_or("An earlier cell".into(), |count| format!("Cell [{count}]"));
+    if outputs.user_error.is_none() && !outputs.panicked && outputs.restored.is_none() {
+        variables.extend(defined(code));
+    }
     gone.record(&variables, &after, &outputs.not_kept, code, &named);
     let warned = warnings(&outputs.warnings, code);
     if !warned.is_empty() {

@@ -30,13 +30,21 @@ pub fn called(code: &str) -> Option<String> {
     if main.param_list().is_some_and(|list| list.params().next().is_some()) {
         return None;
     }
-    // An attribute such as `#[tokio::main]` makes the function an ordinary one.
-    let has_attribute = ast::HasAttrs::attrs(&main).next().is_some();
-    let wait = if main.async_token().is_some() && !has_attribute { ".await" } else { "" };
     let returned = main.ret_type().and_then(|returned| returned.ty()).map(|ty| ty.syntax().text().to_string());
+    let returns_result = returned.as_deref().is_some_and(|ty| ty.contains("Result"));
+    if main.async_token().is_some() && ast::HasAttrs::attrs(&main).next().is_some() {
+        // An attribute such as `#[tokio::main]` makes an ordinary function that starts a runtime. The thread of a cell
+        // may have one already.
+        let (error, unwrapped) = if returns_result { (".map_err(|error| error.to_string())", "?") } else { ("", "") };
+        return Some(format!(
+            "{code}\nlet _ = ::std::thread::scope(|scope| scope.spawn(|| main(){error}).join())\
+             .unwrap_or_else(|panic| ::std::panic::resume_unwind(panic)){unwrapped};"
+        ));
+    }
+    let wait = if main.async_token().is_some() { ".await" } else { "" };
     let call = match returned.as_deref() {
         None | Some("()") => format!("main(){wait};"),
-        Some(ty) if ty.contains("Result") => format!("main(){wait}?;"),
+        Some(_) if returns_result => format!("main(){wait}?;"),
         Some(_) => format!("let _ = main(){wait};"),
     };
     Some(format!("{code}\n{call}"))
@@ -52,11 +60,12 @@ mod tests {
             ("fn main() { println!(\"1\"); }", "main();"),
             ("use std::io;\nfn main() -> io::Result<()> { Ok(()) }", "main()?;"),
             ("async fn main() {}", "main().await;"),
-            ("#[tokio::main]\nasync fn main() -> anyhow::Result<()> { f().await }", "main()?;"),
             ("fn main() -> std::process::ExitCode { f() }\nfn f() -> u8 { 1 }", "let _ = main();"),
         ] {
             assert_eq!(called(code), Some(format!("{code}\n{call}")));
         }
+        let called_in_a_thread = called("#[tokio::main]\nasync fn main() -> anyhow::Result<()> { f().await }").unwrap();
+        assert!(called_in_a_thread.contains("scope.spawn(|| main().map_err(") && called_in_a_thread.ends_with("?;"));
         for code in [
             "fn main() {}\nmain();",
             "fn main() {}\nmain()",

@@ -17,6 +17,7 @@ mod service;
 mod standard_library;
 mod state;
 mod statics;
+mod versions;
 mod wording;
 
 pub use errors::CellError;
@@ -24,3 +25,4 @@ pub use output::{Bundle, Cell};
 pub use service::{CompletionItem, Engine};
 pub use standard_library::environment as standard_library_environment;
 pub use state::Readiness;
+pub use versions::current as lock_file;

@@ -20,7 +20,12 @@ const QUIET: Duration = Duration::from_secs(3);
 
 /// A part of a cell whose magic, if it is one, was parsed.
 enum Part {
-    Rust { code: String, first_line: usize },
+    Rust {
+        code: String,
+        first_line: usize,
+        /// What the user typed, if the code stands for it.
+        typed: Option<String>,
+    },
     Magic(Parsed),
     Shell(String),
 }
@@ -126,8 +131,12 @@ impl Session {
         // Every magic is parsed before any part runs, so that a typing error in the last line shows at once.
         let mut parts = vec![];
         for segment in segments(code, asks) {
+            let typed = match &segment {
+                Segment::Magic { text, .. } => Some(text.trim().to_string()),
+                _ => None,
+            };
             parts.push(match self.as_rust(segment, cell).await? {
-                Segment::Rust { code, first_line } => Part::Rust { code, first_line },
+                Segment::Rust { code, first_line } => Part::Rust { code, first_line, typed },
                 Segment::Magic { text, first_line } => Part::Magic(self.magics.parse(&text, first_line)?),
                 Segment::Shell { command, .. } => Part::Shell(command),
             });
@@ -139,9 +148,15 @@ impl Session {
             }
             value = None;
             match part {
-                Part::Rust { code, first_line } => {
-                    let code = "\n".repeat(first_line) + &code;
-                    value = self.run_rust(code, cell).await?;
+                Part::Rust { code, first_line, typed } => {
+                    let ran = self.run_rust("\n".repeat(first_line) + &code, cell).await;
+                    value = ran.map_err(|mut error| {
+                        // The user's line is shown, and not what it stands for.
+                        if let Some(typed) = typed {
+                            error.traceback.iter_mut().for_each(|line| *line = line.replace(&code, &typed));
+                        }
+                        error
+                    })?;
                 }
                 Part::Magic(parsed) => {
                     self.preload().await;

@@ -2,7 +2,7 @@
 //! and the output area of the cell.
 
 use super::rust_cell::RustCell;
-use crate::engine::{Bundle, Cell, CellError, Engine, Readiness};
+use crate::engine::{Bundle, Cell, CellError, Engine, Readiness, lock_file};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use std::path::Path;
@@ -103,6 +103,11 @@ impl Session for RustCell {
             all.sort();
             all
         })
+    }
+
+    fn lock_file(&self) -> Result<Option<String>> {
+        // On the thread of the engine, so that nothing is being added.
+        self.ask(|_| lock_file())
     }
 
     fn documentation(&self, path: &str) -> Result<Option<Bundle>> {

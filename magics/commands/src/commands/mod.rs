@@ -7,6 +7,7 @@ pub mod axis;
 pub mod bestofk;
 pub mod capture;
 pub mod curves;
+pub mod deps;
 pub mod devices;
 pub mod doc;
 pub mod env;
@@ -72,6 +73,7 @@ const MAGICS: &[Magic] = &[
     list::MAGIC,
     remove::MAGIC,
     reset::MAGIC,
+    deps::MAGIC,
     doc::MAGIC,
     export::MAGIC,
     env::MAGIC,

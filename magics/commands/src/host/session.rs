@@ -22,6 +22,8 @@ pub trait Session: Send + Sync {
     fn reset(&self) -> Result<()>;
     /// The dependencies that cells added: the name, and the TOML value that follows `=` in a manifest.
     fn dependencies(&self) -> Result<Vec<(String, String)>>;
+    /// The text of the `Cargo.lock` with which cells were built, or None if there is none.
+    fn lock_file(&self) -> Result<Option<String>>;
     /// The documentation of a name or path, or None if there is none.
     fn documentation(&self, path: &str) -> Result<Option<Bundle>>;
     /// Changes the working directory of the kernel, of cells and of shell commands.

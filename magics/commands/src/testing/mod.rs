@@ -39,6 +39,7 @@ pub struct FakeHost {
     variables: Vec<Variable>,
     items: Vec<Item>,
     dependencies: Vec<(String, String)>,
+    lock: Option<&'static str>,
     documented: Vec<(&'static str, &'static str)>,
     /// The names that were removed; `all` for a reset.
     pub forgotten: Mutex<Vec<String>>,
@@ -98,6 +99,12 @@ impl FakeHost {
     /// Adds a dependency, with its TOML value.
     pub fn with_dependency(mut self, name: &str, value: &str) -> Self {
         self.dependencies.push((name.into(), value.into()));
+        self
+    }
+
+    /// Sets the text of the `Cargo.lock`.
+    pub fn with_lock(mut self, lock: &'static str) -> Self {
+        self.lock = Some(lock);
         self
     }
 
@@ -241,6 +248,10 @@ impl Session for FakeHost {
 
     fn dependencies(&self) -> Result<Vec<(String, String)>> {
         Ok(self.dependencies.clone())
+    }
+
+    fn lock_file(&self) -> Result<Option<String>> {
+        Ok(self.lock.map(String::from))
     }
 
     fn documentation(&self, path: &str) -> Result<Option<Bundle>> {
