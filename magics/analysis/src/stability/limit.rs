@@ -3,7 +3,7 @@
 
 use super::comparison::{Difference, Seeds};
 use super::rates::{RATES_PER_DECADE, rate};
-use super::sweep::RateSweepResult;
+use super::sweep::{RateSweepResult, pooled};
 use serde::Serialize;
 
 /// A rate is next to the edge if the edge is at most this many times the rate.
@@ -49,13 +49,12 @@ pub fn limit(sweep: &RateSweepResult) -> Option<Limit> {
     let (near, far) = (split(false), split(true));
     let shown = |side: Option<&(i32, Seeds)>| side.map(|(index, seeds)| (rate(*index), seeds.mean()));
     let difference = near.zip(far).map(|((near_index, near), (far_index, far))| {
-        let others = sweep.seeds.iter().filter(|(index, _)| index != near_index && index != far_index);
-        Difference::new(far, near, others.map(|(_, seeds)| seeds))
+        Difference::new(far, near, pooled(&sweep.seeds, [*near_index, *far_index]))
     });
     let verdict = match (is_far(best, edge), &difference) {
         (_, Some(difference)) if difference.is_above_zero() => LimitVerdict::Limited,
         (true, _) => LimitVerdict::NotLimited,
-        // No lower rate learned anything.
+        // No lower rate learned anything with several seeds.
         (false, None) if far.is_none() => LimitVerdict::Limited,
         (false, _) => LimitVerdict::CannotTell,
     };

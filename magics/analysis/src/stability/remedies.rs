@@ -2,7 +2,7 @@
 
 use super::comparison::Difference;
 use super::onset::InstabilityKind;
-use super::sweep::RateSweepResult;
+use super::sweep::{RateSweepResult, pooled};
 use serde::Serialize;
 
 /// A remedy against instability.
@@ -70,11 +70,11 @@ pub fn remedy_effect(before: &RateSweepResult, after: &RateSweepResult, compares
         sweep.seeds.iter().find(|(i, _)| *i == index).map(|(_, seeds)| seeds.clone())
     };
     let gain = best(before).zip(best(after)).map(|(before_best, after_best)| {
-        let others = |sweep: &RateSweepResult| -> Vec<_> {
-            sweep.seeds.iter().filter(|(i, _)| Some(*i) != sweep.best).map(|(_, seeds)| seeds.clone()).collect()
+        let others = |sweep| {
+            let RateSweepResult { seeds, best, .. }: &RateSweepResult = sweep;
+            pooled(seeds, [best.unwrap_or(i32::MAX); 2])
         };
-        let others = [others(before), others(after)].concat();
-        Difference::new(&before_best, &after_best, &others)
+        Difference::new(&before_best, &after_best, others(before).chain(others(after)))
     });
     let edge_factor = before.edge.as_ref().filter(|_| compares_edges).and_then(|edge| {
         let [low, high] = [edge.interval[0].or(edge.stable_lr), edge.interval[1].or(Some(edge.unstable_lr))];

@@ -78,9 +78,8 @@ impl Runs {
 /// The runs by the index of their rate.
 struct Grouped {
     runs: BTreeMap<i32, Runs>,
-    /// The lowest rate at which a run learned something. A run above it that learned nothing is unstable; below it, the
-    /// rate is too small.
-    learning_from: i32,
+    /// The rate with the best median. A run above it that learned nothing is unstable; below it, the rate is too small.
+    best: i32,
 }
 
 impl Grouped {
@@ -94,13 +93,14 @@ impl Grouped {
                 RunEnd::Diverged => group.diverged += 1,
             }
         }
-        let learning_from = grouped.iter().find(|(_, runs)| !runs.learned.is_empty()).map_or(i32::MAX, |(i, _)| *i);
-        Self { runs: grouped, learning_from }
+        let best = grouped.iter().filter(|(_, runs)| runs.median().is_finite());
+        let best = best.min_by(|a, b| a.1.median().total_cmp(&b.1.median())).map_or(i32::MAX, |(index, _)| *index);
+        Self { runs: grouped, best }
     }
 
     /// The number of unstable runs at a rate.
     fn unstable(&self, index: i32) -> u32 {
-        self.runs.get(&index).map_or(0, |r| r.diverged + if index > self.learning_from { r.idle } else { 0 })
+        self.runs.get(&index).map_or(0, |r| r.diverged + if index > self.best { r.idle } else { 0 })
     }
 
     fn is_unstable(&self, index: i32) -> bool {
@@ -135,7 +135,10 @@ impl RateSweep {
         let missing = |wanted: Vec<(i32, u32)>| -> Vec<(i32, u32)> {
             let has = |index: i32, seed: u32| runs.iter().any(|run| (run.index, run.seed) == (index, seed));
             let all = wanted.into_iter().flat_map(|(index, seeds)| (0..seeds).map(move |seed| (index, seed)));
-            all.filter(|(index, seed)| !has(*index, *seed)).collect()
+            let mut missing: Vec<(i32, u32)> = all.filter(|(index, seed)| !has(*index, *seed)).collect();
+            missing.sort_unstable();
+            missing.dedup();
+            missing
         };
         let all_seeds = |indices: &[i32]| missing(indices.iter().map(|index| (*index, self.seeds)).collect());
         let first = missing((low..=high).step_by(STRIDE as usize).map(|index| (index, 1)).collect());
@@ -200,8 +203,7 @@ impl RateSweep {
             let learned = &grouped.runs.get(index)?.learned;
             (learned.len() >= 2).then(|| Seeds(learned.clone()))
         };
-        let pooled: Vec<(i32, Seeds)> =
-            ranked.iter().filter_map(|index| Some((*index, seeds_of(index)?))).take(POOLED).collect();
+        let seeds: Vec<(i32, Seeds)> = ranked.iter().filter_map(|index| Some((*index, seeds_of(index)?))).collect();
         let points = grouped.runs.iter().map(|(index, runs)| {
             let median = Some(runs.median()).filter(|median| median.is_finite());
             let range = runs
@@ -220,7 +222,7 @@ impl RateSweep {
         });
         let equal = best.and_then(|best| {
             let own = seeds_of(&best)?;
-            let others = |index: i32| pooled.iter().filter(move |(i, _)| *i != best && *i != index).map(|(_, s)| s);
+            let others = |index: i32| pooled(&seeds, [best, index]);
             let like = ranked.iter().filter(|index| {
                 **index == best
                     || seeds_of(index).is_some_and(|seeds| Difference::new(&seeds, &own, others(**index)).may_be_zero())
@@ -247,10 +249,15 @@ impl RateSweep {
             best_lr: best.map(rate),
             equal,
             edge,
-            seeds: pooled,
+            seeds,
             highest: grouped.runs.keys().next_back().copied().map(rate),
         }
     }
+}
+
+/// Returns the seeds of the best rates, without those of two rates. They tell how much the objective of a seed varies.
+pub(super) fn pooled(seeds: &[(i32, Seeds)], without: [i32; 2]) -> impl Iterator<Item = &Seeds> {
+    seeds.iter().take(POOLED).filter(move |(index, _)| !without.contains(index)).map(|(_, seeds)| seeds)
 }
 
 /// A learning rate, and what its runs say.
@@ -298,7 +305,7 @@ pub struct RateSweepResult {
     /// The lowest and the highest rate whose objective cannot be told apart from the best one.
     pub equal: Option<[f64; 2]>,
     pub edge: Option<Edge>,
-    /// The objectives of the best rates that were trained with several seeds, the best first.
+    /// The objectives of the rates below the edge that were trained with several seeds, the best first.
     pub seeds: Vec<(i32, Seeds)>,
     /// The highest rate that was tried.
     pub highest: Option<f64>,
@@ -325,7 +332,11 @@ mod tests {
             if next.is_empty() {
                 return (sweep.result(&runs), runs);
             }
-            runs.extend(next.into_iter().map(|(index, seed)| RateRun { index, seed, end: end(rate(index), seed) }));
+            for (index, seed) in next {
+                let is_new = runs.iter().all(|run: &RateRun| (run.index, run.seed) != (index, seed));
+                assert!(is_new, "{index} {seed} is asked for twice");
+                runs.push(RateRun { index, seed, end: end(rate(index), seed) });
+            }
         }
         panic!("the sweep does not end");
     }
@@ -378,6 +389,17 @@ mod tests {
         });
         assert_eq!(found.points[0].unstable, 0);
         assert!((2.0..2.4).contains(&found.edge.unwrap().unstable_lr));
+    }
+
+    #[test]
+    fn a_lucky_run_at_a_tiny_rate_makes_no_higher_rate_unstable() {
+        let (found, _) = finish(&SWEEP, |lr, seed| match lr {
+            lr if lr < 2e-4 => RunEnd::Learned(0.4),
+            lr if lr < 3e-3 => RunEnd::LearnedNothing,
+            lr if lr < 1.0 => bowl(lr, 0.05, seed),
+            _ => RunEnd::Diverged,
+        });
+        assert!((1.0..1.2).contains(&found.edge.unwrap().unstable_lr));
     }
 
     #[test]

@@ -80,7 +80,7 @@ fn rates(figure: &StabilityFigure) -> Panel {
     drawn.retain(|series| !series.points.is_empty());
     let mut panel = Panel::new(Axis::new("learning rate (log scale)", AxisScale::Log), axis, drawn);
     if let Some(range) = figure.edge {
-        panel.shades.push(Shade { range, label: "edge of stability".into(), color: palette::RED });
+        panel.shades.push(Shade { range, label: "edge".into(), color: palette::RED });
     }
     panel
 }
@@ -126,7 +126,7 @@ fn histogram(norms: &GradientNorms) -> Panel {
         Axis::new("gradient norm before clipping (log scale)", AxisScale::Log),
         Axis::new("steps", AxisScale::Linear),
         vec![
-            series("gradient norms at the best rate", palette::BLUE, Style::Steps, bars),
+            series("norms at 1 ×", palette::BLUE, Style::Steps, bars),
             series("90th percentile", palette::ORANGE, Style::Dashed, threshold),
         ],
     )
@@ -145,7 +145,7 @@ fn norms_of_steps(figure: &StabilityFigure, norms: &GradientNorms) -> Panel {
         Axis::new("step", AxisScale::Linear),
         metric_axis("gradient norm before clipping", &values),
         vec![
-            series("gradient norms at the best rate", palette::BLUE, Style::Line, points),
+            series("norms at 1 ×", palette::BLUE, Style::Line, points),
             series("90th percentile", palette::ORANGE, Style::Dashed, threshold),
         ],
     )

@@ -23,7 +23,6 @@ fn cell_of(plan: &StabilityPlan, findings: &Findings, remedy: Remedy) -> Option<
             let stable = findings.sweep.as_ref()?.edge.as_ref()?.stable_lr?;
             (Variant { suffix: "stable".into(), changed: vec![] }, stable)
         }
-        Remedy::Warmup => (remedy::variant(plan, findings, remedy)?, unstable * MARGIN),
         _ => (remedy::variant(plan, findings, remedy)?, unstable * MARGIN),
     };
     let range = match remedy {
@@ -43,12 +42,18 @@ pub fn next_cell(plan: &StabilityPlan, findings: &Findings) -> Option<String> {
     let verdict = findings.limit.as_ref().map(|limit| limit.verdict);
     if matches!(verdict, Some(LimitVerdict::Limited | LimitVerdict::CannotTell)) {
         let was_tried = |remedy: Remedy| findings.tried.iter().any(|tried| tried.remedy == remedy);
-        let open = cells(plan, findings).into_iter().filter(|(remedy, _)| !was_tried(*remedy));
+        let open = cells(plan, findings);
+        let open = open.into_iter().filter(|(remedy, _)| !was_tried(*remedy) && !is_hopeless(findings, *remedy));
         return open.filter_map(|(_, cell)| cell).next();
     }
     let stable = findings.sweep.as_ref().and_then(|sweep| sweep.edge.as_ref()?.stable_lr);
     let high = stable.map_or(best * MARGIN, |stable| stable.min(best * MARGIN));
     cell(plan, &Variant { suffix: "tuned".into(), changed: vec![] }, [best / MARGIN, high])
+}
+
+/// Whether the search found that no length of warm-up reaches ten times the smallest unstable rate.
+pub fn is_hopeless(findings: &Findings, remedy: Remedy) -> bool {
+    remedy == Remedy::Warmup && findings.warmup.as_ref().is_some_and(|warmup| warmup.shortest().is_none())
 }
 
 /// Returns the sweep around the best rate with a remedy.

@@ -162,7 +162,7 @@ impl<'a> Investigation<'a> {
             let Some(curves) = self.trials.curves(&main, best, seed)? else { continue };
             steps = steps.max(curves.losses.last().map_or(0, |(step, _)| *step));
             if seed == 0 {
-                self.draw_loss(format!("best rate, {}", rate(best)), &curves.losses, false);
+                self.draw_loss(format!("1 × ({})", rate(best)), &curves.losses, false);
                 self.display.figure.norm_of_steps = curves.norms.clone();
             }
             norms.extend(curves.norms.into_iter().map(|(_, norm)| norm));
@@ -173,10 +173,10 @@ impl<'a> Investigation<'a> {
             for seed in 0..plan.seeds {
                 let Some(curves) = self.trials.curves(&main, index, seed)? else { continue };
                 let has_diverged = curves.end == RunEnd::Diverged;
-                let is_unstable = curves.end != RunEnd::LearnedNothing && has_diverged
-                    || curves.end == RunEnd::LearnedNothing && sweep.point(index).is_some_and(|p| p.unstable > 0);
+                let is_idle = curves.end == RunEnd::LearnedNothing;
+                let is_unstable = has_diverged || is_idle && sweep.point(index).is_some_and(|p| p.unstable > 0);
                 if seed == 0 {
-                    let name = format!("{multiple} × best rate, {}", rate(index));
+                    let name = format!("{multiple} × ({})", rate(index));
                     self.draw_loss(name, &curves.losses, is_unstable);
                 }
                 if multiple == 2.0 {

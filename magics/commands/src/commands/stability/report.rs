@@ -1,6 +1,6 @@
 //! The report: the JSON result, the conclusions, the table of learning rates, and the remedies with their cells.
 
-use super::cells::{cells, next_cell};
+use super::cells::{cells, is_hopeless, next_cell};
 use super::investigation::Findings;
 use super::plan::{StabilityPlan, trial_number};
 use super::remedy::clip_norm;
@@ -57,6 +57,7 @@ pub fn report(
             let how = match (tried, cell) {
                 (Some(tried), _) if tried.effect.helps() => "was tried and helps",
                 (Some(_), _) => "was tried and does not help",
+                (None, _) if is_hopeless(findings, *remedy) => "no length was stable at ten times the edge",
                 (None, Some(_)) => "the sweep is in the result, field `remedies`",
                 (None, None) => "change the model, if it has such a part",
             };

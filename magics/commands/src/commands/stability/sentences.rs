@@ -117,16 +117,19 @@ fn kind(plan: &StabilityPlan, findings: &Findings) -> Option<String> {
             let rose = runs.iter().filter(|run| run.onset.is_some()).count();
             let ended = runs.iter().filter(|run| run.is_unstable).count();
             (!runs.is_empty()).then(|| {
-                format!("at {multiple} × the best rate, it rose in {rose} of {} and made {ended} unstable", runs.len())
+                format!(
+                    "at {multiple} × the best rate in {rose} of {}, {ended} of which diverged or unlearned",
+                    runs.len()
+                )
             })
         })
         .collect();
     if counts.is_empty() {
         return None;
     }
-    let counts = format!("The training loss of runs above the best rate: {}.", counts.join("; "));
+    let counts = format!("The training loss of runs above the best rate rose: {}.", counts.join("; "));
     let Some(multiple) = multiple else {
-        return Some(format!("{counts} So instability sets in at no multiple in half of the runs."));
+        return Some(format!("{counts} So at none of these did it rise in half of the runs."));
     };
     let onsets = || findings.above.iter().filter(|run| run.multiple == multiple).filter_map(|run| run.onset.as_ref());
     let first = onsets().map(|onset| onset.step).min().unwrap_or(0);
@@ -184,25 +187,15 @@ fn norms(plan: &StabilityPlan, findings: &Findings) -> String {
         said += &format!(", and {} at twice the best rate", percent(share));
     }
     said += ".";
-    for (share, what) in [
-        (findings.clipped_by_own, "Your `clip_norm`"),
-        (findings.clipped_above, "At twice the best rate, this threshold"),
-    ] {
-        if let Some(share) = share {
-            let is_own = what.starts_with("Your");
-            match share > MOST_CLIPPED {
-                true => {
-                    said += &format!(
-                        " {what} clips {} of the updates, more than {}: that is extremely aggressive, and a lower \
-                         learning rate is better (I13).",
-                        percent(share),
-                        percent(MOST_CLIPPED)
-                    )
-                }
-                false if is_own => said += &format!(" {what} clips {} of the updates.", percent(share)),
-                false => {}
-            }
-        }
+    if let Some(share) = findings.clipped_by_own {
+        said += &format!(" Your `clip_norm` clips {} of the updates", percent(share));
+        said += &match share > MOST_CLIPPED {
+            true => format!(
+                ", more than {}: that is extremely aggressive, and a lower learning rate is better (I13).",
+                percent(MOST_CLIPPED)
+            ),
+            false => ".".into(),
+        };
     }
     said
 }

@@ -31,7 +31,7 @@ pub struct TrialCurves {
     pub losses: Vec<(u64, Option<f64>)>,
     /// The gradient norms by step: of each step if the trial wrote them, otherwise those that it reported.
     pub norms: Vec<(u64, f64)>,
-    /// The largest share of clipped steps that the trial reported is not kept; this is the mean over its reports.
+    /// The mean over its reports of the share of clipped steps, if it clips.
     pub clipped: Option<f64>,
 }
 
