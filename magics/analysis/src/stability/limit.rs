@@ -1,5 +1,5 @@
-//! Whether the edge of stability limits the learning rate (Playbook I7): any workload is unstable at a high enough rate,
-//! which is a problem only if it forces the rate to be too small.
+//! Whether the edge of stability limits the learning rate (Playbook I7): any workload is unstable at a high enough
+//! rate, which is a problem only if it forces the rate to be too small.
 
 use super::comparison::{Difference, Seeds};
 use super::rates::{RATES_PER_DECADE, rate};

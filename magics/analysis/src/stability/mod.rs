@@ -1,5 +1,5 @@
-//! Training instability (Playbook I7–I13): at which learning rate training becomes unstable, whether that limits it, when
-//! in training it happens, and which remedy helps.
+//! Training instability (Playbook I7–I13): at which learning rate training becomes unstable, whether that limits it,
+//! when in training it happens, and which remedy helps.
 
 mod comparison;
 mod gradient_norms;

@@ -1,6 +1,6 @@
 //! What is done against instability, in the Playbook's order (I11), and whether it helped.
 
-use super::comparison::Difference;
+use super::comparison::{Difference, Seeds};
 use super::onset::InstabilityKind;
 use super::sweep::{RateSweepResult, pooled};
 use serde::Serialize;
@@ -63,13 +63,20 @@ impl RemedyEffect {
     }
 }
 
-/// Compares the sweeps without and with a remedy. The edges are compared only if both are of the same optimizer.
-pub fn remedy_effect(before: &RateSweepResult, after: &RateSweepResult, compares_edges: bool) -> RemedyEffect {
+/// Compares the sweeps without and with a remedy. `control` are the objectives at the best rate without the remedy, if
+/// the sweep before cannot be compared with, because the remedy trains for more steps. The edges are compared only if
+/// both are of the same optimizer.
+pub fn remedy_effect(
+    before: &RateSweepResult,
+    after: &RateSweepResult,
+    control: Option<Seeds>,
+    compares_edges: bool,
+) -> RemedyEffect {
     let best = |sweep: &'_ RateSweepResult| {
         let index = sweep.best?;
         sweep.seeds.iter().find(|(i, _)| *i == index).map(|(_, seeds)| seeds.clone())
     };
-    let gain = best(before).zip(best(after)).map(|(before_best, after_best)| {
+    let gain = control.or_else(|| best(before)).zip(best(after)).map(|(before_best, after_best)| {
         let others = |sweep| {
             let RateSweepResult { seeds, best, .. }: &RateSweepResult = sweep;
             pooled(seeds, [best.unwrap_or(i32::MAX); 2])
@@ -144,16 +151,19 @@ mod tests {
     #[test]
     fn a_remedy_helps_if_the_best_objective_or_the_edge_moves_beyond_its_uncertainty() {
         let before = sweep(0.5, 1.0, 0.1);
-        let same = remedy_effect(&before, &before, true);
+        let same = remedy_effect(&before, &before, None, true);
         assert!(!same.helps(), "{same:?}");
-        let moved = remedy_effect(&before, &sweep(3.0, 1.0, 0.1), true);
+        let moved = remedy_effect(&before, &sweep(3.0, 1.0, 0.1), None, true);
         assert!(moved.moves_edge && moved.improves, "{moved:?}");
         let [least, most] = moved.edge_factor.unwrap().map(Option::unwrap);
         assert!(least < 6.0 && most > 6.0 && most / least < 1.6, "{moved:?}");
-        let worse = remedy_effect(&before, &sweep(0.2, 1.0, 0.1), true);
+        let control = Seeds(vec![0.1, 0.101, 0.102]);
+        let longer = remedy_effect(&before, &sweep(0.5, 0.6, 0.1), Some(control), true);
+        assert!(!longer.helps(), "what as many steps gain without the remedy is no gain of the remedy: {longer:?}");
+        let worse = remedy_effect(&before, &sweep(0.2, 1.0, 0.1), None, true);
         assert!(!worse.helps(), "{worse:?}");
-        let unlimited = remedy_effect(&before, &sweep(1e9, 0.4, 0.1), true);
+        let unlimited = remedy_effect(&before, &sweep(1e9, 0.4, 0.1), None, true);
         assert!(unlimited.moves_edge && unlimited.edge_factor.unwrap()[1].is_none(), "{unlimited:?}");
-        assert!(remedy_effect(&before, &sweep(1e9, 0.4, 0.2), false).edge_factor.is_none());
+        assert!(remedy_effect(&before, &sweep(1e9, 0.4, 0.2), None, false).edge_factor.is_none());
     }
 }

@@ -1,5 +1,6 @@
 //! The search for the shortest warm-up (Playbook I12): the learning rate rises from 0 to `base_lr`, ten times the
-//! smallest unstable rate, over the warm-up, and stays there for twice as long. The shortest warm-up that is stable works.
+//! smallest unstable rate, over the warm-up, and stays there for twice as long. The shortest warm-up that is stable
+//! works.
 
 use serde::Serialize;
 
@@ -112,7 +113,8 @@ impl WarmupSearch {
     }
 }
 
-/// Returns the lengths of warm-up to try for training of so many steps: powers of ten, and at last a tenth of the steps.
+/// Returns the lengths of warm-up to try for training of so many steps: powers of ten, and at last a tenth of the
+/// steps.
 pub fn warmup_lengths(max_train_steps: u64) -> Vec<u64> {
     let longest = (LONGEST * max_train_steps as f64).floor() as u64;
     let powers = std::iter::successors(Some(10u64), |length| length.checked_mul(10));

@@ -61,8 +61,8 @@ fn where_the_noise_hides_the_difference_the_edge_is_seldom_said_to_limit_the_rat
 
 const STEPS: u64 = 1000;
 
-/// Returns the loss of a healthy run, reported a hundred times: a decay from `start` to `end` with noise that falls with
-/// the loss.
+/// Returns the loss of a healthy run, reported a hundred times: a decay from `start` to `end` with noise that falls
+/// with the loss.
 fn healthy(random: &mut Random) -> Vec<(u64, Option<f64>)> {
     let start = 10f64.powf(between(random, 0.2, 1.0));
     let end = start * between(random, 0.001, 0.5);

@@ -1,5 +1,5 @@
-//! The parts of the magic in their order: the sweep, the runs above the best rate, the probe at every step, the gradient
-//! norms, the search for a warm-up, and the remedies.
+//! The parts of the magic in their order: the sweep, the runs above the best rate, the probe at every step, the
+//! gradient norms, the search for a warm-up, and the remedies.
 
 use super::display::StabilityDisplay;
 use super::plan::{StabilityPlan, Variant, whole};

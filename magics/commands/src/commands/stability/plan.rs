@@ -268,7 +268,7 @@ fn range(arguments: &Arguments, word: &Word) -> Result<[f64; 2]> {
         }
         _ => {
             let message = format!(
-                "`--range` takes two learning rates from {least} to {most} that differ by a factor of 3.2 or more, \
+                "`--range` takes two learning rates from {least:e} to {most:e} that differ by a factor of 3.2 or more, \
                  such as 1e-4..10, not `{}`",
                 word.text
             );

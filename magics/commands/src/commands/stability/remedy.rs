@@ -5,7 +5,7 @@ use super::investigation::Findings;
 use super::plan::{StabilityPlan, Variant, whole};
 use super::trials::Trials;
 use crate::error::Result;
-use tunebook_analysis::{RateSweep, RateSweepResult, Remedy, RemedyEffect, remedy_effect};
+use tunebook_analysis::{RateSweep, RateSweepResult, Remedy, RemedyEffect, RunEnd, Seeds, remedy_effect};
 use tunebook_study::Value;
 
 /// The first pass of a sweep with a remedy begins so many rates below the best one: half a decade.
@@ -20,6 +20,8 @@ pub struct TriedRemedy {
     pub remedy: Remedy,
     pub variant: Variant,
     pub sweep: RateSweepResult,
+    /// The mean objective without the remedy in as many steps, as a value to minimize, if the remedy adds steps.
+    pub control: Option<f64>,
     pub effect: RemedyEffect,
     /// The share of clipped updates at the best rate, with clipping.
     pub clipped: Option<f64>,
@@ -94,11 +96,42 @@ pub fn try_out(
         return Ok(None);
     }
     let sweep = rates.result(&runs);
+    let control = match (remedy, before.best) {
+        (Remedy::Warmup, Some(best)) => {
+            let Some(control) = as_many_steps(trials, display, variant, best)? else { return Ok(None) };
+            Some(control).filter(|seeds| seeds.0.len() >= 2)
+        }
+        _ => None,
+    };
     // The learning rates of two optimizers mean different things.
-    let effect = remedy_effect(before, &sweep, remedy != Remedy::Optimizer);
+    let effect = remedy_effect(before, &sweep, control.clone(), remedy != Remedy::Optimizer);
     let clipped = match (remedy, sweep.best) {
         (Remedy::Clipping, Some(best)) => trials.curves(variant, best, 0)?.and_then(|curves| curves.clipped),
         _ => None,
     };
-    Ok(Some(TriedRemedy { remedy, variant: variant.clone(), sweep, effect, clipped }))
+    let control = control.map(|seeds| seeds.mean());
+    Ok(Some(TriedRemedy { remedy, variant: variant.clone(), sweep, control, effect, clipped }))
+}
+
+/// Trains at the best rate without the remedy, for as many steps as with it: a warm-up is prepended, and more steps
+/// alone may be better. Returns the objectives, as values to minimize. None if the user interrupted it.
+fn as_many_steps(
+    trials: &Trials<'_>,
+    display: &mut StabilityDisplay<'_>,
+    variant: &Variant,
+    best: i32,
+) -> Result<Option<Seeds>> {
+    let steps: Vec<(&'static str, Value)> =
+        variant.changed.iter().filter(|(name, _)| *name == "steps").cloned().collect();
+    let longer = Variant { suffix: format!("longer-{}", variant.suffix), changed: steps };
+    let wanted: Vec<(i32, u32)> = (0..trials.plan.seeds).map(|seed| (best, seed)).collect();
+    if trials.run(&longer, &wanted, display)? {
+        return Ok(None);
+    }
+    let runs = trials.runs(&longer)?;
+    let learned = runs.iter().filter(|run| run.index == best).filter_map(|run| match run.end {
+        RunEnd::Learned(objective) => Some(objective),
+        _ => None,
+    });
+    Ok(Some(Seeds(learned.collect())))
 }

@@ -8,6 +8,7 @@ use super::sentences::{name, sentences};
 use crate::report::Report;
 use crate::report::table::{Rows, number, number_or_dash};
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use tunebook_analysis::{GradientNorms, RateSweepResult, raises_steps};
 use tunebook_charts::StabilityFigure;
 
@@ -30,9 +31,11 @@ pub fn report(
             json!({
                 "remedy": remedy, "name": name(*remedy), "next_cell": cell,
                 "tried": tried.map(|tried| json!({
-                    "set": tried.variant.changed.iter().map(|(name, value)| (*name, value)).collect::<std::collections::BTreeMap<_, _>>(),
-                    "best_lr": tried.sweep.best_lr, "unstable_lr": tried.sweep.edge.as_ref().map(|edge| edge.unstable_lr),
-                    "effect": tried.effect, "helps": tried.effect.helps(), "clipped": tried.clipped,
+                    "set": tried.variant.changed.iter().cloned().collect::<BTreeMap<_, _>>(),
+                    "best_lr": tried.sweep.best_lr,
+                    "unstable_lr": tried.sweep.edge.as_ref().map(|edge| edge.unstable_lr),
+                    "control": raw(plan, tried.control), "effect": tried.effect,
+                    "helps": tried.effect.helps(), "clipped": tried.clipped,
                 })),
             })
         })
@@ -79,9 +82,14 @@ pub fn report(
     (report.chart(tunebook_charts::stability(&figure)), next)
 }
 
+/// A value to minimize with the sign that runs report.
+fn raw(plan: &StabilityPlan, minimized: Option<f64>) -> Option<f64> {
+    minimized.map(|value| plan.objective().direction.minimized(value))
+}
+
 fn fields(plan: &StabilityPlan, findings: &Findings) -> Value {
     let objective = plan.objective();
-    let raw = |minimized: Option<f64>| minimized.map(|value| objective.direction.minimized(value));
+    let raw = |minimized| raw(plan, minimized);
     let sweep = findings.sweep.as_ref();
     let norms = findings.norms.as_ref();
     let of = |part: fn(&GradientNorms) -> f64| norms.map(part);

@@ -43,8 +43,10 @@ fn best(plan: &StabilityPlan, sweep: &RateSweepResult) -> String {
     let equal = sweep.equal.filter(|[low, high]| low < high).map_or(String::new(), |[low, high]| {
         format!(" Its seeds do not tell it apart from rates from {} to {}.", number(low), number(high))
     });
+    let is_highest = sweep.edge.is_none() && sweep.best_lr == sweep.highest;
+    let highest = if is_highest { " It is the highest rate that was tried." } else { "" };
     format!(
-        "Best learning rate: {} ({} {value} in the median of {} seeds{range}).{equal}",
+        "Best learning rate: {} ({} {value} in the median of {} seeds{range}).{equal}{highest}",
         number(point.lr),
         objective.metric,
         point.runs
@@ -268,7 +270,13 @@ fn remedy(plan: &StabilityPlan, findings: &Findings, tried: &TriedRemedy) -> Str
         })
     };
     let gain = match &tried.effect.gain {
-        Some(gain) => format!(", a gain of {}", interval(gain)),
+        Some(gain) => {
+            let in_as_many = tried.control.map_or(String::new(), |control| {
+                let control = number(objective.direction.minimized(control));
+                format!(" ({control} in the mean at that rate with as many steps)")
+            });
+            format!("{in_as_many}, a gain of {}", interval(gain))
+        }
         None => String::new(),
     };
     let edge = match tried.effect.edge_factor {
