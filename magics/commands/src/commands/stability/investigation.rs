@@ -77,6 +77,12 @@ impl Findings {
         self.limit.as_ref().is_some_and(|limit| limit.verdict != LimitVerdict::NotLimited)
     }
 
+    /// Whether a warm-up may be needed: early instability may limit the learning rate.
+    pub fn may_need_warmup(&self) -> bool {
+        let is_early = matches!(self.kind(), InstabilityKind::Early | InstabilityKind::EarlyAndMid);
+        is_early && self.may_be_limited()
+    }
+
     pub fn best_lr(&self) -> Option<f64> {
         self.sweep.as_ref()?.best_lr
     }
@@ -241,10 +247,10 @@ impl<'a> Investigation<'a> {
     fn search_warmup(&mut self, fixes: bool) -> Result<bool> {
         let plan = self.plan();
         let findings = &self.findings;
-        let is_early = matches!(findings.kind(), InstabilityKind::Early | InstabilityKind::EarlyAndMid);
         let edge = findings.sweep.as_ref().and_then(|sweep| sweep.edge.as_ref()).map(|edge| edge.index);
         let (Some(edge), Some(steps)) = (edge, plan.steps) else { return Ok(false) };
-        if !is_early || !(findings.may_be_limited() || fixes) || !plan.has("warmup_steps") {
+        let is_wanted = fixes && findings.kind() != InstabilityKind::Mid || findings.may_need_warmup();
+        if !is_wanted || !plan.has("warmup_steps") {
             return Ok(false);
         }
         let search = WarmupSearch::new(steps, plan.seeds);
@@ -252,7 +258,7 @@ impl<'a> Investigation<'a> {
         let mut is_interrupted = false;
         while let Some((candidate, seeds)) = search.next(&runs) {
             let index = edge + (candidate.factor.log10() * f64::from(RATES_PER_DECADE)).round() as i32;
-            if index > tunebook_analysis::HIGHEST_RATE {
+            if index > plan.highest {
                 break;
             }
             let variant = warmup_variant(plan, candidate);

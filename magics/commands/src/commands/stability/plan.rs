@@ -38,6 +38,8 @@ pub struct StabilityPlan {
     /// The indices of the first pass, and the bounds to which the sweep is extended.
     pub first: [i32; 2],
     pub bounds: [i32; 2],
+    /// The index of the highest rate that the workload allows.
+    pub highest: i32,
     pub seeds: u32,
     pub seed: u64,
     pub parallel: Option<usize>,
@@ -133,6 +135,7 @@ impl StabilityPlan {
             steps,
             first,
             bounds,
+            highest,
             seeds,
             seed,
             parallel: arguments.small_count("parallel", 1)?.map(|n| n as usize),

@@ -87,8 +87,7 @@ pub fn try_out(
         (Remedy::Optimizer, _) | (_, None) => plan.first,
         (_, Some(best)) => [best - BELOW_BEST, edge + ABOVE_EDGE],
     };
-    let highest = tunebook_analysis::HIGHEST_RATE;
-    let bounds = [plan.bounds[0], plan.bounds[1].max(edge + ABOVE_EDGE).min(highest)];
+    let bounds = [plan.bounds[0], plan.bounds[1].max(edge + ABOVE_EDGE).min(plan.highest)];
     let first = first.map(|index| index.clamp(bounds[0], bounds[1]));
     let rates = RateSweep { first, bounds, seeds: plan.seeds, looks_above: false };
     let (runs, is_interrupted) = trials.sweep(variant, &rates, display)?;

@@ -9,7 +9,7 @@ use crate::report::Report;
 use crate::report::table::{Rows, number, number_or_dash};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use tunebook_analysis::{GradientNorms, RateSweepResult, raises_steps};
+use tunebook_analysis::{GradientNorms, Limit, RatePoint, RateSweepResult, raises_steps};
 use tunebook_charts::StabilityFigure;
 
 /// Returns the report, and the cell that is offered as the next input.
@@ -94,27 +94,10 @@ fn fields(plan: &StabilityPlan, findings: &Findings) -> Value {
     let norms = findings.norms.as_ref();
     let of = |part: fn(&GradientNorms) -> f64| norms.map(part);
     let warmup = findings.warmup.as_ref().and_then(|warmup| warmup.shortest()).map(|found| found.warmup_steps);
-    let is_known = findings.kind.is_some();
     // No warm-up is needed where instability limits nothing, or sets in later.
-    let needs_none = is_known && findings.warmup.is_none() && plan.has("warmup_steps");
-    let points: Vec<Value> =
-        sweep.map_or(vec![], |sweep| {
-            sweep.points.iter().map(|point| {
-        let range = point.range.map(|[a, b]| {
-            let (a, b) = (objective.direction.minimized(a), objective.direction.minimized(b));
-            [a.min(b), a.max(b)]
-        });
-        json!({
-            "lr": point.lr, "runs": point.runs, "unstable": point.unstable, "objective": raw(point.objective),
-            "range": range, "first_trial": trial_number(point.index, 0),
-        })
-    }).collect()
-        });
-    let limit = findings.limit.as_ref().map(|limit| json!({
-        "verdict": limit.verdict, "near_lr": limit.near.map(|near| near.0), "near": raw(limit.near.map(|near| near.1)),
-        "far_lr": limit.far.map(|far| far.0), "far": raw(limit.far.map(|far| far.1)),
-        "worse_by": limit.difference.map(|d| d.difference), "interval": limit.difference.and_then(|d| d.interval),
-    }));
+    let needs_none = findings.kind.is_some() && !findings.may_need_warmup() && plan.has("warmup_steps");
+    let points: Vec<Value> = sweep.iter().flat_map(|sweep| &sweep.points).map(|p| point(plan, p)).collect();
+    let limit = findings.limit.as_ref().map(|found| limit(plan, found));
     let kind = findings.kind.map(|(kind, multiple, [early, later])| {
         json!({
             "kind": kind, "multiple": multiple, "early": early, "later": later,
@@ -146,6 +129,26 @@ fn fields(plan: &StabilityPlan, findings: &Findings) -> Value {
             "lengths": warmup.search.lengths, "runs": warmup.runs,
         })),
         "points": points,
+    })
+}
+
+fn point(plan: &StabilityPlan, point: &RatePoint) -> Value {
+    let range = point.range.map(|ends| {
+        let [a, b] = ends.map(|end| plan.objective().direction.minimized(end));
+        [a.min(b), a.max(b)]
+    });
+    json!({
+        "lr": point.lr, "runs": point.runs, "unstable": point.unstable, "objective": raw(plan, point.objective),
+        "range": range, "first_trial": trial_number(point.index, 0),
+    })
+}
+
+fn limit(plan: &StabilityPlan, limit: &Limit) -> Value {
+    let (near, far) = (limit.near, limit.far);
+    json!({
+        "verdict": limit.verdict, "near_lr": near.map(|near| near.0), "near": raw(plan, near.map(|near| near.1)),
+        "far_lr": far.map(|far| far.0), "far": raw(plan, far.map(|far| far.1)),
+        "worse_by": limit.difference.map(|d| d.difference), "interval": limit.difference.and_then(|d| d.interval),
     })
 }
 

@@ -56,7 +56,7 @@ fn best(plan: &StabilityPlan, sweep: &RateSweepResult) -> String {
 fn edge(plan: &StabilityPlan, sweep: &RateSweepResult) -> String {
     let Some(edge) = &sweep.edge else {
         let highest = sweep.highest.map_or("–".into(), number);
-        let more = if plan.bounds[1] < tunebook_analysis::HIGHEST_RATE { " `--up-to LR` goes further." } else { "" };
+        let more = if plan.bounds[1] < plan.highest { " `--up-to LR` goes further." } else { "" };
         return format!("No learning rate up to {highest} was unstable in most of its runs.{more}");
     };
     let Edge { unstable_lr, unstable: [bad, of], stable_lr, stable, interval, .. } = edge;

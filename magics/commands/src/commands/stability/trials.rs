@@ -81,6 +81,14 @@ impl Trials<'_> {
         };
         let numbers = wanted.iter().map(|(index, seed)| trial_number(*index, *seed));
         let numbers: Vec<u32> = numbers.filter(|number| !has_ended(number)).collect();
+        let mut ended = recorded.iter().flat_map(|(_, trials)| trials).filter(|trial| {
+            let (index, seed) = rate_and_seed(trial.number);
+            wanted.contains(&(index, seed)) && has_ended(&trial.number)
+        });
+        // A trial that ran out of memory is a result, but not one of the learning rate.
+        if let Some(trial) = ended.find(|trial| self.end(trial).is_none()) {
+            return Err(unusable(&name, trial.number, trial.reason.as_deref().unwrap_or("it reported no objective")));
+        }
         if numbers.is_empty() {
             return Ok(false);
         }
