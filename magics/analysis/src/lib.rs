@@ -27,6 +27,7 @@ mod ranking;
 mod resampling;
 mod retune;
 mod scaling;
+mod stability;
 mod student;
 #[cfg(test)]
 mod tests;
@@ -51,6 +52,12 @@ pub use retune::{Retuning, TunedStudy, compares_batch_sizes_by_validation, retun
 pub use scaling::{
     BatchSizeStudy, BatchSizeTuning, Costs, InvalidSize, NextAction, NoFit, Payback, RangeEdge, Regime, Scaling,
     ScalingFit, ScalingPoint, Side, StepSeconds, StepsToTarget, is_widened, scaling, steps_to_target,
+};
+pub use stability::{
+    Difference, Edge, FIRST_FACTOR, GradientNorms, HIGHEST_RATE, InstabilityKind, LOWEST_RATE, Limit, LimitVerdict,
+    NEAR, Onset, RATES_PER_DECADE, RatePoint, RateRun, RateSweep, RateSweepResult, Remedy, RemedyEffect, RunAbove,
+    RunEnd, Seeds, WarmupCandidate, WarmupOutcome, WarmupRun, WarmupSearch, gradient_norms, instability_kind, limit,
+    nearest_rate, next_remedy, onset, raises_steps, rate, remedies, remedy_effect, warmup_lengths,
 };
 pub use thinning::{MAX_POINTS, thinned};
 pub use throughput::{

@@ -205,3 +205,38 @@ fn a_scaling_shows_its_regimes_its_fit_and_the_sizes_that_are_not_valid() {
         assert!(svg.contains(text), "{text}");
     }
 }
+
+#[test]
+fn a_stability_study_shows_the_edge_the_losses_above_the_best_rate_and_the_norms() {
+    let run = |lr: f64, objective: Option<f64>| RateDot { lr, objective, is_unstable: objective.is_none() };
+    let loss = |name: &str, points: Vec<(u64, f64)>, is_unstable| LossCurve { name: name.into(), points, is_unstable };
+    let norms: Vec<f64> = (1..=100).map(f64::from).collect();
+    let figure = StabilityFigure {
+        title: "digits: stability".into(),
+        objective: "valid/error".into(),
+        runs: vec![run(0.01, Some(0.3)), run(0.1, Some(0.02)), run(1.0, None)],
+        medians: vec![(0.01, 0.3), (0.1, 0.02)],
+        best: Some((0.1, 0.02)),
+        edge: Some([0.5, 1.0]),
+        losses: vec![loss("1 ×", vec![(0, 2.3), (10, 0.5)], false), loss("10 ×", vec![(0, 2.3), (10, 1e9)], true)],
+        norms: tunebook_analysis::gradient_norms(&norms),
+        norm_of_steps: norms.iter().zip(1..).map(|(norm, step)| (step, *norm)).collect(),
+        ..StabilityFigure::default()
+    };
+    let chart = stability(&figure);
+    let drawn = |panel: usize, name: &str| {
+        let series = chart.panels[panel].series.iter().find(|series| series.name == name);
+        series.unwrap_or_else(|| panic!("no {name}")).points.iter().map(|p| (p.x, p.y)).collect::<Vec<_>>()
+    };
+    assert_eq!(chart.panels.len(), 4);
+    assert_eq!(drawn(0, "unstable runs"), [(1.0, 0.3)], "an unstable run stands at the worst objective");
+    assert_eq!(chart.panels[0].shades[0].range, [0.5, 1.0]);
+    assert_eq!(drawn(1, "10 ×")[1], (10.0, 23.0), "a loss that explodes does not hide the others");
+    assert!((drawn(2, "90th percentile")[0].0 - 90.1).abs() < 1e-9);
+    let of_bins: f64 = drawn(2, "norms at 1 ×").iter().map(|(_, count)| count).sum();
+    assert_eq!(of_bins, 100.0);
+    assert!(picture::svg(&chart).contains("gradient norm before clipping"));
+    // At the start of the study there is nothing to draw yet.
+    assert_eq!(stability(&StabilityFigure::default()).panels.len(), 2);
+    assert!(picture::svg(&stability(&StabilityFigure::default())).contains("</svg>"));
+}

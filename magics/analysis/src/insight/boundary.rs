@@ -120,7 +120,7 @@ fn instability_edge(evidence: &Evidence<'_>, hyperparameter: &Hyperparameter, sh
         top.len()
     );
     let advice = "Mend the instability before anything else, so that larger values can be used: learning rate warm-up, \
-                  then gradient clipping.";
+                  then gradient clipping. `%stability` with the workload measures the edge, and `--fix` tries the remedies.";
     let finding = Finding::new(
         "instability-edge",
         Severity::Warning,

@@ -29,6 +29,7 @@ pub mod reset;
 pub mod save;
 pub mod scaling;
 pub mod script;
+pub mod stability;
 pub mod study;
 pub mod sweep;
 pub mod test;
@@ -58,6 +59,7 @@ const MAGICS: &[Magic] = &[
     scaling::MAGIC,
     noise::MAGIC,
     launch::MAGIC,
+    stability::MAGIC,
     final_evaluation::MAGIC,
     study::MAGIC,
     report::MAGIC,

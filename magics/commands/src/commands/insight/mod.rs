@@ -2,8 +2,8 @@
 
 mod next_cell;
 
-pub use self::next_cell::cell as sweep_cell;
 use self::next_cell::next_cell;
+pub use self::next_cell::sweep_cell;
 use crate::commands::workload;
 use crate::error::Result;
 use crate::host::{Interrupt, Output};

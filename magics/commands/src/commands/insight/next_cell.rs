@@ -14,16 +14,16 @@ pub fn next_cell(study: &StudyRecord, experiment: &Experiment) -> Option<String>
     match experiment {
         Experiment::Wider(space) => {
             let wider = StudyDefinition { space: space.clone(), ..definition.clone() };
-            Some(cell(&study.name, &wider, configurations + configurations.div_ceil(2), " --widen"))
+            Some(sweep_cell(&study.name, &wider, configurations + configurations.div_ceil(2), " --widen"))
         }
         Experiment::MoreConfigurations(more) => {
-            (definition.sampler != SamplerKind::Grid).then(|| cell(&study.name, definition, *more, ""))
+            (definition.sampler != SamplerKind::Grid).then(|| sweep_cell(&study.name, definition, *more, ""))
         }
         Experiment::Steps(factor) => {
             let space = with_steps(&definition.space, *factor)?;
             let longer = StudyDefinition { space, ..definition.clone() };
             let suffix = if *factor > 1.0 { "longer" } else { "shorter" };
-            Some(cell(&format!("{}-{suffix}", study.name), &longer, configurations, ""))
+            Some(sweep_cell(&format!("{}-{suffix}", study.name), &longer, configurations, ""))
         }
     }
 }
@@ -46,8 +46,8 @@ fn with_steps(space: &SearchSpace, factor: f64) -> Option<SearchSpace> {
     has_steps.then_some(changed)
 }
 
-/// Returns the cell that runs a study. `options` are further options.
-pub fn cell(name: &str, definition: &StudyDefinition, configurations: u32, options: &str) -> String {
+/// Returns the cell of a sweep. `options` begin with a space.
+pub fn sweep_cell(name: &str, definition: &StudyDefinition, configurations: u32, options: &str) -> String {
     let mut text = format!("%%sweep {name} --trials {configurations} --seed {}", definition.seed);
     if definition.sampler != SamplerKind::default() {
         text += &format!(" --sampler {}", definition.sampler);
