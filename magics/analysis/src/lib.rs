@@ -55,9 +55,9 @@ pub use scaling::{
 };
 pub use stability::{
     Difference, Edge, FIRST_FACTOR, GradientNorms, HIGHEST_RATE, InstabilityKind, LOWEST_RATE, Limit, LimitVerdict,
-    NEAR, Onset, RATES_PER_DECADE, RatePoint, RateRun, RateSweep, RateSweepResult, Remedy, RemedyEffect, RunAbove,
-    RunEnd, Seeds, WarmupCandidate, WarmupOutcome, WarmupRun, WarmupSearch, gradient_norms, instability_kind, limit,
-    nearest_rate, next_remedy, onset, raises_steps, rate, remedies, remedy_effect, warmup_lengths,
+    NEAR, Onset, OnsetOf, RATES_PER_DECADE, RatePoint, RateRun, RateSweep, RateSweepResult, Remedy, RemedyEffect,
+    RunAbove, RunEnd, Seeds, WarmupCandidate, WarmupOutcome, WarmupRun, WarmupSearch, gradient_norms, instability_kind,
+    limit, nearest_rate, next_remedy, onset, raises_steps, rate, remedies, remedy_effect, warmup_lengths,
 };
 pub use thinning::{MAX_POINTS, thinned};
 pub use throughput::{

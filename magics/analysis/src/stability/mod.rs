@@ -13,7 +13,7 @@ mod warmup;
 pub use comparison::{Difference, Seeds};
 pub use gradient_norms::{GradientNorms, gradient_norms};
 pub use limit::{Limit, LimitVerdict, NEAR, limit};
-pub use onset::{InstabilityKind, Onset, RunAbove, instability_kind, onset};
+pub use onset::{InstabilityKind, Onset, OnsetOf, RunAbove, instability_kind, onset};
 pub use rates::{HIGHEST_RATE, LOWEST_RATE, RATES_PER_DECADE, nearest_rate, rate};
 pub use remedies::{Remedy, RemedyEffect, next_remedy, remedies, remedy_effect};
 pub use sweep::{Edge, RatePoint, RateRun, RateSweep, RateSweepResult, RunEnd};

@@ -13,6 +13,17 @@ pub(super) const EARLY: f64 = 0.1;
 /// Losses are smoothed by the median of this many, so that a single value is no rise.
 const WINDOW: usize = 3;
 
+/// The end of a run whose loss is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnsetOf {
+    /// It reached its end and learned something, or its rate is too low to learn.
+    Stable,
+    /// It reached its end, and has unlearned what lower rates learn.
+    Unlearned,
+    /// It ended as infeasible, although its last losses may not have been reported.
+    Diverged,
+}
+
 /// When the training loss rose.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Onset {
@@ -27,8 +38,10 @@ pub struct Onset {
 }
 
 /// Finds the first rise of a training loss. `losses` are steps with the loss, None where it is not finite, in order.
-/// `diverged` says that the trial ended as infeasible, although its last losses may not have been reported.
-pub fn onset(losses: &[(u64, Option<f64>)], diverged: bool) -> Option<Onset> {
+///
+/// In a run that was unstable, a single loss above the first one counts if no median of three rose: its network may be
+/// dead after one huge step. If it diverged and no reported loss rose, the onset is its last report.
+pub fn onset(losses: &[(u64, Option<f64>)], end: OnsetOf) -> Option<Onset> {
     let finite: Vec<(u64, f64)> = losses.iter().map_while(|(step, loss)| Some((*step, (*loss)?))).collect();
     let last_step = losses.get(finite.len()).or(losses.last()).map_or(0, |(step, _)| *step);
     let values: Vec<f64> = finite.iter().map(|(_, loss)| *loss).collect();
@@ -41,28 +54,50 @@ pub fn onset(losses: &[(u64, Option<f64>)], diverged: bool) -> Option<Onset> {
         .collect();
     let differences: Vec<f64> = values.windows(2).map(|pair| (pair[1] - pair[0]).abs()).collect();
     let noise = 1.4826 * median(&differences) / std::f64::consts::SQRT_2;
-    let initial = smoothed.first().copied().unwrap_or(0.0);
-    let mut lowest = initial;
-    let mut found: Option<(usize, f64, f64)> = None;
-    for (i, loss) in smoothed.iter().enumerate() {
-        if *loss < lowest {
-            lowest = *loss;
-        }
-        let needed = (RISE * (initial - lowest)).max(RISE_OF_INITIAL * initial.abs()).max(SIGMAS * noise);
-        if i > 0 && loss - lowest > needed {
-            found = Some((i, lowest, lowest + needed));
-            break;
-        }
-    }
-    let Some((at, from, threshold)) = found else {
-        // A run that diverged between two reports rises in none of them.
-        return diverged.then(|| Onset { step: last_step, from: values.last().copied(), to: None, share: 0.0 });
+    let initial = values.first().copied().unwrap_or(0.0);
+    let sustained = first_rise(&smoothed, noise).map(|rise| (rise, WINDOW / 2));
+    let single = || {
+        let threshold = initial + (RISE_OF_INITIAL * initial.abs()).max(SIGMAS * noise);
+        let at = values.iter().position(|loss| *loss > threshold)?;
+        let from = values[..at].iter().copied().fold(initial, f64::min);
+        Some((Rise { at, from, threshold }, 0))
+    };
+    let rise = match end {
+        OnsetOf::Stable => sustained,
+        OnsetOf::Unlearned | OnsetOf::Diverged => sustained.or_else(single),
+    };
+    let Some((Rise { at, from, threshold }, delay)) = rise else {
+        let is_cut_off = end == OnsetOf::Diverged;
+        return is_cut_off.then(|| Onset { step: last_step, from: values.last().copied(), to: None, share: 0.0 });
     };
     let above = smoothed.iter().filter(|loss| **loss > threshold).count();
-    let peak = smoothed[at..].iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let seen = if delay == 0 { &values } else { &smoothed };
+    let peak = seen[at..].iter().copied().fold(f64::NEG_INFINITY, f64::max);
     let share = above as f64 / smoothed.len() as f64;
-    let step = finite[at.saturating_sub(WINDOW / 2)].0;
+    let step = finite[at.saturating_sub(delay)].0;
     Some(Onset { step, from: Some(from), to: Some(peak).filter(|_| finite.len() == losses.len()), share })
+}
+
+/// A rise in a series of losses.
+struct Rise {
+    /// The index of the first loss above the threshold.
+    at: usize,
+    /// The lowest loss before.
+    from: f64,
+    threshold: f64,
+}
+
+fn first_rise(losses: &[f64], noise: f64) -> Option<Rise> {
+    let initial = *losses.first()?;
+    let mut lowest = initial;
+    for (at, loss) in losses.iter().enumerate() {
+        lowest = lowest.min(*loss);
+        let needed = (RISE * (initial - lowest)).max(RISE_OF_INITIAL * initial.abs()).max(SIGMAS * noise);
+        if loss - lowest > needed {
+            return Some(Rise { at, from: lowest, threshold: lowest + needed });
+        }
+    }
+    None
 }
 
 fn median(values: &[f64]) -> f64 {

@@ -2,7 +2,7 @@
 
 use crate::surfaces::Random;
 use tunebook_analysis::{
-    InstabilityKind, LimitVerdict, RateRun, RateSweep, RunAbove, RunEnd, instability_kind, limit, onset, rate,
+    InstabilityKind, LimitVerdict, OnsetOf, RateRun, RateSweep, RunAbove, RunEnd, instability_kind, limit, onset, rate,
 };
 
 fn between(random: &mut Random, low: f64, high: f64) -> f64 {
@@ -86,23 +86,35 @@ fn raised(mut losses: Vec<(u64, Option<f64>)>, at: usize, height: f64, length: f
     losses
 }
 
-fn kind(losses: &[(u64, Option<f64>)], diverged: bool) -> InstabilityKind {
-    let run = RunAbove { lr: 1.0, multiple: 2.0, is_unstable: diverged, onset: onset(losses, diverged) };
+fn kind(losses: &[(u64, Option<f64>)], end: OnsetOf) -> InstabilityKind {
+    let is_unstable = end != OnsetOf::Stable;
+    let run = RunAbove { lr: 1.0, multiple: 2.0, is_unstable, onset: onset(losses, end) };
     instability_kind(&[run], STEPS).0
 }
 
 #[test]
 fn early_and_later_instability_and_healthy_runs_are_told_apart() {
-    let (mut early, mut mid, mut none, mut cut) = (0, 0, 0, 0);
+    let (mut early, mut mid, mut none, mut cut, mut dead) = (0, 0, 0, 0, 0);
     let runs = 200;
     for seed in 0..runs {
         let mut random = Random::new(5000 + seed);
-        none += u32::from(kind(&healthy(&mut random), false) == InstabilityKind::None);
+        none += u32::from(kind(&healthy(&mut random), OnsetOf::Stable) == InstabilityKind::None);
         let (height, length) = (between(&mut random, 0.3, 3.0), between(&mut random, 4.0, 100.0));
         let at = between(&mut random, 1.0, 7.0) as usize;
-        early += u32::from(kind(&raised(healthy(&mut random), at, height, length), false) == InstabilityKind::Early);
+        early += u32::from(
+            kind(&raised(healthy(&mut random), at, height, length), OnsetOf::Stable) == InstabilityKind::Early,
+        );
         let at = between(&mut random, 15.0, 90.0) as usize;
-        mid += u32::from(kind(&raised(healthy(&mut random), at, height, length), false) == InstabilityKind::Mid);
+        mid +=
+            u32::from(kind(&raised(healthy(&mut random), at, height, length), OnsetOf::Stable) == InstabilityKind::Mid);
+        // One report is huge, and after it the network is dead.
+        let at = between(&mut random, 1.0, 95.0) as usize;
+        let mut losses = healthy(&mut random);
+        let first = losses[0].1;
+        losses[at].1 = first.map(|first| between(&mut random, 2.0, 100.0) * first);
+        losses.iter_mut().skip(at + 1).for_each(|loss| loss.1 = first.map(|first| 0.98 * first));
+        let expected = if losses[at].0 <= STEPS / 10 { InstabilityKind::Early } else { InstabilityKind::Mid };
+        dead += u32::from(kind(&losses, OnsetOf::Unlearned) == expected);
         // A run that diverges ends, most often before its rise is reported.
         let at = between(&mut random, 1.0, 95.0) as usize;
         let mut losses = healthy(&mut random);
@@ -112,9 +124,9 @@ fn early_and_later_instability_and_healthy_runs_are_told_apart() {
         } else {
             InstabilityKind::Mid
         };
-        cut += u32::from(kind(&losses, true) == expected);
+        cut += u32::from(kind(&losses, OnsetOf::Diverged) == expected);
     }
-    println!("of {runs}: early {early}, mid {mid}, healthy {none}, ended by divergence {cut}");
+    println!("of {runs}: early {early}, mid {mid}, healthy {none}, ended by divergence {cut}, dead {dead}");
     let least = runs as u32 * 95 / 100;
-    assert!(early >= least && mid >= least && none >= least && cut >= least, "{early} {mid} {none} {cut}");
+    assert!([early, mid, none, cut, dead].iter().all(|count| *count >= least), "{early} {mid} {none} {cut} {dead}");
 }

@@ -7,8 +7,8 @@ use super::remedy::{self, TriedRemedy};
 use super::trials::Trials;
 use crate::error::Result;
 use tunebook_analysis::{
-    GradientNorms, InstabilityKind, Limit, LimitVerdict, Onset, RATES_PER_DECADE, RateRun, RateSweep, RateSweepResult,
-    Remedy, RunAbove, RunEnd, WarmupCandidate, WarmupOutcome, WarmupRun, WarmupSearch, gradient_norms,
+    GradientNorms, InstabilityKind, Limit, LimitVerdict, Onset, OnsetOf, RATES_PER_DECADE, RateRun, RateSweep,
+    RateSweepResult, Remedy, RunAbove, RunEnd, WarmupCandidate, WarmupOutcome, WarmupRun, WarmupSearch, gradient_norms,
     instability_kind, limit, next_remedy, onset, rate, remedies,
 };
 use tunebook_charts::{LossCurve, RateDot};
@@ -72,9 +72,15 @@ impl Findings {
         self.kind.map_or(InstabilityKind::None, |(kind, ..)| kind)
     }
 
-    /// Whether instability limits the learning rate, as far as is known.
+    /// Whether instability limits the learning rate, as far as is known. If the loss rises just above the best rate,
+    /// the best rate may be that low because of it (Playbook I8).
     pub fn may_be_limited(&self) -> bool {
-        self.limit.as_ref().is_some_and(|limit| limit.verdict != LimitVerdict::NotLimited)
+        self.limit.as_ref().is_some_and(|limit| limit.verdict != LimitVerdict::NotLimited) || self.rises_above_best()
+    }
+
+    /// Whether the loss rises at the smallest multiple of the best rate.
+    pub fn rises_above_best(&self) -> bool {
+        self.kind.is_some_and(|(_, multiple, _)| multiple == Some(MULTIPLES[0].0))
     }
 
     /// Whether a warm-up may be needed: early instability may limit the learning rate.
@@ -188,7 +194,7 @@ impl<'a> Investigation<'a> {
                 if multiple == 2.0 {
                     norms_above.extend(curves.norms.iter().map(|(_, norm)| *norm));
                 }
-                let onset = onset(&curves.losses, has_diverged);
+                let onset = onset(&curves.losses, onset_of(curves.end, is_unstable));
                 above.push(RunAbove { lr: rate(index), multiple, is_unstable, onset });
             }
         }
@@ -237,7 +243,7 @@ impl<'a> Investigation<'a> {
             first: finite().next(),
             last: finite().next_back(),
             is_unstable: has_diverged,
-            onset: onset(&curves.losses, has_diverged),
+            onset: onset(&curves.losses, onset_of(curves.end, true)),
         });
         Ok(false)
     }
@@ -267,7 +273,7 @@ impl<'a> Investigation<'a> {
             for seed in seeds {
                 let Some(curves) = self.trials.curves(&variant, index, seed)? else { continue };
                 let is_idle = curves.end == RunEnd::LearnedNothing && candidate.steps() >= STEPS_TO_LEARN;
-                let rose = onset(&curves.losses, curves.end == RunEnd::Diverged).is_some();
+                let rose = onset(&curves.losses, onset_of(curves.end, is_idle)).is_some();
                 runs.push(WarmupRun { candidate, seed, is_stable: !rose && !is_idle });
             }
             if is_interrupted {
@@ -299,6 +305,15 @@ impl<'a> Investigation<'a> {
             self.findings.tried.push(tried);
         }
         Ok(false)
+    }
+}
+
+/// How a run counts whose loss is looked at. `is_unstable` says whether one that learned nothing has unlearned.
+fn onset_of(end: RunEnd, is_unstable: bool) -> OnsetOf {
+    match end {
+        RunEnd::Diverged => OnsetOf::Diverged,
+        RunEnd::LearnedNothing if is_unstable => OnsetOf::Unlearned,
+        RunEnd::LearnedNothing | RunEnd::Learned(_) => OnsetOf::Stable,
     }
 }
 

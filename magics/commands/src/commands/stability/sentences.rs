@@ -120,7 +120,7 @@ fn kind(plan: &StabilityPlan, findings: &Findings) -> Option<String> {
             let ended = runs.iter().filter(|run| run.is_unstable).count();
             (!runs.is_empty()).then(|| {
                 format!(
-                    "at {multiple} × the best rate in {rose} of {}, {ended} of which diverged or unlearned",
+                    "at {multiple} × the best rate in {rose} of {} runs ({ended} diverged or unlearned)",
                     runs.len()
                 )
             })
@@ -142,9 +142,13 @@ fn kind(plan: &StabilityPlan, findings: &Findings) -> Option<String> {
         InstabilityKind::Mid => "Instability sets in suddenly, after the first tenth of training",
         _ => "Instability sets in early in as many runs as later",
     };
+    let help = match findings.rises_above_best() {
+        true => " The loss rises just above the best rate, so mending the instability may allow a better one.",
+        false => "",
+    };
     Some(format!(
         "{counts} {when}: at {multiple} × the best rate, {early} runs in the first tenth of the steps and {later} later \
-         (steps {first} to {last}{steps}; Playbook I8)."
+         (steps {first} to {last}{steps}; Playbook I8).{help}"
     ))
 }
 
