@@ -20,6 +20,7 @@ use crate::commands::workload;
 use crate::error::{MagicError, Result, Source};
 use crate::host::{Interrupt, Output};
 use crate::magic::{Body, Command, Context, Export, Invocation, Magic, Subject};
+use crate::studies::adaptive_note;
 use crate::syntax::{SweepBody, Word, option, parse_body, parse_one_line};
 use tunebook_analysis::compares_batch_sizes_by_validation;
 use tunebook_study::store::{Store, StudyRecord, StudyWriter};
@@ -43,7 +44,11 @@ pub const MAGIC: Magic = Magic {
         the trials that are missing.",
     options: &[
         option("trials", Some("N"), "number of configurations to try (default: 20, or all of a grid)"),
-        option("sampler", Some("NAME"), "how configurations are proposed: quasirandom (default), random or grid"),
+        option(
+            "sampler",
+            Some("quasirandom|sobol|random|grid|bayes"),
+            "how configurations are proposed (default: quasirandom); bayes learns from the trials that ended",
+        ),
         option("seed", Some("S"), "seed of the proposals and of the trials (default: 0)"),
         option("repeats", Some("N"), "trials for each configuration, each with its own seed (default: 1)"),
         option(
@@ -184,15 +189,17 @@ impl Sweep {
 
 /// Returns warnings about a definition that is allowed but may mislead.
 fn notes(definition: &StudyDefinition) -> Vec<String> {
+    let mut notes: Vec<String> = adaptive_note(definition).into_iter().collect();
     if !compares_batch_sizes_by_validation(definition) {
-        return vec![];
+        return notes;
     }
-    vec![format!(
+    notes.push(format!(
         "The batch size varies, and trials are judged by {}. This comparison is fair only if learning rate and \
          regularization are tuned for each size, and the noise of small batches acts as regularization itself. Choose \
          the batch size with %throughput and %scaling (Playbook B14).",
         definition.objective.metric
-    )]
+    ));
+    notes
 }
 
 /// Says which hyperparameters no trial used. None if each was used.
