@@ -57,15 +57,14 @@ impl Judging {
     }
 }
 
-/// What the reader of a conclusion must know of a study whose sampler chose each configuration by the results before it.
-/// None if its sampler does not adapt.
+/// What the reader of a conclusion must know of a study whose sampler chose each configuration by the results before
+/// it. None if its sampler does not adapt.
 pub fn adaptive_note(definition: &StudyDefinition) -> Option<String> {
     definition.sampler.is_adaptive().then(|| {
         format!(
-            "The sampler `{}` chose each configuration by the results before it: more trials lie where {} was good. So \
-             the trials are not exchangeable. Intervals and tests that suppose that they are do not hold, and are not \
-             shown where Tunebook would compute them from these trials; how often a value was tried says nothing, and \
-             another objective that is chosen afterwards was not searched for (Playbook I3, D10).",
+            "The sampler `{}` chose each configuration by the results before it, so the trials are not exchangeable: \
+             intervals and tests that suppose it are left out, how often a value was tried says nothing about it, and \
+             another objective than {} was not searched for (Playbook I3, D10).",
             definition.sampler, definition.objective.metric
         )
     })

@@ -166,7 +166,8 @@ impl StudyRun<'_> {
         }
     }
 
-    /// Proposes the configuration of a trial from what has ended by now, records that the trial starts, and hands it to a free slot.
+    /// Proposes the configuration of a trial from what has ended by now, records that the trial starts, and hands it to
+    /// a free slot.
     fn start_trial(&mut self, pool: &mut Pool, number: u32) -> Result<()> {
         let definition = &self.plan.definition;
         let configuration = (number - 1) / definition.repeats;
