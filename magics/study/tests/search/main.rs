@@ -106,6 +106,21 @@ fn run(proposals: &mut Proposals, trials: u64, value: impl Fn(&Params) -> Option
 }
 
 #[test]
+fn branches_integers_and_lists_are_searched() {
+    let mut bests = vec![];
+    for seed in 0..5 {
+        let mut proposals = Proposals::of(&study(tree(), BAYES, seed));
+        let trials = run(&mut proposals, 50, |params| Some(of_tree(params)));
+        let best = trials.iter().map(of_tree).fold(f64::INFINITY, f64::min);
+        bests.push(best);
+        let different: HashSet<String> = trials.iter().map(|params| format!("{params:?}")).collect();
+        assert_eq!(different.len(), 50);
+    }
+    // A study can stay in the branch in which it finds a good value first.
+    assert!(median(bests.clone()) < 0.1005, "{bests:?}");
+}
+
+#[test]
 fn a_space_of_lists_is_searched_without_repetition_until_all_of_it_is_known() {
     let mut space = SearchSpace::new();
     for name in ["a", "b"] {
@@ -118,6 +133,44 @@ fn a_space_of_lists_is_searched_without_repetition_until_all_of_it_is_known() {
     let different: HashSet<String> = trials[..25].iter().map(|params| format!("{params:?}")).collect();
     assert_eq!(different.len(), 25);
     assert!(trials[..15].iter().any(|params| far(params) == 0.0), "{trials:?}");
+}
+
+#[test]
+fn scientific_values_stay_balanced_and_nested_ones_too() {
+    let mut space = SearchSpace::new();
+    for h in [
+        node("depth", Role::Scientific, list(&["1", "2", "3"]), None),
+        node("optimizer", Role::Nuisance, list(&["sgd", "adam"]), None),
+        node("beta", Role::Scientific, list(&["low", "high"]), Some(("optimizer", "adam".into()))),
+        node("lr", Role::Nuisance, unit(), None),
+    ] {
+        space.declare(h).unwrap();
+    }
+    for seed in 0..3 {
+        let mut proposals = Proposals::of(&study(space.clone(), BAYES, seed));
+        // One value of each is far better, so that a search left to itself would try it most.
+        let value = |params: &Params| {
+            let bonus = [("depth", "2"), ("optimizer", "adam"), ("beta", "low")];
+            let good = bonus.iter().filter(|(name, v)| params.get(*name).and_then(Value::as_str) == Some(*v)).count();
+            Some((params["lr"].as_f64().unwrap() - 0.3).powi(2) - good as f64)
+        };
+        let trials = run(&mut proposals, 40, value);
+        for end in 1..=trials.len() {
+            for (name, values) in
+                [("depth", &["1", "2", "3"][..]), ("optimizer", &["sgd", "adam"]), ("beta", &["low", "high"])]
+            {
+                let count =
+                    |value: &&str| trials[..end].iter().filter(|p| p.get(name) == Some(&(*value).into())).count();
+                let counts: Vec<usize> = values.iter().map(count).collect();
+                assert!(counts.iter().max().unwrap() - counts.iter().min().unwrap() <= 1, "{name} {end} {counts:?}");
+            }
+        }
+        for depth in ["1", "2", "3"] {
+            let of_depth = trials.iter().filter(|params| params["depth"] == depth.into());
+            let nearest = of_depth.map(|params| (params["lr"].as_f64().unwrap() - 0.3).abs()).fold(1.0, f64::min);
+            assert!(nearest < 0.01, "seed {seed}: the nearest of depth {depth} is {nearest} away");
+        }
+    }
 }
 
 #[test]
@@ -175,6 +228,26 @@ const RECORDED: [&str; 3] = [
     "[Float(0.520486961882525), Float(0.0)]",
     "[Float(0.8692769330912171), Float(0.9999999999999999)]",
 ];
+
+#[test]
+fn trials_that_run_or_failed_are_not_proposed_again() {
+    let definition = study(cube(3), BAYES, 2);
+    let mut proposals = Proposals::of(&definition);
+    let value = |params: &Params| Some(params.values().map(|v| (v.as_f64().unwrap() - 0.4).powi(2)).sum::<f64>());
+    run(&mut proposals, 10, value);
+    let distance = |a: &Params, b: &Params| {
+        a.values().zip(b.values()).map(|(a, b)| (a.as_f64().unwrap() - b.as_f64().unwrap()).abs()).fold(0.0, f64::max)
+    };
+    let asked: Vec<Params> = (10..18).map(|index| proposals.get(index).unwrap()).collect();
+    let is_apart = |i: usize| (0..8).all(|j| i == j || distance(&asked[i], &asked[j]) > 0.02);
+    let apart = (0..8).filter(|i| is_apart(*i)).count();
+    assert!(apart >= 4, "{apart} of 8 that run at the same time lie apart: {asked:?}");
+    for index in 10..18 {
+        proposals.learn(index, index + 1, TrialState::Failed, &Summaries::default());
+    }
+    let next = proposals.get(18).unwrap();
+    assert!(asked.iter().all(|other| distance(&next, other) > 1e-6), "{next:?} {asked:?}");
+}
 
 #[test]
 #[ignore = "a report of regret, infeasible trials and time, with `SEEDS=20` and `--nocapture`"]

@@ -89,13 +89,15 @@ pub(super) fn propose(question: &Question<'_>, is_new: &dyn Fn(&Params) -> bool)
     let point = |units: &Units| embedding.point(units, &embedding.active(units), true);
     let points = |rows: Vec<Vec<f64>>| Points { rows, ..embedding.points() };
     let ended_rows: Vec<Vec<f64>> = ended.iter().map(|(units, _)| point(units)).collect();
-    let valued_rows: Vec<Vec<f64>> = valued.iter().map(|(units, _)| point(units)).collect();
     // An upper bound needs a value below all others where trials are infeasible. The expected improvement does not: it
     // is multiplied by the probability of feasibility, and a step in the values would hide the shape of the others.
     let values: Vec<Option<f64>> = ended.iter().map(|(_, outcome)| value_of(*outcome)).collect();
     let (mut rows, labels) = match question.some_run {
         true => (ended_rows.clone(), warp::for_upper_bounds(&values)),
-        false => (valued_rows.clone(), warp::for_improvement(&valued.iter().map(|(_, v)| *v).collect::<Vec<_>>())),
+        false => {
+            let rows = valued.iter().map(|(units, _)| point(units)).collect();
+            (rows, warp::for_improvement(&valued.iter().map(|(_, value)| *value).collect::<Vec<_>>()))
+        }
     };
     rows.extend(open.iter().map(|(units, _)| point(units)));
     let objective = Process::fit(points(rows), &labels)?;
@@ -107,15 +109,26 @@ pub(super) fn propose(question: &Question<'_>, is_new: &dyn Fn(&Params) -> bool)
         }
         false => None,
     };
-    let goal = goal(question, &objective, &valued_rows);
-    let mut ranked = valued.clone();
-    ranked.sort_by(|a, b| b.1.total_cmp(&a.1));
+    // With other scientific values the best trials are no bar: a configuration improves on what theirs would give with
+    // the values that are given.
+    let start = embedding.units(question.base)?;
+    let moved = |units: &Units| -> Units {
+        units.iter().zip(&start).zip(&given).map(|((own, start), given)| if *given { *start } else { *own }).collect()
+    };
+    let predicted: Vec<(f64, f64)> = valued.iter().map(|(units, _)| objective.predict(&point(&moved(units)))).collect();
+    let some_given = given.contains(&true);
+    let rank = |i: &usize| if some_given { predicted[*i].0 } else { valued[*i].1 };
+    let mut ranked: Vec<usize> = (0..valued.len()).collect();
+    ranked.sort_by(|a, b| rank(b).total_cmp(&rank(a)));
+    let best = ranked.iter().take(BEST).map(|i| valued[*i].0.clone()).collect();
+    let goal = goal(question, &objective, &predicted);
+    let acquisition = Acquisition { goal, objective, feasibility };
     let search = Search {
         embedding: &embedding,
-        acquisition: &Acquisition { goal, objective, feasibility },
+        acquisition: &acquisition,
         given,
-        start: embedding.units(question.base)?,
-        best: ranked.into_iter().take(BEST).map(|(units, _)| units.clone()).collect(),
+        start,
+        best,
         seed: question.seed,
         index: question.index,
     };
@@ -144,8 +157,9 @@ fn remembered(known: Vec<(Units, Outcome)>) -> Vec<(Units, Outcome)> {
     kept.into_iter().map(|i| known[i].clone()).collect()
 }
 
-fn goal(question: &Question<'_>, objective: &Process, valued: &[Vec<f64>]) -> Goal {
-    let predicted: Vec<(f64, f64)> = valued.iter().map(|point| objective.predict(point)).collect();
+/// What the next configuration is for. `predicted` are the means and standard deviations at the configurations that are
+/// known.
+fn goal(question: &Question<'_>, objective: &Process, predicted: &[(f64, f64)]) -> Goal {
     let chance = Uniform(generator(Purpose::Search, question.seed, question.index, 1)).draw();
     let is_noisy = objective.kernel.signal / objective.kernel.noise < NOISY;
     let explores = match (question.some_run, question.after_result) {
