@@ -41,7 +41,10 @@ enum Command {
     Measure {
         /// The parts to run. By default: kernels, store, training, cells, rust, noise, scaling and sweep. Two more take
         /// minutes and run only if they are named: defaults (the error that each built-in workload reaches with its
-        /// defaults) and busy (%throughput while other processes use all processors).
+        /// defaults) and busy (%throughput while other processes use all processors). One takes up to hours: samplers
+        /// (regret on known functions against Optuna's samplers; `samplers --seeds 5 --functions branin,dl4` takes
+        /// fewer seeds than 20, or some of the functions).
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         parts: Vec<String>,
     },
     /// Applies the patches of the published crates that are carried with changes.

@@ -243,7 +243,7 @@ async fn nuisance_lists_are_not_confounded_with_the_scientific_list_and_widening
     let study = kernel.run_ok("%study deal").await.result();
     assert_eq!(
         (&study["definition"]["sampler_version"], &study["definition"]["earlier"][0]["configurations"]),
-        (&json!(2), &json!(12))
+        (&json!(tunebook_study::sampler::VERSION), &json!(12))
     );
     assert_eq!(kernel.run_ok(&cell("1, 2, 3, 4, 5, 6", "--trials 30")).await.result()["trials"]["complete"], 30);
 }

@@ -203,7 +203,7 @@ async fn every_mistake_in_a_sweep_has_an_error_of_its_own_and_records_nothing() 
         (with("when optimizer == adam: nuisance beta1 ~ uniform(0, 1)"), "InvalidDeclaration", "not declared above"),
         (with("trials = 5"), "SyntaxError", "is not a declaration"),
         ("%%sweep s --trails 5\nworkload digits_mlp".into(), "UnknownOption", "did you mean `--trials`"),
-        ("%%sweep s --sampler bayes\nworkload digits_mlp".into(), "NotAvailable", "quasirandom"),
+        ("%%sweep s --sampler bays\nworkload digits_mlp".into(), "InvalidValue", "did you mean `bayes`"),
         (
             "%%sweep s --sampler grid\nworkload digits_mlp\nnuisance lr ~ uniform(0.1, 1)".into(),
             "InvalidDistribution",

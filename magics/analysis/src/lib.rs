@@ -40,7 +40,7 @@ pub use best_of_k::{BestOfK, BestOfKPoint, Objectives, best_of_k};
 pub use configurations::{Configuration, configurations, ranked_configurations};
 pub use cost::{ExpectedTime, TimedTrial, expected_time};
 pub use curves::{Curve, Curves, curves};
-pub use design::{BATCH_SIZE_CHANGED, Design, DesignedHyperparameter, LINTS, Lint, design, lints};
+pub use design::{BATCH_SIZE_CHANGED, Design, DesignedHyperparameter, LINTS, Lint, design, expected_proposals, lints};
 pub use error::AnalysisError;
 pub use history::{HistoryTrial, OptimizationHistory, optimization_history};
 pub use insight::{End, Experiment, Finding, Severity, insight, trials_to_measure};

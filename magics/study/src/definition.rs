@@ -1,7 +1,7 @@
 //! The definition of a study: the workload, the search space, the objective and the sampler.
 
 use crate::sampler::SamplerKind;
-use crate::{SearchSpace, Trial};
+use crate::{SearchSpace, Summaries, Trial};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::ops::Range;
@@ -70,7 +70,12 @@ impl Objective {
     /// The objective of a trial, with the sign that the trial reported, and its step. None if the trial reported no
     /// finite value.
     pub fn of(&self, trial: &Trial) -> Option<(f64, u64)> {
-        let summary = trial.summaries.get(&self.metric)?;
+        self.of_summaries(&trial.summaries)
+    }
+
+    /// The same, of what a trial reported.
+    pub fn of_summaries(&self, summaries: &Summaries) -> Option<(f64, u64)> {
+        let summary = summaries.get(&self.metric)?;
         Some(match (self.judged, self.direction) {
             (ObjectiveValue::Final, _) => summary.last,
             (ObjectiveValue::Best, Direction::Minimize) => summary.min,

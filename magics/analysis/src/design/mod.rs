@@ -7,7 +7,7 @@ pub use lints::{BATCH_SIZE_CHANGED, LINTS, Lint, lints};
 
 use serde::Serialize;
 use std::collections::BTreeMap;
-use tunebook_study::sampler::Proposals;
+use tunebook_study::sampler::{Proposals, SamplerKind};
 use tunebook_study::{Hyperparameter, Params, Role, StudyDefinition};
 
 /// A hyperparameter of a study, with the role that it has in it.
@@ -41,9 +41,16 @@ pub struct Design {
     pub points_per_dimension: Option<f64>,
 }
 
+/// The configurations that a study proposes, as far as they can be known before it runs. An adaptive sampler deals out
+/// the scientific values as the default sampler does; the others depend on the results, and stand here for its range.
+pub fn expected_proposals(definition: &StudyDefinition) -> Proposals {
+    let sampler = if definition.sampler.is_adaptive() { SamplerKind::Quasirandom } else { definition.sampler };
+    Proposals::of(&StudyDefinition { sampler, ..definition.clone() })
+}
+
 /// Returns the design of a study with so many configurations.
 pub fn design(definition: &StudyDefinition, configurations: u32) -> Design {
-    let mut proposals = Proposals::of(definition);
+    let mut proposals = expected_proposals(definition);
     let proposed: Vec<Params> = (0..u64::from(configurations)).map_while(|index| proposals.get(index)).collect();
     let space = &definition.space;
     let varied = |h: &&Hyperparameter, role: Role| h.role == role && !h.distribution.is_constant();
@@ -89,7 +96,7 @@ fn scientific_values(definition: &StudyDefinition) -> usize {
         // A declaration whose parent has a range is left out, and with it what depends on it.
         let _ = space.declare(h.clone());
     }
-    tunebook_study::sampler::SamplerKind::Grid.configurations(&space).map_or(1, |count| count as usize)
+    SamplerKind::Grid.configurations(&space).map_or(1, |count| count as usize)
 }
 
 fn designed(definition: &StudyDefinition, h: &Hyperparameter) -> DesignedHyperparameter {

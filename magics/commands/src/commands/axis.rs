@@ -5,7 +5,7 @@ use crate::host::{Interrupt, Output};
 use crate::magic::{Command, Context, Export, Invocation, Magic, Subject};
 use crate::report::Report;
 use crate::report::table::{self, Rows, number};
-use crate::studies::{JUDGING, Judging, no_answer};
+use crate::studies::{JUDGING, Judging, adaptive_note, no_answer};
 use crate::syntax::{Arguments, Word};
 use tunebook_analysis::{ValueSpan, axis, best_trial};
 
@@ -68,6 +68,7 @@ impl Command for AxisPlots {
         let chart = tunebook_charts::axis(&study.name, &result);
         let report = Report::new("axis", &result).field("study", &study.name);
         let report = report.line(&best.unwrap_or_default()).table(&rows).chart(chart);
+        let report = adaptive_note(&study.definition).iter().fold(report, |report, note| report.line(note));
         report.show(&context.charts, output);
         Ok(())
     }

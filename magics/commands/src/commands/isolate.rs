@@ -5,7 +5,7 @@ use crate::host::{Interrupt, Output};
 use crate::magic::{Command, Context, Export, Invocation, Magic, Subject};
 use crate::report::Report;
 use crate::report::table::{self, Rows, number, number_or_dash, open_interval_or_dash};
-use crate::studies::{JUDGING, Judging, no_answer};
+use crate::studies::{JUDGING, Judging, adaptive_note, no_answer};
 use crate::syntax::{Arguments, OptionSpec, Word};
 use tunebook_analysis::{Bucket, Isolation, Level, isolation};
 
@@ -57,11 +57,21 @@ impl Command for Isolate {
         let (store, study) = context.study(&self.arguments.source, &self.study)?;
         let trials = store.trials(&study)?;
         let objective = self.judging.objective(&self.arguments.source, &study.definition, &trials)?;
-        let result = isolation(&study.definition, &trials, &self.hyperparameter.text, self.buckets, &objective)
+        let mut result = isolation(&study.definition, &trials, &self.hyperparameter.text, self.buckets, &objective)
             .map_err(|error| no_answer(&self.arguments, &self.hyperparameter, error))?;
+        let note = adaptive_note(&study.definition);
+        if note.is_some() {
+            // They are computed as if the trials were exchangeable.
+            result.points.iter_mut().for_each(|point| (point.interval, point.budget_matched) = (None, None));
+            if let Some(comparison) = &mut result.comparison {
+                (comparison.probability, comparison.null, comparison.p_value) = (None, None, None);
+                comparison.level = Level::L0;
+            }
+        }
         let chart = tunebook_charts::isolation(&study.name, &result);
         let report = Report::new("isolation", &result).field("study", &study.name);
-        let report = summary(&result).iter().fold(report, |report, sentence| report.line(sentence));
+        let report = summary(&result, note.is_some()).iter().fold(report, |report, sentence| report.line(sentence));
+        let report = note.iter().fold(report, |report, note| report.line(note));
         report.table(&rows(&result)).chart(chart).show(&context.charts, output);
         Ok(())
     }
@@ -76,7 +86,7 @@ fn values(bucket: &Bucket) -> String {
 }
 
 /// Returns sentences that compare the best point with the second best and say how certain their order is.
-fn summary(result: &Isolation) -> Vec<String> {
+fn summary(result: &Isolation, is_adaptive: bool) -> Vec<String> {
     let name = &result.hyperparameter;
     let Some(comparison) = &result.comparison else {
         return vec![format!("Fewer than two points of {name} have an objective, so there is nothing to compare yet.")];
@@ -91,6 +101,9 @@ fn summary(result: &Isolation) -> Vec<String> {
         }
     };
     let (Some(probability), Some(null), Some(p)) = (comparison.probability, comparison.null, comparison.p_value) else {
+        if is_adaptive {
+            return vec![order];
+        }
         return vec![
             order,
             format!("Level {:?}: there are too few trials to say whether the order is more than chance.", Level::L0),

@@ -11,9 +11,8 @@ use crate::magic::{Body, Command, Context, Export, Invocation, Magic, Subject};
 use crate::report::Report;
 use crate::report::table::{Rows, duration};
 use serde_json::json;
-use tunebook_analysis::{Design, ExpectedTime, TimedTrial, design, expected_time};
+use tunebook_analysis::{Design, ExpectedTime, TimedTrial, design, expected_proposals, expected_time};
 use tunebook_pool::default_slots;
-use tunebook_study::sampler::Proposals;
 use tunebook_study::store::Store;
 use tunebook_study::{Params, TrialState, Value, WorkloadDescription, WorkloadReference};
 
@@ -189,7 +188,7 @@ impl Cost {
             reference => workload::known(context)?.into_iter().find(|known| known.reference == *reference),
         };
         let description = known.map(|known| known.description);
-        let mut proposals = Proposals::of(&plan.definition);
+        let mut proposals = expected_proposals(&plan.definition);
         let repeats = plan.definition.repeats.max(1);
         let wanted: Vec<Params> =
             missing.iter().filter_map(|number| proposals.get(u64::from((number - 1) / repeats))).collect();

@@ -162,6 +162,11 @@ fn candidates(context: &Context, names: Names<'_>, cursor: &Cursor<'_>, word_sta
         if cursor.before[word_start..].starts_with('-') {
             return magic.options.iter().map(|option| (option.written(), "option")).collect();
         }
+        let option = words.last().map_or("", |word| word.trim_end_matches('='));
+        let values = magic.options.iter().find(|known| known.written() == option).and_then(|known| known.value);
+        if let Some(values) = values.filter(|values| values.contains('|')) {
+            return values.split('|').map(|value| (value.to_string(), "value")).collect();
+        }
         return match (magic.subject, words.len()) {
             (Subject::Study, 1) => studies(context),
             (Subject::Study, _) => hyperparameters_of_study(context, words[1]),
@@ -330,6 +335,11 @@ mod tests {
         assert_eq!(at("%list ap|").unwrap(), ["apple"]);
         assert_eq!(at("%timeit --s|").unwrap(), ["--samples"]);
         assert_eq!(at("%%timeit --sam|\nf()").unwrap(), ["--samples"]);
+        let samplers: Vec<String> = tunebook_study::sampler::SamplerKind::ALL.map(|kind| kind.to_string()).to_vec();
+        let mut offered = at("%%sweep s --sampler |").unwrap();
+        offered.sort_by_key(|name| samplers.iter().position(|known| known == name));
+        assert_eq!(offered, samplers);
+        assert_eq!(at("%%sweep s --sampler=so|").unwrap(), ["sobol"]);
         assert!(at("%tim|").unwrap().contains(&"%timeit".to_string()));
         for code in [
             "%time a|",

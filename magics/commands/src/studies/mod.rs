@@ -57,6 +57,19 @@ impl Judging {
     }
 }
 
+/// What the reader of a conclusion must know of a study whose sampler chose each configuration by the results before
+/// it. None if its sampler does not adapt.
+pub fn adaptive_note(definition: &StudyDefinition) -> Option<String> {
+    definition.sampler.is_adaptive().then(|| {
+        format!(
+            "The sampler `{}` chose each configuration by the results before it, so the trials are not exchangeable: \
+             intervals and tests that suppose it are left out, how often a value was tried says nothing about it, and \
+             another objective than {} was not searched for (Playbook I3, D10).",
+            definition.sampler, definition.objective.metric
+        )
+    })
+}
+
 /// Reads `--objective best|final`.
 pub fn judged(arguments: &Arguments) -> Result<Option<ObjectiveValue>> {
     match arguments.option("objective").map(|word| (word, word.text.as_str())) {

@@ -34,7 +34,7 @@ fn prime(k: usize) -> usize {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
     fn plain(base: usize, index: u64) -> f64 {
@@ -44,7 +44,7 @@ mod tests {
     /// The squared centred L2 discrepancy (Hickernell 1998), which scipy's `qmc.discrepancy` returns too. With
     /// z = |x − ½| it is
     /// (13/12)^d − 2/n Σ_i Π_k (1 + ½ z_ik − ½ z_ik²) + 1/n² Σ_ij Π_k (1 + ½ z_ik + ½ z_jk − ½ |x_ik − x_jk|).
-    fn centred_discrepancy(points: &[Vec<f64>]) -> f64 {
+    pub(crate) fn centred_discrepancy(points: &[Vec<f64>]) -> f64 {
         let (n, d) = (points.len() as f64, points[0].len() as i32);
         let z = |x: f64| (x - 0.5).abs();
         let single: f64 =

@@ -17,6 +17,10 @@ pub(super) enum Purpose {
     Draw = 3,
     /// The seeds of trials.
     Trial = 4,
+    /// The scrambling of Sobol points.
+    Scramble = 5,
+    /// The search for the best configuration of a model.
+    Search = 6,
 }
 
 /// The generator for a key, which consists of all arguments.
@@ -51,6 +55,12 @@ pub(super) fn dealt(seed: u64, node: usize, index: u64, count: usize) -> usize {
 pub(super) fn uniform(seed: u64, node: usize, index: u64) -> f64 {
     let bits = generator(Purpose::Draw, seed, node as u64, index).next_u64() >> 11;
     bits as f64 / (1_u64 << 53) as f64
+}
+
+/// A uniform number in [0, 1) for a coordinate of the point at `index` of a sequence.
+pub(super) fn uniform_of(seed: u64, sequence: u64, coordinate: usize, index: u64) -> f64 {
+    // Node numbers, which `uniform` takes, are below 2³².
+    uniform(seed, ((sequence as usize + 1) << 32) | coordinate, index)
 }
 
 /// The seed of a trial, below 2³¹.

@@ -1,18 +1,26 @@
 //! Samplers: they propose the configurations of a study.
 //!
-//! The samplers here do not adapt to results. A proposal is a function of the study's definition and of its index, and
-//! of nothing else. Therefore any process can compute the i-th proposal, a resumed study goes on with the next index,
-//! and trials that run in parallel get the same configurations as trials that run one after the other (Playbook I3).
+//! All but `bayes` do not adapt to results. A proposal is a function of the study's definition and of its index, and of
+//! nothing else. Therefore any process can compute the i-th proposal, a resumed study goes on with the next index, and
+//! trials that run in parallel get the same configurations as trials that run one after the other (Playbook I3).
+//!
+//! A proposal of `bayes` is a function of the definition, of its index, of the configurations before it, and of what
+//! had ended when it was asked for. The store keeps a configuration with its trials, so a resumed study has the same.
 //!
 //! A study records the version of the sampler that it began with, and keeps it. Version 1 dealt out every list by the
-//! index of the trial alone. Version 2 deals out lists within each scientific value and each branch.
+//! index of the trial alone. Version 2 deals out lists within each scientific value and each branch. In version 3
+//! `random` deals out the scientific lists too, and there are `sobol` and `bayes`.
 
+mod bayes;
 mod dealing;
 mod grid;
 mod halton;
 mod keyed;
 mod proposals;
+mod results;
+mod sobol;
 
+pub use bayes::Outcome;
 pub use proposals::Proposals;
 
 use crate::{Distribution, Params, Role, SearchSpace};
@@ -20,9 +28,9 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// The version of the samplers in this program.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
-/// A sampler that does not adapt to results.
+/// How the configurations of a study are proposed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SamplerKind {
@@ -30,29 +38,49 @@ pub enum SamplerKind {
     /// often (± 1) after any number of trials.
     #[default]
     Quasirandom,
-    /// Independent random values.
+    /// The same with scrambled Sobol points.
+    Sobol,
+    /// Independent random values. Only scientific lists, and the lists that they depend on, are dealt out.
     Random,
     /// Each combination of the lists once. The hyperparameter that is declared last changes first.
     Grid,
+    /// Bayesian optimization of the nuisance hyperparameters. Scientific ones, and those that they depend on, have the
+    /// values that [`SamplerKind::Quasirandom`] deals out.
+    Bayes,
 }
 
 impl fmt::Display for SamplerKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             SamplerKind::Quasirandom => "quasirandom",
+            SamplerKind::Sobol => "sobol",
             SamplerKind::Random => "random",
             SamplerKind::Grid => "grid",
+            SamplerKind::Bayes => "bayes",
         })
     }
 }
 
 impl SamplerKind {
-    /// The configuration at an index (from 0), as version 1 proposed it. The random sampler and the grid are the same
-    /// in all versions. None if a grid has no more.
+    /// All samplers, the default first.
+    pub const ALL: [Self; 5] = [Self::Quasirandom, Self::Sobol, Self::Random, Self::Grid, Self::Bayes];
+
+    /// The sampler of a name: the reverse of its text.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.to_string() == text)
+    }
+
+    /// Whether proposals depend on results. Then the trials of a study are not exchangeable.
+    pub fn is_adaptive(self) -> bool {
+        self == Self::Bayes
+    }
+
+    /// The configuration at an index (from 0), as version 1 proposed it, which knew neither `sobol` nor `bayes`: here
+    /// they are as `quasirandom`. The grid is the same in all versions. None if it has no more.
     pub fn propose(self, space: &SearchSpace, seed: u64, index: u64) -> Option<Params> {
         match self {
             SamplerKind::Grid => grid::nth(space, index),
-            SamplerKind::Quasirandom => {
+            SamplerKind::Quasirandom | SamplerKind::Sobol | SamplerKind::Bayes => {
                 // A hyperparameter has the same coordinate in all trials, whatever is active in them.
                 let coordinates: Vec<usize> = space
                     .hyperparameters()
@@ -100,6 +128,23 @@ fn arm(space: &SearchSpace, seed: u64, index: u64) -> Option<(u64, u64)> {
 /// random generators of all languages accept it.
 pub fn trial_seed(study_seed: u64, trial: u32) -> u64 {
     keyed::seed_of_trial(study_seed, trial)
+}
+
+/// Which hyperparameters are dealt out by every sampler since version 3: the scientific ones, so that their values stay
+/// balanced (Playbook D10), and those that they depend on.
+fn dealt_always(space: &SearchSpace) -> Vec<bool> {
+    let all = space.hyperparameters();
+    let mut dealt: Vec<bool> = all.iter().map(|h| h.role == Role::Scientific).collect();
+    // Parents are declared before their children.
+    for child in (0..all.len()).rev().filter(|child| !all[*child].distribution.is_constant()) {
+        if !dealt[child] {
+            continue;
+        }
+        for condition in &all[child].conditions {
+            (0..child).filter(|parent| all[*parent].name == condition.name).for_each(|parent| dealt[parent] = true);
+        }
+    }
+    dealt
 }
 
 #[cfg(test)]

@@ -1,15 +1,17 @@
 //! The configurations of a study, one after the other.
 
+use super::bayes::{self, Question};
 use super::dealing::Dealt;
-use super::{SamplerKind, grid, halton};
-use crate::{Params, SearchSpace, StudyDefinition};
+use super::results::Results;
+use super::{SamplerKind, dealt_always, grid, halton, keyed, sobol};
+use crate::{Params, SearchSpace, StudyDefinition, Summaries, Trial, TrialState};
 use std::collections::HashSet;
 
-/// How many Halton points are tried for a configuration that the study does not have yet.
+/// How many points are tried for a configuration that the study does not have yet.
 const POINTS: u64 = 64;
 
 /// The configurations that a study proposes. They are a function of its definition: the spaces that it has had, the
-/// sampler, and the seed.
+/// sampler, and the seed. Those of an adaptive sampler also depend on the results that it knows when it is asked.
 ///
 /// Since version 2 of the sampler, a configuration follows from those before it, so that lists stay balanced and no
 /// configuration is repeated while there are others. Those that were computed are kept.
@@ -22,6 +24,10 @@ pub struct Proposals {
     /// The configurations as text.
     seen: HashSet<String>,
     dealt: Dealt,
+    /// What is known of the trials, for an adaptive sampler.
+    results: Results,
+    /// Whether a trial ended since the last proposal.
+    after_result: bool,
 }
 
 /// A space, while it was the space of the study.
@@ -48,53 +54,129 @@ impl Proposals {
             made: vec![],
             seen: HashSet::new(),
             dealt: Dealt::new(definition.seed),
+            results: Results::new(&definition.objective),
+            after_result: false,
         }
+    }
+
+    /// The proposals of a study that has these trials. An adaptive sampler keeps their configurations and learns from
+    /// their results.
+    pub fn resuming(definition: &StudyDefinition, trials: &[Trial]) -> Self {
+        let mut proposals = Self::of(definition);
+        if !definition.sampler.is_adaptive() {
+            return proposals;
+        }
+        let mut recorded: Vec<&Trial> = trials.iter().collect();
+        recorded.sort_by_key(|trial| trial.number);
+        for trial in recorded {
+            // The trials of a configuration follow each other. A configuration without any is proposed anew.
+            while (proposals.made.len() as u32) < trial.configuration && proposals.propose_next().is_some() {}
+            if proposals.made.len() as u32 == trial.configuration {
+                proposals.keep(trial.params.clone());
+            }
+            proposals.learn(trial.configuration, trial.number, trial.state, &trial.summaries);
+        }
+        proposals
+    }
+
+    /// Tells what became of a trial. Only an adaptive sampler uses it.
+    pub fn learn(&mut self, configuration: u32, number: u32, state: TrialState, summaries: &Summaries) {
+        self.after_result |= self.results.learn(configuration, number, state, summaries);
     }
 
     /// The configuration at an index (from 0). None if a grid has no more.
     pub fn get(&mut self, index: u64) -> Option<Params> {
         while self.made.len() as u64 <= index {
-            let params = self.next()?;
-            self.seen.insert(text(&params));
-            self.made.push(params);
+            self.propose_next()?;
         }
         self.made.get(index as usize).cloned()
     }
 
-    fn next(&mut self) -> Option<Params> {
+    fn propose_next(&mut self) -> Option<()> {
+        let params = self.next()?;
+        self.keep(params);
+        self.after_result = false;
+        Some(())
+    }
+
+    /// Adds a configuration after those before it.
+    fn keep(&mut self, params: Params) {
+        if let Some(at) = self.era() {
+            self.dealt.record(&self.spaces[at].space, &params);
+        }
+        self.seen.insert(text(&params));
+        self.made.push(params);
+    }
+
+    /// The space of the next configuration.
+    fn era(&self) -> Option<usize> {
         let index = self.made.len() as u64;
-        let at = self.spaces.iter().position(|era| era.end.is_none_or(|end| index < end))?;
+        self.spaces.iter().position(|era| era.end.is_none_or(|end| index < end))
+    }
+
+    fn next(&mut self) -> Option<Params> {
+        let (at, index) = (self.era()?, self.made.len() as u64);
         let Era { space, version, .. } = &self.spaces[at];
         match (self.sampler, version) {
             (SamplerKind::Grid, _) if at > 0 => grid::find(space, |params| !self.seen.contains(&text(params))),
-            (SamplerKind::Quasirandom, 2..) => Some(self.deal(at)),
-            (sampler, _) => {
-                let params = sampler.propose(space, self.seed, index)?;
-                self.dealt.record(space, &params);
-                Some(params)
+            (SamplerKind::Quasirandom, 2..) => Some(self.deal(at, &halton::scrambled)),
+            (SamplerKind::Sobol, 3..) => Some(self.deal(at, &sobol::scrambled)),
+            (SamplerKind::Random, 3..) => Some(self.draw(at, index)),
+            (SamplerKind::Bayes, 3..) => {
+                let base = self.deal(at, &halton::scrambled);
+                Some(self.choose(at, index, &base).unwrap_or(base))
             }
+            (sampler, _) => sampler.propose(space, self.seed, index),
         }
     }
 
-    /// Deals out the lists and takes the next Halton points for the ranges.
-    fn deal(&mut self, at: usize) -> Params {
+    /// Deals out the lists and takes the next points for the ranges.
+    fn deal(&mut self, at: usize, points: &dyn Fn(u64, u64, usize, u64) -> f64) -> Params {
         let space = &self.spaces[at].space;
         let is_new = |params: &Params| !self.seen.contains(&text(params));
         let has_ranges = space.hyperparameters().iter().any(|h| !h.distribution.is_list());
         let mut first = None;
         for skipped in 0..if has_ranges { POINTS } else { 1 } {
-            let point =
-                |sequence, coordinate, index| halton::scrambled(self.seed, sequence, coordinate, index + skipped);
+            let point = |sequence, coordinate, index| points(self.seed, sequence, coordinate, index + skipped);
             let (params, new) = self.dealt.propose(space, &point, &is_new);
             if new {
-                first = Some(params);
-                break;
+                return params;
             }
             first.get_or_insert(params);
         }
-        let params = first.unwrap_or_default();
-        self.dealt.record(space, &params);
-        params
+        first.unwrap_or_default()
+    }
+
+    /// Draws random values, except those that are always dealt out.
+    fn draw(&mut self, at: usize, index: u64) -> Params {
+        let space = &self.spaces[at].space;
+        let point = |sequence, coordinate, index| keyed::uniform_of(self.seed, sequence, coordinate, index);
+        let (base, _) = self.dealt.propose(space, &point, &|_| true);
+        let dealt = dealt_always(space);
+        space.assign(|node, h| match base.get(&h.name).filter(|_| dealt[node]) {
+            Some(value) => value.clone(),
+            None => h.distribution.from_unit(keyed::uniform(self.seed, node, index)),
+        })
+    }
+
+    /// What Bayesian optimization chooses. None while it has too few results.
+    fn choose(&self, at: usize, index: u64, base: &Params) -> Option<Params> {
+        let space = &self.spaces[at].space;
+        if index < bayes::first_points(space) {
+            return None;
+        }
+        let outcomes = self.results.outcomes(self.made.len());
+        let question = Question {
+            space,
+            seed: self.seed,
+            index,
+            base,
+            given: &dealt_always(space),
+            known: self.made.iter().zip(outcomes).collect(),
+            some_run: self.results.some_run(self.made.len()),
+            after_result: self.after_result,
+        };
+        bayes::propose(&question, &|params| !self.seen.contains(&text(params)))
     }
 }
 

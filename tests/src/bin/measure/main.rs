@@ -4,6 +4,7 @@
 mod batch_size;
 mod cells;
 mod rust;
+mod samplers;
 mod training;
 
 use anyhow::{Context, Result, bail};
@@ -28,9 +29,13 @@ struct Line {
 }
 
 fn main() -> Result<()> {
+    let words: Vec<String> = std::env::args().skip(1).collect();
     let mut lines = vec![];
+    if let Some(("ask-tell", rest)) = words.split_first().map(|(first, rest)| (first.as_str(), rest)) {
+        return samplers::ask_tell(rest);
+    }
     // The arguments are the names of the parts to run; without arguments all parts run that take no more than minutes.
-    let asked: Vec<String> = std::env::args().skip(1).collect();
+    let asked = words.split(|word| word.starts_with("--")).next().unwrap_or_default();
     let wanted = |part: &str| asked.is_empty() || asked.iter().any(|name| name == part);
     if wanted("kernels") {
         lines.extend(kernels().context("kernels")?);
@@ -60,12 +65,20 @@ fn main() -> Result<()> {
     if asked.iter().any(|name| name == "busy") {
         lines.extend(batch_size::busy().context("busy")?);
     }
+    if asked.iter().any(|name| name == "samplers") {
+        // With 20 seeds it takes hours, nearly all of them in Optuna's Gaussian process.
+        lines.extend(samplers::lines(&words).context("samplers")?);
+    }
     if wanted("sweep") {
         lines.extend(sweep().context("sweep")?);
     }
     println!("\n{:<44} {:>12} {:>12}  {:>7}  {:>7}  peer", "benchmark", "ours", "theirs", "ratio", "target");
     for line in lines {
-        let shown = |x: f64| format!("{x:.*} {}", if x < 0.1 { 4 } else { 2 }, line.unit);
+        let shown = |x: f64| match x {
+            // A regret may be small.
+            x if x != 0.0 && x.abs() < 1e-3 => format!("{x:.1e} {}", line.unit),
+            x => format!("{x:.*} {}", if x < 0.1 { 4 } else { 2 }, line.unit),
+        };
         let theirs = line.theirs.map_or("–".into(), shown);
         let ratio = line.theirs.map_or("–".into(), |theirs| format!("{:.3}", line.ours / theirs));
         let target = line.target.map_or("–".into(), |target| format!("≤ {target:.2}"));

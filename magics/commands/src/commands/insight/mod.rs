@@ -10,7 +10,7 @@ use crate::host::{Interrupt, Output};
 use crate::magic::{Command, Context, Export, Invocation, Magic, Subject};
 use crate::report::Report;
 use crate::report::table::Rows;
-use crate::studies::{JUDGING, Judging, no_answer};
+use crate::studies::{JUDGING, Judging, adaptive_note, no_answer};
 use crate::syntax::{Arguments, Word};
 use serde_json::{Value as Json, json};
 use std::collections::BTreeMap;
@@ -108,7 +108,7 @@ impl Command for ShowInsight {
                 finding.playbook.into(),
             ]);
         }
-        report = report.table(&rows);
+        report = adaptive_note(&study.definition).iter().fold(report.table(&rows), |report, note| report.line(note));
         for (finding, cell) in &found.0 {
             report = report.line(&format!("{}: {} {}", finding.id, finding.message, finding.advice));
             if let Some(cell) = cell {

@@ -16,7 +16,7 @@ use tunebook_pool::{Pool, PoolEvent, default_slots};
 use tunebook_study::protocol::{DataSource, Event, TrialId, TrialRequest};
 use tunebook_study::sampler::{Proposals, trial_seed};
 use tunebook_study::store::{HyperparameterUse, NewTrial, StudyWriter, trials_folder};
-use tunebook_study::{TrialState, Value, WorkloadReference};
+use tunebook_study::{Summaries, TrialState, Value, WorkloadReference};
 
 /// Running trials get this much time to end after an interrupt. Then their processes are killed.
 const INTERRUPT_PATIENCE: Duration = Duration::from_millis(600);
@@ -54,12 +54,13 @@ pub fn run(
     let started = Instant::now();
     let watch = Watch::new(writer, &plan.definition)?;
     let mut pool = warm_pool(context, plan, writer)?;
+    let proposals = Proposals::resuming(&plan.definition, &writer.store().trials(writer.study())?);
     let mut run = StudyRun {
         plan,
         writer,
         observer,
         interrupt,
-        proposals: Proposals::of(&plan.definition),
+        proposals,
         watch,
         folder: trials_folder(&context.store_file(), &plan.name)?,
         waiting: numbers.into_iter().rev().collect(),
@@ -165,7 +166,8 @@ impl StudyRun<'_> {
         }
     }
 
-    /// Proposes the configuration of a trial, records that the trial starts, and hands it to a free slot.
+    /// Proposes the configuration of a trial from what has ended by now, records that the trial starts, and hands it to
+    /// a free slot.
     fn start_trial(&mut self, pool: &mut Pool, number: u32) -> Result<()> {
         let definition = &self.plan.definition;
         let configuration = (number - 1) / definition.repeats;
@@ -174,6 +176,8 @@ impl StudyRun<'_> {
         let declared = params.get("seed").and_then(Value::as_i64).and_then(|seed| u64::try_from(seed).ok());
         let seed = declared.unwrap_or_else(|| trial_seed(definition.seed, number));
         let trial = NewTrial { number, configuration, params: params.clone(), seed };
+        // A trial that runs again has no result any more.
+        self.proposals.learn(configuration, number, TrialState::Running, &Summaries::new());
         self.watch.look(self.writer, number)?;
         self.writer.start(&trial)?;
         self.started.insert(number, Instant::now());
@@ -272,6 +276,8 @@ impl StudyRun<'_> {
             _ => self.failures = None,
         }
         let summaries = self.writer.finish(trial.number, state, reason.as_deref(), seconds)?;
+        let configuration = (trial.number - 1) / self.plan.definition.repeats;
+        self.proposals.learn(configuration, trial.number, state, &summaries);
         self.observer.finished(trial.number, TrialEnd { state, reason, seconds, summaries });
         Ok(())
     }

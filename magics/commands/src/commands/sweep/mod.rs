@@ -23,6 +23,7 @@ use crate::commands::workload;
 use crate::error::{MagicError, Result, Source};
 use crate::host::{Interrupt, Output};
 use crate::magic::{Body, Command, Context, Export, Invocation, Magic, Subject};
+use crate::studies::adaptive_note;
 use crate::syntax::{OptionSpec, SweepBody, Word, option, parse_body, parse_one_line};
 use tunebook_analysis::design;
 use tunebook_study::WorkloadReference;
@@ -53,7 +54,11 @@ pub const MAGIC: Magic = Magic {
 /// The options of a sweep, which its plan has too.
 pub const OPTIONS: &[OptionSpec] = &[
     option("trials", Some("N"), "number of configurations to try (default: 20, or all of a grid)"),
-    option("sampler", Some("NAME"), "how configurations are proposed: quasirandom (default), random or grid"),
+    option(
+        "sampler",
+        Some("quasirandom|sobol|random|grid|bayes"),
+        "how configurations are proposed (default: quasirandom); bayes learns from the trials that ended",
+    ),
     option("seed", Some("S"), "seed of the proposals and of the trials (default: 0)"),
     option("repeats", Some("N"), "trials for each configuration, each with its own seed (default: 1)"),
     option(
@@ -201,7 +206,8 @@ impl Sweep {
 fn notes(context: &Context, store: &Store, plan: &SweepPlan) -> Vec<String> {
     let design = design(&plan.definition, plan.trials / plan.definition.repeats.max(1));
     let lints = advice(context, Some(store), plan, &design).unwrap_or_default();
-    lints.into_iter().map(|lint| format!("{}: {} (Playbook {})", lint.id, lint.message, lint.playbook)).collect()
+    let lints = lints.into_iter().map(|lint| format!("{}: {} (Playbook {})", lint.id, lint.message, lint.playbook));
+    adaptive_note(&plan.definition).into_iter().chain(lints).collect()
 }
 
 /// Says which hyperparameters no trial used. None if each was used.

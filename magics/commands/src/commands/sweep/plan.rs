@@ -133,21 +133,12 @@ pub fn check_name(source: &Source, name: &Word) -> Result<()> {
 
 fn sampler(arguments: &Arguments) -> Result<SamplerKind> {
     let Some(word) = arguments.option("sampler") else { return Ok(SamplerKind::default()) };
-    match word.text.as_str() {
-        "quasirandom" => Ok(SamplerKind::Quasirandom),
-        "random" => Ok(SamplerKind::Random),
-        "grid" => Ok(SamplerKind::Grid),
-        "sobol" | "bayes" => {
-            let message = format!("the sampler `{}` is not available yet", word.text);
-            let help = "the available samplers are quasirandom, random and grid";
-            Err(arguments.source.error(ErrorName::NotAvailable, word.span.clone(), message, Some(help.into())))
-        }
-        other => {
-            let help = suggest(other, ["quasirandom", "random", "grid"]);
-            let message = format!("there is no sampler `{other}`");
-            Err(arguments.source.error(ErrorName::InvalidValue, word.span.clone(), message, help))
-        }
-    }
+    SamplerKind::parse(&word.text).ok_or_else(|| {
+        let names: Vec<String> = SamplerKind::ALL.iter().map(SamplerKind::to_string).collect();
+        let help = suggest(&word.text, names.iter().map(String::as_str).collect::<Vec<_>>());
+        let message = format!("there is no sampler `{}`", word.text);
+        arguments.source.error(ErrorName::InvalidValue, word.span.clone(), message, help)
+    })
 }
 
 /// A study to run, with all that is needed to run it.
