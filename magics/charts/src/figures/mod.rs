@@ -6,6 +6,7 @@ mod curves;
 mod history;
 mod isolation;
 mod noise;
+mod reruns;
 mod rim;
 mod scaling;
 mod throughput;
@@ -16,6 +17,7 @@ pub use curves::curves;
 pub use history::optimization_history;
 pub use isolation::isolation;
 pub use noise::noise;
+pub use reruns::{RerunArm, reruns};
 pub use scaling::{ScalingCaption, scaling};
 pub use throughput::{ThroughputCurve, throughput};
 
