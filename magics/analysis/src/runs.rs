@@ -100,8 +100,8 @@ impl Runs {
         self.values.iter().flatten().count()
     }
 
-    /// Two single runs of the same configuration differ by less than this in 95 % of cases, for values that are normally
-    /// distributed. None for fewer than two values.
+    /// Two single runs of the same configuration differ by less than this in 95 % of cases, for values that are
+    /// normally distributed. None for fewer than two values.
     pub fn chance_difference(&self) -> Option<f64> {
         Some(t_quantile(self.feasible().checked_sub(1)?) * 2.0_f64.sqrt() * self.standard_deviation?)
     }
