@@ -57,7 +57,7 @@ fn configuration<'a>(trials: Vec<&'a Trial>, is_finished: bool, objective: &Obje
 }
 
 /// Returns the minimized objective of a trial. It is infinite if the trial is not complete or did not report it.
-fn minimized(trial: &Trial, objective: &Objective) -> f64 {
+pub(crate) fn minimized(trial: &Trial, objective: &Objective) -> f64 {
     let complete = trial.state == TrialState::Complete;
     let value = objective.of(trial).filter(|_| complete);
     value.map_or(f64::INFINITY, |(value, _)| objective.direction.minimized(value))

@@ -8,6 +8,7 @@
 //! Every `interval` is a 95 % interval `[low, high]`. Bootstraps use a fixed seed, so the same input gives the same
 //! interval.
 
+mod adoption;
 mod axis;
 mod best_of_k;
 mod configurations;
@@ -26,6 +27,7 @@ mod noise;
 mod ranking;
 mod resampling;
 mod retune;
+mod runs;
 mod scaling;
 mod stability;
 mod student;
@@ -35,6 +37,7 @@ mod thinning;
 mod throughput;
 mod timing;
 
+pub use adoption::{Adoption, adoption};
 pub use axis::{Axis, AxisPlot, AxisPoint, ValueSpan, axis};
 pub use best_of_k::{BestOfK, BestOfKPoint, Objectives, best_of_k};
 pub use configurations::{Configuration, configurations, ranked_configurations};
@@ -49,6 +52,7 @@ pub use limit::{LimitSearch, is_memory_linear};
 pub use noise::{NoisePoint, RunNoise, describes_noise_of, noise_point, run_noise, steps_to_measure};
 pub use ranking::{BestTrial, TrialCounts, best_trial, count_by_state, ranked};
 pub use retune::{Retuning, TunedStudy, compares_batch_sizes_by_validation, retuning};
+pub use runs::{Runs, Seeds, runs, seeds};
 pub use scaling::{
     BatchSizeStudy, BatchSizeTuning, Costs, InvalidSize, NextAction, NoFit, Payback, RangeEdge, Regime, Scaling,
     ScalingFit, ScalingPoint, Side, StepSeconds, StepsToTarget, is_widened, scaling, steps_to_target,

@@ -13,6 +13,6 @@ mod ticks;
 
 pub use chart::Chart;
 pub use figures::{
-    LossCurve, RateDot, ScalingCaption, StabilityFigure, ThroughputCurve, axis, best_of_k, curves, isolation, noise,
-    optimization_history, scaling, stability, throughput,
+    LossCurve, RateDot, RerunArm, ScalingCaption, StabilityFigure, ThroughputCurve, axis, best_of_k, curves, isolation,
+    noise, optimization_history, reruns, scaling, stability, throughput,
 };

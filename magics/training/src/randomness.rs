@@ -2,6 +2,7 @@
 //! neither on what ran before in the process nor on the order in which they are drawn. The streams are independent
 //! (Playbook F2), so that the same initial parameters can be trained on another order of the data.
 
+use crate::hyperparameters::Hyperparameters;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use tch::{Device, Tensor};
@@ -23,21 +24,43 @@ pub enum Stream {
     Own = 6,
 }
 
-/// The source of all random numbers of one trial: its seed.
+/// The hyperparameters that give a stream a seed of its own, so that the streams can be varied apart.
+const OWN_SEEDS: [(Stream, &str); 4] = [
+    (Stream::Initialization, "init_seed"),
+    (Stream::Shuffling, "order_seed"),
+    (Stream::Dropout, "dropout_seed"),
+    (Stream::Augmentation, "augment_seed"),
+];
+
+/// The source of all random numbers of one trial: its seed, and those of streams that have one of their own.
 #[derive(Clone, Copy, Debug)]
 pub struct Randomness {
     seed: u64,
+    /// In the order of [`OWN_SEEDS`].
+    own: [Option<u64>; 4],
 }
 
 impl Randomness {
+    /// All streams follow from one seed.
     pub fn new(seed: u64) -> Self {
-        Self { seed }
+        Self { seed, own: [None; 4] }
+    }
+
+    /// The streams of a trial. Those whose hyperparameter has a value follow from that, the others from `seed`.
+    pub fn of(seed: u64, hp: &Hyperparameters) -> Self {
+        let own = |(_, name): (Stream, &str)| hp.find::<i64>(name).map(|own| own as u64);
+        Self { seed, own: OWN_SEEDS.map(own) }
+    }
+
+    fn seed_of(&self, stream: Stream) -> u64 {
+        let own = OWN_SEEDS.iter().zip(self.own).find(|((of, _), _)| *of == stream);
+        own.and_then(|(_, seed)| seed).unwrap_or(self.seed)
     }
 
     /// Returns the generator of the key (seed, stream, step, layer).
     pub fn generator(&self, stream: Stream, step: u64, layer: u64) -> ChaCha8Rng {
         let mut key = [0; 32];
-        for (part, value) in key.chunks_exact_mut(8).zip([self.seed, stream as u64, step, layer]) {
+        for (part, value) in key.chunks_exact_mut(8).zip([self.seed_of(stream), stream as u64, step, layer]) {
             part.copy_from_slice(&value.to_le_bytes());
         }
         ChaCha8Rng::from_seed(key)

@@ -228,6 +228,32 @@ fn clipping_is_reported_and_label_smoothing_is_for_training_only() {
 }
 
 #[test]
+fn each_source_of_randomness_can_have_a_seed_of_its_own() {
+    let workload = Classifier { dropout: true, ..PLAIN };
+    let (folder, data) = (tempfile::tempdir().unwrap(), data_of(&workload));
+    let losses = |seeds: &[(&str, i64)]| {
+        let mut params = vec![("steps", 30.into()), ("eval_every", 10.into()), ("dropout", 0.5.into())];
+        params.extend(seeds.iter().map(|(name, seed)| (*name, Value::from(*seed))));
+        run(workload, &data, &params, folder.path()).unwrap().values("valid/loss")
+    };
+    let plain = losses(&[]);
+    // The seed of the trial is 3.
+    let same = losses(&[("init_seed", 3), ("order_seed", 3), ("dropout_seed", 3), ("augment_seed", 3)]);
+    assert_eq!(plain, same);
+    assert_ne!(plain[0], losses(&[("init_seed", 4)])[0], "other initial parameters");
+    for name in ["order_seed", "dropout_seed"] {
+        let other = losses(&[(name, 4)]);
+        assert!(plain[0] == other[0] && plain[1..] != other[1..], "{name}: the same initial parameters, other steps");
+    }
+    assert_eq!(plain, losses(&[("augment_seed", 4)]), "this model has no augmentation");
+    let random = |seeds: &[(&str, Value)]| Randomness::of(3, &hyperparameters(Box::new(PLAIN), seeds));
+    let initial = |r: &Randomness| Vec::<f32>::try_from(r.normal(1, &[5], 1.0, Device::Cpu)).unwrap();
+    let (all, init, order) = (random(&[]), random(&[("init_seed", 4.into())]), random(&[("order_seed", 4.into())]));
+    assert!(initial(&all) != initial(&init) && all.permutation(0, 50) == init.permutation(0, 50));
+    assert!(initial(&all) == initial(&order) && all.permutation(0, 50) != order.permutation(0, 50));
+}
+
+#[test]
 fn dropout_depends_on_seed_and_step_and_is_off_in_evaluations() {
     let workload = Classifier { dropout: true, ..PLAIN };
     let (folder, data) = (tempfile::tempdir().unwrap(), data_of(&workload));

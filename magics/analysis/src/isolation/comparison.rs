@@ -35,12 +35,14 @@ pub struct Comparison {
 }
 
 /// How well a claim that one value is better than another is supported.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub enum Level {
     /// One trial was better. Nothing more is known.
     L0,
     /// The difference is larger than what identical values show by chance.
     L1,
+    /// At least five new training runs of each show the same.
+    L2,
 }
 
 /// Compares the two best of some groups of configurations. None if fewer than two have an objective.

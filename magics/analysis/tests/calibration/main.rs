@@ -4,6 +4,7 @@
 //! The tests run at a small size with fixed seeds. `cargo test --release -p tunebook-analysis --test calibration --
 //! --ignored --nocapture` runs the same at a large size and prints the shares.
 
+mod adoption;
 mod best;
 mod comparison;
 mod insight;

@@ -59,7 +59,7 @@ impl Command for ShowCurves {
         let objective = self.judging.objective(source, &study.definition, &trials)?;
         let chosen: Vec<&Trial> = match self.trial {
             None => ranked(&trials, &objective).into_iter().take(self.best).collect(),
-            Some(number) => vec![trial_of(&self.arguments, &self.study, &trials, number)?],
+            Some(number) => vec![trial_of(&self.arguments, "trial", &self.study, &trials, number)?],
         };
         if chosen.is_empty() {
             let message =

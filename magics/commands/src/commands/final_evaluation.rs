@@ -58,7 +58,7 @@ impl Command for FinalMagic {
     fn run(self: Box<Self>, context: &Context, output: &dyn Output, interrupt: &Interrupt) -> Result<()> {
         let (store, study) = context.study(&self.arguments.source, &self.study)?;
         let trials = store.trials(&study)?;
-        let trial: &Trial = trial_of(&self.arguments, &self.study, &trials, self.trial)?;
+        let trial: &Trial = trial_of(&self.arguments, "trial", &self.study, &trials, self.trial)?;
         if trial.state != TrialState::Complete {
             let reason = trial.reason.as_deref().map_or(String::new(), |reason| format!(" ({reason})"));
             let message = format!(

@@ -72,9 +72,18 @@ impl Command for Isolate {
         let report = Report::new("isolation", &result).field("study", &study.name);
         let report = summary(&result, note.is_some()).iter().fold(report, |report, sentence| report.line(sentence));
         let report = note.iter().fold(report, |report, note| report.line(note));
+        let report = again(&study.name, &result).iter().fold(report, |report, sentence| report.line(sentence));
         report.table(&rows(&result)).chart(chart).show(&context.charts, output);
         Ok(())
     }
+}
+
+/// Returns the sentence that says how to find out whether a difference stays when both are trained again.
+fn again(study: &str, result: &Isolation) -> Option<String> {
+    let comparison = result.comparison.as_ref().filter(|comparison| comparison.level > Level::L0)?;
+    let [candidate, baseline] = [comparison.best, comparison.second].map(|at| result.points[at].trial);
+    let (candidate, baseline) = (candidate?, baseline?);
+    Some(format!("`%adopt {study} --candidate {candidate} --baseline {baseline}` trains both again (level L2)."))
 }
 
 fn values(bucket: &Bucket) -> String {
@@ -120,7 +129,7 @@ fn summary(result: &Isolation, is_adaptive: bool) -> Vec<String> {
         Level::L0 => {
             format!("Level L0: these trials do not show that {a} is better than {b}. More trials for each could.")
         }
-        Level::L1 => format!(
+        Level::L1 | Level::L2 => format!(
             "Level L1: {a} is better than {b} by more than the chance of the search explains. Whether it stays so when \
              both are trained again is not known yet."
         ),

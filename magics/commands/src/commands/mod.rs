@@ -3,6 +3,7 @@
 //! The registry imports all magics, and no magic imports the registry. A magic that needs a list of the others gets it
 //! as a [`Catalogue`]. To add a magic, add its folder or file, its `mod` line and its entry below.
 
+pub mod adopt;
 pub mod axis;
 pub mod bestofk;
 pub mod capture;
@@ -29,6 +30,7 @@ pub mod reset;
 pub mod save;
 pub mod scaling;
 pub mod script;
+pub mod seeds;
 pub mod stability;
 pub mod study;
 pub mod sweep;
@@ -55,6 +57,8 @@ const MAGICS: &[Magic] = &[
     curves::MAGIC,
     insight::MAGIC,
     bestofk::MAGIC,
+    adopt::MAGIC,
+    seeds::MAGIC,
     throughput::MAGIC,
     scaling::MAGIC,
     noise::MAGIC,

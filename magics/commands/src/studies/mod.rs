@@ -97,10 +97,17 @@ pub fn objective(arguments: &Arguments) -> Result<Option<(Direction, Spanned<Str
     }
 }
 
-/// The trial with this number, which `--trial` names. If there is none, the error points at the option.
-pub fn trial_of<'a>(arguments: &Arguments, study: &Word, trials: &'a [Trial], number: u32) -> Result<&'a Trial> {
+/// The trial with this number, which an option such as `--trial` names. If there is none, the error points at the
+/// option.
+pub fn trial_of<'a>(
+    arguments: &Arguments,
+    option: &str,
+    study: &Word,
+    trials: &'a [Trial],
+    number: u32,
+) -> Result<&'a Trial> {
     trials.iter().find(|trial| trial.number == number).ok_or_else(|| {
-        let span = arguments.option("trial").map_or(study.span.clone(), |word| word.span.clone());
+        let span = arguments.option(option).map_or(study.span.clone(), |word| word.span.clone());
         let message = format!("`{}` has no trial {number}", study.text);
         let help = format!("its trials are 1 to {}", trials.last().map_or(0, |trial| trial.number));
         arguments.source.error(ErrorName::UnknownTrial, span, message, Some(help))

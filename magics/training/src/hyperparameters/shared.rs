@@ -10,7 +10,7 @@ pub fn shared(examples: Option<i64>) -> Vec<WorkloadHyperparameter> {
     const MANY: i64 = 1_000_000_000;
     let log = |low, high| Distribution::LogUniform { low, high };
     let below_one = |low, high| Distribution::OneMinusLogUniform { low, high };
-    let seed = Hp { default: Value::Null, ..Hp::whole("seed", 0..=i64::MAX, 0) };
+    let seed = |name| Hp { default: Value::Null, ..Hp::whole(name, 0..=i64::MAX, 0) };
     let all = vec![
         Hp::choice("optimizer", &["nesterov", "sgd", "momentum", "rmsprop", "adam", "adamw", "nadam"])
             .doc("Update rule in the Playbook's form (A3, I15): Adam and its variants have the ε-hat form"),
@@ -83,7 +83,12 @@ pub fn shared(examples: Option<i64>) -> Vec<WorkloadHyperparameter> {
         Hp::whole("keep_best", 1..=1000, 1).doc("How many of the best checkpoints are kept (H10)"),
         Hp::choice("precision", &["fp32", "tf32", "bf16"])
             .doc("Number format of matrix products; parameters and sums stay in fp32. tf32 needs a CUDA device"),
-        seed.doc("Seed of all randomness; by default it follows from the study's seed and the trial's number (F2)"),
+        seed("seed")
+            .doc("Seed of all randomness; by default it follows from the study's seed and the trial's number (F2)"),
+        seed("init_seed").doc("Seed of the initial parameters; by default that of the trial (F2)"),
+        seed("order_seed").doc("Seed of the order of the training examples; by default that of the trial (F2)"),
+        seed("dropout_seed").doc("Seed of dropout; by default that of the trial (F2)"),
+        seed("augment_seed").doc("Seed of the augmentation of inputs; by default that of the trial (F2)"),
     ];
     all.into_iter().map(|h| Hp { shared: true, ..h }).collect()
 }

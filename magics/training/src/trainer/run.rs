@@ -92,7 +92,7 @@ impl<'a> Run<'a> {
         let (clip_norm, decay): (f64, f64) = (hp.get("clip_norm"), hp.get("polyak_decay"));
         let batch_size: i64 = hp.get("batch_size");
         let evaluations = hp.get::<i64>("steps") / hp.get::<i64>("eval_every") + 2;
-        let randomness = Randomness::new(request.seed);
+        let randomness = Randomness::of(request.seed, &hp);
         let few = data.train.first(2).to_device(device);
         let model = Model::new(workload, hp, randomness, device, &few.inputs);
         let outputs = model.predict(&few.inputs);
@@ -156,7 +156,7 @@ impl<'a> Run<'a> {
             let untrained = self.state.measurements.first().and_then(|first| *first.metrics.get("valid/loss")?);
             self.state.divergence.observe_untrained(untrained);
         }
-        let randomness = Randomness::new(self.request.seed);
+        let randomness = Randomness::of(self.request.seed, self.model.hyperparameters());
         let first = self.state.steps;
         let mut batches = Batches::new(&self.data.train, batch_size, randomness, self.device, first);
         for step in first + 1..=steps {

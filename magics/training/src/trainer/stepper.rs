@@ -35,7 +35,13 @@ impl<'a> Stepper<'a> {
 
     /// Returns the batches that a run with this batch size would have.
     pub fn batches(&self, size: i64) -> Batches {
-        Batches::new(&self.run.data.train, size, Randomness::new(self.run.request.seed), self.run.device, 0)
+        Batches::new(
+            &self.run.data.train,
+            size,
+            Randomness::of(self.run.request.seed, self.run.model.hyperparameters()),
+            self.run.device,
+            0,
+        )
     }
 
     /// Takes a step with the learning rate of the first step of the schedule, with or without augmentation of the

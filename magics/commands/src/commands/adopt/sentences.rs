@@ -1,0 +1,153 @@
+//! What the new runs of two configurations say, in words.
+
+use crate::commands::seeds::rerun::{Arm, Reruns, constant_note, is_constant, problems};
+use crate::report::table::{interval_or_dash, number};
+use tunebook_analysis::{Adoption, Level, Runs};
+use tunebook_study::{Direction, WorkloadReference};
+
+/// Returns the sentences of the report. `arms` are the candidate and the baseline.
+pub(super) fn sentences(found: &Adoption, workload: &WorkloadReference, arms: [(&Arm, &Reruns); 2]) -> Vec<String> {
+    let [candidate, baseline] = arms.map(|(arm, _)| arm.trial);
+    let mut said = vec![difference(found)];
+    said.extend(evidence(found));
+    said.push(verdict(found, candidate, baseline));
+    let runs = [&found.candidate_runs, &found.baseline_runs];
+    for ((arm, reruns), runs) in arms.into_iter().zip(runs) {
+        let what = format!("Trial {}", arm.trial);
+        said.extend(problems(&what, &reruns.trials));
+        if is_constant(&runs.values) {
+            said.push(constant_note(&what, matches!(workload, WorkloadReference::Command(_))));
+        }
+    }
+    said.extend(luck(arms[0].0, &found.candidate_runs, found.direction));
+    said
+}
+
+fn difference(found: &Adoption) -> String {
+    let better = match found.direction {
+        Direction::Minimize => "smaller is better",
+        Direction::Maximize => "larger is better",
+    };
+    let counts = [&found.candidate_runs, &found.baseline_runs].map(|runs| runs.values.len());
+    let runs = format!("from {} new runs of the candidate and {} of the baseline", counts[0], counts[1]);
+    match (found.difference, found.interval) {
+        (Some(difference), Some(_)) => format!(
+            "Difference of {} (candidate − baseline; {better}): {} (95 %: {}), {runs} with the same seeds.",
+            found.metric,
+            number(difference),
+            interval_or_dash(found.interval)
+        ),
+        (Some(difference), None) => format!(
+            "Difference of {} (candidate − baseline; {better}): {}, {runs}. It has no interval, because runs are \
+             infeasible or too few.",
+            found.metric,
+            number(difference)
+        ),
+        (None, _) => format!(
+            "The difference of {} is not known, {runs}: too many of them are infeasible, or there are none.",
+            found.metric
+        ),
+    }
+}
+
+fn evidence(found: &Adoption) -> Vec<String> {
+    let [n, m] = [&found.candidate_runs, &found.baseline_runs].map(|runs| runs.values.len());
+    let Some(probability) = found.probability_better else { return vec![] };
+    let better = format!(
+        "A run of the candidate is better than one of the baseline in {} of the {} pairs.",
+        percent(probability),
+        n * m
+    );
+    let test = match found.p_value {
+        Some(p) => format!(
+            "Two equal configurations would be ordered as clearly, or more, with a probability of {} (exact Mann–Whitney \
+             test, two-sided){}.",
+            percent(p),
+            match found.paired_p_value {
+                Some(paired) => format!(
+                    "; by the {} pairs with equal seeds, of {} (exact Wilcoxon test)",
+                    found.pairs,
+                    percent(paired)
+                ),
+                None => String::new(),
+            }
+        ),
+        None => format!(
+            "There is no verdict: even if all {n} runs of the one were better than all {m} of the other, equal \
+             configurations would do the same with a probability of {}. `--repeats {}` is the least that can tell them \
+             apart.",
+            percent(found.smallest_p_value),
+            found.repeats_needed.unwrap_or(5)
+        ),
+    };
+    vec![better, test]
+}
+
+fn verdict(found: &Adoption, candidate: u32, baseline: u32) -> String {
+    let level = found.level;
+    let is_better = found.probability_better.is_some_and(|chance| chance > 0.5);
+    let chance = percent(found.probability_better.unwrap_or(0.0));
+    match (found.adopt, level) {
+        (true, _) => format!(
+            "Level {level:?}. Adopt trial {candidate}: it is better than trial {baseline} by more than the chance of \
+             training explains, and in {chance} of pairs. Weigh the gain against what the change costs in time and \
+             complexity (Playbook F4). L3 would need the whole study again with another `--seed`."
+        ),
+        (false, Level::L0) if found.p_value.is_none() => {
+            format!("Level {level:?}. Do not adopt trial {candidate} on these runs: they are too few to show a gain.")
+        }
+        (false, Level::L0) => format!(
+            "Level {level:?}. Do not adopt trial {candidate} on these runs: they do not show that it differs from trial \
+             {baseline}. That is no proof that there is no gain: the interval says how large it may be, and more \
+             `--repeats` make it narrower."
+        ),
+        (false, _) if !is_better => format!(
+            "Level {level:?}. Do not adopt trial {candidate}: it is worse than trial {baseline} by more than the chance \
+             of training explains."
+        ),
+        (false, Level::L1) => format!(
+            "Level {level:?}. Do not adopt trial {candidate} yet: it is better by more than the chance of training \
+             explains, but a verdict needs five new runs of each: `--repeats 5`."
+        ),
+        (false, Level::L2) => format!(
+            "Level {level:?}. Do not adopt trial {candidate}: it is better than trial {baseline} by more than the chance \
+             of training explains, but only in {chance} of pairs. Below 90 %, the choice of the seed matters more than \
+             the change."
+        ),
+    }
+}
+
+/// The bias of a value that was chosen because it was good.
+fn luck(arm: &Arm, runs: &Runs, direction: Direction) -> Option<String> {
+    let (mean, sd) = (runs.mean?, runs.standard_deviation.filter(|sd| *sd > 0.0)?);
+    let luck = direction.minimized(mean) - direction.minimized(arm.recorded);
+    let recorded = number(arm.recorded);
+    Some(if luck > 0.0 {
+        format!(
+            "The study recorded {recorded} for trial {}, which is better than the mean of its {} new runs, {}, by {} \
+             ({} standard deviations of a run). A trial that was chosen as the best was lucky too: expect the mean.",
+            arm.trial,
+            runs.feasible(),
+            number(mean),
+            number(luck),
+            number((luck / sd * 100.0).round() / 100.0)
+        )
+    } else {
+        format!(
+            "The study recorded {recorded} for trial {}, which is not better than the mean of its {} new runs, {}.",
+            arm.trial,
+            runs.feasible(),
+            number(mean)
+        )
+    })
+}
+
+/// A share in per cent, with two significant digits below ten per cent.
+fn percent(share: f64) -> String {
+    match 100.0 * share {
+        p if p > 0.0 && p < 0.01 => "less than 0.01 %".into(),
+        p if p < 1.0 => format!("{} %", number((100.0 * p).round() / 100.0)),
+        p if p < 10.0 => format!("{} %", number((10.0 * p).round() / 10.0)),
+        p => format!("{p:.0} %"),
+    }
+}
