@@ -25,6 +25,7 @@ mod ranking;
 mod resampling;
 mod retune;
 mod scaling;
+mod steps;
 mod student;
 #[cfg(test)]
 mod tests;
@@ -48,6 +49,7 @@ pub use scaling::{
     BatchSizeStudy, BatchSizeTuning, Costs, InvalidSize, NextAction, NoFit, Payback, RangeEdge, Regime, Scaling,
     ScalingFit, ScalingPoint, Side, StepSeconds, StepsToTarget, is_widened, scaling, steps_to_target,
 };
+pub use steps::{FitTrial, FittedRate, InitialSteps, NoInitialSteps, fit_trial, initial_steps};
 pub use thinning::{MAX_POINTS, thinned};
 pub use throughput::{
     BatchSizeTiming, Bottleneck, BottleneckKind, PointState, StepTime, Throughput, ThroughputPoint, bottleneck,

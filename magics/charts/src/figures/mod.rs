@@ -8,6 +8,7 @@ mod isolation;
 mod noise;
 mod rim;
 mod scaling;
+mod steps;
 mod throughput;
 
 pub use axis::axis;
@@ -17,6 +18,7 @@ pub use history::optimization_history;
 pub use isolation::isolation;
 pub use noise::noise;
 pub use scaling::{ScalingCaption, scaling};
+pub use steps::{StepsCaption, steps};
 pub use throughput::{ThroughputCurve, throughput};
 
 use crate::chart::{Axis, AxisScale, Point, Series, Style};

@@ -25,6 +25,7 @@ pub mod reset;
 pub mod save;
 pub mod scaling;
 pub mod script;
+pub mod steps;
 pub mod study;
 pub mod sweep;
 pub mod test;
@@ -52,6 +53,7 @@ const MAGICS: &[Magic] = &[
     throughput::MAGIC,
     scaling::MAGIC,
     noise::MAGIC,
+    steps::MAGIC,
     final_evaluation::MAGIC,
     study::MAGIC,
     workloads::MAGIC,

@@ -7,7 +7,7 @@ use crate::error::{ErrorName, MagicError, Result, Source, Spanned, suggest};
 use crate::studies::{judged, objective};
 use crate::syntax::{Arguments, Declaration, SweepBody, Word};
 use std::time::Duration;
-use tunebook_study::protocol::StoppingRule;
+use tunebook_study::protocol::{FitRule, StoppingRule};
 use tunebook_study::sampler::SamplerKind;
 use tunebook_study::{
     Condition, Direction, Distribution, Hyperparameter, Objective, ObjectiveValue, SearchSpace, StudyDefinition, Value,
@@ -50,6 +50,10 @@ pub struct SweepOptions {
     pub noise_every: Option<u64>,
     /// The target at which a trial of `%scaling` ends. None in a sweep.
     pub until: Option<StoppingRule>,
+    /// Whether evaluations look at the training examples too.
+    pub training_metrics: bool,
+    /// The rule by which a trial of `%steps` ends. None in a sweep.
+    pub fit: Option<FitRule>,
 }
 
 impl Default for SweepOptions {
@@ -70,6 +74,8 @@ impl Default for SweepOptions {
             objective: None,
             noise_every: None,
             until: None,
+            training_metrics: false,
+            fit: None,
         }
     }
 }
@@ -108,6 +114,8 @@ impl SweepOptions {
             objective: objective(arguments)?,
             noise_every: arguments.count("every", 1)?,
             until: None,
+            training_metrics: arguments.has("training-metrics"),
+            fit: None,
         })
     }
 }
