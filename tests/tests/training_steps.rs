@@ -144,3 +144,148 @@ async fn mistakes_are_errors_that_say_what_to_do() {
         assert!(error.contains(expected), "{code}: {error}");
     }
 }
+
+/// A small sweep on the digits that evaluates the training examples too, and overfits where the learning rate is right.
+const SWEEP: &str = "%%sweep curves --trials 8 --training-metrics --seed 3\nworkload digits_mlp\n\
+    scientific hidden_layers in [1, 2]\nnuisance lr ~ loguniform(1e-3, 1)\nfixed schedule = cosine\n\
+    fixed steps = 300\nfixed eval_every = 15\nminimize valid/error";
+
+#[tokio::test]
+async fn curves_show_training_and_validation_with_gradient_norms_and_one_panel_for_each_value() {
+    let (mut kernel, _folder) = kernel().await;
+    kernel.run_ok(SWEEP).await;
+    let answer = kernel.run_ok("%curves curves --best 2").await;
+    let result = answer.result();
+    for trial in result["trials"].as_array().unwrap() {
+        for metric in ["train/error", "train/loss", "valid/error", "valid/loss", "gradient_norm", "lr"] {
+            assert!(trial["metrics"][metric].as_array().is_some_and(|points| points.len() >= 20), "{metric}: {trial}");
+        }
+        let norms = &trial["gradient_norms"];
+        let at = |name: &str| norms[name].as_f64().unwrap();
+        assert_eq!(norms["steps"], 300, "each step has a norm: {norms}");
+        assert!(at("p50") <= at("p90") && at("p90") <= at("max"), "{norms}");
+    }
+    let panels = |answer: &tunebook_tests::Answer| -> Vec<String> {
+        let figure =
+            answer.published.iter().rev().find_map(|m| m.content["data"].get("application/vnd.plotly.v1+json"));
+        let layout = figure.expect("a figure")["layout"].as_object().unwrap().clone();
+        let title = |(name, axis): (String, Value)| {
+            let title = if name.starts_with("xaxis") || name.starts_with("yaxis") {
+                &axis["title"]["text"]
+            } else {
+                &Value::Null
+            };
+            title.as_str().map(String::from)
+        };
+        layout.into_iter().filter_map(title).collect()
+    };
+    let titles = panels(&answer);
+    for wanted in ["dashed: train/error", "dashed: train/eval_loss", "% of steps", "lr"] {
+        assert!(titles.iter().any(|title| title.contains(wanted)), "{wanted}: {titles:?}");
+    }
+    let by_value = kernel.run_ok("%curves curves --by hidden_layers").await;
+    let titles = panels(&by_value);
+    for value in [1, 2] {
+        assert!(titles.contains(&format!("step (hidden_layers = {value})")), "{titles:?}");
+    }
+    let best_of = |value: i64| {
+        let of_value =
+            kernel.recorded("curves").into_iter().filter(move |t| t.params["hidden_layers"].as_i64() == Some(value));
+        let complete = of_value.filter(|trial| trial.state == TrialState::Complete);
+        let best =
+            complete.min_by(|a, b| a.summaries["valid/error"].min.0.total_cmp(&b.summaries["valid/error"].min.0));
+        best.unwrap().summaries["valid/error"].min.0
+    };
+    for (trial, value) in by_value.result()["trials"].as_array().unwrap().iter().zip([1, 2]) {
+        let errors = trial["metrics"]["valid/error"].as_array().unwrap();
+        let least = errors.iter().map(|point| point[1].as_f64().unwrap()).fold(1.0, f64::min);
+        assert_eq!(least, best_of(value));
+    }
+    let error = kernel.run_error("%curves curves --by depth").await;
+    assert!(error.contains("depth") && error.contains("hidden_layers"), "{error}");
+    assert!(kernel.run_error("%curves curves --by lr --best 2").await.contains("only one of"));
+}
+
+#[tokio::test]
+async fn the_histogram_of_best_steps_counts_each_configuration() {
+    let (mut kernel, _folder) = kernel().await;
+    kernel.run_ok(SWEEP).await;
+    let answer = kernel.run_ok("%insight curves").await;
+    let found = answer.result()["best_steps"].clone();
+    let trials = kernel.recorded("curves");
+    let complete: Vec<_> = trials.iter().filter(|trial| trial.state == TrialState::Complete).collect();
+    let shares: Vec<f64> = complete.iter().map(|t| t.summaries["valid/error"].min.1 as f64 / 300.0).collect();
+    let count = |of: &dyn Fn(f64) -> bool| shares.iter().filter(|share| of(**share)).count();
+    assert_eq!(found["configurations"], complete.len());
+    assert_eq!((&found["early"], &found["late"]), (&json!(count(&|s| s <= 0.1)), &json!(count(&|s| s >= 0.75))));
+    let counts: Vec<u64> = found["counts"].as_array().unwrap().iter().filter_map(Value::as_u64).collect();
+    assert_eq!((counts.len(), counts.iter().sum::<u64>() as usize), (10, complete.len()));
+    assert_eq!(counts[9] as usize, count(&|s| s > 0.9));
+    let best: u64 = found["best_counts"].as_array().unwrap().iter().filter_map(Value::as_u64).sum();
+    assert_eq!(best as usize, complete.len().min(5));
+    assert!(words(&answer.shown()).contains("configurations, "), "{}", answer.shown());
+    // A program that reports once has no best step.
+    kernel.run_ok("%%sweep once --trials 6\ncommand echo '{{\"step\": 1, \"e\": {x}}}'\nnuisance x ~ uniform(0, 1)\nminimize e").await;
+    assert_eq!(kernel.run_ok("%insight once").await.result()["best_steps"], Value::Null);
+}
+
+#[tokio::test]
+async fn a_study_is_promoted_to_a_longer_round_with_its_schedule_and_their_ranks_are_compared() {
+    let (mut kernel, _folder) = kernel().await;
+    let round = "%%sweep short --trials 12 --seed 5\nworkload digits_mlp\nnuisance lr ~ loguniform(1e-3, 3)\n\
+        nuisance warmup_steps in [0, 10]\nnuisance momentum ~ 1 - loguniform(1e-2, 1)\nfixed schedule = linear\n\
+        fixed steps = 40\nfixed eval_every = 10\nminimize valid/error";
+    kernel.run_ok(round).await;
+    let answer = kernel.run_ok("%steps short --promote 5").await;
+    let result = answer.result();
+    assert_eq!((&result["kind"], &result["steps"]), (&json!("promotion"), &json!([40, 200])));
+    let cell = next_input(&answer);
+    assert_eq!(result["next_cell"], cell);
+    // The decay of 40 − 10 steps keeps its length, and what transfers very likely is fixed.
+    for line in ["%%sweep short-x5 --trials 5", "fixed steps = 200", "fixed decay_steps = 30", "fixed warmup_steps = "]
+    {
+        assert!(cell.lines().any(|l| l.starts_with(line)), "{line}: {cell}");
+    }
+    assert!(words(&answer.shown()).contains("The warm-up varies"), "{}", answer.shown());
+    let likely = |name: &str| {
+        let table = result["transfer"].as_array().unwrap();
+        table.iter().find(|row| row["hyperparameter"] == name).unwrap()["likely"].clone()
+    };
+    assert_eq!(
+        (likely("warmup_steps"), likely("lr"), likely("schedule")),
+        (json!("very_likely"), json!("perhaps"), json!("unlikely"))
+    );
+    assert_eq!(result["rounds"], json!([]));
+    assert!(
+        words(&answer.shown()).contains("it is not known whether the conclusions of this round hold"),
+        "{}",
+        answer.shown()
+    );
+    kernel.run_ok(&cell).await;
+    for trial in kernel.recorded("short-x5") {
+        assert_eq!((trial.params["steps"].as_i64(), trial.params["decay_steps"].as_i64()), (Some(200), Some(30)));
+    }
+    // The second cell trains the same configurations, so that ranks can be compared.
+    kernel.run_ok(result["check_cell"].as_str().unwrap()).await;
+    for (short, long) in kernel.recorded("short").iter().zip(kernel.recorded("short-x5-check")) {
+        for name in ["lr", "momentum", "warmup_steps"] {
+            assert_eq!(short.params[name], long.params[name]);
+        }
+    }
+    let again = kernel.run_ok("%steps short --promote 5").await;
+    let rounds = again.result()["rounds"].clone();
+    assert_eq!((rounds.as_array().unwrap().len(), &rounds[0]["study"]), (1, &json!("short-x5-check")), "{rounds}");
+    let agreement = &rounds[0]["agreement"];
+    let correlation = agreement["correlation"].as_f64().unwrap();
+    let [low, high] = [0, 1].map(|end| agreement["interval"][end].as_f64().unwrap());
+    assert!(-1.0 <= low && low <= correlation && correlation <= high && high <= 1.0, "{agreement}");
+    assert!(words(&again.shown()).contains("rank correlation with this round is"), "{}", again.shown());
+    for (code, expected) in [
+        ("%steps shorts --promote 5", "did you mean `short`"),
+        ("%steps short --promote 0.5", "a factor above 1"),
+        ("%steps short --promote 5 --steps 3", "no other option"),
+    ] {
+        let error = kernel.run_error(code).await;
+        assert!(error.contains(expected), "{code}: {error}");
+    }
+}

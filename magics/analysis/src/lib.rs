@@ -36,10 +36,10 @@ mod timing;
 pub use axis::{Axis, AxisPlot, AxisPoint, ValueSpan, axis};
 pub use best_of_k::{BestOfK, BestOfKPoint, Objectives, best_of_k};
 pub use configurations::{Configuration, configurations, ranked_configurations};
-pub use curves::{Curve, Curves, curves};
+pub use curves::{Curve, Curves, GradientNorms, MeasuredTrial, curves};
 pub use error::AnalysisError;
 pub use history::{HistoryTrial, OptimizationHistory, optimization_history};
-pub use insight::{End, Experiment, Finding, Severity, insight, trials_to_measure};
+pub use insight::{End, Experiment, Finding, Overfitting, Severity, insight, trials_to_measure};
 pub use isolation::{Bucket, BucketTrial, Comparison, Isolation, IsolationPoint, Level, isolation};
 pub use limit::{LimitSearch, is_memory_linear};
 pub use noise::{NoisePoint, RunNoise, describes_noise_of, noise_point, run_noise, steps_to_measure};
@@ -49,7 +49,10 @@ pub use scaling::{
     BatchSizeStudy, BatchSizeTuning, Costs, InvalidSize, NextAction, NoFit, Payback, RangeEdge, Regime, Scaling,
     ScalingFit, ScalingPoint, Side, StepSeconds, StepsToTarget, is_widened, scaling, steps_to_target,
 };
-pub use steps::{FitTrial, FittedRate, InitialSteps, NoInitialSteps, fit_trial, initial_steps};
+pub use steps::{
+    BestSteps, FitTrial, FittedRate, InitialSteps, NoInitialSteps, NoPromotion, Prolonged, RankAgreement,
+    TrainingRegime, Transfer, best_steps, fit_trial, initial_steps, prolonged, rank_agreement, transfer,
+};
 pub use thinning::{MAX_POINTS, thinned};
 pub use throughput::{
     BatchSizeTiming, Bottleneck, BottleneckKind, PointState, StepTime, Throughput, ThroughputPoint, bottleneck,

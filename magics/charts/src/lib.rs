@@ -13,6 +13,6 @@ mod ticks;
 
 pub use chart::Chart;
 pub use figures::{
-    ScalingCaption, StepsCaption, ThroughputCurve, axis, best_of_k, curves, isolation, noise, optimization_history,
-    scaling, steps, throughput,
+    ScalingCaption, StepsCaption, ThroughputCurve, axis, best_of_k, best_steps, curves, curves_by_value, isolation,
+    noise, optimization_history, scaling, steps, throughput,
 };

@@ -1,7 +1,11 @@
 //! How many steps a first study should train for (Playbook G5, G6), what the best steps of a study say about its length
 //! (G1, G3), and what a longer round keeps (G8 to G10).
 
+mod best_steps;
 mod initial;
 mod interval;
+mod promotion;
 
+pub use best_steps::{BestSteps, TrainingRegime, best_steps};
 pub use initial::{FitTrial, FittedRate, InitialSteps, NoInitialSteps, fit_trial, initial_steps};
+pub use promotion::{NoPromotion, Prolonged, RankAgreement, Transfer, prolonged, rank_agreement, transfer};

@@ -9,5 +9,6 @@ mod comparison;
 mod insight;
 mod noise;
 mod scaling;
+mod steps;
 mod surfaces;
 mod throughput;

@@ -2,6 +2,7 @@
 
 mod axis;
 mod best_of_k;
+mod best_steps;
 mod curves;
 mod history;
 mod isolation;
@@ -13,7 +14,8 @@ mod throughput;
 
 pub use axis::axis;
 pub use best_of_k::best_of_k;
-pub use curves::curves;
+pub use best_steps::best_steps;
+pub use curves::{curves, curves_by_value};
 pub use history::optimization_history;
 pub use isolation::isolation;
 pub use noise::noise;

@@ -46,7 +46,8 @@ fn with_steps(space: &SearchSpace, factor: f64) -> Option<SearchSpace> {
     has_steps.then_some(changed)
 }
 
-fn cell(name: &str, definition: &StudyDefinition, configurations: u32, options: &str) -> String {
+/// Returns the cell of a sweep with a definition, for so many configurations.
+pub fn cell(name: &str, definition: &StudyDefinition, configurations: u32, options: &str) -> String {
     let mut text = format!("%%sweep {name} --trials {configurations} --seed {}", definition.seed);
     if definition.sampler != SamplerKind::default() {
         text += &format!(" --sampler {}", definition.sampler);

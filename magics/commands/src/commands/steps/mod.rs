@@ -1,13 +1,15 @@
 //! `%steps WORKLOAD`: an initial number of training steps, from constant learning rates without regularization
-//! (Playbook G5, G6).
+//! (Playbook G5, G6). `%steps STUDY --promote FACTOR`: a longer round of a study (G8 to G11).
 
 mod display;
 mod plan;
+mod promote;
 mod report;
 mod trials;
 
 use self::display::StepsDisplay;
 use self::plan::StepsOptions;
+use self::promote::Promote;
 use self::trials::{StepsTuner, Trained};
 use crate::commands::sweep::engine::{self, RunOutcome};
 use crate::commands::workload::{self, Workload};
@@ -25,7 +27,7 @@ pub const MAGIC: Magic = Magic {
     name: "steps",
     line: true,
     body: None,
-    usage: "%steps WORKLOAD [--steps N] [--lr A..B] [--set hp=v]… [options]",
+    usage: "%steps WORKLOAD [--steps N] [--lr A..B] [--set hp=v]… [options]\n\n%steps STUDY --promote FACTOR",
     summary: "An initial number of training steps: how long the fastest constant learning rate takes to fit the \
         training examples",
     help: "It trains one trial for each learning rate of a grid, for N steps at most, with a constant learning rate and \
@@ -36,8 +38,12 @@ pub const MAGIC: Magic = Magic {
         If the fastest learning rate is at an edge of the grid, the grid is widened, at most twice. If it still is, or \
         if no trial fits, there is no number: the result says why, and which cell comes next.\n\n\
         A model may hold regularization of its own that no hyperparameter switches off. Then no trial may fit; \
-        `--fit EPS` accepts a training error that is not 0.",
+        `--fit EPS` accepts a training error that is not 0.\n\n\
+        `%steps STUDY --promote FACTOR` writes the cell of a longer round of a study, with its schedule prolonged so that \
+        the added steps are not spent at a tiny learning rate (G10), and says which conclusions are likely to transfer \
+        (G9). Where longer rounds of the same configurations exist, it compares their ranks (G8).",
     options: &[
+        option("promote", Some("FACTOR"), "write the cell of a longer round of a study, with so many times the steps"),
         option("steps", Some("N"), "the largest number of steps of a trial (default: the workload's `steps`)"),
         option("lr", Some("A..B"), "the range of the grid (default: the range that the workload searches)"),
         option("rates", Some("N"), "number of learning rates in the grid (default: 11)"),
@@ -70,6 +76,9 @@ struct ShowSteps {
 }
 
 fn parse(Invocation { arguments, .. }: Invocation) -> Result<Box<dyn Command>> {
+    if arguments.has("promote") {
+        return Ok(Box::new(Promote::new(arguments, MAGIC.options)?));
+    }
     let options = StepsOptions::new(&arguments)?;
     Ok(Box::new(ShowSteps { arguments, options }))
 }

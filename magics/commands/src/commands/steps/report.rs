@@ -111,7 +111,7 @@ fn sentences(plan: &StepsPlan, trained: &Trained, found: &InitialSteps, reason: 
         (Ok(steps), Some(fastest)) => {
             let seeds = trained.seeds.len();
             let interval = match found.interval {
-                Some(interval) => format!(" (95 %: {})", table::open_interval_or_dash(Some(interval))),
+                Some(interval) => format!(" (at least 95 %: {})", table::open_interval_or_dash(Some(interval))),
                 None => " (six seeds or more give an interval)".into(),
             };
             sentences.push(format!(
