@@ -225,7 +225,9 @@ async fn the_histogram_of_best_steps_counts_each_configuration() {
     assert_eq!(best as usize, complete.len().min(5));
     assert!(words(&answer.shown()).contains("configurations, "), "{}", answer.shown());
     // A program that reports once has no best step.
-    kernel.run_ok("%%sweep once --trials 6\ncommand echo '{{\"step\": 1, \"e\": {x}}}'\nnuisance x ~ uniform(0, 1)\nminimize e").await;
+    let once = "%%sweep once --trials 6\ncommand echo '{{\"step\": 1, \"e\": {x}}}'\nnuisance x ~ uniform(0, 1)\n\
+        minimize e";
+    kernel.run_ok(once).await;
     assert_eq!(kernel.run_ok("%insight once").await.result()["best_steps"], Value::Null);
 }
 

@@ -25,8 +25,8 @@ fn color(i: usize) -> &'static str {
     palette::SERIES[i % palette::SERIES.len()]
 }
 
-/// Returns one panel for the objective and one for each other metric that a trial reported, each with the same metric of
-/// the training examples as dashed lines; and the histogram of gradient norms. Each trial has a colour of its own.
+/// Returns one panel for the objective and one for each other metric that a trial reported, each with the same metric
+/// of the training examples as dashed lines; and the histogram of gradient norms. Each trial has a colour of its own.
 /// `objective` is the metric of the objective, on whose line the best checkpoint is marked.
 pub fn curves(study: &str, objective: &str, curves: &Curves) -> Chart {
     let reported = |metric: &str| curves.trials.iter().any(|trial| trial.metrics.contains_key(metric));

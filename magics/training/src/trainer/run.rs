@@ -210,8 +210,8 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// Returns whether the run writes checkpoints and series. A run that ends at a target, or when it fits, writes none:
-    /// its only result is the number of steps.
+    /// Returns whether the run writes checkpoints and series. A run that ends at a target, or when it fits, writes
+    /// none: its only result is the number of steps.
     pub fn keeps_files(&self) -> bool {
         self.request.until.is_none() && self.request.fit.is_none()
     }

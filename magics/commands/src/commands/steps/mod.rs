@@ -30,8 +30,8 @@ pub const MAGIC: Magic = Magic {
     usage: "%steps WORKLOAD [--steps N] [--lr A..B] [--set hp=v]… [options]\n\n%steps STUDY --promote FACTOR",
     summary: "An initial number of training steps: how long the fastest constant learning rate takes to fit the \
         training examples",
-    help: "It trains one trial for each learning rate of a grid, for N steps at most, with a constant learning rate and \
-        without regularization and augmentation. At each evaluation it computes the error on all training examples. A \
+    help: "It trains one trial for each learning rate of a grid, for N steps at most, with a constant learning rate \
+        and without regularization and augmentation. At each evaluation it computes the error on all training examples. A \
         trial fits, and ends, where that error is 0 at two evaluations in a row. The fastest learning rate is then \
         trained with further seeds. Their median is the initial `max_train_steps` (Playbook G5), and its interval is \
         between order statistics.\n\n\
@@ -39,8 +39,8 @@ pub const MAGIC: Magic = Magic {
         if no trial fits, there is no number: the result says why, and which cell comes next.\n\n\
         A model may hold regularization of its own that no hyperparameter switches off. Then no trial may fit; \
         `--fit EPS` accepts a training error that is not 0.\n\n\
-        `%steps STUDY --promote FACTOR` writes the cell of a longer round of a study, with its schedule prolonged so that \
-        the added steps are not spent at a tiny learning rate (G10), and says which conclusions are likely to transfer \
+        `%steps STUDY --promote FACTOR` writes the cell of a longer round of a study, with its schedule prolonged so \
+        that the added steps are not spent at a tiny learning rate (G10), and says which conclusions are likely to transfer \
         (G9). Where longer rounds of the same configurations exist, it compares their ranks (G8).",
     options: &[
         option("promote", Some("FACTOR"), "write the cell of a longer round of a study, with so many times the steps"),
