@@ -223,7 +223,7 @@ async fn the_histogram_of_best_steps_counts_each_configuration() {
     assert_eq!(counts[9] as usize, count(&|s| s > 0.9));
     let best: u64 = found["best_counts"].as_array().unwrap().iter().filter_map(Value::as_u64).sum();
     assert_eq!(best as usize, complete.len().min(5));
-    assert!(words(&answer.shown()).contains("configurations, "), "{}", answer.shown());
+    assert!(words(&answer.shown()).contains("In the last quarter: "), "{}", answer.shown());
     // A program that reports once has no best step.
     let once = "%%sweep once --trials 6\ncommand echo '{{\"step\": 1, \"e\": {x}}}'\nnuisance x ~ uniform(0, 1)\n\
         minimize e";
