@@ -5,7 +5,9 @@ mod best_steps;
 mod initial;
 mod interval;
 mod promotion;
+mod rank_agreement;
 
 pub use best_steps::{BestSteps, TrainingRegime, best_steps};
 pub use initial::{FitTrial, FittedRate, InitialSteps, NoInitialSteps, fit_trial, initial_steps};
-pub use promotion::{NoPromotion, Prolonged, RankAgreement, Transfer, prolonged, rank_agreement, transfer};
+pub use promotion::{NoPromotion, Prolonged, Transfer, prolonged, transfer};
+pub use rank_agreement::{RankAgreement, rank_agreement};

@@ -8,6 +8,7 @@ use crate::magic::{Command, Context};
 use crate::report::Report;
 use crate::report::table::{self, Rows, number};
 use crate::syntax::{Arguments, OptionSpec, Word};
+use serde::Serialize;
 use serde_json::json;
 use tunebook_analysis::{NoPromotion, Prolonged, RankAgreement, Transfer, prolonged, rank_agreement, ranked, transfer};
 use tunebook_study::store::{Store, StudyRecord};
@@ -87,19 +88,13 @@ impl Command for Promote {
         let checked = share.max(LEAST_CHECKED).min(configurations.max(1));
         let check = cell(&format!("{name}-check"), &same, checked, "");
         let rounds = rounds(&store, &study, &trials, objective, longer.steps[0])?;
-        let transfers: Vec<(String, Transfer)> = definition
-            .space
-            .hyperparameters()
-            .iter()
-            .filter_map(|h| Some((h.label(), transfer(&h.name, known.as_ref())?)))
-            .collect();
+        let likely = |h: &Hyperparameter| Some((h.label(), transfer(&h.name, known.as_ref())?));
+        let transfers: Vec<(String, Transfer)> = definition.space.hyperparameters().iter().filter_map(likely).collect();
+        let row = |(name, likely): &(String, Transfer)| json!({ "hyperparameter": name, "likely": likely });
         let fields = json!({
             "study": study.name, "factor": self.factor, "steps": longer.steps, "schedule": longer.schedule,
-            "transfer": transfers.iter().map(|(name, likely)| json!({ "hyperparameter": name, "likely": likely })).collect::<Vec<_>>(),
-            "rounds": rounds.iter().map(|round| json!({
-                "study": round.name, "steps": round.steps, "agreement": round.agreement,
-            })).collect::<Vec<_>>(),
-            "next_cell": long, "check_cell": check,
+            "transfer": transfers.iter().map(row).collect::<Vec<_>>(), "rounds": rounds, "next_cell": long,
+            "check_cell": check,
         });
         let mut report = Report::new("promotion", &fields);
         for sentence in sentences(&study, &longer, &rounds) {
@@ -139,7 +134,9 @@ impl Command for Promote {
 }
 
 /// Another round of a study.
+#[derive(Serialize)]
 struct Round {
+    #[serde(rename = "study")]
     name: String,
     steps: u64,
     agreement: RankAgreement,
@@ -214,8 +211,8 @@ fn in_words(likely: Transfer) -> &'static str {
     }
 }
 
-/// Returns the space around the best trials: the ranges of nuisances reach from the least to the largest of their values
-/// and a little beyond, lists hold their values, and what transfers very likely has the value of the best trial.
+/// Returns the space around the best trials: the ranges of nuisances reach from the least to the largest of their
+/// values and a little beyond, lists hold their values, and what transfers very likely has the value of the best trial.
 fn around(space: &SearchSpace, best: &[&Trial], known: Option<&tunebook_study::WorkloadDescription>) -> SearchSpace {
     let mut narrow = SearchSpace::new();
     for h in space.hyperparameters() {

@@ -27,7 +27,8 @@ pub fn report(plan: &StepsPlan, workload: &str, trained: &Trained, notes: &[Stri
         "workload": workload, "name": plan.name, "max_train_steps": found.steps.as_ref().ok(),
         "interval": found.interval, "learning_rate": fastest.map(|fastest| fastest.learning_rate),
         "at_boundary": found.edge.is_some(), "side": found.edge.map(side), "reason": reason,
-        "metric": plan.rule.metric, "fit": plan.rule.at_most, "steps": plan.steps, "every": plan.every, "growth": plan.rule.growth,
+        "metric": plan.rule.metric, "fit": plan.rule.at_most, "steps": plan.steps, "every": plan.every,
+        "growth": plan.rule.growth,
         "fastest": fastest, "grid": trained.grid, "seeds": trained.seeds, "widened": trained.widenings,
         "switched_off": switched_off, "not_switched_off": plan.remains, "next_cell": next,
     });
