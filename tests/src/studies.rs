@@ -12,6 +12,14 @@ impl Kernel {
         store.trials(&study).expect("the trials of a study")
     }
 
+    /// The steps and values of a metric that a trial has reported. Values that are not finite are left out.
+    pub fn curve(&self, study: &str, number: u32, metric: &str) -> Vec<(u64, f64)> {
+        let Some(store) = self.store() else { return vec![] };
+        let Ok(Some(study)) = store.study(study) else { return vec![] };
+        let measured = store.measurements(&study, number).expect("the measurements of a trial");
+        measured.iter().filter_map(|m| Some((m.step, (*m.metrics.get(metric)?)?))).collect()
+    }
+
     /// The number of trials that have ended and need not run again, over all studies in the kernel's folder.
     pub fn trials_ended(&self) -> usize {
         let Some(store) = self.store() else { return 0 };

@@ -30,6 +30,7 @@ mod retune;
 mod runs;
 mod scaling;
 mod stability;
+mod steps;
 mod student;
 #[cfg(test)]
 mod tests;
@@ -42,11 +43,11 @@ pub use axis::{Axis, AxisPlot, AxisPoint, ValueSpan, axis};
 pub use best_of_k::{BestOfK, BestOfKPoint, Objectives, best_of_k};
 pub use configurations::{Configuration, configurations, ranked_configurations};
 pub use cost::{ExpectedTime, TimedTrial, expected_time};
-pub use curves::{Curve, Curves, curves};
+pub use curves::{Curve, Curves, MeasuredTrial, curves};
 pub use design::{BATCH_SIZE_CHANGED, Design, DesignedHyperparameter, LINTS, Lint, design, expected_proposals, lints};
 pub use error::AnalysisError;
 pub use history::{HistoryTrial, OptimizationHistory, optimization_history};
-pub use insight::{End, Experiment, Finding, Severity, insight, trials_to_measure};
+pub use insight::{End, Experiment, Finding, Overfitting, Severity, insight, trials_to_measure};
 pub use isolation::{Bucket, BucketTrial, Comparison, Isolation, IsolationPoint, Level, isolation};
 pub use limit::{LimitSearch, is_memory_linear};
 pub use noise::{NoisePoint, RunNoise, describes_noise_of, noise_point, run_noise, steps_to_measure};
@@ -62,6 +63,10 @@ pub use stability::{
     NEAR, Onset, OnsetOf, RATES_PER_DECADE, RatePoint, RateRun, RateSweep, RateSweepResult, Remedy, RemedyEffect,
     RunAbove, RunEnd, Seeds, WarmupCandidate, WarmupOutcome, WarmupRun, WarmupSearch, gradient_norms, instability_kind,
     limit, nearest_rate, next_remedy, onset, raises_steps, rate, remedies, remedy_effect, warmup_lengths,
+};
+pub use steps::{
+    BestSteps, FitTrial, FittedRate, InitialSteps, NoInitialSteps, NoPromotion, Prolonged, RankAgreement,
+    TrainingRegime, Transfer, best_steps, fit_trial, initial_steps, prolonged, rank_agreement, transfer,
 };
 pub use thinning::{MAX_POINTS, thinned};
 pub use throughput::{

@@ -328,7 +328,8 @@ fn curves_leave_out_what_was_not_finite_and_thin_long_ones() {
     let t = trial(1, 1, 0.1, Some(0.2));
     let point = |step, e| Measurement { step, seconds: 0.0, metrics: [("e".to_string(), e)].into() };
     let long: Vec<Measurement> = (0..5000).map(|i| point(i, if i == 3 { None } else { Some(0.2) })).collect();
-    let result = curves(&[(&t, long)], &objective(Direction::Minimize));
+    let long = MeasuredTrial { trial: &t, measurements: long, gradient_norms: vec![] };
+    let result = curves(&[long], &objective(Direction::Minimize));
     let points = &result.trials[0].metrics["e"];
     assert_eq!(points.len(), MAX_POINTS);
     assert_eq!((points[0].0, points[MAX_POINTS - 1].0), (0, 4999));

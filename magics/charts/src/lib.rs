@@ -13,6 +13,7 @@ mod ticks;
 
 pub use chart::Chart;
 pub use figures::{
-    LossCurve, RateDot, RerunArm, ScalingCaption, StabilityFigure, ThroughputCurve, axis, best_of_k, curves, isolation,
-    noise, optimization_history, reruns, scaling, stability, throughput,
+    LossCurve, RateDot, RerunArm, ScalingCaption, StabilityFigure, StepsCaption, ThroughputCurve, axis, best_of_k,
+    best_steps, curves, curves_by_value, isolation, noise, optimization_history, reruns, scaling, stability, steps,
+    throughput,
 };

@@ -43,6 +43,8 @@ fn request(number: u32, folder: &Path, words: &[impl AsRef<str>]) -> TrialReques
         worker: None,
         until: None,
         noise_every: None,
+        training_metrics: false,
+        fit: None,
     }
 }
 

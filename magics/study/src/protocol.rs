@@ -56,6 +56,43 @@ pub struct TrialRequest {
     /// for no estimates.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub noise_every: Option<u64>,
+    /// Whether each evaluation looks at the training examples too. Their metrics are reported as `train/error` and so
+    /// on, and their loss as `train/eval_loss`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub training_metrics: bool,
+    /// When the trial ends, if it is trained only until it fits the training examples. It then has `training_metrics`
+    /// too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fit: Option<FitRule>,
+}
+
+/// When a trial ends that measures how many training steps are needed to fit the training examples (Playbook G5, G6).
+/// It is complete once a metric is small enough at [`FitRule::EVALUATIONS`] evaluations in a row, and also if that has
+/// not happened at its last step. It keeps no checkpoints, since the trained model is not needed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct FitRule {
+    /// A metric of the training examples, such as `train/error`.
+    pub metric: String,
+    /// The trial fits where the metric is at most this.
+    pub at_most: f64,
+    /// The distance of two evaluations as a share of the steps before them, so that every number of steps is known
+    /// equally well. None for evaluations every `eval_every` steps.
+    pub growth: Option<f64>,
+}
+
+impl FitRule {
+    /// How many evaluations in a row must fit. A single one may be luck.
+    pub const EVALUATIONS: usize = 2;
+
+    /// The step of the next evaluation after one at `step`. None if it follows from `eval_every`.
+    pub fn next(&self, step: u64) -> Option<u64> {
+        self.growth.map(|growth| step + ((step as f64 * growth).ceil() as u64).max(1))
+    }
+
+    /// Whether the model fits the training examples at an evaluation with these metrics.
+    pub fn is_met(&self, metrics: &indexmap::IndexMap<String, Option<f64>>) -> bool {
+        metrics.get(&self.metric).copied().flatten().is_some_and(|value| value <= self.at_most)
+    }
 }
 
 /// When a trial ends that measures how many training steps are needed to reach a target of the objective (Shallue et

@@ -129,6 +129,8 @@ fn train_briefly(catalogue: &Catalogue, name: &str) -> Result<Json, Stop> {
         worker: None,
         until: None,
         noise_every: None,
+        training_metrics: false,
+        fit: None,
     };
     let device = device().map_err(Stop::Failed)?;
     let mut reports = Reports::default();

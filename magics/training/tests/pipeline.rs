@@ -60,6 +60,8 @@ fn run<W: Workload + Copy + 'static>(
         worker: None,
         until: None,
         noise_every: None,
+        training_metrics: false,
+        fit: None,
     };
     let mut reports = Reports::default();
     train(&workload, data, hp, &request, Device::Cpu, &[], &mut reports).map(|()| reports)

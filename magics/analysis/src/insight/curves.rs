@@ -1,49 +1,79 @@
-//! E7 and E9 to E12, G3: what the training curves of the best configurations say.
+//! E7 and E9 to E12, G3, H4: what the training curves of the best configurations say.
 
 use super::series::Series;
-use super::{Evidence, Experiment, Finding, Severity, best_of_scientific_values, number};
+use super::{Evidence, Experiment, Finding, Severity, best_of_scientific_values, number, periodicity};
+use serde::Serialize;
 use std::collections::BTreeMap;
-use tunebook_study::{Direction, Measurement};
+use tunebook_study::{Direction, Measurement, Objective, Trial};
 
 /// A rule needs curves with at least so many points.
 const LEAST_POINTS: usize = 10;
 /// A rule about the best configurations needs at least so many of them.
 const MOST: usize = 4;
 /// The metric of the training loss.
-const TRAINING_LOSS: &str = "train/loss";
+pub(super) const TRAINING_LOSS: &str = "train/loss";
 
 /// The curves of one trial.
-struct TrialCurves {
+struct TrialCurves<'a> {
     number: u32,
+    trial: &'a Trial,
     objective: Series,
     training: Series,
 }
 
-pub(super) fn findings(evidence: &Evidence<'_>, measured: &BTreeMap<u32, Vec<Measurement>>) -> Vec<Finding> {
-    let of = |number: u32| -> Option<TrialCurves> {
-        let measurements = measured.get(&number)?;
-        let objective = Series::new(measurements, &evidence.objective.metric, evidence.objective.direction);
-        let training = Series::new(measurements, TRAINING_LOSS, Direction::Minimize);
-        (objective.len() >= LEAST_POINTS).then_some(TrialCurves { number, objective, training })
-    };
+pub(super) fn findings<'a>(evidence: &Evidence<'a>, measured: &BTreeMap<u32, Vec<Measurement>>) -> Vec<Finding> {
+    let of = |trial: &'a Trial| TrialCurves::new(trial, measured.get(&trial.number)?, evidence.objective);
     let middles = || evidence.ranked.iter().filter_map(|(_, configuration)| configuration.middle);
-    let top: Vec<TrialCurves> = evidence.top().iter().filter_map(|(_, c)| of(c.middle?.number)).collect();
+    let top: Vec<TrialCurves<'_>> = evidence.top().iter().filter_map(|(_, c)| of(c.middle?)).collect();
     let ranked: Vec<_> = middles().collect();
-    let of_values: Vec<TrialCurves> =
-        best_of_scientific_values(evidence.definition, &ranked).iter().filter_map(|trial| of(trial.number)).collect();
-    let rules: [Option<Finding>; 6] = [
+    let of_values: Vec<TrialCurves<'_>> =
+        best_of_scientific_values(evidence.definition, &ranked).into_iter().filter_map(of).collect();
+    let rules: [Option<Finding>; 7] = [
         overfitting(&of_values),
         step_variance(evidence, &top),
         still_improving(&top),
         saturated_early(&top),
         training_loss_rising(&top),
         best_step(&top),
+        periodicity::finding(evidence, top.iter().map(|c| (c.trial, &c.objective, &c.training))),
     ];
     rules.into_iter().flatten().collect()
 }
 
+impl<'a> TrialCurves<'a> {
+    /// The curves of a trial. None if they are too short for rules.
+    fn new(trial: &'a Trial, measurements: &[Measurement], objective: &Objective) -> Option<Self> {
+        let training = Series::new(measurements, TRAINING_LOSS, Direction::Minimize);
+        let objective = Series::new(measurements, &objective.metric, objective.direction);
+        (objective.len() >= LEAST_POINTS).then_some(Self { number: trial.number, trial, objective, training })
+    }
+}
+
+/// The part of a training in which the objective gets worse while the training loss still falls.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Overfitting {
+    /// The step of the least smoothed objective.
+    pub from: u64,
+    /// The last step.
+    pub to: u64,
+    /// How much worse the objective is in the last tenth of the steps.
+    pub rise: f64,
+}
+
+/// Returns where a trial overfits, if it does.
+pub(crate) fn overfitting_of(
+    trial: &Trial,
+    measurements: &[Measurement],
+    objective: &Objective,
+) -> Option<Overfitting> {
+    let curves = TrialCurves::new(trial, measurements, objective)?;
+    let (rise, share) = overfits(&curves)?;
+    let last = *curves.objective.steps.last()?;
+    Some(Overfitting { from: (share * last).round() as u64, to: last as u64, rise })
+}
+
 /// Returns how far the objective rises after its minimum, if it does so beyond its noise while the training loss falls.
-fn overfits(curves: &TrialCurves) -> Option<(f64, f64)> {
+fn overfits(curves: &TrialCurves<'_>) -> Option<(f64, f64)> {
     let series = &curves.objective;
     let (at, least) = series.least();
     let last = *series.steps.last()?;
@@ -62,7 +92,7 @@ fn overfits(curves: &TrialCurves) -> Option<(f64, f64)> {
     (high < 0.0).then_some((rise, series.steps[at] / last))
 }
 
-fn overfitting(of_values: &[TrialCurves]) -> Option<Finding> {
+fn overfitting(of_values: &[TrialCurves<'_>]) -> Option<Finding> {
     let found: Vec<(u32, f64, f64)> =
         of_values.iter().filter_map(|c| overfits(c).map(|(rise, share)| (c.number, rise, share))).collect();
     let (number_of_first, rise, share) = *found.first()?;
@@ -86,7 +116,7 @@ fn overfitting(of_values: &[TrialCurves]) -> Option<Finding> {
     Some(finding.with("overfitting", found.len() as f64).with("trials", of_values.len() as f64).with("rise", rise))
 }
 
-fn step_variance(evidence: &Evidence<'_>, top: &[TrialCurves]) -> Option<Finding> {
+fn step_variance(evidence: &Evidence<'_>, top: &[TrialCurves<'_>]) -> Option<Finding> {
     if top.len() < MOST {
         return None;
     }
@@ -116,8 +146,8 @@ fn step_variance(evidence: &Evidence<'_>, top: &[TrialCurves]) -> Option<Finding
     Some(finding.with("noise", noise).with("gap", gap))
 }
 
-fn still_improving(top: &[TrialCurves]) -> Option<Finding> {
-    let improves = |c: &&TrialCurves| {
+fn still_improving(top: &[TrialCurves<'_>]) -> Option<Finding> {
+    let improves = |c: &&TrialCurves<'_>| {
         let series = &c.objective;
         let Some((rise, [_, high])) = series.robust_rise(series.at(0.8)) else { return false };
         let (_, least) = series.least();
@@ -157,7 +187,7 @@ fn reached(series: &Series, near: f64) -> f64 {
     series.steps[first] / series.steps[series.len() - 1]
 }
 
-fn saturated_early(top: &[TrialCurves]) -> Option<Finding> {
+fn saturated_early(top: &[TrialCurves<'_>]) -> Option<Finding> {
     let count = |wanted: &dyn Fn(&Series) -> bool| top.iter().filter(|c| wanted(&c.objective)).count();
     let fall = |series: &Series| series.values[0] - series.least().1;
     let at_once = count(&|series| {
@@ -218,7 +248,7 @@ fn rises(series: &Series) -> bool {
     })
 }
 
-fn training_loss_rising(top: &[TrialCurves]) -> Option<Finding> {
+fn training_loss_rising(top: &[TrialCurves<'_>]) -> Option<Finding> {
     let found: Vec<u32> = top.iter().filter(|c| rises(&c.training)).map(|c| c.number).collect();
     if found.len() < 2 {
         return None;
@@ -242,7 +272,7 @@ fn training_loss_rising(top: &[TrialCurves]) -> Option<Finding> {
     Some(finding.with("rising", found.len() as f64).with("of_best", top.len() as f64))
 }
 
-fn best_step(top: &[TrialCurves]) -> Option<Finding> {
+fn best_step(top: &[TrialCurves<'_>]) -> Option<Finding> {
     if top.len() < MOST {
         return None;
     }

@@ -4,7 +4,11 @@ mod boundary;
 mod curves;
 mod density;
 mod infeasible;
+mod periodicity;
 mod series;
+
+pub use curves::Overfitting;
+pub(crate) use curves::overfitting_of;
 
 use crate::configurations::{Configuration, configurations};
 use crate::hyperparameter::{value_in, varied_hyperparameter};

@@ -2,6 +2,7 @@
 
 use crate::surfaces::{Random, definition, objective, trial};
 use std::collections::BTreeMap;
+use std::f64::consts::TAU;
 use tunebook_analysis::{Finding, insight};
 use tunebook_study::{Measurement, Trial};
 
@@ -164,4 +165,82 @@ fn the_rules_about_curves_agree_with_what_the_curves_were_made_to_be() {
         println!("{name}: wrong in {studies} studies: {missed:?}");
         assert!(missed.values().all(|count| *count <= studies / 20), "{name}: {missed:?}");
     }
+}
+
+/// The objective at an evaluation, of a number that a study draws.
+type Repeating = fn(usize, f64, &mut Random) -> f64;
+
+/// Metrics that repeat after some evaluations, on different trends and with noise.
+const PERIODIC: [Repeating; 5] = [
+    |i, p, r| 0.3 + 0.5 * (-(i as f64) / 15.0).exp() + 0.02 * (TAU * i as f64 / p).sin() + 0.008 * r.normal(),
+    // Each epoch ends with a dip, as if the data were not shuffled.
+    |i, p, r| 0.4 - 0.002 * i as f64 - if i % p as usize == 0 { 0.06 } else { 0.0 } + 0.01 * r.normal(),
+    |i, p, r| 0.3 + 0.03 * (i % p as usize) as f64 / p + 0.004 * r.normal(),
+    |i, p, r| 0.2 + 0.001 * i as f64 + 0.03 * (TAU * i as f64 / p).cos().abs() + 0.003 * r.normal(),
+    |i, p, r| 0.5 / (1.0 + 0.1 * i as f64) + 0.01 * (TAU * i as f64 / p).sin() + 0.004 * r.normal(),
+];
+
+/// Metrics that do not repeat: smooth and noisy ones, steps, drifts, and noise that remembers.
+const APERIODIC: [Repeating; 7] = [
+    |i, _, r| 0.3 + 0.5 * (-(i as f64) / 15.0).exp() + 0.01 * r.normal(),
+    |i, _, _| 0.3 + 0.5 * (-(i as f64) / 15.0).exp(),
+    |i, _, r| 0.3 + 0.1 * (i as f64 / 40.0 - 1.0).powi(2) + 0.005 * r.normal(),
+    |_, _, r| 0.3 + 0.05 * r.normal(),
+    |i, _, r| 0.4 - 0.1 * (i / 30) as f64 + 0.01 * r.normal(),
+    |i, _, r| 0.3 + 0.03 * r.normal() / (1.0 + i as f64),
+    |i, _, r| 0.3 - 0.001 * i as f64 + 0.1 * if r.uniform() < 0.05 { r.normal() } else { 0.0 },
+];
+
+/// Whether a study of five trials with such a metric has the finding, and its period in steps.
+fn repeats(curve: impl Fn(usize, &mut Random) -> f64, random: &mut Random) -> Option<f64> {
+    let (mut trials, mut measured) = (vec![], BTreeMap::new());
+    for number in 1..=5_u32 {
+        let points: Vec<Measurement> = (0..80)
+            .map(|i| {
+                let metrics = [("e".to_string(), Some(curve(i, random)))];
+                Measurement { step: 25 * i as u64, seconds: 0.0, metrics: metrics.into() }
+            })
+            .collect();
+        let best = points.iter().map(|point| point.metrics["e"].unwrap()).fold(f64::INFINITY, f64::min);
+        let x = [random.uniform(), random.uniform()];
+        trials.push(trial(number, number - 1, 1 + i64::from(number % 2), &x, Some(best)));
+        measured.insert(number, points);
+    }
+    let found = findings(2, &trials, &measured);
+    found.iter().find(|finding| finding.id == "periodic-metric").map(|finding| finding.evidence["period"])
+}
+
+#[test]
+fn a_metric_that_repeats_is_found_with_its_period_and_no_other_one() {
+    let mut random = Random::new(31);
+    let (mut found, mut right) = (0, 0);
+    for curve in PERIODIC {
+        for period in [4.0, 5.0, 8.0, 12.0] {
+            let steps = repeats(|i, r| curve(i, period, r), &mut random);
+            found += u32::from(steps.is_some());
+            // To one evaluation, of 25 steps. The absolute value of a cosine repeats twice as often.
+            let is = |of: f64| steps.is_some_and(|steps| (steps - 25.0 * of).abs() <= 25.5);
+            right += u32::from(is(period) || is(period / 2.0));
+        }
+    }
+    let mut alarms = 0;
+    for curve in APERIODIC {
+        for _ in 0..5 {
+            alarms += u32::from(repeats(|i, r| curve(i, 1.0, r), &mut random).is_some());
+        }
+    }
+    // Noise that remembers drifts to and fro, as if it repeated.
+    for memory in [0.5, 0.8, 0.9, 0.95, 1.0] {
+        for _ in 0..5 {
+            let state = std::cell::Cell::new(0.0);
+            let drift = |_: usize, r: &mut Random| {
+                state.set(memory * state.get() + 0.01 * r.normal());
+                0.3 + state.get()
+            };
+            alarms += u32::from(repeats(drift, &mut random).is_some());
+        }
+    }
+    println!("{found} of 20 found, {right} with their period; {alarms} of 60 false alarms");
+    assert!(found == 20 && right >= 19, "{found} and {right} of 20");
+    assert_eq!(alarms, 0);
 }

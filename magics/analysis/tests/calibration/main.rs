@@ -11,5 +11,6 @@ mod insight;
 mod noise;
 mod scaling;
 mod stability;
+mod steps;
 mod surfaces;
 mod throughput;

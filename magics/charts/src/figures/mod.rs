@@ -2,6 +2,7 @@
 
 mod axis;
 mod best_of_k;
+mod best_steps;
 mod curves;
 mod history;
 mod isolation;
@@ -10,17 +11,20 @@ mod reruns;
 mod rim;
 mod scaling;
 mod stability;
+mod steps;
 mod throughput;
 
 pub use axis::axis;
 pub use best_of_k::best_of_k;
-pub use curves::curves;
+pub use best_steps::best_steps;
+pub use curves::{curves, curves_by_value};
 pub use history::optimization_history;
 pub use isolation::isolation;
 pub use noise::noise;
 pub use reruns::{RerunArm, reruns};
 pub use scaling::{ScalingCaption, scaling};
 pub use stability::{LossCurve, RateDot, StabilityFigure, stability};
+pub use steps::{StepsCaption, steps};
 pub use throughput::{ThroughputCurve, throughput};
 
 use crate::chart::{Axis, AxisScale, Point, Series, Style};

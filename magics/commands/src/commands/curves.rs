@@ -1,13 +1,15 @@
-//! `%curves STUDY`: the training curves of the best trials, or of one trial.
+//! `%curves STUDY`: the training curves of the best trials, of one trial, or of the best trial of each value of a
+//! hyperparameter.
 
 use crate::error::{ErrorName, MagicError, Result};
 use crate::host::{Interrupt, Output};
 use crate::magic::{Command, Context, Export, Invocation, Magic, Subject};
 use crate::report::Report;
-use crate::report::table::{self, Rows, number};
-use crate::studies::{JUDGING, Judging, trial_of};
+use crate::report::table::{self, Rows, number, number_or_dash};
+use crate::studies::{JUDGING, Judging, no_answer, trial_of};
 use crate::syntax::{Arguments, OptionSpec, Word};
-use tunebook_analysis::{curves, ranked};
+use std::path::Path;
+use tunebook_analysis::{MeasuredTrial, curves, isolation, ranked};
 use tunebook_study::Trial;
 use tunebook_study::store::trials_folder;
 
@@ -15,13 +17,18 @@ pub const MAGIC: Magic = Magic {
     name: "curves",
     line: true,
     body: None,
-    usage: "%curves STUDY [--best N | --trial I]",
+    usage: "%curves STUDY [--best N | --trial I | --by HP]",
     summary: "Training curves: the metrics of trials at each step, with the best checkpoint and the gradient norm",
     help: "Without an option, it shows the three best trials. `--trial I` shows any trial, with the reason of its end \
-        and the end of its log (Playbook E6).",
+        and the end of its log (Playbook E6). `--by HP` shows the best trial of each value of a hyperparameter, in a \
+        panel of its own (E7).\n\n\
+        Dashed lines are the same metric on the training examples, if the trial reported it: a sweep with \
+        `--training-metrics` does. A shaded region is where the objective gets worse while the training loss still \
+        falls. The histogram shows the gradient norms of all steps, with the 90th percentile.",
     options: &[
         OptionSpec { name: "best", value: Some("N"), help: "the N best trials (default: 3)" },
         OptionSpec { name: "trial", value: Some("I"), help: "this trial, however it ended" },
+        OptionSpec { name: "by", value: Some("HP"), help: "the best trial of each value of a hyperparameter" },
         JUDGING[0],
         JUDGING[1],
         JUDGING[2],
@@ -36,6 +43,7 @@ struct ShowCurves {
     study: Word,
     best: usize,
     trial: Option<u32>,
+    by: Option<Word>,
     judging: Judging,
 }
 
@@ -44,11 +52,14 @@ fn parse(Invocation { arguments, .. }: Invocation) -> Result<Box<dyn Command>> {
     arguments.at_most(1)?;
     let best = arguments.small_count("best", 1)?.map(|n| n as usize);
     let trial = arguments.small_count("trial", 1)?;
-    if let (Some(_), Some(_), Some(word)) = (best, trial, arguments.option("trial")) {
-        return Err(arguments.source.syntax_error(word.span.clone(), "give only one of `--best` and `--trial`", None));
+    let given: Vec<&Word> = ["best", "trial", "by"].into_iter().filter_map(|name| arguments.option(name)).collect();
+    if let [_, second, ..] = given.as_slice() {
+        let message = "give only one of `--best`, `--trial` and `--by`";
+        return Err(arguments.source.syntax_error(second.span.clone(), message, None));
     }
+    let by = arguments.option("by").cloned();
     let judging = Judging::new(&arguments)?;
-    Ok(Box::new(ShowCurves { arguments, study, best: best.unwrap_or(3), trial, judging }))
+    Ok(Box::new(ShowCurves { arguments, study, best: best.unwrap_or(3), trial, by, judging }))
 }
 
 impl Command for ShowCurves {
@@ -57,9 +68,21 @@ impl Command for ShowCurves {
         let (store, study) = context.study(source, &self.study)?;
         let trials = store.trials(&study)?;
         let objective = self.judging.objective(source, &study.definition, &trials)?;
-        let chosen: Vec<&Trial> = match self.trial {
-            None => ranked(&trials, &objective).into_iter().take(self.best).collect(),
-            Some(number) => vec![trial_of(&self.arguments, "trial", &self.study, &trials, number)?],
+        let mut values = vec![];
+        let chosen: Vec<&Trial> = match (self.trial, &self.by) {
+            (None, None) => ranked(&trials, &objective).into_iter().take(self.best).collect(),
+            (None, Some(word)) => {
+                let result = isolation(&study.definition, &trials, &word.text, None, &objective)
+                    .map_err(|error| no_answer(&self.arguments, word, error))?;
+                let best = result.points.iter().filter_map(|point| Some((point, point.trial?)));
+                let best =
+                    best.filter_map(|(point, number)| Some((point, trials.iter().find(|t| t.number == number)?)));
+                let (texts, chosen): (Vec<_>, Vec<_>) =
+                    best.map(|(point, trial)| (table::bucket(&point.bucket), trial)).unzip();
+                values = texts;
+                chosen
+            }
+            (Some(number), _) => vec![trial_of(&self.arguments, "trial", &self.study, &trials, number)?],
         };
         if chosen.is_empty() {
             let message =
@@ -67,20 +90,25 @@ impl Command for ShowCurves {
             let help = "`--trial I` shows any trial, however it ended";
             return Err(MagicError::advising(ErrorName::NoAnswer, message, help));
         }
+        let folder = trials_folder(&context.store_file(), &study.name)?;
         let mut measured = vec![];
         for trial in &chosen {
-            measured.push((*trial, store.measurements(&study, trial.number)?));
+            let measurements = store.measurements(&study, trial.number)?;
+            let gradient_norms = gradient_norms(&folder.join(trial.number.to_string()).join("gradient_norm.npy"));
+            measured.push(MeasuredTrial { trial, measurements, gradient_norms });
         }
         let result = curves(&measured, &objective);
         let best = format!("best {}", objective.metric);
-        let mut rows = Rows::new(&["trial", "state", &best, "at step", "hyperparameters that vary"]);
-        for trial in &chosen {
+        let mut rows =
+            Rows::new(&["trial", "state", &best, "at step", "gradient norm (90 %)", "hyperparameters that vary"]);
+        for (trial, curve) in chosen.iter().zip(&result.trials) {
             let reached = objective.of(trial);
             rows.row(vec![
                 trial.number.to_string(),
                 trial.state.to_string(),
                 reached.map_or("–".into(), |(value, _)| number(value)),
                 reached.map_or("–".into(), |(_, step)| step.to_string()),
+                number_or_dash(curve.gradient_norms.as_ref().map(|norms| norms.p90)),
                 table::params(&study.definition, &trial.params),
             ]);
         }
@@ -89,7 +117,7 @@ impl Command for ShowCurves {
             if let Some(reason) = &trial.reason {
                 report = report.line(&format!("Trial {number} {}: {reason}.", trial.state));
             }
-            let log = trials_folder(&context.store_file(), &study.name)?.join(number.to_string()).join("log.txt");
+            let log = folder.join(number.to_string()).join("log.txt");
             let text = std::fs::read_to_string(&log).unwrap_or_default();
             let tail: Vec<&str> = text.lines().rev().take(10).collect();
             if !tail.is_empty() {
@@ -99,10 +127,43 @@ impl Command for ShowCurves {
                 }
             }
         }
+        for curve in &result.trials {
+            if let Some(region) = curve.overfitting {
+                report = report.line(&format!(
+                    "Trial {} overfits from step {} on: {} gets worse by {} until step {}, while the training loss still \
+                     falls.",
+                    curve.trial,
+                    region.from,
+                    objective.metric,
+                    number(region.rise),
+                    region.to
+                ));
+            }
+        }
         if result.trials.iter().any(|curve| !curve.metrics.is_empty()) {
-            report = report.chart(tunebook_charts::curves(&study.name, &objective.metric, &result));
+            let chart = match &self.by {
+                Some(by) => {
+                    tunebook_charts::curves_by_value(&study.name, &objective.metric, &by.text, &values, &result)
+                }
+                None => tunebook_charts::curves(&study.name, &objective.metric, &result),
+            };
+            report = report.chart(chart);
         }
         report.show(&context.charts, output);
         Ok(())
     }
+}
+
+/// Reads the gradient norm of each step, which the worker wrote as an array of NumPy: a header whose length is in its
+/// bytes 8 and 9, then 32-bit numbers. Empty if there is no such file, as for a program.
+fn gradient_norms(path: &Path) -> Vec<f64> {
+    let Ok(bytes) = std::fs::read(path) else { return vec![] };
+    let Some([low, high]) = bytes.get(8..10).and_then(|length| <[u8; 2]>::try_from(length).ok()) else {
+        return vec![];
+    };
+    let start = 10 + usize::from(u16::from_le_bytes([low, high]));
+    let (Some(header), Some(numbers)) = (bytes.get(10..start), bytes.get(start..)) else { return vec![] };
+    let is_known = bytes.starts_with(b"\x93NUMPY\x01") && String::from_utf8_lossy(header).contains("'<f4'");
+    let number = |bytes: &[u8; 4]| f64::from(f32::from_le_bytes(*bytes));
+    if is_known { numbers.as_chunks::<4>().0.iter().map(number).collect() } else { vec![] }
 }

@@ -106,6 +106,8 @@ impl Command for FinalMagic {
             worker: None,
             until: None,
             noise_every: None,
+            training_metrics: false,
+            fit: None,
         };
         let worker = worker.as_ref().unwrap_or(&context.settings.worker);
         let answer = evaluate_finally(worker, &request, &context.added_environment())

@@ -4,10 +4,10 @@ use crate::error::Result;
 use crate::host::{Interrupt, Output};
 use crate::magic::{Command, Context, Export, Invocation, Magic, Subject};
 use crate::report::Report;
-use crate::report::table::{self, Rows, number, number_or_dash, open_interval_or_dash};
+use crate::report::table::{self, Rows, number_or_dash, open_interval_or_dash};
 use crate::studies::{JUDGING, Judging, adaptive_note, no_answer};
 use crate::syntax::{Arguments, OptionSpec, Word};
-use tunebook_analysis::{Bucket, Isolation, Level, isolation};
+use tunebook_analysis::{Isolation, Level, isolation};
 
 pub const MAGIC: Magic = Magic {
     name: "isolate",
@@ -86,14 +86,6 @@ fn again(study: &str, result: &Isolation) -> Option<String> {
     Some(format!("`%adopt {study} --candidate {candidate} --baseline {baseline}` trains both again (level L2)."))
 }
 
-fn values(bucket: &Bucket) -> String {
-    match bucket {
-        Bucket::Value(v) => table::value(v),
-        Bucket::Range([low, high]) if low == high => number(*low),
-        Bucket::Range([low, high]) => format!("{} to {}", number(*low), number(*high)),
-    }
-}
-
 /// Returns sentences that compare the best point with the second best and say how certain their order is.
 fn summary(result: &Isolation, is_adaptive: bool) -> Vec<String> {
     let name = &result.hyperparameter;
@@ -101,7 +93,7 @@ fn summary(result: &Isolation, is_adaptive: bool) -> Vec<String> {
         return vec![format!("Fewer than two points of {name} have an objective, so there is nothing to compare yet.")];
     };
     let (first, second) = (&result.points[comparison.best], &result.points[comparison.second]);
-    let (a, b) = (values(&first.bucket), values(&second.bucket));
+    let (a, b) = (table::bucket(&first.bucket), table::bucket(&second.bucket));
     let best = number_or_dash(first.objective);
     let order = match first.objective == second.objective {
         true => format!("Best {}: {best} at {name} = {a} and at {b}: equal.", result.metric),
@@ -153,7 +145,7 @@ fn rows(result: &Isolation) -> Rows {
     ]);
     for p in &result.points {
         rows.row(vec![
-            values(&p.bucket),
+            table::bucket(&p.bucket),
             number_or_dash(p.objective),
             open_interval_or_dash(p.interval),
             number_or_dash(p.budget_matched),

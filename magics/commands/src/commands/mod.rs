@@ -32,6 +32,7 @@ pub mod scaling;
 pub mod script;
 pub mod seeds;
 pub mod stability;
+pub mod steps;
 pub mod study;
 pub mod sweep;
 pub mod test;
@@ -64,6 +65,7 @@ const MAGICS: &[Magic] = &[
     noise::MAGIC,
     launch::MAGIC,
     stability::MAGIC,
+    steps::MAGIC,
     final_evaluation::MAGIC,
     study::MAGIC,
     report::MAGIC,

@@ -95,6 +95,15 @@ pub fn value(value: &tunebook_study::Value) -> String {
     }
 }
 
+/// The value or the range that a point of an isolation stands for.
+pub fn bucket(bucket: &tunebook_analysis::Bucket) -> String {
+    match bucket {
+        tunebook_analysis::Bucket::Value(v) => value(v),
+        tunebook_analysis::Bucket::Range([low, high]) if low == high => number(*low),
+        tunebook_analysis::Bucket::Range([low, high]) => format!("{} to {}", number(*low), number(*high)),
+    }
+}
+
 /// The values of the hyperparameters that vary in a study: `lr=0.02, momentum=0.9`. Those of a program are as they were
 /// passed to it.
 pub fn params(definition: &tunebook_study::StudyDefinition, params: &tunebook_study::Params) -> String {

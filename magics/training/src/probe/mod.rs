@@ -92,6 +92,8 @@ fn probe(catalogue: &Catalogue, request: &ProbeRequest) -> Result<(), Stop> {
         worker: None,
         until: None,
         noise_every: None,
+        training_metrics: false,
+        fit: None,
     };
     let batch_size = hp.get("batch_size");
     let _precision = Autocast::begin(hp.precision());

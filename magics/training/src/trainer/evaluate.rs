@@ -14,6 +14,8 @@ impl Run<'_> {
         // With averaging, the averages are what is evaluated and saved.
         let swapped = self.swap_averages();
         let evaluated = self.evaluator.evaluate(&self.model, &self.data.valid);
+        let looks_at_training = self.request.training_metrics || self.request.fit.is_some();
+        let of_training = looks_at_training.then(|| self.evaluator.evaluate(&self.model, &self.data.train));
         if self.keeps_files() {
             let followed = self.data.valid.select(&self.followed);
             self.outputs.push((step, self.model.predict(&followed.inputs).to_device(Device::Cpu)));
@@ -28,6 +30,10 @@ impl Run<'_> {
         for (name, value) in evaluated? {
             metric(format!("valid/{name}"), value);
         }
+        for (name, value) in of_training.transpose()?.unwrap_or_default() {
+            // `train/loss` is the mean over the batches since the last evaluation.
+            metric(format!("train/{}", if name == "loss" { "eval_loss" } else { name }), value);
+        }
         let recent = &self.norms[self.norms.len().saturating_sub(self.losses.len())..];
         if let Some(norm) = recent.last() {
             metric("gradient_norm".into(), f64::from(*norm));
@@ -40,6 +46,8 @@ impl Run<'_> {
             metric("noise_scale".into(), scale);
         }
         metric("lr".into(), lr);
+        let fit = self.request.fit.as_ref();
+        self.fits = if fit.is_some_and(|fit| step > 0 && fit.is_met(&metrics)) { self.fits + 1 } else { 0 };
         self.losses.clear();
         let objective = metrics.get(&self.request.objective).copied();
         let seconds = self.state.seconds + self.started.elapsed().as_secs_f64();

@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use std::time::Instant;
 use tch::{Device, Kind, Tensor};
 use tunebook_study::Measurement;
-use tunebook_study::protocol::{DataSource, TrialRequest};
+use tunebook_study::protocol::{DataSource, FitRule, TrialRequest};
 
 /// The number of steps after which losses and norms are copied to the host at the latest.
 const READ_EVERY: usize = 50;
@@ -72,6 +72,8 @@ pub(super) struct Run<'a> {
     pub followed: Tensor,
     /// The step of each evaluation and the outputs for the followed examples.
     pub outputs: Vec<(u64, Tensor)>,
+    /// How many evaluations in a row have met the rule [`FitRule`] of the request, up to the last one.
+    pub fits: usize,
 }
 
 impl<'a> Run<'a> {
@@ -128,6 +130,7 @@ impl<'a> Run<'a> {
             norms: vec![],
             followed: Tensor::from_slice(&order[..followed as usize]).to_device(data.valid.inputs.device()),
             outputs: vec![],
+            fits: 0,
         })
     }
 
@@ -145,7 +148,9 @@ impl<'a> Run<'a> {
             self.data.keep(&self.path(checkpoint::DATA))?;
         }
         let mut saved = 0;
-        let mut next_evaluation = self.request.until.map(|until| until.next(0));
+        let fit = self.request.fit.clone();
+        let next_fit = |step| fit.as_ref().and_then(|fit| fit.next(step));
+        let mut next_evaluation = self.request.until.map(|until| until.next(0)).or_else(|| next_fit(0));
         if self.resume() {
             saved = self.state.steps;
             for measurement in self.state.measurements.clone() {
@@ -177,6 +182,10 @@ impl<'a> Run<'a> {
             }
             if evaluate {
                 let objective = self.evaluate(step, lr, observer)?;
+                if self.fits >= FitRule::EVALUATIONS {
+                    return Ok(());
+                }
+                next_evaluation = next_evaluation.and(next_fit(step)).or(next_evaluation);
                 if let (Some(until), Some(objective)) = (self.request.until, objective) {
                     match until.verdict(self.request.direction, objective, step) {
                         Some(true) => return Ok(()),
@@ -201,10 +210,10 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// Returns whether the run writes checkpoints and series. A run with a target writes none: its only result is the
-    /// number of steps to the target.
+    /// Returns whether the run writes checkpoints and series. A run that ends at a target, or when it fits, writes
+    /// none: its only result is the number of steps.
     pub fn keeps_files(&self) -> bool {
-        self.request.until.is_none()
+        self.request.until.is_none() && self.request.fit.is_none()
     }
 }
 

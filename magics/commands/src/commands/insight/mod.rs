@@ -14,7 +14,9 @@ use crate::studies::{JUDGING, Judging, adaptive_note, no_answer};
 use crate::syntax::{Arguments, Word};
 use serde_json::{Value as Json, json};
 use std::collections::BTreeMap;
-use tunebook_analysis::{AnalysisError, Finding, Severity, insight, trials_to_measure};
+use tunebook_analysis::{
+    AnalysisError, BestSteps, Finding, Severity, TrainingRegime, best_steps, insight, trials_to_measure,
+};
 use tunebook_study::store::{Store, StudyRecord};
 use tunebook_study::{Objective, Trial, WorkloadDescription, WorkloadReference};
 
@@ -26,7 +28,8 @@ pub const MAGIC: Magic = Magic {
     summary: "The Playbook's checklist on a study: findings, each with its evidence, advice and the next cell to run",
     help: "It looks at the best configurations and at the training curves of the best five trials: whether they lie at \
         the edge of a range, whether the search is dense enough, which trials are infeasible and where, whether \
-        training overfits, is unstable, saturates early or still improves (Playbook E1–E12, G3). Each finding has its \
+        training overfits, is unstable, saturates early or still improves (Playbook E1–E12, G1, G3), and whether a \
+        metric repeats (H4). A histogram shows when the trials are best. Each finding has its \
         numbers. Where the advice is an experiment, its cell is shown, and the first one is offered as the next input.",
     options: &JUDGING,
     subject: Subject::Study,
@@ -49,7 +52,11 @@ fn parse(Invocation { arguments, .. }: Invocation) -> Result<Box<dyn Command>> {
 
 /// The findings of a study, each with its next cell.
 #[derive(Default)]
-pub struct Findings(Vec<(Finding, Option<String>)>);
+pub struct Findings {
+    found: Vec<(Finding, Option<String>)>,
+    /// None if its trials have too few evaluations.
+    best_steps: Option<BestSteps>,
+}
 
 impl Findings {
     /// Returns the findings of a study in the store. The inner error says why there are none.
@@ -70,7 +77,10 @@ impl Findings {
             let cell = finding.experiment.as_ref().and_then(|experiment| next_cell(study, experiment));
             (finding, cell)
         };
-        Ok(findings.map(|findings| Self(findings.into_iter().map(with_cell).collect())))
+        Ok(findings.map(|findings| Self {
+            best_steps: best_steps(trials, &measured, &findings, objective),
+            found: findings.into_iter().map(with_cell).collect(),
+        }))
     }
 
     /// Returns the findings as JSON.
@@ -80,12 +90,12 @@ impl Findings {
             finding["next_cell"] = json!(cell);
             finding
         };
-        self.0.iter().map(with_cell).collect()
+        self.found.iter().map(with_cell).collect()
     }
 
     /// Returns a sentence for each finding that is more than information.
     pub fn warnings(&self) -> Vec<String> {
-        let serious = self.0.iter().filter(|(finding, _)| finding.severity > Severity::Info);
+        let serious = self.found.iter().filter(|(finding, _)| finding.severity > Severity::Info);
         serious.map(|(finding, _)| format!("{}: {} {}", finding.id, finding.message, finding.advice)).collect()
     }
 }
@@ -97,10 +107,13 @@ impl Command for ShowInsight {
         let objective = self.judging.objective(&self.arguments.source, &study.definition, &trials)?;
         let found = Findings::of(context, &store, &study, &trials, &objective)?
             .map_err(|error| no_answer(&self.arguments, &self.study, error))?;
-        let fields = json!({ "study": study.name, "findings": found.as_json() });
+        let fields = json!({ "study": study.name, "findings": found.as_json(), "best_steps": found.best_steps });
         let mut report = Report::new("insight", &fields);
+        if let Some(best_steps) = &found.best_steps {
+            report = report.line(&in_words(best_steps)).chart(tunebook_charts::best_steps(&study.name, best_steps));
+        }
         let mut rows = Rows::new(&["finding", "severity", "hyperparameter", "Playbook"]);
-        for (finding, _) in &found.0 {
+        for (finding, _) in &found.found {
             rows.row(vec![
                 finding.id.into(),
                 severity(finding.severity).into(),
@@ -109,22 +122,36 @@ impl Command for ShowInsight {
             ]);
         }
         report = adaptive_note(&study.definition).iter().fold(report.table(&rows), |report, note| report.line(note));
-        for (finding, cell) in &found.0 {
+        for (finding, cell) in &found.found {
             report = report.line(&format!("{}: {} {}", finding.id, finding.message, finding.advice));
             if let Some(cell) = cell {
                 report = report.line("The next cell:").code(cell);
             }
         }
         report.show(&context.charts, output);
-        if let (Some(cell), Some(session)) = (found.0.into_iter().find_map(|(_, cell)| cell), output.session()) {
+        if let (Some(cell), Some(session)) = (found.found.into_iter().find_map(|(_, cell)| cell), output.session()) {
             session.next_input(&cell, false);
         }
         Ok(())
     }
 }
 
+/// Says when the configurations are best, and whether the number of steps limits them.
+fn in_words(best_steps: &BestSteps) -> String {
+    let BestSteps { configurations, early, late, .. } = best_steps;
+    let regime = match best_steps.regime {
+        TrainingRegime::ComputeBound => "The best ones still improve at their end: the number of steps limits them.",
+        TrainingRegime::NotComputeBound => "The best ones improve early: the number of steps does not limit them.",
+        TrainingRegime::Unclear => "Whether the number of steps limits the best ones is not clear from their curves.",
+    };
+    format!(
+        "Best in the first tenth of their steps: {early} of {configurations} configurations. In the last quarter: {late}. \
+         {regime}"
+    )
+}
+
 /// Returns the description of a study's workload. None for a program, and if the workload cannot be described now.
-fn description(context: &Context, workload: &WorkloadReference) -> Option<WorkloadDescription> {
+pub fn description(context: &Context, workload: &WorkloadReference) -> Option<WorkloadDescription> {
     if matches!(workload, WorkloadReference::Command { .. }) {
         return None;
     }

@@ -194,6 +194,8 @@ impl StudyRun<'_> {
             worker: self.plan.worker.clone(),
             until: self.plan.options.until,
             noise_every: self.plan.options.noise_every,
+            training_metrics: self.plan.options.training_metrics,
+            fit: self.plan.options.fit.clone(),
         };
         let id = request.trial.clone();
         if let Err(error) = pool.run(request) {

@@ -80,6 +80,11 @@ pub const OPTIONS: &[OptionSpec] = &[
     ),
     option("every", Some("N"), "estimate the gradient noise scale every N steps, as the metric noise_scale"),
     option(
+        "training-metrics",
+        None,
+        "evaluate the training examples too, as train/error and so on; %curves shows them",
+    ),
+    option(
         "widen",
         None,
         "accept a definition in which ranges only grew or lists only gained values; old trials are kept",

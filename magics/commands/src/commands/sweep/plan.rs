@@ -10,7 +10,7 @@ use crate::studies::{judged, objective};
 use crate::syntax::{Arguments, Declaration, SweepBody, Word};
 use std::collections::BTreeSet;
 use std::time::Duration;
-use tunebook_study::protocol::StoppingRule;
+use tunebook_study::protocol::{FitRule, StoppingRule};
 use tunebook_study::sampler::SamplerKind;
 use tunebook_study::{
     Condition, Direction, Distribution, Hyperparameter, Objective, ObjectiveValue, SearchSpace, StudyDefinition, Value,
@@ -55,6 +55,10 @@ pub struct SweepOptions {
     pub allow: BTreeSet<String>,
     /// The target at which a trial of `%scaling` ends. None in a sweep.
     pub until: Option<StoppingRule>,
+    /// Whether evaluations look at the training examples too.
+    pub training_metrics: bool,
+    /// The rule by which a trial of `%steps` ends. None in a sweep.
+    pub fit: Option<FitRule>,
 }
 
 impl Default for SweepOptions {
@@ -76,6 +80,8 @@ impl Default for SweepOptions {
             noise_every: None,
             allow: BTreeSet::new(),
             until: None,
+            training_metrics: false,
+            fit: None,
         }
     }
 }
@@ -115,6 +121,8 @@ impl SweepOptions {
             noise_every: arguments.count("every", 1)?,
             allow: allowed(arguments)?,
             until: None,
+            training_metrics: arguments.has("training-metrics"),
+            fit: None,
         })
     }
 }
