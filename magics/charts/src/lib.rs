@@ -13,6 +13,6 @@ mod ticks;
 
 pub use chart::Chart;
 pub use figures::{
-    ScalingCaption, ThroughputCurve, axis, best_of_k, curves, isolation, noise, optimization_history, scaling,
-    throughput,
+    ScalingCaption, ThroughputCurve, axis, best_of_k, curves, importance, isolation, noise, optimization_history,
+    scaling, throughput,
 };

@@ -1,5 +1,6 @@
 //! `%isolate STUDY HP`: for each value of one hyperparameter, the best trial over all values of the others.
 
+use crate::commands::insight::again;
 use crate::error::Result;
 use crate::host::{Interrupt, Output};
 use crate::magic::{Command, Context, Export, Invocation, Magic, Subject};
@@ -8,6 +9,7 @@ use crate::report::table::{self, Rows, number, number_or_dash, open_interval_or_
 use crate::studies::{JUDGING, Judging, no_answer};
 use crate::syntax::{Arguments, OptionSpec, Word};
 use tunebook_analysis::{Bucket, Isolation, Level, isolation};
+use tunebook_study::Params;
 
 pub const MAGIC: Magic = Magic {
     name: "isolate",
@@ -59,10 +61,23 @@ impl Command for Isolate {
         let objective = self.judging.objective(&self.arguments.source, &study.definition, &trials)?;
         let result = isolation(&study.definition, &trials, &self.hyperparameter.text, self.buckets, &objective)
             .map_err(|error| no_answer(&self.arguments, &self.hyperparameter, error))?;
-        let chart = tunebook_charts::isolation(&study.name, &result);
+        let describe = |params: &Params| table::params(&study.definition, params);
+        let chart = tunebook_charts::isolation(&study.name, &result, &describe);
         let report = Report::new("isolation", &result).field("study", &study.name);
         let report = summary(&result).iter().fold(report, |report, sentence| report.line(sentence));
-        report.table(&rows(&result)).chart(chart).show(&context.charts, output);
+        let mut report = report.table(&rows(&result)).chart(chart);
+        if let Some(sentence) = baseline(&result) {
+            report = report.line(&sentence);
+        }
+        let best = result.comparison.map_or_else(
+            || result.points.iter().find_map(|point| point.trial),
+            |comparison| result.points[comparison.best].trial,
+        );
+        let best = best.and_then(|number| trials.iter().find(|trial| trial.number == number));
+        if let Some((trial, cell)) = best.and_then(|trial| Some((trial, again(&study, trial)?))) {
+            report = report.line(&format!("Trial {} again, with another seed:", trial.number)).code(&cell);
+        }
+        report.show(&context.charts, output);
         Ok(())
     }
 }
@@ -115,6 +130,25 @@ fn summary(result: &Isolation) -> Vec<String> {
     vec![order, evidence, verdict]
 }
 
+/// Returns a sentence that compares the best point with the baseline. None if there is no other point than that, or no
+/// baseline.
+fn baseline(result: &Isolation) -> Option<String> {
+    let baseline = result.points.iter().find(|point| point.is_baseline)?;
+    let (best, own) = (&result.points[result.comparison.as_ref()?.best], baseline.objective?);
+    let (name, value) = (&result.hyperparameter, values(&baseline.bucket));
+    Some(if best.is_baseline {
+        format!("The baseline {name} = {value} is the best one, with {}.", number(own))
+    } else {
+        let gain = (own - best.objective?).abs();
+        format!(
+            "The baseline {name} = {value} has {} with {} configurations, {} worse than the best.",
+            number(own),
+            baseline.configurations,
+            number(gain)
+        )
+    })
+}
+
 fn rows(result: &Isolation) -> Rows {
     let matched = format!("expected best of {}", result.matched);
     let best = format!("best {}", result.metric);
@@ -131,12 +165,15 @@ fn rows(result: &Isolation) -> Rows {
     ]);
     for p in &result.points {
         rows.row(vec![
-            values(&p.bucket),
+            if p.is_baseline { format!("{} (baseline)", values(&p.bucket)) } else { values(&p.bucket) },
             number_or_dash(p.objective),
             open_interval_or_dash(p.interval),
             number_or_dash(p.budget_matched),
             if has_seeds { p.configurations } else { p.trials.len() }.to_string(),
-            p.infeasible.to_string(),
+            match p.infeasible {
+                0 => "0".into(),
+                n => format!("{n} ({:.0} %)", 100.0 * n as f64 / p.trials.len() as f64),
+            },
             p.trial.map_or("–".into(), |n| n.to_string()),
         ]);
     }

@@ -3,11 +3,13 @@
 use crate::commands::sweep::display::{counts_text, with_retuning};
 use crate::commands::sweep::retuning::find_retuning;
 use crate::commands::sweep::{changes, without_effect};
+use crate::commands::workload;
 use crate::error::{ErrorName, MagicError, Result};
 use crate::host::{Interrupt, Output};
 use crate::magic::{Command, Context, Export, Invocation, Magic, Subject};
 use crate::report::Report;
 use crate::report::table::{self, Rows, number};
+use crate::studies::{flags, sentences_about_failures};
 use crate::syntax::{Arguments, Word};
 use serde_json::json;
 use tunebook_analysis::{best_trial, count_by_state, ranked_configurations};
@@ -173,8 +175,11 @@ fn study_report(context: &Context, store: &Store, study: &StudyRecord) -> Result
         ))
         .line(&format!("Trials: {}; {} in all.", counts_text(&trials), table::duration(study.seconds)))
         .table(&roles)
-        .first_rows(best_rows, ROWS, "configurations, the best first")
-        .first_rows(failed_rows, ROWS, "trials that have failed or are infeasible");
+        .first_rows(best_rows, ROWS, "configurations, the best first");
+    let workload = workload::description(context, &definition.workload);
+    let flags = flags(store, study, &trials, objective, workload.as_ref())?;
+    report = sentences_about_failures(&trials, &flags).iter().fold(report, |report, sentence| report.line(sentence));
+    report = report.field("flags", &flags).first_rows(failed_rows, ROWS, "trials that have failed or are infeasible");
     let (accepted, changed) = changes::as_json(store, study)?;
     let unused = store.without_effect(study)?;
     report = report.field("changes", accepted).field("changed", changed).field("without_effect", &unused);
