@@ -81,7 +81,8 @@ async fn the_good_region_is_offered_as_a_narrower_space() {
     let (mut kernel, _folder) = with_program(awk).await;
     kernel.run_ok(&sweep("region", "--trials 100 --seed 1")).await;
     let result = kernel.run_ok("%insight region").await.result();
-    let [region] = found(&result, "good-region")[..] else { panic!("{result}") };
+    let regions = found(&result, "good-region");
+    let region = regions.iter().find(|finding| finding["hyperparameter"] == "x").unwrap_or_else(|| panic!("{result}"));
     let cell = region["next_cell"].as_str().unwrap();
     let range = cell.lines().find_map(|line| line.strip_prefix("nuisance x ~ uniform(")).unwrap();
     let [low, high] =
@@ -171,4 +172,75 @@ async fn an_isolation_has_the_baseline_beside_and_the_cell_that_runs_the_best_ag
     assert_eq!(best["params"], points[1]["params"]);
     let next = kernel.run_ok("%bestofk off").await.result()["next_best"][0].as_f64().unwrap();
     assert!(next >= 0.0, "{next}");
+}
+
+#[tokio::test]
+async fn a_suspicious_end_of_a_range_is_shaded() {
+    let awk = r#"printf "{\"step\": 1, \"valid/error\": %.9f}\n", 0.1 + (x - 1.3) ^ 2 + y / 100"#;
+    let (mut kernel, _folder) = with_program(awk).await;
+    kernel.run_ok(&sweep("narrow", "--trials 40 --seed 1")).await;
+    let answer = kernel.run_ok("%axis narrow").await;
+    let result = answer.result();
+    let plots = result["plots"].as_array().unwrap();
+    let of_x = plots.iter().find(|plot| plot["hyperparameter"] == "x").unwrap();
+    assert_eq!(of_x["suspicious"], serde_json::json!(["high"]), "{result}");
+    let text = words(&answer);
+    assert!(text.contains("Shaded: ") && text.contains("best configurations have a x in the upper tenth"), "{text}");
+    let figure = |m: &tunebook_tests::Message| m.content["data"].get("application/vnd.plotly.v1+json").cloned();
+    let figure = answer.published.iter().rev().find_map(figure).unwrap();
+    let shade = &figure["layout"]["shapes"][0];
+    assert_eq!((shade["x0"].as_f64(), shade["x1"].as_f64().map(f64::round)), (Some(0.9), Some(1.0)), "{figure}");
+}
+
+/// The objective gets worse after a third of the steps, in every trial with `z` below 0.5.
+const OVERFITTING: &str = r#"for (i = 0; i <= 30; i++) { t = i / 30;
+    rise = z < 0.5 && t > 0.35 ? 0.4 * (t - 0.35) : 0;
+    printf "{\"step\": %d, \"valid/error\": %.6f, \"train/loss\": %.6f}\n", i * 10, 0.2 + x / 50 + z / 5 + 0.6 * exp(-12 * t) + rise, exp(-3 * t) }"#;
+
+#[tokio::test]
+async fn overfitting_is_counted_among_all_trials_and_its_remedy_is_no_regularization_where_that_is_the_question() {
+    let (mut kernel, _folder) = with_program(OVERFITTING).await;
+    let usual = sweep("usual", "--trials 20 --seed 2").replace("nuisance y ~ uniform(0, 1)", "scientific y in [1, 2]");
+    kernel.run_ok(&usual).await;
+    let result = kernel.run_ok("%insight usual").await.result();
+    let [finding] = found(&result, "overfitting")[..] else { panic!("{result}") };
+    let evidence = &finding["evidence"];
+    let overfit = kernel.recorded("usual").iter().filter(|trial| trial.params["z"].as_f64().unwrap() < 0.5).count();
+    assert_eq!((evidence["overfitting"].as_f64(), evidence["trials"].as_f64()), (Some(2.0), Some(2.0)));
+    assert_eq!(evidence["overfitting_of_all"].as_f64(), Some(overfit as f64), "{finding}");
+    assert_eq!(evidence["all_trials"].as_f64(), Some(20.0));
+    assert!(finding["advice"].as_str().unwrap().contains("dropout, label smoothing, weight decay"));
+    let regularized = usual
+        .replace("usual", "decay")
+        .replace("scientific y", "scientific weight_decay")
+        .replace("{y}", "{weight_decay}");
+    kernel.run_ok(&regularized).await;
+    let result = kernel.run_ok("%insight decay").await.result();
+    let [finding] = found(&result, "overfitting")[..] else { panic!("{result}") };
+    let advice = finding["advice"].as_str().unwrap();
+    assert!(
+        advice.contains("This study measures regularization (weight_decay)") && !advice.contains("dropout"),
+        "{advice}"
+    );
+}
+
+/// Each paragraph that draws a conclusion has a number in it.
+#[tokio::test]
+async fn no_paragraph_of_a_conclusion_is_without_a_number() {
+    let (mut kernel, _folder) = with_program(OVERFITTING).await;
+    let cell = sweep("all", "--trials 24 --seed 2").replace("nuisance y ~ uniform(0, 1)", "scientific y in [0, 1]");
+    kernel.run_ok(&cell).await;
+    for magic in ["%insight all", "%isolate all y", "%isolate all x", "%axis all", "%bestofk all", "%study all"] {
+        let answer = kernel.run_ok(magic).await;
+        let html = |m: &tunebook_tests::Message| m.content["data"]["text/html"].as_str().map(String::from);
+        let page = answer.published.iter().rev().find_map(html).unwrap();
+        let paragraphs: Vec<&str> =
+            page.split("<p style").skip(1).filter_map(|rest| rest.split_once('>')?.1.split("</p>").next()).collect();
+        assert!(!paragraphs.is_empty(), "{magic}");
+        let is_label =
+            |text: &str| ["The next cell:", "Checkpoints and logs:"].iter().any(|label| text.starts_with(label));
+        for text in paragraphs.into_iter().filter(|text| !is_label(text)) {
+            assert!(text.contains(|c: char| c.is_ascii_digit()), "{magic}: {text}");
+        }
+    }
 }

@@ -13,6 +13,9 @@ const MOST: usize = 4;
 const MANY_OVERFIT: f64 = 0.3;
 /// A hyperparameter regularizes if its name contains one of these words.
 const REGULARIZATION: [&str; 6] = ["dropout", "weight_decay", "label_smoothing", "regulariz", "augment", "mixup"];
+/// A rise of the training loss is looked for in windows of at least so many points. In fewer, noise alone rises beyond
+/// its residuals too often.
+const LEAST_WINDOW: usize = 8;
 /// The metric of the training loss.
 const TRAINING_LOSS: &str = "train/loss";
 
@@ -114,7 +117,8 @@ fn overfitting(evidence: &Evidence<'_>, of_values: &[TrialCurves], all: &[TrialC
             .with("trials", of_values.len() as f64)
             .with("overfitting_of_all", of_all.len() as f64)
             .with("all_trials", all.len() as f64)
-            .with("rise", rise),
+            .with("rise", rise)
+            .with("best_step_share", at),
     )
 }
 
@@ -154,7 +158,7 @@ fn step_variance(evidence: &Evidence<'_>, top: &[TrialCurves]) -> Option<Finding
         message,
         advice,
     );
-    Some(finding.with("noise", noise).with("gap", gap))
+    Some(finding.with("noise", noise).with("gap", gap).with("of_best", best.len() as f64))
 }
 
 fn still_improving(top: &[TrialCurves]) -> Option<Finding> {
@@ -239,9 +243,9 @@ fn rises(series: &Series) -> bool {
     let least = series.smooth.iter().copied().fold(f64::INFINITY, f64::min);
     let most = series.smooth.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     [5, 3, 2, 1].into_iter().any(|part| {
-        let length = (n / part).max(4);
+        let length = (n / part).max(LEAST_WINDOW);
         let mut from = start;
-        while from + 4 <= n {
+        while from + LEAST_WINDOW <= n {
             let to = (from + length).min(n);
             if let Some((rise, [low, _], residual)) = series.rise(from, to)
                 && low > 0.0

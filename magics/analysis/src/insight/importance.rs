@@ -110,52 +110,85 @@ fn interactions(importance: &Importance) -> impl Iterator<Item = Finding> {
     })
 }
 
+/// The part of a range in which the best configurations lie.
+struct Region<'a> {
+    hyperparameter: &'a Hyperparameter,
+    /// The least and the largest value among them.
+    values: [f64; 2],
+    /// The number of all configurations between these.
+    inside: usize,
+    /// The suggested range, and its width in u.
+    range: Distribution,
+    width: f64,
+}
+
 /// Suggests narrower ranges for the hyperparameters that matter for being among the best.
-fn good_region(evidence: &Evidence<'_>, importance: &Importance) -> Option<Finding> {
+fn good_region(evidence: &Evidence<'_>, importance: &Importance) -> Vec<Finding> {
     let n = evidence.ranked.len();
     if n < LEAST {
-        return None;
+        return vec![];
     }
-    let good = &evidence.ranked[..importance.best.max(LEAST_GOOD).min(n)];
-    let (mut regions, mut changes) = (vec![], vec![]);
-    let mut volume = 1.0;
-    for ((h, _), i) in evidence.varied.iter().zip(&importance.hyperparameters) {
-        if h.distribution.scale() == Scale::Categorical || !i.matters_for_best() {
-            continue;
-        }
-        let us: Vec<f64> = good.iter().filter_map(|(_, c)| evidence.u(h, c)).collect();
-        let [low, high] = us.iter().fold([1.0, 0.0], |[low, high]: [f64; 2], u| [low.min(*u), high.max(*u)]);
-        // The good region ends beyond its outermost configurations, by about the distance between two of them.
-        let margin = LEAST_MARGIN.max((high - low) / (us.len() as f64 - 1.0));
-        // What lies at an edge of the range is what `boundary` looks at.
-        if us.len() < LEAST_GOOD || low <= margin && high >= 1.0 - margin || high - low + 2.0 * margin > NARROW {
-            continue;
-        }
-        let ends = [(low - margin).max(0.0), (high + margin).min(1.0)];
-        let Some(range) = part(&h.distribution, ends) else { continue };
-        let there = evidence.ranked.iter().filter_map(|(_, c)| evidence.u(h, c));
-        let there = there.filter(|u| (low..=high).contains(u)).count();
-        let [a, b] = [low, high].map(|u| number(h.distribution.from_unit(u).as_f64().unwrap_or(f64::NAN)));
-        let [a, b] = if h.distribution.scale() == Scale::OneMinusLog { [b, a] } else { [a, b] };
-        regions.push(format!("{} from {a} to {b}, where {there} of all {n} lie", h.label()));
-        volume *= ends[1] - ends[0];
-        changes.push((h.label(), h.role, range));
-    }
-    if changes.is_empty() {
-        return None;
-    }
-    let message = format!("The best {} of {n} configurations have {}.", good.len(), regions.join("; "));
-    let advice = format!(
-        "Once no range is too narrow, search this part of the space more densely. It is {} of the space.",
-        percent(volume)
-    );
-    let finding = Finding::new("good-region", Severity::Info, SECTION, message, &advice)
-        .with("best", good.len() as f64)
-        .with("configurations", n as f64)
-        .with("ranges", changes.len() as f64)
-        .with("share_of_space", volume);
-    let hyperparameter = (changes.len() == 1).then(|| changes[0].0.clone());
+    let good = importance.best.max(LEAST_GOOD).min(n);
+    let regions: Vec<Region<'_>> = evidence
+        .varied
+        .iter()
+        .zip(&importance.hyperparameters)
+        .filter(|(_, importance)| importance.matters_for_best())
+        .filter_map(|((h, _), _)| region(evidence, h, good))
+        .collect();
+    let changes: Vec<(String, Role, Distribution)> =
+        regions.iter().map(|r| (r.hyperparameter.label(), r.hyperparameter.role, r.range.clone())).collect();
     let space = replaced(&evidence.definition.space, &changes);
-    let experiment = space.map(|space| Experiment::Changed { space, suffix: "narrower" });
-    Some(Finding { hyperparameter, experiment, ..finding })
+    let volume: f64 = regions.iter().map(|region| region.width).product();
+    let finding = |region: &Region<'_>| {
+        let label = region.hyperparameter.label();
+        let [low, high] = region.values;
+        let message = format!(
+            "The best {good} of {n} configurations have {label} from {} to {}, where {} of all {n} lie.",
+            number(low),
+            number(high),
+            region.inside
+        );
+        let advice = format!(
+            "Once no range is too narrow, search the good region of all hyperparameters that matter for being among the \
+             best more densely: it is {} of the space.",
+            percent(volume)
+        );
+        let finding = Finding::new("good-region", Severity::Info, SECTION, message, &advice)
+            .with("best", good as f64)
+            .with("configurations", n as f64)
+            .with("low", low)
+            .with("high", high)
+            .with("inside", region.inside as f64)
+            .with("share_of_space", volume);
+        let experiment = space.clone().map(|space| Experiment::Changed { space, suffix: "narrower" });
+        Finding { hyperparameter: Some(label), experiment, ..finding }
+    };
+    regions.iter().map(finding).collect()
+}
+
+/// Returns where the best configurations lie. None for a list, and if they lie nearly everywhere.
+fn region<'a>(evidence: &Evidence<'_>, hyperparameter: &'a Hyperparameter, good: usize) -> Option<Region<'a>> {
+    let distribution = &hyperparameter.distribution;
+    if distribution.scale() == Scale::Categorical {
+        return None;
+    }
+    let all: Vec<f64> = evidence.ranked.iter().filter_map(|(_, c)| evidence.u(hyperparameter, c)).collect();
+    let best: Vec<f64> = evidence.ranked[..good].iter().filter_map(|(_, c)| evidence.u(hyperparameter, c)).collect();
+    let [low, high] = best.iter().fold([1.0, 0.0], |[low, high]: [f64; 2], u| [low.min(*u), high.max(*u)]);
+    // The good region ends beyond its outermost configurations, by about the distance between two of them.
+    let margin = LEAST_MARGIN.max((high - low) / (best.len() as f64 - 1.0));
+    if best.len() < LEAST_GOOD || high - low + 2.0 * margin > NARROW {
+        return None;
+    }
+    let ends = [(low - margin).max(0.0), (high + margin).min(1.0)];
+    let [a, b] = [low, high].map(|u| distribution.from_unit(u).as_f64().unwrap_or(f64::NAN));
+    Some(Region {
+        hyperparameter,
+        // Of 1 − v, a large coordinate is a small value.
+        values: [a.min(b), a.max(b)],
+        inside: all.iter().filter(|u| (low..=high).contains(*u)).count(),
+        range: part(distribution, ends)?,
+        width: ends[1] - ends[0],
+    })
 }

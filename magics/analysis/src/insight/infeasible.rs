@@ -18,6 +18,8 @@ struct Cut<'a> {
     hyperparameter: &'a Hyperparameter,
     /// The values, as they follow the name of the hyperparameter in a sentence.
     place: String,
+    /// The value of a range at the cut.
+    value: Option<f64>,
     /// What is left of the distribution. None if nothing is.
     rest: Option<Distribution>,
     /// The numbers of unusable configurations there, and of all there.
@@ -73,6 +75,7 @@ pub(super) fn finding(evidence: &Evidence<'_>) -> Option<Finding> {
         message += &format!(" Of the {} configurations with {label} {}, {} are.", cut.all, cut.place, cut.unusable);
         advice = format!("Leave out {label} {}, or mend what makes training fail there.", cut.place);
         finding = finding.with("in_cut", cut.all as f64).with("unusable_in_cut", cut.unusable as f64);
+        finding = cut.value.into_iter().fold(finding, |finding, value| finding.with("cut", value));
         let changes = cut.rest.map(|rest| (label.clone(), cut.hyperparameter.role, rest));
         let space = changes.and_then(|change| replaced(&evidence.definition.space, &[change]));
         finding.experiment = space.map(|space| Experiment::Changed { space, suffix: "cut" });
@@ -99,20 +102,22 @@ fn best_cut<'a>(evidence: &Evidence<'a>, good: &[&Configuration<'_>], bad: &[&Co
         let u = |c: &&Configuration<'_>| evidence.u(h, c);
         let (good, all_bad): (Vec<f64>, Vec<f64>) =
             (good.iter().filter_map(u).collect(), bad.iter().filter_map(u).collect());
-        let mut consider = |is_there: &dyn Fn(f64) -> bool, place: String, rest: Option<Distribution>| {
-            let count = |values: &[f64]| values.iter().filter(|u| is_there(**u)).count();
-            let (hit, wrong) = (count(&all_bad), count(&good));
-            let score = hit as f64 - 2.0 * wrong as f64;
-            if 2 * hit > bad.len() && score > 0.0 && best.as_ref().is_none_or(|(most, _)| score > *most) {
-                best = Some((score, Cut { hyperparameter: h, place, rest, unusable: hit, all: hit + wrong }));
-            }
-        };
+        let mut consider =
+            |is_there: &dyn Fn(f64) -> bool, place: String, value: Option<f64>, rest: Option<Distribution>| {
+                let count = |values: &[f64]| values.iter().filter(|u| is_there(**u)).count();
+                let (hit, wrong) = (count(&all_bad), count(&good));
+                let score = hit as f64 - 2.0 * wrong as f64;
+                if 2 * hit > bad.len() && score > 0.0 && best.as_ref().is_none_or(|(most, _)| score > *most) {
+                    best =
+                        Some((score, Cut { hyperparameter: h, place, value, rest, unusable: hit, all: hit + wrong }));
+                }
+            };
         if let Distribution::Choice { values } = &h.distribution {
             for (i, value) in values.iter().enumerate() {
                 let mut rest = values.clone();
                 rest.remove(i);
                 let at = h.distribution.to_unit(value).unwrap_or(f64::NAN);
-                consider(&|u| (u - at).abs() < 1e-9, format!("= {value}"), Distribution::choice(rest).ok());
+                consider(&|u| (u - at).abs() < 1e-9, format!("= {value}"), None, Distribution::choice(rest).ok());
             }
             continue;
         }
@@ -126,7 +131,7 @@ fn best_cut<'a>(evidence: &Evidence<'a>, good: &[&Configuration<'_>], bad: &[&Co
                 let cut = 0.5 * (at + next);
                 let (rest, value) = cut_away(&h.distribution, cut, is_above);
                 let place = format!("{} {}", side_of_values(h, is_above), number(value));
-                consider(&|u| if is_above { u >= *at } else { u <= *at }, place, rest);
+                consider(&|u| if is_above { u > cut } else { u < cut }, place, Some(value), rest);
             }
         }
     }

@@ -6,6 +6,7 @@
 
 mod best;
 mod comparison;
+mod curves;
 mod importance;
 mod insight;
 mod noise;
