@@ -1,7 +1,7 @@
 //! Hyperparameter axis plots (Playbook E5): the objective of every trial against each hyperparameter that varies.
 
 use crate::hyperparameter::{value_in, varied_hyperparameter};
-use crate::{AnalysisError, ranked, thinned};
+use crate::{AnalysisError, End, Finding, Flags, ranked, thinned};
 use serde::Serialize;
 use tunebook_study::{
     Direction, Distribution, Hyperparameter, Objective, Scale, StudyDefinition, Trial, TrialState, Value,
@@ -9,6 +9,8 @@ use tunebook_study::{
 
 /// As many trials are marked as the best ones (Playbook E5).
 const BEST: usize = 3;
+/// The outer share of a range, in u, that is shaded at a suspicious end.
+const EDGE: f64 = 0.1;
 
 /// The axis plots of a study.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -22,6 +24,8 @@ pub struct Axis {
     pub plots: Vec<AxisPlot>,
     /// The numbers of the three best trials, the best first.
     pub best: Vec<u32>,
+    /// The trials that are suspicious although they are complete.
+    pub flags: Flags,
 }
 
 /// The plot of one hyperparameter.
@@ -34,6 +38,11 @@ pub struct AxisPlot {
     /// The values of a list, in order. Empty for a range.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub categories: Vec<Value>,
+    /// The ends of the range that the checklist suspects (`boundary`, `instability-edge`).
+    pub suspicious: Vec<End>,
+    /// The outer tenths of the range at these ends, as values. It is not part of the JSON.
+    #[serde(skip)]
+    pub shaded: Vec<[f64; 2]>,
     /// One point for each ended trial in which the hyperparameter is active, thinned to [`crate::MAX_POINTS`].
     pub points: Vec<AxisPoint>,
     /// The values of the best trials among all points. It is not part of the JSON.
@@ -75,7 +84,8 @@ pub struct AxisPoint {
     pub state: TrialState,
 }
 
-/// Returns the plots of the hyperparameters that `labels` name, or of all that vary if there are no labels.
+/// Returns the plots of the hyperparameters that `labels` name, or of all that vary if there are no labels. `findings`
+/// are those of the checklist.
 ///
 /// It is an error if a hyperparameter is unknown or does not vary, or if no trial has an objective.
 pub fn axis(
@@ -83,6 +93,8 @@ pub fn axis(
     trials: &[Trial],
     labels: &[String],
     objective: &Objective,
+    findings: &[Finding],
+    flags: &Flags,
 ) -> Result<Axis, AnalysisError> {
     let space = &definition.space;
     let chosen: Vec<&Hyperparameter> = if labels.is_empty() {
@@ -105,12 +117,18 @@ pub fn axis(
             })
             .collect()
     };
-    let plots = chosen.into_iter().map(|h| plot(h, &points_of(h), &best)).collect();
-    Ok(Axis { metric: objective.metric.clone(), direction: objective.direction, plots, best })
+    let plots = chosen.into_iter().map(|h| plot(h, &points_of(h), &best, findings)).collect();
+    let (metric, direction) = (objective.metric.clone(), objective.direction);
+    Ok(Axis { metric, direction, plots, best, flags: flags.clone() })
 }
 
 /// Concludes from the points of a hyperparameter. `best`: the numbers of the best trials, the best first.
-fn plot(hyperparameter: &Hyperparameter, points: &[AxisPoint], best: &[u32]) -> AxisPlot {
+fn plot(hyperparameter: &Hyperparameter, points: &[AxisPoint], best: &[u32], findings: &[Finding]) -> AxisPlot {
+    let label = hyperparameter.label();
+    let is_suspected = |finding: &&Finding| {
+        ["boundary", "instability-edge"].contains(&finding.id) && finding.hyperparameter.as_ref() == Some(&label)
+    };
+    let suspicious: Vec<End> = findings.iter().filter(is_suspected).filter_map(|finding| finding.side).collect();
     let categories = match &hyperparameter.distribution {
         Distribution::Choice { values } => values.clone(),
         _ => vec![],
@@ -122,7 +140,9 @@ fn plot(hyperparameter: &Hyperparameter, points: &[AxisPoint], best: &[u32]) -> 
         values.filter(|value| best_value.is_some_and(|best| is_beyond(*value, best))).count()
     };
     AxisPlot {
-        hyperparameter: hyperparameter.label(),
+        shaded: suspicious.iter().filter_map(|end| outer_tenth(&hyperparameter.distribution, *end)).collect(),
+        suspicious,
+        hyperparameter: label,
         scale: hyperparameter.distribution.scale(),
         best_span: span(&categories, points.iter().filter(|point| best.contains(&point.trial))),
         tried_span: span(&categories, points.iter()),
@@ -131,6 +151,15 @@ fn plot(hyperparameter: &Hyperparameter, points: &[AxisPoint], best: &[u32]) -> 
         infeasible_above: infeasible(|value, best| value > best),
         infeasible_below: infeasible(|value, best| value < best),
     }
+}
+
+/// Returns the outer tenth of a range at one end of its values.
+fn outer_tenth(range: &Distribution, end: End) -> Option<[f64; 2]> {
+    // Of 1 − v, a large coordinate is a small value.
+    let is_reversed = range.scale() == Scale::OneMinusLog;
+    let ends = if (end == End::Low) != is_reversed { [0.0, EDGE] } else { [1.0 - EDGE, 1.0] };
+    let [a, b] = ends.map(|u| range.from_unit(u).as_f64());
+    Some([a?.min(b?), a?.max(b?)])
 }
 
 fn span<'a>(categories: &[Value], points: impl Iterator<Item = &'a AxisPoint>) -> ValueSpan {

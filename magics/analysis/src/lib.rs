@@ -16,6 +16,7 @@ mod cost;
 mod curves;
 mod design;
 mod error;
+mod failures;
 mod history;
 mod hyperparameter;
 mod importance;
@@ -23,6 +24,7 @@ mod insight;
 mod isolation;
 mod limit;
 mod log_least_squares;
+mod metric_bounds;
 mod noise;
 mod ranking;
 mod resampling;
@@ -46,8 +48,10 @@ pub use cost::{ExpectedTime, TimedTrial, expected_time};
 pub use curves::{Curve, Curves, MeasuredTrial, curves};
 pub use design::{BATCH_SIZE_CHANGED, Design, DesignedHyperparameter, LINTS, Lint, design, expected_proposals, lints};
 pub use error::AnalysisError;
+pub use failures::{Cause, Flags, causes, flags};
 pub use history::{HistoryTrial, OptimizationHistory, optimization_history};
-pub use insight::{End, Experiment, Finding, Overfitting, Severity, insight, trials_to_measure};
+pub use importance::{HyperparameterImportance, Importance, Interaction, importance};
+pub use insight::{End, Experiment, Finding, Overfitting, Severity, StudyView, insight, trials_to_measure};
 pub use isolation::{Bucket, BucketTrial, Comparison, Isolation, IsolationPoint, Level, isolation};
 pub use limit::{LimitSearch, is_memory_linear};
 pub use noise::{NoisePoint, RunNoise, describes_noise_of, noise_point, run_noise, steps_to_measure};
@@ -61,8 +65,9 @@ pub use scaling::{
 pub use stability::{
     Difference, Edge, FIRST_FACTOR, GradientNorms, HIGHEST_RATE, InstabilityKind, LOWEST_RATE, Limit, LimitVerdict,
     NEAR, Onset, OnsetOf, RATES_PER_DECADE, RatePoint, RateRun, RateSweep, RateSweepResult, Remedy, RemedyEffect,
-    RunAbove, RunEnd, Seeds, WarmupCandidate, WarmupOutcome, WarmupRun, WarmupSearch, gradient_norms, instability_kind,
-    limit, nearest_rate, next_remedy, onset, raises_steps, rate, remedies, remedy_effect, warmup_lengths,
+    RunAbove, RunEnd, SeedValues, WarmupCandidate, WarmupOutcome, WarmupRun, WarmupSearch, gradient_norms,
+    instability_kind, limit, nearest_rate, next_remedy, onset, raises_steps, rate, remedies, remedy_effect,
+    warmup_lengths,
 };
 pub use steps::{
     BestSteps, FitTrial, FittedRate, InitialSteps, NoInitialSteps, NoPromotion, Prolonged, RankAgreement,

@@ -23,6 +23,15 @@ impl Resampler {
     pub fn index_below(&mut self, n: usize) -> usize {
         ((u128::from(self.0.next_u64()) * n as u128) >> 64) as usize
     }
+
+    /// Returns the items in a random order.
+    pub fn shuffled<T: Clone>(&mut self, items: &[T]) -> Vec<T> {
+        let mut shuffled = items.to_vec();
+        for i in 0..items.len() {
+            shuffled.swap(i, i + self.index_below(items.len() - i));
+        }
+        shuffled
+    }
 }
 
 /// Returns the median: the middle value, or the mean of the two middle values. NaN if there are no values.

@@ -204,7 +204,7 @@ fn a_configuration_counts_by_the_median_over_its_seeds() {
     assert_eq!((best.trial, best.objective, best.repeats), (6, 0.21, 3));
     let order: Vec<u32> = ranked(&trials, &minimize).iter().map(|trial| trial.number).collect();
     assert_eq!(order, [6, 10, 2], "two of the seeds of the third configuration are infeasible");
-    assert_eq!(axis(&definition(), &trials, &[], &minimize).unwrap().best, [6, 10, 2]);
+    assert_eq!(axis(&definition(), &trials, &[], &minimize, &[], &Flags::default()).unwrap().best, [6, 10, 2]);
     let result = isolation(&definition(), &trials, "layers", None, &minimize).unwrap();
     let found = |p: &IsolationPoint| (p.objective, p.trial, p.trials.len(), p.configurations, p.infeasible, p.seeds);
     assert_eq!(found(&result.points[0]), (Some(0.30), Some(2), 6, 2, 2, Some([0.01, 0.31])));
@@ -233,7 +233,7 @@ fn questions_without_an_answer_say_why() {
 
 #[test]
 fn axis_plots_show_every_trial_and_mark_the_infeasible() {
-    let result = axis(&definition(), &trials(), &[], &objective(Direction::Minimize)).unwrap();
+    let result = axis(&definition(), &trials(), &[], &objective(Direction::Minimize), &[], &Flags::default()).unwrap();
     let names: Vec<_> = result.plots.iter().map(|p| (p.hyperparameter.as_str(), p.scale)).collect();
     assert_eq!(names, [("layers", Scale::Categorical), ("lr", Scale::Log)]);
     assert_eq!(result.plots[1].points.len(), 7);
@@ -248,7 +248,7 @@ fn axis_plots_show_every_trial_and_mark_the_infeasible() {
     let json = serde_json::to_value(lr).unwrap();
     let mut names: Vec<&String> = json.as_object().unwrap().keys().collect();
     names.sort();
-    assert_eq!(names, ["hyperparameter", "points", "scale"]);
+    assert_eq!(names, ["hyperparameter", "points", "scale", "suspicious"]);
 }
 
 #[test]
@@ -262,7 +262,9 @@ fn a_hyperparameter_that_no_best_trial_has_has_an_empty_span() {
         .unwrap();
     let mut trials = trials();
     trials[6].params.insert("dropout".into(), 0.5.into());
-    let result = axis(&definition, &trials, &["dropout".to_string()], &objective(Direction::Minimize)).unwrap();
+    let result =
+        axis(&definition, &trials, &["dropout".to_string()], &objective(Direction::Minimize), &[], &Flags::default())
+            .unwrap();
     let plot = &result.plots[0];
     assert_eq!((&plot.best_span, &plot.tried_span), (&ValueSpan::Empty, &ValueSpan::Range([0.5, 0.5])));
     assert_eq!((plot.infeasible_above, plot.infeasible_below), (0, 0), "the best trial has no dropout");
@@ -274,7 +276,9 @@ fn conclusions_of_an_axis_plot_come_from_all_trials_although_its_points_are_thin
     let trials: Vec<Trial> = (1..=n)
         .map(|i| trial(i, 1, 0.5 * f64::from(i) / f64::from(n), if i == 2 { Some(0.1) } else { None }))
         .collect();
-    let result = axis(&definition(), &trials, &["lr".to_string()], &objective(Direction::Minimize)).unwrap();
+    let result =
+        axis(&definition(), &trials, &["lr".to_string()], &objective(Direction::Minimize), &[], &Flags::default())
+            .unwrap();
     let plot = &result.plots[0];
     assert_eq!((plot.points.len(), plot.infeasible_above, plot.infeasible_below), (MAX_POINTS, n as usize - 2, 1));
     assert!(plot.points.iter().all(|point| point.trial != 2) && plot.best_span != ValueSpan::Empty);
@@ -307,7 +311,7 @@ fn the_history_has_the_best_so_far_of_complete_trials_only() {
 fn an_error_names_the_hyperparameter_that_it_is_about() {
     let ask = |labels: &[&str], trials: &[Trial]| {
         let labels: Vec<String> = labels.iter().map(|label| label.to_string()).collect();
-        axis(&definition(), trials, &labels, &objective(Direction::Minimize)).unwrap_err()
+        axis(&definition(), trials, &labels, &objective(Direction::Minimize), &[], &Flags::default()).unwrap_err()
     };
     assert_eq!(ask(&["lr", "width"], &trials()).hyperparameter(), Some("width"));
     assert_eq!(ask(&["steps"], &trials()).hyperparameter(), Some("steps"));

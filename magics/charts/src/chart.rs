@@ -36,6 +36,16 @@ pub struct Chart {
     pub columns: usize,
 }
 
+impl Chart {
+    /// One chart with the panels of this one above those of another. It keeps the title of this one; the subtitle says
+    /// what the panels below show.
+    pub fn above(mut self, below: Self) -> Self {
+        self.subtitle = format!("{}. Below: {} ({})", self.subtitle, below.title, below.subtitle);
+        self.panels.extend(below.panels);
+        self
+    }
+}
+
 /// A pair of axes with what is drawn between them.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Panel {

@@ -1,8 +1,8 @@
 //! Tests of the figures and of both renderers.
 
 use tunebook_analysis::{
-    Axis, AxisPlot, AxisPoint, Bucket, BucketTrial, HistoryTrial, Isolation, IsolationPoint, OptimizationHistory,
-    ValueSpan,
+    Axis, AxisPlot, AxisPoint, Bucket, BucketTrial, End, Flags, HistoryTrial, Isolation, IsolationPoint,
+    OptimizationHistory, ValueSpan,
 };
 use tunebook_charts::chart::AxisScale;
 use tunebook_charts::*;
@@ -66,6 +66,8 @@ fn each_panel_has_axes_of_its_own() {
         tried_span: ValueSpan::Empty,
         infeasible_above: 0,
         infeasible_below: 0,
+        suspicious: vec![End::High],
+        shaded: if scale == Scale::Log { vec![[0.5, 1.0]] } else { vec![] },
     };
     let result = Axis {
         metric: "e".into(),
@@ -76,8 +78,10 @@ fn each_panel_has_axes_of_its_own() {
             plot("optimizer", Scale::Categorical, "adam".into()),
         ],
         best: vec![1],
+        flags: Flags::default(),
     };
     let chart = axis("s", &result);
+    assert_eq!(chart.panels[0].shades[0].range, [0.5, 1.0], "a suspicious end is shaded");
     assert_eq!(chart.panels[2].x.scale, AxisScale::Categories(vec!["adam".into()]));
     let figure = plotly::figure(&chart);
     assert_eq!(figure["layout"]["xaxis"]["type"], "log");
@@ -99,6 +103,8 @@ fn an_isolation_draws_each_complete_trial_once() {
         infeasible: 1,
         interval: Some([None, Some(0.2)]),
         seeds: None,
+        params: Some([("lr".to_string(), low.into())].into()),
+        is_baseline: low == 0.01,
         budget_matched: Some(0.15),
     };
     let result = Isolation {
@@ -110,7 +116,8 @@ fn an_isolation_draws_each_complete_trial_once() {
         matched: 2,
         comparison: None,
     };
-    let chart = isolation("s", &result);
+    let chart =
+        isolation("s", &result, &|params| params.iter().map(|(name, value)| format!("{name}={value}")).collect());
     let panel = &chart.panels[0];
     let drawn = |name: &str| {
         let series = panel.series.iter().find(|series| series.name == name).unwrap();
@@ -119,6 +126,9 @@ fn an_isolation_draws_each_complete_trial_once() {
     assert_eq!(panel.x.scale, AxisScale::Log);
     assert_eq!(drawn("single trials"), [(0.01, 0.1), (0.01, 0.2), (1.0, 0.1)], "a bucket is drawn at its middle");
     assert_eq!(drawn("best"), [(0.01, 0.1), (1.0, 0.1)]);
+    assert_eq!(drawn("baseline"), [(0.01, 0.1), (1.0, 0.1)], "a line through all points");
+    let hovering = &panel.series.iter().find(|series| series.name == "best").unwrap().points[0].label;
+    assert!(hovering.contains("lr=0.01"), "{hovering}");
     assert_eq!(drawn("expected best of 2 (equal budget)").len(), 2);
     assert_eq!(drawn("worse trials, at the rim").len(), 1, "0.9 is far beyond what matters");
     assert!(drawn("worse trials, at the rim")[0].1 < 0.3);
@@ -127,7 +137,7 @@ fn an_isolation_draws_each_complete_trial_once() {
     assert!(open < 0.1 && end == 0.2, "an open end reaches to the rim");
     assert!(drawn("the bar goes on beyond the axis").contains(&(0.01, open)), "and is no end of the interval");
     assert!(
-        chart.subtitle.starts_with("3 trials each, 2 infeasible in all; 1 worse trials at the rim"),
+        chart.subtitle.starts_with("3 trials each, 2 infeasible in all (33 %); 1 worse trials at the rim"),
         "{}",
         chart.subtitle
     );

@@ -2,6 +2,7 @@
 
 use super::Objectives;
 use crate::configurations;
+use crate::metric_bounds::metric_bounds;
 use crate::{AnalysisError, thinned};
 use serde::Serialize;
 use tunebook_study::{Direction, Objective, Trial};
@@ -64,7 +65,7 @@ pub fn best_of_k(trials: &[Trial], objective: &Objective) -> Result<BestOfK, Ana
         infeasible: values.iter().filter(|value| value.is_none()).count(),
         reliable_to: n / 2,
         gain_of_last_doubling: if n < 4 { None } else { gain() },
-        next_best: group.prediction_interval(objective.direction),
+        next_best: group.prediction_interval(objective.direction, metric_bounds(objective, trials)),
     })
 }
 

@@ -14,6 +14,7 @@
 //! an exponential one, as that of Student's t, is not covered.
 
 use super::Objectives;
+use crate::metric_bounds::cut;
 use tunebook_study::Direction;
 
 /// The probability that the other study's best is worse than the interval.
@@ -59,14 +60,19 @@ impl Objectives {
         (worse.is_some() || better.is_some()).then_some([better, worse])
     }
 
-    /// Returns the same interval in the metric's own sign, the lower end first.
-    pub fn prediction_interval(&self, direction: Direction) -> Option<[Option<f64>; 2]> {
+    /// Returns the same interval in the metric's own sign, the lower end first, cut where the metric has no values.
+    pub(crate) fn prediction_interval(
+        &self,
+        direction: Direction,
+        bounds: [Option<f64>; 2],
+    ) -> Option<[Option<f64>; 2]> {
         let [low, high] = self.next_best(Tail::Exponential)?;
         let end = |y: Option<f64>| y.map(|y| direction.minimized(y));
-        Some(match direction {
+        let interval = match direction {
             Direction::Minimize => [end(low), end(high)],
             Direction::Maximize => [end(high), end(low)],
-        })
+        };
+        Some(cut(interval, bounds))
     }
 
     /// Returns the value that another study's best exceeds with the given probability, interpolated between order
@@ -184,10 +190,18 @@ mod tests {
         let values = [0.9, 0.8, 0.7, 0.6, 0.5, 0.4];
         let maximized = Objectives::new(values.map(Some), Direction::Maximize);
         let minimized = Objectives::new(values.map(|y| Some(-y)), Direction::Minimize);
-        let [low, high] = maximized.prediction_interval(Direction::Maximize).unwrap().map(Option::unwrap);
+        let [low, high] = maximized.prediction_interval(Direction::Maximize, [None, None]).unwrap().map(Option::unwrap);
         let [mirrored_low, mirrored_high] =
-            minimized.prediction_interval(Direction::Minimize).unwrap().map(Option::unwrap);
+            minimized.prediction_interval(Direction::Minimize, [None, None]).unwrap().map(Option::unwrap);
         assert_eq!([low, high], [-mirrored_high, -mirrored_low]);
         assert!(low < 0.9 && high > 0.9);
+    }
+    #[test]
+    fn the_interval_ends_where_the_metric_ends() {
+        let errors = Objectives::of_minimized([0.01, 0.02, 0.03, 0.05, 0.4]);
+        let of = |bounds| errors.prediction_interval(Direction::Minimize, bounds).unwrap();
+        assert!(of([None, None])[0].unwrap() < 0.0);
+        assert_eq!(of([Some(0.0), Some(1.0)])[0], Some(0.0));
+        assert_eq!(of([Some(0.0), Some(1.0)])[1], of([None, None])[1]);
     }
 }

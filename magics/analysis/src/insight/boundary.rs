@@ -132,6 +132,7 @@ fn instability_edge(evidence: &Evidence<'_>, hyperparameter: &Hyperparameter, sh
     .with("infeasible", evidence.infeasible.len() as f64)
     .with("largest_feasible", stable)
     .with("best_near_edge", close as f64)
+    .with("of_best", top.len() as f64)
     .with("share_of_variance", share);
     Some(Finding { hyperparameter: Some(label), side: Some(End::High), ..finding })
 }

@@ -4,12 +4,19 @@ use super::series::Series;
 use super::{Evidence, Experiment, Finding, Severity, best_of_scientific_values, number, periodicity};
 use serde::Serialize;
 use std::collections::BTreeMap;
-use tunebook_study::{Direction, Measurement, Objective, Trial};
+use tunebook_study::{Direction, Measurement, Objective, Role, Trial};
 
 /// A rule needs curves with at least so many points.
 const LEAST_POINTS: usize = 10;
 /// A rule about the best configurations needs at least so many of them.
 const MOST: usize = 4;
+/// Overfitting is reported although no best trial overfits if at least this share of all trials does.
+const MANY_OVERFIT: f64 = 0.3;
+/// A hyperparameter regularizes if its name contains one of these words.
+const REGULARIZATION: [&str; 6] = ["dropout", "weight_decay", "label_smoothing", "regulariz", "augment", "mixup"];
+/// A rise of the training loss is looked for in windows of at least so many points. In fewer, noise alone rises beyond
+/// its residuals too often.
+const LEAST_WINDOW: usize = 8;
 /// The metric of the training loss.
 pub(super) const TRAINING_LOSS: &str = "train/loss";
 
@@ -28,8 +35,9 @@ pub(super) fn findings<'a>(evidence: &Evidence<'a>, measured: &BTreeMap<u32, Vec
     let ranked: Vec<_> = middles().collect();
     let of_values: Vec<TrialCurves<'_>> =
         best_of_scientific_values(evidence.definition, &ranked).into_iter().filter_map(of).collect();
+    let all: Vec<TrialCurves<'_>> = ranked.iter().copied().filter_map(of).collect();
     let rules: [Option<Finding>; 7] = [
-        overfitting(&of_values),
+        overfitting(evidence, &of_values, &all),
         step_variance(evidence, &top),
         still_improving(&top),
         saturated_early(&top),
@@ -92,28 +100,65 @@ fn overfits(curves: &TrialCurves<'_>) -> Option<(f64, f64)> {
     (high < 0.0).then_some((rise, series.steps[at] / last))
 }
 
-fn overfitting(of_values: &[TrialCurves<'_>]) -> Option<Finding> {
-    let found: Vec<(u32, f64, f64)> =
-        of_values.iter().filter_map(|c| overfits(c).map(|(rise, share)| (c.number, rise, share))).collect();
-    let (number_of_first, rise, share) = *found.first()?;
+/// Looks at the best trial of each scientific value, and at all trials: selection hides overfitting, because it favours
+/// trials that happen to overfit less, for example by a small learning rate.
+fn overfitting(evidence: &Evidence<'_>, of_values: &[TrialCurves<'_>], all: &[TrialCurves<'_>]) -> Option<Finding> {
+    let found = |curves: &[TrialCurves<'_>]| -> Vec<(u32, f64, f64)> {
+        curves.iter().filter_map(|c| overfits(c).map(|(rise, share)| (c.number, rise, share))).collect()
+    };
+    let (of_best, of_all) = (found(of_values), found(all));
+    let share = of_all.len() as f64 / all.len().max(1) as f64;
+    let is_hidden = of_best.is_empty() && share >= MANY_OVERFIT && of_all.len() >= MOST;
+    let (number_of_first, rise, at) = *of_best.first().or(of_all.first().filter(|_| is_hidden))?;
+    let others = match of_best.len() {
+        2.. => {
+            let numbers: Vec<String> = of_best[1..].iter().map(|(number, ..)| number.to_string()).collect();
+            format!(" (likewise trial {})", numbers.join(", "))
+        }
+        _ => String::new(),
+    };
     let message = format!(
-        "Of the best trials of each scientific value, {} of {} overfit: in trial {number_of_first} the objective gets worse \
-         by {} after {:.0} % of its steps, while the training loss still falls.",
-        found.len(),
+        "{} of the {} best trials of the scientific values overfit, and {} of all {} trials ({:.0} %). In trial \
+         {number_of_first}{others} the objective gets worse by {} after {:.0} % of its steps, while the training loss \
+         still falls.",
+        of_best.len(),
         of_values.len(),
+        of_all.len(),
+        all.len(),
+        100.0 * share,
         number(rise),
-        100.0 * share
+        100.0 * at
     );
-    let advice = "Tune regularization as a nuisance: dropout, label smoothing, weight decay. Do not prefer the value \
-                  that happens to overfit less.";
-    let finding = Finding::new(
-        "overfitting",
-        Severity::Warning,
-        "E7 Examining the training curves: overfitting",
-        message,
-        advice,
-    );
-    Some(finding.with("overfitting", found.len() as f64).with("trials", of_values.len() as f64).with("rise", rise))
+    let advice = match regularization_that_is_scientific(evidence) {
+        None => "Tune regularization as a nuisance: dropout, label smoothing, weight decay. Do not prefer the value \
+                 that happens to overfit less."
+            .to_string(),
+        Some(names) => format!(
+            "This study measures regularization ({names}), so overfitting is a part of its result: compare the best \
+             trials of its values, each with its best checkpoint."
+        ),
+    };
+    let severity = if is_hidden { Severity::Info } else { Severity::Warning };
+    let finding =
+        Finding::new("overfitting", severity, "E7 Examining the training curves: overfitting", message, &advice);
+    Some(
+        finding
+            .with("overfitting", of_best.len() as f64)
+            .with("trials", of_values.len() as f64)
+            .with("overfitting_of_all", of_all.len() as f64)
+            .with("all_trials", all.len() as f64)
+            .with("rise", rise)
+            .with("best_step_share", at),
+    )
+}
+
+/// Returns the labels of the scientific hyperparameters that regularize.
+fn regularization_that_is_scientific(evidence: &Evidence<'_>) -> Option<String> {
+    let regularizes = |name: &str| REGULARIZATION.iter().any(|word| name.to_lowercase().contains(word));
+    let hyperparameters = evidence.varied.iter().map(|(h, _)| h);
+    let named: Vec<String> =
+        hyperparameters.filter(|h| h.role == Role::Scientific && regularizes(&h.name)).map(|h| h.label()).collect();
+    (!named.is_empty()).then(|| named.join(", "))
 }
 
 fn step_variance(evidence: &Evidence<'_>, top: &[TrialCurves<'_>]) -> Option<Finding> {
@@ -143,7 +188,7 @@ fn step_variance(evidence: &Evidence<'_>, top: &[TrialCurves<'_>]) -> Option<Fin
         message,
         advice,
     );
-    Some(finding.with("noise", noise).with("gap", gap))
+    Some(finding.with("noise", noise).with("gap", gap).with("of_best", best.len() as f64))
 }
 
 fn still_improving(top: &[TrialCurves<'_>]) -> Option<Finding> {
@@ -228,9 +273,9 @@ fn rises(series: &Series) -> bool {
     let least = series.smooth.iter().copied().fold(f64::INFINITY, f64::min);
     let most = series.smooth.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     [5, 3, 2, 1].into_iter().any(|part| {
-        let length = (n / part).max(4);
+        let length = (n / part).max(LEAST_WINDOW);
         let mut from = start;
-        while from + 4 <= n {
+        while from + LEAST_WINDOW <= n {
             let to = (from + length).min(n);
             if let Some((rise, [low, _], residual)) = series.rise(from, to)
                 && low > 0.0

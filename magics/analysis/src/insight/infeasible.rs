@@ -1,6 +1,11 @@
-//! E3: a large share of the configurations is infeasible.
+//! E3: a large share of the configurations cannot be used.
 
-use super::{Evidence, Finding, Severity, number};
+use super::changed::{cut_away, replaced};
+use super::{Evidence, Experiment, Finding, Severity, number};
+use crate::configurations::Configuration;
+use crate::failures::Cause;
+use std::collections::{BTreeMap, BTreeSet};
+use tunebook_study::{Distribution, Hyperparameter, TrialState};
 
 /// A larger share is a warning.
 const LARGE: f64 = 0.3;
@@ -8,50 +13,133 @@ const LARGE: f64 = 0.3;
 const NEARLY_ALL: f64 = 0.9;
 const SECTION: &str = "E3 Examining the proportion of infeasible trials";
 
+/// The part of one hyperparameter's values in which most configurations cannot be used.
+struct Cut<'a> {
+    hyperparameter: &'a Hyperparameter,
+    /// The values, as they follow the name of the hyperparameter in a sentence.
+    place: String,
+    /// The value of a range at the cut.
+    value: Option<f64>,
+    /// What is left of the distribution. None if nothing is.
+    rest: Option<Distribution>,
+    /// The numbers of unusable configurations there, and of all there.
+    unusable: usize,
+    all: usize,
+}
+
 pub(super) fn finding(evidence: &Evidence<'_>) -> Option<Finding> {
-    let (infeasible, n) = (evidence.infeasible.len(), evidence.infeasible.len() + evidence.ranked.len());
-    let share = infeasible as f64 / n.max(1) as f64;
+    let (good, bad): (Vec<&Configuration<'_>>, Vec<&Configuration<'_>>) =
+        evidence.ranked.iter().map(|(_, c)| c).partition(|c| !evidence.is_worse_than_chance(c));
+    let mut counts: BTreeMap<Cause, usize> = BTreeMap::new();
+    let causes = evidence.infeasible.iter().map(|c| c.trials.iter().find_map(|t| Cause::of(t)).unwrap_or(Cause::Other));
+    for cause in causes.chain(bad.iter().map(|_| Cause::WorseThanChance)) {
+        *counts.entry(cause).or_default() += 1;
+    }
+    let failed = failed_configurations(evidence);
+    if failed > 0 {
+        counts.insert(Cause::Failed, failed);
+    }
+    let unusable: usize = counts.values().sum();
+    let n = unusable + good.len();
+    let share = unusable as f64 / n.max(1) as f64;
     if share <= LARGE {
         return None;
     }
-    let mut message = format!("{infeasible} of {n} configurations are infeasible ({:.0} %).", 100.0 * share);
-    let (mut advice, mut hyperparameter) = ("Find out why: look at their reasons and curves.".to_string(), None);
-    let severity = if share > NEARLY_ALL { Severity::Problem } else { Severity::Warning };
-    if share > NEARLY_ALL {
-        advice = "Look for a fault in the workload before changing the search space.".into();
-    } else if let Some((label, is_above, at, pure)) = cut(evidence) {
-        let side = if is_above { "above" } else { "below" };
-        message += &format!(" {:.0} % of the configurations with a {label} {side} {} are.", 100.0 * pure, number(at));
-        advice = format!("Cut the range of {label} {side} {}, or mend what makes training fail there.", number(at));
-        hyperparameter = Some(label);
+    let mut by_cause: Vec<(&Cause, &usize)> = counts.iter().collect();
+    by_cause.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
+    let percent = |count: usize| 100.0 * count as f64 / n as f64;
+    let classes: Vec<String> =
+        by_cause.iter().map(|(cause, count)| format!("{count} {cause} ({:.0} %)", percent(**count))).collect();
+    let mut message =
+        format!("{unusable} of {n} configurations cannot be used ({:.0} %): {}.", 100.0 * share, classes.join(", "));
+    let mut advice = "Find out why: look at their reasons and curves.".to_string();
+    let mut finding = Finding::new(
+        "infeasible-fraction",
+        if share > NEARLY_ALL { Severity::Problem } else { Severity::Warning },
+        SECTION,
+        "".into(),
+        "",
+    )
+    .with("infeasible", evidence.infeasible.len() as f64)
+    .with("unusable", unusable as f64)
+    .with("configurations", n as f64)
+    .with("share", share);
+    for (cause, count) in by_cause {
+        finding = finding.with(cause.as_str(), *count as f64);
     }
-    let finding = Finding::new("infeasible-fraction", severity, SECTION, message, &advice)
-        .with("infeasible", infeasible as f64)
-        .with("configurations", n as f64)
-        .with("share", share);
-    Some(Finding { hyperparameter, ..finding })
+    let unusable: Vec<&Configuration<'_>> = evidence.infeasible.iter().chain(bad).collect();
+    if share > NEARLY_ALL {
+        advice = "This is likely a bug. Look for a fault in the workload before changing the search space.".into();
+    } else if let Some(cut) = best_cut(evidence, &good, &unusable) {
+        let label = cut.hyperparameter.label();
+        message += &format!(" Of the {} configurations with {label} {}, {} are.", cut.all, cut.place, cut.unusable);
+        advice = format!("Leave out {label} {}, or mend what makes training fail there.", cut.place);
+        finding = finding.with("in_cut", cut.all as f64).with("unusable_in_cut", cut.unusable as f64);
+        finding = cut.value.into_iter().fold(finding, |finding, value| finding.with("cut", value));
+        let changes = cut.rest.map(|rest| (label.clone(), cut.hyperparameter.role, rest));
+        let space = changes.and_then(|change| replaced(&evidence.definition.space, &[change]));
+        finding.experiment = space.map(|space| Experiment::Changed { space, suffix: "cut" });
+        finding.hyperparameter = Some(label);
+    }
+    Some(Finding { message, advice, ..finding })
 }
 
-/// Returns the cut of one range that separates the infeasible configurations best: the label, whether they lie above,
-/// the value, and the share of infeasible ones on that side. None if no cut separates more than half of them.
-fn cut(evidence: &Evidence<'_>) -> Option<(String, bool, f64, f64)> {
-    let mut best: Option<(f64, String, bool, f64, f64)> = None;
-    for (hyperparameter, _) in evidence.ranges() {
-        let u = |c| evidence.u(hyperparameter, c);
-        let good: Vec<f64> = evidence.ranked.iter().filter_map(|(_, c)| u(c)).collect();
-        let bad: Vec<f64> = evidence.infeasible.iter().filter_map(u).collect();
-        for at in bad.iter().copied() {
-            for is_above in [true, false] {
-                let is_beyond = |u: &&f64| if is_above { **u >= at } else { **u <= at };
-                let (hit, wrong) = (bad.iter().filter(is_beyond).count(), good.iter().filter(is_beyond).count());
+/// Returns how many configurations have failed trials only.
+fn failed_configurations(evidence: &Evidence<'_>) -> usize {
+    let ended = || evidence.trials.iter().filter(|trial| !trial.state.runs_again());
+    let other: BTreeSet<u32> =
+        ended().filter(|trial| trial.state != TrialState::Failed).map(|trial| trial.configuration).collect();
+    let failed: BTreeSet<u32> =
+        ended().filter(|trial| trial.state == TrialState::Failed).map(|trial| trial.configuration).collect();
+    failed.difference(&other).count()
+}
+
+/// Returns the cut of one hyperparameter that separates the unusable configurations best (a decision stump). None if no
+/// cut separates more than half of them, or if it takes half as many others.
+fn best_cut<'a>(evidence: &Evidence<'a>, good: &[&Configuration<'_>], bad: &[&Configuration<'_>]) -> Option<Cut<'a>> {
+    let mut best: Option<(f64, Cut<'a>)> = None;
+    for (h, _) in &evidence.varied {
+        let u = |c: &&Configuration<'_>| evidence.u(h, c);
+        let (good, all_bad): (Vec<f64>, Vec<f64>) =
+            (good.iter().filter_map(u).collect(), bad.iter().filter_map(u).collect());
+        let mut consider =
+            |is_there: &dyn Fn(f64) -> bool, place: String, value: Option<f64>, rest: Option<Distribution>| {
+                let count = |values: &[f64]| values.iter().filter(|u| is_there(**u)).count();
+                let (hit, wrong) = (count(&all_bad), count(&good));
                 let score = hit as f64 - 2.0 * wrong as f64;
-                if 2 * hit > bad.len() && best.as_ref().is_none_or(|(most, ..)| score > *most) {
-                    let value = hyperparameter.distribution.from_unit(at).as_f64().unwrap_or(f64::NAN);
-                    let pure = hit as f64 / (hit + wrong) as f64;
-                    best = Some((score, hyperparameter.label(), is_above, value, pure));
+                if 2 * hit > bad.len() && score > 0.0 && best.as_ref().is_none_or(|(most, _)| score > *most) {
+                    best =
+                        Some((score, Cut { hyperparameter: h, place, value, rest, unusable: hit, all: hit + wrong }));
                 }
+            };
+        if let Distribution::Choice { values } = &h.distribution {
+            for (i, value) in values.iter().enumerate() {
+                let mut rest = values.clone();
+                rest.remove(i);
+                let at = h.distribution.to_unit(value).unwrap_or(f64::NAN);
+                consider(&|u| (u - at).abs() < 1e-9, format!("= {value}"), None, Distribution::choice(rest).ok());
+            }
+            continue;
+        }
+        for at in &all_bad {
+            for is_above in [true, false] {
+                // The cut lies in the middle between the unusable configurations and the next good one.
+                let next = match is_above {
+                    true => good.iter().copied().filter(|u| u < at).fold(0.0, f64::max),
+                    false => good.iter().copied().filter(|u| u > at).fold(1.0, f64::min),
+                };
+                let cut = 0.5 * (at + next);
+                let (rest, value) = cut_away(&h.distribution, cut, is_above);
+                let place = format!("{} {}", side_of_values(h, is_above), number(value));
+                consider(&|u| if is_above { u > cut } else { u < cut }, place, Some(value), rest);
             }
         }
     }
-    best.filter(|(score, ..)| *score > 0.0).map(|(_, label, is_above, at, pure)| (label, is_above, at, pure))
+    best.map(|(_, cut)| cut)
+}
+
+/// Returns the word for one side of a range in u. Of 1 − v, a large coordinate is a small value.
+fn side_of_values(hyperparameter: &Hyperparameter, is_above: bool) -> &'static str {
+    let is_reversed = hyperparameter.distribution.scale() == tunebook_study::Scale::OneMinusLog;
+    if is_above != is_reversed { "above" } else { "below" }
 }

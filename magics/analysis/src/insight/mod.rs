@@ -1,8 +1,10 @@
 //! The Playbook's checklist after a study (E1–E12, G3): findings, each with its evidence and what to do.
 
 mod boundary;
+mod changed;
 mod curves;
 mod density;
+mod importance;
 mod infeasible;
 mod periodicity;
 mod series;
@@ -12,7 +14,8 @@ pub(crate) use curves::overfitting_of;
 
 use crate::configurations::{Configuration, configurations};
 use crate::hyperparameter::{value_in, varied_hyperparameter};
-use crate::{AnalysisError, importance};
+use crate::importance::{Importance, shares};
+use crate::{AnalysisError, Flags};
 use indexmap::IndexMap;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -22,6 +25,9 @@ use tunebook_study::{
 
 /// The number of best configurations that the rules look at.
 const TOP: usize = 5;
+
+/// The curves of at most so many configurations are examined.
+const EXAMINED: usize = 100;
 
 /// How serious a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -49,6 +55,8 @@ pub enum Experiment {
     MoreConfigurations(u32),
     /// A new study in which each trial takes so many times the steps.
     Steps(f64),
+    /// A new study in another space: with a part left out, or with hyperparameters fixed. The suffix ends its name.
+    Changed { space: SearchSpace, suffix: &'static str },
 }
 
 /// A finding.
@@ -87,9 +95,27 @@ impl Finding {
     }
 }
 
+/// A study as the checklist looks at it.
+#[derive(Clone, Copy)]
+pub struct StudyView<'a> {
+    pub definition: &'a StudyDefinition,
+    pub trials: &'a [Trial],
+    /// What the trials are judged by.
+    pub objective: &'a Objective,
+    /// The measurements of trials by number, at least of those that [`trials_to_measure`] names.
+    pub measured: &'a BTreeMap<u32, Vec<Measurement>>,
+    /// The description of the workload, if it is known. It limits how far a range can be widened.
+    pub workload: Option<&'a WorkloadDescription>,
+    pub flags: &'a Flags,
+    /// Without it, nothing is said of what matters.
+    pub importance: Option<&'a Importance>,
+}
+
 /// What the rules look at.
 struct Evidence<'a> {
     definition: &'a StudyDefinition,
+    trials: &'a [Trial],
+    flags: &'a Flags,
     /// The description of the workload, if it is known. It limits how far a range can be widened.
     workload: Option<&'a WorkloadDescription>,
     objective: &'a Objective,
@@ -97,7 +123,7 @@ struct Evidence<'a> {
     ranked: Vec<(f64, Configuration<'a>)>,
     /// The configurations without an objective.
     infeasible: Vec<Configuration<'a>>,
-    /// The hyperparameters that vary, each with its share of the variance ([`importance::shares`]).
+    /// The hyperparameters that vary, each with its share of the variance ([`shares`]).
     varied: Vec<(&'a Hyperparameter, f64)>,
 }
 
@@ -106,6 +132,11 @@ impl<'a> Evidence<'a> {
     fn u(&self, hyperparameter: &Hyperparameter, configuration: &Configuration<'_>) -> Option<f64> {
         let value = value_in(&self.definition.space, hyperparameter, configuration.trials[0])?;
         hyperparameter.distribution.to_unit(value)
+    }
+
+    /// Whether the trial in the middle of a configuration's seeds is flagged.
+    fn is_worse_than_chance(&self, configuration: &Configuration<'_>) -> bool {
+        configuration.middle.is_some_and(|trial| self.flags.worse_than_chance.contains(&trial.number))
     }
 
     fn top(&self) -> &[(f64, Configuration<'a>)] {
@@ -119,16 +150,8 @@ impl<'a> Evidence<'a> {
 }
 
 /// Returns the findings of a study, the most serious first. If there are none, one finding says so.
-///
-/// `measured` holds the measurements of trials by number, at least of those that [`trials_to_measure`] names.
-/// `workload` limits how far a range can be widened.
-pub fn insight(
-    definition: &StudyDefinition,
-    trials: &[Trial],
-    measured: &BTreeMap<u32, Vec<Measurement>>,
-    objective: &Objective,
-    workload: Option<&WorkloadDescription>,
-) -> Result<Vec<Finding>, AnalysisError> {
+pub fn insight(study: StudyView<'_>) -> Result<Vec<Finding>, AnalysisError> {
+    let StudyView { definition, trials, objective, measured, workload, flags, importance } = study;
     let all = configurations(trials, objective);
     if all.is_empty() {
         return Err(AnalysisError::NoObjective { metric: objective.metric.clone() });
@@ -141,19 +164,20 @@ pub fn insight(
     let space = &definition.space;
     let varied: Vec<&Hyperparameter> =
         space.hyperparameters().iter().filter(|h| varied_hyperparameter(space, &h.label()).is_ok()).collect();
-    let mut evidence = Evidence { definition, workload, objective, ranked, infeasible, varied: vec![] };
-    // An inactive hyperparameter lies in the middle of its range.
-    let points: Vec<Vec<f64>> =
-        evidence.ranked.iter().map(|(_, c)| varied.iter().map(|h| evidence.u(h, c).unwrap_or(0.5)).collect()).collect();
-    let objectives: Vec<f64> = evidence.ranked.iter().map(|(y, _)| *y).collect();
-    let shares = importance::shares(&points, &objectives);
-    evidence.varied = varied.iter().enumerate().map(|(i, h)| (*h, shares.get(i).copied().unwrap_or(0.0))).collect();
+    let (objectives, configurations): (Vec<f64>, Vec<Configuration<'_>>) = ranked.iter().cloned().unzip();
+    let shares = match importance.filter(|importance| importance.hyperparameters.len() == varied.len()) {
+        Some(importance) => importance.hyperparameters.iter().map(|h| h.fanova).collect(),
+        None => shares(definition, &varied, &configurations, &objectives),
+    };
+    let varied = varied.into_iter().zip(shares).collect();
+    let evidence = Evidence { definition, trials, flags, workload, objective, ranked, infeasible, varied };
 
     let mut findings = boundary::findings(&evidence);
     let has_edge = findings.iter().any(|finding| finding.id == "instability-edge");
     findings.extend(infeasible::finding(&evidence).filter(|_| !has_edge));
     findings.extend(density::findings(&evidence));
     findings.extend(curves::findings(&evidence, measured));
+    findings.extend(importance.map(|found| importance::findings(&evidence, found)).unwrap_or_default());
     findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
     if findings.is_empty() {
         let message =
@@ -167,11 +191,13 @@ pub fn insight(
     Ok(findings)
 }
 
-/// Returns the numbers of the trials whose training curves the rules look at: those of the best configurations, and of
-/// the best configuration of each combination of scientific values.
+/// Returns the numbers of the trials whose training curves the rules look at: those of the best configurations, of the
+/// best configuration of each combination of scientific values, and of others from the best to the worst one.
 pub fn trials_to_measure(definition: &StudyDefinition, trials: &[Trial], objective: &Objective) -> Vec<u32> {
     let ranked = crate::ranked(trials, objective);
     let mut numbers: Vec<u32> = ranked.iter().take(TOP).map(|trial| trial.number).collect();
+    let n = ranked.len().min(EXAMINED);
+    numbers.extend((0..n).map(|i| ranked[i * ranked.len() / n].number));
     numbers.extend(best_of_scientific_values(definition, &ranked).iter().map(|trial| trial.number));
     numbers.sort_unstable();
     numbers.dedup();

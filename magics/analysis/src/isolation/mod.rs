@@ -14,10 +14,11 @@ use crate::AnalysisError;
 use crate::best_of_k::Objectives;
 use crate::configurations::{Configuration, configurations};
 use crate::hyperparameter::{value_in, varied_hyperparameter};
+use crate::metric_bounds::metric_bounds;
 use buckets::{Group, grouped};
 use comparison::compare;
 use serde::{Serialize, Serializer};
-use tunebook_study::{Direction, Objective, Scale, StudyDefinition, Trial, TrialState, Value};
+use tunebook_study::{Direction, Objective, Params, Scale, StudyDefinition, Trial, TrialState, Value};
 
 /// The isolation of one hyperparameter.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -52,6 +53,12 @@ pub struct IsolationPoint {
     pub objective: Option<f64>,
     /// The number of the trial in the middle of the best configuration's seeds.
     pub trial: Option<u32>,
+    /// The active hyperparameters of that trial.
+    pub params: Option<Params>,
+    /// Whether the value switches off what the hyperparameter stands for: it is `false`, 0, `none` or `off`. Equally
+    /// tuned, it is the baseline of the others.
+    #[serde(rename = "baseline")]
+    pub is_baseline: bool,
     /// The complete and infeasible trials of this bucket, by number. Each such trial of the study is in exactly one
     /// point. The JSON holds only how many they are.
     #[serde(serialize_with = "count")]
@@ -118,8 +125,9 @@ pub fn isolation(
         })
         .collect();
     let matched = groups.iter().map(|(_, values)| values.count()).filter(|n| *n > 0).min().unwrap_or(0);
+    let bounds = metric_bounds(objective, trials);
     let comparison = compare(&groups.iter().map(|(_, values)| values.clone()).collect::<Vec<_>>());
-    let points = groups.into_iter().map(|(group, values)| point(group, &values, objective, matched)).collect();
+    let points = groups.into_iter().map(|(group, values)| point(group, &values, objective, matched, bounds)).collect();
     Ok(Isolation {
         hyperparameter: hyperparameter.label(),
         scale: hyperparameter.distribution.scale(),
@@ -131,7 +139,13 @@ pub fn isolation(
     })
 }
 
-fn point((bucket, group): Group<'_>, values: &Objectives, objective: &Objective, matched: usize) -> IsolationPoint {
+fn point(
+    (bucket, group): Group<'_>,
+    values: &Objectives,
+    objective: &Objective,
+    matched: usize,
+    bounds: [Option<f64>; 2],
+) -> IsolationPoint {
     // Minimizing a maximized metric changes its sign; doing it again restores the sign.
     let sign = |y: f64| objective.direction.minimized(y);
     let value_of = |trial: &Trial| {
@@ -158,14 +172,24 @@ fn point((bucket, group): Group<'_>, values: &Objectives, objective: &Objective,
         .collect();
     trials.sort_by_key(|trial| trial.number);
     IsolationPoint {
+        is_baseline: matches!(&bucket, Bucket::Value(value) if is_off(value)),
         bucket,
         objective: best.and_then(|best| best.objective),
         trial: best.and_then(|best| Some(best.middle?.number)),
+        params: best.and_then(|best| Some(best.middle?.params.clone())),
         trials,
         configurations: values.count(),
         infeasible: group.iter().map(Configuration::infeasible).sum(),
-        interval: values.prediction_interval(objective.direction),
+        interval: values.prediction_interval(objective.direction, bounds),
         seeds,
         budget_matched,
+    }
+}
+
+fn is_off(value: &Value) -> bool {
+    match value {
+        Value::Bool(on) => !on,
+        Value::Text(text) => ["none", "off"].contains(&text.to_lowercase().as_str()),
+        other => other.as_f64() == Some(0.0),
     }
 }

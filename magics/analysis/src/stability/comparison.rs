@@ -5,9 +5,9 @@ use serde::Serialize;
 
 /// The objectives of the seeds of one setting, as a value to minimize.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Seeds(pub Vec<f64>);
+pub struct SeedValues(pub Vec<f64>);
 
-impl Seeds {
+impl SeedValues {
     pub fn mean(&self) -> f64 {
         self.0.iter().sum::<f64>() / self.0.len() as f64
     }
@@ -29,8 +29,8 @@ pub struct Difference {
 impl Difference {
     /// Returns the mean of `a` less that of `b`, by Student's t. The variance of a seed is pooled over `a`, `b` and
     /// `others`, settings of similar quality.
-    pub fn new<'s>(a: &Seeds, b: &Seeds, others: impl IntoIterator<Item = &'s Seeds>) -> Self {
-        let of = |seeds: &Seeds| (seeds.0.len().saturating_sub(1), seeds.squares());
+    pub fn new<'s>(a: &SeedValues, b: &SeedValues, others: impl IntoIterator<Item = &'s SeedValues>) -> Self {
+        let of = |seeds: &SeedValues| (seeds.0.len().saturating_sub(1), seeds.squares());
         let all = [of(a), of(b)].into_iter().chain(others.into_iter().map(of));
         let (degrees, squares) = all.fold((0, 0.0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
         let difference = a.mean() - b.mean();
@@ -60,15 +60,15 @@ mod tests {
 
     #[test]
     fn the_interval_is_that_of_students_t() {
-        let (a, b) = (Seeds(vec![3.0, 4.0, 5.0]), Seeds(vec![1.0, 2.0, 3.0]));
+        let (a, b) = (SeedValues(vec![3.0, 4.0, 5.0]), SeedValues(vec![1.0, 2.0, 3.0]));
         let difference = Difference::new(&a, &b, []);
         // The variance is 1 with 4 degrees of freedom, so half the interval is 2.776 · √(2/3).
         let [low, high] = difference.interval.unwrap();
         assert!((difference.difference - 2.0).abs() < 1e-12 && (high - low - 2.0 * 2.776 * 0.81650).abs() < 1e-3);
         assert!(difference.may_be_zero());
-        let quiet = Seeds(vec![7.0, 7.0, 7.0]);
+        let quiet = SeedValues(vec![7.0, 7.0, 7.0]);
         assert!(Difference::new(&a, &b, [&quiet, &quiet]).is_above_zero());
-        let single = Difference::new(&Seeds(vec![1.0]), &Seeds(vec![2.0]), []);
+        let single = Difference::new(&SeedValues(vec![1.0]), &SeedValues(vec![2.0]), []);
         assert!(single.interval.is_none() && !single.is_above_zero() && single.may_be_zero());
     }
 }

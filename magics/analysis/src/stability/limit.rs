@@ -1,7 +1,7 @@
 //! Whether the edge of stability limits the learning rate (Playbook I7): any workload is unstable at a high enough
 //! rate, which is a problem only if it forces the rate to be too small.
 
-use super::comparison::{Difference, Seeds};
+use super::comparison::{Difference, SeedValues};
 use super::rates::{RATES_PER_DECADE, rate};
 use super::sweep::{RateSweepResult, pooled};
 use serde::Serialize;
@@ -42,12 +42,12 @@ pub struct Limit {
 pub fn limit(sweep: &RateSweepResult) -> Option<Limit> {
     let edge = sweep.edge.as_ref()?.index;
     let best = sweep.best?;
-    let split = |far: bool| -> Option<&(i32, Seeds)> {
+    let split = |far: bool| -> Option<&(i32, SeedValues)> {
         let of_side = sweep.seeds.iter().filter(|(index, _)| is_far(*index, edge) == far);
         of_side.min_by(|a, b| a.1.mean().total_cmp(&b.1.mean()))
     };
     let (near, far) = (split(false), split(true));
-    let shown = |side: Option<&(i32, Seeds)>| side.map(|(index, seeds)| (rate(*index), seeds.mean()));
+    let shown = |side: Option<&(i32, SeedValues)>| side.map(|(index, seeds)| (rate(*index), seeds.mean()));
     let difference = near.zip(far).map(|((near_index, near), (far_index, far))| {
         Difference::new(far, near, pooled(&sweep.seeds, [*near_index, *far_index]))
     });

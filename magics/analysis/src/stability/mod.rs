@@ -10,7 +10,7 @@ mod remedies;
 mod sweep;
 mod warmup;
 
-pub use comparison::{Difference, Seeds};
+pub use comparison::{Difference, SeedValues};
 pub use gradient_norms::{GradientNorms, gradient_norms};
 pub use limit::{Limit, LimitVerdict, NEAR, limit};
 pub use onset::{InstabilityKind, Onset, OnsetOf, RunAbove, instability_kind, onset};

@@ -1,6 +1,6 @@
 //! What is done against instability, in the Playbook's order (I11), and whether it helped.
 
-use super::comparison::{Difference, Seeds};
+use super::comparison::{Difference, SeedValues};
 use super::onset::InstabilityKind;
 use super::sweep::{RateSweepResult, pooled};
 use serde::Serialize;
@@ -69,7 +69,7 @@ impl RemedyEffect {
 pub fn remedy_effect(
     before: &RateSweepResult,
     after: &RateSweepResult,
-    control: Option<Seeds>,
+    control: Option<SeedValues>,
     compares_edges: bool,
 ) -> RemedyEffect {
     let best = |sweep: &'_ RateSweepResult| {
@@ -157,7 +157,7 @@ mod tests {
         assert!(moved.moves_edge && moved.improves, "{moved:?}");
         let [least, most] = moved.edge_factor.unwrap().map(Option::unwrap);
         assert!(least < 6.0 && most > 6.0 && most / least < 1.6, "{moved:?}");
-        let control = Seeds(vec![0.1, 0.101, 0.102]);
+        let control = SeedValues(vec![0.1, 0.101, 0.102]);
         let longer = remedy_effect(&before, &sweep(0.5, 0.6, 0.1), Some(control), true);
         assert!(!longer.helps(), "what as many steps gain without the remedy is no gain of the remedy: {longer:?}");
         let worse = remedy_effect(&before, &sweep(0.2, 1.0, 0.1), None, true);

@@ -3,7 +3,7 @@
 //! [`RateSweep::next`] is a function of the runs that ended, so that a sweep can be interrupted at any run and goes on
 //! from what is recorded.
 
-use super::comparison::{Difference, Seeds};
+use super::comparison::{Difference, SeedValues};
 use super::rates::rate;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -199,11 +199,12 @@ impl RateSweep {
         // A rate with fewer seeds than others may be the luckiest only.
         let most = ranked.iter().map(|index| grouped.count(*index)).max().unwrap_or(0).min(self.seeds);
         let best = ranked.iter().copied().find(|index| grouped.count(*index) >= most);
-        let seeds_of = |index: &i32| -> Option<Seeds> {
+        let seeds_of = |index: &i32| -> Option<SeedValues> {
             let learned = &grouped.runs.get(index)?.learned;
-            (learned.len() >= 2).then(|| Seeds(learned.clone()))
+            (learned.len() >= 2).then(|| SeedValues(learned.clone()))
         };
-        let seeds: Vec<(i32, Seeds)> = ranked.iter().filter_map(|index| Some((*index, seeds_of(index)?))).collect();
+        let seeds: Vec<(i32, SeedValues)> =
+            ranked.iter().filter_map(|index| Some((*index, seeds_of(index)?))).collect();
         let points = grouped.runs.iter().map(|(index, runs)| {
             let median = Some(runs.median()).filter(|median| median.is_finite());
             let range = runs
@@ -256,7 +257,7 @@ impl RateSweep {
 }
 
 /// Returns the seeds of the best rates, without those of two rates. They tell how much the objective of a seed varies.
-pub(super) fn pooled(seeds: &[(i32, Seeds)], without: [i32; 2]) -> impl Iterator<Item = &Seeds> {
+pub(super) fn pooled(seeds: &[(i32, SeedValues)], without: [i32; 2]) -> impl Iterator<Item = &SeedValues> {
     seeds.iter().take(POOLED).filter(move |(index, _)| !without.contains(index)).map(|(_, seeds)| seeds)
 }
 
@@ -306,7 +307,7 @@ pub struct RateSweepResult {
     pub equal: Option<[f64; 2]>,
     pub edge: Option<Edge>,
     /// The objectives of the rates below the edge that were trained with several seeds, the best first.
-    pub seeds: Vec<(i32, Seeds)>,
+    pub seeds: Vec<(i32, SeedValues)>,
     /// The highest rate that was tried.
     pub highest: Option<f64>,
 }

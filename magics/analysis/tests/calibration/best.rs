@@ -56,6 +56,35 @@ fn another_studys_best_lies_in_the_interval() {
     }
 }
 
+/// An error cannot be below 0, so the interval is cut there, and holds as many bests as before.
+#[test]
+fn the_interval_of_an_error_is_not_below_0_and_holds_as_many_bests() {
+    let definition = definition(2, 2, 1);
+    let surface =
+        Surface { name: "error", nuisances: 2, noise: 0.0, value: |x| Some(0.4 * (x[0] * x[0] + 0.5 * x[1])) };
+    for (metric, is_cut) in [("valid/error", true), ("valid/score", false)] {
+        let objective = tunebook_study::Objective { metric: metric.into(), ..objective() };
+        let mut random = Random::new(3);
+        let mut point = || {
+            let mut trials = surface.study(2, 15, 1, &mut random);
+            for trial in &mut trials {
+                trial.summaries = trial.summaries.drain(..).map(|(_, summary)| (metric.to_string(), summary)).collect();
+            }
+            isolation(&definition, &trials, "arm", None, &objective).unwrap().points[0].clone()
+        };
+        let (mut inside, mut below_0) = (0, 0);
+        for _ in 0..2000 {
+            let ([low, high], next) = (point().interval.unwrap().map(Option::unwrap), point().objective.unwrap());
+            inside += u32::from((low..=high).contains(&next));
+            below_0 += u32::from(low < 0.0);
+        }
+        let share = f64::from(inside) / 2000.0;
+        println!("{metric}: {:.1} % inside, {below_0} of 2000 below 0", 100.0 * share);
+        assert!(share > 0.93 && share < 0.97, "{metric}: {share}");
+        assert!(if is_cut { below_0 == 0 } else { below_0 > 0 }, "{metric}: {below_0}");
+    }
+}
+
 #[test]
 fn repeats_of_a_configuration_do_not_narrow_the_interval() {
     for surface in [&SURFACES[1], &SURFACES[4], &SURFACES[7]] {

@@ -3,11 +3,14 @@
 use crate::surfaces::{Random, definition, objective, trial};
 use std::collections::BTreeMap;
 use std::f64::consts::TAU;
-use tunebook_analysis::{Finding, insight};
+use tunebook_analysis::{Finding, Flags, StudyView, insight};
 use tunebook_study::{Measurement, Trial};
 
 fn findings(nuisances: usize, trials: &[Trial], measured: &BTreeMap<u32, Vec<Measurement>>) -> Vec<Finding> {
-    insight(&definition(2, nuisances, 1), trials, measured, &objective(), None).unwrap()
+    let (definition, objective) = (definition(2, nuisances, 1), objective());
+    let (flags, definition, objective) = (Flags::default(), &definition, &objective);
+    insight(StudyView { definition, trials, objective, measured, workload: None, flags: &flags, importance: None })
+        .unwrap()
 }
 
 /// The shares of studies of `n` configurations with a warning of the given rule about x0, whose optimum lies at `at`,

@@ -7,6 +7,8 @@
 mod adoption;
 mod best;
 mod comparison;
+mod curves;
+mod importance;
 mod insight;
 mod noise;
 mod scaling;

@@ -2,7 +2,7 @@
 
 use super::rim::{Rim, better_part};
 use super::{metric_axis, number, point, series, value_text};
-use crate::chart::{Axis, AxisScale, Chart, Mark, Panel, Point, Style, palette};
+use crate::chart::{Axis, AxisScale, Chart, Mark, Panel, Point, Shade, Style, palette};
 use tunebook_analysis::{AxisPlot, AxisPoint};
 use tunebook_study::{Scale, TrialState, Value};
 
@@ -19,7 +19,7 @@ pub fn axis(study: &str, axis: &tunebook_analysis::Axis) -> Chart {
     let matter = better_part(&values, axis.direction);
     let y = metric_axis(&axis.metric, &matter);
     let rim = Rim::around(&matter, axis.direction, &y.scale);
-    let panels: Vec<Panel> = axis.plots.iter().map(|plot| panel(plot, &axis.best, &y, &rim)).collect();
+    let panels: Vec<Panel> = axis.plots.iter().map(|plot| panel(plot, axis, &y, &rim)).collect();
     let most = |chosen: &dyn Fn(&AxisPoint) -> bool| {
         axis.plots.iter().map(|plot| plot.points.iter().filter(|p| chosen(p)).count()).max().unwrap_or(0)
     };
@@ -34,8 +34,8 @@ pub fn axis(study: &str, axis: &tunebook_analysis::Axis) -> Chart {
     Chart { title: format!("{study}: {} against each hyperparameter", axis.metric), subtitle, panels, columns }
 }
 
-/// Draws one hyperparameter. `best`: the numbers of the best trials.
-fn panel(plot: &AxisPlot, best: &[u32], y: &Axis, rim: &Rim) -> Panel {
+/// Draws one hyperparameter. Suspicious ends of its range are shaded.
+fn panel(plot: &AxisPlot, axis: &tunebook_analysis::Axis, y: &Axis, rim: &Rim) -> Panel {
     let name = &plot.hyperparameter;
     let x_axis = match plot.scale {
         Scale::Linear => Axis::new(name, AxisScale::Linear),
@@ -59,21 +59,26 @@ fn panel(plot: &AxisPlot, best: &[u32], y: &Axis, rim: &Rim) -> Panel {
             })
             .collect()
     };
-    let is_best = |p: &AxisPoint| best.contains(&p.trial);
+    let is_best = |p: &AxisPoint| axis.best.contains(&p.trial);
+    let is_chance = |p: &AxisPoint| axis.flags.worse_than_chance.contains(&p.trial);
     let stopped = points(&|p| p.state == TrialState::Stopped, None);
     let is_worse = |p: &AxisPoint| p.objective.is_some_and(|y| rim.is_beyond(y));
-    let is_complete = |p: &AxisPoint| p.state == TrialState::Complete && !is_best(p);
+    let is_complete = |p: &AxisPoint| p.state == TrialState::Complete && !is_best(p) && !is_chance(p);
     let complete = points(&|p| is_complete(p) && !is_worse(p), None);
     let worse = points(&|p| is_complete(p) && is_worse(p), None);
     let infeasible = points(&|p| p.state == TrialState::Infeasible, Some(rim.worse()));
+    let untrained = points(&|p| p.state == TrialState::Complete && !is_best(p) && is_chance(p), None);
     let best_three = points(&|p| p.state == TrialState::Complete && is_best(p), None);
     let mut drawn = vec![
         series("stopped early", palette::FAINT, Style::Points(Mark::Ring, 8.0), stopped),
         series("complete", palette::BLUE, Style::Points(Mark::Disc, 7.0), complete),
         series("much worse", palette::FAINT, Style::Points(Mark::Diamond, 7.0), worse),
+        series("no better than untrained", palette::RED, Style::Points(Mark::Ring, 8.0), untrained),
         series("infeasible", palette::RED, Style::Points(Mark::Cross, 9.0), infeasible),
         series("best three", palette::ORANGE, Style::Points(Mark::Star, 13.0), best_three),
     ];
     drawn.retain(|series| !series.points.is_empty());
-    Panel::new(x_axis, y.clone(), drawn)
+    let shade = |range: &[f64; 2]| Shade { range: *range, label: "too narrow?".into(), color: palette::ORANGE };
+    let shades = plot.shaded.iter().map(shade).collect();
+    Panel { shades, ..Panel::new(x_axis, y.clone(), drawn) }
 }

@@ -4,11 +4,12 @@ use super::rim::Rim;
 use super::{metric_axis, number, point, series, value_text};
 use crate::chart::{Axis, AxisScale, Chart, Mark, Panel, Point, Style, palette};
 use tunebook_analysis::{Bucket, Isolation, IsolationPoint};
-use tunebook_study::{Direction, Scale};
+use tunebook_study::{Direction, Params, Scale};
 
 /// Draws the best objective of each point with its interval and its budget-matched value, and the objectives of all
-/// trials faintly behind them. Trials that are much worse than the best ones are drawn at the rim and counted.
-pub fn isolation(study: &str, isolation: &Isolation) -> Chart {
+/// trials faintly behind them. Trials that are much worse than the best ones are drawn at the rim and counted. A line
+/// goes through the best of the baseline. `describe` returns a configuration as text.
+pub fn isolation(study: &str, isolation: &Isolation, describe: &dyn Fn(&Params) -> String) -> Chart {
     let Isolation { hyperparameter, metric, points, matched, direction, .. } = isolation;
     let names: Vec<String> = points.iter().map(|p| bucket_text(&p.bucket)).collect();
     let is_list = points.iter().any(|p| matches!(p.bucket, Bucket::Value(_)));
@@ -52,11 +53,13 @@ pub fn isolation(study: &str, isolation: &Isolation) -> Chart {
         });
         let seeds = p.seeds.map_or(String::new(), |[a, b]| format!("\nits seeds: {} to {}", number(a), number(b)));
         let label = format!(
-            "{hyperparameter} = {}\nbest of {} configurations: {} (trial {}){seeds}{interval}",
+            "{hyperparameter} = {}{}\nbest of {} configurations: {} (trial {}){seeds}{interval}\n{}",
             names[i],
+            if p.is_baseline { " (baseline)" } else { "" },
             p.configurations,
             number(y),
-            p.trial.unwrap_or(0)
+            p.trial.unwrap_or(0),
+            p.params.as_ref().map_or(String::new(), describe)
         );
         if let Some(ends) = p.interval {
             for (side, at) in rim.bar(ends).into_iter().enumerate().filter(|(side, _)| rim.is_cut(ends)[*side]) {
@@ -69,9 +72,14 @@ pub fn isolation(study: &str, isolation: &Isolation) -> Chart {
         }
     }
     let clipped = beyond.len();
+    let baseline = points.iter().find(|p| p.is_baseline).and_then(|p| p.objective).map_or(vec![], |y| {
+        let label = format!("baseline: {}", number(y));
+        [0, points.len() - 1].map(|i| point(x(i), y, label.clone())).to_vec()
+    });
     let [cut_below, cut_above] = cut;
     let goes_on = "the bar goes on beyond the axis";
     let mut drawn = vec![
+        series("baseline", palette::GREEN, Style::Dashed, baseline),
         series("single trials", palette::FAINT, Style::Points(Mark::Ring, 6.0), single_trials),
         series("worse trials, at the rim", palette::FAINT, Style::Points(Mark::Diamond, 6.0), beyond),
         series(
@@ -103,7 +111,11 @@ fn subtitle(points: &[IsolationPoint], clipped: usize) -> String {
     let infeasible: usize = points.iter().map(|p| p.infeasible).sum();
     let at_rim = if clipped > 0 { format!("; {clipped} worse trials at the rim") } else { String::new() };
     let bars = "where the best of another equal study lies (95 %)";
-    format!("{per_point} each, {infeasible} infeasible in all{at_rim}; bars: {bars}")
+    let all: usize = counts().sum();
+    let share = 100.0 * infeasible as f64 / all.max(1) as f64;
+    let infeasible =
+        if infeasible > 0 { format!("{infeasible} infeasible in all ({share:.0} %)") } else { "0 infeasible".into() };
+    format!("{per_point} each, {infeasible}{at_rim}; bars: {bars}")
 }
 
 /// Returns the middle between two values on a scale.

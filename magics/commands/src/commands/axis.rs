@@ -1,13 +1,15 @@
 //! `%axis STUDY [HP…]`: the objective of every trial against each hyperparameter.
 
+use crate::commands::workload;
 use crate::error::Result;
 use crate::host::{Interrupt, Output};
 use crate::magic::{Command, Context, Export, Invocation, Magic, Subject};
 use crate::report::Report;
 use crate::report::table::{self, Rows, number};
-use crate::studies::{JUDGING, Judging, adaptive_note, no_answer};
+use crate::studies::{JUDGING, Judging, adaptive_note, flags, no_answer, sentences_about_failures};
 use crate::syntax::{Arguments, Word};
-use tunebook_analysis::{ValueSpan, axis, best_trial};
+use std::collections::BTreeMap;
+use tunebook_analysis::{Finding, StudyView, ValueSpan, axis, best_trial, insight};
 
 pub const MAGIC: Magic = Magic {
     name: "axis",
@@ -15,8 +17,9 @@ pub const MAGIC: Magic = Magic {
     body: None,
     usage: "%axis STUDY [HP…]",
     summary: "Hyperparameter axis plots: every trial's objective against each hyperparameter",
-    help: "If the best trials are at an edge of a range, the range is too narrow. Infeasible trials are red crosses at \
-        the edge of the chart, and the three best trials are stars (Playbook E1–E5).",
+    help: "If the best trials are at an edge of a range, the range is too narrow; the checklist shades such an edge. \
+        Infeasible trials are red crosses at the edge of the chart, trials that end no better than an untrained model \
+        are red rings, and the three best trials are stars (Playbook E1–E5).",
     options: &JUDGING,
     subject: Subject::Study,
     export: Export::Comment,
@@ -41,7 +44,13 @@ impl Command for AxisPlots {
         let trials = store.trials(&study)?;
         let objective = self.judging.objective(&self.arguments.source, &study.definition, &trials)?;
         let labels: Vec<String> = self.arguments.positional[1..].iter().map(|word| word.text.clone()).collect();
-        let result = axis(&study.definition, &trials, &labels, &objective).map_err(|error| {
+        let workload = workload::description(context, &study.definition.workload);
+        let flags = flags(&store, &study, &trials, &objective, workload.as_ref())?;
+        let (definition, measured, workload) = (&study.definition, &BTreeMap::new(), workload.as_ref());
+        let (trials, objective, flags, importance) = (&trials[..], &objective, &flags, None);
+        let view = StudyView { definition, trials, objective, measured, workload, flags, importance };
+        let findings = insight(view).unwrap_or_default();
+        let result = axis(definition, trials, &labels, objective, &findings, flags).map_err(|error| {
             let named = |word: &&Word| error.hyperparameter() == Some(&word.text);
             let word = self.arguments.positional[1..].iter().find(named).unwrap_or(&self.study);
             no_answer(&self.arguments, word, error.clone())
@@ -56,7 +65,7 @@ impl Command for AxisPlots {
                 format!("{} / {}", plot.infeasible_above, plot.infeasible_below),
             ]);
         }
-        let best = best_trial(&trials, &objective).map(|best| match best.repeats {
+        let best = best_trial(trials, objective).map(|best| match best.repeats {
             1 => format!("Best {}: {} in trial {}.", objective.metric, number(best.objective), best.trial),
             seeds => format!(
                 "Best {}: {}, the median of the {seeds} seeds of trial {}.",
@@ -67,8 +76,19 @@ impl Command for AxisPlots {
         });
         let chart = tunebook_charts::axis(&study.name, &result);
         let report = Report::new("axis", &result).field("study", &study.name);
-        let report = report.line(&best.unwrap_or_default()).table(&rows).chart(chart);
-        let report = adaptive_note(&study.definition).iter().fold(report, |report, note| report.line(note));
+        let mut report = report.line(&best.unwrap_or_default()).table(&rows).chart(chart);
+        let is_drawn = |finding: &&Finding| {
+            let label = finding.hyperparameter.as_ref();
+            let plot = result.plots.iter().find(|plot| Some(&plot.hyperparameter) == label);
+            finding.side.is_some() && plot.is_some_and(|plot| !plot.suspicious.is_empty())
+        };
+        for finding in findings.iter().filter(is_drawn) {
+            report = report.line(&format!("Shaded: {} {}", finding.message, finding.advice));
+        }
+        for sentence in sentences_about_failures(trials, flags) {
+            report = report.line(&sentence);
+        }
+        report = adaptive_note(&study.definition).iter().fold(report, |report, note| report.line(note));
         report.show(&context.charts, output);
         Ok(())
     }

@@ -1,13 +1,15 @@
 //! `%isolate STUDY HP`: for each value of one hyperparameter, the best trial over all values of the others.
 
+use crate::commands::insight::again;
 use crate::error::Result;
 use crate::host::{Interrupt, Output};
 use crate::magic::{Command, Context, Export, Invocation, Magic, Subject};
 use crate::report::Report;
-use crate::report::table::{self, Rows, number_or_dash, open_interval_or_dash};
+use crate::report::table::{self, Rows, number, number_or_dash, open_interval_or_dash};
 use crate::studies::{JUDGING, Judging, adaptive_note, no_answer};
 use crate::syntax::{Arguments, OptionSpec, Word};
 use tunebook_analysis::{Isolation, Level, isolation};
+use tunebook_study::Params;
 
 pub const MAGIC: Magic = Magic {
     name: "isolate",
@@ -68,18 +70,31 @@ impl Command for Isolate {
                 comparison.level = Level::L0;
             }
         }
-        let chart = tunebook_charts::isolation(&study.name, &result);
+        let describe = |params: &Params| table::params(&study.definition, params);
+        let chart = tunebook_charts::isolation(&study.name, &result, &describe);
         let report = Report::new("isolation", &result).field("study", &study.name);
         let report = summary(&result, note.is_some()).iter().fold(report, |report, sentence| report.line(sentence));
         let report = note.iter().fold(report, |report, note| report.line(note));
-        let report = again(&study.name, &result).iter().fold(report, |report, sentence| report.line(sentence));
-        report.table(&rows(&result)).chart(chart).show(&context.charts, output);
+        let report = adoption_cell(&study.name, &result).iter().fold(report, |report, sentence| report.line(sentence));
+        let mut report = report.table(&rows(&result)).chart(chart);
+        if let Some(sentence) = baseline(&result) {
+            report = report.line(&sentence);
+        }
+        let best = result.comparison.map_or_else(
+            || result.points.iter().find_map(|point| point.trial),
+            |comparison| result.points[comparison.best].trial,
+        );
+        let best = best.and_then(|number| trials.iter().find(|trial| trial.number == number));
+        if let Some((trial, cell)) = best.and_then(|trial| Some((trial, again(&study, trial)?))) {
+            report = report.line(&format!("Trial {} again, with another seed:", trial.number)).code(&cell);
+        }
+        report.show(&context.charts, output);
         Ok(())
     }
 }
 
 /// Returns the sentence that says how to find out whether a difference stays when both are trained again.
-fn again(study: &str, result: &Isolation) -> Option<String> {
+fn adoption_cell(study: &str, result: &Isolation) -> Option<String> {
     let comparison = result.comparison.as_ref().filter(|comparison| comparison.level > Level::L0)?;
     let [candidate, baseline] = [comparison.best, comparison.second].map(|at| result.points[at].trial);
     let (candidate, baseline) = (candidate?, baseline?);
@@ -129,6 +144,25 @@ fn summary(result: &Isolation, is_adaptive: bool) -> Vec<String> {
     vec![order, evidence, verdict]
 }
 
+/// Returns a sentence that compares the best point with the baseline. None if there is no other point than that, or no
+/// baseline.
+fn baseline(result: &Isolation) -> Option<String> {
+    let baseline = result.points.iter().find(|point| point.is_baseline)?;
+    let (best, own) = (&result.points[result.comparison.as_ref()?.best], baseline.objective?);
+    let (name, value) = (&result.hyperparameter, table::bucket(&baseline.bucket));
+    Some(if best.is_baseline {
+        format!("The baseline {name} = {value} is the best one, with {}.", number(own))
+    } else {
+        let gain = (own - best.objective?).abs();
+        format!(
+            "The baseline {name} = {value} has {} with {} configurations, {} worse than the best.",
+            number(own),
+            baseline.configurations,
+            number(gain)
+        )
+    })
+}
+
 fn rows(result: &Isolation) -> Rows {
     let matched = format!("expected best of {}", result.matched);
     let best = format!("best {}", result.metric);
@@ -145,12 +179,15 @@ fn rows(result: &Isolation) -> Rows {
     ]);
     for p in &result.points {
         rows.row(vec![
-            table::bucket(&p.bucket),
+            if p.is_baseline { format!("{} (baseline)", table::bucket(&p.bucket)) } else { table::bucket(&p.bucket) },
             number_or_dash(p.objective),
             open_interval_or_dash(p.interval),
             number_or_dash(p.budget_matched),
             if has_seeds { p.configurations } else { p.trials.len() }.to_string(),
-            p.infeasible.to_string(),
+            match p.infeasible {
+                0 => "0".into(),
+                n => format!("{n} ({:.0} %)", 100.0 * n as f64 / p.trials.len() as f64),
+            },
             p.trial.map_or("–".into(), |n| n.to_string()),
         ]);
     }

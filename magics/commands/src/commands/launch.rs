@@ -71,7 +71,7 @@ impl Launch {
         let source = &self.arguments.source;
         let (store, study) = context.study(source, word)?;
         let trials = store.trials(&study)?;
-        let trial = trial_of(&self.arguments, word, &trials, number_of_trial)?;
+        let trial = trial_of(&self.arguments, "trial", word, &trials, number_of_trial)?;
         let objective = &study.definition.objective;
         let Some((value, _)) = objective.of(trial).filter(|_| trial.state == TrialState::Complete) else {
             let span = self.arguments.option("trial").map_or(word.span.clone(), |word| word.span.clone());

@@ -4,11 +4,13 @@ use crate::commands::sweep::advice::recorded_allowed;
 use crate::commands::sweep::display::{counts_text, with_retuning};
 use crate::commands::sweep::retuning::find_retuning;
 use crate::commands::sweep::{changes, without_effect};
+use crate::commands::workload;
 use crate::error::{ErrorName, MagicError, Result};
 use crate::host::{Interrupt, Output};
 use crate::magic::{Command, Context, Export, Invocation, Magic, Subject};
 use crate::report::Report;
 use crate::report::table::{self, Rows, number};
+use crate::studies::{flags, sentences_about_failures};
 use crate::syntax::{Arguments, Word};
 use serde_json::json;
 use tunebook_analysis::{best_trial, count_by_state, optimization_history, ranked_configurations};
@@ -179,11 +181,11 @@ fn study_report(context: &Context, store: &Store, study: &StudyRecord) -> Result
         let names: Vec<&str> = allowed.iter().map(String::as_str).collect();
         report = report.line(&format!("Lints that `--allow` overruled: {}.", names.join(", ")));
     }
-    report = report.table(&roles).first_rows(best_rows, ROWS, "configurations, the best first").first_rows(
-        failed_rows,
-        ROWS,
-        "trials that have failed or are infeasible",
-    );
+    report = report.table(&roles).first_rows(best_rows, ROWS, "configurations, the best first");
+    let workload = workload::description(context, &definition.workload);
+    let flags = flags(store, study, &trials, objective, workload.as_ref())?;
+    report = sentences_about_failures(&trials, &flags).iter().fold(report, |report, sentence| report.line(sentence));
+    report = report.field("flags", &flags).first_rows(failed_rows, ROWS, "trials that have failed or are infeasible");
     if !trials.is_empty() {
         let describe = |values: &Params| table::params(definition, values);
         let history = optimization_history(&trials, objective);

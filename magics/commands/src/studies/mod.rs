@@ -1,8 +1,10 @@
 //! Code for magics that look at a recorded study: the options that choose an objective, one of its trials, and the
 //! study as JSON.
 
+mod failures;
 mod record;
 
+pub use failures::{flags, sentences_about_failures};
 pub use record::study_as_json;
 
 use crate::error::{ErrorName, MagicError, Result, Source, Spanned, suggest};

@@ -4,6 +4,7 @@ use super::{Result, Store};
 use crate::protocol::DataSource;
 use crate::{Measurement, StudyDefinition, Trial, TrialState, WorkloadDescription};
 use rusqlite::{OptionalExtension, Row};
+use std::collections::BTreeMap;
 
 /// A study as the store records it, without its trials.
 #[derive(Clone, Debug, PartialEq)]
@@ -104,6 +105,21 @@ impl Store {
             let (step, seconds, metrics) = row.map_err(|e| self.sql(e))?;
             let metrics = self.json(&metrics, || format!("step {step} of trial {number} of `{}`", study.name))?;
             Ok(Measurement { step, seconds, metrics })
+        })
+        .collect()
+    }
+
+    /// The measurements of all trials at a step, by the number of the trial.
+    pub fn measurements_at(&self, study: &StudyRecord, step: u64) -> Result<BTreeMap<u32, Measurement>> {
+        let sql = "SELECT t.number, m.seconds, m.metrics FROM measurements m JOIN trials t ON t.id = m.trial \
+                   WHERE t.study = ?1 AND m.step = ?2";
+        let mut statement = self.connection.prepare_cached(sql).map_err(|e| self.sql(e))?;
+        let read = |row: &Row<'_>| Ok((row.get::<_, u32>(0)?, row.get::<_, f64>(1)?, row.get::<_, String>(2)?));
+        let rows = statement.query_map((study.id, step as i64), read).map_err(|e| self.sql(e))?;
+        rows.map(|row| {
+            let (number, seconds, metrics) = row.map_err(|e| self.sql(e))?;
+            let metrics = self.json(&metrics, || format!("step {step} of trial {number} of `{}`", study.name))?;
+            Ok((number, Measurement { step, seconds, metrics }))
         })
         .collect()
     }

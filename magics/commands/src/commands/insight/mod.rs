@@ -2,6 +2,7 @@
 
 mod next_cell;
 
+pub use self::next_cell::again;
 use self::next_cell::next_cell;
 pub use self::next_cell::sweep_cell;
 use crate::commands::workload;
@@ -10,15 +11,17 @@ use crate::host::{Interrupt, Output};
 use crate::magic::{Command, Context, Export, Invocation, Magic, Subject};
 use crate::report::Report;
 use crate::report::table::Rows;
-use crate::studies::{JUDGING, Judging, adaptive_note, no_answer};
+use crate::studies::{JUDGING, Judging, adaptive_note, flags, no_answer, sentences_about_failures};
 use crate::syntax::{Arguments, Word};
-use serde_json::{Value as Json, json};
+use serde_json::{Map, Value as Json, json};
 use std::collections::BTreeMap;
 use tunebook_analysis::{
-    AnalysisError, BestSteps, Finding, Severity, TrainingRegime, best_steps, insight, trials_to_measure,
+    AnalysisError, BestSteps, Finding, Flags, Importance, Severity, StudyView, TrainingRegime, best_steps, causes,
+    importance, insight, trials_to_measure,
 };
+use tunebook_charts::Chart;
 use tunebook_study::store::{Store, StudyRecord};
-use tunebook_study::{Objective, Trial, WorkloadDescription, WorkloadReference};
+use tunebook_study::{Objective, Trial};
 
 pub const MAGIC: Magic = Magic {
     name: "insight",
@@ -28,9 +31,9 @@ pub const MAGIC: Magic = Magic {
     summary: "The Playbook's checklist on a study: findings, each with its evidence, advice and the next cell to run",
     help: "It looks at the best configurations and at the training curves of the best five trials: whether they lie at \
         the edge of a range, whether the search is dense enough, which trials are infeasible and where, whether \
-        training overfits, is unstable, saturates early or still improves (Playbook E1–E12, G1, G3), and whether a \
-        metric repeats (H4). A histogram shows when the trials are best. Each finding has its \
-        numbers. Where the advice is an experiment, its cell is shown, and the first one is offered as the next input.",
+        training overfits, is unstable, saturates early or still improves (Playbook E1–E12, G1, G3), whether a metric \
+        repeats (H4), and which hyperparameters matter, interact or may be fixed (D4). Each finding has its numbers. \
+        Where the advice is an experiment, its cell is shown, and the first one is offered as the next input.",
     options: &JUDGING,
     subject: Subject::Study,
     export: Export::Comment,
@@ -50,12 +53,15 @@ fn parse(Invocation { arguments, .. }: Invocation) -> Result<Box<dyn Command>> {
     Ok(Box::new(ShowInsight { arguments, study, judging }))
 }
 
-/// The findings of a study, each with its next cell.
+/// What the checklist says of a study.
 #[derive(Default)]
 pub struct Findings {
-    found: Vec<(Finding, Option<String>)>,
+    /// The findings, each with its next cell.
+    findings: Vec<(Finding, Option<String>)>,
     /// None if its trials have too few evaluations.
     best_steps: Option<BestSteps>,
+    importance: Importance,
+    flags: Flags,
 }
 
 impl Findings {
@@ -67,19 +73,26 @@ impl Findings {
         trials: &[Trial],
         objective: &Objective,
     ) -> Result<std::result::Result<Self, AnalysisError>> {
+        let definition = &study.definition;
         let mut measured = BTreeMap::new();
-        for number in trials_to_measure(&study.definition, trials, objective) {
+        for number in trials_to_measure(definition, trials, objective) {
             measured.insert(number, store.measurements(study, number)?);
         }
-        let workload = description(context, &study.definition.workload);
-        let findings = insight(&study.definition, trials, &measured, objective, workload.as_ref());
+        let workload = workload::description(context, &definition.workload);
+        let workload = workload.as_ref();
+        let flags = flags(store, study, trials, objective, workload)?;
+        let importance = importance(definition, trials, objective);
+        let (measured, of_flags, of_importance) = (&measured, &flags, Some(&importance));
+        let view =
+            StudyView { definition, trials, objective, measured, workload, flags: of_flags, importance: of_importance };
         let with_cell = |finding: Finding| {
             let cell = finding.experiment.as_ref().and_then(|experiment| next_cell(study, experiment));
             (finding, cell)
         };
-        Ok(findings.map(|findings| Self {
-            best_steps: best_steps(trials, &measured, &findings, objective),
-            found: findings.into_iter().map(with_cell).collect(),
+        Ok(insight(view).map(|findings| {
+            let best_steps = best_steps(trials, measured, &findings, objective);
+            let findings = findings.into_iter().map(with_cell).collect();
+            Self { findings, best_steps, importance, flags }
         }))
     }
 
@@ -90,12 +103,12 @@ impl Findings {
             finding["next_cell"] = json!(cell);
             finding
         };
-        self.found.iter().map(with_cell).collect()
+        self.findings.iter().map(with_cell).collect()
     }
 
     /// Returns a sentence for each finding that is more than information.
     pub fn warnings(&self) -> Vec<String> {
-        let serious = self.found.iter().filter(|(finding, _)| finding.severity > Severity::Info);
+        let serious = self.findings.iter().filter(|(finding, _)| finding.severity > Severity::Info);
         serious.map(|(finding, _)| format!("{}: {} {}", finding.id, finding.message, finding.advice)).collect()
     }
 }
@@ -107,13 +120,21 @@ impl Command for ShowInsight {
         let objective = self.judging.objective(&self.arguments.source, &study.definition, &trials)?;
         let found = Findings::of(context, &store, &study, &trials, &objective)?
             .map_err(|error| no_answer(&self.arguments, &self.study, error))?;
-        let fields = json!({ "study": study.name, "findings": found.as_json(), "best_steps": found.best_steps });
+        let Importance { configurations, best, explained_alone, hyperparameters, interactions } = &found.importance;
+        let infeasible: Map<String, Json> = causes(&trials, &found.flags)
+            .into_iter()
+            .map(|(cause, count)| (cause.as_str().to_string(), json!(count)))
+            .collect();
+        let fields = json!({ "study": study.name, "findings": found.as_json(), "importance": hyperparameters,
+            "interactions": interactions, "configurations": configurations, "best": best,
+            "explained_alone": explained_alone, "infeasible": infeasible,
+            "flags": found.flags, "best_steps": found.best_steps });
         let mut report = Report::new("insight", &fields);
         if let Some(best_steps) = &found.best_steps {
-            report = report.line(&in_words(best_steps)).chart(tunebook_charts::best_steps(&study.name, best_steps));
+            report = report.line(&in_words(best_steps));
         }
         let mut rows = Rows::new(&["finding", "severity", "hyperparameter", "Playbook"]);
-        for (finding, _) in &found.found {
+        for (finding, _) in &found.findings {
             rows.row(vec![
                 finding.id.into(),
                 severity(finding.severity).into(),
@@ -122,14 +143,24 @@ impl Command for ShowInsight {
             ]);
         }
         report = adaptive_note(&study.definition).iter().fold(report.table(&rows), |report, note| report.line(note));
-        for (finding, cell) in &found.found {
+        for (finding, cell) in &found.findings {
             report = report.line(&format!("{}: {} {}", finding.id, finding.message, finding.advice));
             if let Some(cell) = cell {
                 report = report.line("The next cell:").code(cell);
             }
         }
+        for sentence in sentences_about_failures(&trials, &found.flags) {
+            report = report.line(&sentence);
+        }
+        report = with_importance(report, &found.importance);
+        let best_steps = found.best_steps.as_ref().map(|steps| tunebook_charts::best_steps(&study.name, steps));
+        let importance = (!found.importance.hyperparameters.is_empty())
+            .then(|| tunebook_charts::importance(&study.name, &found.importance));
+        if let Some(chart) = importance.into_iter().chain(best_steps).reduce(Chart::above) {
+            report = report.chart(chart);
+        }
         report.show(&context.charts, output);
-        if let (Some(cell), Some(session)) = (found.found.into_iter().find_map(|(_, cell)| cell), output.session()) {
+        if let (Some(cell), Some(session)) = (found.findings.into_iter().find_map(|(_, cell)| cell), output.session()) {
             session.next_input(&cell, false);
         }
         Ok(())
@@ -150,13 +181,28 @@ fn in_words(best_steps: &BestSteps) -> String {
     )
 }
 
-/// Returns the description of a study's workload. None for a program, and if the workload cannot be described now.
-pub fn description(context: &Context, workload: &WorkloadReference) -> Option<WorkloadDescription> {
-    if matches!(workload, WorkloadReference::Command { .. }) {
-        return None;
+/// Adds how much each hyperparameter matters: what the two measures answer, and a table.
+fn with_importance(report: Report, found: &Importance) -> Report {
+    let Importance { configurations, best, hyperparameters, explained_alone, .. } = found;
+    if hyperparameters.is_empty() {
+        let sentence = "With fewer than 10 configurations with an objective, nothing is said of what matters";
+        return report.line(&format!("{sentence} ({configurations} so far)."));
     }
-    let known = workload::known(context).unwrap_or_default();
-    known.into_iter().find(|known| known.reference == *workload).map(|known| known.description)
+    let report = report.line(&format!(
+        "What moves the metric: each hyperparameter's share of what all explain alone (fANOVA), which is {:.0} % of the \
+         variance; the rest are interactions and noise. What matters for being among the best {best} of \
+         {configurations}: how much its values differ there from all others (PED-ANOVA). A share that is not above its \
+         chance shows nothing: in 95 % of cases, a hyperparameter without effect stays below it.",
+        100.0 * explained_alone
+    ));
+    let mut rows =
+        Rows::new(&["hyperparameter", "moves the metric", "chance up to", "matters for the best", "chance up to"]);
+    let percent = |share: f64| format!("{:.1} %", 100.0 * share);
+    for h in hyperparameters {
+        let shares = [h.fanova, h.fanova_null, h.ped_anova, h.ped_anova_null].map(percent);
+        rows.row([h.hyperparameter.clone()].into_iter().chain(shares).collect());
+    }
+    report.table(&rows)
 }
 
 fn severity(severity: Severity) -> &'static str {

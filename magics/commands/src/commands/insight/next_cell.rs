@@ -4,7 +4,8 @@ use tunebook_analysis::Experiment;
 use tunebook_study::sampler::SamplerKind;
 use tunebook_study::store::StudyRecord;
 use tunebook_study::{
-    Distribution, ObjectiveValue, ProgramLine, Role, SearchSpace, StudyDefinition, Value, WorkloadReference,
+    Distribution, Hyperparameter, ObjectiveValue, ProgramLine, Role, SearchSpace, StudyDefinition, Trial, Value,
+    WorkloadReference,
 };
 
 /// Returns the cell of an experiment. None if the study cannot be changed in this way.
@@ -25,7 +26,24 @@ pub fn next_cell(study: &StudyRecord, experiment: &Experiment) -> Option<String>
             let suffix = if *factor > 1.0 { "longer" } else { "shorter" };
             Some(sweep_cell(&format!("{}-{suffix}", study.name), &longer, configurations, ""))
         }
+        Experiment::Changed { space, suffix } => {
+            let changed = StudyDefinition { space: space.clone(), ..definition.clone() };
+            Some(sweep_cell(&format!("{}-{suffix}", study.name), &changed, configurations, ""))
+        }
     }
+}
+
+/// Returns the cell that trains the configuration of a trial again, with another seed. None if the space cannot be
+/// declared.
+pub fn again(study: &StudyRecord, trial: &Trial) -> Option<String> {
+    let mut space = SearchSpace::new();
+    for (name, value) in &trial.params {
+        let (name, distribution) = (name.clone(), Distribution::constant(value.clone()));
+        space.declare(Hyperparameter { name, role: Role::Fixed, distribution, conditions: vec![] }).ok()?;
+    }
+    let (sampler, repeats) = (SamplerKind::default(), 1);
+    let definition = StudyDefinition { space, sampler, repeats, ..study.definition.clone() };
+    Some(sweep_cell(&format!("{}-trial-{}", study.name, trial.number), &definition, 1, ""))
 }
 
 /// Returns the space with another fixed number of steps. None if the steps are not fixed.

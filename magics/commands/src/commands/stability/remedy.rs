@@ -5,7 +5,7 @@ use super::investigation::Findings;
 use super::plan::{StabilityPlan, Variant, whole};
 use super::trials::Trials;
 use crate::error::Result;
-use tunebook_analysis::{RateSweep, RateSweepResult, Remedy, RemedyEffect, RunEnd, Seeds, remedy_effect};
+use tunebook_analysis::{RateSweep, RateSweepResult, Remedy, RemedyEffect, RunEnd, SeedValues, remedy_effect};
 use tunebook_study::Value;
 
 /// The first pass of a sweep with a remedy begins so many rates below the best one: half a decade.
@@ -119,7 +119,7 @@ fn as_many_steps(
     display: &mut StabilityDisplay<'_>,
     variant: &Variant,
     best: i32,
-) -> Result<Option<Seeds>> {
+) -> Result<Option<SeedValues>> {
     let steps: Vec<(&'static str, Value)> =
         variant.changed.iter().filter(|(name, _)| *name == "steps").cloned().collect();
     let longer = Variant { suffix: format!("longer-{}", variant.suffix), changed: steps };
@@ -132,5 +132,5 @@ fn as_many_steps(
         RunEnd::Learned(objective) => Some(objective),
         _ => None,
     });
-    Ok(Some(Seeds(learned.collect())))
+    Ok(Some(SeedValues(learned.collect())))
 }

@@ -1,7 +1,8 @@
 //! `%steps STUDY --promote FACTOR`: a longer round of a study (Playbook G8 to G11).
 
 use super::plan::rounded;
-use crate::commands::insight::{cell, description};
+use crate::commands::insight::sweep_cell;
+use crate::commands::workload::description;
 use crate::error::{ErrorName, Result};
 use crate::host::{Interrupt, Output};
 use crate::magic::{Command, Context};

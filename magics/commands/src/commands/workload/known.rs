@@ -43,6 +43,15 @@ impl Workload {
     }
 }
 
+/// Returns the description of a study's workload. None for a program, and if the workload cannot be described now.
+pub fn description(context: &Context, workload: &WorkloadReference) -> Option<WorkloadDescription> {
+    if matches!(workload, WorkloadReference::Command { .. }) {
+        return None;
+    }
+    let known = known(context).unwrap_or_default();
+    known.into_iter().find(|known| known.reference == *workload).map(|known| known.description)
+}
+
 /// All workloads: those of the built-in worker, and those that are recorded in the store.
 pub fn known(context: &Context) -> Result<Vec<Workload>> {
     let builtin = tunebook_pool::describe(&context.settings.worker)

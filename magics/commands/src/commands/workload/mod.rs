@@ -10,7 +10,7 @@ mod try_out;
 
 pub use build_cache::BuildCache;
 pub use cells::crates_for;
-pub use known::{Workload, continued, hyperparameter_rows, known, worker};
+pub use known::{Workload, continued, description, hyperparameter_rows, known, worker};
 pub use source::WorkloadCell;
 
 use crate::error::{ErrorName, MagicError, Result, Source};
