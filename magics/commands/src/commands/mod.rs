@@ -21,6 +21,7 @@ pub mod load;
 pub mod lsmagic;
 pub mod noise;
 pub mod plan;
+pub mod pool;
 pub mod remove;
 pub mod reset;
 pub mod save;
@@ -59,6 +60,7 @@ const MAGICS: &[Magic] = &[
     workloads::MAGIC,
     workload::MAGIC,
     devices::MAGIC,
+    pool::MAGIC,
     time::MAGIC,
     timeit::MAGIC,
     test::MAGIC,

@@ -3,14 +3,14 @@
 use crate::commands::sweep::advice::recorded_allowed;
 use crate::commands::sweep::display::{counts_text, with_retuning};
 use crate::commands::sweep::retuning::find_retuning;
-use crate::commands::sweep::{changes, without_effect};
+use crate::commands::sweep::{changes, slots, without_effect};
 use crate::error::{ErrorName, MagicError, Result};
 use crate::host::{Interrupt, Output};
 use crate::magic::{Command, Context, Export, Invocation, Magic, Subject};
 use crate::report::Report;
 use crate::report::table::{self, Rows, number};
 use crate::syntax::{Arguments, Word};
-use serde_json::json;
+use serde_json::{Value, json};
 use tunebook_analysis::{best_trial, count_by_state, ranked_configurations};
 use tunebook_study::TrialState;
 use tunebook_study::store::{Store, StudyRecord, trials_folder};
@@ -126,7 +126,11 @@ fn study_report(context: &Context, store: &Store, study: &StudyRecord) -> Result
     let trials = store.trials(study)?;
     let definition = &study.definition;
     let objective = &definition.objective;
-    let environment = store.environment(study)?;
+    let mut environment = store.environment(study)?;
+    let places = slots::recorded(store, study)?;
+    if let Some(Value::Object(environment)) = &mut environment {
+        environment.insert("trials".into(), Value::Object(places.clone()));
+    }
     let allowed = recorded_allowed(store, study)?;
     let mut roles = Rows::new(&["role", "hyperparameter", "values"]);
     for hyperparameter in definition.space.hyperparameters() {

@@ -11,6 +11,7 @@ pub mod plan;
 mod preset;
 pub mod rerun;
 pub mod retuning;
+pub mod slots;
 
 use self::advice::{advice, record_allowed};
 use self::display::SweepDisplay;
@@ -257,7 +258,7 @@ fn train(
             engine::SAME_FAILURES
         )),
     };
-    let mut notes: Vec<String> = notes.into_iter().chain(note).collect();
+    let mut notes: Vec<String> = notes.into_iter().chain(note).chain(slots::note(context)).collect();
     let changes = writer.store().changes(writer.study())?;
     notes.extend(changes::note_while_running(changes.get(accepted..).unwrap_or(&[])));
     notes.extend(changes::note(&changes::changes(writer.store(), writer.study())?));
