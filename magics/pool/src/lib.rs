@@ -2,8 +2,8 @@
 //!
 //! A *slot* runs one trial at a time, on a GPU or on a share of the CPU. Each slot is a process of its own ([`slot`],
 //! started as `tunebook slot`): a trial that crashes, hangs or uses up the memory ends processes of its slot, and
-//! nothing else. The [`Pool`] gives trials to free slots and passes on what they report. A [`FarPool`] is slots beyond this
-//! machine, which any command leads to that connects standard input and output.
+//! nothing else. The [`Pool`] gives trials to free slots and passes on what they report. A [`FarPool`] is slots beyond
+//! this machine, which any command leads to that connects standard input and output.
 
 pub mod describe;
 pub mod devices;
