@@ -158,7 +158,6 @@ impl Pool {
                     slot.retire();
                     lost.extend(slot.gone(&format!("it said nothing for {} s", SILENCE.as_secs())));
                 }
-                Process::Pending(_) | Process::Ready(_) if waiting == 0 && slot.trial.is_none() => slot.retire(),
                 _ => {}
             }
         }
@@ -169,6 +168,17 @@ impl Pool {
         let far_at_work = self.slots.iter().filter(far).filter(|slot| slot.trial.is_some()).count();
         let more = waiting.min(self.limit.saturating_sub(at_work));
         let missing = (far_at_work + more).saturating_sub(far_alive);
+        let mut surplus = far_alive.saturating_sub(far_at_work + more);
+        for pending in [true, false] {
+            // Those that wait for a machine first, the last ones first.
+            for slot in self.slots.iter_mut().rev().filter(|slot| slot.spec.far.is_some() && slot.trial.is_none()) {
+                let is_pending = matches!(slot.process, Process::Pending(_));
+                if surplus > 0 && slot.process.started().is_some() && is_pending == pending {
+                    slot.retire();
+                    surplus -= 1;
+                }
+            }
+        }
         let startable = |slot: &Slot| slot.spec.far.is_some() && matches!(slot.process, Process::None);
         let missing: Vec<usize> = (0..self.slots.len()).filter(|i| startable(&self.slots[*i])).take(missing).collect();
         for index in missing {

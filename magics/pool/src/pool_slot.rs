@@ -87,9 +87,13 @@ impl Slot {
             Process::None if self.failures > 0 => SlotState::Failed,
             Process::None => SlotState::Idle,
             Process::Pending(process) => {
-                status.reason = queue.reason(process).or_else(|| process.said()).or(status.reason);
+                let before = status.reason.take().filter(|_| self.failures > 0);
+                let again = before.map(|before| format!("start {} of {STARTS}, after: {before}", self.failures + 1));
+                status.reason = queue.reason(process).or_else(|| process.said()).or(again);
                 SlotState::Pending
             }
+            // One on this machine stays warm between its trials.
+            Process::Ready(_) if self.trial.is_none() && self.spec.far.is_none() => SlotState::Idle,
             Process::Ready(_) => SlotState::Running,
             Process::Paused(_) | Process::GivenUp => SlotState::Failed,
         };

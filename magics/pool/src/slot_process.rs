@@ -284,7 +284,7 @@ impl Started {
             let mut how = status.map_or("ended".into(), |status| status.to_string());
             let said = last_words(&errors);
             if !said.is_empty() {
-                how = format!("{how}: {said}");
+                how = format!("{said} ({how})");
             }
             let _ = sender.send(SlotMessage { process: id, said: Said::Gone(how) });
         };

@@ -46,7 +46,7 @@ pub enum SlotState {
     Idle,
     /// Its command runs, but no machine has answered.
     Pending,
-    /// It runs trials.
+    /// It runs a trial, or its machine is there and waits for one.
     Running,
     /// It could not start, or was lost, and is started again after a pause, or never if it is given up.
     Failed,

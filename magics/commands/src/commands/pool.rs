@@ -187,7 +187,7 @@ fn report(context: &Context) -> Report {
     let (devices, _) = context.devices();
     let here = default_slots(&devices, &context.settings.slot, &context.added_environment(), None);
     let pools = context.pools.lock();
-    let mut rows = Rows::new(&["pool", "kind", "slots", "running", "pending", "failed", "idle", "trials", "reason"]);
+    let mut rows = Rows::new(&["pool", "kind", "slots", "running", "pending", "failed", "idle", "trials"]);
     let mut listed = vec![];
     let mut list = |name: &str, kind: &str, slots: usize, command: Option<String>| {
         let pool = (name != LOCAL).then_some(name);
@@ -201,7 +201,7 @@ fn report(context: &Context) -> Report {
         let counts = [slots, running, pending, failed, idle].map(|count| count.to_string());
         let mut row = vec![name.to_string(), kind.to_string()];
         row.extend(counts);
-        row.extend([trials.to_string(), reason.clone().unwrap_or("–".into())]);
+        row.push(trials.to_string());
         rows.row(row);
         listed.push(json!({ "pool": name, "kind": kind, "slots": slots, "running": running, "pending": pending,
             "failed": failed, "idle": idle, "trials": trials, "reason": reason, "command": command,
@@ -215,7 +215,11 @@ fn report(context: &Context) -> Report {
         list(&pool.name, pool.launcher.kind(), pool.slots, Some(shell_words::join(words)));
     }
     let mut slots = Rows::new(&["slot", "state", "node", "job", "trials", "lost", "reason"]);
-    for slot in pools.status.iter().filter(|slot| slot.pool.is_some()) {
+    let mut far: Vec<&SlotStatus> = pools.status.iter().filter(|slot| slot.pool.is_some()).collect();
+    // Those with a reason come first.
+    let order = [SlotState::Failed, SlotState::Pending, SlotState::Running, SlotState::Idle];
+    far.sort_by_key(|slot| order.iter().position(|state| *state == slot.state));
+    for slot in far {
         let state =
             if slot.given_up { "given up".into() } else { json!(slot.state).as_str().unwrap_or("").to_string() };
         let text = |text: &Option<String>| text.clone().unwrap_or("–".into());

@@ -205,6 +205,9 @@ fn study_report(context: &Context, store: &Store, study: &StudyRecord) -> Result
         let libtorch = environment.as_ref().and_then(|e| e["libtorch"].as_str()).unwrap_or("none");
         report = report.line(&format!("Ran on {processor}, libtorch {libtorch}."));
     }
+    if let Some(line) = slots::by_machine(&places) {
+        report = report.line(&line);
+    }
     let folder = trials_folder(&context.store_file(), &study.name)?;
     Ok(report.line(&format!("Checkpoints and logs: {}", folder.display())))
 }

@@ -104,6 +104,7 @@ pub fn run(
 
 /// Returns the warm slots of the last sweep if this study needs the same ones, otherwise new slots.
 fn warm_pool(context: &Context, plan: &SweepPlan, writer: &StudyWriter, folder: &Path) -> Result<Pool> {
+    slots::check(context)?;
     let (devices, problem) = context.devices();
     if let (WorkloadReference::Builtin { .. } | WorkloadReference::Rust { .. }, Some(problem)) =
         (&plan.definition.workload, problem)
@@ -111,7 +112,6 @@ fn warm_pool(context: &Context, plan: &SweepPlan, writer: &StudyWriter, folder: 
         return Err(MagicError::new(ErrorName::WorkerError, problem, None));
     }
     let slots = Slots::of(context, &devices, plan.options.parallel);
-    slots.check()?;
     let recorded = environment(devices.libtorch.as_deref(), &slots.names(), slots::commands(context));
     writer.record_environment(&recorded)?;
     let needs = if slots.far.is_empty() { Needs::default() } else { slots::needs(context, plan, &devices, folder)? };

@@ -134,6 +134,7 @@ impl Command for Sweep {
         let mut plan = self.plan(context)?;
         let mut store = context.store()?;
         let Some(study) = store.study(&plan.name)? else {
+            slots::check(context)?;
             let study = store.create_study(&plan.name, &plan.definition)?;
             let numbers = (1..=plan.trials).collect();
             return train(context, &mut plan, store.write(study)?, numbers, output, interrupt);

@@ -55,15 +55,16 @@ impl Slots {
     pub fn names(&self) -> Vec<String> {
         self.here.iter().chain(&self.far).map(|spec| spec.device.clone()).collect()
     }
+}
 
-    /// An error if there is no slot.
-    pub fn check(&self) -> Result<()> {
-        if self.at_once() > 0 {
-            return Ok(());
-        }
-        let help = Some(format!("`%pool add {LOCAL}` lets trials run on this machine again"));
-        Err(MagicError::new(ErrorName::SlotError, "there is no slot: this machine was removed from `%pool`", help))
+/// An error if there is no slot.
+pub fn check(context: &Context) -> Result<()> {
+    let pools = context.pools.lock();
+    if !pools.without_local || !pools.far.is_empty() {
+        return Ok(());
     }
+    let help = Some(format!("`%pool add {LOCAL}` lets trials run on this machine again"));
+    Err(MagicError::new(ErrorName::SlotError, "there is no slot: this machine was removed from `%pool`", help))
 }
 
 /// What a node must share with this machine, so that trials of a plan can run there. `folder` holds the folders of the
@@ -184,6 +185,19 @@ impl Places {
         self.next = Instant::now() + (started.elapsed() * 50).max(Duration::from_secs(1));
         Ok(())
     }
+}
+
+/// How many trials each machine ran last, as a sentence. None if all ran on this one.
+pub fn by_machine(places: &Map<String, Value>) -> Option<String> {
+    let mut machines: BTreeMap<&str, usize> = BTreeMap::new();
+    for place in places.values().filter_map(Value::as_str) {
+        *machines.entry(place.split_once(" on ").map_or("this machine", |(_, node)| node)).or_default() += 1;
+    }
+    if machines.keys().all(|machine| *machine == "this machine") {
+        return None;
+    }
+    let counts: Vec<String> = machines.iter().map(|(machine, count)| format!("{machine} {count}")).collect();
+    Some(format!("Trials by machine: {}.", counts.join(", ")))
 }
 
 /// Where the trials of a study ran, by their numbers as text.
