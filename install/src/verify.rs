@@ -85,12 +85,27 @@ pub fn prepare(times: &mut Times) -> Result<Prepared> {
                 .into(),
         }),
     }
+    // Debian's packages put the daemons into a folder that only the administrator has on the PATH.
+    if !["munged", "slurmctld", "slurmd", "srun", "sbatch"].iter().all(|name| on_path(name, &["/usr/sbin", "/sbin"])) {
+        lacks.push(Lack {
+            name: "slurm",
+            note: "Slurm is not installed, so pools on a cluster are not tested (tests/tests/slurm.rs). Debian: apt \
+                   install slurmctld slurmd slurm-client munge."
+                .into(),
+        });
+    }
     for Lack { note, .. } in &lacks {
         println!("note: {note}");
     }
     let names: Vec<&str> = lacks.iter().map(|lack| lack.name).collect();
     command.env("TUNEBOOK_LACKS", names.join(" "));
     Ok(Prepared { command, lacks })
+}
+
+/// Whether there is a program of this name on the PATH or in one of these folders.
+fn on_path(name: &str, also: &[&str]) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).chain(also.iter().map(PathBuf::from)).any(|folder| folder.join(name).exists())
 }
 
 fn chromium() -> Option<PathBuf> {

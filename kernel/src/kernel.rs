@@ -115,10 +115,11 @@ pub fn settings() -> anyhow::Result<Settings> {
     let path = |name: &str, default: PathBuf| std::env::var_os(name).map_or(default, PathBuf::from);
     let worker = path("TUNEBOOK_WORKER", beside);
     let words = [executable.as_os_str(), "slot".as_ref(), "--worker".as_ref(), worker.as_os_str()];
+    let guard = vec![executable.to_string_lossy().into_owned(), "guard".into()];
     let slot = words.iter().map(|word| word.to_string_lossy().into_owned()).collect();
     let cache = dirs::cache_dir().unwrap_or_else(std::env::temp_dir).join("tunebook");
     let store = tunebook_study::store::default_store();
-    Ok(Settings { first_store: store, slot, worker, cache: path("TUNEBOOK_CACHE", cache) })
+    Ok(Settings { first_store: store, slot, guard, worker, cache: path("TUNEBOOK_CACHE", cache) })
 }
 
 async fn read(session: Arc<Session>, channel: Channel, mut reader: Reader) {

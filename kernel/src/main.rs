@@ -65,6 +65,9 @@ enum Command {
         #[arg(long)]
         worker: PathBuf,
     },
+    /// End commands that lead to slots elsewhere once standard input closes. The pool of a kernel calls this.
+    #[command(hide = true)]
+    Guard,
 }
 
 fn main() -> ExitCode {
@@ -79,5 +82,6 @@ fn main() -> ExitCode {
         Command::Prepare => prepare::main(),
         Command::PrepareCells { tunebook, libtorch } => prepare::cells(&tunebook, &libtorch),
         Command::Slot { worker } => tunebook_pool::slot::main(worker),
+        Command::Guard => tunebook_pool::guard::main(),
     }
 }

@@ -17,8 +17,8 @@ pub fn executable(name: &str) -> PathBuf {
     path
 }
 
-/// Whether `cargo verify` found that this machine lacks something optional: `chromium`, `fashion-mnist` or
-/// `rust-sources`. A test that needs it then prints so and ends; `cargo verify` repeats it at its own end.
+/// Whether `cargo verify` found that this machine lacks something optional: `chromium`, `fashion-mnist`, `rust-sources`
+/// or `slurm`. A test that needs it then prints so and ends; `cargo verify` repeats it at its own end.
 pub fn lacks(what: &str) -> bool {
     let lacks = std::env::var("TUNEBOOK_LACKS").unwrap_or_default().split(' ').any(|lack| lack == what);
     if lacks {

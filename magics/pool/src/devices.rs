@@ -75,6 +75,7 @@ pub fn default_slots(
         command: slot.to_vec(),
         environment: environment.clone(),
         folder: folder.clone(),
+        far: None,
     };
     let gpus: Vec<&Device> = devices.devices.iter().filter(|d| d.kind == "cuda").collect();
     if gpus.is_empty() {

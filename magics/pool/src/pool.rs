@@ -1,26 +1,25 @@
 //! The pool gives trials to free slots. What all slots report arrives in one channel.
+//!
+//! A slot on this machine starts with its first trial. A slot elsewhere starts when trials wait, and gets one only once
+//! it has answered: a command that waits in the queue of a scheduler holds no trial.
 
-use crate::Environment;
+use crate::guard::Guard;
+use crate::node::{FromSlot, Needs};
+use crate::pool_slot::{Process, Slot};
+use crate::queue::Queue;
+use crate::slot_process::{Said, SlotMessage, SlotProcess, other_version};
+use crate::spec::{SlotSpec, SlotStatus};
 use crossbeam_channel::{Receiver, Sender, unbounded};
-use std::io::{BufRead, BufReader, Write};
-use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
-use std::process::{Child, ChildStdin, Command, Stdio};
+use nix::sys::signal::Signal;
 use std::time::{Duration, Instant};
 use tunebook_study::protocol::{Event, Request, TrialId, TrialRequest, VERSION};
 
-/// How a slot is started, and on which device.
-#[derive(Clone, Debug, PartialEq)]
-pub struct SlotSpec {
-    /// `cpu:0`, `cuda:1` and so on.
-    pub device: String,
-    /// The words of the command that starts `tunebook slot`, on this machine or through `ssh` on another one.
-    pub command: Vec<String>,
-    /// The changes to the environment that the slot inherits from this process and passes on to its trials.
-    pub environment: Environment,
-    /// The folder in which its programs run. None is the current folder of this process.
-    pub folder: Option<PathBuf>,
-}
+/// A slot elsewhere that says nothing for so long is lost. One that lives says so every few seconds.
+const SILENCE: Duration = Duration::from_secs(60);
+/// Slots elsewhere are looked after this often, or when the number of waiting trials changes.
+const TEND: Duration = Duration::from_millis(100);
+/// How long slots have to end after their standard input was closed.
+const END: Duration = Duration::from_millis(400);
 
 /// What a slot reported, or that it was lost.
 #[derive(Clone, Debug, PartialEq)]
@@ -50,25 +49,6 @@ pub enum PoolError {
     Full,
 }
 
-/// A message from a process of a slot: the number of the process, counted by the pool, and an event. None if its output
-/// has ended.
-pub type SlotMessage = (u64, Option<Event>);
-
-struct Slot {
-    spec: SlotSpec,
-    /// The process of the slot, once a trial was given to it.
-    running: Option<SlotProcess>,
-    /// The trial that runs now.
-    trial: Option<TrialId>,
-}
-
-struct SlotProcess {
-    /// The number of the process in [`SlotMessage`]; a slot whose process is started again gets a new one.
-    id: u64,
-    child: Child,
-    stdin: ChildStdin,
-}
-
 /// Slots whose processes stay ready from one trial to the next. Dropping the pool ends all of them.
 pub struct Pool {
     slots: Vec<Slot>,
@@ -76,24 +56,49 @@ pub struct Pool {
     messages: Receiver<SlotMessage>,
     /// How many processes were started so far.
     started: u64,
+    /// At most so many trials run at a time.
+    limit: usize,
+    /// What slots elsewhere must find on their machine.
+    needs: Needs,
+    /// The words of the command that runs a guard, and the guard once a slot elsewhere was started.
+    guard: (Vec<String>, Option<Guard>),
+    queue: Queue,
+    /// When slots elsewhere were last looked after, and how many trials waited then.
+    tended: (Instant, usize),
 }
 
 impl Pool {
-    /// A pool of these slots. The process of a slot starts with its first trial.
+    /// A pool of slots on this machine.
     pub fn new(specs: Vec<SlotSpec>) -> Self {
         let (sender, messages) = unbounded();
-        let slots = specs.into_iter().map(|spec| Slot { spec, running: None, trial: None }).collect();
-        Self { slots, sender, messages, started: 0 }
+        let slots = specs.into_iter().map(Slot::new).collect();
+        let (guard, queue, tended) = ((vec![], None), Queue::default(), (Instant::now(), 0));
+        Self { slots, sender, messages, started: 0, limit: usize::MAX, needs: Needs::default(), guard, queue, tended }
     }
 
-    /// What the pool was made of.
+    /// The slots on this machine, as the pool was made of them.
     pub fn specs(&self) -> Vec<SlotSpec> {
-        self.slots.iter().map(|slot| slot.spec.clone()).collect()
+        self.slots.iter().filter(|slot| slot.spec.far.is_none()).map(|slot| slot.spec.clone()).collect()
+    }
+
+    /// Replaces the slots elsewhere, and what they must find there. `guard` is the command that ends them when this
+    /// process is gone.
+    pub fn set_far(&mut self, specs: Vec<SlotSpec>, needs: Needs, guard: Vec<String>) {
+        self.release_far();
+        self.slots.retain(|slot| slot.spec.far.is_none());
+        self.slots.extend(specs.into_iter().map(Slot::new));
+        self.needs = needs;
+        self.guard.0 = guard;
+    }
+
+    /// Sets how many trials run at a time at most.
+    pub fn set_limit(&mut self, limit: Option<usize>) {
+        self.limit = limit.unwrap_or(usize::MAX).max(1);
     }
 
     /// Whether [`run`](Self::run) can take a trial now.
     pub fn has_free_slot(&self) -> bool {
-        self.slots.iter().any(|slot| slot.trial.is_none())
+        self.slots.iter().any(Slot::is_free) && self.running().count() < self.limit
     }
 
     /// The trials that run now.
@@ -101,21 +106,34 @@ impl Pool {
         self.slots.iter().filter_map(|slot| slot.trial.as_ref())
     }
 
-    /// Gives a trial to a free slot, if possible to one whose process is running. Waits until a new process is ready.
-    pub fn run(&mut self, request: TrialRequest) -> Result<(), PoolError> {
-        let free = |slot: &Slot| slot.trial.is_none();
-        let ready = self.slots.iter().position(|slot| free(slot) && slot.running.is_some());
-        let index = ready.or_else(|| self.slots.iter().position(free)).ok_or(PoolError::Full)?;
+    /// What is known of each slot.
+    pub fn status(&self) -> Vec<SlotStatus> {
+        self.slots.iter().map(|slot| slot.status(&self.queue)).collect()
+    }
+
+    /// Gives a trial to a free slot, if possible to one whose process is running. Otherwise it starts a slot on this
+    /// machine and waits until it is ready. Returns where the trial runs.
+    pub fn run(&mut self, request: TrialRequest) -> Result<String, PoolError> {
         let trial = request.trial.clone();
         let request = Request::Run { trials: vec![request] };
-        if !self.slots[index].send(&request) {
-            self.started += 1;
-            let running = start(&self.slots[index].spec, self.started, self.sender.clone())?;
-            self.slots[index].running = Some(running);
-            self.slots[index].send(&request);
+        loop {
+            let ready = self.slots.iter().position(|slot| slot.is_free() && matches!(slot.process, Process::Ready(_)));
+            let index = ready.or_else(|| self.slots.iter().position(Slot::is_free)).ok_or(PoolError::Full)?;
+            let slot = &mut self.slots[index];
+            if !slot.send(&request) {
+                if slot.spec.far.is_some() {
+                    slot.retire();
+                    slot.gone("it does not read any more");
+                    continue;
+                }
+                self.started += 1;
+                slot.process = Process::Ready(SlotProcess::start_here(&slot.spec, self.started, self.sender.clone())?);
+                slot.send(&request);
+            }
+            slot.trial = Some(trial);
+            let node = slot.status.node.as_ref().map_or(String::new(), |node| format!(" on {node}"));
+            return Ok(slot.spec.device.clone() + &node);
         }
-        self.slots[index].trial = Some(trial);
-        Ok(())
     }
 
     /// The channel of what the slots report. Each message goes to [`accept`](Self::accept).
@@ -123,25 +141,141 @@ impl Pool {
         &self.messages
     }
 
+    /// Starts slots elsewhere for trials that wait, ends those that are not needed any more, and finds those that are
+    /// lost in silence. To be called about every half second.
+    pub fn tend(&mut self, waiting: usize) -> Vec<PoolEvent> {
+        let now = Instant::now();
+        let (tended, waited) = self.tended;
+        if waited == waiting && now.duration_since(tended) < TEND {
+            return vec![];
+        }
+        self.tended = (now, waiting);
+        let mut lost = vec![];
+        for slot in self.slots.iter_mut().filter(|slot| slot.spec.far.is_some()) {
+            match &slot.process {
+                Process::Paused(until) if *until <= now => slot.process = Process::None,
+                Process::Ready(_) if now.duration_since(slot.heard) > SILENCE => {
+                    slot.retire();
+                    lost.extend(slot.gone(&format!("it said nothing for {} s", SILENCE.as_secs())));
+                }
+                _ => {}
+            }
+        }
+        let far = |slot: &&Slot| slot.spec.far.is_some();
+        let at_work = self.running().count();
+        let alive = |slot: &&Slot| matches!(slot.process, Process::Pending(_) | Process::Ready(_));
+        let far_alive = self.slots.iter().filter(far).filter(alive).count();
+        let far_at_work = self.slots.iter().filter(far).filter(|slot| slot.trial.is_some()).count();
+        let more = waiting.min(self.limit.saturating_sub(at_work));
+        let missing = (far_at_work + more).saturating_sub(far_alive);
+        let mut surplus = far_alive.saturating_sub(far_at_work + more);
+        for pending in [true, false] {
+            // Those that wait for a machine first, the last ones first.
+            for slot in self.slots.iter_mut().rev().filter(|slot| slot.spec.far.is_some() && slot.trial.is_none()) {
+                let is_pending = matches!(slot.process, Process::Pending(_));
+                if surplus > 0 && slot.process.started().is_some() && is_pending == pending {
+                    slot.retire();
+                    surplus -= 1;
+                }
+            }
+        }
+        let startable = |slot: &Slot| slot.spec.far.is_some() && matches!(slot.process, Process::None);
+        let missing: Vec<usize> = (0..self.slots.len()).filter(|i| startable(&self.slots[*i])).take(missing).collect();
+        for index in missing {
+            self.start_far(index);
+        }
+        let waits = |slot: &&Slot| matches!(slot.process, Process::Pending(_));
+        let environment = self.slots.iter().find(waits).map(|slot| slot.spec.environment.clone());
+        self.queue.ask(
+            environment.unwrap_or_default(),
+            self.slots.iter().filter_map(|slot| match &slot.process {
+                Process::Pending(process) if slot.spec.far.is_some() => Some(process),
+                _ => None,
+            }),
+        );
+        lost
+    }
+
+    fn start_far(&mut self, index: usize) {
+        self.started += 1;
+        if self.guard.1.is_none() {
+            self.guard.1 = Guard::start(&self.guard.0).ok();
+        }
+        let guard = self.guard.1.as_ref().map(Guard::line).unwrap_or_default();
+        let slot = &mut self.slots[index];
+        (slot.worked, slot.heard) = (false, Instant::now());
+        match SlotProcess::start_far(&slot.spec, &self.needs, self.started, self.sender.clone(), guard) {
+            Ok(process) => {
+                slot.process = Process::Pending(process);
+            }
+            Err(error) => drop(slot.gone(&error.to_string())),
+        }
+    }
+
     /// Brings the pool up to date with a message from its channel, and returns what it means. None if it means nothing
     /// to the caller: the message is a greeting, or comes from a process that the pool has ended.
-    pub fn accept(&mut self, (id, event): SlotMessage) -> Option<PoolEvent> {
-        let slot = self.slots.iter_mut().find(|slot| slot.running.as_ref().is_some_and(|running| running.id == id))?;
-        match event {
-            Some(Event::Hello { .. }) => None,
-            Some(event) => {
+    pub fn accept(&mut self, SlotMessage { process, said }: SlotMessage) -> Option<PoolEvent> {
+        let of = |slot: &Slot| slot.process.started().is_some_and(|started| started.id == process);
+        let slot = self.slots.iter_mut().find(|slot| of(slot))?;
+        slot.heard = Instant::now();
+        match said {
+            Said::Event(Event::Hello { protocol, .. }) if protocol != VERSION && slot.spec.far.is_some() => {
+                slot.retire();
+                slot.gone(&other_version(protocol))
+            }
+            Said::Event(Event::Hello { .. }) | Said::Node(FromSlot::Alive) => None,
+            Said::Event(event) => {
+                slot.worked = true;
                 if matches!(&event, Event::Ended { trial, .. } if Some(trial) == slot.trial.as_ref()) {
                     slot.trial = None;
+                    slot.status.trials += 1;
                 }
                 Some(PoolEvent::Trial(event))
             }
-            None => {
-                let status = slot.running.take().and_then(|mut running| running.child.wait().ok());
-                let status = status.map_or("ended".into(), |status| status.to_string());
-                let trial = slot.trial.take()?;
-                let reason = format!("its slot on {} was lost ({status})", slot.spec.device);
-                Some(PoolEvent::SlotLost { trial, reason })
+            Said::Node(FromSlot::Ready { protocol, node, job, problem }) => {
+                (slot.status.node, slot.status.job) = (Some(node), job);
+                let problem = if protocol == VERSION { problem } else { Some(other_version(protocol)) };
+                match problem {
+                    Some(problem) => {
+                        slot.retire();
+                        slot.gone(&problem)
+                    }
+                    None => {
+                        if let Some(process) = slot.process.take() {
+                            slot.process = Process::Ready(process);
+                            slot.status.reason = None;
+                        }
+                        None
+                    }
+                }
             }
+            Said::Gone(how) => slot.gone(&how),
+        }
+    }
+
+    /// Why no trial can run any more: each slot is elsewhere and was given up. None if one can.
+    pub fn stuck(&self) -> Option<String> {
+        let given_up = |slot: &Slot| matches!(slot.process, Process::GivenUp);
+        if self.slots.is_empty() || !self.slots.iter().all(given_up) {
+            return None;
+        }
+        let mut reasons: Vec<(&str, usize)> = vec![];
+        for slot in &self.slots {
+            let reason = slot.status.reason.as_deref().unwrap_or("no reason is known");
+            match reasons.iter_mut().find(|(known, _)| *known == reason) {
+                Some((_, count)) => *count += 1,
+                None => reasons.push((reason, 1)),
+            }
+        }
+        let reasons: Vec<String> = reasons.into_iter().map(|(reason, count)| format!("{count} × {reason}")).collect();
+        Some(reasons.join("; "))
+    }
+
+    /// Ends all slots elsewhere, so that they hold no machine.
+    pub fn release_far(&mut self) {
+        for slot in self.slots.iter_mut().filter(|slot| slot.spec.far.is_some()) {
+            slot.trial = None;
+            slot.retire();
         }
     }
 
@@ -160,107 +294,34 @@ impl Pool {
                 Err(_) => break,
             }
         }
-        for slot in self.slots.iter_mut().filter(|slot| slot.trial.is_some()) {
-            slot.trial = None;
-            slot.end();
-        }
+        end(self.slots.iter_mut().filter(|slot| slot.trial.is_some()));
     }
 }
 
-impl Slot {
-    /// Sends a request. False if the slot has no process, or one that does not read any more.
-    fn send(&mut self, request: &Request) -> bool {
-        let Some(running) = &mut self.running else { return false };
-        let Ok(mut line) = serde_json::to_vec(request) else { return false };
-        line.push(b'\n');
-        let sent = running.stdin.write_all(&line).and_then(|()| running.stdin.flush()).is_ok();
-        if !sent {
-            self.end();
+/// Ends slots with all that they started.
+fn end<'a>(slots: impl Iterator<Item = &'a mut Slot>) {
+    let mut ending = vec![];
+    for slot in slots {
+        slot.trial = None;
+        if slot.spec.far.is_some() {
+            slot.retire();
+        } else if let Some(mut process) = slot.process.take() {
+            process.close();
+            ending.push(process);
         }
-        sent
     }
-
-    /// Ends the process of the slot and all that it started.
-    fn end(&mut self) {
-        let Some(mut running) = self.running.take() else { return };
-        // When its standard input closes, a slot ends what it started, and then itself. One that hangs is killed.
-        drop(running.stdin);
-        let deadline = Instant::now() + Duration::from_millis(400);
-        while Instant::now() < deadline {
-            if !matches!(running.child.try_wait(), Ok(None)) {
-                return;
-            }
-            std::thread::sleep(Duration::from_millis(2));
+    let deadline = Instant::now() + END;
+    for process in ending {
+        // One that hangs is killed.
+        if !process.ends_by(deadline) {
+            process.signal(Signal::SIGKILL);
+            process.ends_by(Instant::now() + END);
         }
-        let _ = running.child.kill();
-        let _ = running.child.wait();
     }
 }
 
 impl Drop for Pool {
     fn drop(&mut self) {
-        for slot in &mut self.slots {
-            slot.end();
-        }
+        end(self.slots.iter_mut());
     }
-}
-
-/// Starts the process of a slot and waits for its greeting.
-fn start(spec: &SlotSpec, id: u64, sender: Sender<SlotMessage>) -> Result<SlotProcess, PoolError> {
-    let shown = spec.command.join(" ");
-    let Some((program, arguments)) = spec.command.split_first() else {
-        return Err(PoolError::NoSlot { command: shown, seen: "the command is empty".into() });
-    };
-    let mut command = Command::new(program);
-    // The worker in the slot trains on the device that TUNEBOOK_DEVICE names. The processors are one device to it.
-    let device = if spec.device.starts_with("cpu") { "cpu" } else { spec.device.as_str() };
-    spec.environment.give(&mut command);
-    if let Some(folder) = &spec.folder {
-        command.current_dir(folder);
-    }
-    let child = command
-        .args(arguments)
-        .env("TUNEBOOK_DEVICE", device)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        // So that Ctrl-C at a terminal interrupts the kernel, but not the slot.
-        .process_group(0)
-        .spawn();
-    let mut child = child.map_err(|source| PoolError::Start { command: shown.clone(), source })?;
-    let (Some(stdin), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else {
-        return Err(PoolError::NoSlot { command: shown, seen: "it has no pipes".into() });
-    };
-    let mut lines = BufReader::new(stdout).lines();
-    let mut seen = String::from("it printed nothing");
-    loop {
-        let Some(Ok(line)) = lines.next() else {
-            let _ = child.kill();
-            let _ = child.wait();
-            return Err(PoolError::NoSlot { command: shown, seen });
-        };
-        match serde_json::from_str::<Event>(&line) {
-            Ok(Event::Hello { protocol, .. }) if protocol == VERSION => break,
-            Ok(Event::Hello { protocol, .. }) => {
-                let _ = child.kill();
-                let _ = child.wait();
-                let seen = format!("it uses version {protocol} of the protocol, and this kernel version {VERSION}");
-                return Err(PoolError::NoSlot { command: shown, seen });
-            }
-            // A banner, of `ssh` for example.
-            _ => seen = format!("its last line was `{}`", line.chars().take(200).collect::<String>()),
-        }
-    }
-    std::thread::spawn(move || {
-        for line in lines {
-            let Ok(line) = line else { break };
-            if let Ok(event) = serde_json::from_str::<Event>(&line)
-                && sender.send((id, Some(event))).is_err()
-            {
-                return;
-            }
-        }
-        let _ = sender.send((id, None));
-    });
-    Ok(SlotProcess { id, child, stdin })
 }

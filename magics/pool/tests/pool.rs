@@ -20,6 +20,7 @@ fn spec(words: &[&str]) -> SlotSpec {
         command: words.iter().map(|word| word.to_string()).collect(),
         environment: Environment::default(),
         folder: None,
+        far: None,
     }
 }
 

@@ -24,6 +24,7 @@ pub mod load;
 pub mod lsmagic;
 pub mod noise;
 pub mod plan;
+pub mod pool;
 pub mod remove;
 pub mod report;
 pub mod reset;
@@ -72,6 +73,7 @@ const MAGICS: &[Magic] = &[
     workloads::MAGIC,
     workload::MAGIC,
     devices::MAGIC,
+    pool::MAGIC,
     time::MAGIC,
     timeit::MAGIC,
     test::MAGIC,

@@ -3,6 +3,7 @@
 use crate::commands::sweep::advice::{advice, is_same};
 use crate::commands::sweep::plan::SweepPlan;
 use crate::commands::sweep::rerun::{Rerun, plan_rerun};
+use crate::commands::sweep::slots::Slots;
 use crate::commands::sweep::{self, Sweep};
 use crate::commands::workload;
 use crate::error::Result;
@@ -12,7 +13,6 @@ use crate::report::Report;
 use crate::report::table::{Rows, duration};
 use serde_json::json;
 use tunebook_analysis::{Design, ExpectedTime, TimedTrial, design, expected_proposals, expected_time};
-use tunebook_pool::default_slots;
 use tunebook_study::store::Store;
 use tunebook_study::{Params, TrialState, Value, WorkloadDescription, WorkloadReference};
 
@@ -181,8 +181,7 @@ struct Cost {
 impl Cost {
     fn of(context: &Context, store: Option<&Store>, plan: &SweepPlan, missing: &[u32]) -> Result<Self> {
         let (devices, _) = context.devices();
-        let slots =
-            default_slots(&devices, &context.settings.slot, &context.added_environment(), plan.options.parallel);
+        let slots = Slots::of(context, &devices, plan.options.parallel);
         let known = match &plan.definition.workload {
             WorkloadReference::Command(_) => None,
             reference => workload::known(context)?.into_iter().find(|known| known.reference == *reference),
@@ -218,7 +217,7 @@ impl Cost {
             names.iter().map(|name| value_of(params, name, description.as_ref()).map(|v| v.to_string())).collect()
         };
         let expected = expected_time(&wanted, &timed, &decisive);
-        let parallel = slots.len().max(1);
+        let parallel = slots.at_once().max(1);
         let rounds = |seconds: f64| seconds / parallel.min(wanted.len().max(1)) as f64;
         Ok(Self {
             seconds: expected.as_ref().map(|expected| rounds(expected.trial_seconds)),

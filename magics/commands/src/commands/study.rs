@@ -3,7 +3,7 @@
 use crate::commands::sweep::advice::recorded_allowed;
 use crate::commands::sweep::display::{counts_text, with_retuning};
 use crate::commands::sweep::retuning::find_retuning;
-use crate::commands::sweep::{changes, without_effect};
+use crate::commands::sweep::{changes, slots, without_effect};
 use crate::commands::workload;
 use crate::error::{ErrorName, MagicError, Result};
 use crate::host::{Interrupt, Output};
@@ -12,7 +12,7 @@ use crate::report::Report;
 use crate::report::table::{self, Rows, number};
 use crate::studies::{flags, sentences_about_failures};
 use crate::syntax::{Arguments, Word};
-use serde_json::json;
+use serde_json::{Value, json};
 use tunebook_analysis::{best_trial, count_by_state, optimization_history, ranked_configurations};
 use tunebook_study::store::{Store, StudyRecord, trials_folder};
 use tunebook_study::{Params, TrialState};
@@ -128,7 +128,11 @@ fn study_report(context: &Context, store: &Store, study: &StudyRecord) -> Result
     let trials = store.trials(study)?;
     let definition = &study.definition;
     let objective = &definition.objective;
-    let environment = store.environment(study)?;
+    let mut environment = store.environment(study)?;
+    let places = slots::recorded(store, study)?;
+    if let Some(Value::Object(environment)) = &mut environment {
+        environment.insert("trials".into(), Value::Object(places.clone()));
+    }
     let allowed = recorded_allowed(store, study)?;
     let mut roles = Rows::new(&["role", "hyperparameter", "values"]);
     for hyperparameter in definition.space.hyperparameters() {
@@ -207,6 +211,9 @@ fn study_report(context: &Context, store: &Store, study: &StudyRecord) -> Result
     if let Some(processor) = environment.as_ref().and_then(|e| e["processor"].as_str()) {
         let libtorch = environment.as_ref().and_then(|e| e["libtorch"].as_str()).unwrap_or("none");
         report = report.line(&format!("Ran on {processor}, libtorch {libtorch}."));
+    }
+    if let Some(line) = slots::by_machine(&places) {
+        report = report.line(&line);
     }
     let folder = trials_folder(&context.store_file(), &study.name)?;
     Ok(report.line(&format!("Checkpoints and logs: {}", folder.display())))

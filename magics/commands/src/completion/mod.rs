@@ -320,6 +320,7 @@ mod tests {
         let settings = Settings {
             first_store: "/nowhere".into(),
             slot: vec![],
+            guard: vec![],
             worker: "/nowhere".into(),
             cache: "/nowhere".into(),
         };

@@ -1,7 +1,7 @@
 //! The state that the magics of one kernel share.
 
-use super::Catalogue;
 use super::store_file::StoreFile;
+use super::{Catalogue, Pools};
 use crate::error::{ErrorName, MagicError, Result, Source, suggest};
 use crate::host::Output;
 use crate::report::{ChartLoader, Report};
@@ -23,6 +23,8 @@ pub struct Settings {
     pub first_store: PathBuf,
     /// The command that starts a slot, which is a process that runs trials on one device (`tunebook slot`).
     pub slot: Vec<String>,
+    /// The command that ends slots elsewhere once the kernel is gone (`tunebook guard`).
+    pub guard: Vec<String>,
     /// The executable of the worker, which trains the built-in workloads.
     pub worker: PathBuf,
     /// The folder in which workloads and crates for cells are built (`~/.cache/tunebook`).
@@ -34,6 +36,8 @@ pub struct Context {
     pub settings: Settings,
     /// Slots that keep running between sweeps. A sweep takes the pool out while it uses it.
     pub pool: Mutex<Option<Pool>>,
+    /// The pools that `%pool` has added.
+    pub pools: Mutex<Pools>,
     /// The folder to which `%cd -` goes.
     pub previous_folder: Mutex<Option<PathBuf>>,
     /// Sends the script that draws charts.
@@ -60,6 +64,7 @@ impl Context {
             settings,
             store,
             pool: Mutex::default(),
+            pools: Mutex::default(),
             previous_folder: Mutex::default(),
             failed_workloads: Mutex::default(),
             environment: Mutex::default(),

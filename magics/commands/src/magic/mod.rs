@@ -5,12 +5,14 @@ mod context;
 mod head;
 mod help;
 mod ipython;
+mod pools;
 mod question;
 mod store_file;
 
 pub use catalogue::Catalogue;
 pub use context::{Context, SHOWN, Settings};
 pub use head::Head;
+pub use pools::{LOCAL, Pools};
 pub use question::{asks, is_question, is_rust_path};
 
 use crate::error::{Result, Span};

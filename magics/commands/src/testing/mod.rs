@@ -284,7 +284,7 @@ impl Session for FakeHost {
 /// Settings with paths in a folder, none of which exists yet.
 pub fn settings(folder: &Path) -> Settings {
     let (store, worker, cache) = (folder.join("studies.db"), folder.join("worker"), folder.join("cache"));
-    Settings { first_store: store, slot: vec![], worker, cache }
+    Settings { first_store: store, slot: vec![], guard: vec![], worker, cache }
 }
 
 /// A context with paths in a folder.

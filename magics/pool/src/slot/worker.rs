@@ -3,6 +3,7 @@
 use super::log::Log;
 use super::process::{Group, describe, out_of_memory_kills};
 use super::{Outcome, cancels, send};
+use crate::Environment;
 use crossbeam_channel::{Receiver, after, never, select, unbounded};
 use parking_lot::Mutex;
 use std::io::{BufRead, BufReader, Write};
@@ -41,11 +42,17 @@ impl Worker {
     }
 
     /// Runs a trial, in a new worker if none is running or if it is the wrong one.
-    pub(super) fn run(&mut self, request: &TrialRequest, requests: &Receiver<Request>, log: Log) -> Outcome {
+    pub(super) fn run(
+        &mut self,
+        request: &TrialRequest,
+        requests: &Receiver<Request>,
+        log: Log,
+        environment: &Environment,
+    ) -> Outcome {
         let oom_before = out_of_memory_kills();
         let path = request.worker.as_ref().unwrap_or(&self.builtin);
         let ready = self.running.take().filter(|running| running.path == *path);
-        let mut running = match ready.map_or_else(|| start(path, &log), Ok) {
+        let mut running = match ready.map_or_else(|| start(path, &log, environment), Ok) {
             Ok(running) => running,
             Err(reason) => return Outcome::failed(reason),
         };
@@ -78,8 +85,9 @@ impl Worker {
 }
 
 /// Starts a worker and waits for its greeting.
-fn start(path: &PathBuf, log: &Log) -> Result<Running, String> {
+fn start(path: &PathBuf, log: &Log, environment: &Environment) -> Result<Running, String> {
     let mut command = Command::new(path);
+    environment.give(&mut command);
     // One thread: each processor has a slot of its own. And a thread that waits must not keep a processor busy.
     command
         .env("GOMP_SPINCOUNT", "0")

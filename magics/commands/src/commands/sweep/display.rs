@@ -36,6 +36,8 @@ pub struct SweepDisplay<'a> {
     changed: bool,
     /// Whether a trial reported something since the text was last updated.
     measured: bool,
+    /// What the slots elsewhere do.
+    slots: Option<String>,
     started: Instant,
 }
 
@@ -62,6 +64,7 @@ impl<'a> SweepDisplay<'a> {
             findings: Findings::default(),
             changed: true,
             measured: false,
+            slots: None,
             started,
         }
     }
@@ -119,10 +122,11 @@ impl<'a> SweepDisplay<'a> {
     fn progress(&self) -> String {
         let metric = &self.definition.objective.metric;
         let mut lines = vec![self.progress_line()];
-        let running: Vec<String> = self.observed.running(metric).collect();
-        lines.extend(running.iter().take(RUNNING_SHOWN).cloned());
-        if running.len() > RUNNING_SHOWN {
-            lines.push(format!("and {} more trials", running.len() - RUNNING_SHOWN));
+        lines.extend(self.slots.clone());
+        lines.extend(self.observed.running(metric).take(RUNNING_SHOWN));
+        let running = self.observed.trials.iter().filter(|trial| trial.state == TrialState::Running).count();
+        if running > RUNNING_SHOWN {
+            lines.push(format!("and {} more trials", running - RUNNING_SHOWN));
         }
         lines.join("\n")
     }
@@ -229,6 +233,11 @@ impl TrialObserver for SweepDisplay<'_> {
         self.observed.finished(number, end);
         self.changed = true;
         self.refresh();
+    }
+
+    fn slots(&mut self, slots: String) {
+        self.slots = Some(slots);
+        self.measured = true;
     }
 
     fn refresh(&mut self) {

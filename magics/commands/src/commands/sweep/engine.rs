@@ -5,14 +5,15 @@ use super::changes::{self, Watch};
 use super::environment::environment;
 use super::observer::{TrialEnd, TrialObserver};
 use super::plan::SweepPlan;
+use super::slots::{self, Places, Slots};
 use crate::error::{ErrorName, MagicError, Result};
 use crate::host::Interrupt;
 use crate::magic::Context;
 use crossbeam_channel::{after, select};
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
-use tunebook_pool::{Pool, PoolEvent, default_slots};
+use tunebook_pool::{Needs, Pool, PoolError, PoolEvent, SlotMessage};
 use tunebook_study::protocol::{DataSource, Event, TrialId, TrialRequest};
 use tunebook_study::sampler::{Proposals, trial_seed};
 use tunebook_study::store::{HyperparameterUse, NewTrial, StudyWriter, trials_folder};
@@ -20,7 +21,8 @@ use tunebook_study::{Summaries, TrialState, Value, WorkloadReference};
 
 /// Running trials get this much time to end after an interrupt. Then their processes are killed.
 const INTERRUPT_PATIENCE: Duration = Duration::from_millis(600);
-/// A trial counts as failed once its slot has ended by itself this many times.
+/// A trial counts as failed once its slot has ended by itself this many times in a row, without the trial getting any
+/// further than before.
 const SLOT_LOSSES: u32 = 3;
 
 /// A run ends once so many trials have ended and all of them failed with the same reason: the others would fail too.
@@ -53,18 +55,23 @@ pub fn run(
 ) -> Result<RunOutcome> {
     let started = Instant::now();
     let watch = Watch::new(writer, &plan.definition)?;
-    let mut pool = warm_pool(context, plan, writer)?;
+    let folder = trials_folder(&context.store_file(), &plan.name)?;
+    let mut pool = warm_pool(context, plan, writer, &folder)?;
     let proposals = Proposals::resuming(&plan.definition, &writer.store().trials(writer.study())?);
     let mut run = StudyRun {
+        context,
         plan,
+        places: Places::read(writer.store(), writer.study())?,
         writer,
         observer,
         interrupt,
         proposals,
         watch,
-        folder: trials_folder(&context.store_file(), &plan.name)?,
+        folder,
         waiting: numbers.into_iter().rev().collect(),
         losses: HashMap::new(),
+        reached: HashMap::new(),
+        shown: (Instant::now(), None),
         recorded_data: vec![],
         failures: Some(vec![]),
         hyperparameters: HyperparameterUse::default(),
@@ -81,33 +88,44 @@ pub fn run(
             cancelled?;
         }
     }
+    let places = run.places.write(run.writer.store(), run.writer.study(), true);
     let hyperparameters = std::mem::take(&mut run.hyperparameters);
     let use_recorded = writer.record_use(&hyperparameters);
     let seconds_added = writer.add_seconds(started.elapsed().as_secs_f64());
+    // A slot elsewhere holds a machine that others wait for.
+    pool.release_far();
+    context.pools.lock().status = pool.status();
     *context.pool.lock() = Some(pool);
     let outcome = outcome?;
+    places?;
     use_recorded?;
     seconds_added?;
     Ok(outcome)
 }
 
 /// Returns the warm slots of the last sweep if this study needs the same ones, otherwise new slots.
-fn warm_pool(context: &Context, plan: &SweepPlan, writer: &StudyWriter) -> Result<Pool> {
-    let settings = &context.settings;
+fn warm_pool(context: &Context, plan: &SweepPlan, writer: &StudyWriter, folder: &Path) -> Result<Pool> {
+    slots::check(context)?;
     let (devices, problem) = context.devices();
     if let (WorkloadReference::Builtin { .. } | WorkloadReference::Rust { .. }, Some(problem)) =
         (&plan.definition.workload, problem)
     {
         return Err(MagicError::new(ErrorName::WorkerError, problem, None));
     }
-    let specs = default_slots(&devices, &settings.slot, &context.added_environment(), plan.options.parallel);
-    let names: Vec<String> = specs.iter().map(|spec| spec.device.clone()).collect();
-    writer.record_environment(&environment(devices.libtorch.as_deref(), &names))?;
+    let slots = Slots::of(context, &devices, plan.options.parallel);
+    let recorded = environment(devices.libtorch.as_deref(), &slots.names(), slots::commands(context));
+    writer.record_environment(&recorded)?;
+    let needs = if slots.far.is_empty() { Needs::default() } else { slots::needs(context, plan, &devices, folder)? };
+    let Slots { here, far, limit } = slots;
     let warm = context.pool.lock().take();
-    Ok(warm.filter(|pool| pool.specs() == specs).unwrap_or_else(|| Pool::new(specs)))
+    let mut pool = warm.filter(|pool| pool.specs() == here).unwrap_or_else(|| Pool::new(here));
+    pool.set_far(far, needs, context.settings.guard.clone());
+    pool.set_limit(limit);
+    Ok(pool)
 }
 
 struct StudyRun<'a> {
+    context: &'a Context,
     plan: &'a SweepPlan,
     writer: &'a mut StudyWriter,
     observer: &'a mut dyn TrialObserver,
@@ -120,6 +138,12 @@ struct StudyRun<'a> {
     waiting: Vec<u32>,
     /// How often the slot of a trial ended by itself, by the number of the trial.
     losses: HashMap<u32, u32>,
+    /// The last step that a trial reported, and that which it had reached when it was lost.
+    reached: HashMap<u32, (u64, u64)>,
+    /// When what the slots do was last shown, and what.
+    shown: (Instant, Option<String>),
+    /// Where each trial runs.
+    places: Places,
     /// The data files that are recorded already.
     recorded_data: Vec<DataSource>,
     /// The reasons of the trials that failed, without their numbers. None once a trial ended in another way.
@@ -138,9 +162,21 @@ impl StudyRun<'_> {
                 let Some(number) = self.waiting.pop() else { break };
                 self.start_trial(pool, number)?;
             }
-            if pool.running().next().is_none() && self.waiting.is_empty() {
-                return Ok(RunOutcome::Completed);
+            for lost in pool.tend(self.waiting.len()) {
+                self.happened(lost)?;
             }
+            if pool.running().next().is_none() {
+                if self.waiting.is_empty() {
+                    return Ok(RunOutcome::Completed);
+                }
+                if let Some(reason) = pool.stuck() {
+                    let message = format!("no slot can be started: {reason}");
+                    let help = Some("trials that ended are recorded, `--resume` runs the others".into());
+                    return Err(MagicError::new(ErrorName::SlotError, message, help));
+                }
+            }
+            self.show_slots(pool);
+            self.places.write(self.writer.store(), self.writer.study(), false)?;
             self.observer.refresh();
             self.writer.renew()?;
             let rest = budget.map(|budget| budget.saturating_sub(started.elapsed()));
@@ -198,27 +234,63 @@ impl StudyRun<'_> {
             fit: self.plan.options.fit.clone(),
         };
         let id = request.trial.clone();
-        if let Err(error) = pool.run(request) {
-            self.finish(&id, TrialState::Cancelled, Some(error.to_string()), None)?;
-            return Err(MagicError::new(ErrorName::SlotError, error.to_string(), None));
+        match pool.run(request) {
+            Ok(place) => self.places.ran(number, place),
+            // The last free slot has just ended.
+            Err(PoolError::Full) => {
+                self.finish(&id, TrialState::Cancelled, Some("its slot was lost".into()), None)?;
+                self.waiting.push(number);
+            }
+            Err(error) => {
+                self.finish(&id, TrialState::Cancelled, Some(error.to_string()), None)?;
+                return Err(MagicError::new(ErrorName::SlotError, error.to_string(), None));
+            }
         }
         Ok(())
     }
 
+    /// Tells the observer and `%pool` what the slots elsewhere do, twice a second.
+    fn show_slots(&mut self, pool: &Pool) {
+        let (next, shown) = &mut self.shown;
+        if Instant::now() < *next {
+            return;
+        }
+        *next = Instant::now() + Duration::from_millis(500);
+        let status = pool.status();
+        let line = slots::line(&status);
+        self.context.pools.lock().status = status;
+        if line != *shown {
+            *shown = line.clone();
+            self.observer.slots(line.unwrap_or_default());
+        }
+    }
+
     /// Handles one message of a slot.
-    fn handle(&mut self, pool: &mut Pool, message: (u64, Option<Event>)) -> Result<()> {
+    fn handle(&mut self, pool: &mut Pool, message: SlotMessage) -> Result<()> {
         match pool.accept(message) {
-            Some(PoolEvent::Trial(Event::Measured { trial, measurement })) => {
+            Some(event) => self.happened(event),
+            None => Ok(()),
+        }
+    }
+
+    fn happened(&mut self, event: PoolEvent) -> Result<()> {
+        match event {
+            PoolEvent::Trial(Event::Measured { trial, measurement }) => {
+                let (reached, _) = self.reached.entry(trial.number).or_default();
+                *reached = measurement.step.max(*reached);
                 self.writer.measured(trial.number, &measurement)?;
                 self.observer.measured(trial.number, &measurement);
                 Ok(())
             }
-            Some(PoolEvent::Trial(Event::Ended { trial, state, reason, seconds })) => {
+            PoolEvent::Trial(Event::Ended { trial, state, reason, seconds }) => {
                 self.finish(&trial, state, reason, Some(seconds))
             }
-            Some(PoolEvent::SlotLost { trial, reason }) => {
+            PoolEvent::SlotLost { trial, reason } => {
                 let losses = self.losses.entry(trial.number).or_default();
-                *losses += 1;
+                let (reached, before) = self.reached.entry(trial.number).or_default();
+                // A trial that gets further each time ends at last, however often machines are taken from it.
+                *losses = if *reached > *before { 1 } else { *losses + 1 };
+                *before = *reached;
                 let losses = *losses;
                 if losses < SLOT_LOSSES {
                     // The slot may have ended for a reason outside of the trial, so the trial runs again.
@@ -228,13 +300,13 @@ impl StudyRun<'_> {
                 }
                 self.finish(&trial, TrialState::Failed, Some(format!("{reason}, {losses} times")), None)
             }
-            Some(PoolEvent::Trial(Event::Loaded { trial, data })) => self.record_data(trial.number, data),
-            Some(PoolEvent::Trial(Event::Used { used, unused, .. })) => {
+            PoolEvent::Trial(Event::Loaded { trial, data }) => self.record_data(trial.number, data),
+            PoolEvent::Trial(Event::Used { used, unused, .. }) => {
                 self.hyperparameters.used.extend(used);
                 self.hyperparameters.unused.extend(unused);
                 Ok(())
             }
-            Some(PoolEvent::Trial(Event::Hello { .. } | Event::Started { .. })) | None => Ok(()),
+            PoolEvent::Trial(Event::Hello { .. } | Event::Started { .. }) => Ok(()),
         }
     }
 

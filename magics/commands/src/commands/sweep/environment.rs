@@ -6,12 +6,13 @@ use std::process::Command;
 
 /// Returns the versions, the machine, and the folder of the kernel with its git commit, as JSON.
 ///
-/// `slots` are the devices of the slots. What cannot be found out is null.
-pub fn environment(libtorch: Option<&str>, slots: &[String]) -> Value {
+/// `slots` are the devices of the slots, `pools` the pools beyond this machine. What cannot be found out is null.
+pub fn environment(libtorch: Option<&str>, slots: &[String], pools: Value) -> Value {
     json!({
         "tunebook": env!("CARGO_PKG_VERSION"),
         "libtorch": libtorch,
         "slots": slots,
+        "pools": pools,
         "processor": field_of("/proc/cpuinfo", "model name"),
         "instruction_set": std::env::consts::ARCH,
         "operating_system": std::env::consts::OS,

@@ -11,6 +11,7 @@ pub mod plan;
 mod preset;
 pub mod rerun;
 pub mod retuning;
+pub mod slots;
 
 use self::advice::{advice, record_allowed};
 use self::display::SweepDisplay;
@@ -143,6 +144,7 @@ impl Command for Sweep {
         let mut plan = self.plan(context)?;
         let mut store = context.store()?;
         let Some(study) = store.study(&plan.name)? else {
+            slots::check(context)?;
             let study = store.create_study(&plan.name, &plan.definition)?;
             let numbers = (1..=plan.trials).collect();
             return train(context, &mut plan, store.write(study)?, numbers, output, interrupt);
@@ -268,7 +270,7 @@ fn train(
             engine::SAME_FAILURES
         )),
     };
-    let mut notes: Vec<String> = notes.into_iter().chain(note).collect();
+    let mut notes: Vec<String> = notes.into_iter().chain(note).chain(slots::note(context)).collect();
     let changes = writer.store().changes(writer.study())?;
     notes.extend(changes::note_while_running(changes.get(accepted..).unwrap_or(&[])));
     notes.extend(changes::note(&changes::changes(writer.store(), writer.study())?));

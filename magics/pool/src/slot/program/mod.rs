@@ -8,7 +8,7 @@ use self::report::{Lines, Report, Taken};
 use super::log::Log;
 use super::process::{Group, describe, out_of_memory_kills};
 use super::{Outcome, cancels, send};
-use crate::program_line;
+use crate::{Environment, program_line};
 use crossbeam_channel::{Receiver, after, never, select, unbounded};
 use std::io::{BufRead, BufReader};
 use std::os::unix::process::ExitStatusExt;
@@ -38,7 +38,13 @@ struct Objective {
 }
 
 /// Runs a program to its end, or ends it: when its trial is cancelled, takes too long, or has reached its target.
-pub(super) fn run(line: &ProgramLine, request: &TrialRequest, requests: &Receiver<Request>, log: Log) -> Outcome {
+pub(super) fn run(
+    line: &ProgramLine,
+    request: &TrialRequest,
+    requests: &Receiver<Request>,
+    log: Log,
+    environment: &Environment,
+) -> Outcome {
     let words = match program_line::fill(line, &request.params) {
         Ok(words) => words,
         Err(error) => return Outcome::failed(error.to_string()),
@@ -46,6 +52,7 @@ pub(super) fn run(line: &ProgramLine, request: &TrialRequest, requests: &Receive
     let Some((program, arguments)) = words.split_first() else { return Outcome::failed("the command is empty") };
     let oom_before = out_of_memory_kills();
     let mut command = Command::new(program);
+    environment.give(&mut command);
     command
         .args(arguments)
         .env("TUNEBOOK_SEED", request.seed.to_string())

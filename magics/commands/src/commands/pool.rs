@@ -1,0 +1,273 @@
+//! `%pool`: lists, adds and removes pools of slots beyond this machine.
+
+use crate::error::{ErrorName, Result, suggest};
+use crate::host::{Interrupt, Output};
+use crate::magic::{Command, Context, Export, Invocation, LOCAL, Magic, Pools, Subject};
+use crate::report::Report;
+use crate::report::table::Rows;
+use crate::syntax::{Arguments, OptionSpec, Word, option};
+use serde_json::json;
+use tunebook_pool::{FarPool, Kubernetes, Launcher, SlotState, SlotStatus, default_slots};
+
+pub const MAGIC: Magic = Magic {
+    name: "pool",
+    line: true,
+    body: None,
+    usage: "%pool\n%pool add NAME --prefix 'ssh HOST' --slots N\n%pool add NAME --slurm 'OPTIONS OF SRUN' --slots N\n\
+        %pool add NAME --kubernetes 'image=IMAGE gpu=1' --slots N\n%pool remove NAME",
+    summary: "Where trials run: slots on this machine, on other machines, and of a cluster's scheduler",
+    help: "A slot runs one trial at a time. Sweeps use the slots of this machine (the pool `local`) and those of all \
+        pools that were added; `%pool remove local` keeps trials off this machine. `--parallel` of a sweep bounds the \
+        number of trials that run at the same time in all pools together.\n\n\
+        A slot elsewhere is a command that runs the rest of its words on the other machine, with standard input and \
+        output connected. It is started when trials wait for it, takes its first trial once it has answered, and ends \
+        with the sweep. Nothing is copied: kernel, worker, libtorch, the folder of the notebook and that of the \
+        studies must have the same paths there, on a file system that both machines share. Each slot checks this \
+        before its first trial.",
+    options: OPTIONS,
+    subject: Subject::None,
+    export: Export::Comment,
+    parse,
+};
+
+const OPTIONS: &[OptionSpec] = &[
+    option(
+        "prefix",
+        Some("COMMAND"),
+        "a command that runs the rest of its words; `{slot}` is the number of the slot, from 0",
+    ),
+    option("slurm", Some("OPTIONS"), "options of `srun`, which asks for a job for each slot"),
+    option(
+        "kubernetes",
+        Some("KEYS"),
+        "a pod for each slot: image=IMAGE, and if needed gpu=N, cpu=N, memory=8Gi, volume=CLAIM:/path, namespace=NAME, \
+         context=NAME",
+    ),
+    option("slots", Some("N"), "how many slots the pool has (default: 1)"),
+];
+
+/// So many slots are listed one by one.
+const SLOTS_SHOWN: usize = 20;
+/// A pool has at most so many slots.
+const MOST_SLOTS: u32 = 10_000;
+
+enum Action {
+    List,
+    Add(FarPool),
+    /// Lets trials run on this machine again.
+    AddLocal,
+    Remove(String),
+}
+
+struct PoolMagic {
+    arguments: Arguments,
+    action: Action,
+}
+
+fn parse(Invocation { arguments, .. }: Invocation) -> Result<Box<dyn Command>> {
+    let action = match arguments.positional.first().map(|word| word.text.as_str()) {
+        None => Action::List,
+        Some("add") => add(&arguments)?,
+        Some("remove") => Action::Remove(arguments.required(1, "the name of the pool")?.text.clone()),
+        Some(_) => {
+            let word = &arguments.positional[0];
+            let message = format!("`%pool` does not know `{}`", word.text);
+            let help = suggest(&word.text, vec!["add", "remove"]);
+            let help = help.or_else(|| Some("write `%pool`, `%pool add NAME …` or `%pool remove NAME`".into()));
+            return Err(arguments.source.syntax_error(word.span.clone(), message, help));
+        }
+    };
+    arguments.at_most(2)?;
+    if !matches!(action, Action::Add(_))
+        && let Some(word) = OPTIONS.iter().find_map(|spec| arguments.option(spec.name))
+    {
+        let message = "only `%pool add NAME` takes options";
+        return Err(arguments.source.syntax_error(word.span.clone(), message, None));
+    }
+    Ok(Box::new(PoolMagic { arguments, action }))
+}
+
+fn add(arguments: &Arguments) -> Result<Action> {
+    let name = arguments.required(1, "the name of the pool")?;
+    if name.text == LOCAL {
+        return Ok(Action::AddLocal);
+    }
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    if name.text.is_empty() || !name.text.chars().all(is_plain) {
+        return Err(arguments.invalid(name, "the name of a pool consists of letters, digits, `-` and `_`"));
+    }
+    let kinds = ["prefix", "slurm", "kubernetes"];
+    let mut given = kinds.iter().filter_map(|kind| Some((*kind, arguments.option(kind)?)));
+    let Some((kind, value)) = given.next() else {
+        let message = "what leads to the slots is missing";
+        let help = Some("write `--prefix 'ssh HOST'`, `--slurm 'OPTIONS'` or `--kubernetes 'image=IMAGE'`".into());
+        return Err(arguments.source.syntax_error(name.span.clone(), message, help));
+    };
+    if let Some((other, word)) = given.next() {
+        let message = format!("`--{other}` excludes `--{kind}`: a pool has one kind of slots");
+        return Err(arguments.source.syntax_error(word.span.clone(), message, None));
+    }
+    let words = shell_words::split(&value.text)
+        .map_err(|_| arguments.invalid(value, "a quote in this value is never closed"))?;
+    let launcher = match kind {
+        "prefix" if words.is_empty() => return Err(arguments.invalid(value, "the command is empty")),
+        "prefix" => Launcher::Prefix(words),
+        "slurm" => {
+            check_slurm(arguments, value, &words)?;
+            Launcher::Slurm(words)
+        }
+        _ => Launcher::Kubernetes(
+            Kubernetes::parse(&words).map_err(|error| arguments.invalid(value, error.to_string()))?,
+        ),
+    };
+    let slots = arguments.small_count("slots", 1)?.unwrap_or(1);
+    if slots > MOST_SLOTS
+        && let Some(word) = arguments.option("slots")
+    {
+        return Err(arguments.invalid(word, format!("a pool has at most {MOST_SLOTS} slots")));
+    }
+    Ok(Action::Add(FarPool { name: name.text.clone(), launcher, slots: slots as usize }))
+}
+
+/// A word that is no option would be the program that `srun` runs.
+fn check_slurm(arguments: &Arguments, value: &Word, words: &[String]) -> Result<()> {
+    match words.first() {
+        Some(first) if !first.starts_with('-') => {
+            Err(arguments.invalid(value, format!("`{first}` is not an option of `srun`; options begin with `-`")))
+        }
+        _ => Ok(()),
+    }
+}
+
+impl Command for PoolMagic {
+    fn run(self: Box<Self>, context: &Context, output: &dyn Output, _: &Interrupt) -> Result<()> {
+        let Self { arguments, action } = *self;
+        let error = |message: String, help: Option<String>| {
+            let span = arguments.positional.get(1).map_or(arguments.line.clone(), |word| word.span.clone());
+            arguments.source.error(ErrorName::InvalidValue, span, message, help)
+        };
+        {
+            let mut pools = context.pools.lock();
+            match action {
+                Action::List => {}
+                Action::AddLocal => pools.without_local = false,
+                Action::Add(pool) => {
+                    if pools.far.iter().any(|known| known.name == pool.name) {
+                        let help = Some(format!("`%pool remove {}` removes the one that is there", pool.name));
+                        return Err(error(format!("there is a pool `{}` already", pool.name), help));
+                    }
+                    pools.far.push(pool);
+                }
+                Action::Remove(name) => {
+                    remove(&mut pools, &name).map_err(|help| error(format!("there is no pool `{name}`"), help))?
+                }
+            }
+        }
+        report(context).show(&context.charts, output);
+        Ok(())
+    }
+}
+
+/// Removes a pool. The error is help for the user.
+fn remove(pools: &mut Pools, name: &str) -> std::result::Result<(), Option<String>> {
+    if name == LOCAL {
+        pools.without_local = true;
+        return Ok(());
+    }
+    let Some(index) = pools.far.iter().position(|pool| pool.name == name) else {
+        let names = pools.far.iter().map(|pool| pool.name.as_str()).chain([LOCAL]).collect::<Vec<_>>();
+        return Err(suggest(name, names));
+    };
+    pools.far.remove(index);
+    pools.status.retain(|slot| slot.pool.as_deref() != Some(name));
+    Ok(())
+}
+
+fn report(context: &Context) -> Report {
+    let (devices, _) = context.devices();
+    let here = default_slots(&devices, &context.settings.slot, &context.added_environment(), None);
+    let pools = context.pools.lock();
+    let mut rows = Rows::new(&["pool", "kind", "slots", "running", "pending", "failed", "idle", "trials"]);
+    let mut listed = vec![];
+    let mut list = |name: &str, kind: &str, slots: usize, command: Option<String>| {
+        let pool = (name != LOCAL).then_some(name);
+        let status: Vec<&SlotStatus> = pools.status.iter().filter(|slot| slot.pool.as_deref() == pool).collect();
+        let count = |state| status.iter().filter(|slot| slot.state == state).count();
+        let (running, pending, failed) =
+            (count(SlotState::Running), count(SlotState::Pending), count(SlotState::Failed));
+        let idle = slots.saturating_sub(running + pending + failed);
+        let trials: u32 = status.iter().map(|slot| slot.trials).sum();
+        let reason = reason(&status);
+        let counts = [slots, running, pending, failed, idle].map(|count| count.to_string());
+        let mut row = vec![name.to_string(), kind.to_string()];
+        row.extend(counts);
+        row.push(trials.to_string());
+        rows.row(row);
+        listed.push(json!({ "pool": name, "kind": kind, "slots": slots, "running": running, "pending": pending,
+            "failed": failed, "idle": idle, "trials": trials, "reason": reason, "command": command,
+            "states": status }));
+    };
+    if !pools.without_local {
+        list(LOCAL, LOCAL, here.len(), None);
+    }
+    for pool in &pools.far {
+        let words = pool.launcher.command(&pool.name, 0, &["tunebook".into(), "slot".into()]);
+        list(&pool.name, pool.launcher.kind(), pool.slots, Some(shell_words::join(words)));
+    }
+    let mut slots = Rows::new(&["slot", "state", "node", "job", "trials", "lost", "reason"]);
+    let mut far: Vec<&SlotStatus> = pools.status.iter().filter(|slot| slot.pool.is_some()).collect();
+    // Those with a reason come first.
+    let order = [SlotState::Failed, SlotState::Pending, SlotState::Running, SlotState::Idle];
+    far.sort_by_key(|slot| order.iter().position(|state| *state == slot.state));
+    for slot in far {
+        let state =
+            if slot.given_up { "given up".into() } else { json!(slot.state).as_str().unwrap_or("").to_string() };
+        let text = |text: &Option<String>| text.clone().unwrap_or("–".into());
+        let (trials, lost) = (slot.trials.to_string(), slot.lost.to_string());
+        slots.row(vec![slot.slot.clone(), state, text(&slot.node), text(&slot.job), trials, lost, text(&slot.reason)]);
+    }
+    let mut report = Report::new("pool", &json!({ "pools": listed })).table(&rows);
+    if pools.without_local {
+        report = report.line("No trial runs on this machine; `%pool add local` changes that.");
+    }
+    report.first_rows(slots, SLOTS_SHOWN, "slots")
+}
+
+/// The reason that most slots have which wait or have failed.
+fn reason(status: &[&SlotStatus]) -> Option<String> {
+    let mut reasons: Vec<(&str, usize)> = vec![];
+    for slot in status.iter().filter(|slot| matches!(slot.state, SlotState::Pending | SlotState::Failed)) {
+        let Some(reason) = &slot.reason else { continue };
+        match reasons.iter_mut().find(|(known, _)| known == reason) {
+            Some((_, count)) => *count += 1,
+            None => reasons.push((reason, 1)),
+        }
+    }
+    reasons.into_iter().max_by_key(|(_, count)| *count).map(|(reason, _)| reason.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::{FakeHost, run};
+
+    fn error(line: &str) -> String {
+        run(line, &FakeHost::default()).unwrap_err().traceback().join("\n")
+    }
+
+    #[test]
+    fn mistakes_are_named_before_anything_is_added() {
+        assert!(error("%pool ad gpu").contains("did you mean `add`"));
+        assert!(error("%pool add").contains("the name of the pool is missing"));
+        assert!(error("%pool add gpu").contains("what leads to the slots is missing"));
+        assert!(error("%pool add 'a b' --prefix env").contains("letters, digits"));
+        assert!(error("%pool add gpu --prefix env --slurm '-n1'").contains("excludes"));
+        assert!(error("%pool add gpu --prefix ''").contains("the command is empty"));
+        assert!(error("%pool add gpu --prefix env --slots 0").contains("at least 1"));
+        assert!(error("%pool add gpu --prefix env --slots 20000").contains("at most 10000"));
+        assert!(error("%pool add gpu --slurm 'gpu'").contains("not an option of `srun`"));
+        assert!(error("%pool add gpu --kubernetes 'gpu=1'").contains("the image is missing"));
+        assert!(error("%pool add gpu --prefix \"sh -c 'x\"").contains("never closed"));
+        assert!(error("%pool remove gpu").contains("there is no pool `gpu`"));
+        assert!(error("%pool --slots 3").contains("only `%pool add NAME` takes options"));
+    }
+}

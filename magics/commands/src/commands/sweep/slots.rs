@@ -1,0 +1,209 @@
+//! The slots that a sweep uses, on this machine and in the pools that `%pool` has added, and where its trials ran.
+
+use super::plan::SweepPlan;
+use crate::error::{ErrorName, MagicError, Result};
+use crate::magic::{Context, LOCAL};
+use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+use tunebook_pool::{Devices, NeededFile, Needs, SlotSpec, SlotState, SlotStatus, default_slots};
+use tunebook_study::WorkloadReference;
+use tunebook_study::store::{Store, StudyRecord};
+
+/// The kind of the result that says where the trials of a study ran.
+const PLACES: &str = "places";
+
+/// The slots of a sweep.
+pub struct Slots {
+    /// On this machine.
+    pub here: Vec<SlotSpec>,
+    /// In pools.
+    pub far: Vec<SlotSpec>,
+    /// At most so many trials run at a time. None if all slots may be used.
+    pub limit: Option<usize>,
+}
+
+impl Slots {
+    /// The slots of this session. `parallel` bounds the number of trials at a time. Without pools there are so many
+    /// slots on this machine.
+    pub fn of(context: &Context, devices: &Devices, parallel: Option<usize>) -> Self {
+        let environment = context.added_environment();
+        let pools = context.pools.lock();
+        let slot = &context.settings.slot;
+        let far: Vec<SlotSpec> = pools.far.iter().flat_map(|pool| pool.specs(slot, &environment)).collect();
+        let here = |count| default_slots(devices, slot, &environment, count);
+        let here = match (pools.without_local, far.is_empty()) {
+            (true, _) => vec![],
+            (false, true) => here(parallel),
+            (false, false) => {
+                let mut here = here(None);
+                here.truncate(parallel.unwrap_or(usize::MAX));
+                here
+            }
+        };
+        let limit = if far.is_empty() { None } else { parallel };
+        Self { here, far, limit }
+    }
+
+    /// How many trials run at a time once all slots are there.
+    pub fn at_once(&self) -> usize {
+        (self.here.len() + self.far.len()).min(self.limit.unwrap_or(usize::MAX))
+    }
+
+    /// The names of all slots.
+    pub fn names(&self) -> Vec<String> {
+        self.here.iter().chain(&self.far).map(|spec| spec.device.clone()).collect()
+    }
+}
+
+/// An error if there is no slot.
+pub fn check(context: &Context) -> Result<()> {
+    let pools = context.pools.lock();
+    if !pools.without_local || !pools.far.is_empty() {
+        return Ok(());
+    }
+    let help = Some(format!("`%pool add {LOCAL}` lets trials run on this machine again"));
+    Err(MagicError::new(ErrorName::SlotError, "there is no slot: this machine was removed from `%pool`", help))
+}
+
+/// What a node must share with this machine, so that trials of a plan can run there. `folder` holds the folders of the
+/// study's trials.
+pub fn needs(context: &Context, plan: &SweepPlan, devices: &Devices, folder: &Path) -> Result<Needs> {
+    let cannot = |path: &Path, error: std::io::Error| {
+        MagicError::new(ErrorName::SlotError, format!("{} cannot be read: {error}", path.display()), None)
+    };
+    let mut paths: Vec<PathBuf> = context.settings.slot.first().map(PathBuf::from).into_iter().collect();
+    let mut folders = vec![folder.to_path_buf()];
+    if !matches!(plan.definition.workload, WorkloadReference::Command(_)) {
+        paths.push(plan.worker.clone().unwrap_or_else(|| context.settings.worker.clone()));
+        folders.extend(devices.libtorch_folder.clone());
+    }
+    // A folder of the same name on another disk does not have this file.
+    let mark = folder.join(".shared");
+    std::fs::create_dir_all(folder)
+        .and_then(|()| std::fs::write(&mark, uuid::Uuid::new_v4().to_string()))
+        .map_err(|error| cannot(&mark, error))?;
+    paths.push(mark);
+    let mut pools = context.pools.lock();
+    let mut files = vec![];
+    for path in paths {
+        let sha256 = pools.hash(&path).map_err(|error| cannot(&path, error))?;
+        files.push(NeededFile { path, sha256 });
+    }
+    let current = std::env::current_dir().map_err(|error| cannot(Path::new("."), error))?;
+    Ok(Needs { folder: current, environment: context.added_environment().0, folders, files })
+}
+
+/// The commands of the pools, for the environment that a study records.
+pub fn commands(context: &Context) -> Value {
+    let pools = context.pools.lock();
+    let command = |pool: &tunebook_pool::FarPool| {
+        let words = pool.launcher.command(&pool.name, 0, &["tunebook".into()]);
+        json!({ "pool": pool.name, "kind": pool.launcher.kind(), "slots": pool.slots, "command": words.join(" ") })
+    };
+    pools.far.iter().map(command).collect()
+}
+
+/// A line about the slots of each pool: how many run, wait, and have failed, and why. None without pools.
+pub fn line(status: &[SlotStatus]) -> Option<String> {
+    let mut pools: Vec<&str> = status.iter().filter_map(|slot| slot.pool.as_deref()).collect();
+    pools.dedup();
+    let of = |pool: &str| {
+        let slots: Vec<&SlotStatus> = status.iter().filter(|slot| slot.pool.as_deref() == Some(pool)).collect();
+        let mut parts = vec![];
+        for (state, name) in
+            [(SlotState::Running, "running"), (SlotState::Pending, "pending"), (SlotState::Failed, "failed")]
+        {
+            let of_state: Vec<&&SlotStatus> = slots.iter().filter(|slot| slot.state == state).collect();
+            let reason = of_state.iter().find_map(|slot| slot.reason.as_deref());
+            let reason =
+                reason.filter(|_| state != SlotState::Running).map_or(String::new(), |why| format!(" ({why})"));
+            if !of_state.is_empty() {
+                parts.push(format!("{} {name}{reason}", of_state.len()));
+            }
+        }
+        if parts.is_empty() { None } else { Some(format!("pool {pool}: {}", parts.join(", "))) }
+    };
+    let lines: Vec<String> = pools.into_iter().filter_map(of).collect();
+    (!lines.is_empty()).then(|| lines.join("\n"))
+}
+
+/// A sentence about slots elsewhere that failed or lost trials. None if none did.
+pub fn note(context: &Context) -> Option<String> {
+    let pools = context.pools.lock();
+    let far = || pools.status.iter().filter(|slot| slot.pool.is_some());
+    let failed: Vec<&SlotStatus> = far().filter(|slot| slot.state == SlotState::Failed).collect();
+    let lost: u32 = far().map(|slot| slot.lost).sum();
+    let mut parts = vec![];
+    if let Some(first) = failed.first() {
+        let reason = first.reason.as_deref().unwrap_or("no reason is known");
+        let count =
+            if failed.len() == 1 { "1 slot of a pool".into() } else { format!("{} slots of pools", failed.len()) };
+        parts.push(format!("{count} could not be started ({}: {reason})", first.slot));
+    }
+    match lost {
+        0 => {}
+        1 => parts.push("1 trial lost its slot and ran again".into()),
+        lost => parts.push(format!("slots were lost under a trial {lost} times, and these trials ran again")),
+    }
+    (!parts.is_empty()).then(|| format!("{}; `%pool` lists the slots.", parts.join("; ")))
+}
+
+/// Where the trials of a study ran, by their numbers. It is written at times, and when it is dropped nothing is lost
+/// but the last second.
+pub struct Places {
+    places: BTreeMap<u32, String>,
+    changed: bool,
+    next: Instant,
+}
+
+impl Places {
+    /// Those that are recorded.
+    pub fn read(store: &Store, study: &StudyRecord) -> Result<Self> {
+        let recorded = recorded(store, study)?;
+        let places =
+            recorded.iter().filter_map(|(number, place)| Some((number.parse().ok()?, place.as_str()?.to_string())));
+        Ok(Self { places: places.collect(), changed: false, next: Instant::now() })
+    }
+
+    pub fn ran(&mut self, number: u32, place: String) {
+        self.places.insert(number, place);
+        self.changed = true;
+    }
+
+    /// Writes them if something has changed, and not more often than is cheap unless `now`.
+    pub fn write(&mut self, store: &Store, study: &StudyRecord, now: bool) -> Result<()> {
+        let started = Instant::now();
+        if !self.changed || (!now && started < self.next) {
+            return Ok(());
+        }
+        let places: Map<String, Value> =
+            self.places.iter().map(|(number, place)| (number.to_string(), json!(place))).collect();
+        store.keep_result(study, PLACES, "", &Value::Object(places))?;
+        self.changed = false;
+        self.next = Instant::now() + (started.elapsed() * 50).max(Duration::from_secs(1));
+        Ok(())
+    }
+}
+
+/// How many trials each machine ran last, as a sentence. None if all ran on this one.
+pub fn by_machine(places: &Map<String, Value>) -> Option<String> {
+    let mut machines: BTreeMap<&str, usize> = BTreeMap::new();
+    for place in places.values().filter_map(Value::as_str) {
+        *machines.entry(place.split_once(" on ").map_or("this machine", |(_, node)| node)).or_default() += 1;
+    }
+    if machines.keys().all(|machine| *machine == "this machine") {
+        return None;
+    }
+    let counts: Vec<String> = machines.iter().map(|(machine, count)| format!("{machine} {count}")).collect();
+    Some(format!("Trials by machine: {}.", counts.join(", ")))
+}
+
+/// Where the trials of a study ran, by their numbers as text.
+pub fn recorded(store: &Store, study: &StudyRecord) -> Result<Map<String, Value>> {
+    match store.result(study, PLACES, "")? {
+        Some(Value::Object(places)) => Ok(places),
+        _ => Ok(Map::new()),
+    }
+}

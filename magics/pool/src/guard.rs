@@ -1,0 +1,87 @@
+//! Ends the commands that lead to other machines once this process is gone.
+//!
+//! A slot that runs ends when its standard input closes. A command that still waits for a machine (`srun` in the queue)
+//! does not read its standard input, and would go on after the death of a kernel. So a process of its own, the guard,
+//! knows all of them. It ends them when its standard input closes.
+
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+use parking_lot::Mutex;
+use std::collections::BTreeSet;
+use std::io::{BufRead, Write};
+use std::os::unix::process::CommandExt;
+use std::process::{Child, ChildStdin, Command, ExitCode, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// How long the commands have to end by themselves, and again after SIGTERM.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// A running guard. When it is dropped, it ends the commands that it knows.
+pub(crate) struct Guard {
+    child: Option<Child>,
+    line: GuardLine,
+}
+
+/// Tells a guard what it guards. A guard that was killed is not told.
+#[derive(Clone, Default)]
+pub(crate) struct GuardLine(Arc<Mutex<Option<ChildStdin>>>);
+
+impl GuardLine {
+    /// Tells about a process group that runs now, or that has ended.
+    pub(crate) fn tell(&self, group: Pid, runs: bool) {
+        if let Some(stdin) = self.0.lock().as_mut() {
+            let _ = writeln!(stdin, "{}{group}", if runs { '+' } else { '-' });
+        }
+    }
+}
+
+impl Guard {
+    pub(crate) fn start(words: &[String]) -> std::io::Result<Self> {
+        let (program, arguments) = words.split_first().ok_or(std::io::ErrorKind::InvalidInput)?;
+        let mut command = Command::new(program);
+        command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
+        let mut child = command.spawn()?;
+        let line = GuardLine(Arc::new(Mutex::new(child.stdin.take())));
+        Ok(Self { child: Some(child), line })
+    }
+
+    /// What tells it, also after its end.
+    pub(crate) fn line(&self) -> GuardLine {
+        self.line.clone()
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        *self.line.0.lock() = None;
+        if let Some(mut child) = self.child.take() {
+            // It may need seconds, which nobody waits for.
+            std::thread::spawn(move || drop(child.wait()));
+        }
+    }
+}
+
+/// Runs the guard: `tunebook guard`.
+pub fn main() -> ExitCode {
+    let mut groups = BTreeSet::new();
+    for line in std::io::stdin().lock().lines() {
+        let Ok(line) = line else { break };
+        if let Some(Ok(group)) = line.get(1..).map(str::parse::<i32>) {
+            let _ = if line.starts_with('+') { groups.insert(group) } else { groups.remove(&group) };
+        }
+    }
+    let alive = |group: &i32| killpg(Pid::from_raw(*group), None).is_ok();
+    for signal in [None, Some(Signal::SIGTERM), Some(Signal::SIGKILL)] {
+        if let Some(signal) = signal {
+            for group in groups.iter().filter(|group| alive(group)) {
+                let _ = killpg(Pid::from_raw(*group), signal);
+            }
+        }
+        let deadline = Instant::now() + PATIENCE;
+        while groups.iter().any(alive) && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+    ExitCode::SUCCESS
+}

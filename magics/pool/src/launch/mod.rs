@@ -1,0 +1,116 @@
+//! Pools beyond this machine: how the command is composed that leads to a slot there.
+
+mod kubernetes;
+
+pub use kubernetes::{Kubernetes, KubernetesError};
+pub(crate) use kubernetes::{START, pod};
+
+use crate::Environment;
+use crate::spec::{Far, Scheduler, SlotSpec};
+
+/// Slots that one kind of command leads to.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FarPool {
+    /// Its name.
+    pub name: String,
+    /// What leads to its slots.
+    pub launcher: Launcher,
+    /// How many slots it has.
+    pub slots: usize,
+}
+
+/// What leads to a slot.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Launcher {
+    /// A command that runs the rest of its words, such as `ssh host`. `{slot}` stands for the number of the slot,
+    /// from 0.
+    Prefix(Vec<String>),
+    /// Options of `srun`.
+    Slurm(Vec<String>),
+    /// A pod, through `kubectl run`.
+    Kubernetes(Kubernetes),
+}
+
+impl Launcher {
+    /// Its name in the result of `%pool`.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Launcher::Prefix(_) => "prefix",
+            Launcher::Slurm(_) => "slurm",
+            Launcher::Kubernetes(_) => "kubernetes",
+        }
+    }
+
+    fn scheduler(&self) -> Scheduler {
+        match self {
+            Launcher::Prefix(_) => Scheduler::None,
+            Launcher::Slurm(_) => Scheduler::Slurm,
+            Launcher::Kubernetes(_) => Scheduler::Kubernetes,
+        }
+    }
+
+    /// The command that runs `words` in slot `number` of the pool `pool`.
+    pub fn command(&self, pool: &str, number: usize, words: &[String]) -> Vec<String> {
+        match self {
+            Launcher::Prefix(prefix) => {
+                let own = prefix.iter().map(|word| word.replace("{slot}", &number.to_string()));
+                // `ssh` joins the words with spaces, and a shell takes them apart again.
+                let through_shell = prefix.iter().any(|word| word.rsplit('/').next() == Some("ssh"));
+                let words = words.iter().map(|word| match through_shell {
+                    true => shell_words::quote(word).into_owned(),
+                    false => word.clone(),
+                });
+                own.chain(words).collect()
+            }
+            Launcher::Slurm(options) => {
+                let own = ["srun", "--nodes=1", "--ntasks=1", "--unbuffered"].map(String::from);
+                let name = format!("--job-name=tunebook-{pool}");
+                own.into_iter().chain([name]).chain(options.iter().cloned()).chain(words.iter().cloned()).collect()
+            }
+            Launcher::Kubernetes(pod) => pod.command(pool, number, words),
+        }
+    }
+}
+
+impl FarPool {
+    /// The slots. `slot` is the command that runs a slot, and `environment` what the session changes.
+    pub fn specs(&self, slot: &[String], environment: &Environment) -> Vec<SlotSpec> {
+        let mut environment = environment.clone();
+        if matches!(self.launcher, Launcher::Slurm(_)) {
+            // A notebook that runs in a job of Slurm asks for jobs of their own, not for steps of that job.
+            let inherited = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+            let of_job = inherited.filter(|name| name.starts_with("SLURM_") && name != "SLURM_CONF");
+            environment.0.splice(0..0, of_job.map(|name| (name, None)));
+        }
+        let spec = |number| SlotSpec {
+            device: format!("{}/{}", self.name, number + 1),
+            command: self.launcher.command(&self.name, number, slot),
+            environment: environment.clone(),
+            folder: None,
+            far: Some(Far { pool: self.name.clone(), scheduler: self.launcher.scheduler() }),
+        };
+        (0..self.slots).map(spec).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(text: &str) -> Vec<String> {
+        text.split(' ').map(String::from).collect()
+    }
+
+    #[test]
+    fn the_rest_of_the_words_reaches_the_slot_through_each_launcher() {
+        let slot = [String::from("/a b/tunebook"), "slot".into()];
+        let command = |launcher: &Launcher| launcher.command("gpu", 2, &slot);
+        let plain = Launcher::Prefix(words("env CUDA_VISIBLE_DEVICES={slot}"));
+        assert_eq!(command(&plain), ["env", "CUDA_VISIBLE_DEVICES=2", "/a b/tunebook", "slot"]);
+        let far = Launcher::Prefix(words("/usr/bin/ssh -T host"));
+        assert_eq!(command(&far), ["/usr/bin/ssh", "-T", "host", "'/a b/tunebook'", "slot"]);
+        let slurm = command(&Launcher::Slurm(words("--partition=gpu --gpus=1")));
+        assert_eq!(slurm[..1], ["srun"]);
+        assert_eq!(slurm[slurm.len() - 4..], ["--partition=gpu", "--gpus=1", "/a b/tunebook", "slot"]);
+    }
+}

@@ -1,0 +1,137 @@
+//! A slot of a pool: its process, its trial, and what happens when it fails.
+
+use crate::pool::PoolEvent;
+use crate::queue::Queue;
+use crate::slot_process::SlotProcess;
+use crate::spec::{SlotSpec, SlotState, SlotStatus};
+use std::time::{Duration, Instant};
+use tunebook_study::protocol::{Request, TrialId};
+
+/// A slot elsewhere that was started this many times in a row without any work is given up.
+const STARTS: u32 = 5;
+/// The pause after the first of these. Each further one is twice as long.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// A slot of a pool.
+pub(crate) struct Slot {
+    pub(crate) spec: SlotSpec,
+    pub(crate) process: Process,
+    /// The trial that runs now.
+    pub(crate) trial: Option<TrialId>,
+    pub(crate) status: SlotStatus,
+    /// How often in a row it was started without any work.
+    pub(crate) failures: u32,
+    /// Whether it has worked since it was started.
+    pub(crate) worked: bool,
+    /// When something was last heard from it.
+    pub(crate) heard: Instant,
+}
+
+/// The process of a slot.
+pub(crate) enum Process {
+    None,
+    /// The command was started, but no machine has answered yet.
+    Pending(SlotProcess),
+    Ready(SlotProcess),
+    /// It is not started before this time.
+    Paused(Instant),
+    GivenUp,
+}
+
+impl Process {
+    pub(crate) fn started(&self) -> Option<&SlotProcess> {
+        match self {
+            Process::Pending(process) | Process::Ready(process) => Some(process),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn take(&mut self) -> Option<SlotProcess> {
+        match std::mem::replace(self, Process::None) {
+            Process::Pending(process) | Process::Ready(process) => Some(process),
+            other => {
+                *self = other;
+                None
+            }
+        }
+    }
+}
+
+impl Slot {
+    pub(crate) fn new(spec: SlotSpec) -> Self {
+        let status = SlotStatus {
+            slot: spec.device.clone(),
+            pool: spec.far.as_ref().map(|far| far.pool.clone()),
+            state: SlotState::Idle,
+            given_up: false,
+            node: None,
+            job: None,
+            reason: None,
+            trials: 0,
+            lost: 0,
+        };
+        let heard = Instant::now();
+        Self { spec, process: Process::None, trial: None, status, failures: 0, worked: false, heard }
+    }
+
+    /// Whether it can take a trial: it is ready, or on this machine, where it starts with the trial.
+    pub(crate) fn is_free(&self) -> bool {
+        let ready = matches!(self.process, Process::Ready(_));
+        self.trial.is_none() && (ready || self.spec.far.is_none())
+    }
+
+    pub(crate) fn status(&self, queue: &Queue) -> SlotStatus {
+        let mut status = self.status.clone();
+        status.given_up = matches!(self.process, Process::GivenUp);
+        status.state = match &self.process {
+            Process::None if self.failures > 0 => SlotState::Failed,
+            Process::None => SlotState::Idle,
+            Process::Pending(process) => {
+                let before = status.reason.take().filter(|_| self.failures > 0);
+                let again = before.map(|before| format!("start {} of {STARTS}, after: {before}", self.failures + 1));
+                status.reason = queue.reason(process).or_else(|| process.said()).or(again);
+                SlotState::Pending
+            }
+            // One on this machine stays warm between its trials.
+            Process::Ready(_) if self.trial.is_none() && self.spec.far.is_none() => SlotState::Idle,
+            Process::Ready(_) => SlotState::Running,
+            Process::Paused(_) | Process::GivenUp => SlotState::Failed,
+        };
+        status
+    }
+
+    /// Sends a request. False if the slot has no process that is ready, or one that does not read any more.
+    pub(crate) fn send(&mut self, request: &Request) -> bool {
+        match &mut self.process {
+            Process::Ready(process) => process.send(request),
+            _ => false,
+        }
+    }
+
+    /// Ends the process elsewhere without waiting for it.
+    pub(crate) fn retire(&mut self) {
+        let pending = matches!(self.process, Process::Pending(_));
+        if let Some(process) = self.process.take() {
+            process.retire(pending);
+        }
+    }
+
+    /// The process has ended by itself, or could not be started.
+    pub(crate) fn gone(&mut self, how: &str) -> Option<PoolEvent> {
+        self.process = Process::None;
+        if self.spec.far.is_some() {
+            self.status.reason = Some(how.into());
+            self.failures = if self.worked { 0 } else { self.failures + 1 };
+            self.process = match self.failures {
+                0 => Process::None,
+                STARTS.. => Process::GivenUp,
+                failures => Process::Paused(Instant::now() + PAUSE * 2_u32.pow(failures - 1)),
+            };
+        }
+        let trial = self.trial.take()?;
+        self.status.lost += 1;
+        let node = self.status.node.as_ref().map_or(String::new(), |node| format!(" on {node}"));
+        let reason = format!("its slot on {}{node} was lost ({how})", self.spec.device);
+        Some(PoolEvent::SlotLost { trial, reason })
+    }
+}

@@ -1,0 +1,309 @@
+//! The process that a slot runs in, as the pool sees it: here, or the command that leads to another machine.
+
+use crate::guard::GuardLine;
+use crate::launch::{START, pod};
+use crate::node::{FromSlot, Needs, ToSlot};
+use crate::pool::PoolError;
+use crate::spec::{Scheduler, SlotSpec};
+use crossbeam_channel::Sender;
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+use parking_lot::Mutex;
+use serde::Serialize;
+use std::collections::VecDeque;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::process::CommandExt;
+use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use tunebook_study::protocol::{Event, VERSION};
+
+/// A process whose output has ended is killed if it has not ended after this time.
+const OUTPUT_ENDED: Duration = Duration::from_secs(5);
+/// How long a slot on another machine has to end after its standard input was closed, and again after SIGTERM.
+const FAR_PATIENCE: Duration = Duration::from_secs(3);
+/// How long standard error is read after the end of a command.
+const ERRORS_HELD_OPEN: Duration = Duration::from_millis(300);
+/// So many of the last lines of standard error are kept.
+const ERROR_LINES: usize = 20;
+/// The stack of the threads that read what a slot says. There are two for each slot.
+const STACK: usize = 256 << 10;
+
+/// A message from a process of a slot.
+#[derive(Debug)]
+pub struct SlotMessage {
+    /// The number of the process, counted by the pool.
+    pub(crate) process: u64,
+    pub(crate) said: Said,
+}
+
+/// What a process of a slot said, or that it has ended.
+#[derive(Debug)]
+pub(crate) enum Said {
+    Event(Event),
+    Node(FromSlot),
+    /// The process has ended, with this status.
+    Gone(String),
+}
+
+/// What a command printed on standard error.
+#[derive(Default)]
+pub(crate) struct Errors {
+    /// The last lines that say something.
+    lines: VecDeque<String>,
+    /// Whether everything was read.
+    ended: bool,
+}
+
+pub(crate) type ErrorLines = Arc<Mutex<Errors>>;
+
+/// A process of a slot.
+pub(crate) struct SlotProcess {
+    /// The number of the process in [`SlotMessage`]; a slot whose process is started again gets a new one.
+    pub(crate) id: u64,
+    /// The process group, which is also the process id.
+    pub(crate) group: Pid,
+    pub(crate) errors: ErrorLines,
+    /// The words with which `kubectl` tells about its pod, if it is one.
+    pub(crate) pod: Option<Vec<String>>,
+    stdin: Option<ChildStdin>,
+    gone: Arc<AtomicBool>,
+}
+
+impl SlotProcess {
+    /// Starts a slot on this machine and waits for its greeting.
+    pub(crate) fn start_here(spec: &SlotSpec, id: u64, sender: Sender<SlotMessage>) -> Result<Self, PoolError> {
+        let mut started = spawn(spec, Stdio::null())?;
+        let shown = spec.command.join(" ");
+        let mut seen = String::from("it printed nothing");
+        let mut line = Vec::new();
+        loop {
+            line.clear();
+            if !matches!(started.stdout.read_until(b'\n', &mut line), Ok(1..)) {
+                break;
+            }
+            match serde_json::from_slice::<Event>(&line) {
+                Ok(Event::Hello { protocol: VERSION, .. }) => return started.watch(id, sender, GuardLine::default()),
+                Ok(Event::Hello { protocol, .. }) => {
+                    seen = other_version(protocol);
+                    break;
+                }
+                // A banner.
+                _ => {
+                    let line = String::from_utf8_lossy(&line);
+                    seen = format!("its last line was `{}`", line.trim_end().chars().take(200).collect::<String>());
+                }
+            }
+        }
+        let _ = started.child.kill();
+        let _ = started.child.wait();
+        Err(PoolError::NoSlot { command: shown, seen })
+    }
+
+    /// Starts the command that leads to a slot on another machine, and tells the slot what it needs. The answer comes
+    /// as a message once there is a machine.
+    pub(crate) fn start_far(
+        spec: &SlotSpec,
+        needs: &Needs,
+        id: u64,
+        sender: Sender<SlotMessage>,
+        guard: GuardLine,
+    ) -> Result<Self, PoolError> {
+        let mut spec = spec.clone();
+        let moment = SystemTime::now().duration_since(UNIX_EPOCH).map_or(id, |since| since.as_nanos() as u64);
+        for word in &mut spec.command {
+            *word = word.replace(START, &format!("{moment:x}"));
+        }
+        let started = spawn(&spec, Stdio::piped())?;
+        let mut process = started.watch(id, sender, guard)?;
+        process.pod =
+            spec.far.as_ref().filter(|far| far.scheduler == Scheduler::Kubernetes).map(|_| pod(&spec.command));
+        process.send(&ToSlot::Begin(needs.clone()));
+        Ok(process)
+    }
+
+    /// Sends a message. False if the process does not read any more.
+    pub(crate) fn send(&mut self, message: &impl Serialize) -> bool {
+        let Some(stdin) = &mut self.stdin else { return false };
+        let Ok(mut line) = serde_json::to_vec(message) else { return false };
+        line.push(b'\n');
+        stdin.write_all(&line).and_then(|()| stdin.flush()).is_ok()
+    }
+
+    /// Closes standard input. A slot then ends what it started, and itself.
+    pub(crate) fn close(&mut self) {
+        self.stdin = None;
+    }
+
+    /// Waits for the end of the process, at most until `deadline`. Returns whether it has ended.
+    pub(crate) fn ends_by(&self, deadline: Instant) -> bool {
+        while !self.gone.load(Ordering::Acquire) {
+            if Instant::now() >= deadline {
+                return false;
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        true
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        if !self.gone.load(Ordering::Acquire) {
+            let _ = killpg(self.group, signal);
+        }
+    }
+
+    /// Ends a slot on another machine without waiting for it. A command that still waits for a machine does not read
+    /// its standard input, so it is asked by a signal.
+    pub(crate) fn retire(mut self, pending: bool) {
+        self.close();
+        if pending {
+            self.signal(Signal::SIGTERM);
+        }
+        let ending = move || {
+            for signal in [Signal::SIGTERM, Signal::SIGKILL] {
+                if !self.ends_by(Instant::now() + FAR_PATIENCE) {
+                    self.signal(signal);
+                }
+            }
+        };
+        // Without a thread the process is left to the guard.
+        let _ = std::thread::Builder::new().stack_size(STACK).spawn(ending);
+    }
+
+    /// The last line on standard error that says something.
+    pub(crate) fn said(&self) -> Option<String> {
+        self.errors.lock().lines.back().cloned()
+    }
+
+    /// Whether a line on standard error has `text`; then that line.
+    pub(crate) fn line_with(&self, text: &str) -> Option<String> {
+        self.errors.lock().lines.iter().rfind(|line| line.contains(text)).cloned()
+    }
+}
+
+pub(crate) fn other_version(protocol: u32) -> String {
+    format!("it uses version {protocol} of the protocol, and this kernel version {VERSION}")
+}
+
+/// A process with its pipes.
+struct Started {
+    child: Child,
+    stdin: ChildStdin,
+    stdout: BufReader<ChildStdout>,
+    errors: ErrorLines,
+}
+
+fn spawn(spec: &SlotSpec, stderr: Stdio) -> Result<Started, PoolError> {
+    let shown = spec.command.join(" ");
+    let no_slot = |seen: &str| PoolError::NoSlot { command: shown.clone(), seen: seen.into() };
+    let (program, arguments) = spec.command.split_first().ok_or_else(|| no_slot("the command is empty"))?;
+    let mut command = Command::new(program);
+    spec.environment.give(&mut command);
+    if let Some(folder) = &spec.folder {
+        command.current_dir(folder);
+    }
+    if spec.far.is_none() {
+        // The worker in the slot trains on the device that TUNEBOOK_DEVICE names. The processors are one device to it.
+        let device = if spec.device.starts_with("cpu") { "cpu" } else { spec.device.as_str() };
+        command.env("TUNEBOOK_DEVICE", device);
+    }
+    let child = command
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(stderr)
+        // So that Ctrl-C at a terminal interrupts the kernel, but not the slot.
+        .process_group(0)
+        .spawn();
+    let mut child = child.map_err(|source| PoolError::Start { command: shown.clone(), source })?;
+    let (Some(stdin), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else {
+        return Err(no_slot("it has no pipes"));
+    };
+    let errors = ErrorLines::default();
+    errors.lock().ended = true;
+    if let Some(stderr) = child.stderr.take() {
+        let kept = errors.clone();
+        errors.lock().ended = false;
+        let _ = std::thread::Builder::new().stack_size(STACK).spawn(move || keep_errors(stderr, &kept));
+    }
+    Ok(Started { child, stdin, stdout: BufReader::new(stdout), errors })
+}
+
+fn keep_errors(stderr: impl Read, kept: &ErrorLines) {
+    let mut lines = BufReader::new(stderr).split(b'\n');
+    while let Some(Ok(line)) = lines.next() {
+        let line: String = String::from_utf8_lossy(&line).trim().chars().take(500).collect();
+        let mut kept = kept.lock();
+        if kept.lines.len() == ERROR_LINES {
+            kept.lines.pop_front();
+        }
+        if !line.is_empty() {
+            kept.lines.push_back(line);
+        }
+    }
+    kept.lock().ended = true;
+}
+
+/// The last two lines on standard error, once all of it was read. A process that outlives the command may hold it open.
+fn last_words(errors: &ErrorLines) -> String {
+    let deadline = Instant::now() + ERRORS_HELD_OPEN;
+    while !errors.lock().ended && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    let kept = errors.lock();
+    let lines = &kept.lines;
+    let last: Vec<&str> = lines.iter().skip(lines.len().saturating_sub(2)).map(String::as_str).collect();
+    last.join("; ")
+}
+
+impl Started {
+    /// Starts the thread that passes on what the process says, and waits for its end.
+    fn watch(self, id: u64, sender: Sender<SlotMessage>, guard: GuardLine) -> Result<SlotProcess, PoolError> {
+        let Self { mut child, stdin, stdout, errors } = self;
+        let gone = Arc::new(AtomicBool::new(false));
+        let group = Pid::from_raw(child.id() as i32);
+        let process =
+            SlotProcess { id, group, errors: errors.clone(), pod: None, stdin: Some(stdin), gone: gone.clone() };
+        guard.tell(group, true);
+        let watching = move || {
+            for line in stdout.split(b'\n') {
+                let Ok(line) = line else { break };
+                let said = match serde_json::from_slice::<Event>(&line) {
+                    Ok(event) => Some(Said::Event(event)),
+                    Err(_) => serde_json::from_slice(&line).ok().map(Said::Node),
+                };
+                // After the end of the pool, the process is only waited for.
+                if let Some(said) = said {
+                    let _ = sender.send(SlotMessage { process: id, said });
+                }
+            }
+            let status = end_of(&mut child);
+            gone.store(true, Ordering::Release);
+            guard.tell(group, false);
+            let mut how = status.map_or("ended".into(), |status| status.to_string());
+            let said = last_words(&errors);
+            if !said.is_empty() {
+                how = format!("{said} ({how})");
+            }
+            let _ = sender.send(SlotMessage { process: id, said: Said::Gone(how) });
+        };
+        let watching = std::thread::Builder::new().stack_size(STACK).spawn(watching);
+        watching.map_err(|source| PoolError::Start { command: "a thread for the slot".into(), source })?;
+        Ok(process)
+    }
+}
+
+/// Waits for the end of a process whose output has ended, and kills it if it goes on.
+fn end_of(child: &mut Child) -> Option<ExitStatus> {
+    let deadline = Instant::now() + OUTPUT_ENDED;
+    while Instant::now() < deadline {
+        match child.try_wait() {
+            Ok(None) => std::thread::sleep(Duration::from_millis(2)),
+            Ok(status) => return status,
+            Err(_) => return None,
+        }
+    }
+    let _ = killpg(Pid::from_raw(child.id() as i32), Signal::SIGKILL);
+    child.wait().ok()
+}
