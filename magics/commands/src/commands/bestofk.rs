@@ -5,7 +5,7 @@ use crate::host::{Interrupt, Output};
 use crate::magic::{Command, Context, Export, Invocation, Magic, Subject};
 use crate::report::Report;
 use crate::report::table::{Rows, number, number_or_dash, open_interval_or_dash};
-use crate::studies::{JUDGING, Judging, no_answer};
+use crate::studies::{JUDGING, Judging, caveat, no_answer};
 use crate::syntax::{Arguments, Word};
 use tunebook_analysis::{BestOfK, best_of_k};
 use tunebook_study::Direction;
@@ -53,6 +53,7 @@ impl Command for ShowBestOfK {
         let chart = tunebook_charts::best_of_k(&study.name, &result);
         let report = Report::new("best_of_k", &result).field("study", &study.name);
         let report = summary(&result).iter().fold(report, |report, sentence| report.line(sentence));
+        let report = caveat(&study.definition).into_iter().fold(report, |report, caveat| report.line(caveat));
         report.table(&rows(&result)).chart(chart).show(&context.charts, output);
         Ok(())
     }

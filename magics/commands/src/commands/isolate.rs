@@ -5,7 +5,7 @@ use crate::host::{Interrupt, Output};
 use crate::magic::{Command, Context, Export, Invocation, Magic, Subject};
 use crate::report::Report;
 use crate::report::table::{self, Rows, number, number_or_dash, open_interval_or_dash};
-use crate::studies::{JUDGING, Judging, no_answer};
+use crate::studies::{JUDGING, Judging, caveat, no_answer};
 use crate::syntax::{Arguments, OptionSpec, Word};
 use tunebook_analysis::{Bucket, Isolation, Level, isolation};
 
@@ -62,6 +62,7 @@ impl Command for Isolate {
         let chart = tunebook_charts::isolation(&study.name, &result);
         let report = Report::new("isolation", &result).field("study", &study.name);
         let report = summary(&result).iter().fold(report, |report, sentence| report.line(sentence));
+        let report = caveat(&study.definition).into_iter().fold(report, |report, caveat| report.line(caveat));
         report.table(&rows(&result)).chart(chart).show(&context.charts, output);
         Ok(())
     }

@@ -8,6 +8,7 @@ pub use record::study_as_json;
 use crate::error::{ErrorName, MagicError, Result, Source, Spanned, suggest};
 use crate::syntax::{Arguments, OptionSpec, Word};
 use tunebook_analysis::AnalysisError;
+use tunebook_study::sampler::SamplerKind;
 use tunebook_study::{Direction, Objective, ObjectiveValue, StudyDefinition, Trial};
 
 /// Options that judge trials by another objective than that of the study (Playbook D12).
@@ -55,6 +56,14 @@ impl Judging {
         }
         Ok(objective)
     }
+}
+
+/// What must be said with every interval and probability about trials whose sampler is not known.
+pub fn caveat(definition: &StudyDefinition) -> Option<&'static str> {
+    (definition.sampler == SamplerKind::External).then_some(
+        "The trials were imported. If their sampler adapted to results, as Optuna's default does, they are no \
+         independent draws, and what is said here of chance and of other studies does not hold.",
+    )
 }
 
 /// Reads `--objective best|final`.

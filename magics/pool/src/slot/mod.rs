@@ -92,6 +92,9 @@ fn run(request: &TrialRequest, worker: &mut worker::Worker, requests: &Receiver<
                 worker.run(request, requests, log)
             }
             tunebook_study::WorkloadReference::Command(line) => program::run(line, request, requests, log),
+            tunebook_study::WorkloadReference::Imported { .. } => {
+                Outcome::failed("the study was imported and has no workload here")
+            }
         },
     };
     send(&Event::Ended {

@@ -1,6 +1,6 @@
 //! Samplers: they propose the configurations of a study.
 //!
-//! The samplers here do not adapt to results. A proposal is a function of the study's definition and of its index, and
+//! The samplers of this program do not adapt to results. A proposal is a function of the study's definition and of its index, and
 //! of nothing else. Therefore any process can compute the i-th proposal, a resumed study goes on with the next index,
 //! and trials that run in parallel get the same configurations as trials that run one after the other (Playbook I3).
 //!
@@ -34,6 +34,8 @@ pub enum SamplerKind {
     Random,
     /// Each combination of the lists once. The hyperparameter that is declared last changes first.
     Grid,
+    /// Whatever another tool did whose trials were imported. It may have adapted to results. It proposes nothing here.
+    External,
 }
 
 impl fmt::Display for SamplerKind {
@@ -42,6 +44,7 @@ impl fmt::Display for SamplerKind {
             SamplerKind::Quasirandom => "quasirandom",
             SamplerKind::Random => "random",
             SamplerKind::Grid => "grid",
+            SamplerKind::External => "of another tool",
         })
     }
 }
@@ -52,6 +55,7 @@ impl SamplerKind {
     pub fn propose(self, space: &SearchSpace, seed: u64, index: u64) -> Option<Params> {
         match self {
             SamplerKind::Grid => grid::nth(space, index),
+            SamplerKind::External => None,
             SamplerKind::Quasirandom => {
                 // A hyperparameter has the same coordinate in all trials, whatever is active in them.
                 let coordinates: Vec<usize> = space

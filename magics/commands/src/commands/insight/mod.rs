@@ -9,7 +9,7 @@ use crate::host::{Interrupt, Output};
 use crate::magic::{Command, Context, Export, Invocation, Magic, Subject};
 use crate::report::Report;
 use crate::report::table::Rows;
-use crate::studies::{JUDGING, Judging, no_answer};
+use crate::studies::{JUDGING, Judging, caveat, no_answer};
 use crate::syntax::{Arguments, Word};
 use serde_json::{Value as Json, json};
 use std::collections::BTreeMap;
@@ -108,6 +108,9 @@ impl Command for ShowInsight {
             ]);
         }
         report = report.table(&rows);
+        if let Some(caveat) = caveat(&study.definition) {
+            report = report.line(caveat);
+        }
         for (finding, cell) in &found.0 {
             report = report.line(&format!("{}: {} {}", finding.id, finding.message, finding.advice));
             if let Some(cell) = cell {
@@ -124,7 +127,7 @@ impl Command for ShowInsight {
 
 /// Returns the description of a study's workload. None for a program, and if the workload cannot be described now.
 fn description(context: &Context, workload: &WorkloadReference) -> Option<WorkloadDescription> {
-    if matches!(workload, WorkloadReference::Command { .. }) {
+    if matches!(workload, WorkloadReference::Command { .. } | WorkloadReference::Imported { .. }) {
         return None;
     }
     let known = workload::known(context).unwrap_or_default();
