@@ -100,7 +100,7 @@ const PROGRAM: &str = r#"awk -v x="$1" 'BEGIN {
 async fn swept() -> (Kernel, tempfile::TempDir) {
     let (mut kernel, folder) = kernel().await;
     std::fs::write(folder.path().join("program.sh"), PROGRAM).unwrap();
-    let sweep = "%%sweep made --trials 24 --seed 1\ncommand sh program.sh {x} {kind} [{y}]\n\
+    let sweep = "%%sweep made --trials 24 --seed 1\ncommand sh program.sh {x} {kind} [--y {y}]\n\
         scientific kind in [a, b]\nnuisance x ~ uniform(0, 1)\nwhen kind == b: nuisance y ~ loguniform(1e-3, 1)\n\
         question \"which kind?\"\nminimize valid/error";
     kernel.run_ok(sweep).await;
