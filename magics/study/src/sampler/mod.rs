@@ -1,8 +1,9 @@
 //! Samplers: they propose the configurations of a study.
 //!
 //! The samplers of this program do not adapt to results. A proposal is a function of the study's definition and of its
-//! index, and of nothing else. Therefore any process can compute the i-th proposal, a resumed study goes on with the next index,
-//! and trials that run in parallel get the same configurations as trials that run one after the other (Playbook I3).
+//! index, and of nothing else. Therefore any process can compute the i-th proposal, a resumed study goes on with the
+//! next index, and trials that run in parallel get the same configurations as trials that run one after the other
+//! (Playbook I3).
 //!
 //! A study records the version of the sampler that it began with, and keeps it. Version 1 dealt out every list by the
 //! index of the trial alone. Version 2 deals out lists within each scientific value and each branch.
