@@ -118,6 +118,7 @@ pub fn model(study: &str, trial: u32) -> Result<Trained> {
             )
         }
         WorkloadReference::Command { .. } => bail!("`{}` trains a program, whose models are its own", study.name),
+        WorkloadReference::Imported { .. } => bail!("`{}` was imported, and has no models here", study.name),
     };
     let Some(Trainable::Workload(workload)) = BUILTIN.get_or_init(workloads::builtin).find(name) else {
         bail!("there is no workload `{name}` here");

@@ -62,6 +62,7 @@ pub fn retuning(tuner: &TunedStudy<'_>, user: &TunedStudy<'_>, default_batch_siz
     let workload = |definition: &StudyDefinition| match &definition.workload {
         WorkloadReference::Builtin { name } | WorkloadReference::Rust { name, .. } => vec![name.clone()],
         WorkloadReference::Command(line) => line.words.clone(),
+        WorkloadReference::Imported { from } => vec![from.clone()],
     };
     if tuner.name == user.name || workload(tuner.definition) != workload(user.definition) {
         return None;

@@ -99,6 +99,11 @@ pub enum WorkloadReference {
     },
     /// Any program.
     Command(ProgramLine),
+    /// What another tool trained. Its trials were imported; no more of them can be run here.
+    Imported {
+        /// The name of the file, and of the study in it.
+        from: String,
+    },
 }
 
 /// The command of a program, split into words as a POSIX shell does.
@@ -129,6 +134,7 @@ impl fmt::Display for WorkloadReference {
             WorkloadReference::Builtin { name } => f.write_str(name),
             WorkloadReference::Rust { name, source } => write!(f, "{name} ({})", source.get(..8).unwrap_or(source)),
             WorkloadReference::Command(line) => write!(f, "command {line}"),
+            WorkloadReference::Imported { from } => write!(f, "trials imported from {from}"),
         }
     }
 }

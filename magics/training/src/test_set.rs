@@ -38,6 +38,7 @@ fn evaluate_request(catalogue: &Catalogue, request: &TrialRequest) -> Result<Jso
     let name = match &request.workload {
         WorkloadReference::Builtin { name } | WorkloadReference::Rust { name, .. } => name,
         WorkloadReference::Command { .. } => return Err(Stop::Failed("a program keeps its own test set".into())),
+        WorkloadReference::Imported { .. } => return Err(Stop::Failed("an imported study has no test set".into())),
     };
     let (Some(trainable), Some(description)) = (catalogue.find(name), catalogue.describe(name)) else {
         return Err(Stop::Failed(format!("this worker has no workload `{name}`")));

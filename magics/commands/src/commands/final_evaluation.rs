@@ -14,7 +14,7 @@ use tunebook_analysis::best_trial;
 use tunebook_pool::{FinalEvaluation, evaluate_finally};
 use tunebook_study::protocol::{TrialId, TrialRequest};
 use tunebook_study::store::{self, trials_folder};
-use tunebook_study::{Trial, TrialState};
+use tunebook_study::{Trial, TrialState, WorkloadReference};
 
 pub const MAGIC: Magic = Magic {
     name: "final",
@@ -57,6 +57,12 @@ fn parse(Invocation { arguments, .. }: Invocation) -> Result<Box<dyn Command>> {
 impl Command for FinalMagic {
     fn run(self: Box<Self>, context: &Context, output: &dyn Output, interrupt: &Interrupt) -> Result<()> {
         let (store, study) = context.study(&self.arguments.source, &self.study)?;
+        if let WorkloadReference::Imported { .. } = study.definition.workload {
+            let message =
+                format!("`{}` holds {}: there is no model and no test set here", study.name, study.definition.workload);
+            let span = self.study.span.clone();
+            return Err(self.arguments.source.error(ErrorName::NoCheckpoint, span, message, None));
+        }
         let trials = store.trials(&study)?;
         let trial: &Trial = trial_of(&self.arguments, "trial", &self.study, &trials, self.trial)?;
         if trial.state != TrialState::Complete {

@@ -10,6 +10,7 @@ pub use record::study_as_json;
 use crate::error::{ErrorName, MagicError, Result, Source, Spanned, suggest};
 use crate::syntax::{Arguments, OptionSpec, Word};
 use tunebook_analysis::AnalysisError;
+use tunebook_study::sampler::SamplerKind;
 use tunebook_study::{Direction, Objective, ObjectiveValue, StudyDefinition, Trial};
 
 /// Options that judge trials by another objective than that of the study (Playbook D12).
@@ -62,6 +63,13 @@ impl Judging {
 /// What the reader of a conclusion must know of a study whose sampler chose each configuration by the results before
 /// it. None if its sampler does not adapt.
 pub fn adaptive_note(definition: &StudyDefinition) -> Option<String> {
+    if definition.sampler == SamplerKind::External {
+        return Some(
+            "The trials were imported. Their sampler may have adapted to results, as Optuna's default does, so they are \
+             not taken for exchangeable: intervals and tests that suppose it are left out."
+                .into(),
+        );
+    }
     definition.sampler.is_adaptive().then(|| {
         format!(
             "The sampler `{}` chose each configuration by the results before it, so the trials are not exchangeable: \

@@ -136,6 +136,9 @@ fn run(request: &TrialRequest, worker: &mut worker::Worker, requests: &Receiver<
                 worker.run(request, requests, log, environment)
             }
             tunebook_study::WorkloadReference::Command(line) => program::run(line, request, requests, log, environment),
+            tunebook_study::WorkloadReference::Imported { .. } => {
+                Outcome::failed("the study was imported and has no workload here")
+            }
         },
     };
     send(&Event::Ended {

@@ -47,6 +47,8 @@ pub enum SamplerKind {
     /// Bayesian optimization of the nuisance hyperparameters. Scientific ones, and those that they depend on, have the
     /// values that [`SamplerKind::Quasirandom`] deals out.
     Bayes,
+    /// Whatever another tool did whose trials were imported. It may have adapted to results. It proposes nothing here.
+    External,
 }
 
 impl fmt::Display for SamplerKind {
@@ -57,6 +59,7 @@ impl fmt::Display for SamplerKind {
             SamplerKind::Random => "random",
             SamplerKind::Grid => "grid",
             SamplerKind::Bayes => "bayes",
+            SamplerKind::External => "of another tool",
         })
     }
 }
@@ -70,9 +73,9 @@ impl SamplerKind {
         Self::ALL.into_iter().find(|kind| kind.to_string() == text)
     }
 
-    /// Whether proposals depend on results. Then the trials of a study are not exchangeable.
+    /// Whether proposals depend on results, or may do so. Then the trials of a study are not exchangeable.
     pub fn is_adaptive(self) -> bool {
-        self == Self::Bayes
+        matches!(self, Self::Bayes | Self::External)
     }
 
     /// The configuration at an index (from 0), as version 1 proposed it, which knew neither `sobol` nor `bayes`: here
@@ -80,6 +83,7 @@ impl SamplerKind {
     pub fn propose(self, space: &SearchSpace, seed: u64, index: u64) -> Option<Params> {
         match self {
             SamplerKind::Grid => grid::nth(space, index),
+            SamplerKind::External => None,
             SamplerKind::Quasirandom | SamplerKind::Sobol | SamplerKind::Bayes => {
                 // A hyperparameter has the same coordinate in all trials, whatever is active in them.
                 let coordinates: Vec<usize> = space

@@ -68,7 +68,7 @@ impl Store {
         Ok(unused.difference(&used).cloned().collect())
     }
 
-    fn result_of<T: DeserializeOwned>(&self, study: &StudyRecord, kind: &str) -> Result<Option<T>> {
+    pub(super) fn result_of<T: DeserializeOwned>(&self, study: &StudyRecord, kind: &str) -> Result<Option<T>> {
         let sql = "SELECT result FROM results WHERE study = ?1 AND kind = ?2 AND inputs = ''";
         let row = (study.id, kind);
         let text: Option<String> =

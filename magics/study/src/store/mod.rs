@@ -6,6 +6,7 @@
 
 pub mod files;
 mod identity;
+mod imported;
 mod inputs;
 mod lease;
 mod read;
@@ -18,7 +19,7 @@ mod tests;
 pub use identity::{open_read_only, wal_content};
 pub use inputs::{AcceptedChange, HyperparameterUse};
 pub use read::{StudyRecord, WorkloadRecord};
-pub use write::{NewTrial, StudyWriter};
+pub use write::{NewTrial, StudyWriter, summarize};
 
 use files::{create_private_file, create_private_folder, on_network_file_system};
 use rusqlite::{Connection, ErrorCode};

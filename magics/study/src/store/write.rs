@@ -103,7 +103,7 @@ impl Store {
     }
 
     /// Runs statements as one transaction: if one of them fails, none of them has an effect.
-    fn transaction<T>(&self, act: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>) -> Result<T> {
+    pub(super) fn transaction<T>(&self, act: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>) -> Result<T> {
         let run = || -> rusqlite::Result<T> {
             let transaction = Transaction::new_unchecked(&self.connection, TransactionBehavior::Immediate)?;
             let value = act(&transaction)?;
@@ -286,7 +286,7 @@ impl Drop for StudyWriter {
 }
 
 /// The summary of each metric over the measurements of a trial.
-fn summarize(measurements: &[Measurement]) -> Summaries {
+pub fn summarize(measurements: &[Measurement]) -> Summaries {
     let mut summaries: IndexMap<String, Option<MetricSummary>> = IndexMap::new();
     for measurement in measurements {
         for (metric, value) in &measurement.metrics {
@@ -299,6 +299,6 @@ fn summarize(measurements: &[Measurement]) -> Summaries {
 }
 
 /// The JSON text of one of our types. It cannot fail: they have string keys and serializers that do not fail.
-fn to_json(value: &impl serde::Serialize) -> String {
+pub(super) fn to_json(value: &impl serde::Serialize) -> String {
     serde_json::to_string(value).unwrap_or_default()
 }

@@ -119,6 +119,9 @@ impl Worker {
             WorkloadReference::Command { .. } => {
                 return Err(Stop::Failed("a worker trains workloads; programs run in the slot".into()));
             }
+            WorkloadReference::Imported { .. } => {
+                return Err(Stop::Failed("the study was imported and has no workload here".into()));
+            }
         };
         let (Some(trainable), Some(description)) = (self.catalogue.find(name), self.catalogue.describe(name)) else {
             return Err(Stop::Failed(format!("this worker has no workload `{name}`")));

@@ -11,6 +11,9 @@ use tunebook_study::{
 /// Returns the cell of an experiment. None if the study cannot be changed in this way.
 pub fn next_cell(study: &StudyRecord, experiment: &Experiment) -> Option<String> {
     let definition = &study.definition;
+    if matches!(definition.workload, WorkloadReference::Imported { .. }) {
+        return None;
+    }
     let configurations = study.asked / definition.repeats.max(1);
     match experiment {
         Experiment::Wider(space) => {
@@ -84,6 +87,7 @@ pub fn sweep_cell(name: &str, definition: &StudyDefinition, configurations: u32,
             let quoted = line.words.iter().map(|word| shell_words::quote(word).into_owned()).collect();
             format!("command {}\n", ProgramLine { words: quoted, optional: line.optional.clone() })
         }
+        WorkloadReference::Imported { .. } => String::new(),
     };
     for h in definition.space.hyperparameters() {
         for condition in &h.conditions {

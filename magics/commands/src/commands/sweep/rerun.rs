@@ -27,6 +27,12 @@ pub enum Rerun {
 /// Returns a `StudyExists` error if the definitions differ, unless the plan has `--widen` and its definition is wider.
 pub fn plan_rerun(plan: &SweepPlan, study: &StudyRecord, trials: &[Trial]) -> Result<Rerun> {
     let recorded = &study.definition;
+    if let WorkloadReference::Imported { .. } = recorded.workload {
+        let name = &plan.name;
+        let message = format!("the study `{name}` holds {}: no trial of it can be trained here", recorded.workload);
+        let help = format!("give this study another name. `%study {name}` shows the imported one");
+        return Err(MagicError::new(ErrorName::StudyExists, message, Some(help)));
+    }
     let differences = differences(recorded, &plan.definition);
     let accepted = differences.is_empty() || (plan.options.widen && widens(recorded, &plan.definition));
     if !accepted {

@@ -17,7 +17,7 @@ pub fn find_retuning(context: &Context, store: &Store, study: &StudyRecord, tria
             let workload = workloads.into_iter().find(|workload| workload.description.name == *name);
             workload.and_then(|workload| workload.description.hyperparameter("batch_size")?.default.as_i64())
         }
-        WorkloadReference::Command { .. } => None,
+        WorkloadReference::Command { .. } | WorkloadReference::Imported { .. } => None,
     };
     let mut found = vec![];
     let best = best_trial(trials, &study.definition.objective);

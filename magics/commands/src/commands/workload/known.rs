@@ -45,7 +45,7 @@ impl Workload {
 
 /// Returns the description of a study's workload. None for a program, and if the workload cannot be described now.
 pub fn description(context: &Context, workload: &WorkloadReference) -> Option<WorkloadDescription> {
-    if matches!(workload, WorkloadReference::Command { .. }) {
+    if matches!(workload, WorkloadReference::Command { .. } | WorkloadReference::Imported { .. }) {
         return None;
     }
     let known = known(context).unwrap_or_default();

@@ -1,96 +1,27 @@
-//! `%study [NAME]`: shows the record of all studies, or of one. `%study delete NAME` deletes one.
+//! `%study` and `%study NAME`: the record of all studies, or of one.
 
 use crate::commands::sweep::advice::recorded_allowed;
 use crate::commands::sweep::display::{counts_text, with_retuning};
 use crate::commands::sweep::retuning::find_retuning;
 use crate::commands::sweep::{changes, slots, without_effect};
 use crate::commands::workload;
-use crate::error::{ErrorName, MagicError, Result};
-use crate::host::{Interrupt, Output};
-use crate::magic::{Command, Context, Export, Invocation, Magic, Subject};
+use crate::error::Result;
+use crate::host::Output;
+use crate::magic::Context;
 use crate::report::Report;
 use crate::report::table::{self, Rows, number};
 use crate::studies::{flags, sentences_about_failures};
-use crate::syntax::{Arguments, Word};
 use serde_json::{Value, json};
 use tunebook_analysis::{best_trial, count_by_state, optimization_history, ranked_configurations};
+use tunebook_study::sampler::SamplerKind;
 use tunebook_study::store::{Store, StudyRecord, trials_folder};
-use tunebook_study::{Params, TrialState};
-
-pub const MAGIC: Magic = Magic {
-    name: "study",
-    line: true,
-    body: None,
-    usage: "%study\n%study NAME\n%study delete NAME",
-    summary: "The record of all studies, or of one",
-    help: "Without a name, it lists all studies with their best trials. With a name, it shows the study's definition, \
-        where it ran, and its trials. `%study delete NAME` deletes a study, its trials, and the folder with their \
-        checkpoints and logs.",
-    options: &[],
-    subject: Subject::Study,
-    export: Export::Comment,
-    parse,
-};
+use tunebook_study::{Params, StudyDefinition, TrialState};
 
 /// The most rows of a table.
 const ROWS: usize = 10;
 
-enum StudyCommand {
-    ListAll,
-    Show(Arguments, Word),
-    Delete(Arguments, Word),
-}
-
-fn parse(Invocation { arguments, .. }: Invocation) -> Result<Box<dyn Command>> {
-    match &arguments.positional[..] {
-        [verb, _, ..] if ["compare", "export", "import"].contains(&verb.text.as_str()) => {
-            let message = format!("`%study {}` is not available yet", verb.text);
-            Err(arguments.source.error(ErrorName::NotAvailable, verb.span.clone(), message, None))
-        }
-        [verb, name] if verb.text == "delete" => {
-            let name = name.clone();
-            Ok(Box::new(StudyCommand::Delete(arguments, name)))
-        }
-        [] => Ok(Box::new(StudyCommand::ListAll)),
-        [name, ..] => {
-            arguments.at_most(1)?;
-            let name = name.clone();
-            Ok(Box::new(StudyCommand::Show(arguments, name)))
-        }
-    }
-}
-
-impl Command for StudyCommand {
-    fn run(self: Box<Self>, context: &Context, output: &dyn Output, _: &Interrupt) -> Result<()> {
-        match *self {
-            StudyCommand::ListAll => list_all(context, output),
-            StudyCommand::Show(arguments, name) => {
-                let (store, study) = context.study(&arguments.source, &name)?;
-                study_report(context, &store, &study)?.show(&context.charts, output);
-                Ok(())
-            }
-            StudyCommand::Delete(arguments, name) => {
-                let (_, study) = context.study(&arguments.source, &name)?;
-                let folder = trials_folder(&context.store_file(), &study.name)?;
-                let name = study.name.clone();
-                context.store()?.write(study)?.delete()?;
-                if let Err(error) = std::fs::remove_dir_all(&folder)
-                    && error.kind() != std::io::ErrorKind::NotFound
-                {
-                    let message = format!(
-                        "the study `{name}` was deleted, but its folder {} could not be removed: {error}",
-                        folder.display()
-                    );
-                    return Err(MagicError::advising(ErrorName::StoreError, message, "remove the folder by hand"));
-                }
-                output.print(crate::host::Stream::Stdout, &format!("The study {name} was deleted.\n"));
-                Ok(())
-            }
-        }
-    }
-}
-
-fn list_all(context: &Context, output: &dyn Output) -> Result<()> {
+/// Shows a list of all studies.
+pub fn list_all(context: &Context, output: &dyn Output) -> Result<()> {
     let mut rows = Rows::new(&["study", "question", "trials", "best", "trial", "created (UTC)"]);
     let mut studies = vec![];
     let store = context.store_to_read()?;
@@ -124,7 +55,8 @@ fn list_all(context: &Context, output: &dyn Output) -> Result<()> {
     Ok(())
 }
 
-fn study_report(context: &Context, store: &Store, study: &StudyRecord) -> Result<Report> {
+/// The record of a study.
+pub fn study_report(context: &Context, store: &Store, study: &StudyRecord) -> Result<Report> {
     let trials = store.trials(study)?;
     let definition = &study.definition;
     let objective = &definition.objective;
@@ -156,11 +88,12 @@ fn study_report(context: &Context, store: &Store, study: &StudyRecord) -> Result
         failed_rows.row(vec![trial.number.to_string(), state, trial.reason.clone().unwrap_or_default(), params]);
     }
     let counts = count_by_state(&trials);
+    let origin = store.origin(study)?.map(|origin| origin["source"].clone());
     let mut report = Report::new(
         "study",
         &json!({ "study": study.name, "definition": definition, "trials": counts,
             "best": best_trial(&trials, objective), "created": study.created, "environment": environment,
-            "allowed": allowed }),
+            "allowed": allowed, "imported": origin }),
     );
     if let Some(question) = &definition.question {
         report = report.line(&format!("Question: {question}"));
@@ -170,14 +103,13 @@ fn study_report(context: &Context, store: &Store, study: &StudyRecord) -> Result
     }
     report = report
         .line(&format!(
-            "Study {} of {}: {} {}, sampler {} (version {}), seed {}, created {} UTC.",
+            "Study {} of {}: {} {}, {}, {} {} UTC.",
             study.name,
             definition.workload,
             objective.direction,
             objective.metric,
-            definition.sampler,
-            definition.sampler_version,
-            definition.seed,
+            sampled(definition),
+            if origin.is_some() { "imported" } else { "created" },
             date_and_time(study.created)
         ))
         .line(&format!("Trials: {}; {} in all.", counts_text(&trials), table::duration(study.seconds)));
@@ -219,7 +151,15 @@ fn study_report(context: &Context, store: &Store, study: &StudyRecord) -> Result
     Ok(report.line(&format!("Checkpoints and logs: {}", folder.display())))
 }
 
+/// How the trials were proposed.
+fn sampled(definition: &StudyDefinition) -> String {
+    match definition.sampler {
+        SamplerKind::External => "sampler of another tool".into(),
+        sampler => format!("sampler {sampler} (version {}), seed {}", definition.sampler_version, definition.seed),
+    }
+}
+
 /// Formats Unix seconds as date and time in UTC.
-fn date_and_time(unix: f64) -> String {
+pub fn date_and_time(unix: f64) -> String {
     jiff::Timestamp::from_second(unix as i64).map_or("?".into(), |time| time.strftime("%Y-%m-%d %H:%M").to_string())
 }

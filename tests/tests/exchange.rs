@@ -1,0 +1,195 @@
+//! Studies that come from other tools and go to them, checked with those tools.
+
+use serde_json::{Value, json};
+use std::path::Path;
+use std::process::Command;
+use tunebook_study::{Trial, TrialState};
+use tunebook_tests::{Kernel, kernel};
+
+/// Runs a script of `tests/exchange` and parses what it prints.
+fn python(script: &str, folder: &Path, more: &[&str]) -> Value {
+    let Some(python) = std::env::var_os("TUNEBOOK_PYTHON") else {
+        panic!("TUNEBOOK_PYTHON is not set: `cargo verify` makes the environment that this test needs")
+    };
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("exchange").join(script);
+    let output = Command::new(python).arg(script).arg(folder).args(more).output().expect("Python starts");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).expect("JSON")
+}
+
+/// The state here of a trial that Optuna describes.
+fn expected_state(trial: &Value) -> TrialState {
+    let reported_nan =
+        trial["steps"].as_object().and_then(|steps| steps.values().next_back()).is_some_and(Value::is_null);
+    match (trial["state"].as_str().unwrap(), trial["values"][0].is_null(), reported_nan) {
+        ("COMPLETE", false, _) => TrialState::Complete,
+        ("COMPLETE", true, _) | ("FAIL", _, true) => TrialState::Infeasible,
+        ("FAIL", _, false) => TrialState::Failed,
+        ("PRUNED", ..) => TrialState::Stopped,
+        ("RUNNING", ..) => TrialState::Cancelled,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn studies_of_optuna_are_analysed_with_the_values_that_they_have_there() {
+    let (mut kernel, folder) = kernel().await;
+    let said = python("make_studies.py", folder.path(), &[]);
+    for (file, name) in [("made.log", "from-journal"), ("made.db", "from-database")] {
+        let before = std::fs::read(folder.path().join(file)).unwrap();
+        let error = kernel.run_error(&format!("%study import {file}")).await;
+        assert!(error.contains("--study NAME") && error.contains("`tuned`"), "{error}");
+        let cell = format!("%study import {file} --study tuned --as {name} --scientific layers");
+        let imported = kernel.run_ok(&cell).await.result();
+        assert_eq!(std::fs::read(folder.path().join(file)).unwrap(), before, "{file} changed");
+        let tuned = &said[file]["tuned"];
+        let best = imported["best"]["trial"].as_i64().unwrap();
+        assert_eq!(best - 1, tuned["best"].as_i64().unwrap(), "{file}");
+        assert_eq!(imported["left_out"], 1, "the trial that waits");
+        let of_optuna: Vec<&Value> =
+            tuned["trials"].as_array().unwrap().iter().filter(|trial| trial["state"] != "WAITING").collect();
+        let recorded = kernel.recorded(name);
+        assert_eq!(recorded.len(), of_optuna.len());
+        for (trial, there) in recorded.iter().zip(&of_optuna) {
+            assert_eq!(json!(trial.params), there["params"], "{file}, {there}");
+            assert_eq!(trial.state, expected_state(there), "{file}, {there}");
+            if trial.state == TrialState::Complete {
+                assert_eq!(trial.summaries["valid/error"].last.0, there["values"][0].as_f64().unwrap());
+            }
+        }
+        // Optuna's trials themselves say what each magic must find.
+        let isolation = kernel.run_ok(&format!("%isolate {name} layers")).await;
+        assert!(isolation.shown().contains("were imported"), "{}", isolation.shown());
+        for point in isolation.result()["points"].as_array().unwrap() {
+            let complete = |t: &&Trial| t.state == TrialState::Complete && json!(t.params["layers"]) == point["value"];
+            let least = recorded.iter().filter(complete).map(|t| t.summaries["valid/error"].last.0);
+            let least = least.fold(f64::INFINITY, f64::min);
+            assert_eq!(point["objective"].as_f64().unwrap_or(f64::INFINITY), least, "{point}");
+        }
+        let axis = kernel.run_ok(&format!("%axis {name}")).await.result();
+        let labels: Vec<&Value> = axis["plots"].as_array().unwrap().iter().map(|p| &p["hyperparameter"]).collect();
+        assert!(labels.contains(&&json!("optimizer=sgd/momentum")), "the condition was found: {labels:?}");
+        let findings = kernel.run_ok(&format!("%insight {name}")).await.result();
+        assert!(findings["findings"].as_array().unwrap().iter().all(|f| f["next_cell"].is_null()), "{findings}");
+        kernel.run_ok(&format!("%curves {name} --best 2")).await;
+        kernel.run_ok(&format!("%bestofk {name}")).await;
+        let again = kernel.run_ok(&cell).await;
+        assert!(again.shown().contains("Nothing was imported"), "{}", again.shown());
+        let error = kernel.run_error(&format!("%study import {file} --study 'two objectives' --as both")).await;
+        assert!(error.contains("0: minimize values_0, 1: maximize values_1"), "{error}");
+        let both = format!("%study import {file} --study 'two objectives' --as both-{name} --objective-index 1");
+        let best = kernel.run_ok(&both).await.result()["best"]["objective"].as_f64().unwrap();
+        let values = said[file]["two objectives"]["trials"].as_array().unwrap().iter();
+        assert_eq!(best, values.map(|t| t["values"][1].as_f64().unwrap()).fold(f64::NEG_INFINITY, f64::max));
+        let error =
+            kernel.run_error(&format!("%%sweep {name}\nworkload digits_mlp\nnuisance lr ~ uniform(0, 1)")).await;
+        assert!(error.contains("imported from"), "{error}");
+        let error = kernel.run_error(&format!("%final {name} --trial 1")).await;
+        assert!(error.contains("no test set"), "{error}");
+    }
+}
+
+/// A program with a conditional hyperparameter; it is infeasible for x above 0.9, and fails for x below 0.05.
+const PROGRAM: &str = r#"awk -v x="$1" 'BEGIN {
+    if (x < 0.05) exit 3
+    if (x > 0.9) { print "{\"step\": 1, \"valid/error\": NaN}"; exit }
+    line = "{\"step\": %d, \"valid/error\": %.9f, \"train/loss\": %.3f}\n"
+    for (s = 1; s <= 3; s++) printf line, s, 1 / s + (x - 0.4) ^ 2, x / s
+}'"#;
+
+async fn swept() -> (Kernel, tempfile::TempDir) {
+    let (mut kernel, folder) = kernel().await;
+    std::fs::write(folder.path().join("program.sh"), PROGRAM).unwrap();
+    let sweep = "%%sweep made --trials 24 --seed 1\ncommand sh program.sh {x} {kind} [--y {y}]\n\
+        scientific kind in [a, b]\nnuisance x ~ uniform(0, 1)\nwhen kind == b: nuisance y ~ loguniform(1e-3, 1)\n\
+        question \"which kind?\"\nminimize valid/error";
+    kernel.run_ok(sweep).await;
+    (kernel, folder)
+}
+
+#[tokio::test]
+async fn an_exported_study_is_what_other_tools_read_and_comes_back_as_it_was() {
+    let (mut kernel, folder) = swept().await;
+    for to in ["out.log", "out.db", "out.csv", "out.parquet", "out.json", "runs", "steps.parquet --measurements"] {
+        kernel.run_ok(&format!("%study export made --to {to}")).await;
+    }
+    let trials = kernel.recorded("made");
+    let states: Vec<TrialState> = trials.iter().map(|trial| trial.state).collect();
+    assert!(states.contains(&TrialState::Infeasible) && states.contains(&TrialState::Failed), "{states:?}");
+    for (file, name) in [("out.log", "journal"), ("out.db", "database")] {
+        kernel.run_ok(&format!("%study import {file} --as {name}")).await;
+        assert_eq!(kernel.recorded(name), trials, "{file}");
+    }
+    let best = kernel.run_ok("%study made").await.result()["best"].clone();
+    let said = python("read_exports.py", folder.path(), &["made"]);
+    for way in ["journal", "database"] {
+        let said = &said[way];
+        assert_eq!(said["best"]["value"], best["objective"], "{way}");
+        assert_eq!(said["best"]["number"].as_u64().unwrap() + 1, best["trial"].as_u64().unwrap(), "{way}");
+        assert_eq!(said["best"]["params"], best["params"], "{way}");
+        assert_eq!((&said["directions"], &said["metric"]), (&json!(["MINIMIZE"]), &json!(["valid/error"])), "{way}");
+        let in_optuna = |state: &TrialState| if *state == TrialState::Complete { "COMPLETE" } else { "FAIL" };
+        assert_eq!(said["states"], json!(states.iter().map(in_optuna).collect::<Vec<_>>()), "{way}");
+        assert!(said["importances"].as_array().unwrap().contains(&json!("x")), "{said}");
+        assert_eq!(said["dashboard"], json!({ "studies": ["made"], "trials": 24 }), "{way}");
+        let told = json!({ "number": 24, "trials": 25, "best": said["best"]["number"] });
+        assert_eq!(said["told"], told, "{way}: the study goes on");
+    }
+    let objectives: Vec<Value> = trials
+        .iter()
+        .map(|t| if t.state == TrialState::Complete { json!(t.summaries["valid/error"].min.0) } else { Value::Null })
+        .collect();
+    for table in ["csv", "parquet"] {
+        assert_eq!(said[table]["objective"], json!(objectives), "{table}");
+        let x: Vec<f64> = trials.iter().map(|t| t.params["x"].as_f64().unwrap()).collect();
+        assert_eq!(said[table]["params_x"], json!(x), "{table}");
+    }
+    let complete = states.iter().filter(|state| **state == TrialState::Complete).count();
+    let infeasible = states.iter().filter(|state| **state == TrialState::Infeasible).count();
+    assert_eq!(said["measurements"]["step"].as_array().unwrap().len(), 3 * complete + infeasible);
+    let runs = said["tensorboard"]["runs"].as_object().unwrap();
+    assert_eq!(runs.len(), trials.len());
+    for (run, trial) in runs.values().zip(&trials).filter(|(_, trial)| trial.state == TrialState::Complete) {
+        let points = run["curves"]["valid/error"].as_array().unwrap();
+        assert_eq!(points.len(), 3);
+        assert_eq!(points[2][1].as_f64().unwrap() as f32, trial.summaries["valid/error"].last.0 as f32);
+        assert_eq!(run["hparams"]["x"].as_f64(), trial.params["x"].as_f64());
+    }
+    assert_eq!(said["tensorboard"]["metrics"], json!(["valid/error", "train/loss"]));
+}
+
+#[tokio::test]
+async fn no_file_is_replaced_silently_and_two_studies_are_compared() {
+    let (mut kernel, folder) = swept().await;
+    kernel.run_ok("%study export made --to out.csv").await;
+    let before = std::fs::read(folder.path().join("out.csv")).unwrap();
+    let error = kernel.run_error("%study export made --to out.csv").await;
+    assert!(error.contains("FileExists") && error.contains("--force"), "{error}");
+    kernel.run_ok("%study export made --to out.csv --force").await;
+    assert_eq!(std::fs::read(folder.path().join("out.csv")).unwrap(), before);
+    let error = kernel.run_error("%study export made --to out.xlsx").await;
+    assert!(error.contains(".parquet"), "{error}");
+    let error = kernel.run_error("%study export made --to none/out.csv").await;
+    assert!(error.contains("mkdir"), "{error}");
+    let error = kernel.run_error("%study made --to out.csv").await;
+    assert!(error.contains("belongs to `%study export`"), "{error}");
+    kernel.run_ok("%study export made --to out.log").await;
+    let error = kernel.run_error("%study export made --to out.log").await;
+    assert!(error.contains("holds a study `made` already"), "{error}");
+    let other = "%%sweep other --trials 4 --seed 2\ncommand sh program.sh {x}\nnuisance x ~ uniform(0, 2)\n\
+        maximize valid/error";
+    kernel.run_ok(other).await;
+    kernel.run_ok("%study export other --to out.log").await;
+    let file = std::fs::read_to_string(folder.path().join("out.log")).unwrap();
+    assert_eq!(file.matches("\"op_code\":0").count(), 2, "both studies are in the journal");
+    let comparison = kernel.run_ok("%study compare made other").await.result();
+    assert_eq!((&comparison["kind"], &comparison["studies"]), (&json!("comparison"), &json!(["made", "other"])));
+    let rows = |part: &str| comparison[part].as_array().unwrap().clone();
+    let row = |part: &str, what: &str| rows(part).into_iter().find(|row| row["what"] == what).unwrap();
+    let x = json!({ "what": "x", "a": "nuisance ~ uniform(0, 1)", "b": "nuisance ~ uniform(0, 2)", "differs": true });
+    assert_eq!(row("definition", "x"), x);
+    assert_eq!(row("definition", "kind=b/y")["b"], Value::Null);
+    assert_eq!(row("definition", "repeats")["differs"], false);
+    assert_eq!(row("environment", "instruction_set")["differs"], false);
+    assert_eq!(row("results", "complete trials")["differs"], true);
+}
