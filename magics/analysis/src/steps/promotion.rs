@@ -249,7 +249,10 @@ mod tests {
         );
         assert_eq!(one(&[steps.clone(), ("schedule", both)]), [(shown(1000), 1)]);
         assert_eq!(prolonged(&space(&[]), None, 2.0), Err(NoPromotion::NoSteps));
-        assert_eq!(prolonged(&space(&[("steps", Distribution::int(1, 9))]), None, 2.0), Err(NoPromotion::StepsVary));
+        assert_eq!(
+            prolonged(&space(&[("steps", Distribution::int(1, 9).unwrap())]), None, 2.0),
+            Err(NoPromotion::StepsVary)
+        );
     }
 
     #[test]
