@@ -48,9 +48,7 @@ impl Configurations {
         let chosen = || (0..n).map(|i| i * points.len() / n);
         let dimensions = points.first().map_or(0, Vec::len);
         let mut all = Self { columns: vec![], orders: vec![], objectives: chosen().map(|i| objectives[i]).collect() };
-        for j in 0..dimensions {
-            all.add(chosen().map(|i| points[i][j]).collect());
-        }
+        (0..dimensions).for_each(|j| all.add(chosen().map(|i| points[i][j]).collect()));
         all
     }
 

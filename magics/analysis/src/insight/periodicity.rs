@@ -57,7 +57,7 @@ fn period(series: &Series) -> Option<Period> {
 /// The values without their trend: the moving average over one period, which holds nothing of what repeats.
 fn detrended(values: &[f64], lag: usize) -> Vec<f64> {
     let half = lag / 2;
-    let weight = |offset: usize| if lag % 2 == 0 && (offset == 0 || offset == 2 * half) { 0.5 } else { 1.0 };
+    let weight = |offset: usize| if lag.is_multiple_of(2) && (offset == 0 || offset == 2 * half) { 0.5 } else { 1.0 };
     (half..values.len() - half)
         .map(|i| {
             let sum: f64 = (0..=2 * half).map(|offset| weight(offset) * values[i - half + offset]).sum();

@@ -385,7 +385,7 @@ mod tests {
     #[test]
     fn a_rate_too_small_to_learn_is_stable_and_one_that_unlearns_is_not() {
         let (found, _) = finish(&SWEEP, |lr, seed| match lr {
-            lr if lr < 3e-4 || lr > 2.0 => RunEnd::LearnedNothing,
+            lr if !(3e-4..=2.0).contains(&lr) => RunEnd::LearnedNothing,
             lr => bowl(lr, 0.05, seed),
         });
         assert_eq!(found.points[0].unstable, 0);

@@ -21,6 +21,9 @@ const WIDENINGS: usize = 2;
 /// So many learning rates are added each time, at the distances of the grid.
 const ADDED: usize = 3;
 
+/// The measurements of trials, by number.
+type Measured = BTreeMap<u32, Vec<Measurement>>;
+
 /// Runs the trials of a plan.
 pub struct StepsTuner<'a> {
     pub context: &'a Context,
@@ -169,7 +172,7 @@ impl StepsTuner<'_> {
     }
 
     /// The trials of a study with their measurements.
-    fn read(&self, name: &str) -> Result<(Vec<Trial>, BTreeMap<u32, Vec<Measurement>>)> {
+    fn read(&self, name: &str) -> Result<(Vec<Trial>, Measured)> {
         let mut measured = BTreeMap::new();
         let Some(store) = self.context.store_to_read()? else { return Ok((vec![], measured)) };
         let Some(study) = store.study(name)? else { return Ok((vec![], measured)) };

@@ -47,8 +47,8 @@ impl Acquisition {
     pub fn value_with_slope(&self, point: &[f64], slope: &mut [f64]) -> f64 {
         let predicted = self.objective.predict_with_slopes(point);
         let (mut value, by_mean, by_deviation) = self.combined(predicted.mean, predicted.deviation);
-        for k in 0..slope.len() {
-            slope[k] = by_mean * predicted.mean_slope[k] + by_deviation * predicted.deviation_slope[k];
+        for (slope, (mean, deviation)) in slope.iter_mut().zip(predicted.slopes()) {
+            *slope = by_mean * mean + by_deviation * deviation;
         }
         if let Some((process, shift)) = &self.feasibility {
             let predicted = process.predict_with_slopes(point);
@@ -56,8 +56,8 @@ impl Acquisition {
             let (ln, by_z) = ln_probability(z);
             value += self.weight() * ln;
             let factor = self.weight() * by_z / predicted.deviation;
-            for k in 0..slope.len() {
-                slope[k] += factor * (predicted.mean_slope[k] - z * predicted.deviation_slope[k]);
+            for (slope, (mean, deviation)) in slope.iter_mut().zip(predicted.slopes()) {
+                *slope += factor * (mean - z * deviation);
             }
         }
         value

@@ -86,6 +86,13 @@ pub struct Prediction {
     pub deviation_slope: Vec<f64>,
 }
 
+impl Prediction {
+    /// The slopes of the mean and of the standard deviation by each column.
+    pub fn slopes(&self) -> impl Iterator<Item = (f64, f64)> {
+        self.mean_slope.iter().copied().zip(self.deviation_slope.iter().copied())
+    }
+}
+
 impl Process {
     /// Learns the values of the first points. The others have none.
     pub fn fit(points: Points, values: &[f64]) -> Option<Self> {

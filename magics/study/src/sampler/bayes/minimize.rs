@@ -33,7 +33,7 @@ pub fn minimize(f: &mut Function<'_>, x: &mut [f64], bounds: &[(f64, f64)], eval
         }
         let mut direction = masked(&descent(&steepest, &memory));
         let mut slope = dot(&direction, &gradient);
-        if !(slope < 0.0) {
+        if slope.is_nan() || slope >= 0.0 {
             memory.clear();
             direction = steepest.iter().map(|g| -g).collect();
             slope = dot(&direction, &gradient);
