@@ -1,7 +1,7 @@
 //! Studies in the formats of other tools. Each module reads or writes one format and knows nothing of the kernel.
 //!
 //! Optuna's two formats share a model, [`optuna::OptunaStudy`]: [`optuna::journal`] and [`optuna::rdb`] read and write
-//! it, [`optuna::import`] makes a study of ours of it, and [`optuna::export`] the reverse.
+//! it, [`optuna::import()`] makes a study of ours of it, and [`optuna::export`] the reverse.
 
 mod error;
 mod json;

@@ -4,7 +4,7 @@
 //! runs programs itself. When its standard input closes, because the kernel died or ended the slot, it ends everything
 //! that it started and exits; so it does after SIGTERM, by which a scheduler announces the end of its job. It needs
 //! nothing but standard input and output, so any command that starts it somewhere can be a slot: `ssh`, `srun`,
-//! `docker run -i`. On another machine it first looks for what it needs ([`crate::node`]).
+//! `docker run -i`. On another machine it first looks for what it needs (see `node.rs`).
 
 mod log;
 mod process;
