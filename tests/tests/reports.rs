@@ -126,3 +126,20 @@ async fn measurements_of_a_workload_are_in_its_report() {
     kernel.run_ok("%report digits_mlp --to noise.html").await;
     assert_eq!(results(&read(folder.path(), "noise.html")), [noise]);
 }
+
+#[tokio::test]
+async fn what_was_trained_again_is_in_the_report_of_its_study() {
+    let (mut kernel, folder) = kernel().await;
+    let sweep = "%%sweep noisy --trials 4\ncommand awk -v x={x} 'BEGIN {{ srand(ENVIRON[\"TUNEBOOK_SEED\"]); \
+        printf \"{{\\\"step\\\": 1, \\\"error\\\": %s}}\\n\", x + rand() / 100 }}'\n\
+        nuisance x in [0.1, 0.2, 0.3, 0.4]\nminimize error";
+    kernel.run_ok(sweep).await;
+    let adopted = kernel.run_ok("%adopt noisy --candidate 1 --baseline 2").await.result();
+    let seeds = kernel.run_ok("%seeds noisy --trial 1 --repeats 5").await.result();
+    kernel.run_ok("%report noisy --to noisy.html").await;
+    let found = results(&read(folder.path(), "noisy.html"));
+    assert!(found.contains(&adopted) && found.contains(&seeds), "{found:#?}");
+    let launched = kernel.run_ok("%launch noisy --trial 1").await;
+    assert_eq!(launched.result()["adoption"]["candidate"], 1);
+    assert!(launched.shown().contains("Evidence (level L"), "{}", launched.shown());
+}

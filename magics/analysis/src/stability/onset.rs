@@ -53,7 +53,9 @@ pub fn onset(losses: &[(u64, Option<f64>)], end: OnsetOf) -> Option<Onset> {
         })
         .collect();
     let differences: Vec<f64> = values.windows(2).map(|pair| (pair[1] - pair[0]).abs()).collect();
-    let noise = 1.4826 * median(&differences) / std::f64::consts::SQRT_2;
+    // The noisiest third of the run counts: a network that is dead after a step has hardly any noise from there on.
+    let noise_of = |part: &[f64]| 1.4826 * median(part) / std::f64::consts::SQRT_2;
+    let noise = differences.chunks(differences.len().div_ceil(3).max(1)).map(noise_of).fold(0.0, f64::max);
     let initial = values.first().copied().unwrap_or(0.0);
     let sustained = first_rise(&smoothed, noise).map(|rise| (rise, WINDOW / 2));
     let single = || {

@@ -139,7 +139,10 @@ impl Command for Adopt {
             let inputs = json!([self.candidate, self.baseline, self.options.repeats, objective]).to_string();
             context.store()?.keep_result(&study, "adoption", &inputs, &report.result())?;
         }
-        display.end(report, &[&of_baseline.trials, &of_candidate.trials]);
+        let report = display.end(report, &[&of_baseline.trials, &of_candidate.trials]);
+        if !is_interrupted {
+            context.keep_shown(self.arguments.source.text(), &study.name, &report)?;
+        }
         if is_interrupted {
             return Err(interrupted("%adopt"));
         }

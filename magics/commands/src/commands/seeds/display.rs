@@ -64,10 +64,11 @@ impl<'a> RerunDisplay<'a> {
         self.current = configuration;
     }
 
-    /// Ends the display with the report and the chart of these runs of each configuration.
-    pub fn end(mut self, report: Report, trials: &[&[Trial]]) {
+    /// Ends the display with the report and the chart of these runs of each configuration. Returns both.
+    pub fn end(mut self, report: Report, trials: &[&[Trial]]) -> Report {
         let report = report.chart(self.chart_of(trials));
-        self.chart.end(report, true);
+        self.chart.end(report.clone(), true);
+        report
     }
 
     /// Ends the display after an error that stopped the training.

@@ -115,7 +115,10 @@ impl Command for SeedsMagic {
             let inputs = json!([arm.study, self.options.repeats, objective]).to_string();
             context.store()?.keep_result(&study, "seeds", &inputs, &report.result())?;
         }
-        display.end(report, &[&reruns.trials]);
+        let report = display.end(report, &[&reruns.trials]);
+        if !is_interrupted {
+            context.keep_shown(self.arguments.source.text(), &study.name, &report)?;
+        }
         if is_interrupted {
             return Err(interrupted("%seeds"));
         }

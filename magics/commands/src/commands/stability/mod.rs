@@ -88,6 +88,7 @@ impl Command for ShowStability {
         let (report, next_cell) = report::report(&plan, &findings, &display.figure, is_interrupted, problem.as_deref());
         if problem.is_none() {
             context.store()?.keep_conclusion("stability", &plan.name, &report.result())?;
+            context.keep_shown(self.arguments.source.text(), &self.arguments.positional[0].text, &report)?;
         }
         display.end(report, problem.is_none());
         outcome?;

@@ -143,6 +143,7 @@ impl Command for ShowSteps {
         }
         let (report, next) = report(&trained, &notes);
         context.store()?.keep_conclusion("steps", &plan.name, &report.result())?;
+        context.keep_shown(self.arguments.source.text(), &self.arguments.positional[0].text, &report)?;
         display.end(report);
         if trained.stopped == Some(RunOutcome::Interrupted) {
             let message =
