@@ -130,9 +130,9 @@ pub fn importance(definition: &StudyDefinition, trials: &[Trial], objective: &Ob
         .map(|j| HyperparameterImportance {
             hyperparameter: varied[j].label(),
             fanova: fanova[j],
-            fanova_null: nulls[j],
+            fanova_null: nulls[j].min(1.0),
             ped_anova: ped_anova[j],
-            ped_anova_null: of_sum(ped_nulls[j]),
+            ped_anova_null: of_sum(ped_nulls[j]).min(1.0),
             ped_anova_unnormalized: unnormalized[j],
         })
         .collect();
