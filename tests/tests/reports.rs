@@ -59,11 +59,12 @@ async fn a_page_holds_everything_and_needs_no_network() {
 #[tokio::test]
 async fn markdown_has_its_charts_beside_it_and_a_notebook_has_the_magics_as_cells() {
     let (mut kernel, folder) = with_study(12).await;
-    kernel.run_ok("%report bowl --to 'my report.md' --title Widths").await;
+    let written = kernel.run_ok("%report bowl --to 'my report.md' --title Widths").await.result();
     let text = read(folder.path(), "my report.md");
     assert!(text.contains("\n# Widths\n") && text.contains("\n### The effect of width\n"), "{text}");
     let pictures: Vec<&str> = text.split("](<").skip(1).map(|part| part.split_once('>').unwrap().0).collect();
-    assert_eq!(pictures.len(), 5, "{text}");
+    assert_eq!(json!(pictures.len()), written["charts"], "{text}");
+    assert!(pictures.len() >= 5, "{text}");
     for picture in pictures {
         assert!(read(folder.path(), picture).contains("<svg"), "{picture}");
     }

@@ -39,8 +39,8 @@ pub struct DiffOptions {
     pub tolerance: f64,
 }
 
-/// Compares two notebooks. The exit status is 0 if their results are the same, 1 if they differ, and 2 if they cannot be
-/// compared.
+/// Compares two notebooks. The exit status is 0 if their results are the same, 1 if they differ, and 2 if they cannot
+/// be compared.
 pub fn diff(options: &DiffOptions) -> ExitCode {
     let read = || Ok::<_, anyhow::Error>([Document::read(&options.a)?, Document::read(&options.b)?]);
     let [a, b] = match read() {

@@ -48,8 +48,8 @@ enum Ended {
     KernelDied,
 }
 
-/// Runs a notebook. The exit status is 0 if every cell ran, 1 if one failed, 2 if the notebook cannot be run at all, and
-/// 130 after an interrupt.
+/// Runs a notebook. The exit status is 0 if every cell ran, 1 if one failed, 2 if the notebook cannot be run at all,
+/// and 130 after an interrupt.
 pub fn run(options: &RunOptions) -> ExitCode {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let ended = runtime.context("the runtime cannot be started").and_then(|runtime| runtime.block_on(execute(options)));

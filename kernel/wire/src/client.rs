@@ -91,7 +91,7 @@ impl Client {
         Ok(self.control.send(to_zmq(message.encode(&self.signer))).await?)
     }
 
-    /// Waits for the next message on IOPub or the next reply. It may be dropped while it waits; no message is lost then.
+    /// Waits for the next message on IOPub or the next reply. It may be dropped while it waits, and loses no message.
     pub async fn next(&mut self) -> Result<Received, ClientError> {
         if let Some(message) = self.waiting.pop_front() {
             return Ok(Received::Published(message));

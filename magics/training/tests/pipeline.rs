@@ -1,6 +1,7 @@
 //! Tests the training pipeline on small workloads: steps, evaluations, checkpoints and data.
 
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use tch::{Device, Kind, Tensor};
 use tunebook_study::protocol::{DataSource, TrialId, TrialRequest};
 use tunebook_study::{Direction, Measurement, Params, Value, WorkloadReference};
@@ -41,6 +42,10 @@ fn hyperparameters(workload: Box<dyn Workload>, params: &[(&str, Value)]) -> Hyp
 }
 
 /// Trains a workload, writes its files to a folder, and returns its reports.
+/// Dropout draws from libtorch's generator, which all threads of a process share. A worker trains one trial at a time;
+/// of these tests, those that draw wait for each other.
+static GENERATOR: Mutex<()> = Mutex::new(());
+
 fn run<W: Workload + Copy + 'static>(
     workload: W,
     data: &Data,
@@ -64,6 +69,7 @@ fn run<W: Workload + Copy + 'static>(
         fit: None,
     };
     let mut reports = Reports::default();
+    let _alone = GENERATOR.lock().unwrap_or_else(PoisonError::into_inner);
     train(&workload, data, hp, &request, Device::Cpu, &[], &mut reports).map(|()| reports)
 }
 

@@ -46,7 +46,7 @@ fn separators_and_numbers_follow_from_the_whole_table() {
     // A separator ends each line.
     let (inputs, told) = first("a,empty,y,\n1,,1,\n2,,2,\n", "y");
     assert_eq!(inputs, [1.0]);
-    assert!(told.contains("`empty` has no value in any row") && told.contains("1 columns without a name"), "{told}");
+    assert!(told.contains("`empty` has no value in any row") && told.contains("1 column without a name"), "{told}");
     let dropped = Table::parse("a,empty,y\n1,,1\n,,2\n3,,3").unwrap().drop_missing().regress("y").unwrap();
     assert_eq!(values(&dropped.inputs), [1.0, 3.0]);
     let quoted = Table::parse("w,y\n\"a \"\"b\"\", c\",1\n5\" disk,2\n").unwrap().regress("y").unwrap();
