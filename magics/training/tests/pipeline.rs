@@ -1,7 +1,7 @@
 //! Tests the training pipeline on small workloads: steps, evaluations, checkpoints and data.
 
+use parking_lot::ReentrantMutex;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
 use tch::{Device, Kind, Tensor};
 use tunebook_study::protocol::{DataSource, TrialId, TrialRequest};
 use tunebook_study::{Direction, Measurement, Params, Value, WorkloadReference};
@@ -44,7 +44,7 @@ fn hyperparameters(workload: Box<dyn Workload>, params: &[(&str, Value)]) -> Hyp
 /// Trains a workload, writes its files to a folder, and returns its reports.
 /// Dropout draws from libtorch's generator, which all threads of a process share. A worker trains one trial at a time;
 /// of these tests, those that draw wait for each other.
-static GENERATOR: Mutex<()> = Mutex::new(());
+static GENERATOR: ReentrantMutex<()> = ReentrantMutex::new(());
 
 fn run<W: Workload + Copy + 'static>(
     workload: W,
@@ -69,7 +69,7 @@ fn run<W: Workload + Copy + 'static>(
         fit: None,
     };
     let mut reports = Reports::default();
-    let _alone = GENERATOR.lock().unwrap_or_else(PoisonError::into_inner);
+    let _alone = GENERATOR.lock();
     train(&workload, data, hp, &request, Device::Cpu, &[], &mut reports).map(|()| reports)
 }
 
@@ -263,6 +263,7 @@ fn each_source_of_randomness_can_have_a_seed_of_its_own() {
 
 #[test]
 fn dropout_depends_on_seed_and_step_and_is_off_in_evaluations() {
+    let _alone = GENERATOR.lock();
     let workload = Classifier { dropout: true, ..PLAIN };
     let (folder, data) = (tempfile::tempdir().unwrap(), data_of(&workload));
     let params = [("steps", 30.into()), ("dropout", 0.5.into())];
@@ -279,6 +280,7 @@ fn dropout_depends_on_seed_and_step_and_is_off_in_evaluations() {
 
 #[test]
 fn the_best_checkpoints_and_the_followed_outputs_are_kept() {
+    let _alone = GENERATOR.lock();
     let (folder, data) = (tempfile::tempdir().unwrap(), data_of(&PLAIN));
     let params = [("steps", 60.into()), ("eval_every", 10.into()), ("keep_best", 3.into())];
     let errors = run(PLAIN, &data, &params, folder.path()).unwrap().values("valid/error");
