@@ -2,10 +2,9 @@
 
 use anyhow::{Context as _, bail};
 use serde_json::{Map, Value, json};
-use std::io::Write;
 use std::path::Path;
 
-/// A notebook.
+/// A notebook, with all fields that its file has.
 pub struct Document(Value);
 
 impl Document {
@@ -34,10 +33,9 @@ impl Document {
         let mut serializer = serde_json::Serializer::with_formatter(&mut text, formatter);
         serde::Serialize::serialize(&self.0, &mut serializer)?;
         text.push(b'\n');
-        write_whole(path, &text)
+        written(path, &text)
     }
 
-    /// The cells.
     pub fn cells(&self) -> &[Value] {
         self.0["cells"].as_array().map_or(&[], Vec::as_slice)
     }
@@ -127,14 +125,7 @@ pub fn set(value: &mut Value, field: &str, content: Value) {
     value[field] = content;
 }
 
-/// Writes a file beside its place and then moves it there.
-pub fn write_whole(path: &Path, text: &[u8]) -> anyhow::Result<()> {
-    let name = path.file_name().with_context(|| format!("{} names no file", path.display()))?;
-    let partial = path.with_file_name(format!(".{}.{}", name.to_string_lossy(), std::process::id()));
-    let written = std::fs::File::create(&partial).and_then(|mut file| file.write_all(text));
-    let moved = written.and_then(|()| std::fs::rename(&partial, path));
-    if moved.is_err() {
-        let _ = std::fs::remove_file(&partial);
-    }
-    moved.with_context(|| format!("{} cannot be written", path.display()))
+/// Writes a file, which is whole at every moment.
+pub fn written(path: &Path, content: &[u8]) -> anyhow::Result<()> {
+    tunebook_magics::write_whole(path, content).with_context(|| format!("{} cannot be written", path.display()))
 }

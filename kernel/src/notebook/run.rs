@@ -124,7 +124,7 @@ async fn execute(options: &RunOptions) -> anyhow::Result<ExitCode> {
     let seconds = started.elapsed().as_secs_f64();
     let code = conclude(&mut document, failed, seconds);
     match options.to.as_deref() {
-        Some(to) if page::is_page(to) => super::document::write_whole(to, page::page(&document).as_bytes())?,
+        Some(to) if page::is_page(to) => super::document::written(to, page::page(&document).as_bytes())?,
         Some(to) => document.write(to)?,
         None => {}
     }

@@ -3,7 +3,7 @@
 use crate::error::{ErrorName, MagicError, Result, Source, nearest};
 use crate::magic::Context;
 use crate::syntax::{Arguments, Word};
-use std::io::{Error, ErrorKind};
+use std::io::{Error, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 /// The first positional word of a magic that takes one path. It is an error if there is none (`what` is missing), or a
@@ -89,4 +89,13 @@ pub fn not_written(source: &Source, word: &Word, path: &Path, error: &Error) -> 
         }
         _ => problem(source, word, path, "written", error),
     }
+}
+
+/// Writes a file so that it is either whole or as it was before. It has the permissions that an editor gives it.
+pub fn write_whole(path: &Path, content: &[u8]) -> std::io::Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let permissions = std::os::unix::fs::PermissionsExt::from_mode(0o666);
+    let mut file = tempfile::Builder::new().permissions(permissions).tempfile_in(folder)?;
+    file.write_all(content)?;
+    file.persist(path).map(drop).map_err(|error| error.error)
 }

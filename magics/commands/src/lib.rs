@@ -23,6 +23,7 @@ mod testing;
 
 pub use completion::{Completions, Names};
 pub use error::{ErrorName, MagicError, page_colors};
+pub use files::write_whole;
 pub use host::{Bundle, Interrupt, Output, RESULT_MIME, Stream, session};
 pub use magic::Settings;
 pub use syntax::duration;

@@ -121,7 +121,9 @@ impl Divergence {
             self.blown_up = if is_blown_up { self.blown_up + 1 } else { 0 };
             if self.blown_up >= BLOWN_UP_STEPS {
                 return Some(format!(
-                    "diverged: the training loss rose from {untrained:.3} to {loss:.3e} by step {step}"
+                    "diverged: the training loss rose from {} to {} by step {step}",
+                    number(untrained),
+                    number(loss)
                 ));
             }
         }
@@ -131,8 +133,11 @@ impl Divergence {
         }
         self.above += 1;
         self.losses_above += usize::from(loss > threshold);
-        (self.above >= PATIENCE && 5 * self.losses_above >= 4 * self.above)
-            .then(|| format!("diverged: the training loss rose from {initial:.3} to {smoothed:.3e} by step {step}"))
+        let lowest = self.minimum.unwrap_or(initial).min(self.first[0]);
+        (self.above >= PATIENCE && 5 * self.losses_above >= 4 * self.above).then(|| {
+            let (lowest, smoothed) = (number(lowest), number(smoothed));
+            format!("diverged: the training loss rose from {lowest} to {smoothed} by step {step}")
+        })
     }
 
     /// Returns the mean absolute deviation of the recent losses from their median. It is infinite if there are too few.
@@ -145,6 +150,11 @@ impl Divergence {
         let centre = median(before.clone());
         before.iter().map(|loss| (loss - centre).abs()).sum::<f64>() / before.len() as f64
     }
+}
+
+/// A loss with the digits that a reader needs.
+fn number(loss: f64) -> String {
+    if loss.abs() < 1e5 { format!("{loss:.3}") } else { format!("{loss:.2e}") }
 }
 
 fn median(mut values: Vec<f64>) -> f64 {
@@ -198,6 +208,15 @@ mod tests {
         let mut divergence = Divergence::default();
         divergence.observe_untrained(Some(2.3));
         assert_eq!((0..500).find(|i| divergence.observe(*i, losses(*i)).is_some()), Some(7));
+    }
+
+    #[test]
+    fn the_reason_names_the_lowest_loss_before_the_rise() {
+        let mut divergence = Divergence::default();
+        let loss = |i: u64| if i < 200 { 2.3 * (-(i as f64) / 40.0).exp() + 0.1 } else { 2.0 };
+        let reason = (0..500).find_map(|i| divergence.observe(i, loss(i))).unwrap();
+        let numbers: Vec<f64> = reason.split(' ').filter_map(|word| word.parse().ok()).collect();
+        assert!(numbers[0] < 0.2 && (1.5..2.1).contains(&numbers[1]), "{reason}");
     }
 
     #[test]

@@ -6,9 +6,8 @@ use crate::host::{Interrupt, Output};
 use crate::magic::{Command, Context, Export, Invocation, Magic, Subject};
 use crate::report::Report;
 use crate::report::table::{self, Rows, number, number_or_dash};
-use crate::studies::{JUDGING, Judging, no_answer, trial_of};
+use crate::studies::{JUDGING, Judging, gradient_norms, no_answer, trial_of};
 use crate::syntax::{Arguments, OptionSpec, Word};
-use std::path::Path;
 use tunebook_analysis::{MeasuredTrial, curves, isolation, ranked};
 use tunebook_study::Trial;
 use tunebook_study::store::trials_folder;
@@ -94,7 +93,7 @@ impl Command for ShowCurves {
         let mut measured = vec![];
         for trial in &chosen {
             let measurements = store.measurements(&study, trial.number)?;
-            let gradient_norms = gradient_norms(&folder.join(trial.number.to_string()).join("gradient_norm.npy"));
+            let gradient_norms = gradient_norms(&folder.join(trial.number.to_string())).unwrap_or_default();
             measured.push(MeasuredTrial { trial, measurements, gradient_norms });
         }
         let result = curves(&measured, &objective);
@@ -152,18 +151,4 @@ impl Command for ShowCurves {
         report.show(&context.charts, output);
         Ok(())
     }
-}
-
-/// Reads the gradient norm of each step, which the worker wrote as an array of NumPy: a header whose length is in its
-/// bytes 8 and 9, then 32-bit numbers. Empty if there is no such file, as for a program.
-fn gradient_norms(path: &Path) -> Vec<f64> {
-    let Ok(bytes) = std::fs::read(path) else { return vec![] };
-    let Some([low, high]) = bytes.get(8..10).and_then(|length| <[u8; 2]>::try_from(length).ok()) else {
-        return vec![];
-    };
-    let start = 10 + usize::from(u16::from_le_bytes([low, high]));
-    let (Some(header), Some(numbers)) = (bytes.get(10..start), bytes.get(start..)) else { return vec![] };
-    let is_known = bytes.starts_with(b"\x93NUMPY\x01") && String::from_utf8_lossy(header).contains("'<f4'");
-    let number = |bytes: &[u8; 4]| f64::from(f32::from_le_bytes(*bytes));
-    if is_known { numbers.as_chunks::<4>().0.iter().map(number).collect() } else { vec![] }
 }

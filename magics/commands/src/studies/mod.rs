@@ -2,9 +2,11 @@
 //! study as JSON.
 
 mod failures;
+mod gradient_norms;
 mod record;
 
 pub use failures::{flags, sentences_about_failures};
+pub use gradient_norms::gradient_norms;
 pub use record::study_as_json;
 
 use crate::error::{ErrorName, MagicError, Result, Source, Spanned, suggest};

@@ -18,7 +18,6 @@ use crate::magic::{Command, Context, Export, Invocation, Magic, Subject};
 use crate::report::{Report, table};
 use crate::syntax::{Arguments, Word, option};
 use serde_json::json;
-use std::io::Write;
 use std::path::Path;
 
 /// What every report contains, so that a report is known as one.
@@ -104,7 +103,7 @@ impl Command for WriteReport {
             Format::Markdown => markdown::text(&path, &document).map_err(not_written)?,
             Format::Notebook => notebook::text(&document),
         };
-        write_whole(&path, &text).map_err(not_written)?;
+        files::write_whole(&path, text.as_bytes()).map_err(not_written)?;
         let charts = document.iter().filter(|part| part.has_chart()).count();
         let fields = json!({ "path": path, "names": names, "charts": charts, "bytes": text.len() });
         let line = format!(
@@ -129,17 +128,4 @@ impl WriteReport {
         let help = "choose another name; --force overwrites the file".to_string();
         Err(self.arguments.source.error(ErrorName::FileError, self.to.span.clone(), message, Some(help)))
     }
-}
-
-/// Writes a file so that it is either whole or as it was before.
-fn write_whole(path: &Path, text: &str) -> std::io::Result<()> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut file = tempfile::Builder::new().permissions(permissions()).tempfile_in(folder)?;
-    file.write_all(text.as_bytes())?;
-    file.persist(path).map(drop).map_err(|error| error.error)
-}
-
-/// Those of a file that an editor writes, reduced by the umask.
-fn permissions() -> std::fs::Permissions {
-    std::os::unix::fs::PermissionsExt::from_mode(0o666)
 }

@@ -4,7 +4,6 @@
 mod cells;
 mod display;
 mod investigation;
-mod norms;
 mod plan;
 mod remedy;
 mod report;

@@ -193,7 +193,7 @@ impl Trials<'_> {
         let untrained = untrained.and_then(|first| Some((0, *first.metrics.get("valid/loss")?)));
         let losses = untrained.into_iter().chain(series(&measurements, "train/loss")).collect();
         let folder = trials_folder(&self.context.store_file(), &study.name)?.join(number.to_string());
-        let norms = match super::norms::read(&folder.join("gradient_norm.npy")) {
+        let norms = match crate::studies::gradient_norms(&folder) {
             Some(norms) => norms.into_iter().zip(1..).map(|(norm, step)| (step, norm)).collect(),
             None => series(&measurements, "gradient_norm").filter_map(|(step, norm)| Some((step, norm?))).collect(),
         };

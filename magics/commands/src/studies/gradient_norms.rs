@@ -4,9 +4,9 @@ use std::path::Path;
 
 const MAGIC_BYTES: &[u8] = b"\x93NUMPY";
 
-/// Returns the numbers of the file. None if it does not exist or is not such a file.
-pub fn read(path: &Path) -> Option<Vec<f64>> {
-    numbers(&std::fs::read(path).ok()?)
+/// The gradient norm of each step of a trial, from its folder. None if the trial wrote none, as a program does not.
+pub fn gradient_norms(folder: &Path) -> Option<Vec<f64>> {
+    numbers(&std::fs::read(folder.join("gradient_norm.npy")).ok()?)
 }
 
 /// The format: <https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html>.
