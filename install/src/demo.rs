@@ -29,6 +29,10 @@ pub struct Options {
     /// Install the kernel below this folder.
     #[arg(long, group = "location", value_name = "FOLDER")]
     prefix: Option<PathBuf>,
+    /// Install the package that lets papermill set the parameters of notebooks in Rust too, with papermill itself, for
+    /// the Python on the PATH.
+    #[arg(long, requires = "location", conflicts_with = "prefix")]
+    papermill: bool,
     /// Remove the installed kernel from the place that --user, --sys-prefix or --prefix names, or else from all of
     /// them except --prefix.
     #[arg(long, conflicts_with = "lab")]
@@ -57,6 +61,10 @@ pub fn run(options: &Options) -> Result<()> {
             "The kernel is installed. \"Rust (Tunebook)\" starts {}",
             location.executable("tunebook").display()
         ));
+        if options.papermill {
+            python::install_papermill(options.user)?;
+            say("papermill can set the parameters of notebooks in Rust: papermill IN.ipynb OUT.ipynb -p NAME VALUE");
+        }
         return Ok(());
     }
     let location = private_location()?;

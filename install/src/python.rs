@@ -23,8 +23,37 @@ pub fn system() -> Result<PathBuf> {
 
 /// The interpreter of an environment with the packages of a file in `install/requirements`.
 pub fn environment_of(name: &str, requirements: &str) -> Result<PathBuf> {
+    environment(name, &of_file(requirements))
+}
+
+/// The same with our own package for papermill.
+pub fn environment_with_papermill(name: &str, requirements: &str) -> Result<PathBuf> {
+    let mut packages = of_file(requirements);
+    packages.push(papermill_package().display().to_string());
+    environment(name, &packages)
+}
+
+/// Installs our package for papermill, and papermill itself, for the Python on the PATH: into its environment, or for
+/// the user.
+pub fn install_papermill(for_user: bool) -> Result<()> {
+    let mut pip = Command::new(system()?);
+    pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]);
+    if for_user {
+        pip.arg("--user");
+    }
+    let advice = "pip's message stands above. If it calls this Python externally managed, run the command in a virtual \
+        environment of your own";
+    run(pip.arg(papermill_package()), advice)
+}
+
+fn of_file(requirements: &str) -> Vec<String> {
     let file = repository().join("install/requirements").join(requirements);
-    environment(name, &["-r".into(), file.display().to_string()])
+    vec!["-r".into(), file.display().to_string()]
+}
+
+/// The folder of the Python package that lets papermill set parameters in Rust.
+fn papermill_package() -> PathBuf {
+    repository().join("install/papermill")
 }
 
 /// The interpreter of an environment with these packages, given as arguments of `pip install`. An environment that was
@@ -58,15 +87,20 @@ pub fn environment(name: &str, packages: &[String]) -> Result<PathBuf> {
     Ok(python)
 }
 
-/// What arguments of pip ask for. A requirements file stands for its lines, and those of the files that it includes.
+/// What arguments of pip ask for. A requirements file stands for its lines, and those of the files that it includes. A
+/// folder stands for its Python code.
 fn contents(packages: &[String]) -> Result<String> {
     let mut text = String::new();
     for package in packages {
+        let path = Path::new(package);
+        if path.is_dir() {
+            text += &code_of(path)?;
+            continue;
+        }
         if !package.ends_with(".txt") {
             text += &format!("{package}\n");
             continue;
         }
-        let path = Path::new(package);
         let lines = fs::read_to_string(path).with_context(|| package.clone())?;
         for line in lines.lines() {
             match line.strip_prefix("-r ") {
@@ -79,6 +113,17 @@ fn contents(packages: &[String]) -> Result<String> {
         }
     }
     Ok(text)
+}
+
+/// The text of the files of a Python package: those in its folder, and those in the folder of its module.
+fn code_of(package: &Path) -> Result<String> {
+    let mut files = Vec::new();
+    for folder in [package.to_path_buf(), package.join("tunebook_papermill")] {
+        let entries = fs::read_dir(&folder).with_context(|| folder.display().to_string())?;
+        files.extend(entries.flatten().map(|entry| entry.path()).filter(|path| path.is_file()));
+    }
+    files.sort();
+    files.iter().map(|file| fs::read_to_string(file).with_context(|| file.display().to_string())).collect()
 }
 
 #[cfg(test)]
@@ -96,5 +141,11 @@ mod tests {
         assert_eq!(before, "x==1\ny==2\n");
         fs::write(file("a.txt"), "x==3\n").unwrap();
         assert_ne!(before, of_b());
+    }
+
+    #[test]
+    fn the_package_for_papermill_is_known_by_its_code() {
+        let text = contents(&[papermill_package().display().to_string()]).unwrap();
+        assert!(text.contains("tunebook-papermill") && text.contains("class RustTranslator"));
     }
 }

@@ -58,7 +58,8 @@ pub fn prepare(times: &mut Times) -> Result<Prepared> {
     let built = build(times)?;
     let location = private_location()?;
     location.install(&built)?;
-    let python = times.part("installing Python packages", || python::environment_of("venv-tests", "tests.txt"))?;
+    let python =
+        times.part("installing Python packages", || python::environment_with_papermill("venv-tests", "tests.txt"))?;
     let mut command = cargo();
     command
         .env("TUNEBOOK_BIN", built.join("tunebook"))

@@ -80,6 +80,57 @@ fn the_notebook_on_the_batch_size_runs_and_its_measurements_agree() {
     must_pass(python(folder.path()).arg(script("batch_size.py")).arg(notebook("03-batch-size.ipynb")));
 }
 
+/// papermill sets parameters as `tunebook run` does, and all that execute notebooks find the same results.
+#[test]
+fn papermill_nbclient_and_tunebook_run_give_the_same_results() {
+    let cell = |source: &str, tags: &[&str]| {
+        serde_json::json!({ "cell_type": "code", "metadata": { "tags": tags }, "source": source, "outputs": [],
+            "execution_count": null })
+    };
+    let parameters = "let lr = 0.1; // learning rate\nlet mut steps: u32 = 100;\nlet name = String::from(\"a\");";
+    let sweep = "%%sweep s --trials 4 --seed 3\nworkload digits_mlp\nnuisance lr ~ loguniform(0.01, 1)\n\
+        fixed steps = 40";
+    let notebook = serde_json::json!({ "nbformat": 4, "nbformat_minor": 4,
+        "metadata": { "kernelspec": { "name": "tunebook", "display_name": "Rust (Tunebook)", "language": "rust" } },
+        "cells": [
+            cell(parameters, &["parameters"]),
+            cell("steps += 1;\nlet doubled: f64 = lr * 2.0;\nprintln!(\"{doubled} {steps} {name}\")", &[]),
+            cell(sweep, &[]),
+            cell("%axis s lr", &[]),
+        ] });
+    // Each runs in a folder of its own, so that none finds the study of another.
+    let folders: Vec<_> = (0..3).map(|_| tempfile::tempdir().unwrap()).collect();
+    let results = tempfile::tempdir().unwrap();
+    for folder in &folders {
+        std::fs::write(folder.path().join("n.ipynb"), notebook.to_string()).unwrap();
+    }
+    let out = |name: &str| results.path().join(name);
+    let set = ["-p", "lr", "1", "-p", "steps", "7", "-p", "name", "3"];
+    must_pass(python(folders[0].path()).args(["-m", "papermill", "n.ipynb"]).arg(out("papermill.ipynb")).args(set));
+    let mut ours = Command::new(executable("tunebook"));
+    ours.current_dir(folders[1].path()).env("TUNEBOOK_WORKER", executable("tunebook-worker"));
+    let set = ["-p", "lr=1", "-p", "steps=7", "-p", "name=3", "--cwd", "."];
+    must_pass(ours.args(["run", "n.ipynb"]).args(set).arg("--to").arg(out("ours.ipynb")));
+    // nbclient sets no parameters: it executes what papermill prepared.
+    std::fs::copy(out("papermill.ipynb"), folders[2].path().join("n.ipynb")).unwrap();
+    let execute =
+        ["-m", "nbconvert", "--to", "notebook", "--execute", "n.ipynb", "--output", "nbclient", "--output-dir"];
+    must_pass(python(folders[2].path()).args(execute).arg(results.path()));
+    let ran: serde_json::Value =
+        serde_json::from_str(&std::fs::read_to_string(out("papermill.ipynb")).unwrap()).unwrap();
+    let injected = "// Parameters\nlet lr = 1.0;\nlet mut steps: u32 = 7;\nlet name = String::from(\"3\");";
+    // A text in a notebook is a list of lines.
+    let text = |value: &serde_json::Value| {
+        value.as_array().unwrap().iter().map(|line| line.as_str().unwrap()).collect::<String>()
+    };
+    assert_eq!(text(&ran["cells"][1]["source"]), injected);
+    assert_eq!(text(&ran["cells"][2]["outputs"][0]["text"]), "2 8 3\n");
+    for other in ["ours.ipynb", "nbclient.ipynb"] {
+        let mut diff = Command::new(executable("tunebook"));
+        must_pass(diff.arg("diff").arg(out("papermill.ipynb")).arg(out(other)));
+    }
+}
+
 #[test]
 fn the_console_runs_cells_and_shows_tables() {
     let folder = tempfile::tempdir().unwrap();
