@@ -66,6 +66,11 @@ impl Answer {
         self.reply["payload"][0]["data"]["text/plain"].as_str().unwrap_or("")
     }
 
+    /// The Markdown of the pager, or an empty text if the pager is not used.
+    pub fn page_markdown(&self) -> &str {
+        self.reply["payload"][0]["data"]["text/markdown"].as_str().unwrap_or("")
+    }
+
     /// The field `status` of the reply.
     pub fn status(&self) -> &str {
         self.reply["status"].as_str().unwrap_or("")

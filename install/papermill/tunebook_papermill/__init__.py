@@ -59,7 +59,7 @@ def statement(name, value, default):
 
 
 def literal(name, value, kind, written):
-    """The value in Rust, with the type of the default, which was `written` like this and has the type `kind`, if any."""
+    """The value in Rust, with the type of the default: it was `written` like this, and has the type `kind`, if any."""
     if isinstance(value, (list, tuple)):
         element = re.sub(r"^(&?\[|vec!\[)|\]$", "", written).split(",")[0].strip()
         if any(isinstance(item, float) for item in value):
