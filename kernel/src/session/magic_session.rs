@@ -33,6 +33,10 @@ impl Output for RustCell {
         self.output.cell()
     }
 
+    fn detached(&self) -> Option<Arc<dyn Output>> {
+        self.output.detached()
+    }
+
     fn session(&self) -> Option<&dyn Session> {
         Some(self)
     }

@@ -81,4 +81,8 @@ impl Output for CellOutput {
     fn cell(&self) -> Option<String> {
         (!self.silent).then(|| self.cell.clone())
     }
+
+    fn detached(&self) -> Option<Arc<dyn Output>> {
+        Some(Arc::new(self.clone()))
+    }
 }

@@ -113,6 +113,10 @@ impl Output for ResultCapture {
         self.cell.output.cell()
     }
 
+    fn detached(&self) -> Option<Arc<dyn Output>> {
+        self.cell.output.detached()
+    }
+
     fn session(&self) -> Option<&dyn session::Session> {
         Some(&self.cell)
     }

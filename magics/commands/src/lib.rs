@@ -30,11 +30,12 @@ pub use syntax::duration;
 
 use commands::{CATALOGUE, workload};
 use magic::Context;
+use std::sync::Arc;
 use tunebook_prebuilt::{BuildInputs, CellCrate, Sources};
 
 /// The magics of one kernel, with the state that they share.
 pub struct Magics {
-    context: Context,
+    context: Arc<Context>,
 }
 
 /// A magic that was parsed and can be run.
@@ -119,9 +120,10 @@ impl Magics {
         studies::study_as_json(&self.context, name)
     }
 
-    /// Ends the slots of the pool, and the processes of shell commands, also those that they left running. The kernel
+    /// Ends the sweeps in the background, the slots of the pool, and the processes of shell commands, also those that they left running. The kernel
     /// calls this when it shuts down.
     pub fn shutdown(&self) {
+        self.context.background.stop_all();
         shell::end_all();
         self.context.pool.lock().take();
     }

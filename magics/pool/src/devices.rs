@@ -18,8 +18,7 @@ pub struct Device {
     pub memory_bytes: Option<u64>,
     /// Bytes of that memory that are free now.
     pub free_bytes: Option<u64>,
-    /// The share of time in which the device is busy, from 0 to 1. For processors: the machine's load average over one
-    /// minute, divided by their number.
+    /// The share of time in which the device is busy, from 0 to 1. None unless [`measure`](crate::measure) has set it.
     pub utilization: Option<f64>,
 }
 
@@ -30,7 +29,7 @@ pub struct Devices {
     pub devices: Vec<Device>,
     /// The version of libtorch. None (in JSON null) if the worker cannot run.
     pub libtorch: Option<String>,
-    /// The version of the GPU driver. None if there is no GPU.
+    /// The version of the GPU driver. None if there is no GPU, or nobody has asked.
     #[serde(default)]
     pub driver: Option<String>,
     /// The folder of that libtorch.
@@ -56,18 +55,19 @@ pub fn devices(worker: &Path, environment: &Environment) -> (Devices, Option<Des
     let libtorch = found.as_ref().map(|found| found.libtorch.clone());
     let libtorch_folder = found.as_ref().map(|found| found.libtorch_folder.clone());
     let mut devices = found.map(|found| found.devices).unwrap_or_default();
-    let driver = if devices.is_empty() { None } else { ask_driver(&mut devices) };
     devices.extend(cpu_devices());
-    (Devices { devices, libtorch, driver, libtorch_folder }, problem)
+    (Devices { devices, libtorch, driver: None, libtorch_folder }, problem)
 }
 
-/// One slot for each GPU, or, without a GPU, one for each processor that this process may use. `count` asks for another
-/// number of slots; if it is larger than the number of GPUs, slots share GPUs. Programs run in the current folder.
+/// `per_gpu` slots for each GPU, or, without a GPU, one for each processor that this process may use. `count` asks for
+/// another number of slots; if it is larger than the number of GPUs, slots share GPUs. GPUs with more free memory come
+/// first. Programs run in the current folder.
 pub fn default_slots(
     devices: &Devices,
     slot: &[String],
     environment: &Environment,
     count: Option<usize>,
+    per_gpu: usize,
 ) -> Vec<SlotSpec> {
     let folder = std::env::current_dir().ok();
     let spec = |device: &str| SlotSpec {
@@ -77,11 +77,19 @@ pub fn default_slots(
         folder: folder.clone(),
         far: None,
     };
-    let gpus: Vec<&Device> = devices.devices.iter().filter(|d| d.kind == "cuda").collect();
+    let mut gpus: Vec<&Device> = devices.devices.iter().filter(|d| d.kind == "cuda").collect();
+    gpus.sort_by_key(|gpu| std::cmp::Reverse(quarters_free(gpu)));
     if gpus.is_empty() {
         return (0..count.unwrap_or_else(processors)).map(|i| spec(&format!("cpu:{i}"))).collect();
     }
-    (0..count.unwrap_or(gpus.len())).map(|i| spec(&gpus[i % gpus.len()].id)).collect()
+    (0..count.unwrap_or(gpus.len() * per_gpu)).map(|i| spec(&gpus[i % gpus.len()].id)).collect()
+}
+
+/// The free memory of a device in quarters of all its memory. Smaller differences do not matter, and would change the
+/// order of the slots each time.
+fn quarters_free(device: &Device) -> u64 {
+    let all = device.memory_bytes.unwrap_or(0).max(1);
+    device.free_bytes.unwrap_or(0) * 4 / all
 }
 
 /// The number of processors that this process may use. The limits of containers count.
@@ -100,33 +108,39 @@ fn cpu_devices() -> Vec<Device> {
         let line = meminfo.lines().find(|line| line.starts_with(field))?;
         Some(line.split_whitespace().nth(1)?.parse::<u64>().ok()? * 1024)
     };
-    let load: Option<f64> = read("/proc/loadavg").split_whitespace().next().and_then(|text| text.parse().ok());
-    let count = processors();
-    let utilization = load.map(|load| (load / count as f64).min(1.0));
     let device = |i| Device {
         id: format!("cpu:{i}"),
         kind: "cpu".into(),
         name: name.clone(),
         memory_bytes: memory("MemTotal:"),
         free_bytes: memory("MemAvailable:"),
-        utilization,
+        utilization: None,
     };
-    (0..count).map(device).collect()
+    (0..processors()).map(device).collect()
 }
 
-/// Sets the utilization of the GPUs, which libtorch does not know, and returns the version of the driver.
-fn ask_driver(devices: &mut [Device]) -> Option<String> {
-    let query = ["--query-gpu=index,utilization.gpu,driver_version", "--format=csv,noheader,nounits"];
-    let output = std::process::Command::new("nvidia-smi").args(query).output().ok()?;
-    let text = String::from_utf8_lossy(&output.stdout).to_string();
-    let mut driver = None;
-    for line in text.lines() {
-        let fields: Vec<&str> = line.split(',').map(str::trim).collect();
-        let [index, utilization, version] = fields[..] else { continue };
-        if let Some(device) = devices.iter_mut().find(|device| device.id == format!("cuda:{index}")) {
-            device.utilization = utilization.parse::<f64>().ok().map(|percent| percent / 100.0);
-        }
-        driver = Some(version.to_string());
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slots_are_made_of_the_gpus_with_the_most_free_memory() {
+        let gpu = |index: usize, free: u64| Device {
+            id: format!("cuda:{index}"),
+            kind: "cuda".into(),
+            name: "GPU".into(),
+            memory_bytes: Some(80),
+            free_bytes: Some(free),
+            utilization: None,
+        };
+        let devices = vec![gpu(0, 10), gpu(1, 79), gpu(2, 65)];
+        let devices = Devices { devices, libtorch: None, driver: None, libtorch_folder: None };
+        let names = |count, per_gpu| -> Vec<String> {
+            let slots = default_slots(&devices, &[], &Environment::default(), count, per_gpu);
+            slots.into_iter().map(|slot| slot.device).collect()
+        };
+        assert_eq!(names(None, 1), ["cuda:1", "cuda:2", "cuda:0"]);
+        assert_eq!(names(Some(1), 1), ["cuda:1"]);
+        assert_eq!(names(None, 2), ["cuda:1", "cuda:2", "cuda:0", "cuda:1", "cuda:2", "cuda:0"]);
     }
-    driver
 }

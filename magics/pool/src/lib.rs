@@ -11,6 +11,7 @@ mod environment;
 mod format;
 pub mod guard;
 mod launch;
+mod load;
 mod node;
 mod pool;
 mod pool_slot;
@@ -24,6 +25,7 @@ pub use describe::{DescribeError, FinalEvaluation, describe, describe_anew, eval
 pub use devices::{Device, Devices, default_slots, devices};
 pub use environment::Environment;
 pub use launch::{FarPool, Kubernetes, KubernetesError, Launcher};
+pub use load::measure;
 pub use node::{NeededFile, Needs, hash};
 pub use pool::{Pool, PoolError, PoolEvent};
 pub use slot_process::SlotMessage;

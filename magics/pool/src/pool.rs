@@ -58,6 +58,8 @@ pub struct Pool {
     started: u64,
     /// At most so many trials run at a time.
     limit: usize,
+    /// The devices on this machine that others use. A slot on another one is taken first.
+    taken: Vec<String>,
     /// What slots elsewhere must find on their machine.
     needs: Needs,
     /// The words of the command that runs a guard, and the guard once a slot elsewhere was started.
@@ -73,7 +75,18 @@ impl Pool {
         let (sender, messages) = unbounded();
         let slots = specs.into_iter().map(Slot::new).collect();
         let (guard, queue, tended) = ((vec![], None), Queue::default(), (Instant::now(), 0));
-        Self { slots, sender, messages, started: 0, limit: usize::MAX, needs: Needs::default(), guard, queue, tended }
+        Self {
+            slots,
+            sender,
+            messages,
+            started: 0,
+            limit: usize::MAX,
+            taken: vec![],
+            needs: Needs::default(),
+            guard,
+            queue,
+            tended,
+        }
     }
 
     /// The slots on this machine, as the pool was made of them.
@@ -91,9 +104,14 @@ impl Pool {
         self.guard.0 = guard;
     }
 
-    /// Sets how many trials run at a time at most.
+    /// Sets how many trials run at a time at most. With 0, those that run go on and no other one starts.
     pub fn set_limit(&mut self, limit: Option<usize>) {
-        self.limit = limit.unwrap_or(usize::MAX).max(1);
+        self.limit = limit.unwrap_or(usize::MAX);
+    }
+
+    /// Names the devices on this machine that others use, by the names of [`SlotSpec::device`].
+    pub fn set_taken(&mut self, devices: Vec<String>) {
+        self.taken = devices;
     }
 
     /// Whether [`run`](Self::run) can take a trial now.
@@ -104,6 +122,12 @@ impl Pool {
     /// The trials that run now.
     pub fn running(&self) -> impl Iterator<Item = &TrialId> {
         self.slots.iter().filter_map(|slot| slot.trial.as_ref())
+    }
+
+    /// The slots that run a trial: the device of each, and the number of the trial.
+    pub fn at_work(&self) -> Vec<(String, u32)> {
+        let at_work = |slot: &Slot| Some((slot.spec.device.clone(), slot.trial.as_ref()?.number));
+        self.slots.iter().filter_map(at_work).collect()
     }
 
     /// What is known of each slot.
@@ -117,8 +141,13 @@ impl Pool {
         let trial = request.trial.clone();
         let request = Request::Run { trials: vec![request] };
         loop {
-            let ready = self.slots.iter().position(|slot| slot.is_free() && matches!(slot.process, Process::Ready(_)));
-            let index = ready.or_else(|| self.slots.iter().position(Slot::is_free)).ok_or(PoolError::Full)?;
+            // A device that nobody else uses comes first, and then a process that runs already.
+            let cost = |slot: &Slot| {
+                let taken = slot.spec.far.is_none() && self.taken.contains(&slot.spec.device);
+                (taken, !matches!(slot.process, Process::Ready(_)))
+            };
+            let free = self.slots.iter().enumerate().filter(|(_, slot)| slot.is_free());
+            let (index, _) = free.min_by_key(|(_, slot)| cost(slot)).ok_or(PoolError::Full)?;
             let slot = &mut self.slots[index];
             if !slot.send(&request) {
                 if slot.spec.far.is_some() {

@@ -2,6 +2,7 @@
 
 use crate::guard::GuardLine;
 use crate::launch::{START, pod};
+use crate::load::{VISIBLE, name_of_gpu};
 use crate::node::{FromSlot, Needs, ToSlot};
 use crate::pool::PoolError;
 use crate::spec::{Scheduler, SlotSpec};
@@ -205,8 +206,12 @@ fn spawn(spec: &SlotSpec, stderr: Stdio) -> Result<Started, PoolError> {
     }
     if spec.far.is_none() {
         // The worker in the slot trains on the device that TUNEBOOK_DEVICE names. The processors are one device to it.
-        let device = if spec.device.starts_with("cpu") { "cpu" } else { spec.device.as_str() };
-        command.env("TUNEBOOK_DEVICE", device);
+        let gpu = spec.device.strip_prefix("cuda:").and_then(|index| index.parse().ok());
+        // A program that knows nothing of Tunebook takes the first GPU that it sees, so it sees only that of the slot.
+        if let Some(index) = gpu {
+            command.env(VISIBLE, name_of_gpu(index, &spec.environment));
+        }
+        command.env("TUNEBOOK_DEVICE", if gpu.is_some() { "cuda:0" } else { "cpu" });
     }
     let child = command
         .args(arguments)

@@ -36,6 +36,7 @@ pub mod stability;
 pub mod steps;
 pub mod study;
 pub mod sweep;
+pub mod sweeps;
 pub mod test;
 pub mod throughput;
 pub mod time;
@@ -53,6 +54,7 @@ pub const CATALOGUE: Catalogue = Catalogue(MAGICS);
 
 const MAGICS: &[Magic] = &[
     sweep::MAGIC,
+    sweeps::MAGIC,
     plan::MAGIC,
     isolate::MAGIC,
     axis::MAGIC,

@@ -91,6 +91,7 @@ impl Command for ShowNoise {
             params: params.clone(),
             device: target.device.clone(),
             environment: context.added_environment(),
+            beside: context.background.names(),
             interrupt,
         };
         let at = steps_to_measure(last.max(1));

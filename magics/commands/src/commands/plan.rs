@@ -181,7 +181,7 @@ struct Cost {
 impl Cost {
     fn of(context: &Context, store: Option<&Store>, plan: &SweepPlan, missing: &[u32]) -> Result<Self> {
         let (devices, _) = context.devices();
-        let slots = Slots::of(context, &devices, plan.options.parallel);
+        let slots = Slots::of(context, &devices, plan.options.parallel, plan.options.per_gpu);
         let known = match &plan.definition.workload {
             WorkloadReference::Command(_) => None,
             reference => workload::known(context)?.into_iter().find(|known| known.reference == *reference),

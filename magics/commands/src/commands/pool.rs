@@ -185,7 +185,7 @@ fn remove(pools: &mut Pools, name: &str) -> std::result::Result<(), Option<Strin
 
 fn report(context: &Context) -> Report {
     let (devices, _) = context.devices();
-    let here = default_slots(&devices, &context.settings.slot, &context.added_environment(), None);
+    let here = default_slots(&devices, &context.settings.slot, &context.added_environment(), None, 1);
     let pools = context.pools.lock();
     let mut rows = Rows::new(&["pool", "kind", "slots", "running", "pending", "failed", "idle", "trials"]);
     let mut listed = vec![];

@@ -2,6 +2,7 @@
 
 use super::session::Session;
 use serde_json::{Map, Value, json};
+use std::sync::Arc;
 
 /// A MIME bundle: representations of one result, by MIME type.
 pub type Bundle = Map<String, Value>;
@@ -30,6 +31,11 @@ pub trait Output: Send + Sync {
     /// The cell, by a name that is the same when the cell runs again and its old output is removed. None if nothing of
     /// the cell is shown.
     fn cell(&self) -> Option<String>;
+    /// The same output for a thread that goes on after the cell. It has no session. None if what is shown after the end
+    /// of the cell would not be seen.
+    fn detached(&self) -> Option<Arc<dyn Output>> {
+        None
+    }
     /// The session that the cell belongs to, or None if there is no session, as in tests of magics that need none.
     fn session(&self) -> Option<&dyn Session> {
         None

@@ -1,7 +1,7 @@
 //! The state that the magics of one kernel share.
 
 use super::store_file::StoreFile;
-use super::{Catalogue, Pools};
+use super::{Background, Catalogue, Pools, Sharing};
 use crate::error::{ErrorName, MagicError, Result, Source, suggest};
 use crate::host::Output;
 use crate::report::{ChartLoader, Report};
@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::sync::{Arc, Weak};
 use tunebook_pool::{Devices, Environment, Pool};
 use tunebook_study::store::{STUDIES, Store, StudyRecord};
 
@@ -33,9 +34,15 @@ pub struct Settings {
 
 /// The state that all magics of a kernel share.
 pub struct Context {
+    /// This context, for what goes on after its cell.
+    own: Weak<Context>,
     pub settings: Settings,
     /// Slots that keep running between sweeps. A sweep takes the pool out while it uses it.
     pub pool: Mutex<Option<Pool>>,
+    /// The studies that run now, which share the slots.
+    pub sharing: Sharing,
+    /// The sweeps that run in the background.
+    pub background: Background,
     /// The pools that `%pool` has added.
     pub pools: Mutex<Pools>,
     /// The folder to which `%cd -` goes.
@@ -52,7 +59,7 @@ pub struct Context {
 
 impl Context {
     /// A context with absolute paths. It opens and starts nothing yet.
-    pub fn new(mut settings: Settings, catalogue: Catalogue) -> Self {
+    pub fn new(mut settings: Settings, catalogue: Catalogue) -> Arc<Self> {
         // Relative paths would change their meaning with `%cd`.
         for path in [&mut settings.first_store, &mut settings.cache] {
             if let Ok(absolute) = std::path::absolute(&path) {
@@ -60,17 +67,25 @@ impl Context {
             }
         }
         let store = Mutex::new(StoreFile::new(&settings.first_store, None));
-        Self {
+        Arc::new_cyclic(|own| Self {
+            own: own.clone(),
             settings,
             store,
             pool: Mutex::default(),
+            sharing: Sharing::default(),
+            background: Background::default(),
             pools: Mutex::default(),
             previous_folder: Mutex::default(),
             failed_workloads: Mutex::default(),
             environment: Mutex::default(),
             charts: ChartLoader::default(),
             catalogue,
-        }
+        })
+    }
+
+    /// This context, for a thread that goes on after its cell. None while the context is being dropped.
+    pub fn shared(&self) -> Option<Arc<Self>> {
+        self.own.upgrade()
     }
 
     /// Remembers the changes that the session makes to the environment. The store is that which `TUNEBOOK_STUDIES`

@@ -1,5 +1,6 @@
 //! What a magic is, and how its text becomes a command. Every magic in `commands` builds upon this framework.
 
+mod background;
 mod catalogue;
 mod context;
 mod head;
@@ -7,13 +8,16 @@ mod help;
 mod ipython;
 mod pools;
 mod question;
+mod sharing;
 mod store_file;
 
+pub use background::{Background, BackgroundSweep, How};
 pub use catalogue::Catalogue;
 pub use context::{Context, SHOWN, Settings};
 pub use head::Head;
 pub use pools::{LOCAL, Pools};
 pub use question::{asks, is_question, is_rust_path};
+pub use sharing::{Share, Sharing};
 
 use crate::error::{Result, Span};
 use crate::host::{Interrupt, Output};

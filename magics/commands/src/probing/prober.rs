@@ -27,6 +27,8 @@ pub struct Prober<'a> {
     pub device: String,
     /// The changes to the kernel's environment.
     pub environment: Environment,
+    /// The sweeps that run in the background, which disturb a measurement of time.
+    pub beside: Vec<String>,
     pub interrupt: &'a Interrupt,
 }
 

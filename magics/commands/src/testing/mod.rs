@@ -15,6 +15,7 @@ use compiled::compiled;
 use parking_lot::Mutex;
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use tunebook_study::sampler::SamplerKind;
 use tunebook_study::{
     Direction, Distribution, Hyperparameter, Objective, ObjectiveValue, Role, SearchSpace, StudyDefinition,
@@ -288,7 +289,7 @@ pub fn settings(folder: &Path) -> Settings {
 }
 
 /// A context with paths in a folder.
-pub fn context(folder: &Path) -> Context {
+pub fn context(folder: &Path) -> Arc<Context> {
     Context::new(settings(folder), CATALOGUE)
 }
 

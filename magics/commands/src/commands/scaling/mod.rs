@@ -147,6 +147,7 @@ impl Command for ShowScaling {
             params: timed_params(&first.sizes[0].definition.space),
             device: target.device.clone(),
             environment: context.added_environment(),
+            beside: context.background.names(),
             interrupt,
         });
         let mut notes = vec![];

@@ -108,6 +108,7 @@ impl Command for ShowSteps {
                     params: Default::default(),
                     device: TargetDevice::new(context, &self.arguments).device,
                     environment: context.added_environment(),
+                    beside: context.background.names(),
                     interrupt,
                 };
                 data_of(&prober)?.0

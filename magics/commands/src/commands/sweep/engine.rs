@@ -8,7 +8,7 @@ use super::plan::SweepPlan;
 use super::slots::{self, Places, Slots};
 use crate::error::{ErrorName, MagicError, Result};
 use crate::host::Interrupt;
-use crate::magic::Context;
+use crate::magic::{Context, Share};
 use crossbeam_channel::{after, select};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -56,10 +56,11 @@ pub fn run(
     let started = Instant::now();
     let watch = Watch::new(writer, &plan.definition)?;
     let folder = trials_folder(&context.store_file(), &plan.name)?;
-    let mut pool = warm_pool(context, plan, writer, &folder)?;
+    let (mut pool, limit) = warm_pool(context, plan, writer, &folder)?;
     let proposals = Proposals::resuming(&plan.definition, &writer.store().trials(writer.study())?);
     let mut run = StudyRun {
         context,
+        share: context.sharing.join(&plan.name, limit),
         plan,
         places: Places::read(writer.store(), writer.study())?,
         writer,
@@ -90,6 +91,7 @@ pub fn run(
     }
     let places = run.places.write(run.writer.store(), run.writer.study(), true);
     let hyperparameters = std::mem::take(&mut run.hyperparameters);
+    drop(run);
     let use_recorded = writer.record_use(&hyperparameters);
     let seconds_added = writer.add_seconds(started.elapsed().as_secs_f64());
     // A slot elsewhere holds a machine that others wait for.
@@ -103,29 +105,36 @@ pub fn run(
     Ok(outcome)
 }
 
-/// Returns the warm slots of the last sweep if this study needs the same ones, otherwise new slots.
-fn warm_pool(context: &Context, plan: &SweepPlan, writer: &StudyWriter, folder: &Path) -> Result<Pool> {
+/// Returns the warm slots of the last sweep if this study needs the same ones, otherwise new slots; and how many trials
+/// run at a time if no other study runs.
+fn warm_pool(context: &Context, plan: &SweepPlan, writer: &StudyWriter, folder: &Path) -> Result<(Pool, usize)> {
     slots::check(context)?;
-    let (devices, problem) = context.devices();
+    let (mut devices, problem) = context.devices();
+    if devices.devices.iter().any(|device| device.kind == "cuda") {
+        // Slots are made of the GPUs with the most free memory.
+        tunebook_pool::measure(&mut devices.devices, &context.added_environment());
+    }
     if let (WorkloadReference::Builtin { .. } | WorkloadReference::Rust { .. }, Some(problem)) =
         (&plan.definition.workload, problem)
     {
         return Err(MagicError::new(ErrorName::WorkerError, problem, None));
     }
-    let slots = Slots::of(context, &devices, plan.options.parallel);
+    let slots = Slots::of(context, &devices, plan.options.parallel, plan.options.per_gpu);
     let recorded = environment(devices.libtorch.as_deref(), &slots.names(), slots::commands(context));
     writer.record_environment(&recorded)?;
     let needs = if slots.far.is_empty() { Needs::default() } else { slots::needs(context, plan, &devices, folder)? };
-    let Slots { here, far, limit } = slots;
+    let at_once = slots.at_once();
+    let Slots { here, far, .. } = slots;
     let warm = context.pool.lock().take();
     let mut pool = warm.filter(|pool| pool.specs() == here).unwrap_or_else(|| Pool::new(here));
     pool.set_far(far, needs, context.settings.guard.clone());
-    pool.set_limit(limit);
-    Ok(pool)
+    Ok((pool, at_once))
 }
 
 struct StudyRun<'a> {
     context: &'a Context,
+    /// What this study may use beside others that run.
+    share: Share<'a>,
     plan: &'a SweepPlan,
     writer: &'a mut StudyWriter,
     observer: &'a mut dyn TrialObserver,
@@ -158,6 +167,9 @@ impl StudyRun<'_> {
     fn trials(&mut self, pool: &mut Pool, started: Instant) -> Result<RunOutcome> {
         let budget = self.plan.options.budget;
         loop {
+            let allowed = self.share.update(self.waiting.len(), pool.at_work());
+            pool.set_limit(Some(allowed.trials));
+            pool.set_taken(allowed.taken);
             while pool.has_free_slot() && !self.interrupt.is_raised() {
                 let Some(number) = self.waiting.pop() else { break };
                 self.start_trial(pool, number)?;
@@ -180,7 +192,9 @@ impl StudyRun<'_> {
             self.observer.refresh();
             self.writer.renew()?;
             let rest = budget.map(|budget| budget.saturating_sub(started.elapsed()));
-            let wake = rest.map_or(Duration::from_millis(500), |rest| rest.min(Duration::from_millis(500)));
+            // A slot that another study gives back sends no message.
+            let pause = Duration::from_millis(if allowed.shared && !self.waiting.is_empty() { 50 } else { 500 });
+            let wake = rest.map_or(pause, |rest| rest.min(pause));
             let messages = pool.channel().clone();
             select! {
                 recv(messages) -> message => if let Ok(message) = message {

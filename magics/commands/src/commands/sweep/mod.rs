@@ -1,6 +1,7 @@
 //! `%%sweep NAME` and `%sweep WORKLOAD …`: runs a study, from the text of the declarations to the trials in the store.
 
 pub mod advice;
+mod background;
 pub mod changes;
 pub mod display;
 pub mod engine;
@@ -35,7 +36,7 @@ pub const MAGIC: Magic = Magic {
     line: true,
     body: Some(Body::Declarations),
     usage: "%%sweep NAME [options]\n…declarations…\n\n\
-        %sweep WORKLOAD hp~loguniform(a,b) hp=[v,…] hp=v --minimize METRIC [options]",
+        %sweep WORKLOAD hp~loguniform(a,b) hp=[v,…] hp=v --minimize METRIC [options]\n\n%sweep stop NAME",
     summary: "Run a study: train trials over a search space, record them, show them while they run",
     help: "The body has one declaration on each line:\n\n\
         ```\nworkload    digits_mlp\nscientific  hidden_layers in [1, 2, 3]\nnuisance    lr ~ loguniform(1e-4, 1)\n\
@@ -67,6 +68,7 @@ pub const OPTIONS: &[OptionSpec] = &[
         Some("N"),
         "trials that run at the same time (default: one on each GPU, or on each processor if there is no GPU)",
     ),
+    option("per-gpu", Some("N"), "trials that share a GPU (default: 1)"),
     option(
         "objective",
         Some("best|final"),
@@ -97,7 +99,7 @@ pub const OPTIONS: &[OptionSpec] = &[
     option("name", Some("NAME"), "name of the study, in the one-line form (default: the workload's)"),
     option("allow", Some("LINT…"), "overrule a lint of %plan; the study records it. May be given several times"),
     option("stop-early", Some("RULE"), "only `none` is available"),
-    option("background", None, "not available yet"),
+    option("background", None, "go on while other cells run; %sweeps lists such sweeps, %sweep stop NAME ends one"),
 ];
 
 /// A sweep as it was typed.
@@ -109,7 +111,10 @@ pub struct Sweep {
 }
 
 fn parse(invocation: Invocation) -> Result<Box<dyn Command>> {
-    Ok(Box::new(read(invocation)?))
+    match background::Stop::read(&invocation)? {
+        Some(stop) => Ok(Box::new(stop)),
+        None => Ok(Box::new(read(invocation)?)),
+    }
 }
 
 /// Reads a sweep, in either form.
@@ -142,12 +147,13 @@ pub fn read(invocation: Invocation) -> Result<Sweep> {
 impl Command for Sweep {
     fn run(self: Box<Self>, context: &Context, output: &dyn Output, interrupt: &Interrupt) -> Result<()> {
         let mut plan = self.plan(context)?;
+        background::check(context, &plan.name)?;
         let mut store = context.store()?;
         let Some(study) = store.study(&plan.name)? else {
             slots::check(context)?;
             let study = store.create_study(&plan.name, &plan.definition)?;
             let numbers = (1..=plan.trials).collect();
-            return train(context, &mut plan, store.write(study)?, numbers, output, interrupt);
+            return start(context, plan, store.write(study)?, numbers, output, interrupt);
         };
         let trials = store.trials(&study)?;
         plan.definition = plan.definition.continuing(&study.definition);
@@ -171,7 +177,7 @@ impl Command for Sweep {
                     plan.definition = plan.definition.continuing(&wider);
                     writer.redefine(&plan.definition)?;
                 }
-                train(context, &mut plan, writer, numbers, output, interrupt)
+                start(context, plan, writer, numbers, output, interrupt)
             }
             Rerun::Show { missing } => {
                 let mut notes = notes(context, &store, &plan);
@@ -237,22 +243,40 @@ fn findings(context: &Context, store: &Store, study: &StudyRecord) -> Findings {
     found.ok().and_then(|found| found.ok()).unwrap_or_default()
 }
 
-fn train(
+/// Trains the trials with these numbers, in the cell or in the background.
+fn start(
     context: &Context,
-    plan: &mut SweepPlan,
+    mut plan: SweepPlan,
     mut writer: StudyWriter,
     numbers: Vec<u32>,
     output: &dyn Output,
     interrupt: &Interrupt,
 ) -> Result<()> {
     plan.worker = workload::worker(context, &plan.definition.workload, output, interrupt)?;
-    let notes = notes(context, writer.store(), plan);
     record_allowed(writer.store(), writer.study(), &plan.options.allow)?;
     writer.ask(plan.trials)?;
+    match plan.options.background {
+        true => background::start(context, plan, writer, numbers, output),
+        false => train(context, &plan, writer, numbers, output, interrupt, || {}),
+    }
+}
+
+/// Trains the trials with these numbers. `shown` is called once the chart is on the screen.
+fn train(
+    context: &Context,
+    plan: &SweepPlan,
+    mut writer: StudyWriter,
+    numbers: Vec<u32>,
+    output: &dyn Output,
+    interrupt: &Interrupt,
+    shown: impl FnOnce(),
+) -> Result<()> {
+    let notes = notes(context, writer.store(), plan);
     let trials = writer.store().trials(writer.study())?;
     let mut display = SweepDisplay::new(context, output, &plan.name, &plan.definition, plan.trials as usize, trials);
     let accepted = writer.store().changes(writer.study())?.len();
     display.show();
+    shown();
     let outcome = match engine::run(context, plan, &mut writer, numbers, &mut display, interrupt) {
         Ok(outcome) => outcome,
         Err(error) => {
@@ -263,7 +287,10 @@ fn train(
     let note = match outcome {
         RunOutcome::Completed => None,
         RunOutcome::OutOfBudget => Some("The time limit of `--budget` was reached; `--resume` continues.".to_string()),
-        RunOutcome::Interrupted => Some("Interrupted; `--resume` continues.".to_string()),
+        RunOutcome::Interrupted => {
+            let ended = if plan.options.background { "Stopped" } else { "Interrupted" };
+            Some(format!("{ended}; `--resume` continues."))
+        }
         RunOutcome::AllFail => Some(format!(
             "Stopped: the first {} trials that ended failed with the same reason, so the others were not run. Mend it, \
              and run the cell with `--retry-failed`.",

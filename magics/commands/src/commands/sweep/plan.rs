@@ -35,6 +35,10 @@ pub struct SweepOptions {
     pub judged: Option<ObjectiveValue>,
     /// The number of trials that run at the same time, or None for one on each device.
     pub parallel: Option<usize>,
+    /// The number of trials that share a GPU.
+    pub per_gpu: usize,
+    /// Whether the sweep goes on after its cell.
+    pub background: bool,
     /// Whether missing trials of a recorded study are run.
     pub resume: bool,
     /// Whether failed trials of a recorded study are run again, and missing ones.
@@ -70,6 +74,8 @@ impl Default for SweepOptions {
             repeats: 1,
             judged: None,
             parallel: None,
+            per_gpu: 1,
+            background: false,
             resume: false,
             retry_failed: false,
             accept_changes: false,
@@ -89,20 +95,10 @@ impl Default for SweepOptions {
 impl SweepOptions {
     /// Reads the options of a magic.
     pub fn new(arguments: &Arguments) -> Result<Self> {
-        for later in ["stop-early", "background"] {
-            if let Some(word) = arguments.option(later).filter(|word| later == "background" || word.text != "none") {
-                let message = format!("`--{later}` is not available yet");
-                let help = match later {
-                    "background" => "leave it out: the sweep runs in its cell, and can be interrupted and resumed",
-                    _ => "leave it out: every trial runs to its end, which the Playbook prefers for exploration",
-                };
-                return Err(arguments.source.error(
-                    ErrorName::NotAvailable,
-                    word.span.clone(),
-                    message,
-                    Some(help.into()),
-                ));
-            }
+        if let Some(word) = arguments.option("stop-early").filter(|word| word.text != "none") {
+            let help = "leave it out: every trial runs to its end, which the Playbook prefers for exploration";
+            let (span, message) = (word.span.clone(), "`--stop-early` is not available yet");
+            return Err(arguments.source.error(ErrorName::NotAvailable, span, message, Some(help.into())));
         }
         Ok(Self {
             trials: arguments.small_count("trials", 1)?,
@@ -111,6 +107,8 @@ impl SweepOptions {
             repeats: arguments.small_count("repeats", 1)?.unwrap_or(1),
             judged: judged(arguments)?,
             parallel: arguments.small_count("parallel", 1)?.map(|n| n as usize),
+            per_gpu: arguments.small_count("per-gpu", 1)?.map_or(1, |n| n as usize),
+            background: arguments.has("background"),
             resume: arguments.has("resume"),
             retry_failed: arguments.has("retry-failed"),
             accept_changes: arguments.has("accept-changes"),

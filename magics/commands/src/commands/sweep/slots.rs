@@ -26,13 +26,13 @@ pub struct Slots {
 
 impl Slots {
     /// The slots of this session. `parallel` bounds the number of trials at a time. Without pools there are so many
-    /// slots on this machine.
-    pub fn of(context: &Context, devices: &Devices, parallel: Option<usize>) -> Self {
+    /// slots on this machine. `per_gpu` is the number of trials that share a GPU.
+    pub fn of(context: &Context, devices: &Devices, parallel: Option<usize>, per_gpu: usize) -> Self {
         let environment = context.added_environment();
         let pools = context.pools.lock();
         let slot = &context.settings.slot;
         let far: Vec<SlotSpec> = pools.far.iter().flat_map(|pool| pool.specs(slot, &environment)).collect();
-        let here = |count| default_slots(devices, slot, &environment, count);
+        let here = |count| default_slots(devices, slot, &environment, count, per_gpu);
         let here = match (pools.without_local, far.is_empty()) {
             (true, _) => vec![],
             (false, true) => here(parallel),

@@ -97,6 +97,7 @@ impl Command for ShowThroughput {
             params: params.clone(),
             device: target.device.clone(),
             environment: context.added_environment(),
+            beside: context.background.names(),
             interrupt,
         };
         let evaluate = self.arguments.has("eval");

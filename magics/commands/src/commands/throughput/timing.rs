@@ -25,6 +25,11 @@ pub fn time_steps(
     status: &mut Status<'_>,
 ) -> Result<Throughput> {
     let (mut all_visits, mut reasons): (Visits, Vec<String>) = Default::default();
+    if let Some(study) = prober.beside.first() {
+        let (visits, _) = visit_sizes(prober, sizes, evaluate, 1, status)?;
+        let reason = format!("the sweep `{study}` runs in the background");
+        return Ok(disturbed_throughput(&timings(sizes, known, &visits), vec![reason]));
+    }
     for attempt in 1..=ATTEMPTS {
         let (visits, waited) = visit_sizes(prober, sizes, evaluate, attempt, status)?;
         let result = throughput(&timings(sizes, known, &visits), waited, limit);

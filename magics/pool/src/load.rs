@@ -1,0 +1,109 @@
+//! How busy devices are now: processors by the counters of Linux, GPUs by NVML, the library under `nvidia-smi`, which is
+//! loaded when it is there.
+
+use crate::{Device, Environment};
+use nvml_wrapper::Nvml;
+use std::path::Path;
+use std::time::Duration;
+
+/// How long the counters of processors are watched.
+const WATCHED: Duration = Duration::from_millis(100);
+/// The variable by which CUDA learns which GPUs a process may use.
+pub(crate) const VISIBLE: &str = "CUDA_VISIBLE_DEVICES";
+
+/// Sets the load of each device, and the free memory of GPUs, where the system tells it. Takes a tenth of a second.
+/// Returns the version of the GPU driver, or None if there is none.
+pub fn measure(devices: &mut [Device], environment: &Environment) -> Option<String> {
+    let before = processor_times();
+    std::thread::sleep(WATCHED);
+    let loads = loads(&before, &processor_times());
+    for (device, load) in devices.iter_mut().filter(|device| device.kind == "cpu").zip(loads) {
+        device.utilization = load;
+    }
+    let gpus: Vec<&mut Device> = devices.iter_mut().filter(|device| device.kind == "cuda").collect();
+    if gpus.is_empty() { None } else { measure_gpus(gpus, environment) }
+}
+
+/// What CUDA calls the GPU that a process with this environment knows as `cuda:INDEX`: its number, or the name in the
+/// variable `CUDA_VISIBLE_DEVICES`.
+pub(crate) fn name_of_gpu(index: usize, environment: &Environment) -> String {
+    let own = std::env::var(VISIBLE).ok();
+    let visible = environment.get(VISIBLE).map_or(own, |changed| changed.map(String::from));
+    let listed = visible.as_deref().and_then(|list| list.split(',').nth(index)).map(str::trim);
+    listed.filter(|name| !name.is_empty()).map_or(index.to_string(), String::from)
+}
+
+fn measure_gpus(gpus: Vec<&mut Device>, environment: &Environment) -> Option<String> {
+    let nvml = Nvml::init().ok()?;
+    for gpu in gpus {
+        let Some(index) = gpu.id.strip_prefix("cuda:").and_then(|index| index.parse().ok()) else { continue };
+        let name = name_of_gpu(index, environment);
+        let found = match name.parse() {
+            Ok(number) => nvml.device_by_index(number),
+            Err(_) => nvml.device_by_uuid(name.as_str()),
+        };
+        let Ok(found) = found else { continue };
+        gpu.utilization = found.utilization_rates().ok().map(|rates| f64::from(rates.gpu) / 100.0);
+        if let Ok(memory) = found.memory_info() {
+            gpu.free_bytes = Some(memory.free);
+        }
+    }
+    nvml.sys_driver_version().ok()
+}
+
+/// For each processor that this process may use: how many ticks it was busy since boot, and how many it was not.
+fn processor_times() -> Vec<(u64, u64)> {
+    let read = |path: &str| std::fs::read_to_string(Path::new(path)).unwrap_or_default();
+    let (stat, status) = (read("/proc/stat"), read("/proc/self/status"));
+    let allowed = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:")).unwrap_or_default();
+    allowed_processors(allowed).into_iter().filter_map(|number| times_of(&stat, number)).collect()
+}
+
+/// Reads a list such as `0-2,7`.
+fn allowed_processors(list: &str) -> Vec<u32> {
+    let range = |part: &str| {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        Some(first.trim().parse().ok()?..=last.trim().parse().ok()?)
+    };
+    list.split(',').filter_map(range).flatten().collect()
+}
+
+/// Finds the line of a processor in `/proc/stat`. Its columns are user, nice, system, idle, iowait, irq, softirq and
+/// steal.
+fn times_of(stat: &str, number: u32) -> Option<(u64, u64)> {
+    let line = stat.lines().find_map(|line| line.strip_prefix(&format!("cpu{number} ")))?;
+    let columns: Vec<u64> = line.split_whitespace().take(8).map_while(|column| column.parse().ok()).collect();
+    let idle = columns.get(3)? + columns.get(4)?;
+    Some((columns.iter().sum::<u64>() - idle, idle))
+}
+
+/// The share of time in which each processor was busy. None if its counters did not move.
+fn loads(before: &[(u64, u64)], after: &[(u64, u64)]) -> Vec<Option<f64>> {
+    let load = |(before, after): (&(u64, u64), &(u64, u64))| {
+        let (busy, idle) = (after.0.saturating_sub(before.0), after.1.saturating_sub(before.1));
+        (busy + idle > 0).then(|| busy as f64 / (busy + idle) as f64)
+    };
+    before.iter().zip(after).map(load).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_load_is_what_the_counters_moved() {
+        let stat =
+            "cpu  9 9 9 9 9 9 9 9 0 0\ncpu0 10 0 5 80 5 0 0 0 0 0\ncpu1 1 2 3 4 5 6 7 8 0 0\ncpu10 7 0 0 1 0 0 0 0\n";
+        assert_eq!((times_of(stat, 0), times_of(stat, 10), times_of(stat, 2)), (Some((15, 85)), Some((7, 1)), None));
+        assert_eq!(loads(&[(15, 85), (4, 4)], &[(18, 92), (4, 4)]), [Some(0.3), None]);
+        assert_eq!(allowed_processors("\t0-2,7\n"), [0, 1, 2, 7]);
+    }
+
+    #[test]
+    fn a_gpu_has_the_name_that_cuda_gives_it() {
+        let environment = |value: Option<&str>| Environment(vec![(VISIBLE.into(), value.map(String::from))]);
+        assert_eq!(name_of_gpu(1, &environment(Some("3, GPU-5a"))), "GPU-5a");
+        assert_eq!(name_of_gpu(0, &environment(Some("3,GPU-5a"))), "3");
+        assert_eq!(name_of_gpu(2, &environment(None)), "2");
+    }
+}
