@@ -1,5 +1,5 @@
-//! How busy devices are now: processors by the counters of Linux, GPUs by NVML, the library under `nvidia-smi`, which is
-//! loaded when it is there.
+//! How busy devices are now: processors by the counters of Linux, GPUs by NVML. That is the library under `nvidia-smi`,
+//! which is loaded if it is there.
 
 use crate::{Device, Environment};
 use nvml_wrapper::Nvml;

@@ -47,7 +47,8 @@ pub enum How {
 }
 
 impl Background {
-    /// Runs `work`, which trains `to_train` trials until `wanted` trials of the study have ended, on a thread of its own. `work` gets the interrupt of the sweep.
+    /// Runs `work` on a thread of its own, with the interrupt of the sweep. It trains `to_train` trials, after which
+    /// `wanted` trials of the study have ended.
     pub fn start(
         &self,
         study: &str,
