@@ -119,9 +119,9 @@ impl Magics {
     pub fn study_as_json(&self, name: &str) -> Result<serde_json::Value, MagicError> {
         studies::study_as_json(&self.context, name)
     }
-    /// Ends the sweeps in the background, the slots of the pool, and the processes of shell commands, also those that they
+
+    /// Ends the sweeps in the background, the slots of the pool, and the processes of shell commands with all that they
     /// left running. The kernel calls this when it shuts down.
-    /// calls this when it shuts down.
     pub fn shutdown(&self) {
         self.context.background.stop_all();
         shell::end_all();
