@@ -1,5 +1,7 @@
 //! A chart as plain data: panels, axes and series. Both renderers draw exactly what is written here.
 
+use tunebook_analysis::{MAX_POINTS, thinned};
+
 /// Colours that people with any kind of colour vision can tell apart (Okabe and Ito 2008). All are readable on white
 /// and on near-black pages.
 pub mod palette {
@@ -37,6 +39,21 @@ pub struct Chart {
 }
 
 impl Chart {
+    /// The chart with at most [`MAX_POINTS`] points in each series. If that leaves points out, the subtitle says so.
+    pub fn thinned(mut self) -> Self {
+        let all_series = self.panels.iter_mut().flat_map(|panel| &mut panel.series);
+        let mut left_out = 0;
+        for series in all_series.filter(|series| series.points.len() > MAX_POINTS) {
+            let kept = thinned(&series.points);
+            left_out += series.points.len() - kept.len();
+            series.points = kept;
+        }
+        if left_out > 0 {
+            self.subtitle += &format!("; {left_out} points are not drawn, at most {MAX_POINTS} of a kind are");
+        }
+        self
+    }
+
     /// One chart with the panels of this one above those of another. It keeps the title of this one; the subtitle says
     /// what the panels below show.
     pub fn above(mut self, below: Self) -> Self {

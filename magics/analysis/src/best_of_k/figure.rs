@@ -3,7 +3,8 @@
 use super::Objectives;
 use crate::configurations;
 use crate::metric_bounds::metric_bounds;
-use crate::{AnalysisError, thinned};
+use crate::thinning::thinned_to;
+use crate::{AnalysisError, MAX_POINTS};
 use serde::Serialize;
 use tunebook_study::{Direction, Objective, Trial};
 
@@ -14,7 +15,7 @@ pub struct BestOfK {
     pub metric: String,
     /// Whether a smaller or a larger objective is better.
     pub direction: Direction,
-    /// One point for each number of configurations, thinned to [`crate::MAX_POINTS`].
+    /// One point for each number of configurations, thinned to [`crate::MAX_POINTS`], and to fewer in a large study.
     pub points: Vec<BestOfKPoint>,
     /// n, the number of configurations, the infeasible ones included.
     pub configurations: usize,
@@ -46,7 +47,8 @@ pub struct BestOfKPoint {
 
 /// Returns the distribution of the best of k for each k up to the number of finished configurations.
 ///
-/// It is an error if no configuration has an objective.
+/// A point costs time in proportion to the number n of configurations, so there are at most 20 million / n of them, but
+/// at least 100. It is an error if no configuration has an objective.
 pub fn best_of_k(trials: &[Trial], objective: &Objective) -> Result<BestOfK, AnalysisError> {
     let finished = configurations(trials, objective).into_iter().filter(|configuration| configuration.is_finished);
     let values: Vec<Option<f64>> = finished.map(|configuration| configuration.objective).collect();
@@ -56,11 +58,12 @@ pub fn best_of_k(trials: &[Trial], objective: &Objective) -> Result<BestOfK, Ana
     };
     let n = group.count();
     let all: Vec<usize> = (1..=n).collect();
+    let most = (20_000_000 / n).clamp(100, MAX_POINTS);
     let gain = || Some(group.expected_best(n / 2)? - best);
     Ok(BestOfK {
         metric: objective.metric.clone(),
         direction: objective.direction,
-        points: thinned(&all).into_iter().map(|k| point(&group, k, objective.direction)).collect(),
+        points: thinned_to(&all, most).into_iter().map(|k| point(&group, k, objective.direction)).collect(),
         configurations: n,
         infeasible: values.iter().filter(|value| value.is_none()).count(),
         reliable_to: n / 2,

@@ -25,10 +25,17 @@ pub fn optimization_history(
     let label = |trial: &HistoryTrial, result: String| {
         format!("trial {}: {result}\n{}", trial.number, describe(&trial.params).replace(", ", "\n"))
     };
+    // The line has a point where the best changes, and one at the end.
+    let last = complete.len().saturating_sub(1);
+    let mut known = None;
     let best_so_far = complete
         .iter()
-        .filter_map(|(t, _)| {
+        .enumerate()
+        .filter_map(|(i, (t, _))| {
             let best = t.best_so_far?;
+            if known.replace(best) == Some(best) && i != last {
+                return None;
+            }
             let at = if rim.is_beyond(best) { edge } else { best };
             Some(point(x(t), at, format!("best after trial {}: {}", t.number, number(best))))
         })
@@ -62,4 +69,5 @@ pub fn optimization_history(
         panels: vec![Panel::new(Axis::new("trial, in the order of proposal", AxisScale::Linear), y, drawn)],
         columns: 1,
     }
+    .thinned()
 }

@@ -99,6 +99,7 @@ pub fn isolation(study: &str, isolation: &Isolation, describe: &dyn Fn(&Params) 
         panels: vec![Panel::new(x_axis, y_axis, drawn)],
         columns: 1,
     }
+    .thinned()
 }
 
 fn subtitle(points: &[IsolationPoint], clipped: usize) -> String {
