@@ -11,6 +11,8 @@ mod curves;
 mod importance;
 mod insight;
 mod noise;
+mod other_curves;
+mod other_surfaces;
 mod scaling;
 mod stability;
 mod steps;

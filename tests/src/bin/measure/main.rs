@@ -3,6 +3,7 @@
 
 mod batch_size;
 mod cells;
+mod conclusions;
 mod rust;
 mod samplers;
 mod training;
@@ -68,6 +69,9 @@ fn main() -> Result<()> {
     if asked.iter().any(|name| name == "samplers") {
         // With 20 seeds it takes hours, nearly all of them in Optuna's Gaussian process.
         lines.extend(samplers::lines(&words).context("samplers")?);
+    }
+    if asked.iter().any(|name| name == "conclusions") {
+        lines.extend(conclusions::lines(&words).context("conclusions")?);
     }
     if wanted("sweep") {
         lines.extend(sweep().context("sweep")?);
