@@ -14,6 +14,7 @@ mod noise;
 mod other_curves;
 mod other_surfaces;
 mod scaling;
+mod sentences;
 mod stability;
 mod steps;
 mod surfaces;

@@ -9,8 +9,8 @@ use tunebook_study::{Direction, Objective, Trial};
 /// The objective of one training with the given nuisances. None is an infeasible configuration.
 type Train = fn(&[f64], &mut Random) -> Option<f64>;
 
-/// Surfaces with their number of nuisances, and whether many configurations have the same objective, so that an interval
-/// may hold more than 97 %.
+/// Surfaces with their number of nuisances, and whether many configurations have the same objective, so that an
+/// interval may hold more than 97 %.
 const SURFACES: [(&str, usize, bool, Train); 12] = [
     ("Rosenbrock's valley", 2, false, |x, _| {
         let (a, b) = (4.0 * x[0] - 2.0, 4.0 * x[1] - 1.0);
@@ -114,8 +114,8 @@ fn check_intervals(sizes: &[u32], studies: u32) {
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
-/// Surfaces whose optimum lies outside of the range of x0, at its upper or its lower end, is inside for x1, and does not
-/// depend on the last nuisance.
+/// Surfaces whose optimum lies outside of the range of x0, at its upper or its lower end, is inside for x1, and does
+/// not depend on the last nuisance.
 const OUTSIDE: [(&str, usize, bool, Train); 10] = [
     // Here nothing is outside either.
     ("nothing matters", 3, true, |_, r| Some(r.normal())),
@@ -188,7 +188,7 @@ fn check_boundaries(n: u32, studies: u32) {
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
-/// How often one of five identical values is called better, and how often a nuisance without effect is said to have one.
+/// How often one of five identical values is called better, and how often they are said to have an effect.
 fn check_identical(n: u32, studies: u32) {
     let mut wrong = vec![];
     for (name, nuisances, _, train) in SURFACES {
@@ -205,7 +205,8 @@ fn check_identical(n: u32, studies: u32) {
         }
         let shares = [told, moves, matters].map(|count| f64::from(count) / f64::from(studies));
         println!("{name:24} {n:4}: identical values told apart, moves the metric, matters for the best: {shares:.3?}");
-        if shares.iter().any(|share| *share > 0.05 + tolerance(0.05, studies)) {
+        // What is printed as 95 % holds in 93 to 97 %.
+        if shares.iter().any(|share| *share > 0.07 + tolerance(0.07, studies)) {
             wrong.push(format!("{name}, {n}: {shares:?}"));
         }
     }

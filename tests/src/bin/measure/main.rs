@@ -76,7 +76,7 @@ fn main() -> Result<()> {
     if wanted("sweep") {
         lines.extend(sweep().context("sweep")?);
     }
-    println!("\n{:<44} {:>12} {:>12}  {:>7}  {:>7}  peer", "benchmark", "ours", "theirs", "ratio", "target");
+    println!("\n{:<58} {:>12} {:>12}  {:>7}  {:>7}  peer", "benchmark", "ours", "theirs", "ratio", "target");
     for line in lines {
         let shown = |x: f64| match x {
             // A regret may be small.
@@ -86,7 +86,7 @@ fn main() -> Result<()> {
         let theirs = line.theirs.map_or("–".into(), shown);
         let ratio = line.theirs.map_or("–".into(), |theirs| format!("{:.3}", line.ours / theirs));
         let target = line.target.map_or("–".into(), |target| format!("≤ {target:.2}"));
-        println!("{:<44} {:>12} {theirs:>12}  {ratio:>7}  {target:>7}  {}", line.what, shown(line.ours), line.peer);
+        println!("{:<58} {:>12} {theirs:>12}  {ratio:>7}  {target:>7}  {}", line.what, shown(line.ours), line.peer);
     }
     Ok(())
 }
