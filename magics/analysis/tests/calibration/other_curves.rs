@@ -40,9 +40,9 @@ fn plateau_then_drop(random: &mut Random) -> Curve {
     })
 }
 
-/// Nothing is learned until the last tenth or so, in which the objective falls fast.
+/// Nothing is learned until more than half of the training is over; then the objective falls to the end.
 fn drops_at_the_end(random: &mut Random) -> Curve {
-    let (at, noise) = (evenly(random, 0.6, 0.8), between(random, 1e-3, 8e-3));
+    let (at, noise) = (evenly(random, 0.5, 0.65), between(random, 1e-3, 8e-3));
     Box::new(move |t, r| {
         let y = 1.0 - 0.6 * (t - at).max(0.0) / (1.0 - at);
         (y + noise * r.normal(), y + 2.0 * noise * r.normal())
@@ -260,7 +260,6 @@ fn the_rules_agree_with_other_shapes_of_curves() {
 fn the_rules_agree_with_other_shapes_of_curves_and_other_numbers_of_evaluations() {
     for evaluations in [[10.0, 14.0], [15.0, 25.0], [25.0, 200.0], [900.0, 1100.0], [4000.0, 6000.0]] {
         let studies = if evaluations[0] > 800.0 { 40 } else { 300 };
-        let all = std::panic::catch_unwind(|| agree(&FAMILIES, &RULES, evaluations, studies));
-        println!("{evaluations:?}: {}", if all.is_ok() { "agrees" } else { "DISAGREES" });
+        agree(&FAMILIES, &RULES, evaluations, studies);
     }
 }

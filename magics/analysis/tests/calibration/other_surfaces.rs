@@ -215,17 +215,17 @@ fn check_identical(n: u32, studies: u32) {
 
 #[test]
 fn intervals_hold_as_many_bests_on_other_surfaces() {
-    check_intervals(&[12], 500);
+    check_intervals(&[4, 12], 200);
 }
 
 #[test]
 fn boundaries_are_told_on_other_surfaces() {
-    check_boundaries(50, 100);
+    check_boundaries(50, 60);
 }
 
 #[test]
 fn identical_values_are_not_told_apart_on_other_surfaces() {
-    check_identical(50, 20);
+    check_identical(50, 10);
 }
 
 #[test]
@@ -245,5 +245,5 @@ fn boundaries_are_told_on_other_surfaces_at_a_large_size() {
 #[ignore = "large size"]
 fn identical_values_are_not_told_apart_on_other_surfaces_at_a_large_size() {
     check_identical(30, 400);
-    check_identical(100, 300);
+    check_identical(100, 200);
 }
