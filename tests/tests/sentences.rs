@@ -1,5 +1,6 @@
 //! No sentence states more than its level: each template of a message in the sources that makes a claim about the
-//! user's trainings has a number, an interval or a count in it or directly before it, and none claims what no study can show.
+//! user's trainings has a number, an interval or a count in it or directly before it, and none claims what no study
+//! can show.
 //!
 //! A template is any string of the crates that draw conclusions and show them. What the Playbook advises, help, and
 //! errors are no claims. So a new template is checked as soon as it is written.
