@@ -39,9 +39,11 @@ enum Command {
     },
     /// Installs the peers, which are other programs that do the same work, and runs the benchmarks against them.
     Measure {
-        /// The parts to run. By default: kernels, store, training, cells, rust, noise, scaling and sweep. Two more take
-        /// minutes and run only if they are named: defaults (the error that each built-in workload reaches with its
-        /// defaults) and busy (%throughput while other processes use all processors). One takes up to hours: samplers
+        /// The parts to run. By default: kernels, store, training, cells, rust, noise, scaling and sweep. Three more
+        /// take minutes and run only if they are named: defaults (the error that each built-in workload reaches with
+        /// its defaults), busy (%throughput while other processes use all processors) and conclusions (what is
+        /// concluded from simulated studies with a known truth, beside what Optuna says of them; `conclusions
+        /// --studies 200` simulates more studies of each kind than 40). One takes up to hours: samplers
         /// (regret on known functions against Optuna's samplers; `samplers --seeds 5 --functions branin,dl4` takes
         /// fewer seeds than 20, or some of the functions).
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]

@@ -110,7 +110,7 @@ pub fn lints(
             STEPS,
             "G2 Never tune max_train_steps",
             format!(
-                "`{}` varies over {}. A longer trial is nearly always at least as good, so the study would find its \
+                "`{}` varies over {}. A longer trial is mostly at least as good, so the study would find its \
                  largest value. Fix it, and decide how long to train with %steps and %curves.",
                 h.label(),
                 h.distribution

@@ -1,17 +1,25 @@
 //! E1: the best configurations lie at the edge of a range. E4: they lie below the edge of instability.
+//!
+//! An edge needs two signs, because each alone is wrong too often: some of the best five lie there, which tells an edge
+//! from a slope that ends before it, and all configurations there rank higher than the others, which tells it from
+//! chance.
 
 use super::{End, Evidence, Experiment, Finding, Severity, TOP, number};
 use crate::scaling::{Side, widened};
-use tunebook_study::{Hyperparameter, Scale};
+use tunebook_study::{Distribution, Hyperparameter, Scale};
 
 /// The outer share of a range on each side that counts as its edge, in u.
 const BAND: f64 = 0.1;
-/// With fewer configurations, the best one alone at an edge is a warning.
-const MANY: usize = 30;
+/// The outer share in which most of the best configurations lie if better ones lie beyond it.
+const WIDE_BAND: f64 = 0.2;
+/// So many of the best configurations are most of them.
+const MOST: usize = 3;
 /// The rules need at least as many configurations.
 const LEAST: usize = 10;
-/// The band is over-represented among the best if chance would put as many there at most this often.
-const CHANCE: f64 = 0.1;
+/// The configurations at the edge are better than the others if chance would rank them as high at most this often.
+const CHANCE: f64 = 0.02;
+/// The same for those in the wide band, if only one of the best is at the edge.
+const CHANCE_OF_WIDE: f64 = 0.005;
 /// A hyperparameter with a smaller share of the variance does not matter enough for a warning.
 const LEAST_SHARE: f64 = 0.05;
 
@@ -35,44 +43,59 @@ pub(super) fn findings(evidence: &Evidence<'_>) -> Vec<Finding> {
 }
 
 fn boundary(evidence: &Evidence<'_>, hyperparameter: &Hyperparameter, share: f64, end: End) -> Option<Finding> {
-    let is_at_edge = |u: f64| if end == End::Low { u < BAND } else { u > 1.0 - BAND };
-    let all: Vec<f64> = evidence.ranked.iter().filter_map(|(_, c)| evidence.u(hyperparameter, c)).collect();
-    let n = all.len();
-    let in_band = all.iter().filter(|u| is_at_edge(**u)).count();
-    let top: Vec<f64> = all.iter().take(TOP).copied().collect();
-    let best_is_there = top.first().is_some_and(|u| is_at_edge(*u));
-    let count = top.iter().filter(|u| is_at_edge(**u)).count();
+    let placed = evidence.ranked.iter().filter_map(|(y, c)| Some((*y, evidence.u(hyperparameter, c)?)));
+    let (objectives, all): (Vec<f64>, Vec<f64>) = placed.unzip();
+    let (n, of_best) = (all.len(), all.len().min(TOP));
     if n < LEAST {
         return None;
     }
-    let mut severity = match count {
-        3.. => Severity::Problem,
-        2 => Severity::Warning,
-        _ if best_is_there && n < MANY => Severity::Warning,
-        _ => return None,
+    let ranks = mean_ranks(&objectives);
+    let outer = |part: f64| {
+        let part = part.max(end_value(&hyperparameter.distribution, end));
+        let is_there: Vec<bool> =
+            all.iter().map(|u| if end == End::Low { *u < part } else { *u > 1.0 - part }).collect();
+        Outer {
+            part,
+            count: is_there.iter().filter(|is_there| **is_there).count(),
+            of_best: is_there[..of_best].iter().filter(|is_there| **is_there).count(),
+            chance: chance_of_ranks(&ranks, &is_there),
+        }
     };
-    let chance = if count >= 2 { at_least(count, n, in_band, top.len()) } else { in_band as f64 / n as f64 };
-    if chance > CHANCE {
+    let (band, wide) = (outer(BAND), outer(WIDE_BAND));
+    if band.of_best == 0 || wide.of_best < MOST {
         return None;
     }
-    if share < LEAST_SHARE {
-        if severity == Severity::Warning {
-            return None;
-        }
-        severity = Severity::Warning;
-    }
+    let better = match (band.of_best, band.chance, wide.chance) {
+        (2.., chance, _) if chance <= CHANCE => &band,
+        (_, _, chance) if chance <= CHANCE_OF_WIDE => &wide,
+        _ => return None,
+    };
+    let severity = match (band.of_best >= MOST, share >= LEAST_SHARE) {
+        (true, true) => Severity::Problem,
+        (true, false) | (false, true) => Severity::Warning,
+        (false, false) => return None,
+    };
     let label = hyperparameter.label();
     // Of 1 − v, a large coordinate is a small value.
     let is_reversed = hyperparameter.distribution.scale() == Scale::OneMinusLog;
     let at_value = if (end == End::Low) != is_reversed { End::Low } else { End::High };
     let side = if at_value == End::Low { "lower" } else { "upper" };
+    let place = |outer: &Outer| match outer.part {
+        part if part == BAND => format!("in the {side} tenth of its range"),
+        part if part == WIDE_BAND => format!("in the {side} fifth of its range"),
+        _ => format!("at the {side} end of its range"),
+    };
     let message = format!(
-        "{count} of the {} best configurations have a {label} in the {side} tenth of its range ({}), which holds \
-         {in_band} of all {n}; chance alone would put as many there in {:.0} % of cases. {label} explains {:.0} % of \
-         the variance.",
-        top.len(),
+        "{} of the {of_best} best configurations have a {label} {} ({}), where {} of all {n} are. The {} configurations \
+         {} are better than the others: if {label} did not matter, they would rank as high in {} % of studies. {label} \
+         explains {:.0} % of the variance.",
+        band.of_best,
+        place(&band),
         hyperparameter.distribution,
-        100.0 * chance,
+        band.count,
+        better.count,
+        place(better),
+        number(100.0 * better.chance),
         100.0 * share
     );
     let grown = if end == End::Low { Side::Low } else { Side::High };
@@ -82,13 +105,62 @@ fn boundary(evidence: &Evidence<'_>, hyperparameter: &Hyperparameter, share: f64
         None => "The range cannot be widened on this side. Look at what limits it.",
     };
     let finding = Finding::new("boundary", severity, SECTION, message, advice)
-        .with("best_at_edge", count as f64)
-        .with("of_best", top.len() as f64)
-        .with("at_edge", in_band as f64)
+        .with("best_at_edge", band.of_best as f64)
+        .with("of_best", of_best as f64)
+        .with("at_edge", band.count as f64)
         .with("configurations", n as f64)
-        .with("chance", chance)
+        .with("ranked_high", better.count as f64)
+        .with("chance", better.chance)
         .with("share_of_variance", share);
     Some(Finding { hyperparameter: Some(label), side: Some(end), experiment: wider.map(Experiment::Wider), ..finding })
+}
+
+/// The configurations in the outer part of a range.
+struct Outer {
+    /// The part, in u.
+    part: f64,
+    count: usize,
+    of_best: usize,
+    /// How often as many configurations, drawn at random, rank as high as these ([`chance_of_ranks`]).
+    chance: f64,
+}
+
+/// Returns the share of a range of whole numbers, in u, that belongs to its first or last value. 0 for another range,
+/// and for two values, each of which is an end.
+fn end_value(distribution: &Distribution, end: End) -> f64 {
+    let (Distribution::Int { low, high } | Distribution::LogInt { low, high }) = distribution else { return 0.0 };
+    let [outer, next] = if end == End::Low { [*low, low + 1] } else { [*high, high - 1] };
+    if high - low < 2 {
+        return 0.0;
+    }
+    // The border lies in the middle between the two values.
+    let u = |value: i64| distribution.to_unit(&value.into()).unwrap_or(f64::NAN);
+    let border = 0.5 * (u(outer) + u(next));
+    if end == End::Low { border } else { 1.0 - border }
+}
+
+/// Returns the ranks of sorted values, from 1 on. Equal values share the mean of their ranks.
+fn mean_ranks(sorted: &[f64]) -> Vec<f64> {
+    let mut ranks = Vec::with_capacity(sorted.len());
+    for equal in sorted.chunk_by(|a, b| a == b) {
+        let rank = ranks.len() as f64 + 0.5 * (equal.len() + 1) as f64;
+        ranks.extend(std::iter::repeat_n(rank, equal.len()));
+    }
+    ranks
+}
+
+/// Returns the probability that as many configurations, drawn at random, have a sum of ranks that is not larger (the
+/// one-sided test of Mann and Whitney, by its normal approximation).
+fn chance_of_ranks(ranks: &[f64], is_there: &[bool]) -> f64 {
+    let there: Vec<f64> =
+        ranks.iter().zip(is_there).filter(|(_, is_there)| **is_there).map(|(rank, _)| *rank).collect();
+    let (n, m) = (ranks.len() as f64, there.len() as f64);
+    let variance = m * (n - m) * (n + 1.0) / 12.0;
+    if variance == 0.0 {
+        return 1.0;
+    }
+    let below_mean = 0.5 * m * (n + 1.0) - there.iter().sum::<f64>();
+    0.5 * libm::erfc(below_mean / (2.0 * variance).sqrt())
 }
 
 /// Finds that all configurations above some value are infeasible and that the best ones lie just below it.
@@ -135,13 +207,4 @@ fn instability_edge(evidence: &Evidence<'_>, hyperparameter: &Hyperparameter, sh
     .with("of_best", top.len() as f64)
     .with("share_of_variance", share);
     Some(Finding { hyperparameter: Some(label), side: Some(End::High), ..finding })
-}
-
-/// Returns the probability that at least `count` of `drawn` are among `marked` of `n`, drawn without replacement.
-fn at_least(count: usize, n: usize, marked: usize, drawn: usize) -> f64 {
-    let choose = |n: usize, k: usize| -> f64 {
-        if k > n { 0.0 } else { (0..k).map(|i| (n - i) as f64 / (k - i) as f64).product() }
-    };
-    let exactly = |k: usize| choose(marked, k) * choose(n - marked, drawn - k) / choose(n, drawn);
-    (count..=drawn.min(marked)).map(exactly).sum()
 }

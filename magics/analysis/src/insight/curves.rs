@@ -8,6 +8,9 @@ use tunebook_study::{Direction, Measurement, Objective, Role, Trial};
 
 /// A rule needs curves with at least so many points.
 const LEAST_POINTS: usize = 10;
+/// The end of a curve has at least so many points, although a fifth of few evaluations would be fewer. With fewer, the
+/// interval of a slope holds 0 whatever they are.
+const LEAST_LAST: usize = 5;
 /// A rule about the best configurations needs at least so many of them.
 const MOST: usize = 4;
 /// Overfitting is reported although no best trial overfits if at least this share of all trials does.
@@ -194,7 +197,8 @@ fn step_variance(evidence: &Evidence<'_>, top: &[TrialCurves<'_>]) -> Option<Fin
 fn still_improving(top: &[TrialCurves<'_>]) -> Option<Finding> {
     let improves = |c: &&TrialCurves<'_>| {
         let series = &c.objective;
-        let Some((rise, [_, high])) = series.robust_rise(series.at(0.8)) else { return false };
+        let from = series.at(0.8).min(series.len() - LEAST_LAST);
+        let Some((rise, [_, high])) = series.robust_rise(from) else { return false };
         let (_, least) = series.least();
         best_share(series) > 0.75 && high < 0.0 && -rise >= 0.02 * (series.values[0] - least)
     };
@@ -203,7 +207,8 @@ fn still_improving(top: &[TrialCurves<'_>]) -> Option<Finding> {
         return None;
     }
     let message = format!(
-        "{found} of the {} best trials still improve in the last fifth of their steps: the number of steps limits them.",
+        "{found} of the {} best trials still improve in the last fifth of their steps, by the 95 % interval of the \
+         slope there: the number of steps limits them.",
         top.len()
     );
     let advice = "Train longer, with the decay of the learning rate tuned again, or look at the schedule.";

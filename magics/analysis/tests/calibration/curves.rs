@@ -12,7 +12,7 @@ pub type Curve = Box<dyn Fn(f64, &mut Random) -> (f64, f64)>;
 pub type Family = fn(&mut Random) -> Curve;
 
 /// Returns a number between two others, evenly distributed in the logarithm.
-fn between(random: &mut Random, low: f64, high: f64) -> f64 {
+pub fn between(random: &mut Random, low: f64, high: f64) -> f64 {
     low * (high / low).powf(random.uniform())
 }
 
@@ -120,8 +120,7 @@ pub const FAMILIES: [(&str, Family); 12] = [
     ("barely noisy", |random| falling(random, 5.0, 6.0)),
 ];
 
-/// The families that a rule is for, and those about which it may say both, because the rule's threshold lies within.
-const RULES: [(&str, &[&str], &[&str]); 6] = [
+const RULES: [Rule; 6] = [
     ("overfitting", &["overfits"], &[]),
     ("step-variance", &["varies"], &[]),
     ("still-improving", &["slow", "linear"], &["power law"]),
@@ -134,10 +133,12 @@ const RULES: [(&str, &[&str], &[&str]); 6] = [
     ("training-loss-rising", &["breaks", "hump"], &[]),
 ];
 
-/// Returns the findings of a study whose trials have a curve.
-pub fn findings_of(family: Family, random: &mut Random) -> Vec<Finding> {
+/// Returns the findings of a study of eight trials whose curves are of one family, with a number of evaluations between
+/// two others.
+pub fn findings_of(family: Family, evaluations: [f64; 2], random: &mut Random) -> Vec<Finding> {
     let curve = family(random);
-    let (scale, evaluations) = (between(random, 0.01, 100.0), between(random, 25.0, 200.0) as usize);
+    let [least, most] = evaluations;
+    let (scale, evaluations) = (between(random, 0.01, 100.0), between(random, least, most).round() as usize);
     let every = between(random, 1.0, 1000.0) as u64;
     let (mut trials, mut measured): (Vec<Trial>, _) = (vec![], BTreeMap::new());
     for number in 1..=8_u32 {
@@ -162,30 +163,39 @@ pub fn findings_of(family: Family, random: &mut Random) -> Vec<Finding> {
     insight(view).unwrap()
 }
 
-fn check(studies: u32) {
+/// A rule, the families that it is for, and those about which it may say both, because its threshold lies within.
+pub type Rule = (&'static str, &'static [&'static str], &'static [&'static str]);
+
+/// Each rule must be right about at least 95 % of the studies of each family.
+pub fn agree(families: &[(&'static str, Family)], rules: &[Rule], evaluations: [f64; 2], studies: u32) {
     let mut random = Random::new(12);
     // How often each rule spoke, by family.
     let mut spoke: BTreeMap<(&str, &str), u32> = BTreeMap::new();
-    for (name, family) in FAMILIES {
+    for (name, family) in families {
         for _ in 0..studies {
-            let found: Vec<&str> = findings_of(family, &mut random).iter().map(|finding| finding.id).collect();
-            for (rule, ..) in RULES.iter().filter(|(rule, ..)| found.contains(rule)) {
+            let found: Vec<&str> =
+                findings_of(*family, evaluations, &mut random).iter().map(|finding| finding.id).collect();
+            for (rule, ..) in rules.iter().filter(|(rule, ..)| found.contains(rule)) {
                 *spoke.entry((rule, name)).or_default() += 1;
             }
         }
     }
     let mut wrong = vec![];
-    for (rule, wanted, either) in RULES {
-        for (name, _) in FAMILIES.iter().filter(|(name, _)| !either.contains(name)) {
+    for (rule, wanted, either) in rules {
+        for (name, _) in families.iter().filter(|(name, _)| !either.contains(name)) {
             let count = spoke.get(&(rule, *name)).copied().unwrap_or(0);
             let right = if wanted.contains(name) { count } else { studies - count };
-            println!("{rule} on curves of the kind `{name}`: {right} of {studies} right");
+            println!("{evaluations:?} evaluations, {rule} on curves of the kind `{name}`: {right} of {studies} right");
             if 20 * right < 19 * studies {
-                wrong.push(format!("{rule} on `{name}`: {right} of {studies}"));
+                wrong.push(format!("{evaluations:?} evaluations, {rule} on `{name}`: {right} of {studies}"));
             }
         }
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+fn check(studies: u32) {
+    agree(&FAMILIES, &RULES, [25.0, 200.0], studies);
 }
 
 #[test]

@@ -38,9 +38,9 @@ pub fn best_steps(study: &str, found: &BestSteps) -> Chart {
     panel.shades =
         vec![shade([0.0, 0.1], "too long", palette::RED), shade([0.75, 1.0], "longer may help", palette::GREEN)];
     let regime = match found.regime {
-        TrainingRegime::ComputeBound => "the best still improve at their end",
-        TrainingRegime::NotComputeBound => "the best improve early",
-        TrainingRegime::Unclear => "no rule about the length applies",
+        TrainingRegime::ComputeBound => format!("the {best} best still improve at their end"),
+        TrainingRegime::NotComputeBound => format!("the {best} best improve early"),
+        TrainingRegime::Unclear => format!("the {best} best do not say whether longer trials help"),
     };
     Chart {
         title: format!("{study}: when trials are best"),

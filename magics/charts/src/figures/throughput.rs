@@ -52,17 +52,15 @@ pub fn throughput(workload: &str, device: &str, curves: &[ThroughputCurve<'_>]) 
     for panel in &mut panels {
         panel.shades = out_of_memory.clone();
     }
-    let is_reliable = curves.iter().all(|curve| curve.throughput.reliable);
-    let subtitle = match is_reliable {
-        true => "mean over five visits of the median step; bars: 95 % interval by the variance between visits",
-        false => "the machine was busy: these times cannot be trusted",
+    let unreliable = curves.iter().map(|curve| curve.throughput).find(|throughput| !throughput.reliable);
+    let subtitle = match unreliable {
+        None => "mean over five visits of the median step; bars: 95 % interval by the variance between visits".into(),
+        Some(throughput) => {
+            let reason = throughput.reasons.first().map_or(String::new(), |reason| format!(": {reason}"));
+            format!("the machine was busy, so nothing follows from these times{reason}")
+        }
     };
-    Chart {
-        title: format!("{workload}: throughput on {device}"),
-        subtitle: subtitle.into(),
-        columns: panels.len(),
-        panels,
-    }
+    Chart { title: format!("{workload}: throughput on {device}"), subtitle, columns: panels.len(), panels }
 }
 
 fn rate_points(throughput: &Throughput) -> Vec<Point> {

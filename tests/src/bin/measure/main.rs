@@ -3,6 +3,7 @@
 
 mod batch_size;
 mod cells;
+mod conclusions;
 mod rust;
 mod samplers;
 mod training;
@@ -69,10 +70,13 @@ fn main() -> Result<()> {
         // With 20 seeds it takes hours, nearly all of them in Optuna's Gaussian process.
         lines.extend(samplers::lines(&words).context("samplers")?);
     }
+    if asked.iter().any(|name| name == "conclusions") {
+        lines.extend(conclusions::lines(&words).context("conclusions")?);
+    }
     if wanted("sweep") {
         lines.extend(sweep().context("sweep")?);
     }
-    println!("\n{:<44} {:>12} {:>12}  {:>7}  {:>7}  peer", "benchmark", "ours", "theirs", "ratio", "target");
+    println!("\n{:<58} {:>12} {:>12}  {:>7}  {:>7}  peer", "benchmark", "ours", "theirs", "ratio", "target");
     for line in lines {
         let shown = |x: f64| match x {
             // A regret may be small.
@@ -82,7 +86,7 @@ fn main() -> Result<()> {
         let theirs = line.theirs.map_or("–".into(), shown);
         let ratio = line.theirs.map_or("–".into(), |theirs| format!("{:.3}", line.ours / theirs));
         let target = line.target.map_or("–".into(), |target| format!("≤ {target:.2}"));
-        println!("{:<44} {:>12} {theirs:>12}  {ratio:>7}  {target:>7}  {}", line.what, shown(line.ours), line.peer);
+        println!("{:<58} {:>12} {theirs:>12}  {ratio:>7}  {target:>7}  {}", line.what, shown(line.ours), line.peer);
     }
     Ok(())
 }

@@ -16,7 +16,7 @@ pub(super) fn sentences(found: &Adoption, workload: &WorkloadReference, arms: [(
         let what = format!("Trial {}", arm.trial);
         said.extend(problems(&what, &reruns.trials));
         if is_constant(&runs.values) {
-            said.push(constant_note(&what, matches!(workload, WorkloadReference::Command(_))));
+            said.push(constant_note(&what, &runs.values, matches!(workload, WorkloadReference::Command(_))));
         }
     }
     said.extend(luck(arms[0].0, &found.candidate_runs, found.direction));
@@ -60,8 +60,8 @@ fn evidence(found: &Adoption) -> Vec<String> {
     );
     let test = match found.p_value {
         Some(p) => format!(
-            "Two equal configurations would be ordered as clearly, or more, with a probability of {} (exact Mann–Whitney \
-             test, two-sided){}.",
+            "Two equal configurations would be at least as well separated with a probability of {} (exact Mann–Whitney test, \
+             two-sided){}.",
             percent(p),
             match found.paired_p_value {
                 Some(paired) => format!(

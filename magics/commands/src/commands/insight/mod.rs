@@ -170,10 +170,17 @@ impl Command for ShowInsight {
 /// Says when the configurations are best, and whether the number of steps limits them.
 fn in_words(best_steps: &BestSteps) -> String {
     let BestSteps { configurations, early, late, .. } = best_steps;
+    let best: usize = best_steps.best_counts.iter().sum();
     let regime = match best_steps.regime {
-        TrainingRegime::ComputeBound => "The best ones still improve at their end: the number of steps limits them.",
-        TrainingRegime::NotComputeBound => "The best ones improve early: the number of steps does not limit them.",
-        TrainingRegime::Unclear => "Whether the number of steps limits the best ones is not clear from their curves.",
+        TrainingRegime::ComputeBound => {
+            format!("The curves of the {best} best still fall at their end: the number of steps limits them.")
+        }
+        TrainingRegime::NotComputeBound => {
+            format!("The curves of the {best} best level off early: the number of steps does not limit them.")
+        }
+        TrainingRegime::Unclear => {
+            format!("The curves of the {best} best do not say whether the number of steps limits them.")
+        }
     };
     format!(
         "Best in the first tenth of their steps: {early} of {configurations} configurations. In the last quarter: {late}. \

@@ -255,11 +255,14 @@ impl ShowScaling {
         let target = plan.target.shown();
         let shows_doubtful_times = !times.doubts.is_empty() && !times.seconds.is_empty();
         let note = match plan.compare_by {
-            CompareBy::Steps if shows_doubtful_times => "the times of steps cannot be trusted",
-            CompareBy::Steps => "",
-            CompareBy::Epochs => "the same number of examples at each size: fair only under perfect scaling",
+            CompareBy::Steps if shows_doubtful_times => format!("the times of steps are in doubt: {}", times.doubts[0]),
+            CompareBy::Steps => String::new(),
+            CompareBy::Epochs => "the same number of examples at each size: fair only under perfect scaling".into(),
         };
-        report.chart(tunebook_charts::scaling(&ScalingCaption { name: &plan.name, target: &target, note }, &result))
+        report.chart(tunebook_charts::scaling(
+            &ScalingCaption { name: &plan.name, target: &target, note: &note },
+            &result,
+        ))
     }
 }
 
@@ -327,7 +330,7 @@ fn conclusions(plan: &ScalingPlan, result: &Scaling, times: &StepTimes) -> Vec<S
                 number(payback.upfront)
             ),
             None => format!(
-                "With batch size {} instead of {}, a training does not cost less, so {} is never paid back.",
+                "With batch size {} instead of {}, a training does not cost less, so {} is not paid back.",
                 payback.to,
                 payback.from,
                 number(payback.upfront)
@@ -346,7 +349,8 @@ fn conclusions(plan: &ScalingPlan, result: &Scaling, times: &StepTimes) -> Vec<S
 fn others(best: u64, set: &[u64]) -> String {
     let names: Vec<String> = set.iter().filter(|size| **size != best).map(u64::to_string).collect();
     match names.is_empty() {
-        true => " The difference to every other size is larger than the noise.".into(),
+        true => " It is told apart from every other size: its lead is above 2.9 standard deviations of the difference."
+            .into(),
         false => format!(" Within the noise of steps and times, it cannot be told apart from {}.", names.join(", ")),
     }
 }

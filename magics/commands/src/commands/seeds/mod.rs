@@ -175,7 +175,7 @@ impl SeedsMagic {
         }
         said.extend(rerun::problems(&what, &reruns.trials));
         if rerun::is_constant(&runs.values) {
-            said.push(rerun::constant_note(&what, matches!(workload, WorkloadReference::Command(_))));
+            said.push(rerun::constant_note(&what, &runs.values, matches!(workload, WorkloadReference::Command(_))));
         }
         if let (Some(chance), Some(gap)) = (found.chance_difference, found.gap) {
             said.push(format!(

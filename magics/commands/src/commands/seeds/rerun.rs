@@ -13,6 +13,7 @@ use crate::commands::workload;
 use crate::error::{ErrorName, MagicError, Result, Span};
 use crate::host::{Interrupt, Output};
 use crate::magic::Context;
+use crate::report::table::number;
 use crate::studies::trial_of;
 use crate::syntax::{Arguments, OptionSpec, Word, option};
 use std::time::Duration;
@@ -380,12 +381,13 @@ pub fn is_constant(values: &[Option<f64>]) -> bool {
 }
 
 /// The sentence about runs that do not vary.
-pub fn constant_note(what: &str, is_program: bool) -> String {
+pub fn constant_note(what: &str, values: &[Option<f64>], is_program: bool) -> String {
     let reason = match is_program {
         true => "The program may not use its seed, which is in the environment variable TUNEBOOK_SEED",
-        false => "Nothing in this training depends on the seed",
+        false => "The seed makes no difference to this metric",
     };
-    format!("{what}: all new runs have the same value. {reason}.")
+    let value = values.first().copied().flatten().map_or(String::new(), |value| format!(", {}", number(value)));
+    format!("{what}: all {} new runs have the same value{value}. {reason}.", values.len())
 }
 
 /// The seeds of the runs: those of the source of randomness that varies.

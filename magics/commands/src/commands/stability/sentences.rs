@@ -67,7 +67,7 @@ fn edge(plan: &StabilityPlan, sweep: &RateSweepResult) -> String {
             format!(" Up to {} no run was unstable, and at {} all were.", number(*low), number(*high))
         }
         [Some(low), None] => format!(" Up to {} no run was unstable, and at no rate all were.", number(*low)),
-        [None, _] => " At each rate that was tried, some run was unstable.".into(),
+        [None, _] => format!(" At each of the {} rates that were tried, some run was unstable.", sweep.points.len()),
     };
     format!("Edge of stability: at {} {bad} of {of} runs were unstable{below}.{bracket}", number(*unstable_lr))
 }
@@ -143,8 +143,12 @@ fn kind(plan: &StabilityPlan, findings: &Findings) -> Option<String> {
         _ => "Instability sets in early in as many runs as later",
     };
     let help = match findings.rises_above_best() {
-        true => " The loss rises just above the best rate, so mending the instability may allow a better one.",
-        false => "",
+        true => {
+            format!(
+                " It rises at {multiple} × the best rate already, so mending the instability may allow a better one."
+            )
+        }
+        false => String::new(),
     };
     Some(format!(
         "{counts} {when}: at {multiple} × the best rate, {early} runs in the first tenth of the steps and {later} later \
@@ -291,12 +295,14 @@ fn remedy(plan: &StabilityPlan, findings: &Findings, tried: &TriedRemedy) -> Str
         _ => String::new(),
     };
     let verdict = match (tried.effect.improves, tried.effect.moves_edge) {
-        (true, _) => "It helps: the best objective is better by more than the noise of the seeds.",
+        (true, _) => "It helps: the 95 % interval of the gain is above 0.",
         (false, true) => {
-            "It raises the edge by more than its uncertainty, but the best objective is not better by more than the \
-             noise of the seeds."
+            "It raises the edge by more than its uncertainty, but the 95 % interval of the gain is not above 0."
         }
-        (false, false) => "It does not help by more than the noise of the seeds and the uncertainty of the edge.",
+        (false, false) => {
+            "It is not shown to help: the 95 % interval of the gain is not above 0, nor is the edge higher by more than \
+             its uncertainty."
+        }
     };
     let clipped = tried.clipped.map_or(String::new(), |share| {
         let much = if share > MOST_CLIPPED { ", more than 50 %: lower the learning rate instead (I13)" } else { "" };

@@ -183,10 +183,10 @@ fn sentences(study: &StudyRecord, longer: &Prolonged, rounds: &[Round]) -> Vec<S
     sentences.extend(longer.schedule.iter().map(|note| format!("Schedule (G10): {note}")));
     for Round { name, steps, agreement } in rounds {
         let RankAgreement { configurations, correlation, interval: [low, high], same_best } = agreement;
-        let best = if *same_best { "The best one is the same." } else { "The best one is another." };
+        let best = if *same_best { "the same" } else { "another" };
         sentences.push(format!(
             "`{name}` trained {configurations} of the same configurations for {steps} steps: the rank correlation with this \
-             round is {} (95 %: {} to {}). {best}",
+             round is {} (95 %: {} to {}). The best of these {configurations} is {best}.",
             number(*correlation),
             number(*low),
             number(*high)

@@ -319,19 +319,28 @@ fn conclusions(measured: &ThroughputMeasurement, limit_only: bool) -> Vec<String
             .push(format!("Recommended: {size}, the smallest size within 5 % of the highest throughput{verified}."));
     }
     if let Some(bottleneck) = bottleneck {
-        let gain = bottleneck
+        let without = bottleneck
             .expected_gain
             .map_or(String::new(), |gain| format!(" Without it, a step would be {gain:.1} times as fast."));
+        let input = number_or_dash(bottleneck.input_examples_per_second);
+        let compute = number_or_dash(bottleneck.compute_examples_per_second);
         sentences.push(match bottleneck.kind {
-            BottleneckKind::None if throughput.saturates.is_none() => "No bottleneck was found.".to_string(),
-            BottleneckKind::None => "No bottleneck was found, and throughput is not saturated here.".to_string(),
-            BottleneckKind::Input => {
-                format!("The input is the bottleneck: making a batch takes longer than training on it.{gain}")
+            BottleneckKind::None => {
+                format!("No bottleneck was found: the computation alone would train on {compute} examples/s.")
             }
-            BottleneckKind::Transfer => format!("Copying batches to the device is the bottleneck.{gain}"),
-            BottleneckKind::Compute => "The computation of the model is the bottleneck.".to_string(),
+            BottleneckKind::Input => format!(
+                "The input is the bottleneck: it makes {input} examples/s, and the model could train on {compute}.\
+                 {without}"
+            ),
+            BottleneckKind::Transfer => format!(
+                "Copying batches to the device is the bottleneck: the model could train on {compute} examples/s.\
+                 {without}"
+            ),
+            BottleneckKind::Compute => {
+                format!("The computation of the model is the bottleneck: alone it would train on {compute} examples/s.")
+            }
             BottleneckKind::HostSync => {
-                format!("The host is the bottleneck: steps wait for it, or for values from the device.{gain}")
+                format!("The host is the bottleneck: steps wait for it, or for values from the device.{without}")
             }
         });
     }
