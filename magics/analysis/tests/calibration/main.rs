@@ -11,6 +11,7 @@ mod curves;
 mod importance;
 mod insight;
 mod noise;
+mod replication;
 mod scaling;
 mod stability;
 mod steps;
