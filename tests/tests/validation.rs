@@ -45,11 +45,13 @@ async fn a_study_says_how_precisely_its_examples_measure_a_difference_and_counts
 
     // The best checkpoint of a trial, class by class, and on the test set.
     let number = result["best"]["trial"].as_u64().unwrap();
+    let record = kernel.run_ok("%study digits").await.result();
+    assert_eq!((&record["validation"]["examples"], &record["validation"]["is_below"]), (&json!(270), &json!(false)));
     let curves = kernel.run_ok(&format!("%curves digits --trial {number}")).await;
     let [examples, correct] = sums(&curves.result()["classes"]);
     assert_eq!(curves.result()["classes"].as_array().unwrap().len(), 10);
     assert!(examples == 270 && (1.0 - correct as f64 / 270.0 - best).abs() < 1e-6, "{correct} of {examples}, {best}");
-    assert!(curves.shown().contains("Of each class"), "{}", curves.shown());
+    assert!(curves.shown().contains("by class"), "{}", curves.shown());
     let tested = kernel.run_ok(&format!("%final digits --trial {number}")).await.result();
     let [examples, correct] = sums(&tested["classes"]);
     let error = tested["metrics"]["test/error"].as_f64().unwrap();

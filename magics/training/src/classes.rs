@@ -12,8 +12,8 @@ pub(crate) const FILE: &str = "classes.json";
 const MOST_CLASSES: i64 = 1000;
 
 /// Counts the examples of each class, and those whose highest logit is that of their class: a tensor \[2, classes\] on
-/// the device of the outputs. Targets that are no class, such as the ignored −100, do not count. None if the targets are
-/// no class indices.
+/// the device of the outputs. Targets that are no class, such as the ignored −100, do not count. None if the targets
+/// are no class indices.
 pub(crate) fn count(outputs: &Tensor, targets: &Tensor) -> Option<Tensor> {
     let classes = *outputs.size().last()?;
     let is_index = targets.kind() == Kind::Int64 && outputs.dim() == targets.dim() + 1;

@@ -19,8 +19,8 @@ use tch::Device;
 use tunebook_study::WorkloadReference;
 use tunebook_study::protocol::TrialRequest;
 
-/// Evaluates the best checkpoint of the trial that `request`, a JSON text, names. It returns
-/// `{"metrics": {"test/…": …}, "test_set": hash, "examples": n, "classes": […]}`, or `{"problem": reason}` if that is impossible.
+/// Evaluates the best checkpoint of the trial that `request`, a JSON text, names. It returns `{"metrics": {"test/…":
+/// …}, "test_set": hash, "examples": n, "classes": […]}`, or `{"problem": reason}` if that is impossible.
 pub(crate) fn evaluate(catalogue: &Catalogue, request: &str) -> Json {
     let attempt = panics::catch(|| {
         let request =

@@ -4,9 +4,9 @@
 //! better. Both stay valid if the runs of the two share their seeds, because what seeds have in common only makes equal
 //! configurations look more alike. The interval of the difference is that of the pairs of runs with the same seed.
 //!
-//! Equal configurations are called different in at most 5 % of cases: the candidate better in 3 %, and worse in 2 %. The
-//! larger part is where a decision depends on it. With five runs of each, it is what allows 3 of the 25 pairs to be the
-//! wrong way round, and not only 2; skewed noise needs that (`tests/calibration/adoption.rs`).
+//! Equal configurations are called different in at most 5 % of cases: the candidate better in 3 %, and worse in 2 %.
+//! The larger part is where a decision depends on it. With five runs of each, it is what allows 3 of the 25 pairs to be
+//! the wrong way round, and not only 2; skewed noise needs that (`tests/calibration/adoption.rs`).
 
 mod rank_sum;
 mod replication;
@@ -29,10 +29,11 @@ const SIGNIFICANT: f64 = 0.05;
 const BETTER: f64 = 0.03;
 /// It is worse if equal configurations look as much worse with at most this probability.
 const WORSE: f64 = 0.02;
-/// A candidate is adopted if it is better in at least this share of the pairs of runs. With eight runs, a single bad one
-/// is an eighth of the pairs.
+/// A candidate is adopted if it is better in at least this share of the pairs of runs. With eight runs, a single bad
+/// one is an eighth of the pairs.
 const PROBABILITY: f64 = 0.85;
-/// The same for a candidate with infeasible runs. One that does not train with every seed must be better in spite of it.
+/// The same for a candidate with infeasible runs. One that does not train with every seed must be better in spite of
+/// it.
 const PROBABILITY_IF_INFEASIBLE: f64 = 0.9;
 /// So many new runs of each configuration are needed for [`Level::L2`].
 const RUNS_OF_L2: usize = 5;

@@ -115,8 +115,8 @@ impl Command for ShowCurves {
         let mut report = Report::new("curves", &result).field("study", &study.name).table(&rows);
         let classes = self.trial.and_then(|number| classes_at_best(&folder.join(number.to_string())));
         if let Some(found) = &classes {
-            let what = format!("the validation examples at the best checkpoint (step {})", found.step);
-            report = with_classes(report.field("classes", &found.classes), &what, &found.classes);
+            let examples = format!("the validation examples (step {})", found.step);
+            report = with_classes(report.field("classes", &found.classes), &examples, &found.classes);
         }
         if let (Some(number), Some(trial)) = (self.trial, chosen.first()) {
             if let Some(reason) = &trial.reason {

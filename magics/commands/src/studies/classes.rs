@@ -8,6 +8,8 @@ use tunebook_study::ClassCount;
 
 /// In a class with fewer examples, a single one is more than 5 points of its rate.
 const FEW: u64 = 20;
+/// So many classes are shown.
+const SHOWN: usize = 30;
 
 /// What the best checkpoint of a trial gets right.
 #[derive(Deserialize)]
@@ -21,14 +23,18 @@ pub fn classes_at_best(folder: &Path) -> Option<ClassesAtBest> {
     serde_json::from_slice(&std::fs::read(folder.join("classes.json")).ok()?).ok()
 }
 
-/// Adds the table of the classes, and a sentence about those with few examples. `what` names the examples.
-pub fn with_classes(mut report: Report, what: &str, classes: &[ClassCount]) -> Report {
+/// Adds the table of the classes, and a sentence about those with few examples. `examples` names the examples.
+pub fn with_classes(mut report: Report, examples: &str, classes: &[ClassCount]) -> Report {
     if classes.is_empty() {
         return report;
     }
-    report = report.line(&format!("Of each class, {what}:"));
+    report = report.line(&format!("What the best checkpoint gets right on {examples}, by class:"));
     let mut rows = Rows::new(&["class", "examples", "correct", "rate"]);
-    for class in classes {
+    let mut shown: Vec<&ClassCount> = classes.iter().collect();
+    if shown.len() > SHOWN {
+        shown.sort_by_key(|class| class.examples);
+    }
+    for class in shown {
         let few = if (1..FEW).contains(&class.examples) { " (few)" } else { "" };
         rows.row(vec![
             class.class.clone(),
@@ -40,7 +46,7 @@ pub fn with_classes(mut report: Report, what: &str, classes: &[ClassCount]) -> R
             },
         ]);
     }
-    report = report.first_rows(rows, 30, "classes");
+    report = report.first_rows(rows, SHOWN, "classes, those with the fewest examples first");
     let rare: Vec<&ClassCount> = classes.iter().filter(|class| (1..FEW).contains(&class.examples)).collect();
     if let Some(rarest) = rare.iter().min_by_key(|class| class.examples) {
         report = report.line(&format!(
@@ -67,7 +73,7 @@ mod tests {
         let all = [class("common", 200, 190), class("rare", 8, 5), class("absent", 0, 0)];
         let report = with_classes(Report::new("final", &serde_json::json!({})), "the test examples", &all);
         let text = report.bundle()["text/plain"].as_str().unwrap().to_string();
-        assert!(text.contains("8 (few)") && text.contains("62.5 %") && text.contains("95 %"), "{text}");
+        assert!(text.contains("8 (few)") && text.contains("62.5 %") && text.contains("95.0 %"), "{text}");
         assert!(text.contains("1 of the 3 classes") && text.contains("12.5 points"), "{text}");
         let plain = with_classes(Report::new("final", &serde_json::json!({})), "x", &[]).bundle();
         assert!(plain[RESULT_MIME].is_object() && !plain["text/plain"].as_str().unwrap_or_default().contains("class"));

@@ -98,8 +98,8 @@ impl Run<'_> {
     }
 
     /// Writes the gradient norm of each step (Playbook I10) to `gradient_norm.npy`, and the outputs for the followed
-    /// validation examples at each evaluation (H6) to `predictions.safetensors`, and how many examples of each class the
-    /// best checkpoint gets right (H9) to `classes.json`.
+    /// validation examples at each evaluation (H6) to `predictions.safetensors`, and how many examples of each class
+    /// the best checkpoint gets right (H9) to `classes.json`.
     pub fn save_series(&self) -> Result<(), Stop> {
         let path = self.path("gradient_norm.npy");
         Tensor::from_slice(&self.norms)

@@ -113,9 +113,14 @@ fn said(names: &[String], found: &Replication, adoption: &Adoption, metric: &str
             if adoption.level == Level::L3 { " (level L3)" } else { ", but the new runs above show no gain" }
         ),
         (Some(p), false) => format!(
-            "Values that make no difference look as different with a chance of {} %: this does not confirm that the \
-             candidate's values are better, so the level is no higher than L2.",
-            number((1000.0 * p).round() / 10.0)
+            "Values that make no difference look as different with a chance of {} %: this {}, so the level is no higher \
+             than L2.",
+            number((1000.0 * p).round() / 10.0),
+            if p <= 0.05 {
+                "says that the baseline's values are better"
+            } else {
+                "does not confirm that the candidate's values are better"
+            }
         ),
     };
     format!("{result} {verdict}")
