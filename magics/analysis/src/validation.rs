@@ -28,15 +28,15 @@ pub struct ValidationPrecision {
 /// examples: its name must end in `error` or `accuracy`, and its values lie between 0 and 1. If trials have different
 /// numbers of examples, the smallest one counts.
 pub fn validation_precision<'a>(
-    trials: impl IntoIterator<Item = &'a Trial>,
+    trials: impl IntoIterator<Item = &'a Trial> + Clone,
     objective: &Objective,
     value: f64,
     difference: Option<f64>,
 ) -> Option<ValidationPrecision> {
-    let judged: Vec<Trial> = trials.into_iter().filter(|trial| objective.of(trial).is_some()).cloned().collect();
-    let counts = judged.iter().filter_map(|trial| Some(trial.summaries.get(VALIDATION_EXAMPLES)?.last.0));
+    let judged = trials.clone().into_iter().filter(|trial| objective.of(trial).is_some());
+    let counts = judged.filter_map(|trial| Some(trial.summaries.get(VALIDATION_EXAMPLES)?.last.0));
     let examples = counts.filter(|count| *count >= 1.0).reduce(f64::min)?;
-    let is_fraction = metric_bounds(objective, &judged) == [Some(0.0), Some(1.0)];
+    let is_fraction = metric_bounds(objective, trials) == [Some(0.0), Some(1.0)];
     if !is_fraction || !(0.0..=1.0).contains(&value) || objective.metric.starts_with("train/") {
         return None;
     }

@@ -189,6 +189,18 @@ mod tests {
         assert_eq!((none.probability_better, none.p_value, none.adopt), (None, None, false));
     }
 
+    /// With eight runs, one bad run is an eighth of the pairs.
+    #[test]
+    fn one_bad_run_of_eight_costs_no_verdict_but_an_infeasible_one_does() {
+        let better = |last: f64| trials(&[0.11, 0.12, 0.13, 0.14, 0.15, 0.16, 0.17, last]);
+        let baseline = trials(&[0.21, 0.22, 0.23, 0.24, 0.25, 0.26, 0.27, 0.28]);
+        let bad = adoption(&better(0.9), &baseline, &objective());
+        assert_eq!((bad.probability_better, bad.adopt, bad.probability_needed), (Some(0.875), true, 0.85));
+        let infeasible = adoption(&better(f64::NAN), &baseline, &objective());
+        assert_eq!((infeasible.probability_better, infeasible.adopt), (Some(0.875), false));
+        assert_eq!((infeasible.level, infeasible.probability_needed), (Level::L2, 0.9));
+    }
+
     #[test]
     fn a_metric_that_is_maximized_keeps_its_sign() {
         let up = Objective { direction: Direction::Maximize, ..objective() };

@@ -6,7 +6,7 @@ use tunebook_study::{Objective, Trial};
 
 /// The precision of a value of the objective, and the sentence about it. None if it is not known.
 pub fn validation<'a>(
-    trials: impl IntoIterator<Item = &'a Trial>,
+    trials: impl IntoIterator<Item = &'a Trial> + Clone,
     objective: &Objective,
     value: Option<f64>,
     difference: Option<f64>,

@@ -8,6 +8,7 @@ use serde_json::{Value as Json, json};
 use sha2::{Digest, Sha256};
 use std::path::PathBuf;
 use tch::Tensor;
+use tunebook_study::Measurement;
 
 impl Run<'_> {
     /// Saves the parameters, and renames or removes worse checkpoints, if the objective is among the best `keep_best`
@@ -131,7 +132,10 @@ impl Run<'_> {
     fn record(&self) -> String {
         let sha256: String = Sha256::digest(&self.state.identity).iter().map(|byte| format!("{byte:02x}")).collect();
         let configuration: Json = serde_json::from_str(&self.state.identity).unwrap_or_default();
-        json!({ "configuration": configuration, "sha256": sha256, "measurements": self.state.measurements }).to_string()
+        // Without the times, so that a run that was resumed writes the same file.
+        let of_step = |m: &Measurement| json!({ "step": m.step, "metrics": m.metrics });
+        let measurements: Vec<Json> = self.state.measurements.iter().map(of_step).collect();
+        json!({ "configuration": configuration, "sha256": sha256, "measurements": measurements }).to_string()
     }
 }
 
