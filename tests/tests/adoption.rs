@@ -282,3 +282,49 @@ async fn a_workload_is_trained_again_and_its_learning_rate_makes_the_difference(
     let constant = kernel.run_ok("%seeds rates --trial 2 --vary dropout --repeats 2").await;
     assert!(words(&constant.shown()).contains("new runs have the same value"), "{}", constant.shown());
 }
+
+/// The first cell of a sweep in a text, up to its objective.
+fn cell_in(text: &str, name: &str) -> String {
+    let from = text.find(&format!("%%sweep {name} ")).unwrap_or_else(|| panic!("no cell of {name}: {text}"));
+    let to = from + text[from..].find("minimize valid/error").unwrap() + "minimize valid/error".len();
+    text[from..to].to_string()
+}
+
+#[tokio::test]
+async fn a_repeat_of_the_whole_study_confirms_a_scientific_value_that_matters_and_none_that_does_not() {
+    let (mut kernel, folder) = kernel().await;
+    std::fs::write(folder.path().join("train.sh"), PROGRAM).unwrap();
+    // The gain is the scientific value.
+    let study = "%%sweep real --trials 16 --seed 1 --parallel 2\ncommand sh train.sh {gain} {x}\n\
+                 scientific gain in [0, 5]\nnuisance x ~ uniform(0, 1)\nminimize valid/error";
+    // Here it is a nuisance, and the scientific value makes no difference.
+    let fluke = "%%sweep fluke --trials 16 --seed 1 --parallel 2\ncommand sh train.sh {gain} {same}\n\
+                 scientific same in [1, 2]\nnuisance gain in [0, 5]\nminimize valid/error";
+    for (cell, name, level, word) in [(study, "real", "L3", "confirmed"), (fluke, "fluke", "L2", "does not confirm")] {
+        kernel.run_ok(cell).await;
+        let trials = kernel.recorded(name);
+        let number = |gain: i64, same: i64| {
+            let has = |trial: &&Trial| {
+                trial.params["gain"].as_i64() == Some(gain)
+                    && trial.params.get("same").is_none_or(|value| value.as_i64() == Some(same))
+            };
+            trials.iter().find(has).unwrap().number
+        };
+        let line = format!("%adopt {name} --candidate {} --baseline {}", number(5, 1), number(0, 2));
+        let first = kernel.run_ok(&line).await;
+        assert_eq!((&first.result()["level"], &first.result()["replication"]), (&json!("L2"), &Value::Null), "{name}");
+        let again = cell_in(&first.shown(), &format!("{name}-again"));
+        assert!(again.contains("--trials 16 --seed 2"), "{again}");
+        kernel.run_ok(&again).await;
+        let second = kernel.run_ok(&line).await;
+        let result = second.result();
+        assert_eq!((&result["level"], &result["adopt"]), (&json!(level), &json!(true)), "{name}: {result}");
+        assert_eq!(result["repeats_of_study"], json!([format!("{name}-again")]));
+        assert_eq!(result["replication"]["configurations"], json!([8, 8]));
+        assert!(words(&second.shown()).contains(word), "{name}: {}", second.shown());
+    }
+    // A study of another question is no repeat.
+    kernel.run_ok(&study.replace("sweep real", "sweep other").replace("[0, 5]", "[0, 5, 9]")).await;
+    let result = kernel.run_ok("%adopt fluke --candidate 1 --baseline 2").await.result();
+    assert_eq!(result["repeats_of_study"].as_array().map_or(0, Vec::len), 1, "{result}");
+}

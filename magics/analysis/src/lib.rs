@@ -39,8 +39,9 @@ mod tests;
 mod thinning;
 mod throughput;
 mod timing;
+mod validation;
 
-pub use adoption::{Adoption, adoption};
+pub use adoption::{Adoption, LEAST_CONFIGURATIONS, Replication, adoption, replication};
 pub use axis::{Axis, AxisPlot, AxisPoint, ValueSpan, axis};
 pub use best_of_k::{BestOfK, BestOfKPoint, Objectives, best_of_k};
 pub use configurations::{Configuration, configurations, ranked_configurations};
@@ -79,3 +80,4 @@ pub use throughput::{
     disturbed_throughput, sizes_to_time, throughput,
 };
 pub use timing::{Outliers, Timing, timing};
+pub use validation::{ValidationPrecision, validation_precision};

@@ -7,13 +7,16 @@ use tunebook_study::{Objective, Trial};
 /// A metric is known by the last part of its name, as in `valid/error`: `error` and `accuracy` are fractions, and a
 /// `loss` is at least 0. Nothing is known if a trial of the study has a value beyond that, as an error in percent or
 /// the loss of a density has.
-pub(crate) fn metric_bounds(objective: &Objective, trials: &[Trial]) -> [Option<f64>; 2] {
+pub(crate) fn metric_bounds<'a>(
+    objective: &Objective,
+    trials: impl IntoIterator<Item = &'a Trial> + Clone,
+) -> [Option<f64>; 2] {
     let bounds = match objective.metric.rsplit('/').next() {
         Some("error" | "accuracy") => [Some(0.0), Some(1.0)],
         Some("loss") => [Some(0.0), None],
         _ => [None, None],
     };
-    let summaries = || trials.iter().filter_map(|trial| trial.summaries.get(&objective.metric));
+    let summaries = || trials.clone().into_iter().filter_map(|trial| trial.summaries.get(&objective.metric));
     let is_within = bounds[0].is_none_or(|low| summaries().all(|summary| summary.min.0 >= low))
         && bounds[1].is_none_or(|high| summaries().all(|summary| summary.max.0 <= high));
     if is_within { bounds } else { [None, None] }

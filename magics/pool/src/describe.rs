@@ -10,8 +10,8 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::SystemTime;
-use tunebook_study::WorkloadDescription;
 use tunebook_study::protocol::TrialRequest;
+use tunebook_study::{ClassCount, WorkloadDescription};
 
 /// Why a worker did not answer.
 #[derive(Debug, thiserror::Error)]
@@ -94,6 +94,9 @@ pub enum FinalEvaluation {
         test_set: String,
         /// The number of examples in the test set.
         examples: u64,
+        /// How many of each class are right. Empty if the targets are no classes.
+        #[serde(default)]
+        classes: Vec<ClassCount>,
     },
     /// The checkpoint could not be evaluated.
     Problem {

@@ -19,7 +19,7 @@ pub use definition::{
 };
 pub use distribution::{Distribution, DistributionError, Scale};
 pub use space::{Condition, Hyperparameter, Role, SearchSpace, SpaceError};
-pub use trial::{Measurement, MetricSummary, Trial, TrialState};
+pub use trial::{ClassCount, Measurement, MetricSummary, Trial, TrialState, VALIDATION_EXAMPLES};
 pub use value::Value;
 pub use workload::{HyperparameterDomain, HyperparameterType, WorkloadDescription, WorkloadHyperparameter};
 

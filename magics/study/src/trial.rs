@@ -120,3 +120,18 @@ pub struct Trial {
     /// When the trial started, in Unix seconds.
     pub started: f64,
 }
+
+/// The metric that says on how many examples the metrics `valid/…` are computed. Workloads report it with their first
+/// evaluation, and a program may.
+pub const VALIDATION_EXAMPLES: &str = "valid/examples";
+
+/// How many examples of one class a model gets right (Playbook H9).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClassCount {
+    /// The name of the class.
+    pub class: String,
+    /// The number of its examples.
+    pub examples: u64,
+    /// The number of those that the model assigns to it.
+    pub correct: u64,
+}

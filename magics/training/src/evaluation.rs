@@ -1,12 +1,13 @@
 //! Evaluates a model: its loss and metrics over a part of the data.
 
+use crate::classes;
 use crate::data::{Data, Examples, Scale};
 use crate::libtorch::is_out_of_memory;
 use crate::model::Model;
 use crate::net::Phase;
 use crate::panics;
 use crate::trainer::Stop;
-use crate::workload::{Metric, Workload};
+use crate::workload::{Metric, Task, Workload};
 use tch::{Device, Kind, Tensor};
 
 /// The least number of examples in an evaluation batch. Without gradients a larger batch fits into memory than in
@@ -24,13 +25,21 @@ pub(crate) struct Evaluator<'a> {
     least: i64,
     /// The scale of the targets, if they were standardized. Loss and metrics are computed in their original unit.
     target_scale: Option<&'a Scale>,
+    /// The examples of each class in the last evaluation, and those that the model got right ([`classes::count`]).
+    classes: Option<Tensor>,
 }
 
 impl<'a> Evaluator<'a> {
     /// `batch_size` is the batch size of training.
     pub fn new(workload: &'a dyn Workload, device: Device, batch_size: i64, data: &'a Data) -> Self {
         let target_scale = data.target_scale();
-        Self { workload, device, batch_size: batch_size.max(LEAST_BATCH), least: batch_size, target_scale }
+        let (least, batch_size) = (batch_size, batch_size.max(LEAST_BATCH));
+        Self { workload, device, batch_size, least, target_scale, classes: None }
+    }
+
+    /// The counts of the last evaluation. None if its targets are no classes.
+    pub fn take_classes(&mut self) -> Option<Tensor> {
+        self.classes.take()
     }
 
     /// Returns `loss`, which is the mean over all examples, and the metrics by name. In a mean, a smaller last batch is
@@ -44,6 +53,8 @@ impl<'a> Evaluator<'a> {
         let mut sums = vec![0.0; 1 + metrics.len()];
         // The outputs and targets of the parts, for the metrics that see all of them.
         let mut kept: Vec<(Tensor, Tensor)> = vec![];
+        let is_classification = self.workload.task() == Task::Classification;
+        self.classes = None;
         // A guard, because a panic would leave gradients off for what comes after it.
         let _no_gradients = tch::no_grad_guard();
         while start < count {
@@ -60,11 +71,12 @@ impl<'a> Evaluator<'a> {
                 let others = metrics.iter().map(|metric| (metric.of)(&outputs, &targets));
                 let values: Vec<Tensor> = std::iter::once(loss).chain(others).collect();
                 let values = read_scalars(values.iter());
+                let classes = is_classification.then(|| classes::count(&outputs, &targets)).flatten();
                 // What all parts need together may be more than a GPU holds.
                 let keep = |tensor: Tensor| if length < count { tensor.to_device(Device::Cpu) } else { tensor };
-                (values, (!whole.is_empty()).then(|| (keep(outputs), keep(targets))))
+                (values, classes, (!whole.is_empty()).then(|| (keep(outputs), keep(targets))))
             }));
-            let (values, outputs) = match attempt {
+            let (values, counts, outputs) = match attempt {
                 Ok(done) => done,
                 Err(panic) => match panics::take_last() {
                     Some(message) if is_out_of_memory(&message) && self.batch_size > self.least => {
@@ -81,6 +93,10 @@ impl<'a> Evaluator<'a> {
                 return Err(Stop::Failed(NOT_SCALAR.into()));
             }
             kept.extend(outputs);
+            self.classes = match (self.classes.take(), counts) {
+                (Some(sum), Some(counts)) => Some(sum + counts),
+                (sum, counts) => counts.or(sum),
+            };
             for (sum, value) in sums.iter_mut().zip(values) {
                 *sum += value * length as f64;
             }

@@ -7,6 +7,7 @@
 mod batches;
 pub mod catalogue;
 pub mod checkpoint;
+mod classes;
 pub mod data;
 mod divergence;
 mod evaluation;

@@ -3,6 +3,7 @@
 
 use crate::catalogue::{Catalogue, Trainable};
 use crate::checkpoint;
+use crate::classes;
 use crate::data::Examples;
 use crate::evaluation::Evaluator;
 use crate::hyperparameters::Hyperparameters;
@@ -18,8 +19,8 @@ use tch::Device;
 use tunebook_study::WorkloadReference;
 use tunebook_study::protocol::TrialRequest;
 
-/// Evaluates the best checkpoint of the trial that `request`, a JSON text, names. It returns
-/// `{"metrics": {"test/…": …}, "test_set": hash, "examples": n}`, or `{"problem": reason}` if that is impossible.
+/// Evaluates the best checkpoint of the trial that `request`, a JSON text, names. It returns `{"metrics": {"test/…":
+/// …}, "test_set": hash, "examples": n, "classes": […]}`, or `{"problem": reason}` if that is impossible.
 pub(crate) fn evaluate(catalogue: &Catalogue, request: &str) -> Json {
     let attempt = panics::catch(|| {
         let request =
@@ -57,11 +58,13 @@ fn evaluate_request(catalogue: &Catalogue, request: &TrialRequest) -> Result<Jso
     let few = data.train.first(2).to_device(device);
     let model = Model::new(workload.as_ref(), hp, Randomness::new(request.seed), device, &few.inputs);
     model.load(&request.directory.join(checkpoint::BEST))?;
-    let values = Evaluator::new(workload.as_ref(), device, batch_size, &data).evaluate(&model, test)?;
+    let mut evaluator = Evaluator::new(workload.as_ref(), device, batch_size, &data);
+    let values = evaluator.evaluate(&model, test)?;
+    let classes = evaluator.take_classes().map(|counts| classes::named(&counts, &data)).unwrap_or_default();
     let finite = |value: f64| Some(value).filter(|value| value.is_finite());
     let metrics: Map<String, Json> =
         values.into_iter().map(|(name, value)| (format!("test/{name}"), json!(finite(value)))).collect();
-    Ok(json!({ "metrics": metrics, "test_set": hash(test), "examples": test.count() }))
+    Ok(json!({ "metrics": metrics, "test_set": hash(test), "examples": test.count(), "classes": classes }))
 }
 
 /// Returns the SHA-256 of a test set: of the types, shapes and values of its tensors. Uses of the same test set have

@@ -298,6 +298,18 @@ fn the_best_checkpoints_and_the_followed_outputs_are_kept() {
     let followed = checkpoint::read(&folder.path().join("predictions.safetensors")).unwrap();
     assert_eq!(followed["outputs"].size(), [errors.len() as i64, 32, 3]);
     assert_eq!(Vec::<i64>::try_from(&followed["steps"]).unwrap(), [0, 10, 20, 30, 40, 50, 60]);
+    assert_eq!(followed["targets"], data.valid.targets.index_select(0, &followed["examples"]));
+    // What they belong to: the configuration with its hash, and the metrics of the same evaluations.
+    let record: serde_json::Value = serde_json::from_str(&checkpoint::text_of(&followed["record"]).unwrap()).unwrap();
+    assert_eq!(record["configuration"]["values"]["steps"], 60);
+    assert_eq!(record["sha256"].as_str().map(str::len), Some(64));
+    let of_record = record["measurements"].as_array().unwrap().iter().map(|m| m["metrics"]["valid/error"].as_f64());
+    assert_eq!(of_record.collect::<Option<Vec<f64>>>(), Some(errors));
+    let classes: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(folder.path().join("classes.json")).unwrap()).unwrap();
+    let correct: u64 = classes["classes"].as_array().unwrap().iter().map(|c| c["correct"].as_u64().unwrap()).sum();
+    let count = data.valid.count() as f64;
+    assert!((1.0 - correct as f64 / count - sorted[0]).abs() < 1e-6, "{classes}");
 }
 
 #[test]

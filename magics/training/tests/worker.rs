@@ -161,9 +161,14 @@ fn a_killed_trial_resumes_from_its_checkpoint_and_ends_bit_identical() {
     let saved = modified(&cut.join("resume.safetensors"));
     let resumed = Worker::start().run(params, 7, &cut);
     assert!(resumed == unbroken, "the measurements differ");
-    for file in
-        ["best.safetensors", "best-2.safetensors", "last.safetensors", "gradient_norm.npy", "predictions.safetensors"]
-    {
+    for file in [
+        "best.safetensors",
+        "best-2.safetensors",
+        "last.safetensors",
+        "gradient_norm.npy",
+        "predictions.safetensors",
+        "classes.json",
+    ] {
         assert!(std::fs::read(whole.join(file)).unwrap() == std::fs::read(cut.join(file)).unwrap(), "{file} differs");
     }
     assert!(!cut.join("resume.safetensors").exists() && saved < modified(&cut.join("last.safetensors")));

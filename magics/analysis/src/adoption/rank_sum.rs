@@ -6,6 +6,10 @@
 pub(super) struct RankSum {
     /// The two-sided p-value: the share of all deals whose sum of ranks is as far from its mean.
     pub p_value: f64,
+    /// The share of all deals in which the first sample has a sum of ranks as small, or smaller.
+    pub p_value_smaller: f64,
+    /// The share of all deals in which it has one as large, or larger.
+    pub p_value_larger: f64,
     /// The share of pairs in which the value of the first sample is smaller. Equal values count half.
     pub probability_smaller: f64,
 }
@@ -27,10 +31,15 @@ pub(super) fn rank_sum(x: &[f64], y: &[f64]) -> Option<RankSum> {
     let mean = n * (n + m + 1);
     let deals = deals(&groups, n);
     let far = observed.abs_diff(mean);
-    let as_far: f64 = deals.iter().enumerate().filter(|(sum, _)| sum.abs_diff(mean) >= far).map(|(_, c)| c).sum();
+    let share = |counts: &dyn Fn(usize) -> bool| {
+        let counted: f64 = deals.iter().enumerate().filter(|(sum, _)| counts(*sum)).map(|(_, ways)| ways).sum();
+        (counted / deals.iter().sum::<f64>()).min(1.0)
+    };
     let larger = observed as f64 / 2.0 - (n * (n + 1)) as f64 / 2.0;
     Some(RankSum {
-        p_value: (as_far / deals.iter().sum::<f64>()).min(1.0),
+        p_value: share(&|sum| sum.abs_diff(mean) >= far),
+        p_value_smaller: share(&|sum| sum <= observed),
+        p_value_larger: share(&|sum| sum >= observed),
         probability_smaller: 1.0 - larger / (n * m) as f64,
     })
 }
@@ -94,6 +103,7 @@ mod tests {
             let y: Vec<f64> = (0..m).map(|i| 100.0 + i as f64).collect();
             let found = rank_sum(&x, &y).unwrap();
             assert!((found.p_value - smallest_p(n, m)).abs() < 1e-12 && (found.p_value - p).abs() < 5e-5, "{found:?}");
+            assert!((2.0 * found.p_value_smaller - found.p_value).abs() < 1e-12 && found.p_value_larger == 1.0);
             assert_eq!(found.probability_smaller, 1.0);
         }
     }
@@ -129,8 +139,10 @@ mod tests {
             let back = rank_sum(y, x).unwrap();
             assert!((found.p_value - back.p_value).abs() < 1e-12);
             assert!((found.probability_smaller + back.probability_smaller - 1.0).abs() < 1e-12);
+            assert!((found.p_value_smaller - back.p_value_larger).abs() < 1e-12);
         }
-        assert_eq!(rank_sum(&[1.0; 5], &[1.0; 5]).unwrap(), RankSum { p_value: 1.0, probability_smaller: 0.5 });
+        let equal = rank_sum(&[1.0; 5], &[1.0; 5]).unwrap();
+        assert_eq!((equal.p_value, equal.p_value_smaller, equal.probability_smaller), (1.0, 1.0, 0.5));
         assert_eq!(rank_sum(&[], &[1.0]), None);
     }
 

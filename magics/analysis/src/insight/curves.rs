@@ -2,6 +2,7 @@
 
 use super::series::Series;
 use super::{Evidence, Experiment, Finding, Severity, best_of_scientific_values, number, periodicity};
+use crate::validation::validation_precision;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use tunebook_study::{Direction, Measurement, Objective, Role, Trial};
@@ -191,7 +192,13 @@ fn step_variance(evidence: &Evidence<'_>, top: &[TrialCurves<'_>]) -> Option<Fin
         message,
         advice,
     );
-    Some(finding.with("noise", noise).with("gap", gap).with("of_best", best.len() as f64))
+    let finding = finding.with("noise", noise).with("gap", gap).with("of_best", best.len() as f64);
+    let value = evidence.objective.direction.minimized(best[0].0);
+    let precision = validation_precision(evidence.trials, evidence.objective, value, Some(gap));
+    Some(match precision {
+        Some(found) => finding.with("validation_standard_error", found.standard_error),
+        None => finding,
+    })
 }
 
 fn still_improving(top: &[TrialCurves<'_>]) -> Option<Finding> {

@@ -43,10 +43,12 @@ pub enum Level {
     L1,
     /// At least five new training runs of each show the same.
     L2,
+    /// The whole study, run again with another seed of the search, shows the same too.
+    L3,
 }
 
 /// Compares the two best of some groups of configurations. None if fewer than two have an objective.
-pub(super) fn compare(groups: &[Objectives]) -> Option<Comparison> {
+pub(crate) fn compare(groups: &[Objectives]) -> Option<Comparison> {
     let mut order: Vec<(usize, f64)> = groups.iter().enumerate().filter_map(|(i, g)| Some((i, g.best()?))).collect();
     order.sort_by(|a, b| a.1.total_cmp(&b.1));
     let [(first, _), (next, _), ..] = order[..] else { return None };

@@ -8,6 +8,7 @@ mod buckets;
 mod comparison;
 
 pub use buckets::Bucket;
+pub(crate) use comparison::compare;
 pub use comparison::{Comparison, Level};
 
 use crate::AnalysisError;
@@ -16,7 +17,6 @@ use crate::configurations::{Configuration, configurations};
 use crate::hyperparameter::{value_in, varied_hyperparameter};
 use crate::metric_bounds::metric_bounds;
 use buckets::{Group, grouped};
-use comparison::compare;
 use serde::{Serialize, Serializer};
 use tunebook_study::{Direction, Objective, Params, Scale, StudyDefinition, Trial, TrialState, Value};
 

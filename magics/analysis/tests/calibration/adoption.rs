@@ -11,13 +11,15 @@ enum Noise {
     Normal,
     /// Exponential: skewed to the worse side.
     Skewed,
+    /// Exponential, to the better side.
+    SkewedToBetter,
     /// Now and then ten times as large as otherwise.
     HeavyTailed,
     /// A count of errors among few examples, so that many runs are equal.
     Coarse,
 }
 
-const NOISES: [Noise; 4] = [Noise::Normal, Noise::Skewed, Noise::HeavyTailed, Noise::Coarse];
+const NOISES: [Noise; 5] = [Noise::Normal, Noise::Skewed, Noise::SkewedToBetter, Noise::HeavyTailed, Noise::Coarse];
 
 impl Noise {
     fn draw(self, random: &mut Random) -> f64 {
@@ -25,6 +27,7 @@ impl Noise {
         match self {
             Noise::Normal => random.normal(),
             Noise::Skewed => -(1.0 - uniform).ln() - 1.0,
+            Noise::SkewedToBetter => 1.0 + (1.0 - uniform).ln(),
             // The variance is 0.98 + 0.02 · 100.
             Noise::HeavyTailed => random.normal() * if uniform < 0.02 { 10.0 } else { 1.0 } / 2.98_f64.sqrt(),
             Noise::Coarse => random.normal().round() / (1.0_f64 + 1.0 / 12.0).sqrt(),
@@ -86,13 +89,11 @@ fn no_gain_is_seldom_adopted(repeats: &[usize], count: u32) {
 
 fn a_gain_of_three_is_adopted(repeats: &[usize], count: u32) {
     for (noise, n) in NOISES.into_iter().flat_map(|noise| repeats.iter().map(move |n| (noise, *n))) {
-        for shared in [0.0, 0.5] {
+        for shared in [0.0, 0.5, 0.9] {
             let found = decisions(noise, n, 3.0, shared, count);
             let adopted = share(&found, |adoption| adoption.adopt);
             println!("{noise:?}, {n} runs, {shared} shared, a gain of 3: {adopted:.4} adopted");
-            // The share of better pairs must be 90 %, which noise with outliers reaches less often with few runs.
-            let least = if matches!(noise, Noise::Skewed | Noise::HeavyTailed) { 0.86 } else { 0.9 };
-            assert!(adopted >= least, "{noise:?}, {n} runs, {shared} shared: {adopted}");
+            assert!(adopted >= 0.9, "{noise:?}, {n} runs, {shared} shared: {adopted}");
         }
         let harmful = decisions(noise, n, -3.0, 0.0, count);
         assert_eq!(share(&harmful, |adoption| adoption.adopt), 0.0);

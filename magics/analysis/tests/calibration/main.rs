@@ -13,6 +13,7 @@ mod insight;
 mod noise;
 mod other_curves;
 mod other_surfaces;
+mod replication;
 mod scaling;
 mod sentences;
 mod stability;

@@ -6,7 +6,7 @@ use crate::host::{Interrupt, Output};
 use crate::magic::{Command, Context, Export, Invocation, Magic, Subject};
 use crate::report::Report;
 use crate::report::table::{self, Rows, number, number_or_dash};
-use crate::studies::{JUDGING, Judging, gradient_norms, no_answer, trial_of};
+use crate::studies::{JUDGING, Judging, classes_at_best, gradient_norms, no_answer, trial_of, with_classes};
 use crate::syntax::{Arguments, OptionSpec, Word};
 use tunebook_analysis::{MeasuredTrial, curves, isolation, ranked};
 use tunebook_study::Trial;
@@ -19,7 +19,8 @@ pub const MAGIC: Magic = Magic {
     usage: "%curves STUDY [--best N | --trial I | --by HP]",
     summary: "Training curves: the metrics of trials at each step, with the best checkpoint and the gradient norm",
     help: "Without an option, it shows the three best trials. `--trial I` shows any trial, with the reason of its end \
-        and the end of its log (Playbook E6). `--by HP` shows the best trial of each value of a hyperparameter, in a \
+        and the end of its log (Playbook E6), and for classification how many validation examples of each class its best \
+        checkpoint gets right (H9). `--by HP` shows the best trial of each value of a hyperparameter, in a \
         panel of its own (E7).\n\n\
         Dashed lines are the same metric on the training examples, if the trial reported it: a sweep with \
         `--training-metrics` does. A shaded region is where the objective gets worse while the training loss still \
@@ -112,6 +113,11 @@ impl Command for ShowCurves {
             ]);
         }
         let mut report = Report::new("curves", &result).field("study", &study.name).table(&rows);
+        let classes = self.trial.and_then(|number| classes_at_best(&folder.join(number.to_string())));
+        if let Some(found) = &classes {
+            let examples = format!("the validation examples (step {})", found.step);
+            report = with_classes(report.field("classes", &found.classes), &examples, &found.classes);
+        }
         if let (Some(number), Some(trial)) = (self.trial, chosen.first()) {
             if let Some(reason) = &trial.reason {
                 report = report.line(&format!("Trial {number} {}: {reason}.", trial.state));

@@ -7,7 +7,7 @@ use crate::host::{Interrupt, Output};
 use crate::magic::{Command, Context, Export, Invocation, Magic, Subject};
 use crate::report::Report;
 use crate::report::table::{Rows, number_or_dash};
-use crate::studies::trial_of;
+use crate::studies::{trial_of, with_classes};
 use crate::syntax::{Arguments, OptionSpec, Word};
 use serde_json::json;
 use tunebook_analysis::best_trial;
@@ -118,8 +118,8 @@ impl Command for FinalMagic {
         let worker = worker.as_ref().unwrap_or(&context.settings.worker);
         let answer = evaluate_finally(worker, &request, &context.added_environment())
             .map_err(|error| MagicError::new(ErrorName::WorkerError, error.to_string(), None))?;
-        let (metrics, test_set, examples) = match answer {
-            FinalEvaluation::Done { metrics, test_set, examples } => (metrics, test_set, examples),
+        let (metrics, test_set, examples, classes) = match answer {
+            FinalEvaluation::Done { metrics, test_set, examples, classes } => (metrics, test_set, examples, classes),
             FinalEvaluation::Problem { problem } => {
                 let message = format!("trial {} of `{}` cannot be evaluated: {problem}", trial.number, study.name);
                 return Err(MagicError::new(ErrorName::NoAnswer, message, None));
@@ -127,7 +127,7 @@ impl Command for FinalMagic {
         };
         let names: Vec<&str> = changed.iter().map(|change| change.what.as_str()).collect();
         let fields = json!({ "study": study.name, "trial": trial.number, "metrics": metrics, "test_set": test_set,
-            "examples": examples, "changed": names });
+            "examples": examples, "classes": classes, "changed": names });
         let log = context.store()?;
         log.keep_result(&study, "final", &format!("{} at {}", trial.number, store::now()), &fields)?;
         let uses = log.results("final")?.iter().filter(|result| result["test_set"] == test_set.as_str()).count();
@@ -149,6 +149,7 @@ impl Command for FinalMagic {
             .line(&format!("Trial {} of {} on {examples} test examples.", trial.number, study.name))
             .table(&rows)
             .line(&uses_line);
+        let report = with_classes(report, "the test examples", &classes);
         report.show(&context.charts, output);
         Ok(())
     }

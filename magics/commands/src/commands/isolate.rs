@@ -6,7 +6,7 @@ use crate::host::{Interrupt, Output};
 use crate::magic::{Command, Context, Export, Invocation, Magic, Subject};
 use crate::report::Report;
 use crate::report::table::{self, Rows, number, number_or_dash, open_interval_or_dash};
-use crate::studies::{JUDGING, Judging, adaptive_note, no_answer};
+use crate::studies::{JUDGING, Judging, adaptive_note, no_answer, validation};
 use crate::syntax::{Arguments, OptionSpec, Word};
 use tunebook_analysis::{Isolation, Level, isolation};
 use tunebook_study::Params;
@@ -72,8 +72,19 @@ impl Command for Isolate {
         }
         let describe = |params: &Params| table::params(&study.definition, params);
         let chart = tunebook_charts::isolation(&study.name, &result, &describe);
-        let report = Report::new("isolation", &result).field("study", &study.name);
+        let best = result.points.iter().filter_map(|point| point.objective).map(|y| objective.direction.minimized(y));
+        let best = result.comparison.map_or_else(
+            || best.reduce(f64::min).map(|y| objective.direction.minimized(y)),
+            |comparison| result.points[comparison.best].objective,
+        );
+        let second = result.comparison.and_then(|comparison| result.points[comparison.second].objective);
+        let difference = best.zip(second).map(|(best, second)| best - second);
+        let precision = validation(&trials, &objective, best, difference);
+        let report = Report::new("isolation", &result)
+            .field("study", &study.name)
+            .field("validation", precision.as_ref().map(|(precision, _)| precision));
         let report = summary(&result, note.is_some()).iter().fold(report, |report, sentence| report.line(sentence));
+        let report = precision.iter().fold(report, |report, (_, sentence)| report.line(sentence));
         let report = note.iter().fold(report, |report, note| report.line(note));
         let report = adoption_cell(&study.name, &result).iter().fold(report, |report, sentence| report.line(sentence));
         let mut report = report.table(&rows(&result)).chart(chart);
@@ -136,7 +147,7 @@ fn summary(result: &Isolation, is_adaptive: bool) -> Vec<String> {
         Level::L0 => {
             format!("Level L0: these trials do not show that {a} is better than {b}. More trials for each could.")
         }
-        Level::L1 | Level::L2 => format!(
+        Level::L1 | Level::L2 | Level::L3 => format!(
             "Level L1: {a} is better than {b} by more than the chance of the search explains. Whether it stays so when \
              both are trained again is not known yet."
         ),

@@ -1,13 +1,17 @@
 //! Code for magics that look at a recorded study: the options that choose an objective, one of its trials, and the
 //! study as JSON.
 
+mod classes;
 mod failures;
 mod gradient_norms;
 mod record;
+mod validation;
 
+pub use classes::{classes_at_best, with_classes};
 pub use failures::{flags, sentences_about_failures};
 pub use gradient_norms::gradient_norms;
 pub use record::study_as_json;
+pub use validation::validation;
 
 use crate::error::{ErrorName, MagicError, Result, Source, Spanned, suggest};
 use crate::syntax::{Arguments, OptionSpec, Word};

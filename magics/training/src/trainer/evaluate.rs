@@ -4,7 +4,7 @@ use super::run::Run;
 use super::{Observer, Stop};
 use indexmap::IndexMap;
 use tch::{Device, Tensor};
-use tunebook_study::{Measurement, Value};
+use tunebook_study::{Measurement, VALIDATION_EXAMPLES, Value};
 
 impl Run<'_> {
     /// Evaluates the model on the validation examples, reports the metrics, and keeps the parameters if they are among
@@ -14,6 +14,7 @@ impl Run<'_> {
         // With averaging, the averages are what is evaluated and saved.
         let swapped = self.swap_averages();
         let evaluated = self.evaluator.evaluate(&self.model, &self.data.valid);
+        let classes = self.evaluator.take_classes();
         let looks_at_training = self.request.training_metrics || self.request.fit.is_some();
         let of_training = looks_at_training.then(|| self.evaluator.evaluate(&self.model, &self.data.train));
         if self.keeps_files() {
@@ -29,6 +30,9 @@ impl Run<'_> {
         }
         for (name, value) in evaluated? {
             metric(format!("valid/{name}"), value);
+        }
+        if step == 0 {
+            metric(VALIDATION_EXAMPLES.into(), self.data.valid.count() as f64);
         }
         for (name, value) in of_training.transpose()?.unwrap_or_default() {
             // `train/loss` is the mean over the batches since the last evaluation.
@@ -57,7 +61,7 @@ impl Run<'_> {
         }
         observer.measured(measurement);
         let kept = match objective {
-            Some(Some(value)) if self.keeps_files() => self.keep_if_best(value, step),
+            Some(Some(value)) if self.keeps_files() => self.keep_if_best(value, step, classes.as_ref()),
             Some(None) => {
                 let cause = self.norm_without_variance().map_or(String::new(), |norm| {
                     format!(

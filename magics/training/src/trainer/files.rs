@@ -3,13 +3,17 @@
 use super::Stop;
 use super::run::{Run, RunState};
 use crate::checkpoint;
+use crate::classes;
+use serde_json::{Value as Json, json};
+use sha2::{Digest, Sha256};
 use std::path::PathBuf;
 use tch::Tensor;
+use tunebook_study::Measurement;
 
 impl Run<'_> {
     /// Saves the parameters, and renames or removes worse checkpoints, if the objective is among the best `keep_best`
     /// so far.
-    pub fn keep_if_best(&mut self, objective: f64, step: u64) -> Result<(), Stop> {
+    pub fn keep_if_best(&mut self, objective: f64, step: u64, classes: Option<&Tensor>) -> Result<(), Stop> {
         let keep = self.model.hyperparameters().get::<usize>("keep_best");
         let direction = self.request.direction;
         let rank = self.state.best.iter().take_while(|(other, _)| !direction.better(objective, *other)).count();
@@ -23,6 +27,9 @@ impl Run<'_> {
         }
         self.state.best.insert(rank, (objective, step));
         self.state.best.truncate(keep);
+        if rank == 0 {
+            self.state.classes = classes.map(|counts| classes::named(counts, self.data)).unwrap_or_default();
+        }
         self.save(&best_name(rank))
     }
 
@@ -92,24 +99,43 @@ impl Run<'_> {
     }
 
     /// Writes the gradient norm of each step (Playbook I10) to `gradient_norm.npy`, and the outputs for the followed
-    /// validation examples at each evaluation (H6) to `predictions.safetensors`.
+    /// validation examples at each evaluation (H6) to `predictions.safetensors`, and how many examples of each class
+    /// the best checkpoint gets right (H9) to `classes.json`.
     pub fn save_series(&self) -> Result<(), Stop> {
         let path = self.path("gradient_norm.npy");
         Tensor::from_slice(&self.norms)
             .write_npy(&path)
             .map_err(|error| Stop::Failed(format!("{} cannot be written: {error}", path.display())))?;
+        if let (Some((_, step)), false) = (self.state.best.first(), self.state.classes.is_empty()) {
+            classes::write(&self.request.directory, *step, &self.state.classes)
+                .map_err(|error| Stop::Failed(format!("{} cannot be written: {error}", classes::FILE)))?;
+        }
         let steps: Vec<i64> = self.outputs.iter().map(|(step, _)| *step as i64).collect();
         let outputs: Vec<&Tensor> = self.outputs.iter().map(|(_, outputs)| outputs).collect();
         if outputs.is_empty() {
             return Ok(());
         }
+        let record = checkpoint::bytes(&self.record());
         let series = [
             ("examples", self.followed.shallow_clone()),
             ("steps", Tensor::from_slice(&steps)),
+            ("targets", self.data.valid.select(&self.followed).targets),
             ("outputs", Tensor::stack(&outputs, 0)),
+            ("record", record),
         ];
         let series = series.iter().map(|(name, tensor)| (*name, tensor));
         Ok(checkpoint::write(&self.path("predictions.safetensors"), series)?)
+    }
+
+    /// Returns, as JSON, what the followed outputs belong to: everything that the numbers of the run depend on with its
+    /// SHA-256 hash, and the metrics of each evaluation.
+    fn record(&self) -> String {
+        let sha256: String = Sha256::digest(&self.state.identity).iter().map(|byte| format!("{byte:02x}")).collect();
+        let configuration: Json = serde_json::from_str(&self.state.identity).unwrap_or_default();
+        // Without the times, so that a run that was resumed writes the same file.
+        let of_step = |m: &Measurement| json!({ "step": m.step, "metrics": m.metrics });
+        let measurements: Vec<Json> = self.state.measurements.iter().map(of_step).collect();
+        json!({ "configuration": configuration, "sha256": sha256, "measurements": measurements }).to_string()
     }
 }
 

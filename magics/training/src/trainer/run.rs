@@ -18,8 +18,8 @@ use crate::workload::{Task, Workload};
 use serde::{Deserialize, Serialize};
 use std::time::Instant;
 use tch::{Device, Kind, Tensor};
-use tunebook_study::Measurement;
 use tunebook_study::protocol::{DataSource, FitRule, TrialRequest};
+use tunebook_study::{ClassCount, Measurement};
 
 /// The number of steps after which losses and norms are copied to the host at the latest.
 const READ_EVERY: usize = 50;
@@ -42,6 +42,9 @@ pub(super) struct RunState {
     /// The objective and the step of each checkpoint that is kept, the best first.
     pub best: Vec<(f64, u64)>,
     pub divergence: Divergence,
+    /// How many examples of each class the best checkpoint gets right.
+    #[serde(default)]
+    pub classes: Vec<ClassCount>,
     #[serde(default)]
     pub noise: NoiseScale,
 }

@@ -1,8 +1,10 @@
 //! `%adopt STUDY --candidate TRIAL --baseline TRIAL`: trains both configurations again with new seeds, and says whether
 //! the gain is real (Playbook F4; methods 2.e.4 and 2.e.5).
 
+mod repeats;
 mod sentences;
 
+use self::repeats::repeats;
 use self::sentences::sentences;
 use crate::commands::seeds::display::{ArmCaption, RerunDisplay};
 use crate::commands::seeds::rerun::{
@@ -15,7 +17,7 @@ use crate::host::{Interrupt, Output};
 use crate::magic::{Command, Context, Export, Invocation, Magic, Subject};
 use crate::report::Report;
 use crate::report::table::{Rows, interval_or_dash, number, number_or_dash};
-use crate::studies::{JUDGING, Judging};
+use crate::studies::{JUDGING, Judging, trial_of, validation};
 use crate::syntax::{Arguments, Word, option};
 use serde_json::json;
 use tunebook_analysis::{Adoption, Runs, adoption};
@@ -30,9 +32,12 @@ pub const MAGIC: Magic = Magic {
         the study, a trial stands for its configuration. The runs are trials of studies of their own, `STUDY.trialI`, \
         which `%seeds` uses too. If you run the line again, nothing is trained and the record is shown; a larger \
         `--repeats`, or the same line after an interrupt, trains what is missing.\n\n\
-        The candidate should be adopted if an exact Mann–Whitney test tells the two apart (two-sided, 5 %), each has \
-        five new runs or more, and the candidate is better in at least 90 % of the pairs of runs. An infeasible run is \
-        worse than all others. Three runs each can never tell two configurations apart, and then there is no verdict.",
+        The candidate should be adopted if its runs are so far ahead that equal configurations look so in at most 3 % of \
+        cases (exact Mann–Whitney test), each has five new runs or more, and the candidate is better in at least 85 % of \
+        the pairs of runs, or 90 % if some of its runs are infeasible. An infeasible run is worse than all others. Three \
+        runs each can never tell two configurations apart, and then there is no verdict.\n\n\
+        Such a verdict is at level L2. If the whole study was run again under another name and with another `--seed`, \
+        its order of the scientific values is looked at too: if it is the same, and clear, the level is L3.",
     options: &[
         option("candidate", Some("TRIAL"), "the number of the trial that may be adopted"),
         option("baseline", Some("TRIAL"), "the number of the trial that it is compared with"),
@@ -108,7 +113,12 @@ impl Command for Adopt {
         };
         let [of_baseline, of_candidate] = &reruns[..] else { return Ok(()) };
         let longer = if of_candidate.trials.len() > of_baseline.trials.len() { of_candidate } else { of_baseline };
-        let found = adoption(&of_candidate.trials, &of_baseline.trials, &objective);
+        let of_trial = |option: &str, number| trial_of(&self.arguments, option, &self.study, &trials, number);
+        let both = [of_trial("candidate", self.candidate)?, of_trial("baseline", self.baseline)?];
+        let repeats = repeats(&context.store()?, &study, &objective, both)?;
+        let found = adoption(&of_candidate.trials, &of_baseline.trials, &objective).with(repeats.found.clone());
+        let runs = of_candidate.trials.iter().chain(&of_baseline.trials);
+        let precision = validation(runs, &objective, found.baseline_runs.mean, found.difference);
         let mut report = Report::new("adoption", &found)
             .field("study", &study.name)
             .field("candidate", self.candidate)
@@ -117,7 +127,9 @@ impl Command for Adopt {
             .field("candidate_recorded", candidate.recorded)
             .field("baseline_recorded", baseline.recorded)
             .field("runs_studies", [&candidate.study, &baseline.study])
-            .field("run_seeds", seeds_of(&self.options, &longer.trials));
+            .field("run_seeds", seeds_of(&self.options, &longer.trials))
+            .field("repeats_of_study", &repeats.names)
+            .field("validation", precision.as_ref().map(|(precision, _)| precision));
         if is_interrupted {
             report = report.line("Interrupted; the same line continues.");
         } else if !of_baseline.trained && !of_candidate.trained {
@@ -126,6 +138,13 @@ impl Command for Adopt {
         let arms = [(&candidate, of_candidate), (&baseline, of_baseline)];
         for sentence in sentences(&found, &study.definition.workload, arms) {
             report = report.line(&sentence);
+        }
+        if let Some((_, sentence)) = &precision {
+            report = report.line(sentence);
+        }
+        if let Some((sentence, cell)) = repeats.sentence(&found, &objective.metric) {
+            report = report.line(&sentence);
+            report = cell.iter().fold(report, |report, cell| report.code(cell));
         }
         let unread = store.without_effect(&study)?;
         if let Some(note) = crate::commands::sweep::without_effect(&unread) {

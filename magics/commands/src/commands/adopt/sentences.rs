@@ -60,12 +60,13 @@ fn evidence(found: &Adoption) -> Vec<String> {
     );
     let test = match found.p_value {
         Some(p) => format!(
-            "Two equal configurations would be at least as well separated with a probability of {} (exact Mann–Whitney test, \
-             two-sided){}.",
+            "If both were equal, the candidate would be as far ahead, or farther, with a probability of {} (exact \
+             Mann–Whitney test, one-sided), and the two as far apart with {} (two-sided){}.",
+            percent(found.p_value_better.unwrap_or(1.0)),
             percent(p),
             match found.paired_p_value {
                 Some(paired) => format!(
-                    "; by the {} pairs with equal seeds, of {} (exact Wilcoxon test)",
+                    "; by the {} pairs with equal seeds, with {} (exact Wilcoxon test, two-sided)",
                     found.pairs,
                     percent(paired)
                 ),
@@ -91,7 +92,7 @@ fn verdict(found: &Adoption, candidate: u32, baseline: u32) -> String {
         (true, _) => format!(
             "Level {level:?}. Adopt trial {candidate}: it is better than trial {baseline} by more than the chance of \
              training explains, and in {chance} of pairs. Weigh the gain against what the change costs in time and \
-             complexity (Playbook F4). L3 would need the whole study again with another `--seed`."
+             complexity (Playbook F4)."
         ),
         (false, Level::L0) if found.p_value.is_none() => {
             format!("Level {level:?}. Do not adopt trial {candidate} on these runs: they are too few to show a gain.")
@@ -109,10 +110,15 @@ fn verdict(found: &Adoption, candidate: u32, baseline: u32) -> String {
             "Level {level:?}. Do not adopt trial {candidate} yet: it is better by more than the chance of training \
              explains, but a verdict needs five new runs of each: `--repeats 5`."
         ),
-        (false, Level::L2) => format!(
+        (false, Level::L2 | Level::L3) => format!(
             "Level {level:?}. Do not adopt trial {candidate}: it is better than trial {baseline} by more than the chance \
-             of training explains, but only in {chance} of pairs. Below 90 %, the choice of the seed matters more than \
-             the change."
+             of training explains, but only in {chance} of pairs. Below {}, the choice of the seed matters more than \
+             the change{}.",
+            percent(found.probability_needed),
+            match found.candidate_runs.infeasible.len() {
+                0 => String::new(),
+                n => format!("; the candidate has {n} infeasible runs"),
+            }
         ),
     }
 }

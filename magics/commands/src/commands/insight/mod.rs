@@ -11,13 +11,13 @@ use crate::host::{Interrupt, Output};
 use crate::magic::{Command, Context, Export, Invocation, Magic, Subject};
 use crate::report::Report;
 use crate::report::table::Rows;
-use crate::studies::{JUDGING, Judging, adaptive_note, flags, no_answer, sentences_about_failures};
+use crate::studies::{JUDGING, Judging, adaptive_note, flags, no_answer, sentences_about_failures, validation};
 use crate::syntax::{Arguments, Word};
 use serde_json::{Map, Value as Json, json};
 use std::collections::BTreeMap;
 use tunebook_analysis::{
     AnalysisError, BestSteps, Finding, Flags, Importance, Severity, StudyView, TrainingRegime, best_steps, causes,
-    importance, insight, trials_to_measure,
+    importance, insight, ranked_configurations, trials_to_measure,
 };
 use tunebook_charts::Chart;
 use tunebook_study::store::{Store, StudyRecord};
@@ -125,14 +125,21 @@ impl Command for ShowInsight {
             .into_iter()
             .map(|(cause, count)| (cause.as_str().to_string(), json!(count)))
             .collect();
+        let ranked = ranked_configurations(&trials, &objective);
+        let mut values = ranked.iter().filter_map(|configuration| configuration.objective);
+        let (first, second) = (values.next(), values.next());
+        let difference = first.zip(second).map(|(first, second)| first - second);
+        let precision = validation(&trials, &objective, first, difference);
         let fields = json!({ "study": study.name, "findings": found.as_json(), "importance": hyperparameters,
             "interactions": interactions, "configurations": configurations, "best": best,
             "explained_alone": explained_alone, "infeasible": infeasible,
-            "flags": found.flags, "best_steps": found.best_steps });
+            "flags": found.flags, "best_steps": found.best_steps,
+            "validation": precision.as_ref().map(|(precision, _)| precision) });
         let mut report = Report::new("insight", &fields);
         if let Some(best_steps) = &found.best_steps {
             report = report.line(&in_words(best_steps));
         }
+        report = precision.iter().fold(report, |report, (_, sentence)| report.line(sentence));
         let mut rows = Rows::new(&["finding", "severity", "hyperparameter", "Playbook"]);
         for (finding, _) in &found.findings {
             rows.row(vec![

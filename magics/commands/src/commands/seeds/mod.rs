@@ -12,7 +12,7 @@ use crate::host::{Interrupt, Output};
 use crate::magic::{Command, Context, Export, Invocation, Magic, Subject};
 use crate::report::Report;
 use crate::report::table::{interval_or_dash, number, number_or_dash};
-use crate::studies::{JUDGING, Judging};
+use crate::studies::{JUDGING, Judging, validation};
 use crate::syntax::{Arguments, Word, option};
 use serde_json::json;
 use tunebook_analysis::{Seeds, seeds};
@@ -97,6 +97,7 @@ impl Command for SeedsMagic {
         };
         let Some(reruns) = reruns.pop() else { return Ok(()) };
         let found = seeds(&reruns.trials, &trials, &objective);
+        let precision = validation(&reruns.trials, &objective, found.runs.mean, found.gap);
         let mut report = Report::new("seeds", &found)
             .field("study", &study.name)
             .field("trial", self.trial)
@@ -104,10 +105,12 @@ impl Command for SeedsMagic {
             .field("vary", self.arguments.option("vary").map_or("all", |word| word.text.as_str()))
             .field("recorded", arm.recorded)
             .field("runs_study", &arm.study)
-            .field("run_seeds", rerun::seeds_of(&self.options, &reruns.trials));
+            .field("run_seeds", rerun::seeds_of(&self.options, &reruns.trials))
+            .field("validation", precision.as_ref().map(|(precision, _)| precision));
         for sentence in self.sentences(&arm, &reruns, &found, &study.definition.workload, is_interrupted) {
             report = report.line(&sentence);
         }
+        report = precision.iter().fold(report, |report, (_, sentence)| report.line(sentence));
         if let Some(note) = changes::note(&changes::changes(&store, &study)?) {
             report = report.line(&note);
         }

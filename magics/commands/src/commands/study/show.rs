@@ -10,7 +10,7 @@ use crate::host::Output;
 use crate::magic::Context;
 use crate::report::Report;
 use crate::report::table::{self, Rows, number};
-use crate::studies::{flags, sentences_about_failures};
+use crate::studies::{flags, sentences_about_failures, validation};
 use serde_json::{Value, json};
 use tunebook_analysis::{best_trial, count_by_state, optimization_history, ranked_configurations};
 use tunebook_study::sampler::SamplerKind;
@@ -118,6 +118,9 @@ pub fn study_report(context: &Context, store: &Store, study: &StudyRecord) -> Re
         report = report.line(&format!("Lints that `--allow` overruled: {}.", names.join(", ")));
     }
     report = report.table(&roles).first_rows(best_rows, ROWS, "configurations, the best first");
+    let precision = validation(&trials, objective, best_trial(&trials, objective).map(|best| best.objective), None);
+    report = report.field("validation", precision.as_ref().map(|(precision, _)| precision));
+    report = precision.iter().fold(report, |report, (_, sentence)| report.line(sentence));
     let workload = workload::description(context, &definition.workload);
     let flags = flags(store, study, &trials, objective, workload.as_ref())?;
     report = sentences_about_failures(&trials, &flags).iter().fold(report, |report, sentence| report.line(sentence));

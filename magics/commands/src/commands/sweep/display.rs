@@ -7,6 +7,7 @@ use crate::host::Output;
 use crate::magic::Context;
 use crate::report::table::{self, Rows, number};
 use crate::report::{LiveChart, Report};
+use crate::studies::validation;
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 use tunebook_analysis::{BestTrial, Retuning, best_trial, count_by_state, optimization_history, ranked_configurations};
@@ -158,12 +159,18 @@ impl<'a> SweepDisplay<'a> {
         let trials = &self.observed.trials;
         let best = self.best();
         let fields = json!({ "study": self.study, "trials": count_by_state(trials), "best": best });
+        let ranked = ranked_configurations(trials, &self.definition.objective);
+        let mut values = ranked.iter().filter_map(|configuration| configuration.objective);
+        let (first, second) = (values.next(), values.next());
+        let difference = first.zip(second).map(|(first, second)| first - second);
+        let precision = validation(trials, &self.definition.objective, first, difference);
         let mut report = Report::new("sweep", &fields)
             .field("seconds", seconds)
             .field("findings", self.findings.as_json())
             .field("changes", self.changes.0.clone())
             .field("changed", self.changes.1.clone())
             .field("without_effect", &self.without_effect)
+            .field("validation", precision.as_ref().map(|(precision, _)| precision))
             .line(&format!("Study {}: {}; {}.", self.study, counts_text(trials), table::duration(seconds)));
         for note in notes {
             report = report.line(note);
@@ -176,13 +183,14 @@ impl<'a> SweepDisplay<'a> {
                     seeds => format!("{metric}, median of {seeds} seeds"),
                 };
                 let mut rows = Rows::new(&["trial", &objective, "at step", "hyperparameters that vary"]);
-                for best in ranked_configurations(trials, &self.definition.objective) {
+                for best in &ranked {
                     let (Some(value), Some(trial)) = (best.objective, best.middle) else { continue };
                     let Some((_, step)) = self.definition.objective.of(trial) else { continue };
                     let params = table::params(&self.definition, &trial.params);
                     rows.row(vec![trial.number.to_string(), number(value), step.to_string(), params]);
                 }
                 report = report.first_rows(rows, 5, "configurations, the best first");
+                report = precision.iter().fold(report, |report, (_, sentence)| report.line(sentence));
             }
             None if self.definition.repeats > 1 => {
                 report = report.line("No configuration has an objective in most of its seeds.");
