@@ -4,7 +4,7 @@ pub mod advice;
 pub mod changes;
 pub mod display;
 pub mod engine;
-mod environment;
+pub mod environment;
 pub mod observer;
 mod placeholders;
 pub mod plan;
@@ -12,6 +12,7 @@ mod preset;
 pub mod rerun;
 pub mod retuning;
 pub mod slots;
+pub mod trial_options;
 
 use self::advice::{advice, record_allowed};
 use self::display::SweepDisplay;
