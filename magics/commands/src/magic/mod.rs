@@ -1,6 +1,7 @@
 //! What a magic is, and how its text becomes a command. Every magic in `commands` builds upon this framework.
 
 mod catalogue;
+mod command_line;
 mod context;
 mod head;
 mod help;
@@ -10,6 +11,7 @@ mod question;
 mod store_file;
 
 pub use catalogue::Catalogue;
+pub use command_line::{CommandLineMagic, MagicBody};
 pub use context::{Context, SHOWN, Settings};
 pub use head::Head;
 pub use pools::{LOCAL, Pools};
