@@ -29,8 +29,10 @@ async fn a_study_runs_again_from_its_record_alone() {
     let again = tunebook_study::store::Store::open_to_read(&folder.path().join(".tunebook/studies.db"));
     let store = again.unwrap().unwrap();
     let [study, replay] = ["d", "d.replay"].map(|name| store.study(name).unwrap().unwrap());
-    let has = |metric: &str| store.measurements(&replay, 2).unwrap().iter().any(|m| m.metrics.contains_key(metric));
-    assert!(has("noise_scale") && has("train/error"), "the options of the sweep are part of the record");
+    let options = |study| store.result(study, "trial_options", "").unwrap().unwrap();
+    assert_eq!(options(&study), options(&replay), "the options of the sweep are part of the record");
+    let last = store.measurements(&replay, 2).unwrap().pop().unwrap();
+    assert!(last.metrics.contains_key("train/error"), "{last:?}");
     let of = |study| -> Vec<_> {
         store.trials(study).unwrap().into_iter().map(|t| (t.number, t.params, t.seed, t.summaries)).collect()
     };
@@ -42,7 +44,7 @@ async fn what_differs_is_said_with_its_place() {
     let (mut kernel, folder) = kernel().await;
     let script = folder.path().join("train.sh");
     std::fs::write(&script, PROGRAM).unwrap();
-    let sweep = "%%sweep p --trials 4\ncommand sh train.sh {x}\nnuisance x in [1, 2, 3, 4]\nminimize error";
+    let sweep = "%%sweep p --sampler grid\ncommand sh train.sh {x}\nnuisance x in [1, 2, 3, 4]\nminimize error";
     kernel.run_ok(sweep).await;
     let same = kernel.run_ok("%replay p").await.result();
     assert_eq!((&same["identical"], &same["times"]), (&json!(4), &json!(["seconds"])));

@@ -53,12 +53,15 @@ impl Bundle {
     /// Adds sentences about it to the report of the magic.
     pub fn say(&self, report: Report, written: &str) -> Report {
         let included = self.files.iter().filter(|file| file.left_out.is_none()).count();
+        let files = match (self.files.len(), included) {
+            (0, _) => String::new(),
+            (1, 1) => " with the file that the trials read".into(),
+            (all, included) if all == included => format!(" with the {all} files that the trials read"),
+            (all, included) => format!(" with {included} of the {all} files that the trials read"),
+        };
         let mut report = report.line(&format!(
-            "Wrote {written} ({}) with {} of the {} files that the trials read. `tunebook replay {}` runs the studies \
-             again from it.",
+            "Wrote {written} ({}){files}. `tunebook replay {}` runs the studies again from it.",
             table::bytes(self.bytes),
-            included,
-            self.files.len(),
             shell_words::quote(written)
         ));
         for file in &self.files {
