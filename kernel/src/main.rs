@@ -1,6 +1,6 @@
 //! The executable `tunebook`: the Jupyter kernel, and the processes that it starts from the same executable.
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -73,7 +73,15 @@ enum Command {
 fn main() -> ExitCode {
     // This does not return if this process is to run cells, or to wrap rustc.
     engine::runner::hook();
-    match Arguments::parse().command {
+    let matches = Arguments::command().subcommands(notebook::magics()).get_matches();
+    if let Some((name, words)) = matches.subcommand()
+        && notebook::magics().any(|magic| magic.get_name() == name)
+    {
+        let words: Vec<String> = words.get_many::<String>("words").into_iter().flatten().cloned().collect();
+        return notebook::run_magic(name, &words);
+    }
+    let arguments = Arguments::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    match arguments.command {
         Command::Kernel { connection_file } => kernel::main(&connection_file),
         Command::Run { notebook, parameters, to, timeout, cwd } => {
             notebook::run(&RunOptions { notebook, parameters, to, timeout, folder: cwd })

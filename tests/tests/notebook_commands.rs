@@ -1,4 +1,4 @@
-//! `tunebook run` and `tunebook diff`: notebooks on the command line.
+//! `tunebook run` and `tunebook diff`: notebooks on the command line; `tunebook sweep` and so on: magics there.
 
 use serde_json::{Value, json};
 use std::path::Path;
@@ -173,6 +173,72 @@ fn two_runs_are_compared_by_their_results() {
     assert_eq!(diff(&["diff", "a.ipynb", "near.ipynb", "--tolerance", "1e-6"]).0, Some(0));
     let (status, said) = diff(&["diff", "a.ipynb", "other.ipynb"]);
     assert!(status == Some(1) && said.contains("`x` and `y`"), "{said}");
+}
+
+#[test]
+fn magics_run_on_the_command_line_with_the_store_of_the_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    let body = "command sh -c 'echo {{\\\"step\\\": 1, \\\"e\\\": {x}}}; sleep {wait}'\nnuisance x ~ uniform(0, 1)\n\
+        fixed wait = 0\nminimize e\n";
+    std::fs::write(at.join("with.sweep"), format!("%%sweep s --trials 9\n{body}")).unwrap();
+    std::fs::write(at.join("without.txt"), body.replace("wait = 0", "wait = 600")).unwrap();
+    let ran = |arguments: &[&str]| {
+        let ran = tunebook(at, arguments);
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (ran.status.code(), text(&ran.stdout), text(&ran.stderr))
+    };
+    let (status, said, _) = ran(&["plan", "with.sweep"]);
+    assert!(status == Some(0) && said.contains("nuisance"), "{said}");
+    let (status, said, progress) = ran(&["sweep", "with.sweep", "--seed", "3"]);
+    assert!(status == Some(0) && said.contains("Study s: 9 complete"), "{said}{progress}");
+    assert!(progress.is_empty() && !said.contains('\u{1b}'), "without a terminal there is no progress: {progress}");
+    let (status, said, _) = ran(&["insight", "s", "--json"]);
+    let result: Value = serde_json::from_str(&said).unwrap();
+    assert_eq!((status, &result["kind"], &result["study"]), (Some(0), &json!("insight"), &json!("s")));
+    let (status, said, _) = ran(&["report", "s", "--to=r.html", "--title", "two words"]);
+    assert!(status == Some(0) && said.contains("Wrote r.html"), "{said}");
+    assert!(std::fs::read_to_string(at.join("r.html")).unwrap().contains("<title>two words</title>"));
+    for (arguments, part) in [
+        (vec!["insight", "t"], "there is no study `t`"),
+        (vec!["sweep", "none.sweep"], "none.sweep cannot be read"),
+        (vec!["sweep", "without.txt"], "the study's name is missing"),
+        (vec!["sweep", "with.sweep", "--trails", "3"], "--trials"),
+        (vec!["throughput", "s"], "there is no workload `s`"),
+    ] {
+        let (status, said, error) = ran(&arguments);
+        assert!(status == Some(1) && error.contains(part) && said.is_empty(), "{arguments:?}: {said}{error}");
+    }
+    let (status, help, _) = ran(&["--help"]);
+    assert_eq!(status, Some(0));
+    for command in ["sweep", "throughput", "insight", "replay", "run"] {
+        assert!(help.contains(&format!("\n  {command} ")), "{help}");
+    }
+    assert!(ran(&["sweep", "--help"]).1.contains("tunebook sweep FILE [NAME]"));
+
+    // An interrupt ends the sweep with the result so far.
+    let mut command = Command::new(executable("tunebook"));
+    command
+        .args(["sweep", "without.txt", "slow", "--trials", "1"])
+        .current_dir(at)
+        .stdout(std::process::Stdio::piped());
+    command.stderr(std::process::Stdio::piped()).env_remove("TUNEBOOK_STUDIES");
+    let child = command.env("TUNEBOOK_WORKER", executable("tunebook-worker")).spawn().unwrap();
+    let measured = || -> Option<usize> {
+        let store = tunebook_study::store::Store::open_to_read(&at.join(".tunebook/studies.db")).ok()??;
+        let study = store.study("slow").ok()??;
+        Some(store.measurements(&study, 1).ok()?.len())
+    };
+    let started = std::time::Instant::now();
+    while measured() != Some(1) {
+        assert!(started.elapsed().as_secs() < 60, "the trial does not start");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(child.id() as i32), nix::sys::signal::Signal::SIGINT).unwrap();
+    let ended = child.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&ended.stdout);
+    assert_eq!(ended.status.code(), Some(130), "{said}{}", String::from_utf8_lossy(&ended.stderr));
+    assert!(said.contains("Interrupted; `--resume` continues."), "{said}");
 }
 
 /// The notebooks that teach, and the solutions of their exercises. (The first three are run by the front ends' tests.)

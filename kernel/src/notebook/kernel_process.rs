@@ -1,4 +1,4 @@
-//! A kernel of its own for one notebook, and the connection to it.
+//! A kernel of its own for one notebook or one magic, and the connection to it.
 
 use anyhow::{Context as _, bail};
 use serde_json::json;
@@ -20,8 +20,8 @@ pub struct KernelProcess {
 }
 
 impl KernelProcess {
-    /// Starts a kernel whose current folder is `folder`.
-    pub async fn start(folder: &Path) -> anyhow::Result<Self> {
+    /// Starts a kernel whose current folder is `folder`, with more variables in its environment.
+    pub async fn start(folder: &Path, environment: &[(&str, &Path)]) -> anyhow::Result<Self> {
         use std::os::unix::process::CommandExt;
         let connection = tempfile::tempdir().context("a temporary folder cannot be made")?;
         let prefix = connection.path().join("s").to_string_lossy().into_owned();
@@ -34,6 +34,7 @@ impl KernelProcess {
         let executable = std::env::current_exe().context("the kernel's own executable")?;
         let mut command = Command::new(executable);
         command.args(["kernel", "--connection-file"]).arg(&file).current_dir(folder).stdin(Stdio::null());
+        command.envs(environment.iter().copied());
         // An interrupt from the terminal is passed on as a request, which keeps the kernel alive.
         command.process_group(0).env("JPY_PARENT_PID", std::process::id().to_string());
         let mut child = command.spawn().context("the kernel cannot be started")?;

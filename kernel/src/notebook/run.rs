@@ -1,5 +1,6 @@
 //! `tunebook run`: executes a notebook from its first cell to its last.
 
+use super::cell::{Ended, StopSignals, run_cell};
 use super::document::{Document, has_tag, is_code, set, source, text_cell};
 use super::kernel_process::KernelProcess;
 use super::outputs::Outputs;
@@ -10,8 +11,6 @@ use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
-use tokio::signal::unix::{Signal, SignalKind, signal};
-use tunebook_wire::client::Received;
 
 /// A cell that may fail.
 const MAY_FAIL: &str = "raises-exception";
@@ -19,8 +18,6 @@ const MAY_FAIL: &str = "raises-exception";
 const SKIPPED: &str = "skip-execution";
 /// The tag of the cells that papermill adds after an error.
 const ERROR_MARK: &str = "papermill-error-cell-tag";
-/// What is waited for after the reply of a cell: the end of its output.
-const AFTER_REPLY: Duration = Duration::from_secs(10);
 
 /// How a notebook is run.
 #[derive(Clone, Debug)]
@@ -35,17 +32,6 @@ pub struct RunOptions {
     pub timeout: Option<Duration>,
     /// The current folder of the kernel; by default that of the notebook.
     pub folder: Option<PathBuf>,
-}
-
-/// How a cell ended.
-enum Ended {
-    Done,
-    /// With this error: its name and its message.
-    Failed(String, String),
-    TimedOut(Duration),
-    /// The user interrupted the run.
-    Interrupted,
-    KernelDied,
 }
 
 /// Runs a notebook. The exit status is 0 if every cell ran, 1 if one failed, 2 if the notebook cannot be run at all,
@@ -77,7 +63,7 @@ async fn execute(options: &RunOptions) -> anyhow::Result<ExitCode> {
     }
     let beside = options.notebook.parent().filter(|folder| !folder.as_os_str().is_empty());
     let folder = options.folder.as_deref().or(beside).unwrap_or(Path::new("."));
-    let mut kernel = KernelProcess::start(folder).await?;
+    let mut kernel = KernelProcess::start(folder, &[]).await?;
     let mut outputs = Outputs::default();
     let mut stop = StopSignals::new()?;
     let total = document.cells().iter().filter(|cell| is_code(cell)).count();
@@ -96,8 +82,8 @@ async fn execute(options: &RunOptions) -> anyhow::Result<ExitCode> {
         let first = code.lines().find(|line| !line.trim().is_empty()).unwrap_or_default().trim();
         let first: String = first.chars().take(60).collect();
         let (may_fail, began) = (has_tag(cell, MAY_FAIL), Instant::now());
-        let ended =
-            run_cell(&mut kernel, &mut document, &mut outputs, index, &code, options.timeout, &mut stop).await?;
+        let mut add = |kind: &str, content: &Value| outputs.add(document.cells_mut(), index, kind, content);
+        let ended = run_cell(&mut kernel, &code, options.timeout, &mut stop, &mut add).await?;
         let seconds = began.elapsed().as_secs_f64();
         let is_failure = match ended {
             Ended::Done => false,
@@ -142,100 +128,6 @@ fn check_target(to: &Path) -> anyhow::Result<()> {
         bail!("there is no folder {} for {}", folder.display(), to.display());
     }
     Ok(())
-}
-
-async fn run_cell(
-    kernel: &mut KernelProcess,
-    document: &mut Document,
-    outputs: &mut Outputs,
-    index: usize,
-    code: &str,
-    timeout: Option<Duration>,
-    stop: &mut StopSignals,
-) -> anyhow::Result<Ended> {
-    let request = kernel.client.execute(code).await?;
-    let deadline = timeout.map(|timeout| tokio::time::Instant::now() + timeout);
-    let (mut error, mut replied, mut idle) = (None, None::<tokio::time::Instant>, false);
-    let mut stopped: Option<Ended> = None;
-    let mut beat = tokio::time::interval(Duration::from_millis(500));
-    loop {
-        if idle && replied.is_some() {
-            break;
-        }
-        if replied.is_some_and(|replied| replied.elapsed() > AFTER_REPLY) {
-            break;
-        }
-        tokio::select! {
-            received = kernel.client.next() => match received? {
-                Received::Published(message) if message.parent["msg_id"] == request.as_str() => {
-                    if message.kind() == "status" {
-                        idle = message.content["execution_state"] == "idle";
-                    }
-                    if message.kind() == "error" {
-                        let text = |field: &str| message.content[field].as_str().unwrap_or_default().to_string();
-                        error = Some((text("ename"), text("evalue")));
-                    }
-                    outputs.add(document.cells_mut(), index, message.kind(), &message.content);
-                }
-                // Output of a thread that an earlier cell started still belongs somewhere; it is shown here.
-                Received::Published(message) => {
-                    if matches!(message.kind(), "stream" | "display_data" | "update_display_data") {
-                        outputs.add(document.cells_mut(), index, message.kind(), &message.content);
-                    }
-                }
-                Received::Reply(message) if message.parent["msg_id"] == request.as_str() => {
-                    replied = Some(tokio::time::Instant::now());
-                }
-                Received::Reply(_) => {}
-            },
-            () = until(deadline), if stopped.is_none() => {
-                stopped = Some(Ended::TimedOut(timeout.unwrap_or_default()));
-                kernel.client.interrupt().await?;
-            }
-            () = stop.received(), if stopped.is_none() => {
-                stopped = Some(Ended::Interrupted);
-                kernel.client.interrupt().await?;
-            }
-            _ = beat.tick() => {
-                if !kernel.is_alive() {
-                    return Ok(Ended::KernelDied);
-                }
-            }
-        }
-    }
-    Ok(match (stopped, error) {
-        (Some(stopped), _) => stopped,
-        (None, Some((name, message))) => Ended::Failed(name, message),
-        (None, None) => Ended::Done,
-    })
-}
-
-/// The signals by which the user or the system asks the run to end. They are listened to from the start, so that none
-/// is lost.
-struct StopSignals {
-    interrupt: Signal,
-    terminate: Signal,
-}
-
-impl StopSignals {
-    fn new() -> std::io::Result<Self> {
-        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
-    }
-
-    async fn received(&mut self) {
-        tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
-        }
-    }
-}
-
-/// Waits for a moment; for ever if there is none.
-async fn until(deadline: Option<tokio::time::Instant>) {
-    match deadline {
-        Some(deadline) => tokio::time::sleep_until(deadline).await,
-        None => std::future::pending().await,
-    }
 }
 
 /// Records in the notebook how the run ended, as papermill does, and returns the exit status.

@@ -27,6 +27,7 @@ mod log_least_squares;
 mod metric_bounds;
 mod noise;
 mod ranking;
+mod replay;
 mod resampling;
 mod retune;
 mod runs;
@@ -57,6 +58,7 @@ pub use isolation::{Bucket, BucketTrial, Comparison, Isolation, IsolationPoint, 
 pub use limit::{LimitSearch, is_memory_linear};
 pub use noise::{NoisePoint, RunNoise, describes_noise_of, noise_point, run_noise, steps_to_measure};
 pub use ranking::{BestTrial, TrialCounts, best_trial, count_by_state, ranked};
+pub use replay::{MetricDifference, Replay, StateDifference, TrialPair, is_time};
 pub use retune::{Retuning, TunedStudy, compares_batch_sizes_by_validation, retuning};
 pub use runs::{Runs, Seeds, runs, seeds};
 pub use scaling::{

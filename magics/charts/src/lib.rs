@@ -13,7 +13,7 @@ mod ticks;
 
 pub use chart::Chart;
 pub use figures::{
-    LossCurve, RateDot, RerunArm, ScalingCaption, StabilityFigure, StepsCaption, ThroughputCurve, axis, best_of_k,
-    best_steps, curves, curves_by_value, importance, isolation, noise, optimization_history, reruns, scaling,
-    stability, steps, throughput,
+    LossCurve, RateDot, ReplayedTrial, RerunArm, ScalingCaption, StabilityFigure, StepsCaption, ThroughputCurve, axis,
+    best_of_k, best_steps, curves, curves_by_value, importance, isolation, noise, optimization_history, replay, reruns,
+    scaling, stability, steps, throughput,
 };

@@ -25,8 +25,8 @@ pub use completion::{Completions, Names};
 pub use error::{ErrorName, MagicError, page_colors};
 pub use files::write_whole;
 pub use host::{Bundle, Interrupt, Output, RESULT_MIME, Stream, session};
-pub use magic::Settings;
-pub use syntax::duration;
+pub use magic::{CommandLineMagic, MagicBody, Settings};
+pub use syntax::{duration, quoted_word};
 
 use commands::{CATALOGUE, workload};
 use magic::Context;
@@ -127,6 +127,11 @@ impl Magics {
         shell::end_all();
         self.context.pool.lock().take();
     }
+}
+
+/// The magics that can be used on the command line, without a notebook.
+pub fn command_line_magics() -> impl Iterator<Item = CommandLineMagic> {
+    CATALOGUE.0.iter().filter_map(magic::Magic::on_command_line)
 }
 
 /// Whether a line of a cell asks for the help of a magic or the documentation of a Rust name. `alone` says that it is

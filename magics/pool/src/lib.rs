@@ -28,5 +28,6 @@ pub use launch::{FarPool, Kubernetes, KubernetesError, Launcher};
 pub use load::measure;
 pub use node::{NeededFile, Needs, hash};
 pub use pool::{Pool, PoolError, PoolEvent};
+pub use slot::is_timeout;
 pub use slot_process::SlotMessage;
 pub use spec::{Far, Scheduler, SlotSpec, SlotState, SlotStatus};

@@ -26,6 +26,7 @@ pub mod noise;
 pub mod plan;
 pub mod pool;
 pub mod remove;
+pub mod replay;
 pub mod report;
 pub mod reset;
 pub mod save;
@@ -71,6 +72,7 @@ const MAGICS: &[Magic] = &[
     steps::MAGIC,
     final_evaluation::MAGIC,
     study::MAGIC,
+    replay::MAGIC,
     report::MAGIC,
     workloads::MAGIC,
     workload::MAGIC,

@@ -2,6 +2,7 @@
 
 mod background;
 mod catalogue;
+mod command_line;
 mod context;
 mod head;
 mod help;
@@ -13,6 +14,7 @@ mod store_file;
 
 pub use background::{Background, BackgroundSweep, How};
 pub use catalogue::Catalogue;
+pub use command_line::{CommandLineMagic, MagicBody};
 pub use context::{Context, SHOWN, Settings};
 pub use head::Head;
 pub use pools::{LOCAL, Pools};

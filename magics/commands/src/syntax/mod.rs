@@ -14,4 +14,4 @@ mod tests;
 
 pub use declarations::{Declaration, KEYWORDS, Preset, SweepBody, parse_body, parse_one_line};
 pub use options::{Arguments, OptionSpec, duration, option, parse_arguments, parse_before_code, parse_leading};
-pub use words::{Word, split_words};
+pub use words::{Word, quoted_word, split_words};

@@ -50,3 +50,36 @@ pub fn split_words(source: &Source, span: Span) -> Result<Vec<Word>> {
     words.extend(current);
     Ok(words)
 }
+
+/// A word as the line of a magic writes it, in quotes where it needs them. The value of an option `--name=value` becomes
+/// a word of its own then, because a quoted word is no option.
+pub fn quoted_word(word: &str) -> String {
+    // A bracket that stays open would take what follows.
+    let line = format!("{word} .");
+    let found = split_words(&Source::new(&line, 0), 0..line.len());
+    if found.is_ok_and(|words| matches!(&words[..], [one, _] if one.text == word && !one.quoted)) {
+        return word.into();
+    }
+    if let Some((option, value)) = word.split_once('=').filter(|(option, _)| option.starts_with("--")) {
+        return format!("{option} {}", quoted_word(value));
+    }
+    // A quote of one kind stands between quotes of the other kind.
+    format!("\"{}\"", word.split('"').collect::<Vec<_>>().join("\"'\"'\""))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_quoted_word_is_read_back() {
+        for word in ["a", "a b", "", "lr~uniform(0, 1)", "it's", "a \"b\" 'c'", "f(\"x y\")", "[1", "x)"] {
+            let line = format!("%m {} z", quoted_word(word));
+            let words = split_words(&Source::new(&line, 0), 3..line.len()).unwrap();
+            let texts: Vec<&str> = words.iter().map(|word| word.text.as_str()).collect();
+            assert_eq!(texts, [word, "z"], "{line}");
+        }
+        assert_eq!(quoted_word("--title=a b"), "--title \"a b\"");
+        assert_eq!(quoted_word("--trials=3"), "--trials=3");
+    }
+}

@@ -27,6 +27,14 @@ use tunebook_study::protocol::{Event, Request, TrialId, TrialRequest, VERSION};
 /// A slot on another machine says this often that it is still there.
 const ALIVE: Duration = Duration::from_secs(10);
 
+/// How the reason of a trial begins that ran out of time.
+const OUT_OF_TIME: &str = "it ran longer than its limit";
+
+/// Whether this is the reason of a trial that failed because it ran out of time.
+pub fn is_timeout(reason: Option<&str>) -> bool {
+    reason.is_some_and(|reason| reason.starts_with(OUT_OF_TIME))
+}
+
 /// How a trial in this slot ended.
 pub(crate) struct Outcome {
     state: TrialState,
@@ -39,7 +47,7 @@ impl Outcome {
     }
 
     fn timed_out(request: &TrialRequest) -> Self {
-        Self::failed(format!("it ran longer than its limit of {} s", request.timeout.unwrap_or(0.0)))
+        Self::failed(format!("{OUT_OF_TIME} of {} s", request.timeout.unwrap_or(0.0)))
     }
 
     fn cancelled() -> Self {

@@ -37,7 +37,7 @@ pub struct HyperparameterUse {
 const WRITTEN: &str = "written by the trials";
 
 /// The kinds of the results.
-const LATEST: &str = "inputs";
+pub(super) const LATEST: &str = "inputs";
 const HYPERPARAMETERS: &str = "hyperparameters";
 const CHANGES: &str = "changes";
 

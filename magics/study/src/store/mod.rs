@@ -4,6 +4,7 @@
 //! To read, a process needs nothing but the file. To write a study, it takes the study's [lease](Store::write): one
 //! process at a time has it, and it ends with that process.
 
+mod copy;
 pub mod files;
 mod identity;
 mod imported;

@@ -132,6 +132,15 @@ impl Store {
         text.map(|text| self.json(&text, || format!("environment of `{}`", study.name))).transpose()
     }
 
+    /// The environments in which the runs of a study were recorded, from the first one on.
+    pub fn environments(&self, study: &StudyRecord) -> Result<Vec<serde_json::Value>> {
+        let sql = "SELECT environment FROM environments WHERE study = ?1 ORDER BY id";
+        let mut statement = self.connection.prepare(sql).map_err(|e| self.sql(e))?;
+        let rows = statement.query_map([study.id], |row| row.get::<_, String>(0)).map_err(|e| self.sql(e))?;
+        rows.map(|row| self.json(&row.map_err(|e| self.sql(e))?, || format!("environment of `{}`", study.name)))
+            .collect()
+    }
+
     /// The workloads that were defined with `%%workload`: the latest version of each name.
     pub fn workloads(&self) -> Result<Vec<WorkloadRecord>> {
         self.workload_records("WHERE id IN (SELECT id FROM (SELECT id, max(defined) FROM workloads GROUP BY name))", [])

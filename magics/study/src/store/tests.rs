@@ -290,3 +290,38 @@ fn a_full_disk_is_reported_and_loses_nothing() {
     let study = store.study("depth").unwrap().unwrap();
     assert!(store.write(study).is_ok());
 }
+
+#[test]
+fn studies_are_copied_whole_to_a_store_of_their_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, to) = (folder.path().join("a.db"), folder.path().join("b.db"));
+    let mut store = Store::open(&path).unwrap();
+    let other = store.create_study("other", &definition()).unwrap();
+    let study = store.create_study("one", &definition()).unwrap();
+    store.keep_result(&study, "kind", "x", &serde_json::json!(1)).unwrap();
+    store.keep_conclusion("shown", "one", &serde_json::json!({ "subject": "one" })).unwrap();
+    store.keep_conclusion("shown", "other", &serde_json::json!({ "subject": "other" })).unwrap();
+    let mut writer = Store::open(&path).unwrap().write(study.clone()).unwrap();
+    writer.start(&trial(1)).unwrap();
+    writer.measured(1, &measurement(10, Some(0.1))).unwrap();
+    writer.finish(1, TrialState::Complete, None, 1.0).unwrap();
+    writer.record_environment(&serde_json::json!({ "libtorch": "2" })).unwrap();
+    writer.record_data(&crate::protocol::DataSource { path: "/p/x.csv".into(), sha256: "ab".into() }).unwrap();
+    let of_one = |result: &serde_json::Value| result["subject"] == "one";
+    let moved = |path: &Path| path.strip_prefix("/p").unwrap_or(path).to_path_buf();
+    store.copy_studies(&[&study], &to, &of_one, &moved).unwrap();
+    // The writer still has its lease, and the copy has none.
+    let copy = Store::open(&to).unwrap();
+    let names: Vec<String> = copy.studies().unwrap().into_iter().map(|study| study.name).collect();
+    assert_eq!(names, ["one"]);
+    let copied = copy.study("one").unwrap().unwrap();
+    assert_eq!(copy.trials(&copied).unwrap(), store.trials(&study).unwrap());
+    assert_eq!(copy.measurements(&copied, 1).unwrap(), [measurement(10, Some(0.1))]);
+    assert_eq!(copy.environments(&copied).unwrap(), store.environments(&study).unwrap());
+    assert_eq!(copy.result(&copied, "kind", "x").unwrap(), Some(serde_json::json!(1)));
+    assert_eq!(copy.results("shown").unwrap(), [serde_json::json!({ "subject": "one" })]);
+    let inputs: Vec<_> = copy.inputs(&copied).unwrap().into_iter().collect();
+    assert_eq!(inputs, [(PathBuf::from("x.csv"), vec!["ab".to_string()])]);
+    copy.write(copied).unwrap();
+    assert!(store.trials(&other).unwrap().is_empty());
+}

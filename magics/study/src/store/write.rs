@@ -133,8 +133,12 @@ impl StudyWriter {
         &self.store
     }
 
-    /// Records where the study runs: the machine, its devices, versions.
+    /// Records where the study runs: the machine, its devices, versions. An environment that is the same as the last
+    /// one is not recorded again.
     pub fn record_environment(&self, environment: &serde_json::Value) -> Result<()> {
+        if self.store.environment(&self.study)?.as_ref() == Some(environment) {
+            return Ok(());
+        }
         let sql = "INSERT INTO environments (study, recorded, environment) VALUES (?1, ?2, ?3)";
         self.execute(sql, (self.study.id, now(), environment.to_string()))
     }

@@ -4,6 +4,7 @@
 //! The document contains what the magics show, because it runs them: a chart or a sentence of `%insight` in a report is
 //! the same as below its cell.
 
+mod bundle;
 mod html;
 mod markdown;
 mod notebook;
@@ -27,17 +28,21 @@ pub const MAGIC: Magic = Magic {
     name: "report",
     line: true,
     body: None,
-    usage: "%report NAME… --to FILE.html|FILE.md|FILE.ipynb [--title TEXT] [--decision TEXT] [--force]",
+    usage: "%report NAME… --to FILE.html|FILE.md|FILE.ipynb [--title TEXT] [--decision TEXT] [--bundle FILE.zip]",
     summary: "Write one document about studies and measurements: question, design, charts, findings, how to run it again",
     help: "NAME is a study, the name of a %%scaling, or a workload that was measured with %throughput, %noise and the \
         like. The document contains what `%study`, `%plan`, `%isolate`, `%axis`, `%curves`, `%bestofk` and `%insight` \
         show, with the code that runs it again and the environment. An HTML file is one page with interactive charts that \
         needs no network. A Markdown file has its charts as pictures in a folder beside it. A notebook has each magic as a \
-        cell with its output. `--decision` says what was decided, and stands at the top.",
+        cell with its output. `--decision` says what was decided, and stands at the top.\n\n\
+        `--bundle` also writes a ZIP file with the report, a store of these studies, the sources of workloads, and the \
+        files that the trials read, up to 16 MiB each. `tunebook replay FILE.zip` runs the studies again from it, on any \
+        machine, and says whether the numbers are the same.",
     options: &[
         option("to", Some("FILE"), "the file to write; its ending says which kind"),
         option("title", Some("TEXT"), "the title (default: the names)"),
         option("decision", Some("TEXT"), "what was decided"),
+        option("bundle", Some("FILE.zip"), "also write all that another machine needs to run the studies again"),
         option("force", None, "overwrite an existing file that is no report"),
     ],
     subject: Subject::Study,
@@ -86,6 +91,9 @@ impl Command for WriteReport {
         let source = &self.arguments.source;
         let path = files::expand(context, &self.to.text);
         self.check_overwrite(&path)?;
+        if let Some(word) = self.arguments.option("bundle") {
+            bundle::check(context, source, word, self.arguments.has("force"))?;
+        }
         let names: Vec<&str> = self.names.iter().map(|name| name.text.as_str()).collect();
         let about = names.join(", ");
         let title =
@@ -104,6 +112,10 @@ impl Command for WriteReport {
             Format::Notebook => notebook::text(&document),
         };
         files::write_whole(&path, text.as_bytes()).map_err(not_written)?;
+        let bundled = match self.arguments.option("bundle") {
+            Some(word) => Some(bundle::write(context, source, word, &self.names, &path)?),
+            None => None,
+        };
         let charts = document.iter().filter(|part| part.has_chart()).count();
         let fields = json!({ "path": path, "names": names, "charts": charts, "bytes": text.len() });
         let line = format!(
@@ -112,7 +124,11 @@ impl Command for WriteReport {
             table::bytes(text.len() as u64),
             if charts == 1 { "" } else { "s" }
         );
-        Report::new("report", &fields).line(&line).show(&context.charts, output);
+        let mut report = Report::new("report", &fields).line(&line);
+        if let (Some(bundled), Some(word)) = (bundled, self.arguments.option("bundle")) {
+            report = bundled.say(report.field("bundle", &bundled), &word.text);
+        }
+        report.show(&context.charts, output);
         Ok(())
     }
 }

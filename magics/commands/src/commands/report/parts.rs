@@ -3,6 +3,7 @@
 use super::recording::shown;
 use crate::commands::insight::sweep_cell;
 use crate::commands::sweep::advice::recorded_allowed;
+use crate::commands::sweep::environment::without_diff;
 use crate::error::{ErrorName, Result, Source};
 use crate::host::{Bundle, Interrupt};
 use crate::magic::Context;
@@ -118,7 +119,14 @@ fn run_again(store: &Store, study: &StudyRecord, sweep: String) -> Result<Vec<Pa
     }
     if let Some(environment) = store.environment(study)? {
         parts.push(Part::Heading(3, "Environment".into()));
-        parts.push(Part::Table(flattened("", &environment)));
+        let diff = environment["git"]["diff"].as_str().unwrap_or_default().to_string();
+        let is_cut = environment["git"]["diff_cut"] == true;
+        parts.push(Part::Table(flattened("", &without_diff(environment))));
+        if !diff.is_empty() {
+            let cut = if is_cut { " (only the beginning was recorded)" } else { "" };
+            parts.push(Part::Text(format!("What was not committed when the study ran{cut}:")));
+            parts.push(Part::Code("diff", diff));
+        }
     }
     Ok(parts)
 }

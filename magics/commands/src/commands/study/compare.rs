@@ -1,6 +1,7 @@
 //! `%study compare A B`: definitions, environments and results of two studies side by side.
 
 use super::show::date_and_time;
+use crate::commands::sweep::environment::without_diff;
 use crate::error::Result;
 use crate::host::Output;
 use crate::magic::Context;
@@ -37,7 +38,7 @@ struct Side {
 
 impl Side {
     fn of(store: &Store, study: StudyRecord) -> Result<Self> {
-        Ok(Self { trials: store.trials(&study)?, environment: store.environment(&study)?, study })
+        Ok(Self { trials: store.trials(&study)?, environment: store.environment(&study)?.map(without_diff), study })
     }
 }
 

@@ -272,7 +272,7 @@ fn filled(word: &String, space: &SearchSpace) -> Vec<String> {
 }
 
 /// The SHA-256 hash of a file, or of the beginning of a large one. None if it cannot be read.
-fn hash(path: &Path) -> Option<String> {
+pub fn hash(path: &Path) -> Option<String> {
     hash_up_to(path, HASHED)
 }
 

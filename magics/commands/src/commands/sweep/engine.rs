@@ -6,6 +6,7 @@ use super::environment::environment;
 use super::observer::{TrialEnd, TrialObserver};
 use super::plan::SweepPlan;
 use super::slots::{self, Places, Slots};
+use super::trial_options::{self, TrialOptions};
 use crate::error::{ErrorName, MagicError, Result};
 use crate::host::Interrupt;
 use crate::magic::{Context, Share};
@@ -57,6 +58,8 @@ pub fn run(
     let watch = Watch::new(writer, &plan.definition)?;
     let folder = trials_folder(&context.store_file(), &plan.name)?;
     let (mut pool, limit) = warm_pool(context, plan, writer, &folder)?;
+    let options = numbers.iter().map(|number| (*number, plan.options.of_trial(*number)));
+    trial_options::record(writer.store(), writer.study(), options)?;
     let proposals = Proposals::resuming(&plan.definition, &writer.store().trials(writer.study())?);
     let mut run = StudyRun {
         context,
@@ -112,7 +115,7 @@ fn warm_pool(context: &Context, plan: &SweepPlan, writer: &StudyWriter, folder: 
     let (mut devices, problem) = context.devices();
     if devices.devices.iter().any(|device| device.kind == "cuda") {
         // Slots are made of the GPUs with the most free memory.
-        tunebook_pool::measure(&mut devices.devices, &context.added_environment());
+        devices.driver = tunebook_pool::measure(&mut devices.devices, &context.added_environment());
     }
     if let (WorkloadReference::Builtin { .. } | WorkloadReference::Rust { .. }, Some(problem)) =
         (&plan.definition.workload, problem)
@@ -120,8 +123,7 @@ fn warm_pool(context: &Context, plan: &SweepPlan, writer: &StudyWriter, folder: 
         return Err(MagicError::new(ErrorName::WorkerError, problem, None));
     }
     let slots = Slots::of(context, &devices, plan.options.parallel, plan.options.per_gpu);
-    let recorded = environment(devices.libtorch.as_deref(), &slots.names(), slots::commands(context));
-    writer.record_environment(&recorded)?;
+    writer.record_environment(&environment(&devices, &slots.names(), slots::commands(context)))?;
     let needs = if slots.far.is_empty() { Needs::default() } else { slots::needs(context, plan, &devices, folder)? };
     let at_once = slots.at_once();
     let Slots { here, far, .. } = slots;
@@ -216,16 +218,24 @@ impl StudyRun<'_> {
         }
     }
 
-    /// Proposes the configuration of a trial from what has ended by now, records that the trial starts, and hands it to
-    /// a free slot.
-    fn start_trial(&mut self, pool: &mut Pool, number: u32) -> Result<()> {
+    /// Proposes the trial of a number from what has ended by now. None if a grid has no more.
+    fn propose(&mut self, number: u32) -> Option<NewTrial> {
         let definition = &self.plan.definition;
         let configuration = (number - 1) / definition.repeats;
-        let Some(params) = self.proposals.get(u64::from(configuration)) else { return Ok(()) };
+        let params = self.proposals.get(u64::from(configuration))?;
         // A study may declare the hyperparameter `seed`. Otherwise each trial has its own seed.
         let declared = params.get("seed").and_then(Value::as_i64).and_then(|seed| u64::try_from(seed).ok());
         let seed = declared.unwrap_or_else(|| trial_seed(definition.seed, number));
-        let trial = NewTrial { number, configuration, params: params.clone(), seed };
+        Some(NewTrial { number, configuration, params, seed })
+    }
+
+    /// Records that a trial starts, and hands it to a free slot.
+    fn start_trial(&mut self, pool: &mut Pool, number: u32) -> Result<()> {
+        let definition = &self.plan.definition;
+        let given = self.plan.options.given.get(&number).map(|given| given.trial.clone());
+        let Some(trial) = given.or_else(|| self.propose(number)) else { return Ok(()) };
+        let (configuration, params, seed) = (trial.configuration, trial.params.clone(), trial.seed);
+        let TrialOptions { noise_every, training_metrics, until, fit } = self.plan.options.of_trial(number);
         // A trial that runs again has no result any more.
         self.proposals.learn(configuration, number, TrialState::Running, &Summaries::new());
         self.watch.look(self.writer, number)?;
@@ -242,10 +252,10 @@ impl StudyRun<'_> {
             directory: self.folder.join(number.to_string()),
             timeout: self.plan.options.timeout.map(|timeout| timeout.as_secs_f64()),
             worker: self.plan.worker.clone(),
-            until: self.plan.options.until,
-            noise_every: self.plan.options.noise_every,
-            training_metrics: self.plan.options.training_metrics,
-            fit: self.plan.options.fit.clone(),
+            until,
+            noise_every,
+            training_metrics,
+            fit,
         };
         let id = request.trial.clone();
         match pool.run(request) {

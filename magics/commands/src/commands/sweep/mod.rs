@@ -5,7 +5,7 @@ mod background;
 pub mod changes;
 pub mod display;
 pub mod engine;
-mod environment;
+pub mod environment;
 pub mod observer;
 mod placeholders;
 pub mod plan;
@@ -13,6 +13,7 @@ mod preset;
 pub mod rerun;
 pub mod retuning;
 pub mod slots;
+pub mod trial_options;
 
 use self::advice::{advice, record_allowed};
 use self::display::SweepDisplay;

@@ -4,11 +4,13 @@
 use super::advice::allowed;
 use super::placeholders;
 use super::preset;
+use super::trial_options::{GivenTrial, TrialOptions};
 use crate::commands::workload::Workload;
 use crate::error::{ErrorName, MagicError, Result, Source, Spanned, suggest};
 use crate::studies::{judged, objective};
 use crate::syntax::{Arguments, Declaration, SweepBody, Word};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 use tunebook_study::protocol::{FitRule, StoppingRule};
 use tunebook_study::sampler::SamplerKind;
@@ -63,6 +65,8 @@ pub struct SweepOptions {
     pub training_metrics: bool,
     /// The rule by which a trial of `%steps` ends. None in a sweep.
     pub fit: Option<FitRule>,
+    /// The trials of `%replay`, by their numbers. In a sweep there are none, and all trials are proposed.
+    pub given: Arc<BTreeMap<u32, GivenTrial>>,
 }
 
 impl Default for SweepOptions {
@@ -88,11 +92,23 @@ impl Default for SweepOptions {
             until: None,
             training_metrics: false,
             fit: None,
+            given: Arc::default(),
         }
     }
 }
 
 impl SweepOptions {
+    /// How a trial is trained.
+    pub fn of_trial(&self, number: u32) -> TrialOptions {
+        let own = || TrialOptions {
+            noise_every: self.noise_every,
+            training_metrics: self.training_metrics,
+            until: self.until,
+            fit: self.fit.clone(),
+        };
+        self.given.get(&number).map_or_else(own, |given| given.options.clone())
+    }
+
     /// Reads the options of a magic.
     pub fn new(arguments: &Arguments) -> Result<Self> {
         if let Some(word) = arguments.option("stop-early").filter(|word| word.text != "none") {
@@ -121,6 +137,7 @@ impl SweepOptions {
             until: None,
             training_metrics: arguments.has("training-metrics"),
             fit: None,
+            given: Arc::default(),
         })
     }
 }

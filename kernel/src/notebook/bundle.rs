@@ -1,0 +1,133 @@
+//! `tunebook replay FILE.zip`: unpacks a bundle that `%report --bundle` wrote, runs its studies again there, and says
+//! whether the numbers are the same.
+
+use super::cell::{Ended, StopSignals};
+use super::kernel_process::KernelProcess;
+use super::magic::{line, shown};
+use anyhow::{Context as _, bail};
+use serde_json::Value;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use zip::ZipArchive;
+
+/// The exit status after an interrupt.
+const INTERRUPTED: u8 = 130;
+
+/// Whether a word names a bundle.
+pub fn is_bundle(path: &Path) -> bool {
+    path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("zip"))
+}
+
+/// What is replayed.
+#[derive(Default)]
+struct Request {
+    file: PathBuf,
+    /// The one study to replay. None for all.
+    study: Option<String>,
+    /// Where the bundle is unpacked. None for a folder that is removed at the end.
+    to: Option<PathBuf>,
+    as_json: bool,
+    /// Options of `%replay`.
+    options: Vec<String>,
+}
+
+impl Request {
+    fn of(words: &[String]) -> anyhow::Result<Self> {
+        let mut request = Self::default();
+        let mut words = words.iter();
+        while let Some(word) = words.next() {
+            let (name, joined) =
+                word.split_once('=').map_or((word.as_str(), None), |(name, value)| (name, Some(value)));
+            let mut value = || match joined {
+                Some(value) => Ok(value.to_string()),
+                None => words.next().cloned().with_context(|| format!("`{name}` needs a value")),
+            };
+            match name {
+                "--json" => request.as_json = true,
+                "--study" => request.study = Some(value()?),
+                "--to" => request.to = Some(value()?.into()),
+                _ if is_bundle(Path::new(word)) && request.file.as_os_str().is_empty() => request.file = word.into(),
+                _ => request.options.push(word.clone()),
+            }
+        }
+        Ok(request)
+    }
+}
+
+/// Replays the studies of a bundle. The exit status is 0 if all values are the same, and 1 if not.
+pub async fn replay(words: &[String]) -> anyhow::Result<ExitCode> {
+    let request = Request::of(words)?;
+    let temporary = tempfile::tempdir().context("a temporary folder cannot be made")?;
+    let folder = match &request.to {
+        Some(folder) => {
+            let is_empty = |folder: &Path| folder.read_dir().is_ok_and(|mut entries| entries.next().is_none());
+            if folder.exists() && !is_empty(folder) {
+                bail!("{} is not an empty folder", folder.display());
+            }
+            std::path::absolute(folder)?
+        }
+        None => temporary.path().to_path_buf(),
+    };
+    let studies = unpack(&request.file, &folder)?;
+    let studies = match request.study {
+        Some(name) if !studies.contains(&name) => {
+            bail!("the bundle has no study `{name}`; it has {}", studies.join(", "))
+        }
+        Some(name) => vec![name],
+        None => studies,
+    };
+    let project = folder.join("project");
+    std::fs::create_dir_all(&project)?;
+    let store = folder.join("studies.db");
+    let mut kernel = KernelProcess::start(&project, &[(tunebook_study::store::STUDIES, store.as_path())]).await?;
+    let mut stop = StopSignals::new()?;
+    let mut code: u8 = 0;
+    for name in &studies {
+        let words: Vec<String> = [name.clone()].into_iter().chain(request.options.iter().cloned()).collect();
+        let (ended, result) = shown(&mut kernel, &line("%replay", &words)?, request.as_json, &mut stop).await?;
+        match (ended, result) {
+            (Ended::Interrupted, _) => code = INTERRUPTED,
+            (Ended::Done, Some(result)) if result["same"] == true => {}
+            (Ended::Done, Some(_)) => code = code.max(1),
+            _ => code = code.max(2),
+        }
+        if code >= 2 {
+            break;
+        }
+    }
+    kernel.end().await;
+    if let Some(folder) = &request.to {
+        eprintln!("The bundle and the store with the new runs are in {}.", folder.display());
+    }
+    Ok(ExitCode::from(code))
+}
+
+/// Unpacks a bundle, and returns the names of its studies.
+fn unpack(file: &Path, folder: &Path) -> anyhow::Result<Vec<String>> {
+    let shown = file.display();
+    let open = File::open(file).with_context(|| format!("{shown} cannot be read"))?;
+    let mut archive = ZipArchive::new(open).with_context(|| format!("{shown} is not a ZIP file"))?;
+    let manifest: Value = match archive.by_name("manifest.json") {
+        Ok(manifest) => serde_json::from_reader(manifest).with_context(|| format!("the manifest of {shown}"))?,
+        Err(_) => bail!("{shown} is not a bundle of Tunebook: it has no manifest.json"),
+    };
+    if manifest["version"] != 1 {
+        bail!("{shown} was written by a newer Tunebook; update Tunebook to replay it");
+    }
+    for at in 0..archive.len() {
+        let mut entry = archive.by_index(at)?;
+        // A name that leads out of the folder is not followed.
+        let Some(name) = entry.enclosed_name().filter(|_| entry.is_file()) else { continue };
+        let path = folder.join(name);
+        std::fs::create_dir_all(path.parent().unwrap_or(folder))?;
+        let mut to = File::create(&path).with_context(|| format!("{} cannot be written", path.display()))?;
+        std::io::copy(&mut entry, &mut to).with_context(|| format!("{} cannot be unpacked", path.display()))?;
+    }
+    let names = manifest["studies"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    let names: Vec<String> = names.map(String::from).collect();
+    if names.is_empty() {
+        bail!("{shown} holds no study");
+    }
+    Ok(names)
+}

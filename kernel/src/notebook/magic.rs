@@ -1,0 +1,175 @@
+//! `tunebook sweep FILE`, `tunebook insight STUDY` and so on: one magic on the terminal, in a kernel of its own, with the
+//! store of the current folder.
+
+use super::bundle;
+use super::cell::{Ended, StopSignals, run_cell};
+use super::kernel_process::KernelProcess;
+use super::terminal::Terminal;
+use anyhow::{Context as _, bail};
+use clap::{Arg, ArgAction, Command};
+use serde_json::Value;
+use std::path::Path;
+use std::process::ExitCode;
+use tunebook_magics::{CommandLineMagic, MagicBody, command_line_magics, quoted_word};
+
+/// The exit status after an interrupt, as shells have it.
+const INTERRUPTED: u8 = 130;
+
+/// What all of these commands have in common, for their help.
+const COMMON: &str = "\nOn the command line:\n  --json  print the result for programs instead of text\n\nThe exit status \
+    is 0, or 1 after an error, or 130 after an interrupt (Ctrl-C), which prints the result so far.\n";
+
+/// A command for each magic that can be used without a notebook.
+pub fn magics() -> impl Iterator<Item = Command> {
+    command_line_magics().map(|magic| {
+        let CommandLineMagic { name, summary, help, body } = magic;
+        let usage = match (name, body) {
+            ("replay", _) => "tunebook replay STUDY [options]\ntunebook replay FILE.zip [--study NAME] [--to FOLDER]\n",
+            (_, Some(_)) => {
+                return with_words(
+                    name,
+                    summary,
+                    format!(
+                        "tunebook {name} FILE [NAME] [options]\n\n\
+                FILE has the text of the cell. Its first line may be `%%{name} NAME …`; otherwise NAME is given here.\n\
+                {COMMON}\nIn a notebook:\n\n{help}"
+                    ),
+                );
+            }
+            _ => "",
+        };
+        with_words(name, summary, format!("{usage}{COMMON}\nIn a notebook:\n\n{help}"))
+    })
+}
+
+fn with_words(name: &'static str, summary: &'static str, help: String) -> Command {
+    let words = Arg::new("words").action(ArgAction::Append).num_args(0..).trailing_var_arg(true);
+    Command::new(name).about(summary).override_help(help).arg(words.allow_hyphen_values(true))
+}
+
+/// Runs a magic with the words after its name.
+pub fn run_magic(name: &str, words: &[String]) -> ExitCode {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let is_bundle = name == "replay" && words.iter().any(|word| bundle::is_bundle(Path::new(word)));
+    let ran = runtime.context("the runtime cannot be started").and_then(|runtime| {
+        runtime.block_on(async {
+            match is_bundle {
+                true => bundle::replay(words).await,
+                false => one(name, words).await,
+            }
+        })
+    });
+    ran.unwrap_or_else(|error| {
+        eprintln!("tunebook: {error:#}");
+        ExitCode::from(if is_bundle { 2 } else { 1 })
+    })
+}
+
+async fn one(name: &str, words: &[String]) -> anyhow::Result<ExitCode> {
+    let as_json = words.iter().any(|word| word == "--json");
+    let words: Vec<String> = words.iter().filter(|word| *word != "--json").cloned().collect();
+    let body = command_line_magics().find(|magic| magic.name == name).and_then(|magic| magic.body);
+    let text = cell(name, body, &words)?;
+    let mut kernel = KernelProcess::start(Path::new("."), &[]).await?;
+    let ran = shown(&mut kernel, &text, as_json, &mut StopSignals::new()?).await;
+    kernel.end().await;
+    Ok(ExitCode::from(match ran?.0 {
+        Ended::Done => 0,
+        Ended::Interrupted => INTERRUPTED,
+        _ => 1,
+    }))
+}
+
+/// Runs a magic in a kernel and prints what it shows. Returns how it ended, and its result.
+pub async fn shown(
+    kernel: &mut KernelProcess,
+    text: &str,
+    as_json: bool,
+    stop: &mut StopSignals,
+) -> anyhow::Result<(Ended, Option<Value>)> {
+    let mut terminal = Terminal::default();
+    let ended = run_cell(kernel, text, None, stop, &mut |kind, content| terminal.add(kind, content)).await?;
+    if let Ended::KernelDied = ended {
+        bail!("the kernel ended");
+    }
+    terminal.print(as_json, matches!(ended, Ended::Done));
+    let result = terminal.result().cloned();
+    Ok((ended, result))
+}
+
+/// The cell of a magic with these words. The first word may name a file that has the body.
+fn cell(name: &str, body: Option<MagicBody>, words: &[String]) -> anyhow::Result<String> {
+    let file = words.first().filter(|word| body.is_some() && !word.starts_with('-'));
+    let Some(file) = file.filter(|file| Path::new(file).is_file() || is_path(file)) else {
+        let is_line = body != Some(MagicBody::Only) || words.iter().any(|word| word == "--help");
+        match is_line {
+            true => return line(&format!("%{name}"), words),
+            false => bail!("name the file that has the body: `tunebook {name} FILE NAME`"),
+        }
+    };
+    let text = std::fs::read_to_string(file).with_context(|| format!("{file} cannot be read"))?;
+    let text = text.trim_start();
+    let (first, rest) = text.split_once('\n').unwrap_or((text, ""));
+    let own = first.trim_end().strip_prefix("%%").map(|own| own.split_once(' ').unwrap_or((own, "")));
+    let (first, rest) = match own {
+        // The plan of a sweep has the same text.
+        Some((magic, of))
+            if magic == name || (name, magic) == ("plan", "sweep") || (name, magic) == ("sweep", "plan") =>
+        {
+            (format!("%%{name} {of}"), rest)
+        }
+        Some((magic, _)) => bail!("{file} begins with `%%{magic}`, not with `%%{name}`"),
+        None => (format!("%%{name}"), text),
+    };
+    Ok(format!("{}\n{rest}", line(&first, &words[1..])?))
+}
+
+/// Whether a word is meant as a path.
+fn is_path(word: &str) -> bool {
+    word.contains('/') || Path::new(word).extension().is_some()
+}
+
+/// The line of a magic with further words.
+pub fn line(start: &str, words: &[String]) -> anyhow::Result<String> {
+    let mut line = start.trim_end().to_string();
+    for word in words {
+        if word.contains('\n') {
+            bail!("`{word}` has a line break, and the line of a magic cannot have one");
+        }
+        line = format!("{line} {}", quoted_word(word));
+    }
+    Ok(line)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(words: &[&str]) -> Vec<String> {
+        words.iter().map(|word| word.to_string()).collect()
+    }
+
+    #[test]
+    fn the_first_line_of_a_file_gets_the_words() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = |name: &str, text: &str| {
+            let path = folder.path().join(name);
+            std::fs::write(&path, text).unwrap();
+            path.display().to_string()
+        };
+        let (with, without) = (file("a.sweep", "\n%%sweep a --trials 3\nworkload w\n"), file("b", "workload w"));
+        let body = Some(MagicBody::Possible);
+        let of = |name: &str, list: &[&str]| cell(name, body, &words(list)).unwrap();
+        assert_eq!(of("sweep", &[&with, "--seed", "1"]), "%%sweep a --trials 3 --seed 1\nworkload w\n");
+        assert_eq!(of("plan", &[&with]), "%%plan a --trials 3\nworkload w\n");
+        assert_eq!(of("sweep", &[&without, "b", "--trials=2"]), "%%sweep b --trials=2\nworkload w");
+        assert_eq!(
+            of("sweep", &["w", "lr~uniform(0, 1)", "--name", "a b"]),
+            "%sweep w lr~uniform(0, 1) --name \"a b\""
+        );
+        assert!(cell("sweep", body, &words(&["none.sweep"])).unwrap_err().to_string().contains("cannot be read"));
+        assert!(cell("workload", Some(MagicBody::Only), &words(&["w"])).is_err());
+        assert!(cell("workload", Some(MagicBody::Only), &words(&[&with])).is_err());
+        assert!(line("%insight", &words(&["a\nb"])).is_err());
+    }
+}

@@ -1,0 +1,142 @@
+//! What the store has of a study and of its replay.
+
+use crate::commands::sweep::trial_options::{self, GivenTrial, TrialOptions};
+use crate::error::{ErrorName, MagicError, Result};
+use crate::magic::Context;
+use serde::Serialize;
+use serde_json::json;
+use std::collections::BTreeMap;
+use tunebook_study::store::{NewTrial, Store, StudyRecord, StudyWriter, trials_folder};
+use tunebook_study::{StudyDefinition, Trial, TrialState};
+
+/// The kind of the result that says of which study another one is the replay.
+const REPLAYED: &str = "replay_of";
+
+/// How many trials of a study are left out, by the reason.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct LeftOut {
+    /// They were interrupted, or run now.
+    pub cancelled: usize,
+    /// They ran longer than their time limit, which depends on the machine.
+    pub timed_out: usize,
+}
+
+/// What a study recorded of its trials.
+pub struct Record {
+    /// All trials.
+    pub all: Vec<Trial>,
+    /// Those that run again, by number.
+    pub trials: BTreeMap<u32, Trial>,
+    pub left_out: LeftOut,
+    options: BTreeMap<u32, TrialOptions>,
+}
+
+impl Record {
+    pub fn of(store: &Store, study: &StudyRecord) -> Result<Self> {
+        let all = store.trials(study)?;
+        let mut left_out = LeftOut::default();
+        let mut trials = BTreeMap::new();
+        for trial in &all {
+            match trial.state {
+                state if state.runs_again() => left_out.cancelled += 1,
+                TrialState::Failed if tunebook_pool::is_timeout(trial.reason.as_deref()) => left_out.timed_out += 1,
+                _ => drop(trials.insert(trial.number, trial.clone())),
+            }
+        }
+        Ok(Self { all, trials, left_out, options: trial_options::recorded(store, study)? })
+    }
+
+    /// Whether a trial was ended by a rule that its replay does not have. Then it is compared only as far as it ran.
+    pub fn is_cut_short(&self, trial: &Trial) -> bool {
+        let options = self.options.get(&trial.number);
+        trial.state == TrialState::Stopped && !options.is_some_and(|options| options.until.is_some())
+    }
+
+    /// The numbers of the trials that have not ended in the replay. A trial that failed there, but not in the study,
+    /// has not ended. Trials that failed in the study are the last ones: a run ends if all of its first trials fail.
+    pub fn missing(&self, again: &[Trial]) -> Vec<u32> {
+        let state = |number: u32| again.iter().find(|trial| trial.number == number).map(|trial| trial.state);
+        let fails_only_now = |number: &u32, trial: &Trial| {
+            state(*number) == Some(TrialState::Failed) && trial.state != TrialState::Failed
+        };
+        // All failed trials of a study run again together.
+        let retry = self.trials.iter().any(|(number, trial)| fails_only_now(number, trial));
+        let ended = |number: u32| match state(number) {
+            None => false,
+            Some(TrialState::Failed) => !retry,
+            Some(state) => !state.runs_again(),
+        };
+        let mut missing: Vec<u32> = self.trials.keys().copied().filter(|number| !ended(*number)).collect();
+        missing.sort_by_key(|number| (self.trials[number].state == TrialState::Failed, *number));
+        missing
+    }
+
+    /// Trials as they are to run again.
+    pub fn given(&self, numbers: &[u32]) -> BTreeMap<u32, GivenTrial> {
+        let given = |number: &u32| {
+            let Trial { number, configuration, params, seed, .. } = self.trials.get(number)?.clone();
+            let options = self.options.get(&number).cloned().unwrap_or_default();
+            Some((number, GivenTrial { trial: NewTrial { number, configuration, params, seed }, options }))
+        };
+        numbers.iter().filter_map(given).collect()
+    }
+}
+
+/// The name of the replay of a study.
+pub fn name_of(study: &StudyRecord) -> String {
+    format!("{}.replay", study.name)
+}
+
+/// The definition of the replay of a study.
+pub fn definition(study: &StudyRecord) -> StudyDefinition {
+    let question = format!("Do the trials of {} give the same results if they run again?", study.name);
+    StudyDefinition { question: Some(question), notes: None, ..study.definition.clone() }
+}
+
+/// The replay of a study that the store has, with its trials. An error if the study of its name is another one, unless
+/// it is an older replay and `again` deletes it.
+pub fn earlier(context: &Context, study: &StudyRecord, again: bool) -> Result<Option<(StudyRecord, Vec<Trial>)>> {
+    let name = name_of(study);
+    let Ok((store, replay)) = context.find_study(&name)? else { return Ok(None) };
+    let Some(origin) = store.result(&replay, REPLAYED, "")? else {
+        let message = format!("there is already a study `{name}`, and it is no replay");
+        let help = format!("the replay is recorded under this name. `%study delete {name}` deletes the old study");
+        return Err(MagicError::new(ErrorName::StudyExists, message, Some(help)));
+    };
+    if again {
+        let folder = trials_folder(&context.store_file(), &name)?;
+        context.store()?.write(replay)?.delete()?;
+        match std::fs::remove_dir_all(&folder) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                let message = format!("the folder {} cannot be removed: {error}", folder.display());
+                return Err(MagicError::advising(ErrorName::FileError, message, "remove it by hand"));
+            }
+            _ => return Ok(None),
+        }
+    }
+    let is_of_this = origin["created"] == json!(study.created)
+        && replay.definition.space == study.definition.space
+        && replay.definition.workload == study.definition.workload
+        && replay.definition.objective == study.definition.objective;
+    if !is_of_this {
+        let message = format!("`{name}` is the replay of an earlier study `{}`, which had another record", study.name);
+        return Err(MagicError::new(ErrorName::StudyExists, message, Some("`--again` replaces it".into())));
+    }
+    let trials = store.trials(&replay)?;
+    Ok(Some((replay, trials)))
+}
+
+/// The writer of the replay of a study, which is created if there is none.
+pub fn writer(context: &Context, study: &StudyRecord) -> Result<StudyWriter> {
+    let mut store = context.store()?;
+    let name = name_of(study);
+    let replay = match store.study(&name)? {
+        Some(replay) => replay,
+        None => {
+            let replay = store.create_study(&name, &definition(study))?;
+            store.keep_result(&replay, REPLAYED, "", &json!({ "study": study.name, "created": study.created }))?;
+            replay
+        }
+    };
+    Ok(store.write(replay)?)
+}

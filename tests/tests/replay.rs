@@ -1,0 +1,188 @@
+//! `%replay`: a study runs again from its record.
+
+use serde_json::{Value, json};
+use std::path::Path;
+use std::process::{Command, Output};
+use tunebook_tests::{executable, kernel};
+
+/// A program whose numbers follow from its seed, with a time among them.
+const PROGRAM: &str = "awk -v x=$1 -v s=$TUNEBOOK_SEED -v t=$(date +%N) 'BEGIN { srand(s); for (i = 1; i < 4; i++) \
+    printf \"{\\\"step\\\": %d, \\\"error\\\": %.17g, \\\"seconds\\\": %f}\\n\", i, x + rand() / i, t }'";
+
+#[tokio::test]
+async fn a_study_runs_again_from_its_record_alone() {
+    let (mut kernel, folder) = kernel().await;
+    kernel
+        .run_ok("%%sweep d --trials 3 --training-metrics --every 20\nworkload digits_mlp\nnuisance lr ~ loguniform(1e-3, 1)\nfixed steps = 40")
+        .await;
+    let before = kernel.run_ok("%study d").await.result();
+    let first = kernel.run_ok("%replay d --trials 1").await.result();
+    assert_eq!((&first["trials"], &first["identical"], &first["same"]), (&json!(1), &json!(1), &json!(true)));
+    let all = kernel.run_ok("%replay d").await;
+    let result = all.result();
+    assert_eq!((&result["kind"], &result["trials"], &result["identical"]), (&json!("replay"), &json!(3), &json!(3)));
+    assert_eq!((&result["largest_difference"], &result["environment"]), (&json!(0.0), &json!([])), "{}", all.shown());
+    assert!(result["values"].as_u64().unwrap() >= 3 * 8, "{result}");
+    assert_eq!(kernel.run_ok("%study d").await.result(), before, "the study itself stays as it is");
+    let shown = kernel.run_ok("%replay d").await.shown();
+    assert!(shown.contains("Nothing was trained"), "{shown}");
+    let again = tunebook_study::store::Store::open_to_read(&folder.path().join(".tunebook/studies.db"));
+    let store = again.unwrap().unwrap();
+    let [study, replay] = ["d", "d.replay"].map(|name| store.study(name).unwrap().unwrap());
+    let options = |study| store.result(study, "trial_options", "").unwrap().unwrap();
+    assert_eq!(options(&study), options(&replay), "the options of the sweep are part of the record");
+    let last = store.measurements(&replay, 2).unwrap().pop().unwrap();
+    assert!(last.metrics.contains_key("train/error"), "{last:?}");
+    let of = |study| -> Vec<_> {
+        store.trials(study).unwrap().into_iter().map(|t| (t.number, t.params, t.seed, t.summaries)).collect()
+    };
+    assert_eq!(of(&study), of(&replay));
+}
+
+#[tokio::test]
+async fn what_differs_is_said_with_its_place() {
+    let (mut kernel, folder) = kernel().await;
+    let script = folder.path().join("train.sh");
+    std::fs::write(&script, PROGRAM).unwrap();
+    let sweep = "%%sweep p --sampler grid\ncommand sh train.sh {x}\nnuisance x in [1, 2, 3, 4]\nminimize error";
+    kernel.run_ok(sweep).await;
+    let same = kernel.run_ok("%replay p").await.result();
+    assert_eq!((&same["identical"], &same["times"]), (&json!(4), &json!(["seconds"])));
+    // Trial 3 reports another last value, and trial 4 nothing.
+    let changed = format!(
+        "{PROGRAM}{}",
+        " | if [ $1 = 4 ]; then cat >/dev/null; else awk -v x=$1 'x == 3 && NR == 3 { sub(/\"error\": 3/, \"\\\"error\\\": 4\") } { print }'; fi"
+    );
+    std::fs::write(&script, changed).unwrap();
+    let error = kernel.run_error("%replay p --again").await;
+    assert!(error.contains("FilesChanged") && error.contains("`train.sh` has changed"), "{error}");
+    assert_eq!(kernel.run_ok("%replay p").await.result()["same"], true, "the earlier replay is still there");
+    let found = kernel.run_ok("%replay p --again --accept-changes").await;
+    let result = found.result();
+    assert_eq!((&result["trials"], &result["identical"], &result["same"]), (&json!(4), &json!(2), &json!(false)));
+    let [difference] = &result["differences"].as_array().unwrap()[..] else { panic!("{result}") };
+    assert_eq!(
+        (&difference["metric"], &difference["trial"], &difference["step"]),
+        (&json!("error"), &json!(3), &json!(3))
+    );
+    assert_eq!(
+        (&difference["trials"], &difference["values"], &difference["unmatched"]),
+        (&json!(2), &json!(1), &json!(3))
+    );
+    let largest = result["largest_difference"].as_f64().unwrap();
+    assert!((largest - 1.0).abs() < 1e-9 && difference["largest"] == largest, "{result}");
+    assert_eq!((&result["states"][0]["trial"], &result["states"][0]["again"]), (&json!(4), &json!("failed")));
+    assert_eq!(result["files"][0]["file"], "train.sh");
+    assert!(found.shown().contains("The environment differs in train.sh"), "{}", found.shown());
+
+    // Trials without an end of their own are left out, and mistakes are errors.
+    let slow = "%%sweep slow --trials 2 --timeout 1s --parallel 2\ncommand sh -c 'echo {{\\\"step\\\": 1, \\\"error\\\": {x}}}; \
+        sleep {x}'\nnuisance x in [0, 30]\nminimize error";
+    kernel.run_ok(slow).await;
+    let result = kernel.run_ok("%replay slow").await.result();
+    assert_eq!((&result["trials"], &result["same"]), (&json!(1), &json!(true)));
+    assert_eq!(result["left_out"], json!({ "cancelled": 0, "timed_out": 1 }));
+    for (line, part) in [
+        ("%replay", "the study is missing"),
+        ("%replay q", "there is no study `q`"),
+        ("%replay p --trial 9", "has no trial 9"),
+        ("%replay slow --trial 2", "it has no end to compare with"),
+        ("%replay p --trial 1 --trials 2", "give only one"),
+    ] {
+        let error = kernel.run_error(line).await;
+        assert!(error.contains(part), "{line}: {error}");
+    }
+}
+
+fn tunebook(folder: &Path, arguments: &[&str]) -> Output {
+    let mut command = Command::new(executable("tunebook"));
+    command.args(arguments).current_dir(folder).env("TUNEBOOK_WORKER", executable("tunebook-worker"));
+    command.env_remove("TUNEBOOK_STUDIES").env("TUNEBOOK_HISTORY", folder.join("history.db"));
+    command.output().unwrap()
+}
+
+#[tokio::test]
+async fn a_bundle_made_in_one_folder_is_replayed_in_another() {
+    let (mut kernel, folder) = kernel().await;
+    let here = folder.path();
+    std::fs::create_dir(here.join("code")).unwrap();
+    std::fs::write(here.join("code/train.sh"), PROGRAM).unwrap();
+    kernel
+        .run_ok("%%sweep d --trials 2\nworkload digits_mlp\nnuisance lr ~ loguniform(1e-3, 1)\nfixed steps = 20")
+        .await;
+    kernel
+        .run_ok("%%sweep p --trials 2\ncommand sh code/train.sh {x}\nnuisance x ~ uniform(0, 1)\nminimize error")
+        .await;
+    kernel.run_ok("%%sweep other --trials 1\ncommand sh code/train.sh 1\nfixed x = 1\nminimize error").await;
+    std::fs::write(here.join("mine.zip"), "mine").unwrap();
+    let refused = kernel.run_error("%report d p --to r.html --bundle mine.zip").await;
+    assert!(refused.contains("is no bundle") && !here.join("r.html").exists(), "{refused}");
+    let refused = kernel.run_error("%report d p --to r.html --bundle b.tar").await;
+    assert!(refused.contains("does not end in .zip"), "{refused}");
+    let written = kernel.run_ok("%report d p --to r.html --bundle 'the bundle.zip'").await.result();
+    assert_eq!(written["bundle"]["studies"], json!(["d", "p"]));
+    let [file] = &written["bundle"]["files"].as_array().unwrap()[..] else { panic!("{written}") };
+    assert_eq!((&file["path"], &file["left_out"]), (&json!("code/train.sh"), &Value::Null));
+
+    // Nothing of the first folder is there any more.
+    let elsewhere = tempfile::tempdir().unwrap();
+    let at = elsewhere.path();
+    std::fs::copy(here.join("the bundle.zip"), at.join("b.zip")).unwrap();
+    drop((kernel, folder));
+    let ran = tunebook(at, &["replay", "b.zip", "--to", "new", "--json"]);
+    let (said, problems) = (String::from_utf8_lossy(&ran.stdout), String::from_utf8_lossy(&ran.stderr));
+    assert_eq!(ran.status.code(), Some(0), "{said}{problems}");
+    let results: Vec<Value> = said.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let same: Vec<_> = results.iter().map(|r| (&r["study"], &r["trials"], &r["identical"], &r["same"])).collect();
+    let (two, yes) = (json!(2), json!(true));
+    assert_eq!(same, [(&json!("d"), &two, &two, &yes), (&json!("p"), &two, &two, &yes)]);
+    for file in ["README.md", "r.html", "project/code/train.sh", "studies.db"] {
+        assert!(at.join("new").join(file).is_file(), "{file}");
+    }
+    assert!(std::fs::read_to_string(at.join("new/README.md")).unwrap().contains("tunebook replay 'the bundle.zip'"));
+    let store = tunebook_study::store::Store::open_to_read(&at.join("new/studies.db")).unwrap().unwrap();
+    let names: Vec<String> = store.studies().unwrap().into_iter().map(|study| study.name).collect();
+    assert!(names.contains(&"p.replay".into()) && !names.contains(&"other".into()), "{names:?}");
+    drop(store);
+
+    // Another program is found out, also in a bundle.
+    std::fs::write(at.join("new/project/code/train.sh"), PROGRAM.replace("rand() / i", "rand()")).unwrap();
+    let changed = Command::new(executable("tunebook"))
+        .args(["replay", "p", "--again", "--accept-changes"])
+        .current_dir(at.join("new/project"))
+        .env("TUNEBOOK_WORKER", executable("tunebook-worker"))
+        .env("TUNEBOOK_STUDIES", at.join("new/studies.db"))
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&changed.stdout);
+    assert!(said.contains("0 identical to the record"), "{said}{}", String::from_utf8_lossy(&changed.stderr));
+    let bundled = at.join("changed.zip");
+    repack(&at.join("new"), &bundled);
+    let ran = tunebook(at, &["replay", "changed.zip", "--study", "p", "--again", "--accept-changes"]);
+    assert_eq!(ran.status.code(), Some(1), "{}{}", text(&ran.stdout), text(&ran.stderr));
+    for (arguments, part) in [
+        (vec!["replay", "none.zip"], "cannot be read"),
+        (vec!["replay", "changed.zip", "--study", "q"], "no study `q`"),
+        (vec!["replay", "b.zip", "--to", "new"], "is not an empty folder"),
+        (vec!["replay", "changed.zip", "--study", "p", "--again"], "`code/train.sh` has changed"),
+    ] {
+        let ran = tunebook(at, &arguments);
+        let said = text(&ran.stderr);
+        assert_eq!(ran.status.code(), Some(2), "{arguments:?}: {said}");
+        assert!(said.contains(part), "{arguments:?}: {said}");
+    }
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// Makes a bundle of an unpacked one.
+fn repack(folder: &Path, to: &Path) {
+    let mut zip = zip::ZipWriter::new(std::fs::File::create(to).unwrap());
+    for name in ["manifest.json", "studies.db", "project/code/train.sh"] {
+        zip.start_file(name, zip::write::SimpleFileOptions::default()).unwrap();
+        std::io::copy(&mut std::fs::File::open(folder.join(name)).unwrap(), &mut zip).unwrap();
+    }
+    zip.finish().unwrap();
+}
