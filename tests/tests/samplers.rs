@@ -69,7 +69,7 @@ async fn bayes_learns_from_results_keeps_scientific_values_balanced_and_is_the_s
         assert!(words(&kernel.run_ok(magic).await.shown()).contains("not exchangeable"), "{magic}");
     }
     let study = kernel.run_ok("%study first").await;
-    assert!(study.shown().contains("bayes (version 3)"), "{}", study.shown());
+    assert!(study.shown().contains("bayes (version 4)"), "{}", study.shown());
 }
 
 #[tokio::test]

@@ -9,7 +9,8 @@
 //!
 //! A study records the version of the sampler that it began with, and keeps it. Version 1 dealt out every list by the
 //! index of the trial alone. Version 2 deals out lists within each scientific value and each branch. In version 3
-//! `random` deals out the scientific lists too, and there are `sobol` and `bayes`.
+//! `random` deals out the scientific lists too, and there are `sobol` and `bayes`. In version 4 `bayes` begins at the
+//! centre of the space, looks near known configurations first, and uses the expected improvement in parallel too.
 
 mod bayes;
 mod dealing;
@@ -28,7 +29,7 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// The version of the samplers in this program.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 
 /// How the configurations of a study are proposed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -124,7 +124,14 @@ impl Proposals {
             (SamplerKind::Random, 3..) => Some(self.draw(at, index)),
             (SamplerKind::Bayes, 3..) => {
                 let base = self.deal(at, &halton::scrambled);
-                Some(self.choose(at, index, &base).unwrap_or(base))
+                let chosen = match index {
+                    0 => {
+                        let Era { space, version, .. } = &self.spaces[at];
+                        bayes::first(*version, space, &base, &dealt_always(space))
+                    }
+                    _ => self.choose(at, index, &base),
+                };
+                Some(chosen.unwrap_or(base))
             }
             (sampler, _) => sampler.propose(space, self.seed, index),
         }
@@ -167,6 +174,7 @@ impl Proposals {
         }
         let outcomes = self.results.outcomes(self.made.len());
         let question = Question {
+            version: self.spaces[at].version,
             space,
             seed: self.seed,
             index,

@@ -266,3 +266,42 @@ fn with_two_scientific_lists_both_have_balanced_nuisance_lists() {
         assert!((0..3).all(|b| imbalance(with(&trials, "b", b), "c", 4) <= 3), "seed {seed}");
     }
 }
+
+#[test]
+fn every_prefix_is_balanced_in_random_spaces_with_every_sampler_and_after_widening() {
+    use Role::{Nuisance, Scientific};
+    use SamplerKind::{Bayes, Quasirandom, Random, Sobol};
+    for seed in 0..40 {
+        let drawn = |node: usize, least: i64, most: i64| {
+            least + (keyed::uniform(seed, node, 0) * (most - least + 1) as f64) as i64
+        };
+        let (arms, count, more) = (drawn(0, 2, 5), drawn(1, 2, 6), drawn(2, 1, 3));
+        let declared = |arms| {
+            space(&[
+                ("lr", Nuisance, Distribution::uniform(0.0, 1.0).unwrap()),
+                ("arm", Scientific, choice(arms)),
+                ("list", Nuisance, choice(count)),
+            ])
+        };
+        for sampler in [Quasirandom, Sobol, Random, Bayes] {
+            let before = StudyDefinition { sampler, ..study(declared(arms), seed) };
+            let first = drawn(3, 5, 30) as u32;
+            let earlier = proposed(&before, u64::from(first));
+            assert!(imbalance(earlier.iter(), "arm", arms as usize) <= 1, "{sampler} {seed}");
+            // Each trial after the change gets one of the values that occurred least.
+            let all = proposed(&before.widened(declared(arms + more), first), 70);
+            assert_eq!(all[..first as usize], earlier);
+            let mut counts = vec![0; (arms + more) as usize];
+            for (index, params) in all.iter().enumerate() {
+                let arm = params["arm"].as_i64().unwrap() as usize;
+                let least = counts[..if index < first as usize { arms } else { arms + more } as usize].iter().min();
+                assert_eq!(Some(&counts[arm]), least, "{sampler}, seed {seed}, trial {index}: {counts:?}");
+                counts[arm] += 1;
+            }
+            for arm in (0..arms + more).filter(|_| matches!(sampler, Quasirandom | Sobol)) {
+                let within = imbalance(with(&all, "arm", arm), "list", count as usize);
+                assert!(within <= 1, "{sampler}, seed {seed}: {within} in arm {arm}");
+            }
+        }
+    }
+}

@@ -4,7 +4,7 @@
 //! Infeasible trials are results: a second process learns where configurations are feasible, and its probability is
 //! multiplied in (Playbook F7). Trials that run, and failed ones, lower the uncertainty around them and say nothing
 //! about the objective. One proposal at a time maximizes the logarithm of the expected improvement. While trials run,
-//! upper bounds and pure exploration alternate as in Google Vizier (GP-UCB-PE).
+//! upper bounds and pure exploration alternate as in Google Vizier (GP-UCB-PE), and with the expected improvement.
 
 mod acquisition;
 mod embedding;
@@ -12,13 +12,15 @@ mod gaussian;
 mod math;
 mod matrix;
 mod minimize;
+mod rules;
 mod search;
 mod warp;
 
 use self::acquisition::{Acquisition, Goal, UPPER};
 use self::embedding::{Embedding, Units};
 use self::gaussian::{Points, Process};
-use self::search::{Search, Uniform};
+use self::rules::Rules;
+use self::search::{Search, Trusted, Uniform};
 use super::keyed::{Purpose, generator};
 use crate::{Params, SearchSpace};
 
@@ -26,9 +28,6 @@ use crate::{Params, SearchSpace};
 const REMEMBERED: usize = 300;
 /// The number of configurations around which the search looks for the next one.
 const BEST: usize = 5;
-/// How often pure exploration takes the place of the expected improvement. Without it, a study stays in the first of
-/// several minima that it finds.
-const EXPLORE_ALONE: f64 = 0.15;
 /// While trials run: how often pure exploration comes after a result, the same if the noise is large, and how often an
 /// upper bound comes without a result. Large noise is a ratio of signal and noise below the last number.
 const EXPLORE: f64 = 0.1;
@@ -49,6 +48,8 @@ pub enum Outcome {
 
 /// A question for the next configuration.
 pub(super) struct Question<'a> {
+    /// The version of the sampler.
+    pub version: u32,
     pub space: &'a SearchSpace,
     pub seed: u64,
     /// The index of the configuration.
@@ -70,8 +71,20 @@ pub(super) fn first_points(space: &SearchSpace) -> u64 {
     (Embedding::new(space).len() as u64 + 2).clamp(4, 10)
 }
 
+/// The first configuration: the centre of the ranges, which is the guess of whoever chose them. Lists, and what is given,
+/// have the values of `base`. None in versions that began with a quasi-random one.
+pub(super) fn first(version: u32, space: &SearchSpace, base: &Params, given: &[bool]) -> Option<Params> {
+    Rules::of(version).centre_first.then(|| {
+        space.assign(|node, h| match base.get(&h.name).filter(|_| given[node] || h.distribution.is_list()) {
+            Some(value) => value.clone(),
+            None => h.distribution.from_unit(0.5),
+        })
+    })
+}
+
 /// The next configuration. None if the process cannot choose one: it knows no objective, or nothing is left to choose.
 pub(super) fn propose(question: &Question<'_>, is_new: &dyn Fn(&Params) -> bool) -> Option<Params> {
+    let rules = Rules::of(question.version);
     let embedding = Embedding::new(question.space);
     let given: Vec<bool> = (0..embedding.len()).map(|k| question.given[embedding.index(k)]).collect();
     if given.iter().all(|given| *given) {
@@ -92,7 +105,9 @@ pub(super) fn propose(question: &Question<'_>, is_new: &dyn Fn(&Params) -> bool)
     // An upper bound needs a value below all others where trials are infeasible. The expected improvement does not: it
     // is multiplied by the probability of feasibility, and a step in the values would hide the shape of the others.
     let values: Vec<Option<f64>> = ended.iter().map(|(_, outcome)| value_of(*outcome)).collect();
-    let (mut rows, labels) = match question.some_run {
+    let improves =
+        !question.some_run || draw(question, 2) < rules.improvement(ended.len() > valued.len(), question.after_result);
+    let (mut rows, labels) = match !improves {
         true => (ended_rows.clone(), warp::for_upper_bounds(&values)),
         false => {
             let rows = valued.iter().map(|(units, _)| point(units)).collect();
@@ -121,11 +136,20 @@ pub(super) fn propose(question: &Question<'_>, is_new: &dyn Fn(&Params) -> bool)
     let mut ranked: Vec<usize> = (0..valued.len()).collect();
     ranked.sort_by(|a, b| rank(b).total_cmp(&rank(a)));
     let best = ranked.iter().take(BEST).map(|i| valued[*i].0.clone()).collect();
-    let goal = goal(question, &objective, &predicted);
+    let running: Vec<f64> = match rules.counts_running {
+        true => open.iter().map(|(units, _)| objective.predict(&point(&moved(units))).0).collect(),
+        false => vec![],
+    };
+    let goal = goal(question, &rules, improves, &objective, &predicted, &running);
     let acquisition = Acquisition { goal, objective, feasibility };
+    let trusted = match rules.trusts_region && !some_given {
+        true => Trusted::around(ended.iter().chain(&open).map(|(units, _)| units.clone()).collect(), embedding.len()),
+        false => None,
+    };
     let search = Search {
         embedding: &embedding,
         acquisition: &acquisition,
+        trusted,
         given,
         start,
         best,
@@ -157,14 +181,27 @@ fn remembered(known: Vec<(Units, Outcome)>) -> Vec<(Units, Outcome)> {
     kept.into_iter().map(|i| known[i].clone()).collect()
 }
 
+/// A uniform number in [0, 1) for a decision about this configuration.
+fn draw(question: &Question<'_>, decision: u64) -> f64 {
+    Uniform(generator(Purpose::Search, question.seed, question.index, decision)).draw()
+}
+
 /// What the next configuration is for. `predicted` are the means and standard deviations at the configurations that are
-/// known.
-fn goal(question: &Question<'_>, objective: &Process, predicted: &[(f64, f64)]) -> Goal {
-    let chance = Uniform(generator(Purpose::Search, question.seed, question.index, 1)).draw();
+/// known, `running` the means at those that have no result and that it must improve on too.
+fn goal(
+    question: &Question<'_>,
+    rules: &Rules,
+    improves: bool,
+    objective: &Process,
+    predicted: &[(f64, f64)],
+    running: &[f64],
+) -> Goal {
+    let chance = draw(question, 1);
     let is_noisy = objective.kernel.signal / objective.kernel.noise < NOISY;
     let explores = match (question.some_run, question.after_result) {
-        (false, _) => chance < EXPLORE_ALONE,
+        (false, _) => chance < rules.explore_alone,
         (true, true) => chance < if is_noisy { EXPLORE_NOISE } else { EXPLORE },
+        (true, false) if improves => false,
         (true, false) => chance >= EXPLOIT,
     };
     if explores {
@@ -172,8 +209,6 @@ fn goal(question: &Question<'_>, objective: &Process, predicted: &[(f64, f64)]) 
         let best = predicted.iter().max_by(|a, b| upper(a).total_cmp(&upper(b)));
         return Goal::Exploration { threshold: best.map_or(0.0, |p| p.0) };
     }
-    match question.some_run {
-        true => Goal::UpperBound,
-        false => Goal::Improvement { over: predicted.iter().map(|p| p.0).fold(f64::NEG_INFINITY, f64::max) },
-    }
+    let best = predicted.iter().map(|p| p.0).chain(running.iter().copied()).fold(f64::NEG_INFINITY, f64::max);
+    if improves { Goal::Improvement { over: best } } else { Goal::UpperBound }
 }

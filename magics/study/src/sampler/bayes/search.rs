@@ -20,11 +20,30 @@ const CLIMBS: usize = 3;
 const EVALUATIONS: usize = 40;
 /// A discrete hyperparameter with at most so many values is tried with each of them; otherwise its neighbours are.
 const ALL_VALUES: u64 = 16;
+/// The value of a configuration outside the trusted region, less its distance.
+const OUTSIDE: f64 = -1e4;
+
+/// The part of the space whose ranges are near those of a configuration before.
+pub struct Trusted {
+    around: Vec<Units>,
+    /// The largest distance in any range.
+    radius: f64,
+}
+
+impl Trusted {
+    /// Vizier's region around configurations. None if there are so many of them that it has no bounds.
+    pub fn around(around: Vec<Units>, hyperparameters: usize) -> Option<Self> {
+        let radius = 0.2 + 0.3 * around.len() as f64 / (5.0 * (hyperparameters as f64 + 1.0));
+        (radius <= 0.5).then_some(Self { around, radius })
+    }
+}
 
 /// A question for the next configuration.
 pub struct Search<'a> {
     pub embedding: &'a Embedding<'a>,
     pub acquisition: &'a Acquisition,
+    /// Where to look. None: everywhere.
+    pub trusted: Option<Trusted>,
     /// The hyperparameters (of those that vary) that are given, and the places of all.
     pub given: Vec<bool>,
     pub start: Units,
@@ -54,7 +73,22 @@ impl Search<'_> {
         ranked
     }
 
+    /// The trusted region, and its configuration that is nearest to these places, with the distance.
+    fn nearest(&self, units: &[f64]) -> Option<(&Trusted, &Units, f64)> {
+        let trusted = self.trusted.as_ref()?;
+        let moves = |k: &usize| !self.given[*k] && self.embedding.is_range(*k);
+        let distance =
+            |other: &Units| (0..units.len()).filter(moves).map(|k| (units[k] - other[k]).abs()).fold(0.0, f64::max);
+        let all = trusted.around.iter().map(|other| (trusted, other, distance(other)));
+        all.min_by(|a, b| a.2.total_cmp(&b.2))
+    }
+
     fn value(&self, units: &[f64]) -> f64 {
+        if let Some((trusted, _, distance)) = self.nearest(units)
+            && distance > trusted.radius + 1e-9
+        {
+            return OUTSIDE - distance;
+        }
         let value = self.acquisition.value(&self.embedding.point(units, &self.embedding.active(units), true));
         if value.is_nan() { f64::NEG_INFINITY } else { value }
     }
@@ -151,7 +185,14 @@ impl Search<'_> {
             moving.iter().zip(gradient).for_each(|(k, g)| *g = -slope[*k]);
             -value
         };
-        minimize(&mut negative, &mut x, &vec![(0.0, 1.0); moving.len()], EVALUATIONS);
+        let bounds: Vec<(f64, f64)> = match self.nearest(units) {
+            None => vec![(0.0, 1.0); moving.len()],
+            Some((trusted, near, _)) => moving
+                .iter()
+                .map(|k| ((near[*k] - trusted.radius).max(0.0), (near[*k] + trusted.radius).min(1.0)))
+                .collect(),
+        };
+        minimize(&mut negative, &mut x, &bounds, EVALUATIONS);
         let mut climbed = units.to_vec();
         moving.iter().zip(x).for_each(|(k, x)| climbed[*k] = x);
         climbed
