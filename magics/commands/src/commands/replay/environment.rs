@@ -78,7 +78,7 @@ fn values(environments: &[Value], place: &str) -> Vec<String> {
 pub fn moved(context: &Context, replay: &StudyRecord, options: &SweepOptions) -> Result<Option<String>> {
     let Some(store) = context.store_to_read()? else { return Ok(None) };
     let (devices, _) = context.devices();
-    let slots = slots::Slots::of(context, &devices, options.parallel);
+    let slots = slots::Slots::of(context, &devices, options.parallel, options.per_gpu);
     let now = environment::environment(&devices, &slots.names(), slots::commands(context));
     let found = compared(&store.environments(replay)?, &[now], false);
     Ok(found.first().map(|first| format!("its {} was {}, now {}", first.what, first.recorded, first.again)))
