@@ -1,5 +1,5 @@
-//! `tunebook sweep FILE`, `tunebook insight STUDY` and so on: one magic on the terminal, in a kernel of its own, with the
-//! store of the current folder.
+//! `tunebook sweep FILE`, `tunebook insight STUDY` and so on: one magic on the terminal, in a kernel of its own, with
+//! the store of the current folder.
 
 use super::bundle;
 use super::cell::{Ended, StopSignals, run_cell};

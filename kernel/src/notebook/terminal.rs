@@ -79,7 +79,7 @@ impl Terminal {
         self.result.as_ref().map(|data| &data[RESULT])
     }
 
-    /// Prints the result: its text, or as JSON. Without a result, the text of the last display, if the magic ended well.
+    /// Prints the result: its text, or as JSON. Without one, the text of the last display, if the magic ended well.
     pub fn print(&self, as_json: bool, ended_well: bool) {
         match (&self.result, as_json) {
             (Some(data), true) => anstream::println!("{}", data[RESULT]),

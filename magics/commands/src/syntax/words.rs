@@ -51,8 +51,8 @@ pub fn split_words(source: &Source, span: Span) -> Result<Vec<Word>> {
     Ok(words)
 }
 
-/// A word as the line of a magic writes it, in quotes where it needs them. The value of an option `--name=value` becomes
-/// a word of its own then, because a quoted word is no option.
+/// A word as the line of a magic writes it, in quotes where it needs them. The value of an option `--name=value`
+/// becomes a word of its own then, because a quoted word is no option.
 pub fn quoted_word(word: &str) -> String {
     // A bracket that stays open would take what follows.
     let line = format!("{word} .");

@@ -1,4 +1,4 @@
-//! What a replay says: how many trials are identical, where the others differ most, and what of the environment differs.
+//! What a replay says: how many trials are identical, where the others differ most, and what differs around them.
 
 use super::display::ReplayDisplay;
 use super::environment::{self, Difference, FileDifference};
