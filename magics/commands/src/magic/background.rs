@@ -162,7 +162,7 @@ mod tests {
         assert!(matches!(how(&start("c", |_| panic!("a fault"))), How::Failed(why) if why.contains("fault")));
         let waits = start("d", |interrupt| {
             let _ = interrupt.channel().recv();
-            Err(MagicError::interrupted("stopped".into()))
+            Err(MagicError::interrupted("stopped"))
         });
         assert!(waits.is_running() && waits.wait(Instant::now()).is_none());
         background.stop_all();
