@@ -82,7 +82,7 @@ fn what_a_repeat_cannot_say_is_not_said() {
     let (study, few) = (SURFACES[0].study(2, 10, 1, &mut random), SURFACES[0].study(2, 3, 1, &mut random));
     let arm = |value: i64| study.iter().filter(move |trial| trial.params["arm"].as_i64() == Some(value));
     let (a, b) = (arm(1).next().unwrap(), arm(2).next().unwrap());
-    let same = replication(&definition, &objective(), [a, arm(1).nth(1).unwrap()], &[few.clone()]);
+    let same = replication(&definition, &objective(), [a, arm(1).nth(1).unwrap()], std::slice::from_ref(&few));
     assert_eq!(same, None);
     let found = replication(&definition, &objective(), [a, b], &[few]).unwrap();
     assert_eq!((found.configurations, found.p_value, found.confirms), ([3, 3], None, false));

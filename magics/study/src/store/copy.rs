@@ -54,7 +54,7 @@ impl Store {
             return Ok(());
         }
         let mut statement = self.connection.prepare(&format!("SELECT * FROM {table} WHERE {condition}"))?;
-        let columns: Vec<String> = statement.column_names().into_iter().map(String::from).collect();
+        let columns: Vec<String> = statement.column_names().map(String::from).collect();
         let places: Vec<String> = (1..=columns.len()).map(|at| format!("?{at}")).collect();
         let insert = format!("INSERT OR IGNORE INTO {table} ({}) VALUES ({})", columns.join(", "), places.join(", "));
         let mut insert = to.prepare_cached(&insert)?;

@@ -49,7 +49,7 @@ impl Record {
     /// Whether a trial was ended by a rule that its replay does not have. Then it is compared only as far as it ran.
     pub fn is_cut_short(&self, trial: &Trial) -> bool {
         let options = self.options.get(&trial.number);
-        trial.state == TrialState::Stopped && !options.is_some_and(|options| options.until.is_some())
+        trial.state == TrialState::Stopped && options.is_none_or(|options| options.until.is_none())
     }
 
     /// The numbers of the trials that have not ended in the replay. A trial that failed there, but not in the study,

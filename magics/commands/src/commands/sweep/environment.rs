@@ -18,12 +18,8 @@ const UNTRACKED: usize = 100;
 ///
 /// `slots` are the devices of the slots, `pools` the pools beyond this machine. What cannot be found out is null.
 pub fn environment(devices: &Devices, slots: &[String], pools: Value) -> Value {
-    let used: BTreeSet<&str> = devices
-        .devices
-        .iter()
-        .filter(|device| slots.iter().any(|slot| *slot == device.id))
-        .map(|device| device.name.as_str())
-        .collect();
+    let used: BTreeSet<&str> =
+        devices.devices.iter().filter(|device| slots.contains(&device.id)).map(|device| device.name.as_str()).collect();
     json!({
         "tunebook": env!("CARGO_PKG_VERSION"),
         "libtorch": devices.libtorch,
