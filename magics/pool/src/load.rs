@@ -3,7 +3,6 @@
 
 use crate::{Device, Environment};
 use nvml_wrapper::Nvml;
-use std::path::Path;
 use std::time::Duration;
 
 /// How long the counters of processors are watched.
@@ -11,8 +10,8 @@ const WATCHED: Duration = Duration::from_millis(100);
 /// The variable by which CUDA learns which GPUs a process may use.
 pub(crate) const VISIBLE: &str = "CUDA_VISIBLE_DEVICES";
 
-/// Sets the load of each device, and the free memory of GPUs, where the system tells it. Takes a tenth of a second.
-/// Returns the version of the GPU driver, or None if there is none.
+/// Sets the load of each device, and the name and the memory of GPUs, where the system tells them. Takes a tenth of a
+/// second. Returns the version of the GPU driver, or None if there is none.
 pub fn measure(devices: &mut [Device], environment: &Environment) -> Option<String> {
     let before = processor_times();
     std::thread::sleep(WATCHED);
@@ -45,7 +44,11 @@ fn measure_gpus(gpus: Vec<&mut Device>, environment: &Environment) -> Option<Str
         let Ok(found) = found else { continue };
         gpu.utilization = found.utilization_rates().ok().map(|rates| f64::from(rates.gpu) / 100.0);
         if let Ok(memory) = found.memory_info() {
-            gpu.free_bytes = Some(memory.free);
+            (gpu.memory_bytes, gpu.free_bytes) = (Some(memory.total), Some(memory.free));
+        }
+        // libtorch tells no name.
+        if let Ok(name) = found.name() {
+            gpu.name = name;
         }
     }
     nvml.sys_driver_version().ok()
@@ -53,7 +56,7 @@ fn measure_gpus(gpus: Vec<&mut Device>, environment: &Environment) -> Option<Str
 
 /// For each processor that this process may use: how many ticks it was busy since boot, and how many it was not.
 fn processor_times() -> Vec<(u64, u64)> {
-    let read = |path: &str| std::fs::read_to_string(Path::new(path)).unwrap_or_default();
+    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
     let (stat, status) = (read("/proc/stat"), read("/proc/self/status"));
     let allowed = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:")).unwrap_or_default();
     allowed_processors(allowed).into_iter().filter_map(|number| times_of(&stat, number)).collect()

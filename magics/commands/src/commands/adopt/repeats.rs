@@ -12,7 +12,7 @@ use tunebook_study::{Objective, StudyDefinition, Trial};
 
 /// The repeats of a study, and what they say of two of its trials.
 pub(super) struct Repeats {
-    /// Their names.
+    /// The names of the studies that repeat it with another seed.
     pub names: Vec<String>,
     /// What they say. None if there are none, or if they can say nothing.
     pub found: Option<Replication>,

@@ -23,7 +23,7 @@ pub struct LeftOut {
 
 /// What a study recorded of its trials.
 pub struct Record {
-    /// All trials.
+    /// All recorded trials of the study, whatever became of them.
     pub all: Vec<Trial>,
     /// Those that run again, by number.
     pub trials: BTreeMap<u32, Trial>,
