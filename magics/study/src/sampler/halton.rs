@@ -165,8 +165,8 @@ pub(super) mod tests {
         }
     }
 
-    /// Not so in one coordinate: of ten points, nine tenths of the seeds are below 5.2e-3, and of random ones a tenth is
-    /// below 4.3e-3.
+    /// Not so in one coordinate: of ten points, nine tenths of the seeds are below 5.2e-3, and of random ones a tenth
+    /// is below 4.3e-3.
     #[test]
     fn the_first_points_are_more_even_than_nine_tenths_of_random_ones() {
         for (d, n, tenth) in RANDOM.into_iter().filter(|(d, ..)| *d > 1) {

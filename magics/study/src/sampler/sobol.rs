@@ -188,8 +188,8 @@ mod tests {
         }
     }
 
-    /// The median of the squared centred discrepancy over 1,000 seeds, measured with the scrambled Sobol points of scipy
-    /// 1.17: (d, n, median).
+    /// The median of the squared centred discrepancy over 1,000 seeds, measured with the scrambled Sobol points of
+    /// scipy 1.17: (d, n, median).
     const SCIPY: [(usize, u64, f64); 20] = [
         (1, 10, 2.8413e-03),
         (1, 20, 7.1980e-04),

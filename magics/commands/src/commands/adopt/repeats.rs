@@ -110,7 +110,7 @@ fn said(names: &[String], found: &Replication, adoption: &Adoption, metric: &str
         (Some(p), true) => format!(
             "Values that make no difference look as different with a chance of {} %: the order is confirmed{}.",
             number((1000.0 * p).round() / 10.0),
-            if adoption.level == Level::L3 { " (level L3)" } else { ", but the new runs above show no gain" }
+            if adoption.level == Level::L3 { " (level L3)" } else { ", but the new runs above do not reach L2" }
         ),
         (Some(p), false) => format!(
             "Values that make no difference look as different with a chance of {} %: this {}, so the level is no higher \

@@ -153,7 +153,7 @@ fn about_environment(
         .collect();
     let is_same = found.is_same() || found.trials == 0;
     if !names.is_empty() {
-        let may = if is_same { "" } else { " This may be why the numbers differ." };
+        let may = if is_same { "" } else { " This may be the reason for other numbers." };
         lines.push(format!("The environment differs in {}.{may}", names.join(", ")));
         return lines;
     }

@@ -71,8 +71,8 @@ pub(super) fn first_points(space: &SearchSpace) -> u64 {
     (Embedding::new(space).len() as u64 + 2).clamp(4, 10)
 }
 
-/// The first configuration: the centre of the ranges, which is the guess of whoever chose them. Lists, and what is given,
-/// have the values of `base`. None in versions that began with a quasi-random one.
+/// The first configuration: the centre of the ranges, which is the guess of whoever chose them. Lists, and what is
+/// given, have the values of `base`. None in versions that began with a quasi-random one.
 pub(super) fn first(version: u32, space: &SearchSpace, base: &Params, given: &[bool]) -> Option<Params> {
     Rules::of(version).centre_first.then(|| {
         space.assign(|node, h| match base.get(&h.name).filter(|_| given[node] || h.distribution.is_list()) {
