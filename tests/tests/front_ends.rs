@@ -164,3 +164,14 @@ fn rust_cells_in_jupyterlab_ask_show_progress_complete_and_help() {
     command.arg(script("lab_cells.py")).arg(chromium()).arg(screenshots());
     must_pass(&mut command);
 }
+
+#[test]
+fn a_study_in_the_background_grows_in_its_cell_of_jupyterlab_while_others_are_typed() {
+    if lacks("chromium") {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = python(folder.path());
+    command.arg(script("lab_background.py")).arg(chromium()).arg(screenshots());
+    must_pass(&mut command);
+}
