@@ -18,7 +18,9 @@ pub(super) struct Rungs {
 
 impl Rungs {
     pub(super) fn forget(&mut self, number: u32) {
-        self.values.iter_mut().for_each(|rung| drop(rung.remove(&number)));
+        for rung in &mut self.values {
+            rung.remove(&number);
+        }
     }
 
     fn step(&self, rung: usize) -> Option<u64> {
