@@ -10,7 +10,7 @@ pub struct Configuration<'a> {
     /// The complete and infeasible trials, by number.
     pub trials: Vec<&'a Trial>,
     /// Whether as many of its trials have ended as of any other configuration. If not, its median is that of fewer
-    /// seeds, and it is not ranked yet.
+    /// seeds, and it is not ranked yet. Neither is one with a seed that was stopped early, which has no final value.
     pub is_finished: bool,
     /// The median objective over the seeds, in the metric's own sign. An infeasible seed counts as worse than every
     /// objective. None if the median is an infeasible seed.
@@ -32,7 +32,8 @@ pub fn configurations<'a>(trials: &'a [Trial], objective: &Objective) -> Vec<Con
     let mut all: Vec<Configuration<'a>> = by_index
         .into_values()
         .filter_map(|trials| {
-            let is_finished = trials.len() == seeds;
+            let is_stopped = trials.iter().any(|trial| trial.state == TrialState::Stopped);
+            let is_finished = trials.len() == seeds && !is_stopped;
             let judged = |trial: &&Trial| matches!(trial.state, TrialState::Complete | TrialState::Infeasible);
             let judged: Vec<&Trial> = trials.into_iter().filter(judged).collect();
             (!judged.is_empty()).then(|| configuration(judged, is_finished, objective))

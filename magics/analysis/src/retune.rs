@@ -143,6 +143,9 @@ mod tests {
             repeats: 1,
             question: None,
             notes: None,
+            round: None,
+            given: vec![],
+            stop_early: Default::default(),
         }
     }
 

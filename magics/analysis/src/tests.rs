@@ -23,6 +23,9 @@ fn definition() -> StudyDefinition {
         repeats: 1,
         question: None,
         notes: None,
+        round: None,
+        given: vec![],
+        stop_early: Default::default(),
     }
 }
 

@@ -308,6 +308,13 @@ impl Pool {
         }
     }
 
+    /// Asks for the end of a running trial. It ends as cancelled, or as it would have if it is at its end already.
+    pub fn cancel(&mut self, trial: &TrialId) {
+        for slot in self.slots.iter_mut().filter(|slot| slot.trial.as_ref() == Some(trial)) {
+            slot.send(&Request::Cancel { trial: trial.clone() });
+        }
+    }
+
     /// Asks for the end of all running trials and waits for it, at most for `patience`. Ends the slots that do not
     /// answer by then.
     pub fn cancel_all(&mut self, patience: Duration) {

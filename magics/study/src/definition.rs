@@ -1,7 +1,7 @@
 //! The definition of a study: the workload, the search space, the objective and the sampler.
 
 use crate::sampler::SamplerKind;
-use crate::{SearchSpace, Summaries, Trial};
+use crate::{Params, SearchSpace, StopEarly, Summaries, Trial};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::ops::Range;
@@ -167,6 +167,15 @@ pub struct StudyDefinition {
     /// Notes of the user.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub notes: Option<String>,
+    /// The round of experiments that the study belongs to (Playbook G8, G11).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub round: Option<u32>,
+    /// The configurations that the user gave, in this order. The sampler goes on after them (Playbook D9).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub given: Vec<Params>,
+    /// The rule by which trials of the latest run are stopped early. Each run may choose another one.
+    #[serde(default, skip_serializing_if = "StopEarly::is_none")]
+    pub stop_early: StopEarly,
 }
 
 /// A space that a study had before it was widened.

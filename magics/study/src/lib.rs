@@ -5,6 +5,7 @@
 
 pub mod definition;
 pub mod distribution;
+pub mod early_stopping;
 pub mod probe;
 pub mod protocol;
 pub mod sampler;
@@ -18,6 +19,7 @@ pub use definition::{
     Direction, EarlierSpace, Objective, ObjectiveValue, ProgramLine, StudyDefinition, WorkloadReference,
 };
 pub use distribution::{Distribution, DistributionError, Scale};
+pub use early_stopping::{EarlyStopping, StopEarly};
 pub use space::{Condition, Hyperparameter, Role, SearchSpace, SpaceError};
 pub use trial::{ClassCount, Measurement, MetricSummary, Trial, TrialState, VALIDATION_EXAMPLES};
 pub use value::Value;

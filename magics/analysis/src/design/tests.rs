@@ -30,6 +30,9 @@ fn study(declared: &[Declared]) -> StudyDefinition {
         repeats: 1,
         question: None,
         notes: None,
+        round: None,
+        given: vec![],
+        stop_early: Default::default(),
     }
 }
 

@@ -232,6 +232,9 @@ mod tests {
             repeats: 1,
             question: None,
             notes: None,
+            round: None,
+            given: vec![],
+            stop_early: Default::default(),
         };
         let log = |low, high| study(Distribution::log_uniform(low, high).unwrap());
         let planned = log(1e-3, 1.0);

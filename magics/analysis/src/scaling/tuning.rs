@@ -227,6 +227,9 @@ mod tests {
             repeats,
             question: None,
             notes: None,
+            round: None,
+            given: vec![],
+            stop_early: Default::default(),
         }
     }
 

@@ -10,4 +10,5 @@ mod rank_agreement;
 pub use best_steps::{BestSteps, TrainingRegime, best_steps};
 pub use initial::{FitTrial, FittedRate, InitialSteps, NoInitialSteps, fit_trial, initial_steps};
 pub use promotion::{NoPromotion, Prolonged, Transfer, prolonged, transfer};
+pub(crate) use rank_agreement::spearman;
 pub use rank_agreement::{RankAgreement, rank_agreement};

@@ -58,7 +58,7 @@ pub fn rank_agreement(
 
 /// Spearman's rank correlation with its 95 % interval. None for fewer than six pairs, or if all values of one side are
 /// equal.
-fn spearman(pairs: &[(f64, f64)]) -> Option<(f64, [f64; 2])> {
+pub(crate) fn spearman(pairs: &[(f64, f64)]) -> Option<(f64, [f64; 2])> {
     let n = pairs.len();
     if n < LEAST_COMMON {
         return None;

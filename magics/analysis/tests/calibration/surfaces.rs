@@ -88,6 +88,9 @@ pub fn definition(arms: i64, nuisances: usize, repeats: u32) -> StudyDefinition 
         repeats,
         question: None,
         notes: None,
+        round: None,
+        given: vec![],
+        stop_early: Default::default(),
     }
 }
 

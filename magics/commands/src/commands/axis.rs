@@ -6,7 +6,7 @@ use crate::host::{Interrupt, Output};
 use crate::magic::{Command, Context, Export, Invocation, Magic, Subject};
 use crate::report::Report;
 use crate::report::table::{self, Rows, number};
-use crate::studies::{JUDGING, Judging, adaptive_note, flags, no_answer, sentences_about_failures};
+use crate::studies::{JUDGING, Judging, flags, no_answer, origin_notes, sentences_about_failures};
 use crate::syntax::{Arguments, Word};
 use std::collections::BTreeMap;
 use tunebook_analysis::{Finding, StudyView, ValueSpan, axis, best_trial, insight};
@@ -88,7 +88,7 @@ impl Command for AxisPlots {
         for sentence in sentences_about_failures(trials, flags) {
             report = report.line(&sentence);
         }
-        report = adaptive_note(&study.definition).iter().fold(report, |report, note| report.line(note));
+        report = origin_notes(&study.definition, trials).iter().fold(report, |report, note| report.line(note));
         report.show(&context.charts, output);
         Ok(())
     }

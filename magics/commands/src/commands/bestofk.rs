@@ -5,7 +5,7 @@ use crate::host::{Interrupt, Output};
 use crate::magic::{Command, Context, Export, Invocation, Magic, Subject};
 use crate::report::Report;
 use crate::report::table::{Rows, number, number_or_dash, open_interval_or_dash};
-use crate::studies::{JUDGING, Judging, adaptive_note, no_answer};
+use crate::studies::{JUDGING, Judging, no_answer, origin_notes};
 use crate::syntax::{Arguments, Word};
 use tunebook_analysis::{BestOfK, best_of_k};
 use tunebook_study::Direction;
@@ -51,15 +51,15 @@ impl Command for ShowBestOfK {
         let objective = self.judging.objective(&self.arguments.source, &study.definition, &trials)?;
         let mut result =
             best_of_k(&trials, &objective).map_err(|error| no_answer(&self.arguments, &self.study, error))?;
-        let note = adaptive_note(&study.definition);
-        if note.is_some() {
+        let notes = origin_notes(&study.definition, &trials);
+        if !notes.is_empty() {
             // It is that of a study with exchangeable trials.
             result.next_best = None;
         }
         let chart = tunebook_charts::best_of_k(&study.name, &result);
         let report = Report::new("best_of_k", &result).field("study", &study.name);
         let report = summary(&result).iter().fold(report, |report, sentence| report.line(sentence));
-        let report = note.iter().fold(report, |report, note| report.line(note));
+        let report = notes.iter().fold(report, |report, note| report.line(note));
         report.table(&rows(&result)).chart(chart).show(&context.charts, output);
         Ok(())
     }

@@ -6,7 +6,7 @@ use crate::host::{Interrupt, Output};
 use crate::magic::{Command, Context, Export, Invocation, Magic, Subject};
 use crate::report::Report;
 use crate::report::table::{self, Rows, number, number_or_dash, open_interval_or_dash};
-use crate::studies::{JUDGING, Judging, adaptive_note, no_answer, validation};
+use crate::studies::{JUDGING, Judging, no_answer, origin_notes, validation};
 use crate::syntax::{Arguments, OptionSpec, Word};
 use tunebook_analysis::{Isolation, Level, isolation};
 use tunebook_study::Params;
@@ -61,8 +61,8 @@ impl Command for Isolate {
         let objective = self.judging.objective(&self.arguments.source, &study.definition, &trials)?;
         let mut result = isolation(&study.definition, &trials, &self.hyperparameter.text, self.buckets, &objective)
             .map_err(|error| no_answer(&self.arguments, &self.hyperparameter, error))?;
-        let note = adaptive_note(&study.definition);
-        if note.is_some() {
+        let notes = origin_notes(&study.definition, &trials);
+        if !notes.is_empty() {
             // They are computed as if the trials were exchangeable.
             result.points.iter_mut().for_each(|point| (point.interval, point.budget_matched) = (None, None));
             if let Some(comparison) = &mut result.comparison {
@@ -83,9 +83,9 @@ impl Command for Isolate {
         let report = Report::new("isolation", &result)
             .field("study", &study.name)
             .field("validation", precision.as_ref().map(|(precision, _)| precision));
-        let report = summary(&result, note.is_some()).iter().fold(report, |report, sentence| report.line(sentence));
+        let report = summary(&result, !notes.is_empty()).iter().fold(report, |report, sentence| report.line(sentence));
         let report = precision.iter().fold(report, |report, (_, sentence)| report.line(sentence));
-        let report = note.iter().fold(report, |report, note| report.line(note));
+        let report = notes.iter().fold(report, |report, note| report.line(note));
         let report = adoption_cell(&study.name, &result).iter().fold(report, |report, sentence| report.line(sentence));
         let mut report = report.table(&rows(&result)).chart(chart);
         if let Some(sentence) = baseline(&result) {

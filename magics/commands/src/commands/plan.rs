@@ -11,6 +11,7 @@ use crate::host::{Interrupt, Output};
 use crate::magic::{Body, Command, Context, Export, Invocation, Magic, Subject};
 use crate::report::Report;
 use crate::report::table::{Rows, duration};
+use crate::studies::given_note;
 use serde_json::json;
 use tunebook_analysis::{Design, ExpectedTime, TimedTrial, design, expected_proposals, expected_time};
 use tunebook_study::store::Store;
@@ -58,6 +59,9 @@ impl Command for Plan {
             "nuisance_dimensions": design.nuisance_dimensions,
             "points_per_dimension": design.points_per_dimension,
             "allowed": plan.options.allow,
+            "round": plan.definition.round,
+            "stop_early": plan.definition.stop_early,
+            "given": plan.definition.given,
         });
         let mut report = Report::new("plan", &fields).line(&format!(
             "{}: {} of {}, {} {}. Nothing was trained.",
@@ -69,6 +73,18 @@ impl Command for Plan {
         ));
         if let Some(question) = &plan.definition.question {
             report = report.line(&format!("Question: {question}"));
+        }
+        if let Some(round) = plan.definition.round {
+            report = report.line(&format!("Round: {round}"));
+        }
+        if !plan.definition.stop_early.is_none() {
+            report = report.line(&format!(
+                "Trials would be stopped early by the rule `{}`; the expected time is that without it.",
+                plan.definition.stop_early
+            ));
+        }
+        if let Some(note) = given_note(&plan.definition) {
+            report = report.line(&note);
         }
         let mut rows = Rows::new(&["role", "hyperparameter", "values", "what this means"]);
         for role in &design.roles {

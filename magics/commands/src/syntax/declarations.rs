@@ -31,6 +31,19 @@ pub struct SweepBody {
     pub notes: Option<String>,
     /// The optimizer whose hyperparameters are declared by the number of configurations.
     pub preset: Option<Spanned<Preset>>,
+    /// The round of experiments that the study belongs to.
+    pub round: Option<Spanned<u32>>,
+    /// The configurations that are given, in the order of their lines.
+    pub configurations: Vec<GivenConfigurations>,
+}
+
+/// A line that gives configurations.
+#[derive(Clone, Debug)]
+pub enum GivenConfigurations {
+    /// `configurations FILE.csv`.
+    File(Spanned<String>),
+    /// `configuration hp=v, …`, with the span of the line.
+    Line(Vec<(Spanned<String>, Spanned<Value>)>, Span),
 }
 
 /// An optimizer whose hyperparameters a study declares by its number of configurations (Playbook A4, I2).
@@ -55,8 +68,21 @@ impl Preset {
 }
 
 /// The words with which a declaration begins. Conditions (`when …:`) can precede it.
-pub const KEYWORDS: [&str; 10] =
-    ["workload", "command", "scientific", "nuisance", "fixed", "minimize", "maximize", "question", "notes", "preset"];
+pub const KEYWORDS: [&str; 13] = [
+    "workload",
+    "command",
+    "scientific",
+    "nuisance",
+    "fixed",
+    "minimize",
+    "maximize",
+    "question",
+    "notes",
+    "preset",
+    "round",
+    "configurations",
+    "configuration",
+];
 
 /// Parses the declarations of `span`, with blank lines and comments between them.
 pub fn parse_body(source: &Source, span: Span) -> Result<SweepBody> {
@@ -182,6 +208,31 @@ fn parse_tokens(source: &Source, span: Span, body: &mut SweepBody) -> Result<()>
         }
         "question" => body.question = Some(line.text("the question in quotes")?.value),
         "notes" => body.notes = Some(line.text("the notes in quotes")?.value),
+        "round" => {
+            let value = line.value()?;
+            let number = value.value.as_i64().and_then(|n| u32::try_from(n).ok()).filter(|n| *n > 0);
+            let Some(number) = number else {
+                let message = format!("a round is a whole number from 1, not `{}`", value.value);
+                return Err(source.error(ErrorName::InvalidValue, value.span, message, None));
+            };
+            set(source, &mut body.round, Spanned::new(number, value.span), "round")?;
+        }
+        "configurations" => {
+            body.configurations.push(GivenConfigurations::File(line.text("the name of a CSV file")?));
+        }
+        "configuration" => {
+            let mut values = vec![];
+            loop {
+                let name = line.word("the name of a hyperparameter")?;
+                line.mark("=")?;
+                values.push((name, line.value()?));
+                if line.peek() != Some(&Token::Mark(",")) {
+                    break;
+                }
+                line.next();
+            }
+            body.configurations.push(GivenConfigurations::Line(values, span));
+        }
         "preset" => {
             let word = line.word("the name of an optimizer")?;
             let found = Preset::ALL.into_iter().find(|preset| preset.word() == word.value);

@@ -12,6 +12,6 @@ mod words;
 #[cfg(test)]
 mod tests;
 
-pub use declarations::{Declaration, KEYWORDS, Preset, SweepBody, parse_body, parse_one_line};
+pub use declarations::{Declaration, GivenConfigurations, KEYWORDS, Preset, SweepBody, parse_body, parse_one_line};
 pub use options::{Arguments, OptionSpec, duration, option, parse_arguments, parse_before_code, parse_leading};
 pub use words::{Word, quoted_word, split_words};

@@ -315,6 +315,9 @@ pub fn definition() -> StudyDefinition {
         repeats: 1,
         question: Some("how fast?".into()),
         notes: None,
+        round: None,
+        given: vec![],
+        stop_early: Default::default(),
     }
 }
 

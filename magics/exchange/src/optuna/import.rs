@@ -149,6 +149,9 @@ fn foreign_definition(study: &OptunaStudy, space: SearchSpace, metric: &str, cho
         repeats: 1,
         question: None,
         notes: note.and_then(|(_, text)| text.as_str()).map(String::from),
+        round: None,
+        given: vec![],
+        stop_early: Default::default(),
     }
 }
 

@@ -85,9 +85,10 @@ fn write_run(
         })?;
     }
     let status = match trial.state {
-        TrialState::Complete | TrialState::Stopped => Status::Success,
+        TrialState::Complete => Status::Success,
         TrialState::Infeasible | TrialState::Failed => Status::Failure,
-        TrialState::Running | TrialState::Cancelled => Status::Unknown,
+        // TensorBoard has no word for a trial that was stopped early.
+        TrialState::Stopped | TrialState::Running | TrialState::Cancelled => Status::Unknown,
     };
     let ended = started + trial.seconds;
     let session = SessionEndInfo { status: status.into(), end_time_secs: ended };

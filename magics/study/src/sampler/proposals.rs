@@ -20,6 +20,8 @@ pub struct Proposals {
     seed: u64,
     /// The spaces that the study has had, the last one without an end.
     spaces: Vec<Era>,
+    /// The configurations that the user gave, which come first.
+    given: Vec<Params>,
     made: Vec<Params>,
     /// The configurations as text.
     seen: HashSet<String>,
@@ -51,6 +53,7 @@ impl Proposals {
             sampler: definition.sampler,
             seed: definition.seed,
             spaces: earlier.chain([last]).collect(),
+            given: definition.given.clone(),
             made: vec![],
             seen: HashSet::new(),
             dealt: Dealt::new(definition.seed),
@@ -115,6 +118,9 @@ impl Proposals {
     }
 
     fn next(&mut self) -> Option<Params> {
+        if let Some(given) = self.given.get(self.made.len()) {
+            return Some(given.clone());
+        }
         let (at, index) = (self.era()?, self.made.len() as u64);
         let Era { space, version, .. } = &self.spaces[at];
         match (self.sampler, version) {

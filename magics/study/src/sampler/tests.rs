@@ -31,6 +31,9 @@ fn study(space: SearchSpace, seed: u64) -> StudyDefinition {
         repeats: 1,
         question: None,
         notes: None,
+        round: None,
+        given: vec![],
+        stop_early: Default::default(),
     }
 }
 

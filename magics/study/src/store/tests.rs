@@ -24,6 +24,9 @@ fn definition() -> StudyDefinition {
         repeats: 1,
         question: Some("how fast?".into()),
         notes: None,
+        round: None,
+        given: vec![],
+        stop_early: Default::default(),
     }
 }
 

@@ -87,6 +87,9 @@ pub fn study(space: SearchSpace, sampler: SamplerKind, seed: u64) -> StudyDefini
         repeats: 1,
         question: None,
         notes: None,
+        round: None,
+        given: vec![],
+        stop_early: Default::default(),
     }
 }
 

@@ -174,6 +174,9 @@ fn store() -> Result<Line> {
         repeats: 1,
         question: None,
         notes: None,
+        round: None,
+        given: vec![],
+        stop_early: Default::default(),
     };
     let mut store = Store::open(&folder.path().join("studies.db"))?;
     let study = store.create_study("cost", &definition)?;

@@ -49,6 +49,9 @@ pub fn ask_tell(arguments: &[String]) -> Result<()> {
         repeats: 1,
         question: None,
         notes: None,
+        round: None,
+        given: vec![],
+        stop_early: Default::default(),
     };
     let mut proposals = Proposals::of(&definition);
     for line in std::io::stdin().lock().lines() {

@@ -11,7 +11,7 @@ use crate::host::{Interrupt, Output};
 use crate::magic::{Command, Context, Export, Invocation, Magic, Subject};
 use crate::report::Report;
 use crate::report::table::Rows;
-use crate::studies::{JUDGING, Judging, adaptive_note, flags, no_answer, sentences_about_failures, validation};
+use crate::studies::{JUDGING, Judging, flags, no_answer, origin_notes, sentences_about_failures, validation};
 use crate::syntax::{Arguments, Word};
 use serde_json::{Map, Value as Json, json};
 use std::collections::BTreeMap;
@@ -149,7 +149,8 @@ impl Command for ShowInsight {
                 finding.playbook.into(),
             ]);
         }
-        report = adaptive_note(&study.definition).iter().fold(report.table(&rows), |report, note| report.line(note));
+        report =
+            origin_notes(&study.definition, &trials).iter().fold(report.table(&rows), |report, note| report.line(note));
         for (finding, cell) in &found.findings {
             report = report.line(&format!("{}: {} {}", finding.id, finding.message, finding.advice));
             if let Some(cell) = cell {

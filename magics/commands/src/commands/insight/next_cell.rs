@@ -4,8 +4,8 @@ use tunebook_analysis::Experiment;
 use tunebook_study::sampler::SamplerKind;
 use tunebook_study::store::StudyRecord;
 use tunebook_study::{
-    Distribution, Hyperparameter, ObjectiveValue, ProgramLine, Role, SearchSpace, StudyDefinition, Trial, Value,
-    WorkloadReference,
+    Distribution, Hyperparameter, ObjectiveValue, Params, ProgramLine, Role, SearchSpace, StudyDefinition, Trial,
+    Value, WorkloadReference,
 };
 
 /// Returns the cell of an experiment. None if the study cannot be changed in this way.
@@ -79,6 +79,9 @@ pub fn sweep_cell(name: &str, definition: &StudyDefinition, configurations: u32,
     if definition.objective.judged == ObjectiveValue::Final {
         text += " --objective final";
     }
+    if !definition.stop_early.is_none() {
+        text += &format!(" --stop-early {}", definition.stop_early);
+    }
     text += options;
     text += "\n";
     text += &match &definition.workload {
@@ -107,6 +110,25 @@ pub fn sweep_cell(name: &str, definition: &StudyDefinition, configurations: u32,
             range => range.to_string(),
         };
         text += &format!("{role} {} {distribution}\n", h.name);
+    }
+    // Where the space has changed, what was given may be outside of it.
+    let has = |given: &Params| {
+        let mut active = definition.space.hyperparameters().iter().filter(|h| h.is_active(given));
+        active.all(|h| {
+            h.distribution.is_constant() || given.get(&h.name).is_some_and(|v| h.distribution.to_unit(v).is_some())
+        })
+    };
+    for given in definition.given.iter().filter(|given| has(given)) {
+        let active =
+            definition.space.hyperparameters().iter().filter(|h| h.is_active(given) && !h.distribution.is_constant());
+        let values: Vec<String> =
+            active.filter_map(|h| Some(format!("{} = {}", h.name, value(given.get(&h.name)?)))).collect();
+        if !values.is_empty() {
+            text += &format!("configuration {}\n", values.join(", "));
+        }
+    }
+    if let Some(round) = definition.round {
+        text += &format!("round {round}\n");
     }
     for (keyword, words) in [("question", &definition.question), ("notes", &definition.notes)] {
         if let Some(words) = words.as_ref().filter(|words| !words.contains(['"', '\n'])) {

@@ -66,6 +66,7 @@ fn of_study(
         Some(question) => format!("Question: {question}"),
         None => "The study does not say which question it is to answer.".into(),
     }));
+    parts.extend(definition.round.map(|round| Part::Text(format!("Round: {round}"))));
     parts.extend(definition.notes.as_ref().map(|notes| Part::Text(format!("Notes: {notes}"))));
     let configurations = study.asked / definition.repeats.max(1);
     let allowed: String = recorded_allowed(store, study)?.iter().map(|lint| format!(" --allow {lint}")).collect();

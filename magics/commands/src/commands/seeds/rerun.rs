@@ -226,6 +226,9 @@ impl Rerunner<'_> {
                 }
             )),
             notes: None,
+            round: None,
+            given: vec![],
+            stop_early: Default::default(),
         })
     }
 

@@ -216,6 +216,9 @@ impl StabilityPlan {
             repeats,
             question: None,
             notes: None,
+            round: None,
+            given: vec![],
+            stop_early: Default::default(),
         }
     }
 }

@@ -83,8 +83,14 @@ impl Command for Promote {
         let configurations = study.asked / definition.repeats.max(1);
         let share = (f64::from(configurations) / self.factor).ceil() as u32;
         let name = format!("{}-x{}", study.name, number(self.factor));
-        let near = StudyDefinition { space: around(&longer.space, &top, known.as_ref()), ..definition.clone() };
-        let same = StudyDefinition { space: longer.space.clone(), ..definition.clone() };
+        // The longer trials are the next round. What was given for this one was not chosen for it.
+        let next = StudyDefinition {
+            round: definition.round.map(|n| n.saturating_add(1)),
+            given: vec![],
+            ..definition.clone()
+        };
+        let near = StudyDefinition { space: around(&longer.space, &top, known.as_ref()), ..next.clone() };
+        let same = StudyDefinition { space: longer.space.clone(), given: definition.given.clone(), ..next };
         let long = sweep_cell(&name, &near, share.max(LEAST_LONG), "");
         let checked = share.max(LEAST_CHECKED).min(configurations.max(1));
         let check = sweep_cell(&format!("{name}-check"), &same, checked, "");

@@ -102,6 +102,9 @@ fn definitions(sides: &[Side; 2]) -> Vec<Row> {
         row("seed", &|d| Some(d.seed.to_string())),
         row("repeats", &|d| Some(d.repeats.to_string())),
         row("notes", &|d| d.notes.clone()),
+        row("round", &|d| d.round.map(|round| round.to_string())),
+        row("given configurations", &|d| (!d.given.is_empty()).then(|| d.given.len().to_string())),
+        row("--stop-early", &|d| Some(d.stop_early.to_string())),
     ];
     let mut labels: Vec<String> = vec![];
     for h in definitions.iter().flat_map(|d| d.space.hyperparameters()) {

@@ -2,6 +2,7 @@
 
 use crate::commands::sweep::advice::recorded_allowed;
 use crate::commands::sweep::display::{counts_text, with_retuning};
+use crate::commands::sweep::early_stopping::crossing_note;
 use crate::commands::sweep::retuning::find_retuning;
 use crate::commands::sweep::{changes, slots, without_effect};
 use crate::commands::workload;
@@ -10,7 +11,7 @@ use crate::host::Output;
 use crate::magic::Context;
 use crate::report::Report;
 use crate::report::table::{self, Rows, number};
-use crate::studies::{flags, sentences_about_failures, validation};
+use crate::studies::{flags, given_note, sentences_about_failures, stopped_note, validation};
 use serde_json::{Value, json};
 use tunebook_analysis::{best_trial, count_by_state, optimization_history, ranked_configurations};
 use tunebook_study::sampler::SamplerKind;
@@ -22,7 +23,7 @@ const ROWS: usize = 10;
 
 /// Shows a list of all studies.
 pub fn list_all(context: &Context, output: &dyn Output) -> Result<()> {
-    let mut rows = Rows::new(&["study", "question", "trials", "best", "trial", "created (UTC)"]);
+    let mut rows = Rows::new(&["study", "round", "question", "trials", "best", "trial", "created (UTC)"]);
     let mut studies = vec![];
     let store = context.store_to_read()?;
     if let Some(store) = &store {
@@ -32,13 +33,15 @@ pub fn list_all(context: &Context, output: &dyn Output) -> Result<()> {
             let metric = &study.definition.objective.metric;
             rows.row(vec![
                 study.name.clone(),
+                study.definition.round.map_or("–".into(), |round| round.to_string()),
                 study.definition.question.clone().unwrap_or_default(),
                 trials.len().to_string(),
                 best.as_ref().map_or("–".into(), |best| format!("{} {metric}", number(best.objective))),
                 best.as_ref().map_or("–".into(), |best| best.trial.to_string()),
                 date_and_time(study.created),
             ]);
-            studies.push(json!({ "study": study.name, "question": study.definition.question, "trials": counts,
+            let StudyDefinition { round, question, .. } = &study.definition;
+            studies.push(json!({ "study": study.name, "round": round, "question": question, "trials": counts,
                 "best": best, "created": study.created }));
         }
     }
@@ -83,7 +86,9 @@ pub fn study_report(context: &Context, store: &Store, study: &StudyRecord) -> Re
         best_rows.row(vec![trial.number.to_string(), number(value), step.to_string(), number(trial.seconds), params]);
     }
     let mut failed_rows = Rows::new(&["trial", "state", "reason", "hyperparameters that vary"]);
-    for trial in trials.iter().filter(|t| matches!(t.state, TrialState::Failed | TrialState::Infeasible)) {
+    for trial in
+        trials.iter().filter(|t| matches!(t.state, TrialState::Failed | TrialState::Infeasible | TrialState::Stopped))
+    {
         let (state, params) = (trial.state.to_string(), table::params(definition, &trial.params));
         failed_rows.row(vec![trial.number.to_string(), state, trial.reason.clone().unwrap_or_default(), params]);
     }
@@ -97,6 +102,9 @@ pub fn study_report(context: &Context, store: &Store, study: &StudyRecord) -> Re
     );
     if let Some(question) = &definition.question {
         report = report.line(&format!("Question: {question}"));
+    }
+    if let Some(round) = definition.round {
+        report = report.line(&format!("Round: {round}"));
     }
     if let Some(notes) = &definition.notes {
         report = report.line(&format!("Notes: {notes}"));
@@ -113,6 +121,13 @@ pub fn study_report(context: &Context, store: &Store, study: &StudyRecord) -> Re
             date_and_time(study.created)
         ))
         .line(&format!("Trials: {}; {} in all.", counts_text(&trials), table::duration(study.seconds)));
+    if !definition.stop_early.is_none() {
+        report = report.line(&format!("Trials are stopped early by the rule `{}`.", definition.stop_early));
+    }
+    report = given_note(definition).into_iter().chain(stopped_note(&trials)).fold(report, |r, note| r.line(&note));
+    if let Some(note) = crossing_note(store, study, &trials)? {
+        report = report.line(&note);
+    }
     if !allowed.is_empty() {
         let names: Vec<&str> = allowed.iter().map(String::as_str).collect();
         report = report.line(&format!("Lints that `--allow` overruled: {}.", names.join(", ")));
@@ -124,7 +139,11 @@ pub fn study_report(context: &Context, store: &Store, study: &StudyRecord) -> Re
     let workload = workload::description(context, &definition.workload);
     let flags = flags(store, study, &trials, objective, workload.as_ref())?;
     report = sentences_about_failures(&trials, &flags).iter().fold(report, |report, sentence| report.line(sentence));
-    report = report.field("flags", &flags).first_rows(failed_rows, ROWS, "trials that have failed or are infeasible");
+    report = report.field("flags", &flags).first_rows(
+        failed_rows,
+        ROWS,
+        "trials that have failed, were stopped or are infeasible",
+    );
     if !trials.is_empty() {
         let describe = |values: &Params| table::params(definition, values);
         let history = optimization_history(&trials, objective);

@@ -2,6 +2,7 @@
 //! before it reaches the screen.
 
 use super::changes::{self, Watch};
+use super::early_stopping::Stops;
 use super::environment::environment;
 use super::observer::{TrialEnd, TrialObserver};
 use super::plan::SweepPlan;
@@ -61,6 +62,7 @@ pub fn run(
     let options = numbers.iter().map(|number| (*number, plan.options.of_trial(*number)));
     trial_options::record(writer.store(), writer.study(), options)?;
     let proposals = Proposals::resuming(&plan.definition, &writer.store().trials(writer.study())?);
+    let stops = Stops::resuming(&plan.definition, writer.store(), writer.study())?;
     let mut run = StudyRun {
         context,
         share: context.sharing.join(&plan.name, limit),
@@ -70,6 +72,7 @@ pub fn run(
         observer,
         interrupt,
         proposals,
+        stops,
         watch,
         folder,
         waiting: numbers.into_iter().rev().collect(),
@@ -142,6 +145,8 @@ struct StudyRun<'a> {
     observer: &'a mut dyn TrialObserver,
     interrupt: &'a Interrupt,
     proposals: Proposals,
+    /// Which trials are stopped early.
+    stops: Stops,
     watch: Watch,
     /// The folder that holds a folder for each trial.
     folder: PathBuf,
@@ -241,6 +246,7 @@ impl StudyRun<'_> {
         self.watch.look(self.writer, number)?;
         self.writer.start(&trial)?;
         self.started.insert(number, Instant::now());
+        self.stops.started(number, configuration);
         self.observer.started(&trial);
         let request = TrialRequest {
             trial: TrialId { study: self.plan.name.clone(), number },
@@ -291,10 +297,11 @@ impl StudyRun<'_> {
 
     /// Handles one message of a slot.
     fn handle(&mut self, pool: &mut Pool, message: SlotMessage) -> Result<()> {
-        match pool.accept(message) {
-            Some(event) => self.happened(event),
-            None => Ok(()),
+        if let Some(event) = pool.accept(message) {
+            self.happened(event)?;
         }
+        self.stops.to_ask().for_each(|trial| pool.cancel(&trial));
+        Ok(())
     }
 
     fn happened(&mut self, event: PoolEvent) -> Result<()> {
@@ -304,10 +311,14 @@ impl StudyRun<'_> {
                 *reached = measurement.step.max(*reached);
                 self.writer.measured(trial.number, &measurement)?;
                 self.observer.measured(trial.number, &measurement);
+                self.stops.measured(&trial, &measurement);
                 Ok(())
             }
             PoolEvent::Trial(Event::Ended { trial, state, reason, seconds }) => {
                 self.finish(&trial, state, reason, Some(seconds))
+            }
+            PoolEvent::SlotLost { trial, reason } if self.stops.is_stopping(trial.number) => {
+                self.finish(&trial, TrialState::Cancelled, Some(reason), None)
             }
             PoolEvent::SlotLost { trial, reason } => {
                 let losses = self.losses.entry(trial.number).or_default();
@@ -360,6 +371,7 @@ impl StudyRun<'_> {
         reason: Option<String>,
         seconds: Option<f64>,
     ) -> Result<()> {
+        let (state, reason) = self.stops.ended(trial.number, state, reason);
         let started = self.started.get(&trial.number);
         let seconds = seconds.unwrap_or_else(|| started.map_or(0.0, |started| started.elapsed().as_secs_f64()));
         match state {

@@ -4,8 +4,10 @@ pub mod advice;
 mod background;
 pub mod changes;
 pub mod display;
+pub mod early_stopping;
 pub mod engine;
 pub mod environment;
+mod given;
 pub mod observer;
 mod placeholders;
 pub mod plan;
@@ -26,11 +28,11 @@ use crate::commands::workload;
 use crate::error::{MagicError, Result, Source};
 use crate::host::{Interrupt, Output};
 use crate::magic::{Body, Command, Context, Export, Invocation, Magic, Subject};
-use crate::studies::adaptive_note;
+use crate::studies::{adaptive_note, given_note};
 use crate::syntax::{OptionSpec, SweepBody, Word, option, parse_body, parse_one_line};
 use tunebook_analysis::design;
-use tunebook_study::WorkloadReference;
 use tunebook_study::store::{Store, StudyRecord, StudyWriter};
+use tunebook_study::{StudyDefinition, WorkloadReference};
 
 pub const MAGIC: Magic = Magic {
     name: "sweep",
@@ -46,6 +48,9 @@ pub const MAGIC: Magic = Magic {
         each scientific value, so that the comparison is fair. A fixed hyperparameter has one value in all trials. \
         `when NAME == v:` before a declaration makes it conditional. `command PROGRAM {hp} …` trains any program that \
         prints JSON lines with a `step`.\n\n\
+        `question \"…\"`, `notes \"…\"` and `round N` say what the study is for. `preset adam` declares what to tune for \
+        the number of trials. `configuration hp=v, …` and `configurations FILE.csv` give configurations, which are \
+        trained first.\n\n\
         Running the cell again shows the recorded trials and trains nothing. `--resume`, or a larger `--trials`, runs \
         the trials that are missing.",
     options: OPTIONS,
@@ -99,7 +104,12 @@ pub const OPTIONS: &[OptionSpec] = &[
     option("maximize", Some("METRIC"), "the objective: this metric, larger is better (if the body names none)"),
     option("name", Some("NAME"), "name of the study, in the one-line form (default: the workload's)"),
     option("allow", Some("LINT…"), "overrule a lint of %plan; the study records it. May be given several times"),
-    option("stop-early", Some("RULE"), "only `none` is available"),
+    option(
+        "stop-early",
+        Some("none|median|asha"),
+        "stop trials that are worse than others at the same step (default: none, which the Playbook prefers while \
+         exploring)",
+    ),
     option("background", None, "go on while other cells run; %sweeps lists such sweeps, %sweep stop NAME ends one"),
 ];
 
@@ -176,7 +186,9 @@ impl Command for Sweep {
                     let space = plan.definition.space.clone();
                     let wider = writer.study().definition.widened(space, configurations_of(&trials));
                     plan.definition = plan.definition.continuing(&wider);
-                    writer.redefine(&plan.definition)?;
+                    // Another rule of early stopping is recorded below.
+                    let stop_early = writer.study().definition.stop_early;
+                    writer.redefine(&StudyDefinition { stop_early, ..plan.definition.clone() })?;
                 }
                 start(context, plan, writer, numbers, output, interrupt)
             }
@@ -189,6 +201,7 @@ impl Command for Sweep {
                 notes.extend(changes::note(&changes::changes(&store, &study)?));
                 let unused = store.without_effect(&study)?;
                 notes.extend(without_effect(&unused));
+                notes.extend(early_stopping::crossing_note(&store, &study, &trials)?);
                 let requested = plan.trials as usize;
                 let mut display =
                     SweepDisplay::new(context, output, &plan.name, &plan.definition, requested, trials.clone());
@@ -211,7 +224,11 @@ impl Sweep {
             _ => vec![],
         };
         let planner = Planner { source: &self.source, workloads: &workloads };
-        planner.plan(self.name.clone(), &self.body, self.options.clone())
+        let mut plan = planner.plan(self.name.clone(), &self.body, self.options.clone())?;
+        let known = workloads.iter().find(|known| known.reference == plan.definition.workload);
+        let description = known.map(|known| &known.description);
+        given::add(context, &self.source, &self.body, description, &mut plan)?;
+        Ok(plan)
     }
 }
 
@@ -221,7 +238,7 @@ fn notes(context: &Context, store: &Store, plan: &SweepPlan) -> Vec<String> {
     let design = design(&plan.definition, plan.trials / plan.definition.repeats.max(1));
     let lints = advice(context, Some(store), plan, &design).unwrap_or_default();
     let lints = lints.into_iter().map(|lint| format!("{}: {} (Playbook {})", lint.id, lint.message, lint.playbook));
-    adaptive_note(&plan.definition).into_iter().chain(lints).collect()
+    adaptive_note(&plan.definition).into_iter().chain(given_note(&plan.definition)).chain(lints).collect()
 }
 
 /// Says which hyperparameters no trial used. None if each was used.
@@ -272,7 +289,8 @@ fn train(
     interrupt: &Interrupt,
     shown: impl FnOnce(),
 ) -> Result<()> {
-    let notes = notes(context, writer.store(), plan);
+    let mut notes = notes(context, writer.store(), plan);
+    notes.extend(early_stopping::change_rule(&mut writer, plan.definition.stop_early, numbers.first().copied())?);
     let trials = writer.store().trials(writer.study())?;
     let mut display = SweepDisplay::new(context, output, &plan.name, &plan.definition, plan.trials as usize, trials);
     let accepted = writer.store().changes(writer.study())?.len();
@@ -298,7 +316,7 @@ fn train(
             engine::SAME_FAILURES
         )),
     };
-    let mut notes: Vec<String> = notes.into_iter().chain(note).chain(slots::note(context)).collect();
+    notes.extend(note.into_iter().chain(slots::note(context)));
     let changes = writer.store().changes(writer.study())?;
     notes.extend(changes::note_while_running(changes.get(accepted..).unwrap_or(&[])));
     notes.extend(changes::note(&changes::changes(writer.store(), writer.study())?));
@@ -307,6 +325,7 @@ fn train(
     display.set_without_effect(unused);
     display.set_changes(changes::as_json(writer.store(), writer.study())?);
     let (seconds, store, study) = (writer.study().seconds, writer.store(), writer.study());
+    notes.extend(early_stopping::crossing_note(store, study, &store.trials(study)?)?);
     let found = findings(context, store, study);
     display.end(seconds, &notes, found, || find_retuning(context, store, study, &store.trials(study)?));
     if outcome == RunOutcome::Interrupted {

@@ -15,8 +15,8 @@ use std::time::Duration;
 use tunebook_study::protocol::{FitRule, StoppingRule};
 use tunebook_study::sampler::SamplerKind;
 use tunebook_study::{
-    Condition, Direction, Distribution, Hyperparameter, Objective, ObjectiveValue, SearchSpace, StudyDefinition, Value,
-    WorkloadDescription, WorkloadReference,
+    Condition, Direction, Distribution, Hyperparameter, Objective, ObjectiveValue, SearchSpace, StopEarly,
+    StudyDefinition, Value, WorkloadDescription, WorkloadReference,
 };
 
 /// The default of `--trials` unless the sampler is a grid.
@@ -49,6 +49,8 @@ pub struct SweepOptions {
     pub accept_changes: bool,
     /// Whether a wider definition of a recorded study is accepted.
     pub widen: bool,
+    /// By which rule trials are stopped early.
+    pub stop_early: StopEarly,
     /// The time limit of a trial.
     pub timeout: Option<Duration>,
     /// The time limit of this run of the study.
@@ -84,6 +86,7 @@ impl Default for SweepOptions {
             retry_failed: false,
             accept_changes: false,
             widen: false,
+            stop_early: StopEarly::None,
             timeout: None,
             budget: None,
             objective: None,
@@ -111,11 +114,6 @@ impl SweepOptions {
 
     /// Reads the options of a magic.
     pub fn new(arguments: &Arguments) -> Result<Self> {
-        if let Some(word) = arguments.option("stop-early").filter(|word| word.text != "none") {
-            let help = "leave it out: every trial runs to its end, which the Playbook prefers for exploration";
-            let (span, message) = (word.span.clone(), "`--stop-early` is not available yet");
-            return Err(arguments.source.error(ErrorName::NotAvailable, span, message, Some(help.into())));
-        }
         Ok(Self {
             trials: arguments.small_count("trials", 1)?,
             sampler: sampler(arguments)?,
@@ -129,6 +127,7 @@ impl SweepOptions {
             retry_failed: arguments.has("retry-failed"),
             accept_changes: arguments.has("accept-changes"),
             widen: arguments.has("widen"),
+            stop_early: stop_early(arguments)?,
             timeout: arguments.duration("timeout")?,
             budget: arguments.duration("budget")?,
             objective: objective(arguments)?,
@@ -152,6 +151,16 @@ pub fn check_name(source: &Source, name: &Word) -> Result<()> {
         return Err(source.error(ErrorName::InvalidValue, name.span.clone(), message, Some(help.into())));
     }
     Ok(())
+}
+
+fn stop_early(arguments: &Arguments) -> Result<StopEarly> {
+    let Some(word) = arguments.option("stop-early") else { return Ok(StopEarly::None) };
+    StopEarly::parse(&word.text).ok_or_else(|| {
+        let names = StopEarly::ALL.map(|rule| rule.to_string());
+        let help = suggest(&word.text, names.iter().map(String::as_str).collect::<Vec<_>>());
+        let message = format!("there is no rule `{}` of early stopping", word.text);
+        arguments.source.error(ErrorName::InvalidValue, word.span.clone(), message, help)
+    })
 }
 
 fn sampler(arguments: &Arguments) -> Result<SamplerKind> {
@@ -241,6 +250,9 @@ impl Planner<'_> {
             repeats: options.repeats,
             question: body.question.clone(),
             notes: body.notes.clone(),
+            round: body.round.as_ref().map(|round| round.value),
+            given: vec![],
+            stop_early: options.stop_early,
         };
         // A grid has a limited number of configurations; the other samplers have no limit.
         let most = options.sampler.configurations(&definition.space).map(|n| u32::try_from(n).unwrap_or(u32::MAX));

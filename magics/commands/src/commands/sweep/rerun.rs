@@ -102,6 +102,15 @@ pub fn differences(old: &StudyDefinition, new: &StudyDefinition) -> Vec<String> 
     let text = |text: &Option<String>| text.as_ref().map_or("none".into(), |t| format!("\"{t}\""));
     field("the question", text(&old.question), text(&new.question));
     field("the notes", text(&old.notes), text(&new.notes));
+    let round = |round: &Option<u32>| round.map_or("none".into(), |n| n.to_string());
+    field("the round", round(&old.round), round(&new.round));
+    if old.given != new.given {
+        let (before, now) = (old.given.len(), new.given.len());
+        found.push(match old.given.iter().zip(&new.given).position(|(a, b)| a != b) {
+            Some(at) => format!("the given configuration {} has changed", at + 1),
+            None => format!("there were {before} given configurations, now {now}"),
+        });
+    }
     let find = |definition: &StudyDefinition, label: &str| {
         definition.space.hyperparameters().iter().find(|h| h.label() == label).cloned()
     };
@@ -131,7 +140,11 @@ pub fn differences(old: &StudyDefinition, new: &StudyDefinition) -> Vec<String> 
 fn widens(old: &StudyDefinition, new: &StudyDefinition) -> bool {
     let (before, after) = (old.space.hyperparameters(), new.space.hyperparameters());
     let same_otherwise = StudyDefinition { space: new.space.clone(), ..old.clone() }
-        == StudyDefinition { objective: old.objective.clone(), ..new.clone().continuing(old) }
+        == StudyDefinition {
+            objective: old.objective.clone(),
+            stop_early: old.stop_early,
+            ..new.clone().continuing(old)
+        }
         && old.objective.metric == new.objective.metric
         && old.objective.direction == new.objective.direction;
     same_otherwise

@@ -1,0 +1,79 @@
+//! `--stop-early`, given configurations and rounds, through the real kernel.
+
+use serde_json::json;
+use tunebook_tests::kernel;
+
+/// A program whose curves are known: it reports its level at the steps 1 to 8. After its first report, a bad one waits
+/// until it is ended.
+const PROGRAM: &str = r#"for step in 1 2 3 4 5 6 7 8; do
+    echo "{\"step\": $step, \"error\": $1}"
+    [ $1 -lt 50 ] || sleep 600
+done"#;
+
+fn sweep(head: &str, levels: &[i64], more: &str) -> String {
+    let lines: String = levels.iter().map(|level| format!("configuration level = {level}\n")).collect();
+    format!(
+        "%%sweep {head} --parallel 1\ncommand sh curve.sh {{level}}\nnuisance level ~ int(0, 100)\n{lines}{more}\n\
+         minimize error"
+    )
+}
+
+#[tokio::test]
+async fn bad_trials_are_stopped_and_are_never_passed_off_as_complete() {
+    let (mut kernel, folder) = kernel().await;
+    std::fs::write(folder.path().join("curve.sh"), PROGRAM).expect("a file");
+    let cell = sweep("middle --stop-early median", &[10, 11, 12, 13, 14, 90, 9, 91], "round 2");
+    let median = kernel.run_ok(&cell).await.result();
+    assert_eq!((&median["trials"]["complete"], &median["trials"]["stopped"]), (&json!(6), &json!(2)), "{median}");
+    assert_eq!(median["best"]["trial"], 7, "{median}");
+    // The first trial says where the rungs are: at the steps 1 and 4. Of five, only the best one goes on from there.
+    let cell = sweep("halving --stop-early asha --resume", &[10, 60, 70, 9, 80], "");
+    let asha = kernel.run_ok(&cell).await.result();
+    assert_eq!((&asha["trials"]["complete"], &asha["trials"]["stopped"]), (&json!(2), &json!(3)), "{asha}");
+    assert_eq!(asha["best"]["trial"], 4, "{asha}");
+
+    // Stopped trials stay stopped, keep their measurements, and have no rank.
+    let again = kernel.run_ok(&cell).await.result();
+    assert_eq!(again["trials"]["stopped"], 3, "{again}");
+    assert_eq!(kernel.curve("halving", 2, "error"), [(1, 60.0)]);
+    let answer = kernel.run_ok("%study middle").await;
+    let (study, shown) = (answer.result(), answer.shown());
+    assert_eq!((&study["definition"]["stop_early"], &study["definition"]["round"]), (&json!("median"), &json!(2)));
+    assert_eq!(study["definition"]["given"][5], json!({ "level": 90 }), "{study}");
+    assert!(shown.contains("2 trials were stopped early") && shown.contains("Round: 2"), "{shown}");
+    let reason = kernel.recorded("middle")[5].reason.clone().unwrap_or_default();
+    assert!(reason.contains("--stop-early median at step 1: `error` 90 is worse than 12"), "{reason}");
+    let all = kernel.run_ok("%study").await.result();
+    let of_round = all["studies"].as_array().map(|all| all.iter().filter(|study| study["round"] == 2).count());
+    assert_eq!(of_round, Some(1), "{all}");
+    let best = kernel.run_ok("%bestofk middle").await.result();
+    assert_eq!(best["configurations"], 6, "{best}");
+
+    let other = kernel.run_error(&sweep("middle", &[10, 11, 12, 13, 14, 90, 9, 92], "round 3")).await;
+    assert!(other.contains("the round was 2, now 3") && other.contains("given configuration 8 has changed"), "{other}");
+    let unknown = kernel.run_error(&sweep("none --stop-early mediam", &[1], "")).await;
+    assert!(unknown.contains("no rule `mediam`") && unknown.contains("median"), "{unknown}");
+}
+
+#[tokio::test]
+async fn a_given_configuration_that_the_space_does_not_have_is_an_error_with_its_place() {
+    let (mut kernel, folder) = kernel().await;
+    std::fs::write(folder.path().join("points.csv"), "lr,\"optimizer\"\n0.1,sgd\n\n2,\"sgd\"\n").expect("a file");
+    let body = "workload digits_mlp\nnuisance lr ~ loguniform(1e-3, 1)\nscientific optimizer in [sgd, momentum]\n\
+        when optimizer == momentum: nuisance momentum ~ uniform(0.5, 0.9)\nfixed steps = 10\n";
+    for (line, expected) in [
+        ("configurations points.csv", "line 4, column 1: `lr` is 2"),
+        ("configurations lacking.csv", "lacking.csv"),
+        ("configuration lr = 0.1, optimizer = momentum", "`optimizer=momentum/momentum` has no value here"),
+        ("configuration lr = 0.1, optimizer = sgd, momentum = 0.8", "its condition does not hold"),
+        ("configuration rate = 0.1", "`rate` is not declared"),
+        ("round 0", "a round is a whole number from 1"),
+    ] {
+        let error = kernel.run_error(&format!("%%plan points\n{body}{line}")).await;
+        assert!(error.contains(expected), "{line}: {error}");
+    }
+    let given = "configuration lr = 1, optimizer = sgd\nconfiguration lr = 0.01, optimizer = momentum, momentum = 0.8";
+    let planned = kernel.run_ok(&format!("%%plan points\n{body}{given}")).await.result();
+    assert_eq!(planned["trials"], 2, "{planned}");
+    assert_eq!(planned["given"][0], json!({ "lr": 1.0, "optimizer": "sgd", "steps": 10 }), "{planned}");
+}
