@@ -56,6 +56,26 @@ async fn bad_trials_are_stopped_and_are_never_passed_off_as_complete() {
 }
 
 #[tokio::test]
+async fn a_given_configuration_is_left_out_where_draws_are_compared_and_named_beside_them() {
+    let (mut kernel, folder) = kernel().await;
+    std::fs::write(folder.path().join("curve.sh"), PROGRAM).expect("a file");
+    let cell = "%%sweep mixed --trials 21\ncommand sh curve.sh {level}\nscientific kind in [old, new]\n\
+                nuisance level ~ int(10, 40)\nconfiguration kind = new, level = 10\nminimize error";
+    kernel.run_ok(cell).await;
+    let answer = kernel.run_ok("%isolate mixed kind").await;
+    let isolation = answer.result();
+    let shown = answer.shown().split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(shown.contains("1 configuration was given by the user") && shown.contains("error 10 (trial 1"), "{shown}");
+    let points = isolation["points"].as_array().expect("points");
+    let trials: Vec<Option<u64>> = points.iter().map(|point| point["trials"].as_u64()).collect();
+    assert_eq!(trials, [Some(11), Some(9)], "of new, the given one is left out: {isolation}");
+    assert!(points.iter().all(|point| !point["interval"].is_null()), "{isolation}");
+    assert!(!isolation["comparison"]["probability"].is_null(), "{isolation}");
+    let best = kernel.run_ok("%bestofk mixed").await.result();
+    assert_eq!(best["configurations"], 20, "{best}");
+}
+
+#[tokio::test]
 async fn a_given_configuration_that_the_space_does_not_have_is_an_error_with_its_place() {
     let (mut kernel, folder) = kernel().await;
     std::fs::write(folder.path().join("points.csv"), "lr,\"optimizer\"\n0.1,sgd\n\n2,\"sgd\"\n").expect("a file");

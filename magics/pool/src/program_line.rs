@@ -133,11 +133,11 @@ pub fn fill(line: &ProgramLine, params: &Params) -> Result<Vec<String>, ProgramL
     Ok(filled)
 }
 
-/// How a value of a hyperparameter is passed: in the format of its first placeholder.
-pub fn passed(line: &ProgramLine, name: &str, value: &tunebook_study::Value) -> String {
+/// The value of a hyperparameter in the format that its first placeholder gives. None if that gives none.
+pub fn formatted(line: &ProgramLine, name: &str, value: &tunebook_study::Value) -> Option<String> {
     let placeholders = placeholders(&line.words).unwrap_or_default();
-    let placeholder = placeholders.iter().find(|placeholder| placeholder.name == name);
-    placeholder.and_then(|placeholder| placeholder.text(value).ok()).unwrap_or_else(|| argument(value))
+    let placeholder = placeholders.into_iter().find(|placeholder| placeholder.name == name)?;
+    placeholder.format.as_ref().and_then(|_| placeholder.text(value).ok())
 }
 
 #[cfg(test)]

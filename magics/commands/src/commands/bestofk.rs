@@ -5,7 +5,7 @@ use crate::host::{Interrupt, Output};
 use crate::magic::{Command, Context, Export, Invocation, Magic, Subject};
 use crate::report::Report;
 use crate::report::table::{Rows, number, number_or_dash, open_interval_or_dash};
-use crate::studies::{JUDGING, Judging, no_answer, origin_notes};
+use crate::studies::{Draws, JUDGING, Judging, no_answer};
 use crate::syntax::{Arguments, Word};
 use tunebook_analysis::{BestOfK, best_of_k};
 use tunebook_study::Direction;
@@ -49,17 +49,17 @@ impl Command for ShowBestOfK {
         let (store, study) = context.study(&self.arguments.source, &self.study)?;
         let trials = store.trials(&study)?;
         let objective = self.judging.objective(&self.arguments.source, &study.definition, &trials)?;
+        let draws = Draws::of(&study.definition, trials, &objective);
         let mut result =
-            best_of_k(&trials, &objective).map_err(|error| no_answer(&self.arguments, &self.study, error))?;
-        let notes = origin_notes(&study.definition, &trials);
-        if !notes.is_empty() {
+            best_of_k(&draws.trials, &objective).map_err(|error| no_answer(&self.arguments, &self.study, error))?;
+        if !draws.are_exchangeable {
             // It is that of a study with exchangeable trials.
             result.next_best = None;
         }
         let chart = tunebook_charts::best_of_k(&study.name, &result);
         let report = Report::new("best_of_k", &result).field("study", &study.name);
         let report = summary(&result).iter().fold(report, |report, sentence| report.line(sentence));
-        let report = notes.iter().fold(report, |report, note| report.line(note));
+        let report = draws.notes.iter().fold(report, |report, note| report.line(note));
         report.table(&rows(&result)).chart(chart).show(&context.charts, output);
         Ok(())
     }

@@ -6,7 +6,7 @@ use crate::host::{Interrupt, Output};
 use crate::magic::{Command, Context, Export, Invocation, Magic, Subject};
 use crate::report::Report;
 use crate::report::table::{self, Rows, number, number_or_dash, open_interval_or_dash};
-use crate::studies::{JUDGING, Judging, no_answer, origin_notes, validation};
+use crate::studies::{Draws, JUDGING, Judging, no_answer, validation};
 use crate::syntax::{Arguments, OptionSpec, Word};
 use tunebook_analysis::{Isolation, Level, isolation};
 use tunebook_study::Params;
@@ -59,11 +59,10 @@ impl Command for Isolate {
         let (store, study) = context.study(&self.arguments.source, &self.study)?;
         let trials = store.trials(&study)?;
         let objective = self.judging.objective(&self.arguments.source, &study.definition, &trials)?;
+        let Draws { trials, are_exchangeable, notes } = Draws::of(&study.definition, trials, &objective);
         let mut result = isolation(&study.definition, &trials, &self.hyperparameter.text, self.buckets, &objective)
             .map_err(|error| no_answer(&self.arguments, &self.hyperparameter, error))?;
-        let notes = origin_notes(&study.definition, &trials);
-        if !notes.is_empty() {
-            // They are computed as if the trials were exchangeable.
+        if !are_exchangeable {
             result.points.iter_mut().for_each(|point| (point.interval, point.budget_matched) = (None, None));
             if let Some(comparison) = &mut result.comparison {
                 (comparison.probability, comparison.null, comparison.p_value) = (None, None, None);
@@ -83,7 +82,7 @@ impl Command for Isolate {
         let report = Report::new("isolation", &result)
             .field("study", &study.name)
             .field("validation", precision.as_ref().map(|(precision, _)| precision));
-        let report = summary(&result, !notes.is_empty()).iter().fold(report, |report, sentence| report.line(sentence));
+        let report = summary(&result, are_exchangeable).iter().fold(report, |report, sentence| report.line(sentence));
         let report = precision.iter().fold(report, |report, (_, sentence)| report.line(sentence));
         let report = notes.iter().fold(report, |report, note| report.line(note));
         let report = adoption_cell(&study.name, &result).iter().fold(report, |report, sentence| report.line(sentence));
@@ -113,7 +112,7 @@ fn adoption_cell(study: &str, result: &Isolation) -> Option<String> {
 }
 
 /// Returns sentences that compare the best point with the second best and say how certain their order is.
-fn summary(result: &Isolation, is_adaptive: bool) -> Vec<String> {
+fn summary(result: &Isolation, are_exchangeable: bool) -> Vec<String> {
     let name = &result.hyperparameter;
     let Some(comparison) = &result.comparison else {
         return vec![format!("Fewer than two points of {name} have an objective, so there is nothing to compare yet.")];
@@ -128,7 +127,7 @@ fn summary(result: &Isolation, is_adaptive: bool) -> Vec<String> {
         }
     };
     let (Some(probability), Some(null), Some(p)) = (comparison.probability, comparison.null, comparison.p_value) else {
-        if is_adaptive {
+        if !are_exchangeable {
             return vec![order];
         }
         return vec![

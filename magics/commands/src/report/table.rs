@@ -104,14 +104,14 @@ pub fn bucket(bucket: &tunebook_analysis::Bucket) -> String {
     }
 }
 
-/// The values of the hyperparameters that vary in a study: `lr=0.02, momentum=0.9`. Those of a program are as they were
-/// passed to it.
+/// The values of the hyperparameters that vary in a study: `lr=0.02, momentum=0.9`. One that a program gets in a
+/// format is shown in it.
 pub fn params(definition: &tunebook_study::StudyDefinition, params: &tunebook_study::Params) -> String {
     let varied = params
         .iter()
         .filter(|(name, _)| definition.space.active(name, params).is_some_and(|h| !h.distribution.is_constant()));
     let shown = |name: &str, v: &tunebook_study::Value| match &definition.workload {
-        WorkloadReference::Command(line) => program_line::passed(line, name, v),
+        WorkloadReference::Command(line) => program_line::formatted(line, name, v).unwrap_or_else(|| value(v)),
         _ => value(v),
     };
     varied.map(|(name, v)| format!("{name}={}", shown(name, v))).collect::<Vec<_>>().join(", ")

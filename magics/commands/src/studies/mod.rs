@@ -4,20 +4,21 @@
 mod classes;
 mod failures;
 mod gradient_norms;
+mod origin;
 mod record;
 mod validation;
 
 pub use classes::{classes_at_best, with_classes};
 pub use failures::{flags, sentences_about_failures};
 pub use gradient_norms::gradient_norms;
+pub use origin::{Draws, adaptive_note, given_note, origin_notes, stopped_note};
 pub use record::study_as_json;
 pub use validation::validation;
 
 use crate::error::{ErrorName, MagicError, Result, Source, Spanned, suggest};
 use crate::syntax::{Arguments, OptionSpec, Word};
 use tunebook_analysis::AnalysisError;
-use tunebook_study::sampler::SamplerKind;
-use tunebook_study::{Direction, Objective, ObjectiveValue, StudyDefinition, Trial, TrialState};
+use tunebook_study::{Direction, Objective, ObjectiveValue, StudyDefinition, Trial};
 
 /// Options that judge trials by another objective than that of the study (Playbook D12).
 pub const JUDGING: [OptionSpec; 3] = [
@@ -64,62 +65,6 @@ impl Judging {
         }
         Ok(objective)
     }
-}
-
-/// What the reader of a conclusion must know of a study whose sampler chose each configuration by the results before
-/// it. None if its sampler does not adapt.
-pub fn adaptive_note(definition: &StudyDefinition) -> Option<String> {
-    if definition.sampler == SamplerKind::External {
-        return Some(
-            "The trials were imported. Their sampler may have adapted to results, as Optuna's default does, so they are \
-             not taken for exchangeable: intervals and tests that suppose it are left out."
-                .into(),
-        );
-    }
-    definition.sampler.is_adaptive().then(|| {
-        format!(
-            "The sampler `{}` chose each configuration by the results before it, so the trials are not exchangeable: \
-             intervals and tests that suppose it are left out, how often a value was tried says nothing about it, and \
-             another objective than {} was not searched for (Playbook I3, D10).",
-            definition.sampler, definition.objective.metric
-        )
-    })
-}
-
-/// What the reader of a conclusion must know of how its trials came about: see [`adaptive_note`], [`given_note`] and
-/// [`stopped_note`].
-pub fn origin_notes(definition: &StudyDefinition, trials: &[Trial]) -> Vec<String> {
-    adaptive_note(definition).into_iter().chain(given_note(definition)).chain(stopped_note(trials)).collect()
-}
-
-/// What must be known of a study whose first configurations the user gave. None if the user gave none.
-pub fn given_note(definition: &StudyDefinition) -> Option<String> {
-    let rest = match definition.sampler {
-        SamplerKind::External => String::new(),
-        sampler => format!(" Configurations after them are from `{sampler}`."),
-    };
-    let (what, is) = match definition.given.len() {
-        0 => return None,
-        1 => ("The first configuration was".to_string(), "it is not a random draw"),
-        n => (format!("The first {n} configurations were"), "they are not random draws"),
-    };
-    Some(format!(
-        "{what} given by the user: {is}, and an interval or a test that supposes draws does not describe them.{rest}"
-    ))
-}
-
-/// What must be known of a study in which trials were stopped early. None if none was.
-pub fn stopped_note(trials: &[Trial]) -> Option<String> {
-    let stopped = trials.iter().filter(|trial| trial.state == TrialState::Stopped).count();
-    let (what, they) = match stopped {
-        0 => return None,
-        1 => ("1 trial was".to_string(), "it has"),
-        n => (format!("{n} trials were"), "they have"),
-    };
-    Some(format!(
-        "{what} stopped early: {they} no final value and no rank. The complete trials are those that were better than \
-         others on the way, so what is concluded from them alone is more favourable than all trials would be."
-    ))
 }
 
 /// Reads `--objective best|final`.

@@ -1,0 +1,100 @@
+//! How the trials of a study came about, and what follows from it for the conclusions. Intervals and tests suppose that
+//! the configurations are draws of which none is special.
+
+use crate::report::table::{number, params};
+use tunebook_analysis::ranked_configurations;
+use tunebook_study::sampler::SamplerKind;
+use tunebook_study::{Objective, StudyDefinition, Trial, TrialState};
+
+/// The trials that a conclusion about draws rests on.
+pub struct Draws {
+    /// The trials of the configurations that the sampler drew. If it drew none, all trials.
+    pub trials: Vec<Trial>,
+    /// Whether the configurations are exchangeable. If not, intervals and tests do not hold.
+    pub are_exchangeable: bool,
+    /// What the reader must know.
+    pub notes: Vec<String>,
+}
+
+impl Draws {
+    /// Leaves out the configurations that the user gave, if there are complete trials of others.
+    pub fn of(definition: &StudyDefinition, trials: Vec<Trial>, objective: &Objective) -> Self {
+        let is_given = |trial: &Trial| (trial.configuration as usize) < definition.given.len();
+        let has_drawn = trials.iter().any(|trial| !is_given(trial) && trial.state == TrialState::Complete);
+        if definition.given.is_empty() || adaptive_note(definition).is_some() || !has_drawn {
+            let notes = origin_notes(definition, &trials);
+            return Self { trials, are_exchangeable: notes.is_empty(), notes };
+        }
+        let (given, drawn): (Vec<Trial>, Vec<Trial>) = trials.into_iter().partition(is_given);
+        let (count, they) = match definition.given.len() {
+            1 => ("1 configuration was".to_string(), "It is not a random draw, so it is left out here."),
+            n => (format!("{n} configurations were"), "They are not random draws, so they are left out here."),
+        };
+        let best = ranked_configurations(&given, objective).into_iter().next();
+        let best = best.and_then(|best| Some((best.objective?, best.middle?))).map(|(value, trial)| {
+            let which = if definition.given.len() == 1 { "It" } else { "The best of them" };
+            let (metric, values) = (&objective.metric, params(definition, &trial.params));
+            format!(" {which} has {metric} {} (trial {}: {values}).", number(value), trial.number)
+        });
+        let left_out = format!("{count} given by the user. {they}{}", best.unwrap_or_default());
+        let stopped = stopped_note(&drawn);
+        let are_exchangeable = stopped.is_none();
+        Self { trials: drawn, are_exchangeable, notes: [left_out].into_iter().chain(stopped).collect() }
+    }
+}
+
+/// What the reader of a conclusion must know of a study whose sampler chose each configuration by the results before
+/// it. None if its sampler does not adapt.
+pub fn adaptive_note(definition: &StudyDefinition) -> Option<String> {
+    if definition.sampler == SamplerKind::External {
+        return Some(
+            "The trials were imported. Their sampler may have adapted to results, as Optuna's default does, so they are \
+             not taken for exchangeable: intervals and tests that suppose it are left out."
+                .into(),
+        );
+    }
+    definition.sampler.is_adaptive().then(|| {
+        format!(
+            "The sampler `{}` chose each configuration by the results before it, so the trials are not exchangeable: \
+             intervals and tests that suppose it are left out, how often a value was tried says nothing about it, and \
+             another objective than {} was not searched for (Playbook I3, D10).",
+            definition.sampler, definition.objective.metric
+        )
+    })
+}
+
+/// What the reader of a conclusion must know of how its trials came about: see [`adaptive_note`], [`given_note`] and
+/// [`stopped_note`].
+pub fn origin_notes(definition: &StudyDefinition, trials: &[Trial]) -> Vec<String> {
+    adaptive_note(definition).into_iter().chain(given_note(definition)).chain(stopped_note(trials)).collect()
+}
+
+/// What must be known of a study whose first configurations the user gave. None if the user gave none.
+pub fn given_note(definition: &StudyDefinition) -> Option<String> {
+    let rest = match definition.sampler {
+        SamplerKind::External => String::new(),
+        sampler => format!(" Configurations after them are from `{sampler}`."),
+    };
+    let (what, is) = match definition.given.len() {
+        0 => return None,
+        1 => ("The first configuration was".to_string(), "it is not a random draw"),
+        n => (format!("The first {n} configurations were"), "they are not random draws"),
+    };
+    Some(format!(
+        "{what} given by the user: {is}, and an interval or a test that supposes draws does not describe them.{rest}"
+    ))
+}
+
+/// What must be known of a study in which trials were stopped early. None if none was.
+pub fn stopped_note(trials: &[Trial]) -> Option<String> {
+    let stopped = trials.iter().filter(|trial| trial.state == TrialState::Stopped).count();
+    let (what, they) = match stopped {
+        0 => return None,
+        1 => ("1 trial was".to_string(), "it has"),
+        n => (format!("{n} trials were"), "they have"),
+    };
+    Some(format!(
+        "{what} stopped early: {they} no final value and no rank. The complete trials are those that were better than \
+         others on the way, so what is concluded from them alone is more favourable than all trials would be."
+    ))
+}
