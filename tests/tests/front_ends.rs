@@ -96,7 +96,7 @@ fn papermill_nbclient_and_tunebook_run_give_the_same_results() {
             cell(parameters, &["parameters"]),
             cell("steps += 1;\nlet doubled: f64 = lr * 2.0;\nprintln!(\"{doubled} {steps} {name}\")", &[]),
             cell(sweep, &[]),
-            cell("%axis s lr", &[]),
+            cell("%config charts.png = true\n%axis s lr", &[]),
         ] });
     // Each runs in a folder of its own, so that none finds the study of another.
     let folders: Vec<_> = (0..3).map(|_| tempfile::tempdir().unwrap()).collect();
@@ -129,6 +129,10 @@ fn papermill_nbclient_and_tunebook_run_give_the_same_results() {
         let mut diff = Command::new(executable("tunebook"));
         must_pass(diff.arg("diff").arg(out("papermill.ipynb")).arg(out(other)));
     }
+    // LaTeX shows no HTML, but the picture.
+    let to_latex = ["-m", "nbconvert", "--to", "latex", "ours.ipynb", "--output", "paper"];
+    must_pass(python(results.path()).args(to_latex));
+    assert_eq!(std::fs::read_to_string(out("paper.tex")).unwrap().matches("\\adjustimage").count(), 1);
 }
 
 #[test]

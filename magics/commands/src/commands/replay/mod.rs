@@ -16,7 +16,7 @@ use crate::error::{ErrorName, MagicError, Result};
 use crate::host::{Interrupt, Output};
 use crate::magic::{Command, Context, Export, Invocation, Magic, Subject};
 use crate::studies::trial_of;
-use crate::syntax::{Arguments, Word, option};
+use crate::syntax::{Arguments, PNG, Word, option};
 use std::sync::Arc;
 use tunebook_study::store::StudyRecord;
 use tunebook_study::{Trial, TrialState, WorkloadReference};
@@ -41,6 +41,7 @@ pub const MAGIC: Magic = Magic {
         PARALLEL,
         TIMEOUT,
         ACCEPT_CHANGES,
+        PNG,
     ],
     subject: Subject::Study,
     export: Export::Comment,

@@ -110,7 +110,7 @@ impl Command for DefineWorkload {
                 // The next study loads its data anew, also those that the code reads in a way of its own.
                 drop(context.pool.lock().take());
                 let report = report(&description, &first_steps, started.elapsed().as_secs_f64());
-                status.end(report.bundle());
+                status.end(report);
                 Ok(())
             }
             Err(error) => {
