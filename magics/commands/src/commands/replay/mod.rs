@@ -187,6 +187,10 @@ impl ReplayMagic {
         let definition = record::definition(study);
         let worker = workload::worker(context, &definition.workload, output, interrupt)?;
         let mut writer = record::writer(context, study)?;
+        let crates = workload::crate_differences(context, &definition.workload)?;
+        if !crates.is_empty() {
+            writer.store().keep_result(writer.study(), environment::CRATES, "", &serde_json::json!(crates))?;
+        }
         // Another kernel may have run trials before this one became the writer.
         let recorded = writer.store().trials(writer.study())?;
         let missing: Vec<u32> = record.missing(&recorded).into_iter().filter(|n| missing.contains(n)).collect();
