@@ -82,7 +82,7 @@ fn the_notebook_on_the_batch_size_runs_and_its_measurements_agree() {
 
 /// papermill sets parameters as `tunebook run` does, and all that execute notebooks find the same results.
 #[test]
-fn papermill_nbclient_and_tunebook_run_give_the_same_results() {
+fn papermill_nbclient_jupyterlab_and_tunebook_run_give_the_same_results() {
     let cell = |source: &str, tags: &[&str]| {
         serde_json::json!({ "cell_type": "code", "metadata": { "tags": tags }, "source": source, "outputs": [],
             "execution_count": null })
@@ -99,7 +99,7 @@ fn papermill_nbclient_and_tunebook_run_give_the_same_results() {
             cell("%config charts.png = true\n%axis s lr", &[]),
         ] });
     // Each runs in a folder of its own, so that none finds the study of another.
-    let folders: Vec<_> = (0..3).map(|_| tempfile::tempdir().unwrap()).collect();
+    let folders: Vec<_> = (0..4).map(|_| tempfile::tempdir().unwrap()).collect();
     let results = tempfile::tempdir().unwrap();
     for folder in &folders {
         std::fs::write(folder.path().join("n.ipynb"), notebook.to_string()).unwrap();
@@ -111,8 +111,10 @@ fn papermill_nbclient_and_tunebook_run_give_the_same_results() {
     ours.current_dir(folders[1].path()).env("TUNEBOOK_WORKER", executable("tunebook-worker"));
     let set = ["-p", "lr=1", "-p", "steps=7", "-p", "name=3", "--cwd", "."];
     must_pass(ours.args(["run", "n.ipynb"]).args(set).arg("--to").arg(out("ours.ipynb")));
-    // nbclient sets no parameters: it executes what papermill prepared.
-    std::fs::copy(out("papermill.ipynb"), folders[2].path().join("n.ipynb")).unwrap();
+    // nbclient and JupyterLab set no parameters: they execute what papermill prepared.
+    for folder in &folders[2..] {
+        std::fs::copy(out("papermill.ipynb"), folder.path().join("n.ipynb")).unwrap();
+    }
     let execute =
         ["-m", "nbconvert", "--to", "notebook", "--execute", "n.ipynb", "--output", "nbclient", "--output-dir"];
     must_pass(python(folders[2].path()).args(execute).arg(results.path()));
@@ -125,7 +127,14 @@ fn papermill_nbclient_and_tunebook_run_give_the_same_results() {
     };
     assert_eq!(text(&ran["cells"][1]["source"]), injected);
     assert_eq!(text(&ran["cells"][2]["outputs"][0]["text"]), "2 8 3\n");
-    for other in ["ours.ipynb", "nbclient.ipynb"] {
+    let mut others = vec!["ours.ipynb", "nbclient.ipynb"];
+    if !lacks("chromium") {
+        let mut lab = python(folders[3].path());
+        must_pass(lab.arg(script("lab_run.py")).arg("n.ipynb").arg(chromium()));
+        std::fs::copy(folders[3].path().join("n.ipynb"), out("lab.ipynb")).unwrap();
+        others.push("lab.ipynb");
+    }
+    for other in others {
         let mut diff = Command::new(executable("tunebook"));
         must_pass(diff.arg("diff").arg(out("papermill.ipynb")).arg(out(other)));
     }

@@ -223,7 +223,7 @@ fn lock_of(store: &Path, change: impl FnOnce(&str) -> String) -> String {
 async fn a_workload_of_ones_own_is_replayed_with_the_crates_that_its_record_names() {
     let (mut kernel, folder) = kernel().await;
     let here = folder.path();
-    let rows: String = (0..90).map(|i| format!("{},{},{}\n", i * 37 % 90, i * 53 % 71, i % 2)).collect();
+    let rows: String = (0..300).map(|i| format!("{},{},{}\n", i * 37 % 90, i * 53 % 71, i % 2)).collect();
     std::fs::write(here.join("points.csv"), format!("a,b,1\n{rows}")).unwrap();
     kernel.run_ok(&own_workload(0.0)).await;
     for name in ["first", "second"] {
@@ -234,6 +234,8 @@ async fn a_workload_of_ones_own_is_replayed_with_the_crates_that_its_record_name
     kernel.run_ok(&own_workload(0.5)).await;
     let all = kernel.run_ok("%replay first").await;
     assert_eq!((&all.result()["identical"], &all.result()["same"]), (&json!(2), &json!(true)), "{}", all.shown());
+    let values = all.result()["values"].as_u64().unwrap();
+    assert!(values >= 2 * 5, "{}", all.shown());
     let written = kernel.run_ok("%report first second --to r.html --bundle b.zip").await.result();
     assert_eq!(written["bundle"]["files"][0]["path"], "points.csv", "{written}");
     let store = tunebook_study::store::Store::open_to_read(&here.join(".tunebook/studies.db")).unwrap().unwrap();
@@ -255,9 +257,10 @@ async fn a_workload_of_ones_own_is_replayed_with_the_crates_that_its_record_name
     assert_eq!(ran.status.code(), Some(0), "{said}{problems}");
     assert!(!problems.contains("other versions"), "{problems}");
     let results: Vec<Value> = said.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    let same: Vec<_> = results.iter().map(|r| (&r["study"], &r["identical"], &r["environment"])).collect();
-    let (two, none) = (json!(2), json!([]));
-    assert_eq!(same, [(&json!("first"), &two, &none), (&json!("second"), &two, &none)]);
+    let same: Vec<_> =
+        results.iter().map(|r| (&r["study"], &r["identical"], &r["values"], &r["environment"])).collect();
+    let (two, all, none) = (json!(2), json!(values), json!([]));
+    assert_eq!(same, [(&json!("first"), &two, &all, &none), (&json!("second"), &two, &all, &none)]);
     let recorded = lock_of(&at.join("new/studies.db"), str::to_string);
     assert_eq!(std::fs::read_to_string(at.join("new/workloads/replayed.lock")).unwrap(), recorded);
     let [worker] = &worker_folder(&source)[..] else { panic!("{:?}", worker_folder(&source)) };
