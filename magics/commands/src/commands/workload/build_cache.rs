@@ -131,7 +131,12 @@ impl BuildCache {
             done => done,
         }
         .map_err(|error| if recorded.is_some() { without_its_crates(&body.name, error) } else { error })?;
-        let folder = recorded.map_or(hash.clone(), |lock| name_with(&hash, &LockedCrates::of(lock)));
+        // The folder of the hash alone is for the worker of the cell, which may have other crates.
+        let beside = recorded.map(LockedCrates::of).filter(|crates| {
+            let built = fs::read_to_string(krate.join("Cargo.lock")).unwrap_or_default();
+            self.built_in(&hash).is_some() || *crates != LockedCrates::of(&built)
+        });
+        let folder = beside.map_or(hash.clone(), |crates| name_with(&hash, &crates));
         self.install(&krate, &body.name, &folder).map_err(|error| self.problem(&error))?;
         let missing = || self.problem(&std::io::Error::other("the worker was built, but is missing"));
         self.built(&hash, recorded).ok_or_else(missing)
