@@ -188,3 +188,25 @@ fn a_study_in_the_background_grows_in_its_cell_of_jupyterlab_while_others_are_ty
     command.arg(script("lab_background.py")).arg(chromium()).arg(screenshots());
     must_pass(&mut command);
 }
+
+#[test]
+fn a_report_is_read_on_a_phone_and_printed() {
+    if lacks("chromium") {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    let sweep = "question \"Which optimizer finds the bottom of a bowl whose name is too long for one line?\"\n\
+        command sh -c 'for i in 1 2 3 4 5 6; do echo {{\\\"step\\\": $i, \\\"valid/error\\\": 0.$1$i}}; done' a/rather/long/path/that/has/no/place/to/break {x} [--momentum {momentum}]\n\
+        scientific optimizer in [sgd, momentum]\nnuisance x ~ int(10, 80)\n\
+        when optimizer == momentum: nuisance momentum ~ 1 - loguniform(1e-3, 1)\nminimize valid/error\n";
+    std::fs::write(at.join("bowl.sweep"), sweep).unwrap();
+    let run = |words: &[&str]| {
+        let mut command = Command::new(executable("tunebook"));
+        command.args(words).current_dir(at).env("TUNEBOOK_WORKER", executable("tunebook-worker"));
+        must_pass(command.env_remove("TUNEBOOK_STUDIES").env("TUNEBOOK_HISTORY", at.join("history.db")));
+    };
+    run(&["sweep", "bowl.sweep", "bowl", "--trials", "30", "--stop-early", "median"]);
+    run(&["report", "bowl", "--to", "r.html"]);
+    must_pass(python(at).arg(script("report_page.py")).arg(at.join("r.html")).arg(chromium()).arg(screenshots()));
+}
