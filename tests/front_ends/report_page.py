@@ -10,8 +10,8 @@ from jupyterlab import launch
 from playwright.sync_api import sync_playwright
 
 page_file, chromium, screenshots = map(pathlib.Path, sys.argv[1:4])
-DRAWN = """() => [...document.querySelectorAll('script[type="application/json"]:not(.tunebook-result)')].every(
-    figure => document.getElementById(figure.id.replace(/-figure$/, ''))?.querySelector('.main-svg .xaxislayer-above'))"""
+DRAWN = """() => [...document.querySelectorAll('script[id$="-figure"]')].every(
+    figure => document.getElementById(figure.id.replace("-figure", ""))?.querySelector(".xaxislayer-above"))"""
 # For each chart: its width, the right end of its title, and the width of its narrowest panel.
 CHARTS = """() => [...document.querySelectorAll('.js-plotly-plot')].map(place => ({
     title: place.querySelector('.gtitle').textContent,

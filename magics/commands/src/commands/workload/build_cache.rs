@@ -94,7 +94,7 @@ impl BuildCache {
 
     /// The worker of a workload, which is built if it is missing. `status` shows the progress.
     ///
-    /// With the text of a recorded `Cargo.lock`, it is built with exactly these crates. Only where the crates in folders
+    /// With the text of a recorded `Cargo.lock`, it is built with exactly these crates. Only where crates in folders
     /// depend on others than they did then, such as those of another version of Tunebook, cargo chooses these.
     pub fn build(
         &self,
