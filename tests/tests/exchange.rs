@@ -89,33 +89,40 @@ async fn studies_of_optuna_are_analysed_with_the_values_that_they_have_there() {
     }
 }
 
-/// A program with a conditional hyperparameter; it is infeasible for x above 0.9, and fails for x below 0.05.
+/// A program with a conditional hyperparameter; it is infeasible for x above 0.9, and fails for x below 0.05. Above
+/// 0.75 it is worse than others from the first step on, and slow, so that early stopping ends it.
 const PROGRAM: &str = r#"awk -v x="$1" 'BEGIN {
     if (x < 0.05) exit 3
     if (x > 0.9) { print "{\"step\": 1, \"valid/error\": NaN}"; exit }
     line = "{\"step\": %d, \"valid/error\": %.9f, \"train/loss\": %.3f}\n"
-    for (s = 1; s <= 3; s++) printf line, s, 1 / s + (x - 0.4) ^ 2, x / s
+    for (s = 1; s <= 3; s++) {
+        printf line, s, 1 / s + (x - 0.4) ^ 2, x / s
+        fflush()
+        if (x > 0.75) system("sleep 1.5")
+    }
 }'"#;
 
-async fn swept() -> (Kernel, tempfile::TempDir) {
+async fn swept(options: &str) -> (Kernel, tempfile::TempDir) {
     let (mut kernel, folder) = kernel().await;
     std::fs::write(folder.path().join("program.sh"), PROGRAM).unwrap();
     let sweep = "%%sweep made --trials 24 --seed 1\ncommand sh program.sh {x} {kind} [--y {y}]\n\
         scientific kind in [a, b]\nnuisance x ~ uniform(0, 1)\nwhen kind == b: nuisance y ~ loguniform(1e-3, 1)\n\
         question \"which kind?\"\nminimize valid/error";
-    kernel.run_ok(sweep).await;
+    kernel.run_ok(&sweep.replace("--seed 1", &format!("--seed 1 {options}"))).await;
     (kernel, folder)
 }
 
 #[tokio::test]
 async fn an_exported_study_is_what_other_tools_read_and_comes_back_as_it_was() {
-    let (mut kernel, folder) = swept().await;
+    let (mut kernel, folder) = swept("--stop-early median").await;
     for to in ["out.log", "out.db", "out.csv", "out.parquet", "out.json", "runs", "steps.parquet --measurements"] {
         kernel.run_ok(&format!("%study export made --to {to}")).await;
     }
     let trials = kernel.recorded("made");
     let states: Vec<TrialState> = trials.iter().map(|trial| trial.state).collect();
-    assert!(states.contains(&TrialState::Infeasible) && states.contains(&TrialState::Failed), "{states:?}");
+    for state in [TrialState::Complete, TrialState::Infeasible, TrialState::Stopped, TrialState::Failed] {
+        assert!(states.contains(&state), "there is no {state} trial: {states:?}");
+    }
     for (file, name) in [("out.log", "journal"), ("out.db", "database")] {
         kernel.run_ok(&format!("%study import {file} --as {name}")).await;
         assert_eq!(kernel.recorded(name), trials, "{file}");
@@ -128,7 +135,11 @@ async fn an_exported_study_is_what_other_tools_read_and_comes_back_as_it_was() {
         assert_eq!(said["best"]["number"].as_u64().unwrap() + 1, best["trial"].as_u64().unwrap(), "{way}");
         assert_eq!(said["best"]["params"], best["params"], "{way}");
         assert_eq!((&said["directions"], &said["metric"]), (&json!(["MINIMIZE"]), &json!(["valid/error"])), "{way}");
-        let in_optuna = |state: &TrialState| if *state == TrialState::Complete { "COMPLETE" } else { "FAIL" };
+        let in_optuna = |state: &TrialState| match state {
+            TrialState::Complete => "COMPLETE",
+            TrialState::Stopped => "PRUNED",
+            _ => "FAIL",
+        };
         assert_eq!(said["states"], json!(states.iter().map(in_optuna).collect::<Vec<_>>()), "{way}");
         assert!(said["importances"].as_array().unwrap().contains(&json!("x")), "{said}");
         assert_eq!(said["dashboard"], json!({ "studies": ["made"], "trials": 24 }), "{way}");
@@ -137,7 +148,10 @@ async fn an_exported_study_is_what_other_tools_read_and_comes_back_as_it_was() {
     }
     let objectives: Vec<Value> = trials
         .iter()
-        .map(|t| if t.state == TrialState::Complete { json!(t.summaries["valid/error"].min.0) } else { Value::Null })
+        .map(|t| match t.state {
+            TrialState::Complete | TrialState::Stopped => json!(t.summaries["valid/error"].min.0),
+            _ => Value::Null,
+        })
         .collect();
     for table in ["csv", "parquet"] {
         assert_eq!(said[table]["objective"], json!(objectives), "{table}");
@@ -146,7 +160,9 @@ async fn an_exported_study_is_what_other_tools_read_and_comes_back_as_it_was() {
     }
     let complete = states.iter().filter(|state| **state == TrialState::Complete).count();
     let infeasible = states.iter().filter(|state| **state == TrialState::Infeasible).count();
-    assert_eq!(said["measurements"]["step"].as_array().unwrap().len(), 3 * complete + infeasible);
+    let stopped = trials.iter().filter(|trial| trial.state == TrialState::Stopped);
+    let stopped: usize = stopped.map(|trial| kernel.curve("made", trial.number, "valid/error").len()).sum();
+    assert_eq!(said["measurements"]["step"].as_array().unwrap().len(), 3 * complete + infeasible + stopped);
     let runs = said["tensorboard"]["runs"].as_object().unwrap();
     assert_eq!(runs.len(), trials.len());
     for (run, trial) in runs.values().zip(&trials).filter(|(_, trial)| trial.state == TrialState::Complete) {
@@ -160,7 +176,7 @@ async fn an_exported_study_is_what_other_tools_read_and_comes_back_as_it_was() {
 
 #[tokio::test]
 async fn no_file_is_replaced_silently_and_two_studies_are_compared() {
-    let (mut kernel, folder) = swept().await;
+    let (mut kernel, folder) = swept("--parallel 8").await;
     kernel.run_ok("%study export made --to out.csv").await;
     let before = std::fs::read(folder.path().join("out.csv")).unwrap();
     let error = kernel.run_error("%study export made --to out.csv").await;
@@ -192,4 +208,18 @@ async fn no_file_is_replaced_silently_and_two_studies_are_compared() {
     assert_eq!(row("definition", "repeats")["differs"], false);
     assert_eq!(row("environment", "instruction_set")["differs"], false);
     assert_eq!(row("results", "complete trials")["differs"], true);
+    let shown = kernel.run_ok("%study compare made other").await.shown();
+    assert!(shown.contains("minimize valid/error and maximize valid/error"), "{shown}");
+    // A study of a program, one of a workload, and an imported one.
+    kernel
+        .run_ok("%%sweep deep --trials 2\nworkload digits_mlp\nnuisance lr ~ loguniform(1e-2, 1)\nfixed steps = 10")
+        .await;
+    kernel.run_ok("%study import out.log --study made --as imported").await;
+    let of_kinds = kernel.run_ok("%study compare made deep").await;
+    assert!(of_kinds.shown().contains("train something else"), "{}", of_kinds.shown());
+    let same = kernel.run_ok("%study compare made imported").await;
+    let results = same.result()["results"].as_array().unwrap().clone();
+    let best = results.iter().find(|row| row["what"] == "best objective").unwrap();
+    assert_eq!(best["differs"], false, "{}", same.shown());
+    assert!(!same.shown().contains("cannot be compared"), "{}", same.shown());
 }

@@ -82,7 +82,7 @@ fn the_notebook_on_the_batch_size_runs_and_its_measurements_agree() {
 
 /// papermill sets parameters as `tunebook run` does, and all that execute notebooks find the same results.
 #[test]
-fn papermill_nbclient_and_tunebook_run_give_the_same_results() {
+fn papermill_nbclient_jupyterlab_and_tunebook_run_give_the_same_results() {
     let cell = |source: &str, tags: &[&str]| {
         serde_json::json!({ "cell_type": "code", "metadata": { "tags": tags }, "source": source, "outputs": [],
             "execution_count": null })
@@ -96,10 +96,10 @@ fn papermill_nbclient_and_tunebook_run_give_the_same_results() {
             cell(parameters, &["parameters"]),
             cell("steps += 1;\nlet doubled: f64 = lr * 2.0;\nprintln!(\"{doubled} {steps} {name}\")", &[]),
             cell(sweep, &[]),
-            cell("%axis s lr", &[]),
+            cell("%config charts.png = true\n%axis s lr", &[]),
         ] });
     // Each runs in a folder of its own, so that none finds the study of another.
-    let folders: Vec<_> = (0..3).map(|_| tempfile::tempdir().unwrap()).collect();
+    let folders: Vec<_> = (0..4).map(|_| tempfile::tempdir().unwrap()).collect();
     let results = tempfile::tempdir().unwrap();
     for folder in &folders {
         std::fs::write(folder.path().join("n.ipynb"), notebook.to_string()).unwrap();
@@ -111,8 +111,10 @@ fn papermill_nbclient_and_tunebook_run_give_the_same_results() {
     ours.current_dir(folders[1].path()).env("TUNEBOOK_WORKER", executable("tunebook-worker"));
     let set = ["-p", "lr=1", "-p", "steps=7", "-p", "name=3", "--cwd", "."];
     must_pass(ours.args(["run", "n.ipynb"]).args(set).arg("--to").arg(out("ours.ipynb")));
-    // nbclient sets no parameters: it executes what papermill prepared.
-    std::fs::copy(out("papermill.ipynb"), folders[2].path().join("n.ipynb")).unwrap();
+    // nbclient and JupyterLab set no parameters: they execute what papermill prepared.
+    for folder in &folders[2..] {
+        std::fs::copy(out("papermill.ipynb"), folder.path().join("n.ipynb")).unwrap();
+    }
     let execute =
         ["-m", "nbconvert", "--to", "notebook", "--execute", "n.ipynb", "--output", "nbclient", "--output-dir"];
     must_pass(python(folders[2].path()).args(execute).arg(results.path()));
@@ -125,10 +127,21 @@ fn papermill_nbclient_and_tunebook_run_give_the_same_results() {
     };
     assert_eq!(text(&ran["cells"][1]["source"]), injected);
     assert_eq!(text(&ran["cells"][2]["outputs"][0]["text"]), "2 8 3\n");
-    for other in ["ours.ipynb", "nbclient.ipynb"] {
+    let mut others = vec!["ours.ipynb", "nbclient.ipynb"];
+    if !lacks("chromium") {
+        let mut lab = python(folders[3].path());
+        must_pass(lab.arg(script("lab_run.py")).arg("n.ipynb").arg(chromium()));
+        std::fs::copy(folders[3].path().join("n.ipynb"), out("lab.ipynb")).unwrap();
+        others.push("lab.ipynb");
+    }
+    for other in others {
         let mut diff = Command::new(executable("tunebook"));
         must_pass(diff.arg("diff").arg(out("papermill.ipynb")).arg(out(other)));
     }
+    // LaTeX shows no HTML, but the picture.
+    let to_latex = ["-m", "nbconvert", "--to", "latex", "ours.ipynb", "--output", "paper"];
+    must_pass(python(results.path()).args(to_latex));
+    assert_eq!(std::fs::read_to_string(out("paper.tex")).unwrap().matches("\\adjustimage").count(), 1);
 }
 
 #[test]
@@ -174,4 +187,26 @@ fn a_study_in_the_background_grows_in_its_cell_of_jupyterlab_while_others_are_ty
     let mut command = python(folder.path());
     command.arg(script("lab_background.py")).arg(chromium()).arg(screenshots());
     must_pass(&mut command);
+}
+
+#[test]
+fn a_report_is_read_on_a_phone_and_printed() {
+    if lacks("chromium") {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    let sweep = "question \"Which optimizer finds the bottom of a bowl whose name is too long for one line?\"\n\
+        command sh -c 'for i in 1 2 3 4 5 6; do echo {{\\\"step\\\": $i, \\\"valid/error\\\": 0.$1$i}}; done' a/rather/long/path/that/has/no/place/to/break {x} [--momentum {momentum}]\n\
+        scientific optimizer in [sgd, momentum]\nnuisance x ~ int(10, 80)\n\
+        when optimizer == momentum: nuisance momentum ~ 1 - loguniform(1e-3, 1)\nminimize valid/error\n";
+    std::fs::write(at.join("bowl.sweep"), sweep).unwrap();
+    let run = |words: &[&str]| {
+        let mut command = Command::new(executable("tunebook"));
+        command.args(words).current_dir(at).env("TUNEBOOK_WORKER", executable("tunebook-worker"));
+        must_pass(command.env_remove("TUNEBOOK_STUDIES").env("TUNEBOOK_HISTORY", at.join("history.db")));
+    };
+    run(&["sweep", "bowl.sweep", "bowl", "--trials", "30", "--stop-early", "median"]);
+    run(&["report", "bowl", "--to", "r.html"]);
+    must_pass(python(at).arg(script("report_page.py")).arg(at.join("r.html")).arg(chromium()).arg(screenshots()));
 }

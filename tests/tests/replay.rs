@@ -186,3 +186,100 @@ fn repack(folder: &Path, to: &Path) {
     }
     zip.finish().unwrap();
 }
+
+/// A workload on a table, with a crate of the registry. `bias` makes another version of it.
+fn own_workload(bias: f64) -> String {
+    format!(
+        "%%workload replayed\n[dependencies]\nitoa = \"1\"\n\npub struct It;\nimpl Workload for It {{\n    \
+         fn data(&self, _: &Hyperparameters) -> Result<Data> {{\n        \
+         Ok(Table::read(\"points.csv\")?.classify(itoa::Buffer::new().format(1))?.split(0.7, 0.15, 0)?)\n    }}\n    \
+         fn forward(&self, net: &Net, x: &Tensor) -> Tensor {{\n        net.linear(\"logits\", x, 2) + {bias:?}\n    }}\n}}"
+    )
+}
+
+/// The folder of the cache in which the workers of this version of Tunebook are built.
+fn worker_folder(source: &str) -> Vec<std::path::PathBuf> {
+    let cache = std::env::var_os("TUNEBOOK_CACHE").map(std::path::PathBuf::from);
+    let home = || Path::new(&std::env::var_os("HOME").unwrap()).join(".cache");
+    let user = || std::env::var_os("XDG_CACHE_HOME").map_or_else(home, Into::into).join("tunebook");
+    let below = |folder: &Path| -> Vec<std::path::PathBuf> {
+        std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()).collect()
+    };
+    let tools = below(&cache.unwrap_or_else(user).join("workloads"));
+    let versions = tools.iter().flat_map(|tools| below(tools));
+    let workers = versions.flat_map(|version| below(&version.join("workers")));
+    workers.filter(|worker| worker.file_name().unwrap().to_str().unwrap().starts_with(source)).collect()
+}
+
+/// The text of a recorded lock file of the store, which `change` may replace.
+fn lock_of(store: &Path, change: impl FnOnce(&str) -> String) -> String {
+    let connection = rusqlite::Connection::open(store).unwrap();
+    let lock: String = connection.query_row("SELECT lock FROM workloads", [], |row| row.get(0)).unwrap();
+    connection.execute("UPDATE workloads SET lock = ?1", [change(&lock)]).unwrap();
+    lock
+}
+
+#[tokio::test]
+async fn a_workload_of_ones_own_is_replayed_with_the_crates_that_its_record_names() {
+    let (mut kernel, folder) = kernel().await;
+    let here = folder.path();
+    let rows: String = (0..300).map(|i| format!("{},{},{}\n", i * 37 % 90, i * 53 % 71, i % 2)).collect();
+    std::fs::write(here.join("points.csv"), format!("a,b,1\n{rows}")).unwrap();
+    kernel.run_ok(&own_workload(0.0)).await;
+    for name in ["first", "second"] {
+        let sweep = "--trials 2\nworkload replayed\nnuisance lr ~ loguniform(1e-3, 0.1)\nfixed steps = 20";
+        kernel.run_ok(&format!("%%sweep {name} {sweep}")).await;
+    }
+    // The study is replayed with the version that trained it, whatever the name means now.
+    kernel.run_ok(&own_workload(0.5)).await;
+    let all = kernel.run_ok("%replay first").await;
+    assert_eq!((&all.result()["identical"], &all.result()["same"]), (&json!(2), &json!(true)), "{}", all.shown());
+    let values = all.result()["values"].as_u64().unwrap();
+    assert!(values >= 2 * 5, "{}", all.shown());
+    let written = kernel.run_ok("%report first second --to r.html --bundle b.zip").await.result();
+    assert_eq!(written["bundle"]["files"][0]["path"], "points.csv", "{written}");
+    let store = tunebook_study::store::Store::open_to_read(&here.join(".tunebook/studies.db")).unwrap().unwrap();
+    let tunebook_study::WorkloadReference::Rust { source, .. } =
+        store.study("first").unwrap().unwrap().definition.workload
+    else {
+        panic!("the study has another workload")
+    };
+    let elsewhere = tempfile::tempdir().unwrap();
+    let at = elsewhere.path();
+    std::fs::copy(here.join("b.zip"), at.join("b.zip")).unwrap();
+    drop((store, kernel, folder));
+
+    // Elsewhere the worker is built again, with the recorded crates.
+    let remove = || worker_folder(&source).iter().for_each(|worker| std::fs::remove_dir_all(worker).unwrap());
+    remove();
+    let ran = tunebook(at, &["replay", "b.zip", "--to", "new", "--json"]);
+    let (said, problems) = (text(&ran.stdout), text(&ran.stderr));
+    assert_eq!(ran.status.code(), Some(0), "{said}{problems}");
+    assert!(!problems.contains("other versions"), "{problems}");
+    let results: Vec<Value> = said.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let same: Vec<_> =
+        results.iter().map(|r| (&r["study"], &r["identical"], &r["values"], &r["environment"])).collect();
+    let (two, all, none) = (json!(2), json!(values), json!([]));
+    assert_eq!(same, [(&json!("first"), &two, &all, &none), (&json!("second"), &two, &all, &none)]);
+    let recorded = lock_of(&at.join("new/studies.db"), str::to_string);
+    assert_eq!(std::fs::read_to_string(at.join("new/workloads/replayed.lock")).unwrap(), recorded);
+    let [worker] = &worker_folder(&source)[..] else { panic!("{:?}", worker_folder(&source)) };
+    assert_eq!(std::fs::read_to_string(worker.join("Cargo.lock")).unwrap(), recorded);
+
+    // A version that cannot be had is named, and no other one is taken in its place.
+    let (before, entry) = recorded.split_once("name = \"itoa\"\nversion = \"").unwrap();
+    let other = format!("{before}name = \"itoa\"\nversion = \"1.0.9999{}", &entry[entry.find('"').unwrap()..]);
+    lock_of(&at.join("new/studies.db"), |_| other);
+    let mut again = Command::new(executable("tunebook"));
+    again.args(["replay", "first", "--again"]).current_dir(at.join("new/project")).env("CARGO_NET_OFFLINE", "true");
+    again.env("TUNEBOOK_WORKER", executable("tunebook-worker")).env("TUNEBOOK_STUDIES", at.join("new/studies.db"));
+    let ran = again.output().unwrap();
+    let problems = text(&ran.stderr);
+    assert_eq!(ran.status.code(), Some(1), "{}{problems}", text(&ran.stdout));
+    assert!(
+        problems.contains("`replayed` was built with the crate `itoa 1.0.9999`, which cannot be had"),
+        "{problems}"
+    );
+    assert!(problems.contains("candidate versions found"), "{problems}");
+    remove();
+}

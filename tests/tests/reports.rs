@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use std::path::Path;
-use tunebook_tests::{Kernel, kernel};
+use tunebook_tests::{Answer, Kernel, kernel};
 
 /// A study of a small program, with a question and infeasible trials.
 fn study(name: &str, trials: u32) -> String {
@@ -143,4 +143,56 @@ async fn what_was_trained_again_is_in_the_report_of_its_study() {
     let launched = kernel.run_ok("%launch noisy --trial 1").await;
     assert_eq!(launched.result()["adoption"]["candidate"], 1);
     assert!(launched.shown().contains("Evidence (level L"), "{}", launched.shown());
+}
+
+/// The settings of `%config` change what magics do from then on, and end with the kernel.
+#[tokio::test]
+async fn settings_hold_for_the_session_and_a_setting_or_an_option_asks_for_png_pictures() {
+    let (mut kernel, folder) = with_study(6).await;
+    // The picture in the last display.
+    let picture = |answer: &Answer| {
+        let last = answer.published.iter().rfind(|message| message.content["data"]["text/html"].is_string()).unwrap();
+        last.content["data"]["image/png"].as_str().map(String::from)
+    };
+    let has_png = |answer: &Answer| picture(answer).is_some();
+    assert!(!has_png(&kernel.run_ok("%isolate bowl width").await));
+    let asked = picture(&kernel.run_ok("%isolate bowl width --png").await).unwrap();
+    assert!(asked.starts_with("iVBOR"), "{asked}");
+    assert!(!has_png(&kernel.run_ok("%isolate bowl width").await));
+    let set = kernel.run_ok("%config charts.png = true").await;
+    assert_eq!(set.result()["settings"][0]["value"], true);
+    assert!(has_png(&kernel.run_ok("%isolate bowl width").await));
+    assert!(has_png(&kernel.run_ok(&study("other", 2)).await), "a live chart ends with its picture");
+    assert!(!has_png(&kernel.run_ok("%workloads").await), "there is no chart");
+
+    // A limit of the session holds where none is given; two trials at a time need two places.
+    kernel.run_ok("%config trials.timeout = 0.3s\n%config trials.parallel = 2").await;
+    let slow = |name: &str, option: &str| {
+        format!(
+            "%%sweep {name} --trials 1 {option}\ncommand sh -c 'sleep 0.6; echo {{{{\\\"step\\\": 1, \\\"error\\\": 1}}}}'\n\
+            fixed x = 1\nminimize error"
+        )
+    };
+    assert_eq!(kernel.run_ok(&slow("limited", "")).await.result()["trials"]["failed"], 1);
+    assert_eq!(kernel.run_ok(&slow("given", "--timeout 20s")).await.result()["trials"]["complete"], 1);
+    let planned =
+        kernel.run_ok("%%plan p --trials 4\ncommand true {x}\nnuisance x ~ uniform(0, 1)\nminimize error").await;
+    assert_eq!(planned.result()["parallel"], 2, "{}", planned.shown());
+
+    // The file of the studies is the same setting as the variable of the environment.
+    kernel.run_ok("%config studies.file = elsewhere.db").await;
+    assert_eq!(kernel.run_ok("%env TUNEBOOK_STUDIES").await.text("stdout"), "elsewhere.db\n");
+    assert!(kernel.run_error("%study bowl").await.contains("UnknownStudy"));
+    kernel.run_ok("%config --reset").await;
+    kernel.run_ok("%study bowl").await;
+    let all = kernel.run_ok("%config").await.result();
+    assert!(all["settings"].as_array().unwrap().iter().all(|setting| setting["changed"] == false), "{all}");
+    let error = kernel.run_error("%config chart.png = true").await;
+    assert!(error.contains("UnknownSetting") && error.contains("did you mean `charts.png`?"), "{error}");
+
+    // The settings end with the kernel.
+    kernel.run_ok("%config charts.png = true").await;
+    drop(kernel);
+    let mut kernel = Kernel::start(folder.path()).await;
+    assert!(!has_png(&kernel.run_ok("%isolate bowl width").await));
 }

@@ -48,6 +48,62 @@ const WHEN_LOADED: &str = r#"function whenLoaded(act) {
     else window.addEventListener("tunebook-plotly", function () { window.tunebookPlotly301.then(act); }, {once: true});
   }"#;
 
+/// JavaScript that fits a figure into a narrow place, as on a phone: panels that are side by side go below each other,
+/// and texts that are longer than the place is wide get more lines. Plotly would cut them.
+const FIT: &str = r#"function fit(figure, place) {
+    var layout = figure.layout || {}, title = layout.title, width = place.clientWidth, more = 0;
+    if (!title || typeof title.text !== "string" || !layout.margin || !layout.height || !width) return figure;
+    function wrapped(text, most) {
+      var lines = [""];
+      text.split(" ").forEach(function (word) {
+        var last = lines.length - 1, longer = lines[last] === "" ? word : lines[last] + " " + word;
+        if (longer.length <= most || lines[last] === "") lines[last] = longer; else lines.push(word);
+      });
+      return lines;
+    }
+    title.text = title.text.split("<br>").map(function (line) {
+      var parts = /^<(b|sup)>(.*)<\/(b|sup)>$/.exec(line);
+      if (!parts) return line;
+      var lines = wrapped(parts[2], Math.max(12, Math.floor((width - 20) / (parts[1] === "b" ? 9 : 5.6))));
+      more += lines.length - 1;
+      return lines.map(function (text) { return "<" + parts[1] + ">" + text + "</" + parts[1] + ">"; }).join("<br>");
+    }).join("<br>");
+    if (more > 0) {
+      Object.assign(title, { yref: "container", y: 1, yanchor: "top", pad: { t: 18 } });
+      layout.margin.t += 18 * more;
+    }
+    var panels = Object.keys(layout).filter(function (key) { return /^xaxis\d*$/.test(key); });
+    var beside = panels.some(function (key) {
+      var domain = layout[key].domain;
+      return domain && domain[1] - domain[0] < 0.9;
+    });
+    var stacked = beside && width < 560, all = 320 * panels.length, below = 0;
+    panels.forEach(function (key, i) {
+      var x = layout[key], y = layout["y" + key.slice(1)], domain = x.domain || [0, 1];
+      if (stacked && y) {
+        domain = x.domain = [0, 1];
+        y.domain = [1 - (320 * i + 195) / (all - 125), 1 - 320 * i / (all - 125)];
+      }
+      var across = (width - 90) * (domain[1] - domain[0]), lines = 0;
+      if (x.title && x.title.text) {
+        var parts = wrapped(x.title.text, Math.floor(across / 6.5));
+        x.title.text = parts.join("<br>");
+        lines += parts.length - 1;
+      }
+      if (x.ticktext && x.ticktext.some(function (text) { return 7 * text.length > across / x.ticktext.length; })) {
+        x.ticktext = x.ticktext.map(function (text) { return text.replace(/([=\/_])(?=.)/g, "$1<br>"); });
+        lines += Math.max.apply(null, x.ticktext.map(function (text) { return text.split("<br>").length - 1; }));
+      }
+      below = Math.max(below, lines);
+    });
+    if (stacked) layout.height = all + 5;
+    var drawn = layout.height - 130;
+    if (layout.legend) layout.legend.y = (stacked ? -100 / drawn : layout.legend.y) - 16 * below / drawn;
+    layout.height += 16 * below;
+    layout.height += 18 * more;
+    return figure;
+  }"#;
+
 /// Returns the HTML of a chart with tables below it. `tables` is HTML. `id` becomes the id of the chart's element.
 pub fn chart_html(chart: &Chart, tables: &str, id: &str) -> String {
     let picture = STANDARD.encode(picture::svg(chart));
@@ -84,10 +140,11 @@ fn drawn(figure: &Value, placeholder: &str, id: &str) -> String {
 <script>
 (function () {{
   {WHEN_LOADED}
+  {FIT}
   whenLoaded(function (Plotly) {{
     var place = document.getElementById("{id}"), figure = document.getElementById("{id}-figure");
     if (!place || !figure || place.classList.contains("js-plotly-plot")) return;
-    figure = JSON.parse(figure.textContent);
+    figure = fit(JSON.parse(figure.textContent), place);
     var picture = place.querySelector("img");
     if (picture) picture.remove();
     Plotly.newPlot(place, figure.data, figure.layout, figure.config);
@@ -105,12 +162,14 @@ pub fn push_html(chart: &Chart, id: &str) -> String {
         r#"<script>
 (function () {{
   {WHEN_LOADED}
+  {FIT}
   var figure = {figure};
   whenLoaded(function (Plotly) {{
     var place = document.getElementById("{id}");
     if (!place) return;
     var picture = place.querySelector("img");
     if (picture) picture.remove();
+    fit(figure, place);
     Plotly.react(place, figure.data, figure.layout, figure.config);
   }});
 }})();

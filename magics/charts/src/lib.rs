@@ -9,6 +9,7 @@ mod figures;
 pub mod html;
 pub mod picture;
 pub mod plotly;
+pub mod png;
 mod ticks;
 
 pub use chart::Chart;

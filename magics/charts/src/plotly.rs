@@ -131,7 +131,7 @@ fn layout(chart: &Chart) -> Value {
         layout.insert("shapes".into(), json!(shapes));
         layout.insert("annotations".into(), json!(labels));
     }
-    let lowest = if rows > 1 { -0.12 } else { -0.22 };
+    let lowest = if rows > 1 { -0.17 } else { -0.22 };
     if let Some(legend) = layout.get_mut("legend") {
         legend["y"] = json!(lowest);
     }

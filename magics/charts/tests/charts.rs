@@ -250,3 +250,16 @@ fn a_stability_study_shows_the_edge_the_losses_above_the_best_rate_and_the_norms
     assert_eq!(stability(&StabilityFigure::default()).panels.len(), 2);
     assert!(picture::svg(&stability(&StabilityFigure::default())).contains("</svg>"));
 }
+
+#[test]
+fn a_png_has_twice_the_pixels_of_the_picture_and_its_text() {
+    let drawn =
+        |name: &str| resvg::tiny_skia::Pixmap::decode_png(&png::png(&history_chart(name, "")).unwrap()).unwrap();
+    let (short, long) = (drawn("i"), drawn("wide ≤ names of αβγ"));
+    assert_eq!((short.width(), short.height()), (2 * 960, 2 * history_chart("i", "").height()));
+    // The title is in the topmost 60 pixels.
+    let inked = |pixels: &resvg::tiny_skia::Pixmap| {
+        pixels.pixels()[..60 * pixels.width() as usize].iter().filter(|pixel| pixel.alpha() > 0).count()
+    };
+    assert!(inked(&short) > 500 && inked(&long) > inked(&short) + 500, "{} and {}", inked(&short), inked(&long));
+}

@@ -29,6 +29,7 @@ pub use magic::{CommandLineMagic, MagicBody, Settings};
 pub use syntax::{duration, quoted_word};
 
 use commands::{CATALOGUE, workload};
+use host::WithPng;
 use magic::Context;
 use std::sync::Arc;
 use tunebook_prebuilt::{BuildInputs, CellCrate, Sources};
@@ -56,7 +57,10 @@ impl Magics {
     /// Runs a magic to its end, or until the interrupt is raised; then the error is `Interrupted`.
     pub fn run(&self, parsed: Parsed, output: &dyn Output, interrupt: &Interrupt) -> Result<(), MagicError> {
         self.context.update_environment(output);
-        let result = parsed.0.run(&self.context, output, interrupt);
+        let result = match self.context.config.charts_png() {
+            true => parsed.0.run(&self.context, &WithPng::new(output), interrupt),
+            false => parsed.0.run(&self.context, output, interrupt),
+        };
         self.context.update_environment(output);
         result.map_err(MagicError::naming_lookalikes)
     }

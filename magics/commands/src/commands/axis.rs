@@ -7,7 +7,7 @@ use crate::magic::{Command, Context, Export, Invocation, Magic, Subject};
 use crate::report::Report;
 use crate::report::table::{self, Rows, number};
 use crate::studies::{JUDGING, Judging, flags, no_answer, origin_notes, sentences_about_failures};
-use crate::syntax::{Arguments, Word};
+use crate::syntax::{Arguments, PNG, Word};
 use std::collections::BTreeMap;
 use tunebook_analysis::{Finding, StudyView, ValueSpan, axis, best_trial, insight};
 
@@ -20,7 +20,7 @@ pub const MAGIC: Magic = Magic {
     help: "If the best trials are at an edge of a range, the range is too narrow; the checklist shades such an edge. \
         Infeasible trials are red crosses at the edge of the chart, trials that end no better than an untrained model \
         are red rings, and the three best trials are stars (Playbook E1–E5).",
-    options: &JUDGING,
+    options: &[JUDGING[0], JUDGING[1], JUDGING[2], PNG],
     subject: Subject::Study,
     export: Export::Comment,
     parse,

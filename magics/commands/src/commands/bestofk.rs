@@ -6,7 +6,7 @@ use crate::magic::{Command, Context, Export, Invocation, Magic, Subject};
 use crate::report::Report;
 use crate::report::table::{Rows, number, number_or_dash, open_interval_or_dash};
 use crate::studies::{Draws, JUDGING, Judging, no_answer};
-use crate::syntax::{Arguments, Word};
+use crate::syntax::{Arguments, PNG, Word};
 use tunebook_analysis::{BestOfK, best_of_k};
 use tunebook_study::Direction;
 
@@ -25,7 +25,7 @@ pub const MAGIC: Magic = Magic {
         are needed\"). Above half of the configurations, the draws are more and more the same ones, so that the spread \
         shrinks by construction. A configuration with several seeds counts by their median, and an infeasible one as \
         worse than all others.",
-    options: &JUDGING,
+    options: &[JUDGING[0], JUDGING[1], JUDGING[2], PNG],
     subject: Subject::Study,
     export: Export::Comment,
     parse,

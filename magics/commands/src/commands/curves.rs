@@ -7,7 +7,7 @@ use crate::magic::{Command, Context, Export, Invocation, Magic, Subject};
 use crate::report::Report;
 use crate::report::table::{self, Rows, number, number_or_dash};
 use crate::studies::{JUDGING, Judging, classes_at_best, gradient_norms, no_answer, trial_of, with_classes};
-use crate::syntax::{Arguments, OptionSpec, Word};
+use crate::syntax::{Arguments, OptionSpec, PNG, Word};
 use tunebook_analysis::{MeasuredTrial, curves, isolation, ranked};
 use tunebook_study::Trial;
 use tunebook_study::store::trials_folder;
@@ -32,6 +32,7 @@ pub const MAGIC: Magic = Magic {
         JUDGING[0],
         JUDGING[1],
         JUDGING[2],
+        PNG,
     ],
     subject: Subject::Study,
     export: Export::Comment,

@@ -7,7 +7,7 @@ use crate::magic::{Command, Context, Export, Invocation, Magic, Subject};
 use crate::report::Report;
 use crate::report::table::{self, Rows, number, number_or_dash, open_interval_or_dash};
 use crate::studies::{Draws, JUDGING, Judging, no_answer, validation};
-use crate::syntax::{Arguments, OptionSpec, Word};
+use crate::syntax::{Arguments, OptionSpec, PNG, Word};
 use tunebook_analysis::{Isolation, Level, isolation};
 use tunebook_study::Params;
 
@@ -31,6 +31,7 @@ pub const MAGIC: Magic = Magic {
         JUDGING[0],
         JUDGING[1],
         JUDGING[2],
+        PNG,
     ],
     subject: Subject::Study,
     export: Export::Comment,

@@ -7,6 +7,7 @@ pub mod adopt;
 pub mod axis;
 pub mod bestofk;
 pub mod capture;
+pub mod config;
 pub mod curves;
 pub mod deps;
 pub mod devices;
@@ -78,6 +79,7 @@ const MAGICS: &[Magic] = &[
     workload::MAGIC,
     devices::MAGIC,
     pool::MAGIC,
+    config::MAGIC,
     time::MAGIC,
     timeit::MAGIC,
     test::MAGIC,

@@ -7,7 +7,7 @@ use crate::magic::{Command, Context, Export, Invocation, Magic, Subject};
 use crate::probing::{DEVICE, Prober, SET, TargetDevice, settings, space_of, values_of, worker};
 use crate::report::table::{Rows, number, open_interval_or_dash};
 use crate::report::{LiveChart, Report};
-use crate::syntax::{Arguments, OptionSpec, Word};
+use crate::syntax::{Arguments, OptionSpec, PNG, Word};
 use serde_json::json;
 use tunebook_analysis::{NoisePoint, RunNoise, describes_noise_of, noise_point, run_noise, steps_to_measure};
 use tunebook_study::Params;
@@ -46,6 +46,7 @@ pub const MAGIC: Magic = Magic {
             help: "number of large batches at each step (default: 200, at least 100)",
         },
         DEVICE,
+        PNG,
     ],
     subject: Subject::Workload,
     export: Export::Comment,

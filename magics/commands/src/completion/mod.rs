@@ -6,7 +6,7 @@ mod paths;
 
 use crate::commands::workload;
 use crate::host::{Bundle, plain};
-use crate::magic::{Body, Catalogue, Context, Magic, Subject};
+use crate::magic::{Body, Catalogue, Context, Magic, SETTINGS, SettingKind, Subject, setting};
 use crate::syntax::KEYWORDS;
 use tunebook_study::WorkloadDescription;
 
@@ -21,7 +21,7 @@ pub struct Completions {
 }
 
 /// A text that can be inserted, and its kind: `magic`, `option`, `study`, `hyperparameter`, `workload`, `metric`,
-/// `keyword`, `path`, `variable` or `item`.
+/// `keyword`, `path`, `variable`, `item`, `setting` or `value`.
 pub type Candidate = (String, &'static str);
 
 /// Returns the variables and items of Rust cells. It is called only where a name can be completed.
@@ -175,6 +175,10 @@ fn candidates(context: &Context, names: Names<'_>, cursor: &Cursor<'_>, word_sta
             (Subject::Variable, _) if words.len() == 1 || words[words.len() - 1] == "--unset" => {
                 context.whole_environment().into_keys().map(|name| (name, "variable")).collect()
             }
+            (Subject::Setting, count) => match setting(words.get(1).map_or("", |word| word.trim_end_matches('='))) {
+                Some(setting) if count > 1 => values_of(setting.kind),
+                _ => SETTINGS.iter().map(|setting| (setting.name.to_string(), "setting")).collect(),
+            },
             (Subject::Name, _) => names(),
             _ => vec![],
         };
@@ -191,6 +195,16 @@ fn candidates(context: &Context, names: Names<'_>, cursor: &Cursor<'_>, word_sta
         }
         _ => vec![],
     }
+}
+
+/// The values that a setting may have, if they can be listed.
+fn values_of(kind: SettingKind) -> Vec<Candidate> {
+    let values: &[&str] = match kind {
+        SettingKind::Switch => &["true", "false"],
+        SettingKind::Variable { choices, .. } => choices,
+        SettingKind::Count | SettingKind::Duration => &[],
+    };
+    values.iter().map(|value| (value.to_string(), "value")).collect()
 }
 
 fn studies(context: &Context) -> Vec<Candidate> {
@@ -341,6 +355,10 @@ mod tests {
         offered.sort_by_key(|name| samplers.iter().position(|known| known == name));
         assert_eq!(offered, samplers);
         assert_eq!(at("%%sweep s --sampler=so|").unwrap(), ["sobol"]);
+        assert_eq!(at("%config tr|").unwrap(), ["trials.parallel", "trials.per_gpu", "trials.timeout"]);
+        assert_eq!(at("%config --reset ch|").unwrap(), ["charts.png"]);
+        assert_eq!(at("%config charts.png = |").unwrap(), ["false", "true"]);
+        assert_eq!(at("%config data.place=h|").unwrap(), ["host"]);
         assert!(at("%tim|").unwrap().contains(&"%timeit".to_string()));
         for code in [
             "%time a|",

@@ -79,6 +79,14 @@ impl MagicError {
         Self::new(ErrorName::Interrupted, message, None)
     }
 
+    /// Puts another message and another help in the place of these. The old message becomes the first detail.
+    pub fn seen_as(mut self, message: String, help: String) -> Self {
+        let old = std::mem::replace(&mut self.message, message);
+        self.details.insert(0, old);
+        self.help = Some(help);
+        self
+    }
+
     /// Adds lines below the message.
     pub fn with_details(mut self, lines: impl IntoIterator<Item = String>) -> Self {
         self.details.extend(lines);

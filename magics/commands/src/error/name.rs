@@ -80,6 +80,8 @@ pub enum ErrorName {
     UnknownName,
     /// The magic has no such option.
     UnknownOption,
+    /// No setting has this name.
+    UnknownSetting,
     /// No study has this name.
     UnknownStudy,
     /// The study has no trial of this number.

@@ -3,8 +3,10 @@
 
 mod interrupt;
 mod output;
+mod pictures;
 pub mod session;
 
 pub use interrupt::Interrupt;
 pub use output::{Bundle, Output, RESULT_MIME, Stream, plain};
+pub use pictures::WithPng;
 pub use session::Session;

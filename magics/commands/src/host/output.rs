@@ -36,6 +36,10 @@ pub trait Output: Send + Sync {
     fn detached(&self) -> Option<Arc<dyn Output>> {
         None
     }
+    /// Whether a chart is shown as a PNG picture too, in its final state.
+    fn wants_png(&self) -> bool {
+        false
+    }
     /// The session that the cell belongs to, or None if there is no session, as in tests of magics that need none.
     fn session(&self) -> Option<&dyn Session> {
         None

@@ -1,8 +1,9 @@
 //! The list of all magics. The registry passes it to code that must not import the registry itself.
 
-use super::{Body, Command, Head, Invocation, Magic, Subject, ipython, is_question};
+use super::{Body, Command, Context, Head, Invocation, Magic, Subject, ipython, is_question};
 use crate::error::{ErrorName, MagicError, Result, Source, Span, nearest, suggest};
-use crate::syntax::{parse_arguments, parse_before_code, parse_leading, split_words};
+use crate::host::{Interrupt, Output, WithPng};
+use crate::syntax::{PNG, parse_arguments, parse_before_code, parse_leading, split_words};
 
 /// All magics, in the order in which `%lsmagic` lists them.
 #[derive(Clone, Copy)]
@@ -47,7 +48,9 @@ impl Catalogue {
             }
         };
         let body = is_cell.then_some(head.end..text.len());
-        (magic.parse)(Invocation { arguments, body, catalogue: self })
+        let png = arguments.has(PNG.name);
+        let command = (magic.parse)(Invocation { arguments, body, catalogue: self })?;
+        Ok(if png { Box::new(ShowingPng(command)) } else { command })
     }
 
     /// The span of the code in a magic that runs Rust in the process of the Rust cells: the code in a line magic, or
@@ -93,5 +96,14 @@ impl Catalogue {
             (None, None) => Some("%lsmagic lists all magics".into()),
         };
         source.error(ErrorName::UnknownMagic, span, format!("there is no magic `{name}`"), help)
+    }
+}
+
+/// A magic with `--png`.
+struct ShowingPng(Box<dyn Command>);
+
+impl Command for ShowingPng {
+    fn run(self: Box<Self>, context: &Context, output: &dyn Output, interrupt: &Interrupt) -> Result<()> {
+        self.0.run(context, &WithPng::new(output), interrupt)
     }
 }

@@ -1,7 +1,7 @@
 //! The state that the magics of one kernel share.
 
 use super::store_file::StoreFile;
-use super::{Background, Catalogue, Pools, Sharing};
+use super::{Background, Catalogue, Config, Pools, Sharing};
 use crate::error::{ErrorName, MagicError, Result, Source, suggest};
 use crate::host::Output;
 use crate::report::{ChartLoader, Report};
@@ -43,6 +43,8 @@ pub struct Context {
     pub sharing: Sharing,
     /// The sweeps that run in the background.
     pub background: Background,
+    /// The settings that `%config` has changed.
+    pub config: Config,
     /// The pools that `%pool` has added.
     pub pools: Mutex<Pools>,
     /// The folder to which `%cd -` goes.
@@ -74,6 +76,7 @@ impl Context {
             pool: Mutex::default(),
             sharing: Sharing::default(),
             background: Background::default(),
+            config: Config::default(),
             pools: Mutex::default(),
             previous_folder: Mutex::default(),
             failed_workloads: Mutex::default(),

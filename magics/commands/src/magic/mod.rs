@@ -3,6 +3,7 @@
 mod background;
 mod catalogue;
 mod command_line;
+mod config;
 mod context;
 mod head;
 mod help;
@@ -15,6 +16,7 @@ mod store_file;
 pub use background::{Background, BackgroundSweep, How};
 pub use catalogue::Catalogue;
 pub use command_line::{CommandLineMagic, MagicBody};
+pub use config::{Config, SETTINGS, Setting, SettingKind, SettingValue, setting};
 pub use context::{Context, SHOWN, Settings};
 pub use head::Head;
 pub use pools::{LOCAL, Pools};
@@ -110,6 +112,8 @@ pub enum Subject {
     Folder,
     /// An environment variable, followed by its value.
     Variable,
+    /// A setting, followed by its value.
+    Setting,
     /// A program, followed by its arguments.
     Program,
     /// Arguments of a program that the magic itself names.

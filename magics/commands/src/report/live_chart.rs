@@ -80,7 +80,7 @@ impl<'a> LiveChart<'a> {
     /// Replaces the chart, or an earlier report, by a report. `with_result` says whether the JSON result for programs
     /// is included.
     pub fn end(&mut self, report: Report, with_result: bool) {
-        let mut bundle = report.bundle();
+        let mut bundle = report.bundle_for(self.output);
         if !with_result {
             bundle.remove(RESULT_MIME);
         }

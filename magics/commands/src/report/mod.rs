@@ -14,9 +14,11 @@ pub use status::Status;
 pub use table::Rows;
 
 use crate::host::{Bundle, Output, RESULT_MIME};
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
-use tunebook_charts::{Chart, html, plotly};
+use tunebook_charts::{Chart, html, plotly, png};
 
 /// The width of the text for consoles.
 const TEXT_WIDTH: usize = 100;
@@ -98,7 +100,7 @@ impl Report {
     /// Displays the report.
     pub fn show(self, charts: &ChartLoader, output: &dyn Output) {
         self.load_chart(charts, output);
-        output.display(self.bundle(), Some(&element_id()));
+        output.display(self.bundle_for(output), Some(&element_id()));
     }
 
     /// Sends the script that draws charts, if there is a chart.
@@ -106,6 +108,16 @@ impl Report {
         if self.chart.is_some() {
             charts.load(output);
         }
+    }
+
+    /// The bundle for an output, which may want the chart as a PNG picture too.
+    pub fn bundle_for(self, output: &dyn Output) -> Bundle {
+        let picture = self.chart.as_ref().filter(|_| output.wants_png()).and_then(png::png);
+        let mut bundle = self.bundle();
+        if let Some(picture) = picture {
+            bundle.insert("image/png".into(), json!(BASE64_STANDARD.encode(picture)));
+        }
+        bundle
     }
 
     /// The bundle. If it contains a chart, call [`Self::load_chart`] before it is shown, so that the chart can be

@@ -1,6 +1,6 @@
 //! A line that says what a magic is doing.
 
-use super::element_id;
+use super::{Report, element_id};
 use crate::host::{Bundle, Output, plain};
 use std::time::{Duration, Instant};
 
@@ -29,8 +29,8 @@ impl<'a> Status<'a> {
     }
 
     /// Replaces the line by a result.
-    pub fn end(mut self, bundle: Bundle) {
-        self.show(bundle);
+    pub fn end(mut self, report: Report) {
+        self.show(report.bundle_for(self.output));
     }
 
     /// Removes the line.

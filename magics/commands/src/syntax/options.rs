@@ -20,6 +20,9 @@ pub const fn option(name: &'static str, value: Option<&'static str>, help: &'sta
     OptionSpec { name, value, help }
 }
 
+/// The option of magics that show a chart.
+pub const PNG: OptionSpec = option("png", None, "show the chart as a PNG picture too, for programs without HTML");
+
 impl OptionSpec {
     /// The name with its dashes: `--append`, `-a`.
     pub fn written(&self) -> String {

@@ -18,7 +18,7 @@ use crate::magic::{Command, Context, Export, Invocation, Magic, Subject};
 use crate::report::Report;
 use crate::report::table::{Rows, interval_or_dash, number, number_or_dash};
 use crate::studies::{JUDGING, Judging, trial_of, validation};
-use crate::syntax::{Arguments, Word, option};
+use crate::syntax::{Arguments, PNG, Word, option};
 use serde_json::json;
 use tunebook_analysis::{Adoption, Runs, adoption};
 
@@ -48,6 +48,7 @@ pub const MAGIC: Magic = Magic {
         JUDGING[0],
         JUDGING[1],
         JUDGING[2],
+        PNG,
     ],
     subject: Subject::Study,
     export: Export::Comment,

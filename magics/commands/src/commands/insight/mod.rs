@@ -12,7 +12,7 @@ use crate::magic::{Command, Context, Export, Invocation, Magic, Subject};
 use crate::report::Report;
 use crate::report::table::Rows;
 use crate::studies::{JUDGING, Judging, flags, no_answer, origin_notes, sentences_about_failures, validation};
-use crate::syntax::{Arguments, Word};
+use crate::syntax::{Arguments, PNG, Word};
 use serde_json::{Map, Value as Json, json};
 use std::collections::BTreeMap;
 use tunebook_analysis::{
@@ -34,7 +34,7 @@ pub const MAGIC: Magic = Magic {
         training overfits, is unstable, saturates early or still improves (Playbook E1–E12, G1, G3), whether a metric \
         repeats (H4), and which hyperparameters matter, interact or may be fixed (D4). Each finding has its numbers. \
         Where the advice is an experiment, its cell is shown, and the first one is offered as the next input.",
-    options: &JUDGING,
+    options: &[JUDGING[0], JUDGING[1], JUDGING[2], PNG],
     subject: Subject::Study,
     export: Export::Comment,
     parse,

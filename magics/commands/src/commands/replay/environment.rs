@@ -2,6 +2,7 @@
 
 use crate::commands::sweep::plan::SweepOptions;
 use crate::commands::sweep::{environment, slots};
+use crate::commands::workload::CrateDifference;
 use crate::error::Result;
 use crate::magic::Context;
 use serde::Serialize;
@@ -24,10 +25,13 @@ const FACTS: [(&str, &str); 7] = [
 /// Facts about the sources, which matter only where a program is trained.
 const SOURCES: [(&str, &str); 2] = [("/git/commit", "git commit"), ("/git/diff", "what is not committed")];
 
+/// The kind of the result that says with which other crates a replay built the worker.
+pub const CRATES: &str = "crates_again";
+
 /// A fact that differs.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Difference {
-    pub what: &'static str,
+    pub what: String,
     pub recorded: String,
     pub again: String,
 }
@@ -36,7 +40,14 @@ pub struct Difference {
 /// not compared.
 pub fn differences(store: &Store, study: &StudyRecord, replay: &StudyRecord) -> Result<Vec<Difference>> {
     let (recorded, again) = (store.environments(study)?, store.environments(replay)?);
-    Ok(compared(&recorded, &again, matches!(study.definition.workload, WorkloadReference::Command(_))))
+    let mut found = compared(&recorded, &again, matches!(study.definition.workload, WorkloadReference::Command(_)));
+    if let Some(crates) = store.result(replay, CRATES, "")? {
+        let crates: Vec<CrateDifference> = serde_json::from_value(crates).unwrap_or_default();
+        let named =
+            |CrateDifference { name, recorded, again }| Difference { what: format!("crate {name}"), recorded, again };
+        found.extend(crates.into_iter().map(named));
+    }
+    Ok(found)
 }
 
 fn compared(recorded: &[Value], again: &[Value], is_program: bool) -> Vec<Difference> {
@@ -50,7 +61,7 @@ fn compared(recorded: &[Value], again: &[Value], is_program: bool) -> Vec<Differ
                 _ => values.join(" and "),
             };
             let (recorded, again) = (text(&before), text(&after));
-            found.push(Difference { what, recorded, again });
+            found.push(Difference { what: what.to_string(), recorded, again });
         }
     }
     found
@@ -123,7 +134,7 @@ mod tests {
         assert_eq!(compared(&[of("1", Some("a"))], &[of("1", Some("b"))], false), []);
         let other = compared(&[of("1", Some("a")), of("2", Some("a"))], &[of("2", Some("b"))], true);
         let expected = [("Tunebook", "1 and 2", "2"), ("git commit", "a", "b")];
-        let found: Vec<_> = other.iter().map(|d| (d.what, d.recorded.as_str(), d.again.as_str())).collect();
+        let found: Vec<_> = other.iter().map(|d| (d.what.as_str(), d.recorded.as_str(), d.again.as_str())).collect();
         assert_eq!(found, expected);
         assert_eq!(compared(&[of("1", None)], &[of("1", Some("b"))], true), []);
     }

@@ -16,7 +16,7 @@ use crate::error::{ErrorName, MagicError, Result};
 use crate::host::{Interrupt, Output};
 use crate::magic::{Command, Context, Export, Invocation, Magic, Subject};
 use crate::studies::trial_of;
-use crate::syntax::{Arguments, Word, option};
+use crate::syntax::{Arguments, PNG, Word, option};
 use std::sync::Arc;
 use tunebook_study::store::StudyRecord;
 use tunebook_study::{Trial, TrialState, WorkloadReference};
@@ -41,6 +41,7 @@ pub const MAGIC: Magic = Magic {
         PARALLEL,
         TIMEOUT,
         ACCEPT_CHANGES,
+        PNG,
     ],
     subject: Subject::Study,
     export: Export::Comment,
@@ -186,6 +187,10 @@ impl ReplayMagic {
         let definition = record::definition(study);
         let worker = workload::worker(context, &definition.workload, output, interrupt)?;
         let mut writer = record::writer(context, study)?;
+        let crates = workload::crate_differences(context, &definition.workload)?;
+        if !crates.is_empty() {
+            writer.store().keep_result(writer.study(), environment::CRATES, "", &serde_json::json!(crates))?;
+        }
         // Another kernel may have run trials before this one became the writer.
         let recorded = writer.store().trials(writer.study())?;
         let missing: Vec<u32> = record.missing(&recorded).into_iter().filter(|n| missing.contains(n)).collect();

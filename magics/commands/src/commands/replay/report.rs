@@ -76,7 +76,7 @@ pub fn report(
     }
     let mut around = Rows::new(&["environment", "recorded", "again"]);
     for fact in &facts {
-        around.row(vec![fact.what.into(), fact.recorded.clone(), fact.again.clone()]);
+        around.row(vec![fact.what.clone(), fact.recorded.clone(), fact.again.clone()]);
     }
     for file in &files {
         let short = |hash: &str| hash.get(..12).unwrap_or(hash).to_string();
@@ -146,11 +146,8 @@ fn about_environment(
     slots: &str,
 ) -> Vec<String> {
     let mut lines = vec![];
-    let names: Vec<String> = facts
-        .iter()
-        .map(|fact| fact.what.to_string())
-        .chain(files.iter().map(|f| f.file.display().to_string()))
-        .collect();
+    let names: Vec<String> =
+        facts.iter().map(|fact| fact.what.clone()).chain(files.iter().map(|f| f.file.display().to_string())).collect();
     let is_same = found.is_same() || found.trials == 0;
     if !names.is_empty() {
         let may = if is_same { "" } else { " This may be the reason for other numbers." };

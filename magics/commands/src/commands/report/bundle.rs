@@ -6,6 +6,7 @@
 //! studies.db           a store with these studies alone
 //! report.html          the report, under its own name
 //! workloads/NAME.rs    the source of each %%workload
+//! workloads/NAME.lock  the Cargo.lock with which its worker was built, and is built again
 //! project/             the current folder of the replay, with the files that the trials read
 //! ```
 
@@ -21,7 +22,7 @@ use std::collections::BTreeMap;
 use std::io::{Cursor, Write};
 use std::path::{Component, Path, PathBuf};
 use tunebook_study::WorkloadReference;
-use tunebook_study::store::{Store, StudyRecord};
+use tunebook_study::store::{Store, StudyRecord, WorkloadRecord};
 use zip::ZipWriter;
 use zip::write::SimpleFileOptions;
 
@@ -120,13 +121,10 @@ pub fn write(context: &Context, source: &Source, word: &Word, names: &[Word], re
     let moved = |file: &Path| file.strip_prefix(&here).unwrap_or(file).to_path_buf();
     store.copy_studies(&all, &copy, &of_these, &moved)?;
     zip.add("studies.db", &std::fs::read(&copy).map_err(failed)?).map_err(failed)?;
-    for study in &studies {
-        if let WorkloadReference::Rust { name, source } = &study.definition.workload
-            && let Some(workload) = store.workload(source)?
-        {
-            let text = format!("%%workload {name}\n{}", workload.body);
-            zip.add(&format!("workloads/{name}.rs"), text.as_bytes()).map_err(failed)?;
-        }
+    for (file, workload) in workloads(&store, &studies)? {
+        let text = format!("%%workload {}\n{}", workload.name, workload.body);
+        zip.add(&format!("workloads/{file}.rs"), text.as_bytes()).map_err(failed)?;
+        zip.add(&format!("workloads/{file}.lock"), workload.lock.as_bytes()).map_err(failed)?;
     }
     let name = report.file_name().map_or("report".into(), |name| name.to_string_lossy().into_owned());
     zip.add(&name, &std::fs::read(report).map_err(failed)?).map_err(failed)?;
@@ -138,6 +136,22 @@ pub fn write(context: &Context, source: &Source, word: &Word, names: &[Word], re
     let bytes = zip.finish().map_err(failed)?;
     files::write_whole(&path, &bytes).map_err(failed)?;
     Ok(Bundle { path, bytes: bytes.len() as u64, studies: names, files: found })
+}
+
+/// The versions of workloads that the studies train, each once, under the names of their files.
+fn workloads(store: &Store, studies: &[StudyRecord]) -> Result<Vec<(String, WorkloadRecord)>> {
+    let mut found: Vec<(String, WorkloadRecord)> = vec![];
+    for study in studies {
+        let WorkloadReference::Rust { source, .. } = &study.definition.workload else { continue };
+        let Some(workload) = store.workload(source)? else { continue };
+        if found.iter().any(|(_, other)| other.source == workload.source) {
+            continue;
+        }
+        let versions = found.iter().filter(|(_, other)| other.name == workload.name).count();
+        let file = if versions == 0 { workload.name.clone() } else { format!("{}-{}", workload.name, versions + 1) };
+        found.push((file, workload));
+    }
+    Ok(found)
 }
 
 /// Adds the files that the trials read, as far as they are below this folder, small, and as they were then.

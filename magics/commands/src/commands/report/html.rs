@@ -17,7 +17,17 @@ pre { overflow-x: auto; padding: 0.6em 0.8em; background: #8881; border-radius: 
 table { border-collapse: collapse; font-size: 0.85rem; margin: 0.6em 0; }
 td, th { padding: 0.25em 0.7em; border-bottom: 1px solid #8884; vertical-align: top; }
 nav a { margin-right: 1em; }
-@media print { body { max-width: none; padding: 0; } .shown { overflow: visible; break-inside: avoid; } }
+p { overflow-wrap: anywhere; }
+td { overflow-wrap: break-word; }
+@media (max-width: 40rem) { table { width: max-content; } td, th { max-width: 14rem; } }
+@media print {
+  body { max-width: none; padding: 0; }
+  h1, h2, h3, .magic { break-after: avoid; }
+  tr, img, pre, .js-plotly-plot { break-inside: avoid; }
+  pre { white-space: pre-wrap; overflow-wrap: anywhere; }
+  .shown, pre { overflow: visible; }
+  .modebar { display: none; }
+}
 ";
 
 /// Returns the page.

@@ -142,6 +142,20 @@ fn flattened(prefix: &str, value: &Json) -> Vec<[String; 2]> {
     fields.iter().flat_map(|(field, value)| flattened(&name(field), value)).collect()
 }
 
+/// The headings of what magics have shown of a measurement.
+const TITLES: &[(&str, &str)] = &[
+    ("adopt", "A candidate against the baseline, with new seeds"),
+    ("final", "The test set"),
+    ("launch", "The baseline"),
+    ("noise", "Gradient noise scale"),
+    ("replay", "The study again, from its record"),
+    ("scaling", "Steps and time to the target against the batch size"),
+    ("seeds", "One configuration with several seeds"),
+    ("stability", "Learning rates up to the edge of stability"),
+    ("steps", "The number of steps"),
+    ("throughput", "Throughput and memory against the batch size"),
+];
+
 /// What a magic has shown of a measurement.
 struct Kept {
     magic: String,
@@ -150,7 +164,9 @@ struct Kept {
 
 impl Kept {
     fn parts(self) -> [Part; 2] {
-        let heading = Part::Heading(3, self.magic.clone());
+        let name = self.magic.trim_start_matches('%').split_whitespace().next().unwrap_or_default();
+        let known = TITLES.iter().find(|(magic, _)| *magic == name);
+        let heading = Part::Heading(3, known.map_or(self.magic.clone(), |(_, title)| title.to_string()));
         [heading, Part::Shown { magic: self.magic, bundle: self.bundle }]
     }
 }

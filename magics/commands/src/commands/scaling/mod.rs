@@ -19,7 +19,7 @@ use crate::magic::{Body, Command, Context, Export, Invocation, Magic, Subject};
 use crate::probing::{DEVICE, Prober, SET, TargetDevice, data_of, settings};
 use crate::report::table::{self, Rows, number, number_or_dash, open_interval_or_dash};
 use crate::report::{Report, Status};
-use crate::syntax::{Arguments, SweepBody, Word, option, parse_body, parse_one_line};
+use crate::syntax::{Arguments, PNG, SweepBody, Word, option, parse_body, parse_one_line};
 use serde_json::json;
 use tunebook_analysis::{BatchSizeStudy, Costs, NoFit, Regime, Scaling, scaling, steps_to_target};
 use tunebook_charts::ScalingCaption;
@@ -65,6 +65,7 @@ pub const MAGIC: Magic = Magic {
             "trials that run at the same time (default: one on each GPU, or on each processor if there is no GPU)",
         ),
         DEVICE,
+        PNG,
     ],
     subject: Subject::Workload,
     export: Export::Comment,

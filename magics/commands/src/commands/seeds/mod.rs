@@ -13,7 +13,7 @@ use crate::magic::{Command, Context, Export, Invocation, Magic, Subject};
 use crate::report::Report;
 use crate::report::table::{interval_or_dash, number, number_or_dash};
 use crate::studies::{JUDGING, Judging, validation};
-use crate::syntax::{Arguments, Word, option};
+use crate::syntax::{Arguments, PNG, Word, option};
 use serde_json::json;
 use tunebook_analysis::{Seeds, seeds};
 use tunebook_study::{TrialState, WorkloadReference};
@@ -47,6 +47,7 @@ pub const MAGIC: Magic = Magic {
         JUDGING[0],
         JUDGING[1],
         JUDGING[2],
+        PNG,
     ],
     subject: Subject::Study,
     export: Export::Comment,

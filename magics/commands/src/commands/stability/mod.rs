@@ -19,7 +19,7 @@ use crate::error::{MagicError, Result};
 use crate::host::{Interrupt, Output};
 use crate::magic::{Command, Context, Export, Invocation, Magic, Subject};
 use crate::probing::{SET, settings};
-use crate::syntax::{Arguments, option};
+use crate::syntax::{Arguments, PNG, option};
 
 pub const MAGIC: Magic = Magic {
     name: "stability",
@@ -58,6 +58,7 @@ pub const MAGIC: Magic = Magic {
             "trials that run at the same time (default: one on each GPU, or on each processor if there is no GPU)",
         ),
         option("accept-changes", None, "run more trials although files that the workload reads have changed"),
+        PNG,
     ],
     subject: Subject::Workload,
     export: Export::Comment,

@@ -17,7 +17,7 @@ use crate::error::{ErrorName, MagicError, Result};
 use crate::host::{Interrupt, Output};
 use crate::magic::{Command, Context, Export, Invocation, Magic, Subject};
 use crate::probing::{Prober, SET, TargetDevice, data_of};
-use crate::syntax::{Arguments, option};
+use crate::syntax::{Arguments, PNG, option};
 use tunebook_study::HyperparameterDomain;
 
 /// A workload that does not know its number of examples declares a larger batch size than this as possible.
@@ -64,6 +64,7 @@ pub const MAGIC: Magic = Magic {
             Some("N"),
             "trials that run at the same time (default: one on each GPU, or on each processor if there is no GPU)",
         ),
+        PNG,
     ],
     subject: Subject::Workload,
     export: Export::Comment,

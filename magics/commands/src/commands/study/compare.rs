@@ -11,7 +11,7 @@ use crate::syntax::{Arguments, Word};
 use serde_json::{Map, Value, json};
 use tunebook_analysis::{best_trial, count_by_state};
 use tunebook_study::store::{Store, StudyRecord};
-use tunebook_study::{Hyperparameter, ObjectiveValue, StudyDefinition, Trial};
+use tunebook_study::{Hyperparameter, ObjectiveValue, StudyDefinition, Trial, WorkloadReference};
 
 /// What one thing is in each of the studies.
 struct Row {
@@ -74,25 +74,54 @@ pub fn compare(context: &Context, arguments: &Arguments, names: &[Word; 2], outp
         }
         report = report.table(&table);
     }
-    let metrics = [0, 1].map(|i| &sides[i].study.definition.objective.metric);
-    if metrics[0] != metrics[1] {
-        report = report.line(&format!(
-            "The studies are judged by different metrics ({} and {}), so their best objectives cannot be compared.",
-            metrics[0], metrics[1]
-        ));
+    for caution in cautions(&sides) {
+        report = report.line(&caution);
     }
     report.show(&context.charts, output);
     Ok(())
+}
+
+/// Why the results of the studies cannot be compared, in sentences.
+fn cautions(sides: &[Side; 2]) -> Vec<String> {
+    let [a, b] = [0, 1].map(|i| &sides[i].study.definition);
+    let mut cautions = vec![];
+    let objective = |d: &StudyDefinition| format!("{} {}", d.objective.direction, d.objective.metric);
+    if objective(a) != objective(b) {
+        cautions.push(format!(
+            "The studies have different objectives ({} and {}), so their best objectives cannot be compared.",
+            objective(a),
+            objective(b)
+        ));
+    } else if a.objective.judged != b.objective.judged {
+        cautions.push(format!(
+            "The trials of one study are judged by their {}, those of the other by their {}, so their best objectives \
+             are not of one kind.",
+            judged(a),
+            judged(b)
+        ));
+    }
+    let is_imported = |d: &StudyDefinition| matches!(d.workload, WorkloadReference::Imported { .. });
+    if a.workload != b.workload && !is_imported(a) && !is_imported(b) {
+        cautions.push(format!(
+            "The studies train something else ({} and {}), so a difference of their results may come from that.",
+            a.workload, b.workload
+        ));
+    }
+    cautions
+}
+
+/// By which of its values a trial is judged.
+fn judged(definition: &StudyDefinition) -> &'static str {
+    match definition.objective.judged {
+        ObjectiveValue::Best => "best value over training",
+        ObjectiveValue::Final => "last value",
+    }
 }
 
 /// Each field of the definitions, and each hyperparameter by its label.
 fn definitions(sides: &[Side; 2]) -> Vec<Row> {
     let definitions = [0, 1].map(|i| &sides[i].study.definition);
     let row = |what: &str, read: &dyn Fn(&StudyDefinition) -> Option<String>| Row::new(what, definitions.map(read));
-    let judged = |d: &StudyDefinition| match d.objective.judged {
-        ObjectiveValue::Best => "best over training",
-        ObjectiveValue::Final => "last",
-    };
     let mut rows = vec![
         row("question", &|d| d.question.clone()),
         row("workload", &|d| Some(d.workload.to_string())),

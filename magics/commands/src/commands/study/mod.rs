@@ -8,7 +8,7 @@ mod show;
 use crate::error::{ErrorName, MagicError, Result};
 use crate::host::{Interrupt, Output};
 use crate::magic::{Command, Context, Export, Invocation, Magic, Subject};
-use crate::syntax::{Arguments, Word, option};
+use crate::syntax::{Arguments, PNG, Word, option};
 use tunebook_study::store::trials_folder;
 
 pub const MAGIC: Magic = Magic {
@@ -40,6 +40,7 @@ pub const MAGIC: Magic = Magic {
         ),
         option("objective-index", Some("I"), "import: the objective, from 0, of a study with several"),
         option("force", None, "export: replace the file; import: replace the study, if it was imported too"),
+        PNG,
     ],
     subject: Subject::Study,
     export: Export::Comment,
@@ -63,7 +64,7 @@ fn parse(Invocation { arguments, .. }: Invocation) -> Result<Box<dyn Command>> {
         "import" => (&["study", "as", "scientific", "objective-index", "force"], 2),
         "compare" => (&[], 3),
         "delete" if words.len() > 1 => (&[], 2),
-        _ => (&[], 1),
+        _ => (&["png"], 1),
     };
     arguments.at_most(most)?;
     for spec in MAGIC.options.iter().filter(|spec| !takes.contains(&spec.name)) {

@@ -248,6 +248,7 @@ impl StudyRun<'_> {
         self.started.insert(number, Instant::now());
         self.stops.started(number, configuration);
         self.observer.started(&trial);
+        let timeout = self.plan.options.timeout.or_else(|| self.context.config.timeout());
         let request = TrialRequest {
             trial: TrialId { study: self.plan.name.clone(), number },
             workload: definition.workload.clone(),
@@ -256,7 +257,7 @@ impl StudyRun<'_> {
             objective: definition.objective.metric.clone(),
             direction: definition.objective.direction,
             directory: self.folder.join(number.to_string()),
-            timeout: self.plan.options.timeout.map(|timeout| timeout.as_secs_f64()),
+            timeout: timeout.map(|timeout| timeout.as_secs_f64()),
             worker: self.plan.worker.clone(),
             until,
             noise_every,

@@ -29,7 +29,7 @@ use crate::error::{MagicError, Result, Source};
 use crate::host::{Interrupt, Output};
 use crate::magic::{Body, Command, Context, Export, Invocation, Magic, Subject};
 use crate::studies::{adaptive_note, given_note};
-use crate::syntax::{OptionSpec, SweepBody, Word, option, parse_body, parse_one_line};
+use crate::syntax::{OptionSpec, PNG, SweepBody, Word, option, parse_body, parse_one_line};
 use tunebook_analysis::design;
 use tunebook_study::store::{Store, StudyRecord, StudyWriter};
 use tunebook_study::{StudyDefinition, WorkloadReference};
@@ -111,6 +111,7 @@ pub const OPTIONS: &[OptionSpec] = &[
          exploring)",
     ),
     option("background", None, "go on while other cells run; %sweeps lists such sweeps, %sweep stop NAME ends one"),
+    PNG,
 ];
 
 /// A sweep as it was typed.

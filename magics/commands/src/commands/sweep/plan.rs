@@ -38,7 +38,7 @@ pub struct SweepOptions {
     /// The number of trials that run at the same time, or None for one on each device.
     pub parallel: Option<usize>,
     /// The number of trials that share a GPU.
-    pub per_gpu: usize,
+    pub per_gpu: Option<usize>,
     /// Whether the sweep goes on after its cell.
     pub background: bool,
     /// Whether missing trials of a recorded study are run.
@@ -80,7 +80,7 @@ impl Default for SweepOptions {
             repeats: 1,
             judged: None,
             parallel: None,
-            per_gpu: 1,
+            per_gpu: None,
             background: false,
             resume: false,
             retry_failed: false,
@@ -121,7 +121,7 @@ impl SweepOptions {
             repeats: arguments.small_count("repeats", 1)?.unwrap_or(1),
             judged: judged(arguments)?,
             parallel: arguments.small_count("parallel", 1)?.map(|n| n as usize),
-            per_gpu: arguments.small_count("per-gpu", 1)?.map_or(1, |n| n as usize),
+            per_gpu: arguments.small_count("per-gpu", 1)?.map(|n| n as usize),
             background: arguments.has("background"),
             resume: arguments.has("resume"),
             retry_failed: arguments.has("retry-failed"),

@@ -26,8 +26,11 @@ pub struct Slots {
 
 impl Slots {
     /// The slots of this session. `parallel` bounds the number of trials at a time. Without pools there are so many
-    /// slots on this machine. `per_gpu` is the number of trials that share a GPU.
-    pub fn of(context: &Context, devices: &Devices, parallel: Option<usize>, per_gpu: usize) -> Self {
+    /// slots on this machine. `per_gpu` is the number of trials that share a GPU. What is None is taken
+    /// from the settings of the session.
+    pub fn of(context: &Context, devices: &Devices, parallel: Option<usize>, per_gpu: Option<usize>) -> Self {
+        let parallel = parallel.or_else(|| context.config.parallel());
+        let per_gpu = per_gpu.or_else(|| context.config.per_gpu()).unwrap_or(1);
         let environment = context.added_environment();
         let pools = context.pools.lock();
         let slot = &context.settings.slot;

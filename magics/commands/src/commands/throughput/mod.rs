@@ -16,7 +16,7 @@ use crate::magic::{Command, Context, Export, Invocation, Magic, Subject};
 use crate::probing::{DEVICE, Prober, SET, TargetDevice, data_of, settings, space_of, worker};
 use crate::report::table::{Rows, bytes, interval_or_dash, number_or_dash};
 use crate::report::{Report, Status};
-use crate::syntax::{Arguments, OptionSpec, Word};
+use crate::syntax::{Arguments, OptionSpec, PNG, Word};
 use serde_json::{Value as Json, json};
 use tunebook_analysis::{BottleneckKind, PointState, is_memory_linear};
 use tunebook_charts::ThroughputCurve;
@@ -48,6 +48,7 @@ pub const MAGIC: Magic = Magic {
             value: None,
             help: "show the last measurement and whether it still holds; measure nothing",
         },
+        PNG,
     ],
     subject: Subject::Workload,
     export: Export::Comment,
@@ -140,7 +141,7 @@ impl Command for ShowThroughput {
             context.keep_shown(self.arguments.source.text(), &word.text, &report)?;
         }
         report.load_chart(&context.charts, output);
-        status.end(report.bundle());
+        status.end(report);
         Ok(())
     }
 }

@@ -8,9 +8,12 @@
 //!         crates/NAME/                  the crate of a workload, rewritten when its cell changes
 //!         cells/HASH/                   the crate of one version of a workload, for Rust cells that use its types
 //!         workers/HASH/                 the worker of one version of a workload, with its Cargo.lock
+//!         workers/HASH-LOCK/            the same with the crates of another Cargo.lock, which a study recorded
+//!         recorded/HASH/                the crate of such a worker
 //! ```
 
 use super::cargo::{self, BuildEvent};
+use super::locked::{LockedCrates, crate_that_is_missing};
 use super::source::{Dependency, WorkloadCell, worker_name};
 use crate::error::{ErrorName, MagicError, Result, Source};
 use crate::host::{Interrupt, Output};
@@ -69,29 +72,47 @@ impl BuildCache {
         Ok(build_cache)
     }
 
-    /// The executable for a hash of a workload, or None if it is not built.
-    pub fn worker(&self, hash: &str) -> Option<PathBuf> {
-        Some(self.folder.join("workers").join(hash).join("worker")).filter(|worker| worker.is_file())
+    /// The worker for a hash of a workload, or None if it is not built. With the text of a recorded `Cargo.lock`, it is
+    /// that which was built for it.
+    pub fn built(&self, hash: &str, recorded: Option<&str>) -> Option<BuiltWorker> {
+        let crates = recorded.map(LockedCrates::of);
+        let usual = self.built_in(hash).filter(|built| match &crates {
+            Some(crates) => *crates == LockedCrates::of(&built.lock),
+            None => true,
+        });
+        usual.or_else(|| self.built_in(&name_with(hash, &crates?)))
     }
 
     /// Compiles what all workloads share, so that the first workload need not wait for it.
     pub fn prepare(&self, output: &dyn Output, interrupt: &Interrupt) -> Result<()> {
         let template = WorkloadCell::new(TEMPLATE, TEMPLATE_BODY, &Source::new(TEMPLATE_BODY, 0), 0)?;
         let mut status = Status::new(output);
-        let built = self.build(&template, &mut status, interrupt);
+        let built = self.build(&template, None, &mut status, interrupt);
         status.clear();
         built.map(drop)
     }
 
     /// The worker of a workload, which is built if it is missing. `status` shows the progress.
-    pub fn build(&self, body: &WorkloadCell, status: &mut Status<'_>, interrupt: &Interrupt) -> Result<BuiltWorker> {
+    ///
+    /// With the text of a recorded `Cargo.lock`, it is built with exactly these crates. Only where crates in folders
+    /// depend on others than they did then, such as those of another version of Tunebook, cargo chooses these.
+    pub fn build(
+        &self,
+        body: &WorkloadCell,
+        recorded: Option<&str>,
+        status: &mut Status<'_>,
+        interrupt: &Interrupt,
+    ) -> Result<BuiltWorker> {
         let hash = body.hash();
-        if let Some(built) = self.built(&hash) {
+        if let Some(built) = self.built(&hash, recorded) {
             return Ok(built);
         }
         let _lock = self.lock(status, interrupt)?;
-        let krate = self.folder.join("crates").join(&body.name);
-        self.write_crate(&krate, body, vec![]).map_err(|error| self.problem(&error))?;
+        let krate = match recorded {
+            Some(_) => self.folder.join("recorded").join(&hash),
+            None => self.folder.join("crates").join(&body.name),
+        };
+        self.write_crate(&krate, body, vec![], recorded).map_err(|error| self.problem(&error))?;
         let started = Instant::now();
         let mut compiling = String::from("its dependencies");
         let mut watch = |event: BuildEvent<'_>| {
@@ -102,37 +123,58 @@ impl BuildCache {
             status.say(&format!("Building `{}`: compiling {compiling}, {seconds} s", body.name));
         };
         watch(BuildEvent::Tick);
-        cargo::build(&krate, &self.target(), interrupt, &mut watch)?;
-        self.install(&krate, &body.name, &hash).map_err(|error| self.problem(&error))?;
-        self.built(&hash).ok_or_else(|| self.problem(&std::io::Error::other("the worker was built, but is missing")))
+        let target = self.target();
+        match cargo::build(&krate, &target, recorded.is_some(), interrupt, &mut watch) {
+            Err(error) if recorded.is_some() && cargo::needs_another_lock(&error) => {
+                cargo::build(&krate, &target, false, interrupt, &mut watch)
+            }
+            done => done,
+        }
+        .map_err(|error| if recorded.is_some() { without_its_crates(&body.name, error) } else { error })?;
+        // The folder of the hash alone is for the worker of the cell, which may have other crates.
+        let beside = recorded.map(LockedCrates::of).filter(|crates| {
+            let built = fs::read_to_string(krate.join("Cargo.lock")).unwrap_or_default();
+            self.built_in(&hash).is_some() || *crates != LockedCrates::of(&built)
+        });
+        let folder = beside.map_or(hash.clone(), |crates| name_with(&hash, &crates));
+        self.install(&krate, &body.name, &folder).map_err(|error| self.problem(&error))?;
+        let missing = || self.problem(&std::io::Error::other("the worker was built, but is missing"));
+        self.built(&hash, recorded).ok_or_else(missing)
     }
 
     fn target(&self) -> PathBuf {
         self.tools.join("target")
     }
 
-    fn built(&self, hash: &str) -> Option<BuiltWorker> {
-        let worker = self.worker(hash)?;
+    fn built_in(&self, folder: &str) -> Option<BuiltWorker> {
+        let worker = self.folder.join("workers").join(folder).join("worker");
         let lock = fs::read_to_string(worker.with_file_name("Cargo.lock")).ok()?;
         Some(BuiltWorker { worker, lock })
     }
 
-    /// Moves a built worker to the folder of its hash. The folder is renamed, so it is never incomplete.
-    fn install(&self, krate: &Path, name: &str, hash: &str) -> std::io::Result<()> {
+    /// Moves a built worker to a folder of `workers`. The folder is renamed, so it is never incomplete.
+    fn install(&self, krate: &Path, name: &str, to: &str) -> std::io::Result<()> {
         let workers = self.folder.join("workers");
         fs::create_dir_all(&workers)?;
         let folder = tempfile::tempdir_in(&workers)?;
         fs::copy(self.target().join("release").join(worker_name(name)), folder.path().join("worker"))?;
         fs::copy(krate.join("Cargo.lock"), folder.path().join("Cargo.lock"))?;
-        let installed = workers.join(hash);
+        let installed = workers.join(to);
         if installed.exists() {
             fs::remove_dir_all(&installed)?;
         }
         fs::rename(folder.keep(), installed)
     }
 
-    /// Writes the crate of a workload. `more` are dependencies besides the crates that every workload needs.
-    fn write_crate(&self, krate: &Path, body: &WorkloadCell, more: Vec<Dependency>) -> std::io::Result<()> {
+    /// Writes the crate of a workload. `more` are dependencies besides the crates that every workload needs, and
+    /// `recorded` is the text of its `Cargo.lock`, if it is to have the crates of an earlier build.
+    fn write_crate(
+        &self,
+        krate: &Path,
+        body: &WorkloadCell,
+        more: Vec<Dependency>,
+        recorded: Option<&str>,
+    ) -> std::io::Result<()> {
         fs::create_dir_all(krate.join("src"))?;
         // A file that did not change keeps its modification time, so that cargo does not compile it again.
         let write = |name: &str, text: &str| {
@@ -148,7 +190,9 @@ impl BuildCache {
         write("src/lib.rs", &body.library())?;
         write("src/main.rs", &body.main())?;
         let lock = krate.join("Cargo.lock");
-        if !lock.exists() {
+        if let Some(recorded) = recorded {
+            write("Cargo.lock", recorded)?;
+        } else if !lock.exists() {
             let template = self.folder.join("crates").join(TEMPLATE).join("Cargo.lock");
             let text = match fs::read_to_string(template) {
                 Ok(text) => text.replace(&format!("name = \"{TEMPLATE}\""), &format!("name = \"{}\"", body.name)),
@@ -167,7 +211,7 @@ impl BuildCache {
         // crates.
         let CellCrate { name, path, features } = CellCrate::tunebook_with_tensors(&self.sources);
         let tunebook = Dependency { features, ..Dependency::new(&name, path) };
-        self.write_crate(&krate, body, vec![tunebook]).map_err(|error| self.problem(&error))?;
+        self.write_crate(&krate, body, vec![tunebook], None).map_err(|error| self.problem(&error))?;
         Ok(krate)
     }
 
@@ -215,6 +259,23 @@ impl BuildCache {
         let message = format!("the folder {} for building workloads cannot be used: {error}", self.folder.display());
         MagicError::new(ErrorName::BuildError, message, Some("choose another folder with TUNEBOOK_CACHE".into()))
     }
+}
+
+/// The name of the folder of a worker that is built with recorded crates.
+fn name_with(hash: &str, crates: &LockedCrates) -> String {
+    format!("{hash}-{}", crates.hash())
+}
+
+/// The error of a build with recorded crates, if one of them cannot be had.
+fn without_its_crates(name: &str, error: MagicError) -> MagicError {
+    let Some(missing) = crate_that_is_missing(&error.message).filter(|_| error.name == ErrorName::BuildError) else {
+        return error;
+    };
+    let message =
+        format!("`{name}` was built with the crate `{missing}`, which cannot be had here, so it is not built again");
+    let help = "the record names this version in the Cargo.lock of the workload; a crate of a registry needs the \
+        network, and a crate in a folder needs that folder";
+    error.seen_as(message, help.into())
 }
 
 /// The description of the compiler (`rustc -vV`).

@@ -31,24 +31,39 @@ pub enum BuildEvent<'a> {
 }
 
 /// Builds the crate in a folder, in release. First it tries to do so offline. If that fails, cargo may download crates.
-/// Errors of the user's code are `CompilationError`, others are `BuildError`.
-pub fn build(krate: &Path, target: &Path, interrupt: &Interrupt, watch: &mut dyn FnMut(BuildEvent<'_>)) -> Result<()> {
-    match build_once(krate, target, true, interrupt, watch) {
-        Err(error) if error.name.as_str() == "BuildError" => build_once(krate, target, false, interrupt, watch),
+/// If `locked`, the `Cargo.lock` stays as it is. Errors of the user's code are `CompilationError`, others are
+/// `BuildError`.
+pub fn build(
+    krate: &Path,
+    target: &Path,
+    locked: bool,
+    interrupt: &Interrupt,
+    watch: &mut dyn FnMut(BuildEvent<'_>),
+) -> Result<()> {
+    let locked = locked.then_some("--locked");
+    match build_once(krate, target, &mut locked.into_iter().chain(["--offline"]), interrupt, watch) {
+        Err(error) if error.name == ErrorName::BuildError => {
+            build_once(krate, target, &mut locked.into_iter(), interrupt, watch)
+        }
         done => done,
     }
+}
+
+/// Whether a build failed because the `Cargo.lock` would have to change.
+pub fn needs_another_lock(error: &MagicError) -> bool {
+    error.name == ErrorName::BuildError && error.message.contains("--locked was passed")
 }
 
 fn build_once(
     krate: &Path,
     target: &Path,
-    offline: bool,
+    options: &mut dyn Iterator<Item = &str>,
     interrupt: &Interrupt,
     watch: &mut dyn FnMut(BuildEvent<'_>),
 ) -> Result<()> {
     let mut command = Command::new("cargo");
     command.args(["build", "--release", "--bins", "--message-format=json-diagnostic-rendered-ansi"]);
-    command.args(offline.then_some("--offline"));
+    command.args(options);
     command.arg("--target-dir").arg(target).current_dir(krate);
     for name in REMOVED_VARIABLES {
         command.env_remove(name);

@@ -1,8 +1,9 @@
 //! The known workloads: those that are built in, and those that were defined with `%%workload`.
 
+use super::locked::{CrateDifference, LockedCrates};
 use super::{BuildCache, WorkloadCell};
 use crate::error::{ErrorName, MagicError, Result, Source, Span, suggest};
-use crate::host::{Interrupt, Output};
+use crate::host::{Interrupt, Output, Stream};
 use crate::magic::Context;
 use crate::report::Status;
 use crate::report::table::{self, Rows};
@@ -101,7 +102,7 @@ pub fn hyperparameter_rows<'a>(hyperparameters: impl Iterator<Item = &'a Workloa
 }
 
 /// The executable of the worker that trains a workload, or None for the built-in worker. If the worker of a
-/// `%%workload` is missing, it is built again from the source in the store.
+/// `%%workload` is missing, it is built again from the source and the `Cargo.lock` in the store.
 pub fn worker(
     context: &Context,
     reference: &WorkloadReference,
@@ -109,18 +110,36 @@ pub fn worker(
     interrupt: &Interrupt,
 ) -> Result<Option<PathBuf>> {
     let WorkloadReference::Rust { name, source } = reference else { return Ok(None) };
-    let build_cache = BuildCache::open(context)?;
-    if let Some(worker) = build_cache.worker(source) {
-        return Ok(Some(worker));
-    }
     let Some(record) = context.store()?.workload(source)? else {
         let message = format!("the source of `{name}` is not in {}", context.store_file().display());
         let help = format!("run the cell `%%workload {name}` again");
         return Err(MagicError::new(ErrorName::UnknownWorkload, message, Some(help)));
     };
+    let build_cache = BuildCache::open(context)?;
+    if let Some(built) = build_cache.built(source, Some(&record.lock)) {
+        return Ok(Some(built.worker));
+    }
     let body = WorkloadCell::new(name, &record.body, &Source::new(&record.body, 0), 0)?;
     let mut status = Status::new(output);
-    let built = build_cache.build(&body, &mut status, interrupt);
+    let built = build_cache.build(&body, Some(&record.lock), &mut status, interrupt);
     status.clear();
-    Ok(Some(built?.worker))
+    let built = built?;
+    let differences = LockedCrates::of(&record.lock).differences(&LockedCrates::of(&built.lock));
+    if !differences.is_empty() {
+        let named: Vec<String> =
+            differences.iter().map(|d| format!("{} {} (recorded: {})", d.name, d.again, d.recorded)).collect();
+        let note = format!("`{name}` was built again with other versions than recorded: {}.\n", named.join(", "));
+        output.print(Stream::Stderr, &note);
+    }
+    Ok(Some(built.worker))
+}
+
+/// The crates of which the worker of a study was built with other versions than recorded. None are known for a worker
+/// that is not built.
+pub fn crate_differences(context: &Context, reference: &WorkloadReference) -> Result<Vec<CrateDifference>> {
+    let WorkloadReference::Rust { source, .. } = reference else { return Ok(vec![]) };
+    let Some(record) = context.store()?.workload(source)? else { return Ok(vec![]) };
+    let built = BuildCache::open(context)?.built(source, Some(&record.lock));
+    let again = built.map_or(record.lock.clone(), |built| built.lock);
+    Ok(LockedCrates::of(&record.lock).differences(&LockedCrates::of(&again)))
 }

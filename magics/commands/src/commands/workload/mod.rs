@@ -4,13 +4,15 @@ mod build_cache;
 mod cargo;
 mod cells;
 mod known;
+mod locked;
 mod source;
 mod tokens;
 mod try_out;
 
 pub use build_cache::BuildCache;
 pub use cells::crates_for;
-pub use known::{Workload, continued, description, hyperparameter_rows, known, worker};
+pub use known::{Workload, continued, crate_differences, description, hyperparameter_rows, known, worker};
+pub use locked::CrateDifference;
 pub use source::WorkloadCell;
 
 use crate::error::{ErrorName, MagicError, Result, Source};
@@ -110,7 +112,7 @@ impl Command for DefineWorkload {
                 // The next study loads its data anew, also those that the code reads in a way of its own.
                 drop(context.pool.lock().take());
                 let report = report(&description, &first_steps, started.elapsed().as_secs_f64());
-                status.end(report.bundle());
+                status.end(report);
                 Ok(())
             }
             Err(error) => {
@@ -131,7 +133,10 @@ impl DefineWorkload {
         interrupt: &Interrupt,
     ) -> Result<(WorkloadDescription, FirstSteps)> {
         let name = &self.body.name;
-        let built = BuildCache::open(context)?.build(&self.body, status, interrupt)?;
+        // The cell of a recorded study goes on with the crates with which the study began.
+        let recorded = context.store_to_read()?.map(|store| store.workload(&self.body.hash())).transpose()?.flatten();
+        let recorded = recorded.map(|record| record.lock);
+        let built = BuildCache::open(context)?.build(&self.body, recorded.as_deref(), status, interrupt)?;
         let first_steps = try_out(&built.worker, name, &context.added_environment(), status, interrupt)?;
         let mut described = tunebook_pool::describe_anew(&built.worker)
             .map_err(|error| MagicError::new(ErrorName::WorkerError, error.to_string(), None))?;
