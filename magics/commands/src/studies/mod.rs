@@ -6,12 +6,14 @@ mod failures;
 mod gradient_norms;
 mod record;
 mod validation;
+mod validation_uses;
 
 pub use classes::{classes_at_best, with_classes};
 pub use failures::{flags, sentences_about_failures};
 pub use gradient_norms::gradient_norms;
 pub use record::study_as_json;
 pub use validation::validation;
+pub use validation_uses::with_validation;
 
 use crate::error::{ErrorName, MagicError, Result, Source, Spanned, suggest};
 use crate::syntax::{Arguments, OptionSpec, Word};
