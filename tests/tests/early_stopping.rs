@@ -3,9 +3,9 @@
 use serde_json::json;
 use tunebook_tests::kernel;
 
-/// A program whose curves are known: it reports its level at the steps 1 to 8. After its first report, a bad one waits
+/// A program whose curves are known: it reports its level at the steps 1 to 8 (or `steps`). After its first report, a bad one waits
 /// until it is ended.
-const PROGRAM: &str = r#"for step in 1 2 3 4 5 6 7 8; do
+const PROGRAM: &str = r#"for step in $(seq $2); do
     echo "{\"step\": $step, \"error\": $1}"
     [ $1 -lt 50 ] || sleep 600
 done"#;
@@ -13,7 +13,7 @@ done"#;
 fn sweep(head: &str, levels: &[i64], more: &str) -> String {
     let lines: String = levels.iter().map(|level| format!("configuration level = {level}\n")).collect();
     format!(
-        "%%sweep {head} --parallel 1\ncommand sh curve.sh {{level}}\nnuisance level ~ int(0, 100)\n{lines}{more}\n\
+        "%%sweep {head} --parallel 1\ncommand sh curve.sh {{level}} {{steps}}\nfixed steps = 8\nnuisance level ~ int(0, 100)\n{lines}{more}\n\
          minimize error"
     )
 }
@@ -48,6 +48,15 @@ async fn bad_trials_are_stopped_and_are_never_passed_off_as_complete() {
     assert_eq!(of_round, Some(1), "{all}");
     let best = kernel.run_ok("%bestofk middle").await.result();
     assert_eq!(best["configurations"], 6, "{best}");
+
+    // A longer round may stop trials too. The cell that compares ranks trains its trials to their end.
+    let longer = kernel.run_ok("%steps middle --promote 2").await;
+    let cell = |field: &str| longer.result()[field].as_str().unwrap_or_default().to_string();
+    assert!(cell("next_cell").contains("--stop-early median"), "{}", cell("next_cell"));
+    let check = cell("check_cell");
+    assert!(check.starts_with("%%sweep middle-x2-check --trials 8 --seed 0\n"), "{check}");
+    assert!(check.contains("fixed steps = 16") && check.contains("round 3"), "{check}");
+    assert!(longer.shown().contains("because a stopped trial has no rank"), "{}", longer.shown());
 
     let other = kernel.run_error(&sweep("middle", &[10, 11, 12, 13, 14, 90, 9, 92], "round 3")).await;
     assert!(other.contains("the round was 2, now 3") && other.contains("given configuration 8 has changed"), "{other}");

@@ -130,6 +130,12 @@ async fn a_preset_tunes_what_the_number_of_trials_allows() {
         assert!(roles.iter().any(|role| role["hyperparameter"] == "optimizer" && role["role"] == "fixed"));
         assert!(!ids(&plan).contains(&"optimizer-hyperparameter-without-role"), "{plan}");
     }
+    // Given configurations are all that there are, unless more trials are asked for.
+    let given = "\nconfiguration lr = 0.01\nconfiguration lr = 0.001";
+    let plan = kernel.run_ok(&format!("%%plan g\nworkload digits_mlp\npreset adam\nfixed steps = 20{given}")).await;
+    assert_eq!(plan.result()["trials"], 2, "{}", plan.result());
+    let error = kernel.run_error(&(adam(10) + given)).await;
+    assert!(error.contains("`beta1` has no value here"), "{error}");
     // A line of the user replaces that of the preset. A larger study frees what a smaller one fixed.
     let own = kernel.run_ok(&(adam(9) + "\nfixed lr = 0.01")).await.result();
     let lr = own["roles"].as_array().unwrap().iter().find(|role| role["hyperparameter"] == "lr").unwrap().clone();

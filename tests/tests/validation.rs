@@ -47,6 +47,27 @@ async fn a_study_says_how_precisely_its_examples_measure_a_difference_and_counts
     let number = result["best"]["trial"].as_u64().unwrap();
     let record = kernel.run_ok("%study digits").await.result();
     assert_eq!((&record["validation"]["examples"], &record["validation"]["is_below"]), (&json!(270), &json!(false)));
+    // How often these examples were used: by this study, and by one of another workload with the same data.
+    let evaluations: usize = (1..=6).map(|trial| kernel.curve("digits", trial, "valid/error").len()).sum();
+    let uses = &record["validation"]["uses"];
+    let counts =
+        |uses: &Value| ["studies", "configurations", "trials", "evaluations"].map(|count| uses[count].as_u64());
+    assert_eq!(counts(uses), [Some(1), Some(6), Some(6), Some(evaluations as u64)], "{uses}");
+    let error = record["validation"]["standard_error"].as_f64().unwrap();
+    let luck = uses["luck"].as_f64().unwrap();
+    assert!(luck > error && luck < 4.0 * error, "{uses}");
+    let other = "%%sweep other --trials 1 --repeats 2\nworkload digits_cnn\nfixed steps = 2\nfixed eval_every = 1\n\
+                 minimize valid/error";
+    kernel.run_ok(other).await;
+    let trained = "%%sweep trained --trials 1\nworkload digits_mlp\nfixed steps = 2\nminimize train/loss";
+    kernel.run_ok(trained).await;
+    let both = kernel.run_ok("%insight digits").await;
+    let more: usize = [1, 2].map(|trial| kernel.curve("other", trial, "valid/error").len()).iter().sum();
+    let uses = both.result()["validation"]["uses"].clone();
+    assert_eq!(counts(&uses), [Some(2), Some(7), Some(8), Some((evaluations + more) as u64)], "{uses}");
+    let text = words(&both.shown());
+    assert!(text.contains("have judged 7 configurations (8 trials, ") && text.contains("`%final`"), "{text}");
+    assert_eq!(kernel.run_ok("%study trained").await.result()["validation"], Value::Null);
     let curves = kernel.run_ok(&format!("%curves digits --trial {number}")).await;
     let [examples, correct] = sums(&curves.result()["classes"]);
     assert_eq!(curves.result()["classes"].as_array().unwrap().len(), 10);
@@ -71,6 +92,8 @@ async fn a_study_says_how_precisely_its_examples_measure_a_difference_and_counts
     let found = counted.result()["validation"].clone();
     assert_eq!((&found["examples"], &found["is_below"]), (&json!(50), &json!(true)), "{found}");
     assert!(words(&counted.shown()).contains("with other examples the order could be another"), "{}", counted.shown());
+    let uses = kernel.run_ok("%study counted").await.result()["validation"]["uses"].clone();
+    assert_eq!(counts(&uses), [Some(1), Some(3), Some(3), Some(3)], "{uses}");
     let adopted = kernel.run_ok("%adopt counted --candidate 1 --baseline 3").await;
     let found = adopted.result()["validation"].clone();
     assert_eq!(found["is_below"], false, "{found}");
@@ -78,4 +101,6 @@ async fn a_study_says_how_precisely_its_examples_measure_a_difference_and_counts
     let silent = kernel.run_ok(&cell("silent")).await;
     assert_eq!(silent.result()["validation"], Value::Null);
     assert!(!silent.shown().contains("validation examples"), "{}", silent.shown());
+    let silent = kernel.run_ok("%study silent").await.result()["validation"].clone();
+    assert_eq!((&silent["examples"], counts(&silent["uses"])[3]), (&Value::Null, Some(3)), "{silent}");
 }

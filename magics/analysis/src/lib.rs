@@ -84,4 +84,4 @@ pub use throughput::{
     disturbed_throughput, sizes_to_time, throughput,
 };
 pub use timing::{Outliers, Timing, timing};
-pub use validation::{ValidationPrecision, validation_precision};
+pub use validation::{ValidationPrecision, ValidationUses, luck_of_the_best, uses_validation, validation_precision};

@@ -37,7 +37,7 @@ pub fn validation_precision<'a>(
     let counts = judged.filter_map(|trial| Some(trial.summaries.get(VALIDATION_EXAMPLES)?.last.0));
     let examples = counts.filter(|count| *count >= 1.0).reduce(f64::min)?;
     let is_fraction = metric_bounds(objective, trials) == [Some(0.0), Some(1.0)];
-    if !is_fraction || !(0.0..=1.0).contains(&value) || objective.metric.starts_with("train/") {
+    if !is_fraction || !(0.0..=1.0).contains(&value) || !uses_validation(objective) {
         return None;
     }
     let p = value.clamp(1.0 / examples, 1.0 - 1.0 / examples).clamp(0.0, 1.0);
@@ -50,6 +50,55 @@ pub fn validation_precision<'a>(
         difference,
         is_below: difference.is_some_and(|difference| difference < standard_error),
     })
+}
+
+/// How often the validation data of a study were used (Playbook H8): over all studies of a store that are judged by the
+/// same examples.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct ValidationUses {
+    pub studies: usize,
+    pub configurations: usize,
+    /// The trials that reported the objective of their study at least once.
+    pub trials: usize,
+    /// How often they reported it.
+    pub evaluations: u64,
+}
+
+impl ValidationUses {
+    /// Adds a study with its trials, which reported the objective so many times. A study that is judged by the training
+    /// data does not count, because nothing was chosen by the validation data.
+    pub fn add(&mut self, objective: &Objective, trials: &[Trial], evaluations: u64) {
+        let judged: Vec<&Trial> = trials.iter().filter(|trial| objective.of(trial).is_some()).collect();
+        if judged.is_empty() || !uses_validation(objective) {
+            return;
+        }
+        let configurations: std::collections::BTreeSet<u32> = judged.iter().map(|trial| trial.configuration).collect();
+        self.studies += 1;
+        self.configurations += configurations.len();
+        self.trials += judged.len();
+        self.evaluations += evaluations;
+    }
+}
+
+/// Whether an objective is measured on validation data.
+pub fn uses_validation(objective: &Objective) -> bool {
+    !objective.metric.starts_with("train/")
+}
+
+/// Returns by how much the best of so many measurements looks better than it is, if all measured the same true value
+/// with this standard error and independent normal errors: its expectation. Measurements that share examples share
+/// errors, which makes it smaller, so this is an upper limit.
+pub fn luck_of_the_best(measurements: u64, standard_error: f64) -> f64 {
+    // E[max of n] = ∫ 1 − Φ(x)ⁿ − Φ(−x)ⁿ dx over x > 0, by the rule of the midpoint.
+    const STEP: f64 = 0.01;
+    const END: f64 = 9.0;
+    let below = |x: f64| 0.5 * libm::erfc(-x / std::f64::consts::SQRT_2);
+    let n = measurements.max(1) as f64;
+    let at = |i: usize| {
+        let x = (i as f64 + 0.5) * STEP;
+        1.0 - below(x).powf(n) - below(-x).powf(n)
+    };
+    standard_error * STEP * (0..(END / STEP) as usize).map(at).sum::<f64>()
 }
 
 #[cfg(test)]
@@ -82,6 +131,28 @@ mod tests {
         assert!((zero.standard_error - 1.0 / 900.0).abs() < 1e-5, "{zero:?}");
         let (objective, trials) = judged("accuracy", &[0.9, 0.8], &[400.0, 100.0]);
         assert_eq!(validation_precision(&trials, &objective, 0.9, None).unwrap().examples, 100);
+    }
+
+    #[test]
+    fn the_best_of_equal_measurements_is_as_lucky_as_the_tables_of_order_statistics_say() {
+        for (n, expected) in [(1, 0.0), (2, 0.56419), (10, 1.53875), (100, 2.50759), (1000, 3.24144)] {
+            let found = luck_of_the_best(n, 0.01);
+            assert!((found - 0.01 * expected).abs() < 1e-5, "{n}: {found}");
+        }
+    }
+
+    #[test]
+    fn uses_count_configurations_trials_and_evaluations_of_studies_that_are_judged_by_validation() {
+        let (objective, mut trials) = judged("valid/error", &[0.1, 0.2, 0.3], &[]);
+        trials[1].configuration = trials[0].configuration;
+        trials[2].summaries.clear();
+        let mut uses = ValidationUses::default();
+        uses.add(&objective, &trials, 7);
+        let once = ValidationUses { studies: 1, configurations: 1, trials: 2, evaluations: 7 };
+        assert_eq!(uses, once);
+        uses.add(&Objective { metric: "train/loss".into(), ..objective.clone() }, &trials, 7);
+        uses.add(&objective, &trials[2..], 0);
+        assert_eq!(uses, once, "nothing was judged by validation data");
     }
 
     #[test]

@@ -106,6 +106,16 @@ pub enum WorkloadReference {
     },
 }
 
+impl WorkloadReference {
+    /// Whether this is the same workload, also if its source has changed.
+    pub fn is_same_workload(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Rust { name, .. }, Self::Rust { name: other, .. }) => name == other,
+            _ => self == other,
+        }
+    }
+}
+
 /// The command of a program, split into words as a POSIX shell does.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ProgramLine {

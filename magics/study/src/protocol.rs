@@ -175,6 +175,9 @@ pub enum Event {
         trial: TrialId,
         /// The files.
         data: Vec<DataSource>,
+        /// The hash of the validation examples that judge the trial. It comes with the data of a workload.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        validation: Option<String>,
     },
     /// Which of its hyperparameters a trial used. This comes before its end.
     Used {

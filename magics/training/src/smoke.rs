@@ -41,7 +41,7 @@ struct Reports {
 }
 
 impl Observer for Reports {
-    fn loaded(&mut self, _: &[DataSource]) {}
+    fn loaded(&mut self, _: &[DataSource], _: &str) {}
 
     fn measured(&mut self, measurement: Measurement) {
         self.count += 1;

@@ -4,7 +4,6 @@
 use crate::catalogue::{Catalogue, Trainable};
 use crate::checkpoint;
 use crate::classes;
-use crate::data::Examples;
 use crate::evaluation::Evaluator;
 use crate::hyperparameters::Hyperparameters;
 use crate::libtorch::{Autocast, device};
@@ -14,8 +13,6 @@ use crate::randomness::Randomness;
 use crate::trainer::Stop;
 use crate::worker::load_data;
 use serde_json::{Map, Value as Json, json};
-use sha2::{Digest, Sha256};
-use tch::Device;
 use tunebook_study::WorkloadReference;
 use tunebook_study::protocol::TrialRequest;
 
@@ -64,19 +61,5 @@ fn evaluate_request(catalogue: &Catalogue, request: &TrialRequest) -> Result<Jso
     let finite = |value: f64| Some(value).filter(|value| value.is_finite());
     let metrics: Map<String, Json> =
         values.into_iter().map(|(name, value)| (format!("test/{name}"), json!(finite(value)))).collect();
-    Ok(json!({ "metrics": metrics, "test_set": hash(test), "examples": test.count(), "classes": classes }))
-}
-
-/// Returns the SHA-256 of a test set: of the types, shapes and values of its tensors. Uses of the same test set have
-/// the same hash.
-fn hash(examples: &Examples) -> String {
-    let mut hash = Sha256::new();
-    for tensor in [&examples.inputs, &examples.targets] {
-        let tensor = tensor.to_device(Device::Cpu).contiguous();
-        let mut bytes = vec![0; tensor.numel() * tensor.kind().elt_size_in_bytes()];
-        tensor.copy_data_u8(&mut bytes, tensor.numel());
-        hash.update(format!("{:?}{:?}", tensor.kind(), tensor.size()));
-        hash.update(bytes);
-    }
-    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    Ok(json!({ "metrics": metrics, "test_set": test.hash(), "examples": test.count(), "classes": classes }))
 }

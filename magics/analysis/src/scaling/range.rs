@@ -69,7 +69,8 @@ pub(super) fn edge_of(space: &SearchSpace, best: &Params, trials: &[Trial]) -> O
 /// grow.
 ///
 /// A logarithmic range grows by a factor of ten and a linear range by half its width, both as far as the domain that
-/// the workload describes.
+/// the workload describes. The new bounds are rounded away from the range, as a person would write them, so that the
+/// range still has all values that it had.
 pub(crate) fn widened(
     space: &SearchSpace,
     name: &str,
@@ -78,19 +79,23 @@ pub(crate) fn widened(
 ) -> Option<SearchSpace> {
     let domain = workload.and_then(|workload| workload.hyperparameter(name)).map(|h| &h.domain);
     let (least, most) = match domain {
-        // An open end does not belong to the domain, so the range ends just before it.
-        Some(HyperparameterDomain::Range { low, high, open_low, open_high }) => (
-            low.map_or(f64::NEG_INFINITY, |x| if *open_low { x + 1e-12 } else { x }),
-            high.map_or(f64::INFINITY, |x| if *open_high { x - 1e-12 } else { x }),
-        ),
-        _ => (f64::NEG_INFINITY, f64::INFINITY),
+        Some(HyperparameterDomain::Range { low, high, open_low, open_high }) => {
+            (low.map(|x| (x, *open_low)), high.map(|x| (x, *open_high)))
+        }
+        _ => (None, None),
     };
-    let within = |x: f64| x.clamp(least, most);
-    let (low, high) = (sides.contains(&Side::Low), sides.contains(&Side::High));
-    let log = |a: f64, b: f64| (if low { a / LOG_FACTOR } else { a }, if high { b * LOG_FACTOR } else { b });
+    // Where an end grows, from `a` to `grown`, it stays in the domain.
+    let end_low = |a: f64, grown: f64| if sides.contains(&Side::Low) { limited(a, grown, least, -1.0) } else { a };
+    let end_high = |b: f64, grown: f64| if sides.contains(&Side::High) { limited(b, grown, most, 1.0) } else { b };
+    let log = |a: f64, b: f64| {
+        let grown = [(a / LOG_FACTOR, false), (b * LOG_FACTOR, true)];
+        let [low, high] = grown.map(|(x, is_up)| outward(x, exponent(x) - 1, is_up));
+        (end_low(a, low), end_high(b, high))
+    };
     let linear = |a: f64, b: f64| {
         let added = LINEAR_SHARE * (b - a);
-        (if low { a - added } else { a }, if high { b + added } else { b })
+        let digit = exponent(added) - 1;
+        (end_low(a, outward(a - added, digit, false)), end_high(b, outward(b + added, digit, true)))
     };
     let mut wider = SearchSpace::new();
     let mut has_grown = false;
@@ -100,24 +105,28 @@ pub(crate) fn widened(
             let distribution = match h.distribution {
                 Distribution::LogUniform { low: a, high: b } => {
                     let (a, b) = log(a, b);
-                    Distribution::log_uniform(within(a), within(b))
+                    Distribution::log_uniform(a, b)
                 }
-                // The bounds are those of v in 1 − v.
+                // The bounds are those of v in 1 − v, and v is at most 1.
                 Distribution::OneMinusLogUniform { low: a, high: b } => {
-                    let (a, b) = log(a, b);
-                    Distribution::one_minus_log_uniform(a, b.min(1.0))
+                    let grown = [(a / LOG_FACTOR, Side::Low, a), (b * LOG_FACTOR, Side::High, b)];
+                    let [low, high] = grown.map(|(x, side, old)| match sides.contains(&side) {
+                        true => outward(x, exponent(x) - 1, side == Side::High),
+                        false => old,
+                    });
+                    Distribution::one_minus_log_uniform(low, high.min(1.0))
                 }
                 Distribution::Uniform { low: a, high: b } => {
                     let (a, b) = linear(a, b);
-                    Distribution::uniform(within(a), within(b))
+                    Distribution::uniform(a, b)
                 }
                 Distribution::LogInt { low: a, high: b } => {
                     let (a, b) = log(a as f64, b as f64);
-                    Distribution::log_int(within(a.round()).max(1.0) as i64, within(b.round()) as i64)
+                    Distribution::log_int(a.round().max(1.0) as i64, b.round() as i64)
                 }
                 Distribution::Int { low: a, high: b } => {
                     let (a, b) = linear(a as f64, b as f64);
-                    Distribution::int(within(a.round()) as i64, within(b.round()) as i64)
+                    Distribution::int(a.floor() as i64, b.ceil() as i64)
                 }
                 other => Ok(other),
             };
@@ -128,6 +137,45 @@ pub(crate) fn widened(
         wider.declare(h).ok()?;
     }
     has_grown.then_some(wider)
+}
+
+/// The exponent of the first digit of a number.
+fn exponent(x: f64) -> i32 {
+    x.abs().log10().floor() as i32
+}
+
+/// Returns a number as a multiple of 10^`digit`: the next one above or below. A number that is one but for the error of
+/// its arithmetic stays where it is.
+fn outward(x: f64, digit: i32, is_up: bool) -> f64 {
+    let count = x / 10f64.powi(digit);
+    let whole = match (count - count.round()).abs() < 1e-6 {
+        true => count.round(),
+        false if is_up => count.ceil(),
+        false => count.floor(),
+    };
+    // The text has the nearest number of so few digits, which a product need not have.
+    format!("{whole}e{digit}").parse().unwrap_or(x)
+}
+
+/// Returns where an end of a range grows from `from` to `to`, in the direction 1 or −1, without leaving its domain. An
+/// `open` end of a domain does not belong to it; then the range ends a short way before it, for example at 0.999.
+fn limited(from: f64, to: f64, end: Option<(f64, bool)>, direction: f64) -> f64 {
+    let Some((end, is_open)) = end.filter(|(end, is_open)| {
+        let beyond = (to - end) * direction;
+        beyond > 0.0 || (beyond == 0.0 && *is_open)
+    }) else {
+        return to;
+    };
+    if !is_open {
+        return end;
+    }
+    let scale = if end == 0.0 { (from - to).abs() } else { end.abs() };
+    let first = exponent(scale) - 3;
+    let mut before = (0..9).map(|closer| {
+        let digit = first - closer;
+        outward(end - direction * 10f64.powi(digit), digit, direction > 0.0)
+    });
+    before.find(|x| (x - from) * direction > 0.0).unwrap_or(from)
 }
 
 /// Whether a recorded study is the planned one with its range widened, on one side or on both.
@@ -212,11 +260,57 @@ mod tests {
             chance: None,
         };
         let wider = range(widened(&dropout, "dropout", both, Some(&description)).unwrap());
-        assert!(matches!(wider, Distribution::Uniform { low: 0.0, high } if high < 1.0 && high > 0.99), "{wider}");
+        assert_eq!(wider, Distribution::Uniform { low: 0.0, high: 0.999 });
         assert_eq!(widened(&dropout, "dropout", low, Some(&description)), None, "the domain ends there");
         let momentum = space("momentum", Distribution::one_minus_log_uniform(1e-2, 1.0).unwrap());
         let wider = range(widened(&momentum, "momentum", both, None).unwrap());
         assert_eq!(wider, Distribution::OneMinusLogUniform { low: 1e-3, high: 1.0 });
+    }
+
+    #[test]
+    fn a_widened_range_has_bounds_that_a_person_would_write_and_all_values_that_it_had() {
+        let domain = |hyperparameters| WorkloadDescription {
+            name: "w".into(),
+            kind: "builtin".into(),
+            doc: String::new(),
+            hyperparameters,
+            metrics: vec![],
+            objective: objective(),
+            chance: None,
+        };
+        let below_one = domain(vec![WorkloadHyperparameter::real("h", 0.0..=1.0, 0.0).above().below()]);
+        let below_hundred = domain(vec![WorkloadHyperparameter::real("h", 0.0..=100.0, 0.0).below()]);
+        let uniform = |a, b| Distribution::uniform(a, b).unwrap();
+        let log = |a, b| Distribution::log_uniform(a, b).unwrap();
+        let (one, hundred) = (Some(&below_one), Some(&below_hundred));
+        let cases = [
+            (uniform(0.1, 0.9), one, "~ uniform(0.0001, 0.999)"),
+            (uniform(0.5, 0.999), one, "~ uniform(0.25, 0.9999)"),
+            (uniform(0.5, 0.6), one, "~ uniform(0.45, 0.65)"),
+            (uniform(0.0, 90.0), hundred, "~ uniform(0, 99.9)"),
+            (uniform(0.3, 0.6), None, "~ uniform(0.15, 0.75)"),
+            (uniform(0.0, 0.9178), None, "~ uniform(-0.46, 1.38)"),
+            (uniform(0.9, 0.904), None, "~ uniform(0.898, 0.906)"),
+            (uniform(-3.0, 1000.0), None, "~ uniform(-510, 1510)"),
+            (log(3e-4, 0.7), None, "~ loguniform(0.00003, 7)"),
+            (log(1.234e-3, 0.777), None, "~ loguniform(0.00012, 7.8)"),
+            (log(0.01, 0.5), one, "~ loguniform(0.001, 0.999)"),
+            (Distribution::one_minus_log_uniform(3e-3, 0.07).unwrap(), one, "~ 1 - loguniform(0.0003, 0.7)"),
+            (Distribution::int(3, 17).unwrap(), None, "~ int(-4, 24)"),
+            (Distribution::int(1, 2).unwrap(), None, "~ int(0, 3)"),
+            (Distribution::log_int(16, 64).unwrap(), None, "~ logint(2, 640)"),
+        ];
+        let both = [Side::Low, Side::High];
+        for (old, workload, expected) in cases {
+            let wide = widened(&space("h", old.clone()), "h", &both, workload).unwrap();
+            let wide = &wide.hyperparameters()[0].distribution;
+            assert_eq!(wide.to_string(), expected, "{old}");
+            for u in [0.0, 0.3, 1.0] {
+                assert!(wide.to_unit(&old.from_unit(u)).is_some(), "{old} has {} and {wide} has not", old.from_unit(u));
+            }
+        }
+        let closest = uniform(0.5, 1.0 - 1e-13);
+        assert_eq!(widened(&space("h", closest), "h", &[Side::High], one), None, "there is no room for more");
     }
 
     #[test]

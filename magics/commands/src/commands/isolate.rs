@@ -136,12 +136,13 @@ fn summary(result: &Isolation, are_exchangeable: bool) -> Vec<String> {
             format!("Level {:?}: there are too few trials to say whether the order is more than chance.", Level::L0),
         ];
     };
-    let [probability, null, p] = [probability, null, p].map(|share| format!("{:.0} %", 100.0 * share));
+    let [probability, null] = [probability, null].map(|share| format!("{:.0} %", 100.0 * share));
+    let p = if p < 0.01 { "less than 1 %".into() } else { format!("{:.0} %", 100.0 * p) };
     let drawn = comparison.drawn;
     let evidence = format!(
-        "Of {drawn} of these configurations for each, {a} has the best in {probability} of draws. If the two values made \
-         no difference, the better one would have it in {null} (median), and in {probability} or more with a chance of \
-         {p}."
+        "Draw {drawn} configurations of each at random: {a} has the best one in {probability} of draws. Chance favours \
+         one of them too: if the two made no difference, the better one would have it in {null} of draws in a usual \
+         study (the median), and at least as often as here in {p} of studies."
     );
     let verdict = match comparison.level {
         Level::L0 => {

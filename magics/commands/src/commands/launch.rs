@@ -1,7 +1,6 @@
 //! `%launch STUDY --trial I`: the configuration of a trial becomes the baseline of its workload (Playbook D2). It is
 //! recorded with its evidence, and with the baseline that it replaces.
 
-use crate::commands::sweep::advice::is_same;
 use crate::error::{ErrorName, Result};
 use crate::host::{Interrupt, Output};
 use crate::magic::{Command, Context, Export, Invocation, Magic, Subject};
@@ -84,7 +83,7 @@ impl Launch {
         let launches = store.results(LAUNCH)?;
         let of_workload = |launch: &&Json| {
             serde_json::from_value::<WorkloadReference>(launch["workload_reference"].clone())
-                .is_ok_and(|other| is_same(&other, workload))
+                .is_ok_and(|other| other.is_same_workload(workload))
         };
         let previous = launches.iter().rev().find(of_workload);
         let previous = previous.map(|launch| json!({ "study": launch["study"], "trial": launch["trial"] }));

@@ -1,6 +1,6 @@
 //! `%%plan NAME`: what a sweep would do, what it would cost, and the advice that it does not follow. It trains nothing.
 
-use crate::commands::sweep::advice::{advice, is_same};
+use crate::commands::sweep::advice::advice;
 use crate::commands::sweep::plan::SweepPlan;
 use crate::commands::sweep::rerun::{Rerun, plan_rerun};
 use crate::commands::sweep::slots::Slots;
@@ -212,7 +212,7 @@ impl Cost {
             wanted.into_iter().map(|params| (params.clone(), steps(&params))).collect();
         let mut timed = vec![];
         for study in store.map_or(Ok(vec![]), Store::studies)? {
-            if is_same(&study.definition.workload, &plan.definition.workload)
+            if study.definition.workload.is_same_workload(&plan.definition.workload)
                 && let Some(store) = store
             {
                 let complete = store.trials(&study)?.into_iter().filter(|trial| trial.state == TrialState::Complete);

@@ -7,6 +7,7 @@ mod gradient_norms;
 mod origin;
 mod record;
 mod validation;
+mod validation_uses;
 
 pub use classes::{classes_at_best, with_classes};
 pub use failures::{flags, sentences_about_failures};
@@ -14,6 +15,7 @@ pub use gradient_norms::gradient_norms;
 pub use origin::{Draws, adaptive_note, given_note, origin_notes, stopped_note};
 pub use record::study_as_json;
 pub use validation::validation;
+pub use validation_uses::with_validation;
 
 use crate::error::{ErrorName, MagicError, Result, Source, Spanned, suggest};
 use crate::syntax::{Arguments, OptionSpec, Word};

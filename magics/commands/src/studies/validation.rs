@@ -38,7 +38,7 @@ pub fn validation<'a>(
 }
 
 /// A standard error with two significant digits.
-fn rounded(x: f64) -> f64 {
+pub(super) fn rounded(x: f64) -> f64 {
     let unit = 10.0_f64.powf(x.log10().floor() - 1.0);
     if unit > 0.0 { (x / unit).round() * unit } else { x }
 }

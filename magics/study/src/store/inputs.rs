@@ -40,6 +40,7 @@ const WRITTEN: &str = "written by the trials";
 pub(super) const LATEST: &str = "inputs";
 const HYPERPARAMETERS: &str = "hyperparameters";
 const CHANGES: &str = "changes";
+const VALIDATION: &str = "validation_sets";
 
 impl Store {
     /// The hash of what each file contained when a trial of the study last read it. A file that trials write themselves
@@ -68,6 +69,11 @@ impl Store {
         Ok(unused.difference(&used).cloned().collect())
     }
 
+    /// The hashes of the validation examples that have judged trials of the study. Empty if they are not known.
+    pub fn validation_sets(&self, study: &StudyRecord) -> Result<BTreeSet<String>> {
+        Ok(self.result_of(study, VALIDATION)?.unwrap_or_default())
+    }
+
     pub(super) fn result_of<T: DeserializeOwned>(&self, study: &StudyRecord, kind: &str) -> Result<Option<T>> {
         let sql = "SELECT result FROM results WHERE study = ?1 AND kind = ?2 AND inputs = ''";
         let row = (study.id, kind);
@@ -93,6 +99,15 @@ impl StudyWriter {
         all.used.extend(trials.used.iter().cloned());
         all.unused.extend(trials.unused.iter().cloned());
         self.write_result(HYPERPARAMETERS, &all)
+    }
+
+    /// Records the hash of the validation examples that judge a trial.
+    pub fn record_validation_set(&self, hash: &str) -> Result<()> {
+        let mut all = self.store().validation_sets(self.study())?;
+        if all.insert(hash.into()) {
+            self.write_result(VALIDATION, &all)?;
+        }
+        Ok(())
     }
 
     /// Records that trials write a file themselves, so that its changes mean nothing. `what` is its name in the changes

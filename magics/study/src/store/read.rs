@@ -109,6 +109,16 @@ impl Store {
         .collect()
     }
 
+    /// How many measurements of the study hold a metric.
+    pub fn evaluations(&self, study: &StudyRecord, metric: &str) -> Result<u64> {
+        let sql = "SELECT count(*) FROM measurements m JOIN trials t ON t.id = m.trial \
+                   WHERE t.study = ?1 AND instr(m.metrics, ?2) > 0";
+        let key = format!("{}:", serde_json::Value::from(metric));
+        let row = (study.id, key);
+        let count: i64 = self.connection.query_row(sql, row, |row| row.get(0)).map_err(|e| self.sql(e))?;
+        Ok(count as u64)
+    }
+
     /// The measurements of all trials at a step, by the number of the trial.
     pub fn measurements_at(&self, study: &StudyRecord, step: u64) -> Result<BTreeMap<u32, Measurement>> {
         let sql = "SELECT t.number, m.seconds, m.metrics FROM measurements m JOIN trials t ON t.id = m.trial \

@@ -3,6 +3,7 @@
 use super::{Data, Encoding};
 use crate::randomness::{Randomness, Stream, permutation};
 use anyhow::{Result, ensure};
+use sha2::{Digest, Sha256};
 use std::sync::Arc;
 use tch::{Device, Tensor};
 
@@ -77,6 +78,19 @@ impl Examples {
     /// Copies the examples to a device. Examples that are there already are not copied.
     pub fn to_device(&self, device: Device) -> Self {
         self.map(|t| t.to_device(device), |t| t.to_device(device))
+    }
+
+    /// Returns the SHA-256 hash of the types, shapes and values. Uses of the same examples have the same hash.
+    pub(crate) fn hash(&self) -> String {
+        let mut hash = Sha256::new();
+        for tensor in [&self.inputs, &self.targets] {
+            let tensor = tensor.to_device(Device::Cpu).contiguous();
+            let mut bytes = vec![0; tensor.numel() * tensor.kind().elt_size_in_bytes()];
+            tensor.copy_data_u8(&mut bytes, tensor.numel());
+            hash.update(format!("{:?}{:?}", tensor.kind(), tensor.size()));
+            hash.update(bytes);
+        }
+        hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
     /// Copies the examples into pinned memory, from which a GPU can copy them while it computes. Without a GPU there is

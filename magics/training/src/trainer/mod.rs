@@ -27,8 +27,8 @@ use tunebook_study::protocol::{DataSource, TrialRequest};
 
 /// Receives the reports of a run, and decides whether it is cancelled.
 pub trait Observer {
-    /// Called with the files that the data were read from.
-    fn loaded(&mut self, sources: &[DataSource]);
+    /// Called with the files that the data were read from, and the hash of the validation examples.
+    fn loaded(&mut self, sources: &[DataSource], validation: &str);
     /// Called with the metrics of a step.
     fn measured(&mut self, measurement: Measurement);
     /// Returns whether the run should end. It is asked before each step.

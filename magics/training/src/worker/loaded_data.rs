@@ -24,6 +24,8 @@ pub(super) struct LoadedData {
     pub data: Data,
     /// The files that the data were read from.
     pub sources: Vec<DataSource>,
+    /// The hash of the validation examples.
+    pub validation: String,
     /// The state of these files before they were read. None if it does not tell whether they change.
     files: Vec<(PathBuf, Option<FileState>)>,
 }
@@ -40,10 +42,11 @@ impl LoadedData {
         start_recording();
         let data = load(workload, hp)?;
         let depends_on = hp.read_values();
+        let validation = data.valid.hash();
         let data = place_data(data, device);
         let (sources, files) =
             recorded_states().into_iter().map(|(source, state)| (source.clone(), (source.path, state))).unzip();
-        Ok(Self { workload: name.into(), study: study.into(), depends_on, data, sources, files })
+        Ok(Self { workload: name.into(), study: study.into(), depends_on, data, sources, validation, files })
     }
 
     /// The hyperparameters that the workload read while it loaded the data.

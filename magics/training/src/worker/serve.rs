@@ -107,7 +107,7 @@ impl Worker {
         let known = self.data.as_ref().map_or(&[][..], |loaded| &loaded.sources);
         let data: Vec<DataSource> = recorded().into_iter().filter(|source| !known.contains(source)).collect();
         if !data.is_empty() {
-            send(&mut self.protocol, &Event::Loaded { trial: request.trial.clone(), data });
+            send(&mut self.protocol, &Event::Loaded { trial: request.trial.clone(), data, validation: None });
         }
         let (trial, seconds) = (request.trial.clone(), started.elapsed().as_secs_f64());
         send(&mut self.protocol, &Event::Ended { trial, state, reason, seconds });
@@ -150,9 +150,7 @@ impl Worker {
                     Some(loaded) => loaded,
                     None => LoadedData::load(name, workload.as_ref(), &hp, device, &trial.study)?,
                 };
-                if !loaded.sources.is_empty() {
-                    reporter.loaded(&loaded.sources);
-                }
+                reporter.loaded(&loaded.sources, &loaded.validation);
                 tch::manual_seed(request.seed as i64);
                 let result =
                     train(workload.as_ref(), &loaded.data, hp.clone(), request, device, &loaded.sources, &mut reporter);
@@ -188,8 +186,9 @@ impl Reporter<'_> {
 }
 
 impl Observer for Reporter<'_> {
-    fn loaded(&mut self, sources: &[DataSource]) {
-        send(self.protocol, &Event::Loaded { trial: self.trial.clone(), data: sources.to_vec() });
+    fn loaded(&mut self, sources: &[DataSource], validation: &str) {
+        let (data, validation) = (sources.to_vec(), Some(validation.to_string()));
+        send(self.protocol, &Event::Loaded { trial: self.trial.clone(), data, validation });
     }
 
     fn measured(&mut self, measurement: Measurement) {

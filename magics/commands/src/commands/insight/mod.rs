@@ -11,7 +11,7 @@ use crate::host::{Interrupt, Output};
 use crate::magic::{Command, Context, Export, Invocation, Magic, Subject};
 use crate::report::Report;
 use crate::report::table::Rows;
-use crate::studies::{JUDGING, Judging, flags, no_answer, origin_notes, sentences_about_failures, validation};
+use crate::studies::{JUDGING, Judging, flags, no_answer, origin_notes, sentences_about_failures, with_validation};
 use crate::syntax::{Arguments, PNG, Word};
 use serde_json::{Map, Value as Json, json};
 use std::collections::BTreeMap;
@@ -129,17 +129,15 @@ impl Command for ShowInsight {
         let mut values = ranked.iter().filter_map(|configuration| configuration.objective);
         let (first, second) = (values.next(), values.next());
         let difference = first.zip(second).map(|(first, second)| first - second);
-        let precision = validation(&trials, &objective, first, difference);
         let fields = json!({ "study": study.name, "findings": found.as_json(), "importance": hyperparameters,
             "interactions": interactions, "configurations": configurations, "best": best,
             "explained_alone": explained_alone, "infeasible": infeasible,
-            "flags": found.flags, "best_steps": found.best_steps,
-            "validation": precision.as_ref().map(|(precision, _)| precision) });
+            "flags": found.flags, "best_steps": found.best_steps });
         let mut report = Report::new("insight", &fields);
         if let Some(best_steps) = &found.best_steps {
             report = report.line(&in_words(best_steps));
         }
-        report = precision.iter().fold(report, |report, (_, sentence)| report.line(sentence));
+        report = with_validation(report, &store, &study, &trials, &objective, [first, difference])?;
         let mut rows = Rows::new(&["finding", "severity", "hyperparameter", "Playbook"]);
         for (finding, _) in &found.findings {
             rows.row(vec![

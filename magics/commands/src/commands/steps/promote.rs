@@ -11,9 +11,13 @@ use crate::report::table::{self, Rows, number};
 use crate::syntax::{Arguments, OptionSpec, Word};
 use serde::Serialize;
 use serde_json::json;
-use tunebook_analysis::{NoPromotion, Prolonged, RankAgreement, Transfer, prolonged, rank_agreement, ranked, transfer};
+use tunebook_analysis::{
+    NoPromotion, Prolonged, RankAgreement, Transfer, configurations, prolonged, rank_agreement, ranked, transfer,
+};
 use tunebook_study::store::{Store, StudyRecord};
-use tunebook_study::{Distribution, Hyperparameter, Objective, Role, SearchSpace, StudyDefinition, Trial, Value};
+use tunebook_study::{
+    Distribution, Hyperparameter, Objective, Role, SearchSpace, StopEarly, StudyDefinition, Trial, Value,
+};
 
 /// The longer round searches around so many of the best configurations.
 const BEST: usize = 5;
@@ -83,16 +87,22 @@ impl Command for Promote {
         let configurations = study.asked / definition.repeats.max(1);
         let share = (f64::from(configurations) / self.factor).ceil() as u32;
         let name = format!("{}-x{}", study.name, number(self.factor));
-        // The longer trials are the next round. What was given for this one was not chosen for it.
+        // The longer trials are the next round. What was given for this one was not chosen for it. A trial that is
+        // stopped early has no rank, so those of the check are trained to their end.
         let next = StudyDefinition {
             round: definition.round.map(|n| n.saturating_add(1)),
             given: vec![],
             ..definition.clone()
         };
         let near = StudyDefinition { space: around(&longer.space, &top, known.as_ref()), ..next.clone() };
-        let same = StudyDefinition { space: longer.space.clone(), given: definition.given.clone(), ..next };
+        let same = StudyDefinition {
+            space: longer.space.clone(),
+            given: definition.given.clone(),
+            stop_early: StopEarly::None,
+            ..next
+        };
         let long = sweep_cell(&name, &near, share.max(LEAST_LONG), "");
-        let checked = share.max(LEAST_CHECKED).min(configurations.max(1));
+        let checked = share.max(with_rank(&trials, objective, LEAST_CHECKED)).min(configurations.max(1));
         let check = sweep_cell(&format!("{name}-check"), &same, checked, "");
         let rounds = rounds(&store, &study, &trials, objective, longer.steps[0])?;
         let likely = |h: &Hyperparameter| Some((h.label(), transfer(&h.name, known.as_ref())?));
@@ -128,8 +138,9 @@ impl Command for Promote {
             ))
             .code(&long)
             .line(&format!(
-                "To check whether conclusions hold, the first {checked} configurations of this study for as long \
-                 (run this magic again afterwards):"
+                "To check whether conclusions hold, the first {checked} configurations of this study for as long{} (run \
+                 this magic again afterwards):",
+                if definition.stop_early.is_none() { "" } else { ", each to its end, because a stopped trial has no rank" }
             ))
             .code(&check);
         report.show(&context.charts, output);
@@ -138,6 +149,17 @@ impl Command for Promote {
         }
         Ok(())
     }
+}
+
+/// Returns how many of the first configurations of a study are needed, so that `wanted` of them have a rank: trials that
+/// were stopped early have none.
+fn with_rank(trials: &[Trial], objective: &Objective, wanted: u32) -> u32 {
+    let all = configurations(trials, objective);
+    let ranked = all.iter().filter(|configuration| configuration.is_finished && configuration.objective.is_some());
+    let mut indices: Vec<u32> = ranked.map(|configuration| configuration.trials[0].configuration).collect();
+    indices.sort_unstable();
+    let last = indices.get(wanted as usize - 1).or(indices.last());
+    last.map_or(wanted, |index| wanted.max(index + 1))
 }
 
 /// Another round of a study.
@@ -262,8 +284,8 @@ fn narrowed(h: &Hyperparameter, values: &[&Value]) -> Option<Distribution> {
         (a, b) = (rounded(a), rounded(b));
     }
     let narrow = match of {
-        Distribution::Uniform { .. } => Distribution::uniform(a, b),
-        Distribution::LogUniform { .. } => Distribution::log_uniform(a, b),
+        Distribution::Uniform { low, high } => Distribution::uniform(a.max(*low), b.min(*high)),
+        Distribution::LogUniform { low, high } => Distribution::log_uniform(a.max(*low), b.min(*high)),
         Distribution::OneMinusLogUniform { low, high } => {
             let v = [a, b].map(|value| rounded(1.0 - value).clamp(*low, *high));
             Distribution::one_minus_log_uniform(v[0].min(v[1]), v[0].max(v[1]))

@@ -11,7 +11,7 @@ use crate::host::Output;
 use crate::magic::Context;
 use crate::report::Report;
 use crate::report::table::{self, Rows, number};
-use crate::studies::{flags, given_note, sentences_about_failures, stopped_note, validation};
+use crate::studies::{flags, given_note, sentences_about_failures, stopped_note, with_validation};
 use serde_json::{Value, json};
 use tunebook_analysis::{best_trial, count_by_state, optimization_history, ranked_configurations};
 use tunebook_study::sampler::SamplerKind;
@@ -133,9 +133,8 @@ pub fn study_report(context: &Context, store: &Store, study: &StudyRecord) -> Re
         report = report.line(&format!("Lints that `--allow` overruled: {}.", names.join(", ")));
     }
     report = report.table(&roles).first_rows(best_rows, ROWS, "configurations, the best first");
-    let precision = validation(&trials, objective, best_trial(&trials, objective).map(|best| best.objective), None);
-    report = report.field("validation", precision.as_ref().map(|(precision, _)| precision));
-    report = precision.iter().fold(report, |report, (_, sentence)| report.line(sentence));
+    let best = best_trial(&trials, objective).map(|best| best.objective);
+    report = with_validation(report, store, study, &trials, objective, [best, None])?;
     let workload = workload::description(context, &definition.workload);
     let flags = flags(store, study, &trials, objective, workload.as_ref())?;
     report = sentences_about_failures(&trials, &flags).iter().fold(report, |report, sentence| report.line(sentence));

@@ -36,7 +36,7 @@ pub fn advice(context: &Context, store: Option<&Store>, plan: &SweepPlan, design
         Some(store) => store.studies()?.into_iter().filter(|study| study.name != plan.name).collect(),
         None => vec![],
     };
-    let is_first = !others.iter().any(|study| is_same(&study.definition.workload, &definition.workload));
+    let is_first = !others.iter().any(|study| study.definition.workload.is_same_workload(&definition.workload));
     let mut found = lints(definition, design, description.as_ref(), is_first);
     found.extend(retuned(store, plan, &others, description.as_ref())?);
     found.retain(|lint| !plan.options.allow.contains(lint.id));
@@ -85,15 +85,6 @@ fn description(context: &Context, workload: &WorkloadReference) -> Option<Worklo
     }
     let known = workload::known(context).unwrap_or_default();
     known.into_iter().find(|known| known.reference == *workload).map(|known| known.description)
-}
-
-/// Whether two references name the same workload, also if its source has changed.
-pub fn is_same(a: &WorkloadReference, b: &WorkloadReference) -> bool {
-    use WorkloadReference::{Builtin, Rust};
-    match (a, b) {
-        (Rust { name: a, .. }, Rust { name: b, .. }) | (Builtin { name: a }, Builtin { name: b }) => a == b,
-        _ => a == b,
-    }
 }
 
 /// Records the lints that were allowed, with those that were allowed before.

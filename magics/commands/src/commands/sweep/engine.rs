@@ -80,6 +80,7 @@ pub fn run(
         reached: HashMap::new(),
         shown: (Instant::now(), None),
         recorded_data: vec![],
+        recorded_validation: vec![],
         failures: Some(vec![]),
         hyperparameters: HyperparameterUse::default(),
         started: HashMap::new(),
@@ -162,6 +163,8 @@ struct StudyRun<'a> {
     places: Places,
     /// The data files that are recorded already.
     recorded_data: Vec<DataSource>,
+    /// The hashes of validation examples that are recorded.
+    recorded_validation: Vec<String>,
     /// The reasons of the trials that failed, without their numbers. None once a trial ended in another way.
     failures: Option<Vec<String>>,
     /// When each trial started.
@@ -336,7 +339,13 @@ impl StudyRun<'_> {
                 }
                 self.finish(&trial, TrialState::Failed, Some(format!("{reason}, {losses} times")), None)
             }
-            PoolEvent::Trial(Event::Loaded { trial, data }) => self.record_data(trial.number, data),
+            PoolEvent::Trial(Event::Loaded { trial, data, validation }) => {
+                if let Some(hash) = validation.filter(|hash| !self.recorded_validation.contains(hash)) {
+                    self.writer.record_validation_set(&hash)?;
+                    self.recorded_validation.push(hash);
+                }
+                self.record_data(trial.number, data)
+            }
             PoolEvent::Trial(Event::Used { used, unused, .. }) => {
                 self.hyperparameters.used.extend(used);
                 self.hyperparameters.unused.extend(unused);

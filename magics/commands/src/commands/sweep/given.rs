@@ -20,32 +20,15 @@ struct Cell {
 }
 
 /// A given configuration.
-struct Row {
+pub struct Row {
     cells: Vec<Cell>,
     span: Span,
     /// The file and its line, for errors.
     place: Option<(String, u64)>,
 }
 
-/// Adds the given configurations to a plan, in the order in which they are given. Unless the user asks for a number of
-/// trials, there are as many as there are configurations; with more, the sampler goes on.
-pub fn add(
-    context: &Context,
-    source: &Source,
-    body: &SweepBody,
-    description: Option<&WorkloadDescription>,
-    plan: &mut SweepPlan,
-) -> Result<()> {
-    let Some(first) = body.configurations.first() else { return Ok(()) };
-    let span = match first {
-        GivenConfigurations::File(file) => file.span.clone(),
-        GivenConfigurations::Line(_, span) => span.clone(),
-    };
-    if plan.definition.sampler == SamplerKind::Grid {
-        let message = "a grid has its own configurations, and none can be given";
-        let help = "remove `--sampler grid`, or these lines".to_string();
-        return Err(source.syntax_error(span, message, Some(help)));
-    }
+/// Reads the given configurations, in the order in which they are given.
+pub fn rows(context: &Context, source: &Source, body: &SweepBody) -> Result<Vec<Row>> {
     let mut rows = vec![];
     for given in &body.configurations {
         match given {
@@ -65,8 +48,29 @@ pub fn add(
             }),
         }
     }
+    Ok(rows)
+}
+
+/// Adds the given configurations to a plan.
+pub fn add(
+    source: &Source,
+    body: &SweepBody,
+    rows: &[Row],
+    description: Option<&WorkloadDescription>,
+    plan: &mut SweepPlan,
+) -> Result<()> {
+    let Some(first) = body.configurations.first() else { return Ok(()) };
+    let span = match first {
+        GivenConfigurations::File(file) => file.span.clone(),
+        GivenConfigurations::Line(_, span) => span.clone(),
+    };
+    if plan.definition.sampler == SamplerKind::Grid {
+        let message = "a grid has its own configurations, and none can be given";
+        let help = "remove `--sampler grid`, or these lines".to_string();
+        return Err(source.syntax_error(span, message, Some(help)));
+    }
     let mut given: Vec<Params> = vec![];
-    for row in &rows {
+    for row in rows {
         let params = configuration(source, plan, description, row)?;
         if let Some(earlier) = given.iter().position(|earlier| *earlier == params) {
             let message = format!("this configuration is the same as the given configuration {}", earlier + 1);
@@ -74,9 +78,6 @@ pub fn add(
             return Err(row.error(source, None, message, Some(help.into())));
         }
         given.push(params);
-    }
-    if plan.options.trials.is_none() {
-        plan.trials = u32::try_from(given.len()).unwrap_or(u32::MAX).saturating_mul(plan.definition.repeats);
     }
     plan.definition.given = given;
     Ok(())

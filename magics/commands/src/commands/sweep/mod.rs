@@ -225,10 +225,14 @@ impl Sweep {
             _ => vec![],
         };
         let planner = Planner { source: &self.source, workloads: &workloads };
-        let mut plan = planner.plan(self.name.clone(), &self.body, self.options.clone())?;
+        let given = given::rows(context, &self.source, &self.body)?;
+        // Unless the user asks for another number, the given configurations are all; with more, the sampler goes on.
+        let number = u32::try_from(given.len()).ok().filter(|number| *number > 0);
+        let options = SweepOptions { trials: self.options.trials.or(number), ..self.options.clone() };
+        let mut plan = planner.plan(self.name.clone(), &self.body, options)?;
         let known = workloads.iter().find(|known| known.reference == plan.definition.workload);
         let description = known.map(|known| &known.description);
-        given::add(context, &self.source, &self.body, description, &mut plan)?;
+        given::add(&self.source, &self.body, &given, description, &mut plan)?;
         Ok(plan)
     }
 }
