@@ -84,6 +84,10 @@ const FIT: &str = r#"function fit(figure, place) {
         domain = x.domain = [0, 1];
         y.domain = [1 - (320 * i + 195) / (all - 125), 1 - 320 * i / (all - 125)];
       }
+      if (y && y.title && y.title.text) {
+        var high = (stacked ? all - 125 : layout.height - 130 - 18 * more) * (y.domain ? y.domain[1] - y.domain[0] : 1);
+        y.title.text = wrapped(y.title.text, Math.floor(high / 6.8)).join("<br>");
+      }
       var across = (width - 90) * (domain[1] - domain[0]), lines = 0;
       if (x.title && x.title.text) {
         var parts = wrapped(x.title.text, Math.floor(across / 6.5));

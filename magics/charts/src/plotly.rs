@@ -131,7 +131,8 @@ fn layout(chart: &Chart) -> Value {
         layout.insert("shapes".into(), json!(shapes));
         layout.insert("annotations".into(), json!(labels));
     }
-    let lowest = if rows > 1 { -0.17 } else { -0.22 };
+    // Below the ticks and the titles of the lowest panels, which are about 85 pixels high.
+    let lowest = if rows > 1 { -85.0 / (250.0 * rows as f64) } else { -0.22 };
     if let Some(legend) = layout.get_mut("legend") {
         legend["y"] = json!(lowest);
     }
