@@ -1,7 +1,8 @@
 //! `--stop-early`, given configurations and rounds, through the real kernel.
 
 use serde_json::json;
-use tunebook_tests::kernel;
+use tunebook_study::{Trial, TrialState};
+use tunebook_tests::{PATIENCE, eventually, kernel};
 
 /// A program whose curves are known: it reports its level at the steps 1 to 8 (or `steps`). After its first report, a bad one waits
 /// until it is ended.
@@ -62,6 +63,63 @@ async fn bad_trials_are_stopped_and_are_never_passed_off_as_complete() {
     assert!(other.contains("the round was 2, now 3") && other.contains("given configuration 8 has changed"), "{other}");
     let unknown = kernel.run_error(&sweep("none --stop-early mediam", &[1], "")).await;
     assert!(unknown.contains("no rule `mediam`") && unknown.contains("median"), "{unknown}");
+}
+
+/// A program whose curves cross: after step 4, the order of the levels is the reverse.
+const CROSSING: &str = r#"for step in 1 2 3 4 5 6 7 8; do
+    value=$1
+    [ $step -le 4 ] || value=$((100 - $1))
+    echo "{\"step\": $step, \"error\": $value}"
+    [ $1 -lt 50 ] || sleep 600
+done"#;
+
+#[tokio::test]
+async fn a_study_with_stopped_trials_warns_where_curves_cross_and_is_replayed_to_where_they_stopped() {
+    let (mut kernel, folder) = kernel().await;
+    std::fs::write(folder.path().join("curve.sh"), CROSSING).expect("a file");
+    let crossing = sweep("crossing --stop-early median --objective final", &[10, 11, 12, 13, 14, 9, 90], "");
+    let answer = kernel.run_ok(&crossing).await;
+    assert_eq!(answer.result()["trials"]["stopped"], 1, "{}", answer.shown());
+    assert!(answer.shown().contains("Curves cross: over the 6 complete trials"), "{}", answer.shown());
+
+    // Two workers, and two seeds of each configuration, of which those of a bad one never end by themselves.
+    std::fs::write(folder.path().join("curve.sh"), PROGRAM).expect("a file");
+    let parallel = |rule: &str, levels: &[i64]| {
+        sweep(&format!("two --stop-early {rule} --repeats 2 --resume"), levels, "")
+            .replace("--parallel 1", "--parallel 2")
+    };
+    let levels = [10, 11, 12, 13, 14, 90, 91];
+    let two = kernel.run_ok(&parallel("median", &levels)).await.result();
+    assert_eq!((&two["trials"]["complete"], &two["trials"]["stopped"]), (&json!(10), &json!(4)), "{two}");
+    let replay = kernel.run_ok("%replay two --parallel 2").await;
+    let (replayed, shown) = (replay.result(), replay.shown());
+    assert_eq!(
+        (&replayed["same"], &replayed["trials"], &replayed["identical"]),
+        (&json!(true), &json!(14), &json!(14))
+    );
+    assert!(shown.contains("Stopped early in the record: 4 trials"), "{shown}");
+    let again = kernel.recorded("two.replay");
+    let stopped = |trials: &[Trial]| trials.iter().filter(|trial| trial.state == TrialState::Stopped).count();
+    assert_eq!(stopped(&again), 4);
+    kernel.run_ok("%report two --to two.html").await;
+    let page = std::fs::read_to_string(folder.path().join("two.html")).expect("the report");
+    assert!(page.contains("4 trials were stopped early"), "the report says that trials were stopped");
+
+    let background = sweep("behind --stop-early median --background", &[10, 11, 12, 13, 14, 92], "");
+    kernel.run_ok(&background).await;
+    assert!(eventually(PATIENCE, || stopped(&kernel.recorded("behind")) == 1).await, "{:?}", kernel.recorded("behind"));
+
+    // Another rule on `--resume` is recorded and said, and the trials before it stay as they are.
+    std::fs::write(folder.path().join("curve.sh"), PROGRAM.replace("sleep 600", "true")).expect("a file");
+    let other_rule = "crossing --stop-early none --objective final --resume --accept-changes --trials 8";
+    let resumed = kernel.run_ok(&crossing.replace("crossing --stop-early median --objective final", other_rule)).await;
+    assert!(resumed.shown().contains("ran with `--stop-early median`"), "{}", resumed.shown());
+    let (before, after) = (&resumed.result()["trials"]["stopped"], &resumed.result()["trials"]["complete"]);
+    assert_eq!((before, after), (&json!(1), &json!(7)), "{}", resumed.shown());
+
+    let bayes = sweep("model --stop-early median --sampler bayes --trials 12 --repeats 2", &[], "");
+    let counts = kernel.run_ok(&bayes).await.result()["trials"].clone();
+    assert_eq!(counts["complete"].as_u64().zip(counts["stopped"].as_u64()).map(|(a, b)| a + b), Some(24), "{counts}");
 }
 
 #[tokio::test]

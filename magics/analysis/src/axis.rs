@@ -1,7 +1,8 @@
 //! Hyperparameter axis plots (Playbook E5): the objective of every trial against each hyperparameter that varies.
 
 use crate::hyperparameter::{value_in, varied_hyperparameter};
-use crate::{AnalysisError, End, Finding, Flags, ranked, thinned};
+use crate::thinning::{MAX_POINTS, thinned_to};
+use crate::{AnalysisError, End, Finding, Flags, ranked};
 use serde::Serialize;
 use tunebook_study::{
     Direction, Distribution, Hyperparameter, Objective, Scale, StudyDefinition, Trial, TrialState, Value,
@@ -43,8 +44,12 @@ pub struct AxisPlot {
     /// The outer tenths of the range at these ends, as values. It is not part of the JSON.
     #[serde(skip)]
     pub shaded: Vec<[f64; 2]>,
-    /// One point for each ended trial in which the hyperparameter is active, thinned to [`crate::MAX_POINTS`].
+    /// One point for each ended trial in which the hyperparameter is active. Of more than [`MAX_POINTS`], the best ones
+    /// are kept, and others at equal distances.
     pub points: Vec<AxisPoint>,
+    /// How many points there are in all. It is not part of the JSON.
+    #[serde(skip)]
+    pub all: usize,
     /// The values of the best trials among all points. It is not part of the JSON.
     #[serde(skip)]
     pub best_span: ValueSpan,
@@ -147,10 +152,24 @@ fn plot(hyperparameter: &Hyperparameter, points: &[AxisPoint], best: &[u32], fin
         best_span: span(&categories, points.iter().filter(|point| best.contains(&point.trial))),
         tried_span: span(&categories, points.iter()),
         categories,
-        points: thinned(points),
+        points: with_the_best(points, best),
+        all: points.len(),
         infeasible_above: infeasible(|value, best| value > best),
         infeasible_below: infeasible(|value, best| value < best),
     }
+}
+
+/// Thins the points, which are in the order of their trials, and keeps those of the best trials.
+fn with_the_best(points: &[AxisPoint], best: &[u32]) -> Vec<AxisPoint> {
+    if points.len() <= MAX_POINTS {
+        return points.to_vec();
+    }
+    let is_best = |point: &&AxisPoint| best.contains(&point.trial);
+    let mut kept = thinned_to(points, MAX_POINTS - BEST);
+    kept.retain(|point| !is_best(&point));
+    kept.extend(points.iter().filter(is_best).cloned());
+    kept.sort_by_key(|point| point.trial);
+    kept
 }
 
 /// Returns the outer tenth of a range at one end of its values.

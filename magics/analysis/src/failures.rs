@@ -4,7 +4,7 @@
 use crate::ranked_configurations;
 use crate::resampling::median;
 use serde::Serialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use tunebook_study::{Direction, Objective, Trial, TrialState, WorkloadDescription};
 
@@ -79,7 +79,8 @@ impl fmt::Display for Cause {
 /// Counts the trials that cannot be used by cause, the most frequent first.
 pub fn causes(trials: &[Trial], flags: &Flags) -> Vec<(Cause, usize)> {
     let mut counts: BTreeMap<Cause, usize> = BTreeMap::new();
-    let flagged = |trial: &Trial| flags.worse_than_chance.contains(&trial.number).then_some(Cause::WorseThanChance);
+    let worse: HashSet<u32> = flags.worse_than_chance.iter().copied().collect();
+    let flagged = |trial: &Trial| worse.contains(&trial.number).then_some(Cause::WorseThanChance);
     for cause in trials.iter().filter_map(|trial| Cause::of(trial).or(flagged(trial))) {
         *counts.entry(cause).or_default() += 1;
     }

@@ -1,6 +1,6 @@
 //! A chart as plain data: panels, axes and series. Both renderers draw exactly what is written here.
 
-use tunebook_analysis::{MAX_POINTS, thinned};
+use tunebook_analysis::{MAX_POINTS, thinned_to};
 
 /// Colours that people with any kind of colour vision can tell apart (Okabe and Ito 2008). All are readable on white
 /// and on near-black pages.
@@ -41,16 +41,13 @@ pub struct Chart {
 impl Chart {
     /// The chart with at most [`MAX_POINTS`] points in each series. If that leaves points out, the subtitle says so.
     pub fn thinned(mut self) -> Self {
-        let all_series = self.panels.iter_mut().flat_map(|panel| &mut panel.series);
-        let mut left_out = 0;
-        for series in all_series.filter(|series| series.points.len() > MAX_POINTS) {
-            let kept = thinned(&series.points);
-            left_out += series.points.len() - kept.len();
-            series.points = kept;
+        let mut thinning = Thinning::to(MAX_POINTS);
+        for series in self.panels.iter_mut().flat_map(|panel| &mut panel.series) {
+            if series.points.len() > MAX_POINTS {
+                series.points = thinning.keep(&series.points);
+            }
         }
-        if left_out > 0 {
-            self.subtitle += &format!("; {left_out} points are not drawn, at most {MAX_POINTS} of a kind are");
-        }
+        self.subtitle += &thinning.note();
         self
     }
 
@@ -60,6 +57,35 @@ impl Chart {
         self.subtitle = format!("{}. Below: {} ({})", self.subtitle, below.title, below.subtitle);
         self.panels.extend(below.panels);
         self
+    }
+}
+
+/// Keeps at most so many points of a kind, and counts the others.
+pub(crate) struct Thinning {
+    most: usize,
+    left_out: usize,
+}
+
+impl Thinning {
+    /// `most` is at least 2.
+    pub fn to(most: usize) -> Self {
+        Self { most, left_out: 0 }
+    }
+
+    /// Items at equal distances, the first and the last included.
+    pub fn keep<T: Clone>(&mut self, items: &[T]) -> Vec<T> {
+        let kept = thinned_to(items, self.most);
+        self.left_out += items.len() - kept.len();
+        kept
+    }
+
+    /// The end of a subtitle, which says how many points were left out. Empty if none was.
+    pub fn note(&self) -> String {
+        let Self { most, left_out } = self;
+        if *left_out == 0 {
+            return String::new();
+        }
+        format!("; {left_out} points are not drawn, at most {most} of a kind are")
     }
 }
 

@@ -30,7 +30,7 @@ fn history() -> OptimizationHistory {
 
 /// The chart of the history of a study whose name and hyperparameters are given.
 fn history_chart(study: &str, params: &str) -> Chart {
-    optimization_history(study, 5, &history(), &|_| params.to_string())
+    optimization_history(study, 5, &history(), &|_| params.to_string(), 2000)
 }
 
 #[test]
@@ -62,6 +62,7 @@ fn each_panel_has_axes_of_its_own() {
         scale,
         categories: if scale == Scale::Categorical { vec!["adam".into()] } else { vec![] },
         points: points(value),
+        all: 1,
         best_span: ValueSpan::Empty,
         tried_span: ValueSpan::Empty,
         infeasible_above: 0,
@@ -166,7 +167,7 @@ fn a_page_without_scripts_shows_the_picture() {
 #[test]
 fn charts_without_points_are_drawn_empty() {
     let empty = OptimizationHistory { trials: vec![], ..history() };
-    let chart = optimization_history("depth", 5, &empty, &|_| String::new());
+    let chart = optimization_history("depth", 5, &empty, &|_| String::new(), 2000);
     assert!(picture::svg(&chart).contains("0 of 5 trials"));
     assert_eq!(plotly::figure(&chart)["data"], serde_json::json!([]));
 }

@@ -8,7 +8,10 @@ use std::time::Duration;
 /// How long the counters of processors are watched.
 const WATCHED: Duration = Duration::from_millis(100);
 /// The variable by which CUDA learns which GPUs a process may use.
-pub(crate) const VISIBLE: &str = "CUDA_VISIBLE_DEVICES";
+const VISIBLE: &str = "CUDA_VISIBLE_DEVICES";
+/// The variable by which CUDA learns how GPUs are numbered. NVML numbers them by their place on the PCI bus, and CUDA
+/// without this variable the fastest first.
+const ORDER: (&str, &str) = ("CUDA_DEVICE_ORDER", "PCI_BUS_ID");
 
 /// Sets the load of each device, and the name and the memory of GPUs, where the system tells them. Takes a tenth of a
 /// second. Returns the version of the GPU driver, or None if there is none.
@@ -25,11 +28,20 @@ pub fn measure(devices: &mut [Device], environment: &Environment) -> Option<Stri
 
 /// What CUDA calls the GPU that a process with this environment knows as `cuda:INDEX`: its number, or the name in the
 /// variable `CUDA_VISIBLE_DEVICES`.
-pub(crate) fn name_of_gpu(index: usize, environment: &Environment) -> String {
+fn name_of_gpu(index: usize, environment: &Environment) -> String {
     let own = std::env::var(VISIBLE).ok();
     let visible = environment.get(VISIBLE).map_or(own, |changed| changed.map(String::from));
     let listed = visible.as_deref().and_then(|list| list.split(',').nth(index)).map(str::trim);
     listed.filter(|name| !name.is_empty()).map_or(index.to_string(), String::from)
+}
+
+/// The variables by which a process with this environment sees only the GPU that is known as `cuda:INDEX`, the one that
+/// [`measure`] looks at. An order of the user's own is kept.
+pub(crate) fn only_gpu(index: usize, environment: &Environment) -> Vec<(&'static str, String)> {
+    let own = std::env::var(ORDER.0).ok();
+    let order = environment.get(ORDER.0).map_or(own, |changed| changed.map(String::from));
+    let order = order.unwrap_or_else(|| ORDER.1.into());
+    vec![(VISIBLE, name_of_gpu(index, environment)), (ORDER.0, order)]
 }
 
 fn measure_gpus(gpus: Vec<&mut Device>, environment: &Environment) -> Option<String> {
@@ -108,5 +120,17 @@ mod tests {
         assert_eq!(name_of_gpu(1, &environment(Some("3, GPU-5a"))), "GPU-5a");
         assert_eq!(name_of_gpu(0, &environment(Some("3,GPU-5a"))), "3");
         assert_eq!(name_of_gpu(2, &environment(None)), "2");
+    }
+
+    #[test]
+    fn a_slot_sees_the_gpu_that_nvml_numbers_so() {
+        let set = |pairs: &[(&str, &str)]| {
+            let pairs = pairs.iter().map(|(name, value)| (name.to_string(), Some(value.to_string())));
+            let seen = only_gpu(1, &Environment(pairs.collect()));
+            seen.into_iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>()
+        };
+        assert_eq!(set(&[(VISIBLE, "3,5")]), ["CUDA_VISIBLE_DEVICES=5", "CUDA_DEVICE_ORDER=PCI_BUS_ID"]);
+        let own = set(&[(VISIBLE, "3,5"), (ORDER.0, "FASTEST_FIRST")]);
+        assert_eq!(own, ["CUDA_VISIBLE_DEVICES=5", "CUDA_DEVICE_ORDER=FASTEST_FIRST"]);
     }
 }

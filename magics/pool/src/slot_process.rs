@@ -2,7 +2,7 @@
 
 use crate::guard::GuardLine;
 use crate::launch::{START, pod};
-use crate::load::{VISIBLE, name_of_gpu};
+use crate::load::only_gpu;
 use crate::node::{FromSlot, Needs, ToSlot};
 use crate::pool::PoolError;
 use crate::spec::{Scheduler, SlotSpec};
@@ -209,7 +209,7 @@ fn spawn(spec: &SlotSpec, stderr: Stdio) -> Result<Started, PoolError> {
         let gpu = spec.device.strip_prefix("cuda:").and_then(|index| index.parse().ok());
         // A program that knows nothing of Tunebook takes the first GPU that it sees, so it sees only that of the slot.
         if let Some(index) = gpu {
-            command.env(VISIBLE, name_of_gpu(index, &spec.environment));
+            command.envs(only_gpu(index, &spec.environment));
         }
         command.env("TUNEBOOK_DEVICE", if gpu.is_some() { "cuda:0" } else { "cpu" });
     }

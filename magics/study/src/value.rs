@@ -1,10 +1,11 @@
 //! Values of hyperparameters.
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
+use serde::de::{Deserialize, Deserializer, Error, Visitor};
 use std::fmt;
 
 /// One value of a hyperparameter. In JSON it is the bare number, string, boolean or null.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(untagged)]
 pub enum Value {
     /// No value: the default of `seed`, which differs from trial to trial.
@@ -67,6 +68,43 @@ impl fmt::Display for Value {
             Value::Float(x) => write!(f, "{x:?}"),
             Value::Text(t) => f.write_str(t),
         }
+    }
+}
+
+/// What serde derives for an untagged enum tries one variant after the other, and most of its time goes into the errors
+/// of those that do not fit. A store has a million values.
+impl<'de> Deserialize<'de> for Value {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Bare;
+        impl Visitor<'_> for Bare {
+            type Value = Value;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a number, a string, a boolean or null")
+            }
+            fn visit_unit<E: Error>(self) -> Result<Value, E> {
+                Ok(Value::Null)
+            }
+            fn visit_bool<E: Error>(self, b: bool) -> Result<Value, E> {
+                Ok(Value::Bool(b))
+            }
+            fn visit_i64<E: Error>(self, i: i64) -> Result<Value, E> {
+                Ok(Value::Int(i))
+            }
+            fn visit_u64<E: Error>(self, u: u64) -> Result<Value, E> {
+                Ok(i64::try_from(u).map_or(Value::Float(u as f64), Value::Int))
+            }
+            fn visit_f64<E: Error>(self, x: f64) -> Result<Value, E> {
+                Ok(Value::Float(x))
+            }
+            fn visit_str<E: Error>(self, t: &str) -> Result<Value, E> {
+                Ok(Value::Text(t.into()))
+            }
+            fn visit_string<E: Error>(self, t: String) -> Result<Value, E> {
+                Ok(Value::Text(t))
+            }
+        }
+        deserializer.deserialize_any(Bare)
     }
 }
 

@@ -31,25 +31,32 @@ pub(super) fn findings(evidence: &Evidence<'_>) -> Vec<Finding> {
     }
     let mut found = vec![];
     for (hyperparameter, share) in evidence.ranges() {
-        if let Some(edge) = instability_edge(evidence, hyperparameter, *share) {
+        let placed = evidence.ranked.iter().filter_map(|(y, c)| Some((*y, evidence.u(hyperparameter, c)?)));
+        let (objectives, all): (Vec<f64>, Vec<f64>) = placed.unzip();
+        if let Some(edge) = instability_edge(evidence, hyperparameter, *share, &all) {
             found.push(edge);
             continue;
         }
+        if all.len() < LEAST {
+            continue;
+        }
+        let placed = (&all[..], &mean_ranks(&objectives)[..]);
         found.extend(
-            [End::Low, End::High].into_iter().filter_map(|end| boundary(evidence, hyperparameter, *share, end)),
+            [End::Low, End::High].into_iter().filter_map(|end| boundary(evidence, hyperparameter, *share, placed, end)),
         );
     }
     found
 }
 
-fn boundary(evidence: &Evidence<'_>, hyperparameter: &Hyperparameter, share: f64, end: End) -> Option<Finding> {
-    let placed = evidence.ranked.iter().filter_map(|(y, c)| Some((*y, evidence.u(hyperparameter, c)?)));
-    let (objectives, all): (Vec<f64>, Vec<f64>) = placed.unzip();
+/// `all` holds the coordinate u of each ranked configuration that has one, and `ranks` their ranks.
+fn boundary(
+    evidence: &Evidence<'_>,
+    hyperparameter: &Hyperparameter,
+    share: f64,
+    (all, ranks): (&[f64], &[f64]),
+    end: End,
+) -> Option<Finding> {
     let (n, of_best) = (all.len(), all.len().min(TOP));
-    if n < LEAST {
-        return None;
-    }
-    let ranks = mean_ranks(&objectives);
     let outer = |part: f64| {
         let part = part.max(end_value(&hyperparameter.distribution, end));
         let is_there: Vec<bool> =
@@ -58,7 +65,7 @@ fn boundary(evidence: &Evidence<'_>, hyperparameter: &Hyperparameter, share: f64
             part,
             count: is_there.iter().filter(|is_there| **is_there).count(),
             of_best: is_there[..of_best].iter().filter(|is_there| **is_there).count(),
-            chance: chance_of_ranks(&ranks, &is_there),
+            chance: chance_of_ranks(ranks, &is_there),
         }
     };
     let (band, wide) = (outer(BAND), outer(WIDE_BAND));
@@ -163,10 +170,16 @@ fn chance_of_ranks(ranks: &[f64], is_there: &[bool]) -> f64 {
     0.5 * libm::erfc(below_mean / (2.0 * variance).sqrt())
 }
 
-/// Finds that all configurations above some value are infeasible and that the best ones lie just below it.
-fn instability_edge(evidence: &Evidence<'_>, hyperparameter: &Hyperparameter, share: f64) -> Option<Finding> {
+/// Finds that all configurations above some value are infeasible and that the best ones lie just below it. `all` holds
+/// the coordinate u of each ranked configuration that has one.
+fn instability_edge(
+    evidence: &Evidence<'_>,
+    hyperparameter: &Hyperparameter,
+    share: f64,
+    all: &[f64],
+) -> Option<Finding> {
     let u = |c| evidence.u(hyperparameter, c);
-    let largest = evidence.ranked.iter().filter_map(|(_, c)| u(c)).fold(f64::NEG_INFINITY, f64::max);
+    let largest = all.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     let above = evidence.infeasible.iter().filter_map(u).filter(|u| *u > largest).count();
     let near = |u: f64| u > largest - BAND;
     let top: Vec<f64> = evidence.top().iter().filter_map(|(_, c)| u(c)).collect();

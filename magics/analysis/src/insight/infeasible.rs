@@ -4,7 +4,7 @@ use super::changed::{cut_away, replaced};
 use super::{Evidence, Experiment, Finding, Severity, number};
 use crate::configurations::Configuration;
 use crate::failures::Cause;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use tunebook_study::{Distribution, Hyperparameter, TrialState};
 
 /// A larger share is a warning.
@@ -28,8 +28,11 @@ struct Cut<'a> {
 }
 
 pub(super) fn finding(evidence: &Evidence<'_>) -> Option<Finding> {
+    let worse_than_chance: HashSet<u32> = evidence.flags.worse_than_chance.iter().copied().collect();
+    // A configuration counts by the trial in the middle of its seeds.
+    let is_worse = |c: &Configuration<'_>| c.middle.is_some_and(|trial| worse_than_chance.contains(&trial.number));
     let (good, bad): (Vec<&Configuration<'_>>, Vec<&Configuration<'_>>) =
-        evidence.ranked.iter().map(|(_, c)| c).partition(|c| !evidence.is_worse_than_chance(c));
+        evidence.ranked.iter().map(|(_, c)| c).partition(|c| !is_worse(c));
     let mut counts: BTreeMap<Cause, usize> = BTreeMap::new();
     let causes = evidence.infeasible.iter().map(|c| c.trials.iter().find_map(|t| Cause::of(t)).unwrap_or(Cause::Other));
     for cause in causes.chain(bad.iter().map(|_| Cause::WorseThanChance)) {
@@ -100,24 +103,31 @@ fn best_cut<'a>(evidence: &Evidence<'a>, good: &[&Configuration<'_>], bad: &[&Co
     let mut best: Option<(f64, Cut<'a>)> = None;
     for (h, _) in &evidence.varied {
         let u = |c: &&Configuration<'_>| evidence.u(h, c);
-        let (good, all_bad): (Vec<f64>, Vec<f64>) =
-            (good.iter().filter_map(u).collect(), bad.iter().filter_map(u).collect());
-        let mut consider =
-            |is_there: &dyn Fn(f64) -> bool, place: String, value: Option<f64>, rest: Option<Distribution>| {
-                let count = |values: &[f64]| values.iter().filter(|u| is_there(**u)).count();
-                let (hit, wrong) = (count(&all_bad), count(&good));
-                let score = hit as f64 - 2.0 * wrong as f64;
-                if 2 * hit > bad.len() && score > 0.0 && best.as_ref().is_none_or(|(most, _)| score > *most) {
-                    best =
-                        Some((score, Cut { hyperparameter: h, place, value, rest, unusable: hit, all: hit + wrong }));
-                }
-            };
+        let sorted = |configurations: &[&Configuration<'_>]| {
+            let mut all: Vec<f64> = configurations.iter().filter_map(u).collect();
+            all.sort_by(f64::total_cmp);
+            all
+        };
+        let (good, all_bad) = (sorted(good), sorted(bad));
+        // How many coordinates of each kind lie in a part of the values, and how well the part separates them.
+        let scored = |count: &dyn Fn(&[f64]) -> usize| {
+            let (hit, wrong) = (count(&all_bad), count(&good));
+            let score = hit as f64 - 2.0 * wrong as f64;
+            (2 * hit > bad.len() && score > 0.0).then_some((score, hit, wrong))
+        };
+        let is_better = |best: &Option<(f64, Cut<'a>)>, score| best.as_ref().is_none_or(|(most, _)| score > *most);
         if let Distribution::Choice { values } = &h.distribution {
             for (i, value) in values.iter().enumerate() {
-                let mut rest = values.clone();
-                rest.remove(i);
                 let at = h.distribution.to_unit(value).unwrap_or(f64::NAN);
-                consider(&|u| (u - at).abs() < 1e-9, format!("= {value}"), None, Distribution::choice(rest).ok());
+                let is_there = |u: &&f64| (**u - at).abs() < 1e-9;
+                let found = scored(&|values| values.iter().filter(is_there).count());
+                if let Some((score, hit, wrong)) = found.filter(|(score, ..)| is_better(&best, *score)) {
+                    let mut rest = values.clone();
+                    rest.remove(i);
+                    let (place, rest) = (format!("= {value}"), Distribution::choice(rest).ok());
+                    let cut = Cut { hyperparameter: h, place, value: None, rest, unusable: hit, all: hit + wrong };
+                    best = Some((score, cut));
+                }
             }
             continue;
         }
@@ -125,13 +135,21 @@ fn best_cut<'a>(evidence: &Evidence<'a>, good: &[&Configuration<'_>], bad: &[&Co
             for is_above in [true, false] {
                 // The cut lies in the middle between the unusable configurations and the next good one.
                 let next = match is_above {
-                    true => good.iter().copied().filter(|u| u < at).fold(0.0, f64::max),
-                    false => good.iter().copied().filter(|u| u > at).fold(1.0, f64::min),
+                    true => good[..good.partition_point(|u| u < at)].last().copied().unwrap_or(0.0),
+                    false => good[good.partition_point(|u| u <= at)..].first().copied().unwrap_or(1.0),
                 };
                 let cut = 0.5 * (at + next);
-                let (rest, value) = cut_away(&h.distribution, cut, is_above);
-                let place = format!("{} {}", side_of_values(h, is_above), number(value));
-                consider(&|u| if is_above { u > cut } else { u < cut }, place, Some(value), rest);
+                let found = scored(&|values| match is_above {
+                    true => values.len() - values.partition_point(|u| *u <= cut),
+                    false => values.partition_point(|u| *u < cut),
+                });
+                if let Some((score, hit, wrong)) = found.filter(|(score, ..)| is_better(&best, *score)) {
+                    let (rest, value) = cut_away(&h.distribution, cut, is_above);
+                    let place = format!("{} {}", side_of_values(h, is_above), number(value));
+                    let value = Some(value);
+                    best =
+                        Some((score, Cut { hyperparameter: h, place, value, rest, unusable: hit, all: hit + wrong }));
+                }
             }
         }
     }

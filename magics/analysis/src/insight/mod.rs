@@ -18,9 +18,10 @@ use crate::importance::{Importance, shares};
 use crate::{AnalysisError, Flags};
 use indexmap::IndexMap;
 use serde::Serialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use tunebook_study::{
-    Hyperparameter, Measurement, Objective, Scale, SearchSpace, StudyDefinition, Trial, WorkloadDescription,
+    Distribution, Hyperparameter, Measurement, Objective, Scale, SearchSpace, StudyDefinition, Trial, Value,
+    WorkloadDescription,
 };
 
 /// The number of best configurations that the rules look at.
@@ -134,11 +135,6 @@ impl<'a> Evidence<'a> {
         hyperparameter.distribution.to_unit(value)
     }
 
-    /// Whether the trial in the middle of a configuration's seeds is flagged.
-    fn is_worse_than_chance(&self, configuration: &Configuration<'_>) -> bool {
-        configuration.middle.is_some_and(|trial| self.flags.worse_than_chance.contains(&trial.number))
-    }
-
     fn top(&self) -> &[(f64, Configuration<'a>)] {
         &self.ranked[..self.ranked.len().min(TOP)]
     }
@@ -206,24 +202,26 @@ pub fn trials_to_measure(definition: &StudyDefinition, trials: &[Trial], objecti
 
 /// Returns the first of the ranked trials for each combination of scientific values.
 fn best_of_scientific_values<'a>(definition: &StudyDefinition, ranked: &[&'a Trial]) -> Vec<&'a Trial> {
-    let mut seen: Vec<String> = vec![];
-    let key = |trial: &Trial| {
-        let scientific =
-            definition.space.hyperparameters().iter().filter(|h| h.role == tunebook_study::Role::Scientific);
-        let values =
-            scientific.filter_map(|h| Some(format!("{}={}", h.label(), value_in(&definition.space, h, trial)?)));
-        values.collect::<Vec<_>>().join(" ")
-    };
-    ranked
-        .iter()
-        .filter(|trial| {
-            let key = key(trial);
-            let is_new = !seen.contains(&key);
-            seen.push(key);
-            is_new
-        })
-        .copied()
-        .collect()
+    let space = &definition.space;
+    let scientific: Vec<&Hyperparameter> =
+        space.hyperparameters().iter().filter(|h| h.role == tunebook_study::Role::Scientific).collect();
+    // At most so many combinations of listed values there are, with one more value for a branch that is not active.
+    let all = scientific.iter().try_fold(1_usize, |all, h| match &h.distribution {
+        Distribution::Choice { values } => all.checked_mul(values.len() + usize::from(!h.conditions.is_empty())),
+        _ => None,
+    });
+    let (mut seen, mut first) = (HashSet::new(), vec![]);
+    for trial in ranked {
+        if all.is_some_and(|all| seen.len() >= all) {
+            break;
+        }
+        let values = scientific.iter().map(|h| value_in(space, h, trial));
+        let key: String = values.map(|value| format!("{} ", value.map_or("–".into(), Value::to_string))).collect();
+        if seen.insert(key) {
+            first.push(*trial);
+        }
+    }
+    first
 }
 
 /// Returns a number with four significant digits.

@@ -28,8 +28,14 @@ pub fn axis(study: &str, axis: &tunebook_analysis::Axis) -> Chart {
         0 => String::new(),
         n => format!(", and {n} much worse ones,"),
     };
-    let subtitle =
-        format!("one point for each trial; {infeasible} infeasible{clipped} at the rim; stars: the three best");
+    let (drawn, all) =
+        axis.plots.iter().map(|plot| (plot.points.len(), plot.all)).max_by_key(|(_, all)| *all).unwrap_or_default();
+    let each = if drawn < all {
+        format!("{drawn} of {all} trials are drawn: of these")
+    } else {
+        "one point for each trial;".into()
+    };
+    let subtitle = format!("{each} {infeasible} infeasible{clipped} at the rim; stars: the three best");
     let columns = panels.len().clamp(1, 3);
     Chart { title: format!("{study}: {} against each hyperparameter", axis.metric), subtitle, panels, columns }
 }

@@ -2,17 +2,18 @@
 
 use super::rim::{Rim, better_part};
 use super::{metric_axis, number, point, series};
-use crate::chart::{Axis, AxisScale, Chart, Mark, Panel, Point, Style, palette};
+use crate::chart::{Axis, AxisScale, Chart, Mark, Panel, Point, Style, Thinning, palette};
 use tunebook_analysis::{HistoryTrial, OptimizationHistory};
 use tunebook_study::{Params, TrialState};
 
 /// Draws the history of a study. `asked` is the number of trials that the user asked for. `describe` returns the
-/// hyperparameters of a trial as text, separated by commas.
+/// hyperparameters of a trial as text, separated by commas. Of each kind, at most `most` points are drawn.
 pub fn optimization_history(
     study: &str,
     asked: usize,
     history: &OptimizationHistory,
     describe: &dyn Fn(&Params) -> String,
+    most: usize,
 ) -> Chart {
     let OptimizationHistory { metric, direction, trials } = history;
     let complete: Vec<(&HistoryTrial, f64)> = trials.iter().filter_map(|t| Some((t, t.objective?))).collect();
@@ -28,7 +29,7 @@ pub fn optimization_history(
     // The line has a point where the best changes, and one at the end.
     let last = complete.len().saturating_sub(1);
     let mut known = None;
-    let best_so_far = complete
+    let best_so_far: Vec<Point> = complete
         .iter()
         .enumerate()
         .filter_map(|(i, (t, _))| {
@@ -40,15 +41,18 @@ pub fn optimization_history(
             Some(point(x(t), at, format!("best after trial {}: {}", t.number, number(best))))
         })
         .collect();
-    let of_state = |wanted: TrialState, name: &str, color, mark| {
-        let chosen = trials.iter().filter(|t| t.state == wanted);
-        let points: Vec<Point> = chosen.map(|t| point(x(t), edge, label(t, name.into()))).collect();
+    // Only what is drawn gets a label: labels take most of the time.
+    let mut thinning = Thinning::to(most);
+    let best_so_far = thinning.keep(&best_so_far);
+    let (worse, discs): (Vec<_>, Vec<_>) = complete.iter().partition(|(_, y)| rim.is_beyond(*y));
+    let clipped = worse.len();
+    let discs = thinning.keep(&discs).iter().map(|(t, y)| point(x(t), *y, label(t, number(*y)))).collect();
+    let worse = thinning.keep(&worse).iter().map(|(t, y)| point(x(t), edge, label(t, number(*y)))).collect();
+    let mut of_state = |wanted: TrialState, name: &str, color, mark| {
+        let chosen: Vec<&HistoryTrial> = trials.iter().filter(|t| t.state == wanted).collect();
+        let points = thinning.keep(&chosen).iter().map(|t| point(x(t), edge, label(t, name.into()))).collect();
         series(name, color, Style::Points(mark, 9.0), points)
     };
-    let (worse, discs): (Vec<_>, Vec<_>) = complete.iter().partition(|(_, y)| rim.is_beyond(*y));
-    let discs = discs.iter().map(|(t, y)| point(x(t), *y, label(t, number(*y)))).collect();
-    let clipped = worse.len();
-    let worse = worse.iter().map(|(t, y)| point(x(t), edge, label(t, number(*y)))).collect();
     let mut drawn = vec![
         series("best so far", palette::ORANGE, Style::Steps, best_so_far),
         series("complete", palette::BLUE, Style::Points(Mark::Disc, 8.0), discs),
@@ -65,9 +69,8 @@ pub fn optimization_history(
     let at_rim = if clipped > 0 { format!(", {clipped} much worse ones at the rim") } else { String::new() };
     Chart {
         title: format!("{study}: {metric} by trial"),
-        subtitle: format!("{ended} of {} trials ended{without}{at_rim}", asked.max(ended)),
+        subtitle: format!("{ended} of {} trials ended{without}{at_rim}{}", asked.max(ended), thinning.note()),
         panels: vec![Panel::new(Axis::new("trial, in the order of proposal", AxisScale::Linear), y, drawn)],
         columns: 1,
     }
-    .thinned()
 }

@@ -9,6 +9,9 @@ use tunebook_charts::{Chart, html};
 /// The shortest time between two updates of a chart.
 const REFRESH: Duration = Duration::from_millis(500);
 
+/// A front end gets at most so many bytes of updates, so that one behind a slow connection keeps up.
+const BYTES_A_SECOND: f64 = 200_000.0;
+
 /// A chart that is updated while a magic runs. It is displayed once. Each update replaces a second display below it,
 /// which holds text about the progress, and a script that passes the new figure to the chart. So zoom and hidden series
 /// are kept.
@@ -21,16 +24,16 @@ pub struct LiveChart<'a> {
     /// Whether no report has replaced the chart yet, so that the second display still contains a line of text.
     is_live: bool,
     refreshed: Instant,
-    /// How long the last update took. The next one comes after at least four times as long.
-    cost: Duration,
+    /// The next update comes at least so long after the last one.
+    pause: Duration,
 }
 
 impl<'a> LiveChart<'a> {
     /// Creates a chart that is not shown yet.
     pub fn new(charts: &'a ChartLoader, output: &'a dyn Output) -> Self {
         let (element, shown, is_live) = (element_id(), false, false);
-        let (refreshed, cost) = (Instant::now(), Duration::ZERO);
-        Self { charts, output, element, shown, is_live, refreshed, cost }
+        let (refreshed, pause) = (Instant::now(), REFRESH);
+        Self { charts, output, element, shown, is_live, refreshed, pause }
     }
 
     /// Shows the chart. `line` is its text for front ends without HTML.
@@ -49,7 +52,7 @@ impl<'a> LiveChart<'a> {
 
     /// Whether the chart is shown and the last update was long enough ago.
     pub fn is_due(&self) -> bool {
-        self.shown && self.refreshed.elapsed() >= REFRESH.max(4 * self.cost)
+        self.shown && self.refreshed.elapsed() >= self.pause
     }
 
     /// The time since the last update.
@@ -60,21 +63,33 @@ impl<'a> LiveChart<'a> {
     /// Updates the chart with a figure and a text.
     pub fn push(&mut self, draw: impl FnOnce() -> (Chart, String)) {
         let started = Instant::now();
-        let (chart, text) = draw();
-        self.update(&text, &html::push_html(&chart, &self.element));
-        (self.refreshed, self.cost) = (Instant::now(), started.elapsed());
+        self.push_since(started, draw());
+    }
+
+    /// The same with a figure and a text that were begun at a time.
+    pub fn push_since(&mut self, started: Instant, (chart, text): (Chart, String)) {
+        self.update(started, &text, &html::push_html(&chart, &self.element));
     }
 
     /// Updates the text alone.
     pub fn push_text(&mut self, text: &str) {
-        self.update(text, "");
-        (self.refreshed, self.cost) = (Instant::now(), Duration::ZERO);
+        self.push_text_since(Instant::now(), text);
     }
 
-    fn update(&self, text: &str, script: &str) {
+    /// The same with a text that was begun at a time.
+    pub fn push_text_since(&mut self, started: Instant, text: &str) {
+        self.update(started, text, "");
+    }
+
+    fn update(&mut self, started: Instant, text: &str, script: &str) {
         let mut bundle = plain(text);
-        bundle.insert("text/html".into(), json!(format!("<pre>{}</pre>{script}", html::escape(text))));
+        let html = format!("<pre>{}</pre>{script}", html::escape(text));
+        let sent = Duration::from_secs_f64((html.len() + text.len()) as f64 / BYTES_A_SECOND);
+        bundle.insert("text/html".into(), json!(html));
         self.output.update(bundle, &self.push_id());
+        // Four times as long, so that drawing takes a fifth of the time at most.
+        self.pause = REFRESH.max(4 * started.elapsed()).max(sent);
+        self.refreshed = Instant::now();
     }
 
     /// Replaces the chart, or an earlier report, by a report. `with_result` says whether the JSON result for programs

@@ -4,6 +4,7 @@
 mod batch_size;
 mod cells;
 mod conclusions;
+mod large_study;
 mod rust;
 mod samplers;
 mod training;
@@ -43,6 +44,10 @@ fn main() -> Result<()> {
     }
     if wanted("store") {
         lines.push(store().context("store")?);
+    }
+    if asked.iter().any(|name| name == "large-study") {
+        // It writes two million measurements, one after the other, as sweeps do.
+        lines.extend(large_study::lines(&words).context("large-study")?);
     }
     if wanted("training") {
         lines.extend(training::lines().context("training")?);

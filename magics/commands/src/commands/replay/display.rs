@@ -146,7 +146,7 @@ impl TrialObserver for ReplayDisplay<'_> {
 
     fn finished(&mut self, number: u32, end: TrialEnd) {
         self.observed.finished(number, end);
-        let ended = self.observed.trials.iter().find(|trial| trial.number == number).cloned();
+        let ended = self.observed.trial(number).cloned();
         if let Some(trial) = ended.filter(|trial| trial.state != TrialState::Cancelled) {
             // The store was readable a moment ago. If it is not, the report at the end says so.
             let _ = self.compare(&trial);

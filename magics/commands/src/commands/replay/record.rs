@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::json;
 use std::collections::BTreeMap;
 use tunebook_study::store::{NewTrial, Store, StudyRecord, StudyWriter, trials_folder};
-use tunebook_study::{StudyDefinition, Trial, TrialState};
+use tunebook_study::{StopEarly, StudyDefinition, Trial, TrialState};
 
 /// The kind of the result that says of which study another one is the replay.
 const REPLAYED: &str = "replay_of";
@@ -46,7 +46,8 @@ impl Record {
         Ok(Self { all, trials, left_out, options: trial_options::recorded(store, study)? })
     }
 
-    /// Whether a trial was ended by a rule that its replay does not have. Then it is compared only as far as it ran.
+    /// Whether a trial was stopped because of what others had reached by then. Its replay stops at the step at which it
+    /// stopped, and is compared as far as that.
     pub fn is_cut_short(&self, trial: &Trial) -> bool {
         let options = self.options.get(&trial.number);
         trial.state == TrialState::Stopped && options.is_none_or(|options| options.until.is_none())
@@ -76,10 +77,16 @@ impl Record {
         let given = |number: &u32| {
             let Trial { number, configuration, params, seed, .. } = self.trials.get(number)?.clone();
             let options = self.options.get(&number).cloned().unwrap_or_default();
-            Some((number, GivenTrial { trial: NewTrial { number, configuration, params, seed }, options }))
+            let stop_at = self.trials.get(&number).filter(|trial| self.is_cut_short(trial)).and_then(last_step);
+            Some((number, GivenTrial { trial: NewTrial { number, configuration, params, seed }, options, stop_at }))
         };
         numbers.iter().filter_map(given).collect()
     }
+}
+
+/// The last step at which a trial measured something.
+fn last_step(trial: &Trial) -> Option<u64> {
+    trial.summaries.values().map(|summary| summary.last.1).max()
 }
 
 /// The name of the replay of a study.
@@ -90,7 +97,9 @@ pub fn name_of(study: &StudyRecord) -> String {
 /// The definition of the replay of a study.
 pub fn definition(study: &StudyRecord) -> StudyDefinition {
     let question = format!("Do the trials of {} give the same results if they run again?", study.name);
-    StudyDefinition { question: Some(question), notes: None, ..study.definition.clone() }
+    // Where a rule stops a trial depends on the order in which measurements arrive. The replay stops the trials that
+    // stopped, where they did, and no others.
+    StudyDefinition { question: Some(question), notes: None, stop_early: StopEarly::None, ..study.definition.clone() }
 }
 
 /// The replay of a study that the store has, with its trials. An error if the study of its name is another one, unless

@@ -121,6 +121,14 @@ fn without(record: &Record, found: &Replay, not_run: usize) -> Vec<String> {
     if !left_out.is_empty() {
         lines.push(format!("Left out: {}.", left_out.join(", and ")));
     }
+    let stopped = record.trials.values().filter(|trial| record.is_cut_short(trial)).count();
+    if stopped > 0 {
+        lines.push(format!(
+            "Stopped early in the record: {}. Their replay is stopped where they were, and compared up to there. Which \
+             trials a rule stops depends on the order in which measurements arrive, so the rule itself is not run again.",
+            if stopped == 1 { "1 trial".into() } else { format!("{stopped} trials") }
+        ));
+    }
     if not_run > 0 {
         let of = record.trials.len();
         lines.push(format!("{not_run} of the {of} trials to compare have not ended again."));

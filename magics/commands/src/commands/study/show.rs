@@ -13,7 +13,7 @@ use crate::report::Report;
 use crate::report::table::{self, Rows, number};
 use crate::studies::{flags, given_note, sentences_about_failures, stopped_note, with_validation};
 use serde_json::{Value, json};
-use tunebook_analysis::{best_trial, count_by_state, optimization_history, ranked_configurations};
+use tunebook_analysis::{MAX_POINTS, best_trial, count_by_state, optimization_history, ranked_configurations};
 use tunebook_study::sampler::SamplerKind;
 use tunebook_study::store::{Store, StudyRecord, trials_folder};
 use tunebook_study::{Params, StudyDefinition, TrialState};
@@ -146,7 +146,8 @@ pub fn study_report(context: &Context, store: &Store, study: &StudyRecord) -> Re
     if !trials.is_empty() {
         let describe = |values: &Params| table::params(definition, values);
         let history = optimization_history(&trials, objective);
-        report = report.chart(tunebook_charts::optimization_history(&study.name, trials.len(), &history, &describe));
+        let chart = tunebook_charts::optimization_history(&study.name, trials.len(), &history, &describe, MAX_POINTS);
+        report = report.chart(chart);
     }
     let (accepted, changed) = changes::as_json(store, study)?;
     let unused = store.without_effect(study)?;

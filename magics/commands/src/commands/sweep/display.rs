@@ -10,13 +10,17 @@ use crate::report::{LiveChart, Report};
 use crate::studies::validation;
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
-use tunebook_analysis::{BestTrial, Retuning, best_trial, count_by_state, optimization_history, ranked_configurations};
+use tunebook_analysis::{
+    BestTrial, MAX_POINTS, Retuning, best_trial, count_by_state, optimization_history, ranked_configurations,
+};
 use tunebook_charts::Chart;
 use tunebook_study::store::NewTrial;
 use tunebook_study::{Measurement, Params, StudyDefinition, Trial, TrialState};
 
 /// So many running trials are shown.
 const RUNNING_SHOWN: usize = 8;
+/// While trials run, so many points of a kind are drawn: an update has a bounded size, however many trials there are.
+const LIVE_POINTS: usize = 500;
 /// The times of running trials are updated this often.
 const CLOCK: Duration = Duration::from_secs(2);
 
@@ -98,7 +102,7 @@ impl<'a> SweepDisplay<'a> {
         find_retuning: impl FnOnce() -> Result<Vec<Retuning>>,
     ) {
         self.findings = findings;
-        self.observed.trials.sort_by_key(|trial| trial.number);
+        self.observed.sort();
         self.chart.end(with_retuning(self.report(seconds, notes), Ok(vec![])), true);
         let retuning = find_retuning();
         if !matches!(&retuning, Ok(found) if found.is_empty()) {
@@ -116,7 +120,7 @@ impl<'a> SweepDisplay<'a> {
     }
 
     fn state(&self) -> (Chart, String) {
-        (self.history_chart(), self.progress())
+        (self.history_chart(LIVE_POINTS), self.progress())
     }
 
     /// A line about all trials, and one about each that runs.
@@ -132,10 +136,10 @@ impl<'a> SweepDisplay<'a> {
         lines.join("\n")
     }
 
-    fn history_chart(&self) -> Chart {
+    fn history_chart(&self, most: usize) -> Chart {
         let history = optimization_history(&self.observed.trials, &self.definition.objective);
         let describe = |params: &Params| table::params(&self.definition, params);
-        tunebook_charts::optimization_history(&self.study, self.requested, &history, &describe)
+        tunebook_charts::optimization_history(&self.study, self.requested, &history, &describe, most)
     }
 
     fn best(&self) -> Option<BestTrial> {
@@ -205,7 +209,7 @@ impl<'a> SweepDisplay<'a> {
         if !warnings.is_empty() {
             report = report.line(&format!("`%insight {}` shows all findings and the next cells.", self.study));
         }
-        report.chart(self.history_chart())
+        report.chart(self.history_chart(MAX_POINTS))
     }
 
     /// Adds the reason of the first failed and of the first infeasible trial.
@@ -249,13 +253,14 @@ impl TrialObserver for SweepDisplay<'_> {
     }
 
     fn refresh(&mut self) {
+        let started = Instant::now();
         if self.changed && self.chart.is_due() {
             let state = self.state();
-            self.chart.push(|| state);
+            self.chart.push_since(started, state);
             (self.changed, self.measured) = (false, false);
         } else if self.chart.is_due() && (self.measured || self.chart.age() >= CLOCK) {
             let text = self.progress();
-            self.chart.push_text(&text);
+            self.chart.push_text_since(started, &text);
             self.measured = false;
         }
     }

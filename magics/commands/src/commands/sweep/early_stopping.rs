@@ -17,6 +17,8 @@ pub struct Stops {
     metric: String,
     /// Workloads report step 0 before they train, where the objective says nothing about the hyperparameters yet.
     first_step: u64,
+    /// The steps at which trials are stopped whatever they reach, by number: those of a replay stop where they did.
+    stop_at: HashMap<u32, u64>,
     /// Why each trial that is asked to end is stopped.
     stopping: HashMap<u32, String>,
     to_ask: Vec<TrialId>,
@@ -45,7 +47,12 @@ impl Stops {
                 rule.ended(trial.number, trial.state);
             }
         }
-        Ok(Self { rule, metric, first_step, stopping: HashMap::new(), to_ask: vec![] })
+        Ok(Self { rule, metric, first_step, stop_at: HashMap::new(), stopping: HashMap::new(), to_ask: vec![] })
+    }
+
+    /// A trial is to be stopped at this step, whatever it reaches.
+    pub fn stop_at(&mut self, number: u32, step: u64) {
+        self.stop_at.insert(number, step);
     }
 
     /// A trial starts.
@@ -57,8 +64,10 @@ impl Stops {
     /// A trial has measured its metrics.
     pub fn measured(&mut self, trial: &TrialId, measurement: &Measurement) {
         let value = measurement.metrics.get(&self.metric).filter(|_| measurement.step >= self.first_step);
-        let Some(Some(value)) = value else { return };
-        let verdict = self.rule.measured(trial.number, measurement.step, *value);
+        let verdict =
+            value.copied().flatten().and_then(|value| self.rule.measured(trial.number, measurement.step, value));
+        let at = self.stop_at.get(&trial.number).filter(|at| measurement.step >= **at);
+        let verdict = verdict.or_else(|| at.map(|at| format!("stopped at step {at}, as the recorded trial was")));
         if let Some(reason) = verdict.filter(|_| !self.is_stopping(trial.number)) {
             self.stopping.insert(trial.number, reason);
             self.to_ask.push(trial.clone());

@@ -240,8 +240,13 @@ impl StudyRun<'_> {
     /// Records that a trial starts, and hands it to a free slot.
     fn start_trial(&mut self, pool: &mut Pool, number: u32) -> Result<()> {
         let definition = &self.plan.definition;
-        let given = self.plan.options.given.get(&number).map(|given| given.trial.clone());
-        let Some(trial) = given.or_else(|| self.propose(number)) else { return Ok(()) };
+        let given = self.plan.options.given.get(&number);
+        if let Some(step) = given.and_then(|given| given.stop_at) {
+            self.stops.stop_at(number, step);
+        }
+        let Some(trial) = given.map(|given| given.trial.clone()).or_else(|| self.propose(number)) else {
+            return Ok(());
+        };
         let (configuration, params, seed) = (trial.configuration, trial.params.clone(), trial.seed);
         let TrialOptions { noise_every, training_metrics, until, fit } = self.plan.options.of_trial(number);
         // A trial that runs again has no result any more.

@@ -1,6 +1,7 @@
 //! How the engine tells a display what the trials of a running study do.
 
 use crate::report::table::{duration, number};
+use std::collections::HashMap;
 use tunebook_study::store::{NewTrial, now};
 use tunebook_study::{Measurement, MetricSummary, Summaries, Trial, TrialState};
 
@@ -32,17 +33,47 @@ pub struct TrialEnd {
 pub struct ObservedTrials {
     /// First the recorded trials, then those that started in this run, in the order in which they started.
     pub trials: Vec<Trial>,
+    /// Where each trial is, by its number.
+    places: HashMap<u32, usize>,
 }
 
 impl ObservedTrials {
     /// Starts with the recorded trials. Trials that run again (cancelled or running ones) are left out.
     pub fn new(recorded: Vec<Trial>) -> Self {
-        Self { trials: recorded.into_iter().filter(|trial| !trial.state.runs_again()).collect() }
+        let mut observed = Self::default();
+        observed.set(recorded.into_iter().filter(|trial| !trial.state.runs_again()).collect());
+        observed
+    }
+
+    fn set(&mut self, trials: Vec<Trial>) {
+        self.places = trials.iter().enumerate().map(|(place, trial)| (trial.number, place)).collect();
+        self.trials = trials;
+    }
+
+    /// Sorts the trials by number.
+    pub fn sort(&mut self) {
+        let mut trials = std::mem::take(&mut self.trials);
+        trials.sort_by_key(|trial| trial.number);
+        self.set(trials);
+    }
+
+    /// The trial of a number.
+    pub fn trial(&self, number: u32) -> Option<&Trial> {
+        self.trials.get(*self.places.get(&number)?)
+    }
+
+    fn trial_mut(&mut self, number: u32) -> Option<&mut Trial> {
+        self.trials.get_mut(*self.places.get(&number)?)
     }
 
     /// Adds a trial that starts. It replaces an earlier run of the same number.
     pub fn started(&mut self, trial: &NewTrial) {
-        self.trials.retain(|t| t.number != trial.number);
+        if self.places.contains_key(&trial.number) {
+            let mut others = std::mem::take(&mut self.trials);
+            others.retain(|t| t.number != trial.number);
+            self.set(others);
+        }
+        self.places.insert(trial.number, self.trials.len());
         let NewTrial { number, configuration, params, seed } = trial.clone();
         self.trials.push(Trial {
             number,
@@ -59,7 +90,7 @@ impl ObservedTrials {
 
     /// Adds reported metrics to the summaries of a trial.
     pub fn measured(&mut self, number: u32, measurement: &Measurement) {
-        let Some(trial) = self.trials.iter_mut().find(|trial| trial.number == number) else { return };
+        let Some(trial) = self.trial_mut(number) else { return };
         for (name, value) in &measurement.metrics {
             let Some(value) = value else { continue };
             let mut summary = trial.summaries.get(name).copied();
@@ -70,7 +101,7 @@ impl ObservedTrials {
 
     /// Records how a trial ended.
     pub fn finished(&mut self, number: u32, end: TrialEnd) {
-        if let Some(trial) = self.trials.iter_mut().find(|trial| trial.number == number) {
+        if let Some(trial) = self.trial_mut(number) {
             let TrialEnd { state, reason, seconds, summaries } = end;
             (trial.state, trial.reason, trial.seconds, trial.summaries) = (state, reason, seconds, summaries);
         }

@@ -29,6 +29,8 @@ pub struct TrialOptions {
 pub struct GivenTrial {
     pub trial: NewTrial,
     pub options: TrialOptions,
+    /// The step at which it is stopped, whatever it reaches.
+    pub stop_at: Option<u64>,
 }
 
 /// Trials that were trained with the same options, as ranges of their numbers.
