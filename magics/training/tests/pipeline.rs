@@ -16,7 +16,7 @@ use tunebook_training::{Data, Examples, Hyperparameters, Net, Task, Workload, ch
 struct Reports(Vec<Measurement>);
 
 impl Observer for Reports {
-    fn loaded(&mut self, _: &[DataSource]) {}
+    fn loaded(&mut self, _: &[DataSource], _: &str) {}
 
     fn measured(&mut self, measurement: Measurement) {
         self.0.push(measurement);
