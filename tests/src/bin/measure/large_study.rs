@@ -74,8 +74,9 @@ fn write(path: &Path, trials: u32) -> Result<()> {
     ] {
         space.declare(Hyperparameter { name: name.into(), role, distribution, conditions: vec![] })?;
     }
+    let words = ["./train", "{a}", "{x}", "{lr}"].map(String::from).into();
     let definition = StudyDefinition {
-        workload: WorkloadReference::Builtin { name: "none".into() },
+        workload: WorkloadReference::Command(ProgramLine { words, optional: vec![] }),
         space,
         objective: Objective { metric: "e".into(), direction: Direction::Minimize, judged: ObjectiveValue::Best },
         sampler: SamplerKind::Quasirandom,

@@ -7,6 +7,7 @@ mod conclusions;
 mod large_study;
 mod rust;
 mod samplers;
+mod slots;
 mod training;
 
 use anyhow::{Context, Result, bail};
@@ -48,6 +49,9 @@ fn main() -> Result<()> {
     if asked.iter().any(|name| name == "large-study") {
         // It writes two million measurements, one after the other, as sweeps do.
         lines.extend(large_study::lines(&words).context("large-study")?);
+    }
+    if asked.iter().any(|name| name == "slots") {
+        lines.extend(slots::lines().context("slots")?);
     }
     if wanted("training") {
         lines.extend(training::lines().context("training")?);

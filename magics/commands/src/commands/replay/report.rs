@@ -124,8 +124,8 @@ fn without(record: &Record, found: &Replay, not_run: usize) -> Vec<String> {
     let stopped = record.trials.values().filter(|trial| record.is_cut_short(trial)).count();
     if stopped > 0 {
         lines.push(format!(
-            "Stopped early in the record: {}. Their replay is stopped where they were, and compared up to there. Which \
-             trials a rule stops depends on the order in which measurements arrive, so the rule itself is not run again.",
+            "Stopped early in the record: {}. Each is stopped at the same step again and compared up to there; the rule \
+             itself does not run again.",
             if stopped == 1 { "1 trial".into() } else { format!("{stopped} trials") }
         ));
     }

@@ -94,8 +94,8 @@ impl Stops {
     }
 }
 
-/// Records that a study goes on with another rule than it had, from the trial `first` on. Returns the sentence that says
-/// so; none if the rule is the same.
+/// Records that a study goes on with another rule than it had, from the trial `first` on. Returns the sentence that
+/// says so; none if the rule is the same.
 pub fn change_rule(writer: &mut StudyWriter, now: StopEarly, first: Option<u32>) -> Result<Option<String>> {
     let before = writer.study().definition.clone();
     let rule = before.stop_early;
