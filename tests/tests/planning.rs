@@ -183,6 +183,9 @@ async fn a_launch_records_the_baseline_with_its_evidence() {
     let all = kernel.run_ok("%launch").await.result();
     let studies: Vec<&Value> = all["launches"].as_array().unwrap().iter().map(|launch| &launch["study"]).collect();
     assert_eq!(studies, ["second", "first"]);
+    let listed = kernel.run_ok("%study").await;
+    assert_eq!(listed.result()["studies"][1]["decision"], json!({ "launched": 2 }), "{}", listed.result());
+    assert!(listed.shown().contains("trial 2 launched"), "{}", listed.shown());
     kernel.run_ok("%%sweep broken --trials 1\ncommand false {x}\nnuisance x in [1]\nminimize error").await;
     for (line, part) in [
         ("%launch first", "the trial is missing"),

@@ -61,6 +61,7 @@ async fn bayes_learns_from_results_keeps_scientific_values_balanced_and_is_the_s
     assert_eq!(params(&trials), params(&kernel.recorded("second")));
     let text = words(&answer.shown());
     assert!(text.contains("not exchangeable"), "{text}");
+    assert!(text.contains("exploit-unrefined:") && !text.contains("bayes-parallel:"), "{text}");
     let isolated = kernel.run_ok("%isolate first width").await;
     let isolation = isolated.result();
     assert!(isolation["points"].as_array().unwrap().iter().all(|point| point["interval"].is_null()), "{isolation}");
@@ -70,6 +71,17 @@ async fn bayes_learns_from_results_keeps_scientific_values_balanced_and_is_the_s
     }
     let study = kernel.run_ok("%study first").await;
     assert!(study.shown().contains("bayes (version 4)"), "{}", study.shown());
+    kernel.run_ok(&sweep("third", "--trials 3 --parallel 1")).await;
+    let all = kernel.run_ok("%study").await;
+    let shares = json!({ "exploring": 3, "exploiting": 62, "given": 0, "imported": 0 });
+    assert_eq!(all.result()["configurations"], shares);
+    assert!(words(&all.shown()).contains("62 (95 %) exploit"), "{}", all.shown());
+    // The best of the earlier studies lies well inside, so that only the trials at a time are too many.
+    let plan =
+        kernel.run_ok(&sweep("fourth", "--sampler bayes --trials 9 --parallel 2").replace("sweep", "plan")).await;
+    let ids: Vec<String> =
+        plan.result()["lints"].as_array().unwrap().iter().map(|lint| lint["id"].to_string()).collect();
+    assert!(ids.contains(&"\"bayes-parallel\"".into()) && !ids.contains(&"\"exploit-unrefined\"".into()), "{ids:?}");
 }
 
 #[tokio::test]

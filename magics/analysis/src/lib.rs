@@ -49,7 +49,10 @@ pub use best_of_k::{BestOfK, BestOfKPoint, Objectives, best_of_k};
 pub use configurations::{Configuration, configurations, ranked_configurations};
 pub use cost::{ExpectedTime, TimedTrial, expected_time};
 pub use curves::{Curve, Curves, MeasuredTrial, curves};
-pub use design::{BATCH_SIZE_CHANGED, Design, DesignedHyperparameter, LINTS, Lint, design, expected_proposals, lints};
+pub use design::{
+    BATCH_SIZE_CHANGED, Design, DesignedHyperparameter, Explored, LINTS, Lint, design, expected_proposals,
+    exploitation, lints,
+};
 pub use early_stopping::{EarlyStopped, early_stopped};
 pub use error::AnalysisError;
 pub use failures::{Cause, Flags, causes, flags};

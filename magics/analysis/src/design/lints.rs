@@ -18,7 +18,7 @@ pub struct Lint {
 }
 
 /// The names of all lints.
-pub const LINTS: [&str; 12] = [
+pub const LINTS: [&str; 14] = [
     BATCH_SIZE,
     STEPS,
     OPTIMIZER_HYPERPARAMETER,
@@ -31,6 +31,8 @@ pub const LINTS: [&str; 12] = [
     SPARSE,
     FIRST_BASELINE,
     BATCH_SIZE_CHANGED,
+    BAYES_PARALLEL,
+    EXPLOIT_UNREFINED,
 ];
 
 const BATCH_SIZE: &str = "batch-size-tuned";
@@ -46,6 +48,9 @@ const SPARSE: &str = "sparse-design";
 const FIRST_BASELINE: &str = "first-baseline";
 /// Found by comparison with other studies, see [`Retuning`](crate::Retuning).
 pub const BATCH_SIZE_CHANGED: &str = "batch-size-changed";
+/// Found by [`exploitation`](super::exploitation).
+pub(super) const BAYES_PARALLEL: &str = "bayes-parallel";
+pub(super) const EXPLOIT_UNREFINED: &str = "exploit-unrefined";
 
 /// A grid over more dimensions than this has too few values of each (Playbook I5).
 const GRID_DIMENSIONS: usize = 2;

@@ -1,8 +1,10 @@
 //! What a study is designed to find out, before anything is trained (Playbook D6, D11): its roles with their caveats,
 //! how its configurations cover the space, and the advice of the Playbook that it does not follow.
 
+mod exploitation;
 mod lints;
 
+pub use exploitation::{Explored, exploitation};
 pub use lints::{BATCH_SIZE_CHANGED, LINTS, Lint, lints};
 
 use serde::Serialize;

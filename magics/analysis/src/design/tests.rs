@@ -187,3 +187,26 @@ fn a_fixed_value_has_the_caveat_that_it_brings() {
     assert_eq!(caveat("steps").unwrap(), "`layers` is compared at steps = 100 only");
     assert!(caveat("dropout").unwrap().contains("the best value may differ"));
 }
+
+#[test]
+fn a_study_that_exploits_needs_a_space_around_the_best_and_results_to_learn_from() {
+    let bayes = StudyDefinition { sampler: SamplerKind::Bayes, ..study(&sound()) };
+    let lints = |definition: &StudyDefinition, configurations, at_once, lr: Option<f64>| {
+        let params = lr.map(|lr| Params::from([("layers".into(), 2.into()), ("lr".into(), lr.into())]));
+        let explored = params.as_ref().map(|params| Explored { study: "first", trial: 7, params });
+        let found = exploitation(definition, Some(&description()), configurations, at_once, explored.as_ref());
+        assert!(found.iter().all(|lint| LINTS.contains(&lint.id)), "{found:?}");
+        found.into_iter().map(|lint| lint.id).collect::<Vec<_>>()
+    };
+    assert!(lints(&bayes, 40, 4, Some(0.01)).is_empty(), "ten generations, well inside");
+    assert_eq!(lints(&bayes, 39, 4, Some(0.01)), ["bayes-parallel"]);
+    assert!(lints(&bayes, 5, 1, Some(0.01)).is_empty(), "one at a time learns from each");
+    for outside in [None, Some(2e-4), Some(0.5), Some(3.0), Some(1e-6)] {
+        assert_eq!(lints(&bayes, 40, 4, outside), ["exploit-unrefined"], "{outside:?}");
+    }
+    assert!(lints(&study(&sound()), 5, 4, None).is_empty(), "quasirandom explores");
+    // The momentum of 0 cannot be lower, so that its end is no edge.
+    let ends = Params::from([("lr".into(), 0.01.into()), ("momentum".into(), 0.0.into())]);
+    let explored = Explored { study: "first", trial: 7, params: &ends };
+    assert_eq!(exploitation(&bayes, Some(&description()), 40, 4, Some(&explored)), []);
+}

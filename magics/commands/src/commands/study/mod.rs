@@ -3,6 +3,7 @@
 mod compare;
 mod export;
 mod import;
+mod list;
 mod show;
 
 use crate::error::{ErrorName, MagicError, Result};
@@ -98,7 +99,7 @@ fn parse(Invocation { arguments, .. }: Invocation) -> Result<Box<dyn Command>> {
 impl Command for StudyCommand {
     fn run(self: Box<Self>, context: &Context, output: &dyn Output, _: &Interrupt) -> Result<()> {
         match *self {
-            StudyCommand::ListAll => show::list_all(context, output),
+            StudyCommand::ListAll => list::list_all(context, output),
             StudyCommand::Show(arguments, name) => {
                 let (store, study) = context.study(&arguments.source, &name)?;
                 show::study_report(context, &store, &study)?.show(&context.charts, output);

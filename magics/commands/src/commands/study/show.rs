@@ -1,4 +1,4 @@
-//! `%study` and `%study NAME`: the record of all studies, or of one.
+//! `%study NAME`: the record of a study.
 
 use crate::commands::sweep::advice::recorded_allowed;
 use crate::commands::sweep::display::{counts_text, with_retuning};
@@ -7,7 +7,6 @@ use crate::commands::sweep::retuning::find_retuning;
 use crate::commands::sweep::{changes, slots, without_effect};
 use crate::commands::workload;
 use crate::error::Result;
-use crate::host::Output;
 use crate::magic::Context;
 use crate::report::Report;
 use crate::report::table::{self, Rows, number};
@@ -20,43 +19,6 @@ use tunebook_study::{Params, StudyDefinition, TrialState};
 
 /// The most rows of a table.
 const ROWS: usize = 10;
-
-/// Shows a list of all studies.
-pub fn list_all(context: &Context, output: &dyn Output) -> Result<()> {
-    let mut rows = Rows::new(&["study", "round", "question", "trials", "best", "trial", "created (UTC)"]);
-    let mut studies = vec![];
-    let store = context.store_to_read()?;
-    if let Some(store) = &store {
-        for study in store.studies()? {
-            let trials = store.trials(&study)?;
-            let (counts, best) = (count_by_state(&trials), best_trial(&trials, &study.definition.objective));
-            let metric = &study.definition.objective.metric;
-            rows.row(vec![
-                study.name.clone(),
-                study.definition.round.map_or("–".into(), |round| round.to_string()),
-                study.definition.question.clone().unwrap_or_default(),
-                trials.len().to_string(),
-                best.as_ref().map_or("–".into(), |best| format!("{} {metric}", number(best.objective))),
-                best.as_ref().map_or("–".into(), |best| best.trial.to_string()),
-                date_and_time(study.created),
-            ]);
-            let StudyDefinition { round, question, .. } = &study.definition;
-            studies.push(json!({ "study": study.name, "round": round, "question": question, "trials": counts,
-                "best": best, "created": study.created }));
-        }
-    }
-    let count = studies.len();
-    let path = context.store_file();
-    let path = path.display();
-    let report = Report::new("study", &json!({ "studies": studies }));
-    let report = match count {
-        0 => report.line(&format!("There are no studies in {path} yet; a %%sweep creates one.")),
-        1 => report.line(&format!("One study in {path}.")).table(&rows),
-        _ => report.line(&format!("{count} studies in {path}.")).table(&rows),
-    };
-    report.show(&context.charts, output);
-    Ok(())
-}
 
 /// The record of a study.
 pub fn study_report(context: &Context, store: &Store, study: &StudyRecord) -> Result<Report> {

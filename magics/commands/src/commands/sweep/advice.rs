@@ -1,13 +1,17 @@
 //! The lints of a sweep before it runs, and those that the user allowed.
 
 use super::plan::SweepPlan;
+use super::slots::Slots;
 use crate::commands::workload;
 use crate::error::{ErrorName, Result, suggest};
 use crate::magic::Context;
 use crate::syntax::Arguments;
 use serde_json::{Value as Json, json};
 use std::collections::BTreeSet;
-use tunebook_analysis::{BATCH_SIZE_CHANGED, Design, LINTS, Lint, TunedStudy, best_trial, lints, retuning};
+use tunebook_analysis::{
+    BATCH_SIZE_CHANGED, Design, Explored, LINTS, Lint, TunedStudy, best_trial, exploitation, lints, retuning,
+};
+
 use tunebook_study::store::{Store, StudyRecord};
 use tunebook_study::{WorkloadDescription, WorkloadReference};
 
@@ -39,6 +43,7 @@ pub fn advice(context: &Context, store: Option<&Store>, plan: &SweepPlan, design
     let is_first = !others.iter().any(|study| study.definition.workload.is_same_workload(&definition.workload));
     let mut found = lints(definition, design, description.as_ref(), is_first);
     found.extend(retuned(store, plan, &others, description.as_ref())?);
+    found.extend(exploited(context, store, plan, &others, description.as_ref())?);
     found.retain(|lint| !plan.options.allow.contains(lint.id));
     Ok(found)
 }
@@ -76,6 +81,40 @@ fn retuned(
         }
     }
     Ok(None)
+}
+
+/// Returns the lints of a study that exploits: of its trials at a time, and of the best configuration of the earlier
+/// studies of the same workload and objective (Playbook F6, I4).
+fn exploited(
+    context: &Context,
+    store: Option<&Store>,
+    plan: &SweepPlan,
+    others: &[StudyRecord],
+    description: Option<&WorkloadDescription>,
+) -> Result<Vec<Lint>> {
+    let definition = &plan.definition;
+    if !definition.sampler.is_adaptive() {
+        return Ok(vec![]);
+    }
+    let objective = &definition.objective;
+    let mut best: Option<(f64, &str, _)> = None;
+    for other in others {
+        let theirs = &other.definition;
+        let is_alike = theirs.workload.is_same_workload(&definition.workload)
+            && theirs.objective.metric == objective.metric
+            && theirs.objective.direction == objective.direction;
+        let Some(store) = store.filter(|_| is_alike) else { continue };
+        let Some(found) = best_trial(&store.trials(other)?, objective) else { continue };
+        let minimized = objective.direction.minimized(found.objective);
+        if best.as_ref().is_none_or(|(least, ..)| minimized < *least) {
+            best = Some((minimized, other.name.as_str(), found));
+        }
+    }
+    let explored = best.as_ref().map(|(_, study, found)| Explored { study, trial: found.trial, params: &found.params });
+    let (devices, _) = context.devices();
+    let slots = Slots::of(context, &devices, plan.options.parallel, plan.options.per_gpu);
+    let configurations = u64::from(plan.trials / definition.repeats.max(1));
+    Ok(exploitation(definition, description, configurations, slots.at_once(), explored.as_ref()))
 }
 
 /// The description of a workload. None for a program, and if the worker cannot be asked.
