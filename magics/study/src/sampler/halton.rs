@@ -165,8 +165,8 @@ pub(super) mod tests {
         (8, 100, 1.0570e-02),
     ];
 
-    /// The permutations have the distribution of those of scipy, and over 1,000 seeds the medians differ by at most 8 %.
-    /// Over 100 seeds those of one and of two coordinates differ by up to 19 %, so more seeds are taken there.
+    /// The permutations have the distribution of those of scipy. Over 1,000 seeds the medians are at most 8 % higher,
+    /// over 100 seeds up to 19 % in one and two coordinates, by chance. So more seeds are taken there.
     #[test]
     fn the_discrepancy_is_at_most_a_tenth_above_that_of_scipy() {
         for (d, n, reference) in SCIPY {
