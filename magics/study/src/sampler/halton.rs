@@ -110,8 +110,12 @@ pub(super) mod tests {
 
     /// The squared centred discrepancies of the first `n` points of 100 seeds in `d` dimensions, the smallest first.
     pub(crate) fn discrepancies(d: usize, n: u64, point: impl Fn(u64, usize, u64) -> f64) -> Vec<f64> {
+        discrepancies_of(100, d, n, point)
+    }
+
+    fn discrepancies_of(seeds: u64, d: usize, n: u64, point: impl Fn(u64, usize, u64) -> f64) -> Vec<f64> {
         let of = |seed| (0..n).map(|i| (0..d).map(|k| point(seed, k, i)).collect()).collect::<Vec<Vec<f64>>>();
-        let mut all: Vec<f64> = (0..100).map(|seed| centred_discrepancy(&of(seed))).collect();
+        let mut all: Vec<f64> = (0..seeds).map(|seed| centred_discrepancy(&of(seed))).collect();
         all.sort_by(f64::total_cmp);
         all
     }
@@ -136,32 +140,40 @@ pub(super) mod tests {
         (8, 50, 6.3021e-02),
     ];
 
-    /// The median of the squared centred discrepancy of n points in d dimensions, measured with the scrambled Halton
-    /// points of scipy 1.17: (d, n, median).
-    const SCIPY: [(usize, u64, f64); 7] = [
-        (1, 20, 0.00060),
-        (2, 20, 0.00229),
-        (2, 64, 0.00024),
-        (3, 20, 0.00526),
-        (3, 100, 0.00034),
-        (5, 20, 0.02167),
-        (5, 100, 0.00173),
+    /// The median of the squared centred discrepancy over 1,000 seeds, measured with the scrambled Halton points of
+    /// scipy 1.17: (d, n, median).
+    const SCIPY: [(usize, u64, f64); 20] = [
+        (1, 10, 2.1495e-03),
+        (1, 20, 5.4009e-04),
+        (1, 50, 1.1022e-04),
+        (1, 100, 2.9331e-05),
+        (2, 10, 7.7241e-03),
+        (2, 20, 2.3060e-03),
+        (2, 50, 4.6507e-04),
+        (2, 100, 1.3059e-04),
+        (3, 10, 1.6992e-02),
+        (3, 20, 5.2925e-03),
+        (3, 50, 1.1137e-03),
+        (3, 100, 3.3076e-04),
+        (5, 10, 6.1175e-02),
+        (5, 20, 2.1878e-02),
+        (5, 50, 5.3670e-03),
+        (5, 100, 1.7379e-03),
+        (8, 10, 2.3715e-01),
+        (8, 20, 9.4658e-02),
+        (8, 50, 2.8090e-02),
+        (8, 100, 1.0570e-02),
     ];
 
+    /// The permutations have the distribution of those of scipy. Over 1,000 seeds the medians are at most 8 % higher,
+    /// over 100 seeds up to 19 % in one and two coordinates, by chance. So more seeds are taken there.
     #[test]
     fn the_discrepancy_is_at_most_a_tenth_above_that_of_scipy() {
         for (d, n, reference) in SCIPY {
-            let mut all: Vec<f64> = (0..100)
-                .map(|seed| {
-                    let points: Vec<Vec<f64>> =
-                        (0..n).map(|i| (0..d).map(|k| scrambled(seed, 0, k, i)).collect()).collect();
-                    centred_discrepancy(&points)
-                })
-                .collect();
-            all.sort_by(f64::total_cmp);
-            // The reference is rounded to five decimals, so half a unit of the last one is added.
-            let bound = 1.1 * reference + 0.000_005;
-            assert!(all[50] <= bound, "d {d}, n {n}: median {} over {bound}", all[50]);
+            let seeds = if d <= 2 { 1000 } else { 100 };
+            let all = discrepancies_of(seeds, d, n, |seed, k, i| scrambled(seed, 0, k, i));
+            let median = all[all.len() / 2];
+            assert!(median <= 1.1 * reference, "d {d}, n {n}: median {median} over 1.1 · {reference}");
         }
     }
 
