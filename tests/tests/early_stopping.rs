@@ -4,8 +4,8 @@ use serde_json::json;
 use tunebook_study::{Trial, TrialState};
 use tunebook_tests::{PATIENCE, eventually, kernel};
 
-/// A program whose curves are known: it reports its level at the steps 1 to 8 (or `steps`). After its first report, a bad one waits
-/// until it is ended.
+/// A program whose curves are known: it reports its level at the steps from 1 to its second argument. After its first
+/// report, a bad one waits until it is ended.
 const PROGRAM: &str = r#"for step in $(seq $2); do
     echo "{\"step\": $step, \"error\": $1}"
     [ $1 -lt 50 ] || sleep 600
@@ -14,8 +14,8 @@ done"#;
 fn sweep(head: &str, levels: &[i64], more: &str) -> String {
     let lines: String = levels.iter().map(|level| format!("configuration level = {level}\n")).collect();
     format!(
-        "%%sweep {head} --parallel 1\ncommand sh curve.sh {{level}} {{steps}}\nfixed steps = 8\nnuisance level ~ int(0, 100)\n{lines}{more}\n\
-         minimize error"
+        "%%sweep {head} --parallel 1\ncommand sh curve.sh {{level}} {{steps}}\nfixed steps = 8\n\
+         nuisance level ~ int(0, 100)\n{lines}{more}\nminimize error"
     )
 }
 
@@ -40,7 +40,7 @@ async fn bad_trials_are_stopped_and_are_never_passed_off_as_complete() {
     let answer = kernel.run_ok("%study middle").await;
     let (study, shown) = (answer.result(), answer.shown());
     assert_eq!((&study["definition"]["stop_early"], &study["definition"]["round"]), (&json!("median"), &json!(2)));
-    assert_eq!(study["definition"]["given"][5], json!({ "level": 90 }), "{study}");
+    assert_eq!(study["definition"]["given"][5], json!({ "level": 90, "steps": 8 }), "{study}");
     assert!(shown.contains("2 trials were stopped early") && shown.contains("Round: 2"), "{shown}");
     let reason = kernel.recorded("middle")[5].reason.clone().unwrap_or_default();
     assert!(reason.contains("--stop-early median at step 1: `error` 90 is worse than 12"), "{reason}");
@@ -126,7 +126,7 @@ async fn a_study_with_stopped_trials_warns_where_curves_cross_and_is_replayed_to
 async fn a_given_configuration_is_left_out_where_draws_are_compared_and_named_beside_them() {
     let (mut kernel, folder) = kernel().await;
     std::fs::write(folder.path().join("curve.sh"), PROGRAM).expect("a file");
-    let cell = "%%sweep mixed --trials 21\ncommand sh curve.sh {level}\nscientific kind in [old, new]\n\
+    let cell = "%%sweep mixed --trials 21\ncommand sh curve.sh {level} 8\nscientific kind in [old, new]\n\
                 nuisance level ~ int(10, 40)\nconfiguration kind = new, level = 10\nminimize error";
     kernel.run_ok(cell).await;
     let answer = kernel.run_ok("%isolate mixed kind").await;

@@ -15,7 +15,7 @@ pub use gradient_norms::gradient_norms;
 pub use origin::{Draws, adaptive_note, given_note, origin_notes, stopped_note};
 pub use record::study_as_json;
 pub use validation::validation;
-pub use validation_uses::with_validation;
+pub use validation_uses::{replay_of, with_validation};
 
 use crate::error::{ErrorName, MagicError, Result, Source, Spanned, suggest};
 use crate::syntax::{Arguments, OptionSpec, Word};

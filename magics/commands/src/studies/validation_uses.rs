@@ -10,6 +10,11 @@ use tunebook_analysis::{ValidationPrecision, ValidationUses, luck_of_the_best, u
 use tunebook_study::store::{Store, StudyRecord};
 use tunebook_study::{Objective, Trial, WorkloadReference};
 
+/// The name of the study that holds the trials of `%replay`.
+pub fn replay_of(study: &StudyRecord) -> String {
+    format!("{}.replay", study.name)
+}
+
 /// Returns how often the validation data of a study were used. None if the study is not judged by validation data.
 pub fn validation_uses(store: &Store, study: &StudyRecord, objective: &Objective) -> Result<Option<ValidationUses>> {
     if !uses_validation(objective) {
@@ -17,8 +22,11 @@ pub fn validation_uses(store: &Store, study: &StudyRecord, objective: &Objective
     }
     let own = store.validation_sets(study)?;
     let mut uses = ValidationUses::default();
-    for other in store.studies()? {
-        let sets = store.validation_sets(&other)?;
+    let studies = store.studies()?;
+    let is_replay = |name: &str| studies.iter().any(|study| replay_of(study) == name);
+    // A replay has the values of its study again, and nothing is chosen by it.
+    for other in studies.iter().filter(|other| !is_replay(&other.name)) {
+        let sets = store.validation_sets(other)?;
         // Where the examples are not known, the same workload is taken to have the same ones.
         let is_shared = match own.is_empty() || sets.is_empty() {
             true => study.definition.workload.is_same_workload(&other.definition.workload),
@@ -26,14 +34,14 @@ pub fn validation_uses(store: &Store, study: &StudyRecord, objective: &Objective
         };
         if is_shared {
             let judged = &other.definition.objective;
-            uses.add(judged, &store.trials(&other)?, store.evaluations(&other, &judged.metric)?);
+            uses.add(judged, &store.trials(other)?, store.evaluations(other, &judged.metric)?);
         }
     }
     Ok((uses.trials > 0).then_some(uses))
 }
 
-/// Adds how precisely the validation examples measure a value of the objective of a study, beside a difference of it, and
-/// how often they were used.
+/// Adds how precisely the validation examples measure a value of the objective of a study, beside a difference of it.
+/// Adds also how often they were used.
 pub fn with_validation(
     report: Report,
     store: &Store,

@@ -3,6 +3,7 @@
 
 use super::{EarlyStopping, Verdict};
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 /// One of so many configurations goes on from a rung.
 pub(super) const ETA: usize = 4;
@@ -55,8 +56,8 @@ fn reach(known: &mut EarlyStopping, number: u32, step: u64) -> Vec<usize> {
             known.rungs.values.push(BTreeMap::new());
         }
         let values = &mut known.rungs.values[rung];
-        if !values.contains_key(&number) {
-            values.insert(number, value);
+        if let Entry::Vacant(vacant) = values.entry(number) {
+            vacant.insert(value);
             reached.push(rung);
         }
         rung += 1;

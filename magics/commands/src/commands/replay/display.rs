@@ -6,6 +6,7 @@ use crate::error::{MagicError, Result};
 use crate::host::Output;
 use crate::magic::Context;
 use crate::report::{LiveChart, Report, table};
+use crate::studies::replay_of;
 use std::time::{Duration, Instant};
 use tunebook_analysis::{Replay, TrialPair};
 use tunebook_charts::{Chart, ReplayedTrial};
@@ -41,7 +42,7 @@ impl<'a> ReplayDisplay<'a> {
         study: &'a StudyRecord,
         record: &'a Record,
     ) -> Result<Self> {
-        let replay = store.study(&super::record::name_of(study))?;
+        let replay = store.study(&replay_of(study))?;
         let mut display = Self {
             chart: LiveChart::new(&context.charts, output),
             store,

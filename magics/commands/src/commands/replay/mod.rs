@@ -15,7 +15,7 @@ use crate::commands::workload;
 use crate::error::{ErrorName, MagicError, Result};
 use crate::host::{Interrupt, Output};
 use crate::magic::{Command, Context, Export, Invocation, Magic, Subject};
-use crate::studies::trial_of;
+use crate::studies::{replay_of, trial_of};
 use crate::syntax::{Arguments, PNG, Word, option};
 use std::sync::Arc;
 use tunebook_study::store::StudyRecord;
@@ -202,7 +202,7 @@ impl ReplayMagic {
         let last = missing.iter().max().copied().unwrap_or(0);
         writer.ask(last)?;
         let options = SweepOptions { given: Arc::new(record.given(&missing)), ..self.options.clone() };
-        let plan = SweepPlan { name: record::name_of(study), definition, trials: last, options, worker };
+        let plan = SweepPlan { name: replay_of(study), definition, trials: last, options, worker };
         display.show(writer.study());
         engine::run(context, &plan, &mut writer, missing, display, interrupt)
     }

@@ -3,6 +3,7 @@
 use crate::commands::sweep::trial_options::{self, GivenTrial, TrialOptions};
 use crate::error::{ErrorName, MagicError, Result};
 use crate::magic::Context;
+use crate::studies::replay_of;
 use serde::Serialize;
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -89,11 +90,6 @@ fn last_step(trial: &Trial) -> Option<u64> {
     trial.summaries.values().map(|summary| summary.last.1).max()
 }
 
-/// The name of the replay of a study.
-pub fn name_of(study: &StudyRecord) -> String {
-    format!("{}.replay", study.name)
-}
-
 /// The definition of the replay of a study.
 pub fn definition(study: &StudyRecord) -> StudyDefinition {
     let question = format!("Do the trials of {} give the same results if they run again?", study.name);
@@ -105,7 +101,7 @@ pub fn definition(study: &StudyRecord) -> StudyDefinition {
 /// The replay of a study that the store has, with its trials. An error if the study of its name is another one, unless
 /// it is an older replay and `again` deletes it.
 pub fn earlier(context: &Context, study: &StudyRecord, again: bool) -> Result<Option<(StudyRecord, Vec<Trial>)>> {
-    let name = name_of(study);
+    let name = replay_of(study);
     let Ok((store, replay)) = context.find_study(&name)? else { return Ok(None) };
     let Some(origin) = store.result(&replay, REPLAYED, "")? else {
         let message = format!("there is already a study `{name}`, and it is no replay");
@@ -138,7 +134,7 @@ pub fn earlier(context: &Context, study: &StudyRecord, again: bool) -> Result<Op
 /// The writer of the replay of a study, which is created if there is none.
 pub fn writer(context: &Context, study: &StudyRecord) -> Result<StudyWriter> {
     let mut store = context.store()?;
-    let name = name_of(study);
+    let name = replay_of(study);
     let replay = match store.study(&name)? {
         Some(replay) => replay,
         None => {

@@ -2,12 +2,13 @@
 
 use super::display::ReplayDisplay;
 use super::environment::{self, Difference, FileDifference};
-use super::record::{self, Record};
+use super::record::Record;
 use crate::commands::sweep::engine::RunOutcome;
 use crate::error::Result;
 use crate::magic::Context;
 use crate::report::Report;
 use crate::report::table::{Rows, number, number_or_dash};
+use crate::studies::replay_of;
 use tunebook_analysis::Replay;
 use tunebook_study::WorkloadReference;
 use tunebook_study::store::StudyRecord;
@@ -32,7 +33,7 @@ pub fn report(
     let not_run = record.trials.len().saturating_sub(found.trials);
     let mut report = Report::new("replay", found)
         .field("study", &study.name)
-        .field("replay_study", record::name_of(study))
+        .field("replay_study", replay_of(study))
         .field("same", found.is_same())
         .field("left_out", record.left_out)
         .field("not_run", not_run)

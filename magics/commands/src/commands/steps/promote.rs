@@ -151,8 +151,8 @@ impl Command for Promote {
     }
 }
 
-/// Returns how many of the first configurations of a study are needed, so that `wanted` of them have a rank: trials that
-/// were stopped early have none.
+/// Returns how many of the first configurations of a study are needed, so that `wanted` of them have a rank. Trials
+/// that were stopped early have none.
 fn with_rank(trials: &[Trial], objective: &Objective, wanted: u32) -> u32 {
     let all = configurations(trials, objective);
     let ranked = all.iter().filter(|configuration| configuration.is_finished && configuration.objective.is_some());

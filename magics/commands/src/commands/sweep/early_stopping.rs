@@ -75,7 +75,7 @@ impl Stops {
     }
 
     /// The trials that have to be asked to end. Each is returned once.
-    pub fn to_ask(&mut self) -> impl Iterator<Item = TrialId> {
+    pub fn take_to_ask(&mut self) -> impl Iterator<Item = TrialId> {
         self.to_ask.drain(..)
     }
 

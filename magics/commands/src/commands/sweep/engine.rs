@@ -309,7 +309,7 @@ impl StudyRun<'_> {
         if let Some(event) = pool.accept(message) {
             self.happened(event)?;
         }
-        self.stops.to_ask().for_each(|trial| pool.cancel(&trial));
+        self.stops.take_to_ask().for_each(|trial| pool.cancel(&trial));
         Ok(())
     }
 
