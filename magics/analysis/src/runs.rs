@@ -2,6 +2,7 @@
 //! (the trial variance, Playbook F1), each with its interval.
 
 use crate::configurations::{Configuration, minimized, ranked_configurations};
+use crate::metric_bounds::metric_bounds;
 use crate::student::{mean_interval, t_quantile};
 use serde::Serialize;
 use tunebook_study::{Objective, Trial, TrialState};
@@ -73,10 +74,16 @@ pub struct Runs {
     pub standard_deviation: Option<f64>,
     /// Its 95 % interval, which holds for values that are normally distributed.
     pub standard_deviation_interval: Option<[f64; 2]>,
+    /// The least and the largest value that the metric can have, where they are known. Intervals of values end there.
+    #[serde(skip)]
+    bounds: [f64; 2],
 }
 
 impl Runs {
-    pub(crate) fn of(runs: &[Run], objective: &Objective) -> Self {
+    /// `bounds` are the least and the largest value that the metric can have.
+    pub(crate) fn of(runs: &[Run], objective: &Objective, bounds: [Option<f64>; 2]) -> Self {
+        let bounds = [bounds[0].unwrap_or(f64::NEG_INFINITY), bounds[1].unwrap_or(f64::INFINITY)];
+        let within = |interval: [f64; 2]| interval.map(|end| end.clamp(bounds[0], bounds[1]));
         let own = |run: &Run| Some(objective.direction.minimized(run.minimized)).filter(|value| value.is_finite());
         let values: Vec<Option<f64>> = runs.iter().map(own).collect();
         let feasible: Vec<f64> = values.iter().copied().flatten().collect();
@@ -88,10 +95,11 @@ impl Runs {
         Self {
             infeasible: runs.iter().filter(|run| !run.minimized.is_finite()).map(|run| run.number).collect(),
             mean,
-            mean_interval: mean_interval(&feasible),
+            mean_interval: mean_interval(&feasible).map(within),
             standard_deviation: sd,
             standard_deviation_interval: sd.map(|sd| ends(n - 1).map(|end| end * sd)),
             values,
+            bounds,
         }
     }
 
@@ -110,13 +118,13 @@ impl Runs {
     pub fn next_run(&self) -> Option<[f64; 2]> {
         let (mean, n) = (self.mean?, self.feasible());
         let half = t_quantile(n.checked_sub(1)?) * self.standard_deviation? * (1.0 + 1.0 / n as f64).sqrt();
-        Some([mean - half, mean + half])
+        Some([mean - half, mean + half].map(|end| end.clamp(self.bounds[0], self.bounds[1])))
     }
 }
 
 /// The runs of one configuration, from their trials.
 pub fn runs(trials: &[Trial], objective: &Objective) -> Runs {
-    Runs::of(&runs_of(trials, objective), objective)
+    Runs::of(&runs_of(trials, objective), objective, metric_bounds(objective, trials))
 }
 
 /// The ends of the 95 % interval of a standard deviation as multiples of its estimate.
@@ -210,14 +218,24 @@ mod tests {
 
     #[test]
     fn mean_and_spread_leave_infeasible_runs_out_and_name_them() {
-        let runs = Runs::of(&runs_of(&trials(&[1.0, f64::NAN, 3.0, 2.0]), &objective()), &objective());
+        let runs = Runs::of(&runs_of(&trials(&[1.0, f64::NAN, 3.0, 2.0]), &objective()), &objective(), [None, None]);
         assert_eq!((runs.mean, runs.standard_deviation), (Some(2.0), Some(1.0)));
         assert_eq!((&runs.values[1], &runs.infeasible[..]), (&None, &[2][..]));
         let [low, high] = runs.standard_deviation_interval.unwrap();
         assert!((low - 0.5207).abs() < 1e-4 && (high - 6.2847).abs() < 1e-4);
-        let one = Runs::of(&runs_of(&trials(&[1.0]), &objective()), &objective());
+        let one = Runs::of(&runs_of(&trials(&[1.0]), &objective()), &objective(), [None, None]);
         assert_eq!((one.mean, one.standard_deviation, one.next_run()), (Some(1.0), None, None));
-        assert_eq!(Runs::of(&[], &objective()).mean, None);
+        assert_eq!(Runs::of(&[], &objective(), [None, None]).mean, None);
+    }
+
+    #[test]
+    fn an_interval_of_values_ends_where_the_metric_does() {
+        let values = runs_of(&trials(&[0.01, 0.02, 0.3]), &objective());
+        let free = Runs::of(&values, &objective(), [None, None]);
+        let error = Runs::of(&values, &objective(), [Some(0.0), Some(1.0)]);
+        assert!(free.next_run().unwrap()[0] < 0.0 && free.mean_interval.unwrap()[0] < 0.0);
+        assert_eq!((error.next_run().unwrap()[0], error.mean_interval.unwrap()[0]), (0.0, 0.0));
+        assert_eq!(error.mean_interval.unwrap()[1], free.mean_interval.unwrap()[1]);
     }
 
     #[test]

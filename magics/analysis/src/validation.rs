@@ -143,7 +143,7 @@ mod tests {
 
     #[test]
     fn uses_count_configurations_trials_and_evaluations_of_studies_that_are_judged_by_validation() {
-        let (objective, mut trials) = judged("valid/error", &[0.1, 0.2, 0.3], &[]);
+        let (objective, mut trials) = judged("valid/error", &[0.1, 0.2, 0.3], &[9.0, 9.0, 9.0]);
         trials[1].configuration = trials[0].configuration;
         trials[2].summaries.clear();
         let mut uses = ValidationUses::default();

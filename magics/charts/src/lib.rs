@@ -7,6 +7,7 @@
 pub mod chart;
 mod figures;
 pub mod html;
+mod marks;
 pub mod picture;
 pub mod plotly;
 pub mod png;

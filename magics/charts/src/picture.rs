@@ -1,6 +1,7 @@
 //! The static renderer: draws a chart as SVG, for pages that run no scripts.
 
 use crate::chart::{Axis, AxisScale, Chart, Mark, Panel, Point, Series, Shade, Style, palette};
+use crate::marks::{is_filled, is_round, mark_style, outlines, radius};
 use crate::ticks::ticks;
 use plotters::coord::Shift;
 use plotters::coord::ranged1d::{KeyPointHint, NoDefaultFormatting, Ranged, ValueFormatter};
@@ -14,12 +15,16 @@ type DrawResult = Result<(), Box<dyn std::error::Error>>;
 /// The width of the picture in pixels. A narrower page scales it down.
 const WIDTH: u32 = 960;
 const FONT: &str = "sans-serif";
+/// The height of one row of the legend.
+const LEGEND_ROW: i32 = 20;
 
 /// Returns the SVG of a chart. If drawing fails, which is not known to happen, the picture is incomplete.
 pub fn svg(chart: &Chart) -> String {
     let mut text = String::new();
     {
-        let area = SVGBackend::with_string(&mut text, (WIDTH, chart.height())).into_drawing_area();
+        let further_rows = legend(chart).last().map_or(0, |entry| entry.row);
+        let size = (WIDTH, chart.height() + (further_rows * LEGEND_ROW) as u32);
+        let area = SVGBackend::with_string(&mut text, size).into_drawing_area();
         let _ = draw(chart, &area).and_then(|()| Ok(area.present()?));
     }
     text
@@ -32,13 +37,13 @@ fn draw(chart: &Chart, area: &Area<'_>) -> DrawResult {
     area.draw(&Text::new(chart.subtitle.clone(), (12, 32), (FONT, 12).into_font().color(&ink)))?;
     let height = chart.height();
     let (_, below) = area.split_vertically(54);
-    let (panels, legend) = below.split_vertically(height - 54 - 30);
+    let (panels, below_panels) = below.split_vertically(height - 54 - 30);
     let columns = chart.columns.clamp(1, chart.panels.len().max(1));
     let rows = chart.panels.len().div_ceil(columns).max(1);
     for (panel, place) in chart.panels.iter().zip(panels.split_evenly((rows, columns))) {
         draw_panel(panel, &place)?;
     }
-    draw_legend(chart, &legend)
+    legend(chart).iter().try_for_each(|entry| entry.draw(&below_panels))
 }
 
 /// An axis for plotters: a scale with its range.
@@ -200,73 +205,74 @@ fn draw_series(series: &Series, plot: &mut Plot<'_, '_>) -> DrawResult {
         Style::LineAndPoints => (Mark::Disc, 6.0),
         _ => return Ok(()),
     };
+    let style = mark_style(mark, paint);
+    if is_round(mark) {
+        plot.draw_series(path.iter().map(|place| Circle::new(*place, radius(size), style)))?;
+        return Ok(());
+    }
     for outline in outlines(mark, size / 2.0) {
         if is_filled(mark) {
-            let at = |place: &(f64, f64)| EmptyElement::at(*place) + Polygon::new(outline.clone(), paint.filled());
+            let at = |place: &(f64, f64)| EmptyElement::at(*place) + Polygon::new(outline.clone(), style);
             plot.draw_series(path.iter().map(at))?;
         } else {
-            let at = |place: &(f64, f64)| {
-                EmptyElement::at(*place) + PathElement::new(outline.clone(), paint.stroke_width(2))
-            };
+            let at = |place: &(f64, f64)| EmptyElement::at(*place) + PathElement::new(outline.clone(), style);
             plot.draw_series(path.iter().map(at))?;
         }
     }
     Ok(())
 }
 
-fn is_filled(mark: Mark) -> bool {
-    matches!(mark, Mark::Disc | Mark::Diamond | Mark::Star | Mark::Up | Mark::Down)
+/// One series of the legend, with its place.
+struct LegendEntry<'a> {
+    series: &'a Series,
+    x: i32,
+    row: i32,
 }
 
-/// Returns the outlines of a mark with a radius in pixels, around the origin. A filled mark has one outline.
-fn outlines(mark: Mark, radius: f64) -> Vec<Vec<(i32, i32)>> {
-    let round = |points: &[(f64, f64)]| -> Vec<(i32, i32)> {
-        points.iter().map(|(x, y)| ((x * radius).round() as i32, (y * radius).round() as i32)).collect()
-    };
-    let corners = |n: u32, reach: fn(u32) -> f64| -> Vec<(f64, f64)> {
-        let corner = |i: u32| {
-            let angle = f64::from(i) / f64::from(n) * std::f64::consts::TAU;
-            (reach(i) * angle.sin(), -reach(i) * angle.cos())
-        };
-        (0..=n).map(corner).collect()
-    };
-    match mark {
-        Mark::Disc | Mark::Ring => vec![round(&corners(20, |_| 1.0))],
-        Mark::Diamond => vec![round(&corners(4, |_| 1.2))],
-        Mark::Star => vec![round(&corners(10, |i| if i % 2 == 0 { 1.4 } else { 0.6 }))],
-        Mark::Cross => vec![round(&[(-1.0, -1.0), (1.0, 1.0)]), round(&[(-1.0, 1.0), (1.0, -1.0)])],
-        Mark::Dash => vec![round(&[(-2.2, 0.0), (2.2, 0.0)])],
-        Mark::Up => vec![round(&corners(3, |_| 1.2))],
-        Mark::Down => vec![round(&corners(3, |_| -1.2))],
-    }
-}
-
-fn draw_legend(chart: &Chart, area: &Area<'_>) -> DrawResult {
-    let mut shown = HashSet::new();
-    let mut x = 70;
-    let text = (FONT, 12).into_font().color(&color(palette::INK)).pos(Pos::new(HPos::Left, VPos::Center));
+/// The entries of the legend, in as many rows as they need.
+fn legend(chart: &Chart) -> Vec<LegendEntry<'_>> {
+    const LEFT: i32 = 70;
+    let mut named = HashSet::new();
+    let mut entries = vec![];
+    let (mut x, mut row) = (LEFT, 0);
     for series in chart.panels.iter().flat_map(|panel| &panel.series).filter(|series| series.in_legend) {
-        if !shown.insert(&series.name) {
+        if !named.insert(&series.name) {
             continue;
         }
-        let paint = color(series.color);
-        match series.style {
+        // No character of the font is wider than 7 pixels on average.
+        let width = 40 + 7 * series.name.chars().count() as i32;
+        if x > LEFT && x + width > WIDTH as i32 {
+            (x, row) = (LEFT, row + 1);
+        }
+        entries.push(LegendEntry { series, x, row });
+        x += width;
+    }
+    entries
+}
+
+impl LegendEntry<'_> {
+    fn draw(&self, area: &Area<'_>) -> DrawResult {
+        let text = (FONT, 12).into_font().color(&color(palette::INK)).pos(Pos::new(HPos::Left, VPos::Center));
+        let paint = color(self.series.color);
+        let (x, y) = (self.x, 12 + self.row * LEGEND_ROW);
+        match self.series.style {
+            Style::Points(mark, size) if is_round(mark) => {
+                area.draw(&Circle::new((x, y), radius(size), mark_style(mark, paint)))?;
+            }
             Style::Points(mark, size) => {
                 for outline in outlines(mark, size / 2.0) {
-                    let outline: Vec<(i32, i32)> = outline.into_iter().map(|(dx, dy)| (x + dx, 12 + dy)).collect();
-                    if is_filled(mark) {
-                        area.draw(&Polygon::new(outline, paint.filled()))?;
-                    } else {
-                        area.draw(&PathElement::new(outline, paint.stroke_width(2)))?;
+                    let outline: Vec<(i32, i32)> = outline.into_iter().map(|(dx, dy)| (x + dx, y + dy)).collect();
+                    match is_filled(mark) {
+                        true => area.draw(&Polygon::new(outline, mark_style(mark, paint)))?,
+                        false => area.draw(&PathElement::new(outline, mark_style(mark, paint)))?,
                     }
                 }
             }
-            _ => area.draw(&PathElement::new(vec![(x - 9, 12), (x + 9, 12)], paint.stroke_width(2)))?,
+            _ => area.draw(&PathElement::new(vec![(x - 9, y), (x + 9, y)], paint.stroke_width(2)))?,
         }
-        area.draw(&Text::new(series.name.clone(), (x + 14, 12), text.clone()))?;
-        x += 40 + 7 * series.name.chars().count() as i32;
+        area.draw(&Text::new(self.series.name.clone(), (x + 14, y), text))?;
+        Ok(())
     }
-    Ok(())
 }
 
 /// Reads a colour of the palette, which is `#rrggbb`.

@@ -15,6 +15,7 @@ mod signed_rank;
 pub use replication::{LEAST_CONFIGURATIONS, Replication, replication};
 
 use crate::Level;
+use crate::metric_bounds::metric_bounds;
 use crate::resampling::median;
 use crate::runs::{Run, Runs, runs_of};
 use crate::student::mean_interval;
@@ -103,6 +104,7 @@ pub fn adoption(candidate: &[Trial], baseline: &[Trial], objective: &Objective) 
     let interval = mean_interval(&differences).filter(|_| all_feasible);
     let interval = interval.map(|[low, high]| [low.min(shift), high.max(shift)]);
     let own_sign = |value: f64| objective.direction.minimized(value);
+    let bounds = metric_bounds(objective, candidate.iter().chain(baseline));
     let has_infeasible = x.iter().any(|value| !value.is_finite());
     let needed = if has_infeasible { PROBABILITY_IF_INFEASIBLE } else { PROBABILITY };
     Adoption {
@@ -121,8 +123,8 @@ pub fn adoption(candidate: &[Trial], baseline: &[Trial], objective: &Objective) 
         adopt: is_better && level >= Level::L2 && probability_better.is_some_and(|chance| chance >= needed),
         probability_needed: needed,
         replication: None,
-        candidate_runs: Runs::of(&a, objective),
-        baseline_runs: Runs::of(&b, objective),
+        candidate_runs: Runs::of(&a, objective, bounds),
+        baseline_runs: Runs::of(&b, objective, bounds),
     }
 }
 

@@ -140,9 +140,9 @@ fn summary(result: &Isolation, are_exchangeable: bool) -> Vec<String> {
     let p = if p < 0.01 { "less than 1 %".into() } else { format!("{:.0} %", 100.0 * p) };
     let drawn = comparison.drawn;
     let evidence = format!(
-        "Draw {drawn} configurations of each at random: {a} has the best one in {probability} of draws. Chance favours \
-         one of them too: if the two made no difference, the better one would have it in {null} of draws in a usual \
-         study (the median), and at least as often as here in {p} of studies."
+        "Draw {drawn} configurations of each at random: {a} has the best one in {probability} of draws. If the two \
+         values made no difference, the one that happens to be ahead would have it in {null} of draws (the median over \
+         studies), and at least as often as here in {p} of studies."
     );
     let verdict = match comparison.level {
         Level::L0 => {
