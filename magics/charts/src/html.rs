@@ -195,6 +195,19 @@ pub fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;").replace('\'', "&#39;")
 }
 
+/// Returns a sentence as HTML, with what stands between backticks as code.
+pub fn sentence(text: &str) -> String {
+    let mut parts = text.split('`');
+    let mut html = parts.next().map(escape).unwrap_or_default();
+    while let Some(part) = parts.next() {
+        html += &match parts.next() {
+            Some(after) => format!("<code>{}</code>{}", escape(part), escape(after)),
+            None => format!("`{}", escape(part)),
+        };
+    }
+    html
+}
+
 /// Returns JSON that cannot end the script element in which it stands.
 fn script_json(value: &Value) -> String {
     value.to_string().replace('<', "\\u003c").replace('\u{2028}', "\\u2028").replace('\u{2029}', "\\u2029")

@@ -156,6 +156,12 @@ fn texts_of_the_user_are_escaped() {
 }
 
 #[test]
+fn what_stands_between_backticks_is_code_and_a_single_one_stays() {
+    assert_eq!(html::sentence("`a<b` and `%c`; it`s"), "<code>a&lt;b</code> and <code>%c</code>; it`s");
+    assert_eq!(html::sentence("plain & \"quoted\""), html::escape("plain & \"quoted\""));
+}
+
+#[test]
 fn a_page_without_scripts_shows_the_picture() {
     let html = html::chart_html(&history_chart("depth", "lr=0.1"), "<p>table</p>", "some-id");
     let before_scripts = html.split("<script").next().unwrap();

@@ -54,7 +54,7 @@ impl Report {
     pub fn line(mut self, line: &str) -> Self {
         self.text += &textwrap::fill(line, TEXT_WIDTH);
         self.text += "\n";
-        self.tables += &format!("<p style=\"margin:0.3em 0\">{}</p>", html::escape(line));
+        self.tables += &format!("<p style=\"margin:0.3em 0\">{}</p>", html::sentence(line));
         self
     }
 
@@ -62,7 +62,9 @@ impl Report {
     pub fn code(mut self, code: &str) -> Self {
         self.text += code;
         self.text += "\n";
-        self.tables += &format!("<pre style=\"margin:0.3em 0\">{}</pre>", html::escape(code));
+        // Pages outside of JupyterLab give `pre` the font of the text.
+        let style = "margin:0.3em 0;font-family:var(--jp-code-font-family,monospace)";
+        self.tables += &format!("<pre style=\"{style}\">{}</pre>", html::escape(code));
         self
     }
 

@@ -3,7 +3,7 @@
 use super::MARK;
 use super::parts::Part;
 use crate::host::RESULT_MIME;
-use tunebook_charts::html::{escape, loader, table_html};
+use tunebook_charts::html::{escape, loader, sentence, table_html};
 
 /// Readable on a phone and on paper, on light and dark screens.
 const STYLE: &str = "
@@ -61,7 +61,7 @@ fn element(part: &Part) -> String {
     match part {
         Part::Heading(2, text) => format!("<h2 id=\"{}\">{}</h2>\n", anchor(text), escape(text)),
         Part::Heading(level, text) => format!("<h{level}>{}</h{level}>\n", escape(text)),
-        Part::Text(text) => format!("<p>{}</p>\n", escape(text)),
+        Part::Text(text) => format!("<p>{}</p>\n", sentence(text)),
         Part::Code(_, code) => format!("<pre><code>{}</code></pre>\n", escape(code)),
         Part::Table(rows) => {
             let rows: Vec<Vec<String>> = rows.iter().map(|row| row.to_vec()).collect();
