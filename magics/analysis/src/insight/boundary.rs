@@ -12,13 +12,16 @@ use tunebook_study::{Distribution, Hyperparameter, Scale};
 const BAND: f64 = 0.1;
 /// The outer share in which most of the best configurations lie if better ones lie beyond it.
 const WIDE_BAND: f64 = 0.2;
+/// In a small study, too few configurations lie in the wide band for a test. If all of these are among the best, those
+/// in this share are ranked.
+const HALF: f64 = 0.5;
 /// So many of the best configurations are most of them.
 const MOST: usize = 3;
 /// The rules need at least as many configurations.
 const LEAST: usize = 10;
 /// The configurations at the edge are better than the others if chance would rank them as high at most this often.
 const CHANCE: f64 = 0.02;
-/// The same for those in the wide band, if only one of the best is at the edge.
+/// The same for those in the wide band, if only one of the best is at the edge, and for a half of the range.
 const CHANCE_OF_WIDE: f64 = 0.005;
 /// A hyperparameter with a smaller share of the variance does not matter enough for a warning.
 const LEAST_SHARE: f64 = 0.05;
@@ -69,12 +72,15 @@ fn boundary(
         }
     };
     let (band, wide) = (outer(BAND), outer(WIDE_BAND));
-    if band.of_best == 0 || wide.of_best < MOST {
-        return None;
-    }
-    let better = match (band.of_best, band.chance, wide.chance) {
-        (2.., chance, _) if chance <= CHANCE => &band,
-        (_, _, chance) if chance <= CHANCE_OF_WIDE => &wide,
+    let half = outer(HALF);
+    let best_is_there =
+        all.first().is_some_and(|u| if end == End::Low { *u < band.part } else { *u > 1.0 - band.part });
+    let all_are_good = best_is_there && wide.of_best == wide.count;
+    let better = match (band.of_best, wide.of_best) {
+        (0, _) => return None,
+        (2.., MOST..) if band.chance <= CHANCE => &band,
+        (_, MOST..) if wide.chance <= CHANCE_OF_WIDE => &wide,
+        _ if all_are_good && half.chance <= CHANCE_OF_WIDE => &half,
         _ => return None,
     };
     let severity = match (band.of_best >= MOST, share >= LEAST_SHARE) {
@@ -90,6 +96,7 @@ fn boundary(
     let place = |outer: &Outer| match outer.part {
         part if part == BAND => format!("in the {side} tenth of its range"),
         part if part == WIDE_BAND => format!("in the {side} fifth of its range"),
+        part if part == HALF => format!("in the {side} half of its range"),
         _ => format!("at the {side} end of its range"),
     };
     let message = format!(

@@ -55,7 +55,7 @@ pub fn steps_to_target(trials: &[Trial], objective: &Objective, target: f64) -> 
     };
     StepsToTarget {
         steps: best.map(|(_, steps, _)| *steps),
-        interval: logarithms.next_best(tail).map(|ends| ends.map(|end| end.map(f64::exp))),
+        interval: logarithms.next_best(tail).map(|ends| ends.map(|end| end.map(|log| log.exp().max(1.0)))),
         trials: ended().count(),
         reached: reached.len(),
         params: best.map(|(trial, ..)| trial.params.clone()),

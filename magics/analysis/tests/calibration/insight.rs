@@ -48,6 +48,35 @@ fn a_boundary_is_warned_of_where_the_optimum_lies_outside_and_hardly_elsewhere()
     }
 }
 
+/// The shares of small studies of one hyperparameter, spread evenly, that warn of a boundary. Its optimum lies at `at`;
+/// None if it does not matter.
+fn small_boundary_warnings(at: Option<f64>, n: u32, studies: u32) -> f64 {
+    let mut random = Random::new(u64::from(n));
+    let mut count = 0;
+    for _ in 0..studies {
+        let trials: Vec<Trial> = (0..n)
+            .map(|i| {
+                let x = (f64::from(i) + random.uniform()) / f64::from(n);
+                let y = at.map_or(0.0, |at| (x - at).powi(2)) + 0.02 * random.normal();
+                trial(i + 1, i, 1 + i64::from(i % 2), &[x], Some(y))
+            })
+            .collect();
+        count += u32::from(findings(1, &trials, &BTreeMap::new()).iter().any(|finding| finding.id == "boundary"));
+    }
+    f64::from(count) / f64::from(studies)
+}
+
+#[test]
+fn a_boundary_is_warned_of_in_a_study_of_ten_configurations_too() {
+    for n in [10, 12, 15, 20] {
+        let outside = small_boundary_warnings(Some(1.3), n, 300);
+        let others = [Some(0.5), Some(0.7), None].map(|at| small_boundary_warnings(at, n, 300));
+        println!("{n}: {outside} outside, {others:?} inside or irrelevant");
+        assert!(outside >= 0.9, "{n}: {outside}");
+        assert!(others.iter().all(|share| *share <= 0.05), "{n}: {others:?}");
+    }
+}
+
 #[test]
 fn a_region_of_divergence_is_an_edge_of_instability_if_the_best_lie_below_it() {
     let mut random = Random::new(8);

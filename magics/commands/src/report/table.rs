@@ -60,9 +60,11 @@ pub fn number(x: f64) -> String {
     }
     let magnitude = x.abs().log10().floor();
     if !(-4.0..6.0).contains(&magnitude) {
-        return format!("{x:.3e}");
+        let text = format!("{x:.3e}");
+        let (digits, exponent) = text.split_once('e').unwrap_or((&text, "0"));
+        return format!("{}e{exponent}", digits.trim_end_matches('0').trim_end_matches('.'));
     }
-    let decimals = (3.0 - magnitude).clamp(0.0, 6.0) as usize;
+    let decimals = (3.0 - magnitude).clamp(0.0, 7.0) as usize;
     let text = format!("{x:.decimals$}");
     if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_string() } else { text }
 }
@@ -145,7 +147,14 @@ mod tests {
 
     #[test]
     fn numbers_are_rounded_to_four_digits() {
-        let cases = [(0.0, "0"), (0.0333333, "0.03333"), (128.0, "128"), (1e-5, "1.000e-5"), (1234567.0, "1.235e6")];
+        let cases = [
+            (0.0, "0"),
+            (0.0333333, "0.03333"),
+            (128.0, "128"),
+            (1e-5, "1e-5"),
+            (1234567.0, "1.235e6"),
+            (0.000_123_456, "0.0001235"),
+        ];
         for (x, text) in cases {
             assert_eq!(number(x), text);
         }

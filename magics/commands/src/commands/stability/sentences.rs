@@ -85,11 +85,14 @@ fn limited(plan: &StabilityPlan, sweep: &RateSweepResult, limit: &Limit) -> Stri
         })
     };
     let compared = format!(
-        "The best mean {} within a factor of {NEAR} of the edge is {}, and further below it {}{}.",
+        "The best mean {} within a factor of {NEAR} of the edge is {}, and farther below it {}{}.",
         objective.metric,
         side(&limit.near),
         side(&limit.far),
-        limit.difference.as_ref().map_or(String::new(), |d| format!(", which is worse by {}", interval(d)))
+        limit
+            .difference
+            .as_ref()
+            .map_or(String::new(), |d| format!(", a difference of {}, where above 0 means worse", interval(d)))
     );
     let ratio =
         sweep.best_lr.zip(sweep.edge.as_ref()).map_or(String::new(), |(lr, edge)| number(edge.unstable_lr / lr));

@@ -73,8 +73,8 @@ fn reason(plan: &StepsPlan, trained: &Trained, found: &InitialSteps, why: &NoIni
             let best = trained.grid.iter().find(|t| Some(t.trial) == found.fastest.as_ref().map(|f| f.trial));
             let (least, step) = best.and_then(|best| best.least).unwrap_or((f64::NAN, 0));
             format!(
-                "none of {} learning rates fits within {limit} steps; the closest, {}, reaches a {metric} of {} at step \
-                 {step}",
+                "none of {} learning rates fits within {limit} steps; the closest, {}, has its least {metric}, {}, at \
+                 step {step}, and a fit needs two evaluations in a row",
                 trained.grid.len(),
                 number(rate),
                 number(least)
