@@ -7,9 +7,10 @@ use tunebook_analysis::{NoisePoint, RunNoise};
 /// Draws B_simple = tr(Σ)/|G|² against the training step, and beside it tr(Σ) and |G|². `run` is the noise scale of
 /// the run.
 pub fn noise(workload: &str, optimizer: &str, points: &[NoisePoint], run: &RunNoise) -> Chart {
-    // The axis is logarithmic, because the noise scale changes most in the first steps. Step 0 is drawn at 1.
-    let x = |step: u64| step.max(1) as f64;
-    let steps = || Axis::new("step (log scale)", AxisScale::Log);
+    // The axis is logarithmic, because the noise scale changes most in the first steps. It has no
+    // place for step 0.
+    let x = |step: u64| if step == 0 { 0.5 } else { step as f64 };
+    let steps = || Axis::new("step (log scale; step 0 is drawn at 0.5)", AxisScale::Log);
     let scale: Vec<Point> = points
         .iter()
         .filter_map(|p| {
