@@ -21,7 +21,7 @@ const MOST: usize = 3;
 const LEAST: usize = 10;
 /// The configurations at the edge are better than the others if chance would rank them as high at most this often.
 const CHANCE: f64 = 0.02;
-/// The same for those in the wide band, if only one of the best is at the edge, and for a half of the range.
+/// The same for those in the wide band, if only one of the best is at the edge.
 const CHANCE_OF_WIDE: f64 = 0.005;
 /// A hyperparameter with a smaller share of the variance does not matter enough for a warning.
 const LEAST_SHARE: f64 = 0.05;
@@ -80,7 +80,7 @@ fn boundary(
         (0, _) => return None,
         (2.., MOST..) if band.chance <= CHANCE => &band,
         (_, MOST..) if wide.chance <= CHANCE_OF_WIDE => &wide,
-        _ if all_are_good && half.chance <= CHANCE_OF_WIDE => &half,
+        _ if all_are_good && half.chance <= CHANCE => &half,
         _ => return None,
     };
     let severity = match (band.of_best >= MOST, share >= LEAST_SHARE) {
