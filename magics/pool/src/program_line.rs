@@ -19,6 +19,12 @@ pub enum ProgramLineError {
          and `{{{name}:d}}` are formats"
     )]
     UnknownFormat { name: String, format: String },
+    /// What stands between braces is no name of a hyperparameter, such as JSON that the program is meant to get.
+    #[error(
+        "`{{{text}}}` is no placeholder, which is the name of a hyperparameter between braces; write `{{{{` and `}}}}` for \
+         braces that the program gets"
+    )]
+    NotAPlaceholder { text: String },
     /// A value cannot be written in the format, such as a word as a number.
     #[error("`{{{name}:{format}}}` cannot write {value}")]
     NotInFormat { name: String, format: String, value: String },
@@ -38,6 +44,9 @@ pub struct Placeholder {
 
 impl Placeholder {
     fn parse(text: &str) -> Result<Self, ProgramLineError> {
+        if text.contains(['"', '\'', '{']) {
+            return Err(ProgramLineError::NotAPlaceholder { text: text.into() });
+        }
         let Some((name, format)) = text.split_once(':') else {
             return Ok(Self { name: text.into(), format: None });
         };
@@ -166,6 +175,8 @@ mod tests {
         assert!(matches!(error("{x"), ProgramLineError::Unclosed { .. }));
         assert!(matches!(error("x}"), ProgramLineError::Unopened { .. }));
         assert!(matches!(error("{lr:>9}"), ProgramLineError::UnknownFormat { .. }));
+        let json = error("{\"step\": 1, \"e\": {lr}}");
+        assert!(matches!(json, ProgramLineError::NotAPlaceholder { .. }) && json.to_string().contains("`{{` and `}}`"));
         assert!(matches!(error("{o:.2f}"), ProgramLineError::NotInFormat { .. }));
     }
 
