@@ -23,8 +23,8 @@ pub fn is_filled(mark: Mark) -> bool {
     matches!(mark, Mark::Disc | Mark::Diamond | Mark::Star | Mark::Up | Mark::Down)
 }
 
-/// Returns the outlines of a mark with a radius in pixels, around the origin. A filled mark has one outline. A round one
-/// has none.
+/// Returns the outlines of a mark with a radius in pixels, around the origin. A filled mark has one, and a round one
+/// none.
 pub fn outlines(mark: Mark, radius: f64) -> Vec<Vec<(i32, i32)>> {
     let round = |points: &[(f64, f64)]| -> Vec<(i32, i32)> {
         points.iter().map(|(x, y)| ((x * radius).round() as i32, (y * radius).round() as i32)).collect()
