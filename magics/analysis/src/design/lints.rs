@@ -48,7 +48,7 @@ const SPARSE: &str = "sparse-design";
 const FIRST_BASELINE: &str = "first-baseline";
 /// Found by comparison with other studies, see [`Retuning`](crate::Retuning).
 pub const BATCH_SIZE_CHANGED: &str = "batch-size-changed";
-/// Found by [`exploitation`](super::exploitation()).
+/// This lint and the next one are found by [`exploitation`](super::exploitation()).
 pub(super) const BAYES_PARALLEL: &str = "bayes-parallel";
 pub(super) const EXPLOIT_UNREFINED: &str = "exploit-unrefined";
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 use tunebook_study::store::STUDIES;
 
-/// A setting.
+/// A setting that `%config` shows and changes.
 pub struct Setting {
     pub name: &'static str,
     pub kind: SettingKind,

@@ -1,11 +1,11 @@
 //! A study of 100,000 trials with 20 measurements each: how long it takes to open and to look at, and what it needs,
 //! beside Optuna's for the same study.
 
-use super::{Line, python};
+use super::{Line, python, quasirandom};
 use anyhow::{Context, Result};
 use std::path::Path;
 use std::time::Instant;
-use tunebook_study::sampler::{Proposals, SamplerKind, trial_seed};
+use tunebook_study::sampler::{Proposals, trial_seed};
 use tunebook_study::store::{NewTrial, Store};
 use tunebook_study::*;
 use tunebook_tests::{Kernel, memory};
@@ -75,21 +75,8 @@ fn write(path: &Path, trials: u32) -> Result<()> {
         space.declare(Hyperparameter { name: name.into(), role, distribution, conditions: vec![] })?;
     }
     let words = ["./train", "{a}", "{x}", "{lr}"].map(String::from).into();
-    let definition = StudyDefinition {
-        workload: WorkloadReference::Command(ProgramLine { words, optional: vec![] }),
-        space,
-        objective: Objective { metric: "e".into(), direction: Direction::Minimize, judged: ObjectiveValue::Best },
-        sampler: SamplerKind::Quasirandom,
-        sampler_version: sampler::VERSION,
-        earlier: vec![],
-        seed: 0,
-        repeats: 1,
-        question: None,
-        notes: None,
-        round: None,
-        given: vec![],
-        stop_early: Default::default(),
-    };
+    let workload = WorkloadReference::Command(ProgramLine { words, optional: vec![] });
+    let definition = quasirandom(workload, space);
     let mut store = Store::open(path)?;
     let study = store.create_study("large", &definition)?;
     let mut writer = store.write(study)?;

@@ -164,16 +164,10 @@ fn kernels() -> Result<Vec<Line>> {
     ])
 }
 
-/// The tuner's own cost of a trial with ten measurements, including the store. Nothing is trained.
-fn store() -> Result<Line> {
-    println!("the tuner's own cost …");
-    const TRIALS: u32 = 500;
-    let folder = tempfile::tempdir()?;
-    let mut space = SearchSpace::new();
-    let distribution = Distribution::log_uniform(1e-4, 1.0)?;
-    space.declare(Hyperparameter { name: "lr".into(), role: Role::Nuisance, distribution, conditions: vec![] })?;
-    let definition = StudyDefinition {
-        workload: WorkloadReference::Builtin { name: "none".into() },
+/// A study that minimizes `e` with the default sampler.
+fn quasirandom(workload: WorkloadReference, space: SearchSpace) -> StudyDefinition {
+    StudyDefinition {
+        workload,
         space,
         objective: Objective { metric: "e".into(), direction: Direction::Minimize, judged: ObjectiveValue::Best },
         sampler: SamplerKind::Quasirandom,
@@ -186,7 +180,18 @@ fn store() -> Result<Line> {
         round: None,
         given: vec![],
         stop_early: Default::default(),
-    };
+    }
+}
+
+/// The tuner's own cost of a trial with ten measurements, including the store. Nothing is trained.
+fn store() -> Result<Line> {
+    println!("the tuner's own cost …");
+    const TRIALS: u32 = 500;
+    let folder = tempfile::tempdir()?;
+    let mut space = SearchSpace::new();
+    let distribution = Distribution::log_uniform(1e-4, 1.0)?;
+    space.declare(Hyperparameter { name: "lr".into(), role: Role::Nuisance, distribution, conditions: vec![] })?;
+    let definition = quasirandom(WorkloadReference::Builtin { name: "none".into() }, space);
     let mut store = Store::open(&folder.path().join("studies.db"))?;
     let study = store.create_study("cost", &definition)?;
     let mut writer = store.write(study)?;

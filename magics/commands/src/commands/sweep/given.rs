@@ -19,7 +19,7 @@ struct Cell {
     column: Option<usize>,
 }
 
-/// A given configuration.
+/// A configuration as the user gave it: the values of a line of the cell, or of a row of a file.
 pub struct Row {
     cells: Vec<Cell>,
     span: Span,
