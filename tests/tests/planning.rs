@@ -70,6 +70,38 @@ async fn a_plan_shows_roles_coverage_and_lints_and_trains_nothing() {
 }
 
 #[tokio::test]
+async fn advice_follows_from_what_the_store_knows() {
+    let (mut kernel, _folder) = kernel().await;
+    // A learning rate for both optimizers, and two evaluations in a trial.
+    let cell = "%%plan both --trials 40\nworkload digits_mlp\nscientific optimizer in [momentum, adam]\n\
+        nuisance lr ~ loguniform(1e-3, 1)\nfixed steps = 200\nfixed eval_every = 100";
+    let plan = kernel.run_ok(cell).await;
+    for id in ["shared-optimizer-hyperparameter", "few-evaluations"] {
+        assert!(ids(&plan.result()).contains(&id), "{id}: {}", plan.shown());
+    }
+    assert!(plan.shown().contains("With 100 steps, about 80 trials cost the same as these 40"), "{}", plan.shown());
+    assert!(plan.shown().contains("The study has no question"), "{}", plan.shown());
+
+    // A trial that has learned something becomes the baseline; one that has not does so with a caution.
+    let sweep = "%%sweep first --trials 2\nquestion \"Does it learn?\"\nworkload digits_mlp\n\
+        nuisance lr in [1e-7, 0.1]\n\
+        fixed steps = 60\nfixed eval_every = 10";
+    let trials = kernel.run_ok(sweep).await.result();
+    let best = trials["best"]["trial"].as_u64().unwrap();
+    let before = kernel.run_ok(&sweep.replace("sweep first", "plan second")).await;
+    assert!(!ids(&before.result()).contains(&"constant-schedule"), "{}", before.shown());
+    assert!(before.shown().contains("Question: Does it learn?"), "{}", before.shown());
+    let bad = kernel.run_ok(&format!("%launch first --trial {}", 3 - best)).await;
+    assert!(bad.shown().contains("Caution: a model that has learned nothing"), "{}", bad.shown());
+    let good = kernel.run_ok(&format!("%launch first --trial {best}")).await;
+    assert!(good.shown().contains("the baseline is better by"), "{}", good.shown());
+    assert_eq!(good.result()["better_than_chance"], true);
+    assert!(good.result()["chance"].as_f64().unwrap() > 0.8, "{}", good.result());
+    let after = kernel.run_ok(&sweep.replace("sweep first", "plan second")).await;
+    assert!(ids(&after.result()).contains(&"constant-schedule"), "{}", after.shown());
+}
+
+#[tokio::test]
 async fn the_time_of_a_program_is_known_once_a_trial_is_complete() {
     let (mut kernel, _folder) = kernel().await;
     let before = kernel.run_ok(&format!("%%plan slow --trials 4\n{PROGRAM}")).await;

@@ -50,8 +50,8 @@ pub use configurations::{Configuration, configurations, ranked_configurations};
 pub use cost::{ExpectedTime, TimedTrial, expected_time};
 pub use curves::{Curve, Curves, MeasuredTrial, curves};
 pub use design::{
-    BATCH_SIZE_CHANGED, Design, DesignedHyperparameter, Explored, LINTS, Lint, design, expected_proposals,
-    exploitation, lints,
+    BATCH_SIZE_CHANGED, Design, DesignedHyperparameter, Explored, LINTS, Lint, Stage, batch_size_too_large, design,
+    expected_proposals, exploitation, lints,
 };
 pub use early_stopping::{EarlyStopped, early_stopped};
 pub use error::AnalysisError;

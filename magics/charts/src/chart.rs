@@ -17,10 +17,11 @@ pub mod palette {
     pub const SKY: &str = "#56b4e9";
     /// Bad results, for example infeasible trials.
     pub const RED: &str = "#d55e00";
-    /// Texts and axes.
-    pub const INK: &str = "#808080";
+    /// Texts and axes where the colour of the page is not known: 4.5 times as dark as white, 4.2 times as light as
+    /// JupyterLab's dark page. No grey reaches 4.5 on both.
+    pub const INK: &str = "#767676";
     /// The background of a panel, for example single trials behind a curve.
-    pub const FAINT: &str = "#9a9a9a";
+    pub const FAINT: &str = "#8c8c8c";
     /// The colours that series take in turn.
     pub const SERIES: [&str; 5] = [BLUE, ORANGE, GREEN, PURPLE, SKY];
 }
@@ -133,6 +134,17 @@ pub enum AxisScale {
     Categories(Vec<String>),
 }
 
+impl AxisScale {
+    /// Maps a value so that the scale is linear in the result. The result is not finite where the value has no place.
+    pub(crate) fn linearized(&self, v: f64) -> f64 {
+        match self {
+            Self::Log => v.log10(),
+            Self::OneMinusLog => -(1.0 - v).log10(),
+            Self::Linear | Self::Categories(_) => v,
+        }
+    }
+}
+
 /// An axis.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Axis {
@@ -208,7 +220,44 @@ pub struct Series {
     pub in_legend: bool,
 }
 
+impl Panel {
+    /// The smallest and the largest horizontal coordinate of what is drawn. The first is infinite if nothing is.
+    pub(crate) fn x_extent(&self) -> [f64; 2] {
+        let points = self.series.iter().flat_map(|series| &series.points).map(|point| point.x);
+        extent(&self.x.scale, points.chain(self.shades.iter().flat_map(|shade| shade.range)))
+    }
+
+    /// The vertical coordinates of what is drawn, with the ends of bars.
+    fn ys(&self) -> impl Iterator<Item = f64> {
+        let points = self.series.iter().flat_map(|series| &series.points);
+        points.flat_map(|point| point.interval.into_iter().flatten().chain([point.y]))
+    }
+}
+
+/// The smallest and the largest of the values that have a place on the scale.
+fn extent(scale: &AxisScale, values: impl Iterator<Item = f64>) -> [f64; 2] {
+    let finite = values.filter(|value| scale.linearized(*value).is_finite());
+    finite.fold([f64::INFINITY, f64::NEG_INFINITY], |[low, high], value| [low.min(value), high.max(value)])
+}
+
+/// A range around a value, for an axis on which all values are equal.
+pub(crate) fn around(value: f64) -> [f64; 2] {
+    let reach = if value == 0.0 { 1.0 } else { 0.5 * value.abs() };
+    [value - reach, value + reach]
+}
+
 impl Chart {
+    /// The smallest and the largest vertical coordinate in all panels with the vertical axis of this one.
+    pub(crate) fn y_extent(&self, panel: &Panel) -> [f64; 2] {
+        extent(&panel.y.scale, self.panels.iter().filter(|other| other.y == panel.y).flat_map(Panel::ys))
+    }
+
+    /// The title of the vertical axis of a panel. It is empty where the panel to the left has the same axis.
+    pub(crate) fn y_title(&self, i: usize) -> &str {
+        let axis = &self.panels[i].y;
+        if i % self.columns.max(1) > 0 && self.panels[i - 1].y == *axis { "" } else { &axis.title }
+    }
+
     /// The height of the drawn chart in pixels.
     pub fn height(&self) -> u32 {
         let rows = self.panels.len().div_ceil(self.columns.max(1)).max(1) as u32;

@@ -62,11 +62,11 @@ const FIT: &str = r#"function fit(figure, place) {
       return lines;
     }
     title.text = title.text.split("<br>").map(function (line) {
-      var parts = /^<(b|sup)>(.*)<\/(b|sup)>$/.exec(line);
+      var parts = /^<(b|span)([^>]*)>(.*)<\/(b|span)>$/.exec(line);
       if (!parts) return line;
-      var lines = wrapped(parts[2], Math.max(12, Math.floor((width - 20) / (parts[1] === "b" ? 9 : 5.6))));
+      var lines = wrapped(parts[3], Math.max(12, Math.floor((width - 20) / (parts[1] === "b" ? 9 : 6.4))));
       more += lines.length - 1;
-      return lines.map(function (text) { return "<" + parts[1] + ">" + text + "</" + parts[1] + ">"; }).join("<br>");
+      return lines.map(function (text) { return "<" + parts[1] + parts[2] + ">" + text + "</" + parts[1] + ">"; }).join("<br>");
     }).join("<br>");
     if (more > 0) {
       Object.assign(title, { yref: "container", y: 1, yanchor: "top", pad: { t: 18 } });
@@ -109,11 +109,19 @@ const FIT: &str = r#"function fit(figure, place) {
   }"#;
 
 /// Returns the HTML of a chart with tables below it. `tables` is HTML. `id` becomes the id of the chart's element.
-pub fn chart_html(chart: &Chart, tables: &str, id: &str) -> String {
+/// `conclusion` says what follows from the chart, for those who cannot see it; it may be empty.
+pub fn chart_html(chart: &Chart, conclusion: &str, tables: &str, id: &str) -> String {
     let picture = STANDARD.encode(picture::svg(chart));
-    let alt = escape(&format!("{}. {}", chart.title, chart.subtitle));
+    let alternative = alternative(chart, conclusion);
+    let alt = escape(&alternative);
     let picture = format!(r#"<img alt="{alt}" style="max-width:100%" src="data:image/svg+xml;base64,{picture}">"#);
-    format!("{}\n{tables}", drawn(&plotly::figure(chart), &picture, id))
+    format!("{}\n{tables}", drawn(&plotly::figure(chart), &alternative, &picture, id))
+}
+
+/// The text that stands for a chart where it is not seen.
+fn alternative(chart: &Chart, conclusion: &str) -> String {
+    let parts = [chart.title.as_str(), &chart.subtitle, conclusion].map(|part| part.trim_end_matches('.'));
+    parts.into_iter().filter(|part| !part.is_empty()).map(|part| format!("{part}.")).collect::<Vec<_>>().join(" ")
 }
 
 /// Returns the HTML of a Plotly figure that a cell made. `id` becomes the id of its element. A message replaces a
@@ -124,7 +132,8 @@ pub fn figure_html(figure: &Value, id: &str) -> String {
     unknown.retain(|kind| !["scatter", "bar", "pie"].contains(kind));
     unknown.dedup();
     if unknown.is_empty() {
-        return drawn(figure, "", id);
+        let title = figure["layout"]["title"]["text"].as_str().unwrap_or("A chart without a title");
+        return drawn(figure, title, "", id);
     }
     let message = format!(
         "A chart of type {} needs a front end that draws Plotly figures by itself: JupyterLab with the extension \
@@ -135,11 +144,14 @@ pub fn figure_html(figure: &Value, id: &str) -> String {
     format!("<p>{}</p>", escape(&message))
 }
 
-/// Returns the element of a figure. `placeholder` is the HTML that it shows until a script has drawn the figure.
-fn drawn(figure: &Value, placeholder: &str, id: &str) -> String {
-    let figure = script_json(figure);
+/// Returns the element of a figure. `alternative` is its text for those who cannot see it. `placeholder` is the HTML
+/// that it shows until a script has drawn the figure. Texts get the colour of the page's text, which Plotly does not
+/// know; only where the pointer hovers, a text has a background of its own.
+fn drawn(figure: &Value, alternative: &str, placeholder: &str, id: &str) -> String {
+    let (figure, alternative) = (script_json(figure), escape(alternative));
     format!(
-        r#"<div id="{id}" style="width:100%">{placeholder}</div>
+        r#"<style>#{id} .main-svg g:not(.hovertext) > text {{ fill: currentColor !important }}</style>
+<div id="{id}" role="img" aria-label="{alternative}" style="width:100%">{placeholder}</div>
 <script type="application/json" id="{id}-figure">{figure}</script>
 <script>
 (function () {{
@@ -161,7 +173,7 @@ fn drawn(figure: &Value, placeholder: &str, id: &str) -> String {
 /// Returns a script that updates the chart in the element `id`. The zoom and the hidden series stay as the user set
 /// them.
 pub fn push_html(chart: &Chart, id: &str) -> String {
-    let figure = script_json(&plotly::figure(chart));
+    let (figure, alternative) = (script_json(&plotly::figure(chart)), script_json(&alternative(chart, "").into()));
     format!(
         r#"<script>
 (function () {{
@@ -173,6 +185,7 @@ pub fn push_html(chart: &Chart, id: &str) -> String {
     if (!place) return;
     var picture = place.querySelector("img");
     if (picture) picture.remove();
+    place.setAttribute("aria-label", {alternative});
     fit(figure, place);
     Plotly.react(place, figure.data, figure.layout, figure.config);
   }});
@@ -181,10 +194,11 @@ pub fn push_html(chart: &Chart, id: &str) -> String {
     )
 }
 
-/// Returns the HTML of a table. It sets no colours, so it is readable on light and dark pages.
-pub fn table_html(headers: &[String], rows: &[Vec<String>]) -> String {
+/// Returns the HTML of a table. `text` makes HTML of a cell. It sets no colours, so it is readable on light and dark
+/// pages.
+pub fn table_html(headers: &[String], rows: &[Vec<String>], text: fn(&str) -> String) -> String {
     let cells = |tag: &str, cells: &[String]| -> String {
-        cells.iter().map(|cell| format!("<{tag} style=\"text-align:left\">{}</{tag}>", escape(cell))).collect()
+        cells.iter().map(|cell| format!("<{tag} style=\"text-align:left\">{}</{tag}>", text(cell))).collect()
     };
     let body: String = rows.iter().map(|row| format!("<tr>{}</tr>", cells("td", row))).collect();
     format!("<table><thead><tr>{}</tr></thead><tbody>{body}</tbody></table>", cells("th", headers))

@@ -1,6 +1,6 @@
 //! The static renderer: draws a chart as SVG, for pages that run no scripts.
 
-use crate::chart::{Axis, AxisScale, Chart, Mark, Panel, Point, Series, Shade, Style, palette};
+use crate::chart::{Axis, AxisScale, Chart, Mark, Point, Series, Shade, Style, around, palette};
 use crate::marks::{is_filled, is_round, mark_style, outlines, radius};
 use crate::ticks::ticks;
 use plotters::coord::Shift;
@@ -40,8 +40,8 @@ fn draw(chart: &Chart, area: &Area<'_>) -> DrawResult {
     let (panels, below_panels) = below.split_vertically(height - 54 - 30);
     let columns = chart.columns.clamp(1, chart.panels.len().max(1));
     let rows = chart.panels.len().div_ceil(columns).max(1);
-    for (panel, place) in chart.panels.iter().zip(panels.split_evenly((rows, columns))) {
-        draw_panel(panel, &place)?;
+    for (i, place) in panels.split_evenly((rows, columns)).iter().enumerate().take(chart.panels.len()) {
+        draw_panel(chart, i, place)?;
     }
     legend(chart).iter().try_for_each(|entry| entry.draw(&below_panels))
 }
@@ -49,32 +49,31 @@ fn draw(chart: &Chart, area: &Area<'_>) -> DrawResult {
 /// An axis for plotters: a scale with its range.
 struct Coordinate {
     scale: AxisScale,
-    /// The ends of the range, as [`linearized`] values.
+    /// The ends of the range, as [linearized](AxisScale::linearized) values.
     low: f64,
     high: f64,
+    most_ticks: usize,
 }
 
 impl Coordinate {
-    /// A range that covers the values with a margin. It is never empty.
-    fn covering(axis: &Axis, values: impl Iterator<Item = f64>) -> Self {
+    /// A range that covers the extent with a margin. It is never empty.
+    fn covering(axis: &Axis, extent: [f64; 2], most_ticks: usize) -> Self {
         let scale = axis.scale.clone();
-        if let AxisScale::Categories(names) = &scale {
-            let high = names.len() as f64 - 0.5;
-            return Self { scale, low: -0.5, high };
-        }
-        let inside = values.map(|v| linearized(&scale, v)).filter(|v| v.is_finite());
-        let (mut low, mut high) =
-            inside.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), v| (low.min(v), high.max(v)));
-        if low > high {
-            (low, high) = (0.0, 1.0);
-        }
+        let [low, high] = match &scale {
+            AxisScale::Categories(names) => {
+                return Self { low: -0.5, high: names.len() as f64 - 0.5, scale, most_ticks };
+            }
+            AxisScale::Linear if extent[0] == extent[1] => around(extent[0]),
+            _ => extent.map(|v| scale.linearized(v)),
+        };
+        let [low, high] = if low.is_finite() && high.is_finite() { [low, high] } else { [0.0, 1.0] };
         let margin = if high > low { 0.05 * (high - low) } else { 0.5 };
-        Self { scale, low: low - margin, high: high + margin }
+        Self { scale, low: low - margin, high: high + margin, most_ticks }
     }
 
     /// Returns where a value lies in the range: 0 at its lower end, 1 at its upper end.
     fn fraction(&self, v: f64) -> f64 {
-        (linearized(&self.scale, v) - self.low) / (self.high - self.low)
+        (self.scale.linearized(v) - self.low) / (self.high - self.low)
     }
 
     fn ticks(&self) -> Vec<(f64, String)> {
@@ -83,16 +82,7 @@ impl Coordinate {
             AxisScale::OneMinusLog => 1.0 - 10_f64.powf(-v),
             _ => v,
         };
-        ticks(&self.scale, back(self.low), back(self.high))
-    }
-}
-
-/// Maps a value so that the scale is linear in the result.
-fn linearized(scale: &AxisScale, v: f64) -> f64 {
-    match scale {
-        AxisScale::Log => v.log10(),
-        AxisScale::OneMinusLog => -(1.0 - v).log10(),
-        _ => v,
+        ticks(&self.scale, back(self.low), back(self.high), self.most_ticks)
     }
 }
 
@@ -119,12 +109,10 @@ impl ValueFormatter<f64> for Coordinate {
     }
 }
 
-fn draw_panel(panel: &Panel, area: &Area<'_>) -> DrawResult {
-    let points = || panel.series.iter().flat_map(|series| &series.points);
-    let intervals = points().filter_map(|p| p.interval).flatten();
-    let shaded = panel.shades.iter().flat_map(|shade| shade.range);
-    let x = Coordinate::covering(&panel.x, points().map(|p| p.x).chain(shaded));
-    let y = Coordinate::covering(&panel.y, points().map(|p| p.y).chain(intervals));
+fn draw_panel(chart: &Chart, i: usize, area: &Area<'_>) -> DrawResult {
+    let panel = &chart.panels[i];
+    let x = Coordinate::covering(&panel.x, panel.x_extent(), if chart.columns > 2 { 4 } else { 6 });
+    let y = Coordinate::covering(&panel.y, chart.y_extent(panel), 8);
     let names = |scale: &AxisScale| match scale {
         AxisScale::Categories(names) => names.clone(),
         _ => vec![],
@@ -149,7 +137,7 @@ fn draw_panel(panel: &Panel, area: &Area<'_>) -> DrawResult {
         .label_style(text.clone())
         .axis_desc_style(text)
         .x_desc(&panel.x.title)
-        .y_desc(&panel.y.title)
+        .y_desc(chart.y_title(i))
         .x_label_formatter(&|v| label(&x_names, *v))
         .y_label_formatter(&|v| label(&y_names, *v))
         .draw()?;

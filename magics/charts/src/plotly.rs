@@ -1,7 +1,7 @@
 //! The interactive renderer: returns a chart as a Plotly figure in JSON (`data`, `layout`, `config`), which plotly.js 3
 //! draws.
 
-use crate::chart::{Axis, AxisScale, Chart, Mark, Panel, Point, Series, Style, palette};
+use crate::chart::{Axis, AxisScale, Chart, Mark, Panel, Point, Series, Style, around, palette};
 use crate::ticks::ticks;
 use plotly::Scatter;
 use plotly::common::{
@@ -79,13 +79,17 @@ fn trace(series: &Series, panel: &Panel, index: usize, in_legend: bool) -> Value
     serde_json::from_str(&scatter.to_json()).unwrap_or(Value::Null)
 }
 
+/// The most ticks of a logarithmic axis in a chart of one, two and three columns, so that their labels do not overlap.
+const MOST_TICKS: [usize; 3] = [9, 6, 4];
+
 /// Returns what Plotly appends to the names of a panel's axes: nothing for the first panel, then 2, 3, ….
 fn suffix(index: usize) -> String {
     if index == 0 { String::new() } else { (index + 1).to_string() }
 }
 
 fn layout(chart: &Chart) -> Value {
-    let title = format!("<b>{}</b><br><sup>{}</sup>", escape(&chart.title), escape(&chart.subtitle));
+    let (title, subtitle) = (escape(&chart.title), escape(&chart.subtitle));
+    let title = format!("<b>{title}</b><br><span style=\"font-size:12px\">{subtitle}</span>");
     let base = Layout::new()
         .title(Title::with_text(title).x(0.01).font(Font::new().size(15)))
         .font(Font::new().size(12).color(palette::INK))
@@ -105,6 +109,11 @@ fn layout(chart: &Chart) -> Value {
     );
     let columns = chart.columns.clamp(1, chart.panels.len().max(1));
     let rows = chart.panels.len().div_ceil(columns).max(1);
+    let gap = if chart.panels.iter().enumerate().any(|(i, _)| i % columns > 0 && chart.y_title(i) != "") {
+        0.12
+    } else {
+        0.07
+    };
     let (mut shapes, mut labels) = (vec![], vec![]);
     for (i, panel) in chart.panels.iter().enumerate() {
         for shade in &panel.shades {
@@ -121,11 +130,18 @@ fn layout(chart: &Chart) -> Value {
                 "yanchor": "top", "showarrow": false, "font": { "size": 10, "color": palette::INK } }));
         }
         let (row, column) = (i / columns, i % columns);
-        let across = share(column, columns, 0.09);
+        let across = share(column, columns, gap);
         let [top, bottom] = share(row, rows, 0.2).map(|v| 1.0 - v);
         let suffix = suffix(i);
-        layout.insert(format!("xaxis{suffix}"), axis(&panel.x, panel, |p| p.x, across, format!("y{suffix}")));
-        layout.insert(format!("yaxis{suffix}"), axis(&panel.y, panel, |p| p.y, [bottom, top], format!("x{suffix}")));
+        let x = axis(&panel.x, panel.x_extent(), MOST_TICKS[columns.min(3) - 1], across, format!("y{suffix}"));
+        let y_axis = Axis { title: chart.y_title(i).into(), ..panel.y.clone() };
+        let mut y = axis(&y_axis, chart.y_extent(panel), MOST_TICKS[0], [bottom, top], format!("x{suffix}"));
+        // Equal axes have one range, and a zoom in one panel is a zoom in all of them.
+        if let Some(first) = chart.panels[..i].iter().position(|other| other.y == panel.y) {
+            y["matches"] = json!(format!("y{}", self::suffix(first)));
+        }
+        layout.insert(format!("xaxis{suffix}"), x);
+        layout.insert(format!("yaxis{suffix}"), y);
     }
     if !shapes.is_empty() {
         layout.insert("shapes".into(), json!(shapes));
@@ -147,7 +163,8 @@ fn share(i: usize, n: usize, gap: f64) -> [f64; 2] {
     [start, start + width]
 }
 
-fn axis(axis: &Axis, panel: &Panel, of: fn(&Point) -> f64, domain: [f64; 2], anchor: String) -> Value {
+/// Returns an axis whose values lie between the ends of `extent`. A logarithmic one has at most `most` ticks.
+fn axis(axis: &Axis, [low, high]: [f64; 2], most: usize, domain: [f64; 2], anchor: String) -> Value {
     let grid = "rgba(128,128,128,0.22)";
     let mut styled = PlotlyAxis::new()
         .title(Title::with_text(escape(&axis.title)))
@@ -163,7 +180,6 @@ fn axis(axis: &Axis, panel: &Panel, of: fn(&Point) -> f64, domain: [f64; 2], anc
         AxisScale::Log | AxisScale::OneMinusLog => styled.type_(AxisType::Log),
         AxisScale::Categories(_) => styled.type_(AxisType::Linear),
     };
-    let (low, high) = extent(panel, of);
     match &axis.scale {
         AxisScale::Categories(names) => {
             styled = styled
@@ -173,19 +189,20 @@ fn axis(axis: &Axis, panel: &Panel, of: fn(&Point) -> f64, domain: [f64; 2], anc
                 .range(vec![-0.5, names.len() as f64 - 0.5]);
         }
         AxisScale::OneMinusLog => {
-            let marks = ticks(&axis.scale, low, high);
+            let marks = ticks(&axis.scale, low, high, most);
             styled = styled
                 .tick_mode(TickMode::Array)
                 .tick_values(marks.iter().map(|(v, _)| 1.0 - v).collect())
                 .tick_text(marks.into_iter().map(|(_, text)| text).collect());
         }
         AxisScale::Log => {
-            let marks = ticks(&axis.scale, low, high);
+            let marks = ticks(&axis.scale, low, high, most);
             styled = styled
                 .tick_mode(TickMode::Array)
                 .tick_values(marks.iter().map(|(v, _)| *v).collect())
                 .tick_text(marks.into_iter().map(|(_, text)| text).collect());
         }
+        AxisScale::Linear if low == high => styled = styled.range(around(low).to_vec()),
         AxisScale::Linear => {}
     }
     let mut json = serde_json::to_value(&styled).unwrap_or(Value::Null);
@@ -194,12 +211,6 @@ fn axis(axis: &Axis, panel: &Panel, of: fn(&Point) -> f64, domain: [f64; 2], anc
         json["autorange"] = json!("reversed");
     }
     json
-}
-
-/// Returns the smallest and the largest coordinate of all points of a panel.
-fn extent(panel: &Panel, of: fn(&Point) -> f64) -> (f64, f64) {
-    let all = panel.series.iter().flat_map(|s| &s.points).map(of).filter(|v| v.is_finite());
-    all.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), v| (low.min(v), high.max(v)))
 }
 
 /// Escapes text, because Plotly reads a small part of HTML in its texts.

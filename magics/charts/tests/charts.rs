@@ -148,10 +148,10 @@ fn an_isolation_draws_each_complete_trial_once() {
 fn texts_of_the_user_are_escaped() {
     let hostile = "</script><script>alert(1)</script>\"'&";
     let chart = history_chart(hostile, hostile);
-    for html in [html::chart_html(&chart, "", "id"), html::push_html(&chart, "id")] {
+    for html in [html::chart_html(&chart, hostile, "", "id"), html::push_html(&chart, "id")] {
         assert!(!html.contains("<script>alert"), "{html}");
     }
-    let table = html::table_html(&["h".into()], &[vec![hostile.into()]]);
+    let table = html::table_html(&["h".into()], &[vec![hostile.into()]], html::escape);
     assert!(!table.contains("<script>"));
 }
 
@@ -163,9 +163,13 @@ fn what_stands_between_backticks_is_code_and_a_single_one_stays() {
 
 #[test]
 fn a_page_without_scripts_shows_the_picture() {
-    let html = html::chart_html(&history_chart("depth", "lr=0.1"), "<p>table</p>", "some-id");
+    let html = html::chart_html(&history_chart("depth", "lr=0.1"), "Trial 2 is best.", "<p>table</p>", "some-id");
     let before_scripts = html.split("<script").next().unwrap();
-    assert!(before_scripts.contains("<img alt=\"depth: valid/error by trial."));
+    for text in ["<img alt=", "role=\"img\" aria-label="] {
+        let alternative = before_scripts.split_once(text).unwrap().1.split('"').nth(1).unwrap();
+        assert!(alternative.starts_with("depth: valid/error by trial. 3 of"), "{alternative}");
+        assert!(alternative.ends_with(" Trial 2 is best."), "{alternative}");
+    }
     assert!(before_scripts.contains("data:image/svg+xml;base64,"));
     assert!(html.ends_with("<p>table</p>"));
 }

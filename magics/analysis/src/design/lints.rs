@@ -2,9 +2,10 @@
 
 use super::Design;
 use crate::compares_batch_sizes_by_validation;
+use crate::throughput::{PointState, Throughput};
 use serde::Serialize;
 use tunebook_study::sampler::SamplerKind;
-use tunebook_study::{Distribution, Hyperparameter, Role, StudyDefinition, Value, WorkloadDescription};
+use tunebook_study::{Distribution, Hyperparameter, ObjectiveValue, Role, StudyDefinition, Value, WorkloadDescription};
 
 /// Advice of the Playbook that a study does not follow.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -18,7 +19,7 @@ pub struct Lint {
 }
 
 /// The names of all lints.
-pub const LINTS: [&str; 14] = [
+pub const LINTS: [&str; 18] = [
     BATCH_SIZE,
     STEPS,
     OPTIMIZER_HYPERPARAMETER,
@@ -30,6 +31,10 @@ pub const LINTS: [&str; 14] = [
     FIXED_INTERACTS,
     SPARSE,
     FIRST_BASELINE,
+    SHARED,
+    CONSTANT_SCHEDULE,
+    FEW_EVALUATIONS,
+    BATCH_SIZE_TOO_LARGE,
     BATCH_SIZE_CHANGED,
     BAYES_PARALLEL,
     EXPLOIT_UNREFINED,
@@ -46,6 +51,11 @@ const OPTIMIZER_SCIENTIFIC: &str = "optimizer-hyperparameter-scientific";
 const FIXED_INTERACTS: &str = "fixed-interacts";
 const SPARSE: &str = "sparse-design";
 const FIRST_BASELINE: &str = "first-baseline";
+const SHARED: &str = "shared-optimizer-hyperparameter";
+const CONSTANT_SCHEDULE: &str = "constant-schedule";
+const FEW_EVALUATIONS: &str = "few-evaluations";
+/// Found by [`batch_size_too_large`].
+const BATCH_SIZE_TOO_LARGE: &str = "batch-size-too-large";
 /// Found by comparison with other studies, see [`Retuning`](crate::Retuning).
 pub const BATCH_SIZE_CHANGED: &str = "batch-size-changed";
 /// This lint and the next one are found by [`exploitation`](super::exploitation()).
@@ -56,6 +66,9 @@ pub(super) const EXPLOIT_UNREFINED: &str = "exploit-unrefined";
 const GRID_DIMENSIONS: usize = 2;
 /// With fewer points than this along each nuisance dimension, the best of the nuisance values is mostly missed.
 const POINTS_PER_DIMENSION: f64 = 2.0;
+
+/// With fewer evaluations in a trial, its best one may be far from the best step (Playbook G4).
+const EVALUATIONS: i64 = 5;
 
 /// The hyperparameters of each update rule (Playbook A3).
 const OPTIMIZERS: [(&str, &[&str]); 7] = [
@@ -83,13 +96,23 @@ fn is_of_optimizer(name: &str) -> bool {
         || OPTIMIZERS.iter().any(|(_, names)| names.contains(&name) && name != "weight_decay")
 }
 
+/// How far a project has come with a workload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// The store has no other study of the workload.
+    First,
+    /// It has others, and no baseline was launched.
+    Exploring,
+    /// A baseline was launched.
+    AfterBaseline,
+}
+
 /// Returns the advice that a definition does not follow. `description` is that of the workload, None for a program.
-/// `is_first` says that the store has no other study of the workload.
 pub fn lints(
     definition: &StudyDefinition,
     design: &Design,
     description: Option<&WorkloadDescription>,
-    is_first: bool,
+    stage: Stage,
 ) -> Vec<Lint> {
     let varied: Vec<&Hyperparameter> =
         definition.space.hyperparameters().iter().filter(|h| !h.distribution.is_constant()).collect();
@@ -236,15 +259,55 @@ pub fn lints(
             SPARSE,
             "D11 Striking a balance between informative and affordable experiments",
             format!(
-                "There are {per_value} and {} nuisance dimensions, which is {points:.1} points along each dimension. The \
+                "There are {per_value} and {} nuisance dimensions, which is {} points along each dimension. The \
                  best value is then mostly missed, and a comparison is one of luck. Ask for at least {} configurations, \
                  or fix some nuisance hyperparameters.",
                 design.nuisance_dimensions,
+                (10.0 * points).round() / 10.0,
                 enough_configurations(design)
             ),
         );
     }
-    if is_first {
+    for (name, optimizers) in shared(definition) {
+        add(
+            SHARED,
+            "A5 Choosing the optimizer",
+            format!(
+                "`{name}` is declared once for {} optimizers: {}. It is another hyperparameter in each of them, with \
+                 another good range. Declare it once for each, after `when optimizer == …:`.",
+                optimizers.len(),
+                optimizers.join(", ")
+            ),
+        );
+    }
+    if stage == Stage::AfterBaseline
+        && let Some(known) = description.and_then(|known| known.hyperparameter("schedule"))
+        && definition.space.named("schedule").flat_map(|h| values_of(&h.distribution)).all(is_constant)
+        && is_constant(&known.default)
+    {
+        add(
+            CONSTANT_SCHEDULE,
+            "I1 What is the best learning rate schedule family?",
+            format!(
+                "A baseline was launched, and all {} configurations keep a constant learning rate. After the first \
+                 baseline, a linear or cosine decay is mostly better: `fixed schedule = cosine`, with `lr` tuned again.",
+                design.configurations
+            ),
+        );
+    }
+    if let Some(found) = few_evaluations(definition, description) {
+        let [steps, evaluations] = found;
+        add(
+            FEW_EVALUATIONS,
+            "G4 Deciding how long to train when training is not compute-bound",
+            format!(
+                "A trial is judged by the best of {evaluations} evaluations in {steps} steps. Its best step may lie far \
+                 from each of them, and a curve of so few points shows no overfitting. Set `eval_every` to {} or less.",
+                (steps / (2 * EVALUATIONS)).max(1)
+            ),
+        );
+    }
+    if stage == Stage::First {
         let early = too_early(definition);
         if !early.is_empty() {
             add(
@@ -296,6 +359,81 @@ fn without_role<'a>(definition: &StudyDefinition, description: &'a WorkloadDescr
         (!names.is_empty()).then_some((word, names))
     };
     words.into_iter().filter_map(lacking).collect()
+}
+
+/// The hyperparameters of optimizers that vary and are declared once for several optimizers of the study, each with
+/// these.
+fn shared(definition: &StudyDefinition) -> Vec<(&str, Vec<String>)> {
+    let values = definition.space.named("optimizer").flat_map(|h| values_of(&h.distribution));
+    let words: Vec<String> = values.map(Value::to_string).collect();
+    let of_several = |h: &'_ &Hyperparameter| {
+        is_of_optimizer(&h.name) && !h.distribution.is_constant() && h.conditions.iter().all(|c| c.name != "optimizer")
+    };
+    let users = |name: &str| -> Vec<String> {
+        let uses = |word: &&String| {
+            let of_all = LEARNING_RATES.contains(&name);
+            of_all || OPTIMIZERS.iter().any(|(known, names)| known == word && names.contains(&name))
+        };
+        words.iter().filter(uses).cloned().collect()
+    };
+    let all = definition.space.hyperparameters().iter().filter(of_several);
+    all.map(|h| (h.name.as_str(), users(&h.name))).filter(|(_, users)| users.len() > 1).collect()
+}
+
+fn is_constant(schedule: &Value) -> bool {
+    schedule.to_string() == "constant"
+}
+
+/// Returns the steps and the evaluations of a trial that is judged by the best of fewer than [`EVALUATIONS`]. None if
+/// there are enough, or if they are not known.
+fn few_evaluations(definition: &StudyDefinition, description: Option<&WorkloadDescription>) -> Option<[i64; 2]> {
+    let value = |name: &str| {
+        let declared = definition.space.named(name).find_map(|h| values_of(&h.distribution).last()?.as_i64());
+        declared.or_else(|| description?.hyperparameter(name)?.default.as_i64())
+    };
+    let (steps, every) = (value("steps")?, value("eval_every").filter(|every| *every > 0)?);
+    // The last step is evaluated too.
+    let evaluations = steps.saturating_add(every - 1) / every;
+    let is_best = definition.objective.judged == ObjectiveValue::Best;
+    (is_best && evaluations < EVALUATIONS && steps > EVALUATIONS).then_some([steps, evaluations])
+}
+
+/// Returns the lint of a study with a batch size beyond the one with the highest measured throughput, or beyond what
+/// memory holds (Playbook B3). `limit` is the largest size that fits, if memory limits it.
+pub fn batch_size_too_large(
+    definition: &StudyDefinition,
+    description: Option<&WorkloadDescription>,
+    throughput: &Throughput,
+    limit: Option<u64>,
+) -> Option<Lint> {
+    let declared = definition.space.named("batch_size").flat_map(|h| values_of(&h.distribution)).map(|v| v.as_i64());
+    let default = || description?.hyperparameter("batch_size")?.default.as_i64();
+    let used = declared.flatten().max().or_else(default).and_then(|size| u64::try_from(size).ok())?;
+    let why = if let Some(limit) = limit.filter(|limit| used > *limit) {
+        format!(
+            "{limit} is the largest batch size that fits into memory, as %throughput found, and this study has {used}"
+        )
+    } else {
+        let rate = |point: &&crate::throughput::ThroughputPoint| point.examples_per_second.unwrap_or(0.0);
+        let measured = || throughput.points.iter().filter(|p| p.state == PointState::Ok);
+        let fastest = measured().max_by(|a, b| rate(a).total_cmp(&rate(b)))?;
+        let this = measured().find(|p| p.batch_size == used)?;
+        // A difference within the noise of the measurement is none.
+        if used <= fastest.batch_size || this.interval?[1] >= fastest.interval?[0] {
+            return None;
+        }
+        format!(
+            "%throughput measured {:.0} examples/s at batch size {} and {:.0} at {used}, which this study has",
+            rate(&fastest),
+            fastest.batch_size,
+            rate(&this)
+        )
+    };
+    Some(Lint {
+        id: BATCH_SIZE_TOO_LARGE,
+        message: format!("{why}. A larger batch than the fastest one costs time and gains nothing."),
+        playbook: "B3 Determining the feasible batch sizes and estimating training throughput",
+    })
 }
 
 fn values_of(distribution: &Distribution) -> Vec<&Value> {

@@ -76,7 +76,8 @@ fn log() -> Distribution {
 
 fn found(definition: &StudyDefinition, configurations: u32, is_first: bool) -> Vec<&'static str> {
     let design = design(definition, configurations);
-    let found = lints(definition, &design, Some(&description()), is_first);
+    let stage = if is_first { Stage::First } else { Stage::Exploring };
+    let found = lints(definition, &design, Some(&description()), stage);
     for lint in &found {
         assert!(LINTS.contains(&lint.id), "{lint:?}");
         assert!(!lint.message.is_empty() && lint.playbook.contains(' '), "{lint:?}");
@@ -136,6 +137,84 @@ fn each_lint_is_found_where_it_applies_and_only_there() {
     assert!(found(&by_training(with(Role::Nuisance, "batch_size", list(&[16, 64]))), 60, false).is_empty());
 }
 
+#[test]
+fn after_the_first_baseline_a_constant_learning_rate_is_a_lint() {
+    let of = |definition: &StudyDefinition, stage| -> Vec<&'static str> {
+        let found = lints(definition, &design(definition, 60), Some(&description()), stage);
+        found.into_iter().map(|lint| lint.id).collect()
+    };
+    assert_eq!(of(&study(&sound()), Stage::AfterBaseline), ["constant-schedule"]);
+    assert!(of(&study(&sound()), Stage::Exploring).is_empty());
+    let both = with(Role::Scientific, "schedule", words(&["constant", "cosine"]));
+    assert!(!of(&both, Stage::AfterBaseline).contains(&"constant-schedule"), "a decay is tried");
+}
+
+#[test]
+fn a_hyperparameter_that_two_optimizers_share_is_a_lint() {
+    let shared = |optimizer: Option<&'static str>, words: Distribution| {
+        found(
+            &study(&[
+                (Role::Scientific, "optimizer", words, None),
+                (Role::Nuisance, "lr", log(), optimizer),
+                (Role::Nuisance, "momentum", log(), Some("nesterov")),
+            ]),
+            40,
+            false,
+        )
+    };
+    let id = "shared-optimizer-hyperparameter";
+    assert!(shared(None, words(&["nesterov", "adam"])).contains(&id));
+    assert!(!shared(Some("adam"), words(&["nesterov", "adam"])).contains(&id));
+    assert!(!shared(None, words(&["nesterov"])).contains(&id));
+}
+
+#[test]
+fn few_evaluations_are_a_lint_where_the_best_of_them_judges() {
+    let mut known = description();
+    known.hyperparameters.push(WorkloadHyperparameter::whole("eval_every", 1..=1000, 100));
+    let of = |definition: &StudyDefinition| -> bool {
+        let found = lints(definition, &design(definition, 60), Some(&known), Stage::Exploring);
+        found.iter().any(|lint| lint.id == "few-evaluations")
+    };
+    let steps = |steps: i64| with(Role::Fixed, "steps", Distribution::constant(steps.into()));
+    assert!(of(&steps(400)) && !of(&steps(401)), "401 steps have five evaluations, the last step included");
+    let mut last = steps(400);
+    last.objective.judged = ObjectiveValue::Final;
+    assert!(!of(&last));
+    assert!(!found(&steps(400), 60, false).contains(&"few-evaluations"), "how often it evaluates is not known");
+}
+
+#[test]
+fn a_batch_beyond_the_fastest_one_is_a_lint_if_the_difference_is_measured() {
+    use crate::throughput::{PointState, Throughput, ThroughputPoint};
+    let point = |batch_size: u64, rate: f64| ThroughputPoint {
+        batch_size,
+        state: PointState::Ok,
+        examples_per_second: Some(rate),
+        interval: Some([0.97 * rate, 1.03 * rate]),
+        seconds_per_step: None,
+        peak_memory_bytes: None,
+        gain: None,
+        gain_interval: None,
+    };
+    let measured = |large: f64| Throughput {
+        points: vec![point(64, 500.0), point(128, 1000.0), point(256, large)],
+        ..Default::default()
+    };
+    let of = |size: i64, large: f64, limit: Option<u64>| {
+        let definition = with(Role::Fixed, "batch_size", Distribution::constant(size.into()));
+        batch_size_too_large(&definition, Some(&description()), &measured(large), limit).map(|lint| lint.message)
+    };
+    assert!(of(256, 800.0, None).unwrap().contains("1000 examples/s at batch size 128 and 800 at 256"));
+    assert_eq!(of(256, 990.0, None), None, "within the noise");
+    assert_eq!(of(128, 800.0, None), None);
+    assert_eq!(of(512, 800.0, None), None, "was not measured, and memory does not limit it");
+    assert!(of(512, 800.0, Some(256)).unwrap().contains("256 is the largest"));
+    let default = study(&sound());
+    assert_eq!(batch_size_too_large(&default, Some(&description()), &measured(800.0), None), None, "the default is 64");
+    assert!(batch_size_too_large(&default, Some(&description()), &measured(800.0), Some(32)).is_some());
+}
+
 const LINT_A3: &str = "optimizer-hyperparameter-without-role";
 
 #[test]
@@ -173,7 +252,7 @@ fn a_grid_of_three_dimensions_and_a_sparse_design_are_found() {
     assert_eq!((design.scientific_values, design.configurations_per_value), (Some(3), Some([3, 3])));
     assert!((design.points_per_dimension.unwrap() - 3f64.sqrt()).abs() < 1e-12);
     assert_eq!(found(&study(&sound()), 9, false), ["sparse-design"]);
-    let enough = lints(&study(&sound()), &design, None, false).pop().unwrap();
+    let enough = lints(&study(&sound()), &design, None, Stage::Exploring).pop().unwrap();
     assert!(enough.message.contains("at least 12 configurations"), "{}", enough.message);
     assert_eq!(found(&study(&sound()), 12, false), Vec::<&str>::new());
 }

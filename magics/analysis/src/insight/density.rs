@@ -46,7 +46,7 @@ fn sampling_density(evidence: &Evidence<'_>, deviation: Option<f64>) -> Option<F
     let by =
         if deviation.is_some() { "2 standard deviations over seeds" } else { "a tenth of its distance to the median" };
     let message = format!(
-        "Within {} of the best one ({by}), there are {good} of {n} configurations, and the best of half of the configurations \
+        "{good} of {n} configurations lie within {} of the best one ({by}), and the best of half of the configurations \
          would be worse by {} on average: the search is sparse where it matters.",
         number(near),
         number(gain)

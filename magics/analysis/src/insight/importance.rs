@@ -72,10 +72,14 @@ fn insensitive(evidence: &Evidence<'_>, importance: &Importance) -> Vec<Finding>
                 percent(i.ped_anova),
                 percent(i.ped_anova_null)
             );
+            let without = match has_zero(&h.distribution) {
+                true => format!(" If {label} is a feature that 0 or `false` switches off, it may be dropped."),
+                false => String::new(),
+            };
             let advice = format!(
                 "{label} may be fixed, so that the other hyperparameters are searched more densely. Write down the \
                  caveat: this holds for the ranges and the fixed values of this study, and an effect below {} of the \
-                 variance would not have been seen.",
+                 variance would not have been seen.{without}",
                 percent(of_variance(i.fanova_null))
             );
             let finding = Finding::new("insensitive", Severity::Info, SECTION, message, &advice)
@@ -89,6 +93,16 @@ fn insensitive(evidence: &Evidence<'_>, importance: &Importance) -> Vec<Finding>
             Finding { hyperparameter: Some(label), experiment, ..finding }
         })
         .collect()
+}
+
+/// Whether a distribution holds the value that switches a feature off.
+fn has_zero(distribution: &Distribution) -> bool {
+    match distribution {
+        Distribution::Choice { values } => values
+            .iter()
+            .any(|value| value.as_f64() == Some(0.0) || ["false", "none"].contains(&value.to_string().as_str())),
+        ranged => ranged.from_unit(0.0).as_f64() == Some(0.0),
+    }
 }
 
 fn interactions(importance: &Importance) -> impl Iterator<Item = Finding> {

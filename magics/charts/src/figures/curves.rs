@@ -42,8 +42,11 @@ pub fn curves(study: &str, objective: &str, curves: &Curves) -> Chart {
     Chart {
         title: format!("{study}: training curves"),
         subtitle: format!(
-            "{} trials; dashed: training examples, where train/loss is the mean over batches since the last evaluation",
-            curves.trials.len()
+            "{}; solid: periodic evaluations; dashed: training examples, where train/loss is the online mean over batches",
+            match curves.trials.len() {
+                1 => "1 trial".into(),
+                n => format!("{n} trials"),
+            }
         ),
         columns: panels.len().clamp(1, 2),
         panels,
@@ -64,7 +67,12 @@ pub fn curves_by_value(
         panel.x.title = format!("step ({hyperparameter} = {value})");
         panel
     });
-    let panels: Vec<Panel> = panels.collect();
+    let mut panels: Vec<Panel> = panels.collect();
+    // The panels are to be compared, so they have one axis: a logarithmic one if any of them needs it.
+    let axis = panels.iter().map(|panel| &panel.y).max_by_key(|axis| axis.scale == AxisScale::Log).cloned();
+    if let Some(axis) = axis {
+        panels.iter_mut().for_each(|panel| panel.y = axis.clone());
+    }
     Chart {
         title: format!("{study}: the best trial for each {hyperparameter}"),
         subtitle: format!("{} values; dashed: training examples; shaded: the trial overfits", panels.len()),
@@ -77,7 +85,7 @@ pub fn curves_by_value(
 fn panel<'a>(metric: &str, objective: &str, trials: impl Iterator<Item = (usize, &'a Curve)> + Clone) -> Panel {
     let beside = training_names(metric);
     let beside = beside.iter().find(|name| trials.clone().any(|(_, trial)| trial.metrics.contains_key(*name)));
-    let (mut drawn, mut values, mut shades) = (vec![], vec![], vec![]);
+    let (mut drawn, mut best_checkpoints, mut values, mut shades) = (vec![], vec![], vec![], vec![]);
     for (i, trial) in trials {
         let name = format!("trial {}", trial.trial);
         if let Some((line, beside)) = beside.and_then(|beside| Some((trial.metrics.get(beside)?, beside))) {
@@ -92,15 +100,15 @@ fn panel<'a>(metric: &str, objective: &str, trials: impl Iterator<Item = (usize,
         values.extend(points.iter().map(|point| point.y));
         let style = if points.len() <= MAX_DISCS { Style::LineAndPoints } else { Style::Line };
         let best = trial.best_step.filter(|_| metric == objective);
-        let mark: Vec<Point> = points.iter().filter(|p| best.is_some_and(|s| p.x == s as f64)).cloned().collect();
+        best_checkpoints.extend(points.iter().filter(|p| best.is_some_and(|s| p.x == s as f64)).cloned());
         drawn.push(series(&name, color(i), style, points));
-        if !mark.is_empty() {
-            drawn.push(series("best checkpoint", palette::RED, Style::Points(Mark::Star, 13.0), mark));
-        }
         if let Some(region) = trial.overfitting.filter(|_| metric == objective && shades.is_empty()) {
             let range = [region.from as f64, region.to as f64];
             shades.push(Shade { range, label: format!("{name} overfits"), color: palette::RED });
         }
+    }
+    if !best_checkpoints.is_empty() {
+        drawn.push(series("best checkpoint", palette::RED, Style::Points(Mark::Star, 13.0), best_checkpoints));
     }
     let mut axis = metric_axis(metric, &values);
     if let Some(beside) = beside {

@@ -62,7 +62,7 @@ pub fn reruns(title: &str, metric: &str, direction: Direction, arms: &[RerunArm]
             counts.join(" and ")
         ),
         panels: vec![Panel::new(
-            Axis::new("", AxisScale::Categories(names)),
+            Axis::new("configuration", AxisScale::Categories(names)),
             Axis::new(metric, AxisScale::Linear),
             drawn,
         )],

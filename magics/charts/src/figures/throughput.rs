@@ -46,7 +46,7 @@ pub fn throughput(workload: &str, device: &str, curves: &[ThroughputCurve<'_>]) 
     let mut panels = vec![Panel::new(batch_size_axis(), Axis::new("examples/s (log scale)", AxisScale::Log), rates)];
     if !memory.is_empty() {
         let used: Vec<f64> = memory.iter().flat_map(|series| &series.points).map(|point| point.y).collect();
-        panels.push(Panel::new(batch_size_axis(), metric_axis("peak memory, MB", &used), memory));
+        panels.push(Panel::new(batch_size_axis(), metric_axis("peak memory, MiB", &used), memory));
     }
     let out_of_memory: Vec<Shade> = curves.iter().filter_map(out_of_memory).collect();
     for panel in &mut panels {
@@ -68,8 +68,9 @@ fn rate_points(throughput: &Throughput) -> Vec<Point> {
     ok.filter_map(|p| {
         let rate = p.examples_per_second?;
         let gain = p.gain.map_or(String::new(), |gain| format!("\ndoubling multiplied the throughput by {gain:.2}"));
-        let seconds = number(p.seconds_per_step.unwrap_or(f64::NAN));
-        let label = format!("batch size {}\n{} examples/s\n{seconds} s per step{gain}", p.batch_size, number(rate));
+        let milliseconds = number(1e3 * p.seconds_per_step.unwrap_or(f64::NAN));
+        let label =
+            format!("batch size {}\n{} examples/s\n{milliseconds} ms per step{gain}", p.batch_size, number(rate));
         Some(Point { x: p.batch_size as f64, y: rate, label, interval: p.interval })
     })
     .collect()
@@ -78,9 +79,9 @@ fn rate_points(throughput: &Throughput) -> Vec<Point> {
 fn memory_points(throughput: &Throughput) -> Vec<Point> {
     let ok = throughput.points.iter().filter(|p| p.state == PointState::Ok);
     ok.filter_map(|p| {
-        let megabytes = p.peak_memory_bytes? as f64 / 1e6;
-        let label = format!("batch size {}\n{} MB", p.batch_size, number(megabytes));
-        Some(point(p.batch_size as f64, megabytes, label))
+        let mebibytes = p.peak_memory_bytes? as f64 / f64::from(1 << 20);
+        let label = format!("batch size {}\n{} MiB", p.batch_size, number(mebibytes));
+        Some(point(p.batch_size as f64, mebibytes, label))
     })
     .collect()
 }

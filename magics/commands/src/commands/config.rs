@@ -171,7 +171,7 @@ impl Command for ConfigMagic {
 }
 
 fn report(context: &Context, settings: &[&'static Setting]) -> Report {
-    let mut rows = Rows::new(&["setting", "value", "meaning"]);
+    let mut rows = Rows::new(&["setting", "value", "meaning"]).with_sentences();
     let mut list = vec![];
     for setting in settings {
         let value = value_of(context, setting);

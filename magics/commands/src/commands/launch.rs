@@ -1,12 +1,13 @@
 //! `%launch STUDY --trial I`: the configuration of a trial becomes the baseline of its workload (Playbook D2). It is
 //! recorded with its evidence, and with the baseline that it replaces.
 
+use crate::commands::workload;
 use crate::error::{ErrorName, Result};
 use crate::host::{Interrupt, Output};
 use crate::magic::{Command, Context, Export, Invocation, Magic, Subject};
 use crate::report::Report;
 use crate::report::table::{Rows, number, number_or_dash, params};
-use crate::studies::trial_of;
+use crate::studies::{flags, trial_of};
 use crate::syntax::{Arguments, Word, option};
 use serde_json::{Value as Json, json};
 use tunebook_study::store::{self, Store};
@@ -21,7 +22,7 @@ pub const MAGIC: Magic = Magic {
     help: "A baseline is the best configuration that a project has agreed on. Changing it is an act of its own, with its \
         evidence: the study, its number of trials, and what `%adopt` found when it trained the configuration again. \
         `--because` says in words why, for example that the gain outweighs the added complexity. Without a study it shows \
-        all launches, the newest first. `%plan` and `%study` do not depend on it.",
+        all launches, the newest first. `%plan` asks for a decay of the learning rate after the first launch; nothing else depends on it.",
     options: &[option("trial", Some("I"), "the number of the trial"), option("because", Some("TEXT"), "why, in words")],
     subject: Subject::Study,
     export: Export::Comment,
@@ -81,18 +82,19 @@ impl Launch {
         };
         let workload = &study.definition.workload;
         let launches = store.results(LAUNCH)?;
-        let of_workload = |launch: &&Json| {
-            serde_json::from_value::<WorkloadReference>(launch["workload_reference"].clone())
-                .is_ok_and(|other| other.is_same_workload(workload))
-        };
-        let previous = launches.iter().rev().find(of_workload);
+        let previous = launches.iter().rev().find(|launch| is_of(launch, workload));
         let previous = previous.map(|launch| json!({ "study": launch["study"], "trial": launch["trial"] }));
         let adoption = adoption(&store, &study.name, number_of_trial)?;
+        let known = workload::known(context).unwrap_or_default();
+        let description = known.iter().find(|known| known.reference == *workload).map(|known| &known.description);
+        let flags = flags(&store, &study, &trials, objective, description)?;
+        let learns = !flags.worse_than_chance.contains(&number_of_trial);
         let because = self.arguments.option("because").map(|word| word.text.clone());
         let fields = json!({
             "workload": workload.to_string(), "study": study.name, "trial": number_of_trial, "params": trial.params,
             "metric": objective.metric, "objective": value, "trials": trials.len(), "adoption": adoption,
             "because": because, "previous": previous, "launched": store::now(),
+            "chance": flags.chance, "better_than_chance": flags.chance.map(|_| learns),
         });
         let mut record = fields.clone();
         record["workload_reference"] = json!(workload);
@@ -107,6 +109,17 @@ impl Launch {
         ));
         if let Some(previous) = &previous {
             report = report.line(&format!("It replaces trial {} of {}.", previous["trial"], text(&previous["study"])));
+        }
+        if let Some(chance) = flags.chance {
+            let gain = objective.direction.minimized(chance) - objective.direction.minimized(value);
+            let (chance, gain) = (number(chance), number(gain));
+            report = report.line(&match learns && !flags.outlier.contains(&number_of_trial) {
+                true => format!("A model that has learned nothing has {chance}; the baseline is better by {gain}."),
+                false => format!(
+                    "Caution: a model that has learned nothing has {chance}, and this trial is hardly better ({gain}). A \
+                     baseline has to perform reasonably before it is improved (Playbook C2)."
+                ),
+            });
         }
         report = report.line(&match &adoption {
             Some(found) => format!(
@@ -130,6 +143,16 @@ impl Launch {
             None => report,
         })
     }
+}
+
+/// Whether a configuration was launched as the baseline of a workload.
+pub fn has_launch(store: &Store, workload: &WorkloadReference) -> Result<bool> {
+    Ok(store.results(LAUNCH)?.iter().any(|launch| is_of(launch, workload)))
+}
+
+fn is_of(launch: &Json, workload: &WorkloadReference) -> bool {
+    serde_json::from_value::<WorkloadReference>(launch["workload_reference"].clone())
+        .is_ok_and(|other| other.is_same_workload(workload))
 }
 
 /// Returns what `%adopt` found last of a trial as the candidate.

@@ -28,7 +28,7 @@ fn parse(Invocation { arguments, .. }: Invocation) -> Result<Box<dyn Command>> {
 
 impl Command for ListMagics {
     fn run(self: Box<Self>, context: &Context, output: &dyn Output, _: &Interrupt) -> Result<()> {
-        let mut rows = Rows::new(&["magic", "what it does"]);
+        let mut rows = Rows::new(&["magic", "what it does"]).with_sentences();
         for magic in context.catalogue.0 {
             let forms = match (magic.line, magic.body.is_some()) {
                 (true, true) => format!("%{0}, %%{0}", magic.name),

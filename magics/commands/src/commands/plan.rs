@@ -71,9 +71,14 @@ impl Command for Plan {
             plan.definition.objective.direction,
             plan.definition.objective.metric
         ));
-        if let Some(question) = &plan.definition.question {
-            report = report.line(&format!("Question: {question}"));
-        }
+        report = report.line(&match &plan.definition.question {
+            Some(question) => format!("Question: {question}"),
+            None => {
+                "The study has no question. The line `question \"…\"` in a `%%sweep` says what it is to find out, and \
+                     its report begins with it (Playbook D5)."
+                    .into()
+            }
+        });
         if let Some(round) = plan.definition.round {
             report = report.line(&format!("Round: {round}"));
         }
@@ -86,7 +91,7 @@ impl Command for Plan {
         if let Some(note) = given_note(&plan.definition) {
             report = report.line(&note);
         }
-        let mut rows = Rows::new(&["role", "hyperparameter", "values", "what this means"]);
+        let mut rows = Rows::new(&["role", "hyperparameter", "values", "what this means"]).with_sentences();
         for role in &design.roles {
             rows.row(vec![
                 role.role.to_string(),
@@ -96,7 +101,13 @@ impl Command for Plan {
             ]);
         }
         report = report.table(&rows);
-        for line in recorded.note.into_iter().chain(coverage(&plan, &design)).chain([cost.sentence()]) {
+        for line in recorded
+            .note
+            .into_iter()
+            .chain(coverage(&plan, &design))
+            .chain([cost.sentence()])
+            .chain(cost.trade_off(&plan))
+        {
             report = report.line(&line);
         }
         for lint in &lints {
@@ -174,7 +185,8 @@ fn coverage(plan: &SweepPlan, design: &Design) -> Option<String> {
         (Some(_), None) => None,
     };
     let points = design.points_per_dimension.map(|points| {
-        format!("{}, which is {points:.1} points along each", counted(design.nuisance_dimensions, "nuisance dimension"))
+        let points = (10.0 * points).round() / 10.0;
+        format!("{}, which is {points} points along each", counted(design.nuisance_dimensions, "nuisance dimension"))
     });
     let parts: Vec<String> = per_value.into_iter().chain(points).collect();
     let all = counted(design.configurations as usize, "configuration");
@@ -192,6 +204,8 @@ struct Cost {
     /// Wall time.
     seconds: Option<f64>,
     range: Option<[f64; 2]>,
+    /// The steps of a trial, if all trials have the same and it is known.
+    steps: Option<u64>,
 }
 
 impl Cost {
@@ -235,7 +249,11 @@ impl Cost {
         let expected = expected_time(&wanted, &timed, &decisive);
         let parallel = slots.at_once().max(1);
         let rounds = |seconds: f64| seconds / parallel.min(wanted.len().max(1)) as f64;
+        let all: Option<Vec<f64>> = wanted.iter().map(|(_, steps)| *steps).collect();
+        let steps =
+            all.filter(|all| all.windows(2).all(|pair| pair[0] == pair[1])).and_then(|all| all.first().copied());
         Ok(Self {
+            steps: steps.map(|steps| steps as u64),
             seconds: expected.as_ref().map(|expected| rounds(expected.trial_seconds)),
             range: expected.as_ref().map(|expected| expected.range.map(rounds)),
             expected,
@@ -258,6 +276,20 @@ impl Cost {
                   one trial tells."
                 .into(),
         }
+    }
+}
+
+impl Cost {
+    /// Says what other numbers of steps would mean (Playbook C4).
+    fn trade_off(&self, plan: &SweepPlan) -> Option<String> {
+        let (steps, trials) = (self.steps.filter(|steps| *steps > 1)?, plan.trials);
+        Some(format!(
+            "A trial has {steps} steps. With {} steps, about {} trials cost the same as these {trials}. More steps train \
+             better and are easier to tune; but a number of steps is hard to lower once the schedule is tuned to it \
+             (Playbook C4).",
+            steps.div_ceil(2),
+            2 * trials
+        ))
     }
 }
 

@@ -40,7 +40,7 @@ impl<'a> LiveChart<'a> {
     pub fn show(&mut self, chart: &Chart, line: &str) {
         self.charts.load(self.output);
         let mut bundle = plain(line);
-        bundle.insert("text/html".into(), json!(html::chart_html(chart, "", &self.element)));
+        bundle.insert("text/html".into(), json!(html::chart_html(chart, "", "", &self.element)));
         self.output.display(bundle, Some(&self.chart_id()));
         self.output.display(plain(""), Some(&self.push_id()));
         (self.shown, self.is_live) = (true, true);

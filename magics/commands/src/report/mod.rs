@@ -28,6 +28,8 @@ const TEXT_WIDTH: usize = 100;
 pub struct Report {
     result: Map<String, Value>,
     text: String,
+    /// The first paragraph, which states the conclusion.
+    conclusion: String,
     tables: String,
     chart: Option<Chart>,
 }
@@ -41,7 +43,7 @@ impl Report {
         if let Ok(Value::Object(fields)) = serde_json::to_value(fields) {
             result.extend(fields);
         }
-        Self { result, text: String::new(), tables: String::new(), chart: None }
+        Self { result, text: String::new(), conclusion: String::new(), tables: String::new(), chart: None }
     }
 
     /// Adds a field to the JSON result.
@@ -52,6 +54,9 @@ impl Report {
 
     /// Adds a paragraph to the text and to the HTML.
     pub fn line(mut self, line: &str) -> Self {
+        if self.conclusion.is_empty() {
+            self.conclusion = line.into();
+        }
         self.text += &textwrap::fill(line, TEXT_WIDTH);
         self.text += "\n";
         self.tables += &format!("<p style=\"margin:0.3em 0\">{}</p>", html::sentence(line));
@@ -128,7 +133,7 @@ impl Report {
         let mut bundle = Bundle::new();
         bundle.insert(RESULT_MIME.into(), Value::Object(self.result));
         let page = match &self.chart {
-            Some(chart) => html::chart_html(chart, &self.tables, &element_id()),
+            Some(chart) => html::chart_html(chart, &self.conclusion, &self.tables, &element_id()),
             None => self.tables,
         };
         bundle.insert("text/html".into(), json!(page));

@@ -1,20 +1,32 @@
 //! Tables of results, as text for consoles and as HTML for notebooks, and the formats of their values.
 
-use comfy_table::{ContentArrangement, Table, presets};
+use comfy_table::{ColumnConstraint, ContentArrangement, Table, Width, presets};
+use tunebook_charts::html;
 use tunebook_pool::program_line;
 use tunebook_study::WorkloadReference;
+
+/// The width of the text in columns.
+const TEXT_WIDTH: usize = 100;
 
 /// A table: rows under headers.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Rows {
     headers: Vec<String>,
     rows: Vec<Vec<String>>,
+    /// Whether cells are sentences, in which code stands between backticks.
+    has_sentences: bool,
 }
 
 impl Rows {
     /// A table without rows.
     pub fn new(headers: &[&str]) -> Self {
-        Self { headers: headers.iter().map(|h| h.to_string()).collect(), rows: vec![] }
+        Self { headers: headers.iter().map(|h| h.to_string()).collect(), rows: vec![], has_sentences: false }
+    }
+
+    /// The cells are sentences of ours: the page shows what stands between backticks as code. Text of users may contain
+    /// backticks that are part of it.
+    pub fn with_sentences(self) -> Self {
+        Self { has_sentences: true, ..self }
     }
 
     /// Adds a row.
@@ -39,17 +51,31 @@ impl Rows {
         table
             .load_style(presets::ASCII_MARKDOWN)
             .set_content_arrangement(ContentArrangement::Dynamic)
-            .set_width(100)
+            .set_width(TEXT_WIDTH as u16)
             .set_header(&self.headers);
         for row in &self.rows {
             table.add_row(row);
         }
+        let longest: Vec<usize> = (0..self.headers.len()).map(|column| self.longest_word(column)).collect();
+        // Each column has a border and two spaces.
+        if longest.iter().sum::<usize>() + 3 * longest.len() < TEXT_WIDTH {
+            for (column, longest) in table.column_iter_mut().zip(longest) {
+                column.set_constraint(ColumnConstraint::LowerBoundary(Width::Fixed(longest as u16 + 2)));
+            }
+        }
         table.lines().map(|line| line.trim_end().to_string()).collect::<Vec<_>>().join("\n")
+    }
+
+    /// The number of characters in the longest word of a column, which is not broken if there is room.
+    fn longest_word(&self, column: usize) -> usize {
+        let cells = self.rows.iter().filter_map(|row| row.get(column)).chain(self.headers.get(column));
+        cells.flat_map(|cell| cell.split_whitespace()).map(|word| word.chars().count()).max().unwrap_or(0)
     }
 
     /// The table as HTML.
     pub fn html(&self) -> String {
-        tunebook_charts::html::table_html(&self.headers, &self.rows)
+        let cell = if self.has_sentences { html::sentence } else { html::escape };
+        html::table_html(&self.headers, &self.rows, cell)
     }
 }
 

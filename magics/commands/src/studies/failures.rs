@@ -44,8 +44,8 @@ pub fn sentences_about_failures(trials: &[Trial], flags: &Flags) -> Vec<String> 
     ] {
         if !numbers.is_empty() {
             let named: Vec<String> = numbers.iter().take(NAMED).map(u32::to_string).collect();
-            let more = if numbers.len() > NAMED { ", …" } else { "" };
             let count = numbers.len();
+            let more = if count > NAMED { format!(" and {} more", count - NAMED) } else { String::new() };
             let of = trials.iter().filter(|trial| trial.state == TrialState::Complete).count();
             sentences.push(format!("Flagged: {count} of {of} complete trials {what}: {}{more}.", named.join(", ")));
         }

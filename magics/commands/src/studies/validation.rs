@@ -29,8 +29,8 @@ pub fn validation<'a>(
             );
         }
         Some(difference) => {
-            let ratio = (10.0 * difference / standard_error).round() / 10.0;
-            sentence += &format!(" The difference of {} is {} times that.", number(difference), number(ratio));
+            let ratio = difference / standard_error;
+            sentence += &format!(" The difference of {} is {ratio:.1} standard errors.", number(difference));
         }
         None => {}
     }

@@ -179,8 +179,15 @@ impl Command for Adopt {
 
 fn rows(found: &Adoption, candidate: f64, baseline: f64) -> Rows {
     let mean = format!("mean {}", found.metric);
-    let mut rows =
-        Rows::new(&["", "recorded by the study", "new runs", "infeasible", &mean, "95 %", "standard deviation"]);
+    let mut rows = Rows::new(&[
+        "configuration",
+        "recorded by the study",
+        "new runs",
+        "infeasible",
+        &mean,
+        "95 %",
+        "standard deviation",
+    ]);
     let mut row = |name: &str, recorded: f64, runs: &Runs| {
         rows.row(vec![
             name.into(),

@@ -131,12 +131,12 @@ fn luck(arm: &Arm, runs: &Runs, direction: Direction) -> Option<String> {
     Some(if luck > 0.0 {
         format!(
             "The study recorded {recorded} for trial {}, which is better than the mean of its {} new runs, {}, by {} \
-             ({} standard deviations of a run). A trial that was chosen as the best was lucky too: expect the mean.",
+             ({:.2} standard deviations of a run). A trial that was chosen as the best was lucky too: expect the mean.",
             arm.trial,
             runs.feasible(),
             number(mean),
             number(luck),
-            number((luck / sd * 100.0).round() / 100.0)
+            luck / sd
         )
     } else {
         format!(

@@ -65,7 +65,7 @@ fn element(part: &Part) -> String {
         Part::Code(_, code) => format!("<pre><code>{}</code></pre>\n", escape(code)),
         Part::Table(rows) => {
             let rows: Vec<Vec<String>> = rows.iter().map(|row| row.to_vec()).collect();
-            format!("<div class=\"shown\">{}</div>\n", table_html(&["name".into(), "value".into()], &rows))
+            format!("<div class=\"shown\">{}</div>\n", table_html(&["name".into(), "value".into()], &rows, escape))
         }
         Part::Shown { magic, bundle } => {
             let shown = bundle.get("text/html").and_then(|html| html.as_str());

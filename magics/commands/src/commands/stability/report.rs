@@ -54,7 +54,7 @@ pub fn report(
         report = report.line(
             "Remedies in the order in which to try them (Playbook I11); `--fix` tries those that are hyperparameters:",
         );
-        let mut rows = Rows::new(&["", "remedy", "how"]);
+        let mut rows = Rows::new(&["order", "remedy", "how"]).with_sentences();
         for (i, (remedy, cell)) in remedies.iter().enumerate() {
             let tried = findings.tried.iter().find(|tried| tried.remedy == *remedy);
             let how = match (tried, cell) {

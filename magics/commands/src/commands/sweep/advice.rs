@@ -2,6 +2,7 @@
 
 use super::plan::SweepPlan;
 use super::slots::Slots;
+use crate::commands::launch::has_launch;
 use crate::commands::workload;
 use crate::error::{ErrorName, Result, suggest};
 use crate::magic::Context;
@@ -9,11 +10,12 @@ use crate::syntax::Arguments;
 use serde_json::{Value as Json, json};
 use std::collections::BTreeSet;
 use tunebook_analysis::{
-    BATCH_SIZE_CHANGED, Design, Explored, LINTS, Lint, TunedStudy, best_trial, exploitation, lints, retuning,
+    BATCH_SIZE_CHANGED, Design, Explored, LINTS, Lint, Stage, TunedStudy, batch_size_too_large, best_trial,
+    exploitation, lints, retuning,
 };
 
 use tunebook_study::store::{Store, StudyRecord};
-use tunebook_study::{WorkloadDescription, WorkloadReference};
+use tunebook_study::{StudyDefinition, WorkloadDescription, WorkloadReference};
 
 /// The kind of the result in which a study keeps the lints that were allowed.
 const ALLOWED: &str = "allowed_lints";
@@ -40,12 +42,34 @@ pub fn advice(context: &Context, store: Option<&Store>, plan: &SweepPlan, design
         Some(store) => store.studies()?.into_iter().filter(|study| study.name != plan.name).collect(),
         None => vec![],
     };
-    let is_first = !others.iter().any(|study| study.definition.workload.is_same_workload(&definition.workload));
-    let mut found = lints(definition, design, description.as_ref(), is_first);
+    let has_other = others.iter().any(|study| study.definition.workload.is_same_workload(&definition.workload));
+    let stage = match store {
+        Some(store) if has_launch(store, &definition.workload)? => Stage::AfterBaseline,
+        _ if has_other => Stage::Exploring,
+        _ => Stage::First,
+    };
+    let mut found = lints(definition, design, description.as_ref(), stage);
+    found.extend(beyond_the_fastest(store, definition, description.as_ref())?);
     found.extend(retuned(store, plan, &others, description.as_ref())?);
     found.extend(exploited(context, store, plan, &others, description.as_ref())?);
     found.retain(|lint| !plan.options.allow.contains(lint.id));
     Ok(found)
+}
+
+/// Returns the lint for a batch size beyond the fastest one that `%throughput` measured last (Playbook B3).
+fn beyond_the_fastest(
+    store: Option<&Store>,
+    definition: &StudyDefinition,
+    description: Option<&WorkloadDescription>,
+) -> Result<Option<Lint>> {
+    let (Some(store), Some(known)) = (store, description) else { return Ok(None) };
+    let mut measured = store.results("throughput")?.into_iter().rev();
+    let last = measured.find(|result| result["workload"] == known.name.as_str() && result["reliable"] == true);
+    Ok(last.and_then(|result| {
+        let throughput = serde_json::from_value(result["measured"][0]["measured"]["throughput"].clone()).ok()?;
+        let limit = result["largest_feasible"].as_u64().filter(|_| result["limited_by"] == "memory");
+        batch_size_too_large(definition, description, &throughput, limit)
+    }))
 }
 
 /// Returns the lint for hyperparameters that another study tuned at another batch size (Playbook B13).

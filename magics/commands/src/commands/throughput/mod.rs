@@ -15,7 +15,7 @@ use crate::host::{Interrupt, Output};
 use crate::magic::{Command, Context, Export, Invocation, Magic, Subject};
 use crate::probing::{DEVICE, Prober, SET, TargetDevice, data_of, settings, space_of, worker};
 use crate::report::table::{Rows, bytes, interval_or_dash, number_or_dash};
-use crate::report::{Report, Status};
+use crate::report::{Report, Status, units};
 use crate::syntax::{Arguments, OptionSpec, PNG, Word};
 use serde_json::{Value as Json, json};
 use tunebook_analysis::{BottleneckKind, PointState, is_memory_linear};
@@ -212,7 +212,7 @@ fn report(workload: &str, records: &[ThroughputRecord], limit_only: bool, change
             report = report.line(&format!("{prefix}{sentence}"));
         }
         let mut rows =
-            Rows::new(&["batch size", "examples/s", "95 %", "seconds per step", "gain of doubling", "peak memory"]);
+            Rows::new(&["batch size", "examples/s", "95 %", "time per step", "gain of doubling", "peak memory"]);
         for p in &measured.throughput.points {
             let rate = match p.state {
                 PointState::Ok => number_or_dash(p.examples_per_second),
@@ -224,7 +224,7 @@ fn report(workload: &str, records: &[ThroughputRecord], limit_only: bool, change
                 p.batch_size.to_string(),
                 rate,
                 interval_or_dash(p.interval),
-                number_or_dash(p.seconds_per_step),
+                p.seconds_per_step.map_or("–".into(), |seconds| units::time(seconds, 4)),
                 number_or_dash(p.gain),
                 memory,
             ]);

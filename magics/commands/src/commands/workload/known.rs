@@ -93,7 +93,7 @@ pub fn continued(store: &Store, recorded: &WorkloadReference, current: WorkloadR
 
 /// A table of hyperparameters with their defaults, values and meaning.
 pub fn hyperparameter_rows<'a>(hyperparameters: impl Iterator<Item = &'a WorkloadHyperparameter>) -> Rows {
-    let mut rows = Rows::new(&["hyperparameter", "default", "values", "meaning"]);
+    let mut rows = Rows::new(&["hyperparameter", "default", "values", "meaning"]).with_sentences();
     for h in hyperparameters {
         let default = if h.default == Value::Null { "derived".into() } else { table::value(&h.default) };
         rows.row(vec![h.name.clone(), default, h.domain.to_string(), h.doc.clone()]);
