@@ -65,19 +65,35 @@ fn jupyters_own_kernel_tests_pass() {
 #[test]
 fn the_first_notebook_runs_and_says_what_it_promises() {
     let folder = tempfile::tempdir().unwrap();
-    must_pass(python(folder.path()).arg(script("notebook.py")).arg(notebook("01-first-sweep.ipynb")));
+    must_pass(python(folder.path()).arg(script("first_notebook.py")).arg(notebook("01-first-sweep.ipynb")));
 }
 
+/// The first four notebooks are run cell by cell in JupyterLab, or without Chromium by `tunebook run`.
 #[test]
-fn the_notebook_on_a_model_of_ones_own_runs_and_shows_misclassified_digits() {
+fn a_stranger_spends_half_a_day_with_the_first_notebooks() {
     let folder = tempfile::tempdir().unwrap();
-    must_pass(python(folder.path()).arg(script("own_model.py")).arg(notebook("02-your-own-model.ipynb")));
-}
-
-#[test]
-fn the_notebook_on_the_batch_size_runs_and_its_measurements_agree() {
-    let folder = tempfile::tempdir().unwrap();
-    must_pass(python(folder.path()).arg(script("batch_size.py")).arg(notebook("03-batch-size.ipynb")));
+    let executed = folder.path().join("executed");
+    std::fs::create_dir(&executed).unwrap();
+    let names = ["01-first-sweep", "02-your-own-model", "03-batch-size", "04-reading-a-study"];
+    let names = names.map(|name| format!("{name}.ipynb"));
+    if lacks("chromium") {
+        for name in &names {
+            let mut command = Command::new(executable("tunebook"));
+            command.arg("run").arg(notebook(name)).arg("--to").arg(executed.join(name)).args(["--cwd", "."]);
+            command.current_dir(folder.path()).env("TUNEBOOK_WORKER", executable("tunebook-worker"));
+            must_pass(command.env("TUNEBOOK_HISTORY", folder.path().join("history.db")));
+        }
+    } else {
+        let mut command = python(folder.path());
+        command.arg(script("half_day.py")).arg(chromium()).arg(screenshots()).arg(&executed);
+        must_pass(command.args(names.iter().map(|name| notebook(name))));
+    }
+    if !lacks("chromium") {
+        let mut pages = python(folder.path());
+        must_pass(pages.arg(script("pages.py")).arg(executed.join(&names[0])).arg(chromium()).arg(screenshots()));
+    }
+    must_pass(python(folder.path()).arg(script("own_model.py")).arg(executed.join(&names[1])));
+    must_pass(python(folder.path()).arg(script("batch_size.py")).arg(executed.join(&names[2])));
 }
 
 /// papermill sets parameters as `tunebook run` does, and all that execute notebooks find the same results.

@@ -241,7 +241,7 @@ fn magics_run_on_the_command_line_with_the_store_of_the_folder() {
     assert!(said.contains("Interrupted; `--resume` continues."), "{said}");
 }
 
-/// The notebooks that teach, and the solutions of their exercises. (The first three are run by the front ends' tests.)
+/// The notebooks that teach, and the solutions of their exercises. (The first four are run by the front ends' tests.)
 #[test]
 fn the_notebooks_and_their_solutions_run() {
     let notebooks = Path::new(env!("CARGO_MANIFEST_DIR")).join("../notebooks");
@@ -253,9 +253,9 @@ fn the_notebooks_and_their_solutions_run() {
     };
     let all = in_folder(&notebooks);
     let names: Vec<String> = all.iter().map(|path| path.file_name().unwrap().to_string_lossy().into()).collect();
-    let first_three = |name: &String| ["01", "02", "03"].iter().any(|number| name.starts_with(number));
+    let first_four = |name: &String| ["01", "02", "03", "04"].iter().any(|number| name.starts_with(number));
     let mut to_run: Vec<_> =
-        all.iter().zip(&names).filter(|(_, name)| !first_three(name)).map(|(path, _)| path.clone()).collect();
+        all.iter().zip(&names).filter(|(_, name)| !first_four(name)).map(|(path, _)| path.clone()).collect();
     for solution in in_folder(&notebooks.join("solutions")) {
         let name = solution.file_name().unwrap().to_string_lossy().into_owned();
         assert!(names.contains(&name), "there is no notebook for the solution {name}");

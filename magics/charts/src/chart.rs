@@ -234,6 +234,13 @@ impl Panel {
     }
 }
 
+impl Series {
+    /// Whether the series marks single points of others, and so comes last in the legend.
+    pub(crate) fn is_marked(&self) -> bool {
+        matches!(self.style, Style::Points(Mark::Star, _))
+    }
+}
+
 /// The smallest and the largest of the values that have a place on the scale.
 fn extent(scale: &AxisScale, values: impl Iterator<Item = f64>) -> [f64; 2] {
     let finite = values.filter(|value| scale.linearized(*value).is_finite());
@@ -256,6 +263,15 @@ impl Chart {
     pub(crate) fn y_title(&self, i: usize) -> &str {
         let axis = &self.panels[i].y;
         if i % self.columns.max(1) > 0 && self.panels[i - 1].y == *axis { "" } else { &axis.title }
+    }
+
+    /// The most ticks of a horizontal logarithmic axis, so that their labels do not overlap.
+    pub(crate) fn most_ticks(&self) -> usize {
+        match self.columns {
+            0 | 1 => 9,
+            2 => 6,
+            _ => 4,
+        }
     }
 
     /// The height of the drawn chart in pixels.

@@ -64,7 +64,7 @@ const FIT: &str = r#"function fit(figure, place) {
     title.text = title.text.split("<br>").map(function (line) {
       var parts = /^<(b|span)([^>]*)>(.*)<\/(b|span)>$/.exec(line);
       if (!parts) return line;
-      var lines = wrapped(parts[3], Math.max(12, Math.floor((width - 20) / (parts[1] === "b" ? 9 : 6.4))));
+      var lines = wrapped(parts[3], Math.max(12, Math.floor((width - 20) / (parts[1] === "b" ? 9 : 6.1))));
       more += lines.length - 1;
       return lines.map(function (text) { return "<" + parts[1] + parts[2] + ">" + text + "</" + parts[1] + ">"; }).join("<br>");
     }).join("<br>");

@@ -111,8 +111,8 @@ impl ValueFormatter<f64> for Coordinate {
 
 fn draw_panel(chart: &Chart, i: usize, area: &Area<'_>) -> DrawResult {
     let panel = &chart.panels[i];
-    let x = Coordinate::covering(&panel.x, panel.x_extent(), if chart.columns > 2 { 4 } else { 6 });
-    let y = Coordinate::covering(&panel.y, chart.y_extent(panel), 8);
+    let x = Coordinate::covering(&panel.x, panel.x_extent(), chart.most_ticks());
+    let y = Coordinate::covering(&panel.y, chart.y_extent(panel), 9);
     let names = |scale: &AxisScale| match scale {
         AxisScale::Categories(names) => names.clone(),
         _ => vec![],
@@ -223,7 +223,9 @@ fn legend(chart: &Chart) -> Vec<LegendEntry<'_>> {
     let mut named = HashSet::new();
     let mut entries = vec![];
     let (mut x, mut row) = (LEFT, 0);
-    for series in chart.panels.iter().flat_map(|panel| &panel.series).filter(|series| series.in_legend) {
+    let series = || chart.panels.iter().flat_map(|panel| &panel.series).filter(|series| series.in_legend);
+    let marked_last = series().filter(|series| !series.is_marked()).chain(series().filter(|series| series.is_marked()));
+    for series in marked_last {
         if !named.insert(&series.name) {
             continue;
         }

@@ -76,11 +76,13 @@ fn trace(series: &Series, panel: &Panel, index: usize, in_legend: bool) -> Value
             .width(5);
         scatter = scatter.error_y(bars);
     }
-    serde_json::from_str(&scatter.to_json()).unwrap_or(Value::Null)
+    let mut trace: Value = serde_json::from_str(&scatter.to_json()).unwrap_or(Value::Null);
+    if series.is_marked() {
+        // After all other entries, whose rank is 1,000.
+        trace["legendrank"] = json!(1001);
+    }
+    trace
 }
-
-/// The most ticks of a logarithmic axis in a chart of one, two and three columns, so that their labels do not overlap.
-const MOST_TICKS: [usize; 3] = [9, 6, 4];
 
 /// Returns what Plotly appends to the names of a panel's axes: nothing for the first panel, then 2, 3, ….
 fn suffix(index: usize) -> String {
@@ -131,11 +133,12 @@ fn layout(chart: &Chart) -> Value {
         }
         let (row, column) = (i / columns, i % columns);
         let across = share(column, columns, gap);
-        let [top, bottom] = share(row, rows, 0.2).map(|v| 1.0 - v);
+        // Ticks and the title of the horizontal axis take about 95 pixels.
+        let [top, bottom] = share(row, rows, 95.0 / f64::from(chart.height() - 130)).map(|v| 1.0 - v);
         let suffix = suffix(i);
-        let x = axis(&panel.x, panel.x_extent(), MOST_TICKS[columns.min(3) - 1], across, format!("y{suffix}"));
+        let x = axis(&panel.x, panel.x_extent(), chart.most_ticks(), across, format!("y{suffix}"));
         let y_axis = Axis { title: chart.y_title(i).into(), ..panel.y.clone() };
-        let mut y = axis(&y_axis, chart.y_extent(panel), MOST_TICKS[0], [bottom, top], format!("x{suffix}"));
+        let mut y = axis(&y_axis, chart.y_extent(panel), 9, [bottom, top], format!("x{suffix}"));
         // Equal axes have one range, and a zoom in one panel is a zoom in all of them.
         if let Some(first) = chart.panels[..i].iter().position(|other| other.y == panel.y) {
             y["matches"] = json!(format!("y{}", self::suffix(first)));

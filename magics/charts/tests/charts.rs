@@ -4,7 +4,7 @@ use tunebook_analysis::{
     Axis, AxisPlot, AxisPoint, Bucket, BucketTrial, End, Flags, HistoryTrial, Isolation, IsolationPoint,
     OptimizationHistory, ValueSpan,
 };
-use tunebook_charts::chart::AxisScale;
+use tunebook_charts::chart::{AxisScale, palette};
 use tunebook_charts::*;
 use tunebook_study::{Direction, Params, Scale, TrialState};
 
@@ -273,4 +273,80 @@ fn a_png_has_twice_the_pixels_of_the_picture_and_its_text() {
         pixels.pixels()[..60 * pixels.width() as usize].iter().filter(|pixel| pixel.alpha() > 0).count()
     };
     assert!(inked(&short) > 500 && inked(&long) > inked(&short) + 500, "{} and {}", inked(&short), inked(&long));
+}
+
+/// Simulated vision of people who lack one kind of cone (Machado, Oliveira and Fernandes 2009, severity 1.0), on linear
+/// RGB; the first is that of people with all three.
+const VISIONS: [[[f64; 3]; 3]; 4] = [
+    [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]],
+    [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
+    [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]],
+    [[1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602], [0.004733, 0.691367, 0.303900]],
+];
+
+fn linear_rgb(color: &str) -> [f64; 3] {
+    [1, 3, 5].map(|i| {
+        let part = f64::from(u8::from_str_radix(&color[i..i + 2], 16).unwrap()) / 255.0;
+        if part <= 0.04045 { part / 12.92 } else { ((part + 0.055) / 1.055).powf(2.4) }
+    })
+}
+
+/// The colour in CIELAB, where distances are about as large as they look.
+fn lab(color: &str, vision: &[[f64; 3]; 3]) -> [f64; 3] {
+    let product = |row: &[f64; 3], v: [f64; 3]| -> f64 { row.iter().zip(v).map(|(a, b)| a * b).sum() };
+    let seen = vision.map(|row| product(&row, linear_rgb(color)).clamp(0.0, 1.0));
+    let to_xyz = [[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]];
+    let [x, y, z] = to_xyz.map(|row| product(&row, seen));
+    let [x, y, z] = [x / 0.9505, y, z / 1.089].map(|t| if t > 0.008856 { t.cbrt() } else { 7.787 * t + 16.0 / 116.0 });
+    [116.0 * y - 16.0, 500.0 * (x - y), 200.0 * (y - z)]
+}
+
+#[test]
+fn colours_of_series_are_told_apart_with_any_colour_vision_and_texts_are_readable() {
+    for vision in &VISIONS {
+        for (i, a) in palette::SERIES.iter().enumerate() {
+            for b in &palette::SERIES[..i] {
+                let [a_lab, b_lab] = [lab(a, vision), lab(b, vision)];
+                let distance = a_lab.iter().zip(b_lab).map(|(p, q)| (p - q).powi(2)).sum::<f64>().sqrt();
+                // A just noticeable difference is about 2.3.
+                assert!(distance > 12.0, "{a} and {b} differ by {distance:.1}");
+            }
+        }
+    }
+    let luminance = |color: &str| {
+        let [r, g, b] = linear_rgb(color);
+        0.2126 * r + 0.7152 * g + 0.0722 * b
+    };
+    let contrast = |a: &str, b: &str| {
+        let (a, b) = (luminance(a) + 0.05, luminance(b) + 0.05);
+        a.max(b) / a.min(b)
+    };
+    assert!(contrast(palette::INK, "#ffffff") >= 4.5 && contrast(palette::INK, "#111111") >= 4.1);
+    assert!(contrast(palette::FAINT, "#ffffff") >= 3.0 && contrast(palette::FAINT, "#111111") >= 3.0);
+}
+
+#[test]
+fn equal_axes_have_one_range_and_one_title_and_a_constant_has_room() {
+    use tunebook_charts::chart::{Axis, Panel, Point, Series, Style};
+    let panel = |ys: &[f64], title: &str, bar: Option<[f64; 2]>| {
+        let points =
+            ys.iter().zip(0..).map(|(y, x)| Point { x: f64::from(x), y: *y, label: String::new(), interval: bar });
+        let (name, color, style) = ("s".into(), palette::BLUE, Style::Line);
+        let series = Series { name, color, style, points: points.collect(), in_legend: true };
+        let scale = if bar.is_some() { AxisScale::Log } else { AxisScale::Linear };
+        Panel::new(Axis::new("step", AxisScale::Linear), Axis::new(title, scale), vec![series])
+    };
+    let panels = vec![
+        panel(&[0.1, 0.2], "e", None),
+        panel(&[0.5, 0.9], "e", None),
+        panel(&[3.0, 3.0], "lr", None),
+        panel(&[10.0, 11.0], "with bars", Some([1.0, 1000.0])),
+    ];
+    let chart = tunebook_charts::Chart { title: "t".into(), subtitle: "s".into(), panels, columns: 2 };
+    let layout = &plotly::figure(&chart)["layout"];
+    assert_eq!((&layout["yaxis2"]["matches"], &layout["yaxis2"]["title"]["text"]), (&"y".into(), &"".into()));
+    assert_eq!(layout["yaxis3"]["range"], serde_json::json!([1.5, 4.5]), "not from 2 to 4 like any number");
+    let ticks: Vec<f64> =
+        layout["yaxis4"]["tickvals"].as_array().unwrap().iter().filter_map(serde_json::Value::as_f64).collect();
+    assert!(ticks.contains(&1.0) && ticks.contains(&1000.0), "bars have ticks too: {ticks:?}");
 }

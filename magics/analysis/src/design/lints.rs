@@ -301,8 +301,9 @@ pub fn lints(
             FEW_EVALUATIONS,
             "G4 Deciding how long to train when training is not compute-bound",
             format!(
-                "A trial is judged by the best of {evaluations} evaluations in {steps} steps. Its best step may lie far \
+                "A trial is judged by the best of its evaluations, and has {} in {steps} steps. Its best step may lie far \
                  from each of them, and a curve of so few points shows no overfitting. Set `eval_every` to {} or less.",
+                if evaluations == 1 { "only one".into() } else { format!("only {evaluations}") },
                 (steps / (2 * EVALUATIONS)).max(1)
             ),
         );

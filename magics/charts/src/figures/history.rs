@@ -58,7 +58,7 @@ pub fn optimization_history(
         series("complete", palette::BLUE, Style::Points(Mark::Disc, 8.0), discs),
         series("much worse", palette::FAINT, Style::Points(Mark::Diamond, 8.0), worse),
         of_state(TrialState::Infeasible, "infeasible", palette::RED, Mark::Cross),
-        of_state(TrialState::Failed, "failed", palette::PURPLE, Mark::Diamond),
+        of_state(TrialState::Failed, "failed", palette::PURPLE, Mark::Down),
     ];
     drawn.retain(|series| !series.points.is_empty());
     let ended = trials.len();

@@ -16,6 +16,7 @@ pub const MAGIC: Magic = Magic {
     line: true,
     body: None,
     usage: "%axis STUDY [HP…]",
+    example: "%axis depth lr",
     summary: "Hyperparameter axis plots: every trial's objective against each hyperparameter",
     help: "If the best trials are at an edge of a range, the range is too narrow; the checklist shades such an edge. \
         Infeasible trials are red crosses at the edge of the chart, trials that end no better than an untrained model \

@@ -18,6 +18,7 @@ pub const MAGIC: Magic = Magic {
     line: true,
     body: None,
     usage: "%bestofk STUDY",
+    example: "%bestofk depth",
     summary: "The distribution of the best of k trials: what studies with fewer trials would have found, and what more \
         trials would buy",
     help: "For each k it shows the exact distribution of the best of k configurations that are drawn from the study \

@@ -16,6 +16,7 @@ pub const MAGIC: Magic = Magic {
     line: false,
     body: Some(Body::Rust),
     usage: "%%capture [NAME] [--no-stdout] [--no-stderr] [--no-display]\n…Rust…",
+    example: "%%capture text\nprintln!(\"kept, not shown\");",
     summary: "Run Rust without showing its output; the output can be kept in a variable",
     help: "With a name, the output is kept in a variable of that name: `NAME.stdout`, `NAME.stderr`, and \
         `NAME.displays` (the number of values and displays). `NAME.show()` prints the text. The options name what is \

@@ -17,6 +17,7 @@ pub const MAGIC: Magic = Magic {
     line: true,
     body: None,
     usage: "%config\n%config NAME\n%config NAME = VALUE\n%config --reset [NAME]",
+    example: "%config trials.parallel = 2",
     summary: "Show, change or reset the settings of the session",
     help: "Without a name, it lists all settings with their values and what they mean. A change holds from the next \
         magic on, until the kernel ends. An option of a magic goes before a setting: `--timeout 5m` is five minutes, \

@@ -17,6 +17,7 @@ pub const MAGIC: Magic = Magic {
     line: true,
     body: None,
     usage: "%curves STUDY [--best N | --trial I | --by HP]",
+    example: "%curves depth --best 2",
     summary: "Training curves: the metrics of trials at each step, with the best checkpoint and the gradient norm",
     help: "Without an option, it shows the three best trials. `--trial I` shows any trial, with the reason of its end \
         and the end of its log (Playbook E6), and for classification how many validation examples of each class its best \

@@ -24,6 +24,7 @@ pub const MAGIC: Magic = Magic {
     line: true,
     body: None,
     usage: "%deps [--full]",
+    example: "%deps",
     summary: "Show the crates of Rust cells as `:dep` lines with their exact versions",
     help: "`:dep rand` takes the newest version that fits, which is another one next year. The lines of `%deps` name \
         the versions that this notebook got: in its first cell, they bring the same ones again. Crates that Tunebook \

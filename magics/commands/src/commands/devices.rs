@@ -13,6 +13,7 @@ pub const MAGIC: Magic = Magic {
     line: true,
     body: None,
     usage: "%devices",
+    example: "%devices",
     summary: "The devices that run trials: GPUs or processors, with memory and load",
     help: "A sweep runs one trial at a time on each GPU, or on each processor if there is no GPU. One trial trains on \
         one device; training a model on several devices is not supported. The load is that of a tenth of a second. The \

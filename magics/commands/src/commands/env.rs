@@ -15,6 +15,7 @@ pub const MAGIC: Magic = Magic {
     line: true,
     body: None,
     usage: "%env\n%env NAME\n%env NAME=value\n%env NAME value\n%env --unset NAME",
+    example: "%env RAYON_NUM_THREADS=1",
     summary: "Show or change the environment of cells, shell commands and programs",
     help: "Without a name, it lists all variables. A change holds for cells, `!` commands, and the workers and \
         programs of studies from now on. `$NAME` and `${NAME}` in a value insert another variable: `%env \

@@ -21,6 +21,7 @@ pub const MAGIC: Magic = Magic {
     line: true,
     body: None,
     usage: "%final STUDY --trial I [--accept-changes]",
+    example: "%final depth --trial 7",
     summary: "Evaluate the best checkpoint of a trial on the test set, and record that it was done",
     help: "No other magic can reach the test set. Choose the trial by its validation results first. Each choice that \
         is made by test results makes those results less reliable, so every use is counted and shown (Playbook F8).",

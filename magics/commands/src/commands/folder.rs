@@ -13,6 +13,7 @@ pub const CD: Magic = Magic {
     line: true,
     body: None,
     usage: "%cd [FOLDER | -]",
+    example: "%cd ..",
     summary: "Go to a folder, which is then that of cells, shell commands and magics",
     help: "Without a folder, it goes to the home folder. `-` goes back to the folder before the last `%cd`. The store \
         of studies stays where it was when the kernel started.",
@@ -30,6 +31,7 @@ pub const PWD: Magic = Magic {
     line: true,
     body: None,
     usage: "%pwd",
+    example: "%pwd",
     summary: "Print the folder of the kernel, of cells and of shell commands",
     help: "`%cd FOLDER` goes to another one.",
     options: &[],

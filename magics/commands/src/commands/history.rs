@@ -13,6 +13,7 @@ pub const MAGIC: Magic = Magic {
     line: true,
     body: None,
     usage: "%history [1-5 7 …] [-n] [--last N] [--grep PATTERN] [--session -1]",
+    example: "%history --last 3",
     summary: "Show the inputs of this session or of an earlier one",
     help: "Inputs are named by their execution count: `7`, `1-5` with both ends, `3-` for all from the third on. \
         Without any, all are shown. `%save FILE 1-5` writes them to a file.",

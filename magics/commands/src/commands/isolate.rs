@@ -16,6 +16,7 @@ pub const MAGIC: Magic = Magic {
     line: true,
     body: None,
     usage: "%isolate STUDY HP [--buckets N]",
+    example: "%isolate depth hidden_layers",
     summary: "Isolation plot: for each value of one hyperparameter, the best trial over all values of the others",
     help: "A list has one point for each value, and so has a range of at most ten whole numbers. Another range is \
         divided into buckets with about the same number of configurations; equal values stay in one bucket. A \

@@ -18,6 +18,7 @@ pub const MAGIC: Magic = Magic {
     line: true,
     body: None,
     usage: "%launch STUDY --trial I [--because TEXT]\n\n%launch",
+    example: "%launch depth --trial 7 --because \"It is deep enough.\"",
     summary: "Make the configuration of a trial the baseline of its workload, and record the evidence",
     help: "A baseline is the best configuration that a project has agreed on. Changing it is an act of its own, with its \
         evidence: the study, its number of trials, and what `%adopt` found when it trained the configuration again. \

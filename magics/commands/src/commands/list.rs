@@ -12,6 +12,7 @@ pub const MAGIC: Magic = Magic {
     line: true,
     body: None,
     usage: "%list [NAME…]",
+    example: "fn double(x: i32) -> i32 {\n    2 * x\n}\n%list double",
     summary: "Show the source of functions, types and other items of Rust cells",
     help: "Without a name, it shows all items. `NAME??` shows one in the pager, and `%remove NAME` removes it.",
     options: &[],

@@ -18,6 +18,7 @@ pub const MAGIC: Magic = Magic {
     line: true,
     body: None,
     usage: "%load FILE[:10-20]",
+    example: "%load notes.txt",
     summary: "Replace the text of this cell by that of a file",
     help: "`:10-20` after the name takes only these lines, `:10` one line, and `:10-` all lines from there on. The \
         text is not run: run the cell again to do so.",

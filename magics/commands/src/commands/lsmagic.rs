@@ -11,6 +11,7 @@ pub const MAGIC: Magic = Magic {
     line: true,
     body: None,
     usage: "%lsmagic",
+    example: "%lsmagic",
     summary: "List all magics, one on each line",
     help: "`%NAME?` shows the help of a magic.",
     options: &[],

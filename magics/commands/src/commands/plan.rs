@@ -22,6 +22,7 @@ pub const MAGIC: Magic = Magic {
     line: true,
     body: Some(Body::Declarations),
     usage: "%%plan NAME [options of %%sweep]\n…declarations…\n\n%plan WORKLOAD hp~loguniform(a,b) hp=[v,…] [options of %sweep]",
+    example: "%%plan depth --trials 24 --seed 7\nquestion   \"How deep should the network be?\"\nworkload   digits_mlp\nscientific hidden_layers in [1, 2]\nnuisance   lr ~ loguniform(1e-3, 0.3)\nfixed      steps = 200\nfixed      eval_every = 20\nminimize   valid/error",
     summary: "What a sweep would do and cost, and the Playbook's advice that it does not follow, without running it",
     help: "It takes the text of a `%%sweep` with its options, and trains nothing. It shows the role of each \
         hyperparameter with the caveat that the role brings, how many configurations each scientific value gets, how \

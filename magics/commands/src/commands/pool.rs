@@ -15,6 +15,7 @@ pub const MAGIC: Magic = Magic {
     body: None,
     usage: "%pool\n%pool add NAME --prefix 'ssh HOST' --slots N\n%pool add NAME --slurm 'OPTIONS OF SRUN' --slots N\n\
         %pool add NAME --kubernetes 'image=IMAGE gpu=1' --slots N\n%pool remove NAME",
+    example: "%pool add gentle --prefix 'nice -n 10' --slots 2\n%pool\n%pool remove gentle",
     summary: "Where trials run: slots on this machine, on other machines, and of a cluster's scheduler",
     help: "A slot runs one trial at a time. Sweeps use the slots of this machine (the pool `local`) and those of all \
         pools that were added; `%pool remove local` keeps trials off this machine. `--parallel` of a sweep bounds the \

@@ -10,6 +10,7 @@ pub const MAGIC: Magic = Magic {
     line: true,
     body: None,
     usage: "%remove NAME…",
+    example: "let unneeded = [0; 1000];\n%remove unneeded",
     summary: "Remove variables and items of Rust cells",
     help: "A variable is dropped, which frees its memory. An unknown name is an error, and then nothing is removed.",
     options: &[],

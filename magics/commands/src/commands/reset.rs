@@ -13,6 +13,7 @@ pub const MAGIC: Magic = Magic {
     line: true,
     body: None,
     usage: "%reset --force",
+    example: "%reset --force",
     summary: "Delete all variables, items and dependencies of Rust cells",
     help: "Without `--force`, it only says what would be lost. What was compiled stays, so a dependency that is added \
         again is not compiled again. Studies, history and files stay.",

@@ -16,6 +16,7 @@ pub const BASH: Magic = Magic {
     line: false,
     body: Some(Body::Script),
     usage: "%%bash [--no-raise-error] [ARGUMENTS…]\n…lines of bash…",
+    example: "%%bash\nfor i in 1 2 3; do echo \"line $i\"; done",
     summary: "Run the body with bash",
     help: "Output is shown as it is printed. `%%bash -e` ends at the first command that fails. `%%bash -s a b` sets \
         `$1` and `$2` of the body. An interrupt ends bash and all that it started.",
@@ -30,6 +31,7 @@ pub const SH: Magic = Magic {
     line: false,
     body: Some(Body::Script),
     usage: "%%sh [--no-raise-error] [ARGUMENTS…]\n…lines of sh…",
+    example: "%%sh\necho \"in $(pwd)\"",
     summary: "Run the body with sh",
     help: "Like `%%bash`, with the system's own shell.",
     options: OPTIONS,
@@ -43,6 +45,7 @@ pub const SCRIPT: Magic = Magic {
     line: false,
     body: Some(Body::Script),
     usage: "%%script [--no-raise-error] PROGRAM [ARGUMENTS…]\n…what PROGRAM reads…",
+    example: "%%script python3\nprint(sum(range(10)))",
     summary: "Run the body with any program that reads its standard input: python3, perl, node, sqlite3",
     help: "Output is shown as it is printed. All words after PROGRAM are its arguments, also those with dashes: \
         `%%script python3 -u -`. It runs in the folder of `%pwd` with the environment of `%env`. An interrupt ends the \

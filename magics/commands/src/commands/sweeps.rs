@@ -15,6 +15,7 @@ pub const MAGIC: Magic = Magic {
     line: true,
     body: None,
     usage: "%sweeps",
+    example: "%sweeps",
     summary: "The sweeps that run in the background, and those that have ended in this session",
     help: "`%%sweep NAME --background` starts one, and `%sweep stop NAME` ends one. The time left is that of the trials \
         so far, for the trials that are left.",

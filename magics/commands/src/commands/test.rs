@@ -19,6 +19,7 @@ pub const MAGIC: Magic = Magic {
     body: Some(Body::Rust),
     usage: "%%test [FILTER] [--all] [--ignored] [--include-ignored]\n…Rust…\n\
         %test [FILTER] [--ignored] [--include-ignored]",
+    example: "%%test\nfn half(x: i32) -> i32 {\n    x / 2\n}\n\n#[test]\nfn halves_are_rounded_towards_zero() {\n    assert_eq!(half(-3), -1);\n}",
     summary: "Run #[test] functions like cargo test does",
     help: "`%%test` defines the items of its body like any cell and runs the tests among them; with `--all`, it also \
         runs those of earlier cells. `%test` runs the tests of all cells. With FILTER, only tests whose path contains \

@@ -12,6 +12,7 @@ pub const MAGIC: Magic = Magic {
     line: true,
     body: Some(Body::Rust),
     usage: "%time CODE\n%%time\n…Rust…",
+    example: "%time (1..=1_000_000u64).sum::<u64>()",
     summary: "Run Rust once and print how long it took",
     help: "The code runs like in any cell: variables that it defines are kept, and its value is shown. *CPU times* are \
         those of the process that runs cells; it uses one processor unless the code starts threads. *Wall time* is the \

@@ -18,6 +18,7 @@ pub const WHO: Magic = Magic {
     line: true,
     body: None,
     usage: "%who [TYPE…]",
+    example: "let learning_rate = 0.1;\n%who",
     summary: "List the names of all variables of Rust cells",
     help: "With types, it lists only variables of these types: `%who Vec f64` lists every `Vec<…>` and every `f64`.",
     options: &[],
@@ -31,6 +32,7 @@ pub const WHOS: Magic = Magic {
     line: true,
     body: None,
     usage: "%whos [TYPE…]",
+    example: "let learning_rates = vec![0.1, 0.3];\n%whos",
     summary: "List all variables of Rust cells with type, size and the beginning of the value",
     help: "The size is that of the variable and of all that it owns, as far as it is known: that is, of strings, \
         vectors, boxes, maps and sets of the standard library, and of tensors. `≥` marks the size of a variable that \

@@ -15,6 +15,7 @@ pub const MAGIC: Magic = Magic {
     line: true,
     body: None,
     usage: "%workloads [NAME]",
+    example: "%workloads digits_mlp",
     summary: "List what can be trained; with a name, show its hyperparameters with their values and defaults",
     help: "A sweep names a workload and declares some of its hyperparameters. The others have their default values.",
     options: &[],

@@ -13,6 +13,7 @@ pub const MAGIC: Magic = Magic {
     line: false,
     body: Some(Body::Text),
     usage: "%%writefile [-a | --append] FILE\n…text…",
+    example: "%%writefile notes.txt\nThe learning rate matters most.",
     summary: "Write the body to a file",
     help: "An existing file is overwritten. `~` is the home folder. Write a name with spaces in quotes.",
     options: &[

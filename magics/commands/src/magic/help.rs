@@ -12,9 +12,18 @@ impl Magic {
         bundle
     }
 
-    /// The help in Markdown, with usage and options.
+    /// The line above the example.
+    fn before_example(&self) -> &'static str {
+        match self.example.contains(" depth") && self.name != "sweep" {
+            true => "An example, for the study that the example of `%%sweep?` makes:",
+            false => "An example:",
+        }
+    }
+
+    /// The help in Markdown, with usage, example and options.
     pub fn markdown(&self) -> String {
         let mut text = format!("**{}**\n\n```\n{}\n```\n\n{}\n", self.summary, self.usage, self.help);
+        text += &format!("\n{}\n\n```\n{}\n```\n", self.before_example(), self.example);
         if !self.options.is_empty() {
             text += "\n| option | meaning |\n|---|---|\n";
             for option in self.options {
@@ -27,9 +36,10 @@ impl Magic {
         text
     }
 
-    /// The help as text, with usage and options.
+    /// The help as text, with usage, example and options.
     pub fn plain(&self) -> String {
         let mut text = format!("{}\n\n{}\n\n{}\n", self.summary, self.usage, self.help);
+        text += &format!("\n{}\n\n{}\n", self.before_example(), self.example);
         if !self.options.is_empty() {
             text += "\nOptions:\n";
             for option in self.options {

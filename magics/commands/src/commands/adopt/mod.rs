@@ -27,6 +27,7 @@ pub const MAGIC: Magic = Magic {
     line: true,
     body: None,
     usage: "%adopt STUDY --candidate TRIAL --baseline TRIAL [--repeats N]",
+    example: "%adopt depth --candidate 7 --baseline 3 --repeats 3",
     summary: "Train two configurations again with new seeds, and say whether one is really better",
     help: "Both trials are trained again with the same new seeds, never with those of the study. With `--repeats` in \
         the study, a trial stands for its configuration. The runs are trials of studies of their own, `STUDY.trialI`, \

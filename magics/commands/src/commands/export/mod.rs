@@ -23,6 +23,7 @@ pub const MAGIC: Magic = Magic {
     line: true,
     body: None,
     usage: "%export FILE.rs|DIR [--force] [--check]",
+    example: "%export notebook.rs --force",
     summary: "Write the Rust of the notebook as a crate that compiles",
     help: "The cells of this session that ran without an error become one program. Functions, types and imports are at \
         its root, and the last definition of a name is used. Statements go to `main` in the order of their cells, and \

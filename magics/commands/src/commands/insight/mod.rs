@@ -28,6 +28,7 @@ pub const MAGIC: Magic = Magic {
     line: true,
     body: None,
     usage: "%insight STUDY",
+    example: "%insight depth",
     summary: "The Playbook's checklist on a study: findings, each with its evidence, advice and the next cell to run",
     help: "It looks at the best configurations and at the training curves of the best five trials: whether they lie at \
         the edge of a range, whether the search is dense enough, which trials are infeasible and where, whether \

@@ -26,6 +26,7 @@ pub const MAGIC: Magic = Magic {
     line: true,
     body: None,
     usage: "%replay STUDY [--trials N|--trial I] [--again]",
+    example: "%replay depth --trials 2",
     summary: "Run a study again from its record alone, and say whether the results are the same",
     help: "Each trial runs again with the hyperparameters, the seed and the workload that the store recorded, as a \
         trial of a study of its own, `STUDY.replay`; the study itself stays as it is. Then every value of every metric \

@@ -29,6 +29,7 @@ pub const MAGIC: Magic = Magic {
     line: true,
     body: None,
     usage: "%report NAME… --to FILE.html|FILE.md|FILE.ipynb [--title TEXT] [--decision TEXT] [--bundle FILE.zip]",
+    example: "%report depth --to depth.html",
     summary: "Write one document about studies and measurements: question, design, charts, findings, how to run it again",
     help: "NAME is a study, the name of a %%scaling, or a workload that was measured with %throughput, %noise and the \
         like. The document contains what `%study`, `%plan`, `%isolate`, `%axis`, `%curves`, `%bestofk` and `%insight` \

@@ -31,6 +31,7 @@ pub const MAGIC: Magic = Magic {
     body: Some(Body::Declarations),
     usage: "%scaling WORKLOAD --target 'METRIC<=V' --batches A..B [options]\n\n\
         %%scaling NAME --target 'METRIC<=V' --batches A..B [options]\n…declarations of a sweep…",
+    example: "%scaling digits_mlp --target 'valid/error<=0.3' --batches 32,128 --trials 3 --set steps=200 --set eval_every=10",
     summary: "How many steps and how much time each batch size needs to reach a target, with the learning rate tuned \
         for each size",
     help: "Each batch size has a study of its own (`NAME.b64`). It tunes the learning rate, or the nuisances of the \

@@ -26,6 +26,7 @@ pub const MAGIC: Magic = Magic {
     line: true,
     body: None,
     usage: "%seeds STUDY --trial I [--repeats N]",
+    example: "%seeds depth --trial 7 --repeats 3",
     summary: "Train one configuration again with new seeds: how much its objective varies between training runs",
     help: "The runs have the hyperparameters of the trial and new seeds, never those of the study. With `--repeats` in \
         the study, the trial stands for its configuration. The runs are trials of a study of their own, `STUDY.trialI`. \

@@ -26,6 +26,7 @@ pub const MAGIC: Magic = Magic {
     line: true,
     body: None,
     usage: "%stability WORKLOAD [--set hp=v]… [--fix] [options]",
+    example: "%stability digits_mlp --set steps=30 --seeds 2",
     summary: "Sweep the learning rate past the edge of stability: whether instability limits training, and what helps",
     help: "It trains the workload at learning rates over several decades until runs diverge, and brackets the smallest \
         unstable rate with several seeds. Any workload is unstable at a high enough rate. That is a problem only if \

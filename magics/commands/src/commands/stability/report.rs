@@ -6,7 +6,7 @@ use super::plan::{StabilityPlan, trial_number};
 use super::remedy::clip_norm;
 use super::sentences::{name, sentences};
 use crate::report::Report;
-use crate::report::table::{Rows, number, number_or_dash};
+use crate::report::table::{Rows, number};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use tunebook_analysis::{GradientNorms, Limit, RatePoint, RateSweepResult, raises_steps};
@@ -161,7 +161,11 @@ fn rows(plan: &StabilityPlan, sweep: &RateSweepResult) -> Rows {
             number(point.lr),
             point.runs.to_string(),
             point.unstable.to_string(),
-            number_or_dash(point.objective.map(|value| objective.direction.minimized(value))),
+            match point.objective {
+                Some(value) => shown(value),
+                None if point.unstable < point.runs => "learned nothing".into(),
+                None => "–".into(),
+            },
             point.range.map_or("–".into(), |[a, b]| format!("{} to {}", shown(a), shown(b))),
         ]);
     }

@@ -28,6 +28,7 @@ pub const MAGIC: Magic = Magic {
     line: true,
     body: None,
     usage: "%steps WORKLOAD [--steps N] [--lr A..B] [--set hp=v]… [options]\n\n%steps STUDY --promote FACTOR",
+    example: "%steps digits_mlp --steps 100",
     summary: "An initial number of training steps: how long the fastest constant learning rate takes to fit the \
         training examples",
     help: "It trains one trial for each learning rate of a grid, for N steps at most, with a constant learning rate \

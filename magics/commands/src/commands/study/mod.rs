@@ -19,6 +19,7 @@ pub const MAGIC: Magic = Magic {
     usage: "%study\n%study NAME\n%study compare A B\n%study export NAME --to FILE [--measurements] [--force]\n\
         %study import FILE [--study NAME] [--as NAME] [--scientific HP] [--objective-index I] [--force]\n\
         %study delete NAME",
+    example: "%study depth",
     summary: "The record of all studies, or of one; import, export, compare and delete studies",
     help: "Without a name, it lists all studies with their best trials. With a name, it shows the study's definition, \
         where it ran, and its trials.\n\n\

@@ -40,6 +40,7 @@ pub const MAGIC: Magic = Magic {
     body: Some(Body::Declarations),
     usage: "%%sweep NAME [options]\n…declarations…\n\n\
         %sweep WORKLOAD hp~loguniform(a,b) hp=[v,…] hp=v --minimize METRIC [options]\n\n%sweep stop NAME",
+    example: "%%sweep depth --trials 12 --seed 7\nquestion   \"How deep should the network be?\"\nworkload   digits_mlp\nscientific hidden_layers in [1, 2]\nnuisance   lr ~ loguniform(1e-3, 0.3)\nfixed      steps = 200\nfixed      eval_every = 20\nminimize   valid/error",
     summary: "Run a study: train trials over a search space, record them, show them while they run",
     help: "The body has one declaration on each line:\n\n\
         ```\nworkload    digits_mlp\nscientific  hidden_layers in [1, 2, 3]\nnuisance    lr ~ loguniform(1e-4, 1)\n\
