@@ -167,7 +167,7 @@ fn a_page_without_scripts_shows_the_picture() {
     let before_scripts = html.split("<script").next().unwrap();
     for text in ["<img alt=", "role=\"img\" aria-label="] {
         let alternative = before_scripts.split_once(text).unwrap().1.split('"').nth(1).unwrap();
-        assert!(alternative.starts_with("depth: valid/error by trial. 3 of"), "{alternative}");
+        assert!(alternative.starts_with("depth: valid/error by trial. 4 of 5"), "{alternative}");
         assert!(alternative.ends_with(" Trial 2 is best."), "{alternative}");
     }
     assert!(before_scripts.contains("data:image/svg+xml;base64,"));
