@@ -350,10 +350,17 @@ fn library_path(libtorch: Option<&Path>) -> OsString {
 /// Answers every cell with the reason why there is no engine.
 fn refuse(queue: Receiver<Job>, reason: &str, state: &EngineState) {
     let reason = reason.lines().find(|line| !line.trim().is_empty()).unwrap_or("unknown").to_string();
-    state.missing(format!(
-        "Rust cells need `cargo` and `rustc` on the PATH of the kernel, and they could not be used: {reason}. Magics \
-         work without them. Install Rust (rustup.rs) and restart the kernel."
-    ));
+    let is_there = std::env::current_exe().is_ok_and(|executable| executable.exists());
+    state.missing(match is_there {
+        true => format!(
+            "Rust cells need `cargo` and `rustc` on the PATH of the kernel, and they could not be used: {reason}. \
+             Magics work without them. Install Rust (rustup.rs) and restart the kernel."
+        ),
+        false => {
+            "Tunebook was installed anew while this kernel ran, so that its executable is gone. Restart the kernel."
+                .into()
+        }
+    });
     for job in queue {
         if let Job::Run { answer, .. } = job {
             let _ = answer.send(Err(state.unavailable()));

@@ -138,7 +138,7 @@ pub fn lints(
             STEPS,
             "G2 Never tune max_train_steps",
             format!(
-                "`{}` varies over {}. A longer trial is mostly at least as good, so the study would find its \
+                "`{} {}` varies. A longer trial is mostly at least as good, so the study would find its \
                  largest value. Fix it, and decide how long to train with %steps and %curves.",
                 h.label(),
                 h.distribution
@@ -206,7 +206,7 @@ pub fn lints(
                 OPTIMIZER_NUISANCE,
                 "D7 Identifying scientific, nuisance, and fixed hyperparameters",
                 format!(
-                    "The choice of the optimizer is declared nuisance with {}. It decides which other hyperparameters \
+                    "The choice `optimizer {}` is declared nuisance. It decides which other hyperparameters \
                      exist. Declare it scientific or fixed, with the hyperparameters of each in a branch of their own.",
                     h.distribution
                 ),
@@ -216,7 +216,7 @@ pub fn lints(
                 ARCHITECTURE_NUISANCE,
                 "D7 Identifying scientific, nuisance, and fixed hyperparameters",
                 format!(
-                    "`{}` belongs to the architecture and is declared nuisance with {}. It changes the time and memory of \
+                    "`{} {}` belongs to the architecture and is declared nuisance. It changes the time and memory of \
                      training and serving, so that configurations are compared at unequal cost. Declare it scientific or \
                      fixed.",
                     h.label(),
@@ -480,7 +480,7 @@ fn too_early(definition: &StudyDefinition) -> Vec<String> {
         let regularizer = REGULARIZATION.contains(&h.name.as_str())
             && (is_range || has(&|value| value.as_f64().is_some_and(|x| x != 0.0)));
         if schedule || regularizer {
-            found.push(format!("`{} = {}`", h.label(), h.distribution));
+            found.push(format!("`{} {}`", h.label(), h.distribution));
         }
     }
     found

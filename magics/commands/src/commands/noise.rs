@@ -27,7 +27,7 @@ pub const MAGIC: Magic = Magic {
     line: true,
     body: None,
     usage: "%noise WORKLOAD [--set hp=v]… [--pairs N] [--device D]",
-    example: "%noise digits_mlp --set steps=50",
+    example: "%noise digits_mlp --set steps=50 --pairs 100",
     summary: "Estimate the gradient noise scale during training: roughly the batch size at which further examples \
         begin to be wasted",
     help: "It trains once with the workload's hyperparameters and pauses at up to twelve steps, of which seven lie \

@@ -20,7 +20,8 @@ pub use validation_uses::{replay_of, with_validation};
 use crate::error::{ErrorName, MagicError, Result, Source, Spanned, suggest};
 use crate::syntax::{Arguments, OptionSpec, Word};
 use tunebook_analysis::AnalysisError;
-use tunebook_study::{Direction, Objective, ObjectiveValue, StudyDefinition, Trial};
+use tunebook_study::store::StudyRecord;
+use tunebook_study::{Direction, Objective, ObjectiveValue, StudyDefinition, Trial, WorkloadReference};
 
 /// Options that judge trials by another objective than that of the study (Playbook D12).
 pub const JUDGING: [OptionSpec; 3] = [
@@ -94,6 +95,16 @@ pub fn objective(arguments: &Arguments) -> Result<Option<(Direction, Spanned<Str
         }
         (minimize, maximize) => Ok(minimize.or(maximize)),
     }
+}
+
+/// An error at the word of an imported study: nothing of it can run again.
+pub fn must_run_again(arguments: &Arguments, word: &Word, study: &StudyRecord) -> Result<()> {
+    let WorkloadReference::Imported { .. } = study.definition.workload else { return Ok(()) };
+    let message = format!(
+        "`{}` holds {}: what trained them is not recorded, so nothing can run again",
+        study.name, study.definition.workload
+    );
+    Err(arguments.source.error(ErrorName::NoAnswer, word.span.clone(), message, None))
 }
 
 /// The trial with this number, which an option such as `--trial` names. If there is none, the error points at the

@@ -39,6 +39,9 @@ pub fn next_cell(study: &StudyRecord, experiment: &Experiment) -> Option<String>
 /// Returns the cell that trains the configuration of a trial again, with another seed. None if the space cannot be
 /// declared.
 pub fn again(study: &StudyRecord, trial: &Trial) -> Option<String> {
+    if matches!(study.definition.workload, WorkloadReference::Imported { .. }) {
+        return None;
+    }
     let mut space = SearchSpace::new();
     for (name, value) in &trial.params {
         let (name, distribution) = (name.clone(), Distribution::constant(value.clone()));

@@ -15,11 +15,11 @@ use crate::commands::workload;
 use crate::error::{ErrorName, MagicError, Result};
 use crate::host::{Interrupt, Output};
 use crate::magic::{Command, Context, Export, Invocation, Magic, Subject};
-use crate::studies::{replay_of, trial_of};
+use crate::studies::{must_run_again, replay_of, trial_of};
 use crate::syntax::{Arguments, PNG, Word, option};
 use std::sync::Arc;
 use tunebook_study::store::StudyRecord;
-use tunebook_study::{Trial, TrialState, WorkloadReference};
+use tunebook_study::{Trial, TrialState};
 
 pub const MAGIC: Magic = Magic {
     name: "replay",
@@ -77,13 +77,7 @@ fn parse(Invocation { arguments, .. }: Invocation) -> Result<Box<dyn Command>> {
 impl Command for ReplayMagic {
     fn run(self: Box<Self>, context: &Context, output: &dyn Output, interrupt: &Interrupt) -> Result<()> {
         let (store, study) = context.study(&self.arguments.source, &self.study)?;
-        if let WorkloadReference::Imported { .. } = study.definition.workload {
-            let message = format!(
-                "`{}` holds {}: what trained them is not recorded, so nothing can run again",
-                study.name, study.definition.workload
-            );
-            return Err(self.error(ErrorName::NoAnswer, message, None));
-        }
+        must_run_again(&self.arguments, &self.study, &study)?;
         let record = self.select(Record::of(&store, &study)?)?;
         let changed = changes::changes(&store, &study)?;
         if self.arguments.has("again") {

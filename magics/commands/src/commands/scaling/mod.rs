@@ -253,6 +253,9 @@ impl ShowScaling {
         for sentence in conclusions(plan, &result, times) {
             report = report.line(&sentence);
         }
+        if self.costs.is_some() && result.points.iter().all(|point| point.cost.is_none()) {
+            report = report.line("No cost can be given with `--price`, because the times of steps are not known.");
+        }
         report = report.table(&rows(plan, &result));
         let target = plan.target.shown();
         let shows_doubtful_times = !times.doubts.is_empty() && !times.seconds.is_empty();
@@ -377,7 +380,8 @@ fn rows(plan: &ScalingPlan, result: &Scaling) -> Rows {
         let mut row = vec![
             p.batch_size.to_string(),
             number_or_dash(p.steps),
-            open_interval_or_dash(p.interval),
+            // From one step on is no knowledge.
+            open_interval_or_dash(p.interval.filter(|ends| !matches!(ends, [None | Some(..=1.0), None]))),
             number_or_dash(p.examples),
             number_or_dash(p.seconds),
             regime,

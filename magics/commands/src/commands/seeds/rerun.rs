@@ -14,7 +14,7 @@ use crate::error::{ErrorName, MagicError, Result, Span};
 use crate::host::{Interrupt, Output};
 use crate::magic::Context;
 use crate::report::table::number;
-use crate::studies::trial_of;
+use crate::studies::{must_run_again, trial_of};
 use crate::syntax::{Arguments, OptionSpec, Word, option};
 use std::time::Duration;
 use tunebook_analysis::configurations;
@@ -138,6 +138,7 @@ impl Rerunner<'_> {
     /// The configuration of a trial, which an option names. An error that points at the option if there is no such
     /// trial, or if it has no objective.
     pub fn arm(&self, option: &str, number: u32) -> Result<Arm> {
+        must_run_again(self.arguments, self.word, self.study)?;
         let trial = trial_of(self.arguments, option, self.word, self.trials, number)?;
         let all = configurations(self.trials, self.objective);
         let own = all.iter().find(|c| c.trials.iter().any(|t| t.configuration == trial.configuration));

@@ -132,7 +132,10 @@ pub fn study_report(context: &Context, store: &Store, study: &StudyRecord) -> Re
         report = report.line(&line);
     }
     let folder = trials_folder(&context.store_file(), &study.name)?;
-    Ok(report.line(&format!("Checkpoints and logs: {}", folder.display())))
+    Ok(match folder.is_dir() {
+        true => report.line(&format!("Checkpoints and logs: {}", folder.display())),
+        false => report,
+    })
 }
 
 /// How the trials were proposed.

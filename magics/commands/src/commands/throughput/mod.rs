@@ -28,7 +28,7 @@ pub const MAGIC: Magic = Magic {
     line: true,
     body: None,
     usage: "%throughput WORKLOAD [--max N] [--set hp=v]… [--device D]",
-    example: "%throughput digits_mlp --max 64",
+    example: "%throughput digits_mlp --max 16",
     summary: "Which batch sizes fit into memory, how fast each is, and which one to use",
     help: "Each size is tried in a process of its own, so that running out of memory is a result. Then the powers of \
         two that fit are timed in turn. *Saturation* is the smallest size whose doubling gains less than 10 %. \

@@ -32,7 +32,7 @@ pub const MAGIC: Magic = Magic {
     line: false,
     body: Some(Body::Crate),
     usage: "%%workload NAME\n…Rust…",
-    example: "%%workload bowl\nfn objective() -> Objective {\n    Objective::minimize(\"height\")\n}\nfn hyperparameters() -> Vec<Hyperparameter> {\n    vec![Hyperparameter::real(\"lr\", 0.0..=1.0, 0.1), Hyperparameter::whole(\"steps\", 1..=1000, 20)]\n}\nfn train(trial: &mut Trial) -> Result<()> {\n    let (mut x, steps): (f64, u64) = (1.0, trial.get(\"steps\"));\n    for step in 1..=steps {\n        x -= 2.0 * trial.get::<f64>(\"lr\") * x;\n        trial.report(step, &[(\"height\", x * x)])?;\n    }\n    Ok(())\n}",
+    example: "%%workload bowl\nfn objective() -> Objective {\n    Objective { metric: \"height\".into(), direction: Direction::Minimize, judged: ObjectiveValue::Final }\n}\nfn hyperparameters() -> Vec<Hyperparameter> {\n    vec![Hyperparameter::real(\"lr\", 0.0..=1.0, 0.1), Hyperparameter::whole(\"steps\", 1..=1000, 20)]\n}\nfn train(trial: &mut Trial) -> Result<()> {\n    let (mut x, steps): (f64, u64) = (1.0, trial.get(\"steps\"));\n    for step in 1..=steps {\n        x -= 2.0 * trial.get::<f64>(\"lr\") * x;\n        trial.report(step, &[(\"height\", x * x)])?;\n    }\n    Ok(())\n}",
     summary: "Define a model of your own; it is compiled, tried for two steps, and can then be trained by any study",
     help: "The body is Rust with `tunebook_training::prelude::*` in scope. A type that implements `Workload` says \
         where its data are and what its forward computes. The training pipeline brings the optimizer, the schedule, \
