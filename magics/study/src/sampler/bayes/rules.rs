@@ -50,6 +50,6 @@ impl Rules {
 const EXPLORE_ALONE: f64 = 0.3;
 
 /// Far from the best configuration, ten that are asked for at once tend to make the same bet: on one infeasible corner,
-/// or on the bounds of the ranges. On a function with branches, half of the trials was lost so. The others still look
+/// or on the bounds of the ranges. On a function with branches, whole batches gave nothing so. The others still look
 /// everywhere.
 const NEAR_BEST: f64 = 0.8;
