@@ -10,7 +10,8 @@
 //! A study records the version of the sampler that it began with, and keeps it. Version 1 dealt out every list by the
 //! index of the trial alone. Version 2 deals out lists within each scientific value and each branch. In version 3
 //! `random` deals out the scientific lists too, and there are `sobol` and `bayes`. In version 4 `bayes` begins at the
-//! centre of the space, looks near known configurations first, and uses the expected improvement in parallel too.
+//! centre of the space, looks near known configurations first, and uses the expected improvement in parallel too. In
+//! version 5, `bayes` stays near the best configuration more often while trials run, where trials were infeasible.
 
 mod bayes;
 mod dealing;
@@ -29,7 +30,7 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// The version of the samplers in this program.
-pub const VERSION: u32 = 4;
+pub const VERSION: u32 = 5;
 
 /// How the configurations of a study are proposed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -105,8 +105,8 @@ pub(super) fn propose(question: &Question<'_>, is_new: &dyn Fn(&Params) -> bool)
     // An upper bound needs a value below all others where trials are infeasible. The expected improvement does not: it
     // is multiplied by the probability of feasibility, and a step in the values would hide the shape of the others.
     let values: Vec<Option<f64>> = ended.iter().map(|(_, outcome)| value_of(*outcome)).collect();
-    let improves =
-        !question.some_run || draw(question, 2) < rules.improvement(ended.len() > valued.len(), question.after_result);
+    let some_infeasible = ended.len() > valued.len();
+    let improves = !question.some_run || draw(question, 2) < rules.improvement(some_infeasible, question.after_result);
     let (mut rows, labels) = match !improves {
         true => (ended_rows.clone(), warp::for_upper_bounds(&values)),
         false => {
@@ -116,7 +116,7 @@ pub(super) fn propose(question: &Question<'_>, is_new: &dyn Fn(&Params) -> bool)
     };
     rows.extend(open.iter().map(|(units, _)| point(units)));
     let objective = Process::fit(points(rows), &labels)?;
-    let feasibility = match ended.len() > valued.len() {
+    let feasibility = match some_infeasible {
         true => {
             let share = (0.5 + valued.len() as f64) / (1.0 + ended.len() as f64);
             let labels: Vec<f64> = values.iter().map(|value| f64::from(value.is_some()) - share).collect();
@@ -135,16 +135,20 @@ pub(super) fn propose(question: &Question<'_>, is_new: &dyn Fn(&Params) -> bool)
     let rank = |i: &usize| if some_given { predicted[*i].0 } else { valued[*i].1 };
     let mut ranked: Vec<usize> = (0..valued.len()).collect();
     ranked.sort_by(|a, b| rank(b).total_cmp(&rank(a)));
-    let best = ranked.iter().take(BEST).map(|i| valued[*i].0.clone()).collect();
+    let best: Vec<Units> = ranked.iter().take(BEST).map(|i| valued[*i].0.clone()).collect();
     let running: Vec<f64> = match rules.counts_running {
         true => open.iter().map(|(units, _)| objective.predict(&point(&moved(units))).0).collect(),
         false => vec![],
     };
     let goal = goal(question, &rules, improves, &objective, &predicted, &running);
     let acquisition = Acquisition { goal, objective, feasibility };
-    let trusted = match rules.trusts_region && !some_given {
-        true => Trusted::around(ended.iter().chain(&open).map(|(units, _)| units.clone()).collect(), embedding.len()),
-        false => None,
+    let near = question.some_run && some_infeasible && draw(question, 3) < rules.near_best;
+    let trusted = match (some_given, best.first()) {
+        (false, Some(best)) if near => Some(Trusted::near(best.clone())),
+        (false, _) if rules.trusts_region => {
+            Trusted::around(ended.iter().chain(&open).map(|(units, _)| units.clone()).collect(), embedding.len())
+        }
+        _ => None,
     };
     let search = Search {
         embedding: &embedding,

@@ -13,6 +13,10 @@ pub struct Rules {
     pub counts_running: bool,
     /// Whether the expected improvement is used while trials run.
     pub improves_in_parallel: bool,
+    /// While trials run and some were infeasible: how often the next configuration stays near the best one.
+    pub near_best: f64,
+    /// While trials run, some were infeasible, and none ended since: how often the expected improvement is used.
+    improves_beside: f64,
 }
 
 impl Rules {
@@ -24,6 +28,8 @@ impl Rules {
             explore_alone: if is_new { EXPLORE_ALONE } else { 0.15 },
             counts_running: is_new,
             improves_in_parallel: is_new,
+            near_best: if version >= 5 { NEAR_BEST } else { 0.0 },
+            improves_beside: if version >= 5 { 1.0 } else { 0.5 },
         }
     }
 
@@ -33,7 +39,8 @@ impl Rules {
         match (self.improves_in_parallel, some_infeasible, after_result) {
             (false, _, _) => 0.0,
             (true, false, false) => 0.25,
-            (true, false, true) | (true, true, false) => 0.5,
+            (true, false, true) => 0.5,
+            (true, true, false) => self.improves_beside,
             (true, true, true) => 1.0,
         }
     }
@@ -41,3 +48,8 @@ impl Rules {
 
 /// With 0.15, a rotated function with thousands of minima (BBOB 15) was left to one of the first ones.
 const EXPLORE_ALONE: f64 = 0.3;
+
+/// Far from the best configuration, ten that are asked for at once tend to make the same bet: on one infeasible corner,
+/// or on the bounds of the ranges. On a function with branches, whole batches gave nothing so. The others still look
+/// everywhere.
+const NEAR_BEST: f64 = 0.8;

@@ -23,18 +23,28 @@ const ALL_VALUES: u64 = 16;
 /// The value of a configuration outside the trusted region, less its distance.
 const OUTSIDE: f64 = -1e4;
 
+/// The radius of the region near the best configuration.
+const NEAR: f64 = 0.1;
+
 /// The part of the space whose ranges are near those of a configuration before.
 pub struct Trusted {
     around: Vec<Units>,
     /// The largest distance in any range.
     radius: f64,
+    /// Whether only the ranges count that exist in a configuration. Those of another branch say nothing about it.
+    only_active: bool,
 }
 
 impl Trusted {
     /// Vizier's region around configurations. None if there are so many of them that it has no bounds.
     pub fn around(around: Vec<Units>, hyperparameters: usize) -> Option<Self> {
         let radius = 0.2 + 0.3 * around.len() as f64 / (5.0 * (hyperparameters as f64 + 1.0));
-        (radius <= 0.5).then_some(Self { around, radius })
+        (radius <= 0.5).then_some(Self { around, radius, only_active: false })
+    }
+
+    /// The region near the best configuration.
+    pub fn near(best: Units) -> Self {
+        Self { around: vec![best], radius: NEAR, only_active: true }
     }
 }
 
@@ -76,7 +86,8 @@ impl Search<'_> {
     /// The trusted region, and its configuration that is nearest to these places, with the distance.
     fn nearest(&self, units: &[f64]) -> Option<(&Trusted, &Units, f64)> {
         let trusted = self.trusted.as_ref()?;
-        let moves = |k: &usize| !self.given[*k] && self.embedding.is_range(*k);
+        let active = if trusted.only_active { self.embedding.active(units) } else { vec![true; units.len()] };
+        let moves = |k: &usize| !self.given[*k] && active[*k] && self.embedding.is_range(*k);
         let distance =
             |other: &Units| (0..units.len()).filter(moves).map(|k| (units[k] - other[k]).abs()).fold(0.0, f64::max);
         let all = trusted.around.iter().map(|other| (trusted, other, distance(other)));
