@@ -17,19 +17,21 @@ from playwright.sync_api import sync_playwright
 chromium, screenshots, executed, *notebooks = map(pathlib.Path, sys.argv[1:])
 work = pathlib.Path(tempfile.mkdtemp(dir=os.getcwd()))
 CELLS = "window.jupyterapp.shell.currentWidget.content.widgets"
-# What the text above a cell may promise, for example "up to 2 minutes".
-PROMISE = re.compile(r"up to (?:about )?(a|one|\d+) (second|minute)s?")
+# What the text above a cell may promise, for example "takes 10 to 20 seconds" or "takes up to half a minute".
+PROMISE = re.compile(r"takes? (?:up to |about )?(?:\w+ to )?(half a|a few|a|one|ten|\d+) (second|minute)s?")
+WORDS = {"half a": 0.5, "a few": 10, "a": 1, "one": 1, "ten": 10}
 # A cell without a promise takes at most so many seconds.
 SHORT = 15
 
 
 def promised(texts):
     """The seconds that the texts above a cell promise."""
-    found = PROMISE.findall(" ".join(texts))
+    found = PROMISE.findall(" ".join(" ".join(texts).split()))
     if not found:
         return SHORT
     count, unit = found[-1]
-    return (1 if count in ("a", "one") else int(count)) * (60 if unit == "minute" else 1)
+    number = WORDS[count] if count in WORDS else int(count)
+    return number * (60 if unit == "minute" else 1)
 
 
 def run(page, name):
@@ -53,7 +55,7 @@ def run(page, name):
         page.wait_for_function(f"i => {CELLS}[i].model.executionCount", arg=index, timeout=900000)
         page.wait_for_function(IDLE, timeout=60000)
         took, promise = time.time() - started, promised(texts)
-        print(f"{name} cell {index}: {took:6.1f} s, promised {promise:4} s, ratio {took / promise:.2f}: "
+        print(f"{name} cell {index}: {took:6.1f} s, promised {promise:4.0f} s, ratio {took / promise:.2f}: "
               f"{source.splitlines()[0] if source else ''}")
         errors = page.evaluate(ERRORS)
         assert errors == [], errors
