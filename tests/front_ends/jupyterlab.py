@@ -67,7 +67,12 @@ class Server:
     def stop(self):
         if self.process.poll() is None:
             self.process.terminate()
-            self.process.wait(60)
+            # Where Notebook 7.6 is installed, a server that is asked to end while a page opens may wait for ever.
+            try:
+                self.process.wait(5)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
 
 
 def launch(playwright, chromium):

@@ -28,7 +28,7 @@ pub const MAGIC: Magic = Magic {
     body: Some(Body::Rust),
     usage: "%timeit [--time T] [--samples N] [--loops N] CODE\n\
         %%timeit [--time T] [--samples N] [--loops N] [SETUP]\n…Rust…",
-    example: "%timeit --time 200ms (1..=1000u64).sum::<u64>()",
+    example: "%timeit --time 1s (1..=1000u64).sum::<u64>()",
     summary: "Measure how long a piece of Rust takes, from many runs",
     help: "Like criterion: the code is warmed up and then run in samples with more and more loops, which takes about \
         two seconds in all. The time of a loop is the slope of the samples' times over their numbers of loops. Its 95 \
