@@ -415,6 +415,10 @@ fn answer(question: Value, cell: Arc<dyn Cell>, replies: Arc<Mutex<File>>, runni
             input => {
                 let prompt = input["prompt"].as_str().unwrap_or("");
                 let line = cell.input(prompt, input["password"].as_bool().unwrap_or(false), &given_up);
+                // The cell was interrupted while it waited. An error would let it go on until it is ended.
+                if line.is_none() && cell.takes_input() {
+                    return;
+                }
                 let nobody = ("NoInput".to_string(), "there is nobody to ask for input".to_string());
                 line.map(Value::String).ok_or(nobody)
             }

@@ -88,6 +88,10 @@ pub fn watch(stdin: Arc<Stdin>, running: Arc<AtomicI32>, next: Arc<Mutex<NextInp
                 continue;
             }
             answered = waits;
+            // The cell was interrupted while it waited. The end of the input would let it go on until it is ended.
+            if line.is_none() && cell.takes_input() {
+                continue;
+            }
             stdin.answer(line);
         }
     });
