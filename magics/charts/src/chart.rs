@@ -262,7 +262,8 @@ impl Chart {
     /// The title of the vertical axis of a panel. It is empty where the panel to the left has the same axis.
     pub(crate) fn y_title(&self, i: usize) -> &str {
         let axis = &self.panels[i].y;
-        if i % self.columns.max(1) > 0 && self.panels[i - 1].y == *axis { "" } else { &axis.title }
+        let is_first = i.is_multiple_of(self.columns.max(1));
+        if !is_first && self.panels[i - 1].y == *axis { "" } else { &axis.title }
     }
 
     /// The most ticks of a horizontal logarithmic axis, so that their labels do not overlap.

@@ -111,11 +111,12 @@ fn layout(chart: &Chart) -> Value {
     );
     let columns = chart.columns.clamp(1, chart.panels.len().max(1));
     let rows = chart.panels.len().div_ceil(columns).max(1);
-    let gap = if chart.panels.iter().enumerate().any(|(i, _)| i % columns > 0 && chart.y_title(i) != "") {
-        0.12
-    } else {
-        0.07
-    };
+    let gap =
+        if chart.panels.iter().enumerate().any(|(i, _)| !i.is_multiple_of(columns) && !chart.y_title(i).is_empty()) {
+            0.12
+        } else {
+            0.07
+        };
     let (mut shapes, mut labels) = (vec![], vec![]);
     for (i, panel) in chart.panels.iter().enumerate() {
         for shade in &panel.shades {

@@ -67,8 +67,8 @@ pub struct Magic {
     pub body: Option<Body>,
     /// All forms in which it is written, one on each line.
     pub usage: &'static str,
-    /// A cell that works. A study that it names is that of the example of `%%sweep`. Code before the magic makes what it
-    /// needs.
+    /// A cell that works. A study that it names is that of the example of `%%sweep`. Code before the magic makes what
+    /// the magic needs.
     pub example: &'static str,
     /// What it does, in one line.
     pub summary: &'static str,
