@@ -385,14 +385,28 @@ fn is_constant(schedule: &Value) -> bool {
     schedule.to_string() == "constant"
 }
 
+/// Returns the whole numbers that a hyperparameter takes in a study, or its default if no line declares it. None if a
+/// line gives it a range, or if nothing is known of it.
+fn values_or_default(
+    definition: &StudyDefinition,
+    description: Option<&WorkloadDescription>,
+    name: &str,
+) -> Option<Vec<i64>> {
+    let declared: Vec<&Hyperparameter> = definition.space.named(name).collect();
+    if declared.is_empty() {
+        return Some(vec![description?.hyperparameter(name)?.default.as_i64()?]);
+    }
+    if declared.iter().any(|h| !h.distribution.is_list() && !h.distribution.is_constant()) {
+        return None;
+    }
+    Some(declared.iter().flat_map(|h| values_of(&h.distribution)).filter_map(Value::as_i64).collect())
+}
+
 /// Returns the steps and the evaluations of a trial that is judged by the best of fewer than [`EVALUATIONS`]. None if
 /// there are enough, or if they are not known.
 fn few_evaluations(definition: &StudyDefinition, description: Option<&WorkloadDescription>) -> Option<[i64; 2]> {
-    let value = |name: &str| {
-        let declared = definition.space.named(name).find_map(|h| values_of(&h.distribution).last()?.as_i64());
-        declared.or_else(|| description?.hyperparameter(name)?.default.as_i64())
-    };
-    let (steps, every) = (value("steps")?, value("eval_every").filter(|every| *every > 0)?);
+    let largest = |name: &str| values_or_default(definition, description, name)?.into_iter().max();
+    let (steps, every) = (largest("steps")?, largest("eval_every").filter(|every| *every > 0)?);
     // The last step is evaluated too.
     let evaluations = steps.saturating_add(every - 1) / every;
     let is_best = definition.objective.judged == ObjectiveValue::Best;
@@ -407,12 +421,12 @@ pub fn batch_size_too_large(
     throughput: &Throughput,
     limit: Option<u64>,
 ) -> Option<Lint> {
-    let declared = definition.space.named("batch_size").flat_map(|h| values_of(&h.distribution)).map(|v| v.as_i64());
-    let default = || description?.hyperparameter("batch_size")?.default.as_i64();
-    let used = declared.flatten().max().or_else(default).and_then(|size| u64::try_from(size).ok())?;
-    let why = if let Some(limit) = limit.filter(|limit| used > *limit) {
+    let used = values_or_default(definition, description, "batch_size")?.into_iter().max()?;
+    let used = u64::try_from(used).ok()?;
+    let message = if let Some(limit) = limit.filter(|limit| used > *limit) {
         format!(
-            "{limit} is the largest batch size that fits into memory, as %throughput found, and this study has {used}"
+            "{limit} is the largest batch size that fits into memory, as %throughput found, and this study has {used}. \
+             Such trials run out of memory."
         )
     } else {
         let rate = |point: &&crate::throughput::ThroughputPoint| point.examples_per_second.unwrap_or(0.0);
@@ -424,7 +438,8 @@ pub fn batch_size_too_large(
             return None;
         }
         format!(
-            "%throughput measured {:.0} examples/s at batch size {} and {:.0} at {used}, which this study has",
+            "%throughput measured {:.0} examples/s at batch size {} and {:.0} at {used}, which this study has. A larger \
+             batch than the fastest one costs time and gains nothing.",
             rate(&fastest),
             fastest.batch_size,
             rate(&this)
@@ -432,7 +447,7 @@ pub fn batch_size_too_large(
     };
     Some(Lint {
         id: BATCH_SIZE_TOO_LARGE,
-        message: format!("{why}. A larger batch than the fastest one costs time and gains nothing."),
+        message,
         playbook: "B3 Determining the feasible batch sizes and estimating training throughput",
     })
 }

@@ -181,6 +181,8 @@ fn few_evaluations_are_a_lint_where_the_best_of_them_judges() {
     let mut last = steps(400);
     last.objective.judged = ObjectiveValue::Final;
     assert!(!of(&last));
+    let range = with(Role::Nuisance, "eval_every", Distribution::int(1, 50).unwrap());
+    assert!(!of(&range), "a range is not its default");
     assert!(!found(&steps(400), 60, false).contains(&"few-evaluations"), "how often it evaluates is not known");
 }
 
@@ -209,7 +211,10 @@ fn a_batch_beyond_the_fastest_one_is_a_lint_if_the_difference_is_measured() {
     assert_eq!(of(256, 990.0, None), None, "within the noise");
     assert_eq!(of(128, 800.0, None), None);
     assert_eq!(of(512, 800.0, None), None, "was not measured, and memory does not limit it");
-    assert!(of(512, 800.0, Some(256)).unwrap().contains("256 is the largest"));
+    let too_large = of(512, 800.0, Some(256)).unwrap();
+    assert!(too_large.contains("256 is the largest") && too_large.contains("run out of memory"), "{too_large}");
+    let range = with(Role::Nuisance, "batch_size", Distribution::int(16, 32).unwrap());
+    assert_eq!(batch_size_too_large(&range, Some(&description()), &measured(800.0), Some(48)), None, "not the default");
     let default = study(&sound());
     assert_eq!(batch_size_too_large(&default, Some(&description()), &measured(800.0), None), None, "the default is 64");
     assert!(batch_size_too_large(&default, Some(&description()), &measured(800.0), Some(32)).is_some());
