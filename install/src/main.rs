@@ -39,13 +39,15 @@ enum Command {
     },
     /// Installs the peers, which are other programs that do the same work, and runs the benchmarks against them.
     Measure {
-        /// The parts to run. By default: kernels, store, training, cells, rust, noise, scaling and sweep. Three more
-        /// take minutes and run only if they are named: defaults (the error that each built-in workload reaches with
-        /// its defaults), busy (%throughput while other processes use all processors) and conclusions (what is
-        /// concluded from simulated studies with a known truth, beside what Optuna says of them; `conclusions
-        /// --studies 200` simulates more studies of each kind than 40). One takes up to hours: samplers
-        /// (regret on known functions against Optuna's samplers; `samplers --seeds 5 --functions branin,dl4` takes
-        /// fewer seeds than 20, or some of the functions).
+        /// The parts to run. By default: kernels, store, training, cells, rust, noise, scaling and sweep. Five more
+        /// take minutes and run only if they are named: large-study (a study of 100,000 trials), slots (a thousand
+        /// slots at once), defaults (the error that each built-in workload reaches with its defaults), busy
+        /// (%throughput while other processes use all processors) and conclusions (what is concluded from simulated
+        /// studies with a known truth, beside what Optuna says of them; `conclusions --studies 200` simulates more
+        /// studies of each kind than 40). One takes up to hours: samplers (regret on known functions against Optuna's
+        /// samplers; `samplers --seeds 5 --functions branin,dl4` takes fewer seeds than 20, or some of the functions;
+        /// others than the nine of the whole run are camel, ackley5, rosenbrock4, styblinski-tang5 and the 24 of BBOB,
+        /// such as bbob-f2).
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         parts: Vec<String>,
     },

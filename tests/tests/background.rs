@@ -129,6 +129,19 @@ async fn sweeps_share_the_slots_and_are_stopped_by_name_and_with_the_kernel() {
 }
 
 #[tokio::test]
+async fn a_stopped_sweep_that_a_later_cell_completes_has_ended() {
+    let (mut kernel, folder) = kernel().await;
+    let begun = kernel.send("execute_request", cell(&waiting("s", 2, "--background --parallel 1"))).await;
+    assert_eq!(kernel.answer(&begun).await.status(), "ok");
+    kernel.run_ok("%sweep stop s").await;
+    sweeps_until(&mut kernel, "s", |sweep| sweep["state"] == "stopped").await;
+    go(folder.path());
+    kernel.run_ok(&waiting("s", 2, "--resume")).await;
+    let listed = sweeps_until(&mut kernel, "s", |_| true).await;
+    assert_eq!((&listed["state"], &listed["left"]), (&json!("ended"), &json!(0)), "{listed}");
+}
+
+#[tokio::test]
 async fn two_kernels_run_studies_in_one_folder_and_read_each_others() {
     let (mut one, folder) = kernel().await;
     let mut other = Kernel::start(folder.path()).await;

@@ -175,6 +175,26 @@ async fn an_exported_study_is_what_other_tools_read_and_comes_back_as_it_was() {
 }
 
 #[tokio::test]
+async fn hyperparameters_and_metrics_of_one_name_have_columns_of_their_own() {
+    let (mut kernel, folder) = kernel().await;
+    let sweep = "%%sweep branches --trials 8\ncommand awk -v x={lr} -v k={kind} 'BEGIN {{ \
+        printf \"{{\\\"step\\\": 1, \\\"error\\\": %s, \\\"seconds\\\": 9}}\\n\", x }}'\n\
+        scientific kind in [a, b]\nwhen kind == a: nuisance lr ~ uniform(0, 1)\n\
+        when kind == b: nuisance lr ~ uniform(0, 1)\nminimize error";
+    kernel.run_ok(sweep).await;
+    for to in ["out.csv", "steps.csv --measurements", "out.log"] {
+        kernel.run_ok(&format!("%study export branches --to {to}")).await;
+    }
+    let read = |name: &str| std::fs::read_to_string(folder.path().join(name)).unwrap();
+    let (table, steps) = (read("out.csv"), read("steps.csv"));
+    assert!(table.lines().next().unwrap().contains(",params_kind,params_kind=a/lr,params_kind=b/lr,"), "{table}");
+    assert_eq!(steps.lines().next(), Some("trial,step,seconds,error,metric_seconds"));
+    assert!(read("out.log").contains("\"param_name\":\"kind=a/lr\""));
+    kernel.run_ok("%study import out.log --as back").await;
+    assert_eq!(kernel.recorded("back"), kernel.recorded("branches"));
+}
+
+#[tokio::test]
 async fn no_file_is_replaced_silently_and_two_studies_are_compared() {
     let (mut kernel, folder) = swept("--parallel 8").await;
     kernel.run_ok("%study export made --to out.csv").await;

@@ -205,6 +205,18 @@ fn a_study_in_the_background_grows_in_its_cell_of_jupyterlab_while_others_are_ty
     must_pass(&mut command);
 }
 
+/// Five times as many trials as a chart has points.
+#[test]
+fn a_zoom_survives_the_growth_of_a_large_chart_in_jupyterlab_and_nothing_flickers() {
+    if lacks("chromium") {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = python(folder.path());
+    command.arg(script("lab_chart.py")).arg(chromium()).arg(screenshots()).arg("10000");
+    must_pass(&mut command);
+}
+
 #[test]
 fn a_report_is_read_on_a_phone_and_printed() {
     if lacks("chromium") {

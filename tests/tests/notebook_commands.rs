@@ -91,6 +91,63 @@ fn a_notebook_runs_with_parameters_and_its_outputs_are_written() {
 }
 
 #[test]
+fn papermill_sets_parameters_as_tunebook_run_does() {
+    let Some(python) = std::env::var_os("TUNEBOOK_PYTHON") else {
+        panic!("TUNEBOOK_PYTHON is not set: `cargo verify` makes the environment that this test needs")
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    let defaults = "let clip: Option<f64> = None;\nlet lr = 0.1_f32;\nlet seconds = 60.0 * 2.0;\nlet seed: u64 = 0;\n\
+        let limit: f32 = 0.1;\nlet low = -1.5;\nlet on = false;\nlet name = \"a\";";
+    let print = "println!(\"{clip:?} {lr:?} {seconds:?} {seed} {limit} {low} {on} {name:?}\");";
+    write(at, "n.ipynb", &[code(defaults, &["parameters"]), code(print, &[])]);
+    let mut notebook = read(at, "n.ipynb");
+    notebook["metadata"]["kernelspec"] = json!({ "name": "tunebook", "display_name": "Rust", "language": "rust" });
+    std::fs::write(at.join("n.ipynb"), notebook.to_string()).unwrap();
+    let set = [
+        ("clip", "0.5"),
+        ("lr", "1"),
+        ("seconds", "1"),
+        ("seed", "12345678901234567890"),
+        ("limit", "nan"),
+        ("low", "-inf"),
+        ("on", "True"),
+        ("name", "ü \"q\" \\ \n'"),
+    ];
+    let injected = "// Parameters\nlet clip: Option<f64> = Some(0.5);\nlet lr = 1.0_f32;\nlet seconds = 1.0;\n\
+        let seed: u64 = 12345678901234567890;\nlet limit: f32 = f32::NAN;\nlet low = f64::NEG_INFINITY;\n\
+        let on = true;\nlet name = \"ü \\\"q\\\" \\\\ \\n'\";";
+    let mut papermill = Command::new(python);
+    papermill.args(["-m", "papermill", "n.ipynb", "papermill.ipynb", "--prepare-only"]).current_dir(at);
+    for (name, value) in set {
+        papermill.args(["-p", name, value]);
+    }
+    let ran = papermill.output().unwrap();
+    assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+    // papermill's metadata have the number NaN, which JSON does not know.
+    let prepared = std::fs::read_to_string(at.join("papermill.ipynb")).unwrap();
+    let prepared: Value = serde_json::from_str(&prepared.replace("NaN,", "0,").replace("-Infinity", "0")).unwrap();
+    let lines = prepared["cells"][1]["source"].as_array().unwrap();
+    assert_eq!(lines.iter().map(|line| line.as_str().unwrap()).collect::<String>(), injected);
+
+    let values: Vec<String> = set.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    let arguments = ["run", "n.ipynb", "--to", "ours.ipynb"].into_iter();
+    let arguments: Vec<&str> = arguments.chain(values.iter().flat_map(|value| ["-p", value.as_str()])).collect();
+    let ran = tunebook(at, &arguments);
+    assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+    let shown = "Some(0.5) 1.0 1.0 12345678901234567890 NaN -inf true \"ü \\\"q\\\" \\\\ \\n'\"\n";
+    let out = read(at, "ours.ipynb");
+    assert_eq!((&out["cells"][1]["source"], printed(&out["cells"][2])), (&json!(injected), shown.to_string()));
+
+    // Without parameters, the notebook runs with those that it has.
+    let again = tunebook(at, &["run", "ours.ipynb", "--to", "again.ipynb"]);
+    assert!(again.status.success(), "{}", String::from_utf8_lossy(&again.stderr));
+    let again = read(at, "again.ipynb");
+    assert_eq!((&again["cells"][1]["source"], printed(&again["cells"][2])), (&json!(injected), shown.to_string()));
+    assert_eq!(again["metadata"]["papermill"]["parameters"], out["metadata"]["papermill"]["parameters"]);
+}
+
+#[test]
 fn a_cell_that_fails_or_takes_too_long_ends_the_run_and_what_ran_is_kept() {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path();
@@ -159,6 +216,13 @@ fn two_runs_are_compared_by_their_results() {
     };
     write(at, "a.ipynb", &[shown(0.25, 1.0), said("x")]);
     write(at, "same.ipynb", &[shown(0.25, 9.0), text("More text."), said("x")]);
+    let injected = code("// Parameters\nlet lr = 1.0;", &["injected-parameters"]);
+    write(at, "injected.ipynb", &[shown(0.25, 1.0), injected, said("x")]);
+    write(at, "added.ipynb", &[code("g()", &[]), shown(0.25, 1.0), said("x")]);
+    let mut printing = shown(0.25, 1.0);
+    let stream = json!({ "output_type": "stream", "name": "stderr", "text": "warned" });
+    printing["outputs"].as_array_mut().unwrap().push(stream);
+    write(at, "printing.ipynb", &[printing, said("x")]);
     write(at, "near.ipynb", &[shown(0.25000001, 1.0), said("x")]);
     write(at, "other.ipynb", &[shown(0.25, 1.0), said("y")]);
     let diff = |arguments: &[&str]| {
@@ -168,6 +232,12 @@ fn two_runs_are_compared_by_their_results() {
     let (status, said) = diff(&["diff", "a.ipynb", "same.ipynb"]);
     assert_eq!(status, Some(0), "{said}");
     assert!(said.contains("2 cells compared, 1 of them with a result of a magic: the same"), "{said}");
+    assert_eq!(diff(&["diff", "a.ipynb", "injected.ipynb"]).0, Some(0));
+    let (status, said) = diff(&["diff", "a.ipynb", "added.ipynb"]);
+    assert!(status == Some(1) && said.contains("cell 1 (g()): only the second notebook has this cell"), "{said}");
+    assert!(said.contains("2 cells compared, 1 of them with a result of a magic: not the same"), "{said}");
+    let (status, said) = diff(&["diff", "a.ipynb", "printing.ipynb"]);
+    assert!(status == Some(1) && said.contains("only the second notebook has it: `warned`"), "{said}");
     let (status, said) = diff(&["diff", "a.ipynb", "near.ipynb"]);
     assert!(status == Some(1) && said.contains("points[0].objective is 0.25 and 0.25000001"), "{said}");
     assert_eq!(diff(&["diff", "a.ipynb", "near.ipynb", "--tolerance", "1e-6"]).0, Some(0));
@@ -181,7 +251,7 @@ fn magics_run_on_the_command_line_with_the_store_of_the_folder() {
     let at = folder.path();
     let body = "command sh -c 'echo {{\\\"step\\\": 1, \\\"e\\\": {x}}}; sleep {wait}'\nnuisance x ~ uniform(0, 1)\n\
         fixed wait = 0\nminimize e\n";
-    std::fs::write(at.join("with.sweep"), format!("%%sweep s --trials 9\n{body}")).unwrap();
+    std::fs::write(at.join("with.sweep"), format!("\u{feff}# A comment.\n\n%%sweep s --trials 5\n{body}")).unwrap();
     std::fs::write(at.join("without.txt"), body.replace("wait = 0", "wait = 600")).unwrap();
     let ran = |arguments: &[&str]| {
         let ran = tunebook(at, arguments);
@@ -190,7 +260,7 @@ fn magics_run_on_the_command_line_with_the_store_of_the_folder() {
     };
     let (status, said, _) = ran(&["plan", "with.sweep"]);
     assert!(status == Some(0) && said.contains("nuisance"), "{said}");
-    let (status, said, progress) = ran(&["sweep", "with.sweep", "--seed", "3"]);
+    let (status, said, progress) = ran(&["sweep", "with.sweep", "--seed", "3", "--trials", "9"]);
     assert!(status == Some(0) && said.contains("Study s: 9 complete"), "{said}{progress}");
     assert!(progress.is_empty() && !said.contains('\u{1b}'), "without a terminal there is no progress: {progress}");
     let (status, said, _) = ran(&["insight", "s", "--json"]);

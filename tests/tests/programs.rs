@@ -83,6 +83,30 @@ async fn a_program_that_diverged_is_infeasible_however_it_writes_it() {
 }
 
 #[tokio::test]
+async fn a_training_loss_that_diverges_and_memory_that_runs_out_make_a_trial_infeasible() {
+    let (mut kernel, folder) = kernel().await;
+    let nan = "print({'step': 1, 'train/loss': float('nan'), 'e': 0.3})";
+    let rises = "for i in range(100000):\n    print({'step': i, 'train_loss': 2.0 if i < 100 else 1e30, 'e': 0.3})\n\
+        open('ended', 'w')";
+    let memory = "print({'step': 1, 'e': 0.3})\nraise MemoryError('no room for the batch')";
+    let went_on = "print('out of memory, a smaller batch')\nfor i in range(300): print('line')\nraise ValueError('x')";
+    for (name, script, state, said) in [
+        ("nan", nan, TrialState::Infeasible, "`train/loss` became non-finite at step 1"),
+        ("rises", rises, TrialState::Infeasible, "diverged: the training loss rose from 2.000 to"),
+        ("memory", memory, TrialState::Infeasible, "out of memory: MemoryError: no room for the batch"),
+        ("went_on", went_on, TrialState::Failed, "ValueError"),
+    ] {
+        write(folder.path(), &format!("{name}.py"), script);
+        let sweep = format!("%%sweep {name} --trials 1\ncommand python3 {name}.py {{x}}\nnuisance x ~ uniform(0, 1)");
+        kernel.run_ok(&format!("{sweep}\nminimize e")).await;
+        let [trial] = &kernel.recorded(name)[..] else { panic!("one trial of {name}") };
+        let reason = trial.reason.clone().unwrap_or_default();
+        assert_eq!((trial.state, reason.contains(said)), (state, true), "{name}: {reason}");
+    }
+    assert!(!folder.path().join("ended").exists(), "the diverging program was ended");
+}
+
+#[tokio::test]
 async fn nearly_right_lines_are_understood_or_named() {
     let (mut kernel, folder) = kernel().await;
     for (i, line) in [
@@ -246,6 +270,35 @@ async fn nuisance_lists_are_not_confounded_with_the_scientific_list_and_widening
         (&json!(tunebook_study::sampler::VERSION), &json!(12))
     );
     assert_eq!(kernel.run_ok(&cell("1, 2, 3, 4, 5, 6", "--trials 30")).await.result()["trials"]["complete"], 30);
+}
+
+#[tokio::test]
+async fn a_list_that_gains_a_value_gains_its_branch() {
+    let (mut kernel, _folder) = kernel().await;
+    let sweep = |options: &str, lists: &str, branches: &str| {
+        format!(
+            "%%sweep s {options}\ncommand sh -c 'echo \"{{{{\\\"step\\\": 1, \\\"e\\\": {{lr}}}}}}\"'\n\
+             scientific optimizer in [{lists}]\n{branches}\nminimize e"
+        )
+    };
+    let two =
+        "when optimizer == sgd: nuisance lr ~ uniform(0.1, 1)\nwhen optimizer == adam: nuisance lr ~ uniform(0, 0.1)";
+    kernel.run_ok(&sweep("--trials 6", "sgd, adam", two)).await;
+    let three = format!("{two}\nwhen optimizer == nadam: nuisance lr ~ uniform(0.2, 0.3)");
+    let refused = kernel.run_error(&sweep("--trials 9", "sgd, adam, nadam", &three)).await;
+    assert!(refused.contains("--widen"), "{refused}");
+    kernel.run_ok(&sweep("--trials 9 --widen", "sgd, adam, nadam", &three)).await;
+    let trials = kernel.recorded("s");
+    assert_eq!(
+        counts(&trials, "optimizer", "optimizer").iter().flatten().filter(|n| **n == 3).count(),
+        3,
+        "{trials:?}"
+    );
+    // A branch that old trials would have had is no wider space.
+    let changed = three.replace("when optimizer == sgd:", "nuisance wd ~ uniform(0, 1)\nwhen optimizer == sgd:");
+    assert!(
+        kernel.run_error(&sweep("--trials 12 --widen", "sgd, adam, nadam", &changed)).await.contains("StudyExists")
+    );
 }
 
 #[tokio::test]

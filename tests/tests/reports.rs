@@ -92,6 +92,86 @@ async fn markdown_has_its_charts_beside_it_and_a_notebook_has_the_magics_as_cell
 }
 
 #[tokio::test]
+async fn the_report_of_an_imported_study_says_where_it_comes_from() {
+    let (mut kernel, folder) = with_study(12).await;
+    kernel.run_ok("%study export bowl --to out.log").await;
+    kernel.run_ok("%study import out.log --as back --scientific x").await;
+    let written = kernel.run_ok("%report back --to back.ipynb --bundle back.zip").await.result();
+    let notebook: Value = serde_json::from_str(&read(folder.path(), "back.ipynb")).unwrap();
+    let cells = notebook["cells"].as_array().unwrap();
+    let sources = |kind: &str| -> Vec<&str> {
+        let of_kind = cells.iter().filter(|cell| cell["cell_type"] == kind);
+        of_kind.map(|cell| cell["source"].as_str().unwrap()).collect()
+    };
+    let again = "%study import out.log --study bowl --as back --scientific x";
+    let code = sources("code");
+    assert_eq!(code.last(), Some(&again), "{code:#?}");
+    assert!(code.iter().all(|code| !code.starts_with("%%")), "{code:#?}");
+    let text = sources("markdown").join("\n");
+    assert!(text.contains("### Where it comes from") && text.contains("imported from out.log"), "{text}");
+    assert!(!text.contains("### Design") && !text.contains("same numbers"), "{text}");
+    let same = kernel.run_ok(again).await.shown();
+    assert!(same.contains("Nothing was imported"), "{same}");
+    let notes = written["bundle"]["notes"].to_string();
+    assert!(notes.contains("`back` was imported"), "{notes}");
+}
+
+/// A program with a fence of Markdown in it. `comment` makes another version of it.
+fn script(comment: &str) -> String {
+    format!("# ``` {comment}\necho \"{{\\\"step\\\": 1, \\\"error\\\": $1}}\"\n")
+}
+
+#[tokio::test]
+async fn a_bundle_has_the_pictures_of_its_report_and_says_what_it_lacks() {
+    let (mut kernel, folder) = kernel().await;
+    let here = folder.path().canonicalize().unwrap();
+    let sweep = |name: &str, script: &str| {
+        format!("%%sweep {name} --trials 3\ncommand sh {script} {{x}}\nnuisance x ~ uniform(0, 1)\nminimize error")
+    };
+    std::fs::write(here.join("train.sh"), script("old")).unwrap();
+    kernel.run_ok(&sweep("first", "train.sh")).await;
+    std::fs::write(here.join("train.sh"), script("new")).unwrap();
+    kernel.run_ok(&sweep("second", "train.sh")).await;
+    let whole = here.join("train.sh").display().to_string();
+    kernel.run_ok(&sweep("whole", &whole)).await;
+
+    let answer = kernel.run_ok("%report first second whole --to README.md --bundle b.zip").await;
+    let bundle = answer.result()["bundle"].clone();
+    let files = bundle["files"].as_array().unwrap();
+    assert!(files.len() == 2 && files.iter().all(|file| file["path"] == "train.sh"), "{bundle:#}");
+    let left_out: Vec<&str> = files.iter().filter_map(|file| file["left_out"].as_str()).collect();
+    assert_eq!(left_out, ["it has changed since the trials of `first` read it"]);
+    let notes: Vec<&str> = bundle["notes"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
+    assert_eq!(notes.len(), 2, "{notes:#?}");
+    assert!(notes[0].starts_with(&format!("The command of `whole` names `{whole}` by its whole path")), "{notes:#?}");
+    assert!(notes[1].contains("a script reads or imports"), "{notes:#?}");
+    // Lines are wrapped where they are shown.
+    let packed = |text: &str| text.split_whitespace().collect::<String>();
+    let shown = packed(&answer.shown());
+    assert!(notes.iter().all(|note| shown.contains(&packed(note))), "{shown}");
+
+    let text = read(&here, "README.md");
+    assert!(
+        text.contains(&format!("\nThe file `train.sh`, which the command names:\n\n````sh\n{}````\n", script("new")))
+    );
+    let changed = "The file `train.sh`, which the command names, is not included: it has changed";
+    assert!(text.contains(changed), "{text}");
+    let mut archive = zip::ZipArchive::new(std::fs::File::open(here.join("b.zip")).unwrap()).unwrap();
+    let mut content = |name: &str| {
+        let entry = archive.by_name(name).unwrap_or_else(|error| panic!("{name}: {error}"));
+        std::io::read_to_string(entry).unwrap()
+    };
+    assert_eq!(content("README.md"), text);
+    assert!(content("BUNDLE.md").contains("tunebook replay b.zip"));
+    assert_eq!(content("project/train.sh"), script("new"));
+    let pictures: Vec<&str> = text.split("](<").skip(1).map(|part| part.split_once('>').unwrap().0).collect();
+    assert!(pictures.len() >= 3, "{text}");
+    for picture in pictures {
+        assert!(content(picture).contains("<svg"), "{picture}");
+    }
+}
+
+#[tokio::test]
 async fn only_reports_are_overwritten_and_mistakes_are_errors() {
     let (mut kernel, folder) = with_study(4).await;
     std::fs::write(folder.path().join("mine.html"), "mine").unwrap();

@@ -32,6 +32,7 @@ pub fn magics() -> impl Iterator<Item = Command> {
                     format!(
                         "tunebook {name} FILE [NAME] [options]\n\n\
                 FILE has the text of the cell. Its first line may be `%%{name} NAME …`; otherwise NAME is given here.\n\
+                Options given here override those in FILE.\n\
                 {COMMON}\nIn a notebook:\n\n{help}"
                     ),
                 );
@@ -108,20 +109,105 @@ fn cell(name: &str, body: Option<MagicBody>, words: &[String]) -> anyhow::Result
         }
     };
     let text = std::fs::read_to_string(file).with_context(|| format!("{file} cannot be read"))?;
-    let text = text.trim_start();
-    let (first, rest) = text.split_once('\n').unwrap_or((text, ""));
-    let own = first.trim_end().strip_prefix("%%").map(|own| own.split_once(' ').unwrap_or((own, "")));
-    let (first, rest) = match own {
-        // The plan of a sweep has the same text.
-        Some((magic, of))
-            if magic == name || (name, magic) == ("plan", "sweep") || (name, magic) == ("sweep", "plan") =>
-        {
-            (format!("%%{name} {of}"), rest)
-        }
-        Some((magic, _)) => bail!("{file} begins with `%%{magic}`, not with `%%{name}`"),
-        None => (format!("%%{name}"), text),
+    // Editors on Windows begin a file with a mark of its encoding.
+    let text = text.trim_start_matches('\u{feff}').trim_start();
+    let words = &words[1..];
+    let Some((own, rest)) = header(text) else {
+        return Ok(format!("{}\n{text}", line(&format!("%%{name}"), words)?));
     };
-    Ok(format!("{}\n{rest}", line(&first, &words[1..])?))
+    let (magic, of) = own.split_once(char::is_whitespace).unwrap_or((own, ""));
+    // The plan of a sweep has the same text.
+    if magic != name && !matches!((name, magic), ("plan", "sweep") | ("sweep", "plan")) {
+        bail!("{file} begins with `%%{magic}`, not with `%%{name}`");
+    }
+    let of = without_overridden(of, &options(name), words);
+    Ok(format!("{}\n{rest}", line(&format!("%%{name} {of}"), words)?))
+}
+
+/// The first line of a cell magic in a file, without the per cent signs, and all that follows it. Blank lines and
+/// comments may stand above it. None if the file has only the body.
+fn header(text: &str) -> Option<(&str, &str)> {
+    let mut left = text;
+    while !left.is_empty() {
+        let (line, after) = left.split_once('\n').unwrap_or((left, ""));
+        let line = line.trim();
+        if let Some(own) = line.strip_prefix("%%") {
+            return Some((own, after));
+        }
+        if !(line.is_empty() || line.starts_with('#') || line.starts_with("//")) {
+            return None;
+        }
+        left = after;
+    }
+    None
+}
+
+/// An option of a magic.
+struct MagicOption {
+    /// The name with its dashes.
+    name: String,
+    takes_value: bool,
+    /// Whether it can be given several times.
+    repeats: bool,
+}
+
+/// The options of a magic, as its help lists them: `  --trials N               number of …`.
+fn options(name: &str) -> Vec<MagicOption> {
+    let help = command_line_magics().find(|magic| magic.name == name).map_or(String::new(), |magic| magic.help);
+    let listed = help.rsplit_once("\nOptions:\n").map_or("", |(_, listed)| listed);
+    let option = |line: &str| {
+        let (name, after) = line.trim_start().split_once(' ')?;
+        // The help of a switch is further away than its value would be.
+        let value = after.split(' ').next().unwrap_or_default();
+        Some(MagicOption { name: name.into(), takes_value: !value.is_empty(), repeats: value.ends_with('…') })
+    };
+    listed.lines().filter_map(option).collect()
+}
+
+/// The words of a first line without the options that `words` give anew. An option that can be given several times
+/// stays.
+fn without_overridden(first: &str, options: &[MagicOption], words: &[String]) -> String {
+    let named = |word: &str| {
+        let name = word.split('=').next().unwrap_or_default();
+        options.iter().find(|option| option.name == name)
+    };
+    let overridden: Vec<&str> =
+        words.iter().filter_map(|word| named(word)).map(|option| option.name.as_str()).collect();
+    let mut kept = vec![];
+    let mut left = raw_words(first).into_iter().peekable();
+    while let Some(word) = left.next() {
+        match named(word).filter(|option| !option.repeats && overridden.contains(&option.name.as_str())) {
+            Some(option) if option.takes_value && !word.contains('=') => {
+                left.next_if(|value| !value.starts_with("--"));
+            }
+            Some(_) => {}
+            None => kept.push(word),
+        }
+    }
+    kept.join(" ")
+}
+
+/// The words of a line as they are written, with their quotes. A space in quotes or brackets ends no word.
+fn raw_words(line: &str) -> Vec<&str> {
+    let (mut start, mut quote, mut depth): (Option<usize>, Option<char>, usize) = (None, None, 0);
+    let mut words = vec![];
+    for (at, c) in line.char_indices() {
+        if quote.is_none() && depth == 0 && c.is_whitespace() {
+            words.extend(start.take().map(|start| &line[start..at]));
+            continue;
+        }
+        start.get_or_insert(at);
+        match (quote, c) {
+            (Some(open), _) if c == open => quote = None,
+            (Some(_), _) => {}
+            (None, '"' | '\'') if depth == 0 => quote = Some(c),
+            (None, '(' | '[') => depth += 1,
+            (None, ')' | ']') => depth = depth.saturating_sub(1),
+            (None, _) => {}
+        }
+    }
+    words.extend(start.map(|start| &line[start..]));
+    words
 }
 
 /// Whether a word is meant as a path.
@@ -171,5 +257,49 @@ mod tests {
         assert!(cell("workload", Some(MagicBody::Only), &words(&["w"])).is_err());
         assert!(cell("workload", Some(MagicBody::Only), &words(&[&with])).is_err());
         assert!(line("%insight", &words(&["a\nb"])).is_err());
+    }
+
+    #[test]
+    fn an_option_of_the_command_line_overrides_that_of_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.sweep");
+        let first = "%%sweep a --trials 3 --resume --notes=\"x y\" --seed=1 --allow l --sampler random";
+        let with = |list: &[&str]| {
+            std::fs::write(&path, format!("{first}\nworkload w")).unwrap();
+            let all: Vec<&str> = [path.to_str().unwrap()].into_iter().chain(list.iter().copied()).collect();
+            cell("sweep", Some(MagicBody::Possible), &words(&all)).unwrap()
+        };
+        let cases: [(&[&str], &str); 5] = [
+            (&["--trials", "5"], "%%sweep a --resume --notes=\"x y\" --seed=1 --allow l --sampler random --trials 5"),
+            (
+                &["--trials=5", "--seed", "2"],
+                "%%sweep a --resume --notes=\"x y\" --allow l --sampler random --trials=5 --seed 2",
+            ),
+            (&["--resume"], "%%sweep a --trials 3 --notes=\"x y\" --seed=1 --allow l --sampler random --resume"),
+            (
+                &["--allow", "m"],
+                "%%sweep a --trials 3 --resume --notes=\"x y\" --seed=1 --allow l --sampler random --allow m",
+            ),
+            (&["--sampler", "grid"], "%%sweep a --trials 3 --resume --notes=\"x y\" --seed=1 --allow l --sampler grid"),
+        ];
+        for (list, expected) in cases {
+            assert_eq!(with(list), format!("{expected}\nworkload w"), "{list:?}");
+        }
+        assert_eq!(raw_words("a  'b c' lr~uniform(0, 1) d"), ["a", "'b c'", "lr~uniform(0, 1)", "d"]);
+    }
+
+    #[test]
+    fn a_mark_blank_lines_and_comments_may_stand_above_the_first_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.sweep");
+        let of = |text: &str| {
+            std::fs::write(&path, text).unwrap();
+            cell("sweep", Some(MagicBody::Possible), &words(&[path.to_str().unwrap()])).unwrap()
+        };
+        for above in ["\u{feff}", "\n\n", "# why\n\n", "\u{feff}# why\r\n// and how\r\n \n"] {
+            assert_eq!(of(&format!("{above}%%sweep a --trials 3\nworkload w")), "%%sweep a --trials 3\nworkload w");
+        }
+        assert_eq!(of("# why\nworkload w\n"), "%%sweep\n# why\nworkload w\n");
+        assert_eq!(of("\u{feff}workload w\n%%sweep b"), "%%sweep\nworkload w\n%%sweep b");
     }
 }

@@ -7,6 +7,7 @@ mod cell;
 mod diff;
 mod document;
 mod kernel_process;
+mod literals;
 mod magic;
 mod outputs;
 mod page;

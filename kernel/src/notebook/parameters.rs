@@ -2,7 +2,8 @@
 //! after it, which is made here, has the values of this run.
 
 use super::document::{Document, code_cell, has_tag, is_code, source};
-use anyhow::bail;
+use super::literals::{literal, shape, typed};
+use anyhow::anyhow;
 use ra_ap_syntax::ast::{self, AstNode, HasName};
 use ra_ap_syntax::{Edition, SourceFile};
 use serde_json::{Value, json};
@@ -10,7 +11,7 @@ use serde_json::{Value, json};
 /// The tag of the cell with the defaults.
 const DEFAULTS: &str = "parameters";
 /// The tag of the cell with the values of a run.
-const INJECTED: &str = "injected-parameters";
+pub const INJECTED: &str = "injected-parameters";
 
 /// A parameter: its name, and its value as it was typed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,12 +46,13 @@ struct Default {
     value: String,
 }
 
-/// Adds a cell with the values of this run, and removes that of an earlier run. Returns warnings.
+/// Adds a cell with the values of this run, and removes that of an earlier run. Without values, the notebook runs with
+/// those that it has, as with papermill. Returns warnings.
 pub fn inject(document: &mut Document, parameters: &[Parameter]) -> anyhow::Result<Vec<String>> {
-    document.cells_mut().retain(|cell| !has_tag(cell, INJECTED));
     if parameters.is_empty() {
         return Ok(vec![]);
     }
+    document.cells_mut().retain(|cell| !has_tag(cell, INJECTED));
     let at = document.cells().iter().position(|cell| is_code(cell) && has_tag(cell, DEFAULTS));
     let defaults = at.map_or(vec![], |at| variables(&source(&document.cells()[at])));
     let mut warnings = vec![];
@@ -97,55 +99,13 @@ fn variables(code: &str) -> Vec<Default> {
 fn statement(parameter: &Parameter, default: Option<&Default>) -> anyhow::Result<String> {
     let Parameter { name, value } = parameter;
     let kind = default.and_then(|default| default.kind.as_deref());
-    let written = default.map(|default| default.value.trim());
-    let is_text = |text: &str| text.starts_with('"') || text.starts_with("r\"") || text.starts_with("r#");
-    let makes_string = written.is_some_and(|text| {
-        text.ends_with(".to_string()") || text.ends_with(".into()") || text.starts_with("String::from(")
-    }) || kind == Some("String");
-    let wants_float = matches!(kind, Some("f32" | "f64"))
-        || (kind.is_none()
-            && written.is_some_and(|text| text.replace('_', "").parse::<f64>().is_ok() && !is_whole(text)));
-    let wants_text = makes_string || kind.is_some_and(|kind| kind.contains("str")) || written.is_some_and(is_text);
-    let literal = if wants_text {
-        let literal = format!("{value:?}");
-        if makes_string { format!("String::from({literal})") } else { literal }
-    } else if wants_float {
-        match value.parse::<f64>() {
-            Ok(number) if number.is_finite() => format!("{number:?}"),
-            _ => bail!("the parameter `{name}` is a number, and `{value}` is none"),
-        }
-    } else {
-        match typed(value) {
-            Value::String(text) => format!("{text:?}"),
-            Value::Number(number) if number.is_f64() => format!("{:?}", number.as_f64().unwrap_or_default()),
-            Value::Array(_) | Value::Object(_) => {
-                bail!("the parameter `{name}` is a list or an object, which has no form in Rust that fits every use")
-            }
-            Value::Null => "None".into(),
-            other => other.to_string(),
-        }
-    };
+    let shape = shape(kind.unwrap_or_default(), default.map_or("", |default| default.value.as_str()));
+    let literal = literal(&shape, value).map_err(|why| {
+        anyhow!("the parameter `{name}` cannot be set: {why}; give it a value of the type of its default")
+    })?;
     let mutable = if default.is_some_and(|default| default.is_mutable) { "mut " } else { "" };
     let kind = kind.map_or(String::new(), |kind| format!(": {kind}"));
     Ok(format!("let {mutable}{name}{kind} = {literal};"))
-}
-
-fn is_whole(text: &str) -> bool {
-    text.replace('_', "").parse::<i64>().is_ok()
-}
-
-/// Returns a value by its look, as papermill does: a number, true or false, null, or text.
-fn typed(text: &str) -> Value {
-    match text {
-        "true" | "True" => json!(true),
-        "false" | "False" => json!(false),
-        "null" | "None" => Value::Null,
-        _ => match (text.parse::<i64>(), text.parse::<f64>()) {
-            (Ok(whole), _) => json!(whole),
-            (_, Ok(real)) if real.is_finite() => json!(real),
-            _ => serde_json::from_str(text).unwrap_or_else(|_| json!(text)),
-        },
-    }
 }
 
 #[cfg(test)]
@@ -161,7 +121,8 @@ mod tests {
     #[test]
     fn a_value_has_the_type_of_its_default() {
         let code = "let lr = 0.1; // learning rate\nlet steps: u32 = 100;\nlet name = \"depth\";\n\
-            let owned = \"a\".to_string();\nlet mut on = false;\nlet exact: f32 = 1.0;\nlet n = 1_000;";
+            let owned = \"a\".to_string();\nlet mut on = false;\nlet exact: f32 = 1.0;\nlet n = 1_000;\n\
+            let clip: Option<f64> = None;\nlet seed: u64 = 0;\nlet widths: Vec<f64> = vec![];";
         let cases = [
             ("lr=1", "let lr = 1.0;"),
             ("lr=1e-3", "let lr = 0.001;"),
@@ -171,15 +132,39 @@ mod tests {
             ("owned=b", "let owned = String::from(\"b\");"),
             ("on=True", "let mut on = true;"),
             ("exact=2", "let exact: f32 = 2.0;"),
+            ("exact=nan", "let exact: f32 = f32::NAN;"),
             ("n=5", "let n = 5;"),
+            ("clip=0.5", "let clip: Option<f64> = Some(0.5);"),
+            ("clip=null", "let clip: Option<f64> = None;"),
+            ("seed=12345678901234567890", "let seed: u64 = 12345678901234567890;"),
+            ("widths=[1, 2.5]", "let widths: Vec<f64> = vec![1.0, 2.5];"),
             ("new=0.5", "let new = 0.5;"),
             ("new=x=y", "let new = \"x=y\";"),
+            ("new=nan", "let new = f64::NAN;"),
         ];
         for (parameter, expected) in cases {
             assert_eq!(set(code, parameter), expected, "{parameter}");
         }
         assert!("1x=2".parse::<Parameter>().is_err() && "x".parse::<Parameter>().is_err());
         let wrong: Parameter = "lr=fast".parse().unwrap();
-        assert!(statement(&wrong, variables(code).first()).is_err());
+        let error = format!("{:#}", statement(&wrong, variables(code).first()).unwrap_err());
+        assert!(error.contains("`lr`") && error.contains("`fast` is none"), "{error}");
+    }
+
+    #[test]
+    fn without_parameters_those_of_an_earlier_run_stay() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("n.ipynb");
+        let defaults = code_cell("let lr = 0.1;", &[DEFAULTS], false);
+        let notebook = json!({ "cells": [defaults], "metadata": {}, "nbformat": 4, "nbformat_minor": 4 });
+        std::fs::write(&path, notebook.to_string()).unwrap();
+        let mut document = Document::read(&path).unwrap();
+        inject(&mut document, &["lr=3".parse().unwrap()]).unwrap();
+        inject(&mut document, &[]).unwrap();
+        assert_eq!(document.cells().len(), 2);
+        assert_eq!(source(&document.cells()[1]), "// Parameters\nlet lr = 3.0;");
+        assert_eq!(document.metadata_mut()["papermill"]["parameters"]["lr"], 3);
+        inject(&mut document, &["lr=5".parse().unwrap()]).unwrap();
+        assert_eq!((document.cells().len(), source(&document.cells()[1]).contains("5.0")), (2, true));
     }
 }

@@ -64,7 +64,7 @@ pub use limit::{LimitSearch, is_memory_linear};
 pub use noise::{NoisePoint, RunNoise, describes_noise_of, noise_point, run_noise, steps_to_measure};
 pub use ranking::{BestTrial, TrialCounts, best_trial, count_by_state, ranked};
 pub use replay::{MetricDifference, Replay, StateDifference, TrialPair, is_time};
-pub use retune::{Retuning, TunedStudy, compares_batch_sizes_by_validation, retuning};
+pub use retune::{Retuning, TunedStudy, compares_batch_sizes_by_validation, not_tuned_again, retuning};
 pub use runs::{Runs, Seeds, runs, seeds};
 pub use scaling::{
     BatchSizeStudy, BatchSizeTuning, Costs, InvalidSize, NextAction, NoFit, Payback, RangeEdge, Regime, Scaling,

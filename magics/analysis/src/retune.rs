@@ -4,12 +4,13 @@
 //! takes them over from a study at another batch size has to tune them again.
 
 use serde::Serialize;
-use tunebook_study::{Distribution, Params, StudyDefinition, Value, WorkloadReference};
+use tunebook_study::{Distribution, Hyperparameter, Params, StudyDefinition, Value, WorkloadReference};
 
 /// The hyperparameters whose best values depend most on the batch size: those of the optimizer and of the
 /// regularization.
-const SENSITIVE: [&str; 14] = [
+const SENSITIVE: [&str; 15] = [
     "lr",
+    "learning_rate",
     "momentum",
     "rho",
     "beta1",
@@ -59,6 +60,32 @@ pub struct Retuning {
 /// studies must train the same workload and have one batch size each; `default_batch_size` is that of a study that
 /// declares none.
 pub fn retuning(tuner: &TunedStudy<'_>, user: &TunedStudy<'_>, default_batch_size: Option<i64>) -> Option<Retuning> {
+    let best = |h: &str| tuner.best.and_then(|best| best.get(h));
+    let is_near_best = |h: &str, value: &Value| best(h).is_some_and(|best| is_near(value, best));
+    changed(tuner, user, default_batch_size, &SENSITIVE, &|h, values| {
+        !values.is_empty() && values.iter().all(|value| is_near_best(h, value))
+    })
+}
+
+/// Returns the learning rate that `tuner` searched for and `user` does not, although it has another batch size: it has
+/// one value there, or its default.
+pub fn not_tuned_again(
+    tuner: &TunedStudy<'_>,
+    user: &TunedStudy<'_>,
+    default_batch_size: Option<i64>,
+) -> Option<Retuning> {
+    changed(tuner, user, default_batch_size, &["lr", "learning_rate"], &|_, _| true)
+}
+
+/// Returns those of the hyperparameters that `tuner` searched for at one batch size, that `user` does not search for at
+/// another one, and whose values in `user` are `wanted`.
+fn changed(
+    tuner: &TunedStudy<'_>,
+    user: &TunedStudy<'_>,
+    default_batch_size: Option<i64>,
+    names: &[&str],
+    wanted: &dyn Fn(&str, &[&Value]) -> bool,
+) -> Option<Retuning> {
     let workload = |definition: &StudyDefinition| match &definition.workload {
         WorkloadReference::Builtin { name } | WorkloadReference::Rust { name, .. } => vec![name.clone()],
         WorkloadReference::Command(line) => line.words.clone(),
@@ -72,18 +99,12 @@ pub fn retuning(tuner: &TunedStudy<'_>, user: &TunedStudy<'_>, default_batch_siz
     if tuned_at == used_at {
         return None;
     }
-    let is_searched = |h: &&str| tuner.definition.space.named(h).any(|declared| !declared.distribution.is_constant());
-    let is_taken_over = |h: &&str| {
-        let best = tuner.best.and_then(|best| best.get(*h));
-        let mut declared = user.definition.space.named(h).peekable();
-        let is_fixed_near_best = |distribution: &Distribution| match (distribution, best) {
-            (Distribution::Constant { value }, Some(best)) => is_near(value, best),
-            _ => false,
-        };
-        declared.peek().is_some() && declared.all(|declared| is_fixed_near_best(&declared.distribution))
+    let is_searched = |h: &str| tuner.definition.space.named(h).any(|declared| !declared.distribution.is_constant());
+    let is_wanted = |h: &&&str| {
+        let values: Option<Vec<&Value>> = user.definition.space.named(h).map(constant).collect();
+        is_searched(h) && values.is_some_and(|values| wanted(h, &values))
     };
-    let hyperparameters: Vec<String> =
-        SENSITIVE.iter().filter(|h| is_searched(h) && is_taken_over(h)).map(|h| h.to_string()).collect();
+    let hyperparameters: Vec<String> = names.iter().filter(is_wanted).map(|h| h.to_string()).collect();
     (!hyperparameters.is_empty()).then(|| Retuning {
         tuned_in: tuner.name.into(),
         tuned_at,
@@ -93,11 +114,25 @@ pub fn retuning(tuner: &TunedStudy<'_>, user: &TunedStudy<'_>, default_batch_siz
     })
 }
 
-/// Whether a study varies the batch size and judges its trials by a validation metric, which compares batch sizes
-/// unfairly unless learning rate and regularization are tuned for each (Playbook B14).
+fn constant(h: &Hyperparameter) -> Option<&Value> {
+    match &h.distribution {
+        Distribution::Constant { value } => Some(value),
+        _ => None,
+    }
+}
+
+/// Whether a study varies the batch size and judges its trials by another metric than one of training, which compares
+/// batch sizes unfairly unless learning rate and regularization are tuned for each (Playbook B14).
 pub fn compares_batch_sizes_by_validation(definition: &StudyDefinition) -> bool {
-    let is_varied = definition.space.named("batch_size").any(|h| !h.distribution.is_constant());
-    is_varied && definition.objective.metric.starts_with("valid/")
+    varies(definition, "batch_size") && !definition.objective.metric.starts_with("train")
+}
+
+/// Whether a hyperparameter has more than one value in a study: it has a range or a list, or another constant in another
+/// branch.
+pub(crate) fn varies(definition: &StudyDefinition, name: &str) -> bool {
+    let mut declared = definition.space.named(name);
+    let Some(first) = declared.next() else { return false };
+    !first.distribution.is_constant() || declared.any(|other| other.distribution != first.distribution)
 }
 
 fn is_near(a: &Value, b: &Value) -> bool {
@@ -123,8 +158,7 @@ fn batch_size(definition: &StudyDefinition, default: Option<i64>) -> Option<i64>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tunebook_study::sampler::SamplerKind;
-    use tunebook_study::{Direction, Hyperparameter, Objective, ObjectiveValue, Role, SearchSpace};
+    use tunebook_study::{Direction, Objective, ObjectiveValue, Role, SearchSpace};
 
     fn definition(declared: &[(&str, Distribution)]) -> StudyDefinition {
         let mut space = SearchSpace::new();
@@ -132,21 +166,11 @@ mod tests {
             let (name, distribution) = (name.to_string(), distribution.clone());
             space.declare(Hyperparameter { name, role: Role::Nuisance, distribution, conditions: vec![] }).unwrap();
         }
-        StudyDefinition {
-            workload: WorkloadReference::Builtin { name: "w".into() },
+        StudyDefinition::new(
+            WorkloadReference::Builtin { name: "w".into() },
             space,
-            objective: Objective { metric: "e".into(), direction: Direction::Minimize, judged: ObjectiveValue::Best },
-            sampler: SamplerKind::Quasirandom,
-            sampler_version: tunebook_study::sampler::VERSION,
-            earlier: vec![],
-            seed: 0,
-            repeats: 1,
-            question: None,
-            notes: None,
-            round: None,
-            given: vec![],
-            stop_early: Default::default(),
-        }
+            Objective { metric: "e".into(), direction: Direction::Minimize, judged: ObjectiveValue::Best },
+        )
     }
 
     #[test]
@@ -167,14 +191,24 @@ mod tests {
         let again = Distribution::log_uniform(1e-3, 1.0).unwrap();
         assert_eq!(found(&[size(512), ("lr", again)]), None, "it is tuned again");
         assert_eq!(found(&[size(512)]), None, "it keeps its default");
+        let untuned = |declared: &[(&str, Distribution)]| {
+            let definition = definition(declared);
+            not_tuned_again(&tuner, &TunedStudy { name: "b", definition: &definition, best: None }, Some(64))
+        };
+        for declared in [vec![size(512)], vec![size(512), ("lr", constant(0.1))]] {
+            assert_eq!(untuned(&declared).unwrap().hyperparameters, ["lr"], "{declared:?}");
+        }
+        assert_eq!(untuned(&[size(64), ("lr", constant(0.1))]), None);
+        assert_eq!(untuned(&[size(512), ("lr", Distribution::log_uniform(1e-3, 1.0).unwrap())]), None);
     }
 
     #[test]
-    fn a_varied_batch_size_is_unfair_only_under_a_validation_metric() {
+    fn a_varied_batch_size_is_unfair_unless_a_metric_of_training_judges() {
         let mut varied = definition(&[("batch_size", Distribution::choice(vec![16.into(), 64.into()]).unwrap())]);
-        assert!(!compares_batch_sizes_by_validation(&varied), "the metric is `e`");
-        varied.objective.metric = "valid/error".into();
-        assert!(compares_batch_sizes_by_validation(&varied));
+        for (metric, is_unfair) in [("train/loss", false), ("train_loss", false), ("e", true), ("valid/error", true)] {
+            varied.objective.metric = metric.into();
+            assert_eq!(compares_batch_sizes_by_validation(&varied), is_unfair, "{metric}");
+        }
         let mut fixed = definition(&[("batch_size", Distribution::constant(64.into()))]);
         fixed.objective.metric = "valid/error".into();
         assert!(!compares_batch_sizes_by_validation(&fixed));

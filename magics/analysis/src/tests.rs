@@ -1,7 +1,6 @@
 //! Tests of the analyses of a study, on a few trials with known objectives.
 
 use crate::*;
-use tunebook_study::sampler::SamplerKind;
 use tunebook_study::*;
 
 fn definition() -> StudyDefinition {
@@ -12,21 +11,11 @@ fn definition() -> StudyDefinition {
     declare("layers", Role::Scientific, Distribution::choice(vec![1.into(), 2.into(), 3.into()]).unwrap());
     declare("lr", Role::Nuisance, Distribution::log_uniform(1e-3, 1.0).unwrap());
     declare("steps", Role::Fixed, Distribution::constant(100.into()));
-    StudyDefinition {
-        workload: WorkloadReference::Builtin { name: "digits_mlp".into() },
+    StudyDefinition::new(
+        WorkloadReference::Builtin { name: "digits_mlp".into() },
         space,
-        objective: objective(Direction::Minimize),
-        sampler: SamplerKind::Quasirandom,
-        sampler_version: tunebook_study::sampler::VERSION,
-        earlier: vec![],
-        seed: 0,
-        repeats: 1,
-        question: None,
-        notes: None,
-        round: None,
-        given: vec![],
-        stop_early: Default::default(),
-    }
+        objective(Direction::Minimize),
+    )
 }
 
 fn objective(direction: Direction) -> Objective {

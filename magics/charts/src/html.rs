@@ -108,14 +108,57 @@ const FIT: &str = r#"function fit(figure, place) {
     return figure;
   }"#;
 
+/// JavaScript that remembers the zoom and the hidden series of a chart under a name. They outlive the element: at the
+/// end of a cell, another chart replaces the one that grew. `recall` sets them in a figure that is about to be drawn.
+///
+/// The ticks of a logarithmic axis were chosen for its whole range. A zoomed one gets those that Plotly chooses.
+const VIEW: &str = r#"function viewOf(name) {
+    var views = window.tunebookViews = window.tunebookViews || {};
+    return views[name] = views[name] || { ranges: {}, hidden: [] };
+  }
+  function hasOwnTicks(axis) { return axis && axis.type === "log" && axis.tickvals && axis.autorange !== "reversed"; }
+  function recall(figure, name) {
+    var view = viewOf(name);
+    Object.keys(view.ranges).forEach(function (key) {
+      var axis = figure.layout[key];
+      if (!axis) return;
+      if (hasOwnTicks(axis)) axis.tickmode = "auto";
+      Object.assign(axis, { range: view.ranges[key].slice(), autorange: false });
+    });
+    figure.data.forEach(function (trace) {
+      if (view.hidden.indexOf(trace.name) >= 0) trace.visible = "legendonly";
+    });
+    return figure;
+  }
+  function remember(Plotly, place, name) {
+    var view = viewOf(name), isReversed = {};
+    Object.keys(place.layout).forEach(function (key) { isReversed[key] = place.layout[key].autorange === "reversed"; });
+    place.on("plotly_relayout", function (change) {
+      var ticks = {};
+      Object.keys(change).forEach(function (part) {
+        var found = /^([xy]axis\d*)\.(range|autorange)/.exec(part), axis = found && place.layout[found[1]];
+        if (!axis) return;
+        if (found[2] === "range") view.ranges[found[1]] = axis.range.slice(); else delete view.ranges[found[1]];
+        var mode = found[2] === "range" ? "auto" : "array";
+        if (hasOwnTicks(axis) && !isReversed[found[1]] && axis.tickmode !== mode) ticks[found[1] + ".tickmode"] = mode;
+      });
+      if (Object.keys(ticks).length) Plotly.relayout(place, ticks);
+    });
+    place.on("plotly_restyle", function () {
+      var hidden = place.data.filter(function (trace) { return trace.visible === "legendonly"; });
+      view.hidden = hidden.map(function (trace) { return trace.name; });
+    });
+  }"#;
+
 /// Returns the HTML of a chart with tables below it. `tables` is HTML. `id` becomes the id of the chart's element.
-/// `conclusion` says what follows from the chart, for those who cannot see it; it may be empty.
-pub fn chart_html(chart: &Chart, conclusion: &str, tables: &str, id: &str) -> String {
+/// Charts that replace each other share a `view`: zoom and hidden series. `conclusion` says what follows from the chart,
+/// for those who cannot see it; it may be empty.
+pub fn chart_html(chart: &Chart, conclusion: &str, tables: &str, id: &str, view: &str) -> String {
     let picture = STANDARD.encode(picture::svg(chart));
     let alternative = alternative(chart, conclusion);
     let alt = escape(&alternative);
     let picture = format!(r#"<img alt="{alt}" style="max-width:100%" src="data:image/svg+xml;base64,{picture}">"#);
-    format!("{}\n{tables}", drawn(&plotly::figure(chart), &alternative, &picture, id))
+    format!("{}\n{tables}", drawn(&plotly::figure(chart), &alternative, &picture, id, view))
 }
 
 /// The text that stands for a chart where it is not seen.
@@ -133,7 +176,7 @@ pub fn figure_html(figure: &Value, id: &str) -> String {
     unknown.dedup();
     if unknown.is_empty() {
         let title = figure["layout"]["title"]["text"].as_str().unwrap_or("A chart without a title");
-        return drawn(figure, title, "", id);
+        return drawn(figure, title, "", id, id);
     }
     let message = format!(
         "A chart of type {} needs a front end that draws Plotly figures by itself: JupyterLab with the extension \
@@ -145,9 +188,9 @@ pub fn figure_html(figure: &Value, id: &str) -> String {
 }
 
 /// Returns the element of a figure. `alternative` is its text for those who cannot see it. `placeholder` is the HTML
-/// that it shows until a script has drawn the figure. Texts get the colour of the page's text, which Plotly does not
+/// that it shows until a script has drawn the figure, with the zoom and the hidden series of `view`. Texts get the colour of the page's text, which Plotly does not
 /// know; only where the pointer hovers, a text has a background of its own.
-fn drawn(figure: &Value, alternative: &str, placeholder: &str, id: &str) -> String {
+fn drawn(figure: &Value, alternative: &str, placeholder: &str, id: &str, view: &str) -> String {
     let (figure, alternative) = (script_json(figure), escape(alternative));
     format!(
         r#"<style>#{id} .main-svg g:not(.hovertext) > text {{ fill: currentColor !important }}</style>
@@ -157,21 +200,24 @@ fn drawn(figure: &Value, alternative: &str, placeholder: &str, id: &str) -> Stri
 (function () {{
   {WHEN_LOADED}
   {FIT}
+  {VIEW}
   whenLoaded(function (Plotly) {{
     var place = document.getElementById("{id}"), figure = document.getElementById("{id}-figure");
     if (!place || !figure || place.classList.contains("js-plotly-plot")) return;
-    figure = fit(JSON.parse(figure.textContent), place);
+    figure = recall(fit(JSON.parse(figure.textContent), place), "{view}");
     var picture = place.querySelector("img");
     if (picture) picture.remove();
-    Plotly.newPlot(place, figure.data, figure.layout, figure.config);
+    Plotly.newPlot(place, figure.data, figure.layout, figure.config).then(function () {{
+      remember(Plotly, place, "{view}");
+    }});
   }});
 }})();
 </script>"#
     )
 }
 
-/// Returns a script that updates the chart in the element `id`. The zoom and the hidden series stay as the user set
-/// them.
+/// Returns a script that updates the chart in the element `id`, whose view has the same name. The zoom and the hidden
+/// series stay as the user set them.
 pub fn push_html(chart: &Chart, id: &str) -> String {
     let (figure, alternative) = (script_json(&plotly::figure(chart)), script_json(&alternative(chart, "").into()));
     format!(
@@ -179,6 +225,7 @@ pub fn push_html(chart: &Chart, id: &str) -> String {
 (function () {{
   {WHEN_LOADED}
   {FIT}
+  {VIEW}
   var figure = {figure};
   whenLoaded(function (Plotly) {{
     var place = document.getElementById("{id}");
@@ -186,7 +233,7 @@ pub fn push_html(chart: &Chart, id: &str) -> String {
     var picture = place.querySelector("img");
     if (picture) picture.remove();
     place.setAttribute("aria-label", {alternative});
-    fit(figure, place);
+    figure = recall(fit(figure, place), "{id}");
     Plotly.react(place, figure.data, figure.layout, figure.config);
   }});
 }})();

@@ -148,7 +148,7 @@ fn an_isolation_draws_each_complete_trial_once() {
 fn texts_of_the_user_are_escaped() {
     let hostile = "</script><script>alert(1)</script>\"'&";
     let chart = history_chart(hostile, hostile);
-    for html in [html::chart_html(&chart, hostile, "", "id"), html::push_html(&chart, "id")] {
+    for html in [html::chart_html(&chart, hostile, "", "id", "id"), html::push_html(&chart, "id")] {
         assert!(!html.contains("<script>alert"), "{html}");
     }
     let table = html::table_html(&["h".into()], &[vec![hostile.into()]], html::escape);
@@ -163,7 +163,8 @@ fn what_stands_between_backticks_is_code_and_a_single_one_stays() {
 
 #[test]
 fn a_page_without_scripts_shows_the_picture() {
-    let html = html::chart_html(&history_chart("depth", "lr=0.1"), "Trial 2 is best.", "<p>table</p>", "some-id");
+    let html =
+        html::chart_html(&history_chart("depth", "lr=0.1"), "Trial 2 is best.", "<p>table</p>", "some-id", "some-id");
     let before_scripts = html.split("<script").next().unwrap();
     for text in ["<img alt=", "role=\"img\" aria-label="] {
         let alternative = before_scripts.split_once(text).unwrap().1.split('"').nth(1).unwrap();

@@ -6,6 +6,7 @@
 mod error;
 mod json;
 pub mod optuna;
+mod parameters;
 mod recorded;
 pub mod table;
 pub mod tensorboard;

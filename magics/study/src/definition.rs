@@ -203,6 +203,26 @@ fn first_version() -> u32 {
 }
 
 impl StudyDefinition {
+    /// A definition of what every study has. All else is as where a sweep declares nothing: quasi-random proposals, one
+    /// trial for each configuration, and the seed 0.
+    pub fn new(workload: WorkloadReference, space: SearchSpace, objective: Objective) -> Self {
+        Self {
+            workload,
+            space,
+            objective,
+            sampler: SamplerKind::Quasirandom,
+            sampler_version: crate::sampler::VERSION,
+            earlier: vec![],
+            seed: 0,
+            repeats: 1,
+            question: None,
+            notes: None,
+            round: None,
+            given: vec![],
+            stop_early: StopEarly::default(),
+        }
+    }
+
     /// This definition as a recorded study with the same declarations goes on with it: by the version of the sampler
     /// with which that began, and with the spaces that it had.
     pub fn continuing(self, recorded: &Self) -> Self {

@@ -5,6 +5,7 @@
 
 pub mod definition;
 pub mod distribution;
+pub mod divergence;
 pub mod early_stopping;
 pub mod probe;
 pub mod protocol;

@@ -11,19 +11,12 @@ use tunebook_study::*;
 
 fn definition() -> StudyDefinition {
     StudyDefinition {
-        workload: WorkloadReference::Builtin { name: "digits_mlp".into() },
-        space: SearchSpace::new(),
-        objective: Objective { metric: "e".into(), direction: Direction::Minimize, judged: ObjectiveValue::Best },
-        sampler: sampler::SamplerKind::Quasirandom,
-        sampler_version: sampler::VERSION,
-        earlier: vec![],
         seed: 7,
-        repeats: 1,
-        question: None,
-        notes: None,
-        round: None,
-        given: vec![],
-        stop_early: Default::default(),
+        ..StudyDefinition::new(
+            WorkloadReference::Builtin { name: "digits_mlp".into() },
+            SearchSpace::new(),
+            Objective { metric: "e".into(), direction: Direction::Minimize, judged: ObjectiveValue::Best },
+        )
     }
 }
 

@@ -9,7 +9,6 @@ pub mod catalogue;
 pub mod checkpoint;
 mod classes;
 pub mod data;
-mod divergence;
 mod evaluation;
 pub mod hyperparameters;
 pub mod libtorch;

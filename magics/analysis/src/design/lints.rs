@@ -2,10 +2,13 @@
 
 use super::Design;
 use crate::compares_batch_sizes_by_validation;
+use crate::retune::varies;
 use crate::throughput::{PointState, Throughput};
 use serde::Serialize;
 use tunebook_study::sampler::SamplerKind;
-use tunebook_study::{Distribution, Hyperparameter, ObjectiveValue, Role, StudyDefinition, Value, WorkloadDescription};
+use tunebook_study::{
+    Distribution, Hyperparameter, ObjectiveValue, Params, Role, StudyDefinition, Value, WorkloadDescription,
+};
 
 /// Advice of the Playbook that a study does not follow.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -19,7 +22,7 @@ pub struct Lint {
 }
 
 /// The names of all lints.
-pub const LINTS: [&str; 18] = [
+pub const LINTS: [&str; 19] = [
     BATCH_SIZE,
     STEPS,
     OPTIMIZER_HYPERPARAMETER,
@@ -38,6 +41,7 @@ pub const LINTS: [&str; 18] = [
     BATCH_SIZE_CHANGED,
     BAYES_PARALLEL,
     EXPLOIT_UNREFINED,
+    ADAPTIVE_SCIENTIFIC,
 ];
 
 const BATCH_SIZE: &str = "batch-size-tuned";
@@ -58,9 +62,28 @@ const FEW_EVALUATIONS: &str = "few-evaluations";
 const BATCH_SIZE_TOO_LARGE: &str = "batch-size-too-large";
 /// Found by comparison with other studies, see [`Retuning`](crate::Retuning).
 pub const BATCH_SIZE_CHANGED: &str = "batch-size-changed";
+const ADAPTIVE_SCIENTIFIC: &str = "adaptive-scientific";
 /// This lint and the next one are found by [`exploitation`](super::exploitation()).
 pub(super) const BAYES_PARALLEL: &str = "bayes-parallel";
 pub(super) const EXPLOIT_UNREFINED: &str = "exploit-unrefined";
+
+/// The names of a number of steps, in workloads and in programs.
+const STEP_COUNTS: [&str; 14] = [
+    "steps",
+    "max_steps",
+    "num_steps",
+    "n_steps",
+    "total_steps",
+    "train_steps",
+    "training_steps",
+    "max_train_steps",
+    "num_train_steps",
+    "iterations",
+    "epochs",
+    "num_epochs",
+    "n_epochs",
+    "max_epochs",
+];
 
 /// A grid over more dimensions than this has too few values of each (Playbook I5).
 const GRID_DIMENSIONS: usize = 2;
@@ -133,15 +156,16 @@ pub fn lints(
             ),
         );
     }
-    for h in varied.iter().filter(|h| ["steps", "max_train_steps", "epochs"].contains(&h.name.as_str())) {
+    for name in STEP_COUNTS.into_iter().filter(|name| varies(definition, name)) {
+        let declared: Vec<String> =
+            definition.space.named(name).map(|h| format!("`{} {}`", h.label(), h.distribution)).collect();
         add(
             STEPS,
             "G2 Never tune max_train_steps",
             format!(
-                "`{} {}` varies. A longer trial is mostly at least as good, so the study would find its \
+                "The number of steps varies: {}. A longer trial is mostly at least as good, so the study would find its \
                  largest value. Fix it, and decide how long to train with %steps and %curves.",
-                h.label(),
-                h.distribution
+                declared.join(", ")
             ),
         );
     }
@@ -169,7 +193,7 @@ pub fn lints(
             );
         }
     }
-    let dimensions = varied.len();
+    let dimensions = grid_dimensions(definition, 0, &mut Params::new());
     if definition.sampler == SamplerKind::Grid && dimensions > GRID_DIMENSIONS {
         add(
             GRID,
@@ -179,6 +203,21 @@ pub fn lints(
                  The sampler quasirandom tries a new value of every range in every trial; a grid serves one or two \
                  dimensions.",
                 design.configurations
+            ),
+        );
+    }
+    if definition.sampler.is_adaptive() && !scientific.is_empty() {
+        add(
+            ADAPTIVE_SCIENTIFIC,
+            "D10 Creating a set of studies",
+            format!(
+                "`{}` chooses by the results, and {} {} scientific. The scientific values are dealt out evenly, but each \
+                 of them is searched further where its first trials were good, so the comparison has no interval. \
+                 Compare with quasirandom, and exploit with `{}` once the scientific values are fixed.",
+                definition.sampler,
+                scientific.join(", "),
+                if scientific.len() == 1 { "is" } else { "are" },
+                definition.sampler
             ),
         );
     }
@@ -326,6 +365,26 @@ pub fn lints(
     found
 }
 
+/// Returns the largest number of lists that vary in one configuration. The declarations before `node` have `params`.
+fn grid_dimensions(definition: &StudyDefinition, node: usize, params: &mut Params) -> usize {
+    let space = definition.space.hyperparameters();
+    let Some(h) = space.get(node) else { return 0 };
+    if !h.is_active(params) {
+        return grid_dimensions(definition, node + 1, params);
+    }
+    let is_parent = space[node..].iter().any(|child| child.conditions.iter().any(|c| c.name == h.name));
+    let values = values_of(&h.distribution);
+    // The values of a list without branches do not matter.
+    let tried = if is_parent { values.len() } else { 1 };
+    let below = values.iter().take(tried).map(|value| {
+        params.insert(h.name.clone(), (*value).clone());
+        let below = grid_dimensions(definition, node + 1, params);
+        params.pop();
+        below
+    });
+    usize::from(values.len() > 1) + below.max().unwrap_or_default()
+}
+
 /// Returns the number of configurations that has [`POINTS_PER_DIMENSION`] points along each nuisance dimension for each
 /// scientific value.
 fn enough_configurations(design: &Design) -> u64 {
@@ -345,13 +404,7 @@ fn without_role<'a>(definition: &StudyDefinition, description: &'a WorkloadDescr
     }
     let lacking = |word: String| {
         let (_, names) = OPTIMIZERS.iter().find(|(name, _)| *name == word)?;
-        let is_declared = |name: &str| {
-            let active = |h: &Hyperparameter| {
-                let of_optimizer = h.conditions.iter().filter(|condition| condition.name == "optimizer");
-                of_optimizer.into_iter().all(|condition| condition.values.iter().any(|value| value.to_string() == word))
-            };
-            definition.space.named(name).any(active)
-        };
+        let is_declared = |name: &str| definition.space.named(name).any(|h| exists_with(h, &word));
         let names: Vec<&str> = names
             .iter()
             .filter(|name| description.hyperparameter(name).is_some() && !is_declared(name))
@@ -362,23 +415,28 @@ fn without_role<'a>(definition: &StudyDefinition, description: &'a WorkloadDescr
     words.into_iter().filter_map(lacking).collect()
 }
 
+/// Whether a declaration counts for trials with this optimizer.
+fn exists_with(h: &Hyperparameter, optimizer: &str) -> bool {
+    let mut conditions = h.conditions.iter().filter(|condition| condition.name == "optimizer");
+    conditions.all(|condition| condition.values.iter().any(|value| value.to_string() == optimizer))
+}
+
 /// The hyperparameters of optimizers that vary and are declared once for several optimizers of the study, each with
 /// these.
 fn shared(definition: &StudyDefinition) -> Vec<(&str, Vec<String>)> {
     let values = definition.space.named("optimizer").flat_map(|h| values_of(&h.distribution));
     let words: Vec<String> = values.map(Value::to_string).collect();
-    let of_several = |h: &'_ &Hyperparameter| {
-        is_of_optimizer(&h.name) && !h.distribution.is_constant() && h.conditions.iter().all(|c| c.name != "optimizer")
-    };
-    let users = |name: &str| -> Vec<String> {
+    let users = |h: &Hyperparameter| -> Vec<String> {
+        let name = h.name.as_str();
         let uses = |word: &&String| {
             let of_all = LEARNING_RATES.contains(&name);
             of_all || OPTIMIZERS.iter().any(|(known, names)| known == word && names.contains(&name))
         };
-        words.iter().filter(uses).cloned().collect()
+        words.iter().filter(|word| exists_with(h, word)).filter(uses).cloned().collect()
     };
-    let all = definition.space.hyperparameters().iter().filter(of_several);
-    all.map(|h| (h.name.as_str(), users(&h.name))).filter(|(_, users)| users.len() > 1).collect()
+    let tuned = |h: &&Hyperparameter| is_of_optimizer(&h.name) && !h.distribution.is_constant();
+    let all = definition.space.hyperparameters().iter().filter(tuned);
+    all.map(|h| (h.name.as_str(), users(h))).filter(|(_, users)| users.len() > 1).collect()
 }
 
 fn is_constant(schedule: &Value) -> bool {

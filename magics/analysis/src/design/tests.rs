@@ -5,34 +5,27 @@ use tunebook_study::{
     WorkloadHyperparameter, WorkloadReference,
 };
 
+/// A declaration, with the optimizers for which it counts.
 type Declared = (Role, &'static str, Distribution, Option<&'static str>);
 
 fn study(declared: &[Declared]) -> StudyDefinition {
     let mut space = SearchSpace::new();
     for (role, name, distribution, optimizer) in declared {
-        let condition = |value: &&str| Condition { name: "optimizer".into(), values: vec![(*value).into()] };
+        let condition = |words: &&str| {
+            let values = words.split(' ').map(Value::from).collect();
+            Condition { name: "optimizer".into(), values }
+        };
         let conditions = optimizer.iter().map(condition).collect();
         let (role, distribution) = (*role, distribution.clone());
         space.declare(Hyperparameter { name: name.to_string(), role, distribution, conditions }).unwrap();
     }
     StudyDefinition {
-        workload: WorkloadReference::Builtin { name: "w".into() },
-        space,
-        objective: Objective {
-            metric: "valid/error".into(),
-            direction: Direction::Minimize,
-            judged: ObjectiveValue::Best,
-        },
-        sampler: SamplerKind::Quasirandom,
-        sampler_version: tunebook_study::sampler::VERSION,
-        earlier: vec![],
         seed: 3,
-        repeats: 1,
-        question: None,
-        notes: None,
-        round: None,
-        given: vec![],
-        stop_early: Default::default(),
+        ..StudyDefinition::new(
+            WorkloadReference::Builtin { name: "w".into() },
+            space,
+            Objective { metric: "valid/error".into(), direction: Direction::Minimize, judged: ObjectiveValue::Best },
+        )
     }
 }
 
@@ -166,6 +159,9 @@ fn a_hyperparameter_that_two_optimizers_share_is_a_lint() {
     assert!(shared(None, words(&["nesterov", "adam"])).contains(&id));
     assert!(!shared(Some("adam"), words(&["nesterov", "adam"])).contains(&id));
     assert!(!shared(None, words(&["nesterov"])).contains(&id));
+    let three = || words(&["nesterov", "adam", "adamw"]);
+    assert!(shared(Some("adam adamw"), three()).contains(&id), "one condition, but two optimizers");
+    assert!(!shared(Some("adamw"), three()).contains(&id));
 }
 
 #[test]
@@ -243,6 +239,22 @@ fn the_hyperparameters_of_an_optimizer_are_looked_for_in_its_branch() {
 }
 
 #[test]
+fn steps_that_differ_between_branches_and_an_adaptive_sampler_of_scientific_values_are_lints() {
+    let steps = |adam: i64| {
+        study(&[
+            (Role::Scientific, "optimizer", words(&["nesterov", "adam"]), None),
+            (Role::Fixed, "num_epochs", Distribution::constant(10.into()), Some("nesterov")),
+            (Role::Fixed, "num_epochs", Distribution::constant(adam.into()), Some("adam")),
+        ])
+    };
+    assert!(found(&steps(20), 9, false).contains(&"steps-tuned"));
+    assert!(!found(&steps(10), 9, false).contains(&"steps-tuned"));
+    let bayes = |declared: &[Declared]| StudyDefinition { sampler: SamplerKind::Bayes, ..study(declared) };
+    assert!(found(&bayes(&sound()), 30, false).contains(&"adaptive-scientific"));
+    assert!(!found(&bayes(&sound()[1..]), 30, false).contains(&"adaptive-scientific"));
+}
+
+#[test]
 fn a_grid_of_three_dimensions_and_a_sparse_design_are_found() {
     let three = study(&[
         (Role::Nuisance, "lr", list(&[1, 2]), None),
@@ -252,6 +264,14 @@ fn a_grid_of_three_dimensions_and_a_sparse_design_are_found() {
     let three = StudyDefinition { sampler: SamplerKind::Grid, ..three };
     assert!(found(&three, 8, false).contains(&"grid-dimensions"));
     assert!(!found(&StudyDefinition { sampler: SamplerKind::Random, ..three }, 8, false).contains(&"grid-dimensions"));
+    // Three lists, of which a configuration has two; and a list of one value is no dimension.
+    let two = study(&[
+        (Role::Scientific, "optimizer", words(&["nesterov", "adam"]), None),
+        (Role::Nuisance, "lr", list(&[1, 2]), Some("nesterov")),
+        (Role::Nuisance, "lr", list(&[1, 2]), Some("adam")),
+        (Role::Nuisance, "dropout", list(&[1]), None),
+    ]);
+    assert!(!found(&StudyDefinition { sampler: SamplerKind::Grid, ..two }, 4, false).contains(&"grid-dimensions"));
     // Three layers and two nuisance dimensions: 9 configurations are 3 for each value, which is 1.7 along a dimension.
     let design = design(&study(&sound()), 9);
     assert_eq!((design.scientific_values, design.configurations_per_value), (Some(3), Some([3, 3])));

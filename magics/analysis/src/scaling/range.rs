@@ -193,7 +193,6 @@ pub fn is_widened(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tunebook_study::sampler::SamplerKind;
     use tunebook_study::{Direction, Objective, ObjectiveValue, Role, WorkloadHyperparameter, WorkloadReference};
 
     fn space(name: &str, distribution: Distribution) -> SearchSpace {
@@ -315,20 +314,12 @@ mod tests {
 
     #[test]
     fn a_widened_study_is_recognized_and_another_one_is_not() {
-        let study = |distribution| StudyDefinition {
-            workload: WorkloadReference::Builtin { name: "w".into() },
-            space: space("lr", distribution),
-            objective: objective(),
-            sampler: SamplerKind::Quasirandom,
-            sampler_version: tunebook_study::sampler::VERSION,
-            earlier: vec![],
-            seed: 0,
-            repeats: 1,
-            question: None,
-            notes: None,
-            round: None,
-            given: vec![],
-            stop_early: Default::default(),
+        let study = |distribution| {
+            StudyDefinition::new(
+                WorkloadReference::Builtin { name: "w".into() },
+                space("lr", distribution),
+                objective(),
+            )
         };
         let log = |low, high| study(Distribution::log_uniform(low, high).unwrap());
         let planned = log(1e-3, 1.0);

@@ -205,7 +205,6 @@ impl<'a> BatchSizeTuning<'a> {
 mod tests {
     use super::*;
     use crate::steps_to_target;
-    use tunebook_study::sampler::SamplerKind;
     use tunebook_study::{
         Direction, Distribution, Hyperparameter, MetricSummary, ObjectiveValue, Role, TrialState::*, WorkloadReference,
     };
@@ -217,19 +216,12 @@ mod tests {
             .declare(Hyperparameter { name: "lr".into(), role: Role::Nuisance, distribution, conditions: vec![] })
             .unwrap();
         StudyDefinition {
-            workload: WorkloadReference::Builtin { name: "w".into() },
-            space,
-            objective: Objective { metric: "e".into(), direction: Direction::Minimize, judged: ObjectiveValue::Best },
-            sampler: SamplerKind::Quasirandom,
-            sampler_version: tunebook_study::sampler::VERSION,
-            earlier: vec![],
-            seed: 0,
             repeats,
-            question: None,
-            notes: None,
-            round: None,
-            given: vec![],
-            stop_early: Default::default(),
+            ..StudyDefinition::new(
+                WorkloadReference::Builtin { name: "w".into() },
+                space,
+                Objective { metric: "e".into(), direction: Direction::Minimize, judged: ObjectiveValue::Best },
+            )
         }
     }
 

@@ -78,19 +78,9 @@ pub fn definition(arms: i64, nuisances: usize, repeats: u32) -> StudyDefinition 
         declare(format!("x{i}"), Role::Nuisance, Distribution::uniform(0.0, 1.0).unwrap());
     }
     StudyDefinition {
-        workload: WorkloadReference::Builtin { name: "w".into() },
-        space,
-        objective: objective(),
         sampler: SamplerKind::Random,
-        sampler_version: tunebook_study::sampler::VERSION,
-        earlier: vec![],
-        seed: 0,
         repeats,
-        question: None,
-        notes: None,
-        round: None,
-        given: vec![],
-        stop_early: Default::default(),
+        ..StudyDefinition::new(WorkloadReference::Builtin { name: "w".into() }, space, objective())
     }
 }
 

@@ -13,7 +13,7 @@ use crate::report::Report;
 use crate::report::table::{Rows, duration};
 use crate::studies::given_note;
 use serde_json::json;
-use tunebook_analysis::{Design, ExpectedTime, TimedTrial, design, expected_proposals, expected_time};
+use tunebook_analysis::{Design, ExpectedTime, Throughput, TimedTrial, design, expected_proposals, expected_time};
 use tunebook_study::store::Store;
 use tunebook_study::{Params, TrialState, Value, WorkloadDescription, WorkloadReference};
 
@@ -27,7 +27,8 @@ pub const MAGIC: Magic = Magic {
     help: "It takes the text of a `%%sweep` with its options, and trains nothing. It shows the role of each \
         hyperparameter with the caveat that the role brings, how many configurations each scientific value gets, how \
         many points there are along each nuisance dimension, and the time that the trials will take. The time is known \
-        from recorded trials of the same workload at the same batch size. Advice of the Playbook that the study does not \
+        from recorded trials of the same workload at the same batch size, or else from the steps that `%throughput` \
+        measured. Advice of the Playbook that the study does not \
         follow is listed with its ID; `--allow LINT` overrules it, which the study records.",
     options: sweep::OPTIONS,
     subject: Subject::Workload,
@@ -199,8 +200,10 @@ fn coverage(plan: &SweepPlan, design: &Design) -> Option<String> {
 
 /// What the missing trials will cost.
 struct Cost {
-    /// None if no recorded trial tells.
+    /// None if neither recorded trials nor `%throughput` tell.
     expected: Option<ExpectedTime>,
+    /// Whether only the time of a step is known, which `%throughput` measured.
+    of_steps: bool,
     parallel: usize,
     /// Wall time.
     seconds: Option<f64>,
@@ -247,7 +250,11 @@ impl Cost {
         let decisive = |params: &Params| -> Vec<Option<String>> {
             names.iter().map(|name| value_of(params, name, description.as_ref()).map(|v| v.to_string())).collect()
         };
-        let expected = expected_time(&wanted, &timed, &decisive);
+        let mut expected = expected_time(&wanted, &timed, &decisive);
+        let of_steps = expected.is_none();
+        if let (None, Some(store), Some(known)) = (&expected, store, &description) {
+            expected = expected_time(&wanted, &timed_steps(store, &known.name)?, &decisive);
+        }
         let parallel = slots.at_once().max(1);
         let rounds = |seconds: f64| seconds / parallel.min(wanted.len().max(1)) as f64;
         let all: Option<Vec<f64>> = wanted.iter().map(|(_, steps)| *steps).collect();
@@ -258,6 +265,7 @@ impl Cost {
             seconds: expected.as_ref().map(|expected| rounds(expected.trial_seconds)),
             range: expected.as_ref().map(|expected| expected.range.map(rounds)),
             expected,
+            of_steps,
             parallel,
         })
     }
@@ -265,17 +273,27 @@ impl Cost {
     fn sentence(&self) -> String {
         let at_once = counted(self.parallel, "trial");
         match (&self.expected, self.seconds, self.range) {
+            (Some(expected), Some(seconds), Some(_)) if self.of_steps && expected.recorded > 0 => format!(
+                "With {at_once} at a time the steps take about {} ({} on a device), as %throughput measured them. \
+                 Evaluations come on top, and trials side by side may be slower.",
+                duration(seconds),
+                duration(expected.trial_seconds)
+            ),
             (Some(expected), Some(seconds), Some([low, high])) if expected.recorded > 0 => format!(
-                "With {at_once} at a time this takes about {} ({} to {}), as {} of the same workload took.",
+                "With {at_once} at a time this takes about {} ({} to {}), as {} of the same workload took. That is {} on \
+                 a device.",
                 duration(seconds),
                 duration(low),
                 duration(high),
-                counted(expected.recorded, "recorded trial")
+                counted(expected.recorded, "recorded trial"),
+                duration(expected.trial_seconds)
             ),
             (Some(_), ..) => "No trial is to be run, so this costs nothing.".into(),
-            _ => "The time is not known: the store has no complete trial of this workload at this batch size. A sweep of \
-                  one trial tells."
-                .into(),
+            _ => {
+                "The time is not known: the store has neither a complete trial of this workload at this batch size nor \
+                  a measurement of %throughput. A sweep of one trial tells."
+                    .into()
+            }
         }
     }
 }
@@ -292,6 +310,22 @@ impl Cost {
             2 * trials
         ))
     }
+}
+
+/// The time of a step at each batch size, as `%throughput` measured it last for a workload.
+fn timed_steps(store: &Store, workload: &str) -> Result<Vec<TimedTrial>> {
+    let mut measured = store.results("throughput")?.into_iter().rev();
+    let last = measured.find(|result| result["workload"] == workload && result["reliable"] == true);
+    let throughput = last.and_then(|result| {
+        serde_json::from_value::<Throughput>(result["measured"][0]["measured"]["throughput"].clone()).ok()
+    });
+    let points = throughput.into_iter().flat_map(|throughput| throughput.points);
+    Ok(points
+        .filter_map(|point| {
+            let params = Params::from([("batch_size".to_string(), Value::Int(i64::try_from(point.batch_size).ok()?))]);
+            Some(TimedTrial { params, steps: Some(1.0), seconds: point.seconds_per_step? })
+        })
+        .collect())
 }
 
 fn value_of(params: &Params, name: &str, description: Option<&WorkloadDescription>) -> Option<Value> {

@@ -51,17 +51,19 @@ impl Command for ListSweeps {
         for sweep in context.background.all() {
             let end = sweep.end();
             let seconds = end.as_ref().map_or(sweep.started.elapsed(), |end| end.after).as_secs_f64();
+            let progress = progress(&sweep)?;
+            // A later run in the foreground may have trained what a stopped one left.
+            let is_whole = progress.as_ref().is_some_and(|progress| progress.left == 0);
             let state = match end.as_ref().map(|end| &end.how) {
                 None => "running",
-                Some(How::Finished) => "ended",
-                Some(How::Stopped) => "stopped",
+                Some(How::Stopped) if !is_whole => "stopped",
+                Some(How::Finished | How::Stopped) => "ended",
                 Some(How::Failed(_)) => "failed",
             };
             let reason = match end.map(|end| end.how) {
                 Some(How::Failed(why)) => Some(why),
                 _ => None,
             };
-            let progress = progress(&sweep)?;
             let seconds_left = progress.as_ref().filter(|_| state == "running").and_then(|progress| {
                 let done = sweep.to_train.saturating_sub(progress.left);
                 (done > 0).then(|| seconds / done as f64 * progress.left as f64)

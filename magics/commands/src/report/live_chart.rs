@@ -40,7 +40,7 @@ impl<'a> LiveChart<'a> {
     pub fn show(&mut self, chart: &Chart, line: &str) {
         self.charts.load(self.output);
         let mut bundle = plain(line);
-        bundle.insert("text/html".into(), json!(html::chart_html(chart, "", "", &self.element)));
+        bundle.insert("text/html".into(), json!(html::chart_html(chart, "", "", &self.element, &self.element)));
         self.output.display(bundle, Some(&self.chart_id()));
         self.output.display(plain(""), Some(&self.push_id()));
         (self.shown, self.is_live) = (true, true);
@@ -95,7 +95,7 @@ impl<'a> LiveChart<'a> {
     /// Replaces the chart, or an earlier report, by a report. `with_result` says whether the JSON result for programs
     /// is included.
     pub fn end(&mut self, report: Report, with_result: bool) {
-        let mut bundle = report.bundle_for(self.output);
+        let mut bundle = report.replacing(&self.element).bundle_for(self.output);
         if !with_result {
             bundle.remove(RESULT_MIME);
         }

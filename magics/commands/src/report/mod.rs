@@ -32,6 +32,8 @@ pub struct Report {
     conclusion: String,
     tables: String,
     chart: Option<Chart>,
+    /// The element of the chart whose zoom and hidden series this chart keeps.
+    replaced: Option<String>,
 }
 
 impl Report {
@@ -43,7 +45,14 @@ impl Report {
         if let Ok(Value::Object(fields)) = serde_json::to_value(fields) {
             result.extend(fields);
         }
-        Self { result, text: String::new(), conclusion: String::new(), tables: String::new(), chart: None }
+        Self {
+            result,
+            text: String::new(),
+            conclusion: String::new(),
+            tables: String::new(),
+            chart: None,
+            replaced: None,
+        }
     }
 
     /// Adds a field to the JSON result.
@@ -117,6 +126,12 @@ impl Report {
         }
     }
 
+    /// Lets the chart keep the zoom and the hidden series of the chart in this element, which it replaces.
+    fn replacing(mut self, element: &str) -> Self {
+        self.replaced = Some(element.into());
+        self
+    }
+
     /// The bundle for an output, which may want the chart as a PNG picture too.
     pub fn bundle_for(self, output: &dyn Output) -> Bundle {
         let picture = self.chart.as_ref().filter(|_| output.wants_png()).and_then(png::png);
@@ -133,7 +148,11 @@ impl Report {
         let mut bundle = Bundle::new();
         bundle.insert(RESULT_MIME.into(), Value::Object(self.result));
         let page = match &self.chart {
-            Some(chart) => html::chart_html(chart, &self.conclusion, &self.tables, &element_id()),
+            Some(chart) => {
+                let id = element_id();
+                let view = self.replaced.as_ref().unwrap_or(&id);
+                html::chart_html(chart, &self.conclusion, &self.tables, &id, view)
+            }
             None => self.tables,
         };
         bundle.insert("text/html".into(), json!(page));

@@ -16,7 +16,6 @@ use parking_lot::Mutex;
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use tunebook_study::sampler::SamplerKind;
 use tunebook_study::{
     Direction, Distribution, Hyperparameter, Objective, ObjectiveValue, Role, SearchSpace, StudyDefinition,
     WorkloadReference,
@@ -301,23 +300,13 @@ pub fn definition() -> StudyDefinition {
         .declare(Hyperparameter { name: "lr".into(), role: Role::Nuisance, distribution, conditions: vec![] })
         .unwrap();
     StudyDefinition {
-        workload: WorkloadReference::Builtin { name: "digits_mlp".into() },
-        space,
-        objective: Objective {
-            metric: "valid/error".into(),
-            direction: Direction::Minimize,
-            judged: ObjectiveValue::Best,
-        },
-        sampler: SamplerKind::Quasirandom,
-        sampler_version: tunebook_study::sampler::VERSION,
-        earlier: vec![],
         seed: 7,
-        repeats: 1,
         question: Some("how fast?".into()),
-        notes: None,
-        round: None,
-        given: vec![],
-        stop_early: Default::default(),
+        ..StudyDefinition::new(
+            WorkloadReference::Builtin { name: "digits_mlp".into() },
+            space,
+            Objective { metric: "valid/error".into(), direction: Direction::Minimize, judged: ObjectiveValue::Best },
+        )
     }
 }
 

@@ -99,16 +99,6 @@ impl OptunaDistribution {
             }
         }
     }
-
-    /// Whether Optuna accepts both for one parameter of a study: ranges may differ, everything else may not.
-    pub fn is_compatible(&self, other: &Self) -> bool {
-        match (self, other) {
-            (Self::Float { log, .. }, Self::Float { log: other, .. })
-            | (Self::Int { log, .. }, Self::Int { log: other, .. }) => log == other,
-            (Self::Categorical { choices }, Self::Categorical { choices: other }) => choices == other,
-            _ => false,
-        }
-    }
 }
 
 /// A choice as a value of a hyperparameter. A choice that is a list or an object becomes its JSON text.

@@ -2,13 +2,14 @@
 //! the same study back.
 
 use super::{Attributes, OptunaDirection, OptunaDistribution, OptunaParameter, OptunaState, OptunaStudy, OptunaTrial};
+use crate::parameters::name_in;
 use crate::{RecordedStudy, RecordedTrial};
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 use std::collections::BTreeMap;
 use tunebook_study::store::summarize;
-use tunebook_study::{Direction, Hyperparameter, Measurement, Params, SearchSpace, Trial, TrialState};
+use tunebook_study::{Direction, Measurement, Params, Trial, TrialState};
 
 /// The system attribute of a study with its definition.
 pub(super) const DEFINITION: &str = "tunebook:definition";
@@ -52,7 +53,6 @@ impl OwnTrial {
 /// The study of Optuna.
 pub fn export(study: &RecordedStudy) -> OptunaStudy {
     let definition = &study.definition;
-    let names = parameter_names(&definition.space);
     let kept = |field: &str| study.kept.as_ref().and_then(|kept| kept[field].as_object()).cloned().unwrap_or_default();
     let mut user_attributes = kept("user");
     for (name, text) in [("tunebook:question", &definition.question), ("tunebook:notes", &definition.notes)] {
@@ -69,7 +69,7 @@ pub fn export(study: &RecordedStudy) -> OptunaStudy {
     let mut trials: Vec<OptunaTrial> = vec![];
     for recorded in &study.trials {
         let attributes = of_trials.get(&recorded.trial.number.to_string());
-        trials.push(trial(study, recorded, trials.len() as u32, &names, attributes, &distributions));
+        trials.push(trial(study, recorded, trials.len() as u32, attributes, &distributions));
     }
     let direction = match definition.objective.direction {
         Direction::Minimize => OptunaDirection::Minimize,
@@ -78,21 +78,10 @@ pub fn export(study: &RecordedStudy) -> OptunaStudy {
     OptunaStudy { name: study.name.clone(), directions: vec![direction], user_attributes, system_attributes, trials }
 }
 
-/// The name in Optuna of each hyperparameter by its label: the plain name, or the label where branches have different
-/// distributions of one name, which Optuna does not allow.
-fn parameter_names(space: &SearchSpace) -> BTreeMap<String, String> {
-    let distribution = |h: &Hyperparameter| OptunaDistribution::of(&h.distribution);
-    let is_one =
-        |h: &Hyperparameter| space.named(&h.name).all(|other| distribution(other).is_compatible(&distribution(h)));
-    let name = |h: &Hyperparameter| if is_one(h) { h.name.clone() } else { h.label() };
-    space.hyperparameters().iter().map(|h| (h.label(), name(h))).collect()
-}
-
 fn trial(
     study: &RecordedStudy,
     recorded: &RecordedTrial,
     number: u32,
-    names: &BTreeMap<String, String>,
     kept: Option<&Json>,
     distributions: &Attributes,
 ) -> OptunaTrial {
@@ -136,11 +125,11 @@ fn trial(
         // A study that was imported may have values outside of the branch in which the name is declared.
         let declared =
             definition.space.active(plain, &trial.params).or_else(|| definition.space.named(plain).next())?;
-        let name = names.get(&declared.label())?;
-        let as_it_was = distributions.get(name).and_then(|json| OptunaDistribution::parse(&json.to_string()).ok());
+        let name = name_in(&definition.space, plain, &trial.params);
+        let as_it_was = distributions.get(&name).and_then(|json| OptunaDistribution::parse(&json.to_string()).ok());
         let distribution = as_it_was.unwrap_or_else(|| OptunaDistribution::of(&declared.distribution));
         let internal = distribution.internal(value)?;
-        Some((name.clone(), OptunaParameter { internal, distribution }))
+        Some((name, OptunaParameter { internal, distribution }))
     });
     let started = Some(trial.started).filter(|started| *started > 0.0);
     OptunaTrial {
@@ -153,5 +142,35 @@ fn trial(
         system_attributes,
         started,
         completed: Some(trial.started + trial.seconds).filter(|_| started.is_some()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::optuna::{Choices, import};
+    use crate::recorded::testing::study_with_branches;
+
+    #[test]
+    fn branches_are_not_pooled_and_an_import_gives_the_same_study_back() {
+        let study = study_with_branches();
+        let exported = export(&study);
+        let names = |at: usize| exported.trials[at].parameters.keys().map(String::as_str).collect::<Vec<_>>();
+        assert_eq!(names(0), ["optimizer", "optimizer=sgd/lr", "momentum"]);
+        assert_eq!(names(1), ["optimizer", "optimizer=adam/lr"]);
+        let imported = import(&exported, &Choices::default()).unwrap();
+        assert_eq!((imported.definition, imported.trials), (study.definition, study.trials));
+    }
+
+    #[test]
+    fn a_trial_that_was_added_elsewhere_has_the_plain_names() {
+        let study = study_with_branches();
+        let mut exported = export(&study);
+        let mut added = exported.trials[1].clone();
+        added.number = 2;
+        added.system_attributes.remove(TRIAL);
+        exported.trials.push(added);
+        let imported = import(&exported, &Choices::default()).unwrap();
+        assert_eq!(imported.trials[2].trial.params, study.trials[1].trial.params);
     }
 }

@@ -5,7 +5,8 @@ use super::space::{space_of, value_of};
 use super::{OptunaDirection, OptunaState, OptunaStudy, OptunaTrial, metric_names};
 use crate::{RecordedTrial, json};
 use serde_json::{Map, Value as Json, json};
-use tunebook_study::sampler::{self, SamplerKind};
+use std::collections::HashSet;
+use tunebook_study::sampler::SamplerKind;
 use tunebook_study::store::summarize;
 use tunebook_study::{
     Direction, Hyperparameter, Measurement, Objective, ObjectiveValue, Params, Role, SearchSpace, StudyDefinition,
@@ -52,13 +53,14 @@ pub enum ImportProblem {
 
 /// Makes a study of ours. One that this program exported becomes what it was.
 pub fn import(study: &OptunaStudy, choices: &Choices) -> Result<Imported, ImportProblem> {
-    let own = study.system_attributes.get(DEFINITION);
-    let own: Option<StudyDefinition> = own.and_then(|definition| serde_json::from_value(definition.clone()).ok());
+    let own_definition = own_definition(study);
+    let is_own = own_definition.is_some();
+    let own_trials = own_trials(study, is_own);
+    let is_untouched = is_own && own_trials.iter().all(Option::is_some);
     let mut notes = vec![];
     let metrics = metric_names(study);
     let chosen = objective_index(study, choices.objective, &metrics)?;
-    let is_untouched = study.trials.iter().all(|trial| own_trial(trial).is_some());
-    let mut definition = match own {
+    let mut definition = match own_definition {
         Some(own) => own,
         None => {
             let (space, of_space) = space_of(&study.trials).map_err(ImportProblem::Impossible)?;
@@ -66,26 +68,23 @@ pub fn import(study: &OptunaStudy, choices: &Choices) -> Result<Imported, Import
             foreign_definition(study, space, &metrics[chosen], chosen)
         }
     };
-    if own_definition(study) && !is_untouched {
+    if is_own && !is_untouched {
         notes.push("Trials were added after the export: the study is no longer that of its workload.".into());
     }
-    if !own_definition(study) || !is_untouched || !choices.scientific.is_empty() {
+    if !is_untouched || !choices.scientific.is_empty() {
         definition.workload = WorkloadReference::Imported { from: choices.from.clone() };
         definition.sampler = SamplerKind::External;
         definition.earlier.clear();
     }
     definition.space = with_roles(&definition.space, &choices.scientific)?;
-    let last_own = study.trials.iter().filter_map(own_trial).map(|own| own.number).max().unwrap_or(0);
+    let numbers = numbers(study, &own_trials);
     let mut trials = vec![];
     let mut left_out = 0;
-    for trial in &study.trials {
-        if let Some(own) = own_trial(trial) {
-            trials.push(own.recorded());
-        } else if trial.state == OptunaState::Waiting {
-            left_out += 1;
-        } else {
-            let number = if last_own == 0 { trial.number + 1 } else { last_own + trial.number + 1 };
-            trials.push(foreign_trial(trial, number, &definition, &metrics, chosen));
+    for ((trial, own), number) in study.trials.iter().zip(own_trials).zip(&numbers) {
+        match own {
+            Some(own) => trials.push(own.recorded()),
+            None if trial.state == OptunaState::Waiting => left_out += 1,
+            None => trials.push(foreign_trial(trial, *number, &definition, &metrics, chosen)),
         }
     }
     trials.sort_by_key(|recorded| recorded.trial.number);
@@ -104,15 +103,32 @@ pub fn import(study: &OptunaStudy, choices: &Choices) -> Result<Imported, Import
                 .into(),
         );
     }
-    Ok(Imported { definition, trials, kept: kept(study), notes, left_out })
+    Ok(Imported { definition, trials, kept: kept(study, &numbers), notes, left_out })
 }
 
-fn own_definition(study: &OptunaStudy) -> bool {
-    study.system_attributes.contains_key(DEFINITION)
+fn own_definition(study: &OptunaStudy) -> Option<StudyDefinition> {
+    serde_json::from_value(study.system_attributes.get(DEFINITION)?.clone()).ok()
 }
 
-fn own_trial(trial: &OptunaTrial) -> Option<OwnTrial> {
-    serde_json::from_value(trial.system_attributes.get(TRIAL)?.clone()).ok()
+/// What each trial was here before it was exported. None for a trial that was added elsewhere.
+///
+/// Optuna copies trials with their attributes, also into other studies. So all are None if the study has no definition
+/// of ours, or if two trials have one number.
+fn own_trials(study: &OptunaStudy, is_own: bool) -> Vec<Option<OwnTrial>> {
+    let read = |trial: &OptunaTrial| serde_json::from_value(trial.system_attributes.get(TRIAL)?.clone()).ok();
+    let own: Vec<Option<OwnTrial>> = study.trials.iter().map(read).collect();
+    let mut numbers = HashSet::new();
+    let are_unique = own.iter().flatten().all(|own| numbers.insert(own.number));
+    if is_own && are_unique { own } else { own.iter().map(|_| None).collect() }
+}
+
+/// The number of each trial here. Those that were added elsewhere come after ours.
+fn numbers(study: &OptunaStudy, own_trials: &[Option<OwnTrial>]) -> Vec<u32> {
+    let last = own_trials.iter().flatten().map(|own| own.number).max().unwrap_or(0);
+    let number = |(trial, own): (&OptunaTrial, &Option<OwnTrial>)| {
+        own.as_ref().map_or_else(|| last + trial.number + 1, |own| own.number)
+    };
+    study.trials.iter().zip(own_trials).map(number).collect()
 }
 
 fn objective_index(study: &OptunaStudy, chosen: Option<usize>, metrics: &[String]) -> Result<usize, ImportProblem> {
@@ -139,19 +155,9 @@ fn foreign_definition(study: &OptunaStudy, space: SearchSpace, metric: &str, cho
     let objective = Objective { metric: metric.into(), direction, judged: judged(study, direction) };
     let note = study.system_attributes.iter().find(|(name, _)| name.starts_with("dashboard:note_str:"));
     StudyDefinition {
-        workload: WorkloadReference::Imported { from: String::new() },
-        space,
-        objective,
         sampler: SamplerKind::External,
-        sampler_version: sampler::VERSION,
-        earlier: vec![],
-        seed: 0,
-        repeats: 1,
-        question: None,
         notes: note.and_then(|(_, text)| text.as_str()).map(String::from),
-        round: None,
-        given: vec![],
-        stop_early: Default::default(),
+        ..StudyDefinition::new(WorkloadReference::Imported { from: String::new() }, space, objective)
     }
 }
 
@@ -235,9 +241,7 @@ fn state(trial: &OptunaTrial, chosen: usize) -> (TrialState, Option<String>) {
     match trial.state {
         OptunaState::Complete => {
             let value = trial.values.get(chosen).copied().unwrap_or(f64::NAN);
-            let constraints = trial.system_attributes.get("constraints").and_then(Json::as_array);
-            let violated = constraints.is_some_and(|all| all.iter().filter_map(json::number).any(|value| value > 0.0));
-            match (value.is_finite(), violated) {
+            match (value.is_finite(), violates_constraint(trial)) {
                 (false, _) => because(TrialState::Infeasible, format!("its objective was {value}")),
                 (_, true) => because(TrialState::Infeasible, "it violated a constraint".into()),
                 _ => (TrialState::Complete, None),
@@ -269,6 +273,14 @@ fn state(trial: &OptunaTrial, chosen: usize) -> (TrialState, Option<String>) {
             because(TrialState::Cancelled, "it was running when the file was read".into())
         }
     }
+}
+
+/// Whether one of a trial's constraints is positive. Earlier versions of Optuna wrote them under the name of the
+/// sampler, such as `nsga2:constraints`.
+fn violates_constraint(trial: &OptunaTrial) -> bool {
+    let is_constraints = |name: &str| name == "constraints" || name.ends_with(":constraints");
+    let lists = trial.system_attributes.iter().filter(|(name, _)| is_constraints(name));
+    lists.filter_map(|(_, list)| list.as_array()).flatten().filter_map(json::number).any(|value| value > 0.0)
 }
 
 /// What a trial reported, and its values. A value that is not what the trial reported at last is a measurement of its
@@ -311,7 +323,7 @@ fn measurements(
 }
 
 /// Attributes, and the distributions that a parameter had in all trials.
-fn kept(study: &OptunaStudy) -> Json {
+fn kept(study: &OptunaStudy, numbers: &[u32]) -> Json {
     let is_ours = |name: &str| name.starts_with("tunebook:");
     let others = |attributes: &super::Attributes| -> Map<String, Json> {
         attributes
@@ -322,10 +334,9 @@ fn kept(study: &OptunaStudy) -> Json {
     };
     let mut trials = Map::new();
     let mut distributions: Map<String, Json> = Map::new();
-    for trial in &study.trials {
+    for (trial, number) in study.trials.iter().zip(numbers) {
         let (user, system) = (others(&trial.user_attributes), others(&trial.system_attributes));
         if !user.is_empty() || !system.is_empty() {
-            let number = own_trial(trial).map_or(trial.number + 1, |own| own.number);
             trials.insert(number.to_string(), json!({ "user": user, "system": system }));
         }
         for (name, parameter) in &trial.parameters {
@@ -340,4 +351,52 @@ fn kept(study: &OptunaStudy) -> Json {
     distributions.retain(|_, distribution| !distribution.is_null());
     json!({ "user": others(&study.user_attributes), "system": others(&study.system_attributes), "trials": trials,
         "distributions": distributions })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::optuna::export::export;
+    use crate::recorded::testing::study_with_branches;
+
+    fn foreign(change: impl FnOnce(&mut OptunaStudy)) -> Imported {
+        let mut study = export(&study_with_branches());
+        study.system_attributes.remove(DEFINITION);
+        change(&mut study);
+        import(&study, &Choices::default()).unwrap()
+    }
+
+    #[test]
+    fn a_copied_trial_of_ours_is_one_of_optuna_where_the_study_is_not_ours() {
+        // Another study names its metric otherwise.
+        let imported = foreign(|study| drop(study.system_attributes.remove("study:metric_names")));
+        let objective = &imported.definition.objective;
+        let values = imported.trials.iter().map(|r| objective.of(&r.trial).map(|(value, _)| value));
+        assert_eq!(values.collect::<Vec<_>>(), [Some(0.25), Some(0.125)]);
+        assert_eq!(imported.definition.sampler, SamplerKind::External);
+    }
+
+    #[test]
+    fn trials_that_were_copied_have_numbers_of_their_own() {
+        let mut study = export(&study_with_branches());
+        let copy = OptunaTrial { number: 2, ..study.trials[0].clone() };
+        study.trials.push(copy);
+        let imported = import(&study, &Choices::default()).unwrap();
+        let numbers: Vec<u32> = imported.trials.iter().map(|recorded| recorded.trial.number).collect();
+        assert_eq!(numbers, [1, 2, 3]);
+        assert!(matches!(imported.definition.workload, WorkloadReference::Imported { .. }));
+        assert!(imported.notes.iter().any(|note| note.starts_with("Trials were added")), "{:?}", imported.notes);
+    }
+
+    #[test]
+    fn constraints_are_read_under_the_names_of_all_versions() {
+        for name in ["constraints", "nsga2:constraints", "botorch:constraints"] {
+            let imported = foreign(|study| {
+                study.trials[0].system_attributes.insert(name.into(), json!([-1.0, 0.5]));
+                study.trials[1].system_attributes.insert(name.into(), json!([-1.0, 0.0]));
+            });
+            let states: Vec<TrialState> = imported.trials.iter().map(|recorded| recorded.trial.state).collect();
+            assert_eq!(states, [TrialState::Infeasible, TrialState::Complete], "{name}");
+        }
+    }
 }

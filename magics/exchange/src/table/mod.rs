@@ -4,10 +4,12 @@ mod parquet;
 
 pub use self::parquet::write_parquet;
 
+use crate::parameters::{name_in, name_of};
 use crate::{RecordedStudy, Result};
+use indexmap::{IndexMap, IndexSet};
 use std::collections::BTreeSet;
 use std::path::Path;
-use tunebook_study::{TrialState, Value};
+use tunebook_study::{Trial, TrialState, Value};
 
 /// The values of a column. None is a cell without a value.
 #[derive(Clone, Debug, PartialEq)]
@@ -32,9 +34,9 @@ impl Table {
     }
 
     /// A row for each trial: what it is, its hyperparameters (`params_…`), and of each metric the smallest, the
-    /// largest and the last value.
+    /// largest and the last value. A name that several branches declare has a column for each of them.
     pub fn of_trials(study: &RecordedStudy) -> Self {
-        let trials: Vec<_> = study.trials.iter().map(|recorded| &recorded.trial).collect();
+        let trials: Vec<&Trial> = study.trials.iter().map(|recorded| &recorded.trial).collect();
         let objective = &study.definition.objective;
         let judged: Vec<Option<(f64, u64)>> = trials
             .iter()
@@ -54,15 +56,15 @@ impl Table {
         let micros = |seconds: f64| Some((seconds * 1e6).round() as i64).filter(|micros| *micros != 0);
         table.add("started", Column::Time(trials.iter().map(|t| micros(t.started)).collect()));
         table.add("seconds", Column::Float(trials.iter().map(|t| Some(t.seconds)).collect()));
-        let mut names = vec![];
-        let declared = study.definition.space.hyperparameters().iter().map(|h| &h.name);
-        for name in declared.chain(trials.iter().flat_map(|t| t.params.keys())) {
-            if !names.contains(&name) {
-                names.push(name);
-            }
-        }
+        let space = &study.definition.space;
+        let params: Vec<IndexMap<String, &Value>> = trials
+            .iter()
+            .map(|t| t.params.iter().map(|(name, value)| (name_in(space, name, &t.params), value)).collect())
+            .collect();
+        let mut names: IndexSet<String> = space.hyperparameters().iter().map(|h| name_of(space, h)).collect();
+        names.extend(params.iter().flat_map(|params| params.keys().cloned()));
         for name in names {
-            let values: Vec<Option<&Value>> = trials.iter().map(|t| t.params.get(name)).collect();
+            let values: Vec<Option<&Value>> = params.iter().map(|params| params.get(&name).copied()).collect();
             table.add(format!("params_{name}"), of_values(&values));
         }
         for metric in metrics(study) {
@@ -76,7 +78,8 @@ impl Table {
         table
     }
 
-    /// A row for each measurement: trial, step, seconds since the trial began, and each metric.
+    /// A row for each measurement: trial, step, seconds since the trial began, and each metric. A metric that has the
+    /// name of another column becomes `metric_…`.
     pub fn of_measurements(study: &RecordedStudy) -> Self {
         let rows: Vec<_> =
             study.trials.iter().flat_map(|r| r.measurements.iter().map(|m| (r.trial.number, m))).collect();
@@ -84,14 +87,22 @@ impl Table {
         table.add("trial", Column::Int(rows.iter().map(|(number, _)| Some((*number).into())).collect()));
         table.add("step", Column::Int(rows.iter().map(|(_, m)| Some(m.step as i64)).collect()));
         table.add("seconds", Column::Float(rows.iter().map(|(_, m)| Some(m.seconds)).collect()));
-        let mut names = BTreeSet::new();
-        names.extend(rows.iter().flat_map(|(_, m)| m.metrics.keys()));
-        for name in names {
-            let values = rows.iter().map(|(_, m)| m.metrics.get(name).copied().flatten()).collect();
-            table.add(name, Column::Float(values));
+        let names: BTreeSet<&String> = rows.iter().flat_map(|(_, m)| m.metrics.keys()).collect();
+        for name in &names {
+            let values = rows.iter().map(|(_, m)| m.metrics.get(*name).copied().flatten()).collect();
+            table.add(metric_column(name, &names), Column::Float(values));
         }
         table
     }
+}
+
+/// The column of a metric in a row for each measurement.
+fn metric_column(metric: &str, metrics: &BTreeSet<&String>) -> String {
+    let mut column = metric.to_string();
+    while ["trial", "step", "seconds"].contains(&column.as_str()) || (column != metric && metrics.contains(&column)) {
+        column.insert_str(0, "metric_");
+    }
+    column
 }
 
 fn metrics(study: &RecordedStudy) -> BTreeSet<&String> {
@@ -156,5 +167,38 @@ impl Table {
             Column::Bool(values) => values.len(),
             Column::Text(values) => values.len(),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::recorded::testing::study_with_branches;
+
+    fn names(table: &Table) -> Vec<&str> {
+        table.columns.iter().map(|(name, _)| name.as_str()).collect()
+    }
+
+    #[test]
+    fn a_name_in_two_branches_has_two_columns_and_another_one_its_plain_name() {
+        let table = Table::of_trials(&study_with_branches());
+        let params: Vec<&str> = names(&table).into_iter().filter(|name| name.starts_with("params_")).collect();
+        let expected = ["params_optimizer", "params_optimizer=sgd/lr", "params_momentum", "params_optimizer=adam/lr"];
+        assert_eq!(params, expected);
+        let has = |name: &str, column| table.columns.contains(&(name.to_string(), column));
+        assert!(has("params_optimizer=sgd/lr", Column::Float(vec![Some(0.5), None])), "{table:?}");
+        assert!(has("params_optimizer=adam/lr", Column::Float(vec![None, Some(0.01)])), "{table:?}");
+    }
+
+    #[test]
+    fn a_metric_with_the_name_of_a_column_has_another_one() {
+        let mut study = study_with_branches();
+        let table = Table::of_measurements(&study);
+        assert_eq!(names(&table), ["trial", "step", "seconds", "loss", "metric_seconds"]);
+        assert_eq!(table.columns[4].1, Column::Float(vec![Some(7.0), Some(7.0)]));
+        study.trials[0].measurements[0].metrics.insert("metric_seconds".into(), Some(1.0));
+        let table = Table::of_measurements(&study);
+        assert_eq!(names(&table)[3..], ["loss", "metric_seconds", "metric_metric_seconds"]);
+        assert_eq!(table.columns[4].1, Column::Float(vec![Some(1.0), None]), "the metric of that name keeps it");
     }
 }

@@ -10,13 +10,14 @@ use self::messages::{
     SummaryMetadata, SummaryValue, TensorProto, TensorShape, What,
 };
 use self::records::EventFile;
+use crate::parameters::{name_in, name_of};
 use crate::{RecordedStudy, RecordedTrial, Result};
 use prost::Message;
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{BufWriter, Error, ErrorKind};
 use std::path::Path;
-use tunebook_study::{Distribution, Hyperparameter, TrialState, Value};
+use tunebook_study::{Distribution, TrialState, Value};
 
 /// Writes the folder. There must be none, or an empty one. After an error, nothing is left of it.
 pub fn write(folder: &Path, study: &RecordedStudy) -> Result<()> {
@@ -64,9 +65,10 @@ fn write_run(
     RecordedTrial { trial, measurements }: &RecordedTrial,
 ) -> Result<()> {
     let started = trial.started;
+    let space = &study.definition.space;
     let mut file = begin(folder, started)?;
     let start = SessionStartInfo {
-        hparams: trial.params.iter().map(|(name, v)| (name.clone(), value(v))).collect(),
+        hparams: trial.params.iter().map(|(name, v)| (name_in(space, name, &trial.params), value(v))).collect(),
         group_name: format!("{}-{}", study.name, trial.configuration),
         start_time_secs: started,
     };
@@ -97,9 +99,8 @@ fn write_run(
 }
 
 fn experiment(study: &RecordedStudy) -> Experiment {
-    let mut names = BTreeSet::new();
     let space = &study.definition.space;
-    let infos = space.hyperparameters().iter().filter(|h| names.insert(h.name.clone()));
+    let infos = space.hyperparameters().iter().map(|h| hparam_info(name_of(space, h), &h.distribution));
     // The objective comes first.
     let objective = &study.definition.objective.metric;
     let others: BTreeSet<&String> = study.trials.iter().flat_map(|recorded| recorded.trial.summaries.keys()).collect();
@@ -109,13 +110,13 @@ fn experiment(study: &RecordedStudy) -> Experiment {
         name: study.name.clone(),
         description: study.definition.question.clone().unwrap_or_default(),
         time_created_secs: study.created,
-        hparam_infos: infos.map(|h| hparam_info(h, space.named(&h.name).count() > 1)).collect(),
+        hparam_infos: infos.collect(),
         metric_infos: metrics.map(metric).collect(),
     }
 }
 
-/// The type of a hyperparameter and, unless branches declare it differently, its domain.
-fn hparam_info(h: &Hyperparameter, in_several_branches: bool) -> HParamInfo {
+/// The type of a hyperparameter, and its domain.
+fn hparam_info(name: String, distribution: &Distribution) -> HParamInfo {
     let listed = |values: &[Value]| Domain::Discrete(ListValue { values: values.iter().map(value).collect() });
     let interval = |min_value: f64, max_value: f64| Domain::Interval(Interval { min_value, max_value });
     let of_values = |values: &[Value]| match values {
@@ -123,7 +124,7 @@ fn hparam_info(h: &Hyperparameter, in_several_branches: bool) -> HParamInfo {
         values if values.iter().all(|v| matches!(v, Value::Bool(_))) => DataType::Bool,
         _ => DataType::String,
     };
-    let (data_type, domain) = match &h.distribution {
+    let (data_type, domain) = match distribution {
         Distribution::Uniform { low, high } | Distribution::LogUniform { low, high } => {
             (DataType::Float64, interval(*low, *high))
         }
@@ -137,8 +138,7 @@ fn hparam_info(h: &Hyperparameter, in_several_branches: bool) -> HParamInfo {
             (of_values(values), listed(values))
         }
     };
-    let data_type = if in_several_branches { DataType::Unset } else { data_type };
-    HParamInfo { name: h.name.clone(), r#type: data_type.into(), domain: (!in_several_branches).then_some(domain) }
+    HParamInfo { name, r#type: data_type.into(), domain: Some(domain) }
 }
 
 fn value(value: &Value) -> ProtoValue {
@@ -164,4 +164,31 @@ fn hparams_event(wall_time: f64, tag: &str, data: HParamsData) -> Event {
         content: Some(Content::Tensor(tensor)),
     };
     Event { wall_time, step: 0, what: Some(What::Summary(Summary { value: vec![value] })) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::recorded::testing::study_with_branches;
+
+    #[test]
+    fn each_branch_has_its_own_hyperparameter() {
+        let study = study_with_branches();
+        let infos = experiment(&study).hparam_infos;
+        let names: Vec<&str> = infos.iter().map(|info| info.name.as_str()).collect();
+        assert_eq!(names, ["optimizer", "optimizer=sgd/lr", "momentum", "optimizer=adam/lr"]);
+        let low = |info: &HParamInfo| match &info.domain {
+            Some(Domain::Interval(interval)) => Some(interval.min_value),
+            _ => None,
+        };
+        assert_eq!((low(&infos[1]), low(&infos[3])), (Some(1e-3), Some(1e-4)));
+        let folder = tempfile::tempdir().unwrap();
+        write(&folder.path().join("runs"), &study).unwrap();
+        for (run, own, other) in [("trial-1", "=sgd/lr", "=adam/lr"), ("trial-2", "=adam/lr", "=sgd/lr")] {
+            let file = folder.path().join("runs").join(run).read_dir().unwrap().next().unwrap().unwrap();
+            let bytes = std::fs::read(file.path()).unwrap();
+            let text = String::from_utf8_lossy(&bytes);
+            assert!(text.contains(own) && !text.contains(other), "{run}");
+        }
+    }
 }

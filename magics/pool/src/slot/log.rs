@@ -10,6 +10,18 @@ use std::sync::Arc;
 /// How many bytes of a log are kept.
 const LIMIT: usize = 10 << 20;
 
+/// What allocators, libtorch, Python and other runtimes say when memory runs out, in small letters.
+const OUT_OF_MEMORY: [&str; 6] = [
+    "out of memory",
+    "memoryerror",
+    "bad_alloc",
+    "can't allocate memory",
+    "cannot allocate memory",
+    "not enough memory",
+];
+/// So many lines may follow it, as a backtrace. A program that reports it earlier has gone on.
+const BACKTRACE: usize = 200;
+
 /// An open log. Clones write to the same file.
 #[derive(Clone)]
 pub(super) struct Log {
@@ -20,8 +32,8 @@ struct Inner {
     file: File,
     written: usize,
     last_line: String,
-    /// The line in which an allocator says that memory ran out.
-    allocator: Option<String>,
+    /// The line that says that memory ran out, and the number of lines since then.
+    out_of_memory: Option<(String, usize)>,
 }
 
 impl Log {
@@ -30,7 +42,8 @@ impl Log {
         DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
         let mut options = OpenOptions::new();
         let file = options.write(true).create(true).truncate(true).mode(0o600).open(directory.join("log.txt"))?;
-        Ok(Self { inner: Arc::new(Mutex::new(Inner { file, written: 0, last_line: String::new(), allocator: None })) })
+        let inner = Inner { file, written: 0, last_line: String::new(), out_of_memory: None };
+        Ok(Self { inner: Arc::new(Mutex::new(inner)) })
     }
 
     /// Appends a line. If that fails, because the disk is full for example, the trial goes on without.
@@ -39,9 +52,12 @@ impl Log {
         if !line.trim().is_empty() {
             inner.last_line = line.trim().chars().take(300).collect();
         }
-        // Rust's allocator, and C++ without a handler, end the process.
-        if (line.contains("memory allocation of ") && line.contains("failed")) || line.contains("bad_alloc") {
-            inner.allocator = Some(inner.last_line.clone());
+        let small = line.to_lowercase();
+        let of_rust = small.contains("memory allocation of ") && small.contains("failed");
+        if of_rust || OUT_OF_MEMORY.iter().any(|text| small.contains(text)) {
+            inner.out_of_memory = Some((inner.last_line.clone(), 0));
+        } else if let Some((_, since)) = &mut inner.out_of_memory {
+            *since += 1;
         }
         if inner.written > LIMIT {
             return;
@@ -51,9 +67,10 @@ impl Log {
         let _ = writeln!(inner.file, "{line}{cut}");
     }
 
-    /// The line in which an allocator says that memory ran out. A backtrace may follow it.
+    /// The line near the end that says that memory ran out.
     pub(super) fn out_of_memory(&self) -> Option<String> {
-        self.inner.lock().allocator.clone()
+        let inner = self.inner.lock();
+        inner.out_of_memory.as_ref().filter(|(_, since)| *since <= BACKTRACE).map(|(line, _)| line.clone())
     }
 
     /// The last line that is not blank. It often names the error.

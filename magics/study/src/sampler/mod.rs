@@ -11,7 +11,8 @@
 //! index of the trial alone. Version 2 deals out lists within each scientific value and each branch. In version 3
 //! `random` deals out the scientific lists too, and there are `sobol` and `bayes`. In version 4 `bayes` begins at the
 //! centre of the space, looks near known configurations first, and uses the expected improvement in parallel too. In
-//! version 5, `bayes` stays near the best configuration more often while trials run, where trials were infeasible.
+//! version 5, `bayes` stays near the best configuration more often while trials run, where trials were infeasible, and
+//! in version 6 still more often. Version 6 also balances every prefix of a grid.
 
 mod bayes;
 mod dealing;
@@ -30,7 +31,7 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// The version of the samplers in this program.
-pub const VERSION: u32 = 5;
+pub const VERSION: u32 = 6;
 
 /// How the configurations of a study are proposed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

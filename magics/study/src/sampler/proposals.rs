@@ -109,6 +109,20 @@ impl Proposals {
         }
         self.seen.insert(text(&params));
         self.made.push(params);
+        self.count_again();
+    }
+
+    /// If a wider space begins, counts what was made as configurations of that space, so that what was fixed before, and
+    /// is a list now, is dealt out until the new values have caught up.
+    fn count_again(&mut self) {
+        let Some(at) = self.era() else { return };
+        let begins = at > 0 && self.spaces[at - 1].end == Some(self.made.len() as u64);
+        if begins && self.spaces[at].version >= 6 {
+            self.dealt = Dealt::new(self.seed);
+            for params in &self.made {
+                self.dealt.record(&self.spaces[at].space, params);
+            }
+        }
     }
 
     /// The space of the next configuration.
@@ -124,6 +138,7 @@ impl Proposals {
         let (at, index) = (self.era()?, self.made.len() as u64);
         let Era { space, version, .. } = &self.spaces[at];
         match (self.sampler, version) {
+            (SamplerKind::Grid, 6..) => grid::balanced(space, &self.made, |params| !self.seen.contains(&text(params))),
             (SamplerKind::Grid, _) if at > 0 => grid::find(space, |params| !self.seen.contains(&text(params))),
             (SamplerKind::Quasirandom, 2..) => Some(self.deal(at, &halton::scrambled)),
             (SamplerKind::Sobol, 3..) => Some(self.deal(at, &sobol::scrambled)),

@@ -21,19 +21,12 @@ fn space(declarations: &[(&str, Role, Distribution)]) -> SearchSpace {
 
 fn study(space: SearchSpace, seed: u64) -> StudyDefinition {
     StudyDefinition {
-        workload: WorkloadReference::Builtin { name: "w".into() },
-        space,
-        objective: Objective { metric: "e".into(), direction: Direction::Minimize, judged: ObjectiveValue::Best },
-        sampler: SamplerKind::Quasirandom,
-        sampler_version: VERSION,
-        earlier: vec![],
         seed,
-        repeats: 1,
-        question: None,
-        notes: None,
-        round: None,
-        given: vec![],
-        stop_early: Default::default(),
+        ..StudyDefinition::new(
+            WorkloadReference::Builtin { name: "w".into() },
+            space,
+            Objective { metric: "e".into(), direction: Direction::Minimize, judged: ObjectiveValue::Best },
+        )
     }
 }
 
@@ -193,6 +186,35 @@ fn a_widened_study_goes_on_from_what_each_value_has_and_repeats_nothing() {
                 assert!(imbalance(arm, "act", 5) <= 1, "seed {seed}");
             }
         }
+    }
+}
+
+#[test]
+fn what_was_fixed_and_a_branch_of_a_new_value_catch_up_too() {
+    let list = |values: &[&str]| Distribution::choice(values.iter().map(|v| (*v).into()).collect()).unwrap();
+    let fixed = space(&[
+        ("act", Role::Fixed, Distribution::constant("relu".into())),
+        ("lr", Role::Nuisance, Distribution::uniform(0.0, 1.0).unwrap()),
+    ]);
+    let mut freed = SearchSpace::new();
+    let declare = |space: &mut SearchSpace, name: &str, role, distribution, of: Option<&str>| {
+        let conditions = of.map(|value| Condition { name: "act".into(), values: vec![value.into()] });
+        let name = name.into();
+        space
+            .declare(Hyperparameter { name, role, distribution, conditions: conditions.into_iter().collect() })
+            .unwrap();
+    };
+    declare(&mut freed, "act", Role::Scientific, list(&["relu", "tanh"]), None);
+    declare(&mut freed, "gain", Role::Nuisance, list(&["low", "high"]), Some("tanh"));
+    declare(&mut freed, "lr", Role::Nuisance, Distribution::uniform(0.0, 1.0).unwrap(), None);
+    for sampler in [SamplerKind::Quasirandom, SamplerKind::Sobol, SamplerKind::Random, SamplerKind::Bayes] {
+        let before = StudyDefinition { sampler, ..study(fixed.clone(), 2) };
+        let after = before.widened(freed.clone(), 12);
+        assert_eq!(proposed(&before, 12), proposed(&after, 12), "what was proposed stays");
+        let all = proposed(&after, 24);
+        let count = |name: &str, value: &str| all.iter().filter(|p| p.get(name) == Some(&value.into())).count();
+        assert_eq!((count("act", "relu"), count("act", "tanh")), (12, 12), "{sampler:?}");
+        assert_eq!((count("gain", "low"), count("gain", "high")), (6, 6), "{sampler:?}");
     }
 }
 

@@ -10,23 +10,13 @@ fn definition() -> StudyDefinition {
         .declare(Hyperparameter { name: "lr".into(), role: Role::Nuisance, distribution, conditions: vec![] })
         .unwrap();
     StudyDefinition {
-        workload: WorkloadReference::Builtin { name: "digits_mlp".into() },
-        space,
-        objective: Objective {
-            metric: "valid/error".into(),
-            direction: Direction::Minimize,
-            judged: ObjectiveValue::Best,
-        },
-        sampler: sampler::SamplerKind::Quasirandom,
-        sampler_version: sampler::VERSION,
-        earlier: vec![],
         seed: 7,
-        repeats: 1,
         question: Some("how fast?".into()),
-        notes: None,
-        round: None,
-        given: vec![],
-        stop_early: Default::default(),
+        ..StudyDefinition::new(
+            WorkloadReference::Builtin { name: "digits_mlp".into() },
+            space,
+            Objective { metric: "valid/error".into(), direction: Direction::Minimize, judged: ObjectiveValue::Best },
+        )
     }
 }
 

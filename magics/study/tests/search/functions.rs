@@ -77,19 +77,13 @@ pub const DL4: Function = Function {
 
 pub fn study(space: SearchSpace, sampler: SamplerKind, seed: u64) -> StudyDefinition {
     StudyDefinition {
-        workload: WorkloadReference::Builtin { name: "w".into() },
-        space,
-        objective: Objective { metric: "e".into(), direction: Direction::Minimize, judged: ObjectiveValue::Best },
         sampler,
-        sampler_version: sampler::VERSION,
-        earlier: vec![],
         seed,
-        repeats: 1,
-        question: None,
-        notes: None,
-        round: None,
-        given: vec![],
-        stop_early: Default::default(),
+        ..StudyDefinition::new(
+            WorkloadReference::Builtin { name: "w".into() },
+            space,
+            Objective { metric: "e".into(), direction: Direction::Minimize, judged: ObjectiveValue::Best },
+        )
     }
 }
 

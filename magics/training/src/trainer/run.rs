@@ -6,7 +6,6 @@ use super::{Observer, Stop, broadcast};
 use crate::batches::Batches;
 use crate::checkpoint;
 use crate::data::Data;
-use crate::divergence::Divergence;
 use crate::evaluation::Evaluator;
 use crate::hyperparameters::Hyperparameters;
 use crate::libtorch::Precision;
@@ -18,6 +17,7 @@ use crate::workload::{Task, Workload};
 use serde::{Deserialize, Serialize};
 use std::time::Instant;
 use tch::{Device, Kind, Tensor};
+use tunebook_study::divergence::Divergence;
 use tunebook_study::protocol::{DataSource, FitRule, TrialRequest};
 use tunebook_study::{ClassCount, Measurement};
 

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Instant;
-use tunebook_study::sampler::{Proposals, SamplerKind, trial_seed};
+use tunebook_study::sampler::{Proposals, trial_seed};
 use tunebook_study::store::{NewTrial, Store};
 use tunebook_study::*;
 use tunebook_tests::{Kernel, executable};
@@ -166,21 +166,11 @@ fn kernels() -> Result<Vec<Line>> {
 
 /// A study that minimizes `e` with the default sampler.
 fn quasirandom(workload: WorkloadReference, space: SearchSpace) -> StudyDefinition {
-    StudyDefinition {
+    StudyDefinition::new(
         workload,
         space,
-        objective: Objective { metric: "e".into(), direction: Direction::Minimize, judged: ObjectiveValue::Best },
-        sampler: SamplerKind::Quasirandom,
-        sampler_version: tunebook_study::sampler::VERSION,
-        earlier: vec![],
-        seed: 0,
-        repeats: 1,
-        question: None,
-        notes: None,
-        round: None,
-        given: vec![],
-        stop_early: Default::default(),
-    }
+        Objective { metric: "e".into(), direction: Direction::Minimize, judged: ObjectiveValue::Best },
+    )
 }
 
 /// The tuner's own cost of a trial with ten measurements, including the store. Nothing is trained.

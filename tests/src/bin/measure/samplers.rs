@@ -21,15 +21,38 @@ pub fn lines(arguments: &[String]) -> Result<Vec<Line>> {
     let version = measured["version"].as_str().unwrap_or("?").to_string();
     let results = measured["results"].as_array().context("no results")?;
     let text = |result: &Json, field: &str| result[field].as_str().unwrap_or("?").to_string();
-    let line = |result: &Json| Line {
-        what: format!("{}, batch {}, regret at {}", text(result, "function"), result["batch"], result["trials"]),
-        ours: result["ours"].as_f64().unwrap_or(f64::NAN),
-        peer: format!("{} {version}, worse with p = {:.3}", text(result, "peer"), result["p"].as_f64().unwrap_or(1.0)),
-        theirs: result["theirs"].as_f64(),
-        unit: "",
-        target: None,
-    };
-    Ok(results.iter().map(line).collect())
+    let mut lines = vec![];
+    for result in results {
+        let number = |value: &Json| value.as_f64().unwrap_or(f64::NAN);
+        let at = format!("{}, batch {}", text(result, "function"), result["batch"]);
+        let trials = result["trials"].as_u64().unwrap_or_default();
+        let peer = text(result, "peer");
+        let line = |what: &str, ours: f64, theirs: f64, unit: &'static str, remark: &str| Line {
+            what: format!("{at}, {what}"),
+            ours,
+            peer: format!("{peer} {version}{remark}"),
+            theirs: Some(theirs),
+            unit,
+            target: None,
+        };
+        let p = format!(", worse with p = {:.3}", number(&result["p"]));
+        lines.push(line(&format!("regret at {trials}"), number(&result["ours"]), number(&result["theirs"]), "", &p));
+        if at.starts_with("dl4") && trials == 50 {
+            let minimum = number(&result["minimum"]);
+            let best = [&result["ours"], &result["theirs"]].map(|regret| minimum + number(regret));
+            let mean = format!("; ours on average {:.4}", minimum + number(&result["mean"]));
+            lines.push(line("median best at 50 (at most 0.022)", best[0], best[1], "", &mean));
+        }
+        if trials == 100 {
+            let [infeasible, cost] = ["infeasible", "cost"].map(|field| [0, 1].map(|i| number(&result[field][i])));
+            if at.starts_with("dl4") {
+                let percent = infeasible.map(|share| 100.0 * share);
+                lines.push(line("infeasible after trial 50 (at most 15 %)", percent[0], percent[1], "%", ""));
+            }
+            lines.push(line("time of a suggestion", cost[0], cost[1], "ms", ""));
+        }
+    }
+    Ok(lines)
 }
 
 /// Answers for one sampler: `{"ask": i}` gets the i-th configuration, and `{"tell": i, "value": x}` is its result, null
@@ -39,19 +62,13 @@ pub fn ask_tell(arguments: &[String]) -> Result<()> {
     let [sampler, seed, space] = arguments else { bail!("ask-tell takes a sampler, a seed and a space") };
     let objective = Objective { metric: "value".into(), direction: Direction::Minimize, judged: ObjectiveValue::Best };
     let definition = StudyDefinition {
-        workload: WorkloadReference::Builtin { name: "none".into() },
-        space: space_of(&serde_json::from_str(space)?)?,
-        objective,
         sampler: SamplerKind::parse(sampler).with_context(|| format!("there is no sampler {sampler}"))?,
-        sampler_version: sampler::VERSION,
-        earlier: vec![],
         seed: seed.parse()?,
-        repeats: 1,
-        question: None,
-        notes: None,
-        round: None,
-        given: vec![],
-        stop_early: Default::default(),
+        ..StudyDefinition::new(
+            WorkloadReference::Builtin { name: "none".into() },
+            space_of(&serde_json::from_str(space)?)?,
+            objective,
+        )
     };
     let mut proposals = Proposals::of(&definition);
     for line in std::io::stdin().lock().lines() {

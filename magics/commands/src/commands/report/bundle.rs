@@ -1,10 +1,10 @@
 //! `--bundle FILE.zip`: what another machine needs to run the studies of a report again.
 //!
 //! ```text
-//! README.md            what this is, and how to run it again
+//! README.md            what this is, and how to run it again (BUNDLE.md if the report is README.md)
 //! manifest.json        the studies, and each file that their trials read, with its hash
 //! studies.db           a store with these studies alone
-//! report.html          the report, under its own name
+//! report.html          the report, under its own name, and the pictures of one in Markdown
 //! workloads/NAME.rs    the source of each %%workload
 //! workloads/NAME.lock  the Cargo.lock with which its worker was built, and is built again
 //! project/             the current folder of the replay, with the files that the trials read
@@ -18,11 +18,11 @@ use crate::report::{Report, table};
 use crate::syntax::Word;
 use serde::Serialize;
 use serde_json::{Value as Json, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Cursor, Write};
 use std::path::{Component, Path, PathBuf};
-use tunebook_study::WorkloadReference;
 use tunebook_study::store::{Store, StudyRecord, WorkloadRecord};
+use tunebook_study::{ProgramLine, WorkloadReference};
 use zip::ZipWriter;
 use zip::write::SimpleFileOptions;
 
@@ -38,9 +38,11 @@ pub struct Bundle {
     bytes: u64,
     studies: Vec<String>,
     files: Vec<BundledFile>,
+    /// What a replay elsewhere lacks.
+    notes: Vec<String>,
 }
 
-/// A file that trials read.
+/// A version of a file that trials read.
 #[derive(Serialize)]
 struct BundledFile {
     path: PathBuf,
@@ -70,7 +72,7 @@ impl Bundle {
                 report = report.line(&format!("Left out: {}: {reason}.", file.path.display()));
             }
         }
-        report
+        self.notes.iter().fold(report, |report, note| report.line(note))
     }
 }
 
@@ -93,8 +95,15 @@ pub fn check(context: &Context, source: &Source, word: &Word, force: bool) -> Re
     Ok(())
 }
 
-/// Writes the bundle of the studies among these names.
-pub fn write(context: &Context, source: &Source, word: &Word, names: &[Word], report: &Path) -> Result<Bundle> {
+/// Writes the bundle of the studies among these names, with the report and its pictures.
+pub fn write(
+    context: &Context,
+    source: &Source,
+    word: &Word,
+    names: &[Word],
+    report: &Path,
+    pictures: &[String],
+) -> Result<Bundle> {
     let path = files::expand(context, &word.text);
     let store = context.store()?;
     let mut studies: Vec<StudyRecord> = vec![];
@@ -112,7 +121,8 @@ pub fn write(context: &Context, source: &Source, word: &Word, names: &[Word], re
     let here = files::current()?;
     let failed = |error: std::io::Error| files::not_written(source, word, &path, &error);
     let mut zip = Archive::new();
-    let found = project(&store, &studies, &here, &mut zip).map_err(failed)?;
+    let found = project(versions(&store, &studies, &here)?, &mut zip).map_err(failed)?;
+    let notes = notes(&studies, &here);
     let folder = tempfile::tempdir().map_err(failed)?;
     let copy = folder.path().join("studies.db");
     let all: Vec<&StudyRecord> = studies.iter().collect();
@@ -128,14 +138,18 @@ pub fn write(context: &Context, source: &Source, word: &Word, names: &[Word], re
     }
     let name = report.file_name().map_or("report".into(), |name| name.to_string_lossy().into_owned());
     zip.add(&name, &std::fs::read(report).map_err(failed)?).map_err(failed)?;
+    for picture in pictures {
+        zip.add(picture, &std::fs::read(report.with_file_name(picture)).map_err(failed)?).map_err(failed)?;
+    }
     let manifest = json!({ "kind": "bundle", "version": 1, "tunebook": env!("CARGO_PKG_VERSION"), "studies": names,
         "report": name, "files": found });
     zip.add("manifest.json", format!("{manifest:#}\n").as_bytes()).map_err(failed)?;
     let bundle_name = path.file_name().map_or(word.text.clone(), |name| name.to_string_lossy().into_owned());
-    zip.add("README.md", readme(&names, &found, &name, &bundle_name).as_bytes()).map_err(failed)?;
+    let explanation = if name.eq_ignore_ascii_case("README.md") { "BUNDLE.md" } else { "README.md" };
+    zip.add(explanation, readme(&names, &found, &notes, &name, &bundle_name).as_bytes()).map_err(failed)?;
     let bytes = zip.finish().map_err(failed)?;
     files::write_whole(&path, &bytes).map_err(failed)?;
-    Ok(Bundle { path, bytes: bytes.len() as u64, studies: names, files: found })
+    Ok(Bundle { path, bytes: bytes.len() as u64, studies: names, files: found, notes })
 }
 
 /// The versions of workloads that the studies train, each once, under the names of their files.
@@ -154,42 +168,104 @@ fn workloads(store: &Store, studies: &[StudyRecord]) -> Result<Vec<(String, Work
     Ok(found)
 }
 
-/// Adds the files that the trials read, as far as they are below this folder, small, and as they were then.
-fn project(
-    store: &Store,
-    studies: &[StudyRecord],
-    here: &Path,
-    zip: &mut Archive,
-) -> std::io::Result<Vec<BundledFile>> {
-    let mut inputs: BTreeMap<PathBuf, Vec<String>> = BTreeMap::new();
+/// The versions of files that trials read: a path and hashes, with the names of the studies that read this version.
+type Versions = BTreeMap<(PathBuf, Vec<String>), Vec<String>>;
+
+fn versions(store: &Store, studies: &[StudyRecord], here: &Path) -> Result<Versions> {
+    let mut versions = Versions::new();
     for study in studies {
-        let read = store.inputs(study).map_err(|error| std::io::Error::other(error.to_string()))?;
-        inputs.extend(read.into_iter().filter(|(_, hashes)| !hashes.is_empty()));
+        for (path, hashes) in store.inputs(study)?.into_iter().filter(|(_, hashes)| !hashes.is_empty()) {
+            let relative = path.strip_prefix(here).unwrap_or(&path).to_path_buf();
+            versions.entry((relative, hashes)).or_default().push(study.name.clone());
+        }
     }
+    Ok(versions)
+}
+
+/// Adds the files that the trials read, as far as they are below this folder, small, and as they were then.
+fn project(versions: Versions, zip: &mut Archive) -> std::io::Result<Vec<BundledFile>> {
     let mut room = ALL_FILES;
+    let mut included = BTreeSet::new();
     let mut found = vec![];
-    for (path, hashes) in inputs {
-        let relative = path.strip_prefix(here).unwrap_or(&path).to_path_buf();
+    for ((path, hashes), readers) in versions {
         let bytes = path.metadata().ok().map(|metadata| metadata.len());
-        let is_below = relative.components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
+        let is_below = path.components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
         let left_out = match (bytes, changes::hash(&path)) {
             (None, _) | (_, None) => Some("it is gone".to_string()),
-            (_, Some(now)) if !hashes.contains(&now) => Some("it has changed since the trials read it".into()),
+            (_, Some(now)) if !hashes.contains(&now) => {
+                Some(format!("it has changed since the trials of {} read it", in_words(&readers)))
+            }
             _ if !is_below => Some("it is outside of the current folder".into()),
+            _ if included.contains(&path) => None,
             (Some(bytes), _) if bytes > LARGEST_FILE.min(room) => Some(format!("it has {}", table::bytes(bytes))),
             _ => None,
         };
-        if left_out.is_none() {
+        if left_out.is_none() && included.insert(path.clone()) {
             room -= bytes.unwrap_or(0);
-            zip.add(&format!("project/{}", relative.display()), &std::fs::read(&path)?)?;
+            zip.add(&format!("project/{}", path.display()), &std::fs::read(&path)?)?;
         }
         let sha256 = hashes.last().cloned().unwrap_or_default();
-        found.push(BundledFile { path: relative, sha256, bytes, left_out });
+        found.push(BundledFile { path, sha256, bytes, left_out });
     }
     Ok(found)
 }
 
-fn readme(studies: &[String], found: &[BundledFile], report: &str, bundle: &str) -> String {
+fn in_words(studies: &[String]) -> String {
+    studies.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(" and ")
+}
+
+/// Sentences about what a replay elsewhere lacks.
+fn notes(studies: &[StudyRecord], here: &Path) -> Vec<String> {
+    let mut notes = vec![];
+    let mut runs_programs = false;
+    for study in studies {
+        match &study.definition.workload {
+            WorkloadReference::Command(line) => {
+                runs_programs = true;
+                notes.extend(whole_paths(line, here).into_iter().map(|path| {
+                    format!(
+                        "The command of `{}` names `{}` by its whole path, so a replay elsewhere looks for it there and \
+                         does not use the file in the bundle. Name it `{path}` in the command of a new study, and \
+                         report that one.",
+                        study.name,
+                        here.join(&path).display()
+                    )
+                }));
+            }
+            WorkloadReference::Imported { .. } => {
+                notes.push(format!("`{}` was imported: `tunebook replay` cannot run its trials again.", study.name));
+            }
+            WorkloadReference::Builtin { .. } | WorkloadReference::Rust { .. } => {}
+        }
+    }
+    if runs_programs {
+        let note = "Files that a script reads or imports, but the command does not name, are not known and not in the \
+            bundle.";
+        notes.push(note.into());
+    }
+    notes
+}
+
+/// The files below a folder that a command names by their whole paths. They are relative to the folder.
+fn whole_paths(line: &ProgramLine, here: &Path) -> Vec<String> {
+    let folder = format!("{}/", here.display());
+    let is_end = |c: char| c.is_whitespace() || "'\";&|<>()=".contains(c);
+    let mut found: Vec<String> = vec![];
+    for word in &line.words {
+        for (at, _) in word.match_indices(&folder) {
+            let rest = &word[at + folder.len()..];
+            // A path in a script ends before the script does.
+            let path = if at == 0 { rest } else { rest.split(is_end).next().unwrap_or_default() };
+            let is_path = !path.is_empty() && (at == 0 || word[..at].ends_with(is_end));
+            if is_path && !found.iter().any(|other| other == path) {
+                found.push(path.into());
+            }
+        }
+    }
+    found
+}
+
+fn readme(studies: &[String], found: &[BundledFile], notes: &[String], report: &str, bundle: &str) -> String {
     let mut text = format!(
         "# {}\n\nThis bundle holds what Tunebook recorded of {}: the report ({report}), a store with all trials \
          (studies.db), the sources of workloads (workloads), and the files that the trials read (project).\n\n\
@@ -207,7 +283,9 @@ fn readme(studies: &[String], found: &[BundledFile], report: &str, bundle: &str)
             let included = file.left_out.as_deref().map_or("yes".to_string(), |reason| format!("no: {reason}"));
             text += &format!("| {} | {} | {included} |\n", file.path.display(), file.sha256);
         }
-        text += "\nOther files that a program reads are not recorded, and not here.\n";
+    }
+    for note in notes {
+        text += &format!("\n{note}\n");
     }
     text
 }
@@ -227,5 +305,44 @@ impl Archive {
 
     fn finish(self) -> std::io::Result<Vec<u8>> {
         Ok(self.0.finish()?.into_inner())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_whole_paths_of_a_command_are_found() {
+        let here = Path::new("/home/me");
+        for (words, expected) in [
+            (&["python3", "/home/me/train.py", "--data=/home/me/a.csv"][..], &["train.py", "a.csv"][..]),
+            (&["/home/me/my program", "{x}"], &["my program"]),
+            (&["sh", "-c", "cd /tmp; python3 '/home/me/train.py' >/home/me/train.py"], &["train.py"]),
+            (&["python3", "train.py", "/home/other/a.csv", "/mnt/home/me/b.csv", "/home/me"], &[]),
+        ] {
+            let line = ProgramLine { words: words.iter().map(|word| word.to_string()).collect(), optional: vec![] };
+            assert_eq!(whole_paths(&line, here), expected, "{words:?}");
+        }
+    }
+
+    #[test]
+    fn a_version_that_is_not_there_any_more_is_said_with_the_study_that_read_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("data.csv");
+        std::fs::write(&path, "now").unwrap();
+        let now = changes::hash(&path).unwrap();
+        let versions = Versions::from([
+            ((path.clone(), vec!["before".to_string()]), vec!["first".to_string()]),
+            ((path, vec![now]), vec!["second".to_string(), "third".to_string()]),
+        ]);
+        let found = project(versions, &mut Archive::new()).unwrap();
+        let reason = |sha256: &str| {
+            found.iter().find(|file| file.sha256.starts_with(sha256)).and_then(|file| file.left_out.clone())
+        };
+        assert_eq!(found.len(), 2);
+        assert_eq!(reason("before"), Some("it has changed since the trials of `first` read it".into()));
+        let outside = found.iter().find(|file| file.sha256 != "before").and_then(|file| file.left_out.clone());
+        assert_eq!(outside, Some("it is outside of the current folder".into()), "the file is as it was");
     }
 }

@@ -62,7 +62,7 @@ fn element(part: &Part) -> String {
         Part::Heading(2, text) => format!("<h2 id=\"{}\">{}</h2>\n", anchor(text), escape(text)),
         Part::Heading(level, text) => format!("<h{level}>{}</h{level}>\n", escape(text)),
         Part::Text(text) => format!("<p>{}</p>\n", sentence(text)),
-        Part::Code(_, code) => format!("<pre><code>{}</code></pre>\n", escape(code)),
+        Part::Cell(_, code) | Part::Code(_, code) => format!("<pre><code>{}</code></pre>\n", escape(code)),
         Part::Table(rows) => {
             let rows: Vec<Vec<String>> = rows.iter().map(|row| row.to_vec()).collect();
             format!("<div class=\"shown\">{}</div>\n", table_html(&["name".into(), "value".into()], &rows, escape))

@@ -6,38 +6,48 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use std::path::Path;
 
-/// Returns the text, and writes the charts to the folder `NAME-charts` beside the file.
-pub fn text(path: &Path, document: &[Part]) -> std::io::Result<String> {
+/// Returns the text, and writes the charts to the folder `NAME-charts` beside the file. Also returns the paths of the
+/// charts, as the text names them.
+pub fn text(path: &Path, document: &[Part]) -> std::io::Result<(String, Vec<String>)> {
     let stem = path.file_stem().unwrap_or_default().to_string_lossy();
     let folder = format!("{stem}-charts");
     let mut text = format!("<!-- {MARK} -->\n");
-    let mut charts = 0;
+    let mut charts = vec![];
     for part in document {
         text += &match part {
             Part::Heading(level, heading) => format!("\n{} {heading}\n", "#".repeat(usize::from(*level))),
             Part::Text(paragraph) => format!("\n{paragraph}\n"),
-            Part::Code(language, code) => format!("\n```{language}\n{}\n```\n", code.trim_end()),
-            Part::Table(rows) => {
-                let rows: String =
-                    rows.iter().map(|[name, value]| format!("| {} | {} |\n", cell(name), cell(value))).collect();
-                format!("\n| name | value |\n| --- | --- |\n{rows}")
-            }
+            Part::Cell(language, code) | Part::Code(language, code) => format!("\n{}", fenced(language, code)),
+            Part::Table(rows) => format!("\n{}", table_of(rows)),
             Part::Shown { magic, bundle } => {
                 let html = bundle.get("text/html").and_then(|html| html.as_str()).unwrap_or_default();
                 let mut shown = String::new();
                 if let Some(picture) = picture(html) {
-                    charts += 1;
-                    let directory = path.with_file_name(&folder);
-                    std::fs::create_dir_all(&directory)?;
-                    std::fs::write(directory.join(format!("{charts}.svg")), picture)?;
+                    let name = format!("{folder}/{}.svg", charts.len() + 1);
+                    std::fs::create_dir_all(path.with_file_name(&folder))?;
+                    std::fs::write(path.with_file_name(&name), picture)?;
                     let line = magic.lines().next().unwrap_or_default();
-                    shown += &format!("\n![{line}](<{folder}/{charts}.svg>)\n");
+                    shown += &format!("\n![{line}](<{name}>)\n");
+                    charts.push(name);
                 }
                 shown + &blocks(html)
             }
         };
     }
-    Ok(text)
+    Ok((text, charts))
+}
+
+/// Returns code as a block. Its fence is longer than any run of backticks in the code.
+pub fn fenced(language: &str, code: &str) -> String {
+    let longest = code.split(|c| c != '`').map(str::len).max().unwrap_or(0);
+    let fence = "`".repeat(longest.max(2) + 1);
+    format!("{fence}{language}\n{}\n{fence}\n", code.trim_end())
+}
+
+/// Returns names and values as a table.
+pub fn table_of(rows: &[[String; 2]]) -> String {
+    let rows: String = rows.iter().map(|[name, value]| format!("| {} | {} |\n", cell(name), cell(value))).collect();
+    format!("| name | value |\n| --- | --- |\n{rows}")
 }
 
 /// Returns the static picture of a chart.
@@ -64,7 +74,7 @@ fn blocks(html: &str) -> String {
         let content = content.split_once('>').map_or("", |(_, content)| content);
         text += &match name {
             "p" => format!("\n{}\n", unescaped(content)),
-            "pre" => format!("\n```text\n{}\n```\n", unescaped(content).trim_end()),
+            "pre" => format!("\n{}", fenced("text", &unescaped(content))),
             _ => format!("\n{}", table(content)),
         };
         rest = after;
@@ -90,4 +100,18 @@ fn table(html: &str) -> String {
 fn unescaped(text: &str) -> String {
     let pairs = [("&lt;", "<"), ("&gt;", ">"), ("&quot;", "\""), ("&#39;", "'"), ("&amp;", "&")];
     pairs.into_iter().fold(text.to_string(), |text, (entity, character)| text.replace(entity, character))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fence_is_longer_than_the_backticks_in_the_code() {
+        assert_eq!(fenced("text", "a `b` c\n"), "```text\na `b` c\n```\n");
+        assert_eq!(fenced("diff", "+```rust\n+````\n"), "`````diff\n+```rust\n+````\n`````\n");
+        let document = [Part::Code("text", "```\n# no heading\n```".into())];
+        let (text, charts) = text(Path::new("r.md"), &document).unwrap();
+        assert!(text.ends_with("\n````text\n```\n# no heading\n```\n````\n") && charts.is_empty(), "{text}");
+    }
 }

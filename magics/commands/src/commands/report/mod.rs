@@ -33,12 +33,15 @@ pub const MAGIC: Magic = Magic {
     summary: "Write one document about studies and measurements: question, design, charts, findings, how to run it again",
     help: "NAME is a study, the name of a %%scaling, or a workload that was measured with %throughput, %noise and the \
         like. The document contains what `%study`, `%plan`, `%isolate`, `%axis`, `%curves`, `%bestofk` and `%insight` \
-        show, with the code that runs it again and the environment. An HTML file is one page with interactive charts that \
-        needs no network. A Markdown file has its charts as pictures in a folder beside it. A notebook has each magic as a \
-        cell with its output. `--decision` says what was decided, and stands at the top.\n\n\
+        show, with the code that runs it again and the environment. Of a `command`, that is also each file that it names, \
+        if it is text of at most 64 KiB and has not changed. An imported study has no `%plan`, and instead of code the \
+        magic that imports it again. An HTML file is one page with interactive charts that needs no network. A Markdown file \
+        has its charts as pictures in a folder beside it. A notebook has each magic as a cell with its output. \
+        `--decision` says what was decided, and stands at the top.\n\n\
         `--bundle` also writes a ZIP file with the report, a store of these studies, the sources of workloads, and the \
-        files that the trials read, up to 16 MiB each. `tunebook replay FILE.zip` runs the studies again from it, on any \
-        machine, and says whether the numbers are the same.",
+        files that the trials read, up to 16 MiB each. Files that a script reads or imports, but the command does not \
+        name, are not known and not in it. `tunebook replay FILE.zip` runs the studies again from it, on any machine, \
+        and says whether the numbers are the same.",
     options: &[
         option("to", Some("FILE"), "the file to write; its ending says which kind"),
         option("title", Some("TEXT"), "the title (default: the names)"),
@@ -107,14 +110,14 @@ impl Command for WriteReport {
             document.extend(parts(context, source, name, interrupt)?);
         }
         let not_written = |error: std::io::Error| files::not_written(source, &self.to, &path, &error);
-        let text = match self.format {
-            Format::Html => html::page(&title, &document),
+        let (text, pictures) = match self.format {
+            Format::Html => (html::page(&title, &document), vec![]),
             Format::Markdown => markdown::text(&path, &document).map_err(not_written)?,
-            Format::Notebook => notebook::text(&document),
+            Format::Notebook => (notebook::text(&document), vec![]),
         };
         files::write_whole(&path, text.as_bytes()).map_err(not_written)?;
         let bundled = match self.arguments.option("bundle") {
-            Some(word) => Some(bundle::write(context, source, word, &self.names, &path)?),
+            Some(word) => Some(bundle::write(context, source, word, &self.names, &path, &pictures)?),
             None => None,
         };
         let charts = document.iter().filter(|part| part.has_chart()).count();

@@ -1,7 +1,7 @@
 //! A document as a notebook, in which each magic is a cell with its output (nbformat 4.5).
 
-use super::MARK;
 use super::parts::Part;
+use super::{MARK, markdown};
 use serde_json::{Value as Json, json};
 use tunebook_charts::html::loader;
 
@@ -23,16 +23,14 @@ pub fn text(document: &[Part]) -> String {
                 cell["outputs"] = json!(outputs);
                 cells.push(cell);
             }
-            Part::Code(_, text) => {
+            Part::Cell(_, text) => {
                 let cell = code(cells.len(), text);
                 cells.push(cell);
             }
             Part::Heading(level, text) => push_text(&mut cells, &format!("{} {text}", "#".repeat(usize::from(*level)))),
             Part::Text(text) => push_text(&mut cells, text),
-            Part::Table(rows) => {
-                let rows: String = rows.iter().map(|[name, value]| format!("| {name} | {value} |\n")).collect();
-                push_text(&mut cells, &format!("| name | value |\n| --- | --- |\n{rows}"));
-            }
+            Part::Code(language, text) => push_text(&mut cells, &markdown::fenced(language, text)),
+            Part::Table(rows) => push_text(&mut cells, &markdown::table_of(rows)),
         }
     }
     let notebook = json!({
@@ -67,5 +65,25 @@ fn push_text(cells: &mut Vec<Json>, text: &str) {
         }
         None => cells.push(json!({ "cell_type": "markdown", "id": format!("cell-{index}"), "metadata": {},
             "source": text })),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_cells_of_this_kernel_are_cells_with_code() {
+        let document = [
+            Part::Cell("text", "%%sweep s".into()),
+            Part::Code("diff", "-a\n+b\n".into()),
+            Part::Table(vec![["git".into(), "a|b".into()]]),
+        ];
+        let notebook: Json = serde_json::from_str(&text(&document)).unwrap();
+        let cells: Vec<_> = notebook["cells"].as_array().unwrap().iter().collect();
+        assert_eq!((&cells[0]["cell_type"], &cells[0]["source"]), (&json!("code"), &json!("%%sweep s")));
+        assert_eq!((cells.len(), &cells[1]["cell_type"]), (2, &json!("markdown")));
+        let source = cells[1]["source"].as_str().unwrap();
+        assert!(source.contains("```diff\n-a\n+b\n```\n") && source.contains("| git | a\\|b |"), "{source}");
     }
 }

@@ -3,14 +3,20 @@
 use super::recording::shown;
 use crate::commands::insight::sweep_cell;
 use crate::commands::sweep::advice::recorded_allowed;
+use crate::commands::sweep::changes;
 use crate::commands::sweep::environment::without_diff;
 use crate::error::{ErrorName, Result, Source};
 use crate::host::{Bundle, Interrupt};
 use crate::magic::Context;
+use crate::report::table;
 use crate::syntax::Word;
 use serde_json::Value as Json;
+use std::path::Path;
 use tunebook_study::store::{Store, StudyRecord};
 use tunebook_study::{Role, WorkloadReference};
+
+/// A longer file of a program is not included.
+const LONGEST_SOURCE: u64 = 64 << 10;
 
 /// A part of a document.
 #[derive(Clone, Debug)]
@@ -19,7 +25,9 @@ pub enum Part {
     Heading(u8, String),
     /// A paragraph.
     Text(String),
-    /// Code with the name of its language.
+    /// A cell that runs in a notebook with this kernel, with the name of its language.
+    Cell(&'static str, String),
+    /// Other code, to read, with the name of its language.
     Code(&'static str, String),
     /// A magic and what it shows.
     Shown { magic: String, bundle: Bundle },
@@ -70,7 +78,10 @@ fn of_study(
     parts.extend(definition.notes.as_ref().map(|notes| Part::Text(format!("Notes: {notes}"))));
     let configurations = study.asked / definition.repeats.max(1);
     let allowed: String = recorded_allowed(store, study)?.iter().map(|lint| format!(" --allow {lint}")).collect();
-    let sweep = sweep_cell(name, definition, configurations, &allowed);
+    let sweep = match &definition.workload {
+        WorkloadReference::Imported { .. } => None,
+        _ => Some(sweep_cell(name, definition, configurations, &allowed)),
+    };
     let mut show = |title: &str, magic: String| {
         parts.push(Part::Heading(3, title.into()));
         parts.push(match shown(context, &magic, interrupt) {
@@ -80,7 +91,9 @@ fn of_study(
     };
     let quoted = shell_words::quote(name).into_owned();
     show("What was run", format!("%study {quoted}"));
-    show("Design", sweep.replacen("%%sweep", "%%plan", 1));
+    if let Some(sweep) = &sweep {
+        show("Design", sweep.replacen("%%sweep", "%%plan", 1));
+    }
     for h in definition.space.hyperparameters() {
         if h.role == Role::Scientific && !h.distribution.is_constant() {
             let label = h.label();
@@ -92,11 +105,15 @@ fn of_study(
     show("What more trials would buy", format!("%bestofk {quoted}"));
     show("Findings", format!("%insight {quoted}"));
     parts.extend(kept.into_iter().flat_map(|kept| kept.parts()));
-    parts.extend(run_again(store, study, sweep)?);
+    parts.extend(match sweep {
+        Some(sweep) => run_again(store, study, sweep)?,
+        None => import_again(store, study)?,
+    });
+    parts.extend(environment(store, study)?);
     Ok(parts)
 }
 
-/// The code and the environment with which a study runs again.
+/// The code with which a study runs again, and the files that it needs.
 fn run_again(store: &Store, study: &StudyRecord, sweep: String) -> Result<Vec<Part>> {
     let mut parts = vec![
         Part::Heading(3, "How to run it again".into()),
@@ -108,16 +125,105 @@ fn run_again(store: &Store, study: &StudyRecord, sweep: String) -> Result<Vec<Pa
     ];
     if let WorkloadReference::Rust { name, source } = &study.definition.workload {
         parts.push(match store.workload(source)? {
-            Some(workload) => Part::Code("rust", format!("%%workload {name}\n{}", workload.body)),
+            Some(workload) => Part::Cell("rust", format!("%%workload {name}\n{}", workload.body)),
             None => Part::Text(format!("The source of the workload `{name}` is not in the store.")),
         });
     }
-    parts.push(Part::Code("text", sweep));
+    parts.push(Part::Cell("text", sweep));
+    if let WorkloadReference::Command(_) = &study.definition.workload {
+        parts.extend(sources(store, study)?);
+    }
     let data = store.data(study)?;
     if !data.is_empty() {
         parts.push(Part::Text("The trials read these files, with the SHA-256 hash of their contents:".into()));
         parts.push(Part::Table(data.into_iter().map(|d| [d.path.display().to_string(), d.sha256]).collect()));
     }
+    Ok(parts)
+}
+
+/// The files that the command of a study names, as far as they are short texts that have not changed since.
+fn sources(store: &Store, study: &StudyRecord) -> Result<Vec<Part>> {
+    let mut parts = vec![];
+    for (path, hashes) in store.inputs(study)? {
+        let Some(sha256) = hashes.last() else { continue };
+        match source_text(&path, sha256) {
+            Ok(text) => {
+                parts.push(Part::Text(format!("The file `{}`, which the command names:", path.display())));
+                parts.push(Part::Code(language(&path), text));
+            }
+            Err(reason) => {
+                let file = path.display();
+                parts.push(Part::Text(format!(
+                    "The file `{file}`, which the command names, is not included: {reason}."
+                )));
+            }
+        }
+    }
+    Ok(parts)
+}
+
+/// The text of a file, or why it is not included.
+fn source_text(path: &Path, sha256: &str) -> std::result::Result<String, String> {
+    let bytes = path.metadata().map_err(|_| "it is gone")?.len();
+    if bytes > LONGEST_SOURCE {
+        return Err(format!("it has {bytes} bytes, more than {}", table::bytes(LONGEST_SOURCE)));
+    }
+    if changes::hash(path).is_none_or(|now| now != sha256) {
+        return Err("it has changed since the trials read it".into());
+    }
+    let content = std::fs::read(path).map_err(|error| format!("it cannot be read ({error})"))?;
+    String::from_utf8(content).map_err(|_| "it is not text in UTF-8".into())
+}
+
+/// The name by which Markdown knows the language of a file.
+fn language(path: &Path) -> &'static str {
+    match path.extension().and_then(|ending| ending.to_str()) {
+        Some("py") => "python",
+        Some("sh" | "bash") => "sh",
+        Some("rs") => "rust",
+        Some("json") => "json",
+        Some("toml") => "toml",
+        Some("yaml" | "yml") => "yaml",
+        _ => "text",
+    }
+}
+
+/// Where an imported study comes from, and how to read it again.
+fn import_again(store: &Store, study: &StudyRecord) -> Result<Vec<Part>> {
+    let mut parts = vec![
+        Part::Heading(3, "Where it comes from".into()),
+        Part::Text(format!(
+            "The study holds {}. What trained them is not recorded, so they cannot be trained again.",
+            study.definition.workload
+        )),
+    ];
+    let origin = store.origin(study)?.unwrap_or_default();
+    let source = &origin["source"];
+    if let Some(magic) = import_magic(&study.name, source) {
+        let sha256 = source["sha256"].as_str().unwrap_or("unknown");
+        parts.push(Part::Text(format!("This cell reads it again from the file, whose SHA-256 hash was {sha256}:")));
+        parts.push(Part::Cell("text", magic));
+    }
+    Ok(parts)
+}
+
+/// The magic that imports a study again. None if its record does not say where it comes from.
+fn import_magic(name: &str, source: &Json) -> Option<String> {
+    let quoted = |text: &str| shell_words::quote(text).into_owned();
+    let (file, study) = (quoted(source["file"].as_str()?), quoted(source["study"].as_str()?));
+    let mut magic = format!("%study import {file} --study {study} --as {}", quoted(name));
+    for label in source["scientific"].as_array().into_iter().flatten().filter_map(Json::as_str) {
+        magic += &format!(" --scientific {}", quoted(label));
+    }
+    if let Some(index) = source["objective_index"].as_u64() {
+        magic += &format!(" --objective-index {index}");
+    }
+    Some(magic)
+}
+
+/// The environment in which a study ran last.
+fn environment(store: &Store, study: &StudyRecord) -> Result<Vec<Part>> {
+    let mut parts = vec![];
     if let Some(environment) = store.environment(study)? {
         parts.push(Part::Heading(3, "Environment".into()));
         let diff = environment["git"]["diff"].as_str().unwrap_or_default().to_string();
@@ -178,4 +284,42 @@ fn kept(store: &Store, name: &str) -> Result<Vec<Kept>> {
         Some(Kept { magic: record["magic"].as_str()?.into(), bundle: record["bundle"].as_object()?.clone() })
     };
     Ok(records.filter_map(read).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_file_of_a_program_is_included_if_it_is_a_short_text_and_as_it_was() {
+        let folder = tempfile::tempdir().unwrap();
+        let written = |name: &str, content: &[u8]| {
+            let path = folder.path().join(name);
+            std::fs::write(&path, content).unwrap();
+            let sha256 = changes::hash(&path).unwrap();
+            (path, sha256)
+        };
+        let (script, sha256) = written("train.py", b"print(1)\n");
+        assert_eq!(source_text(&script, &sha256), Ok("print(1)\n".into()));
+        assert_eq!(source_text(&script, "0"), Err("it has changed since the trials read it".into()));
+        let (largest, sha256) = written("largest.py", &[b' '; 64 << 10]);
+        assert!(source_text(&largest, &sha256).is_ok());
+        let (longer, sha256) = written("longer.py", &[b' '; (64 << 10) + 1]);
+        assert_eq!(source_text(&longer, &sha256), Err("it has 65537 bytes, more than 64 KiB".into()));
+        let (binary, sha256) = written("program", &[0xff, 0xfe]);
+        assert_eq!(source_text(&binary, &sha256), Err("it is not text in UTF-8".into()));
+        assert_eq!(source_text(&folder.path().join("none"), "0"), Err("it is gone".into()));
+    }
+
+    #[test]
+    fn the_magic_of_an_import_has_all_that_was_chosen() {
+        let source = json!({ "file": "my studies.db", "study": "tuned", "scientific": ["layers", "opt=adam/lr"],
+            "objective_index": 1 });
+        let expected = "%study import 'my studies.db' --study tuned --as depth --scientific layers \
+            --scientific opt=adam/lr --objective-index 1";
+        let magic = import_magic("depth", &source).unwrap();
+        assert_eq!(magic.replace("'opt=adam/lr'", "opt=adam/lr"), expected);
+        assert_eq!(import_magic("depth", &Json::Null), None);
+    }
 }

@@ -18,7 +18,6 @@ use crate::studies::{must_run_again, trial_of};
 use crate::syntax::{Arguments, OptionSpec, Word, option};
 use std::time::Duration;
 use tunebook_analysis::configurations;
-use tunebook_study::sampler::{SamplerKind, VERSION};
 use tunebook_study::store::{Store, StudyRecord};
 use tunebook_study::{
     Distribution, Hyperparameter, Objective, Role, SearchSpace, StudyDefinition, Trial, TrialState, Value,
@@ -210,12 +209,6 @@ impl Rerunner<'_> {
         }
         let metric = &self.study.definition.objective.metric;
         Ok(StudyDefinition {
-            workload: self.study.definition.workload.clone(),
-            space,
-            objective: self.study.definition.objective.clone(),
-            sampler: SamplerKind::Quasirandom,
-            sampler_version: VERSION,
-            earlier: vec![],
             seed: self.study.definition.seed.wrapping_add(SEED_OFFSET),
             repeats,
             question: Some(format!(
@@ -226,10 +219,11 @@ impl Rerunner<'_> {
                     None => String::new(),
                 }
             )),
-            notes: None,
-            round: None,
-            given: vec![],
-            stop_early: Default::default(),
+            ..StudyDefinition::new(
+                self.study.definition.workload.clone(),
+                space,
+                self.study.definition.objective.clone(),
+            )
         })
     }
 

@@ -8,7 +8,7 @@ use crate::probing::{settings, space_of, values_of};
 use crate::syntax::{Arguments, Word};
 use std::path::PathBuf;
 use tunebook_analysis::{HIGHEST_RATE, LOWEST_RATE, RATES_PER_DECADE, nearest_rate, rate};
-use tunebook_study::sampler::{SamplerKind, VERSION};
+use tunebook_study::sampler::SamplerKind;
 use tunebook_study::{
     Distribution, Hyperparameter, Objective, Params, Role, SearchSpace, StudyDefinition, Value, WorkloadDescription,
 };
@@ -206,19 +206,10 @@ impl StabilityPlan {
         }
         let _ = space.declare(declared("lr", role, rates));
         StudyDefinition {
-            workload: self.workload.reference.clone(),
-            space,
-            objective: self.objective().clone(),
             sampler,
-            sampler_version: VERSION,
-            earlier: vec![],
             seed: self.seed,
             repeats,
-            question: None,
-            notes: None,
-            round: None,
-            given: vec![],
-            stop_early: Default::default(),
+            ..StudyDefinition::new(self.workload.reference.clone(), space, self.objective().clone())
         }
     }
 }

@@ -11,7 +11,7 @@ use serde_json::{Value as Json, json};
 use std::collections::BTreeSet;
 use tunebook_analysis::{
     BATCH_SIZE_CHANGED, Design, Explored, LINTS, Lint, Stage, TunedStudy, batch_size_too_large, best_trial,
-    exploitation, lints, retuning,
+    exploitation, lints, not_tuned_again, retuning,
 };
 
 use tunebook_study::store::{Store, StudyRecord};
@@ -89,16 +89,19 @@ fn retuned(
             best: best.as_ref().map(|best| &best.params),
         };
         let user = TunedStudy { name: &plan.name, definition: &plan.definition, best: None };
-        if let Some(found) = retuning(&tuner, &user, default) {
+        let taken_over = retuning(&tuner, &user, default);
+        let is_taken_over = taken_over.is_some();
+        if let Some(found) = taken_over.or_else(|| not_tuned_again(&tuner, &user, default)) {
             let names: Vec<String> = found.hyperparameters.iter().map(|name| format!("`{name}`")).collect();
+            let (names, it) = (names.join(", "), if names.len() == 1 { "it" } else { "them" });
+            let what = match is_taken_over {
+                true => format!("{names} has the value that {} found", found.tuned_in),
+                false => format!("{names} has one value here, and {} tuned it", found.tuned_in),
+            };
             let message = format!(
-                "{} has the value that {} found at a batch size of {}, and this study trains at {}. The best value depends \
-                 on the batch size: declare {} nuisance.",
-                names.join(", "),
-                found.tuned_in,
-                found.tuned_at,
-                found.used_at,
-                if names.len() == 1 { "it" } else { "them" }
+                "{what} at a batch size of {}; this study trains at {}. The best value depends on the batch size: declare \
+                 {it} nuisance.",
+                found.tuned_at, found.used_at,
             );
             let playbook = "B13 Changing the batch size requires re-tuning most hyperparameters";
             return Ok(Some(Lint { id: BATCH_SIZE_CHANGED, message, playbook }));

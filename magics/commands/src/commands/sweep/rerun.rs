@@ -3,7 +3,10 @@
 use super::plan::{SweepOptions, SweepPlan};
 use crate::error::{ErrorName, MagicError, Result};
 use tunebook_study::store::StudyRecord;
-use tunebook_study::{Distribution, Hyperparameter, Role, StudyDefinition, Trial, TrialState, WorkloadReference};
+use tunebook_study::{
+    Condition, Distribution, Hyperparameter, Role, SearchSpace, StudyDefinition, Trial, TrialState, Value,
+    WorkloadReference,
+};
 
 /// What a sweep does with a recorded study.
 #[derive(Clone, Debug, PartialEq)]
@@ -39,8 +42,8 @@ pub fn plan_rerun(plan: &SweepPlan, study: &StudyRecord, trials: &[Trial]) -> Re
         let name = &plan.name;
         let message = exists_message(name, &differences);
         let help = if plan.options.widen {
-            "--widen accepts only ranges that grew and lists that gained values. With any other change it is another \
-             study: give it another name"
+            "--widen accepts only ranges that grew and lists that gained values, with branches for the new values. With \
+             any other change it is another study: give it another name"
                 .to_string()
         } else {
             format!(
@@ -136,9 +139,9 @@ pub fn differences(old: &StudyDefinition, new: &StudyDefinition) -> Vec<String> 
     found
 }
 
-/// Whether the new definition differs from the old one only in wider ranges and longer lists.
+/// Whether the new definition differs from the old one only in wider ranges, longer lists, and branches for the values
+/// that a list gained.
 fn widens(old: &StudyDefinition, new: &StudyDefinition) -> bool {
-    let (before, after) = (old.space.hyperparameters(), new.space.hyperparameters());
     let same_otherwise = StudyDefinition { space: new.space.clone(), ..old.clone() }
         == StudyDefinition {
             objective: old.objective.clone(),
@@ -147,16 +150,37 @@ fn widens(old: &StudyDefinition, new: &StudyDefinition) -> bool {
         }
         && old.objective.metric == new.objective.metric
         && old.objective.direction == new.objective.direction;
-    same_otherwise
-        && before.len() == after.len()
-        && before.iter().zip(after).all(|(before, after)| {
-            // A value that was fixed may be tuned now: the old trials have a value of the new range (Playbook A4).
-            let is_freed = before.role == Role::Fixed && before.distribution.is_constant();
-            before.name == after.name
-                && (before.role == after.role || is_freed)
-                && before.conditions == after.conditions
-                && contains(&after.distribution, &before.distribution)
-        })
+    same_otherwise && has_room_for(&new.space, &old.space)
+}
+
+/// Whether each configuration of the old space is one of the new space, with the same hyperparameters.
+fn has_room_for(new: &SearchSpace, old: &SearchSpace) -> bool {
+    let is_new_value = |parent: &str, value: &Value| old.named(parent).all(|h| h.distribution.to_unit(value).is_none());
+    let has = |values: &[Value], value: &Value| values.iter().any(|other| other.same_as(value));
+    let grew = |before: &Condition, after: &Condition| {
+        before.name == after.name
+            && before.values.iter().all(|value| has(&after.values, value))
+            && after.values.iter().all(|value| has(&before.values, value) || is_new_value(&after.name, value))
+    };
+    let widened = |before: &Hyperparameter, after: &Hyperparameter| {
+        // A value that was fixed may be tuned now: the old trials have a value of the new range (Playbook A4).
+        let is_freed = before.role == Role::Fixed && before.distribution.is_constant();
+        before.name == after.name
+            && (before.role == after.role || is_freed)
+            && before.conditions.len() == after.conditions.len()
+            && before.conditions.iter().zip(&after.conditions).all(|(before, after)| grew(before, after))
+            && contains(&after.distribution, &before.distribution)
+    };
+    let is_new_branch = |h: &Hyperparameter| {
+        h.conditions.iter().any(|condition| condition.values.iter().all(|value| is_new_value(&condition.name, value)))
+    };
+    let mut before = old.hyperparameters().iter().peekable();
+    for after in new.hyperparameters() {
+        if before.next_if(|before| widened(before, after)).is_none() && !is_new_branch(after) {
+            return false;
+        }
+    }
+    before.next().is_none()
 }
 
 /// Whether `outer` has every value of `inner` and draws it on the same scale.

@@ -14,6 +14,7 @@ use std::io::{BufRead, BufReader};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
+use tunebook_study::divergence::Divergence;
 use tunebook_study::protocol::{Event, Request, TrialRequest};
 use tunebook_study::{Measurement, ProgramLine, TrialState};
 
@@ -28,13 +29,17 @@ const READ_AFTER_END: Duration = Duration::from_secs(30);
 /// A line that is longer is read in parts.
 const LONGEST_LINE: usize = 1 << 20;
 
+/// The names under which programs report their training loss.
+const TRAINING_LOSS: [&str; 4] = ["train/loss", "train_loss", "training_loss", "loss/train"];
+
 /// What the program has reported so far.
 struct Objective {
     report: Report,
     /// Whether a finite value was reported.
     reported: bool,
-    /// The first step at which the value was not finite.
-    non_finite_at: Option<u64>,
+    /// The metric that was not finite, the objective or the training loss, and the first step at which it was not.
+    non_finite: Option<(String, u64)>,
+    divergence: Divergence,
 }
 
 /// Runs a program to its end, or ends it: when its trial is cancelled, takes too long, or has reached its target.
@@ -91,7 +96,7 @@ pub(super) fn run(
     });
     std::thread::spawn(move || read_lines(BufReader::new(stdout), |line| sender.send(line).is_ok()));
     let report = Report::new(&request.objective);
-    let mut objective = Objective { report, reported: false, non_finite_at: None };
+    let mut objective = Objective { report, reported: false, non_finite: None, divergence: Divergence::default() };
     let timeout = request.timeout.map_or_else(never, |seconds| after(Duration::from_secs_f64(seconds)));
     // A process that the program started may hold the pipes open after the program has ended. Therefore the end of the
     // program is watched for as well.
@@ -200,13 +205,23 @@ impl Objective {
 
     fn measured(&mut self, mut measurement: Measurement, request: &TrialRequest, started: Instant) -> Option<Outcome> {
         measurement.seconds = started.elapsed().as_secs_f64();
-        match measurement.metrics.get(&request.objective) {
-            Some(Some(_)) => self.reported = true,
-            Some(None) => self.non_finite_at = self.non_finite_at.or(Some(measurement.step)),
-            None => {}
+        let mut diverged = None;
+        for (metric, value) in &measurement.metrics {
+            let (is_objective, is_loss) = (*metric == request.objective, TRAINING_LOSS.contains(&metric.as_str()));
+            self.reported |= is_objective && value.is_some();
+            match value {
+                None if (is_objective || is_loss) && self.non_finite.is_none() => {
+                    self.non_finite = Some((metric.clone(), measurement.step));
+                }
+                Some(loss) if is_loss => diverged = diverged.or(self.divergence.observe(measurement.step, *loss)),
+                _ => {}
+            }
         }
         let (step, value) = (measurement.step, measurement.metrics.get(&request.objective).copied().flatten());
         send(&Event::Measured { trial: request.trial.clone(), measurement });
+        if let Some(reason) = diverged {
+            return Some(Outcome { state: TrialState::Infeasible, reason: Some(reason) });
+        }
         let until = request.until?;
         Some(match until.verdict(request.direction, value?, step)? {
             true => Outcome { state: TrialState::Complete, reason: None },
@@ -228,11 +243,16 @@ impl Objective {
     /// The outcome of a program that has ended by itself.
     fn outcome(self, status: ExitStatus, metric: &str, log: &Log, oom_before: u64, words: &[String]) -> Outcome {
         let infeasible = |reason: String| Outcome { state: TrialState::Infeasible, reason: Some(reason) };
-        if let Some(step) = self.non_finite_at {
+        if let Some((metric, step)) = self.non_finite {
             return infeasible(format!("`{metric}` became non-finite at step {step}"));
         }
-        if status.signal() == Some(9) && out_of_memory_kills() > oom_before {
+        // A shell ends with 128 + 9 if its program was killed.
+        let was_killed = status.signal() == Some(9) || status.code() == Some(137);
+        if was_killed && out_of_memory_kills() > oom_before {
             return infeasible("out of memory: the system killed the program".into());
+        }
+        if let Some(line) = log.out_of_memory().filter(|_| !status.success()) {
+            return infeasible(format!("out of memory: {line}"));
         }
         if !status.success() {
             let said = log.last_line().map_or(String::new(), |line| format!(": {line}"));

@@ -28,7 +28,11 @@ impl Rules {
             explore_alone: if is_new { EXPLORE_ALONE } else { 0.15 },
             counts_running: is_new,
             improves_in_parallel: is_new,
-            near_best: if version >= 5 { NEAR_BEST } else { 0.0 },
+            near_best: match version {
+                ..5 => 0.0,
+                5 => 0.8,
+                _ => NEAR_BEST,
+            },
             improves_beside: if version >= 5 { 1.0 } else { 0.5 },
         }
     }
@@ -52,4 +56,4 @@ const EXPLORE_ALONE: f64 = 0.3;
 /// Far from the best configuration, ten that are asked for at once tend to make the same bet: on one infeasible corner,
 /// or on the bounds of the ranges. On a function with branches, whole batches gave nothing so. The others still look
 /// everywhere.
-const NEAR_BEST: f64 = 0.8;
+const NEAR_BEST: f64 = 0.9;
