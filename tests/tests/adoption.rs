@@ -22,9 +22,12 @@ awk -v gain="$gain" -v seed="$TUNEBOOK_SEED" -v broken="$broken" 'BEGIN {
 async fn with_study(options: &str) -> (Kernel, tempfile::TempDir) {
     let (mut kernel, folder) = kernel().await;
     std::fs::write(folder.path().join("train.sh"), PROGRAM).unwrap();
+    let configuration =
+        |gain: i64| -> String { (1..=2).map(|same| format!("configuration gain = {gain}, same = {same}\n")).collect() };
+    let configurations: String = [0, 5, -5, 9].map(configuration).concat();
     let cell = format!(
-        "%%sweep gains --sampler grid {options}\ncommand sh train.sh {{gain}} {{same}}\n\
-         scientific gain in [0, 5, -5, 9]\nnuisance same in [1, 2]\nminimize valid/error"
+        "%%sweep gains {options}\ncommand sh train.sh {{gain}} {{same}}\n\
+         scientific gain in [0, 5, -5, 9]\nnuisance same in [1, 2]\n{configurations}minimize valid/error"
     );
     kernel.run_ok(&cell).await;
     (kernel, folder)

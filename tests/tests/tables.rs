@@ -68,7 +68,8 @@ async fn a_regression_is_judged_in_the_unit_of_its_targets_and_new_rows_are_pred
     let rows: String = (0..200)
         .map(|i| {
             let (area, town) = (40 + i * 7 % 90, ["A", "B"][i % 2]);
-            format!("{area},{town},{}\n", 3000 * area + if town == "A" { 50_000 } else { 0 })
+            let noise = 1000 * (37 * i % 11);
+            format!("{area},{town},{}\n", 3000 * area + if town == "A" { 50_000 } else { 0 } + noise)
         })
         .collect();
     std::fs::write(folder.path().join("houses.csv"), format!("area,town,price\n{rows}")).unwrap();
@@ -79,14 +80,15 @@ async fn a_regression_is_judged_in_the_unit_of_its_targets_and_new_rows_are_pred
     kernel.run_ok(&workload("houses", &data(".standardized_targets()"), 1, task)).await;
     let sweep = "%%sweep h --trials 1\nworkload houses\nfixed lr = 0.05\nfixed steps = 400\nfixed batch_size = 32";
     let best = kernel.run_ok(sweep).await.result()["best"]["objective"].as_f64().unwrap();
-    // A mean squared error in squared money: the linear model fits exactly, and the prices vary by 80,000.
-    assert!(best < 1e8 && best > 1e-6, "{best}");
+    // A mean squared error in squared money: the linear model fits but for the noise of about 3,000, and the prices vary
+    // by 80,000.
+    assert!(best < 1e8 && best > 1e6, "{best}");
     let code = "let best = tunebook::model_of(houses::It, \"h\", 1)?;\n\
         let rows = tunebook_training::data::Table::parse(\"town,area\\nA,100\\nB,100\")?;\n\
         let numbers = best.predict_rows(&rows)?.numbers;\nprintln!(\"{} {}\", numbers[0].round(), numbers[1].round());";
     let shown = kernel.run_ok(code).await.text("stdout");
     let numbers: Vec<f64> = shown.split_whitespace().filter_map(|word| word.parse().ok()).collect();
-    assert!((numbers[0] - 350_000.0).abs() < 10_000.0 && (numbers[1] - 300_000.0).abs() < 10_000.0, "{shown}");
+    assert!((numbers[0] - 355_000.0).abs() < 10_000.0 && (numbers[1] - 305_000.0).abs() < 10_000.0, "{shown}");
     // The file is gone, and with it the means of today; those of the model were kept.
     let houses = std::fs::read(folder.path().join("houses.csv")).unwrap();
     std::fs::remove_file(folder.path().join("houses.csv")).unwrap();

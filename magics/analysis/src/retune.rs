@@ -127,7 +127,7 @@ pub fn compares_batch_sizes_by_validation(definition: &StudyDefinition) -> bool 
     varies(definition, "batch_size") && !definition.objective.metric.starts_with("train")
 }
 
-/// Whether a hyperparameter has more than one value in a study: it has a range or a list, or another constant in another
+/// Whether a hyperparameter has more than one value in a study: a range or a list, or another constant in another
 /// branch.
 pub(crate) fn varies(definition: &StudyDefinition, name: &str) -> bool {
     let mut declared = definition.space.named(name);

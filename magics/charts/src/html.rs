@@ -151,8 +151,8 @@ const VIEW: &str = r#"function viewOf(name) {
   }"#;
 
 /// Returns the HTML of a chart with tables below it. `tables` is HTML. `id` becomes the id of the chart's element.
-/// Charts that replace each other share a `view`: zoom and hidden series. `conclusion` says what follows from the chart,
-/// for those who cannot see it; it may be empty.
+/// Charts that replace each other share a `view`: zoom and hidden series. `conclusion` says what follows from the
+/// chart, for those who cannot see it; it may be empty.
 pub fn chart_html(chart: &Chart, conclusion: &str, tables: &str, id: &str, view: &str) -> String {
     let picture = STANDARD.encode(picture::svg(chart));
     let alternative = alternative(chart, conclusion);
@@ -188,8 +188,9 @@ pub fn figure_html(figure: &Value, id: &str) -> String {
 }
 
 /// Returns the element of a figure. `alternative` is its text for those who cannot see it. `placeholder` is the HTML
-/// that it shows until a script has drawn the figure, with the zoom and the hidden series of `view`. Texts get the colour of the page's text, which Plotly does not
-/// know; only where the pointer hovers, a text has a background of its own.
+/// that it shows until a script has drawn the figure, with the zoom and the hidden series of `view`. Texts get the
+/// colour of the page's text, which Plotly does not know; only where the pointer hovers, a text has a background of its
+/// own.
 fn drawn(figure: &Value, alternative: &str, placeholder: &str, id: &str, view: &str) -> String {
     let (figure, alternative) = (script_json(figure), escape(alternative));
     format!(

@@ -58,7 +58,8 @@ pub(super) fn find(space: &SearchSpace, wanted: impl Fn(&Params) -> bool) -> Opt
 
 /// The wanted configuration that keeps the lists balanced best after those that were made: first each scientific list,
 /// then their combinations, then each nuisance list within a combination, then in all. Among equals, the first one in
-/// the order of the tree. So every prefix of a grid is balanced, as far as branches of different sizes allow (Playbook D10).
+/// the order of the tree. So every prefix of a grid is balanced, as far as branches of different sizes allow (Playbook
+/// D10).
 pub(super) fn balanced(space: &SearchSpace, made: &[Params], wanted: impl Fn(&Params) -> bool) -> Option<Params> {
     let mut made_so_far: HashMap<Vec<String>, usize> = HashMap::new();
     for params in made {

@@ -70,8 +70,8 @@ fn with_steps(space: &SearchSpace, factor: f64) -> Option<SearchSpace> {
     has_steps.then_some(changed)
 }
 
-/// Returns the cell of a sweep. `options` begin with a space. An imported study has no such cell: what trained it is not
-/// known.
+/// Returns the cell of a sweep. `options` begin with a space. An imported study has no such cell: what trained it is
+/// not known.
 pub fn sweep_cell(name: &str, definition: &StudyDefinition, configurations: u32, options: &str) -> String {
     let mut text = format!("%%sweep {name} --trials {configurations} --seed {}", definition.seed);
     if definition.sampler != SamplerKind::default() {
