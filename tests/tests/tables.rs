@@ -80,8 +80,8 @@ async fn a_regression_is_judged_in_the_unit_of_its_targets_and_new_rows_are_pred
     kernel.run_ok(&workload("houses", &data(".standardized_targets()"), 1, task)).await;
     let sweep = "%%sweep h --trials 1\nworkload houses\nfixed lr = 0.05\nfixed steps = 400\nfixed batch_size = 32";
     let best = kernel.run_ok(sweep).await.result()["best"]["objective"].as_f64().unwrap();
-    // A mean squared error in squared money: the linear model fits but for the noise of about 3,000, and the prices vary
-    // by 80,000.
+    // A mean squared error in squared money: the linear model fits but for the noise of about 3,000, and the prices
+    // vary by 80,000.
     assert!(best < 1e8 && best > 1e6, "{best}");
     let code = "let best = tunebook::model_of(houses::It, \"h\", 1)?;\n\
         let rows = tunebook_training::data::Table::parse(\"town,area\\nA,100\\nB,100\")?;\n\

@@ -112,8 +112,8 @@ impl Proposals {
         self.count_again();
     }
 
-    /// If a wider space begins, counts what was made as configurations of that space. So what was fixed before, and is a
-    /// list now, is dealt out until the new values have caught up.
+    /// If a wider space begins, counts what was made as configurations of that space. So what was fixed before, and is
+    /// a list now, is dealt out until the new values have caught up.
     fn count_again(&mut self) {
         let Some(at) = self.era() else { return };
         let begins = at > 0 && self.spaces[at - 1].end == Some(self.made.len() as u64);
