@@ -1,6 +1,6 @@
 //! `%%plan NAME`: what a sweep would do, what it would cost, and the advice that it does not follow. It trains nothing.
 
-use crate::commands::sweep::advice::advice;
+use crate::commands::sweep::advice::{advice, last_throughput};
 use crate::commands::sweep::plan::SweepPlan;
 use crate::commands::sweep::rerun::{Rerun, plan_rerun};
 use crate::commands::sweep::slots::Slots;
@@ -13,7 +13,7 @@ use crate::report::Report;
 use crate::report::table::{Rows, duration};
 use crate::studies::given_note;
 use serde_json::json;
-use tunebook_analysis::{Design, ExpectedTime, Throughput, TimedTrial, design, expected_proposals, expected_time};
+use tunebook_analysis::{Design, ExpectedTime, TimedTrial, design, expected_proposals, expected_time};
 use tunebook_study::store::Store;
 use tunebook_study::{Params, TrialState, Value, WorkloadDescription, WorkloadReference};
 
@@ -291,7 +291,7 @@ impl Cost {
             (Some(_), ..) => "No trial is to be run, so this costs nothing.".into(),
             _ => {
                 "The time is not known: the store has neither a complete trial of this workload at this batch size nor \
-                  a measurement of %throughput. A sweep of one trial tells."
+                  a reliable measurement of %throughput. A sweep of one trial tells."
                     .into()
             }
         }
@@ -314,12 +314,7 @@ impl Cost {
 
 /// The time of a step at each batch size, as `%throughput` measured it last for a workload.
 fn timed_steps(store: &Store, workload: &str) -> Result<Vec<TimedTrial>> {
-    let mut measured = store.results("throughput")?.into_iter().rev();
-    let last = measured.find(|result| result["workload"] == workload && result["reliable"] == true);
-    let throughput = last.and_then(|result| {
-        serde_json::from_value::<Throughput>(result["measured"][0]["measured"]["throughput"].clone()).ok()
-    });
-    let points = throughput.into_iter().flat_map(|throughput| throughput.points);
+    let points = last_throughput(store, workload)?.into_iter().flat_map(|(_, throughput)| throughput.points);
     Ok(points
         .filter_map(|point| {
             let params = Params::from([("batch_size".to_string(), Value::Int(i64::try_from(point.batch_size).ok()?))]);

@@ -10,7 +10,7 @@ use crate::syntax::Arguments;
 use serde_json::{Value as Json, json};
 use std::collections::BTreeSet;
 use tunebook_analysis::{
-    BATCH_SIZE_CHANGED, Design, Explored, LINTS, Lint, Stage, TunedStudy, batch_size_too_large, best_trial,
+    BATCH_SIZE_CHANGED, Design, Explored, LINTS, Lint, Stage, Throughput, TunedStudy, batch_size_too_large, best_trial,
     exploitation, lints, not_tuned_again, retuning,
 };
 
@@ -63,12 +63,20 @@ fn beyond_the_fastest(
     description: Option<&WorkloadDescription>,
 ) -> Result<Option<Lint>> {
     let (Some(store), Some(known)) = (store, description) else { return Ok(None) };
-    let mut measured = store.results("throughput")?.into_iter().rev();
-    let last = measured.find(|result| result["workload"] == known.name.as_str() && result["reliable"] == true);
-    Ok(last.and_then(|result| {
-        let throughput = serde_json::from_value(result["measured"][0]["measured"]["throughput"].clone()).ok()?;
+    Ok(last_throughput(store, &known.name)?.and_then(|(result, throughput)| {
         let limit = result["largest_feasible"].as_u64().filter(|_| result["limited_by"] == "memory");
         batch_size_too_large(definition, description, &throughput, limit)
+    }))
+}
+
+/// The last reliable result of `%throughput` for a workload, with what it measured. None if there is none, or if an
+/// earlier version of Tunebook wrote it in another form.
+pub fn last_throughput(store: &Store, workload: &str) -> Result<Option<(Json, Throughput)>> {
+    let mut measured = store.results("throughput")?.into_iter().rev();
+    let last = measured.find(|result| result["workload"] == workload && result["reliable"] == true);
+    Ok(last.and_then(|result| {
+        let throughput = serde_json::from_value(result["measured"][0]["measured"]["throughput"].clone()).ok()?;
+        Some((result, throughput))
     }))
 }
 
