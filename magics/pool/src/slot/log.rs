@@ -32,6 +32,8 @@ struct Inner {
     file: File,
     written: usize,
     last_line: String,
+    /// The last line of standard error.
+    last_error: String,
     /// The line that says that memory ran out, and the number of lines since then.
     out_of_memory: Option<(String, usize)>,
 }
@@ -42,15 +44,23 @@ impl Log {
         DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
         let mut options = OpenOptions::new();
         let file = options.write(true).create(true).truncate(true).mode(0o600).open(directory.join("log.txt"))?;
-        let inner = Inner { file, written: 0, last_line: String::new(), out_of_memory: None };
+        let inner = Inner { file, written: 0, last_line: String::new(), last_error: String::new(), out_of_memory: None };
         Ok(Self { inner: Arc::new(Mutex::new(inner)) })
+    }
+
+    /// Appends a line of standard error.
+    pub(super) fn error_line(&self, line: &str) {
+        self.line(line);
+        if !line.trim().is_empty() {
+            self.inner.lock().last_error = beginning(line);
+        }
     }
 
     /// Appends a line. If that fails, because the disk is full for example, the trial goes on without.
     pub(super) fn line(&self, line: &str) {
         let mut inner = self.inner.lock();
         if !line.trim().is_empty() {
-            inner.last_line = line.trim().chars().take(300).collect();
+            inner.last_line = beginning(line);
         }
         let small = line.to_lowercase();
         let of_rust = small.contains("memory allocation of ") && small.contains("failed");
@@ -73,9 +83,15 @@ impl Log {
         inner.out_of_memory.as_ref().filter(|(_, since)| *since <= BACKTRACE).map(|(line, _)| line.clone())
     }
 
-    /// The last line that is not blank. It often names the error.
+    /// The line that most likely names the error: the last one of standard error, or else the last one of all, blank
+    /// ones aside. The order of two streams is not known, so a line of standard output may come after the error.
     pub(super) fn last_line(&self) -> Option<String> {
         let inner = self.inner.lock();
-        (!inner.last_line.is_empty()).then(|| inner.last_line.clone())
+        [&inner.last_error, &inner.last_line].into_iter().find(|line| !line.is_empty()).cloned()
     }
+}
+
+/// As much of a line as a reason quotes.
+fn beginning(line: &str) -> String {
+    line.trim().chars().take(300).collect()
 }

@@ -89,7 +89,7 @@ pub(super) fn run(
             if report::is_measurement(&line) {
                 measurements.add(&line);
             }
-            error_log.line(&line);
+            error_log.error_line(&line);
             true
         });
         measurements
