@@ -2,6 +2,7 @@
 //! platform's library.
 
 use std::f64::consts::PI;
+use std::thread::ScopedJoinHandle;
 
 /// ln √(2π).
 pub const LN_SQRT_2PI: f64 = 0.918_938_533_204_672_8;
@@ -24,6 +25,11 @@ pub fn add_multiple(to: &mut [f64], factor: f64, of: &[f64]) {
     for (x, y) in to.iter_mut().zip(of) {
         *x += factor * y;
     }
+}
+
+/// What a thread returns. A panic goes on in this thread.
+pub fn joined<T>(thread: ScopedJoinHandle<'_, T>) -> T {
+    thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
 /// The density of the standard normal distribution.

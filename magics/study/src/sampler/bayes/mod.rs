@@ -115,14 +115,21 @@ pub(super) fn propose(question: &Question<'_>, is_new: &dyn Fn(&Params) -> bool)
         }
     };
     rows.extend(open.iter().map(|(units, _)| point(units)));
-    let objective = Process::fit(points(rows), &labels)?;
-    let feasibility = match some_infeasible {
-        true => {
-            let share = (0.5 + valued.len() as f64) / (1.0 + ended.len() as f64);
-            let labels: Vec<f64> = values.iter().map(|value| f64::from(value.is_some()) - share).collect();
-            Some((Process::fit(points(ended_rows), &labels)?, share))
-        }
-        false => None,
+    let share = (0.5 + valued.len() as f64) / (1.0 + ended.len() as f64);
+    let learn_feasibility = || {
+        let labels: Vec<f64> = values.iter().map(|value| f64::from(value.is_some()) - share).collect();
+        Process::fit(points(ended_rows), &labels)
+    };
+    // The two processes do not depend on each other. Each takes about a third of the time of a proposal.
+    let (objective, feasibility) = std::thread::scope(|scope| {
+        let feasibility = some_infeasible.then(|| scope.spawn(learn_feasibility));
+        let objective = Process::fit(points(rows), &labels);
+        (objective, feasibility.map(math::joined))
+    });
+    let objective = objective?;
+    let feasibility = match feasibility {
+        Some(process) => Some((process?, share)),
+        None => None,
     };
     // With other scientific values the best trials are no bar: a configuration improves on what theirs would give with
     // the values that are given.

@@ -5,7 +5,7 @@ use super::super::keyed::{Purpose, generator};
 use super::super::sobol;
 use super::acquisition::Acquisition;
 use super::embedding::{Embedding, Units};
-use super::math::quantile;
+use super::math::{joined, quantile};
 use super::minimize::minimize;
 use crate::Params;
 use rand_chacha::ChaCha8Rng;
@@ -78,7 +78,14 @@ impl Search<'_> {
     }
 
     fn ranked(&self, candidates: Vec<Units>) -> Vec<(f64, Units)> {
-        let mut ranked: Vec<(f64, Units)> = candidates.into_iter().map(|units| (self.value(&units), units)).collect();
+        let values = |candidates: &[Units]| -> Vec<f64> { candidates.iter().map(|units| self.value(units)).collect() };
+        let (first, second) = candidates.split_at(candidates.len() / 2);
+        let values = std::thread::scope(|scope| {
+            let second = scope.spawn(|| values(second));
+            let first = values(first);
+            [first, joined(second)].concat()
+        });
+        let mut ranked: Vec<(f64, Units)> = values.into_iter().zip(candidates).collect();
         ranked.sort_by(|a, b| b.0.total_cmp(&a.0));
         ranked
     }
