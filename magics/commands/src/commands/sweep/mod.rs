@@ -8,6 +8,7 @@ pub mod early_stopping;
 pub mod engine;
 pub mod environment;
 mod given;
+mod losses;
 pub mod observer;
 mod placeholders;
 pub mod plan;
