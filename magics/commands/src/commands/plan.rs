@@ -2,7 +2,7 @@
 
 use crate::commands::sweep::advice::{advice, last_throughput};
 use crate::commands::sweep::plan::SweepPlan;
-use crate::commands::sweep::rerun::{Rerun, plan_rerun};
+use crate::commands::sweep::rerun::{Rerun, configurations_of, plan_rerun, redefined};
 use crate::commands::sweep::slots::Slots;
 use crate::commands::sweep::{self, Sweep};
 use crate::commands::workload;
@@ -141,14 +141,20 @@ impl Recorded {
         let trials = store.trials(&study)?;
         let ended = trials.iter().filter(|trial| !trial.state.runs_again()).count();
         Ok(match plan_rerun(plan, &study, &trials) {
-            Ok(Rerun::Train { numbers, .. }) => Self {
-                note: Some(format!(
-                    "The study is recorded with {}; the sweep would run {} more.",
-                    counted(ended, "trial"),
-                    numbers.len()
-                )),
-                missing: numbers,
-            },
+            Ok(Rerun::Train { numbers, redefine }) => {
+                if redefine {
+                    let planned = plan.definition.clone();
+                    plan.definition = redefined(&study.definition, planned, configurations_of(&trials));
+                }
+                Self {
+                    note: Some(format!(
+                        "The study is recorded with {}; the sweep would run {} more.",
+                        counted(ended, "trial"),
+                        numbers.len()
+                    )),
+                    missing: numbers,
+                }
+            }
             Ok(Rerun::Show { missing: 0 }) => Self {
                 note: Some("The study is recorded with all of these trials, so the sweep would train nothing.".into()),
                 missing: vec![],

@@ -92,6 +92,7 @@ impl Command for Promote {
         let next = StudyDefinition {
             round: definition.round.map(|n| n.saturating_add(1)),
             given: vec![],
+            given_later: vec![],
             ..definition.clone()
         };
         let near = StudyDefinition { space: around(&longer.space, &top, known.as_ref()), ..next.clone() };

@@ -22,7 +22,7 @@ use self::advice::{advice, record_allowed};
 use self::display::SweepDisplay;
 use self::engine::RunOutcome;
 use self::plan::{Planner, SweepOptions, SweepPlan, check_name};
-use self::rerun::{Rerun, configurations_of, plan_rerun, runs_again};
+use self::rerun::{Rerun, configurations_of, plan_rerun, redefined, runs_again};
 use self::retuning::find_retuning;
 use crate::commands::insight::Findings;
 use crate::commands::workload;
@@ -52,7 +52,8 @@ pub const MAGIC: Magic = Magic {
         prints JSON lines with a `step`.\n\n\
         `question \"…\"`, `notes \"…\"` and `round N` say what the study is for. `preset adam` declares what to tune for \
         the number of trials. `configuration hp=v, …` and `configurations FILE.csv` give configurations, which are \
-        trained first.\n\n\
+        trained first. Further ones can be added later: run the cell again with them below the others and with room for \
+        them in `--trials`; they are trained next, and the sampler goes on after them.\n\n\
         Running the cell again shows the recorded trials and trains nothing. `--resume`, or a larger `--trials`, runs \
         the trials that are missing.",
     options: OPTIONS,
@@ -186,9 +187,8 @@ impl Command for Sweep {
                     writer.retry_failed()?;
                 }
                 if redefine {
-                    let space = plan.definition.space.clone();
-                    let wider = writer.study().definition.widened(space, configurations_of(&trials));
-                    plan.definition = plan.definition.continuing(&wider);
+                    let recorded = &writer.study().definition;
+                    plan.definition = redefined(recorded, plan.definition, configurations_of(&trials));
                     // Another rule of early stopping is recorded below.
                     let stop_early = writer.study().definition.stop_early;
                     writer.redefine(&StudyDefinition { stop_early, ..plan.definition.clone() })?;

@@ -252,6 +252,7 @@ impl Planner<'_> {
             notes: body.notes.clone(),
             round: body.round.as_ref().map(|round| round.value),
             given: vec![],
+            given_later: vec![],
             stop_early: options.stop_early,
         };
         // A grid has a limited number of configurations; the other samplers have no limit.
