@@ -110,6 +110,12 @@ async fn the_time_of_a_program_is_known_once_a_trial_is_complete() {
     assert!(before.shown().contains("The time is not known"), "{}", before.shown());
     kernel.run_ok(&format!("%%sweep slow --trials 4 --parallel 2\n{PROGRAM}")).await;
     let after = kernel.run_ok(&format!("%%plan slower --trials 8 --parallel 2\n{PROGRAM}")).await.result();
+    // Nothing is trained, and the price is that of the recorded trials.
+    let swept = kernel.run_ok(&format!("%%sweep slow --trials 4 --parallel 2 --price 3600\n{PROGRAM}")).await;
+    let device_seconds: f64 = kernel.recorded("slow").iter().map(|trial| trial.seconds).sum();
+    let cost = swept.result()["cost"].as_f64().unwrap();
+    assert!((cost / device_seconds - 1.0).abs() < 1e-6 && device_seconds >= 1.0, "{cost} {device_seconds}");
+    assert!(swept.shown().contains("At 3600 for one device for one hour"), "{}", swept.shown());
     let seconds = after["seconds"].as_f64().unwrap();
     assert!(seconds >= 4.0 * 0.25, "8 trials of a quarter of a second, two at a time: {seconds}");
     let range = &after["seconds_range"];
@@ -145,8 +151,17 @@ async fn without_trials_the_time_is_that_of_the_steps_that_throughput_measured()
     assert!((number("seconds") * at_once / expected - 1.0).abs() < 1e-6, "{at_once} at a time, {expected}: {found}");
     assert_eq!(found["seconds_range"][0], found["seconds_range"][1], "{found}");
     assert!(shown.contains("as %throughput measured them"), "{shown}");
+    assert_eq!((&found["cost"], &found["cost_range"]), (&Value::Null, &Value::Null), "there is no price");
+    let priced = kernel.run_ok(&plan(2, "--price 7.2")).await;
+    let cost = priced.result()["cost"].as_f64().expect("a cost");
+    assert!((cost / (expected * 7.2 / 3600.0) - 1.0).abs() < 1e-6, "{expected}: {}", priced.result());
+    assert!(priced.shown().contains("At 7.2 for one device for one hour"), "{}", priced.shown());
+    let error = kernel.run_error(&plan(2, "--price free")).await;
+    assert!(error.contains("`--price` takes an amount above 0, not `free`"), "{error}");
     // The time of a step at another batch size is not known.
-    assert_eq!(kernel.run_ok(&plan(64, "")).await.result()["seconds"], Value::Null);
+    let unknown = kernel.run_ok(&plan(64, "--price 7.2")).await;
+    assert_eq!((&unknown.result()["seconds"], &unknown.result()["cost"]), (&Value::Null, &Value::Null));
+    assert!(unknown.shown().contains("The cost is not known"), "{}", unknown.shown());
 }
 
 #[tokio::test]

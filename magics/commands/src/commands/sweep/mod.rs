@@ -30,7 +30,7 @@ use crate::error::{MagicError, Result, Source};
 use crate::host::{Interrupt, Output};
 use crate::magic::{Body, Command, Context, Export, Invocation, Magic, Subject};
 use crate::studies::{adaptive_note, given_note};
-use crate::syntax::{OptionSpec, PNG, SweepBody, Word, option, parse_body, parse_one_line};
+use crate::syntax::{OptionSpec, PNG, PRICE, SweepBody, Word, option, parse_body, parse_one_line};
 use tunebook_analysis::design;
 use tunebook_study::store::{Store, StudyRecord, StudyWriter};
 use tunebook_study::{StudyDefinition, WorkloadReference};
@@ -103,6 +103,7 @@ pub const OPTIONS: &[OptionSpec] = &[
     ),
     option("timeout", Some("T"), "time limit of a trial: 30s, 30m, 2h"),
     option("budget", Some("T"), "time limit of this run of the study: 30s, 30m, 2h"),
+    PRICE,
     option("minimize", Some("METRIC"), "the objective: this metric, smaller is better (if the body names none)"),
     option("maximize", Some("METRIC"), "the objective: this metric, larger is better (if the body names none)"),
     option("name", Some("NAME"), "name of the study, in the one-line form (default: the workload's)"),
@@ -208,6 +209,7 @@ impl Command for Sweep {
                 let requested = plan.trials as usize;
                 let mut display =
                     SweepDisplay::new(context, output, &plan.name, &plan.definition, requested, trials.clone());
+                display.set_price(plan.options.price);
                 display.set_changes(changes::as_json(&store, &study)?);
                 display.set_without_effect(unused);
                 let found = findings(context, &store, &study);
@@ -300,6 +302,7 @@ fn train(
     notes.extend(early_stopping::change_rule(&mut writer, plan.definition.stop_early, numbers.first().copied())?);
     let trials = writer.store().trials(writer.study())?;
     let mut display = SweepDisplay::new(context, output, &plan.name, &plan.definition, plan.trials as usize, trials);
+    display.set_price(plan.options.price);
     let accepted = writer.store().changes(writer.study())?.len();
     display.show();
     shown();
