@@ -8,6 +8,7 @@ use crate::host::{Interrupt, Output};
 use crate::magic::{Command, Context};
 use crate::report::Report;
 use crate::report::table::{self, Rows, number};
+use crate::studies::must_run_again;
 use crate::syntax::{Arguments, OptionSpec, Word};
 use serde::Serialize;
 use serde_json::json;
@@ -60,6 +61,7 @@ impl Promote {
 impl Command for Promote {
     fn run(self: Box<Self>, context: &Context, output: &dyn Output, _: &Interrupt) -> Result<()> {
         let (store, study) = context.study(&self.arguments.source, &self.study)?;
+        must_run_again(&self.arguments, &self.study, &study)?;
         let trials = store.trials(&study)?;
         let definition = &study.definition;
         let objective = &definition.objective;
