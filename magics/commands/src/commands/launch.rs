@@ -134,8 +134,8 @@ impl Launch {
                 found["probability_better"].as_f64().map_or("–".into(), |share| estimated_percent(share, 0))
             ),
             None if matches!(workload, WorkloadReference::Imported { .. }) => format!(
-                "Evidence: the best of one study of {} trials, which is chosen for its luck too. They were imported, and \
-                 what trained them is not recorded, so this trial cannot be trained again here.",
+                "Evidence: the best of one study of {} trials, which is chosen for its luck too. They were imported, \
+                 and what trained them is not recorded, so this trial cannot be trained again here.",
                 trials.len()
             ),
             None => format!(

@@ -29,8 +29,8 @@ pub const MAGIC: Magic = Magic {
         many points there are along each nuisance dimension, and the time that the trials will take. The time is known \
         from recorded trials of the same workload at the same batch size, or else from the steps that `%throughput` \
         measured. With `--price` it also shows the cost, which is the time of devices times the price.\n\n\
-        Advice of the Playbook that the study does not follow is listed with its ID; `--allow LINT` overrules it, which \
-        the study records.",
+        Advice of the Playbook that the study does not follow is listed with its ID; `--allow LINT` overrules it, \
+        which the study records.",
     options: sweep::OPTIONS,
     subject: Subject::Workload,
     export: Export::Comment,

@@ -104,8 +104,8 @@ pub fn must_run_again(arguments: &Arguments, word: &Word, study: &StudyRecord) -
         "`{}` holds {}: what trained them is not recorded, so nothing can run again",
         study.name, study.definition.workload
     );
-    let help = "train it with the tool that it comes from, or declare its hyperparameters in a %%sweep under another name, \
-                with the workload or the command that trains them";
+    let help = "train it with the tool that it comes from, or declare its hyperparameters in a %%sweep under another \
+                name, with the workload or the command that trains them";
     Err(arguments.source.error(ErrorName::NoAnswer, word.span.clone(), message, Some(help.into())))
 }
 

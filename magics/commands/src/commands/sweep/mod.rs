@@ -52,8 +52,8 @@ pub const MAGIC: Magic = Magic {
         prints JSON lines with a `step`.\n\n\
         `question \"…\"`, `notes \"…\"` and `round N` say what the study is for. `preset adam` declares what to tune for \
         the number of trials. `configuration hp=v, …` and `configurations FILE.csv` give configurations, which are \
-        trained first. Further ones can be added later: run the cell again with them below the others and with room for \
-        them in `--trials`; they are trained next, and the sampler goes on after them.\n\n\
+        trained first. Further ones can be added later: run the cell again with them below the others and with room \
+        for them in `--trials`; they are trained next, and the sampler goes on after them.\n\n\
         Running the cell again shows the recorded trials and trains nothing. `--resume`, or a larger `--trials`, runs \
         the trials that are missing.",
     options: OPTIONS,
