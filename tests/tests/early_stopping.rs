@@ -164,3 +164,45 @@ async fn a_given_configuration_that_the_space_does_not_have_is_an_error_with_its
     assert_eq!(planned["trials"], 2, "{planned}");
     assert_eq!(planned["given"][0], json!({ "lr": 1.0, "optimizer": "sgd", "steps": 10 }), "{planned}");
 }
+
+#[tokio::test]
+async fn further_configurations_are_trained_next_and_the_sampler_goes_on_after_them() {
+    let (mut kernel, folder) = kernel().await;
+    std::fs::write(folder.path().join("curve.sh"), PROGRAM.replace("sleep 600", "true")).expect("a file");
+    let levels = |kernel: &tunebook_tests::Kernel, study: &str| -> Vec<i64> {
+        let of = |trial: &Trial| trial.params["level"].as_i64().expect("a level");
+        kernel.recorded(study).iter().map(of).collect()
+    };
+    kernel.run_ok(&sweep("more --trials 6", &[11, 12], "")).await;
+    let before = levels(&kernel, "more");
+    assert_eq!((before.len(), &before[..2]), (6, &[11, 12][..]));
+
+    // There must be room for what is new, what was given stays, and nothing is recorded by an error.
+    let error = kernel.run_error(&sweep("more --trials 6", &[11, 12, 13, 14], "")).await;
+    assert!(error.contains("2 given configurations are new") && error.contains("`--trials 8` trains them"), "{error}");
+    for (changed, part) in [
+        (&[11, 13, 14][..], "the given configuration 2 has changed"),
+        (&[11][..], "there were 2 given configurations, now 1"),
+    ] {
+        let error = kernel.run_error(&sweep("more --trials 9", changed, "")).await;
+        assert!(error.contains(part) && error.contains("write further ones below them"), "{error}");
+    }
+    let added = sweep("more --trials 9", &[11, 12, 13, 14], "");
+    let plan = kernel.run_ok(&added.replace("%%sweep", "%%plan")).await.result();
+    assert_eq!(plan["missing"], 3, "{plan}");
+    assert_eq!(levels(&kernel, "more"), before, "a plan changes nothing");
+
+    let swept = kernel.run_ok(&added).await;
+    let all = levels(&kernel, "more");
+    assert_eq!((&all[..6], &all[6..8], all.len()), (&before[..], &[13, 14][..], 9));
+    let shown = swept.shown().split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(shown.contains("4 configurations were given by the user"), "{shown}");
+    let study = kernel.run_ok("%study more").await.result();
+    assert_eq!(study["definition"]["given_later"], json!([{ "first": 2, "configuration": 6 }]), "{study}");
+    // The same cell with more trials goes on, and another kernel proposes the same from the record.
+    kernel.run_ok(&added.replace("--trials 9", "--trials 11")).await;
+    assert_eq!(levels(&kernel, "more")[..9], all);
+    let replay = kernel.run_ok("%replay more").await.result();
+    assert_eq!((&replay["same"], &replay["identical"]), (&json!(true), &json!(11)), "{replay}");
+    assert_eq!(levels(&kernel, "more.replay"), levels(&kernel, "more"));
+}

@@ -243,3 +243,42 @@ async fn no_file_is_replaced_silently_and_two_studies_are_compared() {
     assert_eq!(best["differs"], false, "{}", same.shown());
     assert!(!same.shown().contains("cannot be compared"), "{}", same.shown());
 }
+
+#[tokio::test]
+async fn a_magic_that_trains_refuses_an_imported_study_and_says_what_to_do() {
+    let (mut kernel, folder) = kernel().await;
+    std::fs::write(folder.path().join("one.sh"), "echo \"{\\\"step\\\": $2, \\\"error\\\": $1}\"").expect("a file");
+    let sweep = "%%sweep made --trials 12\ncommand sh one.sh {x} {steps}\nnuisance x ~ uniform(0, 1)\n\
+        fixed steps = 4\nminimize error";
+    kernel.run_ok(sweep).await;
+    kernel.run_ok("%study export made --to out.log").await;
+    // With other roles than it had, it is a study of another tool.
+    kernel.run_ok("%study import out.log --study made --as foreign --scientific x").await;
+    let recorded = kernel.recorded("foreign");
+    assert_eq!(recorded.len(), 12);
+    for line in [
+        "%adopt foreign --candidate 1 --baseline 2",
+        "%seeds foreign --trial 1",
+        "%replay foreign",
+        "%steps foreign --promote 2",
+        "%%sweep foreign --trials 20\ncommand true {x}\nnuisance x ~ uniform(0, 1)\nminimize error",
+        "%final foreign --trial 1",
+        "%stability foreign",
+        "%scaling foreign --target 'error<=0.1' --batches 16,64",
+        "%throughput foreign",
+    ] {
+        let error = kernel.run_error(line).await;
+        let is_told = error.contains("imported from") || error.contains("there is no workload `foreign`");
+        assert!(is_told && !error.contains("InternalError"), "{line}: {error}");
+    }
+    let error = kernel.run_error("%steps foreign --promote 2").await;
+    assert!(error.contains("nothing can run again") && error.contains("declare its hyperparameters"), "{error}");
+    // What only reads works, and offers no cell that cannot run.
+    let launched = kernel.run_ok("%launch foreign --trial 1").await.shown();
+    assert!(launched.contains("imported") && !launched.contains("%adopt"), "{launched}");
+    for line in ["%insight foreign", "%isolate foreign x", "%bestofk foreign", "%curves foreign"] {
+        let answer = kernel.run(line).await;
+        assert!(!answer.shown().contains("%%sweep"), "{line}: {}", answer.shown());
+    }
+    assert_eq!(kernel.recorded("foreign"), recorded, "nothing was trained");
+}

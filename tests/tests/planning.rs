@@ -1,6 +1,7 @@
 //! Before and after a study: `%plan` (what a sweep would do and cost, its lints), presets, and `%launch`.
 
 use serde_json::{Value, json};
+use tunebook_study::store::Store;
 use tunebook_tests::kernel;
 
 /// A program that takes a quarter of a second.
@@ -109,10 +110,58 @@ async fn the_time_of_a_program_is_known_once_a_trial_is_complete() {
     assert!(before.shown().contains("The time is not known"), "{}", before.shown());
     kernel.run_ok(&format!("%%sweep slow --trials 4 --parallel 2\n{PROGRAM}")).await;
     let after = kernel.run_ok(&format!("%%plan slower --trials 8 --parallel 2\n{PROGRAM}")).await.result();
+    // Nothing is trained, and the price is that of the recorded trials.
+    let swept = kernel.run_ok(&format!("%%sweep slow --trials 4 --parallel 2 --price 3600\n{PROGRAM}")).await;
+    let device_seconds: f64 = kernel.recorded("slow").iter().map(|trial| trial.seconds).sum();
+    let cost = swept.result()["cost"].as_f64().unwrap();
+    assert!((cost / device_seconds - 1.0).abs() < 1e-6 && device_seconds >= 1.0, "{cost} {device_seconds}");
+    assert!(swept.shown().contains("At 3600 for one device for one hour"), "{}", swept.shown());
     let seconds = after["seconds"].as_f64().unwrap();
     assert!(seconds >= 4.0 * 0.25, "8 trials of a quarter of a second, two at a time: {seconds}");
     let range = &after["seconds_range"];
     assert!(range[0].as_f64().unwrap() <= seconds && seconds <= range[1].as_f64().unwrap(), "{after}");
+}
+
+#[tokio::test]
+async fn without_trials_the_time_is_that_of_the_steps_that_throughput_measured() {
+    let (mut kernel, folder) = kernel().await;
+    let plan = |batch: u64, options: &str| {
+        format!(
+            "%%plan timed --trials 8 --parallel 2 {options}\nworkload digits_mlp\nnuisance lr ~ loguniform(1e-3, 1)\n\
+             fixed batch_size = {batch}\nfixed steps = 500"
+        )
+    };
+    assert_eq!(kernel.run_ok(&plan(2, "")).await.result()["seconds"], Value::Null, "nothing is measured");
+    let measured = kernel.run_ok("%throughput digits_mlp --max 2").await.result();
+    // On a busy machine the times are not trusted. What was measured counts here as if it were.
+    let mut store = Store::open(&folder.path().join(".tunebook/studies.db")).expect("the store");
+    let mut recorded = store.results("throughput").expect("a measurement").pop().expect("a measurement");
+    recorded["reliable"] = json!(true);
+    store.keep_conclusion("throughput", "of this test", &recorded).expect("recorded");
+
+    let points = measured["points"].as_array().expect("points");
+    let point = points.iter().find(|point| point["batch_size"] == 2).expect("a point");
+    let expected = 8.0 * 500.0 * point["seconds_per_step"].as_f64().expect("the time of a step");
+    let answer = kernel.run_ok(&plan(2, "")).await;
+    let shown = answer.shown().split_whitespace().collect::<Vec<_>>().join(" ");
+    let found = answer.result();
+    let number = |field: &str| found[field].as_f64().unwrap_or_else(|| panic!("{field}: {found}"));
+    assert!((number("trial_seconds") / expected - 1.0).abs() < 1e-6, "{expected}: {found}");
+    let at_once = number("parallel");
+    assert!((number("seconds") * at_once / expected - 1.0).abs() < 1e-6, "{at_once} at a time, {expected}: {found}");
+    assert_eq!(found["seconds_range"][0], found["seconds_range"][1], "{found}");
+    assert!(shown.contains("as %throughput measured them"), "{shown}");
+    assert_eq!((&found["cost"], &found["cost_range"]), (&Value::Null, &Value::Null), "there is no price");
+    let priced = kernel.run_ok(&plan(2, "--price 7.2")).await;
+    let cost = priced.result()["cost"].as_f64().expect("a cost");
+    assert!((cost / (expected * 7.2 / 3600.0) - 1.0).abs() < 1e-6, "{expected}: {}", priced.result());
+    assert!(priced.shown().contains("At 7.2 for one device for one hour"), "{}", priced.shown());
+    let error = kernel.run_error(&plan(2, "--price free")).await;
+    assert!(error.contains("`--price` takes an amount above 0, not `free`"), "{error}");
+    // The time of a step at another batch size is not known.
+    let unknown = kernel.run_ok(&plan(64, "--price 7.2")).await;
+    assert_eq!((&unknown.result()["seconds"], &unknown.result()["cost"]), (&Value::Null, &Value::Null));
+    assert!(unknown.shown().contains("The cost is not known"), "{}", unknown.shown());
 }
 
 #[tokio::test]

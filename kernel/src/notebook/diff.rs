@@ -31,7 +31,7 @@ const OF_THE_RUN: [&str; 15] = [
     "bytes",
 ];
 /// The same for results of one kind only. All that `%throughput` and `%timeit` measure depends on speed and memory.
-const OF_THE_RUN_IN: [(&str, &[&str]); 6] = [
+const OF_THE_RUN_IN: [(&str, &[&str]); 7] = [
     (
         "throughput",
         &[
@@ -55,7 +55,8 @@ const OF_THE_RUN_IN: [(&str, &[&str]); 6] = [
         ],
     ),
     ("scaling", &["cost", "fastest", "cheapest", "fastest_set", "cheapest_set", "times_reliable", "payback"]),
-    ("plan", &["parallel"]),
+    ("sweep", &["cost"]),
+    ("plan", &["parallel", "cost", "cost_range"]),
     ("timeit", &["interval", "mean", "median", "standard_deviation", "samples", "loops", "outliers"]),
     ("devices", &["devices", "libtorch", "driver", "running"]),
     ("launch", &["launched"]),

@@ -27,6 +27,7 @@ mod limit;
 mod log_least_squares;
 mod metric_bounds;
 mod noise;
+mod percent;
 mod ranking;
 mod replay;
 mod resampling;
@@ -62,6 +63,7 @@ pub use insight::{End, Experiment, Finding, Overfitting, Severity, StudyView, in
 pub use isolation::{Bucket, BucketTrial, Comparison, Isolation, IsolationPoint, Level, isolation};
 pub use limit::{LimitSearch, is_memory_linear};
 pub use noise::{NoisePoint, RunNoise, describes_noise_of, noise_point, run_noise, steps_to_measure};
+pub use percent::estimated_percent;
 pub use ranking::{BestTrial, TrialCounts, best_trial, count_by_state, ranked};
 pub use replay::{MetricDifference, Replay, StateDifference, TrialPair, is_time};
 pub use retune::{Retuning, TunedStudy, compares_batch_sizes_by_validation, not_tuned_again, retuning};

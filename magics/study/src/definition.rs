@@ -183,6 +183,9 @@ pub struct StudyDefinition {
     /// The configurations that the user gave, in this order. The sampler goes on after them (Playbook D9).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub given: Vec<Params>,
+    /// Which of these were added to a study that had configurations of the sampler already.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub given_later: Vec<GivenLater>,
     /// The rule by which trials of the latest run are stopped early. Each run may choose another one.
     #[serde(default, skip_serializing_if = "StopEarly::is_none")]
     pub stop_early: StopEarly,
@@ -196,6 +199,16 @@ pub struct EarlierSpace {
     pub sampler_version: u32,
     /// How many configurations the study had when it was widened. They are from this space, or from one before it.
     pub configurations: u32,
+}
+
+/// Where given configurations stand that were added to a study. Those after them follow, up to the next ones that were
+/// added.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GivenLater {
+    /// The index of the first of them among the given configurations.
+    pub first: u32,
+    /// Its index among all configurations of the study: how many there were when it was added.
+    pub configuration: u32,
 }
 
 fn first_version() -> u32 {
@@ -219,14 +232,52 @@ impl StudyDefinition {
             notes: None,
             round: None,
             given: vec![],
+            given_later: vec![],
             stop_early: StopEarly::default(),
         }
     }
 
     /// This definition as a recorded study with the same declarations goes on with it: by the version of the sampler
-    /// with which that began, and with the spaces that it had.
+    /// with which that began, with the spaces that it had, and with given configurations where they stand in it.
     pub fn continuing(self, recorded: &Self) -> Self {
-        Self { sampler_version: recorded.sampler_version, earlier: recorded.earlier.clone(), ..self }
+        Self {
+            sampler_version: recorded.sampler_version,
+            earlier: recorded.earlier.clone(),
+            given_later: recorded.given_later.clone(),
+            ..self
+        }
+    }
+
+    /// The configurations that the user gave, each with its index among all configurations.
+    pub fn given_configurations(&self) -> impl Iterator<Item = (u32, &Params)> {
+        self.given.iter().zip(0_u32..).map(move |(params, index)| {
+            let added = self.given_later.iter().rev().find(|added| added.first <= index);
+            let configuration = added.map_or(index, |added| added.configuration.saturating_add(index - added.first));
+            (configuration, params)
+        })
+    }
+
+    /// Whether the user gave the configuration of this index.
+    pub fn is_given(&self, configuration: u32) -> bool {
+        self.given_configurations().any(|(given, _)| given == configuration)
+    }
+
+    /// The index of the configuration that is given next, in a study that has so many configurations.
+    pub fn next_given(&self, configurations: u32) -> u32 {
+        let after = self.given_configurations().last().map_or(0, |(last, _)| last.saturating_add(1));
+        after.max(configurations)
+    }
+
+    /// This definition with more given configurations: `given` begins with those that it has. The study has so many
+    /// configurations already, and the new ones come next.
+    pub fn with_given(&self, given: Vec<Params>, configurations: u32) -> Self {
+        let (before, next) = (self.given.len() as u32, self.next_given(configurations));
+        let mut given_later = self.given_later.clone();
+        // What follows the given ones without a gap needs no place of its own.
+        if given.len() > self.given.len() && next > self.next_given(0) {
+            given_later.push(GivenLater { first: before, configuration: next });
+        }
+        Self { given, given_later, ..self.clone() }
     }
 
     /// This definition with a wider space. The study has so many configurations already.

@@ -17,7 +17,7 @@ pub mod value;
 pub mod workload;
 
 pub use definition::{
-    Direction, EarlierSpace, Objective, ObjectiveValue, ProgramLine, StudyDefinition, WorkloadReference,
+    Direction, EarlierSpace, GivenLater, Objective, ObjectiveValue, ProgramLine, StudyDefinition, WorkloadReference,
 };
 pub use distribution::{Distribution, DistributionError, Scale};
 pub use early_stopping::{EarlyStopping, StopEarly};

@@ -5,6 +5,7 @@
 //! chance.
 
 use super::{End, Evidence, Experiment, Finding, Severity, TOP, number};
+use crate::percent::estimated_percent;
 use crate::scaling::{Side, widened};
 use tunebook_study::{Distribution, Hyperparameter, Scale};
 
@@ -101,16 +102,16 @@ fn boundary(
     };
     let message = format!(
         "{} of the {of_best} best configurations have a {label} {} ({}), where {} of all {n} are. The {} configurations \
-         {} are better than the others: if {label} did not matter, they would rank as high in {} % of studies. {label} \
-         explains {:.0} % of the variance.",
+         {} are better than the others: if {label} did not matter, they would rank as high in {} of studies. {label} \
+         explains {} of the variance.",
         band.of_best,
         place(&band),
         hyperparameter.distribution,
         band.count,
         better.count,
         place(better),
-        number(100.0 * better.chance),
-        100.0 * share
+        estimated_percent(better.chance, 0),
+        estimated_percent(share, 0)
     );
     let grown = if end == End::Low { Side::Low } else { Side::High };
     let wider = widened(&evidence.definition.space, &hyperparameter.name, &[grown], evidence.workload);

@@ -3,6 +3,7 @@
 use super::changed::{part, replaced};
 use super::{Evidence, Experiment, Finding, Severity, number};
 use crate::importance::{HyperparameterImportance, Importance};
+use crate::percent::estimated_percent;
 use tunebook_study::{Distribution, Hyperparameter, Role, Scale};
 
 /// With fewer configurations, no hyperparameter is called insensitive.
@@ -27,8 +28,7 @@ pub(super) fn findings(evidence: &Evidence<'_>, importance: &Importance) -> Vec<
 }
 
 fn percent(share: f64) -> String {
-    let digits = if share < 0.0995 { 1 } else { 0 };
-    format!("{:.digits$} %", 100.0 * share)
+    estimated_percent(share, if share < 0.0995 { 1 } else { 0 })
 }
 
 fn insensitive(evidence: &Evidence<'_>, importance: &Importance) -> Vec<Finding> {

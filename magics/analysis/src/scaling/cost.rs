@@ -39,8 +39,13 @@ pub struct Payback {
 }
 
 impl Costs {
+    /// Only the price of one device for one hour.
+    pub fn at_price(price_per_hour: f64) -> Self {
+        Self { price_per_hour: Some(price_per_hour), ..Self::default() }
+    }
+
     /// Returns the cost of so many seconds of one device. NaN if its price is not known.
-    pub(super) fn of(&self, seconds: f64) -> f64 {
+    pub fn of(&self, seconds: f64) -> f64 {
         self.price_per_hour.map_or(f64::NAN, |price| price * seconds / 3600.0)
     }
 

@@ -27,9 +27,9 @@ const RULES: [&str; 16] = [
     "still-improving",
     "training-loss-rising",
 ];
-/// The numbers in messages that belong to the rules themselves: 95 %, a tenth as 10 %, two standard deviations, and the
-/// ends of the ranges of all studies here.
-const CONSTANTS: [f64; 5] = [95.0, 10.0, 2.0, 0.0, 1.0];
+/// The numbers in messages that belong to the rules themselves: 95 %, a tenth as 10 %, two standard deviations, the
+/// ends of the ranges of all studies here, and the bounds of estimates (less than 0.1 or 1 %, more than 99 %).
+const CONSTANTS: [f64; 7] = [95.0, 10.0, 2.0, 0.0, 1.0, 0.1, 99.0];
 /// The numbers of evaluations of the studies with curves.
 const EVALUATIONS: [f64; 2] = [25.0, 200.0];
 /// Words that claim more than a study can show.

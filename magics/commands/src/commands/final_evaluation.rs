@@ -61,8 +61,8 @@ impl Command for FinalMagic {
         if let WorkloadReference::Imported { .. } = study.definition.workload {
             let message =
                 format!("`{}` holds {}: there is no model and no test set here", study.name, study.definition.workload);
-            let span = self.study.span.clone();
-            return Err(self.arguments.source.error(ErrorName::NoCheckpoint, span, message, None));
+            let (span, help) = (self.study.span.clone(), "evaluate the trial with the tool that it comes from");
+            return Err(self.arguments.source.error(ErrorName::NoCheckpoint, span, message, Some(help.into())));
         }
         let trials = store.trials(&study)?;
         let trial: &Trial = trial_of(&self.arguments, "trial", &self.study, &trials, self.trial)?;

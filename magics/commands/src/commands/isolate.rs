@@ -8,7 +8,7 @@ use crate::report::Report;
 use crate::report::table::{self, Rows, number, number_or_dash, open_interval_or_dash};
 use crate::studies::{Draws, JUDGING, Judging, no_answer, validation};
 use crate::syntax::{Arguments, OptionSpec, PNG, Word};
-use tunebook_analysis::{Isolation, Level, isolation};
+use tunebook_analysis::{Isolation, Level, estimated_percent, isolation};
 use tunebook_study::Params;
 
 pub const MAGIC: Magic = Magic {
@@ -137,8 +137,7 @@ fn summary(result: &Isolation, are_exchangeable: bool) -> Vec<String> {
             format!("Level {:?}: there are too few trials to say whether the order is more than chance.", Level::L0),
         ];
     };
-    let [probability, null] = [probability, null].map(|share| format!("{:.0} %", 100.0 * share));
-    let p = if p < 0.01 { "less than 1 %".into() } else { format!("{:.0} %", 100.0 * p) };
+    let [probability, null, p] = [probability, null, p].map(|share| estimated_percent(share, 0));
     let drawn = comparison.drawn;
     let evidence = format!(
         "Draw {drawn} configurations of each at random: {a} has the best one in {probability} of draws. If the two \

@@ -10,6 +10,7 @@ use crate::report::table::{Rows, number, number_or_dash, params};
 use crate::studies::{flags, trial_of};
 use crate::syntax::{Arguments, Word, option};
 use serde_json::{Value as Json, json};
+use tunebook_analysis::estimated_percent;
 use tunebook_study::store::{self, Store};
 use tunebook_study::{TrialState, WorkloadReference};
 
@@ -130,7 +131,12 @@ impl Launch {
                 found["repeats"],
                 found["baseline"],
                 number_or_dash(found["difference"].as_f64()),
-                found["probability_better"].as_f64().map_or("–".into(), |share| format!("{:.0} %", 100.0 * share))
+                found["probability_better"].as_f64().map_or("–".into(), |share| estimated_percent(share, 0))
+            ),
+            None if matches!(workload, WorkloadReference::Imported { .. }) => format!(
+                "Evidence: the best of one study of {} trials, which is chosen for its luck too. They were imported, \
+                 and what trained them is not recorded, so this trial cannot be trained again here.",
+                trials.len()
             ),
             None => format!(
                 "Evidence: the best of one study of {} trials, which is chosen for its luck too. `%adopt {} --candidate \

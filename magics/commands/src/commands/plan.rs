@@ -2,7 +2,7 @@
 
 use crate::commands::sweep::advice::{advice, last_throughput};
 use crate::commands::sweep::plan::SweepPlan;
-use crate::commands::sweep::rerun::{Rerun, plan_rerun};
+use crate::commands::sweep::rerun::{Rerun, configurations_of, plan_rerun, redefined};
 use crate::commands::sweep::slots::Slots;
 use crate::commands::sweep::{self, Sweep};
 use crate::commands::workload;
@@ -10,10 +10,10 @@ use crate::error::Result;
 use crate::host::{Interrupt, Output};
 use crate::magic::{Body, Command, Context, Export, Invocation, Magic, Subject};
 use crate::report::Report;
-use crate::report::table::{Rows, duration};
+use crate::report::table::{Rows, duration, number};
 use crate::studies::given_note;
 use serde_json::json;
-use tunebook_analysis::{Design, ExpectedTime, TimedTrial, design, expected_proposals, expected_time};
+use tunebook_analysis::{Costs, Design, ExpectedTime, TimedTrial, design, expected_proposals, expected_time};
 use tunebook_study::store::Store;
 use tunebook_study::{Params, TrialState, Value, WorkloadDescription, WorkloadReference};
 
@@ -28,8 +28,9 @@ pub const MAGIC: Magic = Magic {
         hyperparameter with the caveat that the role brings, how many configurations each scientific value gets, how \
         many points there are along each nuisance dimension, and the time that the trials will take. The time is known \
         from recorded trials of the same workload at the same batch size, or else from the steps that `%throughput` \
-        measured. Advice of the Playbook that the study does not \
-        follow is listed with its ID; `--allow LINT` overrules it, which the study records.",
+        measured. With `--price` it also shows the cost, which is the time of devices times the price.\n\n\
+        Advice of the Playbook that the study does not follow is listed with its ID; `--allow LINT` overrules it, \
+        which the study records.",
     options: sweep::OPTIONS,
     subject: Subject::Workload,
     export: Export::Comment,
@@ -55,6 +56,7 @@ impl Command for Plan {
             "study": plan.name, "roles": design.roles, "trials": plan.trials, "lints": lints,
             "seconds": cost.seconds, "seconds_range": cost.range, "trial_seconds": cost.expected.as_ref().map(|e| e.trial_seconds),
             "missing": recorded.missing.len(), "parallel": cost.parallel,
+            "cost": cost.expected.as_ref().and_then(|e| cost.priced(e.trial_seconds)), "cost_range": cost.price_range(),
             "scientific_values": design.scientific_values,
             "configurations": design.configurations,
             "configurations_per_value": design.configurations_per_value,
@@ -108,6 +110,7 @@ impl Command for Plan {
             .into_iter()
             .chain(coverage(&plan, &design))
             .chain([cost.sentence()])
+            .chain(cost.price_sentence())
             .chain(cost.trade_off(&plan))
         {
             report = report.line(&line);
@@ -141,14 +144,20 @@ impl Recorded {
         let trials = store.trials(&study)?;
         let ended = trials.iter().filter(|trial| !trial.state.runs_again()).count();
         Ok(match plan_rerun(plan, &study, &trials) {
-            Ok(Rerun::Train { numbers, .. }) => Self {
-                note: Some(format!(
-                    "The study is recorded with {}; the sweep would run {} more.",
-                    counted(ended, "trial"),
-                    numbers.len()
-                )),
-                missing: numbers,
-            },
+            Ok(Rerun::Train { numbers, redefine }) => {
+                if redefine {
+                    let planned = plan.definition.clone();
+                    plan.definition = redefined(&study.definition, planned, configurations_of(&trials));
+                }
+                Self {
+                    note: Some(format!(
+                        "The study is recorded with {}; the sweep would run {} more.",
+                        counted(ended, "trial"),
+                        numbers.len()
+                    )),
+                    missing: numbers,
+                }
+            }
             Ok(Rerun::Show { missing: 0 }) => Self {
                 note: Some("The study is recorded with all of these trials, so the sweep would train nothing.".into()),
                 missing: vec![],
@@ -210,6 +219,8 @@ struct Cost {
     range: Option<[f64; 2]>,
     /// The steps of a trial, if all trials have the same and it is known.
     steps: Option<u64>,
+    /// The price of one device for one hour, if the user has named it.
+    price: Option<f64>,
 }
 
 impl Cost {
@@ -267,6 +278,7 @@ impl Cost {
             expected,
             of_steps,
             parallel,
+            price: plan.options.price,
         })
     }
 
@@ -299,6 +311,33 @@ impl Cost {
 }
 
 impl Cost {
+    /// What so many seconds of one device cost. None without a price.
+    fn priced(&self, seconds: f64) -> Option<f64> {
+        Some(Costs::at_price(self.price?).of(seconds))
+    }
+
+    fn price_range(&self) -> Option<[f64; 2]> {
+        let [low, high] = self.expected.as_ref()?.range;
+        Some([self.priced(low)?, self.priced(high)?])
+    }
+
+    /// What the trials cost, each of which trains on one device. None without a price.
+    fn price_sentence(&self) -> Option<String> {
+        let price = number(self.price?);
+        let Some(expected) = &self.expected else {
+            return Some("The cost is not known, because the time is not.".into());
+        };
+        if expected.recorded == 0 {
+            return None;
+        }
+        let [low, high] = self.price_range()?.map(number);
+        let range = if low == high { String::new() } else { format!(" ({low} to {high})") };
+        Some(format!(
+            "At {price} for one device for one hour, that costs about {}{range}.",
+            number(self.priced(expected.trial_seconds)?)
+        ))
+    }
+
     /// Says what other numbers of steps would mean (Playbook C4).
     fn trade_off(&self, plan: &SweepPlan) -> Option<String> {
         let (steps, trials) = (self.steps.filter(|steps| *steps > 1)?, plan.trials);

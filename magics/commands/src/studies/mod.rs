@@ -104,7 +104,9 @@ pub fn must_run_again(arguments: &Arguments, word: &Word, study: &StudyRecord) -
         "`{}` holds {}: what trained them is not recorded, so nothing can run again",
         study.name, study.definition.workload
     );
-    Err(arguments.source.error(ErrorName::NoAnswer, word.span.clone(), message, None))
+    let help = "train it with the tool that it comes from, or declare its hyperparameters in a %%sweep under another \
+                name, with the workload or the command that trains them";
+    Err(arguments.source.error(ErrorName::NoAnswer, word.span.clone(), message, Some(help.into())))
 }
 
 /// The trial with this number, which an option such as `--trial` names. If there is none, the error points at the

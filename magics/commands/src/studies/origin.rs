@@ -19,7 +19,7 @@ pub struct Draws {
 impl Draws {
     /// Leaves out the configurations that the user gave, if there are complete trials of others.
     pub fn of(definition: &StudyDefinition, trials: Vec<Trial>, objective: &Objective) -> Self {
-        let is_given = |trial: &Trial| (trial.configuration as usize) < definition.given.len();
+        let is_given = |trial: &Trial| definition.is_given(trial.configuration);
         let has_drawn = trials.iter().any(|trial| !is_given(trial) && trial.state == TrialState::Complete);
         if definition.given.is_empty() || adaptive_note(definition).is_some() || !has_drawn {
             let notes = origin_notes(definition, &trials);
@@ -69,16 +69,20 @@ pub fn origin_notes(definition: &StudyDefinition, trials: &[Trial]) -> Vec<Strin
     adaptive_note(definition).into_iter().chain(given_note(definition)).chain(stopped_note(trials)).collect()
 }
 
-/// What must be known of a study whose first configurations the user gave. None if the user gave none.
+/// What must be known of a study of which the user gave configurations. None if the user gave none.
 pub fn given_note(definition: &StudyDefinition) -> Option<String> {
+    let are_first = definition.given_later.is_empty();
     let rest = match definition.sampler {
         SamplerKind::External => String::new(),
-        sampler => format!(" Configurations after them are from `{sampler}`."),
+        sampler if are_first => format!(" Configurations after them are from `{sampler}`."),
+        sampler => format!(" The others are from `{sampler}`."),
     };
-    let (what, is) = match definition.given.len() {
-        0 => return None,
-        1 => ("The first configuration was".to_string(), "it is not a random draw"),
-        n => (format!("The first {n} configurations were"), "they are not random draws"),
+    let (what, is) = match (definition.given.len(), are_first) {
+        (0, _) => return None,
+        (1, true) => ("The first configuration was".to_string(), "it is not a random draw"),
+        (1, false) => ("1 configuration was".to_string(), "it is not a random draw"),
+        (n, true) => (format!("The first {n} configurations were"), "they are not random draws"),
+        (n, false) => (format!("{n} configurations were"), "they are not random draws"),
     };
     Some(format!(
         "{what} given by the user: {is}, and an interval or a test that supposes draws does not describe them.{rest}"

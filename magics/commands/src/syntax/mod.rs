@@ -13,5 +13,7 @@ mod words;
 mod tests;
 
 pub use declarations::{Declaration, GivenConfigurations, KEYWORDS, Preset, SweepBody, parse_body, parse_one_line};
-pub use options::{Arguments, OptionSpec, PNG, duration, option, parse_arguments, parse_before_code, parse_leading};
+pub use options::{
+    Arguments, OptionSpec, PNG, PRICE, duration, option, parse_arguments, parse_before_code, parse_leading,
+};
 pub use words::{Word, quoted_word, split_words};

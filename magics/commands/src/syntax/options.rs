@@ -22,6 +22,8 @@ pub const fn option(name: &'static str, value: Option<&'static str>, help: &'sta
 
 /// The option of magics that show a chart.
 pub const PNG: OptionSpec = option("png", None, "show the chart as a PNG picture too, for programs without HTML");
+/// The option of magics that say what training costs.
+pub const PRICE: OptionSpec = option("price", Some("P"), "price of one device for one hour, in any currency");
 
 impl OptionSpec {
     /// The name with its dashes: `--append`, `-a`.
@@ -220,6 +222,18 @@ impl Arguments {
         match (u32::try_from(count), self.option(name)) {
             (Err(_), Some(word)) => Err(self.invalid(word, format!("`{} {count}` is too many", written(name)))),
             (count, _) => Ok(count.ok()),
+        }
+    }
+
+    /// The value of an option as an amount above 0, such as a price.
+    pub fn amount(&self, name: &str) -> Result<Option<f64>> {
+        let Some(word) = self.option(name) else { return Ok(None) };
+        match word.text.parse::<f64>() {
+            Ok(amount) if amount.is_finite() && amount > 0.0 => Ok(Some(amount)),
+            _ => {
+                let message = format!("`{}` takes an amount above 0, not `{}`", written(name), word.text);
+                Err(self.invalid(word, message))
+            }
         }
     }
 

@@ -5,7 +5,7 @@ use super::dealing::Dealt;
 use super::results::Results;
 use super::{SamplerKind, dealt_always, grid, halton, keyed, sobol};
 use crate::{Params, SearchSpace, StudyDefinition, Summaries, Trial, TrialState};
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 /// How many points are tried for a configuration that the study does not have yet.
 const POINTS: u64 = 64;
@@ -20,8 +20,8 @@ pub struct Proposals {
     seed: u64,
     /// The spaces that the study has had, the last one without an end.
     spaces: Vec<Era>,
-    /// The configurations that the user gave, which come first.
-    given: Vec<Params>,
+    /// The configurations that the user gave, by their index. They come first, or where they were added.
+    given: HashMap<usize, Params>,
     made: Vec<Params>,
     /// The configurations as text.
     seen: HashSet<String>,
@@ -48,12 +48,13 @@ impl Proposals {
             version: earlier.sampler_version,
             end: Some(u64::from(earlier.configurations)),
         });
+        let given = definition.given_configurations().map(|(index, params)| (index as usize, params.clone()));
         let last = Era { space: definition.space.clone(), version: definition.sampler_version, end: None };
         Self {
             sampler: definition.sampler,
             seed: definition.seed,
             spaces: earlier.chain([last]).collect(),
-            given: definition.given.clone(),
+            given: given.collect(),
             made: vec![],
             seen: HashSet::new(),
             dealt: Dealt::new(definition.seed),
@@ -132,7 +133,7 @@ impl Proposals {
     }
 
     fn next(&mut self) -> Option<Params> {
-        if let Some(given) = self.given.get(self.made.len()) {
+        if let Some(given) = self.given.get(&self.made.len()) {
             return Some(given.clone());
         }
         let (at, index) = (self.era()?, self.made.len() as u64);

@@ -2,7 +2,8 @@
 
 use super::*;
 use crate::{
-    Condition, Direction, Hyperparameter, Objective, ObjectiveValue, StudyDefinition, Value, WorkloadReference,
+    Condition, Direction, GivenLater, Hyperparameter, Objective, ObjectiveValue, StudyDefinition, Value,
+    WorkloadReference,
 };
 use std::collections::{HashMap, HashSet};
 
@@ -332,4 +333,60 @@ fn every_prefix_is_balanced_in_random_spaces_with_every_sampler_and_after_wideni
             }
         }
     }
+}
+
+#[test]
+fn given_configurations_that_are_added_come_next_and_the_sampler_goes_on_after_them() {
+    use Role::{Nuisance, Scientific};
+    let given = |arm: i64, list: i64| -> Params {
+        let values = [("arm", Value::Int(arm)), ("list", Value::Int(list)), ("x", Value::Float(0.375))];
+        values.map(|(name, value)| (name.to_string(), value)).into()
+    };
+    let range = Distribution::uniform(0.0, 1.0).unwrap();
+    let declared = [("arm", Scientific, choice(3)), ("list", Nuisance, choice(2)), ("x", Nuisance, range)];
+    for sampler in [SamplerKind::Quasirandom, SamplerKind::Sobol, SamplerKind::Random, SamplerKind::Bayes] {
+        for seed in 0..10 {
+            let plain = StudyDefinition { sampler, ..study(space(&declared), seed) };
+            let first = plain.with_given(vec![given(0, 0), given(0, 1)], 0);
+            assert!(first.given_later.is_empty(), "nothing comes before them");
+            let before = proposed(&first, 11);
+            assert_eq!(before[..2], [given(0, 0), given(0, 1)]);
+            // Two are added after eleven configurations, and one after fourteen.
+            let added = first.with_given([first.given.clone(), vec![given(1, 0), given(2, 0)]].concat(), 11);
+            let last = added.with_given([added.given.clone(), vec![given(1, 1)]].concat(), 14);
+            let all = proposed(&last, 36);
+            assert_eq!(all[..11], before, "what was proposed stays");
+            assert_eq!(all[11..13], [given(1, 0), given(2, 0)]);
+            assert_eq!(all[..14], proposed(&added, 14));
+            assert_eq!(all[14], given(1, 1));
+            let positions: Vec<u32> = last.given_configurations().map(|(index, _)| index).collect();
+            assert_eq!(positions, [0, 1, 11, 12, 14]);
+            assert!((0..36).all(|index| last.is_given(index) == positions.contains(&index)));
+            // The sampler counts what was given: the scientific values are balanced again, and nothing is repeated.
+            for arm in 0..3 {
+                assert_eq!(with(&all, "arm", arm).count(), 12, "{sampler}, seed {seed}");
+            }
+            let different: HashSet<String> = all.iter().map(|params| format!("{params:?}")).collect();
+            assert_eq!(different.len(), 36, "{sampler}, seed {seed}");
+            // The record is all that it takes.
+            let read: StudyDefinition = serde_json::from_str(&serde_json::to_string(&last).unwrap()).unwrap();
+            assert_eq!((proposed(&read, 36), read), (all, last));
+        }
+    }
+}
+
+#[test]
+fn given_configurations_that_follow_those_before_them_need_no_place_of_their_own() {
+    let given: Vec<Params> = (0..4).map(|n| [("n".to_string(), Value::Int(n))].into()).collect();
+    let whole = Distribution::int(0, 9).unwrap();
+    let first = study(space(&[("n", Role::Nuisance, whole)]), 0).with_given(given[..2].to_vec(), 0);
+    // One of the two was trained when two more are added.
+    let more = first.with_given(given.clone(), 1);
+    assert!(more.given_later.is_empty());
+    assert_eq!(proposed(&more, 4), given);
+    assert_eq!((more.next_given(1), more.next_given(7)), (4, 7));
+    // Of three that were added, one was trained.
+    let later = study(first.space.clone(), 0).with_given(given[..3].to_vec(), 5).with_given(given.clone(), 6);
+    assert_eq!(later.given_later, [GivenLater { first: 0, configuration: 5 }]);
+    assert_eq!(proposed(&later, 9)[5..], given);
 }

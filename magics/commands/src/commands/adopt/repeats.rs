@@ -4,8 +4,8 @@ use crate::commands::insight::sweep_cell;
 use crate::commands::sweep::changes;
 use crate::commands::sweep::rerun::differences;
 use crate::error::Result;
-use crate::report::table::{number, number_or_dash};
-use tunebook_analysis::{Adoption, LEAST_CONFIGURATIONS, Level, Replication, replication};
+use crate::report::table::number_or_dash;
+use tunebook_analysis::{Adoption, LEAST_CONFIGURATIONS, Level, Replication, estimated_percent, replication};
 use tunebook_study::sampler::SamplerKind;
 use tunebook_study::store::{Store, StudyRecord};
 use tunebook_study::{Objective, StudyDefinition, Trial};
@@ -108,14 +108,14 @@ fn said(names: &[String], found: &Replication, adoption: &Adoption, metric: &str
     let verdict = match (found.p_value, found.confirms) {
         (None, _) => format!("That is too few: level L3 takes {LEAST_CONFIGURATIONS} finished configurations of each."),
         (Some(p), true) => format!(
-            "Values that make no difference look as different with a chance of {} %: the order is confirmed{}.",
-            number((1000.0 * p).round() / 10.0),
+            "Values that make no difference look as different with a chance of {}: the order is confirmed{}.",
+            estimated_percent(p, 1),
             if adoption.level == Level::L3 { " (level L3)" } else { ", but the new runs above do not reach L2" }
         ),
         (Some(p), false) => format!(
-            "Values that make no difference look as different with a chance of {} %: this {}, so the level is no higher \
+            "Values that make no difference look as different with a chance of {}: this {}, so the level is no higher \
              than L2.",
-            number((1000.0 * p).round() / 10.0),
+            estimated_percent(p, 1),
             if p <= 0.05 {
                 "says that the baseline's values are better"
             } else {

@@ -17,7 +17,7 @@ use serde_json::{Map, Value as Json, json};
 use std::collections::BTreeMap;
 use tunebook_analysis::{
     AnalysisError, BestSteps, Finding, Flags, Importance, Severity, StudyView, TrainingRegime, best_steps, causes,
-    importance, insight, ranked_configurations, trials_to_measure,
+    estimated_percent, importance, insight, ranked_configurations, trials_to_measure,
 };
 use tunebook_charts::Chart;
 use tunebook_study::store::{Store, StudyRecord};
@@ -203,11 +203,11 @@ fn with_importance(report: Report, found: &Importance) -> Report {
         return report.line(&format!("{sentence} ({configurations} so far)."));
     }
     let report = report.line(&format!(
-        "What moves the metric: each hyperparameter's share of what all explain alone (fANOVA), which is {:.0} % of the \
+        "What moves the metric: each hyperparameter's share of what all explain alone (fANOVA), which is {} of the \
          variance; the rest are interactions and noise. What matters for being among the best {best} of \
          {configurations}: how much its values differ there from all others (PED-ANOVA). A share that is not above its \
          chance shows nothing: in 95 % of cases, a hyperparameter without effect stays below it.",
-        100.0 * explained_alone
+        estimated_percent(*explained_alone, 0)
     ));
     let mut rows =
         Rows::new(&["hyperparameter", "moves the metric", "chance up to", "matters for the best", "chance up to"]);

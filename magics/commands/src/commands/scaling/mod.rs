@@ -19,7 +19,7 @@ use crate::magic::{Body, Command, Context, Export, Invocation, Magic, Subject};
 use crate::probing::{DEVICE, Prober, SET, TargetDevice, data_of, settings};
 use crate::report::table::{self, Rows, number, number_or_dash, open_interval_or_dash};
 use crate::report::{Report, Status};
-use crate::syntax::{Arguments, PNG, SweepBody, Word, option, parse_body, parse_one_line};
+use crate::syntax::{Arguments, PNG, PRICE, SweepBody, Word, option, parse_body, parse_one_line};
 use serde_json::json;
 use tunebook_analysis::{BatchSizeStudy, Costs, NoFit, Regime, Scaling, scaling, steps_to_target};
 use tunebook_charts::ScalingCaption;
@@ -56,7 +56,7 @@ pub const MAGIC: Magic = Magic {
         option("name", Some("NAME"), "name of the scaling (default: WORKLOAD-scaling)"),
         option("resume", None, "run the trials that are missing, for example after an interrupt"),
         option("accept-changes", None, "run more trials although the program or its files have changed"),
-        option("price", Some("P"), "price of one device for one hour, in any currency"),
+        PRICE,
         option("upfront", Some("U"), "what must be paid once before the fastest size can be used"),
         option("planned", Some("N"), "planned number of trainings; the result says whether they pay back --upfront"),
         option("seed", Some("S"), "seed of the proposals and of the trials (default: 0)"),
@@ -112,14 +112,8 @@ fn read_cell(arguments: &Arguments, span: Span) -> Result<(Word, SweepBody)> {
 }
 
 fn costs(arguments: &Arguments) -> Result<Option<Costs>> {
-    let amount = |name: &str| -> Result<Option<f64>> {
-        let Some(word) = arguments.option(name) else { return Ok(None) };
-        match word.text.parse::<f64>() {
-            Ok(amount) if amount.is_finite() && amount > 0.0 => Ok(Some(amount)),
-            _ => Err(arguments.invalid(word, format!("`--{name}` takes an amount above 0, not `{}`", word.text))),
-        }
-    };
-    let (price, upfront, planned) = (amount("price")?, amount("upfront")?, arguments.small_count("planned", 1)?);
+    let (price, upfront) = (arguments.amount("price")?, arguments.amount("upfront")?);
+    let planned = arguments.small_count("planned", 1)?;
     for (option, needed) in [("upfront", "price"), ("planned", "upfront")] {
         if let Some(word) = arguments.option(option).filter(|_| !arguments.has(needed)) {
             return Err(arguments.invalid(word, format!("`--{option}` needs `--{needed}`")));

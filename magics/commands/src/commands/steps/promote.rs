@@ -8,6 +8,7 @@ use crate::host::{Interrupt, Output};
 use crate::magic::{Command, Context};
 use crate::report::Report;
 use crate::report::table::{self, Rows, number};
+use crate::studies::must_run_again;
 use crate::syntax::{Arguments, OptionSpec, Word};
 use serde::Serialize;
 use serde_json::json;
@@ -60,6 +61,7 @@ impl Promote {
 impl Command for Promote {
     fn run(self: Box<Self>, context: &Context, output: &dyn Output, _: &Interrupt) -> Result<()> {
         let (store, study) = context.study(&self.arguments.source, &self.study)?;
+        must_run_again(&self.arguments, &self.study, &study)?;
         let trials = store.trials(&study)?;
         let definition = &study.definition;
         let objective = &definition.objective;
@@ -92,6 +94,7 @@ impl Command for Promote {
         let next = StudyDefinition {
             round: definition.round.map(|n| n.saturating_add(1)),
             given: vec![],
+            given_later: vec![],
             ..definition.clone()
         };
         let near = StudyDefinition { space: around(&longer.space, &top, known.as_ref()), ..next.clone() };

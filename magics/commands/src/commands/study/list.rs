@@ -99,7 +99,7 @@ struct Shares {
 impl Shares {
     fn of(definition: &StudyDefinition, trials: &[Trial]) -> Self {
         let configurations: BTreeSet<u32> = trials.iter().map(|trial| trial.configuration).collect();
-        let given = configurations.iter().filter(|index| (**index as usize) < definition.given.len()).count();
+        let given = configurations.iter().filter(|index| definition.is_given(**index)).count();
         let others = configurations.len() - given;
         let shares = Self { given, ..Self::default() };
         match definition.sampler {

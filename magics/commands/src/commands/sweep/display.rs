@@ -11,7 +11,7 @@ use crate::studies::validation;
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 use tunebook_analysis::{
-    BestTrial, MAX_POINTS, Retuning, best_trial, count_by_state, optimization_history, ranked_configurations,
+    BestTrial, Costs, MAX_POINTS, Retuning, best_trial, count_by_state, optimization_history, ranked_configurations,
 };
 use tunebook_charts::Chart;
 use tunebook_study::store::NewTrial;
@@ -41,6 +41,8 @@ pub struct SweepDisplay<'a> {
     changed: bool,
     /// Whether a trial reported something since the text was last updated.
     measured: bool,
+    /// The price of one device for one hour, if the user has named it.
+    price: Option<f64>,
     /// What the slots elsewhere do.
     slots: Option<String>,
     started: Instant,
@@ -69,6 +71,7 @@ impl<'a> SweepDisplay<'a> {
             findings: Findings::default(),
             changed: true,
             measured: false,
+            price: None,
             slots: None,
             started,
         }
@@ -82,6 +85,11 @@ impl<'a> SweepDisplay<'a> {
     /// Sets the hyperparameters that no trial used.
     pub fn set_without_effect(&mut self, hyperparameters: Vec<String>) {
         self.without_effect = hyperparameters;
+    }
+
+    /// Sets the price of one device for one hour. With it, the report says what the trials cost.
+    pub fn set_price(&mut self, price: Option<f64>) {
+        self.price = price;
     }
 
     /// Shows the chart before the first trial starts.
@@ -168,14 +176,26 @@ impl<'a> SweepDisplay<'a> {
         let (first, second) = (values.next(), values.next());
         let difference = first.zip(second).map(|(first, second)| first - second);
         let precision = validation(trials, &self.definition.objective, first, difference);
+        // A trial trains on one device.
+        let device_seconds: f64 = trials.iter().map(|trial| trial.seconds).sum();
+        let cost = self.price.map(|price| Costs::at_price(price).of(device_seconds));
         let mut report = Report::new("sweep", &fields)
             .field("seconds", seconds)
+            .field("cost", cost)
             .field("findings", self.findings.as_json())
             .field("changes", self.changes.0.clone())
             .field("changed", self.changes.1.clone())
             .field("without_effect", &self.without_effect)
             .field("validation", precision.as_ref().map(|(precision, _)| precision))
             .line(&format!("Study {}: {}; {}.", self.study, counts_text(trials), table::duration(seconds)));
+        if let (Some(price), Some(cost)) = (self.price, cost) {
+            report = report.line(&format!(
+                "Its trials took {} of device time. At {} for one device for one hour, that cost {}.",
+                table::duration(device_seconds),
+                number(price),
+                number(cost)
+            ));
+        }
         for note in notes {
             report = report.line(note);
         }

@@ -4,6 +4,7 @@
 use super::changes::{self, Watch};
 use super::early_stopping::Stops;
 use super::environment::environment;
+use super::losses::Losses;
 use super::observer::{TrialEnd, TrialObserver};
 use super::plan::SweepPlan;
 use super::slots::{self, Places, Slots};
@@ -23,9 +24,6 @@ use tunebook_study::{Summaries, TrialState, Value, WorkloadReference};
 
 /// Running trials get this much time to end after an interrupt. Then their processes are killed.
 const INTERRUPT_PATIENCE: Duration = Duration::from_millis(600);
-/// A trial counts as failed once its slot has ended by itself this many times in a row, without the trial getting any
-/// further than before.
-const SLOT_LOSSES: u32 = 3;
 
 /// A run ends once so many trials have ended and all of them failed with the same reason: the others would fail too.
 pub const SAME_FAILURES: usize = 5;
@@ -77,7 +75,6 @@ pub fn run(
         folder,
         waiting: numbers.into_iter().rev().collect(),
         losses: HashMap::new(),
-        reached: HashMap::new(),
         shown: (Instant::now(), None),
         recorded_data: vec![],
         recorded_validation: vec![],
@@ -153,10 +150,8 @@ struct StudyRun<'a> {
     folder: PathBuf,
     /// The numbers of the trials that wait for a slot. The next one is the last.
     waiting: Vec<u32>,
-    /// How often the slot of a trial ended by itself, by the number of the trial.
-    losses: HashMap<u32, u32>,
-    /// The last step that a trial reported, and that which it had reached when it was lost.
-    reached: HashMap<u32, (u64, u64)>,
+    /// How far trials got and how often their slots ended by themselves, by their numbers.
+    losses: HashMap<u32, Losses>,
     /// When what the slots do was last shown, and what.
     shown: (Instant, Option<String>),
     /// Where each trial runs.
@@ -316,8 +311,7 @@ impl StudyRun<'_> {
     fn happened(&mut self, event: PoolEvent) -> Result<()> {
         match event {
             PoolEvent::Trial(Event::Measured { trial, measurement }) => {
-                let (reached, _) = self.reached.entry(trial.number).or_default();
-                *reached = measurement.step.max(*reached);
+                self.losses.entry(trial.number).or_default().reached(measurement.step);
                 self.writer.measured(trial.number, &measurement)?;
                 self.observer.measured(trial.number, &measurement);
                 self.stops.measured(&trial, &measurement);
@@ -330,19 +324,13 @@ impl StudyRun<'_> {
                 self.finish(&trial, TrialState::Cancelled, Some(reason), None)
             }
             PoolEvent::SlotLost { trial, reason } => {
-                let losses = self.losses.entry(trial.number).or_default();
-                let (reached, before) = self.reached.entry(trial.number).or_default();
-                // A trial that gets further each time ends at last, however often machines are taken from it.
-                *losses = if *reached > *before { 1 } else { *losses + 1 };
-                *before = *reached;
-                let losses = *losses;
-                if losses < SLOT_LOSSES {
-                    // The slot may have ended for a reason outside of the trial, so the trial runs again.
-                    self.finish(&trial, TrialState::Cancelled, Some(reason), None)?;
-                    self.waiting.push(trial.number);
-                    return Ok(());
+                if let Some(failed) = self.losses.entry(trial.number).or_default().lost(&reason) {
+                    return self.finish(&trial, TrialState::Failed, Some(failed), None);
                 }
-                self.finish(&trial, TrialState::Failed, Some(format!("{reason}, {losses} times")), None)
+                // The slot may have ended for a reason outside of the trial, so the trial runs again.
+                self.finish(&trial, TrialState::Cancelled, Some(reason), None)?;
+                self.waiting.push(trial.number);
+                Ok(())
             }
             PoolEvent::Trial(Event::Loaded { trial, data, validation }) => {
                 if let Some(hash) = validation.filter(|hash| !self.recorded_validation.contains(hash)) {

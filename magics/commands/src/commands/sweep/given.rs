@@ -7,12 +7,16 @@ use crate::files::{expand, problem};
 use crate::magic::Context;
 use crate::syntax::{GivenConfigurations, SweepBody, Word};
 use tunebook_study::sampler::SamplerKind;
-use tunebook_study::{Distribution, Params, Value, WorkloadDescription};
+use tunebook_study::workload::ValueError;
+use tunebook_study::{Distribution, Params, Value, WorkloadDescription, WorkloadHyperparameter};
 
 /// A value that was given for a hyperparameter.
 struct Cell {
     name: String,
-    value: Value,
+    /// What the value can be read as. The first reading that the declaration has is the value.
+    readings: Vec<Value>,
+    /// The value as it was written.
+    shown: String,
     /// The characters of the magic at which an error points.
     span: Span,
     /// The column of a file, from 1.
@@ -38,7 +42,8 @@ pub fn rows(context: &Context, source: &Source, body: &SweepBody) -> Result<Vec<
                     .iter()
                     .map(|(name, value)| Cell {
                         name: name.value.clone(),
-                        value: value.value.clone(),
+                        readings: vec![value.value.clone()],
+                        shown: value.value.to_string(),
                         span: name.span.start..value.span.end,
                         column: None,
                     })
@@ -111,7 +116,8 @@ fn read(context: &Context, source: &Source, file: &str, span: Span) -> Result<Ve
         let fields = header.iter().zip(&record).enumerate().filter(|(_, (_, field))| !field.is_empty());
         let cells = fields.map(|(i, (name, field))| Cell {
             name: name.into(),
-            value: value(field),
+            readings: readings(field),
+            shown: field.into(),
             span: span.clone(),
             column: Some(i + 1),
         });
@@ -130,14 +136,16 @@ fn line_of(bytes: &[u8], position: &csv::Position) -> u64 {
     position.line() + blank.count() as u64
 }
 
-/// A field as a value: a whole number, a finite number, true or false, or text.
-fn value(field: &str) -> Value {
+/// What a field of a file can be read as: a whole number, a finite number, or true or false, if it looks like one, and
+/// text. A file does not say whether `1` is a number or a word, so the declaration decides.
+fn readings(field: &str) -> Vec<Value> {
     let number = || field.parse::<f64>().ok().filter(|x| x.is_finite()).map(Value::Float);
-    match field {
-        "true" | "True" => Value::Bool(true),
-        "false" | "False" => Value::Bool(false),
-        _ => field.parse().ok().map(Value::Int).or_else(number).unwrap_or_else(|| Value::Text(field.into())),
-    }
+    let looks_like = match field {
+        "true" | "True" => Some(Value::Bool(true)),
+        "false" | "False" => Some(Value::Bool(false)),
+        _ => field.parse().ok().map(Value::Int).or_else(number),
+    };
+    looks_like.into_iter().chain([Value::Text(field.into())]).collect()
 }
 
 impl Row {
@@ -188,15 +196,14 @@ fn configuration(
             }
             (Some(cell), _) => {
                 let known = description.and_then(|description| description.hyperparameter(name));
-                let typed = match known {
-                    Some(known) => {
-                        known.accept(&cell.value).map_err(|e| row.error(source, Some(cell), e.to_string(), None))?
-                    }
-                    None => cell.value.clone(),
-                };
-                declared(distribution, &typed).ok_or_else(|| {
-                    let label = hyperparameter.label();
-                    let message = format!("`{label}` is {} here, and it is declared {distribution}", cell.value);
+                typed(distribution, known, &cell.readings).map_err(|refused| {
+                    let message = match refused {
+                        Some(refused) => refused.to_string(),
+                        None => {
+                            let label = hyperparameter.label();
+                            format!("`{label}` is {} here, and it is declared {distribution}", cell.shown)
+                        }
+                    };
                     row.error(source, Some(cell), message, None)
                 })?
             }
@@ -211,6 +218,30 @@ fn configuration(
     Ok(params)
 }
 
+/// The first reading that the workload accepts and the distribution has, in its type. The error says why the workload
+/// refuses the value; None says that only the distribution does not have it.
+fn typed(
+    distribution: &Distribution,
+    known: Option<&WorkloadHyperparameter>,
+    readings: &[Value],
+) -> std::result::Result<Value, Option<ValueError>> {
+    let (mut refused, mut is_accepted) = (None, false);
+    for reading in readings {
+        match known.map_or_else(|| Ok(reading.clone()), |known| known.accept(reading)) {
+            Ok(accepted) => {
+                is_accepted = true;
+                if let Some(value) = declared(distribution, &accepted) {
+                    return Ok(value);
+                }
+            }
+            // A value outside the domain has the right type, so its error says more than one about the type.
+            Err(error) if refused.is_none() || matches!(error, ValueError::Domain { .. }) => refused = Some(error),
+            Err(_) => {}
+        }
+    }
+    Err(refused.filter(|_| !is_accepted))
+}
+
 /// The value as the distribution has it: in its type. None if it is not one of its values.
 fn declared(distribution: &Distribution, value: &Value) -> Option<Value> {
     use Distribution::*;
@@ -222,4 +253,57 @@ fn declared(distribution: &Distribution, value: &Value) -> Option<Value> {
         Int { .. } | LogInt { .. } => value.as_i64().map(Value::Int),
     }?;
     distribution.to_unit(&value).is_some().then_some(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn list(values: &[&str]) -> Distribution {
+        Distribution::Choice { values: values.iter().map(|value| (*value).into()).collect() }
+    }
+
+    /// The value of a field under a declaration, without a workload that declares types.
+    fn read(distribution: &Distribution, field: &str) -> Option<Value> {
+        typed(distribution, None, &readings(field)).ok()
+    }
+
+    #[test]
+    fn a_field_is_read_in_the_type_of_its_declaration() {
+        let words = list(&["1", "2.0", "1e-3", "true", "False", "relu"]);
+        for word in ["1", "2.0", "1e-3", "true", "False", "relu"] {
+            assert_eq!(read(&words, word), Some(word.into()), "{word}");
+        }
+        assert_eq!(read(&words, "2"), None, "the list has the word 2.0 only");
+        assert_eq!(read(&Distribution::constant("1".into()), "1"), Some("1".into()));
+        let whole = Distribution::Choice { values: vec![1.into(), 2.into()] };
+        assert_eq!(read(&whole, "1"), Some(1.into()));
+        assert_eq!(read(&whole, "1.0"), Some(1.into()), "numbers are compared by their value");
+        assert_eq!(read(&whole, "3"), None);
+        let real = Distribution::Uniform { low: 0.0, high: 2.0 };
+        assert_eq!(read(&real, "1"), Some(1.0.into()));
+        assert_eq!(read(&real, "one"), None);
+        assert_eq!(read(&Distribution::Int { low: 1, high: 5 }, "1e0"), Some(1.into()));
+        assert_eq!(read(&Distribution::constant(true.into()), "True"), Some(true.into()));
+        let both = Distribution::Choice { values: vec!["1".into(), 1.into()] };
+        assert_eq!(read(&both, "1"), Some(1.into()), "a number comes before a word");
+    }
+
+    #[test]
+    fn a_workload_says_the_type_and_why_it_refuses_a_value() {
+        let (name, words) = (WorkloadHyperparameter::text("name", "a"), list(&["1", "2"]));
+        assert_eq!(typed(&words, Some(&name), &readings("1")), Ok("1".into()));
+        assert_eq!(typed(&words, Some(&name), &readings("3")), Err(None), "only the list does not have it");
+        let kind = WorkloadHyperparameter::choice("kind", &["1", "2"]);
+        assert_eq!(typed(&words, Some(&kind), &readings("2")), Ok("2".into()));
+        let refused = typed(&words, Some(&kind), &readings("3"));
+        assert!(matches!(refused, Err(Some(ValueError::Domain { .. }))), "{refused:?}");
+        let rate = WorkloadHyperparameter::real("lr", 0.0..=1.0, 0.1);
+        let range = Distribution::Uniform { low: 0.0, high: 1.0 };
+        assert_eq!(typed(&range, Some(&rate), &readings("1")), Ok(1.0.into()));
+        let refused = typed(&range, Some(&rate), &readings("much"));
+        assert!(matches!(refused, Err(Some(ValueError::Type { .. }))), "{refused:?}");
+        let refused = typed(&range, Some(&rate), &readings("2"));
+        assert!(matches!(refused, Err(Some(ValueError::Domain { .. }))), "{refused:?}");
+    }
 }

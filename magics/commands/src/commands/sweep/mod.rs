@@ -8,6 +8,7 @@ pub mod early_stopping;
 pub mod engine;
 pub mod environment;
 mod given;
+mod losses;
 pub mod observer;
 mod placeholders;
 pub mod plan;
@@ -21,7 +22,7 @@ use self::advice::{advice, record_allowed};
 use self::display::SweepDisplay;
 use self::engine::RunOutcome;
 use self::plan::{Planner, SweepOptions, SweepPlan, check_name};
-use self::rerun::{Rerun, configurations_of, plan_rerun, runs_again};
+use self::rerun::{Rerun, configurations_of, plan_rerun, redefined, runs_again};
 use self::retuning::find_retuning;
 use crate::commands::insight::Findings;
 use crate::commands::workload;
@@ -29,7 +30,7 @@ use crate::error::{MagicError, Result, Source};
 use crate::host::{Interrupt, Output};
 use crate::magic::{Body, Command, Context, Export, Invocation, Magic, Subject};
 use crate::studies::{adaptive_note, given_note};
-use crate::syntax::{OptionSpec, PNG, SweepBody, Word, option, parse_body, parse_one_line};
+use crate::syntax::{OptionSpec, PNG, PRICE, SweepBody, Word, option, parse_body, parse_one_line};
 use tunebook_analysis::design;
 use tunebook_study::store::{Store, StudyRecord, StudyWriter};
 use tunebook_study::{StudyDefinition, WorkloadReference};
@@ -51,7 +52,8 @@ pub const MAGIC: Magic = Magic {
         prints JSON lines with a `step`.\n\n\
         `question \"…\"`, `notes \"…\"` and `round N` say what the study is for. `preset adam` declares what to tune for \
         the number of trials. `configuration hp=v, …` and `configurations FILE.csv` give configurations, which are \
-        trained first.\n\n\
+        trained first. Further ones can be added later: run the cell again with them below the others and with room \
+        for them in `--trials`; they are trained next, and the sampler goes on after them.\n\n\
         Running the cell again shows the recorded trials and trains nothing. `--resume`, or a larger `--trials`, runs \
         the trials that are missing.",
     options: OPTIONS,
@@ -101,6 +103,7 @@ pub const OPTIONS: &[OptionSpec] = &[
     ),
     option("timeout", Some("T"), "time limit of a trial: 30s, 30m, 2h"),
     option("budget", Some("T"), "time limit of this run of the study: 30s, 30m, 2h"),
+    PRICE,
     option("minimize", Some("METRIC"), "the objective: this metric, smaller is better (if the body names none)"),
     option("maximize", Some("METRIC"), "the objective: this metric, larger is better (if the body names none)"),
     option("name", Some("NAME"), "name of the study, in the one-line form (default: the workload's)"),
@@ -185,9 +188,8 @@ impl Command for Sweep {
                     writer.retry_failed()?;
                 }
                 if redefine {
-                    let space = plan.definition.space.clone();
-                    let wider = writer.study().definition.widened(space, configurations_of(&trials));
-                    plan.definition = plan.definition.continuing(&wider);
+                    let recorded = &writer.study().definition;
+                    plan.definition = redefined(recorded, plan.definition, configurations_of(&trials));
                     // Another rule of early stopping is recorded below.
                     let stop_early = writer.study().definition.stop_early;
                     writer.redefine(&StudyDefinition { stop_early, ..plan.definition.clone() })?;
@@ -207,6 +209,7 @@ impl Command for Sweep {
                 let requested = plan.trials as usize;
                 let mut display =
                     SweepDisplay::new(context, output, &plan.name, &plan.definition, requested, trials.clone());
+                display.set_price(plan.options.price);
                 display.set_changes(changes::as_json(&store, &study)?);
                 display.set_without_effect(unused);
                 let found = findings(context, &store, &study);
@@ -299,6 +302,7 @@ fn train(
     notes.extend(early_stopping::change_rule(&mut writer, plan.definition.stop_early, numbers.first().copied())?);
     let trials = writer.store().trials(writer.study())?;
     let mut display = SweepDisplay::new(context, output, &plan.name, &plan.definition, plan.trials as usize, trials);
+    display.set_price(plan.options.price);
     let accepted = writer.store().changes(writer.study())?.len();
     display.show();
     shown();

@@ -55,6 +55,8 @@ pub struct SweepOptions {
     pub timeout: Option<Duration>,
     /// The time limit of this run of the study.
     pub budget: Option<Duration>,
+    /// The price of one device for one hour.
+    pub price: Option<f64>,
     /// `--minimize` or `--maximize` with its metric.
     pub objective: Option<(Direction, Spanned<String>)>,
     /// The number of steps between two estimates of the gradient noise scale in a trial. None if it is not estimated.
@@ -89,6 +91,7 @@ impl Default for SweepOptions {
             stop_early: StopEarly::None,
             timeout: None,
             budget: None,
+            price: None,
             objective: None,
             noise_every: None,
             allow: BTreeSet::new(),
@@ -130,6 +133,7 @@ impl SweepOptions {
             stop_early: stop_early(arguments)?,
             timeout: arguments.duration("timeout")?,
             budget: arguments.duration("budget")?,
+            price: arguments.amount("price")?,
             objective: objective(arguments)?,
             noise_every: arguments.count("every", 1)?,
             allow: allowed(arguments)?,
@@ -252,6 +256,7 @@ impl Planner<'_> {
             notes: body.notes.clone(),
             round: body.round.as_ref().map(|round| round.value),
             given: vec![],
+            given_later: vec![],
             stop_early: options.stop_early,
         };
         // A grid has a limited number of configurations; the other samplers have no limit.

@@ -20,7 +20,8 @@ pub enum Rerun {
     Train {
         /// The numbers of the trials.
         numbers: Vec<u32>,
-        /// Whether the study first gets the definition of the plan, which is wider than the recorded one.
+        /// Whether the study first gets another definition ([`redefined`]), which is wider than the recorded one or has
+        /// more given configurations.
         redefine: bool,
     },
 }
@@ -28,6 +29,7 @@ pub enum Rerun {
 /// Compares a plan with the recorded study of its name and the trials of that study.
 ///
 /// Returns a `StudyExists` error if the definitions differ, unless the plan has `--widen` and its definition is wider.
+/// Further given configurations after the recorded ones are no difference; they need room within the planned trials.
 pub fn plan_rerun(plan: &SweepPlan, study: &StudyRecord, trials: &[Trial]) -> Result<Rerun> {
     let recorded = &study.definition;
     if let WorkloadReference::Imported { .. } = recorded.workload {
@@ -36,12 +38,20 @@ pub fn plan_rerun(plan: &SweepPlan, study: &StudyRecord, trials: &[Trial]) -> Re
         let help = format!("give this study another name. `%study {name}` shows the imported one");
         return Err(MagicError::new(ErrorName::StudyExists, message, Some(help)));
     }
-    let differences = differences(recorded, &plan.definition);
-    let accepted = differences.is_empty() || (plan.options.widen && widens(recorded, &plan.definition));
+    let added = added_to(recorded, &plan.definition);
+    let given = if added > 0 { recorded.given.clone() } else { plan.definition.given.clone() };
+    let planned = StudyDefinition { given, ..plan.definition.clone() };
+    let differences = differences(recorded, &planned);
+    let accepted = differences.is_empty() || (plan.options.widen && widens(recorded, &planned));
     if !accepted {
         let name = &plan.name;
         let message = exists_message(name, &differences);
-        let help = if plan.options.widen {
+        let help = if planned.given != recorded.given {
+            format!(
+                "keep the configurations that the study was given, in their order, and write further ones below them; \
+                 or give this study another name. `%study {name}` shows what was given"
+            )
+        } else if plan.options.widen {
             "--widen accepts only ranges that grew and lists that gained values, with branches for the new values. With \
              any other change it is another study: give it another name"
                 .to_string()
@@ -53,14 +63,57 @@ pub fn plan_rerun(plan: &SweepPlan, study: &StudyRecord, trials: &[Trial]) -> Re
         };
         return Err(MagicError::new(ErrorName::StudyExists, message, Some(help)));
     }
+    if added > 0 {
+        check_room(plan, recorded, configurations_of(trials), added)?;
+    }
+    let redefine = !differences.is_empty() || added > 0;
     let retried = plan.options.retry_failed;
     let finished = |number: &u32| trials.iter().any(|t| t.number == *number && !runs_again(t.state, &plan.options));
     let missing: Vec<u32> = (1..=plan.trials).filter(|number| !finished(number)).collect();
     let more_requested = plan.trials > study.asked;
-    if missing.is_empty() || !(plan.options.resume || retried || more_requested || !differences.is_empty()) {
+    if missing.is_empty() || !(plan.options.resume || retried || more_requested || redefine) {
         return Ok(Rerun::Show { missing: missing.len() });
     }
-    Ok(Rerun::Train { numbers: missing, redefine: !differences.is_empty() })
+    Ok(Rerun::Train { numbers: missing, redefine })
+}
+
+/// How many given configurations a planned definition adds after those of the recorded one. 0 if it changes those.
+fn added_to(recorded: &StudyDefinition, planned: &StudyDefinition) -> usize {
+    match planned.given.starts_with(&recorded.given) {
+        true => planned.given.len() - recorded.given.len(),
+        false => 0,
+    }
+}
+
+/// An error if the planned trials end before the first of the given configurations that are added.
+fn check_room(plan: &SweepPlan, recorded: &StudyDefinition, configurations: u32, added: usize) -> Result<()> {
+    let planned = plan.trials / plan.definition.repeats.max(1);
+    let next = recorded.next_given(configurations);
+    if planned > next {
+        return Ok(());
+    }
+    let name = &plan.name;
+    let (new, them) = match added {
+        1 => ("1 given configuration is".to_string(), "it"),
+        n => (format!("{n} given configurations are"), "them"),
+    };
+    let message = format!(
+        "{new} new in the study `{name}`, which has {next} configurations before {them}: `--trials {planned}` leaves \
+         no room for {them}"
+    );
+    let help = format!("`--trials {}` trains {them} next", u64::from(next) + added as u64);
+    Err(MagicError::new(ErrorName::StudyExists, message, Some(help)))
+}
+
+/// The definition with which a study goes on that is recorded with so many configurations: that of a plan, which is
+/// wider or has more given configurations.
+pub fn redefined(recorded: &StudyDefinition, planned: StudyDefinition, configurations: u32) -> StudyDefinition {
+    let wider = match planned.space == recorded.space {
+        true => recorded.clone(),
+        false => recorded.widened(planned.space.clone(), configurations),
+    };
+    let next = wider.with_given(planned.given.clone(), configurations);
+    planned.continuing(&next)
 }
 
 /// Whether a run with these options runs a trial in this state again.
