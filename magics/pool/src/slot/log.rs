@@ -44,7 +44,8 @@ impl Log {
         DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
         let mut options = OpenOptions::new();
         let file = options.write(true).create(true).truncate(true).mode(0o600).open(directory.join("log.txt"))?;
-        let inner = Inner { file, written: 0, last_line: String::new(), last_error: String::new(), out_of_memory: None };
+        let inner =
+            Inner { file, written: 0, last_line: String::new(), last_error: String::new(), out_of_memory: None };
         Ok(Self { inner: Arc::new(Mutex::new(inner)) })
     }
 
