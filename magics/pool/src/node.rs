@@ -44,7 +44,7 @@ pub struct NeededFile {
 #[serde(tag = "type", rename_all = "snake_case")]
 pub(crate) enum ToSlot {
     /// The first message to a slot on another machine.
-    Begin(Needs),
+    Begin(Box<Needs>),
     /// A file that the slot has asked for. Its bytes follow the line.
     File {
         /// The path on the notebook's machine.

@@ -142,7 +142,7 @@ impl SlotProcess {
             spec.far.as_ref().filter(|far| far.scheduler == Scheduler::Kubernetes).map(|_| pod(&spec.command));
         // Where files are copied, this comes after the executable.
         if copied.is_none() {
-            process.send(&ToSlot::Begin(Needs::clone(needs)));
+            process.send(&ToSlot::Begin(Box::new(Needs::clone(needs))));
         }
         Ok(process)
     }

@@ -57,9 +57,12 @@ impl Mirror {
         path.strip_prefix(&self.root).map(|below| Path::new("/").join(below)).unwrap_or(path)
     }
 
-    /// Whether a path on the notebook's machine is a copied file, or is or lies in a folder that is copied from.
+    /// Whether a path on the notebook's machine is a copied file or the folder of one, or is or lies in a folder that
+    /// trials need.
     fn holds(&self, path: &Path) -> bool {
-        path.is_absolute() && (self.files.contains(path) || self.folders.iter().any(|folder| path.starts_with(folder)))
+        let of_folder = || self.folders.iter().any(|folder| path.starts_with(folder));
+        let has_file = || path != Path::new("/") && self.files.iter().any(|file| file.parent() == Some(path));
+        path.is_absolute() && (self.files.contains(path) || of_folder() || has_file())
     }
 
     /// A text in which a path of a copied file is replaced by that of the copy. The path is the whole text, or follows

@@ -89,7 +89,7 @@ impl Copier {
                 None
             }
             Said::Event(Event::Hello { protocol: VERSION, .. }) => {
-                let needs = Needs::clone(&self.needs);
+                let needs = Box::new(Needs::clone(&self.needs));
                 let begun = self.write_line(&ToSlot::Begin(needs));
                 self.finish_sending(begun);
                 Some(said)

@@ -96,7 +96,7 @@ pub fn main(worker: PathBuf) -> ExitCode {
             match serde_json::from_slice::<Request>(&line) {
                 Ok(request) => drop(sender.send(request)),
                 Err(error) => match serde_json::from_slice(&line) {
-                    Ok(ToSlot::Begin(needs)) => begin(needs, &of_reader, &mut input),
+                    Ok(ToSlot::Begin(needs)) => begin(*needs, &of_reader, &mut input),
                     _ => eprintln!("tunebook slot: not a request: {error}"),
                 },
             }
