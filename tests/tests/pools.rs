@@ -298,7 +298,8 @@ print(json.dumps({'step': 1, 'e': float(open('data/first.txt').read())}))
     std::fs::write(here.join("trial.py"), "import missing_module").expect("a file");
     kernel.run_ok(&sweep("third", "--trials 1")).await;
     let failed = &kernel.recorded("third")[0];
-    assert!(failed.reason.as_ref().is_some_and(|reason| reason.contains("missing_module")), "{failed:?}");
+    let reason = failed.reason.as_deref().unwrap_or("");
+    assert!(reason.contains("missing_module") && reason.contains("`--with` of `%pool add`"), "{failed:?}");
     assert!(!here.join(".tunebook/trials/third/1/notes.txt").exists(), "the file of the earlier study");
 }
 

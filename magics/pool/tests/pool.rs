@@ -282,10 +282,18 @@ fn until_ready(pool: &mut Pool, slots: usize) -> Vec<String> {
     reasons
 }
 
-/// A command that leads to another machine, as far as a process can tell: another home folder, and no environment.
-fn other_machine(home: &Path) -> [String; 6] {
-    let enter = format!("cd /; exec env -i PATH=/usr/bin:/bin HOME={} \"$@\"", home.display());
-    ["sh".into(), "-c".into(), enter, "other".into(), "nice".into(), "-n1".into()]
+/// A command that leads to another machine, as far as a process can tell: another home folder, and no environment. Where
+/// the system allows it, the folder `hidden` is empty there.
+fn other_machine(home: &Path, hidden: &Path) -> [String; 4] {
+    let (mount, home) = (format!("mount -t tmpfs none '{}'", hidden.display()), home.display());
+    let lead = format!(
+        "cd /; set -- env -i PATH=/usr/bin:/bin HOME={home} \"$@\"
+        if unshare -rm {mount} 2>/dev/null; then
+          exec unshare -rm sh -c \"{mount} && exec \\\"\\$@\\\"\" sh \"$@\"
+        fi
+        exec \"$@\""
+    );
+    ["sh".into(), "-c".into(), lead, "other".into()]
 }
 
 #[test]
@@ -294,7 +302,7 @@ fn a_slot_that_shares_nothing_gets_its_files_once_and_gives_those_of_its_trials_
     let (folder, home) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let folder = folder.path().canonicalize().unwrap();
     std::fs::write(folder.join("data.txt"), "0.5").unwrap();
-    let launcher = other_machine(home.path());
+    let launcher = other_machine(home.path(), &folder);
     let launcher: Vec<&str> = launcher.iter().map(String::as_str).collect();
     let mut pool = copying_pool(&folder, &launcher, 2);
     let reasons = until_ready(&mut pool, 2);

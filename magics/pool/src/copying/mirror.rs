@@ -1,8 +1,8 @@
 //! The copied files on a node: each lies below one folder, the mirror, under its absolute path on the notebook's
 //! machine. So the path of a copy is the mirror with that path behind it.
 
-use super::Copied;
 use super::known::Known;
+use super::{CHUNK, Copied, read_some};
 use crate::node::{FromSlot, NeededFile, Needs, ToSlot};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeSet;
@@ -15,8 +15,8 @@ use tunebook_study::protocol::{Event, TrialRequest};
 
 /// The file in the folder of a study's trials that says which study it is.
 const STUDY: &str = ".study";
-/// So many bytes are received at a time.
-const CHUNK: usize = 1 << 18;
+/// The ending of a file that is being received.
+const PARTIAL: &str = "partial";
 
 /// The copied files of a node.
 #[derive(Debug)]
@@ -62,7 +62,9 @@ impl Mirror {
     fn holds(&self, path: &Path) -> bool {
         let of_folder = || self.folders.iter().any(|folder| path.starts_with(folder));
         let has_file = || path != Path::new("/") && self.files.iter().any(|file| file.parent() == Some(path));
-        path.is_absolute() && (self.files.contains(path) || of_folder() || has_file())
+        let is_there = path.is_absolute() && (self.files.contains(path) || of_folder() || has_file());
+        // A path in the mirror is one that was replaced already.
+        is_there && !path.starts_with(&self.root)
     }
 
     /// A text in which a path of a copied file is replaced by that of the copy. The path is the whole text, or follows
@@ -135,14 +137,17 @@ pub(crate) fn receive(
     // One slot at a time: those that start together find what the first one has received.
     let lock = mirror.root.with_extension("lock");
     let lock = File::create(&lock).map_err(|error| cannot(&lock, "written", &error))?;
-    match lock.try_lock() {
-        Ok(()) => {}
+    let locked = match lock.try_lock() {
+        Ok(()) => true,
         Err(TryLockError::WouldBlock) => {
             say(&FromSlot::Waits);
-            let _ = lock.lock();
+            lock.lock().is_ok()
         }
         // A file system without locks: at worst, a file is copied twice.
-        Err(TryLockError::Error(_)) => {}
+        Err(TryLockError::Error(_)) => false,
+    };
+    if locked {
+        remove_partial(&mirror.root);
     }
     let mut known = Known::read(mirror.root.with_extension("json"));
     for folder in needs.folders.iter().chain([&needs.folder]) {
@@ -155,13 +160,15 @@ pub(crate) fn receive(
     }
     let is_missing = |file: &&NeededFile| known.hash(&mirror.of(&file.path)).as_ref() != Some(&file.sha256);
     let missing: Vec<&NeededFile> = needs.files.iter().filter(is_missing).collect();
+    // Beside the mirror, so that no trial takes a part of a file for a file.
+    let partial = mirror.root.with_extension(format!("{}.{PARTIAL}", std::process::id()));
     let received: Result<(), String> = if missing.is_empty() {
         Ok(())
     } else {
         say(&FromSlot::SendFiles { paths: missing.iter().map(|file| file.path.clone()).collect() });
         missing.iter().try_for_each(|file| {
             let copy = mirror.of(&file.path);
-            receive_file(file, &copy, input)?;
+            receive_file(file, &copy, &partial, input)?;
             known.copied(&copy, &file.sha256);
             Ok(())
         })
@@ -173,7 +180,7 @@ pub(crate) fn receive(
 }
 
 /// Receives one file, and puts it into its place once its hash is right.
-fn receive_file(file: &NeededFile, copy: &Path, input: &mut impl BufRead) -> Result<(), String> {
+fn receive_file(file: &NeededFile, copy: &Path, partial: &Path, input: &mut impl BufRead) -> Result<(), String> {
     let shown = file.path.display();
     let mut line = vec![];
     input.read_until(b'\n', &mut line).map_err(|error| cannot(copy, "received", &error))?;
@@ -184,10 +191,7 @@ fn receive_file(file: &NeededFile, copy: &Path, input: &mut impl BufRead) -> Res
     if let Some(folder) = copy.parent() {
         create_folder(folder)?;
     }
-    let mut name = copy.file_name().unwrap_or_default().to_os_string();
-    name.push(format!(".{}.partial", std::process::id()));
-    let partial = copy.with_file_name(name);
-    let received = receive_bytes(size, &partial, input).map_err(|error| cannot(copy, "written", &error));
+    let received = receive_bytes(size, partial, input).map_err(|error| cannot(copy, "written", &error));
     let placed = received.and_then(|found| {
         if found != sha256 || found != file.sha256 {
             return Err(format!(
@@ -196,12 +200,12 @@ fn receive_file(file: &NeededFile, copy: &Path, input: &mut impl BufRead) -> Res
             ));
         }
         // The owner must be able to replace it.
-        std::fs::set_permissions(&partial, Permissions::from_mode(mode & 0o777 | 0o600))
-            .and_then(|()| std::fs::rename(&partial, copy))
+        std::fs::set_permissions(partial, Permissions::from_mode(mode & 0o777 | 0o600))
+            .and_then(|()| std::fs::rename(partial, copy))
             .map_err(|error| cannot(copy, "written", &error))
     });
     if placed.is_err() {
-        let _ = std::fs::remove_file(&partial);
+        let _ = std::fs::remove_file(partial);
     }
     placed
 }
@@ -212,16 +216,26 @@ fn receive_bytes(size: u64, partial: &Path, input: &mut impl BufRead) -> std::io
     let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(partial)?;
     let (mut hash, mut chunk, mut left) = (Sha256::new(), vec![0; CHUNK], size);
     while left > 0 {
-        let most = chunk.len().min(usize::try_from(left).unwrap_or(usize::MAX));
-        let read = input.read(&mut chunk[..most])?;
-        if read == 0 {
-            return Err(Error::new(std::io::ErrorKind::UnexpectedEof, "the connection ended"));
-        }
+        let ended = || Error::new(std::io::ErrorKind::UnexpectedEof, "the connection ended");
+        let read = read_some(input, &mut chunk, left)?.ok_or_else(ended)?;
         hash.update(&chunk[..read]);
         file.write_all(&chunk[..read])?;
         left -= read as u64;
     }
     Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+/// Removes what slots have left that were ended while they received a file. This one is the only one that receives now.
+fn remove_partial(root: &Path) {
+    let of_mirror = |name: &str| {
+        let rest = root.file_name().and_then(|root| name.strip_prefix(root.to_str()?));
+        rest.is_some_and(|rest| rest.starts_with('.') && rest.ends_with(PARTIAL))
+    };
+    for entry in root.parent().and_then(|folder| folder.read_dir().ok()).into_iter().flatten().flatten() {
+        if entry.file_name().to_str().is_some_and(of_mirror) {
+            let _ = std::fs::remove_file(entry.path());
+        }
+    }
 }
 
 /// Removes the folders of an earlier study of the same name.
@@ -376,6 +390,8 @@ mod tests {
         let (needs, copied) = machines.needs();
         let mirror = Mirror::new(&needs, &copied, Path::new("/cache"));
         let here = machines.here.path().display();
+        let twice = mirror.text(&mirror.text(&format!("{here}/train.py")));
+        assert_eq!(twice, format!("/cache/mirror/here{here}/train.py"));
         assert_eq!(mirror.text("/usr/bin/python3"), "/usr/bin/python3");
         assert_eq!(mirror.text("data/a.csv"), "data/a.csv");
         assert_eq!(

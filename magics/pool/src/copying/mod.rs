@@ -18,8 +18,12 @@ pub(crate) mod sender;
 
 use crate::NeededFile;
 use serde::{Deserialize, Serialize};
+use std::io::Read;
 use std::path::PathBuf;
 use tunebook_study::Params;
+
+/// So many bytes are sent or received at a time.
+pub(crate) const CHUNK: usize = 1 << 18;
 
 /// What a node gets that shares no file system with the notebook's machine, besides its [`Needs`](crate::Needs).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -38,6 +42,19 @@ pub struct Copied {
     pub libraries: Option<PathBuf>,
     /// The default values of text hyperparameters that name copied files. A study that does not declare them gets them.
     pub defaults: Params,
+}
+
+/// Reads up to so many bytes. None at the end.
+pub(crate) fn read_some(input: &mut impl Read, chunk: &mut [u8], most: u64) -> std::io::Result<Option<usize>> {
+    let most = chunk.len().min(usize::try_from(most).unwrap_or(usize::MAX));
+    loop {
+        match input.read(&mut chunk[..most]) {
+            Ok(0) => return Ok(None),
+            Ok(read) => return Ok(Some(read)),
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
 }
 
 /// Bytes as they are shown.

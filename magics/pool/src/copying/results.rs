@@ -1,6 +1,7 @@
 //! The files of a trial on their way back from a node: the log, checkpoints, series. Each is a line that announces it,
 //! and then its bytes.
 
+use super::{CHUNK, megabytes, read_some};
 use crate::node::FromSlot;
 use crate::slot_process::Said;
 use std::fs::{DirBuilder, File, OpenOptions};
@@ -16,8 +17,6 @@ const SMALL: u64 = 10 << 20;
 const LARGE: u64 = 4 << 30;
 /// At most so many files of a trial come back.
 const FILES: usize = 1000;
-/// So many bytes are sent at a time.
-const CHUNK: usize = 1 << 18;
 /// While a file comes in, the slot is known to be alive. That is said this often.
 const ALIVE: Duration = Duration::from_secs(5);
 
@@ -39,7 +38,7 @@ pub(crate) fn send_back(trial: &TrialId, folder: &Path, cancelled: bool) {
         let is_checkpoint = name.extension().is_some_and(|extension| extension == "safetensors");
         let most = if is_checkpoint && !cancelled { LARGE } else { SMALL };
         if size > most {
-            stays.push(format!("{} ({} MB)", name.display(), super::megabytes(size)));
+            stays.push(format!("{} ({} MB)", name.display(), megabytes(size)));
         } else {
             send_file(trial, folder, &name, size);
         }
@@ -105,12 +104,10 @@ pub(crate) fn receive(
     let mut file = create(&partial);
     let (mut chunk, mut left, mut said) = (vec![0; CHUNK], size, Instant::now());
     while left > 0 {
-        let most = chunk.len().min(usize::try_from(left).unwrap_or(usize::MAX));
-        let read = input.read(&mut chunk[..most]).unwrap_or(0);
-        if read == 0 {
+        let Ok(Some(read)) = read_some(input, &mut chunk, left) else {
             drop(std::fs::remove_file(&partial));
             return Err(format!("it ended while it sent {}", name.display()));
-        }
+        };
         left -= read as u64;
         // If it cannot be written, the rest is read all the same: messages follow.
         file = file.and_then(|mut file| file.write_all(&chunk[..read]).map(|()| file));

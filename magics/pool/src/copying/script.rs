@@ -10,10 +10,12 @@ const SHA256: &str = "{sha256}";
 /// start at the same time wait for the first of them. If that one has died, or needs longer than ten minutes, the next
 /// one asks.
 ///
+/// First it waits for [`GO`]: what a pod says before `kubectl` is connected to it is lost.
+///
 /// It needs a shell and the basic commands of POSIX, `head -c`, and `sha256sum`. It is one line, because some login
 /// shells that `ssh` meets allow no line break in quotes.
 const SCRIPT: &str = "\
-    umask 077; \
+    umask 077; read -r go || exit 1; \
     d=${XDG_CACHE_HOME:-${HOME:-/tmp}/.cache}/tunebook/node; f=$d/tunebook-$2; \
     fail() { echo \"$*\" >&2; exit 1; }; \
     mkdir -p \"$d\" || fail \"the folder $d cannot be created; set XDG_CACHE_HOME to one that can be written\"; \
@@ -38,6 +40,9 @@ const SCRIPT: &str = "\
       fi; \
     done; \
     shift 2; exec \"$f\" \"$@\"";
+
+/// The first line to the script.
+pub(crate) const GO: &[u8] = b"\n";
 
 /// The command that runs a slot, with the executable copied. `slot` is the command where the executable is in its
 /// place.
@@ -74,7 +79,9 @@ mod tests {
         fill(&mut command, &executable(PROGRAM));
         let mut process = Command::new(&command[0]);
         process.args(&command[1..]).env("HOME", home).env_remove("XDG_CACHE_HOME");
-        process.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+        let mut process = process.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        process.stdin.as_mut().unwrap().write_all(GO).unwrap();
+        process
     }
 
     fn line(child: &mut Child) -> String {
@@ -104,6 +111,22 @@ mod tests {
         assert_eq!(line(&mut second), ran);
         assert_eq!(line(&mut start(home.path())), ran, "a later one has it");
         assert_eq!(std::fs::read_dir(home.path().join(".cache/tunebook/node")).unwrap().count(), 1, "no file is left");
+    }
+
+    #[test]
+    fn the_script_survives_the_shell_that_ssh_meets() {
+        let home = tempfile::tempdir().unwrap();
+        let launcher = crate::Launcher::Prefix(vec!["ssh".into(), "host".into()]);
+        let mut command = launcher.command("far", 0, &words(&["tunebook".into(), "a b".into()]));
+        fill(&mut command, &executable(PROGRAM));
+        // As `ssh` does, the words are joined, and the login shell of the other machine takes them apart.
+        let mut process = Command::new("sh");
+        process.arg("-c").arg(command[2..].join(" ")).env("HOME", home.path()).env_remove("XDG_CACHE_HOME");
+        let mut process = process.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        process.stdin.as_mut().unwrap().write_all(GO).unwrap();
+        assert_eq!(line(&mut process), "{\"type\":\"send_executable\"}\n");
+        process.stdin.as_mut().unwrap().write_all(PROGRAM.as_bytes()).unwrap();
+        assert!(line(&mut process).ends_with(" a b\n"));
     }
 
     #[test]

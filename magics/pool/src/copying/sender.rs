@@ -1,12 +1,13 @@
 //! Sends files to a slot, on the thread that reads what the slot says. Until the slot is ready, this thread owns its
 //! standard input.
 
-use super::{Copied, megabytes, results};
+use super::{CHUNK, Copied, megabytes, read_some, results, script};
 use crate::node::{FromSlot, NeededFile, Needs, ToSlot};
 use crate::slot_process::{Line, Said};
 use parking_lot::Mutex;
+use std::collections::HashMap;
 use std::fs::File;
-use std::io::{BufRead, Read, Write};
+use std::io::{BufRead, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::ChildStdin;
@@ -15,8 +16,6 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 use tunebook_study::protocol::{Event, TrialId, VERSION};
 
-/// So many bytes are sent at a time.
-const CHUNK: usize = 1 << 18;
 /// How often it is said how far the copying is.
 const PROGRESS: Duration = Duration::from_millis(500);
 
@@ -72,10 +71,12 @@ impl Copier {
     pub(crate) fn new(
         needs: Arc<Needs>,
         copied: Copied,
-        stdin: ChildStdin,
+        mut stdin: ChildStdin,
         line: Arc<Mutex<Line>>,
         trial: Arc<AtomicU32>,
     ) -> Self {
+        // If this fails, the process has ended, which is noticed elsewhere.
+        let _ = stdin.write_all(script::GO);
         Self { needs, copied, stdin: Some(stdin), line, trial, not_kept: None, trouble: None }
     }
 
@@ -124,10 +125,11 @@ impl Copier {
     /// Sends files that the slot has asked for. It gets none but those that it was told of.
     fn send_files(&mut self, paths: &[PathBuf], say: &mut impl FnMut(Said)) {
         let needs = self.needs.clone();
+        let known: HashMap<&Path, &NeededFile> = needs.files.iter().map(|file| (file.path.as_path(), file)).collect();
         let mut files = vec![];
         for path in paths {
-            match needs.files.iter().find(|file| file.path == *path) {
-                Some(file) => files.push(file),
+            match known.get(path.as_path()) {
+                Some(file) => files.push(*file),
                 None => {
                     let trouble = format!("it asked for {}, which it does not need", path.display());
                     return self.finish_sending(Err(Stopped::Here(trouble)));
@@ -175,13 +177,7 @@ impl Copier {
             if let Some(words) = progress.words() {
                 say(Said::Copying(words));
             }
-            let most = chunk.len().min(usize::try_from(left).unwrap_or(usize::MAX));
-            let read = match file.read(&mut chunk[..most]) {
-                Ok(0) => return Err(changed()),
-                Ok(read) => read,
-                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
-                Err(error) => return Err(unreadable(error)),
-            };
+            let read = read_some(&mut file, &mut chunk, left).map_err(unreadable)?.ok_or_else(changed)?;
             self.write(&chunk[..read])?;
             left -= read as u64;
             progress.bytes.0 += read as u64;

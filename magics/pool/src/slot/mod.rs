@@ -191,8 +191,19 @@ fn run(request: &TrialRequest, worker: &mut worker::Worker, requests: &Receiver<
         },
     };
     let seconds = started.elapsed().as_secs_f64();
+    let Outcome { state, mut reason } = outcome;
     if place.mirror.is_some() {
-        results::send_back(&request.trial, &request.directory, outcome.state == TrialState::Cancelled);
+        results::send_back(&request.trial, &request.directory, state == TrialState::Cancelled);
+        reason = reason.map(with_advice);
     }
-    send(&Event::Ended { trial: request.trial.clone(), state: outcome.state, reason: outcome.reason, seconds });
+    send(&Event::Ended { trial: request.trial.clone(), state, reason, seconds });
+}
+
+/// The reason of a trial that ran where files are copied. If it did not find a file, this says how more is copied.
+fn with_advice(reason: String) -> String {
+    let missing = ["No such file", "no such file", "not found", "No module named", "there is no /"];
+    if !missing.iter().any(|text| reason.contains(text)) {
+        return reason;
+    }
+    format!("{reason}; if a file was not copied to the node, name it with `--with` of `%pool add`")
 }
