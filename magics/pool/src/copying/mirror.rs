@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use std::fs::{DirBuilder, File, OpenOptions, Permissions, TryLockError};
 use std::io::{BufRead, Error, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use tunebook_study::Value;
 use tunebook_study::protocol::{Event, TrialRequest};
 
@@ -47,9 +47,17 @@ impl Mirror {
         std::env::set_current_dir(&folder).map_err(|error| cannot(&folder, "entered", &error))
     }
 
-    /// The path of a copy.
+    /// The path of a copy. It lies in the mirror, also if the path contains `..`.
     pub(crate) fn of(&self, path: &Path) -> PathBuf {
-        self.root.join(path.strip_prefix("/").unwrap_or(path))
+        let mut below = PathBuf::new();
+        for part in path.components() {
+            match part {
+                Component::Normal(name) => below.push(name),
+                Component::ParentDir => drop(below.pop()),
+                _ => {}
+            }
+        }
+        self.root.join(below)
     }
 
     /// The path on the notebook's machine of a file in the mirror.
@@ -394,6 +402,7 @@ mod tests {
         assert_eq!(twice, format!("/cache/mirror/here{here}/train.py"));
         assert_eq!(mirror.text("/usr/bin/python3"), "/usr/bin/python3");
         assert_eq!(mirror.text("data/a.csv"), "data/a.csv");
+        assert_eq!(mirror.of(Path::new("/a/../../b/c")), Path::new("/cache/mirror/here/b/c"));
         assert_eq!(
             mirror.text(&format!("--in={here}/data/a.csv")),
             format!("--in=/cache/mirror/here{here}/data/a.csv")
