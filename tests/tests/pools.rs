@@ -3,8 +3,8 @@
 
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use tunebook_study::TrialState;
 use tunebook_study::store::Store;
@@ -153,6 +153,7 @@ async fn a_node_with_another_file_runs_nothing_and_says_which() {
     let error = kernel.run_error(&sweep("other", "--trials 1")).await;
     let expected = "is not the file that the notebook's machine has";
     assert!(error.contains(expected) && error.contains("nothing is copied to a node"), "{error}");
+    assert!(error.contains("`--copy` copies"), "{error}");
     // A folder that the node does not have.
     script(folder.path(), "empty.sh", "sed -u 's#\"folders\":\\[\"#\"folders\":[\"/nowhere#' | \"$@\"");
     kernel.run_ok("%pool remove other").await;
@@ -199,6 +200,164 @@ async fn trials_of_models_run_in_pools_and_go_on_from_their_checkpoints() {
     kernel.run_ok(sweep).await;
     all_complete(&kernel, "net", 1);
     assert!(folder.path().join("lost").exists());
+}
+
+/// Writes `other.sh`, which leads to another machine as far as a process can tell: it has another home folder and none
+/// of the variables. Where the system allows it, the folder of the notebook and `hidden` are empty there.
+fn other_machine(folder: &Path, home: &Path, hidden: Option<PathBuf>) {
+    let empty = |path: &Path| format!("mount -t tmpfs none '{}'", path.display());
+    let mounts: Vec<String> = [folder].into_iter().chain(hidden.as_deref()).map(empty).collect();
+    let (mounts, home) = (mounts.join(" && "), home.display());
+    let lead = format!(
+        "cd /
+        set -- env -i PATH=/usr/bin:/bin:$PATH HOME={home} \"$@\"
+        if unshare -rm sh -c \"{mounts}\" 2>/dev/null; then
+          exec unshare -rm sh -c \"{mounts} && exec \\\"\\$@\\\"\" sh \"$@\"
+        fi
+        exec \"$@\""
+    );
+    script(folder, "other.sh", &lead);
+}
+
+/// The folder of the copies on a machine with this home folder.
+fn mirror_of(home: &Path, folder: &Path) -> PathBuf {
+    let mirror = home.join(".cache/tunebook/node/mirror");
+    let origin = std::fs::read_dir(&mirror).expect("a mirror").flatten().map(|entry| entry.path());
+    let origin = origin.into_iter().find(|path| path.is_dir()).expect("the mirror of this machine");
+    origin.join(folder.strip_prefix("/").expect("an absolute path"))
+}
+
+/// A file is copied again if the copy is another file than before.
+fn inode(path: &Path) -> u64 {
+    path.metadata().unwrap_or_else(|error| panic!("{}: {error}", path.display())).ino()
+}
+
+#[tokio::test]
+async fn a_machine_that_shares_nothing_gets_what_trials_need_and_gives_back_what_they_write() {
+    let (mut kernel, folder) = kernel().await;
+    let temporary = tempfile::tempdir().expect("a folder");
+    let home = temporary.path().canonicalize().expect("the folder");
+    let here = folder.path().canonicalize().expect("the folder");
+    other_machine(&here, &home, None);
+    std::fs::create_dir(here.join("data")).expect("a folder");
+    std::fs::write(here.join("data/first.txt"), "0.5").expect("a file");
+    std::fs::write(here.join("data/other.csv"), "none").expect("a file");
+    let trial = "import glob, json, os, sys
+print(os.getcwd(), sorted(glob.glob('data/*')), open(sys.argv[2]).read())
+open(os.environ['TUNEBOOK_TRIAL_DIR'] + '/notes.txt', 'w').write('kept')
+print(json.dumps({'step': 1, 'e': float(open('data/first.txt').read())}))
+";
+    std::fs::write(here.join("trial.py"), trial).expect("a file");
+    let sweep = |name: &str, options: &str| {
+        let path = here.join("data/first.txt");
+        let command = format!("command python3 trial.py {{x}} {}", path.display());
+        format!("%%sweep {name} {options}\n{command}\nnuisance x ~ uniform(0, 1)\nminimize e")
+    };
+    kernel.run_ok("%pool remove local").await;
+    let error = kernel.run_error("%pool add far --prefix ./other.sh --copy --with 'data/*.json'").await;
+    assert!(error.contains("no file or folder `data/*.json`"), "{error}");
+    let added = kernel.run_ok("%pool add far --prefix ./other.sh --slots 2 --copy --with 'data/*.txt'").await;
+    assert_eq!(pool(&added.result(), "far")["copies"], true);
+    assert!(added.shown().contains("prefix, copies"), "{}", added.shown());
+    kernel.run_ok(&sweep("first", "--trials 4")).await;
+    all_complete(&kernel, "first", 4);
+    let mirror = mirror_of(&home, &here);
+    for number in 1..=4 {
+        let log = read(&here, &format!(".tunebook/trials/first/{number}/log.txt"));
+        // The program ran in the copy of the folder, with the files that were named. The absolute path leads there too.
+        assert!(log.starts_with(&format!("{} ['data/first.txt'] 0.5", mirror.display())), "{log}");
+        assert_eq!(read(&here, &format!(".tunebook/trials/first/{number}/notes.txt")), "kept");
+    }
+    let recorded = kernel.recorded("first");
+    assert!(recorded.iter().all(|trial| trial.summaries["e"].last.0 == 0.5), "{recorded:#?}");
+
+    // A second sweep copies nothing again.
+    let executables = || {
+        let all = std::fs::read_dir(home.join(".cache/tunebook/node")).expect("a folder").flatten();
+        let is_executable = |path: &PathBuf| path.is_file() && path.display().to_string().contains("/tunebook-");
+        let found: Vec<u64> = all.map(|entry| entry.path()).filter(is_executable).map(|path| inode(&path)).collect();
+        assert_eq!(found.len(), 1, "one executable");
+        found
+    };
+    let copies = || [inode(&mirror.join("trial.py")), inode(&mirror.join("data/first.txt"))];
+    let (executable, before) = (executables(), copies());
+    kernel.run_ok(&sweep("second", "--trials 2")).await;
+    all_complete(&kernel, "second", 2);
+    assert_eq!((executables(), copies()), (executable, before));
+
+    // A file that has changed is copied again, and no other.
+    std::fs::write(here.join("data/first.txt"), "0.25").expect("a file");
+    kernel.run_ok(&sweep("third", "--trials 2")).await;
+    let recorded = kernel.recorded("third");
+    assert!(recorded.len() == 2 && recorded.iter().all(|trial| trial.summaries["e"].last.0 == 0.25), "{recorded:#?}");
+    let after = copies();
+    assert!(after[0] == before[0] && after[1] != before[1], "{before:?} {after:?}");
+
+    // What is missing on the node is named, and a study of the same name finds nothing of the one before.
+    kernel.run_ok("%study delete third").await;
+    std::fs::write(here.join("trial.py"), "import missing_module").expect("a file");
+    kernel.run_ok(&sweep("third", "--trials 1")).await;
+    let failed = &kernel.recorded("third")[0];
+    let reason = failed.reason.as_deref().unwrap_or("");
+    assert!(reason.contains("missing_module") && reason.contains("`--with` of `%pool add`"), "{failed:?}");
+    assert!(!here.join(".tunebook/trials/third/1/notes.txt").exists(), "the file of the earlier study");
+}
+
+#[tokio::test]
+async fn copying_that_cannot_work_ends_with_the_reason() {
+    let (mut kernel, folder) = kernel().await;
+    script(folder.path(), "trial.sh", QUICK);
+    // A machine without a folder that can be written, and one that does not get all that is sent.
+    std::fs::write(folder.path().join("file"), "").expect("a file");
+    let home = folder.path().join("file");
+    script(folder.path(), "full.sh", &format!("exec env -i PATH=/usr/bin:/bin HOME={} \"$@\"", home.display()));
+    let home = tempfile::tempdir().expect("a folder");
+    // The words are `sh -c SCRIPT NAME SIZE HASH …`. One byte of the executable is left out.
+    let lead = "exec env -i PATH=/usr/bin:/bin HOME=HERE sh -c \"$3\" \"$4\" $(($5 - 1)) \"$6\"";
+    let lead = lead.replace("HERE", &home.path().display().to_string());
+    script(folder.path(), "damage.sh", &lead);
+    kernel.run_ok("%pool remove local").await;
+    for (pool, expected) in [("full", "set XDG_CACHE_HOME"), ("damage", "arrived damaged")] {
+        kernel.run_ok(&format!("%pool add {pool} --prefix ./{pool}.sh --copy")).await;
+        let error = kernel.run_error(&sweep(pool, "--trials 1")).await;
+        assert!(error.contains("SlotError") && error.contains(expected), "{error}");
+        kernel.run_ok(&format!("%pool remove {pool}")).await;
+    }
+    let pods = kernel.run_ok("%pool add pods --kubernetes 'image=registry/tunebook:1'").await.result();
+    assert!(pods["warning"].as_str().is_some_and(|warning| warning.contains("`--copy`")), "{pods}");
+}
+
+#[tokio::test]
+async fn models_are_trained_with_a_copied_libtorch_and_their_checkpoints_come_back() {
+    let (mut kernel, folder) = kernel().await;
+    let home = tempfile::tempdir().expect("a folder");
+    let here = folder.path().canonicalize().expect("the folder");
+    let libtorch = Path::new(env!("CARGO_MANIFEST_DIR")).join("../.libtorch/lib");
+    other_machine(&here, home.path(), libtorch.canonicalize().ok());
+    kernel.run_ok("%pool remove local").await;
+    kernel.run_ok("%pool add far --prefix ./other.sh --slots 2 --copy").await;
+    let sweep = "%%sweep net --trials 2\nworkload digits_mlp\nnuisance lr ~ loguniform(1e-2, 1e-1)\n\
+                 fixed steps = 200\nfixed eval_every = 100";
+    kernel.run_ok(sweep).await;
+    all_complete(&kernel, "net", 2);
+    let copies = mirror_of(home.path(), Path::new("/"));
+    let mut open = vec![copies];
+    let mut libraries = vec![];
+    while let Some(folder) = open.pop() {
+        for path in std::fs::read_dir(folder).expect("a folder").flatten().map(|entry| entry.path()) {
+            if path.is_dir() {
+                open.push(path);
+            } else if path.ends_with("libtorch_cpu.so") {
+                libraries.push(path);
+            }
+        }
+    }
+    assert_eq!(libraries.len(), 1, "libtorch is copied");
+    let trial = here.join(".tunebook/trials/net/1");
+    for name in ["log.txt", "best.safetensors", "gradient_norm.npy"] {
+        assert!(trial.join(name).is_file(), "{name} came back");
+    }
+    assert_eq!(kernel.run_ok("%final net --trial 1").await.result()["uses"], 1);
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@ use crate::magic::Context;
 use crate::syntax::{Arguments, Word};
 use std::io::{Error, ErrorKind, Write};
 use std::path::{Path, PathBuf};
+use wildmatch::WildMatch;
 
 /// The first positional word of a magic that takes one path. It is an error if there is none (`what` is missing), or a
 /// second word.
@@ -40,6 +41,26 @@ pub fn expand(context: &Context, written: &str) -> PathBuf {
         (Some(below), Some(home)) => home.join(below.trim_start_matches('/')),
         _ => written.into(),
     }
+}
+
+/// The files and folders that an absolute path names, in which `*` is any text between two `/`, and `?` any character.
+/// Those whose names begin with a point are named by a pattern that does so too.
+pub fn matching(pattern: &str) -> Vec<PathBuf> {
+    let mut found = vec![PathBuf::from("/")];
+    for part in pattern.split('/').filter(|part| !part.is_empty()) {
+        if !part.contains(['*', '?']) {
+            found.iter_mut().for_each(|folder| folder.push(part));
+            continue;
+        }
+        let wanted = WildMatch::new(part);
+        let is_wanted = |name: &str| wanted.matches(name) && name.starts_with('.') == part.starts_with('.');
+        let entries = found.iter().flat_map(|folder| folder.read_dir().into_iter().flatten().flatten());
+        let paths = entries.filter(|entry| entry.file_name().to_str().is_some_and(is_wanted));
+        found = paths.map(|entry| entry.path()).collect();
+    }
+    found.retain(|path| path.exists());
+    found.sort();
+    found
 }
 
 /// The current folder.
@@ -98,4 +119,28 @@ pub fn write_whole(path: &Path, content: &[u8]) -> std::io::Result<()> {
     let mut file = tempfile::Builder::new().permissions(permissions).tempfile_in(folder)?;
     file.write_all(content)?;
     file.persist(path).map(drop).map_err(|error| error.error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pattern_names_the_files_that_match_it() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["a1.csv", "a2.csv", "b.txt", ".a3.csv", "sub/a1.csv"] {
+            std::fs::create_dir_all(folder.path().join("sub")).unwrap();
+            std::fs::write(folder.path().join(name), "").unwrap();
+        }
+        let matched = |pattern: &str| -> Vec<String> {
+            let found = matching(&format!("{}/{pattern}", folder.path().display()));
+            found.iter().map(|path| path.strip_prefix(folder.path()).unwrap().display().to_string()).collect()
+        };
+        assert_eq!(matched("*.csv"), ["a1.csv", "a2.csv"]);
+        assert_eq!(matched("a?.*"), ["a1.csv", "a2.csv"]);
+        assert_eq!(matched(".*"), [".a3.csv"]);
+        assert_eq!(matched("s*/a1.csv"), ["sub/a1.csv"]);
+        assert_eq!(matched("sub"), ["sub"]);
+        assert_eq!(matched("c.csv"), [""; 0]);
+    }
 }

@@ -5,6 +5,7 @@
 //! nothing else. The [`Pool`] gives trials to free slots and passes on what they report. A [`FarPool`] is slots beyond
 //! this machine, which any command leads to that connects standard input and output.
 
+mod copying;
 pub mod describe;
 pub mod devices;
 mod environment;
@@ -21,12 +22,13 @@ pub mod slot;
 mod slot_process;
 mod spec;
 
+pub use copying::Copied;
 pub use describe::{DescribeError, FinalEvaluation, describe, describe_anew, evaluate_finally};
 pub use devices::{Device, Devices, default_slots, devices};
 pub use environment::Environment;
 pub use launch::{FarPool, Kubernetes, KubernetesError, Launcher};
 pub use load::measure;
-pub use node::{NeededFile, Needs, hash};
+pub use node::{NeededFile, Needs, hash, name_of_this_machine};
 pub use pool::{Pool, PoolError, PoolEvent};
 pub use slot::is_timeout;
 pub use slot_process::SlotMessage;

@@ -1,13 +1,16 @@
 //! What a pool tells a slot on another machine before its first trial, and what the slot answers.
 //!
-//! Nothing is copied to that machine: the executable, the workers, libtorch and the folder of the study lie on a file
-//! system that both share. The slot compares the files by their hashes, so that another version, or another disk under
-//! the same path, is noticed before a trial is lost on it.
+//! Either both machines share a file system, on which the executable, the workers, libtorch and the folder of the study
+//! lie. The slot then compares the files by their hashes, so that another version, or another disk under the same path,
+//! is noticed before a trial is lost on it. Or the files are copied to that machine (`copying`), and the slot asks for
+//! those that it does not have.
 
+use crate::copying::Copied;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use tunebook_study::protocol::TrialId;
 
 /// What a slot must find on its machine.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -20,6 +23,9 @@ pub struct Needs {
     pub folders: Vec<PathBuf>,
     /// Files that must have the same contents.
     pub files: Vec<NeededFile>,
+    /// How these files are copied. None if the node shares them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub copied: Option<Copied>,
 }
 
 /// A file with the hash of its contents.
@@ -29,6 +35,8 @@ pub struct NeededFile {
     pub path: PathBuf,
     /// The SHA-256 hash in hexadecimal.
     pub sha256: String,
+    /// The number of bytes.
+    pub size: u64,
 }
 
 /// A message to a slot, as a line of JSON, besides those of `tunebook_study::protocol`.
@@ -36,7 +44,18 @@ pub struct NeededFile {
 #[serde(tag = "type", rename_all = "snake_case")]
 pub(crate) enum ToSlot {
     /// The first message to a slot on another machine.
-    Begin(Needs),
+    Begin(Box<Needs>),
+    /// A file that the slot has asked for. Its bytes follow the line.
+    File {
+        /// The path on the notebook's machine.
+        path: PathBuf,
+        /// The number of bytes.
+        size: u64,
+        /// The permissions.
+        mode: u32,
+        /// The SHA-256 hash in hexadecimal.
+        sha256: String,
+    },
 }
 
 /// A message of a slot, besides those of `tunebook_study::protocol`.
@@ -58,6 +77,28 @@ pub(crate) enum FromSlot {
     },
     /// The slot is still there.
     Alive,
+    /// The machine does not have the executable. Its bytes are to be sent, and nothing else.
+    SendExecutable,
+    /// The machine does not have these files of [`Needs::files`]. Each is to be sent as [`ToSlot::File`], in this order.
+    SendFiles { paths: Vec<PathBuf> },
+    /// Another slot on the machine is receiving files.
+    Waits,
+    /// A file of the trial that the slot runs. Its bytes follow the line.
+    File {
+        /// The trial.
+        trial: TrialId,
+        /// The path below the trial's folder.
+        name: PathBuf,
+        /// The number of bytes.
+        size: u64,
+    },
+}
+
+impl NeededFile {
+    /// A file of this machine, with the hash and the size that it has now.
+    pub fn of(path: &Path) -> std::io::Result<Self> {
+        Ok(Self { path: path.into(), sha256: hash(path)?, size: path.metadata()?.len() })
+    }
 }
 
 impl Needs {
@@ -68,7 +109,7 @@ impl Needs {
                 return Some(not_shared(&format!("there is no folder {} on {node}", folder.display())));
             }
         }
-        for NeededFile { path, sha256 } in &self.files {
+        for NeededFile { path, sha256, .. } in &self.files {
             let path_shown = path.display();
             match hash(path) {
                 Ok(found) if found == *sha256 => {}
@@ -85,7 +126,8 @@ impl Needs {
 }
 
 fn not_shared(problem: &str) -> String {
-    format!("{problem}; nothing is copied to a node, it must share this path with the notebook's machine")
+    let advice = "it must share this path with the notebook's machine. `%pool add` with `--copy` copies files";
+    format!("{problem}; nothing is copied to a node of this pool, {advice}")
 }
 
 /// The SHA-256 hash of a file in hexadecimal.
@@ -100,7 +142,7 @@ pub fn hash(path: &Path) -> std::io::Result<String> {
 }
 
 /// The name of this machine.
-pub(crate) fn name_of_this_machine() -> String {
+pub fn name_of_this_machine() -> String {
     // Several nodes of Slurm can be one machine.
     let named = std::env::var("SLURMD_NODENAME").ok().filter(|name| !name.is_empty());
     let hostname = || std::fs::read_to_string("/proc/sys/kernel/hostname").ok();
@@ -121,7 +163,7 @@ mod tests {
         let needs = |folders: Vec<PathBuf>, sha256: &str| Needs {
             folder: "/".into(),
             folders,
-            files: vec![NeededFile { path: path.clone(), sha256: sha256.into() }],
+            files: vec![NeededFile { path: path.clone(), sha256: sha256.into(), size: 3 }],
             ..Needs::default()
         };
         let missing = needs(vec!["/nonexistent/data".into()], &sha256).settle("n1").unwrap();

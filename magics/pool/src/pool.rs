@@ -11,6 +11,8 @@ use crate::slot_process::{Said, SlotMessage, SlotProcess, other_version};
 use crate::spec::{SlotSpec, SlotStatus};
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use nix::sys::signal::Signal;
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tunebook_study::protocol::{Event, Request, TrialId, TrialRequest, VERSION};
 
@@ -60,8 +62,8 @@ pub struct Pool {
     limit: usize,
     /// The devices on this machine that others use. A slot on another one is taken first.
     taken: Vec<String>,
-    /// What slots elsewhere must find on their machine.
-    needs: Needs,
+    /// What slots elsewhere must find on their machine, or get there, by the names of their pools.
+    needs: BTreeMap<String, Arc<Needs>>,
     /// The words of the command that runs a guard, and the guard once a slot elsewhere was started.
     guard: (Vec<String>, Option<Guard>),
     queue: Queue,
@@ -82,7 +84,7 @@ impl Pool {
             started: 0,
             limit: usize::MAX,
             taken: vec![],
-            needs: Needs::default(),
+            needs: BTreeMap::new(),
             guard,
             queue,
             tended,
@@ -94,13 +96,13 @@ impl Pool {
         self.slots.iter().filter(|slot| slot.spec.far.is_none()).map(|slot| slot.spec.clone()).collect()
     }
 
-    /// Replaces the slots elsewhere, and what they must find there. `guard` is the command that ends them when this
-    /// process is gone.
-    pub fn set_far(&mut self, specs: Vec<SlotSpec>, needs: Needs, guard: Vec<String>) {
+    /// Replaces the slots elsewhere, and what those of each pool must find there. `guard` is the command that ends them
+    /// when this process is gone.
+    pub fn set_far(&mut self, specs: Vec<SlotSpec>, needs: BTreeMap<String, Needs>, guard: Vec<String>) {
         self.release_far();
         self.slots.retain(|slot| slot.spec.far.is_none());
         self.slots.extend(specs.into_iter().map(Slot::new));
-        self.needs = needs;
+        self.needs = needs.into_iter().map(|(pool, needs)| (pool, Arc::new(needs))).collect();
         self.guard.0 = guard;
     }
 
@@ -232,8 +234,9 @@ impl Pool {
         }
         let guard = self.guard.1.as_ref().map(Guard::line).unwrap_or_default();
         let slot = &mut self.slots[index];
-        (slot.worked, slot.heard) = (false, Instant::now());
-        match SlotProcess::start_far(&slot.spec, &self.needs, self.started, self.sender.clone(), guard) {
+        (slot.worked, slot.heard, slot.copying) = (false, Instant::now(), None);
+        let needs = slot.spec.far.as_ref().and_then(|far| self.needs.get(&far.pool)).cloned().unwrap_or_default();
+        match SlotProcess::start_far(&slot.spec, &needs, self.started, self.sender.clone(), guard) {
             Ok(process) => {
                 slot.process = Process::Pending(process);
             }
@@ -252,7 +255,15 @@ impl Pool {
                 slot.retire();
                 slot.gone(&other_version(protocol))
             }
-            Said::Event(Event::Hello { .. }) | Said::Node(FromSlot::Alive) => None,
+            Said::Event(Event::Hello { .. }) => None,
+            Said::Copying(words) => {
+                slot.copying = Some(words);
+                None
+            }
+            Said::Node(FromSlot::Waits) => {
+                slot.copying = Some("waits for another slot, to which files are copied on the same machine".into());
+                None
+            }
             Said::Event(event) => {
                 slot.worked = true;
                 if matches!(&event, Event::Ended { trial, .. } if Some(trial) == slot.trial.as_ref()) {
@@ -278,6 +289,8 @@ impl Pool {
                     }
                 }
             }
+            // Whoever copies files answers the others of these.
+            Said::Node(_) => None,
             Said::Gone(how) => slot.gone(&how),
         }
     }

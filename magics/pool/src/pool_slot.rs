@@ -23,6 +23,8 @@ pub(crate) struct Slot {
     pub(crate) failures: u32,
     /// Whether it has worked since it was started.
     pub(crate) worked: bool,
+    /// How far the copying of files to it is, while it starts.
+    pub(crate) copying: Option<String>,
     /// When something was last heard from it.
     pub(crate) heard: Instant,
 }
@@ -71,7 +73,7 @@ impl Slot {
             lost: 0,
         };
         let heard = Instant::now();
-        Self { spec, process: Process::None, trial: None, status, failures: 0, worked: false, heard }
+        Self { spec, process: Process::None, trial: None, status, failures: 0, worked: false, copying: None, heard }
     }
 
     /// Whether it can take a trial: it is ready, or on this machine, where it starts with the trial.
@@ -89,7 +91,8 @@ impl Slot {
             Process::Pending(process) => {
                 let before = status.reason.take().filter(|_| self.failures > 0);
                 let again = before.map(|before| format!("start {} of {STARTS}, after: {before}", self.failures + 1));
-                status.reason = queue.reason(process).or_else(|| process.said()).or(again);
+                let waits = || queue.reason(process).or_else(|| process.said());
+                status.reason = self.copying.clone().or_else(waits).or(again);
                 SlotState::Pending
             }
             // One on this machine stays warm between its trials.
@@ -103,7 +106,12 @@ impl Slot {
     /// Sends a request. False if the slot has no process that is ready, or one that does not read any more.
     pub(crate) fn send(&mut self, request: &Request) -> bool {
         match &mut self.process {
-            Process::Ready(process) => process.send(request),
+            Process::Ready(process) => {
+                if let Request::Run { trials } = request {
+                    process.runs(trials.first().map_or(0, |trial| trial.trial.number));
+                }
+                process.send(request)
+            }
             _ => false,
         }
     }

@@ -1,5 +1,7 @@
 //! The process that a slot runs in, as the pool sees it: here, or the command that leads to another machine.
 
+use crate::copying::script;
+use crate::copying::sender::Copier;
 use crate::guard::GuardLine;
 use crate::launch::{START, pod};
 use crate::load::only_gpu;
@@ -16,7 +18,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tunebook_study::protocol::{Event, VERSION};
 
@@ -44,6 +46,8 @@ pub struct SlotMessage {
 pub(crate) enum Said {
     Event(Event),
     Node(FromSlot),
+    /// Files are copied to it. The words say how far that is.
+    Copying(String),
     /// The process has ended, with this status.
     Gone(String),
 }
@@ -57,6 +61,14 @@ pub(crate) struct Errors {
     ended: bool,
 }
 
+/// Where requests to a process go.
+pub(crate) enum Line {
+    Open(ChildStdin),
+    /// The thread that reads what the process says has its standard input, to copy files.
+    Lent,
+    Closed,
+}
+
 pub(crate) type ErrorLines = Arc<Mutex<Errors>>;
 
 /// A process of a slot.
@@ -68,7 +80,9 @@ pub(crate) struct SlotProcess {
     pub(crate) errors: ErrorLines,
     /// The words with which `kubectl` tells about its pod, if it is one.
     pub(crate) pod: Option<Vec<String>>,
-    stdin: Option<ChildStdin>,
+    line: Arc<Mutex<Line>>,
+    /// The number of the trial that it runs, or 0.
+    trial: Arc<AtomicU32>,
     gone: Arc<AtomicBool>,
 }
 
@@ -85,7 +99,9 @@ impl SlotProcess {
                 break;
             }
             match serde_json::from_slice::<Event>(&line) {
-                Ok(Event::Hello { protocol: VERSION, .. }) => return started.watch(id, sender, GuardLine::default()),
+                Ok(Event::Hello { protocol: VERSION, .. }) => {
+                    return started.watch(id, sender, GuardLine::default(), None);
+                }
                 Ok(Event::Hello { protocol, .. }) => {
                     seen = other_version(protocol);
                     break;
@@ -106,7 +122,7 @@ impl SlotProcess {
     /// as a message once there is a machine.
     pub(crate) fn start_far(
         spec: &SlotSpec,
-        needs: &Needs,
+        needs: &Arc<Needs>,
         id: u64,
         sender: Sender<SlotMessage>,
         guard: GuardLine,
@@ -116,17 +132,25 @@ impl SlotProcess {
         for word in &mut spec.command {
             *word = word.replace(START, &format!("{moment:x}"));
         }
+        let copied = needs.copied.as_ref().filter(|_| spec.far.as_ref().is_some_and(|far| far.copies));
+        if let Some(copied) = copied {
+            script::fill(&mut spec.command, &copied.executable);
+        }
         let started = spawn(&spec, Stdio::piped())?;
-        let mut process = started.watch(id, sender, guard)?;
+        let mut process = started.watch(id, sender, guard, copied.map(|_| needs.clone()))?;
         process.pod =
             spec.far.as_ref().filter(|far| far.scheduler == Scheduler::Kubernetes).map(|_| pod(&spec.command));
-        process.send(&ToSlot::Begin(needs.clone()));
+        // Where files are copied, this comes after the executable.
+        if copied.is_none() {
+            process.send(&ToSlot::Begin(Box::new(Needs::clone(needs))));
+        }
         Ok(process)
     }
 
     /// Sends a message. False if the process does not read any more.
     pub(crate) fn send(&mut self, message: &impl Serialize) -> bool {
-        let Some(stdin) = &mut self.stdin else { return false };
+        let mut open = self.line.lock();
+        let Line::Open(stdin) = &mut *open else { return false };
         let Ok(mut line) = serde_json::to_vec(message) else { return false };
         line.push(b'\n');
         stdin.write_all(&line).and_then(|()| stdin.flush()).is_ok()
@@ -134,7 +158,12 @@ impl SlotProcess {
 
     /// Closes standard input. A slot then ends what it started, and itself.
     pub(crate) fn close(&mut self) {
-        self.stdin = None;
+        *self.line.lock() = Line::Closed;
+    }
+
+    /// Says which trial it is about to run.
+    pub(crate) fn runs(&self, trial: u32) {
+        self.trial.store(trial, Ordering::Release);
     }
 
     /// Waits for the end of the process, at most until `deadline`. Returns whether it has ended.
@@ -264,25 +293,49 @@ fn last_words(errors: &ErrorLines) -> String {
 
 impl Started {
     /// Starts the thread that passes on what the process says, and waits for its end.
-    fn watch(self, id: u64, sender: Sender<SlotMessage>, guard: GuardLine) -> Result<SlotProcess, PoolError> {
-        let Self { mut child, stdin, stdout, errors } = self;
+    /// With `copies`, that thread also copies files to it.
+    fn watch(
+        self,
+        id: u64,
+        sender: Sender<SlotMessage>,
+        guard: GuardLine,
+        copies: Option<Arc<Needs>>,
+    ) -> Result<SlotProcess, PoolError> {
+        let Self { mut child, stdin, mut stdout, errors } = self;
         let gone = Arc::new(AtomicBool::new(false));
         let group = Pid::from_raw(child.id() as i32);
-        let process =
-            SlotProcess { id, group, errors: errors.clone(), pod: None, stdin: Some(stdin), gone: gone.clone() };
+        let (line, trial) = (Arc::new(Mutex::new(Line::Lent)), Arc::new(AtomicU32::new(0)));
+        let mut copier = None;
+        match copies.and_then(|needs| Some((needs.copied.clone()?, needs))) {
+            Some((copied, needs)) => copier = Some(Copier::new(needs, copied, stdin, line.clone(), trial.clone())),
+            None => *line.lock() = Line::Open(stdin),
+        }
+        let process = SlotProcess { id, group, errors: errors.clone(), pod: None, line, trial, gone: gone.clone() };
         guard.tell(group, true);
         let watching = move || {
-            for line in stdout.split(b'\n') {
-                let Ok(line) = line else { break };
+            // After the end of the pool, the process is only waited for.
+            let tell = |said| drop(sender.send(SlotMessage { process: id, said }));
+            let mut line = vec![];
+            loop {
+                line.clear();
+                if !matches!(stdout.read_until(b'\n', &mut line), Ok(1..)) {
+                    break;
+                }
                 let said = match serde_json::from_slice::<Event>(&line) {
                     Ok(event) => Some(Said::Event(event)),
                     Err(_) => serde_json::from_slice(&line).ok().map(Said::Node),
                 };
-                // After the end of the pool, the process is only waited for.
-                if let Some(said) = said {
-                    let _ = sender.send(SlotMessage { process: id, said });
+                let said = match (&mut copier, said) {
+                    (Some(copier), Some(said)) => copier.hear(said, &mut stdout, tell),
+                    (_, said) => said,
+                };
+                said.into_iter().for_each(tell);
+                if copier.as_ref().is_some_and(|copier| copier.trouble.is_some()) {
+                    let _ = killpg(group, Signal::SIGTERM);
+                    break;
                 }
             }
+            let trouble = copier.and_then(|copier| copier.trouble);
             let status = end_of(&mut child);
             gone.store(true, Ordering::Release);
             guard.tell(group, false);
@@ -291,7 +344,7 @@ impl Started {
             if !said.is_empty() {
                 how = format!("{said} ({how})");
             }
-            let _ = sender.send(SlotMessage { process: id, said: Said::Gone(how) });
+            tell(Said::Gone(trouble.unwrap_or(how)));
         };
         let watching = std::thread::Builder::new().stack_size(STACK).spawn(watching);
         watching.map_err(|source| PoolError::Start { command: "a thread for the slot".into(), source })?;

@@ -27,6 +27,8 @@ pub struct Far {
     pub pool: String,
     /// Which scheduler knows why it waits.
     pub scheduler: Scheduler,
+    /// Whether files are copied to it.
+    pub copies: bool,
 }
 
 /// What grants slots of a pool.

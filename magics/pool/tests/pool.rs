@@ -2,7 +2,9 @@
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
-use tunebook_pool::{Environment, Pool, PoolError, PoolEvent, SlotSpec};
+use tunebook_pool::{
+    Copied, Environment, FarPool, Launcher, NeededFile, Needs, Pool, PoolError, PoolEvent, SlotSpec, SlotState,
+};
 use tunebook_study::protocol::{Event, TrialId, TrialRequest};
 use tunebook_study::{ProgramLine, TrialState, WorkloadReference};
 
@@ -242,4 +244,137 @@ fn banners_are_skipped_and_the_output_of_other_programs_is_shown() {
     let mut newer = Pool::new(vec![spec(&["echo", r#"{"type":"hello","protocol":99,"pid":1}"#])]);
     let error = newer.run(request(1, folder.path(), &sh("true"))).unwrap_err();
     assert!(error.to_string().contains("version 99"), "{error}");
+}
+
+/// A pool of slots on another machine that shares nothing with this one: `launcher` leads to it. Its trials read
+/// `data.txt` of `folder`, and have their folders there.
+fn copying_pool(folder: &Path, launcher: &[&str], slots: usize) -> Pool {
+    let launcher = Launcher::Prefix(launcher.iter().map(|word| word.to_string()).collect());
+    let far = FarPool { name: "far".into(), launcher, slots, copies: Some(vec![]) };
+    let copied = Copied {
+        executable: NeededFile::of(Path::new(&slot())).unwrap(),
+        origin: "here".into(),
+        study: "1".into(),
+        trials: folder.into(),
+        whole: vec![],
+        libraries: None,
+        defaults: Default::default(),
+    };
+    let files = vec![NeededFile::of(&folder.join("data.txt")).unwrap()];
+    let needs = Needs { folder: folder.into(), files, copied: Some(copied), ..Needs::default() };
+    let mut pool = Pool::new(vec![]);
+    let specs = far.specs(&[slot(), "--worker".into(), "/none".into()], &Environment::default());
+    pool.set_far(specs, [("far".to_string(), needs)].into(), vec![slot(), "guard".into()]);
+    pool
+}
+
+/// Takes messages until a slot is ready. Returns the reasons for which slots waited.
+fn until_ready(pool: &mut Pool, slots: usize) -> Vec<String> {
+    let (mut reasons, deadline) = (vec![], Instant::now() + Duration::from_secs(60));
+    while pool.status().iter().filter(|slot| slot.state == SlotState::Running).count() < slots {
+        assert!(Instant::now() < deadline, "{:?}", pool.status());
+        pool.tend(slots);
+        if let Ok(message) = pool.channel().recv_timeout(Duration::from_millis(100)) {
+            pool.accept(message);
+        }
+        reasons.extend(pool.status().into_iter().filter_map(|slot| slot.reason));
+    }
+    reasons
+}
+
+/// A command that leads to another machine, as far as a process can tell: another home folder, and no environment. Where
+/// the system allows it, the folder `hidden` is empty there.
+fn other_machine(home: &Path, hidden: &Path) -> [String; 4] {
+    let (mount, home) = (format!("mount -t tmpfs none '{}'", hidden.display()), home.display());
+    let lead = format!(
+        "cd /; set -- env -i PATH=/usr/bin:/bin HOME={home} \"$@\"
+        if unshare -rm {mount} 2>/dev/null; then
+          exec unshare -rm sh -c \"{mount} && exec \\\"\\$@\\\"\" sh \"$@\"
+        fi
+        exec \"$@\""
+    );
+    ["sh".into(), "-c".into(), lead, "other".into()]
+}
+
+#[test]
+fn a_slot_that_shares_nothing_gets_its_files_once_and_gives_those_of_its_trials_back() {
+    use std::os::unix::fs::MetadataExt;
+    let (folder, home) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let folder = folder.path().canonicalize().unwrap();
+    std::fs::write(folder.join("data.txt"), "0.5").unwrap();
+    let launcher = other_machine(home.path(), &folder);
+    let launcher: Vec<&str> = launcher.iter().map(String::as_str).collect();
+    let mut pool = copying_pool(&folder, &launcher, 2);
+    let reasons = until_ready(&mut pool, 2);
+    assert!(reasons.iter().any(|reason| reason.starts_with("copying 1 of 1 file (")), "{reasons:?}");
+    let script = r#"pwd; echo "$1"; cp "$1" data.txt $TUNEBOOK_TRIAL_DIR; mkdir $TUNEBOOK_TRIAL_DIR/sub
+        head -c 11000000 /dev/zero > $TUNEBOOK_TRIAL_DIR/sub/large.bin
+        head -c 11000000 /dev/zero > $TUNEBOOK_TRIAL_DIR/sub/best.safetensors
+        echo "{\"step\": 1, \"e\": $(cat data.txt)}""#;
+    let [sh, flag, script] = sh(script);
+    let data = folder.join("data.txt").display().to_string();
+    pool.run(request(1, &folder, &[sh, flag, script, "name".into(), data])).unwrap();
+    let ended = end(&mut pool);
+    assert_eq!((ended.state, ended.steps), (TrialState::Complete, vec![1]), "{}", ended.reason);
+    let node = home.path().join(".cache/tunebook/node");
+    let mirror = format!("{}/mirror/here{}", node.display(), folder.display());
+    let log = std::fs::read_to_string(folder.join("1/log.txt")).unwrap();
+    assert!(log.starts_with(&format!("{mirror}\n{mirror}/data.txt\n")), "{log}");
+    assert!(log.contains("sub/large.bin (11 MB) stayed in"), "{log}");
+    assert_eq!(std::fs::read_to_string(folder.join("1/data.txt")).unwrap(), "0.5");
+    assert_eq!(std::fs::metadata(folder.join("1/sub/best.safetensors")).unwrap().len(), 11_000_000);
+    assert!(!folder.join("1/sub/large.bin").exists());
+    drop(pool);
+
+    // Later slots copy nothing.
+    let files = || {
+        let executable = std::fs::read_dir(&node).unwrap().flatten().map(|entry| entry.path());
+        let executable = executable.filter(|path| path.file_name().unwrap().to_string_lossy().contains("tunebook-"));
+        let all = executable.chain([format!("{mirror}/data.txt").into()]);
+        all.map(|path: PathBuf| path.metadata().unwrap().ino()).collect::<Vec<_>>()
+    };
+    let before = files();
+    assert_eq!(before.len(), 2);
+    let mut later = copying_pool(&folder, &launcher, 1);
+    let reasons = until_ready(&mut later, 1);
+    assert!(!reasons.iter().any(|reason| reason.contains("copying")), "{reasons:?}");
+    assert_eq!(files(), before);
+    drop(later);
+
+    // A file that has changed since the sweep began is not taken for the one of then.
+    let mut changed = copying_pool(&folder, &launcher, 1);
+    std::fs::write(folder.join("data.txt"), "0.25").unwrap();
+    std::fs::remove_file(format!("{mirror}/data.txt")).unwrap();
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !changed.status()[0].reason.as_ref().is_some_and(|reason| reason.contains("has changed here since")) {
+        assert!(Instant::now() < deadline, "{:?}", changed.status());
+        changed.tend(1);
+        if let Ok(message) = changed.channel().recv_timeout(Duration::from_millis(100)) {
+            changed.accept(message);
+        }
+    }
+}
+
+#[test]
+fn a_slot_that_does_not_read_what_is_copied_to_it_ends_with_its_pool() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("data.txt"), "0.5").unwrap();
+    let pid = folder.path().join("pid");
+    let script = format!("echo $$ > {}; echo '{{\"type\":\"send_executable\"}}'; sleep 1000", pid.display());
+    let mut pool = copying_pool(folder.path(), &["sh", "-c", &script], 1);
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !pool.status()[0].reason.as_ref().is_some_and(|reason| reason.starts_with("copying 1 of 1 file")) {
+        assert!(Instant::now() < deadline, "{:?}", pool.status());
+        pool.tend(1);
+        if let Ok(message) = pool.channel().recv_timeout(Duration::from_millis(100)) {
+            pool.accept(message);
+        }
+    }
+    let (pid, started) = (written(pid), Instant::now());
+    drop(pool);
+    assert!(started.elapsed() < Duration::from_secs(1), "the pool waits for the copy");
+    while alive(&pid) {
+        assert!(started.elapsed() < Duration::from_secs(10), "the command outlives its pool");
+        std::thread::sleep(Duration::from_millis(10));
+    }
 }

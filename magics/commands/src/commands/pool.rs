@@ -1,6 +1,7 @@
 //! `%pool`: lists, adds and removes pools of slots beyond this machine.
 
 use crate::error::{ErrorName, Result, suggest};
+use crate::files;
 use crate::host::{Interrupt, Output};
 use crate::magic::{Command, Context, Export, Invocation, LOCAL, Magic, Pools, Subject};
 use crate::report::Report;
@@ -14,7 +15,8 @@ pub const MAGIC: Magic = Magic {
     line: true,
     body: None,
     usage: "%pool\n%pool add NAME --prefix 'ssh HOST' --slots N\n%pool add NAME --slurm 'OPTIONS OF SRUN' --slots N\n\
-        %pool add NAME --kubernetes 'image=IMAGE gpu=1' --slots N\n%pool remove NAME",
+        %pool add NAME --kubernetes 'image=IMAGE gpu=1' --slots N\n\
+        %pool add NAME … --copy [--with 'data/*.csv']\n%pool remove NAME",
     example: "%pool add gentle --prefix 'nice -n 10' --slots 2\n%pool\n%pool remove gentle",
     summary: "Where trials run: slots on this machine, on other machines, and of a cluster's scheduler",
     help: "A slot runs one trial at a time. Sweeps use the slots of this machine (the pool `local`) and those of all \
@@ -22,9 +24,17 @@ pub const MAGIC: Magic = Magic {
         number of trials that run at the same time in all pools together.\n\n\
         A slot elsewhere is a command that runs the rest of its words on the other machine, with standard input and \
         output connected. It is started when trials wait for it, takes its first trial once it has answered, and ends \
-        with the sweep. Nothing is copied: kernel, worker, libtorch, the folder of the notebook and that of the \
+        with the sweep.\n\n\
+        Without `--copy`, nothing is copied: kernel, worker, libtorch, the folder of the notebook and that of the \
         studies must have the same paths there, on a file system that both machines share. Each slot checks this \
-        before its first trial.",
+        before its first trial.\n\n\
+        With `--copy`, the machines share nothing. What trials need goes through the standard input of the slot, once \
+        to each machine, and again when it has changed: the executable of Tunebook, worker and libtorch, the files that \
+        the command names, the data files that hyperparameters or the source of a `%%workload` name, and what `--with` \
+        names. All of it lies below `~/.cache/tunebook/node` there, and programs run in the copy of the notebook's \
+        folder. At the end of a trial its log, its checkpoints and its other files of up to 10 MiB come back. The other \
+        machine must run Linux on the same kind of processor, and have what programs need, such as Python with its \
+        packages.",
     options: OPTIONS,
     subject: Subject::None,
     export: Export::Comment,
@@ -45,6 +55,13 @@ const OPTIONS: &[OptionSpec] = &[
          context=NAME",
     ),
     option("slots", Some("N"), "how many slots the pool has (default: 1)"),
+    option("copy", None, "copy what trials need, for machines that share no file system with this one"),
+    option(
+        "with",
+        Some("PATH…"),
+        "a further file or folder to copy, from the folder of the notebook; `*` stands for any text between two `/`. \
+         May be given several times",
+    ),
 ];
 
 /// So many slots are listed one by one.
@@ -54,7 +71,8 @@ const MOST_SLOTS: u32 = 10_000;
 
 enum Action {
     List,
-    Add(FarPool),
+    /// Adds a pool. The words name the files that are copied to it besides those that trials need.
+    Add(FarPool, Vec<Word>),
     /// Lets trials run on this machine again.
     AddLocal,
     Remove(String),
@@ -79,7 +97,7 @@ fn parse(Invocation { arguments, .. }: Invocation) -> Result<Box<dyn Command>> {
         }
     };
     arguments.at_most(2)?;
-    if !matches!(action, Action::Add(_))
+    if !matches!(action, Action::Add(..))
         && let Some(word) = OPTIONS.iter().find_map(|spec| arguments.option(spec.name))
     {
         let message = "only `%pool add NAME` takes options";
@@ -127,7 +145,43 @@ fn add(arguments: &Arguments) -> Result<Action> {
     {
         return Err(arguments.invalid(word, format!("a pool has at most {MOST_SLOTS} slots")));
     }
-    Ok(Action::Add(FarPool { name: name.text.clone(), launcher, slots: slots as usize }))
+    let with: Vec<Word> = arguments.all("with").cloned().collect();
+    if let Some(word) = with.first().filter(|_| !arguments.has("copy")) {
+        let message = "`--with` names files to copy, and nothing is copied without `--copy`";
+        return Err(arguments.source.syntax_error(word.span.clone(), message, None));
+    }
+    // The paths are looked up when the pool is added.
+    let copies = arguments.has("copy").then(Vec::new);
+    Ok(Action::Add(FarPool { name: name.text.clone(), launcher, slots: slots as usize, copies }, with))
+}
+
+/// The absolute paths that the values of `--with` name. Each names at least one file or folder.
+fn paths(arguments: &Arguments, context: &Context, with: &[Word]) -> Result<Vec<String>> {
+    let current = files::current()?;
+    let mut paths = vec![];
+    for word in with {
+        let path = current.join(files::expand(context, &word.text)).to_string_lossy().into_owned();
+        if files::matching(&path).is_empty() {
+            let message = format!("there is no file or folder `{}` to copy", word.text);
+            let help = format!("paths of `--with` begin in the folder of the notebook, {}", current.display());
+            return Err(arguments.source.error(ErrorName::InvalidValue, word.span.clone(), message, Some(help)));
+        }
+        paths.push(path);
+    }
+    Ok(paths)
+}
+
+/// What is to be said about a pool that cannot work as it is.
+fn warning(pool: &FarPool) -> Option<String> {
+    match &pool.launcher {
+        Launcher::Kubernetes(pod) if pool.copies.is_none() && !pod.has_volume() => Some(format!(
+            "The pods of `{0}` have only what their image has: they mount no volume, and nothing is copied to them. \
+             `%pool remove {0}` removes the pool; then add it with `--copy`, or with `volume=CLAIM:/path` for a volume \
+             that this machine mounts at the same path.",
+            pool.name
+        )),
+        _ => None,
+    }
 }
 
 /// A word that is no option would be the program that `srun` runs.
@@ -147,16 +201,21 @@ impl Command for PoolMagic {
             let span = arguments.positional.get(1).map_or(arguments.line.clone(), |word| word.span.clone());
             arguments.source.error(ErrorName::InvalidValue, span, message, help)
         };
+        let mut said = None;
         {
             let mut pools = context.pools.lock();
             match action {
                 Action::List => {}
                 Action::AddLocal => pools.without_local = false,
-                Action::Add(pool) => {
+                Action::Add(mut pool, with) => {
                     if pools.far.iter().any(|known| known.name == pool.name) {
                         let help = Some(format!("`%pool remove {}` removes the one that is there", pool.name));
                         return Err(error(format!("there is a pool `{}` already", pool.name), help));
                     }
+                    if !with.is_empty() {
+                        pool.copies = Some(paths(&arguments, context, &with)?);
+                    }
+                    said = warning(&pool);
                     pools.far.push(pool);
                 }
                 Action::Remove(name) => {
@@ -164,7 +223,12 @@ impl Command for PoolMagic {
                 }
             }
         }
-        report(context).show(&context.charts, output);
+        let report = report(context);
+        let report = match said {
+            Some(said) => report.field("warning", &said).line(&said),
+            None => report,
+        };
+        report.show(&context.charts, output);
         Ok(())
     }
 }
@@ -190,7 +254,7 @@ fn report(context: &Context) -> Report {
     let pools = context.pools.lock();
     let mut rows = Rows::new(&["pool", "kind", "slots", "running", "pending", "failed", "idle", "trials"]);
     let mut listed = vec![];
-    let mut list = |name: &str, kind: &str, slots: usize, command: Option<String>| {
+    let mut list = |name: &str, kind: &str, slots: usize, copies: bool, command: Option<String>| {
         let pool = (name != LOCAL).then_some(name);
         let status: Vec<&SlotStatus> = pools.status.iter().filter(|slot| slot.pool.as_deref() == pool).collect();
         let count = |state| status.iter().filter(|slot| slot.state == state).count();
@@ -200,20 +264,21 @@ fn report(context: &Context) -> Report {
         let trials: u32 = status.iter().map(|slot| slot.trials).sum();
         let reason = reason(&status);
         let counts = [slots, running, pending, failed, idle].map(|count| count.to_string());
-        let mut row = vec![name.to_string(), kind.to_string()];
+        let mut row = vec![name.to_string(), format!("{kind}{}", if copies { ", copies" } else { "" })];
         row.extend(counts);
         row.push(trials.to_string());
         rows.row(row);
-        listed.push(json!({ "pool": name, "kind": kind, "slots": slots, "running": running, "pending": pending,
-            "failed": failed, "idle": idle, "trials": trials, "reason": reason, "command": command,
-            "states": status }));
+        listed.push(json!({ "pool": name, "kind": kind, "copies": copies, "slots": slots, "running": running,
+            "pending": pending, "failed": failed, "idle": idle, "trials": trials, "reason": reason,
+            "command": command, "states": status }));
     };
     if !pools.without_local {
-        list(LOCAL, LOCAL, here.len(), None);
+        list(LOCAL, LOCAL, here.len(), false, None);
     }
     for pool in &pools.far {
         let words = pool.launcher.command(&pool.name, 0, &["tunebook".into(), "slot".into()]);
-        list(&pool.name, pool.launcher.kind(), pool.slots, Some(shell_words::join(words)));
+        let copies = pool.copies.is_some();
+        list(&pool.name, pool.launcher.kind(), pool.slots, copies, Some(shell_words::join(words)));
     }
     let mut slots = Rows::new(&["slot", "state", "node", "job", "trials", "lost", "reason"]);
     let mut far: Vec<&SlotStatus> = pools.status.iter().filter(|slot| slot.pool.is_some()).collect();
@@ -269,6 +334,9 @@ mod tests {
         assert!(error("%pool add gpu --kubernetes 'gpu=1'").contains("the image is missing"));
         assert!(error("%pool add gpu --prefix \"sh -c 'x\"").contains("never closed"));
         assert!(error("%pool remove gpu").contains("there is no pool `gpu`"));
+        assert!(error("%pool add gpu --prefix env --with x").contains("nothing is copied without `--copy`"));
+        let missing = error("%pool add gpu --prefix env --copy --with 'no/such*'");
+        assert!(missing.contains("no file or folder `no/such*`") && missing.contains("folder of the notebook"));
         assert!(error("%pool --slots 3").contains("only `%pool add NAME` takes options"));
     }
 }

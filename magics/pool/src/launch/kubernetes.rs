@@ -59,6 +59,11 @@ impl Kubernetes {
         if pod.image.is_empty() { Err(KubernetesError::NoImage) } else { Ok(pod) }
     }
 
+    /// Whether its pods mount a volume.
+    pub fn has_volume(&self) -> bool {
+        !self.volumes.is_empty()
+    }
+
     /// The command that runs `words` in a pod of its own.
     pub(super) fn command(&self, pool: &str, number: usize, words: &[String]) -> Vec<String> {
         let plain: String = pool.to_lowercase().chars().filter(char::is_ascii_alphanumeric).take(20).collect();
@@ -80,6 +85,8 @@ impl Kubernetes {
         limits.extend(self.cpu.as_ref().map(|cpu| ("cpu".to_string(), json!(cpu))));
         limits.extend(self.memory.as_ref().map(|memory| ("memory".to_string(), json!(memory))));
         let named = |i: usize| format!("shared-{i}");
+        // Kubernetes replaces `$(NAME)` and `$$` in a command.
+        let words: Vec<String> = words.iter().map(|word| word.replace('$', "$$")).collect();
         let volumes = self.volumes.iter().enumerate();
         let mounts: Vec<Value> =
             volumes.clone().map(|(i, (_, path))| json!({ "name": named(i), "mountPath": path })).collect();
@@ -123,14 +130,14 @@ mod tests {
     #[test]
     fn a_pod_has_what_was_asked_for() {
         let pod = parse("image=a/b:1 gpu=2 cpu=4 memory=8Gi volume=home:/home namespace=ml").unwrap();
-        let command = pod.command("Big GPUs", 3, &["/x y/tunebook".into(), "slot".into()]);
+        let command = pod.command("Big GPUs", 3, &["/x y/tunebook".into(), "slot".into(), "$(x) $$".into()]);
         assert_eq!(command[..2], ["kubectl", "run"]);
         assert!(command[2].starts_with("tunebook-biggpus-") && command[2].ends_with("-3-{start}"), "{command:?}");
         assert!(command.contains(&"--namespace=ml".to_string()) && command.contains(&"--image=a/b:1".to_string()));
         let overrides = command.last().unwrap().strip_prefix("--overrides=").unwrap();
         let pod: Value = serde_json::from_str(overrides).unwrap();
         let container = &pod["spec"]["containers"][0];
-        assert_eq!(container["command"], json!(["/x y/tunebook", "slot"]));
+        assert_eq!(container["command"], json!(["/x y/tunebook", "slot", "$$(x) $$$$"]));
         assert_eq!(container["resources"]["limits"], json!({ "nvidia.com/gpu": "2", "cpu": "4", "memory": "8Gi" }));
         assert_eq!(container["volumeMounts"][0]["mountPath"], "/home");
         assert_eq!(pod["spec"]["volumes"][0]["persistentVolumeClaim"]["claimName"], "home");

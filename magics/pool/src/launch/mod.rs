@@ -6,6 +6,7 @@ pub use kubernetes::{Kubernetes, KubernetesError};
 pub(crate) use kubernetes::{START, pod};
 
 use crate::Environment;
+use crate::copying::script;
 use crate::spec::{Far, Scheduler, SlotSpec};
 
 /// Slots that one kind of command leads to.
@@ -17,6 +18,9 @@ pub struct FarPool {
     pub launcher: Launcher,
     /// How many slots it has.
     pub slots: usize,
+    /// Files are copied to its machines: what a study needs, and what these absolute paths name, which may contain `*`
+    /// and `?`. None if its machines share a file system with this one.
+    pub copies: Option<Vec<String>>,
 }
 
 /// What leads to a slot.
@@ -82,12 +86,17 @@ impl FarPool {
             let of_job = inherited.filter(|name| name.starts_with("SLURM_") && name != "SLURM_CONF");
             environment.0.splice(0..0, of_job.map(|name| (name, None)));
         }
+        let slot = if self.copies.is_some() { script::words(slot) } else { slot.to_vec() };
         let spec = |number| SlotSpec {
             device: format!("{}/{}", self.name, number + 1),
-            command: self.launcher.command(&self.name, number, slot),
+            command: self.launcher.command(&self.name, number, &slot),
             environment: environment.clone(),
             folder: None,
-            far: Some(Far { pool: self.name.clone(), scheduler: self.launcher.scheduler() }),
+            far: Some(Far {
+                pool: self.name.clone(),
+                scheduler: self.launcher.scheduler(),
+                copies: self.copies.is_some(),
+            }),
         };
         (0..self.slots).map(spec).collect()
     }

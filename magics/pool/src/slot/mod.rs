@@ -4,7 +4,7 @@
 //! runs programs itself. When its standard input closes, because the kernel died or ended the slot, it ends everything
 //! that it started and exits; so it does after SIGTERM, by which a scheduler announces the end of its job. It needs
 //! nothing but standard input and output, so any command that starts it somewhere can be a slot: `ssh`, `srun`,
-//! `docker run -i`. On another machine it first looks for what it needs (see `node.rs`).
+//! `docker run -i`. On another machine it first looks for what it needs (see `node.rs`), or receives it (`copying`).
 
 mod log;
 mod process;
@@ -12,6 +12,8 @@ mod program;
 mod worker;
 
 use crate::Environment;
+use crate::copying::mirror::{self, Mirror};
+use crate::copying::results;
 use crate::node::{FromSlot, Needs, ToSlot, name_of_this_machine};
 use crossbeam_channel::{Receiver, unbounded};
 use parking_lot::Mutex;
@@ -33,6 +35,15 @@ const OUT_OF_TIME: &str = "it ran longer than its limit";
 /// Whether this is the reason of a trial that failed because it ran out of time.
 pub fn is_timeout(reason: Option<&str>) -> bool {
     reason.is_some_and(|reason| reason.starts_with(OUT_OF_TIME))
+}
+
+/// Where the trials of this slot run.
+#[derive(Clone, Default)]
+struct Place {
+    /// The changes to the environment of workers and programs.
+    environment: Environment,
+    /// Where the files are that were copied to this machine. None if none were.
+    mirror: Option<Arc<Mirror>>,
 }
 
 /// How a trial in this slot ended.
@@ -76,47 +87,77 @@ pub fn main(worker: PathBuf) -> ExitCode {
     end_after_sigterm();
     send(&Event::Hello { protocol: VERSION, pid: std::process::id() });
     let (sender, requests) = unbounded();
-    let environment = Arc::new(Mutex::new(Environment::default()));
-    let of_reader = environment.clone();
+    let place = Arc::new(Mutex::new(Place::default()));
+    let of_reader = place.clone();
     std::thread::spawn(move || {
-        for line in std::io::stdin().lock().lines() {
-            let Ok(line) = line else { break };
-            match serde_json::from_str::<Request>(&line) {
+        let mut input = std::io::stdin().lock();
+        let mut line = vec![];
+        while matches!(input.read_until(b'\n', &mut line), Ok(1..)) {
+            match serde_json::from_slice::<Request>(&line) {
                 Ok(request) => drop(sender.send(request)),
-                Err(error) => match serde_json::from_str(&line) {
-                    Ok(ToSlot::Begin(needs)) => begin(needs, &of_reader),
-                    Err(_) => eprintln!("tunebook slot: not a request: {error}"),
+                Err(error) => match serde_json::from_slice(&line) {
+                    Ok(ToSlot::Begin(needs)) => begin(*needs, &of_reader, &mut input),
+                    _ => eprintln!("tunebook slot: not a request: {error}"),
                 },
             }
+            line.clear();
         }
         // Nobody is left to report to.
         process::end_everything();
     });
+    let builtin = worker.clone();
     let mut worker = worker::Worker::new(worker);
     while let Ok(request) = requests.recv() {
         // A request to cancel a trial that has ended already needs no answer.
         let Request::Run { trials } = request else { continue };
-        let environment = environment.lock().clone();
+        let place = place.lock().clone();
         for trial in trials {
-            run(&trial, &mut worker, &requests, &environment);
+            match &place.mirror {
+                None => run(&trial, &mut worker, &requests, &place),
+                Some(mirror) => run(&mirror.request(&trial, &builtin), &mut worker, &requests, &place),
+            }
         }
     }
     ExitCode::SUCCESS
 }
 
-/// Answers whether this machine has what trials need, and from then on says that the slot is there.
-fn begin(needs: Needs, environment: &Mutex<Environment>) {
-    let node = name_of_this_machine();
-    let problem = needs.settle(&node);
-    *environment.lock() = Environment(needs.environment);
-    let job = std::env::var("SLURM_JOB_ID").ok();
-    send(&FromSlot::Ready { protocol: VERSION, node, job, problem });
+/// Answers whether this machine has what trials need. What is to be copied comes from `input`. From the beginning, it
+/// says that the slot is there.
+fn begin(needs: Needs, place: &Mutex<Place>, input: &mut impl BufRead) {
     std::thread::spawn(|| {
         loop {
             std::thread::sleep(ALIVE);
             send(&FromSlot::Alive);
         }
     });
+    let node = name_of_this_machine();
+    let job = std::env::var("SLURM_JOB_ID").ok();
+    let ready = |problem| send(&FromSlot::Ready { protocol: VERSION, node: node.clone(), job, problem });
+    match &needs.copied {
+        None => {
+            let problem = needs.settle(&node);
+            place.lock().environment = Environment(needs.environment);
+            ready(problem);
+        }
+        Some(copied) => {
+            // The script has put the executable into the folder for everything that is copied.
+            let executable = std::env::current_exe().unwrap_or_default();
+            let base = executable.parent().unwrap_or(&executable);
+            let received = mirror::receive(&needs, copied, base, input, send);
+            match received.and_then(|mirror| mirror.enter().map(|()| mirror)) {
+                Ok(mirror) => {
+                    let environment = Environment(mirror.environment(&needs.environment));
+                    *place.lock() = Place { environment, mirror: Some(Arc::new(mirror)) };
+                    ready(None);
+                }
+                Err(problem) => {
+                    ready(Some(problem));
+                    // What still comes in is no message.
+                    process::end_everything();
+                }
+            }
+        }
+    }
 }
 
 /// Ends everything after SIGTERM. If that cannot be arranged, SIGTERM ends the slot alone, and its worker with its
@@ -132,7 +173,7 @@ fn end_after_sigterm() {
 }
 
 /// Runs a trial and reports how it ended.
-fn run(request: &TrialRequest, worker: &mut worker::Worker, requests: &Receiver<Request>, environment: &Environment) {
+fn run(request: &TrialRequest, worker: &mut worker::Worker, requests: &Receiver<Request>, place: &Place) {
     let started = std::time::Instant::now();
     let outcome = match log::Log::create(&request.directory) {
         Err(error) => {
@@ -141,18 +182,28 @@ fn run(request: &TrialRequest, worker: &mut worker::Worker, requests: &Receiver<
         }
         Ok(log) => match &request.workload {
             tunebook_study::WorkloadReference::Builtin { .. } | tunebook_study::WorkloadReference::Rust { .. } => {
-                worker.run(request, requests, log, environment)
+                worker.run(request, requests, log, place)
             }
-            tunebook_study::WorkloadReference::Command(line) => program::run(line, request, requests, log, environment),
+            tunebook_study::WorkloadReference::Command(line) => program::run(line, request, requests, log, place),
             tunebook_study::WorkloadReference::Imported { .. } => {
                 Outcome::failed("the study was imported and has no workload here")
             }
         },
     };
-    send(&Event::Ended {
-        trial: request.trial.clone(),
-        state: outcome.state,
-        reason: outcome.reason,
-        seconds: started.elapsed().as_secs_f64(),
-    });
+    let seconds = started.elapsed().as_secs_f64();
+    let Outcome { state, mut reason } = outcome;
+    if place.mirror.is_some() {
+        results::send_back(&request.trial, &request.directory, state == TrialState::Cancelled);
+        reason = reason.map(with_advice);
+    }
+    send(&Event::Ended { trial: request.trial.clone(), state, reason, seconds });
+}
+
+/// The reason of a trial that ran where files are copied. If it did not find a file, this says how more is copied.
+fn with_advice(reason: String) -> String {
+    let missing = ["No such file", "no such file", "not found", "No module named", "there is no /"];
+    if !missing.iter().any(|text| reason.contains(text)) {
+        return reason;
+    }
+    format!("{reason}; if a file was not copied to the node, name it with `--with` of `%pool add`")
 }

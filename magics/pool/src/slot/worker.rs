@@ -2,7 +2,7 @@
 
 use super::log::Log;
 use super::process::{Group, describe, out_of_memory_kills};
-use super::{Outcome, cancels, send};
+use super::{Outcome, Place, cancels, send};
 use crate::Environment;
 use crossbeam_channel::{Receiver, after, never, select, unbounded};
 use parking_lot::Mutex;
@@ -47,12 +47,12 @@ impl Worker {
         request: &TrialRequest,
         requests: &Receiver<Request>,
         log: Log,
-        environment: &Environment,
+        place: &Place,
     ) -> Outcome {
         let oom_before = out_of_memory_kills();
         let path = request.worker.as_ref().unwrap_or(&self.builtin);
         let ready = self.running.take().filter(|running| running.path == *path);
-        let mut running = match ready.map_or_else(|| start(path, &log, environment), Ok) {
+        let mut running = match ready.map_or_else(|| start(path, &log, &place.environment), Ok) {
             Ok(running) => running,
             Err(reason) => return Outcome::failed(reason),
         };
@@ -68,7 +68,7 @@ impl Worker {
                         break Outcome { state, reason };
                     }
                     Ok(Event::Hello { .. }) => {}
-                    Ok(event) => send(&event),
+                    Ok(event) => send(&place.mirror.as_ref().map_or(event.clone(), |mirror| mirror.event(event))),
                     Err(_) => return running.died(&log, oom_before),
                 },
                 recv(requests) -> other => if other.is_ok_and(|other| cancels(&other, &request.trial)) {

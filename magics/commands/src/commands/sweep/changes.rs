@@ -220,7 +220,7 @@ fn stamp(path: &Path) -> Option<(SystemTime, u64)> {
 }
 
 /// The files that a command names, with every value of the lists that it inserts.
-fn named_files(line: &ProgramLine, space: &SearchSpace, folder: &Path) -> Vec<PathBuf> {
+pub fn named_files(line: &ProgramLine, space: &SearchSpace, folder: &Path) -> Vec<PathBuf> {
     let mut found: Vec<PathBuf> = vec![];
     let mut after_module = false;
     for (i, word) in line.words.iter().enumerate() {

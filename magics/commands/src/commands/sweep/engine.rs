@@ -16,7 +16,7 @@ use crossbeam_channel::{after, select};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
-use tunebook_pool::{Needs, Pool, PoolError, PoolEvent, SlotMessage};
+use tunebook_pool::{Pool, PoolError, PoolEvent, SlotMessage};
 use tunebook_study::protocol::{DataSource, Event, TrialId, TrialRequest};
 use tunebook_study::sampler::{Proposals, trial_seed};
 use tunebook_study::store::{HyperparameterUse, NewTrial, StudyWriter, trials_folder};
@@ -125,7 +125,7 @@ fn warm_pool(context: &Context, plan: &SweepPlan, writer: &StudyWriter, folder: 
     }
     let slots = Slots::of(context, &devices, plan.options.parallel, plan.options.per_gpu);
     writer.record_environment(&environment(&devices, &slots.names(), slots::commands(context)))?;
-    let needs = if slots.far.is_empty() { Needs::default() } else { slots::needs(context, plan, &devices, folder)? };
+    let needs = slots::needs(context, plan, writer, &devices, folder)?;
     let at_once = slots.at_once();
     let Slots { here, far, .. } = slots;
     let warm = context.pool.lock().take();

@@ -3,6 +3,7 @@
 pub mod advice;
 mod background;
 pub mod changes;
+mod copied;
 pub mod display;
 pub mod early_stopping;
 pub mod engine;

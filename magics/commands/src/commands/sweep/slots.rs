@@ -1,15 +1,18 @@
 //! The slots that a sweep uses, on this machine and in the pools that `%pool` has added, and where its trials ran.
 
+use super::copied::{Contents, contents};
 use super::plan::SweepPlan;
 use crate::error::{ErrorName, MagicError, Result};
-use crate::magic::{Context, LOCAL};
+use crate::magic::{Context, LOCAL, Pools};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
-use tunebook_pool::{Devices, NeededFile, Needs, SlotSpec, SlotState, SlotStatus, default_slots};
+use tunebook_pool::{
+    Copied, Devices, NeededFile, Needs, SlotSpec, SlotState, SlotStatus, default_slots, name_of_this_machine,
+};
 use tunebook_study::WorkloadReference;
-use tunebook_study::store::{Store, StudyRecord};
+use tunebook_study::store::{Store, StudyRecord, StudyWriter};
 
 /// The kind of the result that says where the trials of a study ran.
 const PLACES: &str = "places";
@@ -70,12 +73,34 @@ pub fn check(context: &Context) -> Result<()> {
     Err(MagicError::new(ErrorName::SlotError, "there is no slot: this machine was removed from `%pool`", help))
 }
 
-/// What a node must share with this machine, so that trials of a plan can run there. `folder` holds the folders of the
-/// study's trials.
-pub fn needs(context: &Context, plan: &SweepPlan, devices: &Devices, folder: &Path) -> Result<Needs> {
-    let cannot = |path: &Path, error: std::io::Error| {
-        MagicError::new(ErrorName::SlotError, format!("{} cannot be read: {error}", path.display()), None)
-    };
+/// What the nodes of each pool need, so that trials of a plan can run there. `folder` holds the folders of the study's
+/// trials.
+pub fn needs(
+    context: &Context,
+    plan: &SweepPlan,
+    writer: &StudyWriter,
+    devices: &Devices,
+    folder: &Path,
+) -> Result<BTreeMap<String, Needs>> {
+    let pools = context.pools.lock().far.clone();
+    let (mut needs, mut shared) = (BTreeMap::new(), None::<Needs>);
+    for pool in pools {
+        let of_pool = match &pool.copies {
+            Some(patterns) => copied(context, plan, writer, devices, folder, patterns)?,
+            None => {
+                if shared.is_none() {
+                    shared = Some(to_share(context, plan, devices, folder)?);
+                }
+                shared.clone().unwrap_or_default()
+            }
+        };
+        needs.insert(pool.name, of_pool);
+    }
+    Ok(needs)
+}
+
+/// What a node must share with this machine.
+fn to_share(context: &Context, plan: &SweepPlan, devices: &Devices, folder: &Path) -> Result<Needs> {
     let mut paths: Vec<PathBuf> = context.settings.slot.first().map(PathBuf::from).into_iter().collect();
     let mut folders = vec![folder.to_path_buf()];
     if !matches!(plan.definition.workload, WorkloadReference::Command(_)) {
@@ -86,16 +111,56 @@ pub fn needs(context: &Context, plan: &SweepPlan, devices: &Devices, folder: &Pa
     let mark = folder.join(".shared");
     std::fs::create_dir_all(folder)
         .and_then(|()| std::fs::write(&mark, uuid::Uuid::new_v4().to_string()))
-        .map_err(|error| cannot(&mark, error))?;
+        .map_err(|error| unreadable(&mark, &error))?;
     paths.push(mark);
     let mut pools = context.pools.lock();
-    let mut files = vec![];
-    for path in paths {
-        let sha256 = pools.hash(&path).map_err(|error| cannot(&path, error))?;
-        files.push(NeededFile { path, sha256 });
-    }
-    let current = std::env::current_dir().map_err(|error| cannot(Path::new("."), error))?;
-    Ok(Needs { folder: current, environment: context.added_environment().0, folders, files })
+    let files = paths.iter().map(|path| needed(&mut pools, path)).collect::<Result<Vec<_>>>()?;
+    let environment = context.added_environment().0;
+    Ok(Needs { folder: current()?, environment, folders, files, copied: None })
+}
+
+/// What is copied to a node of a pool with `--copy`, whose `--with` names `patterns`.
+fn copied(
+    context: &Context,
+    plan: &SweepPlan,
+    writer: &StudyWriter,
+    devices: &Devices,
+    folder: &Path,
+    patterns: &[String],
+) -> Result<Needs> {
+    let current = current()?;
+    let Contents { files, whole, libraries, defaults, .. } =
+        contents(context, plan, writer, devices, &current, patterns)?;
+    let mut pools = context.pools.lock();
+    let files = files.keys().map(|path| needed(&mut pools, path)).collect::<Result<Vec<_>>>()?;
+    let executable = context.settings.slot.first().map(PathBuf::from).unwrap_or_default();
+    let copied = Copied {
+        executable: needed(&mut pools, &executable)?,
+        origin: name_of_this_machine(),
+        study: writer.study().created.to_string(),
+        trials: folder.into(),
+        whole: whole.iter().cloned().collect(),
+        libraries,
+        defaults,
+    };
+    let folders = whole.into_iter().chain([folder.to_path_buf()]).collect();
+    let environment = context.added_environment().0;
+    Ok(Needs { folder: current, environment, folders, files, copied: Some(copied) })
+}
+
+/// A file with its hash and its size.
+fn needed(pools: &mut Pools, path: &Path) -> Result<NeededFile> {
+    let size = path.metadata().map_err(|error| unreadable(path, &error))?.len();
+    let sha256 = pools.hash(path).map_err(|error| unreadable(path, &error))?;
+    Ok(NeededFile { path: path.into(), sha256, size })
+}
+
+fn current() -> Result<PathBuf> {
+    std::env::current_dir().map_err(|error| unreadable(Path::new("."), &error))
+}
+
+fn unreadable(path: &Path, error: &std::io::Error) -> MagicError {
+    MagicError::new(ErrorName::SlotError, format!("{} cannot be read: {error}", path.display()), None)
 }
 
 /// The commands of the pools, for the environment that a study records.
@@ -103,7 +168,8 @@ pub fn commands(context: &Context) -> Value {
     let pools = context.pools.lock();
     let command = |pool: &tunebook_pool::FarPool| {
         let words = pool.launcher.command(&pool.name, 0, &["tunebook".into()]);
-        json!({ "pool": pool.name, "kind": pool.launcher.kind(), "slots": pool.slots, "command": words.join(" ") })
+        json!({ "pool": pool.name, "kind": pool.launcher.kind(), "slots": pool.slots,
+            "copies": pool.copies.is_some(), "command": words.join(" ") })
     };
     pools.far.iter().map(command).collect()
 }

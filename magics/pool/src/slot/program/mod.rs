@@ -7,8 +7,8 @@ mod report;
 use self::report::{Lines, Report, Taken};
 use super::log::Log;
 use super::process::{Group, describe, out_of_memory_kills};
-use super::{Outcome, cancels, send};
-use crate::{Environment, program_line};
+use super::{Outcome, Place, cancels, send};
+use crate::program_line;
 use crossbeam_channel::{Receiver, after, never, select, unbounded};
 use std::io::{BufRead, BufReader};
 use std::os::unix::process::ExitStatusExt;
@@ -48,16 +48,20 @@ pub(super) fn run(
     request: &TrialRequest,
     requests: &Receiver<Request>,
     log: Log,
-    environment: &Environment,
+    place: &Place,
 ) -> Outcome {
     let words = match program_line::fill(line, &request.params) {
         Ok(words) => words,
         Err(error) => return Outcome::failed(error.to_string()),
     };
+    let words = match &place.mirror {
+        Some(mirror) => words.iter().map(|word| mirror.text(word)).collect(),
+        None => words,
+    };
     let Some((program, arguments)) = words.split_first() else { return Outcome::failed("the command is empty") };
     let oom_before = out_of_memory_kills();
     let mut command = Command::new(program);
-    environment.give(&mut command);
+    place.environment.give(&mut command);
     command
         .args(arguments)
         .env("TUNEBOOK_SEED", request.seed.to_string())
