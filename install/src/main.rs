@@ -33,7 +33,10 @@ enum Command {
     Demo(demo::Options),
     /// Sets everything up, runs all tests and shows how long each part took.
     Verify {
-        /// Arguments for `cargo test`.
+        /// Arguments for `cargo test`. Or the part `notebooks`, which takes long: it runs every notebook with nbclient,
+        /// papermill, `tunebook run` and JupyterLab, and says whether all have the same results. Its options are
+        /// `--only 1,4` for some of the notebooks, and `--by nbclient,run` for some of nbclient, papermill, run and
+        /// jupyterlab.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         rest: Vec<String>,
     },

@@ -1,4 +1,5 @@
-//! `cargo verify`: sets up what the tests need and runs all of them, in the build profile of the product.
+//! `cargo verify`: sets up what the tests need and runs all of them, in the build profile of the product. `cargo verify
+//! -- notebooks` is a part of its own, because it takes long.
 
 use crate::demo::{build, private_location};
 use crate::places::cargo;
@@ -24,16 +25,40 @@ struct Lack {
     note: String,
 }
 
-/// Runs the tests. `arguments` go to `cargo test`.
+/// The part that compares the notebooks.
+const NOTEBOOKS: &str = "notebooks";
+
+/// Runs the tests. `arguments` go to `cargo test`, or to the part that the first of them names.
 pub fn run(arguments: &[String]) -> Result<()> {
     let mut times = Times::start();
     let mut lacks = Vec::new();
-    let done = set_up_and_test(&mut times, &mut lacks, arguments);
+    let done = match arguments.split_first() {
+        Some((part, options)) if part == NOTEBOOKS => compare_notebooks(&mut times, &mut lacks, options),
+        _ => set_up_and_test(&mut times, &mut lacks, arguments),
+    };
     println!("\n{times}");
     for Lack { note, .. } in lacks {
         println!("note: {note}");
     }
+    if arguments.is_empty() {
+        println!(
+            "not run: every notebook with nbclient, papermill, `tunebook run` and JupyterLab, and whether all have the \
+             same results (about half an hour on two processors). `cargo verify -- {NOTEBOOKS}` runs this part."
+        );
+    }
     done
+}
+
+/// Executes the notebooks with everything that executes notebooks, and compares the results.
+fn compare_notebooks(times: &mut Times, lacks: &mut Vec<Lack>, options: &[String]) -> Result<()> {
+    let mut prepared = prepare(times)?;
+    lacks.extend(prepared.lacks.into_iter().filter(|lack| lack.name == "chromium"));
+    check_ci(lacks)?;
+    say("Running the notebooks");
+    prepared.command.args(["run", "--release", "--quiet", "--package", "tunebook-tests", "--bin", NOTEBOOKS, "--"]);
+    prepared.command.args(options);
+    let advice = "What stands above says why";
+    times.part("running the notebooks", || crate::steps::run(&mut prepared.command, advice))
 }
 
 fn set_up_and_test(times: &mut Times, lacks: &mut Vec<Lack>, arguments: &[String]) -> Result<()> {
@@ -43,14 +68,20 @@ fn set_up_and_test(times: &mut Times, lacks: &mut Vec<Lack>, arguments: &[String
         prepared.command.env("RUST_SRC_PATH", folder);
     }
     *lacks = prepared.lacks;
-    if let Some(Lack { note, .. }) = lacks.first()
-        && std::env::var_os("CI").is_some()
-    {
-        bail!("{note} The variable CI is set, so no test may be left out");
-    }
+    check_ci(lacks)?;
     times.part("fetching carried crates", carry::fetch_releases)?;
     say("Running all tests");
     cargo_test::run(times, prepared.command.args(["test", "--release", "--workspace"]), arguments)
+}
+
+/// An error if something is lacking where no test may be left out.
+fn check_ci(lacks: &[Lack]) -> Result<()> {
+    match lacks.first() {
+        Some(Lack { note, .. }) if std::env::var_os("CI").is_some() => {
+            bail!("{note} The variable CI is set, so no test may be left out")
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Builds the product, installs it privately, and prepares everything else that tests and benchmarks use.

@@ -1,37 +1,9 @@
 //! The kernel in real front ends: Jupyter's own kernel tests, nbclient, Jupyter console, and JupyterLab in Chromium.
 
-use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Mutex;
-use tunebook_tests::{executable, lacks};
-
-/// The Python of the test environment, with an environment in which Jupyter finds the kernel and keeps its files in a
-/// folder of the test.
-fn python(folder: &Path) -> Command {
-    let Some(python) = std::env::var_os("TUNEBOOK_PYTHON") else {
-        panic!("TUNEBOOK_PYTHON is not set: `cargo verify` makes the environment that this test needs")
-    };
-    let kernels = folder.join("jupyter/kernels/tunebook");
-    std::fs::create_dir_all(&kernels).unwrap();
-    let spec = serde_json::json!({ "argv": [executable("tunebook"), "kernel", "--connection-file", "{connection_file}"],
-        "display_name": "Rust (Tunebook)", "language": "rust", "interrupt_mode": "message" });
-    std::fs::write(kernels.join("kernel.json"), spec.to_string()).unwrap();
-    let mut command = Command::new(python);
-    command
-        .current_dir(folder)
-        .env("JUPYTER_PATH", folder.join("jupyter"))
-        .env("JUPYTER_RUNTIME_DIR", folder.join("runtime"))
-        .env("JUPYTER_DATA_DIR", folder.join("data"))
-        .env("JUPYTER_CONFIG_DIR", folder.join("config"))
-        .env("TUNEBOOK_HISTORY", folder.join("history.db"))
-        .env("TUNEBOOK_WORKER", executable("tunebook-worker"));
-    command
-}
-
-fn script(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("front_ends").join(name)
-}
+use tunebook_tests::{chromium, executable, lacks, python, script};
 
 fn notebook(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../notebooks").join(name)
@@ -164,12 +136,6 @@ fn papermill_nbclient_jupyterlab_and_tunebook_run_give_the_same_results() {
 fn the_console_runs_cells_and_shows_tables() {
     let folder = tempfile::tempdir().unwrap();
     must_pass(python(folder.path()).arg(script("console.py")));
-}
-
-/// The path of Chromium.
-fn chromium() -> OsString {
-    std::env::var_os("TUNEBOOK_CHROMIUM")
-        .expect("TUNEBOOK_CHROMIUM is not set: install Chromium (Debian: apt install chromium) and run `cargo verify`")
 }
 
 #[test]

@@ -125,6 +125,8 @@ fn papermill_sets_parameters_as_tunebook_run_does() {
     let ran = papermill.output().unwrap();
     assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
     // papermill's metadata have the number NaN, which JSON does not know.
+    let same = tunebook(at, &["diff", "papermill.ipynb", "papermill.ipynb"]);
+    assert_eq!(same.status.code(), Some(0), "{}", String::from_utf8_lossy(&same.stderr));
     let prepared = std::fs::read_to_string(at.join("papermill.ipynb")).unwrap();
     let prepared: Value = serde_json::from_str(&prepared.replace("NaN,", "0,").replace("-Infinity", "0")).unwrap();
     let lines = prepared["cells"][1]["source"].as_array().unwrap();
@@ -243,6 +245,34 @@ fn two_runs_are_compared_by_their_results() {
     assert_eq!(diff(&["diff", "a.ipynb", "near.ipynb", "--tolerance", "1e-6"]).0, Some(0));
     let (status, said) = diff(&["diff", "a.ipynb", "other.ipynb"]);
     assert!(status == Some(1) && said.contains("`x` and `y`"), "{said}");
+}
+
+/// Python's JSON has the numbers NaN and Infinity, so papermill writes them: parameters, and outputs of other kernels.
+#[test]
+fn notebooks_with_numbers_that_json_does_not_have_are_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    let mut cell = code("println!(\"NaN \\\"Infinity\\\"\");", &[]);
+    cell["outputs"] = json!([
+        { "output_type": "stream", "name": "stdout", "text": "NaN \"Infinity\"\n" },
+        { "output_type": "display_data", "metadata": { "of": "@NaN" }, "data": { "application/json": ["@-Infinity"] } },
+    ]);
+    let notebook = json!({ "cells": [cell], "nbformat": 4, "nbformat_minor": 4,
+        "metadata": { "papermill": { "parameters": { "limit": "@NaN", "high": "@Infinity" } } } });
+    let mut text = notebook.to_string();
+    for number in ["NaN", "Infinity", "-Infinity"] {
+        text = text.replace(&format!("\"@{number}\""), number);
+    }
+    assert!(text.contains("\"limit\":NaN") && serde_json::from_str::<Value>(&text).is_err(), "{text}");
+    std::fs::write(at.join("n.ipynb"), text).unwrap();
+    let ran = tunebook(at, &["run", "n.ipynb", "--to", "out.ipynb"]);
+    assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+    let out = read(at, "out.ipynb");
+    let parameters = &out["metadata"]["papermill"]["parameters"];
+    assert_eq!(parameters, &json!({ "limit": null, "high": null }));
+    assert_eq!(printed(&out["cells"][0]), "NaN \"Infinity\"\n");
+    let same = tunebook(at, &["diff", "n.ipynb", "out.ipynb"]);
+    assert_eq!(same.status.code(), Some(0), "{}", String::from_utf8_lossy(&same.stdout));
 }
 
 #[test]

@@ -173,6 +173,70 @@ async fn a_bundle_made_in_one_folder_is_replayed_in_another() {
     }
 }
 
+#[tokio::test]
+async fn a_study_that_names_whole_paths_is_replayed_with_the_files_of_its_bundle() {
+    let (mut kernel, folder) = kernel().await;
+    let here = folder.path().canonicalize().unwrap();
+    let script =
+        "a=$(cat \"$2\") && b=$(cat \"$3\") && echo \"{\\\"step\\\": 1, \\\"error\\\": $1, \\\"sum\\\": $((a + b))}\"";
+    std::fs::create_dir(here.join("my data")).unwrap();
+    for (name, content) in [("train.sh", script), ("my data/a.txt", "20"), ("b.txt", "1"), ("c.txt", "2")] {
+        std::fs::write(here.join(name), content).unwrap();
+    }
+    let whole = |name: &str| here.join(name).display().to_string();
+    let sweep = format!(
+        "%%sweep p --trials 4\ncommand sh {} {{x}} {{first}} {{second}}\nfixed first = \"{}\"\n\
+         scientific second in [\"{}\", \"{}\"]\nnuisance x ~ uniform(0, 1)\nminimize error",
+        whole("train.sh"),
+        whole("my data/a.txt"),
+        whole("b.txt"),
+        whole("c.txt")
+    );
+    kernel.run_ok(&sweep).await;
+    let written = kernel.run_ok("%report p --to r.html --bundle b.zip").await.result();
+    let files = written["bundle"]["files"].as_array().unwrap();
+    assert!(files.len() == 4 && files.iter().all(|file| file["left_out"].is_null()), "{written}");
+    let notes = written["bundle"]["notes"].to_string();
+    assert!(notes.contains("a replay uses the file in the bundle"), "{notes}");
+    let elsewhere = tempfile::tempdir().unwrap();
+    let at = elsewhere.path();
+    std::fs::copy(here.join("b.zip"), at.join("b.zip")).unwrap();
+    drop((kernel, folder));
+    let _ = std::fs::remove_dir_all(&here);
+
+    let replay = |to: &str| {
+        let ran = tunebook(at, &["replay", "b.zip", "--to", to, "--json"]);
+        let (said, problems) = (text(&ran.stdout), text(&ran.stderr));
+        assert_eq!(ran.status.code(), Some(0), "{said}{problems}");
+        let result: Value = serde_json::from_str(said.trim()).unwrap();
+        assert_eq!((&result["identical"], &result["same"]), (&json!(4), &json!(true)), "{result}");
+        assert_eq!(result["files"], json!([]), "the trials read what was recorded");
+        result["bundled"].as_array().unwrap().clone()
+    };
+    assert!(!here.exists(), "nothing of the first folder is there any more");
+    let bundled = replay("new");
+    let project = at.join("new/project").canonicalize().unwrap();
+    assert_eq!(bundled, [json!({ "recorded": here, "read": project, "other": false })]);
+    let store = tunebook_study::store::Store::open_to_read(&at.join("new/studies.db")).unwrap().unwrap();
+    let [study, again] = ["p", "p.replay"].map(|name| store.study(name).unwrap().unwrap());
+    assert_eq!(study.definition.workload, again.definition.workload, "the record stays as it is");
+    assert_eq!(study.definition.space, again.definition.space);
+    let shown = text(&tunebook(at, &["replay", "b.zip"]).stdout).split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(shown.contains("is not there, so the trials use"), "{shown}");
+
+    // The folder is there again: one file as it was, two with other contents, and one is missing.
+    std::fs::create_dir_all(here.join("my data")).unwrap();
+    for (name, content) in [("train.sh", script), ("my data/a.txt", "30"), ("b.txt", "7")] {
+        std::fs::write(here.join(name), content).unwrap();
+    }
+    let bundled = replay("other");
+    std::fs::remove_dir_all(&here).unwrap();
+    let found: Vec<_> = bundled.iter().map(|file| (&file["recorded"], &file["other"])).collect();
+    let [a, b, c] = ["my data/a.txt", "b.txt", "c.txt"].map(|name| json!(whole(name)));
+    let (yes, no) = (json!(true), json!(false));
+    assert_eq!(found, [(&b, &yes), (&c, &no), (&a, &yes)]);
+}
+
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }

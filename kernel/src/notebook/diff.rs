@@ -7,6 +7,7 @@
 use super::document::{Document, has_tag, is_code, joined, source};
 use super::parameters::INJECTED;
 use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -60,6 +61,7 @@ const OF_THE_RUN_IN: [(&str, &[&str]); 7] = [
     ("timeit", &["interval", "mean", "median", "standard_deviation", "samples", "loops", "outliers"]),
     ("devices", &["devices", "libtorch", "driver", "running"]),
     ("launch", &["launched"]),
+    ("launches", &["launched"]),
 ];
 /// Lints that depend on what `%throughput` measured, or on how many devices there are.
 const LINTS_OF_THE_RUN: [&str; 2] = ["batch-size-too-large", "bayes-parallel"];
@@ -90,7 +92,7 @@ pub fn diff(options: &DiffOptions) -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    let Compared { cells, results, differences, largest } = compare(&a, &b, options.tolerance);
+    let Compared { cells, results, differences, largest, left_out } = compare(&a, &b, options.tolerance);
     for difference in differences.iter().take(SHOWN) {
         println!("{difference}");
     }
@@ -102,6 +104,11 @@ pub fn diff(options: &DiffOptions) -> ExitCode {
     if let Some((relative, place)) = largest {
         println!("The largest relative difference of two numbers is {relative:.3e}, at {place}.");
     }
+    if !left_out.is_empty() {
+        let names = |names: &BTreeSet<String>| names.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
+        let kinds: Vec<String> = left_out.iter().map(|(kind, fields)| format!("{kind}: {}", names(fields))).collect();
+        println!("Left out, because it differs from run to run: {}.", kinds.join("; "));
+    }
     if differences.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(1) }
 }
 
@@ -112,6 +119,8 @@ struct Compared {
     differences: Vec<String>,
     /// The largest relative difference of two numbers, and where it is.
     largest: Option<(f64, String)>,
+    /// The fields that differ and were left out, by the kind of the result.
+    left_out: BTreeMap<String, BTreeSet<String>>,
 }
 
 /// A cell with code, and its number among the cells with code of its notebook.
@@ -222,8 +231,8 @@ impl Compared {
         }
         for (n, (x, y)) in (1..).zip(of_a.iter().zip(&of_b)) {
             let place = if of_a.len() > 1 { format!("{place}, result {n}") } else { place.clone() };
-            let left_out = left_out(x);
-            Comparison { place: &place, tolerance, left_out, compared: self }.values("", x, y);
+            let (kind, left_out) = (x["kind"].as_str().unwrap_or("result"), left_out(x));
+            Comparison { place: &place, kind, tolerance, left_out, compared: self }.values("", x, y);
         }
         let has_report = !of_a.is_empty() || !of_b.is_empty();
         for ((what, x), (_, y)) in texts(a, has_report).iter().zip(&texts(b, has_report)) {
@@ -237,6 +246,8 @@ impl Compared {
 /// The comparison of two results.
 struct Comparison<'a> {
     place: &'a str,
+    /// The kind of the result.
+    kind: &'a str,
     tolerance: f64,
     /// Further fields that are left out.
     left_out: &'static [&'static str],
@@ -252,6 +263,9 @@ impl Comparison<'_> {
                 names.dedup();
                 for name in names {
                     if OF_THE_RUN.contains(&name.as_str()) || self.left_out.contains(&name.as_str()) {
+                        if a[name.as_str()] != b[name.as_str()] {
+                            self.leave_out(name);
+                        }
                         continue;
                     }
                     let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
@@ -259,6 +273,10 @@ impl Comparison<'_> {
                 }
             }
             (Value::Array(x), Value::Array(y)) if items(x).count() == items(y).count() => {
+                if x.len() != y.len() {
+                    let of_the_run = x.iter().chain(y).filter_map(lint_of_the_run);
+                    of_the_run.for_each(|lint| self.leave_out(lint));
+                }
                 for (i, (x, y)) in items(x).zip(items(y)).enumerate() {
                     self.values(&format!("{path}[{i}]"), x, y);
                 }
@@ -275,6 +293,11 @@ impl Comparison<'_> {
         }
     }
 
+    /// Notes that a field or a lint differs, and is left out.
+    fn leave_out(&mut self, name: &str) {
+        self.compared.left_out.entry(self.kind.into()).or_default().insert(name.into());
+    }
+
     fn numbers(&mut self, path: &str, x: f64, y: f64) {
         let relative = if x == y { 0.0 } else { (x - y).abs() / x.abs().max(y.abs()) };
         if relative > self.compared.largest.as_ref().map_or(0.0, |(largest, _)| *largest) {
@@ -288,7 +311,12 @@ impl Comparison<'_> {
 
 /// The items of a list, without lints that belong to the run.
 fn items(list: &[Value]) -> impl Iterator<Item = &Value> {
-    list.iter().filter(|item| !item["id"].as_str().is_some_and(|id| LINTS_OF_THE_RUN.contains(&id)))
+    list.iter().filter(|item| lint_of_the_run(item).is_none())
+}
+
+/// The id of a lint that belongs to the run. None for any other value.
+fn lint_of_the_run(item: &Value) -> Option<&str> {
+    item["id"].as_str().filter(|id| LINTS_OF_THE_RUN.contains(id))
 }
 
 /// The fields of a result that are left out because of its kind.
@@ -469,6 +497,25 @@ mod tests {
         assert!(!same(plan(&["batch-size-too-large", "steps-tuned"]), plan(&[])));
         let isolation = |end: f64| json!({ "kind": "isolation", "points": [{ "interval": [0, end] }] });
         assert!(!same(isolation(1.0), isolation(2.0)));
+    }
+
+    #[test]
+    fn what_differs_and_is_left_out_is_told() {
+        let scaling = |cost: f64, seconds: f64| {
+            let points = json!([{ "steps": 5, "cost": cost, "seconds": seconds }]);
+            json!([result(json!({ "kind": "scaling", "points": points, "fastest": 7 }))])
+        };
+        let plan = |lints: Value| json!([result(json!({ "kind": "plan", "lints": lints, "parallel": 2 }))]);
+        let a = [cell("%scaling", scaling(1.0, 2.0)), cell("%plan", plan(json!([{ "id": "bayes-parallel" }])))];
+        let b = [cell("%scaling", scaling(3.0, 4.0)), cell("%plan", plan(json!([])))];
+        let Compared { differences, left_out, .. } = compare(&document(&a), &document(&b), 0.0);
+        assert!(differences.is_empty(), "{differences:?}");
+        let of = |names: &[&str]| names.iter().map(|name| name.to_string()).collect::<BTreeSet<_>>();
+        let expected = [("plan", of(&["bayes-parallel"])), ("scaling", of(&["cost", "seconds"]))];
+        assert_eq!(left_out, BTreeMap::from(expected.map(|(kind, names)| (kind.to_string(), names))));
+        assert!(compare(&document(&a), &document(&a), 0.0).left_out.is_empty());
+        let launches = |time: &str| json!([result(json!({ "kind": "launches", "launches": [{ "launched": time }] }))]);
+        assert!(of_outputs("%launch", launches("now"), launches("then")).is_empty());
     }
 
     #[test]

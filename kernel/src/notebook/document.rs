@@ -4,6 +4,9 @@ use anyhow::{Context as _, bail};
 use serde_json::{Map, Value, json};
 use std::path::Path;
 
+/// Numbers that JSON does not have. Python writes them all the same, so notebooks of papermill can have them.
+const NOT_FINITE: [&str; 3] = ["NaN", "Infinity", "-Infinity"];
+
 /// A notebook, with all fields that its file has.
 pub struct Document(Value);
 
@@ -12,7 +15,7 @@ impl Document {
     pub fn read(path: &Path) -> anyhow::Result<Self> {
         let shown = path.display();
         let text = std::fs::read_to_string(path).with_context(|| format!("{shown} cannot be read"))?;
-        let notebook: Value = serde_json::from_str(&text).with_context(|| format!("{shown} is not a notebook"))?;
+        let notebook = parsed(&text).with_context(|| format!("{shown} is not a notebook"))?;
         match (notebook["nbformat"].as_i64(), notebook["cells"].is_array()) {
             (Some(4), true) => Ok(Self(notebook)),
             (Some(version), _) if version != 4 => {
@@ -73,6 +76,46 @@ impl Document {
     }
 }
 
+/// Reads the text of a notebook. Numbers that JSON does not have become null, as Jupyter itself writes them.
+fn parsed(text: &str) -> serde_json::Result<Value> {
+    serde_json::from_str(text).or_else(|error| match with_nulls(text) {
+        Some(changed) => serde_json::from_str(&changed),
+        None => Err(error),
+    })
+}
+
+/// Replaces the numbers that JSON does not have by null. Strings stay as they are. None if there is no such number.
+fn with_nulls(text: &str) -> Option<String> {
+    let (mut replaced, mut copied) = (String::new(), 0);
+    let (mut at, mut in_string) = (0, false);
+    let bytes = text.as_bytes();
+    while let Some(byte) = bytes.get(at) {
+        at += match byte {
+            b'"' => {
+                in_string = !in_string;
+                1
+            }
+            // The character behind it does not end the string.
+            b'\\' if in_string => 2,
+            b'N' | b'I' | b'-' if !in_string => {
+                let number = NOT_FINITE.iter().find(|number| bytes[at..].starts_with(number.as_bytes()));
+                if let Some(number) = number {
+                    replaced += &text[copied..at];
+                    replaced += "null";
+                    copied = at + number.len();
+                }
+                number.map_or(1, |number| number.len())
+            }
+            _ => 1,
+        };
+    }
+    if copied == 0 {
+        return None;
+    }
+    replaced += &text[copied..];
+    Some(replaced)
+}
+
 /// The text of a cell.
 pub fn source(cell: &Value) -> String {
     joined(&cell["source"])
@@ -128,4 +171,27 @@ pub fn set(value: &mut Value, field: &str, content: Value) {
 /// Writes a file, which is whole at every moment.
 pub fn written(path: &Path, content: &[u8]) -> anyhow::Result<()> {
     tunebook_magics::write_whole(path, content).with_context(|| format!("{} cannot be written", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_that_json_does_not_have_are_null_and_the_same_words_in_strings_stay() {
+        for (text, expected) in [
+            ("NaN", json!(null)),
+            ("[NaN, Infinity, -Infinity, -1, 1e3]", json!([null, null, null, -1, 1e3])),
+            (r#"{"NaN": NaN, "text": "NaN, -Infinity"}"#, json!({ "NaN": null, "text": "NaN, -Infinity" })),
+            (r#"["a \" NaN", NaN, "\\", Infinity]"#, json!(["a \" NaN", null, "\\", null])),
+            (r#"["\\\" NaN", "ü ∞ -Infinity",-Infinity]"#, json!(["\\\" NaN", "ü ∞ -Infinity", null])),
+            (r#"{"a":[NaN],"b":"NaN"}"#, json!({ "a": [null], "b": "NaN" })),
+        ] {
+            assert_eq!(parsed(text).unwrap(), expected, "{text}");
+        }
+        for text in ["NaNa", "nan", "-NaN", "[Infinity", "1NaN", "\"NaN", "\"\\", "Inf", ""] {
+            assert!(parsed(text).is_err(), "{text}");
+        }
+        assert_eq!(with_nulls(r#"{"a": "NaN"}"#), None, "a text without such numbers is not copied");
+    }
 }

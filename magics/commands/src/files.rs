@@ -121,6 +121,28 @@ pub fn write_whole(path: &Path, content: &[u8]) -> std::io::Result<()> {
     file.persist(path).map(drop).map_err(|error| error.error)
 }
 
+/// Whether a character ends a path in a command or a script.
+pub fn ends_path(c: char) -> bool {
+    c.is_whitespace() || "'\";&|<>()=".contains(c)
+}
+
+/// The text with another path in place of each `from`: that path itself, or the beginning of one below it. A name that
+/// only begins like `from` stays.
+pub fn with_path(text: &str, from: &str, to: &str) -> String {
+    let (mut replaced, mut copied) = (String::new(), 0);
+    for (at, _) in text.match_indices(from) {
+        let end = at + from.len();
+        let begins = text[..at].chars().next_back().is_none_or(ends_path);
+        let ends = text[end..].chars().next().is_none_or(|c| c == '/' || ends_path(c));
+        if begins && ends {
+            replaced += &text[copied..at];
+            replaced += to;
+            copied = end;
+        }
+    }
+    replaced + &text[copied..]
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -142,5 +164,22 @@ mod tests {
         assert_eq!(matched("s*/a1.csv"), ["sub/a1.csv"]);
         assert_eq!(matched("sub"), ["sub"]);
         assert_eq!(matched("c.csv"), [""; 0]);
+    }
+
+    #[test]
+    fn a_path_is_replaced_where_it_is_named_as_a_whole() {
+        for (text, expected) in [
+            ("/a/b.py", "/new"),
+            ("--data=/a/b.py", "--data=/new"),
+            (
+                "cd /a; python3 '/a/b.py' >/a/b.py.log && cat \"/a/b.py\"",
+                "cd /a; python3 '/new' >/a/b.py.log && cat \"/new\"",
+            ),
+            ("/a/b.py/c", "/new/c"),
+            ("/a/b.pyc /x/a/b.py b.py", "/a/b.pyc /x/a/b.py b.py"),
+        ] {
+            assert_eq!(with_path(text, "/a/b.py", "/new"), expected, "{text}");
+        }
+        assert_eq!(with_path("/ü/{x}.csv (/ü)", "/ü", "/v"), "/v/{x}.csv (/v)");
     }
 }

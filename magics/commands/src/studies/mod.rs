@@ -21,7 +21,22 @@ use crate::error::{ErrorName, MagicError, Result, Source, Spanned, suggest};
 use crate::syntax::{Arguments, OptionSpec, Word};
 use tunebook_analysis::AnalysisError;
 use tunebook_study::store::StudyRecord;
-use tunebook_study::{Direction, Objective, ObjectiveValue, StudyDefinition, Trial, WorkloadReference};
+use tunebook_study::{
+    Direction, Distribution, Objective, ObjectiveValue, StudyDefinition, Trial, Value, WorkloadReference,
+};
+
+/// The texts among the values that the hyperparameters of a study can have.
+pub fn text_values(definition: &StudyDefinition) -> impl Iterator<Item = &String> {
+    let listed = definition.space.hyperparameters().iter().flat_map(|h| match &h.distribution {
+        Distribution::Choice { values } => values.as_slice(),
+        Distribution::Constant { value } => std::slice::from_ref(value),
+        _ => &[],
+    });
+    listed.filter_map(|value| match value {
+        Value::Text(text) => Some(text),
+        _ => None,
+    })
+}
 
 /// Options that judge trials by another objective than that of the study (Playbook D12).
 pub const JUDGING: [OptionSpec; 3] = [

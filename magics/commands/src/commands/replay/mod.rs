@@ -1,5 +1,6 @@
 //! `%replay STUDY`: runs the trials of a study again from their record alone, and says what differs (Playbook H11).
 
+mod bundled;
 mod display;
 mod environment;
 mod record;
@@ -34,7 +35,10 @@ pub const MAGIC: Magic = Magic {
         devices, and the files that the trials read. On a processor, the built-in workloads give the same bits.\n\n\
         Trials that were interrupted, or that ran out of time, are left out and counted. If a file has changed since \
         the trials ran, nothing runs without `--accept-changes`. The same line continues after an interrupt, and shows \
-        the record once all is there; `--again` runs everything anew.",
+        the record once all is there; `--again` runs everything anew.\n\n\
+        In the store of an unpacked bundle, a study may name files by the whole paths that they had where the bundle was \
+        made. Where such a file is not there, or is another one, the trials use the file in the bundle, and the result \
+        says so.",
     options: &[
         option("trials", Some("N"), "run only the first N trials again"),
         option("trial", Some("I"), "run only this trial again"),
@@ -78,7 +82,7 @@ impl Command for ReplayMagic {
     fn run(self: Box<Self>, context: &Context, output: &dyn Output, interrupt: &Interrupt) -> Result<()> {
         let (store, study) = context.study(&self.arguments.source, &self.study)?;
         must_run_again(&self.arguments, &self.study, &study)?;
-        let record = self.select(Record::of(&store, &study)?)?;
+        let record = self.select(Record::of(context, &store, &study)?)?;
         let changed = changes::changes(&store, &study)?;
         if self.arguments.has("again") {
             self.refuse(&study, &changed)?;
@@ -197,6 +201,8 @@ impl ReplayMagic {
         let last = missing.iter().max().copied().unwrap_or(0);
         writer.ask(last)?;
         let options = SweepOptions { given: Arc::new(record.given(&missing)), ..self.options.clone() };
+        // The study of the replay keeps the recorded definition.
+        let definition = bundled::definition(&record.bundled, definition);
         let plan = SweepPlan { name: replay_of(study), definition, trials: last, options, worker };
         display.show(writer.study());
         engine::run(context, &plan, &mut writer, missing, display, interrupt)

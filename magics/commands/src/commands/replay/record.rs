@@ -1,5 +1,6 @@
 //! What the store has of a study and of its replay.
 
+use super::bundled::{self, Bundled};
 use crate::commands::sweep::trial_options::{self, GivenTrial, TrialOptions};
 use crate::error::{ErrorName, MagicError, Result};
 use crate::magic::Context;
@@ -29,11 +30,13 @@ pub struct Record {
     /// Those that run again, by number.
     pub trials: BTreeMap<u32, Trial>,
     pub left_out: LeftOut,
+    /// What the trials read from the bundle that the store belongs to.
+    pub bundled: Vec<Bundled>,
     options: BTreeMap<u32, TrialOptions>,
 }
 
 impl Record {
-    pub fn of(store: &Store, study: &StudyRecord) -> Result<Self> {
+    pub fn of(context: &Context, store: &Store, study: &StudyRecord) -> Result<Self> {
         let all = store.trials(study)?;
         let mut left_out = LeftOut::default();
         let mut trials = BTreeMap::new();
@@ -44,7 +47,8 @@ impl Record {
                 _ => drop(trials.insert(trial.number, trial.clone())),
             }
         }
-        Ok(Self { all, trials, left_out, options: trial_options::recorded(store, study)? })
+        let bundled = bundled::of(&context.store_file(), &study.definition);
+        Ok(Self { all, trials, left_out, bundled, options: trial_options::recorded(store, study)? })
     }
 
     /// Whether a trial was stopped because of what others had reached by then. Its replay stops at the step at which it
@@ -79,7 +83,8 @@ impl Record {
             let Trial { number, configuration, params, seed, .. } = self.trials.get(number)?.clone();
             let options = self.options.get(&number).cloned().unwrap_or_default();
             let stop_at = self.trials.get(&number).filter(|trial| self.is_cut_short(trial)).and_then(last_step);
-            Some((number, GivenTrial { trial: NewTrial { number, configuration, params, seed }, options, stop_at }))
+            let given = GivenTrial { trial: NewTrial { number, configuration, params, seed }, options, stop_at };
+            Some((number, bundled::trial(&self.bundled, given)))
         };
         numbers.iter().filter_map(given).collect()
     }

@@ -1,5 +1,6 @@
 //! What a replay says: how many trials are identical, where the others differ most, and what differs around them.
 
+use super::bundled::Bundled;
 use super::display::ReplayDisplay;
 use super::environment::{self, Difference, FileDifference};
 use super::record::Record;
@@ -38,7 +39,8 @@ pub fn report(
         .field("left_out", record.left_out)
         .field("not_run", not_run)
         .field("environment", &facts)
-        .field("files", &files);
+        .field("files", &files)
+        .field("bundled", &record.bundled);
     let mut lines: Vec<String> = vec![];
     lines.extend(match outcome {
         Some(RunOutcome::Interrupted) => Some("Interrupted; the same line continues.".to_string()),
@@ -48,6 +50,7 @@ pub fn report(
     });
     lines.push(verdict(&study.name, found));
     lines.extend(without(record, found, not_run));
+    lines.extend(record.bundled.iter().map(Bundled::sentence));
     for change in store.changes(study)? {
         lines.push(format!(
             "The study records that `{}` changed before trial {}: trials before and after it read other contents.",

@@ -15,6 +15,7 @@ use crate::error::{ErrorName, Result, Source};
 use crate::files;
 use crate::magic::Context;
 use crate::report::{Report, table};
+use crate::studies::text_values;
 use crate::syntax::Word;
 use serde::Serialize;
 use serde_json::{Value as Json, json};
@@ -22,7 +23,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Cursor, Write};
 use std::path::{Component, Path, PathBuf};
 use tunebook_study::store::{Store, StudyRecord, WorkloadRecord};
-use tunebook_study::{ProgramLine, WorkloadReference};
+use tunebook_study::{StudyDefinition, WorkloadReference};
 use zip::ZipWriter;
 use zip::write::SimpleFileOptions;
 
@@ -122,7 +123,9 @@ pub fn write(
     let failed = |error: std::io::Error| files::not_written(source, word, &path, &error);
     let mut zip = Archive::new();
     let found = project(versions(&store, &studies, &here)?, &mut zip).map_err(failed)?;
-    let notes = notes(&studies, &here);
+    let notes = notes(&studies, &found, &here);
+    // Where the bundle was made is told only if a replay needs to know it.
+    let names_whole = studies.iter().any(|study| !whole_paths(&study.definition, &here).is_empty());
     let folder = tempfile::tempdir().map_err(failed)?;
     let copy = folder.path().join("studies.db");
     let all: Vec<&StudyRecord> = studies.iter().collect();
@@ -142,7 +145,7 @@ pub fn write(
         zip.add(picture, &std::fs::read(report.with_file_name(picture)).map_err(failed)?).map_err(failed)?;
     }
     let manifest = json!({ "kind": "bundle", "version": 1, "tunebook": env!("CARGO_PKG_VERSION"), "studies": names,
-        "report": name, "files": found });
+        "report": name, "folder": names_whole.then(|| here.display().to_string()), "files": found });
     zip.add("manifest.json", format!("{manifest:#}\n").as_bytes()).map_err(failed)?;
     let bundle_name = path.file_name().map_or(word.text.clone(), |name| name.to_string_lossy().into_owned());
     let explanation = if name.eq_ignore_ascii_case("README.md") { "BUNDLE.md" } else { "README.md" };
@@ -214,22 +217,24 @@ fn in_words(studies: &[String]) -> String {
     studies.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(" and ")
 }
 
-/// Sentences about what a replay elsewhere lacks.
-fn notes(studies: &[StudyRecord], here: &Path) -> Vec<String> {
+/// Sentences about what a replay elsewhere lacks, or does otherwise.
+fn notes(studies: &[StudyRecord], files: &[BundledFile], here: &Path) -> Vec<String> {
     let mut notes = vec![];
     let mut runs_programs = false;
     for study in studies {
         match &study.definition.workload {
-            WorkloadReference::Command(line) => {
+            WorkloadReference::Command(_) => {
                 runs_programs = true;
-                notes.extend(whole_paths(line, here).into_iter().map(|path| {
-                    format!(
-                        "The command of `{}` names `{}` by its whole path, so a replay elsewhere looks for it there and \
-                         does not use the file in the bundle. Name it `{path}` in the command of a new study, and \
-                         report that one.",
-                        study.name,
-                        here.join(&path).display()
-                    )
+                notes.extend(whole_paths(&study.definition, here).into_iter().map(|path| {
+                    let is_included = files.iter().any(|file| file.left_out.is_none() && file.path == Path::new(&path));
+                    let then = match is_included {
+                        true => {
+                            ". Where this file is not there, or is another one, a replay uses the file in the bundle."
+                        }
+                        false => ", and the bundle has no such file, so a replay elsewhere may lack it.",
+                    };
+                    let whole = here.join(&path);
+                    format!("The command of `{}` names `{}` by its whole path{then}", study.name, whole.display())
                 }));
             }
             WorkloadReference::Imported { .. } => {
@@ -246,17 +251,18 @@ fn notes(studies: &[StudyRecord], here: &Path) -> Vec<String> {
     notes
 }
 
-/// The files below a folder that a command names by their whole paths. They are relative to the folder.
-fn whole_paths(line: &ProgramLine, here: &Path) -> Vec<String> {
+/// The files below a folder that a command names by their whole paths, itself or in a value that it inserts. They are
+/// relative to the folder.
+fn whole_paths(definition: &StudyDefinition, here: &Path) -> Vec<String> {
+    let WorkloadReference::Command(line) = &definition.workload else { return vec![] };
     let folder = format!("{}/", here.display());
-    let is_end = |c: char| c.is_whitespace() || "'\";&|<>()=".contains(c);
     let mut found: Vec<String> = vec![];
-    for word in &line.words {
-        for (at, _) in word.match_indices(&folder) {
-            let rest = &word[at + folder.len()..];
+    for text in line.words.iter().chain(text_values(definition)) {
+        for (at, _) in text.match_indices(&folder) {
+            let rest = &text[at + folder.len()..];
             // A path in a script ends before the script does.
-            let path = if at == 0 { rest } else { rest.split(is_end).next().unwrap_or_default() };
-            let is_path = !path.is_empty() && (at == 0 || word[..at].ends_with(is_end));
+            let path = if at == 0 { rest } else { rest.split(files::ends_path).next().unwrap_or_default() };
+            let is_path = !path.is_empty() && text[..at].chars().next_back().is_none_or(files::ends_path);
             if is_path && !found.iter().any(|other| other == path) {
                 found.push(path.into());
             }
@@ -311,6 +317,7 @@ impl Archive {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tunebook_study::{Distribution, Hyperparameter, ProgramLine, Role, Value};
 
     #[test]
     fn the_whole_paths_of_a_command_are_found() {
@@ -321,9 +328,25 @@ mod tests {
             (&["sh", "-c", "cd /tmp; python3 '/home/me/train.py' >/home/me/train.py"], &["train.py"]),
             (&["python3", "train.py", "/home/other/a.csv", "/mnt/home/me/b.csv", "/home/me"], &[]),
         ] {
-            let line = ProgramLine { words: words.iter().map(|word| word.to_string()).collect(), optional: vec![] };
-            assert_eq!(whole_paths(&line, here), expected, "{words:?}");
+            let words = words.iter().map(|word| word.to_string()).collect();
+            let workload = WorkloadReference::Command(ProgramLine { words, optional: vec![] });
+            let definition = StudyDefinition { workload, ..crate::testing::definition() };
+            assert_eq!(whole_paths(&definition, here), expected, "{definition:?}");
         }
+    }
+
+    #[test]
+    fn the_whole_paths_of_values_are_found() {
+        let mut definition = crate::testing::definition();
+        let words = vec!["train".into(), "{data}".into(), "{extra}".into()];
+        definition.workload = WorkloadReference::Command(ProgramLine { words, optional: vec![] });
+        let text = |text: &str| Value::Text(text.into());
+        let choice = Distribution::choice(vec![text("/home/me/a.csv"), text("/home/other/b.csv")]).unwrap();
+        for (name, distribution) in [("data", choice), ("extra", Distribution::constant(text("/home/me/c.csv")))] {
+            let h = Hyperparameter { name: name.into(), role: Role::Fixed, distribution, conditions: vec![] };
+            definition.space.declare(h).unwrap();
+        }
+        assert_eq!(whole_paths(&definition, Path::new("/home/me")), ["a.csv", "c.csv"]);
     }
 
     #[test]
