@@ -279,16 +279,19 @@ fn keep_errors(stderr: impl Read, kept: &ErrorLines) {
     kept.lock().ended = true;
 }
 
-/// The last two lines on standard error, once all of it was read. A process that outlives the command may hold it open.
+/// The last two lines on standard error, once all of it was read, and before them the line by which Slurm says why it
+/// ended a job. A process that outlives the command may hold standard error open.
 fn last_words(errors: &ErrorLines) -> String {
     let deadline = Instant::now() + ERRORS_HELD_OPEN;
     while !errors.lock().ended && Instant::now() < deadline {
         std::thread::sleep(Duration::from_millis(2));
     }
     let kept = errors.lock();
-    let lines = &kept.lines;
-    let last: Vec<&str> = lines.iter().skip(lines.len().saturating_sub(2)).map(String::as_str).collect();
-    last.join("; ")
+    let last = kept.lines.len().saturating_sub(2);
+    let lines = kept.lines.iter().enumerate();
+    let said: Vec<&str> =
+        lines.filter(|(i, line)| *i >= last || line.contains(" DUE TO ")).map(|(_, line)| line.as_str()).collect();
+    said.join("; ")
 }
 
 impl Started {
