@@ -32,7 +32,7 @@ const OF_THE_RUN: [&str; 15] = [
     "bytes",
 ];
 /// The same for results of one kind only. All that `%throughput` and `%timeit` measure depends on speed and memory.
-const OF_THE_RUN_IN: [(&str, &[&str]); 7] = [
+const OF_THE_RUN_IN: [(&str, &[&str]); 8] = [
     (
         "throughput",
         &[
