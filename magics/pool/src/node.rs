@@ -79,7 +79,8 @@ pub(crate) enum FromSlot {
     Alive,
     /// The machine does not have the executable. Its bytes are to be sent, and nothing else.
     SendExecutable,
-    /// The machine does not have these files of [`Needs::files`]. Each is to be sent as [`ToSlot::File`], in this order.
+    /// The machine does not have these files of [`Needs::files`]. Each is to be sent as [`ToSlot::File`], in this
+    /// order.
     SendFiles { paths: Vec<PathBuf> },
     /// Another slot on the machine is receiving files.
     Waits,

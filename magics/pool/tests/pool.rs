@@ -282,8 +282,8 @@ fn until_ready(pool: &mut Pool, slots: usize) -> Vec<String> {
     reasons
 }
 
-/// A command that leads to another machine, as far as a process can tell: another home folder, and no environment. Where
-/// the system allows it, the folder `hidden` is empty there.
+/// A command that leads to another machine, as far as a process can tell: another home folder, and no environment.
+/// Where the system allows it, the folder `hidden` is empty there.
 fn other_machine(home: &Path, hidden: &Path) -> [String; 4] {
     let (mount, home) = (format!("mount -t tmpfs none '{}'", hidden.display()), home.display());
     let lead = format!(

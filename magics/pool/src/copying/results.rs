@@ -83,9 +83,9 @@ fn send_file(trial: &TrialId, folder: &Path, name: &Path, size: u64) {
     let _ = sent.and_then(|_| stdout.flush());
 }
 
-/// Receives a file that a slot has announced, and puts it into the folder `trial_folder` here. An outer error means that
-/// the slot cannot be understood any more; an inner one, that the file could not be kept. `say` passes on that the slot
-/// is there.
+/// Receives a file that a slot has announced, and puts it into the folder `trial_folder` here. An outer error means
+/// that the slot cannot be understood any more; an inner one, that the file could not be kept. `say` passes on that the
+/// slot is there.
 pub(crate) fn receive(
     trial_folder: &Path,
     name: &Path,

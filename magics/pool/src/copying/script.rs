@@ -6,9 +6,9 @@ use crate::NeededFile;
 const SIZE: &str = "{size}";
 const SHA256: &str = "{sha256}";
 
-/// Becomes the executable with the hash `$2`, which has `$1` bytes. If the machine lacks it, it is asked for. Slots that
-/// start at the same time wait for the first of them. If that one has died, or needs longer than ten minutes, the next
-/// one asks.
+/// Becomes the executable with the hash `$2`, which has `$1` bytes. If the machine lacks it, the script asks for it.
+/// Slots that start at the same time wait for the first of them. If that one has died, or needs longer than ten minutes,
+/// the next one asks.
 ///
 /// First it waits for [`GO`]: what a pod says before `kubectl` is connected to it is lost.
 ///
