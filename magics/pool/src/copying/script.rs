@@ -7,8 +7,8 @@ const SIZE: &str = "{size}";
 const SHA256: &str = "{sha256}";
 
 /// Becomes the executable with the hash `$2`, which has `$1` bytes. If the machine lacks it, the script asks for it.
-/// Slots that start at the same time wait for the first of them. If that one has died, or needs longer than ten minutes,
-/// the next one asks.
+/// Slots that start at the same time wait for the first of them. If that one has died, or needs longer than ten
+/// minutes, the next one asks.
 ///
 /// First it waits for [`GO`]: what a pod says before `kubectl` is connected to it is lost.
 ///
