@@ -4,10 +4,17 @@
 //!
 //! A value is chosen by the counts of what was dealt before, the most important count first:
 //!
-//! 1. among the trials with the same value of the first scientific list, then of the second, and so on;
-//! 2. among all trials;
+//! 1. among the trials with the same scientific values;
+//! 2. among the trials with the same value of one scientific list, and among all;
 //! 3. together with the values that other lists have in this trial, so that lists are not confounded with each other;
 //! 4. by a random order of the values.
+//!
+//! With one scientific list, the differences are at most 1 everywhere. With several, they are at most 1 among the trials
+//! with the same scientific values, which a study compares. They cannot be at most 1 also for each scientific list alone
+//! and among all trials: with three lists of two values, the fourth trial at the latest breaks one of these.
+//!
+//! The ranges take their values from a sequence of their own for each combination of scientific values. Before version
+//! 6, only the first scientific list counted in this way, for ranges, and came before the others, for lists.
 //!
 //! So a value that `--widen` adds is dealt until it has caught up with the others.
 
@@ -32,13 +39,17 @@ pub(super) struct Dealt {
     counts: HashMap<Card, u64>,
     /// How often two values occurred in one trial.
     together: HashMap<(Card, Card), u64>,
-    /// In how many trials a range existed, by the scientific value.
-    points: HashMap<(usize, Option<Card>), u64>,
+    /// How often a value occurred with a combination of the scientific values at the top of the tree.
+    within: HashMap<(Card, Vec<Card>), u64>,
+    /// In how many trials a range existed, by the scientific values.
+    points: HashMap<(usize, Vec<Card>), u64>,
 }
 
 /// A trial of which some hyperparameters have a value.
 struct Hand<'a> {
     space: &'a SearchSpace,
+    /// The version of the sampler.
+    version: u32,
     params: Params,
     /// The values of scientific lists, and those of the others.
     scientific: Vec<Card>,
@@ -46,6 +57,18 @@ struct Hand<'a> {
 }
 
 impl Hand<'_> {
+    /// The values of the scientific lists at the top of the tree, if there are several, once all of them are dealt.
+    fn combination(&self) -> Option<&[Card]> {
+        let count = self.space.hyperparameters().iter().filter(|h| is_first(h)).count();
+        if self.version >= 6 && count > 1 { self.scientific.get(..count) } else { None }
+    }
+
+    /// The scientific values that have a sequence of their own.
+    fn arm(&self) -> Vec<Card> {
+        let first = || &self.scientific[..self.scientific.len().min(1)];
+        self.combination().unwrap_or_else(first).to_vec()
+    }
+
     fn cards(&mut self, role: Role) -> &mut Vec<Card> {
         if role == Role::Scientific { &mut self.scientific } else { &mut self.nuisance }
     }
@@ -62,6 +85,7 @@ impl Dealt {
             trials: HashMap::new(),
             counts: HashMap::new(),
             together: HashMap::new(),
+            within: HashMap::new(),
             points: HashMap::new(),
         }
     }
@@ -69,12 +93,13 @@ impl Dealt {
     /// The next configuration, and whether it is new. It is not if all that were tried are not.
     pub(super) fn propose(
         &mut self,
+        version: u32,
         space: &SearchSpace,
         point: Point<'_>,
         is_new: &dyn Fn(&Params) -> bool,
     ) -> (Params, bool) {
         self.learn(space);
-        let mut hand = Hand { space, params: Params::new(), scientific: vec![], nuisance: vec![] };
+        let mut hand = Hand { space, version, params: Params::new(), scientific: vec![], nuisance: vec![] };
         let (mut first, mut left) = (None, COMBINATIONS);
         let mut new = None;
         self.fill(&order(space), &mut hand, point, &mut |values| {
@@ -106,9 +131,10 @@ impl Dealt {
             return self.fill(left, hand, point, visit);
         }
         let Distribution::Choice { values } = &h.distribution else {
-            let arm = hand.scientific.first().copied();
+            let arm = hand.arm();
+            let sequence = sequence(&arm);
             let index = self.points.get(&(node, arm)).copied().unwrap_or(0);
-            let value = h.distribution.from_unit(point(sequence(arm), coordinate(hand.space, node), index));
+            let value = h.distribution.from_unit(point(sequence, coordinate(hand.space, node), index));
             hand.params.insert(h.name.clone(), value);
             let found = self.fill(left, hand, point, visit);
             hand.params.swap_remove(&h.name);
@@ -138,6 +164,10 @@ impl Dealt {
                 let card = (node, index);
                 let mut counts: Vec<u64> = hand.scientific.iter().map(|other| together(card, *other)).collect();
                 counts.push(self.counts.get(&card).copied().unwrap_or(0));
+                if let Some(combination) = hand.combination() {
+                    let within = self.within.get(&(card, combination.to_vec())).copied().unwrap_or(0);
+                    counts = vec![within, counts.iter().sum()];
+                }
                 counts.push(hand.nuisance.iter().map(|other| together(card, *other)).sum());
                 counts.push(order.get(index).copied().unwrap_or(0));
                 Some((counts, card))
@@ -177,15 +207,29 @@ impl Dealt {
                 Some((*node, (*node, index)))
             })
             .collect();
-        let is_scientific = |node: &&usize| space.hyperparameters()[**node].role == Role::Scientific;
-        let arm = order(space).iter().filter(is_scientific).find_map(|node| cards.get(node)).copied();
+        let all = space.hyperparameters();
+        let of = |wanted: &dyn Fn(&Hyperparameter) -> bool| -> Vec<Card> {
+            order(space)
+                .iter()
+                .filter(|node| wanted(&all[**node]))
+                .filter_map(|node| cards.get(node))
+                .copied()
+                .collect()
+        };
+        let combination = of(&is_first);
+        // The first scientific value may be one of a branch.
+        let first: Vec<Card> = of(&|h| h.role == Role::Scientific).into_iter().take(1).collect();
         for (node, h) in &active {
             *self.trials.entry(*node).or_default() += 1;
             if !h.distribution.is_list() {
-                *self.points.entry((*node, arm)).or_default() += 1;
+                *self.points.entry((*node, first.clone())).or_default() += 1;
+                if combination.len() > 1 {
+                    *self.points.entry((*node, combination.clone())).or_default() += 1;
+                }
             }
         }
         for card in cards.values() {
+            *self.within.entry((*card, combination.clone())).or_default() += 1;
             *self.counts.entry(*card).or_default() += 1;
             for other in cards.values().filter(|other| *other != card) {
                 *self.together.entry((*card, *other)).or_default() += 1;
@@ -210,9 +254,6 @@ impl Dealt {
 /// The order in which hyperparameters get their values: first the scientific lists at the top of the tree, on which the
 /// others depend, then the others as they are declared.
 fn order(space: &SearchSpace) -> Vec<usize> {
-    let is_first = |h: &Hyperparameter| {
-        h.role == Role::Scientific && h.conditions.is_empty() && matches!(h.distribution, Distribution::Choice { .. })
-    };
     let (mut first, mut others) = (vec![], vec![]);
     for (node, h) in space.hyperparameters().iter().enumerate() {
         if is_first(h) { first.push(node) } else { others.push(node) }
@@ -221,9 +262,16 @@ fn order(space: &SearchSpace) -> Vec<usize> {
     first
 }
 
-/// The Halton sequence of a scientific value.
-fn sequence(arm: Option<Card>) -> u64 {
-    arm.map_or(0, |(node, index)| ((node as u64) << 16) + index as u64 + 1)
+/// Whether it is a scientific list at the top of the tree.
+fn is_first(h: &Hyperparameter) -> bool {
+    h.role == Role::Scientific && h.conditions.is_empty() && matches!(h.distribution, Distribution::Choice { .. })
+}
+
+/// The number of the sequence of scientific values. It is 0 without any.
+fn sequence(arm: &[Card]) -> u64 {
+    let number = |(node, index): &Card| ((*node as u64) << 16) + *index as u64 + 1;
+    // An odd factor, so that combinations have different numbers.
+    arm.iter().fold(0, |sequence: u64, card| sequence.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(number(card)))
 }
 
 /// The coordinate of a range: it is the same in all trials, whatever exists in them.

@@ -57,9 +57,9 @@ pub(super) fn find(space: &SearchSpace, wanted: impl Fn(&Params) -> bool) -> Opt
 }
 
 /// The wanted configuration that keeps the lists balanced best after those that were made: first each scientific list,
-/// then their combinations, then each nuisance list within a combination, then in all. Among equals, the first one in
-/// the order of the tree. So every prefix of a grid is balanced, as far as branches of different sizes allow (Playbook
-/// D10).
+/// then their combinations, then each nuisance list within a combination, with each scientific value, and in all. Among
+/// equals, the first one in the order of the tree. So every prefix of a grid is balanced, as far as branches of different
+/// sizes allow (Playbook D10).
 pub(super) fn balanced(space: &SearchSpace, made: &[Params], wanted: impl Fn(&Params) -> bool) -> Option<Params> {
     let mut made_so_far: HashMap<Vec<String>, usize> = HashMap::new();
     for params in made {
@@ -94,6 +94,7 @@ fn parts(space: &SearchSpace, params: &Params) -> Vec<Vec<String>> {
     let mut parts = alone(&scientific);
     parts.push(scientific.clone());
     parts.extend(nuisance.iter().map(within));
+    parts.extend(nuisance.iter().flat_map(|list| scientific.iter().map(|arm| vec![arm.clone(), list.clone()])));
     parts.extend(alone(&nuisance));
     parts
 }

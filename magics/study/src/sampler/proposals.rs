@@ -161,13 +161,13 @@ impl Proposals {
 
     /// Deals out the lists and takes the next points for the ranges.
     fn deal(&mut self, at: usize, points: &dyn Fn(u64, u64, usize, u64) -> f64) -> Params {
-        let space = &self.spaces[at].space;
+        let Era { space, version, .. } = &self.spaces[at];
         let is_new = |params: &Params| !self.seen.contains(&text(params));
         let has_ranges = space.hyperparameters().iter().any(|h| !h.distribution.is_list());
         let mut first = None;
         for skipped in 0..if has_ranges { POINTS } else { 1 } {
             let point = |sequence, coordinate, index| points(self.seed, sequence, coordinate, index + skipped);
-            let (params, new) = self.dealt.propose(space, &point, &is_new);
+            let (params, new) = self.dealt.propose(*version, space, &point, &is_new);
             if new {
                 return params;
             }
@@ -178,9 +178,9 @@ impl Proposals {
 
     /// Draws random values, except those that are always dealt out.
     fn draw(&mut self, at: usize, index: u64) -> Params {
-        let space = &self.spaces[at].space;
+        let Era { space, version, .. } = &self.spaces[at];
         let point = |sequence, coordinate, index| keyed::uniform_of(self.seed, sequence, coordinate, index);
-        let (base, _) = self.dealt.propose(space, &point, &|_| true);
+        let (base, _) = self.dealt.propose(*version, space, &point, &|_| true);
         let dealt = dealt_always(space);
         space.assign(|node, h| match base.get(&h.name).filter(|_| dealt[node]) {
             Some(value) => value.clone(),

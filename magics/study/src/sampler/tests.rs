@@ -282,21 +282,6 @@ fn trials_have_different_seeds() {
 }
 
 #[test]
-fn with_two_scientific_lists_both_have_balanced_nuisance_lists() {
-    use Role::{Nuisance, Scientific};
-    let declared = [("a", Scientific, choice(4)), ("b", Scientific, choice(3)), ("c", Nuisance, choice(4))];
-    for seed in 0..20 {
-        let trials = proposed(&study(space(&declared), seed), 96);
-        for a in 0..4 {
-            assert!(imbalance(with(&trials, "a", a), "b", 3) <= 1);
-            assert!(imbalance(with(&trials, "a", a), "c", 4) <= 1);
-        }
-        // Both at once are not always possible.
-        assert!((0..3).all(|b| imbalance(with(&trials, "b", b), "c", 4) <= 3), "seed {seed}");
-    }
-}
-
-#[test]
 fn every_prefix_is_balanced_in_random_spaces_with_every_sampler_and_after_widening() {
     use Role::{Nuisance, Scientific};
     use SamplerKind::{Bayes, Quasirandom, Random, Sobol};
@@ -389,4 +374,46 @@ fn given_configurations_that_follow_those_before_them_need_no_place_of_their_own
     let later = study(first.space.clone(), 0).with_given(given[..3].to_vec(), 5).with_given(given.clone(), 6);
     assert_eq!(later.given_later, [GivenLater { first: 0, configuration: 5 }]);
     assert_eq!(proposed(&later, 9)[5..], given);
+}
+
+#[test]
+fn two_scientific_lists_are_compared_on_balanced_lists_and_well_spread_ranges() {
+    use Role::{Nuisance, Scientific};
+    let unit = Distribution::uniform(0.0, 1.0).unwrap();
+    for (a, b, list) in [(2, 2, 2), (2, 3, 2), (3, 2, 4), (3, 3, 3), (2, 4, 3)] {
+        let declared = [
+            ("a", Scientific, choice(a)),
+            ("b", Scientific, choice(b)),
+            ("list", Nuisance, choice(list)),
+            ("x", Nuisance, unit.clone()),
+            ("y", Nuisance, unit.clone()),
+        ];
+        for (sampler, seed) in [SamplerKind::Quasirandom, SamplerKind::Sobol].into_iter().flat_map(|s| [(s, 1), (s, 2)])
+        {
+            let definition = StudyDefinition { sampler, ..study(space(&declared), seed) };
+            let trials = proposed(&definition, (16 * a * b) as u64);
+            let what = format!("{sampler} with {a} and {b} values, seed {seed}");
+            for (name, count) in [("a", a), ("b", b)] {
+                assert!(imbalance(trials.iter(), name, count as usize) <= 1, "{name}: {what}");
+                for value in 0..count {
+                    let within: Vec<Params> = with(&trials, name, value).cloned().collect();
+                    assert!(imbalance(within.iter(), "list", list as usize) <= 2, "list in {name} = {value}: {what}");
+                    assert!(
+                        imbalance(within.iter(), if name == "a" { "b" } else { "a" }, (a * b / count) as usize) <= 1
+                    );
+                    for other in 0..a * b / count {
+                        let arm: Vec<Params> =
+                            with(&within, if name == "a" { "b" } else { "a" }, other).cloned().collect();
+                        assert_eq!(arm.len(), 16);
+                        assert!(imbalance(arm.iter(), "list", list as usize) <= 1, "list in an arm: {what}");
+                        // The mean of 16 random numbers would have a standard deviation of 0.072.
+                        for range in ["x", "y"] {
+                            let mean = arm.iter().map(|params| params[range].as_f64().unwrap()).sum::<f64>() / 16.0;
+                            assert!((mean - 0.5).abs() < 0.08, "the mean of {range} is {mean}: {what}");
+                        }
+                    }
+                }
+            }
+        }
+    }
 }
