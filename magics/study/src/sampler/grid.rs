@@ -56,29 +56,58 @@ pub(super) fn find(space: &SearchSpace, wanted: impl Fn(&Params) -> bool) -> Opt
     found
 }
 
-/// The wanted configuration that keeps the lists balanced best after those that were made: first each scientific list,
-/// then their combinations, then each nuisance list within a combination, with each scientific value, and in all. Among
-/// equals, the first one in the order of the tree. So every prefix of a grid is balanced, as far as branches of different
-/// sizes allow (Playbook D10).
-pub(super) fn balanced(space: &SearchSpace, made: &[Params], wanted: impl Fn(&Params) -> bool) -> Option<Params> {
-    let mut made_so_far: HashMap<Vec<String>, usize> = HashMap::new();
-    for params in made {
-        for part in parts(space, params) {
-            *made_so_far.entry(part).or_default() += 1;
-        }
+/// A grid whose configurations come in an order that keeps the lists balanced: first each scientific list, then their
+/// combinations, then each nuisance list within a combination, with each scientific value, and in all. Among equals, the
+/// first one in the order of the tree. So every prefix of a grid is balanced, as far as branches of different sizes
+/// allow (Playbook D10).
+pub(super) struct Balanced {
+    /// For each leaf in the order of the tree, the numbers of its parts, the most important one first. None once it was
+    /// made.
+    leaves: Vec<Option<Vec<u32>>>,
+    /// The numbers of the parts.
+    parts: HashMap<Vec<String>, u32>,
+    /// How often each part was made.
+    counts: Vec<u32>,
+}
+
+impl Balanced {
+    /// The grid of a space, after these configurations.
+    pub(super) fn new(space: &SearchSpace, made: &[Params]) -> Self {
+        let (mut leaves, mut numbers) = (vec![], HashMap::new());
+        walk(space, 0, &mut Params::new(), &mut |params| {
+            let number = |part| {
+                let next = numbers.len() as u32;
+                *numbers.entry(part).or_insert(next)
+            };
+            leaves.push(Some(parts(space, params).into_iter().map(number).collect()));
+            false
+        });
+        let mut grid = Self { leaves, counts: vec![0; numbers.len()], parts: numbers };
+        made.iter().for_each(|params| grid.record(space, params));
+        grid
     }
-    let mut best: Option<(Vec<usize>, Params)> = None;
-    walk(space, 0, &mut Params::new(), &mut |params| {
-        if wanted(params) {
-            let count = |part: Vec<String>| made_so_far.get(&part).copied().unwrap_or_default();
-            let counts: Vec<usize> = parts(space, params).into_iter().map(count).collect();
-            if best.as_ref().is_none_or(|(least, _)| counts < *least) {
-                best = Some((counts, params.clone()));
+
+    /// Counts a configuration that was made.
+    pub(super) fn record(&mut self, space: &SearchSpace, params: &Params) {
+        for part in parts(space, params) {
+            if let Some(number) = self.parts.get(&part) {
+                self.counts[*number as usize] += 1;
             }
         }
-        false
-    });
-    best.map(|(_, params)| params)
+    }
+
+    /// The next configuration that is new. None if all were made.
+    pub(super) fn next(&mut self, space: &SearchSpace, is_new: impl Fn(&Params) -> bool) -> Option<Params> {
+        loop {
+            let left = self.leaves.iter().enumerate().filter_map(|(index, parts)| Some((index, parts.as_ref()?)));
+            let count = |part: &u32| self.counts[*part as usize];
+            let (index, _) = left.min_by(|(_, a), (_, b)| a.iter().map(count).cmp(b.iter().map(count)))?;
+            self.leaves[index] = None;
+            if let Some(params) = nth(space, index as u64).filter(&is_new) {
+                return Some(params);
+            }
+        }
+    }
 }
 
 /// The parts of a configuration that are counted, the most important one first.
@@ -127,7 +156,9 @@ mod tests {
         space.declare(node("norm", Role::Scientific, 2)).unwrap();
         space.declare(node("lr", Role::Nuisance, 5)).unwrap();
         let mut made: Vec<Params> = vec![];
-        while let Some(next) = balanced(&space, &made, |params| !made.contains(params)) {
+        let mut grid = Balanced::new(&space, &made);
+        while let Some(next) = grid.next(&space, |params| !made.contains(params)) {
+            grid.record(&space, &next);
             made.push(next);
             for (name, count) in [("depth", 3), ("norm", 2)] {
                 let of = |value: i64| made.iter().filter(|params| params[name] == value.into()).count();

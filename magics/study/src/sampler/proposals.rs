@@ -26,6 +26,8 @@ pub struct Proposals {
     /// The configurations as text.
     seen: HashSet<String>,
     dealt: Dealt,
+    /// The grid, with the index of its space.
+    grid: Option<(usize, grid::Balanced)>,
     /// What is known of the trials, for an adaptive sampler.
     results: Results,
     /// Whether a trial ended since the last proposal.
@@ -58,6 +60,7 @@ impl Proposals {
             made: vec![],
             seen: HashSet::new(),
             dealt: Dealt::new(definition.seed),
+            grid: None,
             results: Results::new(&definition.objective),
             after_result: false,
         }
@@ -108,6 +111,9 @@ impl Proposals {
         if let Some(at) = self.era() {
             self.dealt.record(&self.spaces[at].space, &params);
         }
+        if let Some((at, grid)) = &mut self.grid {
+            grid.record(&self.spaces[*at].space, &params);
+        }
         self.seen.insert(text(&params));
         self.made.push(params);
         self.count_again();
@@ -139,7 +145,11 @@ impl Proposals {
         let (at, index) = (self.era()?, self.made.len() as u64);
         let Era { space, version, .. } = &self.spaces[at];
         match (self.sampler, version) {
-            (SamplerKind::Grid, 6..) => grid::balanced(space, &self.made, |params| !self.seen.contains(&text(params))),
+            (SamplerKind::Grid, 6..) => {
+                let grid = self.grid.take().filter(|(of, _)| *of == at);
+                let (_, grid) = self.grid.insert(grid.unwrap_or_else(|| (at, grid::Balanced::new(space, &self.made))));
+                grid.next(space, |params| !self.seen.contains(&text(params)))
+            }
             (SamplerKind::Grid, _) if at > 0 => grid::find(space, |params| !self.seen.contains(&text(params))),
             (SamplerKind::Quasirandom, 2..) => Some(self.deal(at, &halton::scrambled)),
             (SamplerKind::Sobol, 3..) => Some(self.deal(at, &sobol::scrambled)),
