@@ -2,7 +2,7 @@
 //! which a hyperparameter that is not active has no branches, so that no combination occurs twice.
 
 use crate::{Distribution, Hyperparameter, Params, Role, SearchSpace, Value};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// The values of a hyperparameter. A range has none here; the parser refuses it in a grid.
 fn values(distribution: &Distribution) -> &[Value] {
@@ -89,7 +89,8 @@ impl Balanced {
 
     /// Counts a configuration that was made.
     pub(super) fn record(&mut self, space: &SearchSpace, params: &Params) {
-        for part in parts(space, params) {
+        // With one scientific list, its value is also the combination.
+        for part in parts(space, params).into_iter().collect::<HashSet<_>>() {
             if let Some(number) = self.parts.get(&part) {
                 self.counts[*number as usize] += 1;
             }
@@ -170,6 +171,43 @@ mod tests {
         assert_eq!(made.len(), 30);
         let lr: Vec<i64> = (0..5).map(|i| made[i]["lr"].as_i64().unwrap()).collect();
         assert_eq!(lr, [0, 1, 2, 3, 4], "the nuisance list goes on from arm to arm");
+    }
+
+    #[test]
+    fn branches_of_different_sizes_take_turns() {
+        let node = |name: &str, role, count: i64, model: Option<i64>| Hyperparameter {
+            name: name.into(),
+            role,
+            distribution: Distribution::choice((0..count).map(Value::Int).collect()).unwrap(),
+            conditions: model
+                .map(|model| Condition { name: "model".into(), values: vec![model.into()] })
+                .into_iter()
+                .collect(),
+        };
+        let mut space = SearchSpace::new();
+        for declared in [
+            node("model", Role::Scientific, 3, None),
+            node("norm", Role::Scientific, 2, Some(0)),
+            node("act", Role::Nuisance, 3, None),
+            node("cell", Role::Nuisance, 4, Some(2)),
+        ] {
+            space.declare(declared).unwrap();
+        }
+        let mut grid = Balanced::new(&space, &[]);
+        let mut models = vec![];
+        while let Some(next) = grid.next(&space, |_| true) {
+            grid.record(&space, &next);
+            models.push(next["model"].as_i64().unwrap());
+        }
+        assert_eq!(models.len(), 6 + 3 + 12);
+        // While each model has configurations, they take turns. The second has three.
+        for (taken, from) in [(9, vec![0, 1, 2]), (15, vec![0, 2])] {
+            for trials in 1..=taken {
+                let counts = from.iter().map(|model| models[..trials].iter().filter(|other| *other == model).count());
+                let counts: Vec<usize> = counts.collect();
+                assert!(counts.iter().max().unwrap() - counts.iter().min().unwrap() <= 1, "{models:?}");
+            }
+        }
     }
 
     #[test]
