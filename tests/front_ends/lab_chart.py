@@ -23,9 +23,13 @@ command sh bowl.sh {{x}}
 nuisance x ~ int(100, 999)
 nuisance y ~ loguniform(0.01, 100)
 minimize loss"""
-cell = {"cell_type": "code", "metadata": {}, "source": SWEEP, "outputs": [], "execution_count": None}
+(work / "slow.sh").write_text('sleep 1.2; echo "{\\"step\\": 1, \\"loss\\": 0.$1}"\n')
+SLOW = SWEEP.replace("study", "slow").replace("bowl.sh", "slow.sh").replace(f"--trials {trials} --parallel 2",
+                                                                            "--trials 5 --parallel 1")
+cells = [{"cell_type": "code", "metadata": {}, "source": source, "outputs": [], "execution_count": None}
+         for source in (SWEEP, SLOW)]
 (work / "n.ipynb").write_text(json.dumps({"nbformat": 4, "nbformat_minor": 4, "metadata": {"kernelspec": {
-    "name": "tunebook", "display_name": "Rust (Tunebook)", "language": "rust"}}, "cells": [cell]}))
+    "name": "tunebook", "display_name": "Rust (Tunebook)", "language": "rust"}}, "cells": cells}))
 # The chart of the cell: how many trials its last point stands for, the ranges that are shown, and the hidden series.
 CHART = """() => { const plot = document.querySelector('.js-plotly-plot'); if (!plot?._fullLayout) return null;
     return { last: Math.max(...plot.data.flatMap(t => [...(t.x ?? [])])),
@@ -62,7 +66,7 @@ with sync_playwright() as playwright:
     server = Server(work, "data")
     page = server.page(browser, "n.ipynb")
     page.wait_for_function(IDLE, timeout=60000)
-    page.locator(".jp-CodeCell .cm-content").click()
+    page.locator(".jp-CodeCell .cm-content").first.click()
     started = time.monotonic()
     page.keyboard.press("Shift+Enter")
     page.wait_for_function(f"(({CHART})()?.points ?? 0) > 40", timeout=60000)
@@ -104,6 +108,15 @@ with sync_playwright() as playwright:
         page.mouse.move(area["x"] + (0.1 + 0.04 * k) * area["width"], area["y"] + 0.5 * area["height"])
         page.wait_for_timeout(150)
     answers = page.evaluate("() => window.answers")
+    # A study that has one trial at first, whose axes have a range of their own: afterwards they follow the trials.
+    page.locator(".jp-CodeCell .cm-content").nth(1).click()
+    page.keyboard.press("Shift+Enter")
+    slow = CHART.replace("document.querySelector", "[...document.querySelectorAll('.jp-CodeCell')].at(-1).querySelector")
+    for count in (1, 2, 4):
+        page.wait_for_function(f"(({slow})()?.last ?? 0) >= {count}", timeout=60000)
+        seen = page.evaluate(slow)
+        assert count - 1 < seen["x"][1] < count + 2, f"with {count} trials: {seen}"
+    page.wait_for_function(IDLE, timeout=60000)
     assert page.evaluate(ERRORS) == []
     assert not page.problems, page.problems
     server.stop()

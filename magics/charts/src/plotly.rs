@@ -102,8 +102,6 @@ fn layout(chart: &Chart) -> Value {
         .hover_mode(HoverMode::Closest)
         .legend(Legend::new().orientation(plotly::common::Orientation::Horizontal).x(0.0).y(-0.2));
     let mut layout: Map<String, Value> = serde_json::from_str(&base.to_json()).unwrap_or_default();
-    // A constant revision makes Plotly keep the zoom and the hidden series when a figure is updated.
-    layout.insert("uirevision".into(), json!("keep"));
     // Without this, Plotly draws the buttons on a solid colour, because the paper has no colour of its own.
     layout.insert(
         "modebar".into(),
