@@ -111,7 +111,8 @@ with sync_playwright() as playwright:
     # A study that has one trial at first, whose axes have a range of their own: afterwards they follow the trials.
     page.locator(".jp-CodeCell .cm-content").nth(1).click()
     page.keyboard.press("Shift+Enter")
-    slow = CHART.replace("document.querySelector", "[...document.querySelectorAll('.jp-CodeCell')].at(-1).querySelector")
+    last_cell = "[...document.querySelectorAll('.jp-CodeCell')].at(-1)"
+    slow = CHART.replace("document.querySelector", f"{last_cell}.querySelector")
     for count in (1, 2, 4):
         page.wait_for_function(f"(({slow})()?.last ?? 0) >= {count}", timeout=60000)
         seen = page.evaluate(slow)
