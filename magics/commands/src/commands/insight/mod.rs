@@ -180,7 +180,7 @@ fn in_words(best_steps: &BestSteps) -> String {
     let best: usize = best_steps.best_counts.iter().sum();
     let regime = match best_steps.regime {
         TrainingRegime::ComputeBound => {
-            format!("The curves of the {best} best still fall at their end: the number of steps limits them.")
+            format!("The curves of the {best} best still improve at their end: the number of steps limits them.")
         }
         TrainingRegime::NotComputeBound => {
             format!("The curves of the {best} best level off early: the number of steps does not limit them.")
