@@ -40,13 +40,15 @@ pub(super) fn findings<'a>(evidence: &Evidence<'a>, measured: &BTreeMap<u32, Vec
     let of_values: Vec<TrialCurves<'_>> =
         best_of_scientific_values(evidence.definition, &ranked).into_iter().filter_map(of).collect();
     let all: Vec<TrialCurves<'_>> = ranked.iter().copied().filter_map(of).collect();
+    let improving = still_improving(&top);
+    let [saturated, best_step] = reconciled(saturated_early(&top), best_step(&top), improving.is_some());
     let rules: [Option<Finding>; 7] = [
         overfitting(evidence, &of_values, &all),
         step_variance(evidence, &top),
-        still_improving(&top),
-        saturated_early(&top),
+        improving,
+        saturated,
         training_loss_rising(&top),
-        best_step(&top),
+        best_step,
         periodicity::finding(evidence, top.iter().map(|c| (c.trial, &c.objective, &c.training))),
     ];
     rules.into_iter().flatten().collect()
@@ -273,6 +275,35 @@ fn saturated_early(top: &[TrialCurves<'_>]) -> Option<Finding> {
     .with("saturated", found as f64)
     .with("of_best", top.len() as f64);
     Some(Finding { experiment: Some(Experiment::Steps(factor)), ..finding })
+}
+
+/// Lets the findings about the number of steps not advise fewer and more of them side by side. Curves that improve at
+/// their end beyond their noise are not saturated. Curves that have all of their improvement at once are, also where
+/// their best evaluation happens to be late. Of other curves it is undecided.
+fn reconciled(saturated: Option<Finding>, best_step: Option<Finding>, is_improving: bool) -> [Option<Finding>; 2] {
+    let is_late = best_step.as_ref().is_some_and(|finding| finding.id == "best-step-late");
+    match saturated {
+        Some(_) if is_improving => [None, best_step],
+        Some(found) if is_late && found.severity == Severity::Warning => [Some(found), None],
+        Some(found) if is_late => [None, best_step.map(|late| undecided(&found, late))],
+        saturated => [saturated, best_step],
+    }
+}
+
+/// The finding about curves that improve mostly in the first half and have their best evaluation late.
+fn undecided(saturated: &Finding, late: Finding) -> Finding {
+    let count = |finding: &Finding, name: &str| finding.evidence.get(name).copied().unwrap_or_default();
+    let early = count(saturated, "saturated");
+    let message = format!(
+        "{early} of the {} best trials have 95 % of their improvement in the first half of their steps, and all {} have \
+         their best evaluation in the last quarter.",
+        count(saturated, "of_best"),
+        count(&late, "late")
+    );
+    let advice = "So these curves do not decide between fewer and more steps. Train the best configuration with more \
+                  steps before the number of steps is changed."
+        .to_string();
+    Finding { message, advice, experiment: None, ..late }.with("saturated", early)
 }
 
 /// Whether the training loss rises over some stretch of training after its beginning.

@@ -17,7 +17,7 @@ use serde_json::{Map, Value as Json, json};
 use std::collections::BTreeMap;
 use tunebook_analysis::{
     AnalysisError, BestSteps, Finding, Flags, Importance, Severity, StudyView, TrainingRegime, best_steps, causes,
-    estimated_percent, importance, insight, ranked_configurations, trials_to_measure,
+    estimated_percent, importance, insight, least_for_insensitive, ranked_configurations, trials_to_measure,
 };
 use tunebook_charts::Chart;
 use tunebook_study::store::{Store, StudyRecord};
@@ -34,7 +34,8 @@ pub const MAGIC: Magic = Magic {
         the edge of a range, whether the search is dense enough, which trials are infeasible and where, whether \
         training overfits, is unstable, saturates early or still improves (Playbook E1–E12, G1, G3), whether a metric \
         repeats (H4), and which hyperparameters matter, interact or may be fixed (D4). Each finding has its numbers. \
-        Where the advice is an experiment, its cell is shown, and the first one is offered as the next input.",
+        The cell of the most serious finding that advises an experiment is shown and offered as the next input; the \
+        JSON result has those of the others.",
     options: &[JUDGING[0], JUDGING[1], JUDGING[2], PNG],
     subject: Subject::Study,
     export: Export::Comment,
@@ -150,9 +151,11 @@ impl Command for ShowInsight {
         }
         report =
             origin_notes(&study.definition, &trials).iter().fold(report.table(&rows), |report, note| report.line(note));
-        for (finding, cell) in &found.findings {
+        let next = found.findings.iter().position(|(_, cell)| cell.is_some());
+        for (i, (finding, cell)) in found.findings.iter().enumerate() {
             report = report.line(&format!("{}: {} {}", finding.id, finding.message, finding.advice));
-            if let Some(cell) = cell {
+            // One cell at a time: after the most serious finding, the others may be different ones.
+            if let Some(cell) = cell.as_ref().filter(|_| next == Some(i)) {
                 report = report.line("The next cell:").code(cell);
             }
         }
@@ -202,6 +205,14 @@ fn with_importance(report: Report, found: &Importance) -> Report {
         let sentence = "With fewer than 10 configurations with an objective, nothing is said of what matters";
         return report.line(&format!("{sentence} ({configurations} so far)."));
     }
+    let least = least_for_insensitive(hyperparameters.len());
+    let report = match *configurations < least {
+        true => report.line(&format!(
+            "{configurations} configurations with an objective are too few to call a hyperparameter insensitive: \
+             {least} or more are needed."
+        )),
+        false => report,
+    };
     let report = report.line(&format!(
         "What moves the metric: each hyperparameter's share of what all explain alone (fANOVA), which is {} of the \
          variance; the rest are interactions and noise. What matters for being among the best {best} of \
