@@ -43,6 +43,7 @@ mod thinning;
 mod throughput;
 mod timing;
 mod validation;
+mod words;
 
 pub use adoption::{Adoption, LEAST_CONFIGURATIONS, Replication, adoption, replication};
 pub use axis::{Axis, AxisPlot, AxisPoint, ValueSpan, axis};
@@ -92,3 +93,4 @@ pub use throughput::{
 };
 pub use timing::{Outliers, Timing, timing};
 pub use validation::{ValidationPrecision, ValidationUses, luck_of_the_best, uses_validation, validation_precision};
+pub use words::{counted, verb};

@@ -3,6 +3,7 @@
 use super::series::Series;
 use super::{Evidence, Experiment, Finding, Severity, best_of_scientific_values, number, periodicity};
 use crate::validation::validation_precision;
+use crate::words::verb;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use tunebook_study::{Direction, Measurement, Objective, Role, Trial};
@@ -40,7 +41,7 @@ pub(super) fn findings<'a>(evidence: &Evidence<'a>, measured: &BTreeMap<u32, Vec
     let of_values: Vec<TrialCurves<'_>> =
         best_of_scientific_values(evidence.definition, &ranked).into_iter().filter_map(of).collect();
     let all: Vec<TrialCurves<'_>> = ranked.iter().copied().filter_map(of).collect();
-    let improving = still_improving(&top);
+    let improving = still_improving(evidence, &top);
     let [saturated, best_step] = reconciled(saturated_early(&top), best_step(&top), improving.is_some());
     let rules: [Option<Finding>; 7] = [
         overfitting(evidence, &of_values, &all),
@@ -124,11 +125,12 @@ fn overfitting(evidence: &Evidence<'_>, of_values: &[TrialCurves<'_>], all: &[Tr
         _ => String::new(),
     };
     let message = format!(
-        "{} of the {} best trials of the scientific values overfit, and {} of all {} trials ({:.0} %). In trial \
+        "{} of the {} best trials of the scientific values {}, and {} of all {} trials ({:.0} %). In trial \
          {number_of_first}{others} the objective gets worse by {} after {:.0} % of its steps, while the training loss \
          still falls.",
         of_best.len(),
         of_values.len(),
+        verb(of_best.len(), "overfits", "overfit"),
         of_all.len(),
         all.len(),
         100.0 * share,
@@ -203,7 +205,7 @@ fn step_variance(evidence: &Evidence<'_>, top: &[TrialCurves<'_>]) -> Option<Fin
     })
 }
 
-fn still_improving(top: &[TrialCurves<'_>]) -> Option<Finding> {
+fn still_improving(evidence: &Evidence<'_>, top: &[TrialCurves<'_>]) -> Option<Finding> {
     let improves = |c: &&TrialCurves<'_>| {
         let series = &c.objective;
         let from = series.at(0.8).min(series.len() - LEAST_LAST);
@@ -217,8 +219,9 @@ fn still_improving(top: &[TrialCurves<'_>]) -> Option<Finding> {
     }
     let message = format!(
         "{found} of the {} best trials still improve in the last fifth of their steps, by the 95 % interval of the \
-         slope there: the number of steps limits them.",
-        top.len()
+         slope there: the number of steps limits them.{}",
+        top.len(),
+        if evidence.is_exchangeable() { "" } else { " The slope is one within a trial, whatever the sampler did." }
     );
     let advice = "Train longer, with the decay of the learning rate tuned again, or look at the schedule.";
     let finding = Finding::new(

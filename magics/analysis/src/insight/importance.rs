@@ -34,10 +34,16 @@ pub fn least_for_insensitive(varied: usize) -> usize {
 }
 
 /// `before` holds the findings about the ends of ranges. A range that should be widened is not fixed or narrowed.
+///
+/// What a hyperparameter or a pair without effect would reach is not known if the sampler adapted to results, so that
+/// nothing is then said of insensitive ones and of interactions.
 pub(super) fn findings(evidence: &Evidence<'_>, importance: &Importance, before: &[Finding]) -> Vec<Finding> {
     let boundaries: Vec<&Finding> = before.iter().filter(|finding| finding.id == "boundary").collect();
-    let mut found = insensitive(evidence, importance, &boundaries);
-    found.extend(interactions(importance));
+    let mut found = vec![];
+    if evidence.is_exchangeable() {
+        found.extend(insensitive(evidence, importance, &boundaries));
+        found.extend(interactions(importance));
+    }
     found.extend(good_region(evidence, importance, &boundaries));
     found
 }

@@ -136,6 +136,11 @@ impl<'a> Evidence<'a> {
         hyperparameter.distribution.to_unit(value)
     }
 
+    /// Whether the configurations are draws of which none is special. If not, what chance reaches is not known.
+    fn is_exchangeable(&self) -> bool {
+        !self.definition.sampler.is_adaptive()
+    }
+
     fn top(&self) -> &[(f64, Configuration<'a>)] {
         &self.ranked[..self.ranked.len().min(TOP)]
     }

@@ -131,11 +131,24 @@ impl Command for ShowInsight {
         let mut values = ranked.iter().filter_map(|configuration| configuration.objective);
         let (first, second) = (values.next(), values.next());
         let difference = first.zip(second).map(|(first, second)| first - second);
+        let is_exchangeable = !study.definition.sampler.is_adaptive();
+        let without_chance = |mut shares: Json, nulls: &[&str]| {
+            // What chance reaches is not known if the sampler adapted to results.
+            for share in shares.as_array_mut().into_iter().flatten().filter(|_| !is_exchangeable) {
+                nulls.iter().for_each(|null| share[*null] = Json::Null);
+            }
+            shares
+        };
+        let hyperparameters = without_chance(json!(hyperparameters), &["fanova_null", "ped_anova_null"]);
+        let interactions = without_chance(json!(interactions), &["null"]);
         let fields = json!({ "study": study.name, "findings": found.as_json(), "importance": hyperparameters,
             "interactions": interactions, "configurations": configurations, "best": best,
             "explained_alone": explained_alone, "infeasible": infeasible,
             "flags": found.flags, "best_steps": found.best_steps });
         let mut report = Report::new("insight", &fields);
+        if let Some(most) = what_moves_most(&found.importance, &objective, is_exchangeable) {
+            report = report.line(&most);
+        }
         if let Some(best_steps) = &found.best_steps {
             report = report.line(&in_words(best_steps));
         }
@@ -162,10 +175,10 @@ impl Command for ShowInsight {
         for sentence in sentences_about_failures(&trials, &found.flags) {
             report = report.line(&sentence);
         }
-        report = with_importance(report, &found.importance);
+        report = with_importance(report, &found.importance, is_exchangeable);
         let best_steps = found.best_steps.as_ref().map(|steps| tunebook_charts::best_steps(&study.name, steps));
         let importance = (!found.importance.hyperparameters.is_empty())
-            .then(|| tunebook_charts::importance(&study.name, &found.importance));
+            .then(|| tunebook_charts::importance(&study.name, &found.importance, is_exchangeable));
         if let Some(chart) = importance.into_iter().chain(best_steps).reduce(Chart::above) {
             report = report.chart(chart);
         }
@@ -198,15 +211,31 @@ fn in_words(best_steps: &BestSteps) -> String {
     )
 }
 
-/// Adds how much each hyperparameter matters: what the two measures answer, and a table.
-fn with_importance(report: Report, found: &Importance) -> Report {
+/// Says which hyperparameter moves the metric most. None with too few configurations.
+fn what_moves_most(found: &Importance, objective: &Objective, is_exchangeable: bool) -> Option<String> {
+    let most = found.hyperparameters.iter().max_by(|a, b| a.fanova.total_cmp(&b.fanova))?;
+    let (name, share) = (&most.hyperparameter, estimated_percent(most.fanova, 0));
+    let metric = &objective.metric;
+    Some(match is_exchangeable && !most.moves_metric() {
+        true => format!(
+            "No hyperparameter is seen to move {metric}: the largest share, {share} of what all explain alone, is that \
+             of {name}, and one without effect reaches {}.",
+            estimated_percent(most.fanova_null, 0)
+        ),
+        false => format!("{name} moves {metric} most, with {share} of what all hyperparameters explain alone."),
+    })
+}
+
+/// Adds how much each hyperparameter matters: what the two measures answer, and a table. What chance reaches is shown
+/// only if the trials are exchangeable.
+fn with_importance(report: Report, found: &Importance, is_exchangeable: bool) -> Report {
     let Importance { configurations, best, hyperparameters, explained_alone, .. } = found;
     if hyperparameters.is_empty() {
         let sentence = "With fewer than 10 configurations with an objective, nothing is said of what matters";
         return report.line(&format!("{sentence} ({configurations} so far)."));
     }
     let least = least_for_insensitive(hyperparameters.len());
-    let report = match *configurations < least {
+    let report = match is_exchangeable && *configurations < least {
         true => report.line(&format!(
             "{configurations} configurations with an objective are too few to call a hyperparameter insensitive: \
              {least} or more are needed."
@@ -216,13 +245,27 @@ fn with_importance(report: Report, found: &Importance) -> Report {
     let report = report.line(&format!(
         "What moves the metric: each hyperparameter's share of what all explain alone (fANOVA), which is {} of the \
          variance; the rest are interactions and noise. What matters for being among the best {best} of \
-         {configurations}: how much its values differ there from all others (PED-ANOVA). A share that is not above its \
-         chance shows nothing: in 95 % of cases, a hyperparameter without effect stays below it.",
-        estimated_percent(*explained_alone, 0)
+         {configurations}: how much its values differ there from all others (PED-ANOVA). {}",
+        estimated_percent(*explained_alone, 0),
+        match is_exchangeable {
+            true =>
+                "A share that is not above its chance shows nothing: in 95 % of cases, a hyperparameter without effect \
+                 stays below it.",
+            false =>
+                "Which share a hyperparameter without effect would reach is not known, because the sampler may have \
+                 adapted to results: a small share says little.",
+        }
     ));
+    let percent = |share: f64| format!("{:.1} %", 100.0 * share);
+    if !is_exchangeable {
+        let mut rows = Rows::new(&["hyperparameter", "moves the metric", "matters for the best"]);
+        for h in hyperparameters {
+            rows.row(vec![h.hyperparameter.clone(), percent(h.fanova), percent(h.ped_anova)]);
+        }
+        return report.table(&rows);
+    }
     let mut rows =
         Rows::new(&["hyperparameter", "moves the metric", "chance up to", "matters for the best", "chance up to"]);
-    let percent = |share: f64| format!("{:.1} %", 100.0 * share);
     for h in hyperparameters {
         let shares = [h.fanova, h.fanova_null, h.ped_anova, h.ped_anova_null].map(percent);
         rows.row([h.hyperparameter.clone()].into_iter().chain(shares).collect());
