@@ -70,9 +70,13 @@ pub fn optimization_history(
         0 => String::new(),
         n => format!(", {} at the rim", counted(n, "much worse one")),
     };
+    let best = trials.last().and_then(|last| last.best_so_far).map_or(String::new(), |best| {
+        let with = trials.iter().find(|t| t.best_so_far == Some(best)).map_or(0, |t| t.number);
+        format!("Best {} with trial {with}; ", number(best))
+    });
     Chart {
         title: format!("{study}: {metric} by trial"),
-        subtitle: format!("{ended} of {} trials ended{without}{at_rim}{}", asked.max(ended), thinning.note()),
+        subtitle: format!("{best}{ended} of {} trials ended{without}{at_rim}{}", asked.max(ended), thinning.note()),
         panels: vec![Panel::new(Axis::new("trial, in the order of proposal", AxisScale::Linear), y, drawn)],
         columns: 1,
     }

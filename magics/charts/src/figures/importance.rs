@@ -57,7 +57,11 @@ pub fn importance(study: &str, found: &Importance, is_chance_known: bool) -> Cha
 fn conclusion(found: &Importance, is_chance_known: bool) -> String {
     match found.hyperparameters.iter().max_by(|a, b| a.fanova.total_cmp(&b.fanova)) {
         None => String::new(),
-        Some(most) if is_chance_known && !most.moves_metric() => "no share of a single one is above chance; ".into(),
+        Some(most) if is_chance_known && !most.moves_metric() => format!(
+            "not even the largest share, {} of {}, is above chance; ",
+            estimated_percent(most.fanova, 0),
+            most.hyperparameter
+        ),
         Some(most) => format!(
             "{} moves the metric most ({} of what all explain alone); ",
             most.hyperparameter,
