@@ -219,7 +219,7 @@ fn what_moves_most(found: &Importance, objective: &Objective, is_exchangeable: b
     Some(match is_exchangeable && !most.moves_metric() {
         true => format!(
             "No hyperparameter is seen to move {metric}: the largest share, {share} of what all explain alone, is that \
-             of {name}, and one without effect reaches {}.",
+             of {name}, and one without effect reaches up to {}.",
             estimated_percent(most.fanova_null, 0)
         ),
         false => format!("{name} moves {metric} most, with {share} of what all hyperparameters explain alone."),
