@@ -40,7 +40,10 @@ async fn a_study_says_how_precisely_its_examples_measure_a_difference_and_counts
     {
         assert_eq!(text.result()["validation"]["examples"], 270);
         let text = words(&text.shown());
-        assert!(text.contains("on 270 validation examples") && text.contains("finite validation set"), "{text}");
+        assert!(
+            text.contains("on 270 validation examples") && text.contains("not the variation between training runs"),
+            "{text}"
+        );
     }
 
     // The best checkpoint of a trial, class by class, and on the test set.

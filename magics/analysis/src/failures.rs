@@ -69,7 +69,7 @@ impl fmt::Display for Cause {
             Cause::OutOfMemory => "out of memory",
             Cause::NonFinite => "not finite",
             Cause::Diverged => "diverged",
-            Cause::Other => "infeasible for another reason",
+            Cause::Other => "infeasible for reasons on record",
             Cause::Failed => "failed",
             Cause::WorseThanChance => "worse than chance",
         })

@@ -43,6 +43,7 @@ mod thinning;
 mod throughput;
 mod timing;
 mod validation;
+mod words;
 
 pub use adoption::{Adoption, LEAST_CONFIGURATIONS, Replication, adoption, replication};
 pub use axis::{Axis, AxisPlot, AxisPoint, ValueSpan, axis};
@@ -59,7 +60,9 @@ pub use error::AnalysisError;
 pub use failures::{Cause, Flags, causes, flags};
 pub use history::{HistoryTrial, OptimizationHistory, optimization_history};
 pub use importance::{HyperparameterImportance, Importance, Interaction, importance};
-pub use insight::{End, Experiment, Finding, Overfitting, Severity, StudyView, insight, trials_to_measure};
+pub use insight::{
+    End, Experiment, Finding, Overfitting, Severity, StudyView, insight, least_for_insensitive, trials_to_measure,
+};
 pub use isolation::{Bucket, BucketTrial, Comparison, Isolation, IsolationPoint, Level, isolation};
 pub use limit::{LimitSearch, is_memory_linear};
 pub use noise::{NoisePoint, RunNoise, describes_noise_of, noise_point, run_noise, steps_to_measure};
@@ -90,3 +93,4 @@ pub use throughput::{
 };
 pub use timing::{Outliers, Timing, timing};
 pub use validation::{ValidationPrecision, ValidationUses, luck_of_the_best, uses_validation, validation_precision};
+pub use words::{counted, verb};

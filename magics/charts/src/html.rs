@@ -161,10 +161,11 @@ pub fn chart_html(chart: &Chart, conclusion: &str, tables: &str, id: &str, view:
     format!("{}\n{tables}", drawn(&plotly::figure(chart), &alternative, &picture, id, view))
 }
 
-/// The text that stands for a chart where it is not seen.
+/// The text that stands for a chart where it is not seen. What the chart shows comes before how it is drawn.
 fn alternative(chart: &Chart, conclusion: &str) -> String {
-    let parts = [chart.title.as_str(), &chart.subtitle, conclusion].map(|part| part.trim_end_matches('.'));
-    parts.into_iter().filter(|part| !part.is_empty()).map(|part| format!("{part}.")).collect::<Vec<_>>().join(" ")
+    let parts = [chart.title.as_str(), conclusion, &chart.subtitle].map(str::trim_end).into_iter();
+    let sentence = |part: &str| if part.ends_with(['.', '?', '!']) { part.to_string() } else { format!("{part}.") };
+    parts.filter(|part| !part.is_empty()).map(sentence).collect::<Vec<_>>().join(" ")
 }
 
 /// Returns the HTML of a Plotly figure that a cell made. `id` becomes the id of its element. A message replaces a

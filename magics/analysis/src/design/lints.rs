@@ -4,6 +4,7 @@ use super::Design;
 use crate::compares_batch_sizes_by_validation;
 use crate::retune::varies;
 use crate::throughput::{PointState, Throughput};
+use crate::words::counted;
 use serde::Serialize;
 use tunebook_study::sampler::SamplerKind;
 use tunebook_study::{
@@ -298,10 +299,9 @@ pub fn lints(
             SPARSE,
             "D11 Striking a balance between informative and affordable experiments",
             format!(
-                "There are {per_value} and {} nuisance dimensions, which is {} points along each dimension. The \
-                 best value is then mostly missed, and a comparison is one of luck. Ask for at least {} configurations, \
-                 or fix some nuisance hyperparameters.",
-                design.nuisance_dimensions,
+                "There are {per_value} and {}: about {} values of each. The best value is then mostly missed, and a \
+                 comparison is one of luck. Ask for at least {} configurations, or fix some nuisance hyperparameters.",
+                counted(design.nuisance_dimensions, "nuisance hyperparameter"),
                 (10.0 * points).round() / 10.0,
                 enough_configurations(design)
             ),

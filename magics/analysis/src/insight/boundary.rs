@@ -7,6 +7,7 @@
 use super::{End, Evidence, Experiment, Finding, Severity, TOP, number};
 use crate::percent::estimated_percent;
 use crate::scaling::{Side, widened};
+use crate::words::{counted, verb};
 use tunebook_study::{Distribution, Hyperparameter, Scale};
 
 /// The outer share of a range on each side that counts as its edge, in u.
@@ -100,17 +101,26 @@ fn boundary(
         part if part == HALF => format!("in the {side} half of its range"),
         _ => format!("at the {side} end of its range"),
     };
+    // Of a sampler that tries more where results are good, how often chance ranks as high is not known.
+    let by_chance = match evidence.is_exchangeable() {
+        true => {
+            let (they, share) = (verb(better.count, "it", "they"), estimated_percent(better.chance, 0));
+            format!(": if {label} did not matter, {they} would rank as high in {share} of studies")
+        }
+        false => String::new(),
+    };
     let message = format!(
-        "{} of the {of_best} best configurations have a {label} {} ({}), where {} of all {n} are. The {} configurations \
-         {} are better than the others: if {label} did not matter, they would rank as high in {} of studies. {label} \
-         explains {} of the variance.",
+        "{} of the {of_best} best configurations {} {label} {} ({}), where {} of all {n} {}. The {} {} {} better than \
+         the others{by_chance}. {label} explains {} of the variance.",
         band.of_best,
+        verb(band.of_best, "has", "have"),
         place(&band),
         hyperparameter.distribution,
         band.count,
-        better.count,
+        verb(band.count, "is", "are"),
+        counted(better.count, "configuration"),
         place(better),
-        estimated_percent(better.chance, 0),
+        verb(better.count, "is", "are"),
         estimated_percent(share, 0)
     );
     let grown = if end == End::Low { Side::Low } else { Side::High };
@@ -125,8 +135,8 @@ fn boundary(
         .with("at_edge", band.count as f64)
         .with("configurations", n as f64)
         .with("ranked_high", better.count as f64)
-        .with("chance", better.chance)
         .with("share_of_variance", share);
+    let finding = if evidence.is_exchangeable() { finding.with("chance", better.chance) } else { finding };
     Some(Finding { hyperparameter: Some(label), side: Some(end), experiment: wider.map(Experiment::Wider), ..finding })
 }
 
@@ -207,12 +217,12 @@ fn instability_edge(
     let label = hyperparameter.label();
     let stable = hyperparameter.distribution.from_unit(largest).as_f64().unwrap_or(f64::NAN);
     let message = format!(
-        "All {above} configurations with a {label} above {} are infeasible, and {close} of the {} best lie just below: \
+        "All {above} configurations with {label} above {} are infeasible, and {close} of the {} best lie just below: \
          training is limited by its instability.",
         number(stable),
         top.len()
     );
-    let advice = "Mend the instability before anything else, so that larger values can be used: learning rate warm-up, \
+    let advice = "Fix the instability before anything else, so that larger values can be used: learning rate warm-up, \
                   then gradient clipping. `%stability` with the workload measures the edge, and `--fix` tries the remedies.";
     let finding = Finding::new(
         "instability-edge",

@@ -3,6 +3,7 @@
 use super::series::Series;
 use super::{Evidence, Experiment, Finding, Severity, best_of_scientific_values, number, periodicity};
 use crate::validation::validation_precision;
+use crate::words::verb;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use tunebook_study::{Direction, Measurement, Objective, Role, Trial};
@@ -40,13 +41,15 @@ pub(super) fn findings<'a>(evidence: &Evidence<'a>, measured: &BTreeMap<u32, Vec
     let of_values: Vec<TrialCurves<'_>> =
         best_of_scientific_values(evidence.definition, &ranked).into_iter().filter_map(of).collect();
     let all: Vec<TrialCurves<'_>> = ranked.iter().copied().filter_map(of).collect();
+    let improving = still_improving(evidence, &top);
+    let [saturated, best_step] = reconciled(saturated_early(&top), best_step(&top), improving.is_some());
     let rules: [Option<Finding>; 7] = [
         overfitting(evidence, &of_values, &all),
         step_variance(evidence, &top),
-        still_improving(&top),
-        saturated_early(&top),
+        improving,
+        saturated,
         training_loss_rising(&top),
-        best_step(&top),
+        best_step,
         periodicity::finding(evidence, top.iter().map(|c| (c.trial, &c.objective, &c.training))),
     ];
     rules.into_iter().flatten().collect()
@@ -122,11 +125,12 @@ fn overfitting(evidence: &Evidence<'_>, of_values: &[TrialCurves<'_>], all: &[Tr
         _ => String::new(),
     };
     let message = format!(
-        "{} of the {} best trials of the scientific values overfit, and {} of all {} trials ({:.0} %). In trial \
+        "{} of the {} best trials of the scientific values {}, and {} of all {} trials ({:.0} %). In trial \
          {number_of_first}{others} the objective gets worse by {} after {:.0} % of its steps, while the training loss \
          still falls.",
         of_best.len(),
         of_values.len(),
+        verb(of_best.len(), "overfits", "overfit"),
         of_all.len(),
         all.len(),
         100.0 * share,
@@ -201,7 +205,7 @@ fn step_variance(evidence: &Evidence<'_>, top: &[TrialCurves<'_>]) -> Option<Fin
     })
 }
 
-fn still_improving(top: &[TrialCurves<'_>]) -> Option<Finding> {
+fn still_improving(evidence: &Evidence<'_>, top: &[TrialCurves<'_>]) -> Option<Finding> {
     let improves = |c: &&TrialCurves<'_>| {
         let series = &c.objective;
         let from = series.at(0.8).min(series.len() - LEAST_LAST);
@@ -215,8 +219,9 @@ fn still_improving(top: &[TrialCurves<'_>]) -> Option<Finding> {
     }
     let message = format!(
         "{found} of the {} best trials still improve in the last fifth of their steps, by the 95 % interval of the \
-         slope there: the number of steps limits them.",
-        top.len()
+         slope there: the number of steps limits them.{}",
+        top.len(),
+        if evidence.is_exchangeable() { "" } else { " The slope is one within a trial, whatever the sampler did." }
     );
     let advice = "Train longer, with the decay of the learning rate tuned again, or look at the schedule.";
     let finding = Finding::new(
@@ -273,6 +278,35 @@ fn saturated_early(top: &[TrialCurves<'_>]) -> Option<Finding> {
     .with("saturated", found as f64)
     .with("of_best", top.len() as f64);
     Some(Finding { experiment: Some(Experiment::Steps(factor)), ..finding })
+}
+
+/// Lets the findings about the number of steps not advise fewer and more of them side by side. Curves that improve at
+/// their end beyond their noise are not saturated. Curves that have all of their improvement at once are, also where
+/// their best evaluation happens to be late. Of other curves it is undecided.
+fn reconciled(saturated: Option<Finding>, best_step: Option<Finding>, is_improving: bool) -> [Option<Finding>; 2] {
+    let is_late = best_step.as_ref().is_some_and(|finding| finding.id == "best-step-late");
+    match saturated {
+        Some(_) if is_improving => [None, best_step],
+        Some(found) if is_late && found.severity == Severity::Warning => [Some(found), None],
+        Some(found) if is_late => [None, best_step.map(|late| undecided(&found, late))],
+        saturated => [saturated, best_step],
+    }
+}
+
+/// The finding about curves that improve mostly in the first half and have their best evaluation late.
+fn undecided(saturated: &Finding, late: Finding) -> Finding {
+    let count = |finding: &Finding, name: &str| finding.evidence.get(name).copied().unwrap_or_default();
+    let early = count(saturated, "saturated");
+    let message = format!(
+        "{early} of the {} best trials have 95 % of their improvement in the first half of their steps, and all {} have \
+         their best evaluation in the last quarter.",
+        count(saturated, "of_best"),
+        count(&late, "late")
+    );
+    let advice = "So these curves do not decide between fewer and more steps. Train the best configuration with more \
+                  steps before the number of steps is changed."
+        .to_string();
+    Finding { message, advice, experiment: None, ..late }.with("saturated", early)
 }
 
 /// Whether the training loss rises over some stretch of training after its beginning.

@@ -2,6 +2,7 @@
 
 use super::{Evidence, Experiment, Finding, Severity, number};
 use crate::best_of_k::Objectives;
+use crate::words::verb;
 
 /// The search is dense enough with so many good configurations.
 const GOOD: usize = 3;
@@ -45,11 +46,18 @@ fn sampling_density(evidence: &Evidence<'_>, deviation: Option<f64>) -> Option<F
     }
     let by =
         if deviation.is_some() { "2 standard deviations over seeds" } else { "a tenth of its distance to the median" };
+    // What half of the configurations would find is known only if they are draws of which none is special.
+    let of_half = match evidence.is_exchangeable() {
+        true => {
+            format!(", and the best of half of the configurations would be worse by {} on average", number(gain))
+        }
+        false => String::new(),
+    };
     let message = format!(
-        "{good} of {n} configurations lie within {} of the best one ({by}), and the best of half of the configurations \
-         would be worse by {} on average: the search is sparse where it matters.",
-        number(near),
-        number(gain)
+        "{good} of {n} configurations {} within {} of the best one ({by}){of_half}: the search is sparse where it \
+         matters.",
+        verb(good, "lies", "lie"),
+        number(near)
     );
     let advice = "Run more configurations of the same design, or narrow the search space around the good region.";
     let finding = Finding::new(
@@ -61,8 +69,8 @@ fn sampling_density(evidence: &Evidence<'_>, deviation: Option<f64>) -> Option<F
     )
     .with("good", good as f64)
     .with("configurations", n as f64)
-    .with("near", near)
-    .with("gain_of_last_doubling", gain);
+    .with("near", near);
+    let finding = if evidence.is_exchangeable() { finding.with("gain_of_last_doubling", gain) } else { finding };
     let more = 2 * (n + infeasible) as u32;
     Some(Finding { experiment: Some(Experiment::MoreConfigurations(more)), ..finding })
 }

@@ -1,13 +1,18 @@
 //! D4: which hyperparameters may be fixed, which must be tuned together, and where the good region lies.
 
 use super::changed::{part, replaced};
-use super::{Evidence, Experiment, Finding, Severity, number};
+use super::{End, Evidence, Experiment, Finding, Severity, number};
 use crate::importance::{HyperparameterImportance, Importance};
 use crate::percent::estimated_percent;
 use tunebook_study::{Distribution, Hyperparameter, Role, Scale};
 
-/// With fewer configurations, no hyperparameter is called insensitive.
+/// With fewer configurations, no good region is shown.
 const LEAST: usize = 20;
+/// With fewer configurations, no hyperparameter is called insensitive: the best tenth would be fewer than five, which
+/// differ from the others by chance alone as much as by an effect.
+const LEAST_FOR_INSENSITIVE: usize = 41;
+/// The same for each hyperparameter that varies.
+const LEAST_FOR_EACH: usize = 10;
 /// A hyperparameter is called insensitive only if one without effect would reach at most this share of the variance:
 /// otherwise a real effect could hide there.
 const SMALL: f64 = 0.1;
@@ -15,15 +20,31 @@ const SMALL: f64 = 0.1;
 const LEAST_GOOD: usize = 5;
 /// A region that is wider than this, in u, is not worth another study.
 const NARROW: f64 = 0.6;
+/// A best configuration in this outer share of a range, in u, is at its end: the suggested region goes to that end.
+const EDGE: f64 = 0.1;
 /// A suggested region goes on beyond the good configurations by at least this, in u.
 const LEAST_MARGIN: f64 = 0.05;
 
 const SECTION: &str = "D4 Extracting insight from experiment results";
 
-pub(super) fn findings(evidence: &Evidence<'_>, importance: &Importance) -> Vec<Finding> {
-    let mut found = insensitive(evidence, importance);
-    found.extend(interactions(importance));
-    found.extend(good_region(evidence, importance));
+/// Returns how many configurations with an objective are needed before one of so many hyperparameters that vary is
+/// called insensitive.
+pub fn least_for_insensitive(varied: usize) -> usize {
+    LEAST_FOR_INSENSITIVE.max(LEAST_FOR_EACH * varied)
+}
+
+/// `before` holds the findings about the ends of ranges. A range that should be widened is not fixed or narrowed.
+///
+/// What a hyperparameter or a pair without effect would reach is not known if the sampler adapted to results, so that
+/// nothing is then said of insensitive ones and of interactions.
+pub(super) fn findings(evidence: &Evidence<'_>, importance: &Importance, before: &[Finding]) -> Vec<Finding> {
+    let boundaries: Vec<&Finding> = before.iter().filter(|finding| finding.id == "boundary").collect();
+    let mut found = vec![];
+    if evidence.is_exchangeable() {
+        found.extend(insensitive(evidence, importance, &boundaries));
+        found.extend(interactions(importance));
+    }
+    found.extend(good_region(evidence, importance, &boundaries));
     found
 }
 
@@ -31,9 +52,11 @@ fn percent(share: f64) -> String {
     estimated_percent(share, if share < 0.0995 { 1 } else { 0 })
 }
 
-fn insensitive(evidence: &Evidence<'_>, importance: &Importance) -> Vec<Finding> {
+fn insensitive(evidence: &Evidence<'_>, importance: &Importance, boundaries: &[&Finding]) -> Vec<Finding> {
     let n = importance.configurations;
-    let Some((_, best)) = evidence.ranked.first().filter(|_| n >= LEAST) else { return vec![] };
+    let is_enough = n >= least_for_insensitive(evidence.varied.len());
+    let Some((_, best)) = evidence.ranked.first().filter(|_| is_enough) else { return vec![] };
+    let has_boundary = |label: &String| boundaries.iter().any(|finding| finding.hyperparameter.as_ref() == Some(label));
     let of_variance = |share: f64| share * importance.explained_alone;
     let interacts = |label: &String| {
         importance.interactions.iter().any(|pair| pair.is_supported() && pair.hyperparameters.contains(label))
@@ -43,6 +66,7 @@ fn insensitive(evidence: &Evidence<'_>, importance: &Importance) -> Vec<Finding>
             && !i.matters_for_best()
             && of_variance(i.fanova_null) <= SMALL
             && !interacts(&i.hyperparameter)
+            && !has_boundary(&i.hyperparameter)
     };
     let may_be_fixed: Vec<(&Hyperparameter, &HyperparameterImportance)> = evidence
         .varied
@@ -137,7 +161,9 @@ struct Region<'a> {
 }
 
 /// Suggests narrower ranges for the hyperparameters that matter for being among the best.
-fn good_region(evidence: &Evidence<'_>, importance: &Importance) -> Vec<Finding> {
+///
+/// Ranges are widened before any is narrowed, so there is no experiment while a range can be widened.
+fn good_region(evidence: &Evidence<'_>, importance: &Importance, boundaries: &[&Finding]) -> Vec<Finding> {
     let n = evidence.ranked.len();
     if n < LEAST {
         return vec![];
@@ -148,11 +174,21 @@ fn good_region(evidence: &Evidence<'_>, importance: &Importance) -> Vec<Finding>
         .iter()
         .zip(&importance.hyperparameters)
         .filter(|(_, importance)| importance.matters_for_best())
-        .filter_map(|((h, _), _)| region(evidence, h, good))
+        .filter_map(|((h, _), _)| region(evidence, h, good, boundaries))
         .collect();
     let changes: Vec<(String, Role, Distribution)> =
         regions.iter().map(|r| (r.hyperparameter.label(), r.hyperparameter.role, r.range.clone())).collect();
-    let space = replaced(&evidence.definition.space, &changes);
+    let mut wider: Vec<&str> = boundaries
+        .iter()
+        .filter(|finding| finding.experiment.is_some())
+        .filter_map(|finding| finding.hyperparameter.as_deref())
+        .collect();
+    wider.dedup();
+    let space = replaced(&evidence.definition.space, &changes).filter(|_| wider.is_empty());
+    let first = match wider.is_empty() {
+        true => "Once no range is too narrow, search".to_string(),
+        false => format!("First widen the range of {}. Then search", wider.join(", ")),
+    };
     let volume: f64 = regions.iter().map(|region| region.width).product();
     let finding = |region: &Region<'_>| {
         let label = region.hyperparameter.label();
@@ -164,8 +200,8 @@ fn good_region(evidence: &Evidence<'_>, importance: &Importance) -> Vec<Finding>
             region.inside
         );
         let advice = format!(
-            "Once no range is too narrow, search the good region of all hyperparameters that matter for being among the \
-             best more densely: it is {} of the space.",
+            "{first} the good region of all hyperparameters that matter for being among the best more densely: it is {} \
+             of the space.",
             percent(volume)
         );
         let finding = Finding::new("good-region", Severity::Info, SECTION, message, &advice)
@@ -181,8 +217,14 @@ fn good_region(evidence: &Evidence<'_>, importance: &Importance) -> Vec<Finding>
     regions.iter().map(finding).collect()
 }
 
-/// Returns where the best configurations lie. None for a list, and if they lie nearly everywhere.
-fn region<'a>(evidence: &Evidence<'_>, hyperparameter: &'a Hyperparameter, good: usize) -> Option<Region<'a>> {
+/// Returns where the best configurations lie. None for a list, and if they lie nearly everywhere. The region goes to an
+/// end of the range at which the best configuration lies, or beyond which better ones may lie.
+fn region<'a>(
+    evidence: &Evidence<'_>,
+    hyperparameter: &'a Hyperparameter,
+    good: usize,
+    boundaries: &[&Finding],
+) -> Option<Region<'a>> {
     let distribution = &hyperparameter.distribution;
     if distribution.scale() == Scale::Categorical {
         return None;
@@ -195,7 +237,16 @@ fn region<'a>(evidence: &Evidence<'_>, hyperparameter: &'a Hyperparameter, good:
     if best.len() < LEAST_GOOD || high - low + 2.0 * margin > NARROW {
         return None;
     }
-    let ends = [(low - margin).max(0.0), (high + margin).min(1.0)];
+    let label = hyperparameter.label();
+    let has_boundary =
+        |end: End| boundaries.iter().any(|f| f.side == Some(end) && f.hyperparameter.as_ref() == Some(&label));
+    let first = best[0];
+    let from = if has_boundary(End::Low) || first < EDGE { 0.0 } else { (low - margin).max(0.0) };
+    let to = if has_boundary(End::High) || first > 1.0 - EDGE { 1.0 } else { (high + margin).min(1.0) };
+    let ends = [from, to];
+    if to - from > NARROW + EDGE {
+        return None;
+    }
     let [a, b] = [low, high].map(|u| distribution.from_unit(u).as_f64().unwrap_or(f64::NAN));
     Some(Region {
         hyperparameter,

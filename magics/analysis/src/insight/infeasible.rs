@@ -4,6 +4,7 @@ use super::changed::{cut_away, replaced};
 use super::{Evidence, Experiment, Finding, Severity, number};
 use crate::configurations::Configuration;
 use crate::failures::Cause;
+use crate::words::counted;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use tunebook_study::{Distribution, Hyperparameter, TrialState};
 
@@ -75,8 +76,13 @@ pub(super) fn finding(evidence: &Evidence<'_>) -> Option<Finding> {
         advice = "This is likely a bug. Look for a fault in the workload before changing the search space.".into();
     } else if let Some(cut) = best_cut(evidence, &good, &unusable) {
         let label = cut.hyperparameter.label();
-        message += &format!(" Of the {} configurations with {label} {}, {} are.", cut.all, cut.place, cut.unusable);
-        advice = format!("Leave out {label} {}, or mend what makes training fail there.", cut.place);
+        message += &format!(
+            " {} of the {} with {label} {} cannot be used.",
+            cut.unusable,
+            counted(cut.all, "configuration"),
+            cut.place
+        );
+        advice = format!("Leave out {label} {}, or fix the cause.", cut.place);
         finding = finding.with("in_cut", cut.all as f64).with("unusable_in_cut", cut.unusable as f64);
         finding = cut.value.into_iter().fold(finding, |finding, value| finding.with("cut", value));
         let changes = cut.rest.map(|rest| (label.clone(), cut.hyperparameter.role, rest));

@@ -11,6 +11,7 @@ mod series;
 
 pub use curves::Overfitting;
 pub(crate) use curves::overfitting_of;
+pub use importance::least_for_insensitive;
 
 use crate::configurations::{Configuration, configurations};
 use crate::hyperparameter::{value_in, varied_hyperparameter};
@@ -135,6 +136,11 @@ impl<'a> Evidence<'a> {
         hyperparameter.distribution.to_unit(value)
     }
 
+    /// Whether the configurations are draws of which none is special. If not, what chance reaches is not known.
+    fn is_exchangeable(&self) -> bool {
+        !self.definition.sampler.is_adaptive()
+    }
+
     fn top(&self) -> &[(f64, Configuration<'a>)] {
         &self.ranked[..self.ranked.len().min(TOP)]
     }
@@ -173,7 +179,8 @@ pub fn insight(study: StudyView<'_>) -> Result<Vec<Finding>, AnalysisError> {
     findings.extend(infeasible::finding(&evidence).filter(|_| !has_edge));
     findings.extend(density::findings(&evidence));
     findings.extend(curves::findings(&evidence, measured));
-    findings.extend(importance.map(|found| importance::findings(&evidence, found)).unwrap_or_default());
+    let of_importance = importance.map(|found| importance::findings(&evidence, found, &findings)).unwrap_or_default();
+    findings.extend(of_importance);
     findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
     if findings.is_empty() {
         let message =

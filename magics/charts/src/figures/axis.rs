@@ -24,10 +24,13 @@ pub fn axis(study: &str, axis: &tunebook_analysis::Axis) -> Chart {
         axis.plots.iter().map(|plot| plot.points.iter().filter(|p| chosen(p)).count()).max().unwrap_or(0)
     };
     let infeasible = most(&|p| p.state == TrialState::Infeasible);
-    let clipped = match most(&|p| p.objective.is_some_and(|y| rim.is_beyond(y))) {
-        0 => String::new(),
-        n => format!(", and {n} much worse ones,"),
-    };
+    let beyond = |state: TrialState| most(&|p| p.state == state && p.objective.is_some_and(|y| rim.is_beyond(y)));
+    let clipped: String = [(TrialState::Stopped, "stopped early"), (TrialState::Complete, "much worse")]
+        .into_iter()
+        .map(|(state, what)| (beyond(state), what))
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, what)| format!(", {count} {what}"))
+        .collect();
     let (drawn, all) =
         axis.plots.iter().map(|plot| (plot.points.len(), plot.all)).max_by_key(|(_, all)| *all).unwrap_or_default();
     let each = if drawn < all {

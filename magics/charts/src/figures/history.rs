@@ -3,7 +3,7 @@
 use super::rim::{Rim, better_part};
 use super::{metric_axis, number, point, series};
 use crate::chart::{Axis, AxisScale, Chart, Mark, Panel, Point, Style, Thinning, palette};
-use tunebook_analysis::{HistoryTrial, OptimizationHistory};
+use tunebook_analysis::{HistoryTrial, OptimizationHistory, counted};
 use tunebook_study::{Params, TrialState};
 
 /// Draws the history of a study. `asked` is the number of trials that the user asked for. `describe` returns the
@@ -66,10 +66,17 @@ pub fn optimization_history(
         0 => String::new(),
         n => format!(", {n} of them without an objective (shown at the rim)"),
     };
-    let at_rim = if clipped > 0 { format!(", {clipped} much worse ones at the rim") } else { String::new() };
+    let at_rim = match clipped {
+        0 => String::new(),
+        n => format!(", {} at the rim", counted(n, "much worse one")),
+    };
+    let best = trials.last().and_then(|last| last.best_so_far).map_or(String::new(), |best| {
+        let with = trials.iter().find(|t| t.best_so_far == Some(best)).map_or(0, |t| t.number);
+        format!("Best {} with trial {with}; ", number(best))
+    });
     Chart {
         title: format!("{study}: {metric} by trial"),
-        subtitle: format!("{ended} of {} trials ended{without}{at_rim}{}", asked.max(ended), thinning.note()),
+        subtitle: format!("{best}{ended} of {} trials ended{without}{at_rim}{}", asked.max(ended), thinning.note()),
         panels: vec![Panel::new(Axis::new("trial, in the order of proposal", AxisScale::Linear), y, drawn)],
         columns: 1,
     }

@@ -3,7 +3,7 @@
 use super::rim::Rim;
 use super::{metric_axis, number, point, series, value_text};
 use crate::chart::{Axis, AxisScale, Chart, Mark, Panel, Point, Style, palette};
-use tunebook_analysis::{Bucket, Isolation, IsolationPoint};
+use tunebook_analysis::{Bucket, Isolation, IsolationPoint, counted};
 use tunebook_study::{Direction, Params, Scale};
 
 /// Draws the best objective of each point with its interval and its budget-matched value, and the objectives of all
@@ -49,7 +49,7 @@ pub fn isolation(study: &str, isolation: &Isolation, describe: &dyn Fn(&Params) 
         let Some(y) = p.objective else { continue };
         let interval = p.interval.map_or(String::new(), |ends| {
             let [low, high] = ends.map(|end| end.map_or("open".into(), number));
-            format!("\nthe best of another equal study, 95 %: {low} to {high}")
+            format!("\nwhere the best lies if the study is repeated, 95 %: {low} to {high}")
         });
         let seeds = p.seeds.map_or(String::new(), |[a, b]| format!("\nits seeds: {} to {}", number(a), number(b)));
         let label = format!(
@@ -106,17 +106,23 @@ fn subtitle(points: &[IsolationPoint], clipped: usize) -> String {
     let counts = || points.iter().map(|p| p.trials.len());
     let per_point = match (counts().min(), counts().max()) {
         (Some(a), Some(b)) if a != b => format!("{a} to {b} trials"),
-        (Some(a), _) => format!("{a} trials"),
+        (Some(a), _) => counted(a, "trial"),
         _ => "no trials".into(),
     };
     let infeasible: usize = points.iter().map(|p| p.infeasible).sum();
-    let at_rim = if clipped > 0 { format!("; {clipped} worse trials at the rim") } else { String::new() };
-    let bars = "where the best of another equal study lies (95 %)";
+    let at_rim = match clipped {
+        0 => String::new(),
+        n => format!("; {} at the rim", counted(n, "worse trial")),
+    };
+    let bars = match points.iter().any(|p| p.interval.is_some()) {
+        true => "; bars: where the best lies if the study is repeated (95 %)",
+        false => "",
+    };
     let all: usize = counts().sum();
     let share = 100.0 * infeasible as f64 / all.max(1) as f64;
     let infeasible =
         if infeasible > 0 { format!("{infeasible} infeasible in all ({share:.0} %)") } else { "0 infeasible".into() };
-    format!("{per_point} each, {infeasible}{at_rim}; bars: {bars}")
+    format!("{per_point} each, {infeasible}{at_rim}{bars}")
 }
 
 /// Returns the middle between two values on a scale.

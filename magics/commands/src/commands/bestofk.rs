@@ -105,7 +105,7 @@ fn rows(result: &BestOfK) -> Rows {
     let mut rows = Rows::new(&["k", "median best", "quartiles", "5 % to 95 %", "expected best"]);
     let range = |low: Option<f64>, high: Option<f64>| match (low, high) {
         (Some(low), Some(high)) => format!("{} to {}", number(low), number(high)),
-        _ => "infeasible at an end".into(),
+        _ => "some draws have only infeasible trials".into(),
     };
     let every = result.points.len().div_ceil(ROWS).max(1);
     let last = result.points.len().saturating_sub(1);

@@ -8,9 +8,9 @@ use crate::report::Report;
 use crate::report::table::{self, Rows, number, number_or_dash};
 use crate::studies::{JUDGING, Judging, classes_at_best, gradient_norms, no_answer, trial_of, with_classes};
 use crate::syntax::{Arguments, OptionSpec, PNG, Word};
-use tunebook_analysis::{MeasuredTrial, curves, isolation, ranked};
-use tunebook_study::Trial;
+use tunebook_analysis::{MeasuredTrial, counted, curves, isolation, ranked};
 use tunebook_study::store::trials_folder;
+use tunebook_study::{Objective, Trial};
 
 pub const MAGIC: Magic = Magic {
     name: "curves",
@@ -64,6 +64,24 @@ fn parse(Invocation { arguments, .. }: Invocation) -> Result<Box<dyn Command>> {
     Ok(Box::new(ShowCurves { arguments, study, best: best.unwrap_or(3), trial, by, judging }))
 }
 
+/// Says which of the trials is best, and with which value.
+fn best_of(trials: &[&Trial], objective: &Objective) -> String {
+    let reached = trials.iter().filter_map(|trial| Some((trial.number, objective.of(trial)?)));
+    let minimized = |value: f64| objective.direction.minimized(value);
+    let metric = &objective.metric;
+    match reached.min_by(|(_, (a, _)), (_, (b, _))| minimized(*a).total_cmp(&minimized(*b))) {
+        None => format!("None of {} has a value of {metric}.", counted(trials.len(), "trial")),
+        Some((trial, (value, step))) if trials.len() == 1 => {
+            format!("Trial {trial} has {metric} {} at step {step}.", number(value))
+        }
+        Some((trial, (value, step))) => format!(
+            "Of {}, trial {trial} is the best: {metric} {} at step {step}.",
+            counted(trials.len(), "trial"),
+            number(value)
+        ),
+    }
+}
+
 impl Command for ShowCurves {
     fn run(self: Box<Self>, context: &Context, output: &dyn Output, _: &Interrupt) -> Result<()> {
         let source = &self.arguments.source;
@@ -114,7 +132,8 @@ impl Command for ShowCurves {
                 table::params(&study.definition, &trial.params),
             ]);
         }
-        let mut report = Report::new("curves", &result).field("study", &study.name).table(&rows);
+        let report = Report::new("curves", &result).field("study", &study.name);
+        let mut report = report.line(&best_of(&chosen, &objective)).table(&rows);
         let classes = self.trial.and_then(|number| classes_at_best(&folder.join(number.to_string())));
         if let Some(found) = &classes {
             let examples = format!("the validation examples (step {})", found.step);

@@ -14,8 +14,8 @@ pub fn validation<'a>(
     let found = validation_precision(trials, objective, value?, difference)?;
     let ValidationPrecision { examples, value, standard_error, difference, is_below } = found;
     let mut sentence = format!(
-        "{} is measured on {examples} validation examples: {} has a standard error of {} (binomial; its source is the \
-         finite validation set, not training again, Playbook F5).",
+        "{} is measured on {examples} validation examples: {} has a standard error of {} because there are only so \
+         many; this is not the variation between training runs (Playbook F5).",
         objective.metric,
         number(value),
         number(rounded(standard_error))

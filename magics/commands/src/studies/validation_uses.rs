@@ -81,8 +81,13 @@ pub fn with_validation(
 fn sentence(uses: &ValidationUses, luck: Option<f64>, workload: &WorkloadReference) -> String {
     let ValidationUses { studies, configurations, trials, evaluations } = *uses;
     let counted = |count: u64, noun: &str, many: &str| format!("{count} {}", if count == 1 { noun } else { many });
+    let whose = match workload {
+        WorkloadReference::Builtin { .. } | WorkloadReference::Rust { .. } => "These validation data have",
+        // What a program judges by is not known.
+        WorkloadReference::Command(_) | WorkloadReference::Imported { .. } => "The data of the objective have",
+    };
     let used = format!(
-        "These validation data have judged {} ({}, {}) in {} of this store.",
+        "{whose} judged {} ({}, {}) in {} of this store.",
         counted(configurations as u64, "configuration", "configurations"),
         counted(trials as u64, "trial", "trials"),
         counted(evaluations, "evaluation", "evaluations"),

@@ -11,6 +11,9 @@ use tunebook_study::{Condition, Distribution, DistributionError, Hyperparameter,
 /// A list of so many values at most can be the parent of a condition.
 const MOST_PARENT_VALUES: usize = 64;
 
+/// A range of whole numbers in steps with so many values at most becomes the list of them.
+const MOST_LISTED: i64 = 50;
+
 /// The space, and what is to be said about it.
 pub(super) fn space_of(trials: &[OptunaTrial]) -> Result<(SearchSpace, Vec<String>), String> {
     let mut names: Vec<&String> = vec![];
@@ -167,6 +170,12 @@ fn merge(name: &str, trials: &[OptunaTrial]) -> Result<(Distribution, Option<Str
             format!("`{name}` was a list in some trials and a range in others: it is the list of all its values.");
         return Ok((list(values)?, Some(note)));
     }
+    if let [OptunaDistribution::Int { low, high, step, .. }] = different[..]
+        && let Some(values) = listed(*low, *high, *step)
+    {
+        let note = format!("`{name}` was tried in steps of {step}; it is the list of its {} values.", values.len());
+        return Ok((list(values)?, Some(note)));
+    }
     let merged = match (lists > 0, floats > 0, logs == ranges) {
         (true, _, _) => list(choices)?,
         _ if low == high && floats == 0 => Distribution::constant(Value::Int(low as i64)),
@@ -190,6 +199,13 @@ fn merge(name: &str, trials: &[OptunaTrial]) -> Result<(Distribution, Option<Str
     Ok((merged, note))
 }
 
+/// The values of a range in steps, both ends included. None if all whole numbers belong to it, or if they are many.
+fn listed(low: i64, high: i64, step: i64) -> Option<Vec<Value>> {
+    let last = high.checked_sub(low)?.checked_div(step)?;
+    let is_listed = step > 1 && (1..MOST_LISTED).contains(&last);
+    is_listed.then(|| (0..=last).map(|i| Value::Int(low + i * step)).collect())
+}
+
 fn extend(values: &mut Vec<Value>, more: impl Iterator<Item = Value>) {
     for value in more {
         if !values.iter().any(|known| known.same_as(&value)) {
@@ -202,5 +218,19 @@ fn list(mut values: Vec<Value>) -> Result<Distribution, DistributionError> {
     match values.len() {
         1 => Ok(Distribution::constant(values.remove(0))),
         _ => Distribution::choice(values),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_range_in_steps_with_few_values_is_the_list_of_them() {
+        let values = |low, high, step| listed(low, high, step).map(|values| list(values).unwrap());
+        let odd = [1, 3, 5, 7, 9].map(Value::Int).to_vec();
+        assert_eq!(values(1, 9, 2), Some(Distribution::choice(odd).unwrap()));
+        assert_eq!(listed(0, 98, 2).map(|values| values.len()), Some(50));
+        assert_eq!([listed(0, 100, 2), listed(1, 9, 1), listed(1, 2, 5), listed(1, 9, 0)], [None, None, None, None]);
     }
 }

@@ -17,7 +17,7 @@ use serde_json::{Map, Value as Json, json};
 use std::collections::BTreeMap;
 use tunebook_analysis::{
     AnalysisError, BestSteps, Finding, Flags, Importance, Severity, StudyView, TrainingRegime, best_steps, causes,
-    estimated_percent, importance, insight, ranked_configurations, trials_to_measure,
+    estimated_percent, importance, insight, least_for_insensitive, ranked_configurations, trials_to_measure,
 };
 use tunebook_charts::Chart;
 use tunebook_study::store::{Store, StudyRecord};
@@ -34,7 +34,8 @@ pub const MAGIC: Magic = Magic {
         the edge of a range, whether the search is dense enough, which trials are infeasible and where, whether \
         training overfits, is unstable, saturates early or still improves (Playbook E1–E12, G1, G3), whether a metric \
         repeats (H4), and which hyperparameters matter, interact or may be fixed (D4). Each finding has its numbers. \
-        Where the advice is an experiment, its cell is shown, and the first one is offered as the next input.",
+        The cell of the most serious finding that advises an experiment is shown and offered as the next input; the \
+        JSON result has those of the others.",
     options: &[JUDGING[0], JUDGING[1], JUDGING[2], PNG],
     subject: Subject::Study,
     export: Export::Comment,
@@ -130,11 +131,24 @@ impl Command for ShowInsight {
         let mut values = ranked.iter().filter_map(|configuration| configuration.objective);
         let (first, second) = (values.next(), values.next());
         let difference = first.zip(second).map(|(first, second)| first - second);
+        let is_exchangeable = !study.definition.sampler.is_adaptive();
+        let without_chance = |mut shares: Json, nulls: &[&str]| {
+            // What chance reaches is not known if the sampler adapted to results.
+            for share in shares.as_array_mut().into_iter().flatten().filter(|_| !is_exchangeable) {
+                nulls.iter().for_each(|null| share[*null] = Json::Null);
+            }
+            shares
+        };
+        let hyperparameters = without_chance(json!(hyperparameters), &["fanova_null", "ped_anova_null"]);
+        let interactions = without_chance(json!(interactions), &["null"]);
         let fields = json!({ "study": study.name, "findings": found.as_json(), "importance": hyperparameters,
             "interactions": interactions, "configurations": configurations, "best": best,
             "explained_alone": explained_alone, "infeasible": infeasible,
             "flags": found.flags, "best_steps": found.best_steps });
         let mut report = Report::new("insight", &fields);
+        if let Some(most) = what_moves_most(&found.importance, &objective, is_exchangeable) {
+            report = report.line(&most);
+        }
         if let Some(best_steps) = &found.best_steps {
             report = report.line(&in_words(best_steps));
         }
@@ -150,19 +164,21 @@ impl Command for ShowInsight {
         }
         report =
             origin_notes(&study.definition, &trials).iter().fold(report.table(&rows), |report, note| report.line(note));
-        for (finding, cell) in &found.findings {
+        let next = found.findings.iter().position(|(_, cell)| cell.is_some());
+        for (i, (finding, cell)) in found.findings.iter().enumerate() {
             report = report.line(&format!("{}: {} {}", finding.id, finding.message, finding.advice));
-            if let Some(cell) = cell {
+            // One cell at a time: after the most serious finding, the others may be different ones.
+            if let Some(cell) = cell.as_ref().filter(|_| next == Some(i)) {
                 report = report.line("The next cell:").code(cell);
             }
         }
         for sentence in sentences_about_failures(&trials, &found.flags) {
             report = report.line(&sentence);
         }
-        report = with_importance(report, &found.importance);
+        report = with_importance(report, &found.importance, is_exchangeable);
         let best_steps = found.best_steps.as_ref().map(|steps| tunebook_charts::best_steps(&study.name, steps));
         let importance = (!found.importance.hyperparameters.is_empty())
-            .then(|| tunebook_charts::importance(&study.name, &found.importance));
+            .then(|| tunebook_charts::importance(&study.name, &found.importance, is_exchangeable));
         if let Some(chart) = importance.into_iter().chain(best_steps).reduce(Chart::above) {
             report = report.chart(chart);
         }
@@ -180,7 +196,7 @@ fn in_words(best_steps: &BestSteps) -> String {
     let best: usize = best_steps.best_counts.iter().sum();
     let regime = match best_steps.regime {
         TrainingRegime::ComputeBound => {
-            format!("The curves of the {best} best still fall at their end: the number of steps limits them.")
+            format!("The curves of the {best} best still improve at their end: the number of steps limits them.")
         }
         TrainingRegime::NotComputeBound => {
             format!("The curves of the {best} best level off early: the number of steps does not limit them.")
@@ -195,23 +211,61 @@ fn in_words(best_steps: &BestSteps) -> String {
     )
 }
 
-/// Adds how much each hyperparameter matters: what the two measures answer, and a table.
-fn with_importance(report: Report, found: &Importance) -> Report {
+/// Says which hyperparameter moves the metric most. None with too few configurations.
+fn what_moves_most(found: &Importance, objective: &Objective, is_exchangeable: bool) -> Option<String> {
+    let most = found.hyperparameters.iter().max_by(|a, b| a.fanova.total_cmp(&b.fanova))?;
+    let (name, share) = (&most.hyperparameter, estimated_percent(most.fanova, 0));
+    let metric = &objective.metric;
+    Some(match is_exchangeable && !most.moves_metric() {
+        true => format!(
+            "No hyperparameter is seen to move {metric}: the largest share, {share} of what all explain alone, is that \
+             of {name}, and one without effect reaches up to {}.",
+            estimated_percent(most.fanova_null, 0)
+        ),
+        false => format!("{name} moves {metric} most, with {share} of what all hyperparameters explain alone."),
+    })
+}
+
+/// Adds how much each hyperparameter matters: what the two measures answer, and a table. What chance reaches is shown
+/// only if the trials are exchangeable.
+fn with_importance(report: Report, found: &Importance, is_exchangeable: bool) -> Report {
     let Importance { configurations, best, hyperparameters, explained_alone, .. } = found;
     if hyperparameters.is_empty() {
         let sentence = "With fewer than 10 configurations with an objective, nothing is said of what matters";
         return report.line(&format!("{sentence} ({configurations} so far)."));
     }
+    let least = least_for_insensitive(hyperparameters.len());
+    let report = match is_exchangeable && *configurations < least {
+        true => report.line(&format!(
+            "{configurations} configurations with an objective are too few to call a hyperparameter insensitive: \
+             {least} or more are needed."
+        )),
+        false => report,
+    };
     let report = report.line(&format!(
         "What moves the metric: each hyperparameter's share of what all explain alone (fANOVA), which is {} of the \
          variance; the rest are interactions and noise. What matters for being among the best {best} of \
-         {configurations}: how much its values differ there from all others (PED-ANOVA). A share that is not above its \
-         chance shows nothing: in 95 % of cases, a hyperparameter without effect stays below it.",
-        estimated_percent(*explained_alone, 0)
+         {configurations}: how much its values differ there from all others (PED-ANOVA). {}",
+        estimated_percent(*explained_alone, 0),
+        match is_exchangeable {
+            true =>
+                "A share that is not above its chance shows nothing: in 95 % of cases, a hyperparameter without effect \
+                 stays below it.",
+            false =>
+                "Which share a hyperparameter without effect would reach is not known, because the sampler may have \
+                 adapted to results: a small share says little.",
+        }
     ));
+    let percent = |share: f64| format!("{:.1} %", 100.0 * share);
+    if !is_exchangeable {
+        let mut rows = Rows::new(&["hyperparameter", "moves the metric", "matters for the best"]);
+        for h in hyperparameters {
+            rows.row(vec![h.hyperparameter.clone(), percent(h.fanova), percent(h.ped_anova)]);
+        }
+        return report.table(&rows);
+    }
     let mut rows =
         Rows::new(&["hyperparameter", "moves the metric", "chance up to", "matters for the best", "chance up to"]);
-    let percent = |share: f64| format!("{:.1} %", 100.0 * share);
     for h in hyperparameters {
         let shares = [h.fanova, h.fanova_null, h.ped_anova, h.ped_anova_null].map(percent);
         rows.row([h.hyperparameter.clone()].into_iter().chain(shares).collect());

@@ -9,7 +9,7 @@ use crate::report::Report;
 use crate::report::table::{Rows, duration, number, params};
 use crate::syntax::{Arguments, Word};
 use serde_json::{Map, Value, json};
-use tunebook_analysis::{best_trial, count_by_state};
+use tunebook_analysis::{best_trial, count_by_state, counted};
 use tunebook_study::store::{Store, StudyRecord};
 use tunebook_study::{Hyperparameter, ObjectiveValue, StudyDefinition, Trial, WorkloadReference};
 
@@ -62,11 +62,15 @@ pub fn compare(context: &Context, arguments: &Arguments, names: &[Word; 2], outp
         let different: Vec<&Row> = rows.iter().filter(|row| row.differs()).collect();
         let same = rows.len() - different.len();
         if different.is_empty() {
-            report = report.line(&format!("{what} are the same in all {same} points."));
+            report = report.line(&match same {
+                0 => format!("{what} have nothing on record that could be compared."),
+                1 => format!("{what} are the same in the 1 point that is on record."),
+                _ => format!("{what} are the same in all {same} points."),
+            });
             continue;
         }
-        let points = if different.len() == 1 { "point" } else { "points" };
-        report = report.line(&format!("{what} differ in {} {points} and are the same in {same}:", different.len()));
+        let points = counted(different.len(), "point");
+        report = report.line(&format!("{what} differ in {points} and are the same in {same}:"));
         let mut table = Rows::new(&["", titles[0], titles[1]]);
         for row in different {
             let cell = |side: &Option<String>| side.clone().unwrap_or("–".into());

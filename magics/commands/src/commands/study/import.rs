@@ -10,8 +10,9 @@ use crate::syntax::{Arguments, Word};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::path::Path;
-use tunebook_exchange::ExchangeError;
 use tunebook_exchange::optuna::{self, Choices, Imported, OptunaFile, OptunaState, OptunaStudy};
+use tunebook_exchange::{ExchangeError, RecordedTrial};
+use tunebook_study::TrialState;
 use tunebook_study::store::StudyRecord;
 
 pub struct ImportStudy {
@@ -72,7 +73,7 @@ impl ImportStudy {
         let recorded = store.record_imported(&name, &definition, rows, &kept)?;
         drop(notes.splice(0..0, read.notes.iter().cloned()));
         let mut report = study_report(context, &store, &recorded)?.field("left_out", left_out).field("notes", &notes);
-        report = report.line(&summary(study, &self.file.text, read.format));
+        report = report.line(&summary(study, &trials, &self.file.text, read.format));
         for note in &notes {
             report = report.line(note);
         }
@@ -182,23 +183,28 @@ fn states(study: &OptunaStudy) -> Value {
         "waiting": count(Waiting) })
 }
 
-fn summary(study: &OptunaStudy, file: &str, format: &str) -> String {
+/// `trials` are those of the study as they are here.
+fn summary(study: &OptunaStudy, trials: &[RecordedTrial], file: &str, format: &str) -> String {
     let states = states(study);
+    let here = |state: TrialState| trials.iter().filter(|recorded| recorded.trial.state == state).count() as u64;
+    let of_optuna = |field: &str| states[field].as_u64().unwrap_or_default();
+    // Whatever is complete or has failed here was so in Optuna too. The others of both are infeasible here.
+    let split = |field: &str, same: u64, name: &str| match of_optuna(field).saturating_sub(same) {
+        0 => name.to_string(),
+        infeasible if same == 0 => format!("{infeasible} infeasible"),
+        infeasible => format!("{same} {name}, {infeasible} infeasible"),
+    };
     let became = [
-        (
-            "complete",
-            "complete",
-            "complete, or infeasible where the objective was not finite or a constraint was violated",
-        ),
-        ("pruned", "pruned", "stopped"),
-        ("fail", "failed", "failed, or infeasible where a loss that is not finite is on record"),
-        ("running", "running", "cancelled"),
-        ("waiting", "waiting", "left out"),
+        ("complete", "complete", split("complete", here(TrialState::Complete), "complete")),
+        ("pruned", "pruned", "stopped".to_string()),
+        ("fail", "failed", split("fail", here(TrialState::Failed), "failed")),
+        ("running", "running", "cancelled".to_string()),
+        ("waiting", "waiting", "left out".to_string()),
     ];
     let parts: Vec<String> = became
         .iter()
-        .filter(|(field, ..)| states[field] != 0)
-        .map(|(field, optuna, ours)| format!("{} {optuna} ({ours})", states[field]))
+        .filter(|(field, ..)| of_optuna(field) > 0)
+        .map(|(field, optuna, ours)| format!("{} {optuna} ({ours})", of_optuna(field)))
         .collect();
     let kind = if format == "journal" { "journal" } else { "SQLite database" };
     format!(

@@ -6,7 +6,7 @@ use crate::error::{ErrorName, MagicError, Result};
 use crate::report::Status;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use tunebook_analysis::{Bottleneck, LimitSearch, Throughput, bottleneck, sizes_to_time, throughput};
+use tunebook_analysis::{Bottleneck, LimitSearch, Throughput, bottleneck, counted, sizes_to_time, throughput};
 use tunebook_study::probe::{MemoryUse, ProbeAnswer, ProbeTask};
 
 /// The measurement of one configuration.
@@ -59,7 +59,7 @@ pub fn measure(
     let mut data = String::new();
     let mut known: BTreeMap<u64, Option<Vec<MemoryUse>>> = BTreeMap::new();
     while let Some(size) = search.next_size() {
-        status.say(&format!("Does a batch of {size} fit? ({} probes so far)", search.probes()));
+        status.say(&format!("Does a batch of {size} fit? ({} so far)", counted(search.probes(), "probe")));
         match probe_memory(prober, size)? {
             MemoryFit::Fits { memory, examples, data: checksums } => {
                 data = checksums;

@@ -18,7 +18,7 @@ use crate::report::table::{Rows, bytes, interval_or_dash, number_or_dash};
 use crate::report::{Report, Status, units};
 use crate::syntax::{Arguments, OptionSpec, PNG, Word};
 use serde_json::{Value as Json, json};
-use tunebook_analysis::{BottleneckKind, PointState, is_memory_linear};
+use tunebook_analysis::{BottleneckKind, PointState, counted, is_memory_linear};
 use tunebook_charts::ThroughputCurve;
 use tunebook_study::sampler::SamplerKind;
 use tunebook_study::{HyperparameterDomain, Params};
@@ -265,7 +265,7 @@ fn conclusions(measured: &ThroughputMeasurement, limit_only: bool) -> Vec<String
     sentences.push(match (largest_feasible, limited_by_memory) {
         (None, _) => "Not even a batch of 1 fits into memory.".to_string(),
         (Some(size), true) => {
-            format!("Memory limits the batch size: {size} is the largest that fits ({probes} probes).")
+            format!("Memory limits the batch size: {size} is the largest that fits ({}).", counted(*probes, "probe"))
         }
         (Some(size), false) => {
             format!("All sizes up to {size} fit. This is the number of examples, or the largest size that was allowed.")
