@@ -219,17 +219,16 @@ fn other_machine(folder: &Path, home: &Path, hidden: Option<PathBuf>) {
     script(folder, "other.sh", &lead);
 }
 
-/// The folder of the copies on a machine with this home folder.
-fn mirror_of(home: &Path, folder: &Path) -> PathBuf {
-    let mirror = home.join(".cache/tunebook/node/mirror");
-    let origin = std::fs::read_dir(&mirror).expect("a mirror").flatten().map(|entry| entry.path());
-    let origin = origin.into_iter().find(|path| path.is_dir()).expect("the mirror of this machine");
-    origin.join(folder.strip_prefix("/").expect("an absolute path"))
+/// The files in a folder, each with the number that changes when it is replaced by another one.
+fn files_in(folder: &Path) -> BTreeMap<PathBuf, u64> {
+    let paths = std::fs::read_dir(folder).expect("a folder").flatten().map(|entry| entry.path());
+    let inode = |path: &Path| path.metadata().expect("a file").ino();
+    paths.filter(|path| path.is_file()).map(|path| (path.clone(), inode(&path))).collect()
 }
 
-/// A file is copied again if the copy is another file than before.
-fn inode(path: &Path) -> u64 {
-    path.metadata().unwrap_or_else(|error| panic!("{}: {error}", path.display())).ino()
+/// The contents that were copied to a machine with this home folder.
+fn contents_on(home: &Path) -> BTreeMap<PathBuf, u64> {
+    files_in(&home.join(".cache/tunebook/node/files"))
 }
 
 #[tokio::test]
@@ -261,11 +260,12 @@ print(json.dumps({'step': 1, 'e': float(open('data/first.txt').read())}))
     assert!(added.shown().contains("prefix, copies"), "{}", added.shown());
     kernel.run_ok(&sweep("first", "--trials 4")).await;
     all_complete(&kernel, "first", 4);
-    let mirror = mirror_of(&home, &here);
+    let mirrors = home.join(".cache/tunebook/node/mirror");
     for number in 1..=4 {
         let log = read(&here, &format!(".tunebook/trials/first/{number}/log.txt"));
         // The program ran in the copy of the folder, with the files that were named. The absolute path leads there too.
-        assert!(log.starts_with(&format!("{} ['data/first.txt'] 0.5", mirror.display())), "{log}");
+        assert!(log.starts_with(&mirrors.display().to_string()), "{log}");
+        assert!(log.contains(&format!("{} ['data/first.txt'] 0.5", here.display())), "{log}");
         assert_eq!(read(&here, &format!(".tunebook/trials/first/{number}/notes.txt")), "kept");
     }
     let recorded = kernel.recorded("first");
@@ -273,25 +273,34 @@ print(json.dumps({'step': 1, 'e': float(open('data/first.txt').read())}))
 
     // A second sweep copies nothing again.
     let executables = || {
-        let all = std::fs::read_dir(home.join(".cache/tunebook/node")).expect("a folder").flatten();
-        let is_executable = |path: &PathBuf| path.is_file() && path.display().to_string().contains("/tunebook-");
-        let found: Vec<u64> = all.map(|entry| entry.path()).filter(is_executable).map(|path| inode(&path)).collect();
+        let mut found = files_in(&home.join(".cache/tunebook/node"));
+        found.retain(|path, _| path.display().to_string().contains("/tunebook-"));
         assert_eq!(found.len(), 1, "one executable");
         found
     };
-    let copies = || [inode(&mirror.join("trial.py")), inode(&mirror.join("data/first.txt"))];
-    let (executable, before) = (executables(), copies());
+    let (executable, before) = (executables(), contents_on(&home));
+    assert_eq!(before.len(), 2, "the program and one file");
     kernel.run_ok(&sweep("second", "--trials 2")).await;
     all_complete(&kernel, "second", 2);
-    assert_eq!((executables(), copies()), (executable, before));
+    assert_eq!((executables(), contents_on(&home)), (executable, before.clone()));
 
     // A file that has changed is copied again, and no other.
     std::fs::write(here.join("data/first.txt"), "0.25").expect("a file");
     kernel.run_ok(&sweep("third", "--trials 2")).await;
     let recorded = kernel.recorded("third");
     assert!(recorded.len() == 2 && recorded.iter().all(|trial| trial.summaries["e"].last.0 == 0.25), "{recorded:#?}");
-    let after = copies();
-    assert!(after[0] == before[0] && after[1] != before[1], "{before:?} {after:?}");
+    let after = contents_on(&home);
+    let stayed = before.iter().all(|(path, inode)| after.get(path) == Some(inode));
+    assert!(stayed && after.len() == 3, "{before:?} {after:?}");
+
+    // A sweep that does not name a file does not find it, although an earlier one has copied it.
+    kernel.run_ok("%pool remove far").await;
+    kernel.run_ok("%pool add far --prefix ./other.sh --copy").await;
+    let listing = "import glob, json\nprint(glob.glob('data/*'))\nprint(json.dumps({'step': 1, 'e': 0.5}))\n";
+    std::fs::write(here.join("list.py"), listing).expect("a file");
+    kernel.run_ok("%%sweep bare --trials 1\ncommand python3 list.py {x}\nnuisance x ~ uniform(0, 1)\nminimize e").await;
+    let log = read(&here, ".tunebook/trials/bare/1/log.txt");
+    assert!(log.starts_with("[]"), "{log}");
 
     // What is missing on the node is named, and a study of the same name finds nothing of the one before.
     kernel.run_ok("%study delete third").await;
@@ -340,8 +349,8 @@ async fn models_are_trained_with_a_copied_libtorch_and_their_checkpoints_come_ba
                  fixed steps = 200\nfixed eval_every = 100";
     kernel.run_ok(sweep).await;
     all_complete(&kernel, "net", 2);
-    let copies = mirror_of(home.path(), Path::new("/"));
-    let mut open = vec![copies];
+    let mirror = home.path().join(".cache/tunebook/node/mirror");
+    let mut open = vec![mirror];
     let mut libraries = vec![];
     while let Some(folder) = open.pop() {
         for path in std::fs::read_dir(folder).expect("a folder").flatten().map(|entry| entry.path()) {
@@ -353,6 +362,7 @@ async fn models_are_trained_with_a_copied_libtorch_and_their_checkpoints_come_ba
         }
     }
     assert_eq!(libraries.len(), 1, "libtorch is copied");
+    assert_eq!(libraries[0].metadata().expect("a file").nlink(), 2, "it is a link to the one copy of the machine");
     let trial = here.join(".tunebook/trials/net/1");
     for name in ["log.txt", "best.safetensors", "gradient_norm.npy"] {
         assert!(trial.join(name).is_file(), "{name} came back");

@@ -256,7 +256,6 @@ fn copying_pool(folder: &Path, launcher: &[&str], slots: usize) -> Pool {
         origin: "here".into(),
         study: "1".into(),
         trials: folder.into(),
-        whole: vec![],
         libraries: None,
         defaults: Default::default(),
     };
@@ -317,7 +316,10 @@ fn a_slot_that_shares_nothing_gets_its_files_once_and_gives_those_of_its_trials_
     let ended = end(&mut pool);
     assert_eq!((ended.state, ended.steps), (TrialState::Complete, vec![1]), "{}", ended.reason);
     let node = home.path().join(".cache/tunebook/node");
-    let mirror = format!("{}/mirror/here{}", node.display(), folder.display());
+    let mirrors = std::fs::read_dir(node.join("mirror/here")).unwrap().flatten().map(|entry| entry.path());
+    let mirrors: Vec<PathBuf> = mirrors.filter(|path| path.is_dir()).collect();
+    assert_eq!(mirrors.len(), 1, "the mirror of the study");
+    let mirror = format!("{}{}", mirrors[0].display(), folder.display());
     let log = std::fs::read_to_string(folder.join("1/log.txt")).unwrap();
     assert!(log.starts_with(&format!("{mirror}\n{mirror}/data.txt\n")), "{log}");
     assert!(log.contains("sub/large.bin (11 MB) stayed in"), "{log}");
@@ -344,7 +346,7 @@ fn a_slot_that_shares_nothing_gets_its_files_once_and_gives_those_of_its_trials_
     // A file that has changed since the sweep began is not taken for the one of then.
     let mut changed = copying_pool(&folder, &launcher, 1);
     std::fs::write(folder.join("data.txt"), "0.25").unwrap();
-    std::fs::remove_file(format!("{mirror}/data.txt")).unwrap();
+    std::fs::remove_dir_all(node.join("files")).unwrap();
     let deadline = Instant::now() + Duration::from_secs(20);
     while !changed.status()[0].reason.as_ref().is_some_and(|reason| reason.contains("has changed here since")) {
         assert!(Instant::now() < deadline, "{:?}", changed.status());
