@@ -312,6 +312,93 @@ print(json.dumps({'step': 1, 'e': float(open('data/first.txt').read())}))
     assert!(!here.join(".tunebook/trials/third/1/notes.txt").exists(), "the file of the earlier study");
 }
 
+/// The text with one space where it has several, or a line break.
+fn on_one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[tokio::test]
+async fn trials_that_read_copies_keep_the_contents_from_the_start_of_their_sweep() {
+    let (mut kernel, folder) = kernel().await;
+    let temporary = tempfile::tempdir().expect("a folder");
+    let home = temporary.path().canonicalize().expect("the folder");
+    let here = folder.path().canonicalize().expect("the folder");
+    other_machine(&here, &home, None);
+    let program = |value: &str| {
+        let text = format!(
+            "import json, os, time
+home = os.environ['HOME']
+open(home + '/began', 'w').close()
+while not os.path.exists(home + '/go'): time.sleep(0.02)
+print(json.dumps({{'step': 1, 'e': {value}}}))
+"
+        );
+        std::fs::write(here.join("vis.py"), text).expect("a file");
+    };
+    program("0.5");
+    let sweep = |options: &str| {
+        format!("%%sweep vis {options}\ncommand python3 vis.py {{x}}\nnuisance x ~ uniform(0, 1)\nminimize e")
+    };
+    kernel.run_ok("%pool remove local").await;
+    kernel.run_ok("%pool add far --prefix ./other.sh --copy").await;
+    let id = kernel.send("execute_request", cell(&sweep("--trials 3"))).await;
+    assert!(eventually(PATIENCE, || home.join("began").exists()).await);
+    program("0.25");
+    std::fs::write(home.join("go"), "").expect("a file");
+    let shown = on_one_line(&kernel.answer(&id).await.shown());
+    all_complete(&kernel, "vis", 3);
+    let recorded = kernel.recorded("vis");
+    assert!(recorded.iter().all(|trial| trial.summaries["e"].last.0 == 0.5), "{recorded:#?}");
+    assert!(shown.contains("`vis.py` has changed here while the trials ran. The slots of the pool `far`"), "{shown}");
+    assert!(!shown.contains("Later trials read the new contents"), "{shown}");
+    let study = kernel.run_ok("%study vis").await.result();
+    assert_eq!((&study["changes"], &study["changed"]), (&json!([]), &json!(["vis.py"])));
+
+    // Slots that share the file system would mix both.
+    kernel.run_ok("%pool remove far").await;
+    kernel.run_ok("%pool add local").await;
+    let error = kernel.run_error(&sweep("--trials 5")).await;
+    assert!(error.contains("FilesChanged") && error.contains("`vis.py` has changed"), "{error}");
+    program("0.5");
+    kernel.run_ok(&sweep("--trials 4")).await;
+    all_complete(&kernel, "vis", 4);
+}
+
+#[tokio::test]
+async fn a_change_of_a_file_that_is_copied_besides_is_refused() {
+    let (mut kernel, folder) = kernel().await;
+    let home = tempfile::tempdir().expect("a folder");
+    let here = folder.path().canonicalize().expect("the folder");
+    other_machine(&here, home.path(), None);
+    let write = |name: &str, text: &str| {
+        std::fs::create_dir_all(here.join(name).parent().expect("a folder")).expect("a folder");
+        std::fs::write(here.join(name), text).expect("a file");
+    };
+    write("pkg/train.py", "from . import model\nmodel.train()\n");
+    write(
+        "pkg/model.py",
+        "import json\ndef train(): print(json.dumps({'step': 1, 'e': float(open('more/e').read())}))\n",
+    );
+    write("more/e", "0.5");
+    let sweep = |options: &str| {
+        let command = "command python3 -m pkg.train {x}";
+        format!("%%sweep besides {options}\n{command}\nnuisance x ~ uniform(0, 1)\nminimize e")
+    };
+    kernel.run_ok("%pool remove local").await;
+    kernel.run_ok("%pool add far --prefix ./other.sh --copy --with more").await;
+    kernel.run_ok(&sweep("--trials 2")).await;
+    all_complete(&kernel, "besides", 2);
+    for (name, before, after) in [("more/e", "0.5", "0.25"), ("pkg/model.py", "", "import os\n")] {
+        let text = std::fs::read_to_string(here.join(name)).expect("a file");
+        write(name, &text.replacen(before, after, 1));
+        let error = kernel.run_error(&sweep("--trials 4")).await;
+        assert!(error.contains("FilesChanged") && error.contains(&format!("`{name}` has changed")), "{error}");
+        write(name, &text);
+    }
+    kernel.run_ok(&sweep("--trials 4")).await;
+    all_complete(&kernel, "besides", 4);
+}
+
 #[tokio::test]
 async fn copying_that_cannot_work_ends_with_the_reason() {
     let (mut kernel, folder) = kernel().await;

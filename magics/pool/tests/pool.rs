@@ -312,7 +312,10 @@ fn a_slot_that_shares_nothing_gets_its_files_once_and_gives_those_of_its_trials_
         echo "{\"step\": 1, \"e\": $(cat data.txt)}""#;
     let [sh, flag, script] = sh(script);
     let data = folder.join("data.txt").display().to_string();
-    pool.run(request(1, &folder, &[sh, flag, script, "name".into(), data])).unwrap();
+    assert!(pool.next_reads_copies());
+    let first = request(1, &folder, &[sh, flag, script, "name".into(), data]);
+    pool.run(first.clone()).unwrap();
+    assert!(pool.reads_copies(&first.trial));
     let ended = end(&mut pool);
     assert_eq!((ended.state, ended.steps), (TrialState::Complete, vec![1]), "{}", ended.reason);
     let node = home.path().join(".cache/tunebook/node");

@@ -177,6 +177,20 @@ pub fn commands(context: &Context) -> Value {
     pools.far.iter().map(command).collect()
 }
 
+/// The names of the pools of this session to which files are copied.
+pub fn copying(context: &Context) -> Vec<String> {
+    let pools = context.pools.lock();
+    pools.far.iter().filter(|pool| pool.copies.is_some()).map(|pool| pool.name.clone()).collect()
+}
+
+/// Those of these pools in which the last runs of these trials were.
+pub fn used(pools: Vec<String>, places: &Map<String, Value>, numbers: &[u32]) -> Vec<String> {
+    let places: Vec<&str> =
+        numbers.iter().filter_map(|number| places.get(&number.to_string()).and_then(Value::as_str)).collect();
+    let is_in = |pool: &String, place: &str| place.split_once('/').is_some_and(|(name, _)| name == pool.as_str());
+    pools.into_iter().filter(|pool| places.iter().any(|place| is_in(pool, place))).collect()
+}
+
 /// A line about the slots of each pool: how many run, wait, and have failed, and why. None without pools.
 pub fn line(status: &[SlotStatus]) -> Option<String> {
     let mut pools: Vec<&str> = status.iter().filter_map(|slot| slot.pool.as_deref()).collect();
