@@ -327,11 +327,11 @@ async fn trials_that_read_copies_keep_the_contents_from_the_start_of_their_sweep
     let program = |value: &str| {
         let text = format!(
             "import json, os, time
-home = os.environ['HOME']
-open(home + '/began', 'w').close()
-while not os.path.exists(home + '/go'): time.sleep(0.02)
+open('{0}/began', 'w').close()
+while not os.path.exists('{0}/go'): time.sleep(0.02)
 print(json.dumps({{'step': 1, 'e': {value}}}))
-"
+",
+            home.display()
         );
         std::fs::write(here.join("vis.py"), text).expect("a file");
     };
@@ -413,6 +413,21 @@ async fn copying_that_cannot_work_ends_with_the_reason() {
     let lead = lead.replace("HERE", &home.path().display().to_string());
     script(folder.path(), "damage.sh", &lead);
     kernel.run_ok("%pool remove local").await;
+    // A command that cannot be started is refused at once.
+    for (prefix, expected) in [
+        ("/nowhere.sh", "there is no program `/nowhere.sh`"),
+        ("nowhere-at-all", "there is no program `nowhere-at-all` in the folders of PATH"),
+        ("./file", "`./file` cannot be executed"),
+    ] {
+        let error = kernel.run_error(&format!("%pool add none --prefix {prefix} --copy")).await;
+        assert!(error.contains("InvalidValue") && error.contains(expected), "{error}");
+    }
+    // No error shows the shell script that Tunebook appends to the words of the user.
+    script(folder.path(), "says.sh", "echo \"$@\" >&2; exit 3");
+    kernel.run_ok("%pool add says --prefix ./says.sh --copy").await;
+    let error = kernel.run_error(&sweep("says", "--trials 1")).await;
+    assert!(error.contains("SlotError") && !error.contains("sha256sum"), "{error}");
+    kernel.run_ok("%pool remove says").await;
     for (pool, expected) in [("full", "set XDG_CACHE_HOME"), ("damage", "arrived damaged")] {
         kernel.run_ok(&format!("%pool add {pool} --prefix ./{pool}.sh --copy")).await;
         let error = kernel.run_error(&sweep(pool, "--trials 1")).await;

@@ -276,7 +276,7 @@ impl Pool {
                 None
             }
             Said::Node(FromSlot::Waits) => {
-                slot.copying = Some("waits for another slot, to which files are copied on the same machine".into());
+                slot.copying = Some("waits until another slot has copied the files to this machine".into());
                 None
             }
             Said::Event(event) => {

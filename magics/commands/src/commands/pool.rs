@@ -8,6 +8,7 @@ use crate::report::Report;
 use crate::report::table::Rows;
 use crate::syntax::{Arguments, OptionSpec, Word, option};
 use serde_json::json;
+use std::os::unix::fs::PermissionsExt;
 use tunebook_pool::{FarPool, Kubernetes, Launcher, SlotState, SlotStatus, default_slots};
 
 pub const MAGIC: Magic = Magic {
@@ -22,9 +23,9 @@ pub const MAGIC: Magic = Magic {
     help: "A slot runs one trial at a time. Sweeps use the slots of this machine (the pool `local`) and those of all \
         pools that were added; `%pool remove local` keeps trials off this machine. `--parallel` of a sweep bounds the \
         number of trials that run at the same time in all pools together.\n\n\
-        A slot elsewhere is a command that runs the rest of its words on the other machine, with standard input and \
-        output connected. It is started when trials wait for it, takes its first trial once it has answered, and ends \
-        with the sweep.\n\n\
+        Tunebook reaches a slot elsewhere by a command: it appends its own command to yours, for example to \
+        `ssh HOST`, which then runs it there, with standard input and output connected. The command is started when \
+        trials wait for the slot, which takes its first trial once it has answered, and ends with the sweep.\n\n\
         Without `--copy`, nothing is copied: kernel, worker, libtorch, the folder of the notebook and that of the \
         studies must have the same paths there, on a file system that both machines share. Each slot checks this \
         before its first trial.\n\n\
@@ -45,7 +46,7 @@ const OPTIONS: &[OptionSpec] = &[
     option(
         "prefix",
         Some("COMMAND"),
-        "a command that runs the rest of its words; `{slot}` is the number of the slot, from 0",
+        "a command such as `ssh HOST`, to which Tunebook appends its own; `{slot}` is the number of the slot, from 0",
     ),
     option("slurm", Some("OPTIONS"), "options of `srun`, which asks for a job for each slot"),
     option(
@@ -100,8 +101,12 @@ fn parse(Invocation { arguments, .. }: Invocation) -> Result<Box<dyn Command>> {
     if !matches!(action, Action::Add(..))
         && let Some(word) = OPTIONS.iter().find_map(|spec| arguments.option(spec.name))
     {
-        let message = "only `%pool add NAME` takes options";
-        return Err(arguments.source.syntax_error(word.span.clone(), message, None));
+        let message = match action {
+            Action::AddLocal => "`local` is the name of this machine's own slots, and takes no options",
+            _ => "only `%pool add NAME` takes options",
+        };
+        let help = matches!(action, Action::AddLocal).then(|| "give the pool another name".to_string());
+        return Err(arguments.source.syntax_error(word.span.clone(), message, help));
     }
     Ok(Box::new(PoolMagic { arguments, action }))
 }
@@ -123,7 +128,7 @@ fn add(arguments: &Arguments) -> Result<Action> {
         return Err(arguments.source.syntax_error(name.span.clone(), message, help));
     };
     if let Some((other, word)) = given.next() {
-        let message = format!("`--{other}` excludes `--{kind}`: a pool has one kind of slots");
+        let message = format!("use either `--{other}` or `--{kind}`: a pool has one kind of slots");
         return Err(arguments.source.syntax_error(word.span.clone(), message, None));
     }
     let words = shell_words::split(&value.text)
@@ -171,6 +176,30 @@ fn paths(arguments: &Arguments, context: &Context, with: &[Word]) -> Result<Vec<
     Ok(paths)
 }
 
+/// An error if the program of a prefix cannot be started.
+fn check_program(arguments: &Arguments, context: &Context, pool: &FarPool) -> Result<()> {
+    let Launcher::Prefix(words) = &pool.launcher else { return Ok(()) };
+    let (Some(first), Some(value)) = (words.first(), arguments.option("prefix")) else { return Ok(()) };
+    let name = first.replace("{slot}", "0");
+    let (message, help) = match files::program(context, &name) {
+        Some(path) if path.metadata().is_ok_and(|file| file.permissions().mode() & 0o111 != 0) => return Ok(()),
+        Some(path) => {
+            let help = format!("`!chmod +x {}` changes that", shell_words::quote(&path.to_string_lossy()));
+            (format!("`{name}` cannot be executed"), help)
+        }
+        None if name.contains('/') => {
+            let help =
+                format!("a path begins with `/`, or in the folder of the notebook, {}", files::current()?.display());
+            (format!("there is no program `{name}`"), help)
+        }
+        None => {
+            let help = "install it, write its whole path, or change `PATH` with `%env PATH=…`".to_string();
+            (format!("there is no program `{name}` in the folders of PATH"), help)
+        }
+    };
+    Err(arguments.source.error(ErrorName::InvalidValue, value.span.clone(), message, Some(help)))
+}
+
 /// What is to be said about a pool that cannot work as it is.
 fn warning(pool: &FarPool) -> Option<String> {
     match &pool.launcher {
@@ -212,6 +241,7 @@ impl Command for PoolMagic {
                         let help = Some(format!("`%pool remove {}` removes the one that is there", pool.name));
                         return Err(error(format!("there is a pool `{}` already", pool.name), help));
                     }
+                    check_program(&arguments, context, &pool)?;
                     if !with.is_empty() {
                         pool.copies = Some(paths(&arguments, context, &with)?);
                     }
@@ -326,8 +356,13 @@ mod tests {
         assert!(error("%pool add").contains("the name of the pool is missing"));
         assert!(error("%pool add gpu").contains("what leads to the slots is missing"));
         assert!(error("%pool add 'a b' --prefix env").contains("letters, digits"));
-        assert!(error("%pool add gpu --prefix env --slurm '-n1'").contains("excludes"));
+        let both = error("%pool add gpu --prefix env --slurm '-n1'");
+        assert!(both.contains("use either `--slurm` or `--prefix`"), "{both}");
+        assert!(error("%pool add local --prefix x").contains("`local` is the name of this machine's own slots"));
         assert!(error("%pool add gpu --prefix ''").contains("the command is empty"));
+        let nowhere = error("%pool add gpu --prefix '/nowhere.sh x' --copy");
+        assert!(nowhere.contains("there is no program `/nowhere.sh`") && nowhere.contains("folder of the notebook"));
+        assert!(error("%pool add gpu --prefix nowhere-at-all").contains("in the folders of PATH"));
         assert!(error("%pool add gpu --prefix env --slots 0").contains("at least 1"));
         assert!(error("%pool add gpu --prefix env --slots 20000").contains("at most 10000"));
         assert!(error("%pool add gpu --slurm 'gpu'").contains("not an option of `srun`"));
