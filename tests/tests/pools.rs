@@ -400,6 +400,36 @@ async fn a_change_of_a_file_that_is_copied_besides_is_refused() {
 }
 
 #[tokio::test]
+async fn a_removed_pool_is_listed_while_a_sweep_uses_it() {
+    let (mut kernel, folder) = kernel().await;
+    script(folder.path(), "trial.sh", &format!("touch began; while ! [ -e go ]; do sleep 0.02; done\n{QUICK}"));
+    kernel.run_ok("%pool remove local").await;
+    kernel.run_ok("%pool add far --prefix env").await;
+    kernel.run_ok(&sweep("goes", "--trials 2 --background")).await;
+    assert!(eventually(PATIENCE, || folder.path().join("began").exists()).await);
+    let removed = kernel.run_ok("%pool remove far").await;
+    assert_eq!(removed.result()["sweeps"], json!(["goes"]));
+    let shown = on_one_line(&removed.shown());
+    assert!(shown.contains("`goes` goes on with the slots of `far` until it ends"), "{shown}");
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let listed = kernel.run_ok("%pool").await.result();
+        let pools = listed["pools"].as_array().expect("pools");
+        if pools.iter().any(|pool| pool["pool"] == "far" && pool["removed"] == true && pool["running"] == 1) {
+            break;
+        }
+        assert!(Instant::now() < deadline, "{listed}");
+    }
+    std::fs::write(folder.path().join("go"), "").expect("a file");
+    assert!(eventually(PATIENCE, || kernel.trials_ended() >= 2).await);
+    let deadline = Instant::now() + PATIENCE;
+    while kernel.run_ok("%pool").await.result()["pools"] != json!([]) {
+        assert!(Instant::now() < deadline, "the pool is listed after the end of the sweep");
+    }
+    all_complete(&kernel, "goes", 2);
+}
+
+#[tokio::test]
 async fn copying_that_cannot_work_ends_with_the_reason() {
     let (mut kernel, folder) = kernel().await;
     script(folder.path(), "trial.sh", QUICK);
