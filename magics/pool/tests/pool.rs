@@ -199,6 +199,23 @@ fn cancelled_trials_and_dropped_pools_leave_no_process() {
 }
 
 #[test]
+fn a_slot_that_is_killed_leaves_no_process() {
+    let folder = tempfile::tempdir().unwrap();
+    let (script, file) = grandchild(folder.path());
+    let mut pool = pool(1);
+    let script = format!("echo $PPID > {}; {script}", folder.path().join("slot").display());
+    pool.run(request(1, folder.path(), &sh(&script))).unwrap();
+    let (pid, slot) = (written(file), written(folder.path().join("slot")));
+    assert!(alive(&pid) && alive(&slot));
+    assert!(std::process::Command::new("kill").args(["-9", slot.trim()]).status().unwrap().success());
+    let started = Instant::now();
+    while alive(&pid) {
+        assert!(started.elapsed() < Duration::from_secs(10), "a grandchild outlives its slot");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+#[test]
 fn slots_run_at_the_same_time_and_a_lost_slot_is_reported() {
     let folder = tempfile::tempdir().unwrap();
     let mut pool = pool(2);
