@@ -63,8 +63,8 @@ pub fn matching(pattern: &str) -> Vec<PathBuf> {
     found
 }
 
-/// The file of a program: a path from the current folder, or a name that is looked for in the folders of `PATH`. None if
-/// there is no such file.
+/// The file of a program: a path from the current folder, or a name that is looked for in the folders of `PATH`. None
+/// if there is no such file.
 pub fn program(context: &Context, name: &str) -> Option<PathBuf> {
     if name.contains('/') {
         return Some(PathBuf::from(name)).filter(|path| path.is_file());

@@ -424,6 +424,7 @@ mod tests {
         let both = error("%pool add gpu --prefix env --slurm '-n1'");
         assert!(both.contains("use either `--slurm` or `--prefix`"), "{both}");
         assert!(error("%pool add local --prefix x").contains("`local` is the name of this machine's own slots"));
+        assert!(error("%pool add local --copy").contains("takes no options"));
         assert!(error("%pool add gpu --prefix ''").contains("the command is empty"));
         let nowhere = error("%pool add gpu --prefix '/nowhere.sh x' --copy");
         assert!(nowhere.contains("there is no program `/nowhere.sh`") && nowhere.contains("folder of the notebook"));
