@@ -219,17 +219,16 @@ fn other_machine(folder: &Path, home: &Path, hidden: Option<PathBuf>) {
     script(folder, "other.sh", &lead);
 }
 
-/// The folder of the copies on a machine with this home folder.
-fn mirror_of(home: &Path, folder: &Path) -> PathBuf {
-    let mirror = home.join(".cache/tunebook/node/mirror");
-    let origin = std::fs::read_dir(&mirror).expect("a mirror").flatten().map(|entry| entry.path());
-    let origin = origin.into_iter().find(|path| path.is_dir()).expect("the mirror of this machine");
-    origin.join(folder.strip_prefix("/").expect("an absolute path"))
+/// The files in a folder, each with the number that changes when it is replaced by another one.
+fn files_in(folder: &Path) -> BTreeMap<PathBuf, u64> {
+    let paths = std::fs::read_dir(folder).expect("a folder").flatten().map(|entry| entry.path());
+    let inode = |path: &Path| path.metadata().expect("a file").ino();
+    paths.filter(|path| path.is_file()).map(|path| (path.clone(), inode(&path))).collect()
 }
 
-/// A file is copied again if the copy is another file than before.
-fn inode(path: &Path) -> u64 {
-    path.metadata().unwrap_or_else(|error| panic!("{}: {error}", path.display())).ino()
+/// The contents that were copied to a machine with this home folder.
+fn contents_on(home: &Path) -> BTreeMap<PathBuf, u64> {
+    files_in(&home.join(".cache/tunebook/node/files"))
 }
 
 #[tokio::test]
@@ -261,11 +260,12 @@ print(json.dumps({'step': 1, 'e': float(open('data/first.txt').read())}))
     assert!(added.shown().contains("prefix, copies"), "{}", added.shown());
     kernel.run_ok(&sweep("first", "--trials 4")).await;
     all_complete(&kernel, "first", 4);
-    let mirror = mirror_of(&home, &here);
+    let mirrors = home.join(".cache/tunebook/node/mirror");
     for number in 1..=4 {
         let log = read(&here, &format!(".tunebook/trials/first/{number}/log.txt"));
         // The program ran in the copy of the folder, with the files that were named. The absolute path leads there too.
-        assert!(log.starts_with(&format!("{} ['data/first.txt'] 0.5", mirror.display())), "{log}");
+        assert!(log.starts_with(&mirrors.display().to_string()), "{log}");
+        assert!(log.contains(&format!("{} ['data/first.txt'] 0.5", here.display())), "{log}");
         assert_eq!(read(&here, &format!(".tunebook/trials/first/{number}/notes.txt")), "kept");
     }
     let recorded = kernel.recorded("first");
@@ -273,25 +273,34 @@ print(json.dumps({'step': 1, 'e': float(open('data/first.txt').read())}))
 
     // A second sweep copies nothing again.
     let executables = || {
-        let all = std::fs::read_dir(home.join(".cache/tunebook/node")).expect("a folder").flatten();
-        let is_executable = |path: &PathBuf| path.is_file() && path.display().to_string().contains("/tunebook-");
-        let found: Vec<u64> = all.map(|entry| entry.path()).filter(is_executable).map(|path| inode(&path)).collect();
+        let mut found = files_in(&home.join(".cache/tunebook/node"));
+        found.retain(|path, _| path.display().to_string().contains("/tunebook-"));
         assert_eq!(found.len(), 1, "one executable");
         found
     };
-    let copies = || [inode(&mirror.join("trial.py")), inode(&mirror.join("data/first.txt"))];
-    let (executable, before) = (executables(), copies());
+    let (executable, before) = (executables(), contents_on(&home));
+    assert_eq!(before.len(), 2, "the program and one file");
     kernel.run_ok(&sweep("second", "--trials 2")).await;
     all_complete(&kernel, "second", 2);
-    assert_eq!((executables(), copies()), (executable, before));
+    assert_eq!((executables(), contents_on(&home)), (executable, before.clone()));
 
     // A file that has changed is copied again, and no other.
     std::fs::write(here.join("data/first.txt"), "0.25").expect("a file");
     kernel.run_ok(&sweep("third", "--trials 2")).await;
     let recorded = kernel.recorded("third");
     assert!(recorded.len() == 2 && recorded.iter().all(|trial| trial.summaries["e"].last.0 == 0.25), "{recorded:#?}");
-    let after = copies();
-    assert!(after[0] == before[0] && after[1] != before[1], "{before:?} {after:?}");
+    let after = contents_on(&home);
+    let stayed = before.iter().all(|(path, inode)| after.get(path) == Some(inode));
+    assert!(stayed && after.len() == 3, "{before:?} {after:?}");
+
+    // A sweep that does not name a file does not find it, although an earlier one has copied it.
+    kernel.run_ok("%pool remove far").await;
+    kernel.run_ok("%pool add far --prefix ./other.sh --copy").await;
+    let listing = "import glob, json\nprint(glob.glob('data/*'))\nprint(json.dumps({'step': 1, 'e': 0.5}))\n";
+    std::fs::write(here.join("list.py"), listing).expect("a file");
+    kernel.run_ok("%%sweep bare --trials 1\ncommand python3 list.py {x}\nnuisance x ~ uniform(0, 1)\nminimize e").await;
+    let log = read(&here, ".tunebook/trials/bare/1/log.txt");
+    assert!(log.starts_with("[]"), "{log}");
 
     // What is missing on the node is named, and a study of the same name finds nothing of the one before.
     kernel.run_ok("%study delete third").await;
@@ -301,6 +310,123 @@ print(json.dumps({'step': 1, 'e': float(open('data/first.txt').read())}))
     let reason = failed.reason.as_deref().unwrap_or("");
     assert!(reason.contains("missing_module") && reason.contains("`--with` of `%pool add`"), "{failed:?}");
     assert!(!here.join(".tunebook/trials/third/1/notes.txt").exists(), "the file of the earlier study");
+}
+
+/// The text with one space where it has several, or a line break.
+fn on_one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[tokio::test]
+async fn trials_that_read_copies_keep_the_contents_from_the_start_of_their_sweep() {
+    let (mut kernel, folder) = kernel().await;
+    let temporary = tempfile::tempdir().expect("a folder");
+    let home = temporary.path().canonicalize().expect("the folder");
+    let here = folder.path().canonicalize().expect("the folder");
+    other_machine(&here, &home, None);
+    let program = |value: &str| {
+        let text = format!(
+            "import json, os, time
+open('{0}/began', 'w').close()
+while not os.path.exists('{0}/go'): time.sleep(0.02)
+print(json.dumps({{'step': 1, 'e': {value}}}))
+",
+            home.display()
+        );
+        std::fs::write(here.join("vis.py"), text).expect("a file");
+    };
+    program("0.5");
+    let sweep = |options: &str| {
+        format!("%%sweep vis {options}\ncommand python3 vis.py {{x}}\nnuisance x ~ uniform(0, 1)\nminimize e")
+    };
+    kernel.run_ok("%pool remove local").await;
+    kernel.run_ok("%pool add far --prefix ./other.sh --copy").await;
+    let id = kernel.send("execute_request", cell(&sweep("--trials 3"))).await;
+    assert!(eventually(PATIENCE, || home.join("began").exists()).await);
+    program("0.25");
+    std::fs::write(home.join("go"), "").expect("a file");
+    let shown = on_one_line(&kernel.answer(&id).await.shown());
+    all_complete(&kernel, "vis", 3);
+    let recorded = kernel.recorded("vis");
+    assert!(recorded.iter().all(|trial| trial.summaries["e"].last.0 == 0.5), "{recorded:#?}");
+    assert!(shown.contains("`vis.py` has changed here while the trials ran. The slots of the pool `far`"), "{shown}");
+    assert!(!shown.contains("Later trials read the new contents"), "{shown}");
+    let study = kernel.run_ok("%study vis").await.result();
+    assert_eq!((&study["changes"], &study["changed"]), (&json!([]), &json!(["vis.py"])));
+
+    // Slots that share the file system would mix both.
+    kernel.run_ok("%pool remove far").await;
+    kernel.run_ok("%pool add local").await;
+    let error = kernel.run_error(&sweep("--trials 5")).await;
+    assert!(error.contains("FilesChanged") && error.contains("`vis.py` has changed"), "{error}");
+    program("0.5");
+    kernel.run_ok(&sweep("--trials 4")).await;
+    all_complete(&kernel, "vis", 4);
+}
+
+#[tokio::test]
+async fn a_change_of_a_file_that_is_copied_besides_is_refused() {
+    let (mut kernel, folder) = kernel().await;
+    let home = tempfile::tempdir().expect("a folder");
+    let here = folder.path().canonicalize().expect("the folder");
+    other_machine(&here, home.path(), None);
+    let write = |name: &str, text: &str| {
+        std::fs::create_dir_all(here.join(name).parent().expect("a folder")).expect("a folder");
+        std::fs::write(here.join(name), text).expect("a file");
+    };
+    write("pkg/train.py", "from . import model\nmodel.train()\n");
+    write(
+        "pkg/model.py",
+        "import json\ndef train(): print(json.dumps({'step': 1, 'e': float(open('more/e').read())}))\n",
+    );
+    write("more/e", "0.5");
+    let sweep = |options: &str| {
+        let command = "command python3 -m pkg.train {x}";
+        format!("%%sweep besides {options}\n{command}\nnuisance x ~ uniform(0, 1)\nminimize e")
+    };
+    kernel.run_ok("%pool remove local").await;
+    kernel.run_ok("%pool add far --prefix ./other.sh --copy --with more").await;
+    kernel.run_ok(&sweep("--trials 2")).await;
+    all_complete(&kernel, "besides", 2);
+    for (name, before, after) in [("more/e", "0.5", "0.25"), ("pkg/model.py", "", "import os\n")] {
+        let text = std::fs::read_to_string(here.join(name)).expect("a file");
+        write(name, &text.replacen(before, after, 1));
+        let error = kernel.run_error(&sweep("--trials 4")).await;
+        assert!(error.contains("FilesChanged") && error.contains(&format!("`{name}` has changed")), "{error}");
+        write(name, &text);
+    }
+    kernel.run_ok(&sweep("--trials 4")).await;
+    all_complete(&kernel, "besides", 4);
+}
+
+#[tokio::test]
+async fn a_removed_pool_is_listed_while_a_sweep_uses_it() {
+    let (mut kernel, folder) = kernel().await;
+    script(folder.path(), "trial.sh", &format!("touch began; while ! [ -e go ]; do sleep 0.02; done\n{QUICK}"));
+    kernel.run_ok("%pool remove local").await;
+    kernel.run_ok("%pool add far --prefix env").await;
+    kernel.run_ok(&sweep("goes", "--trials 2 --background")).await;
+    assert!(eventually(PATIENCE, || folder.path().join("began").exists()).await);
+    let removed = kernel.run_ok("%pool remove far").await;
+    assert_eq!(removed.result()["sweeps"], json!(["goes"]));
+    let shown = on_one_line(&removed.shown());
+    assert!(shown.contains("`goes` goes on with the slots of `far` until it ends"), "{shown}");
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let listed = kernel.run_ok("%pool").await.result();
+        let pools = listed["pools"].as_array().expect("pools");
+        if pools.iter().any(|pool| pool["pool"] == "far" && pool["removed"] == true && pool["running"] == 1) {
+            break;
+        }
+        assert!(Instant::now() < deadline, "{listed}");
+    }
+    std::fs::write(folder.path().join("go"), "").expect("a file");
+    assert!(eventually(PATIENCE, || kernel.trials_ended() >= 2).await);
+    let deadline = Instant::now() + PATIENCE;
+    while kernel.run_ok("%pool").await.result()["pools"] != json!([]) {
+        assert!(Instant::now() < deadline, "the pool is listed after the end of the sweep");
+    }
+    all_complete(&kernel, "goes", 2);
 }
 
 #[tokio::test]
@@ -317,6 +443,21 @@ async fn copying_that_cannot_work_ends_with_the_reason() {
     let lead = lead.replace("HERE", &home.path().display().to_string());
     script(folder.path(), "damage.sh", &lead);
     kernel.run_ok("%pool remove local").await;
+    // A command that cannot be started is refused at once.
+    for (prefix, expected) in [
+        ("/nowhere.sh", "there is no program `/nowhere.sh`"),
+        ("nowhere-at-all", "there is no program `nowhere-at-all` in the folders of PATH"),
+        ("./file", "`./file` cannot be executed"),
+    ] {
+        let error = kernel.run_error(&format!("%pool add none --prefix {prefix} --copy")).await;
+        assert!(error.contains("InvalidValue") && error.contains(expected), "{error}");
+    }
+    // No error shows the shell script that Tunebook appends to the words of the user.
+    script(folder.path(), "says.sh", "echo \"$@\" >&2; exit 3");
+    kernel.run_ok("%pool add says --prefix ./says.sh --copy").await;
+    let error = kernel.run_error(&sweep("says", "--trials 1")).await;
+    assert!(error.contains("SlotError") && !error.contains("sha256sum"), "{error}");
+    kernel.run_ok("%pool remove says").await;
     for (pool, expected) in [("full", "set XDG_CACHE_HOME"), ("damage", "arrived damaged")] {
         kernel.run_ok(&format!("%pool add {pool} --prefix ./{pool}.sh --copy")).await;
         let error = kernel.run_error(&sweep(pool, "--trials 1")).await;
@@ -340,8 +481,8 @@ async fn models_are_trained_with_a_copied_libtorch_and_their_checkpoints_come_ba
                  fixed steps = 200\nfixed eval_every = 100";
     kernel.run_ok(sweep).await;
     all_complete(&kernel, "net", 2);
-    let copies = mirror_of(home.path(), Path::new("/"));
-    let mut open = vec![copies];
+    let mirror = home.path().join(".cache/tunebook/node/mirror");
+    let mut open = vec![mirror];
     let mut libraries = vec![];
     while let Some(folder) = open.pop() {
         for path in std::fs::read_dir(folder).expect("a folder").flatten().map(|entry| entry.path()) {
@@ -353,6 +494,7 @@ async fn models_are_trained_with_a_copied_libtorch_and_their_checkpoints_come_ba
         }
     }
     assert_eq!(libraries.len(), 1, "libtorch is copied");
+    assert_eq!(libraries[0].metadata().expect("a file").nlink(), 2, "it is a link to the one copy of the machine");
     let trial = here.join(".tunebook/trials/net/1");
     for name in ["log.txt", "best.safetensors", "gradient_norm.npy"] {
         assert!(trial.join(name).is_file(), "{name} came back");

@@ -63,6 +63,16 @@ pub fn matching(pattern: &str) -> Vec<PathBuf> {
     found
 }
 
+/// The file of a program: a path from the current folder, or a name that is looked for in the folders of `PATH`. None
+/// if there is no such file.
+pub fn program(context: &Context, name: &str) -> Option<PathBuf> {
+    if name.contains('/') {
+        return Some(PathBuf::from(name)).filter(|path| path.is_file());
+    }
+    let path = context.whole_environment().remove("PATH").unwrap_or_default();
+    std::env::split_paths(&path).map(|folder| folder.join(name)).find(|path| path.is_file())
+}
+
 /// The current folder.
 pub fn current() -> Result<PathBuf> {
     std::env::current_dir().map_err(|error| {

@@ -1,8 +1,10 @@
-//! Ends the commands that lead to other machines once this process is gone.
+//! Ends the commands that lead to other machines, and the programs of slots, once the process that started them is
+//! gone.
 //!
 //! A slot that runs ends when its standard input closes. A command that still waits for a machine (`srun` in the queue)
 //! does not read its standard input, and would go on after the death of a kernel. So a process of its own, the guard,
-//! knows all of them. It ends them when its standard input closes.
+//! knows all of them. It ends them when its standard input closes. Each slot has a guard too, because a slot that is
+//! killed cannot end its program.
 
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
@@ -16,6 +18,9 @@ use std::time::{Duration, Instant};
 
 /// How long the commands have to end by themselves, and again after SIGTERM.
 const PATIENCE: Duration = Duration::from_secs(2);
+
+/// The line to a guard that kills at once.
+const AT_ONCE: &str = "!";
 
 /// A running guard. When it is dropped, it ends the commands that it knows.
 pub(crate) struct Guard {
@@ -32,6 +37,13 @@ impl GuardLine {
     pub(crate) fn tell(&self, group: Pid, runs: bool) {
         if let Some(stdin) = self.0.lock().as_mut() {
             let _ = writeln!(stdin, "{}{group}", if runs { '+' } else { '-' });
+        }
+    }
+
+    /// Lets the guard kill the groups at once: nobody is left who ends them, or for whom they could end.
+    pub(crate) fn be_impatient(&self) {
+        if let Some(stdin) = self.0.lock().as_mut() {
+            let _ = writeln!(stdin, "{AT_ONCE}");
         }
     }
 }
@@ -64,12 +76,19 @@ impl Drop for Guard {
 
 /// Runs the guard: `tunebook guard`.
 pub fn main() -> ExitCode {
-    let mut groups = BTreeSet::new();
+    let (mut groups, mut at_once) = (BTreeSet::new(), false);
     for line in std::io::stdin().lock().lines() {
         let Ok(line) = line else { break };
+        at_once |= line == AT_ONCE;
         if let Some(Ok(group)) = line.get(1..).map(str::parse::<i32>) {
             let _ = if line.starts_with('+') { groups.insert(group) } else { groups.remove(&group) };
         }
+    }
+    if at_once {
+        for group in &groups {
+            let _ = killpg(Pid::from_raw(*group), Signal::SIGKILL);
+        }
+        return ExitCode::SUCCESS;
     }
     let alive = |group: &i32| killpg(Pid::from_raw(*group), None).is_ok();
     for signal in [None, Some(Signal::SIGTERM), Some(Signal::SIGKILL)] {

@@ -9,6 +9,7 @@ use crate::copying::Copied;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::io::Read;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use tunebook_study::protocol::TrialId;
 
@@ -37,6 +38,9 @@ pub struct NeededFile {
     pub sha256: String,
     /// The number of bytes.
     pub size: u64,
+    /// Whether it may be executed.
+    #[serde(default)]
+    pub executable: bool,
 }
 
 /// A message to a slot, as a line of JSON, besides those of `tunebook_study::protocol`.
@@ -98,7 +102,9 @@ pub(crate) enum FromSlot {
 impl NeededFile {
     /// A file of this machine, with the hash and the size that it has now.
     pub fn of(path: &Path) -> std::io::Result<Self> {
-        Ok(Self { path: path.into(), sha256: hash(path)?, size: path.metadata()?.len() })
+        let metadata = path.metadata()?;
+        let executable = metadata.permissions().mode() & 0o111 != 0;
+        Ok(Self { path: path.into(), sha256: hash(path)?, size: metadata.len(), executable })
     }
 }
 
@@ -164,7 +170,7 @@ mod tests {
         let needs = |folders: Vec<PathBuf>, sha256: &str| Needs {
             folder: "/".into(),
             folders,
-            files: vec![NeededFile { path: path.clone(), sha256: sha256.into(), size: 3 }],
+            files: vec![NeededFile { path: path.clone(), sha256: sha256.into(), size: 3, executable: false }],
             ..Needs::default()
         };
         let missing = needs(vec!["/nonexistent/data".into()], &sha256).settle("n1").unwrap();

@@ -121,6 +121,27 @@ impl Pool {
         self.slots.iter().any(Slot::is_free) && self.running().count() < self.limit
     }
 
+    /// The slot that takes the next trial. A device that nobody else uses comes first, and then a process that runs
+    /// already.
+    fn next_slot(&self) -> Option<usize> {
+        let cost = |slot: &Slot| {
+            let taken = slot.spec.far.is_none() && self.taken.contains(&slot.spec.device);
+            (taken, !matches!(slot.process, Process::Ready(_)))
+        };
+        let free = self.slots.iter().enumerate().filter(|(_, slot)| slot.is_free());
+        free.min_by_key(|(_, slot)| cost(slot)).map(|(index, _)| index)
+    }
+
+    /// Whether the next trial will read copies of files, because its slot shares no file system with this machine.
+    pub fn next_reads_copies(&self) -> bool {
+        self.next_slot().is_some_and(|index| self.slots[index].reads_copies())
+    }
+
+    /// Whether a trial that runs reads copies of files.
+    pub fn reads_copies(&self, trial: &TrialId) -> bool {
+        self.slots.iter().any(|slot| slot.trial.as_ref() == Some(trial) && slot.reads_copies())
+    }
+
     /// The trials that run now.
     pub fn running(&self) -> impl Iterator<Item = &TrialId> {
         self.slots.iter().filter_map(|slot| slot.trial.as_ref())
@@ -143,13 +164,7 @@ impl Pool {
         let trial = request.trial.clone();
         let request = Request::Run { trials: vec![request] };
         loop {
-            // A device that nobody else uses comes first, and then a process that runs already.
-            let cost = |slot: &Slot| {
-                let taken = slot.spec.far.is_none() && self.taken.contains(&slot.spec.device);
-                (taken, !matches!(slot.process, Process::Ready(_)))
-            };
-            let free = self.slots.iter().enumerate().filter(|(_, slot)| slot.is_free());
-            let (index, _) = free.min_by_key(|(_, slot)| cost(slot)).ok_or(PoolError::Full)?;
+            let index = self.next_slot().ok_or(PoolError::Full)?;
             let slot = &mut self.slots[index];
             if !slot.send(&request) {
                 if slot.spec.far.is_some() {
@@ -261,7 +276,7 @@ impl Pool {
                 None
             }
             Said::Node(FromSlot::Waits) => {
-                slot.copying = Some("waits for another slot, to which files are copied on the same machine".into());
+                slot.copying = Some("waits until another slot has copied the files to this machine".into());
                 None
             }
             Said::Event(event) => {

@@ -82,6 +82,11 @@ impl Slot {
         self.trial.is_none() && (ready || self.spec.far.is_none())
     }
 
+    /// Whether files are copied to its machine.
+    pub(crate) fn reads_copies(&self) -> bool {
+        self.spec.far.as_ref().is_some_and(|far| far.copies)
+    }
+
     pub(crate) fn status(&self, queue: &Queue) -> SlotStatus {
         let mut status = self.status.clone();
         status.given_up = matches!(self.process, Process::GivenUp);

@@ -225,7 +225,7 @@ struct Started {
 }
 
 fn spawn(spec: &SlotSpec, stderr: Stdio) -> Result<Started, PoolError> {
-    let shown = spec.command.join(" ");
+    let shown = spec.far.as_ref().map_or_else(|| spec.command.join(" "), |far| far.shown.clone());
     let no_slot = |seen: &str| PoolError::NoSlot { command: shown.clone(), seen: seen.into() };
     let (program, arguments) = spec.command.split_first().ok_or_else(|| no_slot("the command is empty"))?;
     let mut command = Command::new(program);
@@ -267,7 +267,8 @@ fn spawn(spec: &SlotSpec, stderr: Stdio) -> Result<Started, PoolError> {
 fn keep_errors(stderr: impl Read, kept: &ErrorLines) {
     let mut lines = BufReader::new(stderr).split(b'\n');
     while let Some(Ok(line)) = lines.next() {
-        let line: String = String::from_utf8_lossy(&line).trim().chars().take(500).collect();
+        let line = script::without_script(String::from_utf8_lossy(&line).trim());
+        let line: String = line.chars().take(500).collect();
         let mut kept = kept.lock();
         if kept.lines.len() == ERROR_LINES {
             kept.lines.pop_front();

@@ -29,6 +29,8 @@ pub struct Far {
     pub scheduler: Scheduler,
     /// Whether files are copied to it.
     pub copies: bool,
+    /// The command for people: the words of the user, and `…` for what Tunebook appends.
+    pub shown: String,
 }
 
 /// What grants slots of a pool.

@@ -199,6 +199,23 @@ fn cancelled_trials_and_dropped_pools_leave_no_process() {
 }
 
 #[test]
+fn a_slot_that_is_killed_leaves_no_process() {
+    let folder = tempfile::tempdir().unwrap();
+    let (script, file) = grandchild(folder.path());
+    let mut pool = pool(1);
+    let script = format!("echo $PPID > {}; {script}", folder.path().join("slot").display());
+    pool.run(request(1, folder.path(), &sh(&script))).unwrap();
+    let (pid, slot) = (written(file), written(folder.path().join("slot")));
+    assert!(alive(&pid) && alive(&slot));
+    assert!(std::process::Command::new("kill").args(["-9", slot.trim()]).status().unwrap().success());
+    let started = Instant::now();
+    while alive(&pid) {
+        assert!(started.elapsed() < Duration::from_secs(10), "a grandchild outlives its slot");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+#[test]
 fn slots_run_at_the_same_time_and_a_lost_slot_is_reported() {
     let folder = tempfile::tempdir().unwrap();
     let mut pool = pool(2);
@@ -256,7 +273,6 @@ fn copying_pool(folder: &Path, launcher: &[&str], slots: usize) -> Pool {
         origin: "here".into(),
         study: "1".into(),
         trials: folder.into(),
-        whole: vec![],
         libraries: None,
         defaults: Default::default(),
     };
@@ -313,11 +329,17 @@ fn a_slot_that_shares_nothing_gets_its_files_once_and_gives_those_of_its_trials_
         echo "{\"step\": 1, \"e\": $(cat data.txt)}""#;
     let [sh, flag, script] = sh(script);
     let data = folder.join("data.txt").display().to_string();
-    pool.run(request(1, &folder, &[sh, flag, script, "name".into(), data])).unwrap();
+    assert!(pool.next_reads_copies());
+    let first = request(1, &folder, &[sh, flag, script, "name".into(), data]);
+    pool.run(first.clone()).unwrap();
+    assert!(pool.reads_copies(&first.trial));
     let ended = end(&mut pool);
     assert_eq!((ended.state, ended.steps), (TrialState::Complete, vec![1]), "{}", ended.reason);
     let node = home.path().join(".cache/tunebook/node");
-    let mirror = format!("{}/mirror/here{}", node.display(), folder.display());
+    let mirrors = std::fs::read_dir(node.join("mirror/here")).unwrap().flatten().map(|entry| entry.path());
+    let mirrors: Vec<PathBuf> = mirrors.filter(|path| path.is_dir()).collect();
+    assert_eq!(mirrors.len(), 1, "the mirror of the study");
+    let mirror = format!("{}{}", mirrors[0].display(), folder.display());
     let log = std::fs::read_to_string(folder.join("1/log.txt")).unwrap();
     assert!(log.starts_with(&format!("{mirror}\n{mirror}/data.txt\n")), "{log}");
     assert!(log.contains("sub/large.bin (11 MB) stayed in"), "{log}");
@@ -344,7 +366,7 @@ fn a_slot_that_shares_nothing_gets_its_files_once_and_gives_those_of_its_trials_
     // A file that has changed since the sweep began is not taken for the one of then.
     let mut changed = copying_pool(&folder, &launcher, 1);
     std::fs::write(folder.join("data.txt"), "0.25").unwrap();
-    std::fs::remove_file(format!("{mirror}/data.txt")).unwrap();
+    std::fs::remove_dir_all(node.join("files")).unwrap();
     let deadline = Instant::now() + Duration::from_secs(20);
     while !changed.status()[0].reason.as_ref().is_some_and(|reason| reason.contains("has changed here since")) {
         assert!(Instant::now() < deadline, "{:?}", changed.status());

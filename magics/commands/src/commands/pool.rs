@@ -8,6 +8,9 @@ use crate::report::Report;
 use crate::report::table::Rows;
 use crate::syntax::{Arguments, OptionSpec, Word, option};
 use serde_json::json;
+use std::collections::BTreeMap;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use tunebook_pool::{FarPool, Kubernetes, Launcher, SlotState, SlotStatus, default_slots};
 
 pub const MAGIC: Magic = Magic {
@@ -22,9 +25,9 @@ pub const MAGIC: Magic = Magic {
     help: "A slot runs one trial at a time. Sweeps use the slots of this machine (the pool `local`) and those of all \
         pools that were added; `%pool remove local` keeps trials off this machine. `--parallel` of a sweep bounds the \
         number of trials that run at the same time in all pools together.\n\n\
-        A slot elsewhere is a command that runs the rest of its words on the other machine, with standard input and \
-        output connected. It is started when trials wait for it, takes its first trial once it has answered, and ends \
-        with the sweep.\n\n\
+        Tunebook reaches a slot elsewhere by a command: it appends its own command to yours, for example to \
+        `ssh HOST`, which then runs it there, with standard input and output connected. The command is started when \
+        trials wait for the slot, which takes its first trial once it has answered, and ends with the sweep.\n\n\
         Without `--copy`, nothing is copied: kernel, worker, libtorch, the folder of the notebook and that of the \
         studies must have the same paths there, on a file system that both machines share. Each slot checks this \
         before its first trial.\n\n\
@@ -45,7 +48,7 @@ const OPTIONS: &[OptionSpec] = &[
     option(
         "prefix",
         Some("COMMAND"),
-        "a command that runs the rest of its words; `{slot}` is the number of the slot, from 0",
+        "a command such as `ssh HOST`, to which Tunebook appends its own; `{slot}` is the number of the slot, from 0",
     ),
     option("slurm", Some("OPTIONS"), "options of `srun`, which asks for a job for each slot"),
     option(
@@ -100,8 +103,12 @@ fn parse(Invocation { arguments, .. }: Invocation) -> Result<Box<dyn Command>> {
     if !matches!(action, Action::Add(..))
         && let Some(word) = OPTIONS.iter().find_map(|spec| arguments.option(spec.name))
     {
-        let message = "only `%pool add NAME` takes options";
-        return Err(arguments.source.syntax_error(word.span.clone(), message, None));
+        let message = match action {
+            Action::AddLocal => "`local` is the name of this machine's own slots, and takes no options",
+            _ => "only `%pool add NAME` takes options",
+        };
+        let help = matches!(action, Action::AddLocal).then(|| "give the pool another name".to_string());
+        return Err(arguments.source.syntax_error(word.span.clone(), message, help));
     }
     Ok(Box::new(PoolMagic { arguments, action }))
 }
@@ -123,7 +130,7 @@ fn add(arguments: &Arguments) -> Result<Action> {
         return Err(arguments.source.syntax_error(name.span.clone(), message, help));
     };
     if let Some((other, word)) = given.next() {
-        let message = format!("`--{other}` excludes `--{kind}`: a pool has one kind of slots");
+        let message = format!("use either `--{other}` or `--{kind}`: a pool has one kind of slots");
         return Err(arguments.source.syntax_error(word.span.clone(), message, None));
     }
     let words = shell_words::split(&value.text)
@@ -171,6 +178,30 @@ fn paths(arguments: &Arguments, context: &Context, with: &[Word]) -> Result<Vec<
     Ok(paths)
 }
 
+/// An error if the program of a prefix cannot be started.
+fn check_program(arguments: &Arguments, context: &Context, pool: &FarPool) -> Result<()> {
+    let Launcher::Prefix(words) = &pool.launcher else { return Ok(()) };
+    let (Some(first), Some(value)) = (words.first(), arguments.option("prefix")) else { return Ok(()) };
+    let name = first.replace("{slot}", "0");
+    let (message, help) = match files::program(context, &name) {
+        Some(path) if path.metadata().is_ok_and(|file| file.permissions().mode() & 0o111 != 0) => return Ok(()),
+        Some(path) => {
+            let help = format!("`!chmod +x {}` changes that", shell_words::quote(&path.to_string_lossy()));
+            (format!("`{name}` cannot be executed"), help)
+        }
+        None if name.contains('/') => {
+            let help =
+                format!("a path begins with `/`, or in the folder of the notebook, {}", files::current()?.display());
+            (format!("there is no program `{name}`"), help)
+        }
+        None => {
+            let help = "install it, write its whole path, or change `PATH` with `%env PATH=…`".to_string();
+            (format!("there is no program `{name}` in the folders of PATH"), help)
+        }
+    };
+    Err(arguments.source.error(ErrorName::InvalidValue, value.span.clone(), message, Some(help)))
+}
+
 /// What is to be said about a pool that cannot work as it is.
 fn warning(pool: &FarPool) -> Option<String> {
     match &pool.launcher {
@@ -201,7 +232,7 @@ impl Command for PoolMagic {
             let span = arguments.positional.get(1).map_or(arguments.line.clone(), |word| word.span.clone());
             arguments.source.error(ErrorName::InvalidValue, span, message, help)
         };
-        let mut said = None;
+        let (mut said, mut removed) = (None, None);
         {
             let mut pools = context.pools.lock();
             match action {
@@ -212,6 +243,7 @@ impl Command for PoolMagic {
                         let help = Some(format!("`%pool remove {}` removes the one that is there", pool.name));
                         return Err(error(format!("there is a pool `{}` already", pool.name), help));
                     }
+                    check_program(&arguments, context, &pool)?;
                     if !with.is_empty() {
                         pool.copies = Some(paths(&arguments, context, &with)?);
                     }
@@ -219,13 +251,19 @@ impl Command for PoolMagic {
                     pools.far.push(pool);
                 }
                 Action::Remove(name) => {
-                    remove(&mut pools, &name).map_err(|help| error(format!("there is no pool `{name}`"), help))?
+                    remove(&mut pools, &name).map_err(|help| error(format!("there is no pool `{name}`"), help))?;
+                    removed = Some(name);
                 }
             }
         }
         let report = report(context);
         let report = match said {
             Some(said) => report.field("warning", &said).line(&said),
+            None => report,
+        };
+        let sweeps = removed.as_deref().map(|name| (name, sweeps_in(context, name)));
+        let report = match sweeps.filter(|(_, sweeps)| !sweeps.is_empty()) {
+            Some((name, sweeps)) => report.field("sweeps", &sweeps).line(&goes_on(name, &sweeps)),
             None => report,
         };
         report.show(&context.charts, output);
@@ -244,8 +282,45 @@ fn remove(pools: &mut Pools, name: &str) -> std::result::Result<(), Option<Strin
         return Err(suggest(name, names));
     };
     pools.far.remove(index);
-    pools.status.retain(|slot| slot.pool.as_deref() != Some(name));
+    pools.status.retain(|slot| slot.pool.as_deref() != Some(name) || is_at_work(slot));
     Ok(())
+}
+
+/// Whether a sweep has the slot now.
+fn is_at_work(slot: &SlotStatus) -> bool {
+    matches!(slot.state, SlotState::Running | SlotState::Pending)
+}
+
+/// The studies that run in the background and use the slots of a pool. They do so until they end.
+fn sweeps_in(context: &Context, pool: &str) -> Vec<String> {
+    let (running, file) = (context.background.running(), context.store_file());
+    if running.is_empty() {
+        return vec![];
+    }
+    let store = context.store().ok();
+    let uses = |study: &str| {
+        let store = store.as_ref()?;
+        let study = store.study(study).ok()??;
+        let environment = store.environment(&study).ok()??;
+        let is_of_pool = |slot: &str| slot.split_once('/').map_or(LOCAL, |(name, _)| name) == pool;
+        let slots = environment["slots"].as_array()?;
+        Some(slots.iter().filter_map(|slot| slot.as_str()).any(is_of_pool))
+    };
+    // A study of another store is named too: it may use them.
+    let uses = |study: &str, of: &Path| of != file || uses(study).unwrap_or(true);
+    running.iter().filter(|sweep| uses(&sweep.study, &sweep.store)).map(|sweep| sweep.study.clone()).collect()
+}
+
+/// The sentence about sweeps that go on with the slots of a pool that was removed.
+fn goes_on(pool: &str, sweeps: &[String]) -> String {
+    let names: Vec<String> = sweeps.iter().map(|study| format!("`{study}`")).collect();
+    let (verb, end) = if sweeps.len() == 1 { ("goes", "it ends") } else { ("go", "they end") };
+    let first = sweeps.first().map_or("NAME", String::as_str);
+    format!(
+        "{} {verb} on with the slots of `{pool}` until {end}: trials that wait start there too. `%sweep stop {first}` \
+         ends that sweep, and `--resume` continues it with the slots that are left.",
+        names.join(", ")
+    )
 }
 
 fn report(context: &Context) -> Report {
@@ -254,7 +329,7 @@ fn report(context: &Context) -> Report {
     let pools = context.pools.lock();
     let mut rows = Rows::new(&["pool", "kind", "slots", "running", "pending", "failed", "idle", "trials"]);
     let mut listed = vec![];
-    let mut list = |name: &str, kind: &str, slots: usize, copies: bool, command: Option<String>| {
+    let mut list = |name: &str, kind: Option<&str>, slots: usize, copies: bool, command: Option<String>| {
         let pool = (name != LOCAL).then_some(name);
         let status: Vec<&SlotStatus> = pools.status.iter().filter(|slot| slot.pool.as_deref() == pool).collect();
         let count = |state| status.iter().filter(|slot| slot.state == state).count();
@@ -264,24 +339,41 @@ fn report(context: &Context) -> Report {
         let trials: u32 = status.iter().map(|slot| slot.trials).sum();
         let reason = reason(&status);
         let counts = [slots, running, pending, failed, idle].map(|count| count.to_string());
-        let mut row = vec![name.to_string(), format!("{kind}{}", if copies { ", copies" } else { "" })];
+        let kind_shown = format!("{}{}", kind.unwrap_or("removed"), if copies { ", copies" } else { "" });
+        let mut row = vec![name.to_string(), kind_shown];
         row.extend(counts);
         row.push(trials.to_string());
         rows.row(row);
+        let copies = kind.map(|_| copies);
         listed.push(json!({ "pool": name, "kind": kind, "copies": copies, "slots": slots, "running": running,
             "pending": pending, "failed": failed, "idle": idle, "trials": trials, "reason": reason,
-            "command": command, "states": status }));
+            "command": command, "states": status, "removed": kind.is_none() }));
     };
     if !pools.without_local {
-        list(LOCAL, LOCAL, here.len(), false, None);
+        list(LOCAL, Some(LOCAL), here.len(), false, None);
     }
     for pool in &pools.far {
         let words = pool.launcher.command(&pool.name, 0, &["tunebook".into(), "slot".into()]);
         let copies = pool.copies.is_some();
-        list(&pool.name, pool.launcher.kind(), pool.slots, copies, Some(shell_words::join(words)));
+        list(&pool.name, Some(pool.launcher.kind()), pool.slots, copies, Some(shell_words::join(words)));
+    }
+    // Pools that were removed while a sweep uses them.
+    let is_added = |name: &str| pools.far.iter().any(|pool| pool.name == name);
+    let mut removed: BTreeMap<&str, usize> = BTreeMap::new();
+    for slot in &pools.status {
+        if let Some(pool) = slot.pool.as_deref().filter(|pool| !is_added(pool)) {
+            *removed.entry(pool).or_default() += 1;
+        }
+    }
+    let is_used = |name: &str| pools.status.iter().any(|slot| slot.pool.as_deref() == Some(name) && is_at_work(slot));
+    removed.retain(|name, _| is_used(name));
+    for (name, slots) in &removed {
+        list(name, None, *slots, false, None);
     }
     let mut slots = Rows::new(&["slot", "state", "node", "job", "trials", "lost", "reason"]);
-    let mut far: Vec<&SlotStatus> = pools.status.iter().filter(|slot| slot.pool.is_some()).collect();
+    let is_listed = |pool: &str| is_added(pool) || removed.contains_key(pool);
+    let mut far: Vec<&SlotStatus> =
+        pools.status.iter().filter(|slot| slot.pool.as_deref().is_some_and(is_listed)).collect();
     // Those with a reason come first.
     let order = [SlotState::Failed, SlotState::Pending, SlotState::Running, SlotState::Idle];
     far.sort_by_key(|slot| order.iter().position(|state| *state == slot.state));
@@ -293,6 +385,9 @@ fn report(context: &Context) -> Report {
         slots.row(vec![slot.slot.clone(), state, text(&slot.node), text(&slot.job), trials, lost, text(&slot.reason)]);
     }
     let mut report = Report::new("pool", &json!({ "pools": listed })).table(&rows);
+    if !removed.is_empty() {
+        report = report.line("A removed pool is listed until the sweeps that use it have ended.");
+    }
     if pools.without_local {
         report = report.line("No trial runs on this machine; `%pool add local` changes that.");
     }
@@ -326,8 +421,14 @@ mod tests {
         assert!(error("%pool add").contains("the name of the pool is missing"));
         assert!(error("%pool add gpu").contains("what leads to the slots is missing"));
         assert!(error("%pool add 'a b' --prefix env").contains("letters, digits"));
-        assert!(error("%pool add gpu --prefix env --slurm '-n1'").contains("excludes"));
+        let both = error("%pool add gpu --prefix env --slurm '-n1'");
+        assert!(both.contains("use either `--slurm` or `--prefix`"), "{both}");
+        assert!(error("%pool add local --prefix x").contains("`local` is the name of this machine's own slots"));
+        assert!(error("%pool add local --copy").contains("takes no options"));
         assert!(error("%pool add gpu --prefix ''").contains("the command is empty"));
+        let nowhere = error("%pool add gpu --prefix '/nowhere.sh x' --copy");
+        assert!(nowhere.contains("there is no program `/nowhere.sh`") && nowhere.contains("folder of the notebook"));
+        assert!(error("%pool add gpu --prefix nowhere-at-all").contains("in the folders of PATH"));
         assert!(error("%pool add gpu --prefix env --slots 0").contains("at least 1"));
         assert!(error("%pool add gpu --prefix env --slots 20000").contains("at most 10000"));
         assert!(error("%pool add gpu --slurm 'gpu'").contains("not an option of `srun`"));

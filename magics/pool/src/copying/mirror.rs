@@ -1,5 +1,11 @@
-//! The copied files on a node: each lies below one folder, the mirror, under its absolute path on the notebook's
-//! machine. So the path of a copy is the mirror with that path behind it.
+//! The copied files on a node.
+//!
+//! The contents of all of them lie in the store, a folder in which each file is named by its hash, so that they are
+//! copied to the node once. Each study has a mirror of its own, which holds the files of this study and no others, under
+//! their absolute paths on the notebook's machine. So the path of a copy is the mirror with that path behind it.
+//!
+//! A large file of a mirror is a link to that of the store. A small one is a copy, which programs can write without
+//! changing the store.
 
 use super::known::Known;
 use super::{CHUNK, Copied, read_some};
@@ -8,17 +14,19 @@ use sha2::{Digest, Sha256};
 use std::collections::BTreeSet;
 use std::fs::{DirBuilder, File, OpenOptions, Permissions, TryLockError};
 use std::io::{BufRead, Error, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Component, Path, PathBuf};
 use tunebook_study::Value;
 use tunebook_study::protocol::{Event, TrialRequest};
 
-/// The file in the folder of a study's trials that says which study it is.
-const STUDY: &str = ".study";
+/// A file with more bytes is linked into a mirror, and a smaller one is copied.
+const LINKED: u64 = 1 << 20;
+/// The name of the store.
+const STORE: &str = "files";
 /// The ending of a file that is being received.
 const PARTIAL: &str = "partial";
 
-/// The copied files of a node.
+/// The copied files of a study on a node.
 #[derive(Debug)]
 pub(crate) struct Mirror {
     root: PathBuf,
@@ -37,7 +45,10 @@ impl Mirror {
         let origin: String = copied.origin.chars().map(|c| if is_plain(c) { c } else { '-' }).collect();
         let files = needs.files.iter().map(|file| file.path.clone()).collect();
         let folders = needs.folders.iter().chain([&needs.folder]).cloned().collect();
-        let (root, folder) = (base.join("mirror").join(origin), needs.folder.clone());
+        // Two studies of one name, one after the other or in two stores, have two mirrors.
+        let study = Sha256::digest(format!("{} {}", copied.study, copied.trials.display()));
+        let study: String = in_hexadecimal(&study).chars().take(16).collect();
+        let (root, folder) = (base.join("mirror").join(origin).join(study), needs.folder.clone());
         Self { root, files, folders, folder, copied: copied.clone() }
     }
 
@@ -142,8 +153,10 @@ pub(crate) fn receive(
 ) -> Result<Mirror, String> {
     let mirror = Mirror::new(needs, copied, base);
     create_folder(&mirror.root)?;
+    let store = base.join(STORE);
+    create_folder(&store)?;
     // One slot at a time: those that start together find what the first one has received.
-    let lock = mirror.root.with_extension("lock");
+    let lock = store.with_extension("lock");
     let lock = File::create(&lock).map_err(|error| cannot(&lock, "written", &error))?;
     let locked = match lock.try_lock() {
         Ok(()) => true,
@@ -155,36 +168,100 @@ pub(crate) fn receive(
         Err(TryLockError::Error(_)) => false,
     };
     if locked {
-        remove_partial(&mirror.root);
+        remove_partial(&store);
     }
-    let mut known = Known::read(mirror.root.with_extension("json"));
+    // Outside of the mirror, so that no trial takes a part of a file for a file.
+    let partial = store.with_extension(format!("{}.{PARTIAL}", std::process::id()));
+    let mut known = Known::read(store.with_extension("json"));
+    let filled = fill_store(needs, &store, &partial, &mut known, input, say);
+    let filled = filled.and_then(|()| fill_mirror(needs, &mirror, &store, &partial, &mut known));
+    known.write();
+    filled?;
+    drop(lock);
+    Ok(mirror)
+}
+
+/// The path of a file in the store. Of two files with the same contents, one may be a program.
+fn stored(store: &Path, file: &NeededFile) -> PathBuf {
+    store.join(format!("{}{}", file.sha256, if file.executable { "-x" } else { "" }))
+}
+
+/// Asks for the files that the store lacks, or has with other contents, and receives them.
+fn fill_store(
+    needs: &Needs,
+    store: &Path,
+    partial: &Path,
+    known: &mut Known,
+    input: &mut impl BufRead,
+    say: impl Fn(&FromSlot),
+) -> Result<(), String> {
+    let mut seen = BTreeSet::new();
+    let new = |file: &&NeededFile| seen.insert(stored(store, file));
+    let is_missing = |file: &&NeededFile| known.hash(&stored(store, file)).as_ref() != Some(&file.sha256);
+    let missing: Vec<&NeededFile> = needs.files.iter().filter(new).filter(is_missing).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    say(&FromSlot::SendFiles { paths: missing.iter().map(|file| file.path.clone()).collect() });
+    missing.iter().try_for_each(|file| {
+        let stored = stored(store, file);
+        receive_file(file, &stored, partial, input)?;
+        known.copied(&stored, &file.sha256);
+        Ok(())
+    })
+}
+
+/// Brings the files of the mirror to the contents that the store has. Copied files that the study does not need any
+/// more are removed. What trials have written stays.
+fn fill_mirror(
+    needs: &Needs,
+    mirror: &Mirror,
+    store: &Path,
+    partial: &Path,
+    of_store: &mut Known,
+) -> Result<(), String> {
     for folder in needs.folders.iter().chain([&needs.folder]) {
         create_folder(&mirror.of(folder))?;
     }
-    begin_study(&mirror)?;
+    let mut known = Known::read(mirror.root.with_extension("json"));
     let copies: BTreeSet<PathBuf> = needs.files.iter().map(|file| mirror.of(&file.path)).collect();
-    for folder in &copied.whole {
-        known.remove_from(&mirror.of(folder), |path| copies.contains(path));
-    }
-    let is_missing = |file: &&NeededFile| known.hash(&mirror.of(&file.path)).as_ref() != Some(&file.sha256);
-    let missing: Vec<&NeededFile> = needs.files.iter().filter(is_missing).collect();
-    // Beside the mirror, so that no trial takes a part of a file for a file.
-    let partial = mirror.root.with_extension(format!("{}.{PARTIAL}", std::process::id()));
-    let received: Result<(), String> = if missing.is_empty() {
+    known.remove_from(&mirror.root, |path| copies.contains(path));
+    let placed = needs.files.iter().try_for_each(|file| {
+        let (stored, copy) = (stored(store, file), mirror.of(&file.path));
+        if is_same_file(&stored, &copy) || known.hash(&copy).as_ref() == Some(&file.sha256) {
+            return Ok(());
+        }
+        if let Some(folder) = copy.parent() {
+            create_folder(folder)?;
+        }
+        let placed = place(file, &stored, partial).and_then(|()| std::fs::rename(partial, &copy));
+        if let Err(error) = placed {
+            let _ = std::fs::remove_file(partial);
+            return Err(cannot(&copy, "written", &error));
+        }
+        // A link has changed the stamp of the file in the store.
+        of_store.copied(&stored, &file.sha256);
+        known.copied(&copy, &file.sha256);
         Ok(())
-    } else {
-        say(&FromSlot::SendFiles { paths: missing.iter().map(|file| file.path.clone()).collect() });
-        missing.iter().try_for_each(|file| {
-            let copy = mirror.of(&file.path);
-            receive_file(file, &copy, &partial, input)?;
-            known.copied(&copy, &file.sha256);
-            Ok(())
-        })
-    };
+    });
     known.write();
-    received?;
-    drop(lock);
-    Ok(mirror)
+    placed
+}
+
+/// Puts a file of the store under the name `partial`: as a link or as a copy, with its permissions.
+fn place(file: &NeededFile, stored: &Path, partial: &Path) -> std::io::Result<()> {
+    // What a slot has left that was ended, where the file system has no locks.
+    let _ = std::fs::remove_file(partial);
+    // Some file systems have no links.
+    if file.size > LINKED && std::fs::hard_link(stored, partial).is_ok() {
+        return Ok(());
+    }
+    std::fs::copy(stored, partial).map(drop)
+}
+
+fn is_same_file(a: &Path, b: &Path) -> bool {
+    let identity = |path: &Path| path.metadata().ok().map(|file| (file.dev(), file.ino()));
+    identity(a).is_some_and(|a| identity(b) == Some(a))
 }
 
 /// Receives one file, and puts it into its place once its hash is right.
@@ -230,35 +307,24 @@ fn receive_bytes(size: u64, partial: &Path, input: &mut impl BufRead) -> std::io
         file.write_all(&chunk[..read])?;
         left -= read as u64;
     }
-    Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(in_hexadecimal(&hash.finalize()))
+}
+
+fn in_hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Removes what slots have left that were ended while they received a file. This one is the only one that receives now.
-fn remove_partial(root: &Path) {
-    let of_mirror = |name: &str| {
-        let rest = root.file_name().and_then(|root| name.strip_prefix(root.to_str()?));
+fn remove_partial(store: &Path) {
+    let of_store = |name: &str| {
+        let rest = store.file_name().and_then(|store| name.strip_prefix(store.to_str()?));
         rest.is_some_and(|rest| rest.starts_with('.') && rest.ends_with(PARTIAL))
     };
-    for entry in root.parent().and_then(|folder| folder.read_dir().ok()).into_iter().flatten().flatten() {
-        if entry.file_name().to_str().is_some_and(of_mirror) {
+    for entry in store.parent().and_then(|folder| folder.read_dir().ok()).into_iter().flatten().flatten() {
+        if entry.file_name().to_str().is_some_and(of_store) {
             let _ = std::fs::remove_file(entry.path());
         }
     }
-}
-
-/// Removes the folders of an earlier study of the same name.
-fn begin_study(mirror: &Mirror) -> Result<(), String> {
-    let folder = mirror.of(&mirror.copied.trials);
-    let mark = folder.join(STUDY);
-    if std::fs::read_to_string(&mark).is_ok_and(|study| study == mirror.copied.study) {
-        return Ok(());
-    }
-    std::fs::remove_dir_all(&folder).or_else(|error| match error.kind() {
-        std::io::ErrorKind::NotFound => Ok(()),
-        _ => Err(cannot(&folder, "removed", &error)),
-    })?;
-    create_folder(&folder)?;
-    std::fs::write(&mark, &mirror.copied.study).map_err(|error| cannot(&mark, "written", &error))
 }
 
 fn create_folder(folder: &Path) -> Result<(), String> {
@@ -283,6 +349,8 @@ mod tests {
         node: tempfile::TempDir,
         /// What is changed in the bytes on the way.
         damage: fn(&mut Vec<u8>),
+        /// What distinguishes the study.
+        study: &'static str,
     }
 
     /// What the node hears once it has asked.
@@ -304,20 +372,19 @@ mod tests {
             std::fs::create_dir_all(here.path().join("data")).unwrap();
             std::fs::write(here.path().join("train.py"), "print(1)").unwrap();
             std::fs::write(here.path().join("data/a.csv"), "1,2").unwrap();
-            Self { here, node, damage: |_| {} }
+            Self { here, node, damage: |_| {}, study: "1" }
         }
 
         fn needs(&self) -> (Needs, Copied) {
             let here = self.here.path();
             let names = ["train.py", "data/a.csv"].map(|name| here.join(name));
             let files = names.iter().filter(|path| path.exists()).map(|path| NeededFile::of(path).unwrap()).collect();
-            let executable = NeededFile { path: "/x/tunebook".into(), sha256: "0".into(), size: 0 };
+            let executable = NeededFile { path: "/x/tunebook".into(), sha256: "0".into(), size: 0, executable: true };
             let copied = Copied {
                 executable,
                 origin: "here".into(),
-                study: "1".into(),
+                study: self.study.into(),
                 trials: here.join(".tunebook/trials/s"),
-                whole: vec![here.join("data")],
                 libraries: Some("/x/lib".into()),
                 defaults: [("data".to_string(), Value::from(here.join("data").to_str().unwrap()))].into(),
             };
@@ -361,13 +428,22 @@ mod tests {
         assert_eq!(std::fs::read_to_string(mirror.of(&path("data/a.csv"))).unwrap(), "1,2");
         assert_eq!(machines.start().1, [""; 0], "a second slot copies nothing");
 
-        // Changes here and there are noticed, also those that keep size and date.
+        // Changes here and there are noticed, also those that keep size and date. A small file that was changed in the
+        // mirror is mended from the store.
         std::fs::write(path("data/a.csv"), "1,3").unwrap();
         assert_eq!(machines.start().1, ["a.csv"]);
+        assert_eq!(std::fs::read_to_string(mirror.of(&path("data/a.csv"))).unwrap(), "1,3");
+        let overwrite = |path: &Path| {
+            let date = path.metadata().unwrap().modified().unwrap();
+            std::fs::write(path, "print(2)").unwrap();
+            File::options().write(true).open(path).unwrap().set_modified(date).unwrap();
+        };
         let copy = mirror.of(&path("train.py"));
-        let date = copy.metadata().unwrap().modified().unwrap();
-        std::fs::write(&copy, "print(2)").unwrap();
-        File::options().write(true).open(&copy).unwrap().set_modified(date).unwrap();
+        overwrite(&copy);
+        assert_eq!(machines.start().1, [""; 0]);
+        assert_eq!(std::fs::read_to_string(&copy).unwrap(), "print(1)");
+        overwrite(&stored(&machines.node.path().join(STORE), &NeededFile::of(&path("train.py")).unwrap()));
+        overwrite(&copy);
         assert_eq!(machines.start().1, ["train.py"]);
         assert_eq!(std::fs::read_to_string(&copy).unwrap(), "print(1)");
 
@@ -382,7 +458,7 @@ mod tests {
         let path = |name: &str| machines.here.path().join(name);
         assert_eq!(machines.start().1, ["train.py"]);
 
-        // A file that is gone from a folder that is copied as a whole is gone on the node too; what trials write stays.
+        // A file that the study does not need any more is gone on the node too; what trials write stays.
         let written = mirror.of(&path("data/out"));
         std::fs::write(&written, "").unwrap();
         std::fs::remove_file(path("data/a.csv")).unwrap();
@@ -393,29 +469,75 @@ mod tests {
     }
 
     #[test]
+    fn each_study_sees_its_own_files_and_large_ones_are_there_once() {
+        let mut machines = Machines::new();
+        std::fs::write(machines.here.path().join("data/a.csv"), vec![7; LINKED as usize + 1]).unwrap();
+        let (first, asked) = machines.start();
+        assert_eq!(asked, ["train.py", "a.csv"]);
+        let first = first.unwrap();
+        let path = |name: &str| machines.here.path().join(name);
+        let (data, program) = (path("data/a.csv"), path("train.py"));
+        machines.study = "2";
+        let (second, asked) = machines.start();
+        let second = second.unwrap();
+        assert_eq!(asked, [""; 0], "the contents are on the node");
+        assert!(is_same_file(&first.of(&data), &second.of(&data)), "a large file is linked");
+        assert!(!is_same_file(&first.of(&program), &second.of(&program)), "a small one is copied");
+        // What a program writes over a small input stays in its study.
+        std::fs::write(first.of(&program), "print(2)").unwrap();
+        assert_eq!(std::fs::read_to_string(second.of(&program)).unwrap(), "print(1)");
+        assert_eq!(machines.start().1, [""; 0]);
+        // A file that one study has and the other does not.
+        std::fs::remove_file(&data).unwrap();
+        machines.study = "3";
+        let third = machines.start().0.unwrap();
+        assert!(!third.of(&data).exists() && first.of(&data).exists());
+        // A large file that was damaged on the node is copied again, and each study gets the right one.
+        let (node, here) = (machines.node.path().join(STORE), machines.here.path());
+        std::fs::write(here.join("data/a.csv"), vec![7; LINKED as usize + 1]).unwrap();
+        std::fs::write(stored(&node, &NeededFile::of(&data).unwrap()), "damaged").unwrap();
+        assert_eq!(machines.start().1, ["a.csv"]);
+        machines.study = "1";
+        assert_eq!(std::fs::metadata(first.of(&data)).unwrap().len(), 7);
+        assert_eq!(machines.start().1, [""; 0]);
+        assert_eq!(std::fs::metadata(first.of(&data)).unwrap().len(), LINKED + 1);
+    }
+
+    #[test]
+    fn two_files_with_the_same_contents_are_copied_once_unless_one_is_a_program() {
+        let machines = Machines::new();
+        let path = |name: &str| machines.here.path().join(name);
+        std::fs::write(path("data/a.csv"), "print(1)").unwrap();
+        assert_eq!(machines.start().1, ["train.py"]);
+        std::fs::set_permissions(path("data/a.csv"), Permissions::from_mode(0o755)).unwrap();
+        let (mirror, asked) = machines.start();
+        assert_eq!(asked, ["a.csv"]);
+        drop(mirror.unwrap());
+    }
+
+    #[test]
     fn paths_of_copied_files_are_mapped_and_others_are_not() {
         let machines = Machines::new();
         let (needs, copied) = machines.needs();
         let mirror = Mirror::new(&needs, &copied, Path::new("/cache"));
         let here = machines.here.path().display();
+        let root = mirror.root.display().to_string();
+        assert!(root.starts_with("/cache/mirror/here/"), "{root}");
         let twice = mirror.text(&mirror.text(&format!("{here}/train.py")));
-        assert_eq!(twice, format!("/cache/mirror/here{here}/train.py"));
+        assert_eq!(twice, format!("{root}{here}/train.py"));
         assert_eq!(mirror.text("/usr/bin/python3"), "/usr/bin/python3");
         assert_eq!(mirror.text("data/a.csv"), "data/a.csv");
-        assert_eq!(mirror.of(Path::new("/a/../../b/c")), Path::new("/cache/mirror/here/b/c"));
-        assert_eq!(
-            mirror.text(&format!("--in={here}/data/a.csv")),
-            format!("--in=/cache/mirror/here{here}/data/a.csv")
-        );
-        assert_eq!(mirror.text(&format!("{here}/new=1")), format!("/cache/mirror/here{here}/new=1"));
+        assert_eq!(mirror.of(Path::new("/a/../../b/c")), mirror.root.join("b/c"));
+        assert_eq!(mirror.text(&format!("--in={here}/data/a.csv")), format!("--in={root}{here}/data/a.csv"));
+        assert_eq!(mirror.text(&format!("{here}/new=1")), format!("{root}{here}/new=1"));
         let loaded = |path: &str| Event::Loaded {
             trial: tunebook_study::protocol::TrialId { study: "s".into(), number: 1 },
             data: vec![tunebook_study::protocol::DataSource { path: path.into(), sha256: "0".into() }],
             validation: None,
         };
-        assert_eq!(mirror.event(loaded("/cache/mirror/here/a/b")), loaded("/a/b"));
+        assert_eq!(mirror.event(loaded(&format!("{root}/a/b"))), loaded("/a/b"));
         assert_eq!(mirror.event(loaded("/a/b")), loaded("/a/b"));
         let environment = mirror.environment(&[("LD_LIBRARY_PATH".into(), Some("/own".into()))]);
-        assert_eq!(environment[1].1.as_deref(), Some("/cache/mirror/here/x/lib:/own"));
+        assert_eq!(environment[1].1.as_deref(), Some(format!("{root}/x/lib:/own").as_str()));
     }
 }

@@ -32,12 +32,11 @@ pub struct Copied {
     pub executable: NeededFile,
     /// The name of the notebook's machine. Files of two machines that have the same path are two files.
     pub origin: String,
-    /// What distinguishes the study from a later one of the same name, whose trials must not find its checkpoints.
+    /// What distinguishes the study, in this pool, from others, also from a later one of the same name: its trials find
+    /// neither the files nor the checkpoints of others.
     pub study: String,
     /// The folder that holds a folder for each trial of the study.
     pub trials: PathBuf,
-    /// Folders that are copied with everything in them. What was removed from them is removed on the node too.
-    pub whole: Vec<PathBuf>,
     /// The folder of libtorch's libraries, if trials need it.
     pub libraries: Option<PathBuf>,
     /// The default values of text hyperparameters that name copied files. A study that does not declare them gets them.

@@ -41,6 +41,15 @@ const SCRIPT: &str = "\
     done; \
     shift 2; exec \"$f\" \"$@\"";
 
+/// A line that another program printed, without the script if it shows that.
+pub(crate) fn without_script(line: &str) -> String {
+    let Some((start, _)) = SCRIPT.split_once(';') else { return line.into() };
+    match line.find(start) {
+        Some(at) => format!("{}…", &line[..at]),
+        None => line.into(),
+    }
+}
+
 /// The first line to the script.
 pub(crate) const GO: &[u8] = b"\n";
 
@@ -146,6 +155,13 @@ mod tests {
         let mut last = start(home.path());
         assert_eq!(line(&mut last), "{\"type\":\"waits\"}\n");
         assert_eq!(line(&mut last), "{\"type\":\"send_executable\"}\n");
+    }
+
+    #[test]
+    fn what_other_programs_print_is_shown_without_the_script() {
+        let words = words(&["tunebook".into()]).join(" ");
+        assert_eq!(without_script(&format!("ssh: bad: {words}")), "ssh: bad: sh -c …");
+        assert_eq!(without_script("no such host"), "no such host");
     }
 
     #[test]

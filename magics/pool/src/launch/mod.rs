@@ -53,6 +53,19 @@ impl Launcher {
         }
     }
 
+    /// The command of a slot for people: the words of the user, and `…` for what Tunebook appends.
+    fn shown(&self, number: usize) -> String {
+        let words = match self {
+            Launcher::Prefix(prefix) => {
+                let own = prefix.iter().map(|word| word.replace("{slot}", &number.to_string()));
+                own.collect::<Vec<_>>().join(" ")
+            }
+            Launcher::Slurm(options) => format!("srun {}", options.join(" ")),
+            Launcher::Kubernetes(_) => "kubectl run".into(),
+        };
+        format!("{} …", words.trim_end())
+    }
+
     /// The command that runs `words` in slot `number` of the pool `pool`.
     pub fn command(&self, pool: &str, number: usize, words: &[String]) -> Vec<String> {
         match self {
@@ -96,6 +109,7 @@ impl FarPool {
                 pool: self.name.clone(),
                 scheduler: self.launcher.scheduler(),
                 copies: self.copies.is_some(),
+                shown: self.launcher.shown(number),
             }),
         };
         (0..self.slots).map(spec).collect()
@@ -121,5 +135,8 @@ mod tests {
         let slurm = command(&Launcher::Slurm(words("--partition=gpu --gpus=1")));
         assert_eq!(slurm[..1], ["srun"]);
         assert_eq!(slurm[slurm.len() - 4..], ["--partition=gpu", "--gpus=1", "/a b/tunebook", "slot"]);
+        assert_eq!(plain.shown(2), "env CUDA_VISIBLE_DEVICES=2 …");
+        assert_eq!(far.shown(0), "/usr/bin/ssh -T host …");
+        assert_eq!(Launcher::Slurm(vec![]).shown(0), "srun …");
     }
 }

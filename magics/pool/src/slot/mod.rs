@@ -201,9 +201,23 @@ fn run(request: &TrialRequest, worker: &mut worker::Worker, requests: &Receiver<
 
 /// The reason of a trial that ran where files are copied. If it did not find a file, this says how more is copied.
 fn with_advice(reason: String) -> String {
-    let missing = ["No such file", "no such file", "not found", "No module named", "there is no /"];
+    let missing =
+        ["No such file", "no such file", "not found", "No module named", "cannot import name", "there is no /"];
     if !missing.iter().any(|text| reason.contains(text)) {
         return reason;
     }
     format!("{reason}; if a file was not copied to the node, name it with `--with` of `%pool add`")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_trial_that_lacks_a_file_is_told_how_more_is_copied() {
+        for reason in ["ImportError: cannot import name 'x' from 'y'", "No module named 'x'"] {
+            assert!(with_advice(reason.into()).contains("`--with` of `%pool add`"), "{reason}");
+        }
+        assert_eq!(with_advice("it ran out of memory".into()), "it ran out of memory");
+    }
 }

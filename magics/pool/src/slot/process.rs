@@ -1,15 +1,20 @@
 //! The child processes of a slot, each with everything that it starts.
 
+use crate::guard::{Guard, GuardLine};
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::{Pid, setsid};
 use parking_lot::Mutex;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, ExitStatus};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 /// The process groups of the children that run now. Static, because the thread that ends them all when the kernel is
 /// gone shares nothing else with the one that starts them.
 static GROUPS: Mutex<Vec<Pid>> = Mutex::new(Vec::new());
+
+/// Ends the groups if this process is killed. Started with the first group.
+static GUARD: OnceLock<Option<Guard>> = OnceLock::new();
 
 /// How long the end of killed processes is waited for. A process that was killed stays until its parent asks for its
 /// status, and in a container without an init process nobody does.
@@ -19,6 +24,18 @@ const DYING: Duration = Duration::from_secs(1);
 /// It fails if this process leads a process group already, which has the same effect.
 pub(super) fn become_leader() {
     let _ = setsid();
+}
+
+/// What tells the guard, which is a process of the same executable. Without one, the groups outlive this process if it
+/// is killed.
+fn guard() -> GuardLine {
+    let start = || {
+        let executable = std::env::current_exe().ok()?.into_os_string().into_string().ok()?;
+        let guard = Guard::start(&[executable, "guard".into()]).ok()?;
+        guard.line().be_impatient();
+        Some(guard)
+    };
+    GUARD.get_or_init(start).as_ref().map(Guard::line).unwrap_or_default()
 }
 
 /// A child in a process group of its own. Dropping it ends the whole group, with all processes that the child started.
@@ -31,10 +48,12 @@ impl Group {
     /// Starts a command.
     pub(super) fn spawn(command: &mut Command) -> std::io::Result<Self> {
         // Locked while the child starts, so that `end_everything`, which exits with the lock held, does not miss it.
+        let guard = guard();
         let mut groups = GROUPS.lock();
         let child = command.process_group(0).spawn()?;
         let id = Pid::from_raw(child.id() as i32);
         groups.push(id);
+        guard.tell(id, true);
         Ok(Self { child, id })
     }
 
@@ -68,6 +87,7 @@ impl Drop for Group {
     fn drop(&mut self) {
         self.end();
         GROUPS.lock().retain(|id| *id != self.id);
+        guard().tell(self.id, false);
     }
 }
 

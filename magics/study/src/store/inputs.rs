@@ -86,10 +86,19 @@ impl Store {
 impl StudyWriter {
     /// Records a file that trials of the study read.
     pub fn record_data(&self, source: &DataSource) -> Result<()> {
-        let DataSource { path, sha256 } = source;
+        self.record_all_data(std::slice::from_ref(source))
+    }
+
+    /// Records files that trials of the study read.
+    pub fn record_all_data(&self, sources: &[DataSource]) -> Result<()> {
+        if sources.is_empty() {
+            return Ok(());
+        }
         let mut latest: BTreeMap<PathBuf, String> = self.store().result_of(self.study(), LATEST)?.unwrap_or_default();
-        latest.insert(path.clone(), sha256.clone());
-        self.write_data(path, sha256)?;
+        for DataSource { path, sha256 } in sources {
+            latest.insert(path.clone(), sha256.clone());
+            self.write_data(path, sha256)?;
+        }
         self.write_result(LATEST, &latest)
     }
 

@@ -2,8 +2,10 @@
 //! files have changed is not extended, unless the user accepts that it then has trials from before and after.
 
 use crate::error::{ErrorName, MagicError, Result};
+use crate::files::ends_path;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -82,17 +84,44 @@ pub fn note(changes: &[Change]) -> Option<String> {
         .then(|| format!("{} since these trials ran: they are results of what was there before.", in_words(changes)))
 }
 
-/// The sentence about changes that happened while trials ran. None if there are none.
-pub fn note_while_running(changes: &[AcceptedChange]) -> Option<String> {
+/// The sentence about changes that happened while trials ran. None if there are none. `copying` are the pools in whose
+/// slots trials read copies.
+pub fn note_while_running(changes: &[AcceptedChange], copying: &[String]) -> Option<String> {
     let one = |change: &AcceptedChange| format!("`{}` before trial {}", change.what, change.at_trial);
     let all: Vec<String> = changes.iter().map(one).collect();
+    let elsewhere = match copying.is_empty() {
+        true => String::new(),
+        false => format!(" {} went on with the copies from the start of the sweep.", slots_of(copying)),
+    };
     (!all.is_empty()).then(|| {
         format!(
             "Files changed while the trials ran: {}. Later trials read the new contents, so do not compare them with \
-             the others.",
+             the others.{elsewhere}",
             all.join(", ")
         )
     })
+}
+
+/// The sentence about changes since the start of a sweep that no trial has read, because trials ran in slots to which
+/// files are copied. `copying` are the pools of these slots. None if nothing has changed.
+pub fn note_of_copies(changes: &[Change], copying: &[String]) -> Option<String> {
+    if copying.is_empty() {
+        return note(changes);
+    }
+    (!changes.is_empty()).then(|| {
+        format!(
+            "{} here while the trials ran. {} went on with the copies from the start of the sweep, so their trials are \
+             results of what was there before.",
+            in_words(changes),
+            slots_of(copying)
+        )
+    })
+}
+
+fn slots_of(pools: &[String]) -> String {
+    let names: Vec<String> = pools.iter().map(|pool| format!("`{pool}`")).collect();
+    let pools = if names.len() == 1 { "pool" } else { "pools" };
+    format!("The slots of the {pools} {}", names.join(", "))
 }
 
 /// To be called before trials run: an error if the study would get trials of two versions of a file, and the user did
@@ -116,10 +145,9 @@ pub fn settle(writer: &StudyWriter, numbers: &[u32], accept: bool) -> Result<()>
         };
         writer.accept_changes(&changed.iter().map(accepted).collect::<Vec<_>>())?;
     }
-    for Change { path, after, .. } in changed {
-        writer.record_data(&DataSource { path, sha256: after.unwrap_or_default() })?;
-    }
-    Ok(())
+    let now = |change: Change| DataSource { path: change.path, sha256: change.after.unwrap_or_default() };
+    let now: Vec<DataSource> = changed.into_iter().map(now).collect();
+    Ok(writer.record_all_data(&now)?)
 }
 
 fn refuse(study: &str, changes: &[Change]) -> MagicError {
@@ -149,7 +177,7 @@ pub fn loaded(writer: &StudyWriter, source: &DataSource, number: u32) -> Result<
     Ok(writer.record_data(source)?)
 }
 
-/// Looks at the files that a command names while its trials run.
+/// Looks at the files that a command names, and at those that are copied for it, while its trials run.
 pub struct Watch {
     files: Vec<Watched>,
 }
@@ -164,15 +192,21 @@ struct Watched {
 }
 
 impl Watch {
-    /// Records what the files contain that the command of a study names, if it is not known yet.
-    pub fn new(writer: &StudyWriter, definition: &StudyDefinition) -> Result<Self> {
+    /// Records what the files contain that the command of a study names, and what `others` contain, if it is not known
+    /// yet.
+    pub fn new(writer: &StudyWriter, definition: &StudyDefinition, others: &[PathBuf]) -> Result<Self> {
         let WorkloadReference::Command(line) = &definition.workload else { return Ok(Self { files: vec![] }) };
         let folder = std::env::current_dir().unwrap_or_default();
         let recorded = writer.store().inputs(writer.study())?;
-        let mut files = vec![];
-        for path in named_files(line, &definition.space, &folder) {
+        let (mut files, mut new) = (vec![], vec![]);
+        let named = named_files(line, &definition.space, &folder);
+        let mut seen = BTreeSet::new();
+        for path in named.iter().chain(others) {
             // Relative, so that the project can be moved.
-            let path = path.strip_prefix(&folder).unwrap_or(&path).to_path_buf();
+            let path = path.strip_prefix(&folder).unwrap_or(path).to_path_buf();
+            if !seen.insert(path.clone()) {
+                continue;
+            }
             let stamp = stamp(&path);
             let sha256 = match recorded.get(&path) {
                 // Trials write it.
@@ -182,10 +216,11 @@ impl Watch {
             };
             let Some(sha256) = sha256 else { continue };
             if !recorded.contains_key(&path) {
-                writer.record_data(&DataSource { path: path.clone(), sha256: sha256.clone() })?;
+                new.push(DataSource { path: path.clone(), sha256: sha256.clone() });
             }
             files.push(Watched { path, stamp, sha256, changes: 0 });
         }
+        writer.record_all_data(&new)?;
         Ok(Self { files })
     }
 
@@ -228,7 +263,7 @@ pub fn named_files(line: &ProgramLine, space: &SearchSpace, folder: &Path) -> Ve
             let mut names = vec![filled.clone()];
             // `--config=file`, and the script of `sh -c`.
             names.extend(filled.split_once('=').map(|(_, value)| value.to_string()));
-            names.extend(filled.split(|c: char| c.is_whitespace() || "'\";&|<>()=".contains(c)).map(String::from));
+            names.extend(filled.split(ends_path).map(String::from));
             if after_module {
                 let module = filled.replace('.', "/");
                 names.extend([format!("{module}.py"), format!("{module}/__main__.py")]);
@@ -242,6 +277,25 @@ pub fn named_files(line: &ProgramLine, space: &SearchSpace, folder: &Path) -> Ve
             }
         }
         after_module = word == "-m";
+    }
+    found
+}
+
+/// The top-level names of the modules that a command runs with `-m`, also within the script of `sh -c`.
+pub fn modules(line: &ProgramLine, space: &SearchSpace) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    let mut after_flag = false;
+    for word in &line.words {
+        for filled in filled(word, space) {
+            let mut is_module = after_flag;
+            for part in filled.split(ends_path).filter(|part| !part.is_empty()) {
+                if let Some(top) = part.split('.').next().filter(|top| is_module && !top.is_empty()) {
+                    found.insert(top.to_string());
+                }
+                is_module = part == "-m";
+            }
+        }
+        after_flag = word == "-m";
     }
     found
 }
@@ -322,5 +376,32 @@ mod tests {
             let expected: Vec<PathBuf> = files.iter().map(|file| folder.path().join(file)).collect();
             assert_eq!(named_files(&line, &space, folder.path()), expected, "{words:?}");
         }
+    }
+
+    #[test]
+    fn the_modules_of_a_command_are_found() {
+        for (words, expected) in [
+            (&["python3", "-m", "pkg.sub.run", "-x", "a.b"][..], &["pkg"][..]),
+            (&["sh", "-c", "A=1 python3 -m pkg.run >out; python3 -m other"], &["other", "pkg"]),
+            (&["python3", "train.py"], &[]),
+        ] {
+            let line = ProgramLine { words: words.iter().map(|word| word.to_string()).collect(), optional: vec![] };
+            let found = modules(&line, &SearchSpace::new());
+            assert_eq!(found.iter().map(String::as_str).collect::<Vec<_>>(), expected, "{words:?}");
+        }
+    }
+
+    #[test]
+    fn what_trials_read_is_said_where_files_are_copied() {
+        let change =
+            Change { path: "vis.py".into(), what: "vis.py".into(), before: "0".into(), after: Some("1".into()) };
+        let pools = ["far".to_string()];
+        let said = note_of_copies(std::slice::from_ref(&change), &pools).unwrap();
+        assert!(
+            said.starts_with("`vis.py` has changed here while the trials ran. The slots of the pool `far` went on")
+        );
+        assert_eq!(note_of_copies(&[], &pools), None);
+        assert_eq!(note_of_copies(std::slice::from_ref(&change), &[]), note(&[change]));
+        assert_eq!(note_while_running(&[], &pools), None);
     }
 }

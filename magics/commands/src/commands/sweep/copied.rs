@@ -11,7 +11,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path, PathBuf};
 use tunebook_pool::Devices;
 use tunebook_study::store::StudyWriter;
-use tunebook_study::{Distribution, HyperparameterDomain, HyperparameterType, Params, Value, WorkloadReference};
+use tunebook_study::{
+    Distribution, HyperparameterDomain, HyperparameterType, Params, ProgramLine, SearchSpace, StudyDefinition, Value,
+    WorkloadReference,
+};
 
 /// More is not copied: somebody has named a folder with more in it than he meant.
 const MOST_BYTES: u64 = 20_000_000_000;
@@ -59,6 +62,7 @@ pub fn contents(
                     contents.add(&path)?;
                 }
             }
+            contents.add_packages(line, &definition.space)?;
         }
         reference => {
             contents.add(plan.worker.as_ref().unwrap_or(&context.settings.worker))?;
@@ -81,18 +85,23 @@ pub fn contents(
     for value in values(plan) {
         contents.add_named(&value)?;
     }
-    for pattern in patterns {
-        let found = files::matching(pattern);
-        if found.is_empty() {
-            let message = format!("`%pool add … --with` named `{pattern}`, and there is no such file any more");
-            let help = "`%pool remove NAME` removes the pool; then add it with the files that there are";
-            return Err(MagicError::advising(ErrorName::SlotError, message, help));
-        }
-        for path in found {
-            contents.add(&path)?;
-        }
-    }
+    contents.add_patterns(patterns)?;
     Ok(contents)
+}
+
+/// The files that are copied for the command of a study besides those that it names: what `--with` of the pools names,
+/// and the packages of its modules. They count as files that trials read, wherever these run. A workload records itself
+/// what it reads.
+pub fn tracked(context: &Context, definition: &StudyDefinition) -> Result<Vec<PathBuf>> {
+    let patterns: Vec<Vec<String>> = context.pools.lock().far.iter().filter_map(|pool| pool.copies.clone()).collect();
+    let WorkloadReference::Command(line) = &definition.workload else { return Ok(vec![]) };
+    if patterns.is_empty() {
+        return Ok(vec![]);
+    }
+    let mut contents = Contents { current: files::current()?, ..Contents::default() };
+    contents.add_packages(line, &definition.space)?;
+    contents.add_patterns(&patterns.concat())?;
+    Ok(contents.files.into_keys().collect())
 }
 
 /// The texts that hyperparameters can be.
@@ -153,6 +162,46 @@ impl Contents {
                         open.push(path);
                     }
                 } else if path.is_file() {
+                    self.add_file(path)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds what the patterns of `--with` name.
+    fn add_patterns(&mut self, patterns: &[String]) -> Result<()> {
+        for pattern in patterns {
+            let found = files::matching(pattern);
+            if found.is_empty() {
+                let message = format!("`%pool add … --with` named `{pattern}`, and there is no such file any more");
+                let help = "`%pool remove NAME` removes the pool; then add it with the files that there are";
+                return Err(MagicError::advising(ErrorName::SlotError, message, help));
+            }
+            for path in found {
+                self.add(&path)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds the files of Python in the packages of the modules that a command runs with `-m`, because a module imports
+    /// others of its package.
+    fn add_packages(&mut self, line: &ProgramLine, space: &SearchSpace) -> Result<()> {
+        let mut open: Vec<PathBuf> =
+            changes::modules(line, space).iter().map(|module| self.current.join(module)).collect();
+        let mut seen = BTreeSet::new();
+        while let Some(folder) = open.pop() {
+            // Links can lead in circles.
+            let Ok(real) = folder.canonicalize() else { continue };
+            if !folder.is_dir() || !seen.insert(real) {
+                continue;
+            }
+            for entry in folder.read_dir().map_err(|error| unreadable(&folder, &error))? {
+                let path = entry.map_err(|error| unreadable(&folder, &error))?.path();
+                if path.is_dir() {
+                    open.push(path);
+                } else if path.is_file() && path.extension().is_some_and(|ending| ending == "py") {
                     self.add_file(path)?;
                 }
             }
@@ -291,6 +340,21 @@ mod tests {
         circle.bytes = MOST_BYTES;
         let error = circle.add(Path::new("other.txt")).unwrap_err();
         assert!(error.message.contains("more than 20 GB") && error.message.contains("largest"), "{}", error.message);
+    }
+
+    #[test]
+    fn a_module_brings_its_package() {
+        let folder = tempfile::tempdir().unwrap();
+        let current = folder.path().to_path_buf();
+        for name in ["pkg/train.py", "pkg/model.py", "pkg/sub/__init__.py", "pkg/notes.txt", "other/x.py"] {
+            std::fs::create_dir_all(current.join(name).parent().unwrap()).unwrap();
+            std::fs::write(current.join(name), name).unwrap();
+        }
+        let mut contents = Contents { current, ..Contents::default() };
+        let words = ["python3", "-m", "pkg.train", "other"].map(String::from).to_vec();
+        contents.add_packages(&ProgramLine { words, optional: vec![] }, &SearchSpace::new()).unwrap();
+        assert_eq!(names(&contents), ["pkg/model.py", "pkg/sub/__init__.py", "pkg/train.py"]);
+        assert!(contents.whole.is_empty());
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! before it reaches the screen.
 
 use super::changes::{self, Watch};
+use super::copied;
 use super::early_stopping::Stops;
 use super::environment::environment;
 use super::losses::Losses;
@@ -54,7 +55,7 @@ pub fn run(
     interrupt: &Interrupt,
 ) -> Result<RunOutcome> {
     let started = Instant::now();
-    let watch = Watch::new(writer, &plan.definition)?;
+    let watch = Watch::new(writer, &plan.definition, &copied::tracked(context, &plan.definition)?)?;
     let folder = trials_folder(&context.store_file(), &plan.name)?;
     let (mut pool, limit) = warm_pool(context, plan, writer, &folder)?;
     let options = numbers.iter().map(|number| (*number, plan.options.of_trial(*number)));
@@ -246,7 +247,11 @@ impl StudyRun<'_> {
         let TrialOptions { noise_every, training_metrics, until, fit } = self.plan.options.of_trial(number);
         // A trial that runs again has no result any more.
         self.proposals.learn(configuration, number, TrialState::Running, &Summaries::new());
-        self.watch.look(self.writer, number)?;
+        // Where files are copied, trials read what the files contained when the sweep began.
+        let reads_copies = pool.next_reads_copies();
+        if !reads_copies {
+            self.watch.look(self.writer, number)?;
+        }
         self.writer.start(&trial)?;
         self.started.insert(number, Instant::now());
         self.stops.started(number, configuration);
@@ -269,7 +274,13 @@ impl StudyRun<'_> {
         };
         let id = request.trial.clone();
         match pool.run(request) {
-            Ok(place) => self.places.ran(number, place),
+            Ok(place) => {
+                self.places.ran(number, place);
+                // The slot that was to take it may have ended, and another one has it.
+                if reads_copies && !pool.reads_copies(&id) {
+                    self.watch.look(self.writer, number)?;
+                }
+            }
             // The last free slot has just ended.
             Err(PoolError::Full) => {
                 self.finish(&id, TrialState::Cancelled, Some("its slot was lost".into()), None)?;

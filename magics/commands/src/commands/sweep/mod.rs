@@ -307,7 +307,8 @@ fn train(
     let accepted = writer.store().changes(writer.study())?.len();
     display.show();
     shown();
-    let outcome = match engine::run(context, plan, &mut writer, numbers, &mut display, interrupt) {
+    let copying = slots::copying(context);
+    let outcome = match engine::run(context, plan, &mut writer, numbers.clone(), &mut display, interrupt) {
         Ok(outcome) => outcome,
         Err(error) => {
             display.fail(&error);
@@ -329,8 +330,9 @@ fn train(
     };
     notes.extend(note.into_iter().chain(slots::note(context)));
     let changes = writer.store().changes(writer.study())?;
-    notes.extend(changes::note_while_running(changes.get(accepted..).unwrap_or(&[])));
-    notes.extend(changes::note(&changes::changes(writer.store(), writer.study())?));
+    let copying = slots::used(copying, &slots::recorded(writer.store(), writer.study())?, &numbers);
+    notes.extend(changes::note_while_running(changes.get(accepted..).unwrap_or(&[]), &copying));
+    notes.extend(changes::note_of_copies(&changes::changes(writer.store(), writer.study())?, &copying));
     let unused = writer.store().without_effect(writer.study())?;
     notes.extend(without_effect(&unused));
     display.set_without_effect(unused);

@@ -6,6 +6,7 @@ use crate::error::{ErrorName, MagicError, Result};
 use crate::magic::{Context, LOCAL, Pools};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use tunebook_pool::{
@@ -86,7 +87,7 @@ pub fn needs(
     let (mut needs, mut shared) = (BTreeMap::new(), None::<Needs>);
     for pool in pools {
         let of_pool = match &pool.copies {
-            Some(patterns) => copied(context, plan, writer, devices, folder, patterns)?,
+            Some(patterns) => copied(context, plan, writer, devices, folder, &pool.name, patterns)?,
             None => {
                 if shared.is_none() {
                     shared = Some(to_share(context, plan, devices, folder)?);
@@ -119,13 +120,14 @@ fn to_share(context: &Context, plan: &SweepPlan, devices: &Devices, folder: &Pat
     Ok(Needs { folder: current()?, environment, folders, files, copied: None })
 }
 
-/// What is copied to a node of a pool with `--copy`, whose `--with` names `patterns`.
+/// What is copied to a node of the pool `pool` with `--copy`, whose `--with` names `patterns`.
 fn copied(
     context: &Context,
     plan: &SweepPlan,
     writer: &StudyWriter,
     devices: &Devices,
     folder: &Path,
+    pool: &str,
     patterns: &[String],
 ) -> Result<Needs> {
     let current = current()?;
@@ -137,9 +139,9 @@ fn copied(
     let copied = Copied {
         executable: needed(&mut pools, &executable)?,
         origin: name_of_this_machine(),
-        study: writer.study().created.to_string(),
+        // Two pools can lead to one machine, with other files.
+        study: format!("{} {pool}", writer.study().created),
         trials: folder.into(),
-        whole: whole.iter().cloned().collect(),
         libraries,
         defaults,
     };
@@ -150,9 +152,10 @@ fn copied(
 
 /// A file with its hash and its size.
 fn needed(pools: &mut Pools, path: &Path) -> Result<NeededFile> {
-    let size = path.metadata().map_err(|error| unreadable(path, &error))?.len();
+    let metadata = path.metadata().map_err(|error| unreadable(path, &error))?;
     let sha256 = pools.hash(path).map_err(|error| unreadable(path, &error))?;
-    Ok(NeededFile { path: path.into(), sha256, size })
+    let executable = metadata.permissions().mode() & 0o111 != 0;
+    Ok(NeededFile { path: path.into(), sha256, size: metadata.len(), executable })
 }
 
 fn current() -> Result<PathBuf> {
@@ -172,6 +175,20 @@ pub fn commands(context: &Context) -> Value {
             "copies": pool.copies.is_some(), "command": words.join(" ") })
     };
     pools.far.iter().map(command).collect()
+}
+
+/// The names of the pools of this session to which files are copied.
+pub fn copying(context: &Context) -> Vec<String> {
+    let pools = context.pools.lock();
+    pools.far.iter().filter(|pool| pool.copies.is_some()).map(|pool| pool.name.clone()).collect()
+}
+
+/// Those of these pools in which the last runs of these trials were.
+pub fn used(pools: Vec<String>, places: &Map<String, Value>, numbers: &[u32]) -> Vec<String> {
+    let places: Vec<&str> =
+        numbers.iter().filter_map(|number| places.get(&number.to_string()).and_then(Value::as_str)).collect();
+    let is_in = |pool: &String, place: &str| place.split_once('/').is_some_and(|(name, _)| name == pool.as_str());
+    pools.into_iter().filter(|pool| places.iter().any(|place| is_in(pool, place))).collect()
 }
 
 /// A line about the slots of each pool: how many run, wait, and have failed, and why. None without pools.
