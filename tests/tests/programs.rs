@@ -471,3 +471,46 @@ async fn a_running_program_is_seen_from_outside_with_its_points() {
     write(folder.path(), "go", "");
     assert_eq!(kernel.answer(&id).await.result()["best"]["objective"], 0.25);
 }
+
+#[tokio::test]
+async fn a_program_that_goes_on_from_its_own_checkpoint_keeps_what_it_reported_before() {
+    let (mut kernel, folder) = kernel().await;
+    // It waits at step 7 until it may go on. A program that begins again ignores its checkpoint.
+    let script = r#"at="$TUNEBOOK_TRIAL_DIR/at"
+        step=0
+        if [ -e "$at" ] && [ ! -e again ]; then step=$(cat "$at"); fi
+        echo "begins after $step" >&2
+        while [ $step -lt 12 ]; do
+            step=$((step + 1))
+            echo "{\"step\": $step, \"valid/error\": 0.$((10 + step))}"
+            echo $step > "$at"
+            if [ $step = 7 ] && [ ! -e go ]; then touch waits; while [ ! -e go ]; do sleep 0.02; done; fi
+        done"#;
+    let steps = |study: &str| {
+        let store = Store::open(&folder.path().join(".tunebook/studies.db")).unwrap();
+        let study = store.study(study).unwrap().unwrap();
+        let measured = store.measurements(&study, 1).unwrap();
+        assert!(measured.is_sorted_by(|a, b| a.seconds <= b.seconds), "{measured:?}");
+        measured.iter().map(|measurement| measurement.step).collect::<Vec<_>>()
+    };
+    for (study, begun_after) in [("goes_on", 7), ("anew", 0)] {
+        let id = kernel.send("execute_request", cell(&sweep(folder.path(), study, "--trials 1", script))).await;
+        assert!(eventually(PATIENCE, || folder.path().join("waits").exists()).await);
+        assert!(eventually(PATIENCE, || steps(study).len() == 7).await);
+        kernel.control("interrupt_request", json!({})).await;
+        assert_eq!(kernel.answer(&id).await.reply["ename"], "Interrupted");
+        assert_eq!(steps(study), (1..=7).collect::<Vec<_>>());
+        write(folder.path(), "go", "");
+        let resumed = sweep(folder.path(), study, "--trials 1 --resume", script);
+        let best = kernel.run_ok(&resumed).await.result()["best"].clone();
+        assert_eq!((&best["objective"], &best["step"]), (&json!(0.11), &json!(1)), "{study}: {best}");
+        assert_eq!(steps(study), (1..=12).collect::<Vec<_>>());
+        let log = folder.path().join(format!(".tunebook/trials/{study}/1/log.txt"));
+        let log = std::fs::read_to_string(log).unwrap();
+        let expected = format!("begins after 0\n[tunebook: the trial runs again]\nbegins after {begun_after}\n");
+        assert_eq!(log, expected);
+        write(folder.path(), "again", "");
+        std::fs::remove_file(folder.path().join("waits")).unwrap();
+        std::fs::remove_file(folder.path().join("go")).unwrap();
+    }
+}

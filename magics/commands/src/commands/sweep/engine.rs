@@ -313,6 +313,10 @@ impl StudyRun<'_> {
             PoolEvent::Trial(Event::Measured { trial, measurement }) => {
                 self.losses.entry(trial.number).or_default().reached(measurement.step);
                 self.writer.measured(trial.number, &measurement)?;
+                for kept in self.writer.take_kept(trial.number) {
+                    self.observer.measured(trial.number, &kept);
+                    self.stops.known(trial.number, &kept);
+                }
                 self.observer.measured(trial.number, &measurement);
                 self.stops.measured(&trial, &measurement);
                 Ok(())
