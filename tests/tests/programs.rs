@@ -514,3 +514,20 @@ async fn a_program_that_goes_on_from_its_own_checkpoint_keeps_what_it_reported_b
         std::fs::remove_file(folder.path().join("go")).unwrap();
     }
 }
+
+#[tokio::test]
+async fn the_cell_that_trains_a_trial_again_has_another_seed() {
+    let (mut kernel, folder) = kernel().await;
+    write(folder.path(), "t.sh", "echo '{\"step\": 1, \"e\": 0.5}'");
+    kernel.run_ok("%%sweep t1 --sampler grid\ncommand sh t.sh {x}\nscientific x in [1, 2]\nminimize e").await;
+    let shown = kernel.run_ok("%isolate t1 x").await.shown();
+    let cell = &shown[shown.find("%%sweep").unwrap()..];
+    let cell = &cell[..cell.find("minimize e").unwrap() + "minimize e".len()];
+    let name = cell.split_whitespace().nth(1).unwrap();
+    kernel.run_ok(cell).await;
+    let [again] = &kernel.recorded(name)[..] else { panic!("one trial: {cell}") };
+    let number: u32 = name.rsplit('-').next().unwrap().parse().unwrap();
+    let before = &kernel.recorded("t1")[number as usize - 1];
+    assert_eq!(again.params, before.params);
+    assert_ne!(again.seed, before.seed, "{cell}");
+}

@@ -1,7 +1,7 @@
 //! Writes the sweep that a finding advises as a cell.
 
 use tunebook_analysis::Experiment;
-use tunebook_study::sampler::SamplerKind;
+use tunebook_study::sampler::{SamplerKind, trial_seed};
 use tunebook_study::store::StudyRecord;
 use tunebook_study::{
     Distribution, Hyperparameter, ObjectiveValue, Params, ProgramLine, Role, SearchSpace, StudyDefinition, Trial,
@@ -44,12 +44,23 @@ pub fn again(study: &StudyRecord, trial: &Trial) -> Option<String> {
     }
     let mut space = SearchSpace::new();
     for (name, value) in &trial.params {
-        let (name, distribution) = (name.clone(), Distribution::constant(value.clone()));
+        // A study that declares `seed` gives the trial's seed with it.
+        let value = match value.as_i64().filter(|_| name == "seed") {
+            Some(seed) => Value::from(seed.checked_add(1)?),
+            None => value.clone(),
+        };
+        let (name, distribution) = (name.clone(), Distribution::constant(value));
         space.declare(Hyperparameter { name, role: Role::Fixed, distribution, conditions: vec![] }).ok()?;
     }
     let (sampler, repeats) = (SamplerKind::default(), 1);
-    let definition = StudyDefinition { space, sampler, repeats, ..study.definition.clone() };
+    let seed = seed_that_differs(study.definition.seed, trial)?;
+    let definition = StudyDefinition { space, sampler, repeats, seed, ..study.definition.clone() };
     Some(sweep_cell(&format!("{}-trial-{}", study.name, trial.number), &definition, 1, ""))
+}
+
+/// Returns the first seed above that of the study with which the only trial of a sweep has another seed than `trial`.
+fn seed_that_differs(of_study: u64, trial: &Trial) -> Option<u64> {
+    (1..).map(|more| of_study.wrapping_add(more)).find(|seed| trial_seed(*seed, 1) != trial.seed)
 }
 
 /// Returns the space with another fixed number of steps. None if the steps are not fixed.
