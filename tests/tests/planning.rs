@@ -267,6 +267,21 @@ async fn a_launch_records_the_baseline_with_its_evidence() {
     let listed = kernel.run_ok("%study").await;
     assert_eq!(listed.result()["studies"][1]["decision"], json!({ "launched": 2 }), "{}", listed.result());
     assert!(listed.shown().contains("trial 2 launched"), "{}", listed.shown());
+    // One that is not the best is launched with its rank, and only once.
+    let trials = kernel.recorded("first");
+    let of = |x: f64| trials.iter().find(|trial| trial.params["x"].as_f64() == Some(x)).unwrap().number;
+    let (best, worst) = (of(0.25), of(2.0));
+    let launched = kernel.run_ok(&format!("%launch first --trial {worst}")).await;
+    let caution = format!("trial {worst} is number 4 of 4 by error; the best is trial {best} with 0.25");
+    assert!(launched.shown().contains(&caution), "{}", launched.shown());
+    let (rank, previous) = (launched.result()["rank"].clone(), launched.result()["previous"].clone());
+    assert_eq!(rank, json!({ "rank": 4, "of": 4, "best": { "trial": best, "objective": 0.25 } }));
+    let again = kernel.run_ok(&format!("%launch first --trial {worst}")).await;
+    assert!(again.shown().contains("already") && !again.shown().contains("It replaces"), "{}", again.shown());
+    assert_eq!(again.result()["previous"], previous);
+    assert_eq!(kernel.run_ok("%launch").await.result()["launches"].as_array().unwrap().len(), 3);
+    let good = kernel.run_ok(&format!("%launch first --trial {best}")).await;
+    assert!(good.shown().contains("the best of 4 trials; part of its lead may be luck"), "{}", good.shown());
     kernel.run_ok("%%sweep broken --trials 1\ncommand false {x}\nnuisance x in [1]\nminimize error").await;
     for (line, part) in [
         ("%launch first", "the trial is missing"),
