@@ -123,6 +123,22 @@ async fn the_time_of_a_program_is_known_once_a_trial_is_complete() {
 }
 
 #[tokio::test]
+async fn the_start_of_a_program_is_not_scaled_with_its_steps() {
+    let (mut kernel, folder) = kernel().await;
+    let program = "sleep 1; for i in 1 2 3; do sleep 0.05; echo \"{\\\"step\\\": $i, \\\"error\\\": 0.5}\"; done";
+    std::fs::write(folder.path().join("cold.sh"), program).unwrap();
+    let cell = |magic: &str, steps: u64| {
+        format!("%%{magic} --trials 1\ncommand sh cold.sh {{steps}}\nfixed steps = {steps}\nminimize error")
+    };
+    kernel.run_ok(&cell("sweep cold", 3)).await;
+    let plan = kernel.run_ok(&cell("plan longer", 300)).await;
+    let seconds = plan.result()["trial_seconds"].as_f64().unwrap();
+    assert!((15.0..90.0).contains(&seconds), "300 steps of 50 ms and a start of 1 s: {}", plan.shown());
+    assert_eq!(plan.result()["seconds_range"], Value::Null, "one trial has no range");
+    assert!(plan.shown().contains("All trials together use a device for"), "{}", plan.shown());
+}
+
+#[tokio::test]
 async fn without_trials_the_time_is_that_of_the_steps_that_throughput_measured() {
     let (mut kernel, folder) = kernel().await;
     let plan = |batch: u64, options: &str| {

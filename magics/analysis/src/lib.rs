@@ -43,12 +43,13 @@ mod thinning;
 mod throughput;
 mod timing;
 mod validation;
+mod words;
 
 pub use adoption::{Adoption, LEAST_CONFIGURATIONS, Replication, adoption, replication};
 pub use axis::{Axis, AxisPlot, AxisPoint, ValueSpan, axis};
 pub use best_of_k::{BestOfK, BestOfKPoint, Objectives, best_of_k};
 pub use configurations::{Configuration, configurations, ranked_configurations};
-pub use cost::{ExpectedTime, TimedTrial, expected_time};
+pub use cost::{ExpectedTime, TimedTrial, TrialTime, expected_time};
 pub use curves::{Curve, Curves, MeasuredTrial, curves};
 pub use design::{
     BATCH_SIZE_CHANGED, Design, DesignedHyperparameter, Explored, LINTS, Lint, Stage, batch_size_too_large, design,
@@ -90,3 +91,4 @@ pub use throughput::{
 };
 pub use timing::{Outliers, Timing, timing};
 pub use validation::{ValidationPrecision, ValidationUses, luck_of_the_best, uses_validation, validation_precision};
+pub use words::counted;

@@ -4,6 +4,7 @@ use super::Design;
 use crate::compares_batch_sizes_by_validation;
 use crate::retune::varies;
 use crate::throughput::{PointState, Throughput};
+use crate::words::counted;
 use serde::Serialize;
 use tunebook_study::sampler::SamplerKind;
 use tunebook_study::{
@@ -289,20 +290,20 @@ pub fn lints(
             ),
         );
     }
-    if let Some(points) = design.points_per_dimension.filter(|points| *points < POINTS_PER_DIMENSION) {
-        let per_value = match design.configurations_per_value {
-            Some([fewest, _]) if !scientific.is_empty() => format!("{fewest} configurations for each scientific value"),
-            _ => format!("{} configurations", design.configurations),
+    if design.points_per_dimension.is_some_and(|points| points < POINTS_PER_DIMENSION) {
+        let (count, of_value) = match design.configurations_per_value {
+            Some([fewest, _]) if !scientific.is_empty() => (fewest, " of each scientific value"),
+            _ => (design.configurations as usize, ""),
         };
         add(
             SPARSE,
             "D11 Striking a balance between informative and affordable experiments",
             format!(
-                "There are {per_value} and {} nuisance dimensions, which is {} points along each dimension. The \
-                 best value is then mostly missed, and a comparison is one of luck. Ask for at least {} configurations, \
-                 or fix some nuisance hyperparameters.",
-                design.nuisance_dimensions,
-                (10.0 * points).round() / 10.0,
+                "{}{of_value} for {} {} too few: good values will probably be missed, and chance decides the comparison. \
+                 Ask for at least {} configurations, or fix some nuisance hyperparameters.",
+                counted(count, "configuration"),
+                counted(design.nuisance_dimensions, "nuisance hyperparameter"),
+                if count == 1 { "is" } else { "are" },
                 enough_configurations(design)
             ),
         );
