@@ -531,3 +531,22 @@ async fn the_cell_that_trains_a_trial_again_has_another_seed() {
     assert_eq!(again.params, before.params);
     assert_ne!(again.seed, before.seed, "{cell}");
 }
+
+#[tokio::test]
+async fn an_optional_word_needs_no_option_before_it() {
+    let (mut kernel, folder) = kernel().await;
+    write(folder.path(), "echo.sh", "echo \"$# $*\" >&2; echo '{\"step\": 1, \"e\": 0.5}'");
+    let cell = |word: &str| {
+        format!(
+            "%%sweep words --sampler grid\ncommand sh echo.sh {{engine}} {word}\nscientific engine in [none, gas]\n\
+             when engine == gas: fixed fuel = 95\nminimize e"
+        )
+    };
+    let error = kernel.run_error(&cell("{fuel}")).await;
+    assert!(error.contains("write `[{fuel}]`"), "{error}");
+    kernel.run_ok(&cell("[{fuel}]")).await;
+    for (number, expected) in [(1, "1 none\n"), (2, "2 gas 95\n")] {
+        let log = folder.path().join(format!(".tunebook/trials/words/{number}/log.txt"));
+        assert_eq!(std::fs::read_to_string(log).unwrap(), expected);
+    }
+}

@@ -239,12 +239,17 @@ impl Planner<'_> {
                 self.source.error(ErrorName::InvalidDeclaration, span, error.to_string(), None)
             })?;
         }
-        if let WorkloadReference::Command(line) = &workload.value {
-            placeholders::check(self.source, line, &workload.span, &space)?;
-        }
+        let program = match &workload.value {
+            WorkloadReference::Command(line) => {
+                let line = placeholders::with_optional_words(line, &space);
+                placeholders::check(self.source, &line, &workload.span, &space)?;
+                Some(WorkloadReference::Command(line))
+            }
+            _ => None,
+        };
         let objective = self.objective(body, &options, description)?;
         let definition = StudyDefinition {
-            workload: known.map_or(&workload.value, |known| &known.reference).clone(),
+            workload: program.unwrap_or_else(|| known.map_or(&workload.value, |known| &known.reference).clone()),
             space,
             objective,
             sampler: options.sampler,
