@@ -550,3 +550,35 @@ async fn an_optional_word_needs_no_option_before_it() {
         assert_eq!(std::fs::read_to_string(log).unwrap(), expected);
     }
 }
+
+#[tokio::test]
+async fn a_study_without_results_begins_anew_and_texts_are_no_other_study() {
+    let (mut kernel, folder) = kernel().await;
+    write(folder.path(), "t.sh", "[ $1 = --x ] && echo '{\"step\": 1, \"e\": 0.5}'");
+    let cell = |options: &str, command: &str, more: &str| {
+        format!("%%sweep s --trials 2 {options}\ncommand {command} {{x}}\nnuisance x ~ uniform(0, 1)\nminimize e{more}")
+    };
+    // A program that is not there is an error of the cell.
+    for (command, said) in [("shh t.sh", "no such program"), ("./tt.sh --x", "did you mean `./t.sh`")] {
+        let error = kernel.run_error(&cell("", command, "")).await;
+        assert!(error.contains("cannot be started") && error.contains(said), "{error}");
+    }
+    assert_eq!(kernel.run_ok("%study").await.result()["studies"], json!([]));
+    assert_eq!(kernel.run_ok(&cell("", "sh t.sh --y", "")).await.result()["trials"]["failed"], 2);
+    let mended = kernel.run_ok(&cell("", "sh t.sh --x", "")).await;
+    assert_eq!(mended.result()["trials"]["complete"], 2);
+    assert!(mended.shown().contains("The 2 failed trials of an earlier definition"), "{}", mended.shown());
+    let log = std::fs::read_to_string(folder.path().join(".tunebook/trials/s/1/log.txt")).unwrap();
+    assert_eq!(log, "", "the folders of the failed trials are gone");
+    // With results, another definition is another study.
+    assert!(kernel.run_error(&cell("", "sh t.sh --y", "")).await.starts_with("StudyExists"));
+    // Other texts are recorded, and nothing trains again.
+    let before = kernel.recorded("s");
+    let more = "\nquestion \"Does it run?\"\nround 2";
+    let shown = kernel.run_ok(&cell("", "sh t.sh --x", more)).await.shown();
+    assert!(shown.contains("Changed in the record of the study: question, round."), "{shown}");
+    assert!(shown.contains("Nothing was trained"), "{shown}");
+    assert_eq!(kernel.recorded("s"), before);
+    let study = kernel.run_ok("%study s").await.result();
+    assert_eq!((&study["definition"]["question"], &study["definition"]["round"]), (&json!("Does it run?"), &json!(2)));
+}

@@ -141,7 +141,8 @@ impl Recorded {
         let all: Vec<u32> = (1..=plan.trials).collect();
         let Some(store) = store else { return Ok(Self { missing: all, note: None }) };
         let Some(study) = store.study(&plan.name)? else { return Ok(Self { missing: all, note: None }) };
-        plan.definition = plan.definition.clone().continuing(&study.definition);
+        let planned = plan.definition.clone();
+        plan.definition = planned.clone().continuing(&study.definition);
         let workload = plan.definition.workload.clone();
         plan.definition.workload = workload::continued(store, &study.definition.workload, workload)?;
         let trials = store.trials(&study)?;
@@ -160,6 +161,15 @@ impl Recorded {
                     )),
                     missing: numbers,
                 }
+            }
+            Ok(Rerun::Anew { failed }) => {
+                plan.definition = planned;
+                let replaced = match failed {
+                    0 => String::new(),
+                    n => format!(" and replace {} of an earlier definition", counted(n, "failed trial")),
+                };
+                let note = format!("The study is recorded without a result. The sweep would begin it anew{replaced}.");
+                Self { note: Some(note), missing: all }
             }
             Ok(Rerun::Show { missing: 0 }) => Self {
                 note: Some("The study is recorded with all of these trials, so the sweep would train nothing.".into()),

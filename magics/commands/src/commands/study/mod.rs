@@ -10,7 +10,7 @@ use crate::error::{ErrorName, MagicError, Result};
 use crate::host::{Interrupt, Output};
 use crate::magic::{Command, Context, Export, Invocation, Magic, Subject};
 use crate::syntax::{Arguments, PNG, Word, option};
-use tunebook_study::store::trials_folder;
+use tunebook_study::store::{StudyRecord, trials_folder};
 
 pub const MAGIC: Magic = Magic {
     name: "study",
@@ -114,20 +114,27 @@ impl Command for StudyCommand {
     }
 }
 
-fn delete(context: &Context, arguments: &Arguments, name: &Word, output: &dyn Output) -> Result<()> {
-    let (_, study) = context.study(&arguments.source, name)?;
+/// Deletes a study, and the folder with the files of its trials.
+pub fn remove(context: &Context, study: StudyRecord) -> Result<()> {
     let folder = trials_folder(&context.store_file(), &study.name)?;
     let name = study.name.clone();
     context.store()?.write(study)?.delete()?;
-    if let Err(error) = std::fs::remove_dir_all(&folder)
-        && error.kind() != std::io::ErrorKind::NotFound
-    {
-        let message = format!(
-            "the study `{name}` was deleted, but its folder {} could not be removed: {error}",
-            folder.display()
-        );
-        return Err(MagicError::advising(ErrorName::StoreError, message, "remove the folder by hand"));
+    match std::fs::remove_dir_all(&folder) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            let message = format!(
+                "the study `{name}` was deleted, but its folder {} could not be removed: {error}",
+                folder.display()
+            );
+            Err(MagicError::advising(ErrorName::StoreError, message, "remove the folder by hand"))
+        }
+        _ => Ok(()),
     }
+}
+
+fn delete(context: &Context, arguments: &Arguments, name: &Word, output: &dyn Output) -> Result<()> {
+    let (_, study) = context.study(&arguments.source, name)?;
+    let name = study.name.clone();
+    remove(context, study)?;
     output.print(crate::host::Stream::Stdout, &format!("The study {name} was deleted.\n"));
     Ok(())
 }

@@ -71,6 +71,8 @@ pub struct SweepOptions {
     pub fit: Option<FitRule>,
     /// The trials of `%replay`, by their numbers. In a sweep there are none, and all trials are proposed.
     pub given: Arc<BTreeMap<u32, GivenTrial>>,
+    /// What the sweep says of what it did before it trained, in sentences.
+    pub notes: Vec<String>,
 }
 
 impl Default for SweepOptions {
@@ -99,6 +101,7 @@ impl Default for SweepOptions {
             training_metrics: false,
             fit: None,
             given: Arc::default(),
+            notes: vec![],
         }
     }
 }
@@ -141,6 +144,7 @@ impl SweepOptions {
             training_metrics: arguments.has("training-metrics"),
             fit: None,
             given: Arc::default(),
+            notes: vec![],
         })
     }
 }
