@@ -582,3 +582,21 @@ async fn a_study_without_results_begins_anew_and_texts_are_no_other_study() {
     let study = kernel.run_ok("%study s").await.result();
     assert_eq!((&study["definition"]["question"], &study["definition"]["round"]), (&json!("Does it run?"), &json!(2)));
 }
+
+#[tokio::test]
+async fn given_configurations_and_commands_are_shown_as_they_are_written() {
+    let (mut kernel, _folder) = kernel().await;
+    let cell = "%%sweep g1 --trials 3\ncommand sh -c 'echo \"{{\\\"step\\\": 1, \\\"e\\\": 0.5}}\"' t {mode} {x}\n\
+        nuisance mode in [\"1\", not]\nnuisance x ~ loguniform(1e-10, 1)\nconfiguration mode = not, x = 0.125\nminimize e";
+    assert_eq!(kernel.run_ok(cell).await.result()["trials"]["complete"], 3);
+    let shown = kernel.run_ok("%study g1").await.shown();
+    for part in ["mode=not, x=0.125", "(given)", "in [\"1\", not]", "~ loguniform(1e-10, 1)", "command sh -c '"] {
+        assert!(shown.contains(part), "{part}: {shown}");
+    }
+    let error = kernel.run_error(&cell.replace("configuration mode = not", "configuration mode = 2")).await;
+    assert!(error.contains("it is declared in [\"1\", not]"), "{error}");
+    let never = "%%sweep n\ncommand true {a}\nnuisance a in [x, y]\nwhen a == x: when a == y: nuisance lr ~ uniform(0, 1)\n\
+        minimize e";
+    let error = kernel.run_error(never).await;
+    assert!(error.starts_with("InvalidDeclaration") && error.contains("`lr` could never exist"), "{error}");
+}

@@ -1,5 +1,6 @@
 //! `%%plan NAME`: what a sweep would do, what it would cost, and the advice that it does not follow. It trains nothing.
 
+use crate::commands::insight::written;
 use crate::commands::sweep::advice::{advice, last_throughput};
 use crate::commands::sweep::plan::SweepPlan;
 use crate::commands::sweep::rerun::{Rerun, configurations_of, plan_rerun, redefined};
@@ -74,7 +75,7 @@ impl Command for Plan {
             "{}: {} of {}, {} {}. Nothing was trained.",
             plan.name,
             counted(design.configurations as usize, "configuration"),
-            plan.definition.workload,
+            written(&plan.definition.workload),
             plan.definition.objective.direction,
             plan.definition.objective.metric
         ));

@@ -81,6 +81,17 @@ fn with_steps(space: &SearchSpace, factor: f64) -> Option<SearchSpace> {
     has_steps.then_some(changed)
 }
 
+/// Returns what a study trains, as a line of a sweep writes it: a command with the quotes that its words need.
+pub fn written(workload: &WorkloadReference) -> String {
+    match workload {
+        WorkloadReference::Command(line) => {
+            let quoted = line.words.iter().map(|word| shell_words::quote(word).into_owned()).collect();
+            format!("command {}", ProgramLine { words: quoted, optional: line.optional.clone() })
+        }
+        other => other.to_string(),
+    }
+}
+
 /// Returns the cell of a sweep. `options` begin with a space. An imported study has no such cell: what trained it is
 /// not known.
 pub fn sweep_cell(name: &str, definition: &StudyDefinition, configurations: u32, options: &str) -> String {
@@ -101,15 +112,12 @@ pub fn sweep_cell(name: &str, definition: &StudyDefinition, configurations: u32,
     text += "\n";
     text += &match &definition.workload {
         WorkloadReference::Builtin { name } | WorkloadReference::Rust { name, .. } => format!("workload {name}\n"),
-        WorkloadReference::Command(line) => {
-            let quoted = line.words.iter().map(|word| shell_words::quote(word).into_owned()).collect();
-            format!("command {}\n", ProgramLine { words: quoted, optional: line.optional.clone() })
-        }
+        WorkloadReference::Command(_) => format!("{}\n", written(&definition.workload)),
         WorkloadReference::Imported { .. } => String::new(),
     };
     for h in definition.space.hyperparameters() {
         for condition in &h.conditions {
-            let values: Vec<String> = condition.values.iter().map(value).collect();
+            let values: Vec<String> = condition.values.iter().map(Value::declared).collect();
             text += &format!("when {} in [{}]: ", condition.name, values.join(", "));
         }
         let role = match h.role {
@@ -117,14 +125,7 @@ pub fn sweep_cell(name: &str, definition: &StudyDefinition, configurations: u32,
             Role::Nuisance => "nuisance",
             Role::Fixed => "fixed",
         };
-        let distribution = match &h.distribution {
-            Distribution::Choice { values } => {
-                format!("in [{}]", values.iter().map(value).collect::<Vec<_>>().join(", "))
-            }
-            Distribution::Constant { value: constant } => format!("= {}", value(constant)),
-            range => range.to_string(),
-        };
-        text += &format!("{role} {} {distribution}\n", h.name);
+        text += &format!("{role} {} {}\n", h.name, h.distribution);
     }
     // Where the space has changed, what was given may be outside of it.
     let has = |given: &Params| {
@@ -137,7 +138,7 @@ pub fn sweep_cell(name: &str, definition: &StudyDefinition, configurations: u32,
         let active =
             definition.space.hyperparameters().iter().filter(|h| h.is_active(given) && !h.distribution.is_constant());
         let values: Vec<String> =
-            active.filter_map(|h| Some(format!("{} = {}", h.name, value(given.get(&h.name)?)))).collect();
+            active.filter_map(|h| Some(format!("{} = {}", h.name, given.get(&h.name)?.declared()))).collect();
         if !values.is_empty() {
             text += &format!("configuration {}\n", values.join(", "));
         }
@@ -155,22 +156,4 @@ pub fn sweep_cell(name: &str, definition: &StudyDefinition, configurations: u32,
     let metric = if is_plain { metric.clone() } else { format!("\"{metric}\"") };
     text += &format!("{} {metric}", definition.objective.direction);
     text
-}
-
-/// Returns a value as the declarations of a sweep write it.
-fn value(value: &Value) -> String {
-    match value {
-        Value::Text(text) => {
-            let is_start = |c: char| c.is_ascii_alphabetic() || c == '_';
-            let is_word = text.starts_with(is_start)
-                && text.chars().all(|c| c.is_ascii_alphanumeric() || "_.-".contains(c))
-                && !["true", "false", "null"].contains(&text.as_str());
-            match (is_word, text.contains('"')) {
-                (true, _) => text.clone(),
-                (false, false) => format!("\"{text}\""),
-                (false, true) => format!("'{text}'"),
-            }
-        }
-        other => other.to_string(),
-    }
 }

@@ -77,7 +77,7 @@ fn check_exists(
 ) -> Result<()> {
     let name = &placeholder.name;
     let Some(without) = space.lacking(name) else { return Ok(()) };
-    let cases: Vec<String> = without.iter().map(|(name, value)| format!("`{name}` is {value}")).collect();
+    let cases: Vec<String> = without.iter().map(|(name, value)| format!("`{name}` is {}", value.declared())).collect();
     let message = format!("the command inserts `{name}`, which has no value where {}", cases.join(" and "));
     let option = match words {
         (Some(option), word) if option.starts_with('-') && word.starts_with('{') => format!("[{option} {word}]"),

@@ -1,6 +1,7 @@
 //! What a sweep does if the store already has a study of its name.
 
 use super::plan::{SweepOptions, SweepPlan};
+use crate::commands::insight::written;
 use crate::error::{ErrorName, MagicError, Result};
 use tunebook_study::store::StudyRecord;
 use tunebook_study::{
@@ -190,7 +191,9 @@ pub fn differences(old: &StudyDefinition, new: &StudyDefinition) -> Vec<String> 
         {
             found.push(format!("the code of the workload `{name}` has changed"));
         }
-        (before, now) if before != now => found.push(format!("the workload was {before}, now {now}")),
+        (before, now) if before != now => {
+            found.push(format!("the workload was {}, now {}", written(before), written(now)));
+        }
         _ => {}
     }
     let mut field = |what: &str, old: String, new: String| {
