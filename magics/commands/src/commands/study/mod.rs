@@ -6,11 +6,11 @@ mod import;
 mod list;
 mod show;
 
-use crate::error::{ErrorName, MagicError, Result};
+use crate::error::{ErrorName, Result};
 use crate::host::{Interrupt, Output};
 use crate::magic::{Command, Context, Export, Invocation, Magic, Subject};
+use crate::studies::remove;
 use crate::syntax::{Arguments, PNG, Word, option};
-use tunebook_study::store::{StudyRecord, trials_folder};
 
 pub const MAGIC: Magic = Magic {
     name: "study",
@@ -111,23 +111,6 @@ impl Command for StudyCommand {
             StudyCommand::Export(export) => export.run(context, output),
             StudyCommand::Import(import) => import.run(context, output),
         }
-    }
-}
-
-/// Deletes a study, and the folder with the files of its trials.
-pub fn remove(context: &Context, study: StudyRecord) -> Result<()> {
-    let folder = trials_folder(&context.store_file(), &study.name)?;
-    let name = study.name.clone();
-    context.store()?.write(study)?.delete()?;
-    match std::fs::remove_dir_all(&folder) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            let message = format!(
-                "the study `{name}` was deleted, but its folder {} could not be removed: {error}",
-                folder.display()
-            );
-            Err(MagicError::advising(ErrorName::StoreError, message, "remove the folder by hand"))
-        }
-        _ => Ok(()),
     }
 }
 

@@ -27,11 +27,11 @@ use self::plan::{Planner, SweepOptions, SweepPlan, check_name};
 use self::rerun::{Rerun, configurations_of, plan_rerun, redefined, replaced, runs_again, with_texts};
 use self::retuning::find_retuning;
 use crate::commands::insight::Findings;
-use crate::commands::{study, workload};
+use crate::commands::workload;
 use crate::error::{MagicError, Result, Source};
 use crate::host::{Interrupt, Output};
 use crate::magic::{Body, Command, Context, Export, Invocation, Magic, Subject};
-use crate::studies::{adaptive_note, given_note};
+use crate::studies::{adaptive_note, given_note, remove};
 use crate::syntax::{OptionSpec, PNG, PRICE, SweepBody, Word, option, parse_body, parse_one_line};
 use tunebook_analysis::design;
 use tunebook_study::store::{Store, StudyRecord, StudyWriter};
@@ -199,7 +199,7 @@ impl Command for Sweep {
         match rerun {
             Rerun::Anew { failed } => {
                 slots::check(context)?;
-                study::remove(context, study)?;
+                remove(context, study)?;
                 plan.definition = planned;
                 plan.options.notes.push(replaced(failed));
                 let study = store.create_study(&plan.name, &plan.definition)?;
