@@ -600,3 +600,35 @@ async fn given_configurations_and_commands_are_shown_as_they_are_written() {
     let error = kernel.run_error(never).await;
     assert!(error.starts_with("InvalidDeclaration") && error.contains("`lr` could never exist"), "{error}");
 }
+
+#[tokio::test]
+async fn mistakes_in_files_of_configurations_and_in_ranges_are_named() {
+    let (mut kernel, folder) = kernel().await;
+    let cell = |range: &str| {
+        format!(
+            "%%sweep f\ncommand true {{x}} {{y}}\nnuisance x {range}\nnuisance y in [1, 2]\nconfigurations g.csv\nminimize e"
+        )
+    };
+    let utf16: Vec<u8> = "\u{feff}x,y".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    for (bytes, said) in [
+        (&b"x;y\n1;2\n"[..], "separated by `;`"),
+        (&utf16, "UTF-16"),
+        (b"x,y,z\n1,2,3\n", "line 1, column 3: `z` is not declared"),
+        (b"x,y\n1\n", "line 2: it has 1 field, and the header has 2"),
+    ] {
+        std::fs::write(folder.path().join("g.csv"), bytes).unwrap();
+        let error = kernel.run_error(&cell("~ uniform(0, 1)")).await;
+        assert!(error.contains(said), "{said}: {error}");
+    }
+    let error = kernel.run_error(&cell("~ normal(0, 1)")).await;
+    assert!(error.contains("`1 - loguniform(a, b)`") && error.contains("`logint(a, b)`"), "{error}");
+}
+
+#[tokio::test]
+async fn failures_for_other_reasons_are_counted_apart() {
+    let (mut kernel, folder) = kernel().await;
+    write(folder.path(), "t.sh", "echo \"reason ${1#?}\" >&2; exit 3");
+    let cell = "%%sweep r --sampler grid\ncommand sh t.sh {x}\nscientific x in [a1, a2, bother]\nminimize e";
+    let shown = kernel.run_ok(cell).await.shown();
+    assert!(shown.contains("(and 1 more failed like it, and 1 for other reasons)"), "{shown}");
+}

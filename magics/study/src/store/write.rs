@@ -87,6 +87,13 @@ impl Store {
         }
     }
 
+    /// Who runs trials of a study now, if anybody does: this kernel or another one.
+    pub fn writer_of(&self, study: &StudyRecord) -> Result<Option<String>> {
+        let found = lease(&self.connection, study).map_err(|e| self.sql(e))?;
+        let alive = found.filter(|(holder, renewed)| holder.is_alive(now() - renewed));
+        Ok(alive.map(|(holder, _)| holder.to_string()))
+    }
+
     /// Records that a workload was defined, or defined again.
     pub fn define_workload(&self, workload: &WorkloadRecord) -> Result<()> {
         let sql = "INSERT INTO workloads (name, source, defined, body, lock, description) \

@@ -93,6 +93,9 @@ pub fn study_report(context: &Context, store: &Store, study: &StudyRecord) -> Re
             date_and_time(study.created)
         ))
         .line(&format!("Trials: {}; {} in all.", counts_text(&trials), table::duration(study.seconds)));
+    if let Some(owner) = store.writer_of(study)? {
+        report = report.line(&format!("It runs now, in {owner}."));
+    }
     if !definition.stop_early.is_none() {
         report = report.line(&format!("Trials are stopped early by the rule `{}`.", definition.stop_early));
     }

@@ -3,6 +3,7 @@
 use super::plan::{SweepOptions, SweepPlan};
 use crate::commands::insight::written;
 use crate::error::{ErrorName, MagicError, Result};
+use tunebook_analysis::counted;
 use tunebook_study::store::StudyRecord;
 use tunebook_study::{
     Condition, Distribution, Hyperparameter, Role, SearchSpace, StudyDefinition, Trial, TrialState, Value,
@@ -147,8 +148,8 @@ fn check_room(plan: &SweepPlan, recorded: &StudyDefinition, configurations: u32,
         n => (format!("{n} given configurations are"), "them"),
     };
     let message = format!(
-        "{new} new in the study `{name}`, which has {next} configurations before {them}: `--trials {planned}` leaves \
-         no room for {them}"
+        "{new} new in the study `{name}`, which has {} before {them}, and this cell asks for {planned} in all",
+        counted(next as usize, "configuration")
     );
     let help = format!("`--trials {}` trains {them} next", u64::from(next) + added as u64);
     Err(MagicError::new(ErrorName::StudyExists, message, Some(help)))
