@@ -97,7 +97,9 @@ fn sentence(uses: &ValidationUses, luck: Option<f64>, workload: &WorkloadReferen
              evaluations were equally good, the best would look better than it is by up to about {}.",
             number(rounded(luck))
         ),
-        None => "The more you compare on the same validation data, the more luck is in the best value.".into(),
+        None => format!(
+            "The more you compare on the same validation data, the more luck is in the best of these {evaluations} values."
+        ),
     };
     let unbiased = match workload {
         WorkloadReference::Builtin { .. } | WorkloadReference::Rust { .. } => {
