@@ -57,7 +57,7 @@ impl Value {
 }
 
 impl Value {
-    /// The value as the declarations of a sweep write it: a text that is no word has quotes, so that `"1"` is no number.
+    /// The value as a declaration of a sweep writes it. A text that is no word has quotes, so that `"1"` is no number.
     pub fn declared(&self) -> String {
         let Value::Text(text) = self else { return self.to_string() };
         let is_start = |c: char| c.is_ascii_alphabetic() || c == '_';

@@ -4,8 +4,8 @@ use crate::error::{ErrorName, Result, Source, Span, suggest};
 use tunebook_pool::program_line::{self, Placeholder, ProgramLineError};
 use tunebook_study::{Distribution, ProgramLine, SearchSpace};
 
-/// Returns the command in which a word such as `[{name}]` is left out where its hyperparameter has no value. If that has
-/// a value in each trial, the brackets belong to the word, which may be a list with one value.
+/// Returns the command in which a word such as `[{name}]` is left out where its hyperparameter has no value. If that
+/// has a value in each trial, the brackets belong to the word, which may be a list with one value.
 pub fn with_optional_words(line: &ProgramLine, space: &SearchSpace) -> ProgramLine {
     let mut line = line.clone();
     for i in 0..line.words.len() {
