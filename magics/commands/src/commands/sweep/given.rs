@@ -44,7 +44,7 @@ pub fn rows(context: &Context, source: &Source, body: &SweepBody) -> Result<Vec<
                     .map(|(name, value)| Cell {
                         name: name.value.clone(),
                         readings: vec![value.value.clone()],
-                        shown: value.value.to_string(),
+                        shown: value.value.declared(),
                         span: name.span.start..value.span.end,
                         column: None,
                     })
