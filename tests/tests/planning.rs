@@ -8,6 +8,11 @@ use tunebook_tests::kernel;
 const PROGRAM: &str = "command sh -c 'sleep 0.25; echo {{\\\"step\\\": 1, \\\"error\\\": {x}}}'\n\
     nuisance x ~ uniform(0, 1)\nminimize error";
 
+/// A text with single spaces, as lines may be broken anywhere.
+fn flat(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
 fn ids(result: &Value) -> Vec<&str> {
     result["lints"].as_array().unwrap().iter().map(|lint| lint["id"].as_str().unwrap()).collect()
 }
@@ -120,6 +125,22 @@ async fn the_time_of_a_program_is_known_once_a_trial_is_complete() {
     assert!(seconds >= 4.0 * 0.25, "8 trials of a quarter of a second, two at a time: {seconds}");
     let range = &after["seconds_range"];
     assert!(range[0].as_f64().unwrap() <= seconds && seconds <= range[1].as_f64().unwrap(), "{after}");
+}
+
+#[tokio::test]
+async fn the_start_of_a_program_is_not_scaled_with_its_steps() {
+    let (mut kernel, folder) = kernel().await;
+    let program = "sleep 1; for i in 1 2 3; do sleep 0.05; echo \"{\\\"step\\\": $i, \\\"error\\\": 0.5}\"; done";
+    std::fs::write(folder.path().join("cold.sh"), program).unwrap();
+    let cell = |magic: &str, steps: u64| {
+        format!("%%{magic} --trials 1\ncommand sh cold.sh {{steps}}\nfixed steps = {steps}\nminimize error")
+    };
+    kernel.run_ok(&cell("sweep cold", 3)).await;
+    let plan = kernel.run_ok(&cell("plan longer", 300)).await;
+    let seconds = plan.result()["trial_seconds"].as_f64().unwrap();
+    assert!((15.0..90.0).contains(&seconds), "300 steps of 50 ms and a start of 1 s: {}", plan.shown());
+    assert_eq!(plan.result()["seconds_range"], Value::Null, "one trial has no range");
+    assert!(flat(&plan.shown()).contains("All trials together use a device for"), "{}", plan.shown());
 }
 
 #[tokio::test]
@@ -267,6 +288,21 @@ async fn a_launch_records_the_baseline_with_its_evidence() {
     let listed = kernel.run_ok("%study").await;
     assert_eq!(listed.result()["studies"][1]["decision"], json!({ "launched": 2 }), "{}", listed.result());
     assert!(listed.shown().contains("trial 2 launched"), "{}", listed.shown());
+    // One that is not the best is launched with its rank, and only once.
+    let trials = kernel.recorded("first");
+    let of = |x: f64| trials.iter().find(|trial| trial.params["x"].as_f64() == Some(x)).unwrap().number;
+    let (best, worst) = (of(0.25), of(2.0));
+    let launched = kernel.run_ok(&format!("%launch first --trial {worst}")).await;
+    let caution = format!("trial {worst} is number 4 of 4 by error; the best is trial {best} with 0.25");
+    assert!(flat(&launched.shown()).contains(&caution), "{}", launched.shown());
+    let (rank, previous) = (launched.result()["rank"].clone(), launched.result()["previous"].clone());
+    assert_eq!(rank, json!({ "rank": 4, "of": 4, "best": { "trial": best, "objective": 0.25 } }));
+    let again = kernel.run_ok(&format!("%launch first --trial {worst}")).await;
+    assert!(again.shown().contains("already") && !again.shown().contains("It replaces"), "{}", again.shown());
+    assert_eq!(again.result()["previous"], previous);
+    assert_eq!(kernel.run_ok("%launch").await.result()["launches"].as_array().unwrap().len(), 3);
+    let good = kernel.run_ok(&format!("%launch first --trial {best}")).await;
+    assert!(flat(&good.shown()).contains("the best of 4 trials; part of its lead may be luck"), "{}", good.shown());
     kernel.run_ok("%%sweep broken --trials 1\ncommand false {x}\nnuisance x in [1]\nminimize error").await;
     for (line, part) in [
         ("%launch first", "the trial is missing"),

@@ -18,6 +18,11 @@ fn sweep(folder: &Path, name: &str, options: &str, script: &str) -> String {
     )
 }
 
+/// A text with single spaces, as lines may be broken anywhere.
+fn flat(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
 /// The reason of the only trial of a study.
 fn reason(kernel: &Kernel, study: &str) -> String {
     kernel.recorded(study)[0].reason.clone().unwrap_or_default()
@@ -470,4 +475,165 @@ async fn a_running_program_is_seen_from_outside_with_its_points() {
     while !kernel.published().await.plain_text().contains("trial 1: step 1, valid/error 0.5, ") {}
     write(folder.path(), "go", "");
     assert_eq!(kernel.answer(&id).await.result()["best"]["objective"], 0.25);
+}
+
+#[tokio::test]
+async fn a_program_that_goes_on_from_its_own_checkpoint_keeps_what_it_reported_before() {
+    let (mut kernel, folder) = kernel().await;
+    // It waits at step 7 until it may go on. A program that begins again ignores its checkpoint.
+    let script = r#"at="$TUNEBOOK_TRIAL_DIR/at"
+        step=0
+        if [ -e "$at" ] && [ ! -e again ]; then step=$(cat "$at"); fi
+        echo "begins after $step" >&2
+        while [ $step -lt 12 ]; do
+            step=$((step + 1))
+            echo "{\"step\": $step, \"valid/error\": 0.$((10 + step))}"
+            echo $step > "$at"
+            if [ $step = 7 ] && [ ! -e go ]; then touch waits; while [ ! -e go ]; do sleep 0.02; done; fi
+        done"#;
+    let steps = |study: &str| {
+        let store = Store::open(&folder.path().join(".tunebook/studies.db")).unwrap();
+        let study = store.study(study).unwrap().unwrap();
+        let measured = store.measurements(&study, 1).unwrap();
+        assert!(measured.is_sorted_by(|a, b| a.seconds <= b.seconds), "{measured:?}");
+        measured.iter().map(|measurement| measurement.step).collect::<Vec<_>>()
+    };
+    for (study, begun_after) in [("goes_on", 7), ("anew", 0)] {
+        let id = kernel.send("execute_request", cell(&sweep(folder.path(), study, "--trials 1", script))).await;
+        assert!(eventually(PATIENCE, || folder.path().join("waits").exists()).await);
+        assert!(eventually(PATIENCE, || steps(study).len() == 7).await);
+        kernel.control("interrupt_request", json!({})).await;
+        assert_eq!(kernel.answer(&id).await.reply["ename"], "Interrupted");
+        assert_eq!(steps(study), (1..=7).collect::<Vec<_>>());
+        write(folder.path(), "go", "");
+        let resumed = sweep(folder.path(), study, "--trials 1 --resume", script);
+        let best = kernel.run_ok(&resumed).await.result()["best"].clone();
+        assert_eq!((&best["objective"], &best["step"]), (&json!(0.11), &json!(1)), "{study}: {best}");
+        assert_eq!(steps(study), (1..=12).collect::<Vec<_>>());
+        let log = folder.path().join(format!(".tunebook/trials/{study}/1/log.txt"));
+        let log = std::fs::read_to_string(log).unwrap();
+        let expected = format!("begins after 0\n[tunebook: the trial runs again]\nbegins after {begun_after}\n");
+        assert_eq!(log, expected);
+        write(folder.path(), "again", "");
+        std::fs::remove_file(folder.path().join("waits")).unwrap();
+        std::fs::remove_file(folder.path().join("go")).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn the_cell_that_trains_a_trial_again_has_another_seed() {
+    let (mut kernel, folder) = kernel().await;
+    write(folder.path(), "t.sh", "echo '{\"step\": 1, \"e\": 0.5}'");
+    kernel.run_ok("%%sweep t1 --sampler grid\ncommand sh t.sh {x}\nscientific x in [1, 2]\nminimize e").await;
+    let shown = kernel.run_ok("%isolate t1 x").await.shown();
+    let cell = &shown[shown.find("%%sweep").unwrap()..];
+    let cell = &cell[..cell.find("minimize e").unwrap() + "minimize e".len()];
+    let name = cell.split_whitespace().nth(1).unwrap();
+    kernel.run_ok(cell).await;
+    let [again] = &kernel.recorded(name)[..] else { panic!("one trial: {cell}") };
+    let number: u32 = name.rsplit('-').next().unwrap().parse().unwrap();
+    let before = &kernel.recorded("t1")[number as usize - 1];
+    assert_eq!(again.params, before.params);
+    assert_ne!(again.seed, before.seed, "{cell}");
+}
+
+#[tokio::test]
+async fn an_optional_word_needs_no_option_before_it() {
+    let (mut kernel, folder) = kernel().await;
+    write(folder.path(), "echo.sh", "echo \"$# $*\" >&2; echo '{\"step\": 1, \"e\": 0.5}'");
+    let cell = |word: &str| {
+        format!(
+            "%%sweep words --sampler grid\ncommand sh echo.sh {{engine}} {word}\nscientific engine in [none, gas]\n\
+             when engine == gas: fixed fuel = 95\nminimize e"
+        )
+    };
+    let error = kernel.run_error(&cell("{fuel}")).await;
+    assert!(error.contains("write `[{fuel}]`"), "{error}");
+    kernel.run_ok(&cell("[{fuel}]")).await;
+    for (number, expected) in [(1, "1 none\n"), (2, "2 gas 95\n")] {
+        let log = folder.path().join(format!(".tunebook/trials/words/{number}/log.txt"));
+        assert_eq!(std::fs::read_to_string(log).unwrap(), expected);
+    }
+}
+
+#[tokio::test]
+async fn a_study_without_results_begins_anew_and_texts_are_no_other_study() {
+    let (mut kernel, folder) = kernel().await;
+    write(folder.path(), "t.sh", "[ $1 = --x ] && echo '{\"step\": 1, \"e\": 0.5}'");
+    let cell = |options: &str, command: &str, more: &str| {
+        format!("%%sweep s --trials 2 {options}\ncommand {command} {{x}}\nnuisance x ~ uniform(0, 1)\nminimize e{more}")
+    };
+    // A program that is not there is an error of the cell.
+    for (command, said) in [("shh t.sh", "no such program"), ("./tt.sh --x", "did you mean `./t.sh`")] {
+        let error = kernel.run_error(&cell("", command, "")).await;
+        assert!(error.contains("cannot be started") && error.contains(said), "{error}");
+    }
+    assert_eq!(kernel.run_ok("%study").await.result()["studies"], json!([]));
+    assert_eq!(kernel.run_ok(&cell("", "sh t.sh --y", "")).await.result()["trials"]["failed"], 2);
+    let mended = kernel.run_ok(&cell("", "sh t.sh --x", "")).await;
+    assert_eq!(mended.result()["trials"]["complete"], 2);
+    assert!(flat(&mended.shown()).contains("The 2 failed trials of an earlier definition"), "{}", mended.shown());
+    let log = std::fs::read_to_string(folder.path().join(".tunebook/trials/s/1/log.txt")).unwrap();
+    assert_eq!(log, "", "the folders of the failed trials are gone");
+    // With results, another definition is another study.
+    assert!(kernel.run_error(&cell("", "sh t.sh --y", "")).await.starts_with("StudyExists"));
+    // Other texts are recorded, and nothing trains again.
+    let before = kernel.recorded("s");
+    let more = "\nquestion \"Does it run?\"\nround 2";
+    let shown = flat(&kernel.run_ok(&cell("", "sh t.sh --x", more)).await.shown());
+    assert!(shown.contains("Changed in the record of the study: question, round."), "{shown}");
+    assert!(shown.contains("Nothing was trained"), "{shown}");
+    assert_eq!(kernel.recorded("s"), before);
+    let study = kernel.run_ok("%study s").await.result();
+    assert_eq!((&study["definition"]["question"], &study["definition"]["round"]), (&json!("Does it run?"), &json!(2)));
+}
+
+#[tokio::test]
+async fn given_configurations_and_commands_are_shown_as_they_are_written() {
+    let (mut kernel, _folder) = kernel().await;
+    let cell = "%%sweep g1 --trials 3\ncommand sh -c 'echo \"{{\\\"step\\\": 1, \\\"e\\\": 0.5}}\"' t {mode} {x}\n\
+        nuisance mode in [\"1\", not]\nnuisance x ~ loguniform(1e-10, 1)\nconfiguration mode = not, x = 0.125\nminimize e";
+    assert_eq!(kernel.run_ok(cell).await.result()["trials"]["complete"], 3);
+    let shown = flat(&kernel.run_ok("%study g1").await.shown());
+    for part in ["mode=not, x=", "(given)", "in [\"1\", not]", "~ loguniform(1e-10, 1)", "command sh -c '"] {
+        assert!(shown.contains(part), "{part}: {shown}");
+    }
+    let error = kernel.run_error(&cell.replace("configuration mode = not", "configuration mode = 2")).await;
+    assert!(error.contains("it is declared in [\"1\", not]"), "{error}");
+    let never = "%%sweep n\ncommand true {a}\nnuisance a in [x, y]\nwhen a == x: when a == y: nuisance lr ~ uniform(0, 1)\n\
+        minimize e";
+    let error = kernel.run_error(never).await;
+    assert!(error.starts_with("InvalidDeclaration") && error.contains("`lr` could never exist"), "{error}");
+}
+
+#[tokio::test]
+async fn mistakes_in_files_of_configurations_and_in_ranges_are_named() {
+    let (mut kernel, folder) = kernel().await;
+    let cell = |range: &str| {
+        format!(
+            "%%sweep f\ncommand true {{x}} {{y}}\nnuisance x {range}\nnuisance y in [1, 2]\nconfigurations g.csv\nminimize e"
+        )
+    };
+    let utf16: Vec<u8> = "\u{feff}x,y".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    for (bytes, said) in [
+        (&b"x;y\n1;2\n"[..], "separated by `;`"),
+        (&utf16[..], "UTF-16"),
+        (&b"x,y,z\n1,2,3\n"[..], "line 1, column 3: `z` is not declared"),
+        (&b"x,y\n1\n"[..], "line 2: it has 1 field, and the header has 2"),
+    ] {
+        std::fs::write(folder.path().join("g.csv"), bytes).unwrap();
+        let error = kernel.run_error(&cell("~ uniform(0, 1)")).await;
+        assert!(error.contains(said), "{said}: {error}");
+    }
+    let error = kernel.run_error(&cell("~ normal(0, 1)")).await;
+    assert!(error.contains("`1 - loguniform(a, b)`") && error.contains("`logint(a, b)`"), "{error}");
+}
+
+#[tokio::test]
+async fn failures_for_other_reasons_are_counted_apart() {
+    let (mut kernel, folder) = kernel().await;
+    write(folder.path(), "t.sh", "echo \"reason ${1#?}\" >&2; exit 3");
+    let cell = "%%sweep r --sampler grid\ncommand sh t.sh {x}\nscientific x in [a1, a2, bother]\nminimize e";
+    let shown = flat(&kernel.run_ok(cell).await.shown());
+    assert!(shown.contains("(and 1 more failed like it, and 1 for other reasons)"), "{shown}");
 }

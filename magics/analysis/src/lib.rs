@@ -49,7 +49,7 @@ pub use adoption::{Adoption, LEAST_CONFIGURATIONS, Replication, adoption, replic
 pub use axis::{Axis, AxisPlot, AxisPoint, ValueSpan, axis};
 pub use best_of_k::{BestOfK, BestOfKPoint, Objectives, best_of_k};
 pub use configurations::{Configuration, configurations, ranked_configurations};
-pub use cost::{ExpectedTime, TimedTrial, expected_time};
+pub use cost::{ExpectedTime, TimedTrial, TrialTime, expected_time};
 pub use curves::{Curve, Curves, MeasuredTrial, curves};
 pub use design::{
     BATCH_SIZE_CHANGED, Design, DesignedHyperparameter, Explored, LINTS, Lint, Stage, batch_size_too_large, design,

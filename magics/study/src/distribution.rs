@@ -213,20 +213,28 @@ impl Distribution {
     }
 }
 
+/// The bound of a range: without a point if it is whole, and with an exponent if it is very small or large.
+fn bound(x: f64) -> String {
+    let exact = format!("{x:?}");
+    exact.strip_suffix(".0").map(String::from).unwrap_or(exact)
+}
+
 /// The distribution as it is written in a `%%sweep`.
 impl fmt::Display for Distribution {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Uniform { low, high } => write!(f, "~ uniform({low}, {high})"),
-            Self::LogUniform { low, high } => write!(f, "~ loguniform({low}, {high})"),
-            Self::OneMinusLogUniform { low, high } => write!(f, "~ 1 - loguniform({low}, {high})"),
+            Self::Uniform { low, high } => write!(f, "~ uniform({}, {})", bound(*low), bound(*high)),
+            Self::LogUniform { low, high } => write!(f, "~ loguniform({}, {})", bound(*low), bound(*high)),
+            Self::OneMinusLogUniform { low, high } => {
+                write!(f, "~ 1 - loguniform({}, {})", bound(*low), bound(*high))
+            }
             Self::Int { low, high } => write!(f, "~ int({low}, {high})"),
             Self::LogInt { low, high } => write!(f, "~ logint({low}, {high})"),
             Self::Choice { values } => {
-                let values: Vec<String> = values.iter().map(Value::to_string).collect();
+                let values: Vec<String> = values.iter().map(Value::declared).collect();
                 write!(f, "in [{}]", values.join(", "))
             }
-            Self::Constant { value } => write!(f, "= {value}"),
+            Self::Constant { value } => write!(f, "= {}", value.declared()),
         }
     }
 }
@@ -246,6 +254,20 @@ mod tests {
         ));
         assert!(matches!(Distribution::choice(vec![]), Err(DistributionError::NoValues)));
         assert!(matches!(Distribution::choice(vec![1.into(), 1.0.into()]), Err(DistributionError::Duplicate { .. })));
+    }
+
+    #[test]
+    fn it_is_shown_as_it_is_written() {
+        let values = vec!["1".into(), "not".into(), "a b".into(), "true".into(), true.into(), 1.into(), "".into()];
+        for (distribution, shown) in [
+            (Distribution::choice(values).unwrap(), r#"in ["1", not, "a b", "true", true, 1, ""]"#),
+            (Distribution::constant("say \"x\"".into()), r#"= 'say "x"'"#),
+            (Distribution::log_uniform(1e-10, 1.0).unwrap(), "~ loguniform(1e-10, 1)"),
+            (Distribution::log_uniform(1e-4, 0.3).unwrap(), "~ loguniform(0.0001, 0.3)"),
+            (Distribution::uniform(-2.5, 1e20).unwrap(), "~ uniform(-2.5, 1e20)"),
+        ] {
+            assert_eq!(distribution.to_string(), shown);
+        }
     }
 
     #[test]

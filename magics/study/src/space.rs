@@ -95,8 +95,11 @@ pub enum SpaceError {
     #[error("the condition names `{name}`, which is not declared above")]
     UnknownParent { name: String },
     /// The condition names a value that the parent never has.
-    #[error("`{name}` never is {value}: it is declared {distribution}")]
+    #[error("`{name}` cannot be {value}: it is declared {distribution}")]
     ImpossibleValue { name: String, value: String, distribution: String },
+    /// No configuration meets all conditions.
+    #[error("`{name}` could never exist: no configuration meets all of its conditions, {conditions}")]
+    NeverExists { name: String, conditions: String },
 }
 
 impl SearchSpace {
@@ -116,11 +119,20 @@ impl SearchSpace {
                 if !parents.iter().any(|parent| parent.distribution.to_unit(value).is_some()) {
                     return Err(SpaceError::ImpossibleValue {
                         name: condition.name.clone(),
-                        value: value.to_string(),
+                        value: value.declared(),
                         distribution: parents[0].distribution.to_string(),
                     });
                 }
             }
+        }
+        if !self.can_exist(&hyperparameter) {
+            let shown = |condition: &Condition| {
+                let values: Vec<String> = condition.values.iter().map(Value::declared).collect();
+                format!("`{} in [{}]`", condition.name, values.join(", "))
+            };
+            let conditions: Vec<String> = hyperparameter.conditions.iter().map(shown).collect();
+            let conditions = conditions.join(" and ");
+            return Err(SpaceError::NeverExists { name: hyperparameter.name, conditions });
         }
         for earlier in self.named(&hyperparameter.name) {
             if !exclusive(earlier, &hyperparameter) {
@@ -157,8 +169,12 @@ impl SearchSpace {
 
     /// The values of parents with which no hyperparameter of this name exists, if there are such.
     pub fn lacking(&self, name: &str) -> Option<Params> {
-        // Only the parents matter, and theirs.
-        let mut relevant = vec![name.to_string()];
+        let nodes = self.with_parents(vec![name.to_string()]);
+        self.lacking_below(name, &nodes, &mut Params::new(), &mut 100_000)
+    }
+
+    /// The hyperparameters of these names, their parents, and those of their parents, in the order of declaration.
+    fn with_parents(&self, mut relevant: Vec<String>) -> Vec<&Hyperparameter> {
         let mut next = 0;
         while next < relevant.len() {
             let parents = self.named(&relevant[next]).flat_map(|h| &h.conditions).map(|condition| &condition.name);
@@ -166,8 +182,47 @@ impl SearchSpace {
             relevant.extend(new);
             next += 1;
         }
-        let nodes: Vec<&Hyperparameter> = self.hyperparameters.iter().filter(|h| relevant.contains(&h.name)).collect();
-        self.lacking_below(name, &nodes, &mut Params::new(), &mut 100_000)
+        self.hyperparameters.iter().filter(|h| relevant.contains(&h.name)).collect()
+    }
+
+    /// Whether a hyperparameter that is not declared yet exists in some configuration.
+    fn can_exist(&self, hyperparameter: &Hyperparameter) -> bool {
+        let conditions = &hyperparameter.conditions;
+        let nodes = self.with_parents(conditions.iter().map(|condition| condition.name.clone()).collect());
+        conditions.is_empty() || self.exists_below(hyperparameter, &nodes, &mut Params::new(), &mut 100_000)
+    }
+
+    /// Whether it exists with these values, and some of the hyperparameters that follow. If there are too many to try
+    /// them all, it is taken to exist.
+    fn exists_below(
+        &self,
+        wanted: &Hyperparameter,
+        nodes: &[&Hyperparameter],
+        params: &mut Params,
+        left: &mut u32,
+    ) -> bool {
+        let Some(less) = left.checked_sub(1) else { return true };
+        *left = less;
+        let Some((h, nodes)) = nodes.split_first() else { return wanted.is_active(params) };
+        if !h.is_active(params) || params.contains_key(&h.name) {
+            return self.exists_below(wanted, nodes, params, left);
+        }
+        let values: Vec<Value> = match &h.distribution {
+            Distribution::Choice { values } => values.clone(),
+            // Of a range, the values that conditions name, and its ends, which stand for all others.
+            other => {
+                let conditions = self.hyperparameters.iter().chain([wanted]).flat_map(|h| &h.conditions);
+                let named = conditions.filter(|condition| condition.name == h.name).flat_map(|c| c.values.clone());
+                let possible = named.filter(|value| other.to_unit(value).is_some());
+                possible.chain([0.0, 0.37, 1.0].map(|u| other.from_unit(u))).collect()
+            }
+        };
+        values.into_iter().any(|value| {
+            params.insert(h.name.clone(), value);
+            let found = self.exists_below(wanted, nodes, params, left);
+            params.swap_remove(&h.name);
+            found
+        })
     }
 
     fn lacking_below(
@@ -285,5 +340,12 @@ mod tests {
         assert_eq!(unknown, Err(SpaceError::UnknownParent { name: "optimiser".into() }));
         let impossible = space.declare(node("x", one(), &[("optimizer", "lion")]));
         assert!(matches!(impossible, Err(SpaceError::ImpossibleValue { .. })));
+        // Conditions that exclude each other, also through a parent.
+        let never = space.declare(node("x", one(), &[("optimizer", "sgd"), ("optimizer", "adam")]));
+        assert!(matches!(never, Err(SpaceError::NeverExists { .. })));
+        space.declare(node("nesterov", Distribution::constant("on".into()), &[("optimizer", "sgd")])).unwrap();
+        let never = space.declare(node("x", one(), &[("optimizer", "adam"), ("nesterov", "on")]));
+        assert!(matches!(never, Err(SpaceError::NeverExists { .. })));
+        space.declare(node("x", one(), &[("optimizer", "sgd"), ("nesterov", "on")])).unwrap();
     }
 }

@@ -56,6 +56,22 @@ impl Value {
     }
 }
 
+impl Value {
+    /// The value as a declaration of a sweep writes it. A text that is no word has quotes, so that `"1"` is no number.
+    pub fn declared(&self) -> String {
+        let Value::Text(text) = self else { return self.to_string() };
+        let is_start = |c: char| c.is_ascii_alphabetic() || c == '_';
+        let is_word = text.starts_with(is_start)
+            && text.chars().all(|c| c.is_ascii_alphanumeric() || "_.-".contains(c))
+            && !["true", "false", "null"].contains(&text.as_str());
+        match (is_word, text.contains('"')) {
+            (true, _) => text.clone(),
+            (false, false) => format!("\"{text}\""),
+            (false, true) => format!("'{text}'"),
+        }
+    }
+}
+
 /// The value as an argument of a program: an integer without a point, a float as the shortest text that reads back
 /// exactly.
 impl fmt::Display for Value {

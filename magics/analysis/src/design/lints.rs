@@ -290,19 +290,20 @@ pub fn lints(
             ),
         );
     }
-    if let Some(points) = design.points_per_dimension.filter(|points| *points < POINTS_PER_DIMENSION) {
-        let per_value = match design.configurations_per_value {
-            Some([fewest, _]) if !scientific.is_empty() => format!("{fewest} configurations for each scientific value"),
-            _ => format!("{} configurations", design.configurations),
+    if design.points_per_dimension.is_some_and(|points| points < POINTS_PER_DIMENSION) {
+        let (count, of_value) = match design.configurations_per_value {
+            Some([fewest, _]) if !scientific.is_empty() => (fewest, " of each scientific value"),
+            _ => (design.configurations as usize, ""),
         };
         add(
             SPARSE,
             "D11 Striking a balance between informative and affordable experiments",
             format!(
-                "There are {per_value} and {}: about {} values of each. The best value is then mostly missed, and a \
-                 comparison is one of luck. Ask for at least {} configurations, or fix some nuisance hyperparameters.",
+                "{}{of_value} for {} {} too few: good values will probably be missed, and chance decides the comparison. \
+                 Ask for at least {} configurations, or fix some nuisance hyperparameters.",
+                counted(count, "configuration"),
                 counted(design.nuisance_dimensions, "nuisance hyperparameter"),
-                (10.0 * points).round() / 10.0,
+                if count == 1 { "is" } else { "are" },
                 enough_configurations(design)
             ),
         );

@@ -291,7 +291,7 @@ mod tests {
             (uniform(0.0, 0.9178), None, "~ uniform(-0.46, 1.38)"),
             (uniform(0.9, 0.904), None, "~ uniform(0.898, 0.906)"),
             (uniform(-3.0, 1000.0), None, "~ uniform(-510, 1510)"),
-            (log(3e-4, 0.7), None, "~ loguniform(0.00003, 7)"),
+            (log(3e-4, 0.7), None, "~ loguniform(3e-5, 7)"),
             (log(1.234e-3, 0.777), None, "~ loguniform(0.00012, 7.8)"),
             (log(0.01, 0.5), one, "~ loguniform(0.001, 0.999)"),
             (Distribution::one_minus_log_uniform(3e-3, 0.07).unwrap(), one, "~ 1 - loguniform(0.0003, 0.7)"),

@@ -273,7 +273,7 @@ mod tests {
             ("%config charts.png = yes", "InvalidValue", "takes true or false, not `yes`", "1:22"),
             ("%config charts.png=", "InvalidValue", "takes true or false, not ``", "1:9"),
             ("%config trials.parallel = 0", "InvalidValue", "at least 1", "1:27"),
-            ("%config trials.timeout 5 m", "InvalidValue", "30s, 30m or 2h, not `5 m`", "1:24"),
+            ("%config trials.timeout 5 m", "InvalidValue", "30s, 30m or 2h, or 1h30m, not `5 m`", "1:24"),
             ("%config data.place = disk", "InvalidValue", "host or device", "1:22"),
             ("%config studies.file = /", "InvalidValue", "is a folder", "1:24"),
             ("%config = 3", "SyntaxError", "is missing", "1:9"),

@@ -10,9 +10,9 @@ use crate::report::table::{Rows, number, number_or_dash, params};
 use crate::studies::{flags, trial_of};
 use crate::syntax::{Arguments, Word, option};
 use serde_json::{Value as Json, json};
-use tunebook_analysis::estimated_percent;
+use tunebook_analysis::{estimated_percent, ranked_configurations};
 use tunebook_study::store::{self, Store};
-use tunebook_study::{TrialState, WorkloadReference};
+use tunebook_study::{Objective, Trial, TrialState, WorkloadReference};
 
 pub const MAGIC: Magic = Magic {
     name: "launch",
@@ -84,9 +84,18 @@ impl Launch {
         };
         let workload = &study.definition.workload;
         let launches = store.results(LAUNCH)?;
-        let previous = launches.iter().rev().find(|launch| is_of(launch, workload));
-        let previous = previous.map(|launch| json!({ "study": launch["study"], "trial": launch["trial"] }));
+        let last = launches.iter().rev().find(|launch| is_of(launch, workload));
+        let again = last.filter(|launch| {
+            launch["study"] == study.name
+                && launch["trial"] == number_of_trial
+                && launch["params"] == json!(trial.params)
+        });
+        let previous = match again {
+            Some(launch) => Some(launch["previous"].clone()).filter(|previous| !previous.is_null()),
+            None => last.map(|launch| json!({ "study": launch["study"], "trial": launch["trial"] })),
+        };
         let adoption = adoption(&store, &study.name, number_of_trial)?;
+        let rank = Rank::of(trial, &trials, objective);
         let known = workload::known(context).unwrap_or_default();
         let description = known.iter().find(|known| known.reference == *workload).map(|known| &known.description);
         let flags = flags(&store, &study, &trials, objective, description)?;
@@ -95,22 +104,30 @@ impl Launch {
         let fields = json!({
             "workload": workload.to_string(), "study": study.name, "trial": number_of_trial, "params": trial.params,
             "metric": objective.metric, "objective": value, "trials": trials.len(), "adoption": adoption,
+            "rank": rank.as_ref().map(Rank::as_json), "already": again.is_some(),
             "because": because, "previous": previous, "launched": store::now(),
             "chance": flags.chance, "better_than_chance": flags.chance.map(|_| learns),
         });
         let mut record = fields.clone();
         record["workload_reference"] = json!(workload);
-        let key = format!("{} {number_of_trial} at {}", study.name, store::now());
-        context.store()?.keep_conclusion(LAUNCH, &key, &record)?;
+        // The same launch once more, without a new reason or new evidence, is not recorded.
+        if again.is_none_or(|launch| because.is_some() || launch["adoption"] != json!(adoption)) {
+            let key = format!("{} {number_of_trial} at {}", study.name, store::now());
+            context.store()?.keep_conclusion(LAUNCH, &key, &record)?;
+        }
         let mut report = Report::new(LAUNCH, &fields).line(&format!(
-            "Trial {number_of_trial} of {} is the baseline of {workload} now: {} ({} {}).",
+            "Trial {number_of_trial} of {} is the baseline of {workload} {}: {} ({} {}).",
             study.name,
+            if again.is_some() { "already" } else { "now" },
             params(&study.definition, &trial.params),
             objective.metric,
             number(value)
         ));
-        if let Some(previous) = &previous {
+        if let Some(previous) = previous.as_ref().filter(|_| again.is_none()) {
             report = report.line(&format!("It replaces trial {} of {}.", previous["trial"], text(&previous["study"])));
+        }
+        if let Some(rank) = rank.as_ref().filter(|rank| rank.rank > 1) {
+            report = report.line(&rank.caution(number_of_trial, &objective.metric));
         }
         if let Some(chance) = flags.chance {
             let gain = objective.direction.minimized(chance) - objective.direction.minimized(value);
@@ -134,14 +151,14 @@ impl Launch {
                 found["probability_better"].as_f64().map_or("–".into(), |share| estimated_percent(share, 0))
             ),
             None if matches!(workload, WorkloadReference::Imported { .. }) => format!(
-                "Evidence: the best of one study of {} trials, which is chosen for its luck too. They were imported, \
-                 and what trained them is not recorded, so this trial cannot be trained again here.",
-                trials.len()
+                "Evidence: {}. The trials were imported, and what trained them is not recorded, so this trial cannot be \
+                 trained again here.",
+                evidence(rank.as_ref())
             ),
             None => format!(
-                "Evidence: the best of one study of {} trials, which is chosen for its luck too. `%adopt {} --candidate \
-                 {number_of_trial} --baseline J` trains it again beside trial J with new seeds.",
-                trials.len(),
+                "Evidence: {}. `%adopt {} --candidate {number_of_trial} --baseline J` trains it again beside trial J with \
+                 new seeds.",
+                evidence(rank.as_ref()),
                 study.name
             ),
         });
@@ -149,6 +166,69 @@ impl Launch {
             Some(because) => report.line(&format!("Because: {because}")),
             None => report,
         })
+    }
+}
+
+/// The place of a trial among those of its study. Trials that differ in their seeds only are one configuration, whose
+/// place is that of its median.
+struct Rank {
+    /// From 1, which is the best.
+    rank: usize,
+    /// The number of configurations that are ranked.
+    of: usize,
+    has_seeds: bool,
+    /// The best one, by the number of its trial, and its objective.
+    best: (u32, f64),
+}
+
+impl Rank {
+    /// None if the trial's configuration is not ranked yet.
+    fn of(trial: &Trial, trials: &[Trial], objective: &Objective) -> Option<Self> {
+        let ranked = ranked_configurations(trials, objective);
+        let is_own = |other: &Trial| other.number == trial.number;
+        let own = ranked.iter().find(|configuration| configuration.trials.iter().any(|other| is_own(other)))?;
+        let own = objective.direction.minimized(own.objective?);
+        let values = ranked.iter().filter_map(|configuration| configuration.objective);
+        let better = values.filter(|value| objective.direction.minimized(*value) < own).count();
+        let best = ranked.first()?;
+        Some(Self {
+            rank: better + 1,
+            of: ranked.len(),
+            has_seeds: ranked.iter().any(|configuration| configuration.trials.len() > 1),
+            best: (best.middle?.number, best.objective?),
+        })
+    }
+
+    fn as_json(&self) -> Json {
+        let (trial, objective) = self.best;
+        json!({ "rank": self.rank, "of": self.of, "best": { "trial": trial, "objective": objective } })
+    }
+
+    fn caution(&self, trial: u32, metric: &str) -> String {
+        let (best, objective) = self.best;
+        let what = if self.has_seeds { "the configuration of trial" } else { "trial" };
+        format!(
+            "Caution: {what} {trial} is number {} of {} by {metric}; the best is trial {best} with {}.",
+            self.rank,
+            self.of,
+            number(objective)
+        )
+    }
+}
+
+/// What the study alone says for a trial.
+fn evidence(rank: Option<&Rank>) -> String {
+    match rank {
+        None => "one study, in which its configuration is not ranked yet".into(),
+        Some(Rank { of: 1, has_seeds: false, .. }) => "the only trial with a result".into(),
+        Some(Rank { of: 1, .. }) => "the only configuration with a result".into(),
+        Some(Rank { rank, of, has_seeds, .. }) => {
+            let all = if *has_seeds { "configurations" } else { "trials" };
+            match *rank {
+                1 => format!("the best of {of} {all}; part of its lead may be luck"),
+                rank => format!("number {rank} of {of} {all}"),
+            }
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! `%%plan NAME`: what a sweep would do, what it would cost, and the advice that it does not follow. It trains nothing.
 
+use crate::commands::insight::written;
 use crate::commands::sweep::advice::{advice, last_throughput};
 use crate::commands::sweep::plan::SweepPlan;
 use crate::commands::sweep::rerun::{Rerun, configurations_of, plan_rerun, redefined};
@@ -13,7 +14,9 @@ use crate::report::Report;
 use crate::report::table::{Rows, duration, number};
 use crate::studies::given_note;
 use serde_json::json;
-use tunebook_analysis::{Costs, Design, ExpectedTime, TimedTrial, design, expected_proposals, expected_time};
+use tunebook_analysis::{
+    Costs, Design, ExpectedTime, TimedTrial, TrialTime, counted, design, expected_proposals, expected_time,
+};
 use tunebook_study::store::Store;
 use tunebook_study::{Params, TrialState, Value, WorkloadDescription, WorkloadReference};
 
@@ -55,6 +58,7 @@ impl Command for Plan {
         let fields = json!({
             "study": plan.name, "roles": design.roles, "trials": plan.trials, "lints": lints,
             "seconds": cost.seconds, "seconds_range": cost.range, "trial_seconds": cost.expected.as_ref().map(|e| e.trial_seconds),
+            "at_most": cost.expected.as_ref().is_some_and(|e| e.at_most),
             "missing": recorded.missing.len(), "parallel": cost.parallel,
             "cost": cost.expected.as_ref().and_then(|e| cost.priced(e.trial_seconds)), "cost_range": cost.price_range(),
             "scientific_values": design.scientific_values,
@@ -71,7 +75,7 @@ impl Command for Plan {
             "{}: {} of {}, {} {}. Nothing was trained.",
             plan.name,
             counted(design.configurations as usize, "configuration"),
-            plan.definition.workload,
+            written(&plan.definition.workload),
             plan.definition.objective.direction,
             plan.definition.objective.metric
         ));
@@ -138,7 +142,8 @@ impl Recorded {
         let all: Vec<u32> = (1..=plan.trials).collect();
         let Some(store) = store else { return Ok(Self { missing: all, note: None }) };
         let Some(study) = store.study(&plan.name)? else { return Ok(Self { missing: all, note: None }) };
-        plan.definition = plan.definition.clone().continuing(&study.definition);
+        let planned = plan.definition.clone();
+        plan.definition = planned.clone().continuing(&study.definition);
         let workload = plan.definition.workload.clone();
         plan.definition.workload = workload::continued(store, &study.definition.workload, workload)?;
         let trials = store.trials(&study)?;
@@ -157,6 +162,15 @@ impl Recorded {
                     )),
                     missing: numbers,
                 }
+            }
+            Ok(Rerun::Anew { failed }) => {
+                plan.definition = planned;
+                let replaced = match failed {
+                    0 => String::new(),
+                    n => format!(" and replace {} of an earlier definition", counted(n, "failed trial")),
+                };
+                let note = format!("The study is recorded without a result. The sweep would begin it anew{replaced}.");
+                Self { note: Some(note), missing: all }
             }
             Ok(Rerun::Show { missing: 0 }) => Self {
                 note: Some("The study is recorded with all of these trials, so the sweep would train nothing.".into()),
@@ -197,13 +211,17 @@ fn coverage(plan: &SweepPlan, design: &Design) -> Option<String> {
     };
     let points = design.points_per_dimension.map(|points| {
         let points = (10.0 * points).round() / 10.0;
-        format!("{}, which is {points} points along each", counted(design.nuisance_dimensions, "nuisance dimension"))
+        let noun = if points == 1.0 { "point" } else { "points" };
+        let nuisance = counted(design.nuisance_dimensions, "nuisance hyperparameter");
+        let each = if design.nuisance_dimensions == 1 { "it" } else { "each" };
+        format!("{nuisance}, which is {points} {noun} along {each}")
     });
     let parts: Vec<String> = per_value.into_iter().chain(points).collect();
     let all = counted(design.configurations as usize, "configuration");
+    let there = if design.configurations == 1 { "There is" } else { "There are" };
     Some(match parts.is_empty() {
-        true => format!("There are {all}{seeds}."),
-        false => format!("There are {all}{seeds}; {}.", parts.join("; ")),
+        true => format!("{there} {all}{seeds}."),
+        false => format!("{there} {all}{seeds}; {}.", parts.join("; ")),
     })
 }
 
@@ -244,11 +262,13 @@ impl Cost {
             if study.definition.workload.is_same_workload(&plan.definition.workload)
                 && let Some(store) = store
             {
+                let times = store.times(&study)?;
+                let counts_steps = !matches!(study.definition.workload, WorkloadReference::Command(_));
                 let complete = store.trials(&study)?.into_iter().filter(|trial| trial.state == TrialState::Complete);
-                timed.extend(complete.map(|trial| TimedTrial {
-                    steps: steps(&trial.params),
-                    seconds: trial.seconds,
-                    params: trial.params,
+                timed.extend(complete.map(|trial| {
+                    let measured = times.get(&trial.number).map(Vec::as_slice).unwrap_or_default();
+                    let time = TrialTime::new(steps(&trial.params), trial.seconds, measured, counts_steps);
+                    TimedTrial { params: trial.params, time }
                 }));
             }
         }
@@ -274,7 +294,7 @@ impl Cost {
         Ok(Self {
             steps: steps.map(|steps| steps as u64),
             seconds: expected.as_ref().map(|expected| rounds(expected.trial_seconds)),
-            range: expected.as_ref().map(|expected| expected.range.map(rounds)),
+            range: expected.as_ref().and_then(|expected| Some(expected.range?.map(rounds))),
             expected,
             of_steps,
             parallel,
@@ -285,20 +305,25 @@ impl Cost {
     fn sentence(&self) -> String {
         let at_once = counted(self.parallel, "trial");
         match (&self.expected, self.seconds, self.range) {
-            (Some(expected), Some(seconds), Some(_)) if self.of_steps && expected.recorded > 0 => format!(
-                "With {at_once} at a time the steps take about {} ({} on a device), as %throughput measured them. \
-                 Evaluations come on top, and trials side by side may be slower.",
+            (Some(expected), Some(seconds), _) if self.of_steps && expected.recorded > 0 => format!(
+                "With {at_once} at a time the steps take about {}, as %throughput measured them. {} Evaluations come on \
+                 top, and trials side by side may be slower.",
                 duration(seconds),
-                duration(expected.trial_seconds)
+                self.device_time(expected)
             ),
-            (Some(expected), Some(seconds), Some([low, high])) if expected.recorded > 0 => format!(
-                "With {at_once} at a time this takes about {} ({} to {}), as {} of the same workload took. That is {} on \
-                 a device.",
+            (Some(expected), Some(seconds), _) if expected.recorded > 0 && expected.at_most => format!(
+                "With {at_once} at a time this takes at most about {}, as {} of the same workload took. A trial \
+                 that is measured only once does not tell how long its start takes, so that counts as time of steps. {}",
                 duration(seconds),
-                duration(low),
-                duration(high),
                 counted(expected.recorded, "recorded trial"),
-                duration(expected.trial_seconds)
+                self.device_time(expected)
+            ),
+            (Some(expected), Some(seconds), range) if expected.recorded > 0 => format!(
+                "With {at_once} at a time this takes about {}{}, as {} of the same workload took. {}",
+                duration(seconds),
+                range.map_or(String::new(), |[low, high]| format!(" ({} to {})", duration(low), duration(high))),
+                counted(expected.recorded, "recorded trial"),
+                self.device_time(expected)
             ),
             (Some(_), ..) => "No trial is to be run, so this costs nothing.".into(),
             _ => {
@@ -311,13 +336,18 @@ impl Cost {
 }
 
 impl Cost {
+    /// How long the trials use a device.
+    fn device_time(&self, expected: &ExpectedTime) -> String {
+        format!("All trials together use a device for {}.", duration(expected.trial_seconds))
+    }
+
     /// What so many seconds of one device cost. None without a price.
     fn priced(&self, seconds: f64) -> Option<f64> {
         Some(Costs::at_price(self.price?).of(seconds))
     }
 
     fn price_range(&self) -> Option<[f64; 2]> {
-        let [low, high] = self.expected.as_ref()?.range;
+        let [low, high] = self.expected.as_ref()?.range?;
         Some([self.priced(low)?, self.priced(high)?])
     }
 
@@ -330,10 +360,11 @@ impl Cost {
         if expected.recorded == 0 {
             return None;
         }
-        let [low, high] = self.price_range()?.map(number);
-        let range = if low == high { String::new() } else { format!(" ({low} to {high})") };
+        let range = self.price_range().map(|range| range.map(number)).filter(|[low, high]| low != high);
+        let range = range.map_or(String::new(), |[low, high]| format!(" ({low} to {high})"));
+        let about = if expected.at_most { "at most about" } else { "about" };
         Some(format!(
-            "At {price} for one device for one hour, that costs about {}{range}.",
+            "At {price} for one device for one hour, that costs {about} {}{range}.",
             number(self.priced(expected.trial_seconds)?)
         ))
     }
@@ -357,7 +388,7 @@ fn timed_steps(store: &Store, workload: &str) -> Result<Vec<TimedTrial>> {
     Ok(points
         .filter_map(|point| {
             let params = Params::from([("batch_size".to_string(), Value::Int(i64::try_from(point.batch_size).ok()?))]);
-            Some(TimedTrial { params, steps: Some(1.0), seconds: point.seconds_per_step? })
+            Some(TimedTrial { params, time: TrialTime::Steps { start_up: 0.0, per_step: point.seconds_per_step? } })
         })
         .collect())
 }
@@ -365,8 +396,4 @@ fn timed_steps(store: &Store, workload: &str) -> Result<Vec<TimedTrial>> {
 fn value_of(params: &Params, name: &str, description: Option<&WorkloadDescription>) -> Option<Value> {
     let default = || description.and_then(|known| Some(known.hyperparameter(name)?.default.clone()));
     params.get(name).cloned().or_else(default)
-}
-
-fn counted(count: usize, noun: &str) -> String {
-    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
 }

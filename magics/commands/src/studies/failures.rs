@@ -34,7 +34,12 @@ pub fn sentences_about_failures(trials: &[Trial], flags: &Flags) -> Vec<String> 
         let percent = |count: usize| 100.0 * count as f64 / ended.max(1) as f64;
         let classes: Vec<String> =
             counts.iter().map(|(cause, count)| format!("{count} {cause} ({:.0} %)", percent(*count))).collect();
-        sentences.push(format!("{unusable} of {ended} trials cannot be used: {}.", classes.join(", ")));
+        let which = match (unusable, ended) {
+            (1, 1) => "The only trial".to_string(),
+            (all, ended) if all == ended => format!("All {ended} trials"),
+            _ => format!("{unusable} of {ended} trials"),
+        };
+        sentences.push(format!("{which} cannot be used: {}.", classes.join(", ")));
     }
     let chance =
         flags.chance.map_or(String::new(), |chance| format!(" (about {})", crate::report::table::number(chance)));

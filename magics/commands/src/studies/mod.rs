@@ -6,6 +6,7 @@ mod failures;
 mod gradient_norms;
 mod origin;
 mod record;
+mod removal;
 mod validation;
 mod validation_uses;
 
@@ -14,6 +15,7 @@ pub use failures::{flags, sentences_about_failures};
 pub use gradient_norms::gradient_norms;
 pub use origin::{Draws, adaptive_note, given_note, origin_notes, stopped_note};
 pub use record::study_as_json;
+pub use removal::remove;
 pub use validation::validation;
 pub use validation_uses::{replay_of, with_validation};
 

@@ -98,18 +98,20 @@ fn sentence(uses: &ValidationUses, luck: Option<f64>, workload: &WorkloadReferen
     }
     let lucky = match luck {
         Some(luck) => format!(
-            "The more is compared on them, the more the best is a lucky one: if all {evaluations} evaluations were \
-             equally good, the best would look better than it is by up to about {}.",
+            "The more you compare on the same validation data, the more luck is in the best value: if all {evaluations} \
+             evaluations were equally good, the best would look better than it is by up to about {}.",
             number(rounded(luck))
         ),
-        None => format!("The more than these {evaluations} is compared on them, the more the best is a lucky one."),
+        None => format!(
+            "The more you compare on the same validation data, the more luck is in the best of these {evaluations} values."
+        ),
     };
     let unbiased = match workload {
         WorkloadReference::Builtin { .. } | WorkloadReference::Rust { .. } => {
-            "`%final` measures a trial without this bias, on test examples that have chosen nothing (H8)."
+            "Only test data that no choice was made with are free of this: `%final` measures a trial on them (H8)."
         }
         WorkloadReference::Command(_) | WorkloadReference::Imported { .. } => {
-            "Test examples that have chosen nothing measure it without this bias (H8)."
+            "Only test data that no choice was made with are free of this (H8)."
         }
     };
     format!("{used} {lucky} {unbiased}")

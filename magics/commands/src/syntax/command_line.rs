@@ -27,10 +27,6 @@ impl ShellWord {
         self.chars.iter().map(|(c, ..)| c).collect()
     }
 
-    fn bare(&self) -> impl DoubleEndedIterator<Item = (usize, char)> {
-        self.chars.iter().filter(|(_, written, _)| *written == Written::Bare).map(|(c, _, at)| (*at, *c))
-    }
-
     /// Whether its first or last character is this one, without quotes.
     fn begins(&self, c: char) -> bool {
         self.chars.first().is_some_and(|first| (first.0, first.1) == (c, Written::Bare))
@@ -59,7 +55,7 @@ pub(super) fn parse(source: &Source, span: Span) -> Result<ProgramLine> {
         };
         if open.is_none() && begins(word) {
             let end = (i..words.len()).find(|end| words[*end].ends(']'));
-            let inserts = |end: usize| words[i..=end].iter().any(|word| word.bare().any(|(_, c)| c == '{'));
+            let inserts = |end: usize| words[i..=end].iter().any(|word| word.chars.iter().any(|(c, ..)| *c == '{'));
             if end.is_some_and(inserts) {
                 open = end.map(|end| (line.words.len(), end));
                 text.remove(0);
@@ -281,5 +277,11 @@ mod tests {
             ["p", "--momentum", "{momentum}", "--x={x}", "--y", "[--a", "b]", "[{lr}]", "[--z {z}]", "m={m}"]
         );
         assert_eq!(line.optional, [1..3, 3..4, 9..10]);
+        // What generated cells write: a word with `=` has quotes.
+        let line = parsed("p ['--x={x}'] [--y '{y}']").unwrap();
+        assert_eq!(
+            (line.words, line.optional),
+            (["p", "--x={x}", "--y", "{y}"].map(String::from).to_vec(), vec![1..2, 2..4])
+        );
     }
 }

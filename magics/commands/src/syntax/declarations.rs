@@ -3,7 +3,7 @@
 
 use super::tokens::{Token, tokens};
 use super::{Word, command_line, foreign, lines};
-use crate::error::{ErrorName, MagicError, Result, Source, Span, Spanned, suggest};
+use crate::error::{ErrorName, MagicError, Result, Source, Span, Spanned, nearest, suggest};
 use tunebook_study::{Direction, Distribution, Role, Value, WorkloadReference};
 
 /// The declaration of one hyperparameter.
@@ -152,6 +152,10 @@ fn unquoted_metric(source: &Source, span: Span) -> Option<MagicError> {
     let help = format!("write `{keyword} \"{metric}\"`");
     Some(source.syntax_error(start..start + metric.len(), message, Some(help)))
 }
+
+/// The forms that a range has.
+pub(super) const RANGES: &str = "the ranges are `uniform(a, b)`, `loguniform(a, b)`, `int(a, b)`, `logint(a, b)` and \
+    `1 - loguniform(a, b)`";
 
 /// Parses one line and adds it to the body.
 fn parse_line(source: &Source, span: Span, body: &mut SweepBody) -> Result<()> {
@@ -440,7 +444,9 @@ impl<'a> Line<'a> {
             } else {
                 format!("there is no distribution `{}`", name.value)
             };
-            let help = suggest(&name.value, if one_minus { vec!["loguniform"] } else { NAMES.to_vec() });
+            let alike = nearest(&name.value, NAMES).filter(|_| !one_minus);
+            let asked = alike.map_or(String::new(), |name| format!("did you mean `{name}`? "));
+            let help = Some(asked + RANGES);
             return Err(self.source.error(ErrorName::InvalidDistribution, name.span, message, help));
         }
         self.mark("(")?;

@@ -1,6 +1,7 @@
 //! Answers values that are written as in other languages and tuners, such as `range(1, 5)` or `choice([a, b])`, with
 //! the form that a sweep has for them.
 
+use super::declarations::RANGES;
 use crate::error::{ErrorName, MagicError, Source, Span};
 
 /// Lists that are written out have at most so many values.
@@ -22,7 +23,9 @@ pub(super) fn explain(source: &Source, span: Span, error: MagicError) -> MagicEr
         false => format!("{name} {ours}"),
     };
     let message = format!("`{}` is not a form that a sweep knows", expression.trim());
-    let help = format!("write `{form}`");
+    // A normal distribution has no form here that is nearly the same, so the user may prefer another one.
+    let is_normal = ["normal", "gauss", "randn"].iter().any(|name| expression.contains(name));
+    let help = if is_normal { format!("write `{form}`; {RANGES}") } else { format!("write `{form}`") };
     source.error(ErrorName::InvalidDistribution, start..start + expression.trim_end().len(), message, Some(help))
 }
 

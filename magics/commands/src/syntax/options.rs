@@ -49,20 +49,29 @@ pub struct Arguments {
     pub line: Span,
 }
 
-/// Reads a duration: `30s`, `30m`, `2h`. The error is the end of a sentence about what takes it.
+/// Reads a duration: `30s`, `30m`, `2h`, `1h30m`. The error is the end of a sentence about what takes it.
 pub fn duration(text: &str) -> std::result::Result<Duration, String> {
-    let unit = text.chars().last().unwrap_or(' ');
-    let factor = match unit {
-        's' => 1.0,
-        'm' => 60.0,
-        'h' => 3600.0,
-        _ => 0.0,
-    };
-    let number: f64 = text.strip_suffix(unit).and_then(|n| n.parse().ok()).unwrap_or(0.0);
-    match Duration::try_from_secs_f64(number * factor) {
-        Ok(duration) if !duration.is_zero() => Ok(duration),
-        _ => Err(format!("takes a duration like 30s, 30m or 2h, not `{text}`")),
+    match seconds(text).map(Duration::try_from_secs_f64) {
+        Some(Ok(duration)) if !duration.is_zero() => Ok(duration),
+        _ => Err(format!("takes a duration like 30s, 30m or 2h, or 1h30m, not `{text}`")),
     }
+}
+
+/// The seconds of a duration, whose units get smaller from part to part. None if it is none.
+fn seconds(text: &str) -> Option<f64> {
+    let (mut seconds, mut rest, mut largest) = (0.0, text, f64::INFINITY);
+    while !rest.is_empty() {
+        let (number, unit) = rest.split_at(rest.find(['h', 'm', 's'])?);
+        let factor = match &unit[..1] {
+            "h" => 3600.0,
+            "m" => 60.0,
+            _ => 1.0,
+        };
+        let number = number.parse::<f64>().ok().filter(|number| *number >= 0.0 && factor < largest)?;
+        seconds += number * factor;
+        (largest, rest) = (factor, &unit[1..]);
+    }
+    Some(seconds)
 }
 
 /// Short forms from IPython. A magic that has the long option accepts the short form too.

@@ -199,7 +199,18 @@ fn words_after_a_program_are_its_arguments() {
 #[test]
 fn durations_have_a_unit() {
     const KNOWN: [OptionSpec; 1] = [OptionSpec { name: "timeout", value: Some("T"), help: "" }];
-    for (text, seconds) in [("30s", Some(30)), ("2m", Some(120)), ("1.5h", Some(5400)), ("30", None), ("-1s", None)] {
+    for (text, seconds) in [
+        ("30s", Some(30)),
+        ("2m", Some(120)),
+        ("1.5h", Some(5400)),
+        ("1h30m", Some(5400)),
+        ("1h1m1s", Some(3661)),
+        ("30", None),
+        ("-1s", None),
+        ("30m1h", None),
+        ("1h30", None),
+        ("0s", None),
+    ] {
         let text = format!("--timeout={text}");
         let source = Source::new(&text, 0);
         let words = split_words(&source, 0..text.len()).unwrap();

@@ -10,6 +10,9 @@ use std::sync::Arc;
 /// How many bytes of a log are kept.
 const LIMIT: usize = 10 << 20;
 
+/// The line between the attempts of a trial.
+const AGAIN: &str = "[tunebook: the trial runs again]";
+
 /// What allocators, libtorch, Python and other runtimes say when memory runs out, in small letters.
 const OUT_OF_MEMORY: [&str; 6] = [
     "out of memory",
@@ -39,13 +42,18 @@ struct Inner {
 }
 
 impl Log {
-    /// Creates the trial's folder and an empty log in it. Only their owner can read them.
+    /// Creates the trial's folder and a log in it. Only their owner can read them. The log of an earlier attempt of the
+    /// trial is continued.
     pub(super) fn create(directory: &Path) -> std::io::Result<Self> {
         DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
         let mut options = OpenOptions::new();
-        let file = options.write(true).create(true).truncate(true).mode(0o600).open(directory.join("log.txt"))?;
-        let inner =
-            Inner { file, written: 0, last_line: String::new(), last_error: String::new(), out_of_memory: None };
+        let mut file = options.append(true).create(true).mode(0o600).open(directory.join("log.txt"))?;
+        let mut written = usize::try_from(file.metadata()?.len()).unwrap_or(usize::MAX);
+        if (1..=LIMIT).contains(&written) {
+            writeln!(file, "{AGAIN}")?;
+            written += AGAIN.len() + 1;
+        }
+        let inner = Inner { file, written, last_line: String::new(), last_error: String::new(), out_of_memory: None };
         Ok(Self { inner: Arc::new(Mutex::new(inner)) })
     }
 
@@ -95,4 +103,21 @@ impl Log {
 /// As much of a line as a reason quotes.
 fn beginning(line: &str) -> String {
     line.trim().chars().take(300).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_trial_that_runs_again_continues_its_log_up_to_the_limit() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("1/log.txt");
+        Log::create(&folder.path().join("1")).unwrap().line("first");
+        Log::create(&folder.path().join("1")).unwrap().line("second");
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), format!("first\n{AGAIN}\nsecond\n"));
+        std::fs::write(&path, vec![b'x'; LIMIT + 1]).unwrap();
+        Log::create(&folder.path().join("1")).unwrap().line("third");
+        assert_eq!(std::fs::metadata(&path).unwrap().len() as usize, LIMIT + 1);
+    }
 }

@@ -109,6 +109,26 @@ impl Store {
         .collect()
     }
 
+    /// The steps and times of the first measurement of each trial, of the first one after step 0, and of the last one,
+    /// by the number of the trial.
+    pub fn times(&self, study: &StudyRecord) -> Result<BTreeMap<u32, Vec<(u64, f64)>>> {
+        let mut times: BTreeMap<u32, BTreeMap<u64, f64>> = BTreeMap::new();
+        for (step, least) in [("min(step)", 0), ("min(step)", 1), ("max(step)", 0)] {
+            let sql = format!(
+                "SELECT t.number, m.step, m.seconds FROM trials t JOIN measurements m ON m.trial = t.id AND m.step = \
+                 (SELECT {step} FROM measurements WHERE trial = t.id AND step >= {least}) WHERE t.study = ?1"
+            );
+            let mut statement = self.connection.prepare_cached(&sql).map_err(|e| self.sql(e))?;
+            let read = |row: &Row<'_>| Ok((row.get::<_, u32>(0)?, row.get::<_, i64>(1)? as u64, row.get::<_, f64>(2)?));
+            let rows = statement.query_map([study.id], read).map_err(|e| self.sql(e))?;
+            for row in rows {
+                let (number, step, seconds) = row.map_err(|e| self.sql(e))?;
+                times.entry(number).or_default().insert(step, seconds);
+            }
+        }
+        Ok(times.into_iter().map(|(number, times)| (number, times.into_iter().collect())).collect())
+    }
+
     /// How many measurements of the study hold a metric.
     pub fn evaluations(&self, study: &StudyRecord, metric: &str) -> Result<u64> {
         let sql = "SELECT count(*) FROM measurements m JOIN trials t ON t.id = m.trial \

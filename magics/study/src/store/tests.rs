@@ -96,6 +96,39 @@ fn failed_trials_can_run_again_under_their_number() {
 }
 
 #[test]
+fn a_program_that_runs_again_keeps_what_it_reported_below_the_step_at_which_it_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = Store::open(&folder.path().join("studies.db")).unwrap();
+    let workload = WorkloadReference::Command(ProgramLine { words: vec!["t".into()], optional: vec![] });
+    let study = store.create_study("program", &StudyDefinition { workload, ..definition() }).unwrap();
+    let mut writer = store.write(study).unwrap();
+    let measured = |writer: &StudyWriter| -> Vec<(u64, f64)> {
+        let measured = writer.store().measurements(writer.study(), 1).unwrap();
+        measured.iter().map(|measurement| (measurement.step, measurement.seconds)).collect()
+    };
+    writer.start(&trial(1)).unwrap();
+    for step in [10, 20, 30] {
+        writer.measured(1, &measurement(step, Some(0.1))).unwrap();
+    }
+    writer.finish(1, TrialState::Cancelled, None, 1.0).unwrap();
+    writer.start(&trial(1)).unwrap();
+    assert_eq!(measured(&writer).len(), 3, "nothing is known before it reports");
+    writer.measured(1, &measurement(20, Some(0.2))).unwrap();
+    writer.measured(1, &measurement(40, Some(0.3))).unwrap();
+    assert_eq!(measured(&writer), [(10, 0.5), (20, 1.0), (40, 1.0)]);
+    assert_eq!(writer.take_kept(1), [measurement(10, Some(0.1))]);
+    assert!(writer.take_kept(1).is_empty());
+    writer.finish(1, TrialState::Cancelled, None, 1.0).unwrap();
+    writer.start(&trial(1)).unwrap();
+    writer.measured(1, &measurement(5, Some(0.4))).unwrap();
+    assert_eq!(measured(&writer), [(5, 0.5)], "it began again");
+    // Other hyperparameters are another trial.
+    writer.finish(1, TrialState::Cancelled, None, 1.0).unwrap();
+    writer.start(&NewTrial { seed: 6, ..trial(1) }).unwrap();
+    assert!(measured(&writer).is_empty());
+}
+
+#[test]
 fn what_files_contained_last_is_known_and_accepted_changes_are_listed() {
     use crate::protocol::DataSource;
     let folder = tempfile::tempdir().unwrap();

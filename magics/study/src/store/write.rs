@@ -3,9 +3,10 @@
 
 use super::lease::{EXPIRES_AFTER, Owner};
 use super::{Result, Store, StoreError, StudyRecord, WorkloadRecord, now};
-use crate::{Measurement, MetricSummary, Params, StudyDefinition, Summaries, TrialState};
+use crate::{Measurement, MetricSummary, Params, StudyDefinition, Summaries, TrialState, WorkloadReference};
 use indexmap::IndexMap;
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
+use std::collections::HashMap;
 use std::path::Path;
 
 type Metrics = IndexMap<String, Option<f64>>;
@@ -33,6 +34,19 @@ pub struct StudyWriter {
     owner: Owner,
     /// When the lease was last renewed, in Unix seconds.
     pub(super) renewed: f64,
+    /// What trials of programs that run again measured before, by their numbers.
+    earlier: HashMap<u32, Earlier>,
+}
+
+/// What a trial of a program that runs again measured in its earlier attempts.
+#[derive(Default)]
+struct Earlier {
+    /// Whether it has reported since it started again. Before that, it is not known where it goes on.
+    has_reported: bool,
+    /// The time of the last measurement that was kept, in seconds.
+    seconds: f64,
+    /// The measurements that were kept.
+    kept: Vec<Measurement>,
 }
 
 impl Store {
@@ -69,8 +83,15 @@ impl Store {
         }
         match taken? {
             Some(holder) => Err(StoreError::Busy { study: study.name, owner: holder.to_string() }),
-            None => Ok(StudyWriter { store: self, study, owner, renewed: now() }),
+            None => Ok(StudyWriter { store: self, study, owner, renewed: now(), earlier: HashMap::new() }),
         }
+    }
+
+    /// Who runs trials of a study now, if anybody does: this kernel or another one.
+    pub fn writer_of(&self, study: &StudyRecord) -> Result<Option<String>> {
+        let found = lease(&self.connection, study).map_err(|e| self.sql(e))?;
+        let alive = found.filter(|(holder, renewed)| holder.is_alive(now() - renewed));
+        Ok(alive.map(|(holder, _)| holder.to_string()))
     }
 
     /// Records that a workload was defined, or defined again.
@@ -156,26 +177,63 @@ impl StudyWriter {
 
     /// Records that a trial starts. If it was cancelled or stopped before, what it reported then is deleted. An error
     /// if it has ended in another way: such a trial is never overwritten.
+    ///
+    /// A program may go on from a checkpoint of its own and report only what follows. What its trial reported before is
+    /// therefore kept until it reports again, see [`measured`](Self::measured).
     pub fn start(&mut self, trial: &NewTrial) -> Result<()> {
         let NewTrial { number, configuration, params, seed } = trial;
         let StudyRecord { id, definition_id, .. } = self.study;
+        let is_program = matches!(self.study.definition.workload, WorkloadReference::Command(_));
+        let params = to_json(params);
+        let row = (id, definition_id, number, configuration, params.as_str(), *seed as i64, now());
+        let mut runs_again = false;
         self.transaction(|transaction| {
+            if is_program {
+                let sql = "UPDATE trials SET definition = ?2, configuration = ?4, started = ?7, state = 'running', \
+                           reason = NULL, summaries = '{}', seconds = 0 \
+                           WHERE study = ?1 AND number = ?3 AND params = ?5 AND seed = ?6 \
+                           AND state IN ('running', 'cancelled', 'stopped')";
+                runs_again = transaction.execute(sql, row)? > 0;
+                if runs_again {
+                    return Ok(());
+                }
+            }
             let sql =
                 "DELETE FROM trials WHERE study = ?1 AND number = ?2 AND state IN ('running', 'cancelled', 'stopped')";
             transaction.execute(sql, (id, number))?;
             let sql = "INSERT INTO trials (study, definition, number, configuration, params, seed, started, state) \
                        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 'running')";
-            let row = (id, definition_id, number, configuration, to_json(params), *seed as i64, now());
             transaction.execute(sql, row).map(drop)
-        })
+        })?;
+        self.earlier.remove(number);
+        if runs_again {
+            self.earlier.insert(*number, Earlier::default());
+        }
+        Ok(())
     }
 
     /// Records what a trial measured. Once this has returned, it survives the death of any process. The metrics are
     /// added to those that the trial reported at this step before; of one metric, the last value counts.
+    ///
+    /// The first measurement of a program that runs again says where it goes on: what its trial reported before is kept
+    /// below this step, and deleted from this step on. The times go on from the last one that is kept.
     pub fn measured(&mut self, number: u32, measurement: &Measurement) -> Result<()> {
         let Measurement { step, seconds, metrics } = measurement;
         let id = self.study.id;
+        let goes_on = self.earlier.get(&number).is_some_and(|earlier| !earlier.has_reported);
+        if goes_on {
+            let mut kept = self.store.measurements(&self.study, number)?;
+            kept.retain(|earlier| earlier.step < *step);
+            let seconds = kept.iter().map(|earlier| earlier.seconds).fold(0.0, f64::max);
+            self.earlier.insert(number, Earlier { has_reported: true, seconds, kept });
+        }
+        let seconds = seconds + self.seconds_before(number);
         self.transaction(|transaction| {
+            if goes_on {
+                let sql = "DELETE FROM measurements WHERE step >= ?3 \
+                           AND trial = (SELECT id FROM trials WHERE study = ?1 AND number = ?2)";
+                transaction.execute(sql, (id, number, *step as i64))?;
+            }
             let insert = |on_conflict: &str, metrics: &Metrics| {
                 let sql = format!(
                     "INSERT OR {on_conflict} INTO measurements (trial, step, seconds, metrics) \
@@ -200,8 +258,20 @@ impl StudyWriter {
         self.renew()
     }
 
+    /// What a trial that goes on from a checkpoint of its own measured before. It is known once the trial has reported
+    /// again, and returned once.
+    pub fn take_kept(&mut self, number: u32) -> Vec<Measurement> {
+        self.earlier.get_mut(&number).map(|earlier| std::mem::take(&mut earlier.kept)).unwrap_or_default()
+    }
+
+    /// How long a trial had run when it reached the last measurement that was kept of its earlier attempts.
+    fn seconds_before(&self, number: u32) -> f64 {
+        self.earlier.get(&number).map_or(0.0, |earlier| earlier.seconds)
+    }
+
     /// Records how a trial ended, and the summaries of its metrics, which it returns.
     pub fn finish(&mut self, number: u32, state: TrialState, reason: Option<&str>, seconds: f64) -> Result<Summaries> {
+        let seconds = seconds + self.seconds_before(number);
         let summaries = summarize(&self.store.measurements(&self.study, number)?);
         let sql = "UPDATE trials SET state = ?3, reason = ?4, seconds = ?5, summaries = ?6 \
                    WHERE study = ?1 AND number = ?2";

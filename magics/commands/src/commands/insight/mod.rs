@@ -4,7 +4,7 @@ mod next_cell;
 
 pub use self::next_cell::again;
 use self::next_cell::next_cell;
-pub use self::next_cell::sweep_cell;
+pub use self::next_cell::{sweep_cell, written};
 use crate::commands::workload;
 use crate::error::Result;
 use crate::host::{Interrupt, Output};

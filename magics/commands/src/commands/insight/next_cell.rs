@@ -1,7 +1,7 @@
 //! Writes the sweep that a finding advises as a cell.
 
 use tunebook_analysis::Experiment;
-use tunebook_study::sampler::SamplerKind;
+use tunebook_study::sampler::{SamplerKind, trial_seed};
 use tunebook_study::store::StudyRecord;
 use tunebook_study::{
     Distribution, Hyperparameter, ObjectiveValue, Params, ProgramLine, Role, SearchSpace, StudyDefinition, Trial,
@@ -44,12 +44,23 @@ pub fn again(study: &StudyRecord, trial: &Trial) -> Option<String> {
     }
     let mut space = SearchSpace::new();
     for (name, value) in &trial.params {
-        let (name, distribution) = (name.clone(), Distribution::constant(value.clone()));
+        // A study that declares `seed` gives the trial's seed with it.
+        let value = match value.as_i64().filter(|_| name == "seed") {
+            Some(seed) => Value::from(seed.checked_add(1)?),
+            None => value.clone(),
+        };
+        let (name, distribution) = (name.clone(), Distribution::constant(value));
         space.declare(Hyperparameter { name, role: Role::Fixed, distribution, conditions: vec![] }).ok()?;
     }
     let (sampler, repeats) = (SamplerKind::default(), 1);
-    let definition = StudyDefinition { space, sampler, repeats, ..study.definition.clone() };
+    let seed = seed_that_differs(study.definition.seed, trial)?;
+    let definition = StudyDefinition { space, sampler, repeats, seed, ..study.definition.clone() };
     Some(sweep_cell(&format!("{}-trial-{}", study.name, trial.number), &definition, 1, ""))
+}
+
+/// Returns the first seed above that of the study with which the only trial of a sweep has another seed than `trial`.
+fn seed_that_differs(of_study: u64, trial: &Trial) -> Option<u64> {
+    (1..).map(|more| of_study.wrapping_add(more)).find(|seed| trial_seed(*seed, 1) != trial.seed)
 }
 
 /// Returns the space with another fixed number of steps. None if the steps are not fixed.
@@ -68,6 +79,17 @@ fn with_steps(space: &SearchSpace, factor: f64) -> Option<SearchSpace> {
         changed.declare(h).ok()?;
     }
     has_steps.then_some(changed)
+}
+
+/// Returns what a study trains, as a line of a sweep writes it: a command with the quotes that its words need.
+pub fn written(workload: &WorkloadReference) -> String {
+    match workload {
+        WorkloadReference::Command(line) => {
+            let quoted = line.words.iter().map(|word| shell_words::quote(word).into_owned()).collect();
+            format!("command {}", ProgramLine { words: quoted, optional: line.optional.clone() })
+        }
+        other => other.to_string(),
+    }
 }
 
 /// Returns the cell of a sweep. `options` begin with a space. An imported study has no such cell: what trained it is
@@ -90,15 +112,12 @@ pub fn sweep_cell(name: &str, definition: &StudyDefinition, configurations: u32,
     text += "\n";
     text += &match &definition.workload {
         WorkloadReference::Builtin { name } | WorkloadReference::Rust { name, .. } => format!("workload {name}\n"),
-        WorkloadReference::Command(line) => {
-            let quoted = line.words.iter().map(|word| shell_words::quote(word).into_owned()).collect();
-            format!("command {}\n", ProgramLine { words: quoted, optional: line.optional.clone() })
-        }
+        WorkloadReference::Command(_) => format!("{}\n", written(&definition.workload)),
         WorkloadReference::Imported { .. } => String::new(),
     };
     for h in definition.space.hyperparameters() {
         for condition in &h.conditions {
-            let values: Vec<String> = condition.values.iter().map(value).collect();
+            let values: Vec<String> = condition.values.iter().map(Value::declared).collect();
             text += &format!("when {} in [{}]: ", condition.name, values.join(", "));
         }
         let role = match h.role {
@@ -106,14 +125,7 @@ pub fn sweep_cell(name: &str, definition: &StudyDefinition, configurations: u32,
             Role::Nuisance => "nuisance",
             Role::Fixed => "fixed",
         };
-        let distribution = match &h.distribution {
-            Distribution::Choice { values } => {
-                format!("in [{}]", values.iter().map(value).collect::<Vec<_>>().join(", "))
-            }
-            Distribution::Constant { value: constant } => format!("= {}", value(constant)),
-            range => range.to_string(),
-        };
-        text += &format!("{role} {} {distribution}\n", h.name);
+        text += &format!("{role} {} {}\n", h.name, h.distribution);
     }
     // Where the space has changed, what was given may be outside of it.
     let has = |given: &Params| {
@@ -126,7 +138,7 @@ pub fn sweep_cell(name: &str, definition: &StudyDefinition, configurations: u32,
         let active =
             definition.space.hyperparameters().iter().filter(|h| h.is_active(given) && !h.distribution.is_constant());
         let values: Vec<String> =
-            active.filter_map(|h| Some(format!("{} = {}", h.name, value(given.get(&h.name)?)))).collect();
+            active.filter_map(|h| Some(format!("{} = {}", h.name, given.get(&h.name)?.declared()))).collect();
         if !values.is_empty() {
             text += &format!("configuration {}\n", values.join(", "));
         }
@@ -144,22 +156,4 @@ pub fn sweep_cell(name: &str, definition: &StudyDefinition, configurations: u32,
     let metric = if is_plain { metric.clone() } else { format!("\"{metric}\"") };
     text += &format!("{} {metric}", definition.objective.direction);
     text
-}
-
-/// Returns a value as the declarations of a sweep write it.
-fn value(value: &Value) -> String {
-    match value {
-        Value::Text(text) => {
-            let is_start = |c: char| c.is_ascii_alphabetic() || c == '_';
-            let is_word = text.starts_with(is_start)
-                && text.chars().all(|c| c.is_ascii_alphanumeric() || "_.-".contains(c))
-                && !["true", "false", "null"].contains(&text.as_str());
-            match (is_word, text.contains('"')) {
-                (true, _) => text.clone(),
-                (false, false) => format!("\"{text}\""),
-                (false, true) => format!("'{text}'"),
-            }
-        }
-        other => other.to_string(),
-    }
 }

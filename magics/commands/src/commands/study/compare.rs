@@ -128,7 +128,7 @@ fn definitions(sides: &[Side; 2]) -> Vec<Row> {
     let row = |what: &str, read: &dyn Fn(&StudyDefinition) -> Option<String>| Row::new(what, definitions.map(read));
     let mut rows = vec![
         row("question", &|d| d.question.clone()),
-        row("workload", &|d| Some(d.workload.to_string())),
+        row("workload", &|d| Some(crate::commands::insight::written(&d.workload))),
         row("objective", &|d| Some(format!("{} {}", d.objective.direction, d.objective.metric))),
         row("value of a trial", &|d| Some(judged(d).into())),
         row("sampler", &|d| Some(format!("{} (version {})", d.sampler, d.sampler_version))),

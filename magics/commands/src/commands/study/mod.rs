@@ -6,11 +6,11 @@ mod import;
 mod list;
 mod show;
 
-use crate::error::{ErrorName, MagicError, Result};
+use crate::error::{ErrorName, Result};
 use crate::host::{Interrupt, Output};
 use crate::magic::{Command, Context, Export, Invocation, Magic, Subject};
+use crate::studies::remove;
 use crate::syntax::{Arguments, PNG, Word, option};
-use tunebook_study::store::trials_folder;
 
 pub const MAGIC: Magic = Magic {
     name: "study",
@@ -116,18 +116,8 @@ impl Command for StudyCommand {
 
 fn delete(context: &Context, arguments: &Arguments, name: &Word, output: &dyn Output) -> Result<()> {
     let (_, study) = context.study(&arguments.source, name)?;
-    let folder = trials_folder(&context.store_file(), &study.name)?;
     let name = study.name.clone();
-    context.store()?.write(study)?.delete()?;
-    if let Err(error) = std::fs::remove_dir_all(&folder)
-        && error.kind() != std::io::ErrorKind::NotFound
-    {
-        let message = format!(
-            "the study `{name}` was deleted, but its folder {} could not be removed: {error}",
-            folder.display()
-        );
-        return Err(MagicError::advising(ErrorName::StoreError, message, "remove the folder by hand"));
-    }
+    remove(context, study)?;
     output.print(crate::host::Stream::Stdout, &format!("The study {name} was deleted.\n"));
     Ok(())
 }

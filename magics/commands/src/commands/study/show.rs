@@ -1,5 +1,6 @@
 //! `%study NAME`: the record of a study.
 
+use crate::commands::insight::written;
 use crate::commands::sweep::advice::recorded_allowed;
 use crate::commands::sweep::display::{counts_text, with_retuning};
 use crate::commands::sweep::early_stopping::crossing_note;
@@ -19,6 +20,8 @@ use tunebook_study::{Params, StudyDefinition, TrialState};
 
 /// The most rows of a table.
 const ROWS: usize = 10;
+/// The most rows of the table of given configurations.
+const GIVEN_ROWS: usize = 100;
 
 /// The record of a study.
 pub fn study_report(context: &Context, store: &Store, study: &StudyRecord) -> Result<Report> {
@@ -45,7 +48,14 @@ pub fn study_report(context: &Context, store: &Store, study: &StudyRecord) -> Re
         let (Some(value), Some(trial)) = (best.objective, best.middle) else { continue };
         let Some((_, step)) = objective.of(trial) else { continue };
         let params = table::params(definition, &trial.params);
-        best_rows.row(vec![trial.number.to_string(), number(value), step.to_string(), number(trial.seconds), params]);
+        let given = if definition.is_given(trial.configuration) { " (given)" } else { "" };
+        best_rows.row(vec![
+            format!("{}{given}", trial.number),
+            number(value),
+            step.to_string(),
+            number(trial.seconds),
+            params,
+        ]);
     }
     let mut failed_rows = Rows::new(&["trial", "state", "reason", "hyperparameters that vary"]);
     for trial in
@@ -75,7 +85,7 @@ pub fn study_report(context: &Context, store: &Store, study: &StudyRecord) -> Re
         .line(&format!(
             "Study {} of {}: {} {}, {}, {} {} UTC.",
             study.name,
-            definition.workload,
+            written(&definition.workload),
             objective.direction,
             objective.metric,
             sampled(definition),
@@ -83,6 +93,9 @@ pub fn study_report(context: &Context, store: &Store, study: &StudyRecord) -> Re
             date_and_time(study.created)
         ))
         .line(&format!("Trials: {}; {} in all.", counts_text(&trials), table::duration(study.seconds)));
+    if let Some(owner) = store.writer_of(study)? {
+        report = report.line(&format!("It runs now, in {owner}."));
+    }
     if !definition.stop_early.is_none() {
         report = report.line(&format!("Trials are stopped early by the rule `{}`.", definition.stop_early));
     }
@@ -94,7 +107,13 @@ pub fn study_report(context: &Context, store: &Store, study: &StudyRecord) -> Re
         let names: Vec<&str> = allowed.iter().map(String::as_str).collect();
         report = report.line(&format!("Lints that `--allow` overruled: {}.", names.join(", ")));
     }
-    report = report.table(&roles).first_rows(best_rows, ROWS, "configurations, the best first");
+    let mut given_rows = Rows::new(&["first trial", "given values"]);
+    for (configuration, params) in definition.given_configurations() {
+        let first = u64::from(configuration) * u64::from(definition.repeats) + 1;
+        given_rows.row(vec![first.to_string(), table::params(definition, params)]);
+    }
+    report = report.table(&roles).first_rows(given_rows, GIVEN_ROWS, "given configurations");
+    report = report.first_rows(best_rows, ROWS, "configurations, the best first");
     let best = best_trial(&trials, objective).map(|best| best.objective);
     report = with_validation(report, store, study, &trials, objective, [best, None])?;
     let workload = workload::description(context, &definition.workload);

@@ -1,5 +1,6 @@
 //! The display of a running sweep: the chart of its trials, and at the end the report.
 
+use super::engine::without_numbers;
 use super::observer::{ObservedTrials, TrialEnd, TrialObserver};
 use crate::commands::insight::Findings;
 use crate::error::{MagicError, Result};
@@ -238,8 +239,14 @@ impl<'a> SweepDisplay<'a> {
             let trials: Vec<&Trial> = self.observed.trials.iter().filter(|trial| trial.state == state).collect();
             if let Some(first) = trials.first() {
                 let reason = first.reason.as_deref().unwrap_or("no reason was given");
-                let others =
-                    if trials.len() > 1 { format!(" (and {} more {state})", trials.len() - 1) } else { String::new() };
+                let kind = |trial: &Trial| without_numbers(trial.reason.as_deref().unwrap_or_default());
+                let alike = trials.iter().filter(|trial| kind(trial) == kind(first)).count() - 1;
+                let others = match (alike, trials.len() - 1 - alike) {
+                    (0, 0) => String::new(),
+                    (alike, 0) => format!(" (and {alike} more {state})"),
+                    (0, others) => format!(" (and {others} more {state} for other reasons)"),
+                    (alike, others) => format!(" (and {alike} more {state} like it, and {others} for other reasons)"),
+                };
                 let again = match state {
                     TrialState::Failed => " `--retry-failed` runs failed trials again.",
                     _ => "",

@@ -61,6 +61,14 @@ impl Stops {
         self.rule.started(number, configuration);
     }
 
+    /// A trial goes on from a checkpoint of its own, and measured this in an earlier attempt. That does not stop it.
+    pub fn known(&mut self, number: u32, measurement: &Measurement) {
+        let value = measurement.metrics.get(&self.metric).filter(|_| measurement.step >= self.first_step);
+        if let Some(value) = value.copied().flatten() {
+            self.rule.measured(number, measurement.step, value);
+        }
+    }
+
     /// A trial has measured its metrics.
     pub fn measured(&mut self, trial: &TrialId, measurement: &Measurement) {
         let value = measurement.metrics.get(&self.metric).filter(|_| measurement.step >= self.first_step);

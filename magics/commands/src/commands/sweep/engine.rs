@@ -135,6 +135,12 @@ fn warm_pool(context: &Context, plan: &SweepPlan, writer: &StudyWriter, folder: 
     Ok((pool, at_once))
 }
 
+/// A reason without its numbers. Two reasons are the same if they differ only in these, such as the value of a
+/// hyperparameter.
+pub fn without_numbers(reason: &str) -> String {
+    reason.replace(|c: char| c.is_ascii_digit() || "-+.e".contains(c), "")
+}
+
 struct StudyRun<'a> {
     context: &'a Context,
     /// What this study may use beside others that run.
@@ -324,6 +330,10 @@ impl StudyRun<'_> {
             PoolEvent::Trial(Event::Measured { trial, measurement }) => {
                 self.losses.entry(trial.number).or_default().reached(measurement.step);
                 self.writer.measured(trial.number, &measurement)?;
+                for kept in self.writer.take_kept(trial.number) {
+                    self.observer.measured(trial.number, &kept);
+                    self.stops.known(trial.number, &kept);
+                }
                 self.observer.measured(trial.number, &measurement);
                 self.stops.measured(&trial, &measurement);
                 Ok(())
@@ -391,9 +401,7 @@ impl StudyRun<'_> {
         match state {
             TrialState::Failed => {
                 if let Some(failures) = &mut self.failures {
-                    // Two reasons are the same if they differ only in numbers, such as the value of a hyperparameter.
-                    let is_number = |c: char| c.is_ascii_digit() || "-+.e".contains(c);
-                    failures.push(reason.as_deref().unwrap_or("").replace(is_number, ""));
+                    failures.push(without_numbers(reason.as_deref().unwrap_or("")));
                 }
             }
             TrialState::Cancelled => {}

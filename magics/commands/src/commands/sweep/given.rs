@@ -6,6 +6,7 @@ use crate::error::{ErrorName, MagicError, Result, Source, Span};
 use crate::files::{expand, problem};
 use crate::magic::Context;
 use crate::syntax::{GivenConfigurations, SweepBody, Word};
+use tunebook_analysis::counted;
 use tunebook_study::sampler::SamplerKind;
 use tunebook_study::workload::ValueError;
 use tunebook_study::{Distribution, Params, Value, WorkloadDescription, WorkloadHyperparameter};
@@ -43,7 +44,7 @@ pub fn rows(context: &Context, source: &Source, body: &SweepBody) -> Result<Vec<
                     .map(|(name, value)| Cell {
                         name: name.value.clone(),
                         readings: vec![value.value.clone()],
-                        shown: value.value.to_string(),
+                        shown: value.value.declared(),
                         span: name.span.start..value.span.end,
                         column: None,
                     })
@@ -94,10 +95,21 @@ fn read(context: &Context, source: &Source, file: &str, span: Span) -> Result<Ve
     let word = Word { text: file.into(), span: span.clone(), quoted: true };
     let bytes = std::fs::read(&path).map_err(|error| problem(source, &word, &path, "read", &error))?;
     let bad = |message: String| source.error(ErrorName::InvalidValue, span.clone(), message, None);
+    if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
+        return Err(bad(format!("`{file}` is encoded in UTF-16, and it has to be UTF-8: save it again as UTF-8")));
+    }
     let mut reader = csv::ReaderBuilder::new().flexible(true).trim(csv::Trim::All).from_reader(bytes.as_slice());
     let header = reader.headers().map_err(|error| bad(format!("`{file}` cannot be read as CSV: {error}")))?.clone();
     if header.iter().all(str::is_empty) {
         return Err(bad(format!("`{file}` is empty: its first line has the names of hyperparameters")));
+    }
+    let separators = [("`;`", ';'), ("tabs", '\t')];
+    let other = separators.into_iter().find(|(_, separator)| header.len() == 1 && header[0].contains(*separator));
+    if let Some((written, separator)) = other {
+        let example = header[0].split(separator).map(str::trim).collect::<Vec<_>>().join(",");
+        return Err(bad(format!(
+            "`{file}`, line 1: its fields are separated by {written}, and they have to be by commas: `{example}`"
+        )));
     }
     for (i, name) in header.iter().enumerate() {
         if let Some(earlier) = header.iter().take(i).position(|earlier| earlier == name) {
@@ -111,7 +123,8 @@ fn read(context: &Context, source: &Source, file: &str, span: Span) -> Result<Ve
         let line = record.position().map_or(0, |position| line_of(&bytes, position));
         if record.len() != header.len() {
             let (has, needs) = (record.len(), header.len());
-            return Err(bad(format!("`{file}`, line {line}: it has {has} fields, and the header has {needs}")));
+            let has = counted(has, "field");
+            return Err(bad(format!("`{file}`, line {line}: it has {has}, and the header has {needs}")));
         }
         let fields = header.iter().zip(&record).enumerate().filter(|(_, (_, field))| !field.is_empty());
         let cells = fields.map(|(i, (name, field))| Cell {
@@ -174,7 +187,10 @@ fn configuration(
         if space.named(name).next().is_none() {
             let message = format!("`{name}` is not declared");
             let help = format!("declare it: `nuisance {name} ~ …`, `scientific {name} in […]` or `fixed {name} = v`");
-            return Err(row.error(source, Some(cell), message, Some(help)));
+            // In a file, its name stands in the header.
+            let place = row.place.as_ref().map(|(file, _)| (file.clone(), 1));
+            let named = Row { cells: vec![], span: row.span.clone(), place };
+            return Err(named.error(source, Some(cell), message, Some(help)));
         }
         if row.cells[..i].iter().any(|earlier| earlier.name == *name) {
             return Err(row.error(source, Some(cell), format!("`{name}` is given twice"), None));

@@ -14,6 +14,7 @@ pub mod observer;
 mod placeholders;
 pub mod plan;
 mod preset;
+mod program;
 pub mod rerun;
 pub mod retuning;
 pub mod slots;
@@ -23,14 +24,14 @@ use self::advice::{advice, record_allowed};
 use self::display::SweepDisplay;
 use self::engine::RunOutcome;
 use self::plan::{Planner, SweepOptions, SweepPlan, check_name};
-use self::rerun::{Rerun, configurations_of, plan_rerun, redefined, runs_again};
+use self::rerun::{Rerun, configurations_of, plan_rerun, redefined, replaced, runs_again, with_texts};
 use self::retuning::find_retuning;
 use crate::commands::insight::Findings;
 use crate::commands::workload;
 use crate::error::{MagicError, Result, Source};
 use crate::host::{Interrupt, Output};
 use crate::magic::{Body, Command, Context, Export, Invocation, Magic, Subject};
-use crate::studies::{adaptive_note, given_note};
+use crate::studies::{adaptive_note, given_note, remove};
 use crate::syntax::{OptionSpec, PNG, PRICE, SweepBody, Word, option, parse_body, parse_one_line};
 use tunebook_analysis::design;
 use tunebook_study::store::{Store, StudyRecord, StudyWriter};
@@ -56,7 +57,8 @@ pub const MAGIC: Magic = Magic {
         trained first. Further ones can be added later: run the cell again with them below the others and with room \
         for them in `--trials`; they are trained next, and the sampler goes on after them.\n\n\
         Running the cell again shows the recorded trials and trains nothing. `--resume`, or a larger `--trials`, runs \
-        the trials that are missing.",
+        the trials that are missing. A change of `question`, `notes` or `round` is recorded and trains nothing. Any \
+        other change is another study, unless no trial has a result yet: then the study begins anew.",
     options: OPTIONS,
     subject: Subject::Workload,
     export: Export::Comment,
@@ -102,8 +104,8 @@ pub const OPTIONS: &[OptionSpec] = &[
         None,
         "accept a definition in which ranges only grew or lists only gained values; old trials are kept",
     ),
-    option("timeout", Some("T"), "time limit of a trial: 30s, 30m, 2h"),
-    option("budget", Some("T"), "time limit of this run of the study: 30s, 30m, 2h"),
+    option("timeout", Some("T"), "time limit of a trial: 30s, 30m, 2h, 1h30m"),
+    option("budget", Some("T"), "time limit of this run of the study: 30s, 30m, 2h, 1h30m"),
     PRICE,
     option("minimize", Some("METRIC"), "the objective: this metric, smaller is better (if the body names none)"),
     option("maximize", Some("METRIC"), "the objective: this metric, larger is better (if the body names none)"),
@@ -168,15 +170,42 @@ impl Command for Sweep {
         let mut store = context.store()?;
         let Some(study) = store.study(&plan.name)? else {
             slots::check(context)?;
+            program::check(context, &self.source, self.body.workload.as_ref())?;
             let study = store.create_study(&plan.name, &plan.definition)?;
             let numbers = (1..=plan.trials).collect();
             return start(context, plan, store.write(study)?, numbers, output, interrupt);
         };
         let trials = store.trials(&study)?;
+        let planned = plan.definition.clone();
         plan.definition = plan.definition.continuing(&study.definition);
         let workload = plan.definition.workload.clone();
         plan.definition.workload = workload::continued(&store, &study.definition.workload, workload)?;
-        match plan_rerun(&plan, &study, &trials)? {
+        let rerun = plan_rerun(&plan, &study, &trials)?;
+        if !matches!(rerun, Rerun::Show { .. }) {
+            program::check(context, &self.source, self.body.workload.as_ref())?;
+        }
+        let texts = with_texts(&study.definition, &plan.definition).filter(|_| !matches!(rerun, Rerun::Anew { .. }));
+        let (mut store, study) = match texts {
+            Some((definition, sentence)) => {
+                let mut writer = store.write(study)?;
+                writer.redefine(&definition)?;
+                plan.options.notes.push(sentence);
+                let study = writer.study().clone();
+                drop(writer);
+                (context.store()?, study)
+            }
+            None => (store, study),
+        };
+        match rerun {
+            Rerun::Anew { failed } => {
+                slots::check(context)?;
+                remove(context, study)?;
+                plan.definition = planned;
+                plan.options.notes.push(replaced(failed));
+                let study = store.create_study(&plan.name, &plan.definition)?;
+                let numbers = (1..=plan.trials).collect();
+                start(context, plan, store.write(study)?, numbers, output, interrupt)
+            }
             Rerun::Train { numbers, redefine } => {
                 let mut writer = store.write(study)?;
                 // Another kernel may have run trials before this one became the writer.
@@ -199,6 +228,7 @@ impl Command for Sweep {
             }
             Rerun::Show { missing } => {
                 let mut notes = notes(context, &store, &plan);
+                notes.extend(plan.options.notes.iter().cloned());
                 notes.push(match missing {
                     0 => "Nothing was trained: all requested trials are recorded.".to_string(),
                     n => format!("{n} of the requested trials are missing; `--resume` runs them."),
@@ -300,6 +330,7 @@ fn train(
     shown: impl FnOnce(),
 ) -> Result<()> {
     let mut notes = notes(context, writer.store(), plan);
+    notes.extend(plan.options.notes.iter().cloned());
     notes.extend(early_stopping::change_rule(&mut writer, plan.definition.stop_early, numbers.first().copied())?);
     let trials = writer.store().trials(writer.study())?;
     let mut display = SweepDisplay::new(context, output, &plan.name, &plan.definition, plan.trials as usize, trials);
@@ -324,7 +355,7 @@ fn train(
         }
         RunOutcome::AllFail => Some(format!(
             "Stopped: the first {} trials that ended failed with the same reason, so the others were not run. Mend it, \
-             and run the cell with `--retry-failed`.",
+             and run the cell with `--retry-failed`. If you change what the cell declares, the study begins anew.",
             engine::SAME_FAILURES
         )),
     };

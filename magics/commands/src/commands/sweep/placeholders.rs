@@ -4,6 +4,30 @@ use crate::error::{ErrorName, Result, Source, Span, suggest};
 use tunebook_pool::program_line::{self, Placeholder, ProgramLineError};
 use tunebook_study::{Distribution, ProgramLine, SearchSpace};
 
+/// Returns the command in which a word such as `[{name}]` is left out where its hyperparameter has no value. If that
+/// has a value in each trial, the brackets belong to the word, which may be a list with one value.
+pub fn with_optional_words(line: &ProgramLine, space: &SearchSpace) -> ProgramLine {
+    let mut line = line.clone();
+    for i in 0..line.words.len() {
+        let word = &line.words[i];
+        let Some(inner) = word.strip_prefix('[').and_then(|word| word.strip_suffix(']')) else { continue };
+        // `[{a},{b}]` is a list. A further pair of brackets makes it optional.
+        let is_list = inner.contains(',') && !inner.starts_with('[');
+        if is_list || line.optional.iter().any(|part| part.contains(&i)) {
+            continue;
+        }
+        let found = program_line::placeholders(std::slice::from_ref(word)).unwrap_or_default();
+        let lacks = |name: &str| space.named(name).next().is_some() && space.lacking(name).is_some();
+        if found.iter().any(|placeholder| lacks(&placeholder.name)) {
+            let inner = inner.to_string();
+            line.words[i] = inner;
+            line.optional.push(i..i + 1);
+        }
+    }
+    line.optional.sort_by_key(|part| part.start);
+    line
+}
+
 /// Returns an error if the command, which stands at `span`, inserts a hyperparameter that is not declared, that has no
 /// value in some trials, or whose values do not fit the format.
 pub fn check(source: &Source, line: &ProgramLine, span: &Span, space: &SearchSpace) -> Result<()> {
@@ -53,10 +77,12 @@ fn check_exists(
 ) -> Result<()> {
     let name = &placeholder.name;
     let Some(without) = space.lacking(name) else { return Ok(()) };
-    let cases: Vec<String> = without.iter().map(|(name, value)| format!("`{name}` is {value}")).collect();
+    let cases: Vec<String> = without.iter().map(|(name, value)| format!("`{name}` is {}", value.declared())).collect();
     let message = format!("the command inserts `{name}`, which has no value where {}", cases.join(" and "));
     let option = match words {
         (Some(option), word) if option.starts_with('-') && word.starts_with('{') => format!("[{option} {word}]"),
+        // A part of a list that has spaces.
+        (_, word) if word.matches('[').count() != word.matches(']').count() => format!("[{{{name}}}]"),
         (_, word) => format!("[{word}]"),
     };
     let help = format!("write `{option}` to leave it out there, or declare `{name}` for that case too");
@@ -78,4 +104,32 @@ fn check_format(source: &Source, placeholder: &Placeholder, place: &Span, space:
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tunebook_study::{Condition, Hyperparameter, Role};
+
+    #[test]
+    fn a_word_in_brackets_is_optional_where_its_hyperparameter_has_no_value() {
+        let mut space = SearchSpace::new();
+        let engines = Distribution::choice(vec!["gas".into(), "none".into()]).unwrap();
+        let of_gas = Condition { name: "engine".into(), values: vec!["gas".into()] };
+        for (name, distribution, conditions) in
+            [("engine", engines, vec![]), ("fuel", Distribution::constant(1.into()), vec![of_gas])]
+        {
+            space
+                .declare(Hyperparameter { name: name.into(), role: Role::Nuisance, distribution, conditions })
+                .unwrap();
+        }
+        let line = |words: &[&str]| {
+            let words = words.iter().map(|word| word.to_string()).collect();
+            with_optional_words(&ProgramLine { words, optional: std::iter::once(0..1).collect() }, &space)
+        };
+        let found =
+            line(&["{fuel}", "[{engine}]", "[{fuel}]", "[{fuel:.1f}]", "[{engine},{fuel}]", "[[{engine},{fuel}]]"]);
+        let words = ["{fuel}", "[{engine}]", "{fuel}", "{fuel:.1f}", "[{engine},{fuel}]", "[{engine},{fuel}]"];
+        assert_eq!((found.words, found.optional), (words.map(String::from).to_vec(), vec![0..1, 2..3, 3..4, 5..6]));
+    }
 }

@@ -71,6 +71,8 @@ pub struct SweepOptions {
     pub fit: Option<FitRule>,
     /// The trials of `%replay`, by their numbers. In a sweep there are none, and all trials are proposed.
     pub given: Arc<BTreeMap<u32, GivenTrial>>,
+    /// What the sweep says of what it did before it trained, in sentences.
+    pub notes: Vec<String>,
 }
 
 impl Default for SweepOptions {
@@ -99,6 +101,7 @@ impl Default for SweepOptions {
             training_metrics: false,
             fit: None,
             given: Arc::default(),
+            notes: vec![],
         }
     }
 }
@@ -141,6 +144,7 @@ impl SweepOptions {
             training_metrics: arguments.has("training-metrics"),
             fit: None,
             given: Arc::default(),
+            notes: vec![],
         })
     }
 }
@@ -239,12 +243,17 @@ impl Planner<'_> {
                 self.source.error(ErrorName::InvalidDeclaration, span, error.to_string(), None)
             })?;
         }
-        if let WorkloadReference::Command(line) = &workload.value {
-            placeholders::check(self.source, line, &workload.span, &space)?;
-        }
+        let program = match &workload.value {
+            WorkloadReference::Command(line) => {
+                let line = placeholders::with_optional_words(line, &space);
+                placeholders::check(self.source, &line, &workload.span, &space)?;
+                Some(WorkloadReference::Command(line))
+            }
+            _ => None,
+        };
         let objective = self.objective(body, &options, description)?;
         let definition = StudyDefinition {
-            workload: known.map_or(&workload.value, |known| &known.reference).clone(),
+            workload: program.unwrap_or_else(|| known.map_or(&workload.value, |known| &known.reference).clone()),
             space,
             objective,
             sampler: options.sampler,

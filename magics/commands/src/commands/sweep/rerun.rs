@@ -1,7 +1,9 @@
 //! What a sweep does if the store already has a study of its name.
 
 use super::plan::{SweepOptions, SweepPlan};
+use crate::commands::insight::written;
 use crate::error::{ErrorName, MagicError, Result};
+use tunebook_analysis::counted;
 use tunebook_study::store::StudyRecord;
 use tunebook_study::{
     Condition, Distribution, Hyperparameter, Role, SearchSpace, StudyDefinition, Trial, TrialState, Value,
@@ -24,12 +26,18 @@ pub enum Rerun {
         /// more given configurations.
         redefine: bool,
     },
+    /// Deletes the study, which has no result, and begins it with the planned definition.
+    Anew {
+        /// The number of its failed trials.
+        failed: usize,
+    },
 }
 
 /// Compares a plan with the recorded study of its name and the trials of that study.
 ///
 /// Returns a `StudyExists` error if the definitions differ, unless the plan has `--widen` and its definition is wider.
 /// Further given configurations after the recorded ones are no difference; they need room within the planned trials.
+/// Neither are other texts, see [`with_texts`]. A study without results begins anew with any other definition.
 pub fn plan_rerun(plan: &SweepPlan, study: &StudyRecord, trials: &[Trial]) -> Result<Rerun> {
     let recorded = &study.definition;
     if let WorkloadReference::Imported { .. } = recorded.workload {
@@ -40,9 +48,14 @@ pub fn plan_rerun(plan: &SweepPlan, study: &StudyRecord, trials: &[Trial]) -> Re
     }
     let added = added_to(recorded, &plan.definition);
     let given = if added > 0 { recorded.given.clone() } else { plan.definition.given.clone() };
-    let planned = StudyDefinition { given, ..plan.definition.clone() };
+    let StudyDefinition { question, notes, round, .. } = recorded.clone();
+    let planned = StudyDefinition { given, question, notes, round, ..plan.definition.clone() };
     let differences = differences(recorded, &planned);
     let accepted = differences.is_empty() || (plan.options.widen && widens(recorded, &planned));
+    if !accepted && has_no_results(trials) {
+        let failed = trials.iter().filter(|trial| trial.state == TrialState::Failed).count();
+        return Ok(Rerun::Anew { failed });
+    }
     if !accepted {
         let name = &plan.name;
         let message = exists_message(name, &differences);
@@ -77,6 +90,43 @@ pub fn plan_rerun(plan: &SweepPlan, study: &StudyRecord, trials: &[Trial]) -> Re
     Ok(Rerun::Train { numbers: missing, redefine })
 }
 
+/// Whether nothing is lost if a study begins anew: its trials failed, or were cancelled before they measured anything.
+fn has_no_results(trials: &[Trial]) -> bool {
+    trials.iter().all(|trial| match trial.state {
+        TrialState::Failed => true,
+        TrialState::Cancelled => trial.summaries.is_empty(),
+        _ => false,
+    })
+}
+
+/// What is said of a study that begins anew.
+pub fn replaced(failed: usize) -> String {
+    match failed {
+        0 => "The study had no trial with a result. It begins anew with this definition.".into(),
+        1 => "The failed trial of an earlier definition of this study was replaced: it had no result.".into(),
+        n => format!("The {n} failed trials of an earlier definition of this study were replaced: none had a result."),
+    }
+}
+
+/// The recorded definition with the question, the notes and the round of the planned one, and a sentence that says what
+/// has changed. None if they are the same. These are texts, so no trial depends on them.
+pub fn with_texts(recorded: &StudyDefinition, planned: &StudyDefinition) -> Option<(StudyDefinition, String)> {
+    let changed: Vec<&str> = [
+        ("question", recorded.question != planned.question),
+        ("notes", recorded.notes != planned.notes),
+        ("round", recorded.round != planned.round),
+    ]
+    .into_iter()
+    .filter_map(|(name, has_changed)| has_changed.then_some(name))
+    .collect();
+    if changed.is_empty() {
+        return None;
+    }
+    let StudyDefinition { question, notes, round, .. } = planned.clone();
+    let sentence = format!("Changed in the record of the study: {}. No trial depends on that.", changed.join(", "));
+    Some((StudyDefinition { question, notes, round, ..recorded.clone() }, sentence))
+}
+
 /// How many given configurations a planned definition adds after those of the recorded one. 0 if it changes those.
 fn added_to(recorded: &StudyDefinition, planned: &StudyDefinition) -> usize {
     match planned.given.starts_with(&recorded.given) {
@@ -98,8 +148,8 @@ fn check_room(plan: &SweepPlan, recorded: &StudyDefinition, configurations: u32,
         n => (format!("{n} given configurations are"), "them"),
     };
     let message = format!(
-        "{new} new in the study `{name}`, which has {next} configurations before {them}: `--trials {planned}` leaves \
-         no room for {them}"
+        "{new} new in the study `{name}`, which has {} before {them}, and this cell asks for {planned} in all",
+        counted(next as usize, "configuration")
     );
     let help = format!("`--trials {}` trains {them} next", u64::from(next) + added as u64);
     Err(MagicError::new(ErrorName::StudyExists, message, Some(help)))
@@ -142,7 +192,9 @@ pub fn differences(old: &StudyDefinition, new: &StudyDefinition) -> Vec<String> 
         {
             found.push(format!("the code of the workload `{name}` has changed"));
         }
-        (before, now) if before != now => found.push(format!("the workload was {before}, now {now}")),
+        (before, now) if before != now => {
+            found.push(format!("the workload was {}, now {}", written(before), written(now)));
+        }
         _ => {}
     }
     let mut field = |what: &str, old: String, new: String| {
