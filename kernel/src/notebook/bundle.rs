@@ -4,11 +4,14 @@
 use super::cell::{Ended, StopSignals};
 use super::kernel_process::KernelProcess;
 use super::magic::{line, shown};
+use super::terminal::text_columns;
 use anyhow::{Context as _, bail};
 use serde_json::Value;
+use std::ffi::OsStr;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use tunebook_magics::TEXT_COLUMNS;
 use zip::ZipArchive;
 
 /// The exit status after an interrupt.
@@ -80,7 +83,10 @@ pub async fn replay(words: &[String]) -> anyhow::Result<ExitCode> {
     let project = folder.join("project");
     std::fs::create_dir_all(&project)?;
     let store = folder.join("studies.db");
-    let mut kernel = KernelProcess::start(&project, &[(tunebook_study::store::STUDIES, store.as_path())]).await?;
+    let columns = text_columns();
+    let environment =
+        [(tunebook_study::store::STUDIES, store.as_os_str()), (TEXT_COLUMNS, OsStr::new(columns.as_str()))];
+    let mut kernel = KernelProcess::start(&project, &environment).await?;
     let mut stop = StopSignals::new()?;
     let mut code: u8 = 0;
     for name in &studies {

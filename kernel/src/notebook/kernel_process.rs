@@ -2,6 +2,7 @@
 
 use anyhow::{Context as _, bail};
 use serde_json::json;
+use std::ffi::OsStr;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -21,7 +22,7 @@ pub struct KernelProcess {
 
 impl KernelProcess {
     /// Starts a kernel whose current folder is `folder`, with more variables in its environment.
-    pub async fn start(folder: &Path, environment: &[(&str, &Path)]) -> anyhow::Result<Self> {
+    pub async fn start(folder: &Path, environment: &[(&str, &OsStr)]) -> anyhow::Result<Self> {
         use std::os::unix::process::CommandExt;
         let connection = tempfile::tempdir().context("a temporary folder cannot be made")?;
         let prefix = connection.path().join("s").to_string_lossy().into_owned();

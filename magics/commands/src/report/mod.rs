@@ -20,9 +20,6 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 use tunebook_charts::{Chart, html, plotly, png};
 
-/// The width of the text for consoles.
-const TEXT_WIDTH: usize = 100;
-
 /// Collects the parts of a bundle.
 #[derive(Clone)]
 pub struct Report {
@@ -66,7 +63,7 @@ impl Report {
         if self.conclusion.is_empty() {
             self.conclusion = line.into();
         }
-        self.text += &textwrap::fill(line, TEXT_WIDTH);
+        self.text += &textwrap::fill(line, table::text_width());
         self.text += "\n";
         self.tables += &format!("<p style=\"margin:0.3em 0\">{}</p>", html::sentence(line));
         self
