@@ -5,7 +5,7 @@ use super::cell::{Ended, StopSignals};
 use super::kernel_process::KernelProcess;
 use super::magic::{line, shown};
 use super::terminal::text_columns;
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, anyhow, bail};
 use serde_json::Value;
 use std::ffi::OsStr;
 use std::fs::File;
@@ -72,13 +72,13 @@ pub async fn replay(words: &[String]) -> anyhow::Result<ExitCode> {
         }
         None => temporary.path().to_path_buf(),
     };
-    let studies = unpack(&request.file, &folder)?;
+    let Unpacked { studies, imported } = unpack(&request.file, &folder)?;
     let studies = match request.study {
         Some(name) if !studies.contains(&name) => {
             bail!("the bundle has no study `{name}`; it has {}", studies.join(", "))
         }
         Some(name) => vec![name],
-        None => studies,
+        None => of_here(&request.file, studies, &imported)?,
     };
     let project = folder.join("project");
     std::fs::create_dir_all(&project)?;
@@ -109,11 +109,41 @@ pub async fn replay(words: &[String]) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::from(code))
 }
 
+/// The studies of a bundle without the imported ones. An error if there are no others.
+fn of_here(file: &Path, studies: Vec<String>, imported: &[String]) -> anyhow::Result<Vec<String>> {
+    let (left_out, kept): (Vec<String>, Vec<String>) = studies.into_iter().partition(|name| imported.contains(name));
+    if kept.is_empty() {
+        bail!(
+            "{} has imported studies only ({}): what trained their trials is not recorded, so nothing can run again. \
+             Unpack it, and open the record with `%env TUNEBOOK_STUDIES=…/studies.db` in a notebook",
+            file.display(),
+            left_out.join(", ")
+        );
+    }
+    for name in left_out {
+        eprintln!("Left out: {name} was imported, so its trials cannot run again.");
+    }
+    Ok(kept)
+}
+
+/// What a bundle holds.
+struct Unpacked {
+    /// The names of all studies.
+    studies: Vec<String>,
+    /// Those that were imported.
+    imported: Vec<String>,
+}
+
 /// Unpacks a bundle, and returns the names of its studies.
-fn unpack(file: &Path, folder: &Path) -> anyhow::Result<Vec<String>> {
+fn unpack(file: &Path, folder: &Path) -> anyhow::Result<Unpacked> {
     let shown = file.display();
     let open = File::open(file).with_context(|| format!("{shown} cannot be read"))?;
-    let mut archive = ZipArchive::new(open).with_context(|| format!("{shown} is not a ZIP file"))?;
+    let mut archive = ZipArchive::new(open).map_err(|_| {
+        anyhow!(
+            "{shown} is not a ZIP file, or is damaged. Copy or download it again, or write it anew with \
+             `%report NAME --to FILE.html --bundle FILE.zip`"
+        )
+    })?;
     let manifest: Value = match archive.by_name("manifest.json") {
         Ok(manifest) => serde_json::from_reader(manifest).with_context(|| format!("the manifest of {shown}"))?,
         Err(_) => bail!("{shown} is not a bundle of Tunebook: it has no manifest.json"),
@@ -130,10 +160,13 @@ fn unpack(file: &Path, folder: &Path) -> anyhow::Result<Vec<String>> {
         let mut to = File::create(&path).with_context(|| format!("{} cannot be written", path.display()))?;
         std::io::copy(&mut entry, &mut to).with_context(|| format!("{} cannot be unpacked", path.display()))?;
     }
-    let names = manifest["studies"].as_array().into_iter().flatten().filter_map(Value::as_str);
-    let names: Vec<String> = names.map(String::from).collect();
-    if names.is_empty() {
+    let names = |field: &str| -> Vec<String> {
+        let names = manifest[field].as_array().into_iter().flatten().filter_map(Value::as_str);
+        names.map(String::from).collect()
+    };
+    let studies = names("studies");
+    if studies.is_empty() {
         bail!("{shown} holds no study");
     }
-    Ok(names)
+    Ok(Unpacked { studies, imported: names("imported") })
 }
