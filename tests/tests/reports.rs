@@ -48,6 +48,9 @@ async fn a_page_holds_everything_and_needs_no_network() {
     let loads = ["src=\"http", "href=\"http", "url(", "@import", "<link"];
     assert!(loads.iter().all(|load| !page.contains(load)), "the page loads something");
     assert!(page.contains("width=device-width"));
+    for said in ["would train nothing", "costs nothing", "Nothing was trained", "<td>null</td>", "<td>[]</td>"] {
+        assert!(!page.contains(said), "{said}");
+    }
     // The cell that the page offers runs the same study.
     let cell = page.split("<pre><code>").find(|part| part.starts_with("%%sweep bowl")).unwrap();
     let cell = cell.split_once("</code>").unwrap().0.replace("&quot;", "\"").replace("&#39;", "'");
@@ -65,6 +68,7 @@ async fn markdown_has_its_charts_beside_it_and_a_notebook_has_the_magics_as_cell
     let pictures: Vec<&str> = text.split("](<").skip(1).map(|part| part.split_once('>').unwrap().0).collect();
     assert_eq!(json!(pictures.len()), written["charts"], "{text}");
     assert!(pictures.len() >= 5, "{text}");
+    assert!(!text.contains("![%") && text.contains("\n### Summary\n\n`%isolate bowl width`: Level L"), "{text}");
     for picture in pictures {
         assert!(read(folder.path(), picture).contains("<svg"), "{picture}");
     }
