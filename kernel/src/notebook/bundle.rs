@@ -170,3 +170,26 @@ fn unpack(file: &Path, folder: &Path) -> anyhow::Result<Unpacked> {
     }
     Ok(Unpacked { studies, imported: names("imported") })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn imported_studies_are_not_replayed() {
+        let owned = |names: &[&str]| names.iter().map(|name| name.to_string()).collect::<Vec<_>>();
+        let of = |studies: &[&str], imported: &[&str]| of_here(Path::new("b.zip"), owned(studies), &owned(imported));
+        assert_eq!(of(&["a", "b", "c"], &["b"]).unwrap(), ["a", "c"]);
+        let error = of(&["a", "b"], &["a", "b"]).unwrap_err().to_string();
+        assert!(error.contains("b.zip has imported studies only (a, b)"), "{error}");
+    }
+
+    #[test]
+    fn a_damaged_file_is_said_to_be_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("b.zip");
+        std::fs::write(&file, "PK").unwrap();
+        let error = unpack(&file, folder.path()).map(|unpacked| unpacked.studies).unwrap_err().to_string();
+        assert!(error.contains("is damaged. Copy or download it again"), "{error}");
+    }
+}

@@ -99,7 +99,7 @@ impl Terminal {
 }
 
 /// The width of the terminal that a stream leads to. None if it leads to none, or if its width is unknown.
-pub fn columns(stream: &impl AsFd) -> Option<usize> {
+fn columns(stream: &impl AsFd) -> Option<usize> {
     let size = rustix::termios::tcgetwinsize(stream).ok()?;
     Some(usize::from(size.ws_col)).filter(|columns| *columns > 0)
 }

@@ -145,7 +145,8 @@ pub fn write(
     }
     if studies.is_empty() {
         let message = "a bundle holds studies, and none of these names is one";
-        return Err(source.error(ErrorName::UnknownStudy, word.span.clone(), message, None));
+        let help = "name a study too, or leave out `--bundle`; `%study` lists the studies".to_string();
+        return Err(source.error(ErrorName::UnknownStudy, word.span.clone(), message, Some(help)));
     }
     let here = files::current()?;
     let failed = |error: std::io::Error| files::not_written(source, word, &path, &error);
