@@ -88,8 +88,8 @@ impl Output for CellOutput {
     }
 }
 
-/// The next cells that this session has offered. A front end inserts a cell for each, so a cell that runs again must not
-/// offer what stands below it already.
+/// The next cells that this session has offered. A front end inserts a cell for each, so a cell that runs again must
+/// not offer what stands below it already.
 #[derive(Default)]
 pub struct OfferedCells {
     /// The texts that each cell offered last.
