@@ -7,9 +7,17 @@ use std::time::Duration;
 use tunebook_kernel::notebook::{self, DiffOptions, Parameter, RunOptions};
 use tunebook_kernel::{engine, kernel, prepare};
 
-/// A Rust kernel for Jupyter with magics for tuning deep learning models.
+/// What stands below the list of commands.
+const AFTER: &str = "To begin:\n  tunebook run NOTEBOOK.ipynb       runs a notebook, here without Jupyter\n  \
+    tunebook sweep FILE               trains the trials of a study that FILE declares\n  \
+    tunebook insight STUDY            says what the study found\n  \
+    tunebook COMMAND --help           explains a command\n\n\
+    The studies are kept in .tunebook/studies.db in the current folder. In Jupyter, choose the kernel Rust (Tunebook).";
+
+/// Tunes the hyperparameters of deep learning models: plans, runs, records and explains studies, in notebooks with
+/// cells in Rust or with these commands on a terminal.
 #[derive(Parser)]
-#[command(name = "tunebook", version, about)]
+#[command(name = "tunebook", version, after_help = AFTER)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -17,7 +25,7 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Serve one Jupyter session. Front ends call this.
+    /// Serve one Jupyter session. Jupyter calls this.
     Kernel {
         /// The connection file that the front end wrote.
         #[arg(short = 'f', long)]
@@ -60,6 +68,7 @@ enum Command {
         libtorch: PathBuf,
     },
     /// Run trials that come in on standard input. The pool of a kernel calls this.
+    #[command(hide = true)]
     Slot {
         /// The worker that trains built-in workloads.
         #[arg(long)]

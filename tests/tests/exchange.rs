@@ -35,6 +35,8 @@ fn expected_state(trial: &Value) -> TrialState {
 async fn studies_of_optuna_are_analysed_with_the_values_that_they_have_there() {
     let (mut kernel, folder) = kernel().await;
     let said = python("make_studies.py", folder.path(), &[]);
+    let error = kernel.run_error("%study import nofile.csv").await;
+    assert!(error.contains("there is no `nofile.csv`") && error.contains("looked for in"), "{error}");
     for (file, name) in [("made.log", "from-journal"), ("made.db", "from-database")] {
         let before = std::fs::read(folder.path().join(file)).unwrap();
         let error = kernel.run_error(&format!("%study import {file}")).await;

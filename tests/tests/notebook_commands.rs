@@ -117,7 +117,7 @@ fn papermill_sets_parameters_as_tunebook_run_does() {
     let injected = "// Parameters\nlet clip: Option<f64> = Some(0.5);\nlet lr = 1.0_f32;\nlet seconds = 1.0;\n\
         let seed: u64 = 12345678901234567890;\nlet limit: f32 = f32::NAN;\nlet low = f64::NEG_INFINITY;\n\
         let on = true;\nlet name = \"ü \\\"q\\\" \\\\ \\n'\";";
-    let mut papermill = Command::new(python);
+    let mut papermill = Command::new(&python);
     papermill.args(["-m", "papermill", "n.ipynb", "papermill.ipynb", "--prepare-only"]).current_dir(at);
     for (name, value) in set {
         papermill.args(["-p", name, value]);
@@ -147,6 +147,15 @@ fn papermill_sets_parameters_as_tunebook_run_does() {
     let again = read(at, "again.ipynb");
     assert_eq!((&again["cells"][1]["source"], printed(&again["cells"][2])), (&json!(injected), shown.to_string()));
     assert_eq!(again["metadata"]["papermill"]["parameters"], out["metadata"]["papermill"]["parameters"]);
+
+    // Both refuse a value that the type does not have.
+    let refused = tunebook(at, &["run", "n.ipynb", "-p", "seed=-1"]);
+    let mut papermill = Command::new(&python);
+    papermill.args(["-m", "papermill", "n.ipynb", "refused.ipynb", "--prepare-only", "-p", "seed", "-1"]);
+    for ran in [refused, papermill.current_dir(at).output().unwrap()] {
+        let said = String::from_utf8_lossy(&ran.stderr).into_owned();
+        assert!(!ran.status.success() && said.contains("from 0 to 18446744073709551615"), "{said}");
+    }
 }
 
 #[test]
@@ -310,7 +319,7 @@ fn magics_run_on_the_command_line_with_the_store_of_the_folder() {
         assert!(status == Some(1) && error.contains(part) && said.is_empty(), "{arguments:?}: {said}{error}");
     }
     let (status, help, _) = ran(&["--help"]);
-    assert_eq!(status, Some(0));
+    assert!(status == Some(0) && help.starts_with("Tunes the hyperparameters"), "{help}");
     for command in ["sweep", "throughput", "insight", "replay", "run"] {
         assert!(help.contains(&format!("\n  {command} ")), "{help}");
     }

@@ -118,7 +118,7 @@ async fn a_bundle_made_in_one_folder_is_replayed_in_another() {
     let refused = kernel.run_error("%report d p --to r.html --bundle mine.zip").await;
     assert!(refused.contains("is no bundle") && !here.join("r.html").exists(), "{refused}");
     let refused = kernel.run_error("%report d p --to r.html --bundle b.tar").await;
-    assert!(refused.contains("does not end in .zip"), "{refused}");
+    assert!(refused.contains("does not end in .zip") && refused.contains("`--bundle b.zip`"), "{refused}");
     let written = kernel.run_ok("%report d p --to r.html --bundle 'the bundle.zip'").await.result();
     assert_eq!(written["bundle"]["studies"], json!(["d", "p"]));
     let [file] = &written["bundle"]["files"].as_array().unwrap()[..] else { panic!("{written}") };
@@ -160,11 +160,14 @@ async fn a_bundle_made_in_one_folder_is_replayed_in_another() {
     repack(&at.join("new"), &bundled);
     let ran = tunebook(at, &["replay", "changed.zip", "--study", "p", "--again", "--accept-changes"]);
     assert_eq!(ran.status.code(), Some(1), "{}{}", text(&ran.stdout), text(&ran.stderr));
+    std::fs::write(at.join("broken.zip"), "PK").unwrap();
     for (arguments, part) in [
         (vec!["replay", "none.zip"], "cannot be read"),
+        (vec!["replay", "broken.zip"], "is damaged"),
         (vec!["replay", "changed.zip", "--study", "q"], "no study `q`"),
         (vec!["replay", "b.zip", "--to", "new"], "is not an empty folder"),
         (vec!["replay", "changed.zip", "--study", "p", "--again"], "`code/train.sh` has changed"),
+        (vec!["replay", "changed.zip", "--study", "p", "--again"], "FOLDER/project"),
     ] {
         let ran = tunebook(at, &arguments);
         let said = text(&ran.stderr);

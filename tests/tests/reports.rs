@@ -48,6 +48,9 @@ async fn a_page_holds_everything_and_needs_no_network() {
     let loads = ["src=\"http", "href=\"http", "url(", "@import", "<link"];
     assert!(loads.iter().all(|load| !page.contains(load)), "the page loads something");
     assert!(page.contains("width=device-width"));
+    for said in ["would train nothing", "costs nothing", "Nothing was trained", "<td>null</td>", "<td>[]</td>"] {
+        assert!(!page.contains(said), "{said}");
+    }
     // The cell that the page offers runs the same study.
     let cell = page.split("<pre><code>").find(|part| part.starts_with("%%sweep bowl")).unwrap();
     let cell = cell.split_once("</code>").unwrap().0.replace("&quot;", "\"").replace("&#39;", "'");
@@ -65,6 +68,7 @@ async fn markdown_has_its_charts_beside_it_and_a_notebook_has_the_magics_as_cell
     let pictures: Vec<&str> = text.split("](<").skip(1).map(|part| part.split_once('>').unwrap().0).collect();
     assert_eq!(json!(pictures.len()), written["charts"], "{text}");
     assert!(pictures.len() >= 5, "{text}");
+    assert!(!text.contains("![%") && text.contains("\n### Summary\n\n`%isolate bowl width`: Level L"), "{text}");
     for picture in pictures {
         assert!(read(folder.path(), picture).contains("<svg"), "{picture}");
     }
@@ -114,6 +118,7 @@ async fn the_report_of_an_imported_study_says_where_it_comes_from() {
     assert!(same.contains("Nothing was imported"), "{same}");
     let notes = written["bundle"]["notes"].to_string();
     assert!(notes.contains("`back` was imported"), "{notes}");
+    assert_eq!(written["bundle"]["replayable"], json!([]), "{written}");
 }
 
 /// A program with a fence of Markdown in it. `comment` makes another version of it.
@@ -141,6 +146,7 @@ async fn a_bundle_has_the_pictures_of_its_report_and_says_what_it_lacks() {
     assert!(files.len() == 2 && files.iter().all(|file| file["path"] == "train.sh"), "{bundle:#}");
     let left_out: Vec<&str> = files.iter().filter_map(|file| file["left_out"].as_str()).collect();
     assert_eq!(left_out, ["it has changed since the trials of `first` read it"]);
+    assert_eq!(bundle["replayable"], json!(["second", "whole"]), "{bundle:#}");
     let notes: Vec<&str> = bundle["notes"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
     assert_eq!(notes.len(), 2, "{notes:#?}");
     assert!(notes[0].starts_with(&format!("The command of `whole` names `{whole}` by its whole path")), "{notes:#?}");
@@ -148,6 +154,7 @@ async fn a_bundle_has_the_pictures_of_its_report_and_says_what_it_lacks() {
     // Lines are wrapped where they are shown.
     let packed = |text: &str| text.split_whitespace().collect::<String>();
     let shown = packed(&answer.shown());
+    assert!(shown.contains(&packed("runs one of `second` and `whole` again")), "{shown}");
     assert!(notes.iter().all(|note| shown.contains(&packed(note))), "{shown}");
 
     let text = read(&here, "README.md");

@@ -52,6 +52,7 @@ async fn a_curve_has_the_promised_fields_and_a_list_of_values_draws_several() {
     assert!(last.content["data"]["application/vnd.plotly.v1+json"].is_object());
     let text = last.content["data"]["text/plain"].as_str().unwrap();
     assert!(text.lines().all(|line| line.chars().count() <= 100), "{text}");
+    assert!(text.contains("Larger sizes were not tried, because of `--max 8`."), "{text}");
 
     // A batch size larger than the number of training examples is never tried.
     let limit = kernel.run_ok("%throughput digits_mlp --limit-only").await.result();

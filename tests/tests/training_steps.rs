@@ -78,6 +78,7 @@ async fn the_initial_number_of_steps_is_that_of_the_fastest_rate_that_fits() {
     let again = kernel.run_ok(SMALL).await;
     assert!(again.shown().contains("Nothing was trained"), "{}", again.shown());
     assert_eq!(again.result()["max_train_steps"], result["max_train_steps"]);
+    assert_eq!((&again.result()["next_cell"], next_input(&again)), (&json!(cell), String::new()), "it was inserted");
     let text = words(&answer.shown());
     for said in ["Initial max_train_steps: ", "median over 6 seeds", "Playbook G4", "Playbook G7", "dropout = 0"] {
         assert!(text.contains(said), "{said}: {text}");

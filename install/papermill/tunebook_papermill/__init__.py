@@ -140,6 +140,12 @@ def number(value, kind, is_float, suffix):
             raise ValueError
     except (TypeError, ValueError, OverflowError):
         raise ValueError(f"it is a {'' if is_float else 'whole '}number, and `{value}` is none") from None
+    if whole := re.fullmatch(r"([iu])(\d+|size)", kind):
+        bits = 64 if whole[2] == "size" else int(whole[2])
+        low, high = (0, 2**bits - 1) if whole[1] == "u" else (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
+        if not low <= result <= high:
+            message = f"it has the type `{kind}`, whose values go from {low} to {high}, and `{value}` is none of them"
+            raise ValueError(message)
     if is_float and not math.isfinite(result):
         return f"{kind}::" + {"nan": "NAN", "inf": "INFINITY", "-inf": "NEG_INFINITY"}[str(result)]
     return repr(result) + suffix

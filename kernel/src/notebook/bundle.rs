@@ -4,11 +4,14 @@
 use super::cell::{Ended, StopSignals};
 use super::kernel_process::KernelProcess;
 use super::magic::{line, shown};
-use anyhow::{Context as _, bail};
+use super::terminal::text_columns;
+use anyhow::{Context as _, anyhow, bail};
 use serde_json::Value;
+use std::ffi::OsStr;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use tunebook_magics::TEXT_COLUMNS;
 use zip::ZipArchive;
 
 /// The exit status after an interrupt.
@@ -69,18 +72,21 @@ pub async fn replay(words: &[String]) -> anyhow::Result<ExitCode> {
         }
         None => temporary.path().to_path_buf(),
     };
-    let studies = unpack(&request.file, &folder)?;
+    let Unpacked { studies, imported } = unpack(&request.file, &folder)?;
     let studies = match request.study {
         Some(name) if !studies.contains(&name) => {
             bail!("the bundle has no study `{name}`; it has {}", studies.join(", "))
         }
         Some(name) => vec![name],
-        None => studies,
+        None => of_here(&request.file, studies, &imported)?,
     };
     let project = folder.join("project");
     std::fs::create_dir_all(&project)?;
     let store = folder.join("studies.db");
-    let mut kernel = KernelProcess::start(&project, &[(tunebook_study::store::STUDIES, store.as_path())]).await?;
+    let columns = text_columns();
+    let environment =
+        [(tunebook_study::store::STUDIES, store.as_os_str()), (TEXT_COLUMNS, OsStr::new(columns.as_str()))];
+    let mut kernel = KernelProcess::start(&project, &environment).await?;
     let mut stop = StopSignals::new()?;
     let mut code: u8 = 0;
     for name in &studies {
@@ -103,11 +109,41 @@ pub async fn replay(words: &[String]) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::from(code))
 }
 
+/// The studies of a bundle without the imported ones. An error if there are no others.
+fn of_here(file: &Path, studies: Vec<String>, imported: &[String]) -> anyhow::Result<Vec<String>> {
+    let (left_out, kept): (Vec<String>, Vec<String>) = studies.into_iter().partition(|name| imported.contains(name));
+    if kept.is_empty() {
+        bail!(
+            "{} has imported studies only ({}): what trained their trials is not recorded, so nothing can run again. \
+             Unpack it, and open the record with `%env TUNEBOOK_STUDIES=…/studies.db` in a notebook",
+            file.display(),
+            left_out.join(", ")
+        );
+    }
+    for name in left_out {
+        eprintln!("Left out: {name} was imported, so its trials cannot run again.");
+    }
+    Ok(kept)
+}
+
+/// What a bundle holds.
+struct Unpacked {
+    /// The names of all studies.
+    studies: Vec<String>,
+    /// Those that were imported.
+    imported: Vec<String>,
+}
+
 /// Unpacks a bundle, and returns the names of its studies.
-fn unpack(file: &Path, folder: &Path) -> anyhow::Result<Vec<String>> {
+fn unpack(file: &Path, folder: &Path) -> anyhow::Result<Unpacked> {
     let shown = file.display();
     let open = File::open(file).with_context(|| format!("{shown} cannot be read"))?;
-    let mut archive = ZipArchive::new(open).with_context(|| format!("{shown} is not a ZIP file"))?;
+    let mut archive = ZipArchive::new(open).map_err(|_| {
+        anyhow!(
+            "{shown} is not a ZIP file, or is damaged. Copy or download it again, or write it anew with \
+             `%report NAME --to FILE.html --bundle FILE.zip`"
+        )
+    })?;
     let manifest: Value = match archive.by_name("manifest.json") {
         Ok(manifest) => serde_json::from_reader(manifest).with_context(|| format!("the manifest of {shown}"))?,
         Err(_) => bail!("{shown} is not a bundle of Tunebook: it has no manifest.json"),
@@ -124,10 +160,36 @@ fn unpack(file: &Path, folder: &Path) -> anyhow::Result<Vec<String>> {
         let mut to = File::create(&path).with_context(|| format!("{} cannot be written", path.display()))?;
         std::io::copy(&mut entry, &mut to).with_context(|| format!("{} cannot be unpacked", path.display()))?;
     }
-    let names = manifest["studies"].as_array().into_iter().flatten().filter_map(Value::as_str);
-    let names: Vec<String> = names.map(String::from).collect();
-    if names.is_empty() {
+    let names = |field: &str| -> Vec<String> {
+        let names = manifest[field].as_array().into_iter().flatten().filter_map(Value::as_str);
+        names.map(String::from).collect()
+    };
+    let studies = names("studies");
+    if studies.is_empty() {
         bail!("{shown} holds no study");
     }
-    Ok(names)
+    Ok(Unpacked { studies, imported: names("imported") })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn imported_studies_are_not_replayed() {
+        let owned = |names: &[&str]| names.iter().map(|name| name.to_string()).collect::<Vec<_>>();
+        let of = |studies: &[&str], imported: &[&str]| of_here(Path::new("b.zip"), owned(studies), &owned(imported));
+        assert_eq!(of(&["a", "b", "c"], &["b"]).unwrap(), ["a", "c"]);
+        let error = of(&["a", "b"], &["a", "b"]).unwrap_err().to_string();
+        assert!(error.contains("b.zip has imported studies only (a, b)"), "{error}");
+    }
+
+    #[test]
+    fn a_damaged_file_is_said_to_be_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("b.zip");
+        std::fs::write(&file, "PK").unwrap();
+        let error = unpack(&file, folder.path()).map(|unpacked| unpacked.studies).unwrap_err().to_string();
+        assert!(error.contains("is damaged. Copy or download it again"), "{error}");
+    }
 }

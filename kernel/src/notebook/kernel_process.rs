@@ -2,9 +2,11 @@
 
 use anyhow::{Context as _, bail};
 use serde_json::json;
+use std::ffi::OsStr;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
+use tunebook_magics::TEXT_COLUMNS;
 use tunebook_wire::client::{Client, Endpoints};
 
 /// A kernel that is not ready by then will never be.
@@ -21,7 +23,7 @@ pub struct KernelProcess {
 
 impl KernelProcess {
     /// Starts a kernel whose current folder is `folder`, with more variables in its environment.
-    pub async fn start(folder: &Path, environment: &[(&str, &Path)]) -> anyhow::Result<Self> {
+    pub async fn start(folder: &Path, environment: &[(&str, &OsStr)]) -> anyhow::Result<Self> {
         use std::os::unix::process::CommandExt;
         let connection = tempfile::tempdir().context("a temporary folder cannot be made")?;
         let prefix = connection.path().join("s").to_string_lossy().into_owned();
@@ -34,7 +36,8 @@ impl KernelProcess {
         let executable = std::env::current_exe().context("the kernel's own executable")?;
         let mut command = Command::new(executable);
         command.args(["kernel", "--connection-file"]).arg(&file).current_dir(folder).stdin(Stdio::null());
-        command.envs(environment.iter().copied());
+        // The width of the terminal is that of this kernel's parent, and not of one further up.
+        command.env_remove(TEXT_COLUMNS).envs(environment.iter().copied());
         // An interrupt from the terminal is passed on as a request, which keeps the kernel alive.
         command.process_group(0).env("JPY_PARENT_PID", std::process::id().to_string());
         let mut child = command.spawn().context("the kernel cannot be started")?;

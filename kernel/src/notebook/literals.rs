@@ -152,6 +152,11 @@ pub fn literal(shape: &Shape, value: &str) -> anyhow::Result<String> {
         }
         Shape::Number { kind, with_suffix, .. } => {
             let number = whole(value).with_context(|| format!("it is a whole number, and `{value}` is none"))?;
+            if let Some((kind, (low, high))) = kind.and_then(|kind| Some((kind, range(kind)?)))
+                && !is_between(&number, low, high)
+            {
+                bail!("it has the type `{kind}`, whose values go from {low} to {high}, and `{value}` is none of them");
+            }
             let suffix = kind.filter(|_| *with_suffix).map_or(String::new(), |kind| format!("_{kind}"));
             Ok(format!("{number}{suffix}"))
         }
@@ -229,10 +234,31 @@ fn whole_as_written(text: &str) -> Option<String> {
     signed.or_else(|| text.parse::<u128>().ok().map(|number| number.to_string()))
 }
 
+/// The least and the largest value of a type of whole numbers. None for any other type.
+fn range(kind: &str) -> Option<(i128, u128)> {
+    let (sign, size) = kind.split_at_checked(1)?;
+    let bits: u32 = if size == "size" { usize::BITS } else { size.parse().ok()? };
+    let unused = 128_u32.checked_sub(bits)?;
+    match sign {
+        "u" => Some((0, u128::MAX >> unused)),
+        "i" => Some((i128::MIN >> unused, u128::MAX >> (unused + 1))),
+        _ => None,
+    }
+}
+
+/// Whether a whole number, given by its digits, is in a range.
+fn is_between(number: &str, low: i128, high: u128) -> bool {
+    match (number.parse::<i128>(), number.parse::<u128>()) {
+        (_, Ok(number)) => number <= high,
+        (Ok(number), _) => number >= low,
+        _ => false,
+    }
+}
+
 fn digits(text: &str) -> String {
     let text = text.trim();
-    let is_between = !text.starts_with('_') && !text.ends_with('_');
-    if is_between { text.replace('_', "") } else { text.to_string() }
+    let is_inside = !text.starts_with('_') && !text.ends_with('_');
+    if is_inside { text.replace('_', "") } else { text.to_string() }
 }
 
 /// Returns a value by its look, as papermill does: a number, true or false, null, or text. A list or an object is
@@ -294,6 +320,29 @@ mod tests {
         {
             assert!(literal(&shape(kind, written), value).is_err(), "{kind} {written} {value}");
         }
+    }
+
+    #[test]
+    fn a_whole_number_is_in_the_range_of_its_type() {
+        for (kind, written, least, largest, below, above) in [
+            ("usize", "4", "0", "18446744073709551615", "-1", "18446744073709551616"),
+            ("", "4_u8", "0", "255", "-1", "256"),
+            ("i8", "4", "-128", "127", "-129", "1e3"),
+            ("i64", "4", "-9223372036854775808", "9223372036854775807", "-9223372036854775809", "9223372036854775808"),
+            ("u128", "4", "0", "340282366920938463463374607431768211455", "-1", "0.5"),
+            ("Option<u32>", "None", "0", "4294967295", "-1", "4294967296"),
+            ("Vec<u16>", "vec![]", "[0]", "[65535]", "[1, -1]", "[65536]"),
+        ] {
+            for value in [least, largest] {
+                assert!(literal(&shape(kind, written), value).is_ok(), "{kind} {written} {value}");
+            }
+            for value in [below, above] {
+                assert!(literal(&shape(kind, written), value).is_err(), "{kind} {written} {value}");
+            }
+        }
+        let error = literal(&shape("usize", "4"), "-1").unwrap_err().to_string();
+        assert!(error.contains("`usize`, whose values go from 0 to") && error.contains("`-1` is none"), "{error}");
+        assert_eq!(of("", "4", "-1"), "-1", "Rust finds the type");
     }
 
     #[test]

@@ -4,13 +4,14 @@
 use super::bundle;
 use super::cell::{Ended, StopSignals, run_cell};
 use super::kernel_process::KernelProcess;
-use super::terminal::Terminal;
+use super::terminal::{Terminal, text_columns};
 use anyhow::{Context as _, bail};
 use clap::{Arg, ArgAction, Command};
 use serde_json::Value;
+use std::ffi::OsStr;
 use std::path::Path;
 use std::process::ExitCode;
-use tunebook_magics::{CommandLineMagic, MagicBody, command_line_magics, quoted_word};
+use tunebook_magics::{CommandLineMagic, MagicBody, TEXT_COLUMNS, command_line_magics, quoted_word};
 
 /// The exit status after an interrupt, as shells have it.
 const INTERRUPTED: u8 = 130;
@@ -71,7 +72,9 @@ async fn one(name: &str, words: &[String]) -> anyhow::Result<ExitCode> {
     let words: Vec<String> = words.iter().filter(|word| *word != "--json").cloned().collect();
     let body = command_line_magics().find(|magic| magic.name == name).and_then(|magic| magic.body);
     let text = cell(name, body, &words)?;
-    let mut kernel = KernelProcess::start(Path::new("."), &[]).await?;
+    let columns = text_columns();
+    let environment = [(TEXT_COLUMNS, OsStr::new(columns.as_str()))];
+    let mut kernel = KernelProcess::start(Path::new("."), &environment).await?;
     let ran = shown(&mut kernel, &text, as_json, &mut StopSignals::new()?).await;
     kernel.end().await;
     Ok(ExitCode::from(match ran?.0 {

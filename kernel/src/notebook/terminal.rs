@@ -2,6 +2,8 @@
 
 use serde_json::Value;
 use std::io::{IsTerminal, Write};
+use std::os::fd::AsFd;
+use unicode_width::UnicodeWidthStr;
 
 /// The MIME type of the result of a magic.
 const RESULT: &str = "application/vnd.tunebook.v1+json";
@@ -13,8 +15,8 @@ pub struct Terminal {
     result: Option<Value>,
     /// The text of the last display without a result.
     text: Option<String>,
-    /// How many lines of progress stand on the terminal.
-    lines: usize,
+    /// How many rows of the terminal the progress takes.
+    rows: usize,
 }
 
 impl Terminal {
@@ -61,16 +63,16 @@ impl Terminal {
             let mut stderr = std::io::stderr().lock();
             let _ = writeln!(stderr, "{text}");
             let _ = stderr.flush();
-            self.lines = text.lines().count();
+            self.rows = rows(text, columns(&stderr));
         }
     }
 
     /// Removes the progress from the terminal.
     fn clear(&mut self) {
-        if self.lines > 0 {
-            // Up so many lines, to the first column, and clear from there on.
-            eprint!("\u{1b}[{}F\u{1b}[J", self.lines);
-            self.lines = 0;
+        if self.rows > 0 {
+            // Up so many rows, to the first column, and clear from there on.
+            eprint!("\u{1b}[{}F\u{1b}[J", self.rows);
+            self.rows = 0;
         }
     }
 
@@ -93,5 +95,46 @@ impl Terminal {
             }
             (None, _) => {}
         }
+    }
+}
+
+/// The width of the terminal that a stream leads to. None if it leads to none, or if its width is unknown.
+fn columns(stream: &impl AsFd) -> Option<usize> {
+    let size = rustix::termios::tcgetwinsize(stream).ok()?;
+    Some(usize::from(size.ws_col)).filter(|columns| *columns > 0)
+}
+
+/// How wide the text of results is to be, for the kernel that makes it. Empty if standard output is no terminal.
+pub fn text_columns() -> String {
+    columns(&std::io::stdout()).map_or(String::new(), |columns| columns.to_string())
+}
+
+/// The number of rows that text takes on a terminal, which breaks longer lines at its width.
+fn rows(text: &str, columns: Option<usize>) -> usize {
+    let of_line = |line: &str| columns.map_or(1, |columns| line.width().div_ceil(columns).max(1));
+    text.lines().map(of_line).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_that_is_wider_than_the_terminal_takes_several_rows() {
+        let long = "x".repeat(67);
+        let line = long.as_str();
+        for (text, columns, expected) in [
+            (line, Some(60), 2),
+            (line, Some(67), 1),
+            (line, Some(33), 3),
+            (line, None, 1),
+            ("a\n\nb", Some(60), 3),
+            ("ααα – …", Some(7), 1),
+            ("学习率学习率", Some(6), 2),
+        ] {
+            assert_eq!(rows(text, columns), expected, "{text:?} in {columns:?}");
+        }
+        let file = tempfile::tempfile().unwrap();
+        assert_eq!(columns(&file), None, "a file is no terminal");
     }
 }

@@ -100,7 +100,7 @@ impl Session {
                     self.iopub.publish(&request.header, "execute_result", content);
                 }
                 let expressions = self.user_expressions(&content["user_expressions"], &interrupt).await;
-                let payload = output.payload.lock().clone();
+                let payload = self.offered.lock().without_repeated(&output.cell, output.payload.lock().clone());
                 json!({ "status": "ok", "execution_count": count, "user_expressions": expressions, "payload": payload })
             }
             Err(error) => {

@@ -16,6 +16,7 @@ mod usage;
 use crate::engine::Engine;
 use comms::Comms;
 use history::History;
+use output::OfferedCells;
 use parking_lot::Mutex;
 use readiness::StatusTarget;
 use serde_json::{Value, json};
@@ -68,6 +69,8 @@ pub struct Session {
     environment: Mutex<BTreeMap<String, Option<String>>>,
     /// The ids that front ends gave to the cells that ran, by execution count.
     cell_ids: Mutex<BTreeMap<u64, String>>,
+    /// The next cells that were offered.
+    offered: Mutex<OfferedCells>,
     /// The interrupt of the cell that runs; None between two cells.
     interrupt: Mutex<Option<Arc<Interrupt>>>,
     /// The header of the request whose cell runs; None between two cells.
@@ -112,6 +115,7 @@ impl Session {
             asking: Semaphore::new(QUESTIONS),
             environment: Mutex::default(),
             cell_ids: Mutex::default(),
+            offered: Mutex::default(),
             interrupt: Mutex::new(None),
             running: Mutex::new(None),
             ended: Notify::new(),

@@ -3,6 +3,7 @@
 
 use parking_lot::Mutex;
 use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use tunebook_magics::{Bundle, Output, Stream};
 use tunebook_wire::Iopub;
@@ -84,5 +85,60 @@ impl Output for CellOutput {
 
     fn detached(&self) -> Option<Arc<dyn Output>> {
         Some(Arc::new(self.clone()))
+    }
+}
+
+/// The next cells that this session has offered. A front end inserts a cell for each, so a cell that runs again must
+/// not offer what stands below it already.
+#[derive(Default)]
+pub struct OfferedCells {
+    /// The texts that each cell offered last.
+    by_cell: BTreeMap<String, Vec<String>>,
+    /// The texts that were offered last, by whatever cell.
+    last: Vec<String>,
+}
+
+impl OfferedCells {
+    /// Returns the payload of a cell without the next cells that it, or the last cell that offered some, has offered
+    /// already.
+    pub fn without_repeated(&mut self, cell: &str, payload: Vec<Value>) -> Vec<Value> {
+        let offered = |item: &Value| -> Option<String> {
+            let is_offer = item["source"] == "set_next_input" && item["replace"] == false;
+            item["text"].as_str().filter(|_| is_offer).map(String::from)
+        };
+        let now: Vec<String> = payload.iter().filter_map(offered).collect();
+        if now.is_empty() {
+            return payload;
+        }
+        let before = self.by_cell.insert(cell.into(), now.clone()).unwrap_or_default();
+        let last = std::mem::replace(&mut self.last, now);
+        let is_repeated = |text: &String| before.contains(text) || last.contains(text);
+        payload.into_iter().filter(|item| !offered(item).as_ref().is_some_and(is_repeated)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_next_cell_is_offered_once() {
+        let mut offered = OfferedCells::default();
+        let offer = |text: &str| json!({ "source": "set_next_input", "text": text, "replace": false });
+        let other = [json!({ "source": "page" }), json!({ "source": "set_next_input", "text": "x", "replace": true })];
+        let mut is_new = |cell: &str, text: &str| {
+            let payload = other.iter().cloned().chain([offer(text)]).collect();
+            let left = offered.without_repeated(cell, payload);
+            assert_eq!(left[..2], other, "only next cells are left out");
+            left.len() == 3
+        };
+        assert!(is_new("a", "x"));
+        assert!(!is_new("a", "x"), "the cell runs again");
+        assert!(!is_new("b", "x"), "another cell says the same right after it");
+        assert!(is_new("b", "y"));
+        assert!(!is_new("a", "x"), "it stands below `a` already");
+        assert!(is_new("a", "z"), "the text is another one");
+        assert!(is_new("a", "x"), "it was replaced by another one");
+        assert_eq!(offered.without_repeated("a", other.to_vec()), other);
     }
 }

@@ -87,15 +87,24 @@ pub fn problem(source: &Source, word: &Word, path: &Path, done: &str, error: &Er
     let written = &word.text;
     let (message, help) = match error.kind() {
         ErrorKind::NotFound => (format!("there is no `{written}`"), similar(path)),
-        ErrorKind::IsADirectory => (format!("`{written}` is a folder"), None),
-        ErrorKind::InvalidData => (format!("`{written}` is not text in UTF-8"), None),
+        ErrorKind::IsADirectory => {
+            (format!("`{written}` is a folder"), Some("name a file, such as one in this folder".into()))
+        }
+        ErrorKind::InvalidData => {
+            let help = "name a text file; if this is one in another encoding, convert it to UTF-8 first";
+            (format!("`{written}` is not text in UTF-8"), Some(help.into()))
+        }
+        ErrorKind::PermissionDenied => {
+            let help = format!("`ls -l {}` shows who may use it", shell_words::quote(written));
+            (format!("`{written}` cannot be {done}: {error}"), Some(help))
+        }
         _ => (format!("`{written}` cannot be {done}: {error}"), None),
     };
     source.error(ErrorName::FileError, word.span.clone(), message, help)
 }
 
 /// Help for a path that does not exist: the name in the same folder that was most likely meant, or that the folder does
-/// not exist either.
+/// not exist either, or where the file was looked for.
 fn similar(path: &Path) -> Option<String> {
     let folder = match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
@@ -106,7 +115,16 @@ fn similar(path: &Path) -> Option<String> {
     };
     let names: Vec<String> = entries.flatten().map(|entry| entry.file_name().to_string_lossy().into()).collect();
     let near = nearest(&path.file_name()?.to_string_lossy(), names.iter().map(String::as_str));
-    near.map(|near| format!("did you mean `{near}`?"))
+    Some(match near {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => {
+            let folder = std::path::absolute(folder).unwrap_or(folder.to_path_buf());
+            format!(
+                "it was looked for in {}; give the path of the file from there, or its whole path",
+                folder.display()
+            )
+        }
+    })
 }
 
 /// The error for a file that cannot be written. If its folder does not exist, the help says how to create it.

@@ -26,6 +26,7 @@ pub use error::{ErrorName, MagicError, page_colors};
 pub use files::write_whole;
 pub use host::{Bundle, Interrupt, Output, RESULT_MIME, Stream, session};
 pub use magic::{CommandLineMagic, MagicBody, Settings};
+pub use report::table::TEXT_COLUMNS;
 pub use syntax::{duration, quoted_word};
 
 use commands::{CATALOGUE, workload};

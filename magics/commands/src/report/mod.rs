@@ -20,9 +20,6 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 use tunebook_charts::{Chart, html, plotly, png};
 
-/// The width of the text for consoles.
-const TEXT_WIDTH: usize = 100;
-
 /// Collects the parts of a bundle.
 #[derive(Clone)]
 pub struct Report {
@@ -66,9 +63,9 @@ impl Report {
         if self.conclusion.is_empty() {
             self.conclusion = line.into();
         }
-        self.text += &textwrap::fill(line, TEXT_WIDTH);
-        self.text += "\n";
-        self.tables += &format!("<p style=\"margin:0.3em 0\">{}</p>", html::sentence(line));
+        let [text, page] = paragraph(line);
+        self.text += &text;
+        self.tables += &page;
         self
     }
 
@@ -162,6 +159,15 @@ impl Report {
         bundle.insert("text/plain".into(), json!(self.text.trim_end()));
         bundle
     }
+}
+
+/// What a paragraph begins with in HTML.
+pub const PARAGRAPH: &str = "<p style=\"margin:0.3em 0\">";
+
+/// A paragraph as text for consoles and as HTML.
+pub fn paragraph(line: &str) -> [String; 2] {
+    let text = textwrap::fill(line, table::text_width()) + "\n";
+    [text, format!("{PARAGRAPH}{}</p>", html::sentence(line))]
 }
 
 /// A new id for an HTML element or a display. No two are equal.

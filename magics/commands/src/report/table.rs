@@ -1,12 +1,29 @@
 //! Tables of results, as text for consoles and as HTML for notebooks, and the formats of their values.
 
 use comfy_table::{ColumnConstraint, ContentArrangement, Table, Width, presets};
+use std::sync::OnceLock;
 use tunebook_charts::html;
 use tunebook_pool::program_line;
 use tunebook_study::WorkloadReference;
 
-/// The width of the text in columns.
+/// The environment variable with the width of the terminal on which text is shown, in columns.
+pub const TEXT_COLUMNS: &str = "TUNEBOOK_COLUMNS";
+/// The width of text that is shown on no terminal.
 const TEXT_WIDTH: usize = 100;
+/// Text is not made narrower than this, however narrow the terminal is.
+const LEAST_WIDTH: usize = 30;
+
+/// The width of text in columns.
+pub fn text_width() -> usize {
+    static WIDTH: OnceLock<usize> = OnceLock::new();
+    *WIDTH.get_or_init(|| width_of(std::env::var(TEXT_COLUMNS).ok().as_deref()))
+}
+
+/// The width of text on a terminal with this many columns.
+fn width_of(columns: Option<&str>) -> usize {
+    let columns = columns.and_then(|columns| columns.parse::<u16>().ok()).filter(|columns| *columns > 0);
+    columns.map_or(TEXT_WIDTH, |columns| usize::from(columns).max(LEAST_WIDTH))
+}
 
 /// A table: rows under headers.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -45,20 +62,25 @@ impl Rows {
         (all > limit).then(|| format!("The first {limit} of {all} {what}:"))
     }
 
-    /// The table as text that is at most 100 columns wide.
+    /// The table as text that is as wide as the terminal at most.
     pub fn text(&self) -> String {
+        self.text_in(text_width())
+    }
+
+    /// The table as text that is at most so many columns wide, if a letter for each column fits.
+    fn text_in(&self, width: usize) -> String {
         let mut table = Table::new();
         table
             .load_style(presets::ASCII_MARKDOWN)
             .set_content_arrangement(ContentArrangement::Dynamic)
-            .set_width(TEXT_WIDTH as u16)
+            .set_width(width as u16)
             .set_header(&self.headers);
         for row in &self.rows {
             table.add_row(row);
         }
         let longest: Vec<usize> = (0..self.headers.len()).map(|column| self.longest_word(column)).collect();
         // Each column has a border and two spaces.
-        if longest.iter().sum::<usize>() + 3 * longest.len() < TEXT_WIDTH {
+        if longest.iter().sum::<usize>() + 3 * longest.len() < width {
             for (column, longest) in table.column_iter_mut().zip(longest) {
                 column.set_constraint(ColumnConstraint::LowerBoundary(Width::Fixed(longest as u16 + 2)));
             }
@@ -187,9 +209,15 @@ mod tests {
     }
 
     #[test]
-    fn text_is_at_most_a_hundred_columns_wide() {
+    fn text_is_at_most_as_wide_as_the_terminal() {
         let mut rows = Rows::new(&["a", "b"]);
         rows.row(vec!["x".repeat(80), "word ".repeat(40)]);
-        assert!(rows.text().lines().all(|line| line.chars().count() <= 100));
+        for width in [40, 60, 100, 140] {
+            let text = rows.text_in(width);
+            assert!(text.lines().all(|line| line.chars().count() <= width), "{width}:\n{text}");
+        }
+        for (columns, width) in [(None, 100), (Some(""), 100), (Some("0"), 100), (Some("60"), 60), (Some("8"), 30)] {
+            assert_eq!(width_of(columns), width, "{columns:?}");
+        }
     }
 }

@@ -218,9 +218,11 @@ impl Arguments {
         match word.text.parse::<u64>() {
             Ok(count) if count >= least => Ok(Some(count)),
             _ => {
-                let message =
-                    format!("`{}` takes a whole number of at least {least}, not `{}`", written(name), word.text);
-                Err(self.invalid(word, message))
+                let written = written(name);
+                let message = format!("`{written}` takes a whole number of at least {least}, not `{}`", word.text);
+                Err(self
+                    .invalid(word, message)
+                    .with_help(format!("write a number, such as `{written} {}`", least.max(10))))
             }
         }
     }
@@ -240,8 +242,9 @@ impl Arguments {
         match word.text.parse::<f64>() {
             Ok(amount) if amount.is_finite() && amount > 0.0 => Ok(Some(amount)),
             _ => {
-                let message = format!("`{}` takes an amount above 0, not `{}`", written(name), word.text);
-                Err(self.invalid(word, message))
+                let written = written(name);
+                let message = format!("`{written}` takes an amount above 0, not `{}`", word.text);
+                Err(self.invalid(word, message).with_help(format!("write a number, such as `{written} 2.5`")))
             }
         }
     }

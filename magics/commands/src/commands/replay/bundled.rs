@@ -34,7 +34,7 @@ impl Bundled {
 /// The paths that the study names and that the bundle stands for, if the store is that of an unpacked bundle.
 pub fn of(store: &Path, definition: &StudyDefinition) -> Vec<Bundled> {
     let Some((folder, files)) = manifest(&store.with_file_name("manifest.json")) else { return vec![] };
-    let Ok(project) = store.with_file_name("project").canonicalize() else { return vec![] };
+    let Some(project) = project(store).and_then(|project| project.canonicalize().ok()) else { return vec![] };
     let is_named = |path: &Path| {
         let path = path.display().to_string();
         words(definition).any(|word| with_path(word, &braces(&path), "") != *word)
@@ -57,6 +57,12 @@ pub fn of(store: &Path, definition: &StudyDefinition) -> Vec<Bundled> {
         }
     }
     found
+}
+
+/// The folder with the files of an unpacked bundle, if the store is that of one.
+pub fn project(store: &Path) -> Option<PathBuf> {
+    let manifest: Json = serde_json::from_slice(&std::fs::read(store.with_file_name("manifest.json")).ok()?).ok()?;
+    (manifest["kind"] == "bundle").then(|| store.with_file_name("project"))
 }
 
 /// The folder in which a bundle was made, and the files in the bundle. None if there is no manifest of a bundle, or if

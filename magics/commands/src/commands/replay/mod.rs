@@ -85,14 +85,14 @@ impl Command for ReplayMagic {
         let record = self.select(Record::of(context, &store, &study)?)?;
         let changed = changes::changes(&store, &study)?;
         if self.arguments.has("again") {
-            self.refuse(&study, &changed)?;
+            self.refuse(context, &study, &changed)?;
         }
         let earlier = record::earlier(context, &study, self.arguments.has("again")).map_err(|error| self.at(error))?;
         let missing = record.missing(earlier.as_ref().map_or(&[], |(_, trials)| trials));
         let mut outcome = None;
         let mut display = ReplayDisplay::new(context, output, &store, &study, &record)?;
         if !missing.is_empty() {
-            self.refuse(&study, &changed)?;
+            self.refuse(context, &study, &changed)?;
             if let Some((replay, _)) = &earlier
                 && let Some(problem) = environment::moved(context, replay, &self.options)?
             {
@@ -127,7 +127,7 @@ impl ReplayMagic {
     }
 
     /// An error if files have changed, unless the user accepts it.
-    fn refuse(&self, study: &StudyRecord, changed: &[Change]) -> Result<()> {
+    fn refuse(&self, context: &Context, study: &StudyRecord, changed: &[Change]) -> Result<()> {
         if changed.is_empty() || self.options.accept_changes {
             return Ok(());
         }
@@ -136,9 +136,20 @@ impl ReplayMagic {
             changes::in_words(changed),
             study.name
         );
-        let help = "undo the change; `%study NAME` shows the recorded git commit. `--accept-changes` runs the trials \
-            all the same, and the result says what changed";
-        Err(self.error(ErrorName::FilesChanged, message, Some(help.into())))
+        let help = match bundled::project(&context.store_file()) {
+            Some(_) => format!(
+                "the bundle has not what the trials read. `tunebook replay FILE.zip --to FOLDER` keeps the unpacked \
+                 bundle: put that version of the file into FOLDER/project, and run `TUNEBOOK_STUDIES=../studies.db \
+                 tunebook replay {}` there",
+                shell_words::quote(&study.name)
+            ),
+            None => format!(
+                "undo the change; `%study {}` shows the recorded git commit. `--accept-changes` runs the trials all the \
+                 same, and the result says what changed",
+                study.name
+            ),
+        };
+        Err(self.error(ErrorName::FilesChanged, message, Some(help)))
     }
 
     /// Makes an error about the earlier replay point at the study.

@@ -38,6 +38,9 @@ pub struct Bundle {
     path: PathBuf,
     bytes: u64,
     studies: Vec<String>,
+    /// Those that a replay can run elsewhere: what their trials ran is recorded, and all files that they read are in
+    /// the bundle.
+    replayable: Vec<String>,
     files: Vec<BundledFile>,
     /// What a replay elsewhere lacks.
     notes: Vec<String>,
@@ -49,8 +52,12 @@ struct BundledFile {
     path: PathBuf,
     sha256: String,
     bytes: Option<u64>,
+    /// The studies whose trials read this version.
+    studies: Vec<String>,
     /// Why it is not in the bundle. None if it is.
     left_out: Option<String>,
+    /// What to do about that.
+    advice: Option<String>,
 }
 
 impl Bundle {
@@ -63,17 +70,36 @@ impl Bundle {
             (all, included) if all == included => format!(" with the {all} files that the trials read"),
             (all, included) => format!(" with {included} of the {all} files that the trials read"),
         };
-        let mut report = report.line(&format!(
-            "Wrote {written} ({}){files}. `tunebook replay {}` runs the studies again from it.",
-            table::bytes(self.bytes),
-            shell_words::quote(written)
-        ));
+        let promise = promise(&self.studies, &self.replayable, written);
+        let mut report = report.line(&format!("Wrote {written} ({}){files}. {promise}", table::bytes(self.bytes)));
         for file in &self.files {
             if let Some(reason) = &file.left_out {
-                report = report.line(&format!("Left out: {}: {reason}.", file.path.display()));
+                let advice = file.advice.as_deref().map_or(String::new(), |advice| format!(" {advice}"));
+                report = report.line(&format!("Left out: {}: {reason}.{advice}", file.path.display()));
             }
         }
         self.notes.iter().fold(report, |report, note| report.line(note))
+    }
+}
+
+/// The sentence about which studies a replay of the bundle can run again, and how.
+fn promise(studies: &[String], replayable: &[String], written: &str) -> String {
+    let command = format!("tunebook replay {}", shell_words::quote(written));
+    match (studies, replayable) {
+        (_, []) => {
+            let what = if studies.len() == 1 { "the study" } else { "the studies" };
+            format!("It keeps the record of {what}, but a replay elsewhere cannot run the trials again:")
+        }
+        ([_], _) => format!("`{command}` runs the study again from it."),
+        _ if studies.len() == replayable.len() => format!("`{command}` runs the studies again from it."),
+        (_, [study]) => {
+            let study = shell_words::quote(study);
+            format!("`{command} --study {study}` runs that study again from it; the others cannot run again elsewhere:")
+        }
+        _ => format!(
+            "`{command} --study NAME` runs one of {} again from it; the others cannot run again elsewhere:",
+            in_words(replayable)
+        ),
     }
 }
 
@@ -82,7 +108,9 @@ pub fn check(context: &Context, source: &Source, word: &Word, force: bool) -> Re
     let path = files::expand(context, &word.text);
     if path.extension().is_none_or(|ending| !ending.eq_ignore_ascii_case("zip")) {
         let message = format!("a bundle is a ZIP file, and `{}` does not end in .zip", word.text);
-        return Err(source.error(ErrorName::InvalidValue, word.span.clone(), message, None));
+        let named = Path::new(&word.text).with_extension("zip");
+        let help = format!("write `--bundle {}`", shell_words::quote(&named.to_string_lossy()));
+        return Err(source.error(ErrorName::InvalidValue, word.span.clone(), message, Some(help)));
     }
     let is_bundle = || {
         let mut archive = zip::ZipArchive::new(std::fs::File::open(&path).ok()?).ok()?;
@@ -117,13 +145,21 @@ pub fn write(
     }
     if studies.is_empty() {
         let message = "a bundle holds studies, and none of these names is one";
-        return Err(source.error(ErrorName::UnknownStudy, word.span.clone(), message, None));
+        let help = "name a study too, or leave out `--bundle`; `%study` lists the studies".to_string();
+        return Err(source.error(ErrorName::UnknownStudy, word.span.clone(), message, Some(help)));
     }
     let here = files::current()?;
     let failed = |error: std::io::Error| files::not_written(source, word, &path, &error);
     let mut zip = Archive::new();
     let found = project(versions(&store, &studies, &here)?, &mut zip).map_err(failed)?;
     let notes = notes(&studies, &found, &here);
+    let is_imported = |study: &StudyRecord| matches!(study.definition.workload, WorkloadReference::Imported { .. });
+    let lacks_file =
+        |study: &StudyRecord| found.iter().any(|file| file.left_out.is_some() && file.studies.contains(&study.name));
+    let imported: Vec<&str> =
+        studies.iter().filter(|study| is_imported(study)).map(|study| study.name.as_str()).collect();
+    let replayable = studies.iter().filter(|study| !is_imported(study) && !lacks_file(study));
+    let replayable: Vec<String> = replayable.map(|study| study.name.clone()).collect();
     // Where the bundle was made is told only if a replay needs to know it.
     let names_whole = studies.iter().any(|study| !whole_paths(&study.definition, &here).is_empty());
     let folder = tempfile::tempdir().map_err(failed)?;
@@ -145,14 +181,15 @@ pub fn write(
         zip.add(picture, &std::fs::read(report.with_file_name(picture)).map_err(failed)?).map_err(failed)?;
     }
     let manifest = json!({ "kind": "bundle", "version": 1, "tunebook": env!("CARGO_PKG_VERSION"), "studies": names,
-        "report": name, "folder": names_whole.then(|| here.display().to_string()), "files": found });
+        "imported": imported, "report": name, "folder": names_whole.then(|| here.display().to_string()), "files": found });
     zip.add("manifest.json", format!("{manifest:#}\n").as_bytes()).map_err(failed)?;
     let bundle_name = path.file_name().map_or(word.text.clone(), |name| name.to_string_lossy().into_owned());
     let explanation = if name.eq_ignore_ascii_case("README.md") { "BUNDLE.md" } else { "README.md" };
-    zip.add(explanation, readme(&names, &found, &notes, &name, &bundle_name).as_bytes()).map_err(failed)?;
+    zip.add(explanation, readme(&names, &replayable, &found, &notes, [&name, &bundle_name]).as_bytes())
+        .map_err(failed)?;
     let bytes = zip.finish().map_err(failed)?;
     files::write_whole(&path, &bytes).map_err(failed)?;
-    Ok(Bundle { path, bytes: bytes.len() as u64, studies: names, files: found, notes })
+    Ok(Bundle { path, bytes: bytes.len() as u64, studies: names, replayable, files: found, notes })
 }
 
 /// The versions of workloads that the studies train, each once, under the names of their files.
@@ -193,22 +230,33 @@ fn project(versions: Versions, zip: &mut Archive) -> std::io::Result<Vec<Bundled
     for ((path, hashes), readers) in versions {
         let bytes = path.metadata().ok().map(|metadata| metadata.len());
         let is_below = path.components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
+        let back = "Put back what the trials read";
         let left_out = match (bytes, changes::hash(&path)) {
-            (None, _) | (_, None) => Some("it is gone".to_string()),
+            (None, _) | (_, None) => Some(("it is gone".to_string(), format!("{back}, and write the bundle again."))),
             (_, Some(now)) if !hashes.contains(&now) => {
-                Some(format!("it has changed since the trials of {} read it", in_words(&readers)))
+                let reason = format!("it has changed since the trials of {} read it", in_words(&readers));
+                let first = readers.first().map_or("NAME", String::as_str);
+                let commit = format!("(`%study {first}` shows the recorded git commit, if there was one)");
+                Some((reason, format!("{back} {commit}, and write the bundle again.")))
             }
-            _ if !is_below => Some("it is outside of the current folder".into()),
+            _ if !is_below => {
+                let advice = "A replay on another machine needs the same file at the same place.";
+                Some(("it is outside of the current folder".into(), advice.into()))
+            }
             _ if included.contains(&path) => None,
-            (Some(bytes), _) if bytes > LARGEST_FILE.min(room) => Some(format!("it has {}", table::bytes(bytes))),
+            (Some(bytes), _) if bytes > LARGEST_FILE.min(room) => {
+                let advice = "A replay needs it in the folder `project` of the unpacked bundle: copy it there by hand.";
+                Some((format!("it has {}", table::bytes(bytes)), advice.into()))
+            }
             _ => None,
         };
+        let (left_out, advice) = left_out.unzip();
         if left_out.is_none() && included.insert(path.clone()) {
             room -= bytes.unwrap_or(0);
             zip.add(&format!("project/{}", path.display()), &std::fs::read(&path)?)?;
         }
         let sha256 = hashes.last().cloned().unwrap_or_default();
-        found.push(BundledFile { path, sha256, bytes, left_out });
+        found.push(BundledFile { path, sha256, bytes, studies: readers, left_out, advice });
     }
     Ok(found)
 }
@@ -238,7 +286,11 @@ fn notes(studies: &[StudyRecord], files: &[BundledFile], here: &Path) -> Vec<Str
                 }));
             }
             WorkloadReference::Imported { .. } => {
-                notes.push(format!("`{}` was imported: `tunebook replay` cannot run its trials again.", study.name));
+                notes.push(format!(
+                    "`{}` was imported: what trained its trials is not recorded, so `tunebook replay` cannot run them \
+                     again.",
+                    study.name
+                ));
             }
             WorkloadReference::Builtin { .. } | WorkloadReference::Rust { .. } => {}
         }
@@ -271,18 +323,38 @@ fn whole_paths(definition: &StudyDefinition, here: &Path) -> Vec<String> {
     found
 }
 
-fn readme(studies: &[String], found: &[BundledFile], notes: &[String], report: &str, bundle: &str) -> String {
+/// The text that explains a bundle. `report` and `bundle` are the names of their files.
+fn readme(
+    studies: &[String],
+    replayable: &[String],
+    found: &[BundledFile],
+    notes: &[String],
+    [report, bundle]: [&str; 2],
+) -> String {
     let mut text = format!(
         "# {}\n\nThis bundle holds what Tunebook recorded of {}: the report ({report}), a store with all trials \
-         (studies.db), the sources of workloads (workloads), and the files that the trials read (project).\n\n\
-         To run the trials again and compare each value to the last bit:\n\n```text\ntunebook replay {}\n```\n\n\
-         The exit status is 0 if all values are the same, 1 if not, and 2 after an error. This runs the programs in the \
-         bundle, so do it only if you trust where it comes from.\n\n\
-         In a notebook, `%env TUNEBOOK_STUDIES=…/studies.db` opens the store of an unpacked bundle.\n",
+         (studies.db), the sources of workloads (workloads), and the files that the trials read (project).\n\n",
         studies.join(", "),
         if studies.len() == 1 { "this study" } else { "these studies" },
-        shell_words::quote(bundle)
     );
+    let bundle = shell_words::quote(bundle);
+    let lines: Vec<String> = match replayable {
+        all if all.len() == studies.len() => vec![format!("tunebook replay {bundle}")],
+        some => {
+            let of = |study: &String| format!("tunebook replay {bundle} --study {}", shell_words::quote(study));
+            some.iter().map(of).collect()
+        }
+    };
+    text += &match lines[..] {
+        [] => "A replay cannot run the trials again; what it lacks stands below.\n\n".to_string(),
+        _ => format!(
+            "To run the trials again and compare each value to the last bit:\n\n```text\n{}\n```\n\n\
+             The exit status is 0 if all values are the same, 1 if not, and 2 after an error. This runs the programs in \
+             the bundle, so do it only if you trust where it comes from.\n\n",
+            lines.join("\n")
+        ),
+    };
+    text += "In a notebook, `%env TUNEBOOK_STUDIES=…/studies.db` opens the store of an unpacked bundle.\n";
     if !found.is_empty() {
         text += "\nThe files that the trials read:\n\n| file | SHA-256 | in the bundle |\n| --- | --- | --- |\n";
         for file in found {
@@ -367,5 +439,19 @@ mod tests {
         assert_eq!(reason("before"), Some("it has changed since the trials of `first` read it".into()));
         let outside = found.iter().find(|file| file.sha256 != "before").and_then(|file| file.left_out.clone());
         assert_eq!(outside, Some("it is outside of the current folder".into()), "the file is as it was");
+        assert!(found.iter().all(|file| file.advice.is_some()), "each says what to do");
+    }
+
+    #[test]
+    fn only_what_works_is_promised() {
+        let said = |studies: &[&str], replayable: &[&str]| {
+            let owned = |names: &[&str]| names.iter().map(|name| name.to_string()).collect::<Vec<_>>();
+            promise(&owned(studies), &owned(replayable), "b.zip")
+        };
+        assert_eq!(said(&["a"], &["a"]), "`tunebook replay b.zip` runs the study again from it.");
+        assert_eq!(said(&["a", "b"], &["a", "b"]), "`tunebook replay b.zip` runs the studies again from it.");
+        assert!(said(&["a", "b"], &["b"]).starts_with("`tunebook replay b.zip --study b` runs that study again"));
+        assert!(said(&["a", "b", "c"], &["b", "c"]).contains("--study NAME` runs one of `b` and `c` again"));
+        assert!(!said(&["a"], &[]).contains("tunebook replay") && said(&["a"], &[]).contains("cannot run"));
     }
 }

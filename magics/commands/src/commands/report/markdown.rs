@@ -19,15 +19,14 @@ pub fn text(path: &Path, document: &[Part]) -> std::io::Result<(String, Vec<Stri
             Part::Text(paragraph) => format!("\n{paragraph}\n"),
             Part::Cell(language, code) | Part::Code(language, code) => format!("\n{}", fenced(language, code)),
             Part::Table(rows) => format!("\n{}", table_of(rows)),
-            Part::Shown { magic, bundle } => {
+            Part::Shown { bundle, .. } => {
                 let html = bundle.get("text/html").and_then(|html| html.as_str()).unwrap_or_default();
                 let mut shown = String::new();
-                if let Some(picture) = picture(html) {
+                if let Some((alternative, picture)) = picture(html) {
                     let name = format!("{folder}/{}.svg", charts.len() + 1);
                     std::fs::create_dir_all(path.with_file_name(&folder))?;
                     std::fs::write(path.with_file_name(&name), picture)?;
-                    let line = magic.lines().next().unwrap_or_default();
-                    shown += &format!("\n![{line}](<{name}>)\n");
+                    shown += &format!("\n![{alternative}](<{name}>)\n");
                     charts.push(name);
                 }
                 shown + &blocks(html)
@@ -50,10 +49,13 @@ pub fn table_of(rows: &[[String; 2]]) -> String {
     format!("| name | value |\n| --- | --- |\n{rows}")
 }
 
-/// Returns the static picture of a chart.
-fn picture(html: &str) -> Option<Vec<u8>> {
-    let start = html.split_once("src=\"data:image/svg+xml;base64,")?.1;
-    STANDARD.decode(start.split_once('"')?.0).ok()
+/// Returns the text that stands for a chart where it is not seen, and its static picture.
+fn picture(html: &str) -> Option<(String, Vec<u8>)> {
+    let (before, start) = html.split_once("src=\"data:image/svg+xml;base64,")?;
+    let written = before.rsplit_once("alt=\"").and_then(|(_, text)| text.split_once('"'));
+    let alternative = unescaped(written.map_or("", |(text, _)| text));
+    let alternative = alternative.replace('\n', " ").replace('[', "\\[").replace(']', "\\]");
+    Some((alternative, STANDARD.decode(start.split_once('"')?.0).ok()?))
 }
 
 fn cell(text: &str) -> String {
@@ -97,7 +99,8 @@ fn table(html: &str) -> String {
     text
 }
 
-fn unescaped(text: &str) -> String {
+/// Text without the entities of HTML.
+pub fn unescaped(text: &str) -> String {
     let pairs = [("&lt;", "<"), ("&gt;", ">"), ("&quot;", "\""), ("&#39;", "'"), ("&amp;", "&")];
     pairs.into_iter().fold(text.to_string(), |text, (entity, character)| text.replace(entity, character))
 }

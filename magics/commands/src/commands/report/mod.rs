@@ -10,6 +10,7 @@ mod markdown;
 mod notebook;
 mod parts;
 mod recording;
+mod summary;
 
 use self::parts::{Part, parts};
 use crate::error::{ErrorName, Result};

@@ -1,6 +1,7 @@
 //! The parts of a document about one name.
 
 use super::recording::shown;
+use super::summary::{planned, summary};
 use crate::commands::insight::sweep_cell;
 use crate::commands::sweep::advice::recorded_allowed;
 use crate::commands::sweep::changes;
@@ -17,6 +18,9 @@ use tunebook_study::{Role, WorkloadReference};
 
 /// A longer file of a program is not included.
 const LONGEST_SOURCE: u64 = 64 << 10;
+
+/// The heading of the plan of a study.
+const DESIGN: &str = "Design";
 
 /// A part of a document.
 #[derive(Clone, Debug)]
@@ -82,9 +86,11 @@ fn of_study(
         WorkloadReference::Imported { .. } => None,
         _ => Some(sweep_cell(name, definition, configurations, &allowed)),
     };
+    let top = parts.len();
     let mut show = |title: &str, magic: String| {
         parts.push(Part::Heading(3, title.into()));
         parts.push(match shown(context, &magic, interrupt) {
+            Ok(bundle) if title == DESIGN => Part::Shown { magic, bundle: planned(bundle) },
             Ok(bundle) => Part::Shown { magic, bundle },
             Err(error) => Part::Text(format!("`{magic}` has no answer: {}.", error.message)),
         });
@@ -92,7 +98,7 @@ fn of_study(
     let quoted = shell_words::quote(name).into_owned();
     show("What was run", format!("%study {quoted}"));
     if let Some(sweep) = &sweep {
-        show("Design", sweep.replacen("%%sweep", "%%plan", 1));
+        show(DESIGN, sweep.replacen("%%sweep", "%%plan", 1));
     }
     for h in definition.space.hyperparameters() {
         if h.role == Role::Scientific && !h.distribution.is_constant() {
@@ -105,6 +111,8 @@ fn of_study(
     show("What more trials would buy", format!("%bestofk {quoted}"));
     show("Findings", format!("%insight {quoted}"));
     parts.extend(kept.into_iter().flat_map(|kept| kept.parts()));
+    let found = summary(&parts);
+    drop(parts.splice(top..top, found));
     parts.extend(match sweep {
         Some(sweep) => run_again(store, study, sweep)?,
         None => import_again(store, study)?,
@@ -228,7 +236,17 @@ fn environment(store: &Store, study: &StudyRecord) -> Result<Vec<Part>> {
         parts.push(Part::Heading(3, "Environment".into()));
         let diff = environment["git"]["diff"].as_str().unwrap_or_default().to_string();
         let is_cut = environment["git"]["diff_cut"] == true;
-        parts.push(Part::Table(flattened("", &without_diff(environment))));
+        let mut facts = flattened("", &without_diff(environment));
+        // Only of our own optimizers is it known where they add ε.
+        let is_ours =
+            matches!(study.definition.workload, WorkloadReference::Builtin { .. } | WorkloadReference::Rust { .. });
+        facts.retain(|[name, _]| is_ours || name != "epsilon");
+        for [name, _] in &mut facts {
+            if *name == "epsilon" {
+                *name = "where ε is added".into();
+            }
+        }
+        parts.push(Part::Table(facts));
         if !diff.is_empty() {
             let cut = if is_cut { " (only the beginning was recorded)" } else { "" };
             parts.push(Part::Text(format!("What was not committed when the study ran{cut}:")));
@@ -238,14 +256,19 @@ fn environment(store: &Store, study: &StudyRecord) -> Result<Vec<Part>> {
     Ok(parts)
 }
 
-/// Returns an object as names and values: `git.commit`.
+/// Returns an object as names and values, for people: `git.commit`. What is null or empty is left out.
 fn flattened(prefix: &str, value: &Json) -> Vec<[String; 2]> {
-    let Json::Object(fields) = value else {
-        let text = value.as_str().map_or_else(|| value.to_string(), String::from);
-        return vec![[prefix.to_string(), text]];
+    let plain = |value: &Json| value.as_str().map_or_else(|| value.to_string(), String::from);
+    let text = match value {
+        Json::Object(fields) => {
+            let name = |field: &str| if prefix.is_empty() { field.to_string() } else { format!("{prefix}.{field}") };
+            return fields.iter().flat_map(|(field, value)| flattened(&name(field), value)).collect();
+        }
+        Json::Null => String::new(),
+        Json::Array(items) => items.iter().map(plain).collect::<Vec<_>>().join(", "),
+        other => plain(other),
     };
-    let name = |field: &str| if prefix.is_empty() { field.to_string() } else { format!("{prefix}.{field}") };
-    fields.iter().flat_map(|(field, value)| flattened(&name(field), value)).collect()
+    if text.is_empty() { vec![] } else { vec![[prefix.to_string(), text]] }
 }
 
 /// The headings of what magics have shown of a measurement.
@@ -310,6 +333,14 @@ mod tests {
         let (binary, sha256) = written("program", &[0xff, 0xfe]);
         assert_eq!(source_text(&binary, &sha256), Err("it is not text in UTF-8".into()));
         assert_eq!(source_text(&folder.path().join("none"), "0"), Err("it is gone".into()));
+    }
+
+    #[test]
+    fn an_environment_is_written_for_people() {
+        let environment = json!({ "slots": ["cpu:0", "cpu:1"], "driver": null, "pools": [],
+            "git": { "commit": "c0ffee", "dirty": true, "diff": "" } });
+        let expected = [["slots", "cpu:0, cpu:1"], ["git.commit", "c0ffee"], ["git.dirty", "true"]];
+        assert_eq!(flattened("", &environment), expected.map(|row| row.map(String::from)));
     }
 
     #[test]

@@ -51,7 +51,13 @@ impl ImportStudy {
         if trials.is_empty() {
             let message = format!("the study `{}` in `{}` has no trial that began", study.name, self.file.text);
             let span = self.file.span.clone();
-            return Err(self.arguments.source.error(ErrorName::NoAnswer, span, message, None));
+            let help = match read.studies.len() {
+                1 => "run some of its trials with Optuna first, and import it then",
+                _ => {
+                    "run some of its trials with Optuna first, or choose another study of the file with `--study NAME`"
+                }
+            };
+            return Err(self.arguments.source.error(ErrorName::NoAnswer, span, message, Some(help.into())));
         }
         let mut store = context.store()?;
         if let Some(there) = store.study(&name)? {
@@ -96,7 +102,11 @@ impl ImportStudy {
                     `optuna.copy_study(…, to_storage=\"sqlite:///study.db\")`";
                 (format!("`{written}` is no study file of Optuna: it is {what}"), Some(help.into()))
             }
-            other => (format!("`{written}` cannot be read: {other}"), None),
+            other => {
+                let help = "see whether Optuna itself can read it, with no other program at work on it; \
+                    `optuna.copy_study(…, to_storage=\"sqlite:///study.db\")` then writes a file that can be imported";
+                (format!("`{written}` cannot be read: {other}"), Some(help.into()))
+            }
         };
         source.error(ErrorName::FileError, self.file.span.clone(), message, help)
     }
@@ -114,7 +124,8 @@ impl ImportStudy {
         match (self.arguments.option("study"), &file.studies[..]) {
             (_, []) => {
                 let message = format!("`{written}` holds no study");
-                Err(source.error(ErrorName::UnknownStudy, self.file.span.clone(), message, None))
+                let help = "name the file that the `storage` of your Optuna program names".to_string();
+                Err(source.error(ErrorName::UnknownStudy, self.file.span.clone(), message, Some(help)))
             }
             (Some(word), all) => all.iter().find(|study| study.name == word.text).ok_or_else(|| {
                 let message = format!("`{written}` has no study `{}`", word.text);

@@ -18,6 +18,10 @@ pub struct ThroughputMeasurement {
     pub largest_feasible: Option<u64>,
     /// Whether memory limits the batch size. Otherwise the number of examples or the user does.
     pub limited_by_memory: bool,
+    /// The number of training examples, if it is known.
+    pub examples: Option<u64>,
+    /// Why no size above the largest feasible one was tried, unless memory limits it: the end of a sentence.
+    pub no_larger: Option<String>,
     /// The smallest size that was tried and does not fit.
     pub too_large: Option<u64>,
     /// The limit that the model of memory predicted before it was found.
@@ -57,12 +61,14 @@ pub fn measure(
 ) -> Result<ThroughputMeasurement> {
     let mut search = LimitSearch::new(cap);
     let mut data = String::new();
+    let mut all_examples = None;
     let mut known: BTreeMap<u64, Option<Vec<MemoryUse>>> = BTreeMap::new();
     while let Some(size) = search.next_size() {
         status.say(&format!("Does a batch of {size} fit? ({} so far)", counted(search.probes(), "probe")));
         match probe_memory(prober, size)? {
             MemoryFit::Fits { memory, examples, data: checksums } => {
                 data = checksums;
+                all_examples = Some(examples).filter(|examples| *examples < u64::MAX);
                 known.insert(size, Some(memory.clone()));
                 search.lower_cap(examples);
                 search.fits(size, memory);
@@ -71,7 +77,10 @@ pub fn measure(
                 known.insert(size, None);
                 search.does_not_fit(size);
             }
-            MemoryFit::TooFewExamples(examples) => search.lower_cap(examples),
+            MemoryFit::TooFewExamples(examples) => {
+                all_examples = Some(examples);
+                search.lower_cap(examples);
+            }
         }
     }
     let largest = search.largest();
@@ -79,6 +88,8 @@ pub fn measure(
         throughput: throughput(&[], 0.0, None),
         largest_feasible: (largest > 0).then_some(largest),
         limited_by_memory: search.is_limited_by_memory(),
+        examples: all_examples,
+        no_larger: None,
         too_large: search.smallest_too_large(),
         predicted: search.prediction().filter(|_| search.is_limited_by_memory()),
         probes: search.probes(),

@@ -126,7 +126,14 @@ impl Command for ShowThroughput {
         let mut records = vec![];
         for Configuration { label, params } in configurations {
             match measure(&prober(&params), cap, evaluate, limit_only, &mut status) {
-                Ok(measured) => {
+                Ok(mut measured) => {
+                    measured.no_larger = Some(match (measured.largest_feasible, measured.examples) {
+                        (Some(size), Some(examples)) if examples <= size => {
+                            format!("because there are only {examples} training examples")
+                        }
+                        _ if self.max.is_some_and(|max| max <= largest) => format!("because of `--max {cap}`"),
+                        _ => "because the workload allows no larger `batch_size`".into(),
+                    });
                     let conditions = target.conditions(workload, &params, &measured.data, evaluate);
                     records.push(ThroughputRecord { label, conditions, measured });
                 }
@@ -254,6 +261,7 @@ fn conclusions(measured: &ThroughputMeasurement, limit_only: bool) -> Vec<String
         throughput,
         largest_feasible,
         limited_by_memory,
+        no_larger,
         too_large,
         probes,
         predicted,
@@ -268,7 +276,8 @@ fn conclusions(measured: &ThroughputMeasurement, limit_only: bool) -> Vec<String
             format!("Memory limits the batch size: {size} is the largest that fits ({}).", counted(*probes, "probe"))
         }
         (Some(size), false) => {
-            format!("All sizes up to {size} fit. This is the number of examples, or the largest size that was allowed.")
+            let why = no_larger.as_ref().map_or(String::new(), |why| format!(", {why}"));
+            format!("All sizes up to {size} fit. Larger sizes were not tried{why}.")
         }
     });
     if let (Some(size), Some(predicted)) = (largest_feasible, predicted)

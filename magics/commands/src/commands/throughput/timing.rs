@@ -64,7 +64,7 @@ fn visit_sizes(
         let answers = prober.ask(task, &mut |answers| {
             // The first answer says that the data are loaded.
             let visits = answers.len().saturating_sub(1).min(all);
-            status.say(&format!("Timing steps: {visits} of {all} visits{repeated}"));
+            status.say(&format!("Timing steps: {visits} of {all} measurements{repeated}"));
         })?;
         let (mut visits, mut waited): (Visits, f64) = Default::default();
         let mut out_of_memory = false;
