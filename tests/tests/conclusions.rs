@@ -75,7 +75,7 @@ async fn an_isolation_says_what_identical_values_would_give_and_where_another_st
     assert!((0.6..0.95).contains(&share("null")), "identical values are called certain too: {comparison}");
     assert_eq!(comparison["level"] == "L1", share("p_value") <= 0.05);
     let text = answer.shown().split_whitespace().collect::<Vec<_>>().join(" ");
-    assert!(text.contains("If the two values made no difference"), "{text}");
+    assert!(text.contains("Even if both values were equally good"), "{text}");
     assert!(text.contains(&format!("Level {}", comparison["level"].as_str().unwrap())), "{text}");
     for point in isolation["points"].as_array().unwrap() {
         let [low, high] = [0, 1].map(|end| point["interval"][end].as_f64().unwrap());

@@ -140,9 +140,9 @@ fn summary(result: &Isolation, are_exchangeable: bool) -> Vec<String> {
     let [probability, null, p] = [probability, null, p].map(|share| estimated_percent(share, 0));
     let drawn = comparison.drawn;
     let evidence = format!(
-        "Draw {drawn} configurations of each at random: {a} has the best one in {probability} of draws. If the two \
-         values made no difference, the one that happens to be ahead would have it in {null} of draws (the median over \
-         studies), and at least as often as here in {p} of studies."
+        "Draw {drawn} configurations of each at random: {a} has the best one in {probability} of draws. Even if \
+         both values were equally good, the one that happens to be ahead would have it in {null} of draws, and {p} of \
+         studies would show a lead as large as this one."
     );
     let verdict = match comparison.level {
         Level::L0 => {
@@ -180,21 +180,22 @@ fn rows(result: &Isolation) -> Rows {
     let best = format!("best {}", result.metric);
     let has_seeds = result.points.iter().any(|p| p.configurations < p.trials.len());
     let counted = if has_seeds { "configurations" } else { "trials" };
-    let mut rows = Rows::new(&[
-        &result.hyperparameter,
-        &best,
-        "another study's best (95 %)",
-        &matched,
-        counted,
-        "infeasible",
-        "trial",
-    ]);
+    // A study whose trials are not exchangeable has neither.
+    let has_interval = result.points.iter().any(|p| p.interval.is_some());
+    let has_matched = result.points.iter().any(|p| p.budget_matched.is_some());
+    let mut headers = vec![result.hyperparameter.as_str(), &best];
+    headers.extend(has_interval.then_some("best of a repeated study (95 %)"));
+    headers.extend(has_matched.then_some(matched.as_str()));
+    headers.extend([counted, "infeasible", "trial"]);
+    let mut rows = Rows::new(&headers);
     for p in &result.points {
-        rows.row(vec![
+        let mut row = vec![
             if p.is_baseline { format!("{} (baseline)", table::bucket(&p.bucket)) } else { table::bucket(&p.bucket) },
             number_or_dash(p.objective),
-            open_interval_or_dash(p.interval),
-            number_or_dash(p.budget_matched),
+        ];
+        row.extend(has_interval.then(|| open_interval_or_dash(p.interval)));
+        row.extend(has_matched.then(|| number_or_dash(p.budget_matched)));
+        row.extend([
             if has_seeds { p.configurations } else { p.trials.len() }.to_string(),
             match p.infeasible {
                 0 => "0".into(),
@@ -202,6 +203,7 @@ fn rows(result: &Isolation) -> Rows {
             },
             p.trial.map_or("–".into(), |n| n.to_string()),
         ]);
+        rows.row(row);
     }
     rows
 }

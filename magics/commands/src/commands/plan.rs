@@ -211,10 +211,10 @@ fn coverage(plan: &SweepPlan, design: &Design) -> Option<String> {
     };
     let points = design.points_per_dimension.map(|points| {
         let points = (10.0 * points).round() / 10.0;
-        let noun = if points == 1.0 { "point" } else { "points" };
+        let noun = if points == 1.0 { "value" } else { "values" };
         let nuisance = counted(design.nuisance_dimensions, "nuisance hyperparameter");
         let each = if design.nuisance_dimensions == 1 { "it" } else { "each" };
-        format!("{nuisance}, which is {points} {noun} along {each}")
+        format!("{nuisance}, so about {points} {noun} of {each}")
     });
     let parts: Vec<String> = per_value.into_iter().chain(points).collect();
     let all = counted(design.configurations as usize, "configuration");
