@@ -141,6 +141,10 @@ impl TrialObserver for ReplayDisplay<'_> {
         self.observed.started(trial);
     }
 
+    fn placed(&mut self, number: u32, place: &str) {
+        self.observed.placed(number, place);
+    }
+
     fn measured(&mut self, number: u32, measurement: &Measurement) {
         self.observed.measured(number, measurement);
     }

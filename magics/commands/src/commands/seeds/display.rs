@@ -122,6 +122,12 @@ impl TrialObserver for RerunDisplay<'_> {
         }
     }
 
+    fn placed(&mut self, number: u32, place: &str) {
+        if let Some(observed) = self.current() {
+            observed.placed(number, place);
+        }
+    }
+
     fn measured(&mut self, number: u32, measurement: &Measurement) {
         if let Some(observed) = self.current() {
             observed.measured(number, measurement);

@@ -32,6 +32,8 @@ pub struct SweepDisplay<'a> {
     definition: StudyDefinition,
     /// The number of trials that the user requested.
     requested: usize,
+    /// The number of trials that had ended before this run.
+    ended_before: usize,
     observed: ObservedTrials,
     /// The changes of files as JSON: those that were accepted, and the names of the others.
     changes: (Value, Value),
@@ -66,6 +68,7 @@ impl<'a> SweepDisplay<'a> {
             study,
             definition,
             requested,
+            ended_before: observed.ended(),
             observed,
             changes: (json!([]), json!([])),
             without_effect: vec![],
@@ -160,12 +163,15 @@ impl<'a> SweepDisplay<'a> {
         let best = self.best().map_or(String::new(), |best| {
             format!(", best {} {} (trial {})", self.definition.objective.metric, number(best.objective), best.trial)
         });
-        format!(
-            "{}: {ended} of {} trials{best}, {}",
-            self.study,
-            self.requested.max(ended),
-            table::duration(self.started.elapsed().as_secs_f64())
-        )
+        let (seconds, requested) = (self.started.elapsed().as_secs_f64(), self.requested.max(ended));
+        // The trials that are left take as long as those of this run did, on average.
+        let left = match ended.saturating_sub(self.ended_before) {
+            0 => None,
+            done if requested > ended => Some(seconds / done as f64 * (requested - ended) as f64),
+            _ => None,
+        };
+        let left = left.map_or(String::new(), |left| format!(", about {} left", table::duration(left)));
+        format!("{}: {ended} of {requested} trials{best}, {}{left}", self.study, table::duration(seconds))
     }
 
     fn report(&self, seconds: f64, notes: &[String]) -> Report {
@@ -261,6 +267,10 @@ impl<'a> SweepDisplay<'a> {
 impl TrialObserver for SweepDisplay<'_> {
     fn started(&mut self, trial: &NewTrial) {
         self.observed.started(trial);
+    }
+
+    fn placed(&mut self, number: u32, place: &str) {
+        self.observed.placed(number, place);
     }
 
     fn measured(&mut self, number: u32, measurement: &Measurement) {

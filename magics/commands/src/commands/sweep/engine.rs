@@ -281,6 +281,7 @@ impl StudyRun<'_> {
         let id = request.trial.clone();
         match pool.run(request) {
             Ok(place) => {
+                self.observer.placed(number, &place);
                 self.places.ran(number, place);
                 // The slot that was to take it may have ended, and another one has it.
                 if reads_copies && !pool.reads_copies(&id) {

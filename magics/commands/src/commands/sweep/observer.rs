@@ -9,6 +9,8 @@ use tunebook_study::{Measurement, MetricSummary, Summaries, Trial, TrialState};
 pub trait TrialObserver {
     /// A trial starts, or starts again under the same number.
     fn started(&mut self, trial: &NewTrial);
+    /// The trial with this number runs in a slot: its device, or the pool and a number.
+    fn placed(&mut self, _number: u32, _place: &str) {}
     /// The trial with this number reported metrics.
     fn measured(&mut self, number: u32, measurement: &Measurement);
     /// The trial with this number ended.
@@ -33,8 +35,10 @@ pub struct TrialEnd {
 pub struct ObservedTrials {
     /// First the recorded trials, then those that started in this run, in the order in which they started.
     pub trials: Vec<Trial>,
-    /// Where each trial is, by its number.
+    /// Where each trial is in the list, by its number.
     places: HashMap<u32, usize>,
+    /// The slots of the trials of this run, by their numbers.
+    slots: HashMap<u32, String>,
 }
 
 impl ObservedTrials {
@@ -88,6 +92,11 @@ impl ObservedTrials {
         });
     }
 
+    /// Records the slot of a trial.
+    pub fn placed(&mut self, number: u32, place: &str) {
+        self.slots.insert(number, place.into());
+    }
+
     /// Adds reported metrics to the summaries of a trial.
     pub fn measured(&mut self, number: u32, measurement: &Measurement) {
         let Some(trial) = self.trial_mut(number) else { return };
@@ -107,7 +116,7 @@ impl ObservedTrials {
         }
     }
 
-    /// A line about each trial that runs: its last step, the last value of the metric (or of another one that it has),
+    /// A line about each trial that runs: its slot, its last step, the last value of the metric (or of another one that it has),
     /// and its time.
     pub fn running(&self, metric: &str) -> impl Iterator<Item = String> {
         let running = self.trials.iter().filter(|trial| trial.state == TrialState::Running);
@@ -118,7 +127,8 @@ impl ObservedTrials {
                 (Some(step), Some((metric, summary))) => format!("step {step}, {metric} {}", number(summary.last.0)),
                 _ => "nothing reported yet".into(),
             };
-            format!("trial {}: {said}, {}", trial.number, duration(now() - trial.started))
+            let slot = self.slots.get(&trial.number).map_or(String::new(), |slot| format!(" on {slot}"));
+            format!("trial {}{slot}: {said}, {}", trial.number, duration(now() - trial.started))
         })
     }
 
