@@ -105,12 +105,6 @@ impl TrialObserver for ScalingDisplay<'_> {
         }
     }
 
-    fn placed(&mut self, number: u32, place: &str) {
-        if let Some(current) = &mut self.current {
-            current.observed.placed(number, place);
-        }
-    }
-
     fn measured(&mut self, number: u32, measurement: &Measurement) {
         if let Some(current) = &mut self.current {
             current.observed.measured(number, measurement);

@@ -95,10 +95,6 @@ impl TrialObserver for StabilityDisplay<'_> {
         self.observed.started(trial);
     }
 
-    fn placed(&mut self, number: u32, place: &str) {
-        self.observed.placed(number, place);
-    }
-
     fn measured(&mut self, number: u32, measurement: &Measurement) {
         self.observed.measured(number, measurement);
     }

@@ -108,10 +108,6 @@ impl TrialObserver for StepsDisplay<'_> {
         self.observed.started(trial);
     }
 
-    fn placed(&mut self, number: u32, place: &str) {
-        self.observed.placed(number, place);
-    }
-
     fn measured(&mut self, number: u32, measurement: &Measurement) {
         self.measured.entry(number).or_default().push(measurement.clone());
         self.observed.measured(number, measurement);
