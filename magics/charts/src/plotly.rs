@@ -135,7 +135,13 @@ fn layout(chart: &Chart) -> Value {
         // Ticks and the title of the horizontal axis take about 95 pixels.
         let [top, bottom] = share(row, rows, 95.0 / f64::from(chart.height() - 130)).map(|v| 1.0 - v);
         let suffix = suffix(i);
-        let x = axis(&panel.x, panel.x_extent(), chart.most_ticks(), across, format!("y{suffix}"));
+        let mut x = axis(&panel.x, panel.x_extent(), chart.most_ticks(), across, format!("y{suffix}"));
+        // There is no half trial.
+        let [low, high] = panel.x_extent();
+        let is_whole = panel.series.iter().flat_map(|series| &series.points).all(|point| point.x.fract() == 0.0);
+        if panel.x.scale == AxisScale::Linear && is_whole && (1.0..=10.0).contains(&(high - low)) {
+            x["dtick"] = json!(1);
+        }
         let y_axis = Axis { title: chart.y_title(i).into(), ..panel.y.clone() };
         let mut y = axis(&y_axis, chart.y_extent(panel), 9, [bottom, top], format!("x{suffix}"));
         // Equal axes have one range, and a zoom in one panel is a zoom in all of them.
