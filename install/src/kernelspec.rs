@@ -1,7 +1,9 @@
-//! Installs and removes the kernelspec, the folder that makes "Rust (Tunebook)" appear in Jupyter's launcher.
+//! Installs and removes the kernelspec, the folder that makes "Rust (Tunebook)" appear in Jupyter's launcher, and the
+//! extension of JupyterLab that highlights the declarations of magics.
 //!
-//! Everything goes below one prefix: the kernelspec into `share/jupyter/kernels/tunebook`, and copies of the two
-//! executables into `share/tunebook/bin`. The installed kernel therefore still works after `cargo clean`.
+//! Everything goes below one prefix: the kernelspec into `share/jupyter/kernels/tunebook`, the extension into
+//! `share/jupyter/labextensions/tunebook-magics`, and copies of the two executables into `share/tunebook/bin`. The
+//! installed kernel therefore still works after `cargo clean`.
 
 use crate::places::repository;
 use crate::python;
@@ -13,6 +15,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 const EXECUTABLES: [&str; 2] = ["tunebook", "tunebook-worker"];
+/// The files of the extension.
+const EXTENSION: [&str; 2] = ["package.json", "static/remoteEntry.js"];
 
 /// Where a kernel is installed.
 pub struct Location {
@@ -54,6 +58,10 @@ impl Location {
         self.jupyter.join("kernels/tunebook")
     }
 
+    fn extension(&self) -> PathBuf {
+        self.jupyter.join("labextensions/tunebook-magics")
+    }
+
     /// The installed copy of an executable.
     pub fn executable(&self, name: &str) -> PathBuf {
         self.executables.join(name)
@@ -62,7 +70,8 @@ impl Location {
     /// Installs the kernel. `built` is the folder of the executables that cargo built.
     pub fn install(&self, built: &Path) -> Result<()> {
         let (kernel, assets) = (self.kernel(), repository().join("install/kernelspec"));
-        for folder in [&self.executables, &kernel] {
+        let extension = self.extension();
+        for folder in [&self.executables, &kernel, &extension.join("static")] {
             fs::create_dir_all(folder).with_context(|| format!("{} cannot be created", folder.display()))?;
         }
         for name in EXECUTABLES {
@@ -71,6 +80,9 @@ impl Location {
         for logo in ["logo-32x32.png", "logo-64x64.png", "logo-svg.svg"] {
             copy(&assets.join(logo), &kernel.join(logo))?;
         }
+        for name in EXTENSION {
+            copy(&repository().join("install/labextension").join(name), &extension.join(name))?;
+        }
         let text = serde_json::to_string_pretty(&spec(&self.executable("tunebook")))?;
         fs::write(kernel.join("kernel.json"), text).with_context(|| format!("{} cannot be written", kernel.display()))
     }
@@ -78,7 +90,7 @@ impl Location {
     /// Removes what [`Location::install`] put there. Returns whether there was anything to remove.
     pub fn uninstall(&self) -> Result<bool> {
         let mut found = false;
-        for folder in [self.kernel(), self.executables.clone()] {
+        for folder in [self.kernel(), self.extension(), self.executables.clone()] {
             if folder.exists() {
                 say(&format!("Removing {}", folder.display()));
                 fs::remove_dir_all(&folder).with_context(|| format!("{} cannot be removed", folder.display()))?;
@@ -140,7 +152,9 @@ mod tests {
         assert_eq!(spec["interrupt_mode"], "message");
         let executable = Path::new(spec["argv"][0].as_str().unwrap());
         assert_eq!(fs::read_to_string(executable).unwrap(), "tunebook");
+        assert!(prefix.join("share/jupyter/labextensions/tunebook-magics/static/remoteEntry.js").exists());
         assert!(location.uninstall().unwrap());
+        assert!(!location.extension().exists());
         assert!(!location.uninstall().unwrap());
         let left: Vec<_> = fs::read_dir(prefix.join("share")).unwrap().flatten().map(|e| e.file_name()).collect();
         assert_eq!(left, ["jupyter"], "only Jupyter's own folder is left");

@@ -19,6 +19,7 @@ work = pathlib.Path(tempfile.mkdtemp(dir=os.getcwd()))
 # A program that ends at once, so that there are many trials in a short time.
 (work / "bowl.sh").write_text('echo "{\\"step\\": 1, \\"loss\\": 0.$1}"\n')
 SWEEP = f"""%%sweep study --trials {trials} --parallel 2
+question "How low?"
 command sh bowl.sh {{x}}
 nuisance x ~ int(100, 999)
 nuisance y ~ loguniform(0.01, 100)
@@ -67,6 +68,9 @@ with sync_playwright() as playwright:
     page = server.page(browser, "n.ipynb")
     page.wait_for_function(IDLE, timeout=60000)
     page.locator(".jp-CodeCell .cm-content").first.click()
+    # Declarations are highlighted as such. Taken for Rust, all that follows the question would be one string.
+    page.wait_for_function("""() => [...document.querySelectorAll('.jp-CodeCell .cm-line span')].some(span =>
+        span.textContent === 'nuisance' && getComputedStyle(span).fontWeight >= 700)""", timeout=20000)
     started = time.monotonic()
     page.keyboard.press("Shift+Enter")
     page.wait_for_function(f"(({CHART})()?.points ?? 0) > 40", timeout=60000)

@@ -16,6 +16,12 @@ pub fn python(folder: &Path) -> Command {
     let spec = serde_json::json!({ "argv": [executable("tunebook"), "kernel", "--connection-file", "{connection_file}"],
         "display_name": "Rust (Tunebook)", "language": "rust", "interrupt_mode": "message" });
     std::fs::write(kernels.join("kernel.json"), spec.to_string()).expect("the file that names the kernel");
+    let extension = folder.join("jupyter/labextensions/tunebook-magics");
+    std::fs::create_dir_all(extension.join("static")).expect("a folder for the extension of JupyterLab");
+    for name in ["package.json", "static/remoteEntry.js"] {
+        let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("../install/labextension").join(name);
+        std::fs::copy(from, extension.join(name)).expect("the extension of JupyterLab");
+    }
     let mut command = Command::new(python);
     command
         .current_dir(folder)

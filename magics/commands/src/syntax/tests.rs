@@ -241,3 +241,11 @@ fn code_after_the_options_is_kept_unchanged() {
     assert_eq!(arguments("--smaples 3 x").unwrap_err().name.as_str(), "UnknownOption");
     assert_eq!(arguments("--samples").unwrap_err().name.as_str(), "SyntaxError");
 }
+
+#[test]
+fn jupyterlab_highlights_every_keyword_of_declarations() {
+    let extension = include_str!("../../../../install/labextension/static/remoteEntry.js");
+    for keyword in declarations::KEYWORDS {
+        assert!(extension.contains(&format!("\"{keyword}\"")), "{keyword} is missing in install/labextension");
+    }
+}
