@@ -60,7 +60,7 @@ async fn bad_trials_are_stopped_and_are_never_passed_off_as_complete() {
     assert!(longer.shown().contains("because a stopped trial has no rank"), "{}", longer.shown());
 
     let other = kernel.run_error(&sweep("middle", &[10, 11, 12, 13, 14, 90, 9, 92], "round 3")).await;
-    assert!(other.contains("the round was 2, now 3") && other.contains("given configuration 8 has changed"), "{other}");
+    assert!(other.contains("given configuration 8 has changed") && !other.contains("round"), "{other}");
     let unknown = kernel.run_error(&sweep("none --stop-early mediam", &[1], "")).await;
     assert!(unknown.contains("no rule `mediam`") && unknown.contains("median"), "{unknown}");
 }
