@@ -185,7 +185,7 @@ async fn a_suspicious_end_of_a_range_is_shaded() {
     let of_x = plots.iter().find(|plot| plot["hyperparameter"] == "x").unwrap();
     assert_eq!(of_x["suspicious"], serde_json::json!(["high"]), "{result}");
     let text = words(&answer);
-    assert!(text.contains("Shaded: ") && text.contains("best configurations have a x in the upper tenth"), "{text}");
+    assert!(text.contains("Shaded: ") && text.contains("best configurations have x in the upper tenth"), "{text}");
     let figure = |m: &tunebook_tests::Message| m.content["data"].get("application/vnd.plotly.v1+json").cloned();
     let figure = answer.published.iter().rev().find_map(figure).unwrap();
     let shade = &figure["layout"]["shapes"][0];
