@@ -1,8 +1,8 @@
 //! The copied files on a node.
 //!
 //! The contents of all of them lie in the store, a folder in which each file is named by its hash, so that they are
-//! copied to the node once. Each study has a mirror of its own, which holds the files of this study and no others, under
-//! their absolute paths on the notebook's machine. So the path of a copy is the mirror with that path behind it.
+//! copied to the node once. Each study has a mirror of its own, which holds the files of this study and no others,
+//! under their absolute paths on the notebook's machine. So the path of a copy is the mirror with that path behind it.
 //!
 //! A large file of a mirror is a link to that of the store. A small one is a copy, which programs can write without
 //! changing the store.

@@ -9,9 +9,9 @@
 //! 3. together with the values that other lists have in this trial, so that lists are not confounded with each other;
 //! 4. by a random order of the values.
 //!
-//! With one scientific list, the differences are at most 1 everywhere. With several, they are at most 1 among the trials
-//! with the same scientific values, which a study compares. They cannot be at most 1 also for each scientific list alone
-//! and among all trials: with three lists of two values, the fourth trial at the latest breaks one of these.
+//! With one scientific list, the differences are at most 1 everywhere. With several, they are at most 1 among the
+//! trials with the same scientific values, which a study compares. They cannot be at most 1 also for each scientific
+//! list alone and among all trials: with three lists of two values, the fourth trial at the latest breaks one of these.
 //!
 //! The ranges take their values from a sequence of their own for each combination of scientific values. Before version
 //! 6, only the first scientific list counted in this way, for ranges, and came before the others, for lists.

@@ -57,8 +57,8 @@ pub(super) fn find(space: &SearchSpace, wanted: impl Fn(&Params) -> bool) -> Opt
 }
 
 /// A grid whose configurations come in an order that keeps the lists balanced: first each scientific list, then their
-/// combinations, then each nuisance list within a combination, with each scientific value, and in all. Among equals, the
-/// first one in the order of the tree. So every prefix of a grid is balanced, as far as branches of different sizes
+/// combinations, then each nuisance list within a combination, with each scientific value, and in all. Among equals,
+/// the first one in the order of the tree. So every prefix of a grid is balanced, as far as branches of different sizes
 /// allow (Playbook D10).
 pub(super) struct Balanced {
     /// For each leaf in the order of the tree, the numbers of its parts, the most important one first. None once it was

@@ -116,8 +116,8 @@ impl ObservedTrials {
         }
     }
 
-    /// A line about each trial that runs: its slot, its last step, the last value of the metric (or of another one that it has),
-    /// and its time.
+    /// A line about each trial that runs: its slot, its last step, the last value of the metric (or of another one that
+    /// it has), and its time.
     pub fn running(&self, metric: &str) -> impl Iterator<Item = String> {
         let running = self.trials.iter().filter(|trial| trial.state == TrialState::Running);
         running.map(move |trial| {
