@@ -474,7 +474,7 @@ async fn a_running_program_is_seen_from_outside_with_its_points() {
     assert!(eventually(PATIENCE, || running(&kernel)).await);
     // The display shows the running trial.
     let is_shown = |text: &str| text.contains("trial 1 on ") && text.contains(": step 1, valid/error 0.5, ");
-    while !is_shown(&kernel.published().await.plain_text()) {}
+    while !is_shown(kernel.published().await.plain_text()) {}
     write(folder.path(), "go", "");
     assert_eq!(kernel.answer(&id).await.result()["best"]["objective"], 0.25);
 }
