@@ -480,6 +480,20 @@ async fn a_running_program_is_seen_from_outside_with_its_points() {
 }
 
 #[tokio::test]
+async fn a_running_sweep_says_where_its_trials_run_and_how_much_time_is_left() {
+    let (mut kernel, folder) = kernel().await;
+    // The second trial waits until it may go on.
+    let script = "[ ! -e first ] || while [ ! -e go ]; do sleep 0.05; done; touch first; \
+        echo '{\"step\": 1, \"valid/error\": 0.5}'";
+    let id = kernel.send("execute_request", cell(&sweep(folder.path(), "left", "--trials 2", script))).await;
+    let parts = ["1 of 2 trials", ", about ", " left", "trial 2 on "];
+    let is_shown = |text: &str| parts.iter().all(|part| text.contains(part));
+    while !is_shown(kernel.published().await.plain_text()) {}
+    write(folder.path(), "go", "");
+    assert_eq!(kernel.answer(&id).await.result()["trials"]["complete"], 2);
+}
+
+#[tokio::test]
 async fn a_program_that_goes_on_from_its_own_checkpoint_keeps_what_it_reported_before() {
     let (mut kernel, folder) = kernel().await;
     // It waits at step 7 until it may go on. A program that begins again ignores its checkpoint.
