@@ -100,10 +100,13 @@ async fn a_sweep_in_the_background_leaves_the_kernel_free_and_ends_in_its_own_ce
 #[tokio::test]
 async fn sweeps_share_the_slots_and_are_stopped_by_name_and_with_the_kernel() {
     let (mut kernel, folder) = kernel().await;
-    let first = kernel.send("execute_request", cell(&waiting("first", 3, "--background --parallel 2"))).await;
+    // However many processors there are, there are two slots.
+    kernel.run_ok("%pool remove local").await;
+    kernel.run_ok("%pool add two --prefix env --slots 2").await;
+    let first = kernel.send("execute_request", cell(&waiting("first", 3, "--background"))).await;
     assert_eq!(kernel.answer(&first).await.status(), "ok");
     sweeps_until(&mut kernel, "first", |sweep| sweep["running"] == 2).await;
-    let second = kernel.send("execute_request", cell(&waiting("second", 3, "--background --parallel 2"))).await;
+    let second = kernel.send("execute_request", cell(&waiting("second", 3, "--background"))).await;
     assert_eq!(kernel.answer(&second).await.status(), "ok");
     // Both slots are taken by the first sweep, and none is used twice.
     let of_second = sweeps_until(&mut kernel, "second", |_| true).await;

@@ -399,8 +399,28 @@ async fn a_change_of_a_file_that_is_copied_besides_is_refused() {
     all_complete(&kernel, "besides", 4);
 }
 
+/// Waits until a result fulfils a condition, and returns it.
+async fn result_when(kernel: &mut Kernel, magic: &str, holds: impl Fn(&Value) -> bool) -> Value {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let result = kernel.run_ok(magic).await.result();
+        if holds(&result) {
+            return result;
+        }
+        assert!(Instant::now() < deadline, "{result}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// A field of a sweep in the result of `%sweeps`.
+fn of_sweep<'a>(result: &'a Value, study: &str, field: &str) -> &'a Value {
+    let sweeps = result["sweeps"].as_array().expect("sweeps");
+    let sweep = sweeps.iter().find(|sweep| sweep["study"] == study);
+    &sweep.unwrap_or_else(|| panic!("no sweep {study} in {result}"))[field]
+}
+
 #[tokio::test]
-async fn a_removed_pool_is_listed_while_a_sweep_uses_it() {
+async fn in_a_removed_pool_the_trial_that_runs_goes_on_and_no_other_one_starts() {
     let (mut kernel, folder) = kernel().await;
     script(folder.path(), "trial.sh", &format!("touch began; while ! [ -e go ]; do sleep 0.02; done\n{QUICK}"));
     kernel.run_ok("%pool remove local").await;
@@ -410,23 +430,61 @@ async fn a_removed_pool_is_listed_while_a_sweep_uses_it() {
     let removed = kernel.run_ok("%pool remove far").await;
     assert_eq!(removed.result()["sweeps"], json!(["goes"]));
     let shown = on_one_line(&removed.shown());
-    assert!(shown.contains("`goes` goes on with the slots of `far` until it ends"), "{shown}");
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        let listed = kernel.run_ok("%pool").await.result();
-        let pools = listed["pools"].as_array().expect("pools");
-        if pools.iter().any(|pool| pool["pool"] == "far" && pool["removed"] == true && pool["running"] == 1) {
-            break;
-        }
-        assert!(Instant::now() < deadline, "{listed}");
-    }
+    assert!(shown.contains("Trials of `goes` that run in `far` go on to their end"), "{shown}");
+    let is_listed = |pool: &Value| pool["pool"] == "far" && pool["removed"] == true && pool["running"] == 1;
+    result_when(&mut kernel, "%pool", |listed| listed["pools"].as_array().expect("pools").iter().any(is_listed)).await;
+    // A pool of the same name is another one.
+    kernel.run_ok("%pool add far --prefix 'env OTHER=1'").await;
     std::fs::write(folder.path().join("go"), "").expect("a file");
-    assert!(eventually(PATIENCE, || kernel.trials_ended() >= 2).await);
-    let deadline = Instant::now() + PATIENCE;
-    while kernel.run_ok("%pool").await.result()["pools"] != json!([]) {
-        assert!(Instant::now() < deadline, "the pool is listed after the end of the sweep");
-    }
+    let sweeps = result_when(&mut kernel, "%sweeps", |result| of_sweep(result, "goes", "state") == "failed").await;
+    let reason = of_sweep(&sweeps, "goes", "reason").as_str().expect("a reason");
+    assert!(reason.contains("pool `far` was removed"), "{reason}");
+    let recorded = kernel.recorded("goes");
+    assert!(recorded.len() == 1 && recorded[0].state == TrialState::Complete, "{recorded:#?}");
+    kernel.run_ok("%pool remove far").await;
+    assert_eq!(kernel.run_ok("%pool").await.result()["pools"], json!([]));
+    // Other slots go on with the sweep.
+    kernel.run_ok("%pool add local").await;
+    kernel.run_ok(&sweep("goes", "--trials 2 --resume")).await;
     all_complete(&kernel, "goes", 2);
+}
+
+#[tokio::test]
+async fn on_a_machine_that_is_removed_no_further_trial_starts() {
+    let (mut kernel, folder) = kernel().await;
+    script(folder.path(), "trial.sh", &format!("touch began; while ! [ -e go ]; do sleep 0.02; done\n{QUICK}"));
+    kernel.run_ok(&sweep("here", "--trials 2 --parallel 1 --background")).await;
+    assert!(eventually(PATIENCE, || folder.path().join("began").exists()).await);
+    let removed = kernel.run_ok("%pool remove local").await.result();
+    assert_eq!(removed["sweeps"], json!(["here"]));
+    std::fs::write(folder.path().join("go"), "").expect("a file");
+    let sweeps = result_when(&mut kernel, "%sweeps", |result| of_sweep(result, "here", "state") == "failed").await;
+    let reason = of_sweep(&sweeps, "here", "reason").as_str().expect("a reason");
+    assert!(reason.contains("pool `local` was removed"), "{reason}");
+    let recorded = kernel.recorded("here");
+    assert!(recorded.len() == 1 && recorded[0].state == TrialState::Complete, "{recorded:#?}");
+}
+
+#[tokio::test]
+async fn sweeps_that_bound_themselves_use_other_slots_at_the_same_time() {
+    let (mut kernel, folder) = kernel().await;
+    script(folder.path(), "trial.sh", &format!("while ! [ -e go ]; do sleep 0.02; done\n{QUICK}"));
+    kernel.run_ok("%pool remove local").await;
+    kernel.run_ok("%pool add far --prefix env --slots 4").await;
+    for study in ["a", "b"] {
+        kernel.run_ok(&sweep(study, "--trials 3 --parallel 2 --background")).await;
+    }
+    let both_run_two = |result: &Value| ["a", "b"].iter().all(|study| of_sweep(result, study, "running") == 2);
+    result_when(&mut kernel, "%sweeps", both_run_two).await;
+    // Each of the four slots has one trial, and `%pool` shows those of both sweeps.
+    let listed = result_when(&mut kernel, "%pool", |listed| pool(listed, "far")["running"] == 4).await;
+    assert_eq!(pool(&listed, "far")["states"].as_array().expect("slots").len(), 4, "{listed}");
+    std::fs::write(folder.path().join("go"), "").expect("a file");
+    let both_ended = |result: &Value| ["a", "b"].iter().all(|study| of_sweep(result, study, "state") == "ended");
+    result_when(&mut kernel, "%sweeps", both_ended).await;
+    for study in ["a", "b"] {
+        all_complete(&kernel, study, 3);
+    }
 }
 
 #[tokio::test]

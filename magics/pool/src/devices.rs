@@ -60,8 +60,8 @@ pub fn devices(worker: &Path, environment: &Environment) -> (Devices, Option<Des
 }
 
 /// `per_gpu` slots for each GPU, or, without a GPU, one for each processor that this process may use. `count` asks for
-/// another number of slots; if it is larger than the number of GPUs, slots share GPUs. GPUs with more free memory come
-/// first. Programs run in the current folder.
+/// another number of slots; if it is larger than the number of devices, slots share devices. GPUs with more free memory
+/// come first. Programs run in the current folder.
 pub fn default_slots(
     devices: &Devices,
     slot: &[String],
@@ -80,7 +80,8 @@ pub fn default_slots(
     let mut gpus: Vec<&Device> = devices.devices.iter().filter(|d| d.kind == "cuda").collect();
     gpus.sort_by_key(|gpu| std::cmp::Reverse(quarters_free(gpu)));
     if gpus.is_empty() {
-        return (0..count.unwrap_or_else(processors)).map(|i| spec(&format!("cpu:{i}"))).collect();
+        let processors = processors();
+        return (0..count.unwrap_or(processors)).map(|i| spec(&format!("cpu:{}", i % processors))).collect();
     }
     (0..count.unwrap_or(gpus.len() * per_gpu)).map(|i| spec(&gpus[i % gpus.len()].id)).collect()
 }
@@ -142,5 +143,13 @@ mod tests {
         assert_eq!(names(None, 1), ["cuda:1", "cuda:2", "cuda:0"]);
         assert_eq!(names(Some(1), 1), ["cuda:1"]);
         assert_eq!(names(None, 2), ["cuda:1", "cuda:2", "cuda:0", "cuda:1", "cuda:2", "cuda:0"]);
+    }
+
+    #[test]
+    fn more_slots_than_processors_share_them() {
+        let devices = Devices { devices: vec![], libtorch: None, driver: None, libtorch_folder: None };
+        let all = processors();
+        let slots = default_slots(&devices, &[], &Environment::default(), Some(all + 1), 1);
+        assert_eq!((slots.len(), slots[all].device.as_str()), (all + 1, "cpu:0"));
     }
 }

@@ -21,6 +21,7 @@ mod queue;
 pub mod slot;
 mod slot_process;
 mod spec;
+mod usage;
 
 pub use copying::Copied;
 pub use describe::{DescribeError, FinalEvaluation, describe, describe_anew, evaluate_finally};
@@ -33,3 +34,4 @@ pub use pool::{Pool, PoolError, PoolEvent};
 pub use slot::is_timeout;
 pub use slot_process::SlotMessage;
 pub use spec::{Far, Scheduler, SlotSpec, SlotState, SlotStatus};
+pub use usage::Usage;

@@ -9,6 +9,7 @@ use crate::pool_slot::{Process, Slot};
 use crate::queue::Queue;
 use crate::slot_process::{Said, SlotMessage, SlotProcess, other_version};
 use crate::spec::{SlotSpec, SlotStatus};
+use crate::usage::{LastUsage, Usage};
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use nix::sys::signal::Signal;
 use std::collections::BTreeMap;
@@ -60,8 +61,9 @@ pub struct Pool {
     started: u64,
     /// At most so many trials run at a time.
     limit: usize,
-    /// The devices on this machine that others use. A slot on another one is taken first.
-    taken: Vec<String>,
+    /// The slots that may get to work, by their names, and how many of each. None if all may.
+    granted: Option<BTreeMap<String, usize>>,
+    usage: LastUsage,
     /// What slots elsewhere must find on their machine, or get there, by the names of their pools.
     needs: BTreeMap<String, Arc<Needs>>,
     /// The words of the command that runs a guard, and the guard once a slot elsewhere was started.
@@ -83,7 +85,8 @@ impl Pool {
             messages,
             started: 0,
             limit: usize::MAX,
-            taken: vec![],
+            granted: None,
+            usage: LastUsage::default(),
             needs: BTreeMap::new(),
             guard,
             queue,
@@ -96,6 +99,14 @@ impl Pool {
         self.slots.iter().filter(|slot| slot.spec.far.is_none()).map(|slot| slot.spec.clone()).collect()
     }
 
+    /// Begins a sweep: nothing has ended in the slots on this machine yet, and all of them are open.
+    pub fn begin(&mut self) {
+        for slot in self.slots.iter_mut().filter(|slot| slot.spec.far.is_none()) {
+            (slot.status.trials, slot.status.lost, slot.closed) = (0, 0, false);
+        }
+        self.granted = None;
+    }
+
     /// Replaces the slots elsewhere, and what those of each pool must find there. `guard` is the command that ends them
     /// when this process is gone.
     pub fn set_far(&mut self, specs: Vec<SlotSpec>, needs: BTreeMap<String, Needs>, guard: Vec<String>) {
@@ -104,6 +115,22 @@ impl Pool {
         self.slots.extend(specs.into_iter().map(Slot::new));
         self.needs = needs.into_iter().map(|(pool, needs)| (pool, Arc::new(needs))).collect();
         self.guard.0 = guard;
+        self.usage.forget();
+    }
+
+    /// Closes the slots of which `closed` is true, and opens the others. In a closed slot the trial that runs goes on,
+    /// and no other one starts. Its process then ends.
+    pub fn close(&mut self, closed: impl Fn(&SlotSpec) -> bool) {
+        for slot in &mut self.slots {
+            slot.closed = closed(&slot.spec);
+        }
+        self.end_closed();
+    }
+
+    /// Ends the processes of closed slots that run no trial.
+    fn end_closed(&mut self) {
+        let is_over = |slot: &&mut Slot| slot.closed && slot.trial.is_none();
+        self.slots.iter_mut().filter(is_over).for_each(Slot::retire);
     }
 
     /// Sets how many trials run at a time at most. With 0, those that run go on and no other one starts.
@@ -111,25 +138,36 @@ impl Pool {
         self.limit = limit.unwrap_or(usize::MAX);
     }
 
-    /// Names the devices on this machine that others use, by the names of [`SlotSpec::device`].
-    pub fn set_taken(&mut self, devices: Vec<String>) {
-        self.taken = devices;
+    /// Names the slots that may get to work, and how many of each name: those on this machine take a trial, and those
+    /// elsewhere are started. Slots elsewhere that were started already may take trials. None if all may.
+    pub fn set_granted(&mut self, granted: Option<BTreeMap<String, usize>>) {
+        self.granted = granted;
+    }
+
+    fn is_granted(&self, slot: &Slot) -> bool {
+        self.granted.as_ref().is_none_or(|granted| granted.get(&slot.spec.device).is_some_and(|left| *left > 0))
+    }
+
+    /// A slot with this name got to work.
+    fn uses(&mut self, name: &str) {
+        if let Some(left) = self.granted.as_mut().and_then(|granted| granted.get_mut(name)) {
+            *left = left.saturating_sub(1);
+        }
+    }
+
+    fn is_free(&self, slot: &Slot) -> bool {
+        slot.is_free() && (slot.spec.far.is_some() || self.is_granted(slot))
     }
 
     /// Whether [`run`](Self::run) can take a trial now.
     pub fn has_free_slot(&self) -> bool {
-        self.slots.iter().any(Slot::is_free) && self.running().count() < self.limit
+        self.slots.iter().any(|slot| self.is_free(slot)) && self.running().count() < self.limit
     }
 
-    /// The slot that takes the next trial. A device that nobody else uses comes first, and then a process that runs
-    /// already.
+    /// The slot that takes the next trial. A process that runs already comes first.
     fn next_slot(&self) -> Option<usize> {
-        let cost = |slot: &Slot| {
-            let taken = slot.spec.far.is_none() && self.taken.contains(&slot.spec.device);
-            (taken, !matches!(slot.process, Process::Ready(_)))
-        };
-        let free = self.slots.iter().enumerate().filter(|(_, slot)| slot.is_free());
-        free.min_by_key(|(_, slot)| cost(slot)).map(|(index, _)| index)
+        let free = self.slots.iter().enumerate().filter(|(_, slot)| self.is_free(slot));
+        free.min_by_key(|(_, slot)| !matches!(slot.process, Process::Ready(_))).map(|(index, _)| index)
     }
 
     /// Whether the next trial will read copies of files, because its slot shares no file system with this machine.
@@ -147,10 +185,9 @@ impl Pool {
         self.slots.iter().filter_map(|slot| slot.trial.as_ref())
     }
 
-    /// The slots that run a trial: the device of each, and the number of the trial.
-    pub fn at_work(&self) -> Vec<(String, u32)> {
-        let at_work = |slot: &Slot| Some((slot.spec.device.clone(), slot.trial.as_ref()?.number));
-        self.slots.iter().filter_map(at_work).collect()
+    /// What it does with its slots now.
+    pub fn usage(&mut self) -> Arc<Usage> {
+        self.usage.of(&self.slots)
     }
 
     /// What is known of each slot.
@@ -178,7 +215,11 @@ impl Pool {
             }
             slot.trial = Some(trial);
             let node = slot.status.node.as_ref().map_or(String::new(), |node| format!(" on {node}"));
-            return Ok(slot.spec.device.clone() + &node);
+            let (device, is_here) = (slot.spec.device.clone(), slot.spec.far.is_none());
+            if is_here {
+                self.uses(&device);
+            }
+            return Ok(device + &node);
         }
     }
 
@@ -196,6 +237,7 @@ impl Pool {
             return vec![];
         }
         self.tended = (now, waiting);
+        self.end_closed();
         let mut lost = vec![];
         for slot in self.slots.iter_mut().filter(|slot| slot.spec.far.is_some()) {
             match &slot.process {
@@ -225,7 +267,9 @@ impl Pool {
                 }
             }
         }
-        let startable = |slot: &Slot| slot.spec.far.is_some() && matches!(slot.process, Process::None);
+        let startable = |slot: &Slot| {
+            slot.spec.far.is_some() && !slot.closed && matches!(slot.process, Process::None) && self.is_granted(slot)
+        };
         let missing: Vec<usize> = (0..self.slots.len()).filter(|i| startable(&self.slots[*i])).take(missing).collect();
         for index in missing {
             self.start_far(index);
@@ -243,6 +287,8 @@ impl Pool {
     }
 
     fn start_far(&mut self, index: usize) {
+        let name = self.slots[index].spec.device.clone();
+        self.uses(&name);
         self.started += 1;
         if self.guard.1.is_none() {
             self.guard.1 = Guard::start(&self.guard.0).ok();
@@ -310,15 +356,14 @@ impl Pool {
         }
     }
 
-    /// Why no trial can run any more: each slot is elsewhere and was given up. None if one can.
+    /// Why no trial can start any more: each slot was given up or removed. None if one can.
     pub fn stuck(&self) -> Option<String> {
-        let given_up = |slot: &Slot| matches!(slot.process, Process::GivenUp);
-        if self.slots.is_empty() || !self.slots.iter().all(given_up) {
+        let of_slots: Vec<String> = self.slots.iter().map(Slot::without_hope).collect::<Option<_>>()?;
+        if of_slots.is_empty() {
             return None;
         }
-        let mut reasons: Vec<(&str, usize)> = vec![];
-        for slot in &self.slots {
-            let reason = slot.status.reason.as_deref().unwrap_or("no reason is known");
+        let mut reasons: Vec<(String, usize)> = vec![];
+        for reason in of_slots {
             match reasons.iter_mut().find(|(known, _)| *known == reason) {
                 Some((_, count)) => *count += 1,
                 None => reasons.push((reason, 1)),

@@ -19,6 +19,8 @@ pub(crate) struct Slot {
     /// The trial that runs now.
     pub(crate) trial: Option<TrialId>,
     pub(crate) status: SlotStatus,
+    /// Whether its pool was removed. The trial that runs in it goes on, and no other one starts.
+    pub(crate) closed: bool,
     /// How often in a row it was started without any work.
     pub(crate) failures: u32,
     /// Whether it has worked since it was started.
@@ -72,14 +74,23 @@ impl Slot {
             trials: 0,
             lost: 0,
         };
-        let heard = Instant::now();
-        Self { spec, process: Process::None, trial: None, status, failures: 0, worked: false, copying: None, heard }
+        Self {
+            spec,
+            process: Process::None,
+            trial: None,
+            status,
+            closed: false,
+            failures: 0,
+            worked: false,
+            copying: None,
+            heard: Instant::now(),
+        }
     }
 
     /// Whether it can take a trial: it is ready, or on this machine, where it starts with the trial.
     pub(crate) fn is_free(&self) -> bool {
         let ready = matches!(self.process, Process::Ready(_));
-        self.trial.is_none() && (ready || self.spec.far.is_none())
+        self.trial.is_none() && !self.closed && (ready || self.spec.far.is_none())
     }
 
     /// Whether files are copied to its machine.
@@ -121,7 +132,7 @@ impl Slot {
         }
     }
 
-    /// Ends the process elsewhere without waiting for it.
+    /// Ends the process without waiting for it.
     pub(crate) fn retire(&mut self) {
         let pending = matches!(self.process, Process::Pending(_));
         if let Some(process) = self.process.take() {
@@ -129,10 +140,20 @@ impl Slot {
         }
     }
 
-    /// The process has ended by itself, or could not be started.
+    /// Why no trial can start in it any more. None if one can.
+    pub(crate) fn without_hope(&self) -> Option<String> {
+        if self.closed {
+            let pool = self.spec.far.as_ref().map_or("local", |far| far.pool.as_str());
+            return Some(format!("pool `{pool}` was removed"));
+        }
+        let reason = || self.status.reason.clone().unwrap_or("no reason is known".into());
+        matches!(self.process, Process::GivenUp).then(reason)
+    }
+
+    /// The process has ended by itself, or could not be started. A slot whose pool was removed is not started again.
     pub(crate) fn gone(&mut self, how: &str) -> Option<PoolEvent> {
         self.process = Process::None;
-        if self.spec.far.is_some() {
+        if self.spec.far.is_some() && !self.closed {
             self.status.reason = Some(how.into());
             self.failures = if self.worked { 0 } else { self.failures + 1 };
             self.process = match self.failures {

@@ -25,6 +25,8 @@ pub struct SlotSpec {
 pub struct Far {
     /// The name of the pool.
     pub pool: String,
+    /// The number of the pool, by which it differs from one that had its name before.
+    pub id: u64,
     /// Which scheduler knows why it waits.
     pub scheduler: Scheduler,
     /// Whether files are copied to it.

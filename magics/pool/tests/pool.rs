@@ -1,5 +1,6 @@
 //! The pool with real slots, which run shell scripts as programs.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use tunebook_pool::{
@@ -267,7 +268,7 @@ fn banners_are_skipped_and_the_output_of_other_programs_is_shown() {
 /// `data.txt` of `folder`, and have their folders there.
 fn copying_pool(folder: &Path, launcher: &[&str], slots: usize) -> Pool {
     let launcher = Launcher::Prefix(launcher.iter().map(|word| word.to_string()).collect());
-    let far = FarPool { name: "far".into(), launcher, slots, copies: Some(vec![]) };
+    let far = FarPool { name: "far".into(), id: 0, launcher, slots, copies: Some(vec![]) };
     let copied = Copied {
         executable: NeededFile::of(Path::new(&slot())).unwrap(),
         origin: "here".into(),
@@ -296,6 +297,92 @@ fn until_ready(pool: &mut Pool, slots: usize) -> Vec<String> {
         reasons.extend(pool.status().into_iter().filter_map(|slot| slot.reason));
     }
     reasons
+}
+
+#[test]
+fn trials_start_only_in_slots_that_were_granted() {
+    let folder = tempfile::tempdir().unwrap();
+    let slot = slot();
+    let named = |device: &str| SlotSpec { device: device.into(), ..spec(&[&slot, "--worker", "/none"]) };
+    let mut pool = Pool::new(vec![named("cpu:0"), named("cpu:1"), named("cpu:1")]);
+    assert!(pool.has_free_slot());
+    pool.set_granted(Some(BTreeMap::new()));
+    assert!(!pool.has_free_slot());
+    pool.set_granted(Some([("cpu:1".to_string(), 1)].into()));
+    assert_eq!(pool.run(request(1, folder.path(), &sh("sleep 1000"))).unwrap(), "cpu:1");
+    assert!(!pool.has_free_slot(), "one slot was granted, and it is used");
+    let usage = pool.usage();
+    assert_eq!(usage.at_work, [("cpu:1".to_string(), 1)]);
+    assert_eq!(usage.free, ["cpu:0", "cpu:1"]);
+    assert_eq!(usage.slots, BTreeMap::from([("cpu:0".to_string(), 1), ("cpu:1".to_string(), 2)]));
+    pool.set_granted(None);
+    assert!(pool.has_free_slot());
+}
+
+#[test]
+fn a_sweep_counts_only_its_own_trials() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut pool = pool(1);
+    pool.run(request(1, folder.path(), &sh(r#"echo "{\"step\": 1, \"e\": 0.5}""#))).unwrap();
+    end(&mut pool);
+    assert_eq!(pool.status()[0].trials, 1);
+    pool.close(|_| true);
+    assert!(!pool.has_free_slot());
+    pool.begin();
+    assert_eq!((pool.status()[0].trials, pool.status()[0].lost), (0, 0));
+    assert!(pool.has_free_slot(), "the pool `local` was added again since");
+}
+
+#[test]
+fn trials_of_a_removed_pool_go_on_and_no_other_one_starts_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let launcher = Launcher::Prefix(vec!["env".into()]);
+    let far = FarPool { name: "far".into(), id: 3, launcher, slots: 3, copies: None };
+    let specs = far.specs(&[slot(), "--worker".into(), "/none".into()], &Environment::default());
+    let needs = Needs { folder: folder.path().into(), ..Needs::default() };
+    let mut pool = pool(1);
+    pool.set_far(specs, [("far".to_string(), needs)].into(), vec![slot(), "guard".into()]);
+    until_ready(&mut pool, 3);
+    let go = folder.path().join("go");
+    let wait = format!("until [ -e {} ]; do sleep 0.01; done", go.display());
+    let report = r#"echo "{\"step\": 1, \"e\": 0.5}""#;
+    let complete = format!("{wait}; {report}");
+    let killed = format!("{wait}; kill -9 $PPID; sleep 10");
+    for (number, script) in [(1, complete), (2, killed)] {
+        let place = pool.run(request(number, folder.path(), &sh(&script))).unwrap();
+        assert!(place.starts_with(&format!("far/{number}")), "{place}");
+    }
+    pool.close(|spec| spec.far.as_ref().is_some_and(|far| far.id == 3));
+    let usage = pool.usage();
+    assert_eq!(usage.slots.keys().collect::<Vec<_>>(), ["cpu:0", "far/1", "far/2"]);
+    assert!(usage.started.is_empty() && usage.startable.is_empty(), "{usage:?}");
+    pool.tend(7);
+    assert_eq!(pool.status()[3].state, SlotState::Idle, "the slot without a trial has ended");
+    assert_eq!(pool.run(request(3, folder.path(), &sh(report))).unwrap(), "cpu:0");
+    assert_eq!(end(&mut pool).state, TrialState::Complete);
+    std::fs::write(go, "").unwrap();
+    let mut seen = vec![];
+    while seen.len() < 2 {
+        let message = pool.channel().recv_timeout(Duration::from_secs(20)).expect("an event");
+        match pool.accept(message) {
+            Some(PoolEvent::Trial(Event::Ended { trial, state, .. })) => seen.push((trial.number, Some(state))),
+            Some(PoolEvent::SlotLost { trial, .. }) => seen.push((trial.number, None)),
+            _ => {}
+        }
+    }
+    seen.sort_by_key(|(number, _)| *number);
+    assert_eq!(seen, [(1, Some(TrialState::Complete)), (2, None)]);
+    // Trials wait, and nothing starts there again.
+    pool.tend(8);
+    let states: Vec<SlotState> = pool.status().into_iter().map(|slot| slot.state).collect();
+    assert_eq!(states, [SlotState::Idle; 4]);
+    assert_eq!(pool.stuck(), None, "this machine is left");
+    pool.close(|_| true);
+    assert!(!pool.has_free_slot());
+    assert_eq!(pool.stuck().as_deref(), Some("1 × pool `local` was removed; 3 × pool `far` was removed"));
+    // This machine is added again.
+    pool.close(|spec| spec.far.is_some());
+    assert!(pool.has_free_slot() && pool.stuck().is_none());
 }
 
 /// A command that leads to another machine, as far as a process can tell: another home folder, and no environment.

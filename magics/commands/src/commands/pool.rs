@@ -3,7 +3,7 @@
 use crate::error::{ErrorName, Result, suggest};
 use crate::files;
 use crate::host::{Interrupt, Output};
-use crate::magic::{Command, Context, Export, Invocation, LOCAL, Magic, Pools, Subject};
+use crate::magic::{Command, Context, Export, Invocation, LOCAL, Magic, Pools, Subject, is_at_work};
 use crate::report::Report;
 use crate::report::table::Rows;
 use crate::syntax::{Arguments, OptionSpec, Word, option};
@@ -159,7 +159,7 @@ fn add(arguments: &Arguments) -> Result<Action> {
     }
     // The paths are looked up when the pool is added.
     let copies = arguments.has("copy").then(Vec::new);
-    Ok(Action::Add(FarPool { name: name.text.clone(), launcher, slots: slots as usize, copies }, with))
+    Ok(Action::Add(FarPool { name: name.text.clone(), id: 0, launcher, slots: slots as usize, copies }, with))
 }
 
 /// The absolute paths that the values of `--with` name. Each names at least one file or folder.
@@ -237,7 +237,7 @@ impl Command for PoolMagic {
             let mut pools = context.pools.lock();
             match action {
                 Action::List => {}
-                Action::AddLocal => pools.without_local = false,
+                Action::AddLocal => pools.set_local(true),
                 Action::Add(mut pool, with) => {
                     if pools.far.iter().any(|known| known.name == pool.name) {
                         let help = Some(format!("`%pool remove {}` removes the one that is there", pool.name));
@@ -248,7 +248,7 @@ impl Command for PoolMagic {
                         pool.copies = Some(paths(&arguments, context, &with)?);
                     }
                     said = warning(&pool);
-                    pools.far.push(pool);
+                    pools.add(pool);
                 }
                 Action::Remove(name) => {
                     remove(&mut pools, &name).map_err(|help| error(format!("there is no pool `{name}`"), help))?;
@@ -274,24 +274,17 @@ impl Command for PoolMagic {
 /// Removes a pool. The error is help for the user.
 fn remove(pools: &mut Pools, name: &str) -> std::result::Result<(), Option<String>> {
     if name == LOCAL {
-        pools.without_local = true;
+        pools.set_local(false);
         return Ok(());
     }
-    let Some(index) = pools.far.iter().position(|pool| pool.name == name) else {
+    if !pools.remove(name) {
         let names = pools.far.iter().map(|pool| pool.name.as_str()).chain([LOCAL]).collect::<Vec<_>>();
         return Err(suggest(name, names));
-    };
-    pools.far.remove(index);
-    pools.status.retain(|slot| slot.pool.as_deref() != Some(name) || is_at_work(slot));
+    }
     Ok(())
 }
 
-/// Whether a sweep has the slot now.
-fn is_at_work(slot: &SlotStatus) -> bool {
-    matches!(slot.state, SlotState::Running | SlotState::Pending)
-}
-
-/// The studies that run in the background and use the slots of a pool. They do so until they end.
+/// The studies that run in the background and began with the slots of a pool.
 fn sweeps_in(context: &Context, pool: &str) -> Vec<String> {
     let (running, file) = (context.background.running(), context.store_file());
     if running.is_empty() {
@@ -311,14 +304,12 @@ fn sweeps_in(context: &Context, pool: &str) -> Vec<String> {
     running.iter().filter(|sweep| uses(&sweep.study, &sweep.store)).map(|sweep| sweep.study.clone()).collect()
 }
 
-/// The sentence about sweeps that go on with the slots of a pool that was removed.
+/// The sentence about sweeps that began with the slots of a pool that was removed.
 fn goes_on(pool: &str, sweeps: &[String]) -> String {
     let names: Vec<String> = sweeps.iter().map(|study| format!("`{study}`")).collect();
-    let (verb, end) = if sweeps.len() == 1 { ("goes", "it ends") } else { ("go", "they end") };
-    let first = sweeps.first().map_or("NAME", String::as_str);
     format!(
-        "{} {verb} on with the slots of `{pool}` until {end}: trials that wait start there too. `%sweep stop {first}` \
-         ends that sweep, and `--resume` continues it with the slots that are left.",
+        "Trials of {} that run in `{pool}` go on to their end, and no other trial starts there. A sweep that has no \
+         other slot then ends, and `--resume` continues it.",
         names.join(", ")
     )
 }
@@ -327,11 +318,12 @@ fn report(context: &Context) -> Report {
     let (devices, _) = context.devices();
     let here = default_slots(&devices, &context.settings.slot, &context.added_environment(), None, 1);
     let pools = context.pools.lock();
+    let all = pools.status();
     let mut rows = Rows::new(&["pool", "kind", "slots", "running", "pending", "failed", "idle", "trials"]);
     let mut listed = vec![];
     let mut list = |name: &str, kind: Option<&str>, slots: usize, copies: bool, command: Option<String>| {
         let pool = (name != LOCAL).then_some(name);
-        let status: Vec<&SlotStatus> = pools.status.iter().filter(|slot| slot.pool.as_deref() == pool).collect();
+        let status: Vec<&SlotStatus> = all.iter().filter(|slot| slot.pool.as_deref() == pool).collect();
         let count = |state| status.iter().filter(|slot| slot.state == state).count();
         let (running, pending, failed) =
             (count(SlotState::Running), count(SlotState::Pending), count(SlotState::Failed));
@@ -357,23 +349,23 @@ fn report(context: &Context) -> Report {
         let copies = pool.copies.is_some();
         list(&pool.name, Some(pool.launcher.kind()), pool.slots, copies, Some(shell_words::join(words)));
     }
-    // Pools that were removed while a sweep uses them.
-    let is_added = |name: &str| pools.far.iter().any(|pool| pool.name == name);
-    let mut removed: BTreeMap<&str, usize> = BTreeMap::new();
-    for slot in &pools.status {
-        if let Some(pool) = slot.pool.as_deref().filter(|pool| !is_added(pool)) {
-            *removed.entry(pool).or_default() += 1;
-        }
+    // Pools that were removed while trials run in them.
+    let name_of = |slot: &SlotStatus| slot.pool.clone().unwrap_or(LOCAL.into());
+    let is_added = |name: &str| match name {
+        LOCAL => !pools.without_local,
+        _ => pools.far.iter().any(|pool| pool.name == name),
+    };
+    let mut removed: BTreeMap<String, usize> = BTreeMap::new();
+    for name in all.iter().map(name_of).filter(|name| !is_added(name)) {
+        *removed.entry(name).or_default() += 1;
     }
-    let is_used = |name: &str| pools.status.iter().any(|slot| slot.pool.as_deref() == Some(name) && is_at_work(slot));
-    removed.retain(|name, _| is_used(name));
+    removed.retain(|name, _| all.iter().any(|slot| name_of(slot) == *name && is_at_work(slot)));
     for (name, slots) in &removed {
         list(name, None, *slots, false, None);
     }
     let mut slots = Rows::new(&["slot", "state", "node", "job", "trials", "lost", "reason"]);
     let is_listed = |pool: &str| is_added(pool) || removed.contains_key(pool);
-    let mut far: Vec<&SlotStatus> =
-        pools.status.iter().filter(|slot| slot.pool.as_deref().is_some_and(is_listed)).collect();
+    let mut far: Vec<&SlotStatus> = all.iter().filter(|slot| slot.pool.as_deref().is_some_and(is_listed)).collect();
     // Those with a reason come first.
     let order = [SlotState::Failed, SlotState::Pending, SlotState::Running, SlotState::Idle];
     far.sort_by_key(|slot| order.iter().position(|state| *state == slot.state));
@@ -386,7 +378,7 @@ fn report(context: &Context) -> Report {
     }
     let mut report = Report::new("pool", &json!({ "pools": listed })).table(&rows);
     if !removed.is_empty() {
-        report = report.line("A removed pool is listed until the sweeps that use it have ended.");
+        report = report.line("A removed pool is listed until the trials that run in it have ended.");
     }
     if pools.without_local {
         report = report.line("No trial runs on this machine; `%pool add local` changes that.");

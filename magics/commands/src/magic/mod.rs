@@ -19,7 +19,7 @@ pub use command_line::{CommandLineMagic, MagicBody};
 pub use config::{Config, SETTINGS, Setting, SettingKind, SettingValue, setting};
 pub use context::{Context, SHOWN, Settings};
 pub use head::Head;
-pub use pools::{LOCAL, Pools};
+pub use pools::{LOCAL, Pools, is_at_work};
 pub use question::{asks, is_question, is_rust_path};
 pub use sharing::{Share, Sharing};
 

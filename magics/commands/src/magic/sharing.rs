@@ -1,27 +1,46 @@
 //! How studies that run at the same time share the slots of a session.
+//!
+//! Each study says what it does with its slots, and is told how many trials it may run and which further slots it may
+//! get to work. Slots are known by their names, so no two studies use one slot.
 
 use parking_lot::Mutex;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use tunebook_pool::Usage;
 
 /// The studies that run now, with what each of them uses.
 #[derive(Default)]
 pub struct Sharing {
-    runs: Mutex<Vec<Run>>,
+    studies: Mutex<Studies>,
     next: AtomicU64,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Default)]
+struct Studies {
+    runs: Vec<Run>,
+    /// The slots that the studies have together, by their names: of each name as many as the study has that has most.
+    slots: BTreeMap<String, usize>,
+    /// How many these are.
+    total: usize,
+}
+
+#[derive(Debug)]
 struct Run {
     id: u64,
     study: String,
-    /// So many trials it could run at a time if it were alone.
-    slots: usize,
-    /// How many trials of it wait for a slot.
+    /// It runs at most so many trials at a time, by its own options.
+    limit: usize,
+    /// What it does with its slots, as it said last.
+    usage: Arc<Usage>,
+    /// How many of its trials wait for a slot.
     waiting: usize,
     /// How many trials it may run at a time, as it was told last.
     granted: usize,
-    /// Its trials that run: the device, and the number.
-    running: Vec<(String, u32)>,
+    /// The further slots that it may get to work, as it was told last. None if it may take all that it has.
+    slots: Option<BTreeMap<String, usize>>,
+    /// Whether it may run a further trial and found no slot for it.
+    lacks_slot: bool,
 }
 
 /// The share of one study, until it is dropped.
@@ -31,68 +50,164 @@ pub struct Share<'a> {
 }
 
 /// What a study may use now.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Allowed {
     /// It may run so many trials at a time.
     pub trials: usize,
-    /// The devices that other studies use.
-    pub taken: Vec<String>,
+    /// The further slots that it may get to work, and how many of each name. None if no other study runs.
+    pub slots: Option<BTreeMap<String, usize>>,
     /// Whether other studies run.
     pub shared: bool,
 }
 
 impl Sharing {
-    /// A study begins. `slots` is how many trials it could run at a time if it were alone.
-    pub fn join(&self, study: &str, slots: usize) -> Share<'_> {
+    /// A study begins, of which `waiting` trials wait. It runs at most `limit` trials at a time by its own options, in
+    /// the slots of `usage`.
+    pub fn join(&self, study: &str, limit: usize, waiting: usize, usage: Arc<Usage>) -> Share<'_> {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
-        self.runs.lock().push(Run { id, study: study.into(), slots, waiting: slots, granted: 0, running: vec![] });
+        let (study, slots) = (study.into(), Some(BTreeMap::new()));
+        let mut studies = self.studies.lock();
+        studies.runs.push(Run { id, study, limit, usage, waiting, granted: 0, slots, lacks_slot: false });
+        studies.count();
         Share { sharing: self, id }
     }
 
     /// The trials that run on a device, as `STUDY I`.
     pub fn on(&self, device: &str) -> Vec<String> {
-        let runs = self.runs.lock();
+        let studies = self.studies.lock();
         let of = |run: &Run| {
-            let here = run.running.iter().filter(|(used, _)| used == device);
+            let here = run.usage.at_work.iter().filter(|(used, _)| used == device);
             here.map(|(_, number)| format!("{} {number}", run.study)).collect::<Vec<_>>()
         };
-        runs.iter().flat_map(of).collect()
+        studies.runs.iter().flat_map(of).collect()
     }
+}
+
+impl Studies {
+    fn count(&mut self) {
+        self.slots.clear();
+        for (name, count) in self.runs.iter().flat_map(|run| &run.usage.slots) {
+            let most = self.slots.entry(name.clone()).or_default();
+            *most = (*most).max(*count);
+        }
+        self.total = self.slots.values().sum();
+    }
+}
+
+impl Run {
+    fn running(&self) -> usize {
+        self.usage.at_work.len()
+    }
+
+    /// How many trials it could run at a time if it were alone.
+    fn alone(&self) -> usize {
+        self.limit.min(self.usage.slots.values().sum())
+    }
+
+    /// How many trials others leave to it, where `fair` is the share of each study: what it needs, but no more than it
+    /// was told, or than its fair share if that is larger.
+    fn kept(&self, fair: usize) -> usize {
+        let told = self.granted.max(fair).min(self.alone());
+        self.running().max((self.running() + self.waiting).min(told))
+    }
+
+    /// The names of the slots that others cannot have now. A name occurs once for each slot.
+    fn held(&self) -> impl Iterator<Item = &str> {
+        let usage = &self.usage;
+        // Trials that wait may have begun in these slots since it spoke last.
+        let maybe = usage.free.iter().chain(&usage.startable).filter(|_| self.slots.is_none() && self.waiting > 0);
+        let told = self.slots.iter().flatten().flat_map(|(name, count)| std::iter::repeat_n(name, *count));
+        let names = usage.at_work.iter().map(|(name, _)| name).chain(&usage.started).chain(maybe).chain(told);
+        names.map(String::as_str)
+    }
+}
+
+fn counts<'a>(names: impl Iterator<Item = &'a str>) -> BTreeMap<&'a str, usize> {
+    let mut counts = BTreeMap::new();
+    for name in names {
+        *counts.entry(name).or_default() += 1;
+    }
+    counts
+}
+
+/// Slots for `more` trials of a study that nobody holds. `all` are the slots that the studies have together. If
+/// `always`, a study that uses none gets one that others hold.
+fn free_slots(
+    run: &Run,
+    others: &[&Run],
+    all: &BTreeMap<String, usize>,
+    more: usize,
+    always: bool,
+) -> BTreeMap<String, usize> {
+    let usage = &run.usage;
+    let held = counts(others.iter().flat_map(|other| other.held()));
+    let held_of = |name: &str| held.get(name).copied().unwrap_or(0);
+    let mut own = counts(usage.at_work.iter().map(|(name, _)| name).chain(&usage.started).map(String::as_str));
+    // A study with fewer trials that has found no slot gets the next one that it can use.
+    let poorer = others.iter().filter(|other| other.lacks_slot && other.running() < run.running());
+    let left_to_others: BTreeSet<&String> =
+        poorer.flat_map(|other| other.usage.free.iter().chain(&other.usage.startable)).collect();
+    let mut here: Vec<&String> = usage.free.iter().collect();
+    // A device that nobody else uses comes first.
+    here.sort_by_key(|name| held_of(name));
+    let candidates = || here.iter().map(|name| (*name, false)).chain(usage.startable.iter().map(|name| (name, true)));
+    let mut found: BTreeMap<String, usize> = BTreeMap::new();
+    let mut more = more;
+    for (name, is_far) in candidates() {
+        // Slots elsewhere that were started already take trials too.
+        let started = if is_far { usage.started.len() } else { 0 };
+        let used = own.entry(name).or_default();
+        let is_left = all.get(name).copied().unwrap_or(0) > held_of(name) + *used;
+        if more > started && is_left && !left_to_others.contains(name) {
+            *used += 1;
+            more -= 1;
+            *found.entry(name.clone()).or_default() += 1;
+        }
+    }
+    let uses_none = found.is_empty() && usage.at_work.is_empty() && usage.started.is_empty();
+    if always && uses_none && more > 0 {
+        found.extend(candidates().min_by_key(|(name, _)| held_of(name)).map(|(name, _)| (name.clone(), 1)));
+    }
+    found
 }
 
 impl Share<'_> {
     /// Says what the study does now, and returns what it may do next.
     ///
-    /// All studies together run no more trials than there are slots, except that each has at least one. A study that
-    /// waits with less than its fair share gets the next slot that becomes free.
-    pub fn update(&self, waiting: usize, running: Vec<(String, u32)>) -> Allowed {
-        let mut runs = self.sharing.runs.lock();
-        if let Some(run) = runs.iter_mut().find(|run| run.id == self.id) {
-            (run.waiting, run.running) = (waiting, running);
+    /// All studies together run no more trials than there are slots, and no two of them use one slot, except that each
+    /// study has at least one trial. A study that waits with less than its fair share gets the next slot that becomes
+    /// free.
+    pub fn update(&self, waiting: usize, usage: Arc<Usage>) -> Allowed {
+        let mut studies = self.sharing.studies.lock();
+        let studies = &mut *studies;
+        let Some(index) = studies.runs.iter().position(|run| run.id == self.id) else { return Allowed::default() };
+        let run = &mut studies.runs[index];
+        let has_changed = run.usage.slots != usage.slots;
+        (run.waiting, run.usage) = (waiting, usage);
+        if has_changed {
+            studies.count();
         }
-        let count = runs.len().max(1);
-        let slots = runs.iter().map(|run| run.slots).max().unwrap_or(1);
-        let own = runs.iter().find(|run| run.id == self.id).map_or(1, |run| run.slots);
-        let others = || runs.iter().filter(|run| run.id != self.id);
-        // What another study needs, but no more than it was told, or than its fair share if that is larger.
-        let kept = |run: &Run| {
-            let told = run.granted.max((run.slots / count).max(1));
-            run.running.len().max((run.running.len() + run.waiting).min(told))
-        };
-        let kept: usize = others().map(kept).sum();
-        let least = usize::from(count > slots);
-        let trials = own.min(slots.saturating_sub(kept).max(least));
-        let taken = others().flat_map(|run| run.running.iter().map(|(device, _)| device.clone())).collect();
-        if let Some(run) = runs.iter_mut().find(|run| run.id == self.id) {
-            run.granted = trials;
-        }
-        Allowed { trials, taken, shared: count > 1 }
+        let (run, total, count) = (&studies.runs[index], studies.total, studies.runs.len());
+        let others: Vec<&Run> = studies.runs.iter().filter(|other| other.id != self.id).collect();
+        let fair = (total / count).max(1);
+        let left = total.saturating_sub(others.iter().map(|other| other.kept(fair)).sum());
+        let least = usize::from(count > total);
+        let trials = run.alone().min(left.max(least));
+        let more = waiting.min(trials.saturating_sub(run.running()));
+        let shared = !others.is_empty();
+        let slots = shared.then(|| free_slots(run, &others, &studies.slots, more, left < least));
+        let none = slots.as_ref().is_some_and(BTreeMap::is_empty) && run.usage.started.is_empty();
+        let run = &mut studies.runs[index];
+        (run.granted, run.slots, run.lacks_slot) = (trials, slots.clone(), more > 0 && none);
+        Allowed { trials, slots, shared }
     }
 }
 
 impl Drop for Share<'_> {
     fn drop(&mut self) {
-        self.sharing.runs.lock().retain(|run| run.id != self.id);
+        let mut studies = self.sharing.studies.lock();
+        studies.runs.retain(|run| run.id != self.id);
+        studies.count();
     }
 }
 
@@ -100,43 +215,234 @@ impl Drop for Share<'_> {
 mod tests {
     use super::*;
 
-    fn on(devices: &[&str]) -> Vec<(String, u32)> {
-        devices.iter().zip(1..).map(|(device, number)| (device.to_string(), number)).collect()
+    /// A study as the shares see it. Slots elsewhere have names with `/`.
+    struct Fake<'a> {
+        share: Share<'a>,
+        slots: Vec<String>,
+        running: Vec<String>,
+        started: Vec<String>,
+    }
+
+    impl<'a> Fake<'a> {
+        fn new(sharing: &'a Sharing, limit: usize, slots: &[&str]) -> Self {
+            let slots: Vec<String> = slots.iter().map(|name| name.to_string()).collect();
+            let usage = usage(&slots, &[], &[]);
+            Self { share: sharing.join("s", limit, 9, usage), slots, running: vec![], started: vec![] }
+        }
+
+        /// Tells what it does, and is told what it may do. `waiting` trials wait.
+        fn ask(&self, waiting: usize) -> Allowed {
+            self.share.update(waiting, usage(&self.slots, &self.running, &self.started))
+        }
+
+        /// Asks, ends commands that are too many, and gets slots to work as it is told. Commands wait for a machine.
+        fn turn(&mut self, waiting: usize) -> Allowed {
+            let allowed = self.ask(waiting);
+            let mut granted = allowed.slots.clone();
+            let mut more = waiting.min(allowed.trials.saturating_sub(self.running.len()));
+            let used: Vec<String> = self.running.iter().chain(&self.started).cloned().collect();
+            for name in left(&self.slots, &used) {
+                let may = granted.as_mut().is_none_or(|granted| {
+                    granted.get_mut(&name).is_some_and(|count| {
+                        let may = *count > 0;
+                        *count -= usize::from(may);
+                        may
+                    })
+                });
+                let is_far = name.contains('/');
+                if may && !is_far && more > 0 {
+                    more -= 1;
+                    self.running.push(name);
+                } else if may && is_far && more > self.started.len() {
+                    self.started.push(name);
+                }
+            }
+            self.started.truncate(more);
+            allowed
+        }
+    }
+
+    /// The slots without those that are used.
+    fn left(slots: &[String], used: &[String]) -> Vec<String> {
+        let mut used = used.to_vec();
+        let mut left = slots.to_vec();
+        left.retain(|name| match used.iter().position(|other| other == name) {
+            Some(index) => {
+                used.remove(index);
+                false
+            }
+            None => true,
+        });
+        left
+    }
+
+    fn usage(slots: &[String], running: &[String], started: &[String]) -> Arc<Usage> {
+        let used: Vec<String> = running.iter().chain(started).cloned().collect();
+        let (startable, free) = left(slots, &used).into_iter().partition(|name| name.contains('/'));
+        let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+        slots.iter().for_each(|name| *counts.entry(name.clone()).or_default() += 1);
+        // A trial goes on in a slot that was removed.
+        for name in running {
+            counts.entry(name.clone()).or_insert(1);
+        }
+        let at_work = running.iter().cloned().zip(1..).collect();
+        Arc::new(Usage { slots: counts, at_work, started: started.to_vec(), free, startable })
+    }
+
+    fn names(allowed: &Allowed) -> Vec<&str> {
+        allowed.slots.iter().flatten().flat_map(|(name, count)| std::iter::repeat_n(name.as_str(), *count)).collect()
     }
 
     #[test]
     fn a_second_study_gets_the_next_slot_and_the_first_one_gets_it_back() {
         let sharing = Sharing::default();
-        let first = sharing.join("first", 2);
-        assert_eq!(first.update(9, vec![]), Allowed { trials: 2, taken: vec![], shared: false });
-        first.update(9, on(&["cpu:0", "cpu:1"]));
-        let second = sharing.join("second", 2);
+        let mut first = Fake::new(&sharing, 9, &["cpu:0", "cpu:1"]);
+        assert_eq!(first.turn(9), Allowed { trials: 2, slots: None, shared: false });
+        first.ask(9);
+        let mut second = Fake::new(&sharing, 9, &["cpu:0", "cpu:1"]);
         // Both slots are taken. The first study starts no further trial once one of its own has ended.
-        assert_eq!(second.update(9, vec![]).trials, 0);
-        assert_eq!(first.update(9, on(&["cpu:1"])).trials, 1);
-        let allowed = second.update(9, vec![]);
-        assert_eq!((allowed.trials, allowed.taken), (1, vec!["cpu:1".to_string()]));
-        second.update(9, on(&["cpu:0"]));
-        assert_eq!(sharing.on("cpu:0"), ["second 1"]);
+        assert_eq!(second.turn(9).trials, 0);
+        first.running.remove(0);
+        assert_eq!(first.turn(9).trials, 1);
+        assert_eq!(first.running, ["cpu:1"]);
+        assert_eq!(second.turn(9).trials, 1);
+        assert_eq!(second.running, ["cpu:0"]);
+        second.ask(9);
+        assert_eq!(sharing.on("cpu:0"), ["s 1"]);
         // The last trial of the second study runs, so that its slot alone is kept for it.
-        second.update(0, on(&["cpu:0"]));
-        assert_eq!(first.update(9, on(&["cpu:1"])).trials, 1);
+        second.ask(0);
+        assert_eq!(first.ask(9).trials, 1);
         drop(second);
-        assert_eq!(first.update(9, on(&["cpu:1"])).trials, 2);
+        assert_eq!(first.ask(9).trials, 2);
     }
 
     #[test]
     fn all_slots_are_used_and_none_twice() {
         let sharing = Sharing::default();
-        let (first, second) = (sharing.join("first", 3), sharing.join("second", 3));
-        assert_eq!(first.update(9, vec![]).trials, 2);
-        assert_eq!(second.update(9, vec![]).trials, 1);
+        let slots = ["cpu:0", "cpu:1", "cpu:2"];
+        let (mut first, mut second) = (Fake::new(&sharing, 9, &slots), Fake::new(&sharing, 9, &slots));
+        // Neither has told yet that it has started anything when the other one asks.
+        assert_eq!([first.turn(9).trials, second.turn(9).trials], [2, 1]);
+        let mut used: Vec<&String> = first.running.iter().chain(&second.running).collect();
+        used.sort();
+        assert_eq!(used, ["cpu:0", "cpu:1", "cpu:2"]);
         // Each may keep what it has, whoever asks first.
-        assert_eq!(second.update(9, on(&["a"])).trials, 1);
-        assert_eq!(first.update(9, on(&["b", "c"])).trials, 2);
-        // With more studies than slots, each has one.
-        let one = Sharing::default();
-        let shares: Vec<Share<'_>> = (0..3).map(|_| one.join("s", 1)).collect();
-        assert!(shares.iter().all(|share| share.update(9, vec![]).trials == 1));
+        assert_eq!([second.turn(9).trials, first.turn(9).trials], [1, 2]);
+    }
+
+    #[test]
+    fn with_more_studies_than_slots_each_has_one() {
+        let sharing = Sharing::default();
+        let mut studies: Vec<Fake> = (0..3).map(|_| Fake::new(&sharing, 9, &["cuda:0"])).collect();
+        for study in &mut studies {
+            assert_eq!(study.turn(9).trials, 1);
+            assert_eq!(study.running, ["cuda:0"]);
+        }
+        // That is so only as long as there are more studies.
+        studies.remove(2);
+        studies.remove(1);
+        let second = Fake::new(&sharing, 9, &["cuda:0", "cuda:1"]);
+        studies[0].ask(9);
+        assert_eq!(names(&second.ask(9)), ["cuda:1"]);
+    }
+
+    #[test]
+    fn slots_that_wait_for_a_machine_do_not_bring_two_trials_to_one_device() {
+        let sharing = Sharing::default();
+        let slots = ["cuda:0", "far/1", "far/2", "far/3", "far/4"];
+        let mut first = Fake::new(&sharing, 9, &slots);
+        first.turn(9);
+        assert_eq!((&first.running[..], first.started.len()), (&["cuda:0".to_string()][..], 4));
+        let mut second = Fake::new(&sharing, 9, &slots);
+        for _ in 0..4 {
+            second.turn(9);
+            first.turn(8);
+        }
+        assert_eq!((&first.running[..], &second.running[..]), (&["cuda:0".to_string()][..], &[][..]));
+        // Both wait for slots of their own.
+        assert_eq!((first.started.len(), second.started.len()), (2, 2), "{:?}", second.started);
+        assert!(!second.started.iter().any(|name| first.started.contains(name)), "{:?}", second.started);
+    }
+
+    #[test]
+    fn two_studies_in_one_pool_start_other_slots() {
+        let sharing = Sharing::default();
+        let slots = ["box/1", "box/2", "box/3", "box/4"];
+        let (mut first, mut second) = (Fake::new(&sharing, 9, &slots), Fake::new(&sharing, 9, &slots));
+        for _ in 0..3 {
+            first.turn(9);
+            second.turn(9);
+        }
+        let mut started: Vec<&String> = first.started.iter().chain(&second.started).collect();
+        started.sort();
+        assert_eq!(started, ["box/1", "box/2", "box/3", "box/4"]);
+        assert_eq!(first.started.len(), 2);
+    }
+
+    #[test]
+    fn a_study_bounds_itself_and_leaves_the_rest_to_others() {
+        let sharing = Sharing::default();
+        let slots: Vec<String> = (0..16).map(|i| format!("cpu:{i}")).collect();
+        let slots: Vec<&str> = slots.iter().map(String::as_str).collect();
+        let (mut first, mut second) = (Fake::new(&sharing, 2, &slots), Fake::new(&sharing, 2, &slots));
+        first.turn(9);
+        second.turn(9);
+        assert_eq!(
+            (&first.running[..], &second.running[..]),
+            (&["cpu:0".to_string(), "cpu:1".into()][..], &["cpu:2".to_string(), "cpu:3".into()][..])
+        );
+        let mut third = Fake::new(&sharing, 99, &slots);
+        assert_eq!(third.turn(20).trials, 12);
+        assert_eq!(third.running.len(), 12);
+        // With more trials at a time than there are GPUs, trials share GPUs, whoever they belong to.
+        let sharing = Sharing::default();
+        let mut many = Fake::new(&sharing, 4, &["cuda:0", "cuda:1", "cuda:0", "cuda:1"]);
+        many.turn(9);
+        assert_eq!(many.running.len(), 4);
+        let mut other = Fake::new(&sharing, 9, &["cuda:0", "cuda:1"]);
+        many.running.truncate(2);
+        many.turn(9);
+        other.turn(9);
+        assert_eq!((many.running.len(), other.running.len()), (2, 2));
+    }
+
+    #[test]
+    fn slots_that_were_given_up_or_removed_do_not_count() {
+        let sharing = Sharing::default();
+        let mut first = Fake::new(&sharing, 9, &["cuda:0", "far/1", "far/2"]);
+        first.turn(9);
+        first.slots.truncate(1);
+        first.started.clear();
+        first.turn(8);
+        let mut second = Fake::new(&sharing, 9, &["cuda:0"]);
+        // One slot is left, and a trial runs in it. The rule that each study has one trial holds.
+        assert_eq!(second.turn(9).trials, 1);
+        let mut third = Fake::new(&sharing, 9, &["cuda:0", "cuda:1"]);
+        first.slots.clear();
+        assert_eq!((first.ask(8).slots, first.ask(8).trials), (Some(BTreeMap::new()), 1));
+        // The trial ends in the slot that was removed, and the study has nowhere to go.
+        first.running.clear();
+        assert_eq!(first.turn(8).trials, 0);
+        assert_eq!(third.turn(9).trials, 1);
+        assert_eq!(third.running, ["cuda:1"]);
+    }
+
+    #[test]
+    fn a_study_that_can_use_one_device_only_gets_it() {
+        let sharing = Sharing::default();
+        let mut rich = Fake::new(&sharing, 9, &["cuda:0", "far/1", "far/2", "far/3"]);
+        rich.running = vec!["cuda:0".into(), "far/1".into(), "far/2".into(), "far/3".into()];
+        rich.ask(9);
+        let mut poor = Fake::new(&sharing, 9, &["cuda:0"]);
+        rich.running.pop();
+        rich.turn(9);
+        // There is room for a trial, but not on its device.
+        assert_eq!((poor.turn(9).trials, poor.running.len()), (1, 0));
+        // The other study does not go on there, although it could.
+        rich.running.remove(0);
+        rich.turn(9);
+        assert!(!rich.running.contains(&"cuda:0".to_string()), "{:?}", rich.running);
+        poor.turn(9);
+        assert_eq!(poor.running, ["cuda:0"]);
     }
 }

@@ -14,6 +14,8 @@ use crate::spec::{Far, Scheduler, SlotSpec};
 pub struct FarPool {
     /// Its name.
     pub name: String,
+    /// Its number. A pool that is added under the name of an earlier one has another number.
+    pub id: u64,
     /// What leads to its slots.
     pub launcher: Launcher,
     /// How many slots it has.
@@ -107,6 +109,7 @@ impl FarPool {
             folder: None,
             far: Some(Far {
                 pool: self.name.clone(),
+                id: self.id,
                 scheduler: self.launcher.scheduler(),
                 copies: self.copies.is_some(),
                 shown: self.launcher.shown(number),

@@ -64,7 +64,7 @@ pub fn run(
     let stops = Stops::resuming(&plan.definition, writer.store(), writer.study())?;
     let mut run = StudyRun {
         context,
-        share: context.sharing.join(&plan.name, limit),
+        share: context.sharing.join(&plan.name, limit, numbers.len(), pool.usage()),
         plan,
         places: Places::read(writer.store(), writer.study())?,
         writer,
@@ -77,6 +77,7 @@ pub fn run(
         waiting: numbers.into_iter().rev().collect(),
         losses: HashMap::new(),
         shown: (Instant::now(), None),
+        pools_version: None,
         recorded_data: vec![],
         recorded_validation: vec![],
         failures: Some(vec![]),
@@ -87,12 +88,10 @@ pub fn run(
     // After an interrupt or an error of the store, trials may still run.
     let running: Vec<TrialId> = pool.running().cloned().collect();
     pool.cancel_all(INTERRUPT_PATIENCE);
+    // The first error is the one to report.
+    let mut cancelled = Ok(());
     for trial in running {
-        let cancelled = run.finish(&trial, TrialState::Cancelled, Some("interrupted".into()), None);
-        // The first error is the one to report.
-        if outcome.is_ok() {
-            cancelled?;
-        }
+        cancelled = cancelled.and(run.finish(&trial, TrialState::Cancelled, Some("interrupted".into()), None));
     }
     let places = run.places.write(run.writer.store(), run.writer.study(), true);
     let hyperparameters = std::mem::take(&mut run.hyperparameters);
@@ -101,9 +100,10 @@ pub fn run(
     let seconds_added = writer.add_seconds(started.elapsed().as_secs_f64());
     // A slot elsewhere holds a machine that others wait for.
     pool.release_far();
-    context.pools.lock().status = pool.status();
+    context.pools.lock().ended(&plan.name, pool.status());
     *context.pool.lock() = Some(pool);
     let outcome = outcome?;
+    cancelled?;
     places?;
     use_recorded?;
     seconds_added?;
@@ -111,7 +111,7 @@ pub fn run(
 }
 
 /// Returns the warm slots of the last sweep if this study needs the same ones, otherwise new slots; and how many trials
-/// run at a time if no other study runs.
+/// run at a time at most by the options of this study.
 fn warm_pool(context: &Context, plan: &SweepPlan, writer: &StudyWriter, folder: &Path) -> Result<(Pool, usize)> {
     slots::check(context)?;
     let (mut devices, problem) = context.devices();
@@ -127,12 +127,12 @@ fn warm_pool(context: &Context, plan: &SweepPlan, writer: &StudyWriter, folder: 
     let slots = Slots::of(context, &devices, plan.options.parallel, plan.options.per_gpu);
     writer.record_environment(&environment(&devices, &slots.names(), slots::commands(context)))?;
     let needs = slots::needs(context, plan, writer, &devices, folder)?;
-    let at_once = slots.at_once();
-    let Slots { here, far, .. } = slots;
+    let Slots { here, far, limit } = slots;
     let warm = context.pool.lock().take();
     let mut pool = warm.filter(|pool| pool.specs() == here).unwrap_or_else(|| Pool::new(here));
+    pool.begin();
     pool.set_far(far, needs, context.settings.guard.clone());
-    Ok((pool, at_once))
+    Ok((pool, limit.unwrap_or(usize::MAX)))
 }
 
 /// A reason without its numbers. Two reasons are the same if they differ only in these, such as the value of a
@@ -161,6 +161,8 @@ struct StudyRun<'a> {
     losses: HashMap<u32, Losses>,
     /// When what the slots do was last shown, and what.
     shown: (Instant, Option<String>),
+    /// The version of the pools of the session that the slots follow. None before the first look at it.
+    pools_version: Option<u64>,
     /// Where each trial runs.
     places: Places,
     /// The data files that are recorded already.
@@ -179,9 +181,10 @@ impl StudyRun<'_> {
     fn trials(&mut self, pool: &mut Pool, started: Instant) -> Result<RunOutcome> {
         let budget = self.plan.options.budget;
         loop {
-            let allowed = self.share.update(self.waiting.len(), pool.at_work());
+            self.close_removed(pool);
+            let allowed = self.share.update(self.waiting.len(), pool.usage());
             pool.set_limit(Some(allowed.trials));
-            pool.set_taken(allowed.taken);
+            pool.set_granted(allowed.slots);
             while pool.has_free_slot() && !self.interrupt.is_raised() {
                 let Some(number) = self.waiting.pop() else { break };
                 self.start_trial(pool, number)?;
@@ -225,6 +228,15 @@ impl StudyRun<'_> {
             if budget.is_some_and(|budget| started.elapsed() >= budget) {
                 return Ok(RunOutcome::OutOfBudget);
             }
+        }
+    }
+
+    /// Closes the slots of pools that were removed, and opens those of this machine if it was added again.
+    fn close_removed(&mut self, pool: &mut Pool) {
+        let pools = self.context.pools.lock();
+        if self.pools_version != Some(pools.version()) {
+            self.pools_version = Some(pools.version());
+            pool.close(|spec| pools.is_removed(spec));
         }
     }
 
@@ -310,7 +322,7 @@ impl StudyRun<'_> {
         *next = Instant::now() + Duration::from_millis(500);
         let status = pool.status();
         let line = slots::line(&status);
-        self.context.pools.lock().status = status;
+        self.context.pools.lock().runs(&self.plan.name, status);
         if line != *shown {
             *shown = line.clone();
             self.observer.slots(line.unwrap_or_default());

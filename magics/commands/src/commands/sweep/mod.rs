@@ -359,7 +359,7 @@ fn train(
             engine::SAME_FAILURES
         )),
     };
-    notes.extend(note.into_iter().chain(slots::note(context)));
+    notes.extend(note.into_iter().chain(slots::note(context, &plan.name)));
     let changes = writer.store().changes(writer.study())?;
     let copying = slots::used(copying, &slots::recorded(writer.store(), writer.study())?, &numbers);
     notes.extend(changes::note_while_running(changes.get(accepted..).unwrap_or(&[]), &copying));

@@ -29,9 +29,10 @@ pub struct Slots {
 }
 
 impl Slots {
-    /// The slots of this session. `parallel` bounds the number of trials at a time. Without pools there are so many
-    /// slots on this machine. `per_gpu` is the number of trials that share a GPU. What is None is taken
-    /// from the settings of the session.
+    /// The slots of this session. `parallel` bounds the number of trials at a time: the slots that it leaves idle are
+    /// there too, so that a sweep can avoid those that others use. Without pools there are at least so many slots on
+    /// this machine. `per_gpu` is the number of trials that share a GPU. What is None is taken from the settings of the
+    /// session.
     pub fn of(context: &Context, devices: &Devices, parallel: Option<usize>, per_gpu: Option<usize>) -> Self {
         let parallel = parallel.or_else(|| context.config.parallel());
         let per_gpu = per_gpu.or_else(|| context.config.per_gpu()).unwrap_or(1);
@@ -40,17 +41,12 @@ impl Slots {
         let slot = &context.settings.slot;
         let far: Vec<SlotSpec> = pools.far.iter().flat_map(|pool| pool.specs(slot, &environment)).collect();
         let here = |count| default_slots(devices, slot, &environment, count, per_gpu);
-        let here = match (pools.without_local, far.is_empty()) {
+        let here = match (pools.without_local, here(None)) {
             (true, _) => vec![],
-            (false, true) => here(parallel),
-            (false, false) => {
-                let mut here = here(None);
-                here.truncate(parallel.unwrap_or(usize::MAX));
-                here
-            }
+            (false, all) if far.is_empty() && parallel.is_some_and(|count| count > all.len()) => here(parallel),
+            (false, all) => all,
         };
-        let limit = if far.is_empty() { None } else { parallel };
-        Self { here, far, limit }
+        Self { here, far, limit: parallel }
     }
 
     /// How many trials run at a time once all slots are there.
@@ -215,10 +211,11 @@ pub fn line(status: &[SlotStatus]) -> Option<String> {
     (!lines.is_empty()).then(|| lines.join("\n"))
 }
 
-/// A sentence about slots elsewhere that failed or lost trials. None if none did.
-pub fn note(context: &Context) -> Option<String> {
+/// A sentence about slots elsewhere that failed or lost trials in the sweep of a study, which has just ended. None if
+/// none did.
+pub fn note(context: &Context, study: &str) -> Option<String> {
     let pools = context.pools.lock();
-    let far = || pools.status.iter().filter(|slot| slot.pool.is_some());
+    let far = || pools.last_of(study).iter().filter(|slot| slot.pool.is_some());
     let failed: Vec<&SlotStatus> = far().filter(|slot| slot.state == SlotState::Failed).collect();
     let lost: u32 = far().map(|slot| slot.lost).sum();
     let mut parts = vec![];
@@ -291,5 +288,41 @@ pub fn recorded(store: &Store, study: &StudyRecord) -> Result<Map<String, Value>
     match store.result(study, PLACES, "")? {
         Some(Value::Object(places)) => Ok(places),
         _ => Ok(Map::new()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::context;
+    use tunebook_pool::{Device, FarPool, Launcher};
+
+    #[test]
+    fn a_sweep_has_all_slots_and_bounds_its_trials() {
+        let folder = tempfile::tempdir().unwrap();
+        let context = context(folder.path());
+        let gpu = |index: usize| Device {
+            id: format!("cuda:{index}"),
+            kind: "cuda".into(),
+            name: "GPU".into(),
+            memory_bytes: Some(80),
+            free_bytes: Some(80),
+            utilization: None,
+        };
+        let devices = (0..2).map(gpu).collect();
+        let devices = Devices { devices, libtorch: None, driver: None, libtorch_folder: None };
+        let of = |parallel| {
+            let slots = Slots::of(&context, &devices, parallel, None);
+            (slots.names().join(" "), slots.at_once())
+        };
+        assert_eq!(of(None), ("cuda:0 cuda:1".into(), 2));
+        assert_eq!(of(Some(1)), ("cuda:0 cuda:1".into(), 1));
+        // With more trials at a time than there are GPUs, trials share GPUs.
+        assert_eq!(of(Some(3)), ("cuda:0 cuda:1 cuda:0".into(), 3));
+        let launcher = Launcher::Prefix(vec!["env".into()]);
+        context.pools.lock().add(FarPool { name: "far".into(), id: 0, launcher, slots: 2, copies: None });
+        assert_eq!(of(None), ("cuda:0 cuda:1 far/1 far/2".into(), 4));
+        assert_eq!(of(Some(1)), ("cuda:0 cuda:1 far/1 far/2".into(), 1));
+        assert_eq!(of(Some(9)).1, 4);
     }
 }
