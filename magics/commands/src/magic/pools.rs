@@ -174,12 +174,11 @@ mod tests {
         let both = [expected("cuda:0", Running, 5), expected("far/1", Pending, 0), expected("far/2", Failed, 3)];
         assert_eq!(listed(&pools), both);
         // Two trials on one device are two slots.
-        pools.runs("b", vec![slot("cuda:0", Running, 4), slot("cuda:0", Idle, 3)]);
-        assert_eq!(listed(&pools)[..2], [expected("cuda:0", Running, 1), expected("cuda:0", Running, 4)][..]);
-        assert_eq!(listed(&pools).iter().map(|(.., trials)| trials).sum::<u32>(), 1 + 2 + 4 + 3);
+        pools.runs("b", vec![slot("cuda:0", Running, 4), slot("cuda:0", Idle, 5)]);
+        assert_eq!(listed(&pools)[..2], [expected("cuda:0", Running, 6), expected("cuda:0", Running, 4)][..]);
         // What ended is listed only once nothing runs.
         pools.ended("a", vec![slot("cuda:0", Idle, 9)]);
-        assert_eq!(listed(&pools), [expected("cuda:0", Running, 4), expected("cuda:0", Idle, 3)]);
+        assert_eq!(listed(&pools), [expected("cuda:0", Running, 4), expected("cuda:0", Idle, 5)]);
         assert_eq!((pools.last_of("a").len(), pools.last_of("b").len()), (1, 0));
         pools.ended("b", vec![slot("cuda:0", Idle, 8)]);
         assert_eq!(listed(&pools), [expected("cuda:0", Idle, 8)]);
