@@ -23,6 +23,8 @@ struct Studies {
     slots: BTreeMap<String, usize>,
     /// How many these are.
     total: usize,
+    /// How often studies have said what they do.
+    turns: u64,
 }
 
 #[derive(Debug)]
@@ -39,8 +41,10 @@ struct Run {
     granted: usize,
     /// The further slots that it may get to work, as it was told last. None if it may take all that it has.
     slots: Option<BTreeMap<String, usize>>,
-    /// Whether it may run a further trial and found no slot for it.
+    /// Whether it may run a further trial and found no slot on this machine for it.
     lacks_slot: bool,
+    /// The turn in which it was told last to use a slot on this machine.
+    served: u64,
 }
 
 /// The share of one study, until it is dropped.
@@ -67,7 +71,7 @@ impl Sharing {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         let (study, slots) = (study.into(), Some(BTreeMap::new()));
         let mut studies = self.studies.lock();
-        studies.runs.push(Run { id, study, limit, usage, waiting, granted: 0, slots, lacks_slot: false });
+        studies.runs.push(Run { id, study, limit, usage, waiting, granted: 0, slots, lacks_slot: false, served: 0 });
         studies.count();
         Share { sharing: self, id }
     }
@@ -111,6 +115,17 @@ impl Run {
         self.running().max((self.running() + self.waiting).min(told))
     }
 
+    /// Whether it gets a slot that both can use before another study does.
+    fn comes_before(&self, other: &Self) -> bool {
+        self.lacks_slot && (self.running(), self.served) < (other.running(), other.served)
+    }
+
+    /// The slots that it would take.
+    fn wanted(&self) -> impl Iterator<Item = &String> {
+        let usage = &self.usage;
+        usage.free.iter().chain(usage.startable.iter().filter(|_| usage.started.is_empty()))
+    }
+
     /// The names of the slots that others cannot have now. A name occurs once for each slot.
     fn held(&self) -> impl Iterator<Item = &str> {
         let usage = &self.usage;
@@ -139,14 +154,16 @@ fn free_slots(
     more: usize,
     always: bool,
 ) -> BTreeMap<String, usize> {
+    if more == 0 {
+        return BTreeMap::new();
+    }
     let usage = &run.usage;
     let held = counts(others.iter().flat_map(|other| other.held()));
     let held_of = |name: &str| held.get(name).copied().unwrap_or(0);
     let mut own = counts(usage.at_work.iter().map(|(name, _)| name).chain(&usage.started).map(String::as_str));
-    // A study with fewer trials that has found no slot gets the next one that it can use.
-    let poorer = others.iter().filter(|other| other.lacks_slot && other.running() < run.running());
+    // A study that has found no slot gets the next one that it can use, if it has fewer trials, or got one longer ago.
     let left_to_others: BTreeSet<&String> =
-        poorer.flat_map(|other| other.usage.free.iter().chain(&other.usage.startable)).collect();
+        others.iter().filter(|other| other.comes_before(run)).flat_map(|other| other.wanted()).collect();
     let mut here: Vec<&String> = usage.free.iter().collect();
     // A device that nobody else uses comes first.
     here.sort_by_key(|name| held_of(name));
@@ -196,9 +213,13 @@ impl Share<'_> {
         let more = waiting.min(trials.saturating_sub(run.running()));
         let shared = !others.is_empty();
         let slots = shared.then(|| free_slots(run, &others, &studies.slots, more, left < least));
-        let none = slots.as_ref().is_some_and(BTreeMap::is_empty) && run.usage.started.is_empty();
+        let is_served = slots.as_ref().is_none_or(|slots| run.usage.free.iter().any(|name| slots.contains_key(name)));
         let run = &mut studies.runs[index];
-        (run.granted, run.slots, run.lacks_slot) = (trials, slots.clone(), more > 0 && none);
+        (run.granted, run.slots, run.lacks_slot) = (trials, slots.clone(), more > 0 && !is_served);
+        studies.turns += 1;
+        if more > 0 && is_served {
+            run.served = studies.turns;
+        }
         Allowed { trials, slots, shared }
     }
 }
@@ -425,6 +446,71 @@ mod tests {
         assert_eq!(first.turn(8).trials, 0);
         assert_eq!(third.turn(9).trials, 1);
         assert_eq!(third.running, ["cuda:1"]);
+    }
+
+    #[test]
+    fn while_slots_elsewhere_do_not_start_studies_take_turns_on_a_device() {
+        let sharing = Sharing::default();
+        let slots = ["cuda:0", "far/1", "far/2"];
+        let (mut first, mut second) = (Fake::new(&sharing, 9, &slots), Fake::new(&sharing, 9, &slots));
+        let mut turns = vec![];
+        for _ in 0..6 {
+            for _ in 0..3 {
+                first.turn(9);
+                second.turn(9);
+            }
+            turns.push((first.running.len(), second.running.len()));
+            first.running.clear();
+            second.running.clear();
+        }
+        assert_eq!(turns, [(1, 0), (0, 1), (1, 0), (0, 1), (1, 0), (0, 1)]);
+    }
+
+    #[test]
+    fn whatever_happens_no_slot_is_used_twice_and_each_study_gets_on() {
+        let mut state = 1_u64;
+        let mut random = |below: usize| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 33) as usize % below
+        };
+        let all = ["cuda:0", "cuda:1", "cuda:1", "far/1", "far/2", "box/1", "box/2"];
+        for round in 0..300 {
+            let sharing = Sharing::default();
+            let mut studies = vec![];
+            for _ in 0..2 + random(3) {
+                let slots: Vec<&str> = all.into_iter().filter(|_| random(3) > 0).collect();
+                studies.push((Fake::new(&sharing, 1 + random(7), &slots), 0));
+            }
+            studies.retain(|(study, _)| !study.slots.is_empty());
+            let total = sharing.studies.lock().total;
+            for _ in 0..400 {
+                let Some(index) = (!studies.is_empty()).then(|| random(studies.len())) else { break };
+                let (study, begun) = &mut studies[index];
+                let before = study.running.len();
+                if before > 0 && random(2) == 0 {
+                    study.running.remove(random(before));
+                }
+                let before = study.running.len();
+                let allowed = study.turn(9);
+                // A machine answers, except for those of `box`.
+                if allowed.trials > study.running.len()
+                    && let Some(at) = study.started.iter().position(|name| name.starts_with("far/"))
+                {
+                    let name = study.started.remove(at);
+                    study.running.push(name);
+                }
+                *begun += study.running.len() - before;
+                let used = studies.iter().flat_map(|(study, _)| study.running.iter().chain(&study.started));
+                let used = counts(used.map(String::as_str));
+                let capacity = &sharing.studies.lock().slots;
+                let twice = used.iter().any(|(name, count)| *count > capacity[*name]);
+                assert!(!twice || studies.len() > total, "round {round}: {used:?}");
+            }
+            let can_start = |study: &Fake| study.slots.iter().any(|name| !name.starts_with("box/"));
+            for (study, begun) in &studies {
+                assert!(*begun > 9 || !can_start(study), "round {round}: {begun} of {:?}", study.slots);
+            }
+        }
     }
 
     #[test]
