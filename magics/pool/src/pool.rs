@@ -144,6 +144,14 @@ impl Pool {
         self.granted = granted;
     }
 
+    /// Ends these slots elsewhere if they wait for a machine, because others need them.
+    pub fn give_back(&mut self, names: &[String]) {
+        let is_one = |slot: &&mut Slot| {
+            matches!(slot.process, Process::Pending(_)) && slot.spec.far.is_some() && names.contains(&slot.spec.device)
+        };
+        self.slots.iter_mut().filter(is_one).for_each(Slot::retire);
+    }
+
     fn is_granted(&self, slot: &Slot) -> bool {
         self.granted.as_ref().is_none_or(|granted| granted.get(&slot.spec.device).is_some_and(|left| *left > 0))
     }

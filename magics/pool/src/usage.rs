@@ -13,6 +13,8 @@ pub struct Usage {
     pub at_work: Vec<(String, u32)>,
     /// The slots elsewhere that were started and have no trial yet.
     pub started: Vec<String>,
+    /// Those of them that wait for a machine.
+    pub pending: Vec<String>,
     /// The slots on this machine that could take a trial. Those whose process runs already come first.
     pub free: Vec<String>,
     /// The slots elsewhere that could be started.
@@ -84,7 +86,10 @@ fn usage(slots: &[Slot], seen: &[Seen]) -> Usage {
         }
         match (trial, slot.spec.far.is_some(), kind) {
             (Some(number), ..) => usage.at_work.push((name(), *number)),
-            (None, true, Kind::Pending | Kind::Ready) => usage.started.push(name()),
+            (None, true, Kind::Pending | Kind::Ready) => {
+                usage.started.push(name());
+                usage.pending.extend((*kind == Kind::Pending).then(name));
+            }
             (None, ..) if *closed => {}
             (None, false, Kind::Ready) => usage.free.push(name()),
             (None, false, _) => cold.push(name()),

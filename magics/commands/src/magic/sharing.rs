@@ -60,6 +60,9 @@ pub struct Allowed {
     pub trials: usize,
     /// The further slots that it may get to work, and how many of each name. None if no other study runs.
     pub slots: Option<BTreeMap<String, usize>>,
+    /// The slots elsewhere that wait for a machine and are to be ended, because they are too many and another study
+    /// has too few.
+    pub back: Vec<String>,
     /// Whether other studies run.
     pub shared: bool,
 }
@@ -120,6 +123,13 @@ impl Run {
         self.lacks_slot && (self.running(), self.served) < (other.running(), other.served)
     }
 
+    /// Whether it has fewer slots, with those that wait for a machine, than it may run trials.
+    fn is_short(&self) -> bool {
+        let told = self.slots.as_ref().map(|slots| slots.values().sum::<usize>());
+        let has = |told| self.running() + self.usage.started.len() + told;
+        told.is_some_and(|told| has(told) < self.granted.min(self.running() + self.waiting))
+    }
+
     /// The slots that it would take.
     fn wanted(&self) -> impl Iterator<Item = &String> {
         let usage = &self.usage;
@@ -145,8 +155,16 @@ fn counts<'a>(names: impl Iterator<Item = &'a str>) -> BTreeMap<&'a str, usize> 
     counts
 }
 
+/// The pool of a slot elsewhere.
+fn pool_of(name: &str) -> Option<&str> {
+    name.split_once('/').map(|(pool, _)| pool)
+}
+
 /// Slots for `more` trials of a study that nobody holds. `all` are the slots that the studies have together. If
 /// `always`, a study that uses none gets one that others hold.
+///
+/// The slots of one pool can wait in a queue while those of another are there at once. So it gets slots for `more`
+/// trials in each pool, as long as no other study has too few.
 fn free_slots(
     run: &Run,
     others: &[&Run],
@@ -167,25 +185,46 @@ fn free_slots(
     let mut here: Vec<&String> = usage.free.iter().collect();
     // A device that nobody else uses comes first.
     here.sort_by_key(|name| held_of(name));
-    let candidates = || here.iter().map(|name| (*name, false)).chain(usage.startable.iter().map(|name| (name, true)));
+    let candidates = || here.iter().copied().chain(&usage.startable);
     let mut found: BTreeMap<String, usize> = BTreeMap::new();
-    let mut more = more;
-    for (name, is_far) in candidates() {
-        // Slots elsewhere that were started already take trials too.
-        let started = if is_far { usage.started.len() } else { 0 };
+    // Slots that were started already take trials too.
+    let mut started = counts(usage.started.iter().filter_map(|name| pool_of(name)));
+    let mut left = more;
+    let mut room = match others.iter().any(|other| other.is_short()) {
+        true => more.saturating_sub(usage.started.len()),
+        false => usize::MAX,
+    };
+    for name in candidates() {
         let used = own.entry(name).or_default();
         let is_left = all.get(name).copied().unwrap_or(0) > held_of(name) + *used;
-        if more > started && is_left && !left_to_others.contains(name) {
-            *used += 1;
-            more -= 1;
-            *found.entry(name.clone()).or_default() += 1;
+        if !is_left || left_to_others.contains(name) {
+            continue;
         }
+        match pool_of(name) {
+            None if left > 0 => (left, room) = (left - 1, room.saturating_sub(1)),
+            Some(pool) if room > 0 && left > started.get(pool).copied().unwrap_or(0) => {
+                *started.entry(pool).or_default() += 1;
+                room -= 1;
+            }
+            _ => continue,
+        }
+        *used += 1;
+        *found.entry(name.clone()).or_default() += 1;
     }
     let uses_none = found.is_empty() && usage.at_work.is_empty() && usage.started.is_empty();
-    if always && uses_none && more > 0 {
-        found.extend(candidates().min_by_key(|(name, _)| held_of(name)).map(|(name, _)| (name.clone(), 1)));
+    if always && uses_none {
+        found.extend(candidates().min_by_key(|name| held_of(name)).map(|name| (name.clone(), 1)));
     }
     found
+}
+
+/// The slots of a study that wait for a machine, and that another one gets. `trials` is how many trials it may run.
+fn slots_to_end(run: &Run, others: &[&Run], trials: usize) -> Vec<String> {
+    let usage = &run.usage;
+    let too_many = (run.running() + usage.started.len()).saturating_sub(trials);
+    let short: Vec<&&Run> = others.iter().filter(|other| other.is_short()).collect();
+    let is_needed = |name: &&String| short.iter().any(|other| other.usage.startable.contains(name));
+    usage.pending.iter().rev().filter(is_needed).take(too_many).cloned().collect()
 }
 
 impl Share<'_> {
@@ -213,6 +252,7 @@ impl Share<'_> {
         let more = waiting.min(trials.saturating_sub(run.running()));
         let shared = !others.is_empty();
         let slots = shared.then(|| free_slots(run, &others, &studies.slots, more, left < least));
+        let back = slots_to_end(run, &others, trials);
         let is_served = slots.as_ref().is_none_or(|slots| run.usage.free.iter().any(|name| slots.contains_key(name)));
         let run = &mut studies.runs[index];
         (run.granted, run.slots, run.lacks_slot) = (trials, slots.clone(), more > 0 && !is_served);
@@ -220,7 +260,7 @@ impl Share<'_> {
         if more > 0 && is_served {
             run.served = studies.turns;
         }
-        Allowed { trials, slots, shared }
+        Allowed { trials, slots, back, shared }
     }
 }
 
@@ -259,26 +299,35 @@ mod tests {
         /// Asks, ends commands that are too many, and gets slots to work as it is told. Commands wait for a machine.
         fn turn(&mut self, waiting: usize) -> Allowed {
             let allowed = self.ask(waiting);
+            self.started.retain(|name| !allowed.back.contains(name));
             let mut granted = allowed.slots.clone();
             let mut more = waiting.min(allowed.trials.saturating_sub(self.running.len()));
             let used: Vec<String> = self.running.iter().chain(&self.started).cloned().collect();
             for name in left(&self.slots, &used) {
-                let may = granted.as_mut().is_none_or(|granted| {
-                    granted.get_mut(&name).is_some_and(|count| {
-                        let may = *count > 0;
-                        *count -= usize::from(may);
-                        may
-                    })
-                });
-                let is_far = name.contains('/');
-                if may && !is_far && more > 0 {
+                let pool = pool_of(&name);
+                let of_pool = self.started.iter().filter(|started| pool_of(started) == pool).count();
+                let is_needed = more > if pool.is_none() { 0 } else { of_pool };
+                let count = granted.as_mut().map(|granted| granted.entry(name.clone()).or_default());
+                if !is_needed || count.as_ref().is_some_and(|count| **count == 0) {
+                    continue;
+                }
+                if let Some(count) = count {
+                    *count -= 1;
+                }
+                if pool.is_none() {
                     more -= 1;
                     self.running.push(name);
-                } else if may && is_far && more > self.started.len() {
+                } else {
                     self.started.push(name);
                 }
             }
-            self.started.truncate(more);
+            // In each pool there are so many as trials wait.
+            let mut of_pool: BTreeMap<String, usize> = BTreeMap::new();
+            self.started.retain(|name| {
+                let count = of_pool.entry(pool_of(name).unwrap_or_default().into()).or_default();
+                *count += 1;
+                *count <= more
+            });
             allowed
         }
     }
@@ -307,7 +356,8 @@ mod tests {
             counts.entry(name.clone()).or_insert(1);
         }
         let at_work = running.iter().cloned().zip(1..).collect();
-        Arc::new(Usage { slots: counts, at_work, started: started.to_vec(), free, startable })
+        let (started, pending) = (started.to_vec(), started.to_vec());
+        Arc::new(Usage { slots: counts, at_work, started, pending, free, startable })
     }
 
     fn names(allowed: &Allowed) -> Vec<&str> {
@@ -318,7 +368,7 @@ mod tests {
     fn a_second_study_gets_the_next_slot_and_the_first_one_gets_it_back() {
         let sharing = Sharing::default();
         let mut first = Fake::new(&sharing, 9, &["cpu:0", "cpu:1"]);
-        assert_eq!(first.turn(9), Allowed { trials: 2, slots: None, shared: false });
+        assert_eq!(first.turn(9), Allowed { trials: 2, ..Allowed::default() });
         first.ask(9);
         let mut second = Fake::new(&sharing, 9, &["cpu:0", "cpu:1"]);
         // Both slots are taken. The first study starts no further trial once one of its own has ended.
@@ -449,6 +499,23 @@ mod tests {
     }
 
     #[test]
+    fn commands_that_wait_in_two_pools_make_way_for_another_study() {
+        let sharing = Sharing::default();
+        let slots = ["far/1", "far/2", "box/1", "box/2"];
+        let mut first = Fake::new(&sharing, 2, &slots);
+        // It waits in both pools for whatever comes first.
+        first.turn(9);
+        assert_eq!(first.started.len(), 4);
+        let mut second = Fake::new(&sharing, 9, &slots);
+        for _ in 0..3 {
+            second.turn(9);
+            first.turn(9);
+        }
+        assert_eq!((first.started.len(), second.started.len()), (2, 2));
+        assert!(!second.started.iter().any(|name| first.started.contains(name)), "{:?}", second.started);
+    }
+
+    #[test]
     fn while_slots_elsewhere_do_not_start_studies_take_turns_on_a_device() {
         let sharing = Sharing::default();
         let slots = ["cuda:0", "far/1", "far/2"];
@@ -474,7 +541,7 @@ mod tests {
             (state >> 33) as usize % below
         };
         let all = ["cuda:0", "cuda:1", "cuda:1", "far/1", "far/2", "box/1", "box/2"];
-        for round in 0..300 {
+        for round in 0..60 {
             let sharing = Sharing::default();
             let mut studies = vec![];
             for _ in 0..2 + random(3) {
@@ -506,7 +573,8 @@ mod tests {
                 let twice = used.iter().any(|(name, count)| *count > capacity[*name]);
                 assert!(!twice || studies.len() > total, "round {round}: {used:?}");
             }
-            let can_start = |study: &Fake| study.slots.iter().any(|name| !name.starts_with("box/"));
+            // A study that waits for a machine of `box` only has its share.
+            let can_start = |study: &Fake| !study.slots.iter().any(|name| name.starts_with("box/"));
             for (study, begun) in &studies {
                 assert!(*begun > 9 || !can_start(study), "round {round}: {begun} of {:?}", study.slots);
             }

@@ -185,6 +185,7 @@ impl StudyRun<'_> {
             let allowed = self.share.update(self.waiting.len(), pool.usage());
             pool.set_limit(Some(allowed.trials));
             pool.set_granted(allowed.slots);
+            pool.give_back(&allowed.back);
             while pool.has_free_slot() && !self.interrupt.is_raised() {
                 let Some(number) = self.waiting.pop() else { break };
                 self.start_trial(pool, number)?;
