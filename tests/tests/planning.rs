@@ -314,3 +314,36 @@ async fn a_launch_records_the_baseline_with_its_evidence() {
         assert!(error.contains(part), "{line}: {error}");
     }
 }
+
+#[tokio::test]
+async fn a_launch_stays_on_record_when_its_study_is_deleted() {
+    let (mut kernel, _folder) = kernel().await;
+    let sweep = "%%sweep s --trials 2\nquestion \"Which x?\"\nnotes \"On one machine.\"\nround 3\n\
+        command sh -c 'echo {{\\\"step\\\": 1, \\\"error\\\": {x}}}'\nnuisance x in [0.5, 0.25]\nminimize error";
+    kernel.run_ok(sweep).await;
+    kernel.run_ok("%launch s --trial 2").await;
+    // The list tracks what the study is, and what was decided.
+    let listed = kernel.run_ok("%study").await;
+    let study = listed.result()["studies"][0].clone();
+    assert_eq!((&study["decision"], &study["round"]), (&json!({ "launched": 2 }), &json!(3)), "{study}");
+    assert_eq!((&study["notes"], &study["reproduce"]), (&json!("On one machine."), &json!("%replay s")), "{study}");
+    assert!(study["workload"].as_str().unwrap().starts_with("command sh -c "), "{study}");
+    let text = listed.shown();
+    assert!(text.contains("Notes:") && text.lines().all(|line| line.chars().count() <= 100), "{text}");
+    let record = kernel.run_ok("%study s").await;
+    assert_eq!(record.result()["launches"][0]["trial"], 2);
+    assert!(flat(&record.shown()).contains("Decision: trial 2 was launched"), "{}", record.shown());
+
+    kernel.run_ok("%study delete s").await;
+    let all = kernel.run_ok("%launch").await;
+    assert_eq!(all.result()["launches"][0]["deleted"], true);
+    assert!(all.shown().contains("(deleted)"), "{}", all.shown());
+    // It is no decision of a new study of the same name.
+    kernel.run_ok(sweep).await;
+    assert_eq!(kernel.run_ok("%study").await.result()["studies"][0]["decision"], Value::Null);
+    let again = kernel.run_ok("%launch s --trial 2").await;
+    assert_eq!(again.result()["already"], false);
+    let replaced = "It replaces trial 2 of s, a study that was deleted.";
+    assert!(flat(&again.shown()).contains(replaced), "{}", again.shown());
+    assert_eq!(kernel.run_ok("%study").await.result()["studies"][0]["decision"], json!({ "launched": 2 }));
+}

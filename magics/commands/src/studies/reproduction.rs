@@ -5,8 +5,8 @@ use serde_json::Value as Json;
 use tunebook_study::WorkloadReference;
 use tunebook_study::store::{Store, StudyRecord};
 
-/// The magic that trains the trials of a study again. Those of an imported study cannot be trained here: it is the magic
-/// that reads them again, or None if the record does not say where they come from.
+/// The magic that trains the trials of a study again. Those of an imported study cannot be trained here: it is the
+/// magic that reads them again, or None if the record does not say where they come from.
 pub fn reproduction(store: &Store, study: &StudyRecord) -> Result<Option<String>> {
     Ok(match &study.definition.workload {
         WorkloadReference::Imported { .. } => {

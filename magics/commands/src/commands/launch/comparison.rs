@@ -54,8 +54,8 @@ impl Comparison {
         })
     }
 
-    /// Whether `%adopt` advised against the launched trial: it was a candidate that was not to be adopted, or a baseline
-    /// that was to be replaced.
+    /// Whether `%adopt` advised against the launched trial: it was a candidate that was not to be adopted, or a
+    /// baseline that was to be replaced.
     pub fn is_rejected(&self) -> bool {
         self.was_candidate != self.adopt
     }
@@ -75,8 +75,8 @@ impl Comparison {
             _ => String::new(),
         };
         format!(
-            "Evidence (level {level}): trained again {repeats} times against trial {against}, the difference of {metric} \
-             (trial {trial} − trial {against}) is {difference}, and the probability that it is better is {}.{verdict}",
+            "Evidence (level {level}): trained again {repeats} times against trial {against}, the difference of \
+             {metric} (trial {trial} − trial {against}) is {difference}, and the probability that it is better is {}.{verdict}",
             share(self.probability_better)
         )
     }
@@ -171,9 +171,9 @@ mod tests {
         assert_eq!((kept.interval, kept.probability_better), (Some([-0.5, -0.125]), Some(0.75)));
         assert_eq!(
             kept.evidence(7),
-            "Evidence (level L0): trained again 5 times against trial 9, the difference of valid/error (trial 7 − trial \
-             9) is -0.25 (95 %: -0.5 to -0.125), and the probability that it is better is 75 %. `%adopt` advised to keep \
-             it, and not to adopt trial 9."
+            "Evidence (level L0): trained again 5 times against trial 9, the difference of valid/error \
+             (trial 7 − trial 9) is -0.25 (95 %: -0.5 to -0.125), and the probability that it is better is 75 %. \
+             `%adopt` advised to keep it, and not to adopt trial 9."
         );
         assert_eq!(kept.caution(7), None);
         // The candidate that was rejected.

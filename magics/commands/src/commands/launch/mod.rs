@@ -153,13 +153,13 @@ impl Launch {
         if comparisons.is_empty() {
             report = report.line(&match workload {
                 WorkloadReference::Imported { .. } => format!(
-                    "Evidence: {}. The trials were imported, and what trained them is not recorded, so this trial cannot \
-                     be trained again here.",
+                    "Evidence: {}. The trials were imported, and what trained them is not recorded, so this trial \
+                     cannot be trained again here.",
                     evidence(rank.as_ref())
                 ),
                 _ => format!(
-                    "Evidence: {}. `%adopt {} --candidate {number_of_trial} --baseline J` trains it again beside trial J \
-                     with new seeds.",
+                    "Evidence: {}. `%adopt {} --candidate {number_of_trial} --baseline J` trains it again beside \
+                     trial J with new seeds.",
                     evidence(rank.as_ref()),
                     study.name
                 ),

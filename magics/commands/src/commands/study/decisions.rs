@@ -21,7 +21,8 @@ impl Decisions {
         self.launches.iter().filter(|launch| is_of_study(launch, study)).collect()
     }
 
-    /// The decision that rests on a study: that one of its trials became the baseline, or else what `%adopt` found last.
+    /// The decision that rests on a study: that one of its trials became the baseline, or else what `%adopt` found
+    /// last.
     pub fn of(&self, study: &StudyRecord) -> Option<Json> {
         if let Some(launch) = self.launches(study).last() {
             return Some(json!({ "launched": launch["trial"] }));

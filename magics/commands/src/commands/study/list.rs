@@ -1,5 +1,5 @@
-//! `%study`: the table of all studies (Playbook H11). It shows the loop of rounds that the Playbook describes (D1): what
-//! each study asked, what it found, and what was decided by it.
+//! `%study`: the table of all studies (Playbook H11). It shows the loop of rounds that the Playbook describes (D1):
+//! what each study asked, what it found, and what was decided by it.
 
 use super::decisions::{Decisions, in_words};
 use super::show::date_and_time;
