@@ -130,8 +130,7 @@ impl Divergence {
             self.last.pop_front();
         }
         // The deviations need a sort, so they are computed only if the smoothed loss may be diverging.
-        let mut threshold =
-            if smoothed > rise { (rise + 3.0 * self.deviation()).max(initial) } else { f64::INFINITY };
+        let mut threshold = if smoothed > rise { (rise + 3.0 * self.deviation()).max(initial) } else { f64::INFINITY };
         let multiple = match self.untrained {
             Some(untrained) => MULTIPLE * self.first[0].abs().max(untrained.abs()),
             None => MULTIPLE_OF_FIRST * self.first[0].abs(),
@@ -262,9 +261,8 @@ mod tests {
 
     #[test]
     fn what_is_reported_is_infeasible_if_it_is_not_finite_or_diverges_under_each_name_of_the_loss() {
-        let of = |metrics: &[(&str, Option<f64>)]| {
-            Divergence::default().reported(5, metrics.iter().copied(), "valid/error")
-        };
+        let of =
+            |metrics: &[(&str, Option<f64>)]| Divergence::default().reported(5, metrics.iter().copied(), "valid/error");
         assert_eq!(of(&[("valid/error", Some(0.5)), ("lr", None), ("valid/loss", None)]), None);
         assert_eq!(of(&[("lr", None), ("valid/error", None)]).unwrap(), "`valid/error` became non-finite at step 5");
         for name in TRAINING_LOSSES {

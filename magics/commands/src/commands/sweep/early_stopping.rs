@@ -186,7 +186,7 @@ mod tests {
         Measurement { step, seconds: 1.0, metrics: [("valid/error".to_string(), Some(error))].into() }
     }
 
-    /// Starts a trial, which measures this error at each of these steps. Returns the steps at which it was asked to end.
+    /// Starts a trial, which measures this error at these steps. Returns the steps at which it was asked to end.
     fn asked(stops: &mut Stops, number: u32, params: &Params, error: f64, steps: &[u64]) -> Vec<u64> {
         let trial = TrialId { study: "depth".into(), number };
         stops.started(number, number, params);
@@ -217,9 +217,9 @@ mod tests {
         let mut stops = Stops::resuming(&definition, writer.store(), writer.study()).unwrap();
         let none = Params::new();
         // This trial loses its slot while no trial can be stopped, because only four are complete.
-        assert_eq!(asked(&mut stops, 6, &none, 0.9, &[10, 20]), []);
+        assert_eq!(asked(&mut stops, 6, &none, 0.9, &[10, 20]), Vec::<u64>::new());
         stops.ended(6, TrialState::Cancelled, None);
-        assert_eq!(asked(&mut stops, 7, &none, 0.1, &[10, 20, 30, 40]), []);
+        assert_eq!(asked(&mut stops, 7, &none, 0.1, &[10, 20, 30, 40]), Vec::<u64>::new());
         stops.ended(7, TrialState::Complete, None);
 
         let steps = [10, 20, 30];
@@ -227,6 +227,6 @@ mod tests {
         assert_eq!(asked(&mut stops, 6, &none, 0.9, &steps), [30], "it has lost its slot");
         assert_eq!(asked(&mut stops, 8, &none, 0.9, &steps), [10], "a trial that begins");
         let few: Params = [("steps".to_string(), 10.into())].into();
-        assert_eq!(asked(&mut stops, 9, &few, 0.9, &[10]), [], "its last step");
+        assert_eq!(asked(&mut stops, 9, &few, 0.9, &[10]), Vec::<u64>::new(), "its last step");
     }
 }
