@@ -109,8 +109,8 @@ impl<'a> Trial<'a> {
     /// Reports metrics at a step, and returns an error if the trial should end; leave the function with `?` then.
     ///
     /// It fails if the trial is infeasible: the objective or the training loss is not finite, or the training loss
-    /// diverges. It also fails if the trial was cancelled, or if it is decided whether it reaches the target that it was
-    /// started for. A function that ends without a finite value of the objective has failed.
+    /// diverges. It also fails if the trial was cancelled, or if it is decided whether it reaches the target that it
+    /// was started for. A function that ends without a finite value of the objective has failed.
     ///
     /// The training loss is the metric `train/loss`, `train_loss`, `training_loss` or `loss/train`. That it diverges is
     /// known after 50 reports of it at the earliest.
