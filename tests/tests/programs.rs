@@ -91,12 +91,15 @@ async fn a_program_that_diverged_is_infeasible_however_it_writes_it() {
 async fn a_training_loss_that_diverges_and_memory_that_runs_out_make_a_trial_infeasible() {
     let (mut kernel, folder) = kernel().await;
     let nan = "print({'step': 1, 'train/loss': float('nan'), 'e': 0.3})";
+    // The end of the program is not waited for.
+    let goes_on = "import time\nprint({'step': 5, 'train/loss': float('nan'), 'e': 0.9})\ntime.sleep(600)";
     let rises = "import time\nfor i in range(10000):\n    print({'step': i, 'train_loss': 2.0 if i < 100 else 1e30, 'e': 0.3})\n\
         time.sleep(60)\nopen('ended', 'w')";
     let memory = "print({'step': 1, 'e': 0.3})\nraise MemoryError('no room for the batch')";
     let went_on = "print('out of memory, a smaller batch')\nfor i in range(300): print('line')\nraise ValueError('x')";
     for (name, script, state, said) in [
         ("nan", nan, TrialState::Infeasible, "`train/loss` became non-finite at step 1"),
+        ("goes_on", goes_on, TrialState::Infeasible, "`train/loss` became non-finite at step 5"),
         ("rises", rises, TrialState::Infeasible, "diverged: the training loss rose from 2.000 to"),
         ("memory", memory, TrialState::Infeasible, "out of memory: MemoryError: no room for the batch"),
         ("went_on", went_on, TrialState::Failed, "ValueError"),

@@ -333,3 +333,25 @@ fn curves_leave_out_what_was_not_finite_and_thin_long_ones() {
     assert_eq!((points[0].0, points[MAX_POINTS - 1].0), (0, 4999));
     assert_eq!(result.trials[0].best_step, Some(7));
 }
+
+#[test]
+fn what_an_infeasible_seed_reported_does_not_count_as_variance_over_seeds() {
+    let of = |state: TrialState| -> Vec<Trial> {
+        let seed = |i: u32| {
+            let (configuration, error) = (i / 3, 0.1 * f64::from(1 + i / 3) + 1e-4 * f64::from(i % 3));
+            Trial { configuration, ..trial(i + 1, 1, 0.01 * f64::from(1 + configuration), Some(error)) }
+        };
+        let mut all: Vec<Trial> = (0..12).map(seed).collect();
+        // The last seed of the second configuration was far from the others before it ended.
+        all[5] = Trial { state, configuration: 1, ..trial(6, 1, 0.02, Some(5.0)) };
+        all
+    };
+    let has_variance = |trials: &[Trial]| {
+        let (definition, objective) = (&definition(), &objective(Direction::Minimize));
+        let (flags, measured) = (&Flags::default(), &std::collections::BTreeMap::new());
+        let view = StudyView { definition, trials, objective, measured, workload: None, flags, importance: None };
+        insight(view).unwrap().iter().any(|finding| finding.id == "seed-variance")
+    };
+    assert!(has_variance(&of(TrialState::Complete)));
+    assert!(!has_variance(&of(TrialState::Infeasible)));
+}

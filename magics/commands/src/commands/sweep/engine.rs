@@ -260,7 +260,7 @@ impl StudyRun<'_> {
         }
         self.writer.start(&trial)?;
         self.started.insert(number, Instant::now());
-        self.stops.started(number, configuration);
+        self.stops.started(number, configuration, &trial.params);
         self.observer.started(&trial);
         let timeout = self.plan.options.timeout.or_else(|| self.context.config.timeout());
         let request = TrialRequest {

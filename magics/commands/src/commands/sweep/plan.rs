@@ -221,6 +221,7 @@ impl Planner<'_> {
             declarations = preset::declarations(source, preset, configurations, own, &workload.value, description)?;
         }
         declarations.extend(body.declarations.iter().cloned());
+        self.check_seed(&declarations, options.repeats)?;
         let mut space = SearchSpace::new();
         for declaration in &declarations {
             let distribution = self.checked_distribution(declaration, description, options.sampler)?;
@@ -279,6 +280,21 @@ impl Planner<'_> {
             options,
             worker: None,
         })
+    }
+
+    /// An error if the study declares the seed of its trials, and asks for several seeds of each configuration: all
+    /// trials of a configuration would be the same.
+    fn check_seed(&self, declarations: &[Declaration], repeats: u32) -> Result<()> {
+        let Some(seed) = declarations.iter().find(|declared| declared.name.value == "seed" && repeats > 1) else {
+            return Ok(());
+        };
+        let message = format!(
+            "`seed` is declared here, so that the {repeats} trials of a configuration have the same seed and are no \
+             repeats"
+        );
+        let help = "remove this line: each trial then has a seed of its own, which follows from `--seed`. Or keep it, \
+                    and train each configuration once, with `--repeats 1`";
+        Err(self.source.error(ErrorName::InvalidDeclaration, seed.name.span.clone(), message, Some(help.into())))
     }
 
     /// Returns the workload that is named, or None for a program.
