@@ -228,9 +228,8 @@ fn trials_that_ran_when_their_kernel_died_are_cancelled_and_keep_what_they_measu
     writer.measured(1, &measurement(10, Some(0.5))).unwrap();
     writer.finish(3, TrialState::Complete, None, 1.0).unwrap();
     drop(writer);
-    let states = |store: &Store| -> Vec<TrialState> {
-        store.trials(&study).unwrap().iter().map(|trial| trial.state).collect()
-    };
+    let states =
+        |store: &Store| -> Vec<TrialState> { store.trials(&study).unwrap().iter().map(|trial| trial.state).collect() };
     let reader = Store::open(&path).unwrap();
     assert_eq!(states(&reader), [TrialState::Running, TrialState::Running, TrialState::Complete]);
     let mut writer = Store::open(&path).unwrap().write(study.clone()).unwrap();

@@ -3,6 +3,7 @@
 
 use super::changes;
 use super::plan::SweepPlan;
+use super::run_context::RunContext;
 use crate::commands::workload;
 use crate::error::{ErrorName, MagicError, Result};
 use crate::files;
@@ -92,13 +93,13 @@ pub fn contents(
 /// The files that are copied for the command of a study besides those that it names: what `--with` of the pools names,
 /// and the packages of its modules. They count as files that trials read, wherever these run. A workload records itself
 /// what it reads.
-pub fn tracked(context: &Context, definition: &StudyDefinition) -> Result<Vec<PathBuf>> {
-    let patterns: Vec<Vec<String>> = context.pools.lock().far.iter().filter_map(|pool| pool.copies.clone()).collect();
+pub fn tracked(run: &RunContext, definition: &StudyDefinition) -> Result<Vec<PathBuf>> {
+    let patterns: Vec<Vec<String>> = run.pools.iter().filter_map(|pool| pool.copies.clone()).collect();
     let WorkloadReference::Command(line) = &definition.workload else { return Ok(vec![]) };
     if patterns.is_empty() {
         return Ok(vec![]);
     }
-    let mut contents = Contents { current: files::current()?, ..Contents::default() };
+    let mut contents = Contents { current: run.folder.clone(), ..Contents::default() };
     contents.add_packages(line, &definition.space)?;
     contents.add_patterns(&patterns.concat())?;
     Ok(contents.files.into_keys().collect())
