@@ -173,6 +173,23 @@ async fn what_is_typed_after_a_sweep_in_the_background_holds_for_the_next_one() 
 }
 
 #[tokio::test]
+async fn trials_of_a_kernel_that_was_killed_do_not_count_as_running() {
+    let (mut kernel, folder) = kernel().await;
+    let begun = kernel.send("execute_request", cell(&waiting("s", 4, "--background --parallel 3"))).await;
+    assert_eq!(kernel.answer(&begun).await.status(), "ok");
+    sweeps_until(&mut kernel, "s", |sweep| sweep["running"] == 3).await;
+    kernel.kill();
+    let mut next = Kernel::start(folder.path()).await;
+    let resumed = next.send("execute_request", cell(&waiting("s", 4, "--resume --background --parallel 1"))).await;
+    assert_eq!(next.answer(&resumed).await.status(), "ok");
+    let of_s = sweeps_until(&mut next, "s", |sweep| sweep["running"].as_u64() > Some(0)).await;
+    assert_eq!((&of_s["running"], &of_s["left"]), (&json!(1), &json!(4)), "{of_s}");
+    go(folder.path());
+    let (_, result) = result_of(&mut next, &resumed).await;
+    assert_eq!(result["trials"]["complete"], 4, "{result}");
+}
+
+#[tokio::test]
 async fn two_kernels_run_studies_in_one_folder_and_read_each_others() {
     let (mut one, folder) = kernel().await;
     let mut other = Kernel::start(folder.path()).await;

@@ -14,7 +14,7 @@ use tunebook_pool::Devices;
 use tunebook_study::store::StudyWriter;
 use tunebook_study::{
     Distribution, HyperparameterDomain, HyperparameterType, Params, ProgramLine, SearchSpace, StudyDefinition, Value,
-    WorkloadReference,
+    WorkloadDescription, WorkloadReference,
 };
 
 /// More is not copied: somebody has named a folder with more in it than he meant.
@@ -75,7 +75,8 @@ pub fn contents(
                     contents.add(path)?;
                 }
             }
-            contents.add_defaults(context, plan)?;
+            let description = workload::description_in(context, Some(writer.store()), reference);
+            contents.add_defaults(description.as_ref(), plan)?;
             if let WorkloadReference::Rust { source, .. } = reference
                 && let Some(workload) = writer.store().workload(source)?
             {
@@ -256,9 +257,8 @@ impl Contents {
     }
 
     /// Adds what the default values of text hyperparameters name which the study does not declare.
-    fn add_defaults(&mut self, context: &Context, plan: &SweepPlan) -> Result<()> {
-        let description = workload::description(context, &plan.definition.workload);
-        for hyperparameter in description.iter().flat_map(|description| &description.hyperparameters) {
+    fn add_defaults(&mut self, description: Option<&WorkloadDescription>, plan: &SweepPlan) -> Result<()> {
+        for hyperparameter in description.into_iter().flat_map(|description| &description.hyperparameters) {
             let is_free = matches!(hyperparameter.domain, HyperparameterDomain::Range { .. });
             let is_declared = plan.definition.space.named(&hyperparameter.name).next().is_some();
             if hyperparameter.kind != HyperparameterType::Text || !is_free || is_declared {

@@ -341,10 +341,6 @@ fn train(
 ) -> Result<()> {
     let mut notes = notes(context, writer.store(), plan);
     notes.extend(plan.options.notes.iter().cloned());
-    if !session.without_local {
-        let (devices, _) = context.devices_in(&session.environment);
-        notes.extend(run_context::note_of_gpus(&devices, &plan.definition.workload));
-    }
     notes.extend(early_stopping::change_rule(&mut writer, plan.definition.stop_early, numbers.first().copied())?);
     let trials = writer.store().trials(writer.study())?;
     let mut display = SweepDisplay::new(context, output, &plan.name, &plan.definition, plan.trials as usize, trials);
@@ -352,6 +348,10 @@ fn train(
     let accepted = writer.store().changes(writer.study())?.len();
     display.show();
     shown();
+    if !session.without_local {
+        let (devices, _) = context.devices_in(&session.environment);
+        notes.extend(run_context::note_of_gpus(&devices, &plan.definition.workload));
+    }
     let copying = slots::copying(session);
     let run = engine::run_in((context, session), plan, &mut writer, numbers.clone(), &mut display, interrupt);
     let outcome = match run {

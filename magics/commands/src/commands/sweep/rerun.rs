@@ -325,3 +325,41 @@ fn contains(outer: &Distribution, inner: &Distribution) -> bool {
         _ => outer == inner,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_recorded_study_of_many_trials_is_compared_with_its_cell_at_once() {
+        let trial = |number: u32| Trial {
+            number,
+            configuration: number - 1,
+            params: Default::default(),
+            seed: 0,
+            state: [TrialState::Complete, TrialState::Failed, TrialState::Cancelled][number as usize % 3],
+            reason: None,
+            summaries: Default::default(),
+            seconds: 0.0,
+            started: 0.0,
+        };
+        let trials: Vec<Trial> = (1..=100_000).map(trial).collect();
+        let started = std::time::Instant::now();
+        let missing = |options: &SweepOptions| {
+            let ended = ended(&trials, options);
+            (1..=100_000).filter(|number| !ended.contains(number)).count()
+        };
+        assert_eq!(missing(&SweepOptions::default()), 33_333);
+        assert_eq!(missing(&SweepOptions { retry_failed: true, ..SweepOptions::default() }), 66_667);
+        assert!(started.elapsed().as_secs() < 10, "{:?}", started.elapsed());
+    }
+
+    #[test]
+    fn a_study_that_runs_elsewhere_lacks_no_trials() {
+        assert!(shown_only(37, None).contains("37 of the requested trials are missing"));
+        let runs = shown_only(37, Some("another kernel (process 5 on a)"));
+        assert!(runs.starts_with("The study runs now, in another kernel (process 5 on a): 37 of the"), "{runs}");
+        assert!(!runs.contains("missing") && !runs.contains("--resume"), "{runs}");
+        assert!(shown_only(0, None).starts_with("Nothing was trained"));
+    }
+}
