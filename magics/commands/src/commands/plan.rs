@@ -4,6 +4,7 @@ use crate::commands::insight::written;
 use crate::commands::sweep::advice::{advice, last_throughput};
 use crate::commands::sweep::plan::SweepPlan;
 use crate::commands::sweep::rerun::{Rerun, configurations_of, plan_rerun, redefined};
+use crate::commands::sweep::run_context::RunContext;
 use crate::commands::sweep::slots::Slots;
 use crate::commands::sweep::{self, Sweep};
 use crate::commands::workload;
@@ -243,8 +244,9 @@ struct Cost {
 
 impl Cost {
     fn of(context: &Context, store: Option<&Store>, plan: &SweepPlan, missing: &[u32]) -> Result<Self> {
-        let (devices, _) = context.devices();
-        let slots = Slots::of(context, &devices, plan.options.parallel, plan.options.per_gpu);
+        let run = RunContext::new(context, &plan.options)?;
+        let (devices, _) = run.devices(context, &plan.definition.workload);
+        let slots = Slots::of(context, &run, &devices);
         let known = match &plan.definition.workload {
             WorkloadReference::Command(_) => None,
             reference => workload::known(context)?.into_iter().find(|known| known.reference == *reference),

@@ -144,13 +144,14 @@ pub fn study_report(context: &Context, store: &Store, study: &StudyRecord) -> Re
         let chart = tunebook_charts::optimization_history(&study.name, trials.len(), &history, &describe, MAX_POINTS);
         report = report.chart(chart);
     }
-    let (accepted, changed) = changes::as_json(store, study)?;
+    let files_changed = changes::changes(store, study)?;
+    let (accepted, changed) = changes::as_json(store, study, &files_changed)?;
     let unused = store.without_effect(study)?;
     report = report.field("changes", accepted).field("changed", changed).field("without_effect", &unused);
     for change in store.changes(study)? {
         report = report.line(&format!("`{}` has changed before trial {}.", change.what, change.at_trial));
     }
-    if let Some(note) = changes::note(&changes::changes(store, study)?) {
+    if let Some(note) = changes::note(&files_changed) {
         report = report.line(&note);
     }
     if let Some(note) = without_effect(&unused) {

@@ -1,6 +1,7 @@
 //! The lints of a sweep before it runs, and those that the user allowed.
 
 use super::plan::SweepPlan;
+use super::run_context::RunContext;
 use super::slots::Slots;
 use crate::commands::launch::has_launch;
 use crate::commands::workload;
@@ -146,8 +147,9 @@ fn exploited(
         }
     }
     let explored = best.as_ref().map(|(_, study, found)| Explored { study, trial: found.trial, params: &found.params });
-    let (devices, _) = context.devices();
-    let slots = Slots::of(context, &devices, plan.options.parallel, plan.options.per_gpu);
+    let run = RunContext::new(context, &plan.options)?;
+    let (devices, _) = run.devices(context, &definition.workload);
+    let slots = Slots::of(context, &run, &devices);
     let configurations = u64::from(plan.trials / definition.repeats.max(1));
     Ok(exploitation(definition, description, configurations, slots.at_once(), explored.as_ref()))
 }

@@ -8,6 +8,7 @@ use super::environment::environment;
 use super::losses::Losses;
 use super::observer::{TrialEnd, TrialObserver};
 use super::plan::SweepPlan;
+use super::run_context::RunContext;
 use super::slots::{self, Places, Slots};
 use super::trial_options::{self, TrialOptions};
 use crate::error::{ErrorName, MagicError, Result};
@@ -54,16 +55,31 @@ pub fn run(
     observer: &mut dyn TrialObserver,
     interrupt: &Interrupt,
 ) -> Result<RunOutcome> {
+    let session = RunContext::new(context, &plan.options)?;
+    run_in((context, &session), plan, writer, numbers, observer, interrupt)
+}
+
+/// The same with the session as it was when the run began: a run in the background may begin after it has changed.
+pub fn run_in(
+    (context, session): (&Context, &RunContext),
+    plan: &SweepPlan,
+    writer: &mut StudyWriter,
+    numbers: Vec<u32>,
+    observer: &mut dyn TrialObserver,
+    interrupt: &Interrupt,
+) -> Result<RunOutcome> {
     let started = Instant::now();
-    let watch = Watch::new(writer, &plan.definition, &copied::tracked(context, &plan.definition)?)?;
-    let folder = trials_folder(&context.store_file(), &plan.name)?;
-    let (mut pool, limit) = warm_pool(context, plan, writer, &folder)?;
+    let tracked = copied::tracked(session, &plan.definition)?;
+    let watch = Watch::new(writer, &plan.definition, &tracked, &session.folder)?;
+    let folder = trials_folder(&session.store, &plan.name)?;
+    let (mut pool, limit) = warm_pool((context, session), plan, writer, &folder)?;
     let options = numbers.iter().map(|number| (*number, plan.options.of_trial(*number)));
     trial_options::record(writer.store(), writer.study(), options)?;
     let proposals = Proposals::resuming(&plan.definition, &writer.store().trials(writer.study())?);
     let stops = Stops::resuming(&plan.definition, writer.store(), writer.study())?;
     let mut run = StudyRun {
         context,
+        session,
         share: context.sharing.join(&plan.name, limit),
         plan,
         places: Places::read(writer.store(), writer.study())?,
@@ -112,21 +128,27 @@ pub fn run(
 
 /// Returns the warm slots of the last sweep if this study needs the same ones, otherwise new slots; and how many trials
 /// run at a time if no other study runs.
-fn warm_pool(context: &Context, plan: &SweepPlan, writer: &StudyWriter, folder: &Path) -> Result<(Pool, usize)> {
-    slots::check(context)?;
-    let (mut devices, problem) = context.devices();
+fn warm_pool(
+    (context, session): (&Context, &RunContext),
+    plan: &SweepPlan,
+    writer: &StudyWriter,
+    folder: &Path,
+) -> Result<(Pool, usize)> {
+    slots::check_any(session.without_local, &session.pools)?;
+    let (mut devices, problem) = session.devices(context, &plan.definition.workload);
     if devices.devices.iter().any(|device| device.kind == "cuda") {
         // Slots are made of the GPUs with the most free memory.
-        devices.driver = tunebook_pool::measure(&mut devices.devices, &context.added_environment());
+        devices.driver = tunebook_pool::measure(&mut devices.devices, &session.environment);
     }
     if let (WorkloadReference::Builtin { .. } | WorkloadReference::Rust { .. }, Some(problem)) =
         (&plan.definition.workload, problem)
     {
         return Err(MagicError::new(ErrorName::WorkerError, problem, None));
     }
-    let slots = Slots::of(context, &devices, plan.options.parallel, plan.options.per_gpu);
-    writer.record_environment(&environment(&devices, &slots.names(), slots::commands(context)))?;
-    let needs = slots::needs(context, plan, writer, &devices, folder)?;
+    let slots = Slots::of(context, session, &devices);
+    let pools = slots::commands(session);
+    writer.record_environment(&environment(&devices, &slots.names(), pools, &session.folder))?;
+    let needs = slots::needs((context, session), plan, writer, &devices, folder)?;
     let at_once = slots.at_once();
     let Slots { here, far, .. } = slots;
     let warm = context.pool.lock().take();
@@ -143,6 +165,8 @@ pub fn without_numbers(reason: &str) -> String {
 
 struct StudyRun<'a> {
     context: &'a Context,
+    /// The session as it was when the run began.
+    session: &'a RunContext,
     /// What this study may use beside others that run.
     share: Share<'a>,
     plan: &'a SweepPlan,
@@ -262,7 +286,6 @@ impl StudyRun<'_> {
         self.started.insert(number, Instant::now());
         self.stops.started(number, configuration, &trial.params);
         self.observer.started(&trial);
-        let timeout = self.plan.options.timeout.or_else(|| self.context.config.timeout());
         let request = TrialRequest {
             trial: TrialId { study: self.plan.name.clone(), number },
             workload: definition.workload.clone(),
@@ -271,7 +294,7 @@ impl StudyRun<'_> {
             objective: definition.objective.metric.clone(),
             direction: definition.objective.direction,
             directory: self.folder.join(number.to_string()),
-            timeout: timeout.map(|timeout| timeout.as_secs_f64()),
+            timeout: self.session.timeout.map(|timeout| timeout.as_secs_f64()),
             worker: self.plan.worker.clone(),
             until,
             noise_every,
@@ -374,7 +397,7 @@ impl StudyRun<'_> {
     fn record_data(&mut self, number: u32, data: Vec<DataSource>) -> Result<()> {
         for source in data {
             if !self.recorded_data.contains(&source) {
-                changes::loaded(self.writer, &source, number)?;
+                changes::loaded(self.writer, &source, number, &self.session.folder)?;
                 self.recorded_data.push(source);
             }
         }

@@ -3,6 +3,7 @@
 use super::plan::{SweepOptions, SweepPlan};
 use crate::commands::insight::written;
 use crate::error::{ErrorName, MagicError, Result};
+use std::collections::HashSet;
 use tunebook_analysis::counted;
 use tunebook_study::store::StudyRecord;
 use tunebook_study::{
@@ -81,8 +82,8 @@ pub fn plan_rerun(plan: &SweepPlan, study: &StudyRecord, trials: &[Trial]) -> Re
     }
     let redefine = !differences.is_empty() || added > 0;
     let retried = plan.options.retry_failed;
-    let finished = |number: &u32| trials.iter().any(|t| t.number == *number && !runs_again(t.state, &plan.options));
-    let missing: Vec<u32> = (1..=plan.trials).filter(|number| !finished(number)).collect();
+    let ended = ended(trials, &plan.options);
+    let missing: Vec<u32> = (1..=plan.trials).filter(|number| !ended.contains(number)).collect();
     let more_requested = plan.trials > study.asked;
     if missing.is_empty() || !(plan.options.resume || retried || more_requested || redefine) {
         return Ok(Rerun::Show { missing: missing.len() });
@@ -167,8 +168,29 @@ pub fn redefined(recorded: &StudyDefinition, planned: StudyDefinition, configura
 }
 
 /// Whether a run with these options runs a trial in this state again.
-pub fn runs_again(state: TrialState, options: &SweepOptions) -> bool {
+fn runs_again(state: TrialState, options: &SweepOptions) -> bool {
     state.runs_again() || (options.retry_failed && state == TrialState::Failed)
+}
+
+/// The numbers of the trials that a run with these options does not run again.
+pub fn ended(trials: &[Trial], options: &SweepOptions) -> HashSet<u32> {
+    trials.iter().filter(|trial| !runs_again(trial.state, options)).map(|trial| trial.number).collect()
+}
+
+/// What is said of a recorded study that is shown and not trained. `missing` requested trials have not ended, and
+/// `writer` is who runs the study now, if anybody does.
+pub fn shown_only(missing: usize, writer: Option<&str>) -> String {
+    match (missing, writer) {
+        (0, None) => "Nothing was trained: all requested trials are recorded.".into(),
+        (0, Some(writer)) => {
+            format!("Nothing was trained: all requested trials are recorded. The study runs now, in {writer}.")
+        }
+        (n, None) => format!("{n} of the requested trials are missing; `--resume` runs them."),
+        (n, Some(writer)) => format!(
+            "The study runs now, in {writer}: {n} of the requested trials have not ended yet. Run this cell again to \
+             see how far it is."
+        ),
+    }
 }
 
 /// How many configurations a study has proposed.
@@ -301,5 +323,43 @@ fn contains(outer: &Distribution, inner: &Distribution) -> bool {
         (_, Constant { value }) => outer.to_unit(value).is_some(),
         (Choice { values }, Choice { values: inner }) => inner.iter().all(|v| values.iter().any(|w| v.same_as(w))),
         _ => outer == inner,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_recorded_study_of_many_trials_is_compared_with_its_cell_at_once() {
+        let trial = |number: u32| Trial {
+            number,
+            configuration: number - 1,
+            params: Default::default(),
+            seed: 0,
+            state: [TrialState::Complete, TrialState::Failed, TrialState::Cancelled][number as usize % 3],
+            reason: None,
+            summaries: Default::default(),
+            seconds: 0.0,
+            started: 0.0,
+        };
+        let trials: Vec<Trial> = (1..=100_000).map(trial).collect();
+        let started = std::time::Instant::now();
+        let missing = |options: &SweepOptions| {
+            let ended = ended(&trials, options);
+            (1..=100_000).filter(|number| !ended.contains(number)).count()
+        };
+        assert_eq!(missing(&SweepOptions::default()), 33_333);
+        assert_eq!(missing(&SweepOptions { retry_failed: true, ..SweepOptions::default() }), 66_667);
+        assert!(started.elapsed().as_secs() < 10, "{:?}", started.elapsed());
+    }
+
+    #[test]
+    fn a_study_that_runs_elsewhere_lacks_no_trials() {
+        assert!(shown_only(37, None).contains("37 of the requested trials are missing"));
+        let runs = shown_only(37, Some("another kernel (process 5 on a)"));
+        assert!(runs.starts_with("The study runs now, in another kernel (process 5 on a): 37 of the"), "{runs}");
+        assert!(!runs.contains("missing") && !runs.contains("--resume"), "{runs}");
+        assert!(shown_only(0, None).starts_with("Nothing was trained"));
     }
 }
