@@ -312,7 +312,8 @@ async fn a_fixed_value_becomes_a_list_with_a_branch_for_each_value() {
     let (mut kernel, _folder) = kernel().await;
     let sweep = |options: &str, lines: &str| {
         format!(
-            "%%sweep s {options}\ncommand sh -c 'echo \"{{{{\\\"step\\\": 1, \\\"e\\\": {{lr}}}}}}\"'\n{lines}\nminimize e"
+            "%%sweep s {options}\ncommand sh -c 'echo \"{{{{\\\"step\\\": 1, \\\"e\\\": {{lr}}}}}}\"'\n{lines}\n\
+             minimize e"
         )
     };
     kernel.run_ok(&sweep("--trials 4", "nuisance lr ~ loguniform(1e-4, 1)\nfixed optimizer = adam")).await;
@@ -661,6 +662,7 @@ async fn mistakes_in_files_of_configurations_and_in_ranges_are_named() {
         (&utf16[..], "UTF-16"),
         (&b"x,y,z\n1,2,3\n"[..], "line 1, column 3: `z` is not declared"),
         (&b"x,y\n1\n"[..], "line 2: it has 1 field, and the header has 2"),
+        (&b"x,y,\n ,\n0.5,1,7\n"[..], "line 3, column 3: `7` stands in a column without a name"),
     ] {
         std::fs::write(folder.path().join("g.csv"), bytes).unwrap();
         let error = kernel.run_error(&cell("~ uniform(0, 1)")).await;

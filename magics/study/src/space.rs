@@ -98,8 +98,8 @@ pub enum SpaceError {
     Duplicate { name: String, conditional: bool },
     /// Charts and files would have one name for two hyperparameters.
     #[error(
-        "charts and files would call two hyperparameters `{label}`: give one of them another name, or use values in the \
-         conditions that differ in more than their type"
+        "charts and files would call two hyperparameters `{label}`: give one of them another name, or use values in \
+         the conditions that differ in more than their type"
     )]
     SameLabel { label: String },
     /// The condition names a hyperparameter that is not declared above.

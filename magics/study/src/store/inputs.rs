@@ -45,8 +45,8 @@ impl HyperparameterUse {
 
     /// The labels of those that no trial read.
     ///
-    /// Earlier versions recorded plain names, and before a space is widened a hyperparameter may have had another label.
-    /// Where such a name is now that of several branches, it is not known whose it was; then it may be that of each.
+    /// Earlier versions recorded plain names, and before a space was widened, a hyperparameter may have had another
+    /// label. Where such a name is now that of several branches, it is not known whose it was; it may be that of each.
     fn without_effect(&self, space: &SearchSpace) -> Vec<String> {
         let current = |name: &String| space.find(name).map_or_else(|| name.clone(), Hyperparameter::label);
         let used: BTreeSet<String> = self.used.iter().map(current).collect();
