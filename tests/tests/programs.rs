@@ -311,6 +311,32 @@ async fn a_list_that_gains_a_value_gains_its_branch() {
 }
 
 #[tokio::test]
+async fn a_fixed_value_becomes_a_list_with_a_branch_for_each_value() {
+    let (mut kernel, _folder) = kernel().await;
+    let sweep = |options: &str, lines: &str| {
+        format!(
+            "%%sweep s {options}\ncommand sh -c 'echo \"{{{{\\\"step\\\": 1, \\\"e\\\": {{lr}}}}}}\"'\n{lines}\n\
+             minimize e"
+        )
+    };
+    kernel.run_ok(&sweep("--trials 4", "nuisance lr ~ loguniform(1e-4, 1)\nfixed optimizer = adam")).await;
+    let before = kernel.recorded("s");
+    let branches = "scientific optimizer in [adam, sgd]\nwhen optimizer == adam: nuisance lr ~ loguniform(1e-4, 1)\n\
+        when optimizer == sgd: nuisance lr ~ loguniform(1e-3, 10)";
+    let refused = kernel.run_error(&sweep("--trials 8", branches)).await;
+    assert!(refused.starts_with("StudyExists"), "{refused}");
+    kernel.run_ok(&sweep("--trials 8 --widen", branches)).await;
+    let trials = kernel.recorded("s");
+    assert_eq!(trials[..4], before[..]);
+    assert!(trials[4..].iter().all(|trial| trial.params["optimizer"] == "sgd".into()), "sgd catches up: {trials:?}");
+    let isolated = kernel.run_ok("%isolate s optimizer").await.result();
+    assert_eq!(isolated["points"].as_array().unwrap().len(), 2, "{isolated}");
+    // A narrower range of a branch is another study.
+    let narrower = branches.replace("1e-4", "1e-2");
+    assert!(kernel.run_error(&sweep("--trials 12 --widen", &narrower)).await.starts_with("StudyExists"));
+}
+
+#[tokio::test]
 async fn a_study_of_the_first_sampler_goes_on_with_it() {
     let folder = tempfile::tempdir().unwrap();
     write(folder.path(), "t.sh", "echo '{\"step\": 1, \"e\": 0.5}'");
@@ -639,6 +665,7 @@ async fn mistakes_in_files_of_configurations_and_in_ranges_are_named() {
         (&utf16[..], "UTF-16"),
         (&b"x,y,z\n1,2,3\n"[..], "line 1, column 3: `z` is not declared"),
         (&b"x,y\n1\n"[..], "line 2: it has 1 field, and the header has 2"),
+        (&b"x,y,\n ,\n0.5,1,7\n"[..], "line 3, column 3: `7` stands in a column without a name"),
     ] {
         std::fs::write(folder.path().join("g.csv"), bytes).unwrap();
         let error = kernel.run_error(&cell("~ uniform(0, 1)")).await;

@@ -22,7 +22,7 @@ use tunebook_pool::{Pool, PoolError, PoolEvent, SlotMessage};
 use tunebook_study::protocol::{DataSource, Event, TrialId, TrialRequest};
 use tunebook_study::sampler::{Proposals, trial_seed};
 use tunebook_study::store::{HyperparameterUse, NewTrial, StudyWriter, trials_folder};
-use tunebook_study::{Summaries, TrialState, Value, WorkloadReference};
+use tunebook_study::{Params, Summaries, TrialState, Value, WorkloadReference};
 
 /// Running trials get this much time to end after an interrupt. Then their processes are killed.
 const INTERRUPT_PATIENCE: Duration = Duration::from_millis(600);
@@ -98,6 +98,7 @@ pub fn run_in(
         failures: Some(vec![]),
         hyperparameters: HyperparameterUse::default(),
         started: HashMap::new(),
+        params: HashMap::new(),
     };
     let outcome = run.trials(&mut pool, started);
     // After an interrupt or an error of the store, trials may still run.
@@ -195,6 +196,8 @@ struct StudyRun<'a> {
     failures: Option<Vec<String>>,
     /// When each trial started.
     started: HashMap<u32, Instant>,
+    /// The values of each trial that started and has not ended.
+    params: HashMap<u32, Params>,
     /// The hyperparameters that trials read, and those that they did not read.
     hyperparameters: HyperparameterUse,
 }
@@ -284,7 +287,8 @@ impl StudyRun<'_> {
         }
         self.writer.start(&trial)?;
         self.started.insert(number, Instant::now());
-        self.stops.started(number, configuration, &trial.params);
+        self.params.insert(number, params.clone());
+        self.stops.started(number, configuration, &params);
         self.observer.started(&trial);
         let request = TrialRequest {
             trial: TrialId { study: self.plan.name.clone(), number },
@@ -384,9 +388,10 @@ impl StudyRun<'_> {
                 }
                 self.record_data(trial.number, data)
             }
-            PoolEvent::Trial(Event::Used { used, unused, .. }) => {
-                self.hyperparameters.used.extend(used);
-                self.hyperparameters.unused.extend(unused);
+            PoolEvent::Trial(Event::Used { trial, used, unused }) => {
+                if let Some(params) = self.params.get(&trial.number) {
+                    self.hyperparameters.add(&self.plan.definition.space, params, used, unused);
+                }
                 Ok(())
             }
             PoolEvent::Trial(Event::Hello { .. } | Event::Started { .. }) => Ok(()),
@@ -419,6 +424,7 @@ impl StudyRun<'_> {
         reason: Option<String>,
         seconds: Option<f64>,
     ) -> Result<()> {
+        self.params.remove(&trial.number);
         let (state, reason) = self.stops.ended(trial.number, state, reason);
         let started = self.started.get(&trial.number);
         let seconds = seconds.unwrap_or_else(|| started.map_or(0.0, |started| started.elapsed().as_secs_f64()));
