@@ -56,11 +56,20 @@ async fn a_plan_shows_roles_coverage_and_lints_and_trains_nothing() {
     assert!(all.shown().contains("fixed-interacts:") && all.shown().contains("sparse-design:"), "{}", all.shown());
     let some =
         kernel.run_ok(&depth("other", "sweep", "--trials 3 --allow sparse-design --allow fixed-interacts")).await;
-    assert!(!some.shown().contains("sparse-design") && !some.shown().contains("first-baseline"), "{}", some.shown());
+    assert!(!some.shown().contains("sparse-design") && !some.shown().contains("fixed-interacts"), "{}", some.shown());
     assert!(some.shown().contains("optimizer-hyperparameter-without-role"), "{}", some.shown());
+    assert!(some.shown().contains("first-baseline"), "no trial is without weight decay yet: {}", some.shown());
     let study = kernel.run_ok("%study other").await;
     assert_eq!(study.result()["allowed"], json!(["fixed-interacts", "sparse-design"]));
     assert!(study.shown().contains("overruled: fixed-interacts, sparse-design"), "{}", study.shown());
+    // A study that has all its trials records it too, and only what was found.
+    let options = "--trials 3 --allow fixed-interacts --allow grid-dimensions";
+    let again = kernel.run_ok(&depth("depth", "sweep", options)).await;
+    assert!(!again.shown().contains("fixed-interacts:"), "{}", again.shown());
+    assert!(flat(&again.shown()).contains("overrules nothing: the study does not have this lint"), "{}", again.shown());
+    assert_eq!(kernel.run_ok("%study depth").await.result()["allowed"], json!(["fixed-interacts"]));
+    let plan = kernel.run_ok(&depth("depth", "plan", options)).await;
+    assert_eq!(plan.result()["allowed"], json!(["fixed-interacts"]), "{}", plan.shown());
     let error = kernel.run_error(&depth("third", "plan", "--allow sparse-desing")).await;
     assert!(error.contains("did you mean `sparse-design`"), "{error}");
 
@@ -105,6 +114,33 @@ async fn advice_follows_from_what_the_store_knows() {
     assert!(good.result()["chance"].as_f64().unwrap() > 0.8, "{}", good.result());
     let after = kernel.run_ok(&sweep.replace("sweep first", "plan second")).await;
     assert!(ids(&after.result()).contains(&"constant-schedule"), "{}", after.shown());
+}
+
+#[tokio::test]
+async fn a_round_has_one_question_and_a_study_asks_it_once() {
+    let (mut kernel, _folder) = kernel().await;
+    let study = |magic: &str, lines: &str| {
+        format!(
+            "%%{magic} --trials 1\ncommand sh -c 'echo {{{{\\\"step\\\": 1, \\\"error\\\": {{x}}}}}}'\n\
+             nuisance x in [0.5]\nminimize error\n{lines}"
+        )
+    };
+    kernel.run_ok(&study("sweep deep", "round 1\nquestion \"How deep?\"")).await;
+    let wide = kernel.run_ok(&study("plan wide", "round 1\nquestion \"How wide?\"")).await;
+    assert!(ids(&wide.result()).contains(&"several-questions"), "{}", wide.shown());
+    for lines in ["round 2\nquestion \"How wide?\"", "round 1\nquestion \"How deep?\"", "round 1\nquestion \"\""] {
+        let plan = kernel.run_ok(&study("plan wide", lines)).await;
+        assert!(!ids(&plan.result()).contains(&"several-questions"), "{lines}: {}", plan.shown());
+    }
+    let empty = kernel.run_ok(&study("plan wide", "question \"\"")).await;
+    assert!(empty.shown().contains("The study has no question"), "{}", empty.shown());
+    for (lines, what) in [
+        ("question \"a\"\nquestion \"b\"", "the question is declared already"),
+        ("notes \"a\"\nnotes \"b\"", "the text of `notes` is declared already"),
+    ] {
+        let error = kernel.run_error(&study("plan wide", lines)).await;
+        assert!(error.contains(what), "{error}");
+    }
 }
 
 #[tokio::test]

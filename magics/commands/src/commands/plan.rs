@@ -54,7 +54,8 @@ impl Command for Plan {
         let recorded = Recorded::of(store.as_ref(), &mut plan)?;
         let configurations = plan.trials / plan.definition.repeats.max(1);
         let design = design(&plan.definition, configurations);
-        let lints = advice(context, store.as_ref(), &plan, &design)?;
+        let advice = advice(context, store.as_ref(), &plan, &design)?;
+        let lints = &advice.lints;
         let cost = Cost::of(context, store.as_ref(), &plan, &recorded.missing)?;
         let fields = json!({
             "study": plan.name, "roles": design.roles, "trials": plan.trials, "lints": lints,
@@ -67,7 +68,7 @@ impl Command for Plan {
             "configurations_per_value": design.configurations_per_value,
             "nuisance_dimensions": design.nuisance_dimensions,
             "points_per_dimension": design.points_per_dimension,
-            "allowed": plan.options.allow,
+            "allowed": advice.overruled,
             "round": plan.definition.round,
             "stop_early": plan.definition.stop_early,
             "given": plan.definition.given,
@@ -120,11 +121,14 @@ impl Command for Plan {
         {
             report = report.line(&line);
         }
-        for lint in &lints {
+        for lint in lints {
             report = report.line(&format!("{}: {} (Playbook {})", lint.id, lint.message, lint.playbook));
         }
         if !lints.is_empty() {
             report = report.line("`--allow NAME` overrules a lint, and the study records that.");
+        }
+        if let Some(note) = advice.note() {
+            report = report.line(&note);
         }
         report.show(&context.charts, output);
         Ok(())

@@ -238,7 +238,7 @@ impl Command for Sweep {
                 start(context, plan, writer, numbers, output, interrupt)
             }
             Rerun::Show { missing } => {
-                let mut notes = notes(context, &store, &plan);
+                let mut notes = notes(context, &store, &study, &plan)?;
                 notes.extend(plan.options.notes.iter().cloned());
                 notes.push(shown_only(missing, store.writer_of(&study)?.as_deref()));
                 let changed = changes::changes(&store, &study)?;
@@ -281,13 +281,16 @@ impl Sweep {
     }
 }
 
-/// Returns the advice of the Playbook that a plan does not follow, a sentence for each (Playbook D7, D11, B14, …). An
-/// error of the store gives none: the sweep runs all the same.
-fn notes(context: &Context, store: &Store, plan: &SweepPlan) -> Vec<String> {
+/// Returns the advice of the Playbook that a plan does not follow, a sentence for each (Playbook D7, D11, B14, …), and
+/// records what `--allow` overrules of it. If the advice cannot be found, there is none: the sweep runs all the same.
+fn notes(context: &Context, store: &Store, study: &StudyRecord, plan: &SweepPlan) -> Result<Vec<String>> {
     let design = design(&plan.definition, plan.trials / plan.definition.repeats.max(1));
-    let lints = advice(context, Some(store), plan, &design).unwrap_or_default();
-    let lints = lints.into_iter().map(|lint| format!("{}: {} (Playbook {})", lint.id, lint.message, lint.playbook));
-    adaptive_note(&plan.definition).into_iter().chain(given_note(&plan.definition)).chain(lints).collect()
+    let found = advice(context, Some(store), plan, &design).unwrap_or_default();
+    record_allowed(store, study, &found.overruled)?;
+    let unneeded = found.note();
+    let lints = found.lints.iter().map(|lint| format!("{}: {} (Playbook {})", lint.id, lint.message, lint.playbook));
+    let others = adaptive_note(&plan.definition).into_iter().chain(given_note(&plan.definition));
+    Ok(others.chain(lints).chain(unneeded).collect())
 }
 
 /// Says which hyperparameters no trial used. None if each was used.
@@ -320,7 +323,6 @@ fn start(
     interrupt: &Interrupt,
 ) -> Result<()> {
     plan.worker = workload::worker(context, &plan.definition.workload, output, interrupt)?;
-    record_allowed(writer.store(), writer.study(), &plan.options.allow)?;
     writer.ask(plan.trials)?;
     let session = RunContext::new(context, &plan.options)?;
     match plan.options.background {
@@ -340,7 +342,7 @@ fn train(
     interrupt: &Interrupt,
     shown: impl FnOnce(),
 ) -> Result<()> {
-    let mut notes = notes(context, writer.store(), plan);
+    let mut notes = notes(context, writer.store(), writer.study(), plan)?;
     notes.extend(plan.options.notes.iter().cloned());
     notes.extend(early_stopping::change_rule(&mut writer, plan.definition.stop_early, numbers.first().copied())?);
     let trials = writer.store().trials(writer.study())?;

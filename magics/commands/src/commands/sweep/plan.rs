@@ -161,6 +161,11 @@ pub fn check_name(source: &Source, name: &Word) -> Result<()> {
     Ok(())
 }
 
+/// A text of the body. An empty one is as none.
+fn written(text: Option<&Spanned<String>>) -> Option<String> {
+    text.map(|text| text.value.clone()).filter(|text| !text.trim().is_empty())
+}
+
 fn stop_early(arguments: &Arguments) -> Result<StopEarly> {
     let Some(word) = arguments.option("stop-early") else { return Ok(StopEarly::None) };
     StopEarly::parse(&word.text).ok_or_else(|| {
@@ -262,8 +267,8 @@ impl Planner<'_> {
             earlier: vec![],
             seed: options.seed,
             repeats: options.repeats,
-            question: body.question.clone(),
-            notes: body.notes.clone(),
+            question: written(body.question.as_ref()),
+            notes: written(body.notes.as_ref()),
             round: body.round.as_ref().map(|round| round.value),
             given: vec![],
             given_later: vec![],
@@ -420,5 +425,17 @@ impl Planner<'_> {
             return Err(self.source.error(ErrorName::UnknownMetric, metric.span.clone(), message, help));
         }
         Ok(Objective { metric: metric.value.clone(), direction, judged: judged(&metric.value) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_question_is_none() {
+        let text = |text: &str| written(Some(&Spanned::new(text.to_string(), 0..1)));
+        assert_eq!(text("How deep?").as_deref(), Some("How deep?"));
+        assert_eq!((text(""), text(" "), written(None)), (None, None, None));
     }
 }
