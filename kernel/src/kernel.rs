@@ -114,6 +114,8 @@ pub fn settings() -> anyhow::Result<Settings> {
     let beside = executable.with_file_name("tunebook-worker");
     let path = |name: &str, default: PathBuf| std::env::var_os(name).map_or(default, PathBuf::from);
     let worker = path("TUNEBOOK_WORKER", beside);
+    // A relative path would change its meaning with `%cd`.
+    let worker = std::path::absolute(&worker).unwrap_or(worker);
     let words = [executable.as_os_str(), "slot".as_ref(), "--worker".as_ref(), worker.as_os_str()];
     let guard = vec![executable.to_string_lossy().into_owned(), "guard".into()];
     let slot = words.iter().map(|word| word.to_string_lossy().into_owned()).collect();

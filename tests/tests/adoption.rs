@@ -157,6 +157,33 @@ async fn the_spread_of_new_runs_is_set_beside_the_gaps_of_the_study() {
 }
 
 #[tokio::test]
+async fn a_launch_tells_what_was_found_of_its_trial_on_either_side() {
+    let (mut kernel, _folder) = with_study("").await;
+    let adopted = kernel.run_ok("%adopt gains --candidate 5 --baseline 3").await.result();
+    assert_eq!((&adopted["adopt"], &adopted["level"]), (&json!(false), &json!("L2")), "{adopted}");
+    // The baseline that was kept.
+    let kept = kernel.run_ok("%launch gains --trial 3").await;
+    let result = kept.result();
+    assert_eq!((&result["adoption"]["candidate"], &result["rejected"]), (&json!(5), &json!(false)), "{result}");
+    let found = &result["comparisons"][0];
+    assert_eq!((&found["against"], &found["was_candidate"]), (&json!(5), &json!(false)));
+    assert!((number(found, "difference") + number(&adopted, "difference")).abs() < 1e-12, "{found}");
+    assert_eq!(number(found, "probability_better"), 1.0);
+    let text = words(&kept.shown());
+    assert!(text.contains("difference of valid/error (trial 3 − trial 5)"), "{text}");
+    assert!(text.contains("advised to keep it") && !text.contains("Caution: `%adopt`"), "{text}");
+    // The candidate that was rejected.
+    let rejected = kernel.run_ok("%launch gains --trial 5").await;
+    assert_eq!(rejected.result()["rejected"], true);
+    let text = words(&rejected.shown());
+    assert!(text.contains("Caution: `%adopt` advised to keep trial 3 and not to adopt trial 5 (level L2)"), "{text}");
+    let study = kernel.run_ok("%study gains").await.result();
+    let launches: Vec<(&Value, &Value)> =
+        study["launches"].as_array().unwrap().iter().map(|launch| (&launch["trial"], &launch["rejected"])).collect();
+    assert_eq!(launches, [(&json!(3), &json!(false)), (&json!(5), &json!(true))]);
+}
+
+#[tokio::test]
 async fn with_repeats_a_trial_stands_for_its_configuration() {
     let (mut kernel, _folder) = with_study("--repeats 3").await;
     let result = kernel.run_ok("%adopt gains --candidate 8 --baseline 2").await.result();

@@ -145,6 +145,54 @@ async fn a_stopped_sweep_that_a_later_cell_completes_has_ended() {
 }
 
 #[tokio::test]
+async fn what_is_typed_after_a_sweep_in_the_background_holds_for_the_next_one() {
+    let (mut kernel, folder) = kernel().await;
+    // The program says where it runs and what it sees.
+    let script = "until [ -e go ]; do sleep 0.01; done\npwd -P > place-$1\necho \"$GREETING\" >> place-$1\n\
+        echo \"{\\\"step\\\": 1, \\\"e\\\": $1}\"\n";
+    std::fs::write(folder.path().join("train.sh"), script).unwrap();
+    std::fs::create_dir(folder.path().join("elsewhere")).unwrap();
+    kernel.run_ok("%env GREETING=before").await;
+    let body = "command sh train.sh {x}\nnuisance x in [1, 2]\nminimize e";
+    let sweep = format!("%%sweep s --sampler grid --parallel 1 --background\n{body}");
+    let sweep = kernel.send("execute_request", cell(&sweep)).await;
+    assert_eq!(kernel.answer(&sweep).await.status(), "ok");
+    for line in ["%cd elsewhere", "%env GREETING=after", "%config trials.timeout = 1s"] {
+        kernel.run_ok(line).await;
+    }
+    // Longer than the time limit that was set meanwhile.
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    go(folder.path());
+    let (_, result) = result_of(&mut kernel, &sweep).await;
+    assert_eq!(result["trials"]["complete"], 2, "{result}");
+    assert_eq!((&result["changes"], &result["changed"]), (&json!([]), &json!([])), "{result}");
+    let here = folder.path().canonicalize().unwrap();
+    for number in 1..=2 {
+        let place = std::fs::read_to_string(folder.path().join(format!("place-{number}"))).unwrap();
+        assert_eq!(place, format!("{}\nbefore\n", here.display()));
+    }
+    let trials = kernel.recorded("s");
+    assert_eq!(trials.len(), 2, "they are in the store of the folder in which the sweep began");
+}
+
+#[tokio::test]
+async fn trials_of_a_kernel_that_was_killed_do_not_count_as_running() {
+    let (mut kernel, folder) = kernel().await;
+    let begun = kernel.send("execute_request", cell(&waiting("s", 4, "--background --parallel 3"))).await;
+    assert_eq!(kernel.answer(&begun).await.status(), "ok");
+    sweeps_until(&mut kernel, "s", |sweep| sweep["running"] == 3).await;
+    kernel.kill();
+    let mut next = Kernel::start(folder.path()).await;
+    let resumed = next.send("execute_request", cell(&waiting("s", 4, "--resume --background --parallel 1"))).await;
+    assert_eq!(next.answer(&resumed).await.status(), "ok");
+    let of_s = sweeps_until(&mut next, "s", |sweep| sweep["running"].as_u64() > Some(0)).await;
+    assert_eq!((&of_s["running"], &of_s["left"]), (&json!(1), &json!(4)), "{of_s}");
+    go(folder.path());
+    let (_, result) = result_of(&mut next, &resumed).await;
+    assert_eq!(result["trials"]["complete"], 4, "{result}");
+}
+
+#[tokio::test]
 async fn two_kernels_run_studies_in_one_folder_and_read_each_others() {
     let (mut one, folder) = kernel().await;
     let mut other = Kernel::start(folder.path()).await;
@@ -154,6 +202,10 @@ async fn two_kernels_run_studies_in_one_folder_and_read_each_others() {
     assert_eq!(other.answer(&theirs).await.status(), "ok");
     let refused = one.run_error(&waiting("theirs", 4, "--resume")).await;
     assert!(refused.contains("StudyBusy") && refused.contains("another kernel (process"), "{refused}");
+    // The same cell shows how far the other kernel is, and does not say that trials are missing.
+    let shown = one.run_ok(&waiting("theirs", 4, "")).await.shown();
+    assert!(shown.contains("The study runs now, in another kernel (process"), "{shown}");
+    assert!(!shown.contains("are missing"), "{shown}");
     go(folder.path());
     let (_, of_mine) = result_of(&mut one, &mine).await;
     let (_, of_theirs) = result_of(&mut other, &theirs).await;

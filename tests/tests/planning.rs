@@ -56,11 +56,20 @@ async fn a_plan_shows_roles_coverage_and_lints_and_trains_nothing() {
     assert!(all.shown().contains("fixed-interacts:") && all.shown().contains("sparse-design:"), "{}", all.shown());
     let some =
         kernel.run_ok(&depth("other", "sweep", "--trials 3 --allow sparse-design --allow fixed-interacts")).await;
-    assert!(!some.shown().contains("sparse-design") && !some.shown().contains("first-baseline"), "{}", some.shown());
+    assert!(!some.shown().contains("sparse-design") && !some.shown().contains("fixed-interacts"), "{}", some.shown());
     assert!(some.shown().contains("optimizer-hyperparameter-without-role"), "{}", some.shown());
+    assert!(some.shown().contains("first-baseline"), "no trial is without weight decay yet: {}", some.shown());
     let study = kernel.run_ok("%study other").await;
     assert_eq!(study.result()["allowed"], json!(["fixed-interacts", "sparse-design"]));
     assert!(study.shown().contains("overruled: fixed-interacts, sparse-design"), "{}", study.shown());
+    // A study that has all its trials records it too, and only what was found.
+    let options = "--trials 3 --allow fixed-interacts --allow grid-dimensions";
+    let again = kernel.run_ok(&depth("depth", "sweep", options)).await;
+    assert!(!again.shown().contains("fixed-interacts:"), "{}", again.shown());
+    assert!(flat(&again.shown()).contains("overrules nothing: the study does not have this lint"), "{}", again.shown());
+    assert_eq!(kernel.run_ok("%study depth").await.result()["allowed"], json!(["fixed-interacts"]));
+    let plan = kernel.run_ok(&depth("depth", "plan", options)).await;
+    assert_eq!(plan.result()["allowed"], json!(["fixed-interacts"]), "{}", plan.shown());
     let error = kernel.run_error(&depth("third", "plan", "--allow sparse-desing")).await;
     assert!(error.contains("did you mean `sparse-design`"), "{error}");
 
@@ -105,6 +114,33 @@ async fn advice_follows_from_what_the_store_knows() {
     assert!(good.result()["chance"].as_f64().unwrap() > 0.8, "{}", good.result());
     let after = kernel.run_ok(&sweep.replace("sweep first", "plan second")).await;
     assert!(ids(&after.result()).contains(&"constant-schedule"), "{}", after.shown());
+}
+
+#[tokio::test]
+async fn a_round_has_one_question_and_a_study_asks_it_once() {
+    let (mut kernel, _folder) = kernel().await;
+    let study = |magic: &str, lines: &str| {
+        format!(
+            "%%{magic} --trials 1\ncommand sh -c 'echo {{{{\\\"step\\\": 1, \\\"error\\\": {{x}}}}}}'\n\
+             nuisance x in [0.5]\nminimize error\n{lines}"
+        )
+    };
+    kernel.run_ok(&study("sweep deep", "round 1\nquestion \"How deep?\"")).await;
+    let wide = kernel.run_ok(&study("plan wide", "round 1\nquestion \"How wide?\"")).await;
+    assert!(ids(&wide.result()).contains(&"several-questions"), "{}", wide.shown());
+    for lines in ["round 2\nquestion \"How wide?\"", "round 1\nquestion \"How deep?\"", "round 1\nquestion \"\""] {
+        let plan = kernel.run_ok(&study("plan wide", lines)).await;
+        assert!(!ids(&plan.result()).contains(&"several-questions"), "{lines}: {}", plan.shown());
+    }
+    let empty = kernel.run_ok(&study("plan wide", "question \"\"")).await;
+    assert!(empty.shown().contains("The study has no question"), "{}", empty.shown());
+    for (lines, what) in [
+        ("question \"a\"\nquestion \"b\"", "the question is declared already"),
+        ("notes \"a\"\nnotes \"b\"", "the text of `notes` is declared already"),
+    ] {
+        let error = kernel.run_error(&study("plan wide", lines)).await;
+        assert!(error.contains(what), "{error}");
+    }
 }
 
 #[tokio::test]
@@ -313,4 +349,37 @@ async fn a_launch_records_the_baseline_with_its_evidence() {
         let error = kernel.run_error(line).await;
         assert!(error.contains(part), "{line}: {error}");
     }
+}
+
+#[tokio::test]
+async fn a_launch_stays_on_record_when_its_study_is_deleted() {
+    let (mut kernel, _folder) = kernel().await;
+    let sweep = "%%sweep s --trials 2\nquestion \"Which x?\"\nnotes \"On one machine.\"\nround 3\n\
+        command sh -c 'echo {{\\\"step\\\": 1, \\\"error\\\": {x}}}'\nnuisance x in [0.5, 0.25]\nminimize error";
+    kernel.run_ok(sweep).await;
+    kernel.run_ok("%launch s --trial 2").await;
+    // The list tracks what the study is, and what was decided.
+    let listed = kernel.run_ok("%study").await;
+    let study = listed.result()["studies"][0].clone();
+    assert_eq!((&study["decision"], &study["round"]), (&json!({ "launched": 2 }), &json!(3)), "{study}");
+    assert_eq!((&study["notes"], &study["reproduce"]), (&json!("On one machine."), &json!("%replay s")), "{study}");
+    assert!(study["workload"].as_str().unwrap().starts_with("command sh -c "), "{study}");
+    let text = listed.shown();
+    assert!(text.contains("Notes:") && text.lines().all(|line| line.chars().count() <= 100), "{text}");
+    let record = kernel.run_ok("%study s").await;
+    assert_eq!(record.result()["launches"][0]["trial"], 2);
+    assert!(flat(&record.shown()).contains("Decision: trial 2 was launched"), "{}", record.shown());
+
+    kernel.run_ok("%study delete s").await;
+    let all = kernel.run_ok("%launch").await;
+    assert_eq!(all.result()["launches"][0]["deleted"], true);
+    assert!(all.shown().contains("(deleted)"), "{}", all.shown());
+    // It is no decision of a new study of the same name.
+    kernel.run_ok(sweep).await;
+    assert_eq!(kernel.run_ok("%study").await.result()["studies"][0]["decision"], Value::Null);
+    let again = kernel.run_ok("%launch s --trial 2").await;
+    assert_eq!(again.result()["already"], false);
+    let replaced = "It replaces trial 2 of s, a study that was deleted.";
+    assert!(flat(&again.shown()).contains(replaced), "{}", again.shown());
+    assert_eq!(kernel.run_ok("%study").await.result()["studies"][0]["decision"], json!({ "launched": 2 }));
 }

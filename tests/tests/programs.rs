@@ -91,12 +91,15 @@ async fn a_program_that_diverged_is_infeasible_however_it_writes_it() {
 async fn a_training_loss_that_diverges_and_memory_that_runs_out_make_a_trial_infeasible() {
     let (mut kernel, folder) = kernel().await;
     let nan = "print({'step': 1, 'train/loss': float('nan'), 'e': 0.3})";
+    // The end of the program is not waited for.
+    let goes_on = "import time\nprint({'step': 5, 'train/loss': float('nan'), 'e': 0.9})\ntime.sleep(600)";
     let rises = "import time\nfor i in range(10000):\n    print({'step': i, 'train_loss': 2.0 if i < 100 else 1e30, 'e': 0.3})\n\
         time.sleep(60)\nopen('ended', 'w')";
     let memory = "print({'step': 1, 'e': 0.3})\nraise MemoryError('no room for the batch')";
     let went_on = "print('out of memory, a smaller batch')\nfor i in range(300): print('line')\nraise ValueError('x')";
     for (name, script, state, said) in [
         ("nan", nan, TrialState::Infeasible, "`train/loss` became non-finite at step 1"),
+        ("goes_on", goes_on, TrialState::Infeasible, "`train/loss` became non-finite at step 5"),
         ("rises", rises, TrialState::Infeasible, "diverged: the training loss rose from 2.000 to"),
         ("memory", memory, TrialState::Infeasible, "out of memory: MemoryError: no room for the batch"),
         ("went_on", went_on, TrialState::Failed, "ValueError"),
@@ -305,6 +308,32 @@ async fn a_list_that_gains_a_value_gains_its_branch() {
     assert!(
         kernel.run_error(&sweep("--trials 12 --widen", "sgd, adam, nadam", &changed)).await.contains("StudyExists")
     );
+}
+
+#[tokio::test]
+async fn a_fixed_value_becomes_a_list_with_a_branch_for_each_value() {
+    let (mut kernel, _folder) = kernel().await;
+    let sweep = |options: &str, lines: &str| {
+        format!(
+            "%%sweep s {options}\ncommand sh -c 'echo \"{{{{\\\"step\\\": 1, \\\"e\\\": {{lr}}}}}}\"'\n{lines}\n\
+             minimize e"
+        )
+    };
+    kernel.run_ok(&sweep("--trials 4", "nuisance lr ~ loguniform(1e-4, 1)\nfixed optimizer = adam")).await;
+    let before = kernel.recorded("s");
+    let branches = "scientific optimizer in [adam, sgd]\nwhen optimizer == adam: nuisance lr ~ loguniform(1e-4, 1)\n\
+        when optimizer == sgd: nuisance lr ~ loguniform(1e-3, 10)";
+    let refused = kernel.run_error(&sweep("--trials 8", branches)).await;
+    assert!(refused.starts_with("StudyExists"), "{refused}");
+    kernel.run_ok(&sweep("--trials 8 --widen", branches)).await;
+    let trials = kernel.recorded("s");
+    assert_eq!(trials[..4], before[..]);
+    assert!(trials[4..].iter().all(|trial| trial.params["optimizer"] == "sgd".into()), "sgd catches up: {trials:?}");
+    let isolated = kernel.run_ok("%isolate s optimizer").await.result();
+    assert_eq!(isolated["points"].as_array().unwrap().len(), 2, "{isolated}");
+    // A narrower range of a branch is another study.
+    let narrower = branches.replace("1e-4", "1e-2");
+    assert!(kernel.run_error(&sweep("--trials 12 --widen", &narrower)).await.starts_with("StudyExists"));
 }
 
 #[tokio::test]
@@ -636,6 +665,7 @@ async fn mistakes_in_files_of_configurations_and_in_ranges_are_named() {
         (&utf16[..], "UTF-16"),
         (&b"x,y,z\n1,2,3\n"[..], "line 1, column 3: `z` is not declared"),
         (&b"x,y\n1\n"[..], "line 2: it has 1 field, and the header has 2"),
+        (&b"x,y,\n ,\n0.5,1,7\n"[..], "line 3, column 3: `7` stands in a column without a name"),
     ] {
         std::fs::write(folder.path().join("g.csv"), bytes).unwrap();
         let error = kernel.run_error(&cell("~ uniform(0, 1)")).await;

@@ -145,6 +145,7 @@ async fn mistakes_are_errors_that_say_what_to_do() {
         ("%stability quadratic --fixx", "UnknownOption", "--fix"),
         ("%stability quadratic --set warmup=3", "UnknownHyperparameter", "warmup"),
         ("%stability quadratic --set lr=0.1", "InvalidValue", "`--range A..B` says where it begins"),
+        ("%stability quadratic --set seed=3", "InvalidValue", "several seeds"),
         ("%stability quadratic --set steps=[1,2]", "InvalidValue", "`steps` needs one value"),
         ("%stability quadratic --set steps=0", "InvalidValue", "steps"),
         ("%stability quadratic --range 3", "InvalidValue", "two learning rates"),

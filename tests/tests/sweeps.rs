@@ -201,6 +201,11 @@ async fn every_mistake_in_a_sweep_has_an_error_of_its_own_and_records_nothing() 
         (with("fixed optimizer = lion"), "InvalidValue", "one of nesterov, sgd"),
         (with("fixed lr = 0.1"), "InvalidDeclaration", "declared already"),
         (with("when optimizer == adam: nuisance beta1 ~ uniform(0, 1)"), "InvalidDeclaration", "not declared above"),
+        (
+            with("fixed seed = 3").replacen("%%sweep s", "%%sweep s --repeats 3", 1),
+            "InvalidDeclaration",
+            "`seed` is declared",
+        ),
         (with("trials = 5"), "SyntaxError", "is not a declaration"),
         ("%%sweep s --trails 5\nworkload digits_mlp".into(), "UnknownOption", "did you mean `--trials`"),
         ("%%sweep s --sampler bays\nworkload digits_mlp".into(), "InvalidValue", "did you mean `bayes`"),

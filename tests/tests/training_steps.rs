@@ -133,6 +133,7 @@ async fn mistakes_are_errors_that_say_what_to_do() {
     for (code, expected) in [
         ("%steps digits_mlpp", "did you mean `digits_mlp`"),
         ("%steps digits_mlp --set lr=0.1", "`--lr A..B`"),
+        ("%steps digits_mlp --set seed=3", "several seeds"),
         ("%steps digits_mlp --set dropout=0.2", "is switched off here"),
         ("%steps digits_mlp --set momentum=[0.5,0.9]", "needs one value here"),
         ("%steps digits_mlp --lr 1..0.1", "is not a range of learning rates"),

@@ -155,6 +155,33 @@ async fn a_training_function_can_be_a_workload() {
 }
 
 #[tokio::test]
+async fn a_training_function_that_diverges_is_ended() {
+    let (mut kernel, _folder) = kernel().await;
+    // The loss stays finite, and the objective says nothing of it.
+    let definition = r#"%%workload rising
+fn hyperparameters() -> Vec<Hyperparameter> {
+    vec![Hyperparameter::real("factor", 0.0..=2.0, 1.0)]
+}
+fn train(trial: &mut Trial) -> Result<()> {
+    let factor: f64 = trial.get("factor");
+    let mut loss = 2.3;
+    for step in 1..=1000 {
+        loss = (loss * factor).min(1e8);
+        trial.report(step, &[("train/loss", loss), ("valid/error", 0.5)])?;
+    }
+    Ok(())
+}"#;
+    kernel.run_ok(definition).await;
+    let result = kernel.run_ok("%sweep rising factor=[0.99,1.2] --sampler grid --parallel 1").await.result();
+    assert_eq!((&result["trials"]["complete"], &result["trials"]["infeasible"]), (&json!(1), &json!(1)), "{result}");
+    let trials = kernel.recorded("rising");
+    let diverged = trials.iter().find(|trial| trial.state == TrialState::Infeasible).expect("an infeasible trial");
+    let reason = diverged.reason.clone().unwrap_or_default();
+    assert!(reason.starts_with("diverged: the training loss rose"), "{reason}");
+    assert!(diverged.summaries["train/loss"].last.1 < 200, "{diverged:?}");
+}
+
+#[tokio::test]
 async fn an_error_in_a_definition_points_at_its_place() {
     let (mut kernel, folder) = kernel().await;
     std::fs::write(folder.path().join("wine.csv"), wine(90)).unwrap();

@@ -32,7 +32,7 @@ const OF_THE_RUN: [&str; 15] = [
     "bytes",
 ];
 /// The same for results of one kind only. All that `%throughput` and `%timeit` measure depends on speed and memory.
-const OF_THE_RUN_IN: [(&str, &[&str]); 8] = [
+const OF_THE_RUN_IN: [(&str, &[&str]); 9] = [
     (
         "throughput",
         &[
@@ -60,8 +60,9 @@ const OF_THE_RUN_IN: [(&str, &[&str]); 8] = [
     ("plan", &["parallel", "cost", "cost_range"]),
     ("timeit", &["interval", "mean", "median", "standard_deviation", "samples", "loops", "outliers"]),
     ("devices", &["devices", "libtorch", "driver", "running"]),
-    ("launch", &["launched"]),
-    ("launches", &["launched"]),
+    ("launch", &["launched", "study_created"]),
+    ("launches", &["launched", "study_created"]),
+    ("study", &["commit", "dirty", "time"]),
 ];
 /// Lints that depend on what `%throughput` measured, or on how many devices there are.
 const LINTS_OF_THE_RUN: [&str; 2] = ["batch-size-too-large", "bayes-parallel"];

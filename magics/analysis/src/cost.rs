@@ -2,6 +2,7 @@
 
 use crate::resampling::median;
 use serde::Serialize;
+use std::collections::HashMap;
 use tunebook_study::Params;
 
 /// A range of times is shown from this many recorded trials on.
@@ -91,32 +92,60 @@ pub fn expected_time(
     decisive: &dyn Fn(&Params) -> Vec<Option<String>>,
 ) -> Option<ExpectedTime> {
     let mut expected = ExpectedTime { trial_seconds: 0.0, range: Some([0.0; 2]), recorded: 0, at_most: false };
+    let keys: Vec<Vec<Option<String>>> = recorded.iter().map(|timed| decisive(&timed.params)).collect();
+    // Most trials of a study are alike in what decides their time, and a study may have many.
+    let mut known: HashMap<(Vec<Option<String>>, Option<u64>), OneTrial> = HashMap::new();
     for (params, steps) in trials {
-        let key = decisive(params);
-        let same = |depth: usize, is_bound: bool| -> Vec<f64> {
-            let alike = recorded.iter().filter(|timed| {
-                let other = decisive(&timed.params);
-                other.iter().zip(&key).take(depth).all(|(a, b)| a == b) && timed.time.is_bound() == is_bound
-            });
-            alike.filter_map(|timed| timed.time.of(*steps)).collect()
+        let key = (decisive(params), steps.map(f64::to_bits));
+        let one = match known.get(&key) {
+            Some(one) => *one,
+            None => {
+                let one = one_trial(&key.0, *steps, recorded, &keys)?;
+                known.insert(key, one);
+                one
+            }
         };
-        // The first decisive hyperparameter is the batch size.
-        let kinds = [(key.len(), false), (key.len(), true), (1, false), (1, true)];
-        let (mut times, is_bound) = kinds.into_iter().find_map(|(depth, is_bound)| {
-            let times = same(depth, is_bound);
-            (!times.is_empty()).then_some((times, is_bound))
-        })?;
-        times.sort_by(f64::total_cmp);
-        let at = |share: f64| times[((times.len() - 1) as f64 * share).round() as usize];
-        expected.range = expected
-            .range
-            .filter(|_| times.len() >= TRIALS_FOR_A_RANGE)
-            .map(|[low, high]| [low + at(0.05), high + at(0.95)]);
-        expected.recorded = expected.recorded.max(times.len());
-        expected.at_most |= is_bound;
-        expected.trial_seconds += median(times);
+        let with_range = expected.range.zip(one.range);
+        expected.range = with_range.map(|([low, high], [fast, slow])| [low + fast, high + slow]);
+        expected.recorded = expected.recorded.max(one.recorded);
+        expected.at_most |= one.is_bound;
+        expected.trial_seconds += one.seconds;
     }
     Some(expected)
+}
+
+/// The time of one trial, from recorded trials.
+#[derive(Clone, Copy)]
+struct OneTrial {
+    seconds: f64,
+    range: Option<[f64; 2]>,
+    recorded: usize,
+    is_bound: bool,
+}
+
+/// The time of a trial with these values of the decisive hyperparameters. `keys` are those of the recorded trials.
+fn one_trial(
+    key: &[Option<String>],
+    steps: Option<f64>,
+    recorded: &[TimedTrial],
+    keys: &[Vec<Option<String>>],
+) -> Option<OneTrial> {
+    let same = |depth: usize, is_bound: bool| -> Vec<f64> {
+        let is_alike = |other: &[Option<String>]| other.iter().zip(key).take(depth).all(|(a, b)| a == b);
+        let alike =
+            recorded.iter().zip(keys).filter(|(timed, other)| timed.time.is_bound() == is_bound && is_alike(other));
+        alike.filter_map(|(timed, _)| timed.time.of(steps)).collect()
+    };
+    // The first decisive hyperparameter is the batch size.
+    let kinds = [(key.len(), false), (key.len(), true), (1, false), (1, true)];
+    let (mut times, is_bound) = kinds.into_iter().find_map(|(depth, is_bound)| {
+        let times = same(depth, is_bound);
+        (!times.is_empty()).then_some((times, is_bound))
+    })?;
+    times.sort_by(f64::total_cmp);
+    let at = |share: f64| times[((times.len() - 1) as f64 * share).round() as usize];
+    let range = (times.len() >= TRIALS_FOR_A_RANGE).then(|| [at(0.05), at(0.95)]);
+    Some(OneTrial { range, recorded: times.len(), is_bound, seconds: median(times) })
 }
 
 #[cfg(test)]
@@ -151,6 +180,20 @@ mod tests {
         assert_eq!(of(32, 1, 100.0), None, "another batch size");
         assert_eq!(expected_time(&[(params(16, 1), None)], &recorded, &decisive), None, "no number of steps");
         assert_eq!(expected_time(&[], &recorded, &decisive).unwrap().trial_seconds, 0.0);
+        let both = [(params(16, 1), Some(200.0)), (params(16, 2), Some(100.0)), (params(16, 1), Some(200.0))];
+        let both = expected_time(&both, &recorded, &decisive).unwrap();
+        assert!((both.trial_seconds - 6.4).abs() < 1e-12 && both.range.is_none(), "{both:?}");
+    }
+
+    #[test]
+    fn a_large_study_takes_no_time_for_each_pair_of_trials() {
+        let time = TrialTime::Steps { start_up: 0.0, per_step: 0.01 };
+        let recorded = vec![TimedTrial { params: params(16, 1), time }; 20_000];
+        let wanted = vec![(params(16, 1), Some(100.0)); 20_000];
+        let started = std::time::Instant::now();
+        let found = expected_time(&wanted, &recorded, &decisive).unwrap();
+        assert!((found.trial_seconds - 20_000.0).abs() < 1e-6, "{found:?}");
+        assert!(started.elapsed().as_secs() < 20, "{:?}", started.elapsed());
     }
 
     #[test]

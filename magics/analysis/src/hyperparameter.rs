@@ -34,9 +34,5 @@ pub(crate) fn value_in<'t>(
     hyperparameter: &Hyperparameter,
     trial: &'t Trial,
 ) -> Option<&'t Value> {
-    let active = space.active(&hyperparameter.name, &trial.params)?;
-    if active != hyperparameter {
-        return None;
-    }
-    trial.params.get(&hyperparameter.name)
+    space.value_of(hyperparameter, &trial.params)
 }

@@ -42,6 +42,7 @@ mod tests;
 mod thinning;
 mod throughput;
 mod timing;
+mod usual_names;
 mod validation;
 mod words;
 
@@ -53,7 +54,7 @@ pub use cost::{ExpectedTime, TimedTrial, TrialTime, expected_time};
 pub use curves::{Curve, Curves, MeasuredTrial, curves};
 pub use design::{
     BATCH_SIZE_CHANGED, Design, DesignedHyperparameter, Explored, LINTS, Lint, Stage, batch_size_too_large, design,
-    expected_proposals, exploitation, lints,
+    expected_proposals, exploitation, is_plain, lints, several_questions,
 };
 pub use early_stopping::{EarlyStopped, early_stopped};
 pub use error::AnalysisError;

@@ -224,6 +224,53 @@ fn questions_without_an_answer_say_why() {
 }
 
 #[test]
+fn a_boundary_in_one_branch_widens_the_range_of_this_branch_only() {
+    let mut space = SearchSpace::new();
+    let mut declare = |name: &str, role, distribution, optimizer: Option<&str>| {
+        let condition = |word: &str| Condition { name: "optimizer".into(), values: vec![word.into()] };
+        let (name, conditions) = (name.into(), optimizer.map(condition).into_iter().collect());
+        space.declare(Hyperparameter { name, role, distribution, conditions }).unwrap();
+    };
+    let optimizers = Distribution::choice(vec!["sgd".into(), "adam".into()]).unwrap();
+    declare("optimizer", Role::Scientific, optimizers, None);
+    let [of_sgd, of_adam] = [(1e-3, 1.0), (1e-5, 1e-2)].map(|(a, b)| Distribution::log_uniform(a, b).unwrap());
+    declare("lr", Role::Nuisance, of_sgd.clone(), Some("sgd"));
+    declare("lr", Role::Nuisance, of_adam.clone(), Some("adam"));
+    let minimize = objective(Direction::Minimize);
+    let workload = WorkloadReference::Builtin { name: "digits_mlp".into() };
+    let definition = StudyDefinition::new(workload, space, minimize.clone());
+    // With adam, the largest rate is the best one. With sgd, the one in the middle is, and worse.
+    let trials: Vec<Trial> = (0..80_u32)
+        .map(|i| {
+            let u = (f64::from(i / 2) + 0.5) / 40.0;
+            let (optimizer, range, error) = match i % 2 {
+                0 => ("sgd", &of_sgd, 2.0 + (u - 0.5).powi(2)),
+                _ => ("adam", &of_adam, 1.0 - u),
+            };
+            let params = [("optimizer".into(), optimizer.into()), ("lr".into(), range.from_unit(u))];
+            Trial { params: params.into(), ..trial(i + 1, 1, 0.1, Some(error)) }
+        })
+        .collect();
+    let (flags, measured) = (Flags::default(), Default::default());
+    let view = StudyView {
+        definition: &definition,
+        trials: &trials,
+        objective: &minimize,
+        measured: &measured,
+        workload: None,
+        flags: &flags,
+        importance: None,
+    };
+    let found = insight(view).unwrap();
+    let boundaries: Vec<&Finding> = found.iter().filter(|finding| finding.id == "boundary").collect();
+    let [boundary] = boundaries[..] else { panic!("{found:?}") };
+    assert_eq!((boundary.hyperparameter.as_deref(), boundary.side), (Some("optimizer=adam/lr"), Some(End::High)));
+    let Some(Experiment::Wider(wider)) = &boundary.experiment else { panic!("{boundary:?}") };
+    let ranges: Vec<&Distribution> = wider.named("lr").map(|h| &h.distribution).collect();
+    assert_eq!(ranges, [&of_sgd, &Distribution::log_uniform(1e-5, 0.1).unwrap()]);
+}
+
+#[test]
 fn axis_plots_show_every_trial_and_mark_the_infeasible() {
     let result = axis(&definition(), &trials(), &[], &objective(Direction::Minimize), &[], &Flags::default()).unwrap();
     let names: Vec<_> = result.plots.iter().map(|p| (p.hyperparameter.as_str(), p.scale)).collect();
@@ -332,4 +379,26 @@ fn curves_leave_out_what_was_not_finite_and_thin_long_ones() {
     assert_eq!(points.len(), MAX_POINTS);
     assert_eq!((points[0].0, points[MAX_POINTS - 1].0), (0, 4999));
     assert_eq!(result.trials[0].best_step, Some(7));
+}
+
+#[test]
+fn what_an_infeasible_seed_reported_does_not_count_as_variance_over_seeds() {
+    let of = |state: TrialState| -> Vec<Trial> {
+        let seed = |i: u32| {
+            let (configuration, error) = (i / 3, 0.1 * f64::from(1 + i / 3) + 1e-4 * f64::from(i % 3));
+            Trial { configuration, ..trial(i + 1, 1, 0.01 * f64::from(1 + configuration), Some(error)) }
+        };
+        let mut all: Vec<Trial> = (0..12).map(seed).collect();
+        // The last seed of the second configuration was far from the others before it ended.
+        all[5] = Trial { state, configuration: 1, ..trial(6, 1, 0.02, Some(5.0)) };
+        all
+    };
+    let has_variance = |trials: &[Trial]| {
+        let (definition, objective) = (&definition(), &objective(Direction::Minimize));
+        let (flags, measured) = (&Flags::default(), &std::collections::BTreeMap::new());
+        let view = StudyView { definition, trials, objective, measured, workload: None, flags, importance: None };
+        insight(view).unwrap().iter().any(|finding| finding.id == "seed-variance")
+    };
+    assert!(has_variance(&of(TrialState::Complete)));
+    assert!(!has_variance(&of(TrialState::Infeasible)));
 }

@@ -1,6 +1,7 @@
 //! The devices of this machine, and the slots that are made of them.
 
 use crate::describe::{DescribeError, ask, once_per_build};
+use crate::load::ask_driver;
 use crate::{Environment, SlotSpec};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -20,6 +21,15 @@ pub struct Device {
     pub free_bytes: Option<u64>,
     /// The share of time in which the device is busy, from 0 to 1. None unless [`measure`](crate::measure) has set it.
     pub utilization: Option<f64>,
+    /// Whether the libtorch of the worker can use it. If not, it is a GPU that only the driver lists: the build of
+    /// libtorch is one for processors, or the worker cannot run. Programs can use it all the same.
+    #[serde(default = "is_usable")]
+    pub usable_by_libtorch: bool,
+}
+
+/// The worker lists only what its libtorch can use.
+fn is_usable() -> bool {
+    true
 }
 
 /// All devices of this machine, and the libtorch that the worker uses.
@@ -29,7 +39,7 @@ pub struct Devices {
     pub devices: Vec<Device>,
     /// The version of libtorch. None (in JSON null) if the worker cannot run.
     pub libtorch: Option<String>,
-    /// The version of the GPU driver. None if there is no GPU, or nobody has asked.
+    /// The version of the GPU driver. None if there is no driver, or nobody has asked.
     #[serde(default)]
     pub driver: Option<String>,
     /// The folder of that libtorch.
@@ -45,8 +55,21 @@ struct WorkerDevices {
     devices: Vec<Device>,
 }
 
-/// The devices of this machine that a process with this environment can use. If the worker cannot be asked, they are
-/// the processors alone, and the second value says why.
+impl Devices {
+    /// The GPUs that programs can use and libtorch cannot.
+    pub fn unusable(&self) -> impl Iterator<Item = &Device> {
+        self.devices.iter().filter(|device| !device.usable_by_libtorch)
+    }
+
+    /// The same without the GPUs that libtorch cannot use.
+    pub fn for_libtorch(&self) -> Self {
+        let devices = self.devices.iter().filter(|device| device.usable_by_libtorch).cloned().collect();
+        Self { devices, ..self.clone() }
+    }
+}
+
+/// The devices of this machine that a process with this environment can use. If the worker cannot be asked, the second
+/// value says why. If it lists no GPU, the driver is asked for those that programs can use.
 pub fn devices(worker: &Path, environment: &Environment) -> (Devices, Option<DescribeError>) {
     let (found, problem) = match once_per_build(worker, "devices", environment, ask::<WorkerDevices>) {
         Ok(found) => (Some(found), None),
@@ -55,26 +78,32 @@ pub fn devices(worker: &Path, environment: &Environment) -> (Devices, Option<Des
     let libtorch = found.as_ref().map(|found| found.libtorch.clone());
     let libtorch_folder = found.as_ref().map(|found| found.libtorch_folder.clone());
     let mut devices = found.map(|found| found.devices).unwrap_or_default();
+    let mut driver = None;
+    if devices.is_empty() {
+        let (gpus, version) = ask_driver(environment);
+        devices.extend((0..gpus).map(gpu_of_driver));
+        driver = version;
+    }
     devices.extend(cpu_devices());
-    (Devices { devices, libtorch, driver: None, libtorch_folder }, problem)
+    (Devices { devices, libtorch, driver, libtorch_folder }, problem)
 }
 
 /// `per_gpu` slots for each GPU, or, without a GPU, one for each processor that this process may use. `count` asks for
 /// another number of slots; if it is larger than the number of devices, slots share devices. GPUs with more free memory
-/// come first. Programs run in the current folder.
+/// come first. Programs run in `folder`.
 pub fn default_slots(
     devices: &Devices,
     slot: &[String],
     environment: &Environment,
+    folder: &Path,
     count: Option<usize>,
     per_gpu: usize,
 ) -> Vec<SlotSpec> {
-    let folder = std::env::current_dir().ok();
     let spec = |device: &str| SlotSpec {
         device: device.to_string(),
         command: slot.to_vec(),
         environment: environment.clone(),
-        folder: folder.clone(),
+        folder: Some(folder.into()),
         far: None,
     };
     let mut gpus: Vec<&Device> = devices.devices.iter().filter(|d| d.kind == "cuda").collect();
@@ -98,6 +127,19 @@ pub fn processors() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
+/// A GPU that only the driver lists. Its name and its memory are not known yet.
+fn gpu_of_driver(index: usize) -> Device {
+    Device {
+        id: format!("cuda:{index}"),
+        kind: "cuda".into(),
+        name: format!("GPU {index}"),
+        memory_bytes: None,
+        free_bytes: None,
+        utilization: None,
+        usable_by_libtorch: false,
+    }
+}
+
 /// One device for each processor that this process may use.
 fn cpu_devices() -> Vec<Device> {
     let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
@@ -116,6 +158,7 @@ fn cpu_devices() -> Vec<Device> {
         memory_bytes: memory("MemTotal:"),
         free_bytes: memory("MemAvailable:"),
         utilization: None,
+        usable_by_libtorch: true,
     };
     (0..processors()).map(device).collect()
 }
@@ -133,11 +176,12 @@ mod tests {
             memory_bytes: Some(80),
             free_bytes: Some(free),
             utilization: None,
+            usable_by_libtorch: true,
         };
         let devices = vec![gpu(0, 10), gpu(1, 79), gpu(2, 65)];
         let devices = Devices { devices, libtorch: None, driver: None, libtorch_folder: None };
         let names = |count, per_gpu| -> Vec<String> {
-            let slots = default_slots(&devices, &[], &Environment::default(), count, per_gpu);
+            let slots = default_slots(&devices, &[], &Environment::default(), Path::new("/nb"), count, per_gpu);
             slots.into_iter().map(|slot| slot.device).collect()
         };
         assert_eq!(names(None, 1), ["cuda:1", "cuda:2", "cuda:0"]);
@@ -149,7 +193,23 @@ mod tests {
     fn more_slots_than_processors_share_them() {
         let devices = Devices { devices: vec![], libtorch: None, driver: None, libtorch_folder: None };
         let all = processors();
-        let slots = default_slots(&devices, &[], &Environment::default(), Some(all + 1), 1);
+        let slots = default_slots(&devices, &[], &Environment::default(), Path::new("/nb"), Some(all + 1), 1);
         assert_eq!((slots.len(), slots[all].device.as_str()), (all + 1, "cpu:0"));
+    }
+
+    #[test]
+    fn programs_run_on_gpus_that_only_the_driver_lists_and_libtorch_does_not() {
+        let devices = (0..2).map(gpu_of_driver).chain(cpu_devices()).collect();
+        let devices = Devices { devices, libtorch: None, driver: None, libtorch_folder: None };
+        let names = |devices: &Devices, count| -> Vec<String> {
+            let slots = default_slots(devices, &[], &Environment::default(), Path::new("/nb"), count, 1);
+            assert!(slots.iter().all(|slot| slot.folder.as_deref() == Some(Path::new("/nb"))));
+            slots.into_iter().map(|slot| slot.device).collect()
+        };
+        assert_eq!(names(&devices, None), ["cuda:0", "cuda:1"]);
+        assert_eq!(names(&devices.for_libtorch(), Some(1)), ["cpu:0"]);
+        assert_eq!(devices.unusable().count(), 2);
+        let of_worker = r#"{"id":"cuda:0","kind":"cuda","name":"CUDA device 0"}"#;
+        assert!(serde_json::from_str::<Device>(of_worker).unwrap().usable_by_libtorch);
     }
 }

@@ -14,7 +14,7 @@ const VISIBLE: &str = "CUDA_VISIBLE_DEVICES";
 const ORDER: (&str, &str) = ("CUDA_DEVICE_ORDER", "PCI_BUS_ID");
 
 /// Sets the load of each device, and the name and the memory of GPUs, where the system tells them. Takes a tenth of a
-/// second. Returns the version of the GPU driver, or None if there is none.
+/// second. Returns the version of the GPU driver, or None if there is none. It is known without a GPU too.
 pub fn measure(devices: &mut [Device], environment: &Environment) -> Option<String> {
     let before = processor_times();
     std::thread::sleep(WATCHED);
@@ -22,15 +22,43 @@ pub fn measure(devices: &mut [Device], environment: &Environment) -> Option<Stri
     for (device, load) in devices.iter_mut().filter(|device| device.kind == "cpu").zip(loads) {
         device.utilization = load;
     }
-    let gpus: Vec<&mut Device> = devices.iter_mut().filter(|device| device.kind == "cuda").collect();
-    if gpus.is_empty() { None } else { measure_gpus(gpus, environment) }
+    measure_gpus(devices.iter_mut().filter(|device| device.kind == "cuda"), environment)
+}
+
+/// How many GPUs a process with this environment may use, as the driver tells it, and the version of the driver.
+pub(crate) fn ask_driver(environment: &Environment) -> (usize, Option<String>) {
+    let Ok(nvml) = Nvml::init() else { return (0, None) };
+    let uuid = |index| nvml.device_by_index(index).and_then(|gpu| gpu.uuid()).unwrap_or_default();
+    let uuids: Vec<String> = (0..nvml.device_count().unwrap_or(0)).map(uuid).collect();
+    (visible(value_of(VISIBLE, environment).as_deref(), &uuids), nvml.sys_driver_version().ok())
+}
+
+/// How many of the GPUs with these UUIDs a process may use that has this value of `CUDA_VISIBLE_DEVICES`. As for CUDA,
+/// the list ends at the first name of which there is no GPU. So an empty value and `-1` leave none.
+fn visible(listed: Option<&str>, uuids: &[String]) -> usize {
+    let Some(listed) = listed else { return uuids.len() };
+    let is_there = |name: &str| match name.parse::<usize>() {
+        Ok(index) => index < uuids.len(),
+        // A part of a GPU. The driver lists only whole ones.
+        Err(_) if name.starts_with("MIG-") => true,
+        // The beginning of a UUID is enough if it is that of one GPU alone.
+        Err(_) => name.starts_with("GPU-") && uuids.iter().filter(|uuid| uuid.starts_with(name)).count() == 1,
+    };
+    listed.split(',').map(str::trim).take_while(|name| is_there(name)).count()
+}
+
+/// The value of a variable of a process with this environment.
+fn value_of(name: &str, environment: &Environment) -> Option<String> {
+    match environment.get(name) {
+        Some(changed) => changed.map(String::from),
+        None => std::env::var(name).ok(),
+    }
 }
 
 /// What CUDA calls the GPU that a process with this environment knows as `cuda:INDEX`: its number, or the name in the
 /// variable `CUDA_VISIBLE_DEVICES`.
 fn name_of_gpu(index: usize, environment: &Environment) -> String {
-    let own = std::env::var(VISIBLE).ok();
-    let visible = environment.get(VISIBLE).map_or(own, |changed| changed.map(String::from));
+    let visible = value_of(VISIBLE, environment);
     let listed = visible.as_deref().and_then(|list| list.split(',').nth(index)).map(str::trim);
     listed.filter(|name| !name.is_empty()).map_or(index.to_string(), String::from)
 }
@@ -38,13 +66,11 @@ fn name_of_gpu(index: usize, environment: &Environment) -> String {
 /// The variables by which a process with this environment sees only the GPU that is known as `cuda:INDEX`, the one that
 /// [`measure`] looks at. An order of the user's own is kept.
 pub(crate) fn only_gpu(index: usize, environment: &Environment) -> Vec<(&'static str, String)> {
-    let own = std::env::var(ORDER.0).ok();
-    let order = environment.get(ORDER.0).map_or(own, |changed| changed.map(String::from));
-    let order = order.unwrap_or_else(|| ORDER.1.into());
+    let order = value_of(ORDER.0, environment).unwrap_or_else(|| ORDER.1.into());
     vec![(VISIBLE, name_of_gpu(index, environment)), (ORDER.0, order)]
 }
 
-fn measure_gpus(gpus: Vec<&mut Device>, environment: &Environment) -> Option<String> {
+fn measure_gpus<'a>(gpus: impl Iterator<Item = &'a mut Device>, environment: &Environment) -> Option<String> {
     let nvml = Nvml::init().ok()?;
     for gpu in gpus {
         let Some(index) = gpu.id.strip_prefix("cuda:").and_then(|index| index.parse().ok()) else { continue };
@@ -120,6 +146,28 @@ mod tests {
         assert_eq!(name_of_gpu(1, &environment(Some("3, GPU-5a"))), "GPU-5a");
         assert_eq!(name_of_gpu(0, &environment(Some("3,GPU-5a"))), "3");
         assert_eq!(name_of_gpu(2, &environment(None)), "2");
+    }
+
+    #[test]
+    fn the_gpus_of_the_driver_are_those_that_cuda_would_show() {
+        let uuids = ["GPU-5a1", "GPU-5a2", "GPU-77"].map(String::from);
+        for (listed, expected) in [
+            (None, 3),
+            (Some(""), 0),
+            (Some("-1"), 0),
+            (Some("2"), 1),
+            (Some("2, 0"), 2),
+            (Some("0,3,1"), 1),
+            (Some("GPU-77,GPU-5a2"), 2),
+            (Some("GPU-7"), 1),
+            (Some("GPU-5a"), 0),
+            (Some("GPU-9,0"), 0),
+            (Some("MIG-4f"), 1),
+            (Some("NoDevFiles"), 0),
+        ] {
+            assert_eq!(visible(listed, &uuids), expected, "{listed:?}");
+        }
+        assert_eq!(visible(None, &[]), 0);
     }
 
     #[test]

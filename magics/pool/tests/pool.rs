@@ -105,6 +105,12 @@ fn each_way_a_program_ends_has_its_state_and_reason() {
         (report.to_string(), TrialState::Complete, ""),
         (format!("{report}; echo why >&2; exit 3"), TrialState::Failed, "exited with status 3: why"),
         (r#"echo "{\"step\": 1, \"e\": NaN}"; exit 3"#.into(), TrialState::Infeasible, "non-finite at step 1"),
+        // It is ended at once, and not at its time limit.
+        (
+            r#"echo "{\"step\": 1, \"e\": 0.5, \"train_loss\": NaN}"; sleep 1000"#.into(),
+            TrialState::Infeasible,
+            "`train_loss` became non-finite at step 1",
+        ),
         (r#"echo "{\"step\": 1, \"loss\": 1}""#.into(), TrialState::Failed, "without reporting `e`"),
         ("kill -SEGV $$".into(), TrialState::Failed, "signal 11"),
     ];

@@ -259,7 +259,11 @@ impl StudyDefinition {
 
     /// Whether the user gave the configuration of this index.
     pub fn is_given(&self, configuration: u32) -> bool {
-        self.given_configurations().any(|(given, _)| given == configuration)
+        // Runs of given configurations that follow each other without a gap: the first of each, and its configuration.
+        let runs = [(0, 0)].into_iter().chain(self.given_later.iter().map(|later| (later.first, later.configuration)));
+        let ends = self.given_later.iter().map(|later| later.first).chain([self.given.len() as u32]);
+        runs.zip(ends)
+            .any(|((first, start), end)| configuration >= start && configuration - start < end.saturating_sub(first))
     }
 
     /// The index of the configuration that is given next, in a study that has so many configurations.

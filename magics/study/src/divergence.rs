@@ -3,6 +3,9 @@
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 
+/// The names under which programs and training functions report their training loss.
+pub const TRAINING_LOSSES: [&str; 4] = ["train/loss", "train_loss", "training_loss", "loss/train"];
+
 /// The number of consecutive steps with a diverging loss after which the run ends.
 const PATIENCE: usize = 50;
 /// The number of first losses whose median is the initial loss.
@@ -27,10 +30,11 @@ const LEAST_RECENT: usize = 10;
 /// With the smoothed loss s, the average of all losses with weights 0.9^age, and the initial loss ℓ₀, the median of the
 /// first ten losses, a step is diverging if
 ///
-/// s > min(s) + 0.5 · max(|ℓ₀|, |ℓ₀ − min(s)|) + 3 · MAD.
+/// s > max(ℓ₀, min(s) + 0.5 · max(|ℓ₀|, |ℓ₀ − min(s)|) + 3 · MAD).
 ///
 /// So the loss must rise by half of its fall so far, which also tells where losses are below zero, or by half of its
-/// initial value, so that a hump in the first steps is no divergence. MAD is the mean absolute deviation from the
+/// initial value, so that a hump in the first steps is no divergence. And it must rise above its initial value: below
+/// it, a learning rate that starts again explains the rise too. MAD is the mean absolute deviation from the
 /// median of 50 losses, up to 20 steps before s rose above the first two terms. (The median absolute deviation would be
 /// 0 for losses that have two values.) For min(s), s counts as at least the median of these losses, so that a single
 /// loss far below the others does not set it.
@@ -73,6 +77,26 @@ impl Divergence {
         self.untrained = loss;
     }
 
+    /// Takes what a program or a training function reports at a step; None is a value that is not finite. It returns
+    /// the reason if the trial is infeasible: its objective or its training loss is not finite, or it has diverged.
+    ///
+    /// Each report of the loss counts as a step, because it is not known how many steps lie between two reports.
+    pub fn reported<'a>(
+        &mut self,
+        step: u64,
+        metrics: impl IntoIterator<Item = (&'a str, Option<f64>)>,
+        objective: &str,
+    ) -> Option<String> {
+        metrics.into_iter().find_map(|(name, value)| {
+            let is_loss = TRAINING_LOSSES.contains(&name);
+            match value {
+                None if is_loss || name == objective => Some(format!("`{name}` became non-finite at step {step}")),
+                Some(loss) if is_loss => self.observe(step, loss),
+                _ => None,
+            }
+        })
+    }
+
     /// Takes the loss of the next step. It returns the reason if the run has diverged.
     pub fn observe(&mut self, step: u64, loss: f64) -> Option<String> {
         if !loss.is_finite() {
@@ -106,7 +130,7 @@ impl Divergence {
             self.last.pop_front();
         }
         // The deviations need a sort, so they are computed only if the smoothed loss may be diverging.
-        let mut threshold = if smoothed > rise { rise + 3.0 * self.deviation() } else { f64::INFINITY };
+        let mut threshold = if smoothed > rise { (rise + 3.0 * self.deviation()).max(initial) } else { f64::INFINITY };
         let multiple = match self.untrained {
             Some(untrained) => MULTIPLE * self.first[0].abs().max(untrained.abs()),
             None => MULTIPLE_OF_FIRST * self.first[0].abs(),
@@ -213,10 +237,46 @@ mod tests {
     #[test]
     fn the_reason_names_the_lowest_loss_before_the_rise() {
         let mut divergence = Divergence::default();
-        let loss = |i: u64| if i < 200 { 2.3 * (-(i as f64) / 40.0).exp() + 0.1 } else { 2.0 };
+        let loss = |i: u64| if i < 200 { 2.3 * (-(i as f64) / 40.0).exp() + 0.1 } else { 3.0 };
         let reason = (0..500).find_map(|i| divergence.observe(i, loss(i))).unwrap();
         let numbers: Vec<f64> = reason.split(' ').filter_map(|word| word.parse().ok()).collect();
-        assert!(numbers[0] < 0.2 && (1.5..2.1).contains(&numbers[1]), "{reason}");
+        assert!(numbers[0] < 0.2 && (2.4..3.1).contains(&numbers[1]), "{reason}");
+    }
+
+    #[test]
+    fn a_loss_that_stays_below_its_start_does_not_end_the_run() {
+        // Warm restarts: at each one the loss jumps for 80 steps, and falls lower than before.
+        let restarts = |peak: f64| {
+            move |i: u32| match i % 400 {
+                phase if phase < 80 && i >= 400 => peak + 0.02 * f64::from(phase % 7),
+                phase => (2.3 * (-f64::from(phase) / 40.0).exp()).max(0.05) / f64::from(1 + i / 400),
+            }
+        };
+        assert_eq!(ends((0..4000).map(restarts(1.55))), None);
+        assert_eq!(ends((0..4000).map(restarts(2.1))), None);
+        assert!(ends((0..4000).map(restarts(4.0))).is_some(), "above its start, a run is ended");
+        let half_back = |i: u32| if i < 500 { 2.3 * (-f64::from(i) / 40.0).exp() + 0.05 } else { 2.0 };
+        assert_eq!(ends((0..4000).map(half_back)), None);
+    }
+
+    #[test]
+    fn what_is_reported_is_infeasible_if_it_is_not_finite_or_diverges_under_each_name_of_the_loss() {
+        let of =
+            |metrics: &[(&str, Option<f64>)]| Divergence::default().reported(5, metrics.iter().copied(), "valid/error");
+        assert_eq!(of(&[("valid/error", Some(0.5)), ("lr", None), ("valid/loss", None)]), None);
+        assert_eq!(of(&[("lr", None), ("valid/error", None)]).unwrap(), "`valid/error` became non-finite at step 5");
+        for name in TRAINING_LOSSES {
+            assert_eq!(of(&[(name, None)]).unwrap(), format!("`{name}` became non-finite at step 5"));
+            let mut divergence = Divergence::default();
+            let loss = |i: u64| if i < 100 { 2.3 } else { 2.3 * 1.1_f64.powi(i as i32 - 100).min(1e8) };
+            let mut reported = |i| divergence.reported(i, [("valid/error", Some(0.5)), (name, Some(loss(i)))], "e");
+            let (at, reason) = (0..1000).find_map(|i| Some((i, reported(i)?))).unwrap();
+            assert!((150..200).contains(&at) && reason.starts_with("diverged: the training loss"), "{at}: {reason}");
+        }
+        // Another metric may rise as it likes.
+        let mut divergence = Divergence::default();
+        let mut rises = |i| divergence.reported(i, [("valid/loss", Some(1.2_f64.powi(i as i32)))], "valid/loss");
+        assert!((0..1000).all(|i| rises(i).is_none()));
     }
 
     #[test]

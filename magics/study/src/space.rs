@@ -43,6 +43,11 @@ impl Condition {
     fn holds(&self, params: &Params) -> bool {
         params.get(&self.name).is_some_and(|value| self.values.iter().any(|v| v.same_as(value)))
     }
+
+    /// Whether the parent has a value for which the condition does not hold.
+    fn fails(&self, params: &Params) -> bool {
+        params.contains_key(&self.name) && !self.holds(params)
+    }
 }
 
 /// A hyperparameter in a search space.
@@ -91,6 +96,12 @@ pub enum SpaceError {
         if *conditional { ", and both declarations can hold at once" } else { "" }
     )]
     Duplicate { name: String, conditional: bool },
+    /// Charts and files would have one name for two hyperparameters.
+    #[error(
+        "charts and files would call two hyperparameters `{label}`: give one of them another name, or use values in \
+         the conditions that differ in more than their type"
+    )]
+    SameLabel { label: String },
     /// The condition names a hyperparameter that is not declared above.
     #[error("the condition names `{name}`, which is not declared above")]
     UnknownParent { name: String },
@@ -125,7 +136,7 @@ impl SearchSpace {
                 }
             }
         }
-        if !self.can_exist(&hyperparameter) {
+        if !hyperparameter.conditions.is_empty() && !self.exist_together(&[&hyperparameter]) {
             let shown = |condition: &Condition| {
                 let values: Vec<String> = condition.values.iter().map(Value::declared).collect();
                 format!("`{} in [{}]`", condition.name, values.join(", "))
@@ -135,10 +146,14 @@ impl SearchSpace {
             return Err(SpaceError::NeverExists { name: hyperparameter.name, conditions });
         }
         for earlier in self.named(&hyperparameter.name) {
-            if !exclusive(earlier, &hyperparameter) {
+            if self.exist_together(&[earlier, &hyperparameter]) {
                 let conditional = !(earlier.conditions.is_empty() && hyperparameter.conditions.is_empty());
                 return Err(SpaceError::Duplicate { name: hyperparameter.name.clone(), conditional });
             }
+        }
+        let label = hyperparameter.label();
+        if self.hyperparameters.iter().any(|earlier| earlier.label() == label) {
+            return Err(SpaceError::SameLabel { label });
         }
         self.hyperparameters.push(hyperparameter);
         Ok(())
@@ -167,6 +182,13 @@ impl SearchSpace {
         self.named(name).find(|h| h.is_active(params))
     }
 
+    /// The value that a hyperparameter of this space has in a trial with these values. None if it does not exist there,
+    /// also if another branch has a hyperparameter of its name there.
+    pub fn value_of<'p>(&self, hyperparameter: &Hyperparameter, params: &'p Params) -> Option<&'p Value> {
+        let active = self.active(&hyperparameter.name, params)?;
+        params.get(&hyperparameter.name).filter(|_| active == hyperparameter)
+    }
+
     /// The values of parents with which no hyperparameter of this name exists, if there are such.
     pub fn lacking(&self, name: &str) -> Option<Params> {
         let nodes = self.with_parents(vec![name.to_string()]);
@@ -185,41 +207,74 @@ impl SearchSpace {
         self.hyperparameters.iter().filter(|h| relevant.contains(&h.name)).collect()
     }
 
-    /// Whether a hyperparameter that is not declared yet exists in some configuration.
-    fn can_exist(&self, hyperparameter: &Hyperparameter) -> bool {
-        let conditions = &hyperparameter.conditions;
-        let nodes = self.with_parents(conditions.iter().map(|condition| condition.name.clone()).collect());
-        conditions.is_empty() || self.exists_below(hyperparameter, &nodes, &mut Params::new(), &mut 100_000)
+    /// Whether some configuration has all of these hyperparameters, which need not be declared yet.
+    fn exist_together(&self, wanted: &[&Hyperparameter]) -> bool {
+        let required = self.required(wanted);
+        let share_a_value =
+            |a: &Condition, b: &Condition| a.values.iter().any(|v| b.values.iter().any(|w| v.same_as(w)));
+        if required.iter().any(|a| required.iter().any(|b| a.name == b.name && !share_a_value(a, b))) {
+            return false;
+        }
+        let nodes = self.with_parents(required.iter().map(|condition| condition.name.clone()).collect());
+        self.exist_below(wanted, &required, &nodes, &mut Params::new(), &mut 100_000)
     }
 
-    /// Whether it exists with these values, and some of the hyperparameters that follow. If there are too many to try
-    /// them all, it is taken to exist.
-    fn exists_below(
+    /// The conditions that hold in every configuration that has these hyperparameters: their own, and those of their
+    /// parents. Of a parent that is declared in several branches, it is not known which one exists.
+    fn required<'a>(&'a self, wanted: &[&'a Hyperparameter]) -> Vec<&'a Condition> {
+        let mut required: Vec<&Condition> = wanted.iter().copied().flat_map(|h| &h.conditions).collect();
+        let (mut next, mut known) = (0, Vec::<&str>::new());
+        while let Some(condition) = required.get(next).copied() {
+            next += 1;
+            let mut parents = self.named(&condition.name);
+            let only = parents.next().filter(|_| parents.next().is_none());
+            if let Some(parent) = only.filter(|parent| !known.contains(&parent.name.as_str())) {
+                known.push(&parent.name);
+                required.extend(&parent.conditions);
+            }
+        }
+        required
+    }
+
+    /// Whether they exist with these values, and some of the hyperparameters that follow. If there are too many to try
+    /// them all, they are taken to exist.
+    fn exist_below(
         &self,
-        wanted: &Hyperparameter,
+        wanted: &[&Hyperparameter],
+        required: &[&Condition],
         nodes: &[&Hyperparameter],
         params: &mut Params,
         left: &mut u32,
     ) -> bool {
         let Some(less) = left.checked_sub(1) else { return true };
         *left = less;
-        let Some((h, nodes)) = nodes.split_first() else { return wanted.is_active(params) };
-        if !h.is_active(params) || params.contains_key(&h.name) {
-            return self.exists_below(wanted, nodes, params, left);
+        // A parent keeps its value.
+        if required.iter().any(|condition| condition.fails(params)) {
+            return false;
         }
+        let Some((h, nodes)) = nodes.split_first() else { return wanted.iter().all(|h| h.is_active(params)) };
+        if !h.is_active(params) || params.contains_key(&h.name) {
+            return self.exist_below(wanted, required, nodes, params, left);
+        }
+        let conditions = self.hyperparameters.iter().chain(wanted.iter().copied()).flat_map(|h| &h.conditions);
+        let named: Vec<&Value> =
+            conditions.filter(|condition| condition.name == h.name).flat_map(|condition| &condition.values).collect();
         let values: Vec<Value> = match &h.distribution {
-            Distribution::Choice { values } => values.clone(),
+            // One of the values that no condition names stands for all of them.
+            Distribution::Choice { values } => {
+                let is_named = |value: &&Value| named.iter().any(|other| other.same_as(value));
+                let other = values.iter().find(|value| !is_named(value));
+                values.iter().filter(is_named).chain(other).cloned().collect()
+            }
             // Of a range, the values that conditions name, and its ends, which stand for all others.
             other => {
-                let conditions = self.hyperparameters.iter().chain([wanted]).flat_map(|h| &h.conditions);
-                let named = conditions.filter(|condition| condition.name == h.name).flat_map(|c| c.values.clone());
-                let possible = named.filter(|value| other.to_unit(value).is_some());
+                let possible = named.into_iter().filter(|value| other.to_unit(value).is_some()).cloned();
                 possible.chain([0.0, 0.37, 1.0].map(|u| other.from_unit(u))).collect()
             }
         };
         values.into_iter().any(|value| {
             params.insert(h.name.clone(), value);
-            let found = self.exists_below(wanted, nodes, params, left);
+            let found = self.exist_below(wanted, required, nodes, params, left);
             params.swap_remove(&h.name);
             found
         })
@@ -267,14 +322,6 @@ impl SearchSpace {
         }
         params
     }
-}
-
-/// Whether two hyperparameters can never exist in one trial: they have conditions on the same parent that share no
-/// value.
-fn exclusive(a: &Hyperparameter, b: &Hyperparameter) -> bool {
-    a.conditions.iter().any(|x| {
-        b.conditions.iter().any(|y| x.name == y.name && !x.values.iter().any(|v| y.values.iter().any(|w| v.same_as(w))))
-    })
 }
 
 #[cfg(test)]
@@ -330,6 +377,137 @@ mod tests {
         let mut space = two_branches();
         let again = node("lr", Distribution::constant(0.1.into()), &[]);
         assert!(matches!(space.declare(again), Err(SpaceError::Duplicate { conditional: true, .. })));
+    }
+
+    fn words(values: &[&str]) -> Distribution {
+        Distribution::choice(values.iter().map(|value| (*value).into()).collect()).unwrap()
+    }
+
+    /// Two models, each with a list of its own, and a name below a value of each of these lists.
+    fn two_parents() -> SearchSpace {
+        let mut space = SearchSpace::new();
+        for declared in [
+            node("model", words(&["cnn", "mlp"]), &[]),
+            node("norm", words(&["batch", "layer"]), &[("model", "cnn")]),
+            node("act", words(&["relu", "tanh"]), &[("model", "mlp")]),
+            node("p", Distribution::uniform(0.0, 1.0).unwrap(), &[("norm", "batch")]),
+            node("p", Distribution::uniform(0.0, 0.5).unwrap(), &[("act", "relu")]),
+        ] {
+            space.declare(declared).unwrap();
+        }
+        space
+    }
+
+    #[test]
+    fn one_name_under_two_parents_is_two_hyperparameters() {
+        let space = two_parents();
+        let labels: Vec<_> = space.hyperparameters()[3..].iter().map(Hyperparameter::label).collect();
+        assert_eq!(labels, ["norm=batch/p", "act=relu/p"]);
+        assert_eq!(space.find("p"), None, "the plain name could be both");
+        assert_eq!(space.find("act=relu/p"), Some(&space.hyperparameters()[4]));
+        let lacking = space.lacking("p").unwrap();
+        assert!(lacking.get("norm") == Some(&"layer".into()) || lacking.get("act") == Some(&"tanh".into()));
+        let params = space.assign(|_, h| h.distribution.from_unit(0.4));
+        assert_eq!(space.active("p", &params).unwrap().label(), "norm=batch/p");
+        assert_eq!(params["p"], 0.4.into());
+        let params = space.assign(|_, h| h.distribution.from_unit(if h.name == "model" { 0.9 } else { 0.4 }));
+        assert_eq!(space.active("p", &params).unwrap().label(), "act=relu/p");
+        assert_eq!(space.value_of(&space.hyperparameters()[4], &params), Some(&0.2.into()));
+        assert_eq!(space.value_of(&space.hyperparameters()[3], &params), None, "it is that of the other branch");
+        assert_eq!(space.value_of(&space.hyperparameters()[1], &params), None);
+    }
+
+    #[test]
+    fn every_sampler_gives_a_name_under_two_parents_the_values_of_its_branch() {
+        use crate::sampler::{Proposals, SamplerKind};
+        use crate::{Direction, Objective, ObjectiveValue, StudyDefinition, WorkloadReference};
+        let lists = {
+            let mut space = SearchSpace::new();
+            for h in two_parents().hyperparameters() {
+                let distribution = match h.distribution.is_list() {
+                    true => h.distribution.clone(),
+                    false => Distribution::choice([0.25, 0.75].map(|u| h.distribution.from_unit(u)).to_vec()).unwrap(),
+                };
+                space.declare(Hyperparameter { distribution, ..h.clone() }).unwrap();
+            }
+            space
+        };
+        for sampler in SamplerKind::ALL {
+            let space = if sampler == SamplerKind::Grid { lists.clone() } else { two_parents() };
+            let objective =
+                Objective { metric: "e".into(), direction: Direction::Minimize, judged: ObjectiveValue::Best };
+            let workload = WorkloadReference::Builtin { name: "w".into() };
+            let study = StudyDefinition { sampler, ..StudyDefinition::new(workload, space.clone(), objective) };
+            let mut proposals = Proposals::of(&study);
+            let all: Vec<Params> = (0..6).map_while(|index| proposals.get(index)).collect();
+            assert_eq!(all.len(), 6, "{sampler}");
+            for params in &all {
+                let active = space.active("p", params);
+                assert_eq!(active.is_some(), params.contains_key("p"), "{sampler}: {params:?}");
+                if let Some(active) = active {
+                    assert!(active.distribution.to_unit(&params["p"]).is_some(), "{sampler}: {params:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn two_declarations_that_can_hold_at_once_are_refused() {
+        let one = || Distribution::constant(1.into());
+        let refused = |space: &mut SearchSpace, h| {
+            let error = space.declare(h);
+            assert!(matches!(error, Err(SpaceError::Duplicate { conditional: true, .. })), "{error:?}");
+        };
+        // A cnn has the first one too, if its norm is batch.
+        refused(&mut two_parents(), node("p", one(), &[("model", "cnn")]));
+        refused(&mut two_parents(), node("p", one(), &[]));
+        two_parents().declare(node("p", one(), &[("norm", "layer")])).unwrap();
+        two_parents().declare(node("p", one(), &[("model", "mlp"), ("act", "tanh")])).unwrap();
+        // Parents that do not depend on each other can have any values together.
+        let mut space = SearchSpace::new();
+        for name in ["a", "b"] {
+            space.declare(node(name, words(&["on", "off"]), &[])).unwrap();
+        }
+        space.declare(node("p", one(), &[("a", "on")])).unwrap();
+        refused(&mut space, node("p", one(), &[("b", "on")]));
+        space.declare(node("p", one(), &[("a", "off"), ("b", "on")])).unwrap();
+    }
+
+    #[test]
+    fn long_lists_and_many_parents_do_not_hide_that_two_declarations_exclude_each_other() {
+        let mut space = SearchSpace::new();
+        let many = Distribution::choice((0..1000).map(Value::Int).collect()).unwrap();
+        for i in 0..20 {
+            space.declare(node(&format!("other{i}"), words(&["x", "y", "z"]), &[])).unwrap();
+            space.declare(node(&format!("long{i}"), many.clone(), &[])).unwrap();
+        }
+        space.declare(node("model", words(&["cnn", "mlp"]), &[])).unwrap();
+        for (parent, model) in [("norm", "cnn"), ("act", "mlp")] {
+            let mut conditions: Vec<Condition> = (0..20)
+                .flat_map(|i| {
+                    let values = vec!["x".into(), "y".into()];
+                    let other = Condition { name: format!("other{i}"), values };
+                    [other, Condition { name: format!("long{i}"), values: vec![7.into()] }]
+                })
+                .collect();
+            conditions.insert(0, Condition { name: "model".into(), values: vec![model.into()] });
+            space.declare(Hyperparameter { conditions, ..node(parent, words(&["on", "off"]), &[]) }).unwrap();
+        }
+        let one = || Distribution::constant(1.into());
+        space.declare(node("p", one(), &[("norm", "on")])).unwrap();
+        space.declare(node("p", one(), &[("act", "on")])).unwrap();
+    }
+
+    #[test]
+    fn two_hyperparameters_have_no_label_in_common() {
+        let mut space = SearchSpace::new();
+        space.declare(node("kind", Distribution::choice(vec!["1".into(), 1.into()]).unwrap(), &[])).unwrap();
+        let below = |value: Value| Hyperparameter {
+            conditions: vec![Condition { name: "kind".into(), values: vec![value] }],
+            ..node("p", Distribution::constant(1.into()), &[])
+        };
+        space.declare(below(1.into())).unwrap();
+        assert_eq!(space.declare(below("1".into())), Err(SpaceError::SameLabel { label: "kind=1/p".into() }));
     }
 
     #[test]

@@ -96,7 +96,8 @@ pub struct Trial {
     pub state: TrialState,
     /// The reason for the state, if the trial is not complete.
     pub reason: Option<String>,
-    /// The objective with the sign of the metric. None if no finite value was reported.
+    /// The objective with the sign of the metric. None if the trial is neither complete nor stopped, or if it reported
+    /// no finite value.
     pub objective: Option<f64>,
     /// The training step at which the objective was measured.
     pub best_step: Option<u64>,

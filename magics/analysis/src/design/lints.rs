@@ -4,11 +4,13 @@ use super::Design;
 use crate::compares_batch_sizes_by_validation;
 use crate::retune::varies;
 use crate::throughput::{PointState, Throughput};
+use crate::usual_names::{Kind, declared, kind};
 use crate::words::counted;
 use serde::Serialize;
 use tunebook_study::sampler::SamplerKind;
 use tunebook_study::{
-    Distribution, Hyperparameter, ObjectiveValue, Params, Role, StudyDefinition, Value, WorkloadDescription,
+    Condition, Distribution, Hyperparameter, ObjectiveValue, Params, Role, SearchSpace, StudyDefinition, Value,
+    WorkloadDescription,
 };
 
 /// Advice of the Playbook that a study does not follow.
@@ -23,12 +25,13 @@ pub struct Lint {
 }
 
 /// The names of all lints.
-pub const LINTS: [&str; 19] = [
+pub const LINTS: [&str; 20] = [
     BATCH_SIZE,
     STEPS,
     OPTIMIZER_HYPERPARAMETER,
     GRID,
     SCIENTIFIC,
+    SEVERAL_QUESTIONS,
     OPTIMIZER_NUISANCE,
     ARCHITECTURE_NUISANCE,
     OPTIMIZER_SCIENTIFIC,
@@ -50,6 +53,8 @@ const STEPS: &str = "steps-tuned";
 const OPTIMIZER_HYPERPARAMETER: &str = "optimizer-hyperparameter-without-role";
 const GRID: &str = "grid-dimensions";
 const SCIENTIFIC: &str = "several-scientific";
+/// Found by [`several_questions`].
+const SEVERAL_QUESTIONS: &str = "several-questions";
 const OPTIMIZER_NUISANCE: &str = "optimizer-nuisance";
 const ARCHITECTURE_NUISANCE: &str = "architecture-nuisance";
 const OPTIMIZER_SCIENTIFIC: &str = "optimizer-hyperparameter-scientific";
@@ -68,24 +73,6 @@ const ADAPTIVE_SCIENTIFIC: &str = "adaptive-scientific";
 pub(super) const BAYES_PARALLEL: &str = "bayes-parallel";
 pub(super) const EXPLOIT_UNREFINED: &str = "exploit-unrefined";
 
-/// The names of a number of steps, in workloads and in programs.
-const STEP_COUNTS: [&str; 14] = [
-    "steps",
-    "max_steps",
-    "num_steps",
-    "n_steps",
-    "total_steps",
-    "train_steps",
-    "training_steps",
-    "max_train_steps",
-    "num_train_steps",
-    "iterations",
-    "epochs",
-    "num_epochs",
-    "n_epochs",
-    "max_epochs",
-];
-
 /// A grid over more dimensions than this has too few values of each (Playbook I5).
 const GRID_DIMENSIONS: usize = 2;
 /// With fewer points than this along each nuisance dimension, the best of the nuisance values is mostly missed.
@@ -93,6 +80,12 @@ const POINTS_PER_DIMENSION: f64 = 2.0;
 
 /// With fewer evaluations in a trial, its best one may be far from the best step (Playbook G4).
 const EVALUATIONS: i64 = 5;
+
+/// With more branches than this, a space is not looked at branch by branch.
+const MOST_BRANCHES: usize = 10_000;
+/// The schedules of workloads and programs that keep the learning rate, or that are none.
+const CONSTANT_SCHEDULES: [&str; 10] =
+    ["constant", "constant_with_warmup", "const", "fixed", "none", "null", "no", "off", "false", "0"];
 
 /// The hyperparameters of each update rule (Playbook A3).
 const OPTIMIZERS: [(&str, &[&str]); 7] = [
@@ -104,28 +97,26 @@ const OPTIMIZERS: [(&str, &[&str]); 7] = [
     ("adamw", &["lr", "beta1", "beta2", "epsilon", "weight_decay"]),
     ("nadam", &["lr", "beta1", "beta2", "epsilon"]),
 ];
-/// Hyperparameters of regularization.
-const REGULARIZATION: [&str; 3] = ["weight_decay", "dropout", "label_smoothing"];
-/// The names under which the learning rate is known.
-const LEARNING_RATES: [&str; 3] = ["lr", "learning_rate", "learning-rate"];
 
 /// Whether the best value of a hyperparameter usually depends on what else changes: it belongs to the optimizer or to
 /// the regularization (Playbook D7).
 pub(super) fn is_tuned_with_the_rest(name: &str) -> bool {
-    is_of_optimizer(name) || REGULARIZATION.contains(&name)
+    is_of_optimizer(name) || kind(name) == Some(Kind::Regularization)
 }
 
 fn is_of_optimizer(name: &str) -> bool {
-    LEARNING_RATES.contains(&name)
-        || OPTIMIZERS.iter().any(|(_, names)| names.contains(&name) && name != "weight_decay")
+    matches!(kind(name), Some(Kind::LearningRate | Kind::OfOptimizer(_)))
 }
 
 /// How far a project has come with a workload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
-    /// The store has no other study of the workload.
+    /// No other study of the workload has a complete trial, and no baseline was launched.
     First,
-    /// It has others, and no baseline was launched.
+    /// Other studies have complete trials, all with a decay of the learning rate or with regularization. No baseline
+    /// was launched.
+    WithExtras,
+    /// Another study has a complete trial without either ([`is_plain`]), and no baseline was launched.
     Exploring,
     /// A baseline was launched.
     AfterBaseline,
@@ -145,37 +136,34 @@ pub fn lints(
     let mut found = vec![];
     let mut add = |id, playbook, message: String| found.push(Lint { id, message, playbook });
 
-    if compares_batch_sizes_by_validation(definition) {
+    if compares_batch_sizes_by_validation(definition, description) {
         add(
             BATCH_SIZE,
             "B14 The batch size should not be a tunable hyperparameter for validation set performance",
             format!(
-                "The batch size varies, and trials are judged by {}. This comparison is fair only if learning rate and \
-                 regularization are tuned for each size, and the noise of small batches acts as regularization itself. \
-                 Choose the batch size with %throughput and %scaling.",
+                "The batch size varies ({}), and trials are judged by {}. This comparison is fair only if learning \
+                 rate and regularization are tuned for each size, and the noise of small batches acts as \
+                 regularization itself. Choose the batch size with %throughput and %scaling.",
+                varied_values(definition, description, Kind::BatchSize).join(", "),
                 definition.objective.metric
             ),
         );
     }
-    for name in STEP_COUNTS.into_iter().filter(|name| varies(definition, name)) {
-        let declared: Vec<String> =
-            definition.space.named(name).map(|h| format!("`{} {}`", h.label(), h.distribution)).collect();
+    let steps = varied_values(definition, description, Kind::Steps);
+    if !steps.is_empty() {
         add(
             STEPS,
             "G2 Never tune max_train_steps",
             format!(
-                "The number of steps varies: {}. A longer trial is mostly at least as good, so the study would find its \
-                 largest value. Fix it, and decide how long to train with %steps and %curves.",
-                declared.join(", ")
+                "The number of steps varies: {}. A longer trial is mostly at least as good, so the study would find \
+                 its largest value. Fix it, with the same value in all branches, and decide how long to train with \
+                 %steps and %curves.",
+                steps.join(", ")
             ),
         );
     }
     if let Some(description) = description {
         for (optimizer, names) in without_role(definition, description) {
-            let defaults: Vec<String> = names
-                .iter()
-                .filter_map(|name| Some(format!("`{name}` ({})", description.hyperparameter(name)?.default)))
-                .collect();
             add(
                 OPTIMIZER_HYPERPARAMETER,
                 "A3 Choosing the optimizer",
@@ -189,7 +177,7 @@ pub fn lints(
                     },
                     if names.len() == 1 { "is" } else { "are" },
                     if names.len() == 1 { "has" } else { "have" },
-                    defaults.join(", ")
+                    names.join(", ")
                 ),
             );
         }
@@ -241,17 +229,17 @@ pub fn lints(
     for h in varied.iter().filter(|h| h.role == Role::Nuisance) {
         let changes_shapes =
             description.and_then(|d| d.hyperparameter(&h.name)).is_some_and(|known| known.changes_shapes);
-        if h.name == "optimizer" {
+        if is_choice_of_optimizer(h) {
             add(
                 OPTIMIZER_NUISANCE,
                 "D7 Identifying scientific, nuisance, and fixed hyperparameters",
                 format!(
-                    "The choice `optimizer {}` is declared nuisance. It decides which other hyperparameters \
-                     exist. Declare it scientific or fixed, with the hyperparameters of each in a branch of their own.",
-                    h.distribution
+                    "The choice `{} {}` is declared nuisance. It decides which other hyperparameters exist. Declare it \
+                     scientific or fixed, with the hyperparameters of each in a branch of their own.",
+                    h.name, h.distribution
                 ),
             );
-        } else if changes_shapes && h.name != "batch_size" {
+        } else if changes_shapes && kind(&h.name) != Some(Kind::BatchSize) {
             add(
                 ARCHITECTURE_NUISANCE,
                 "D7 Identifying scientific, nuisance, and fixed hyperparameters",
@@ -282,11 +270,13 @@ pub fn lints(
             FIXED_INTERACTS,
             "D7 Identifying scientific, nuisance, and fixed hyperparameters",
             format!(
-                "The best {} may differ between the values of {}, and is the same in all {} configurations. A value that \
-                 suits one of them makes the others look worse. Declare it nuisance.",
+                "{} {} one value{}, and the best one may differ between the values of {}. One that suits some of them \
+                 makes the others look worse. Declare {} nuisance, in each branch that has it.",
                 fixed.join(" and "),
+                if fixed.len() == 1 { "has" } else { "have" },
+                if fixed.len() == 1 { "" } else { " each" },
                 scientific.join(" and "),
-                design.configurations
+                if fixed.len() == 1 { "it" } else { "each" }
             ),
         );
     }
@@ -308,29 +298,28 @@ pub fn lints(
             ),
         );
     }
-    for (name, optimizers) in shared(definition) {
+    for (name, choice, optimizers) in shared(definition) {
         add(
             SHARED,
             "A5 Choosing the optimizer",
             format!(
                 "`{name}` is declared once for {} optimizers: {}. It is another hyperparameter in each of them, with \
-                 another good range. Declare it once for each, after `when optimizer == …:`.",
+                 another good range. Declare it once for each, after `when {choice} == …:`.",
                 optimizers.len(),
                 optimizers.join(", ")
             ),
         );
     }
     if stage == Stage::AfterBaseline
-        && let Some(known) = description.and_then(|known| known.hyperparameter("schedule"))
-        && definition.space.named("schedule").flat_map(|h| values_of(&h.distribution)).all(is_constant)
-        && is_constant(&known.default)
+        && let Some(schedule) = constant_schedule(definition, description)
     {
         add(
             CONSTANT_SCHEDULE,
             "I1 What is the best learning rate schedule family?",
             format!(
                 "A baseline was launched, and all {} configurations keep a constant learning rate. After the first \
-                 baseline, a linear or cosine decay is mostly better: `fixed schedule = cosine`, with `lr` tuned again.",
+                 baseline, a linear or cosine decay is mostly better: `fixed {schedule} = cosine`, with the learning \
+                 rate tuned again.",
                 design.configurations
             ),
         );
@@ -348,20 +337,24 @@ pub fn lints(
             ),
         );
     }
-    if stage == Stage::First {
-        let early = too_early(definition);
-        if !early.is_empty() {
-            add(
-                FIRST_BASELINE,
-                "C3 Choosing the initial configuration",
-                format!(
-                    "This is the first study of the workload in the store, and it has {}. Begin with a constant learning \
-                     rate and without extra regularization; add {} in a later round, with evidence that it helps.",
-                    early.join(", "),
-                    if early.len() == 1 { "it" } else { "them" }
-                ),
-            );
-        }
+    let early = too_early(definition, description, stage);
+    if matches!(stage, Stage::First | Stage::WithExtras) && !early.is_empty() {
+        add(
+            FIRST_BASELINE,
+            "C3 Choosing the initial configuration",
+            format!(
+                "No baseline of this workload was launched, and no other study of it has a complete trial {}. This \
+                 study has {}. Begin with a constant learning rate and without extra regularization; add {} in a later \
+                 round, with evidence that {}.",
+                match stage {
+                    Stage::First => "in the store",
+                    _ => "with a constant learning rate and without regularization",
+                },
+                early.join(", "),
+                if early.len() == 1 { "it" } else { "them" },
+                if early.len() == 1 { "it helps" } else { "they help" }
+            ),
+        );
     }
     found
 }
@@ -393,72 +386,189 @@ fn enough_configurations(design: &Design) -> u64 {
     (per_value * design.scientific_values.unwrap_or(1) as f64).min(1e9) as u64
 }
 
-/// Returns the optimizers of a study, each with those of its hyperparameters that no line declares.
-fn without_role<'a>(definition: &StudyDefinition, description: &'a WorkloadDescription) -> Vec<(String, Vec<&'a str>)> {
-    let declared: Vec<&Hyperparameter> = definition.space.named("optimizer").collect();
-    let mut words: Vec<String> = vec![];
-    for value in declared.iter().flat_map(|h| values_of(&h.distribution)) {
-        words.extend(Some(value.to_string()).filter(|word| !words.contains(word)));
+/// The declarations of the hyperparameters of this kind that have more than one value in a study, and what applies in
+/// branches without them.
+fn varied_values(definition: &StudyDefinition, description: Option<&WorkloadDescription>, wanted: Kind) -> Vec<String> {
+    let space = &definition.space;
+    let mut found = vec![];
+    for name in declared(space, wanted).into_iter().filter(|name| varies(definition, description, name)) {
+        found.extend(space.named(name).map(|h| format!("`{} {}`", h.label(), h.distribution)));
+        if space.lacking(name).is_some() {
+            found.push(match description.and_then(|known| known.hyperparameter(name)) {
+                Some(known) => format!("elsewhere the default, {}", known.default),
+                None => "elsewhere a default that is not known here".into(),
+            });
+        }
     }
-    if declared.is_empty() {
-        words.extend(description.hyperparameter("optimizer").map(|known| known.default.to_string()));
-    }
-    let lacking = |word: String| {
-        let (_, names) = OPTIMIZERS.iter().find(|(name, _)| *name == word)?;
-        let is_declared = |name: &str| definition.space.named(name).any(|h| exists_with(h, &word));
-        let names: Vec<&str> = names
-            .iter()
-            .filter(|name| description.hyperparameter(name).is_some() && !is_declared(name))
-            .copied()
-            .collect();
-        (!names.is_empty()).then_some((word, names))
-    };
-    words.into_iter().filter_map(lacking).collect()
+    found
 }
 
-/// Whether a declaration counts for trials with this optimizer.
-fn exists_with(h: &Hyperparameter, optimizer: &str) -> bool {
-    let mut conditions = h.conditions.iter().filter(|condition| condition.name == "optimizer");
+/// Returns the branches of a space: the values of the hyperparameters on which conditions depend, and of `wanted`. Of a
+/// range, the values that conditions name and three others stand for all. Returns none if there are too many.
+fn branches(space: &SearchSpace, wanted: &str) -> Vec<Params> {
+    let conditions: Vec<&Condition> = space.hyperparameters().iter().flat_map(|h| &h.conditions).collect();
+    let mut found = vec![Params::new()];
+    for h in space.hyperparameters() {
+        let named: Vec<&Value> = conditions.iter().filter(|c| c.name == h.name).flat_map(|c| &c.values).collect();
+        if named.is_empty() && h.name != wanted {
+            continue;
+        }
+        let values: Vec<Value> = match h.distribution.is_list() {
+            true => values_of(&h.distribution).into_iter().cloned().collect(),
+            false => {
+                let possible = named.into_iter().filter(|value| h.distribution.to_unit(value).is_some()).cloned();
+                possible.chain([0.0, 0.37, 1.0].map(|u| h.distribution.from_unit(u))).collect()
+            }
+        };
+        let mut longer = vec![];
+        for branch in found {
+            if !h.is_active(&branch) {
+                longer.push(branch);
+                continue;
+            }
+            for value in &values {
+                let mut with = branch.clone();
+                with.insert(h.name.clone(), value.clone());
+                longer.push(with);
+            }
+        }
+        if longer.len() > MOST_BRANCHES {
+            return vec![];
+        }
+        found = longer;
+    }
+    found
+}
+
+/// Returns the optimizers of a study, each with those of its hyperparameters that have the default in all or in some of
+/// its configurations.
+fn without_role(definition: &StudyDefinition, description: &WorkloadDescription) -> Vec<(String, Vec<String>)> {
+    let space = &definition.space;
+    let default = description.hyperparameter("optimizer").map(|known| known.default.to_string());
+    let mut optimizers: Vec<(String, Vec<Params>)> = vec![];
+    for branch in branches(space, "optimizer") {
+        let chosen = branch.get("optimizer").map(Value::to_string);
+        let Some(word) = chosen.or_else(|| default.clone()) else { continue };
+        match optimizers.iter_mut().find(|(known, _)| *known == word) {
+            Some((_, branches)) => branches.push(branch),
+            None => optimizers.push((word, vec![branch])),
+        }
+    }
+    let lacking = |(word, branches): (String, Vec<Params>)| {
+        let (_, names) = OPTIMIZERS.iter().find(|(name, _)| *name == word)?;
+        let lacked = |name: &&str| {
+            let default = &description.hyperparameter(name)?.default;
+            let without: Vec<&Params> = branches.iter().filter(|branch| space.active(name, branch).is_none()).collect();
+            let first = without.first()?;
+            let place = if without.len() == branches.len() { String::new() } else { place(space, name, first) };
+            Some(format!("`{name}` ({default}{place})"))
+        };
+        let lacked: Vec<String> = names.iter().filter_map(lacked).collect();
+        (!lacked.is_empty()).then_some((word, lacked))
+    };
+    optimizers.into_iter().filter_map(lacking).collect()
+}
+
+/// Says with which values of its parents, besides the optimizer, a hyperparameter of the optimizer does not exist.
+fn place(space: &SearchSpace, name: &str, branch: &Params) -> String {
+    let is_parent = |other: &str| space.named(name).any(|h| h.conditions.iter().any(|c| c.name == other));
+    let parents = branch.iter().filter(|(other, _)| *other != "optimizer" && is_parent(other));
+    let values: Vec<String> = parents.map(|(other, value)| format!("{other}={value}")).collect();
+    match values.is_empty() {
+        true => " in some configurations".into(),
+        false => format!(" with {}", values.join(", ")),
+    }
+}
+
+/// Whether a declaration counts for trials with this value of an optimizer's choice.
+fn exists_with(h: &Hyperparameter, choice: &str, optimizer: &str) -> bool {
+    let mut conditions = h.conditions.iter().filter(|condition| condition.name == choice);
     conditions.all(|condition| condition.values.iter().any(|value| value.to_string() == optimizer))
 }
 
-/// The hyperparameters of optimizers that vary and are declared once for several optimizers of the study, each with
-/// these.
-fn shared(definition: &StudyDefinition) -> Vec<(&str, Vec<String>)> {
-    let values = definition.space.named("optimizer").flat_map(|h| values_of(&h.distribution));
-    let words: Vec<String> = values.map(Value::to_string).collect();
-    let users = |h: &Hyperparameter| -> Vec<String> {
-        let name = h.name.as_str();
-        let uses = |word: &&String| {
-            let of_all = LEARNING_RATES.contains(&name);
-            of_all || OPTIMIZERS.iter().any(|(known, names)| known == word && names.contains(&name))
+/// Whether a hyperparameter chooses the optimizer by its name. Numbers and switches of the same name do not.
+fn is_choice_of_optimizer(h: &Hyperparameter) -> bool {
+    let values = values_of(&h.distribution);
+    let are_words = !values.is_empty() && values.iter().all(|value| value.as_str().is_some());
+    kind(&h.name) == Some(Kind::Optimizer) && are_words
+}
+
+/// The hyperparameters of optimizers that vary and are declared once for several optimizers of the study. Each with the
+/// name of the choice, and with these optimizers.
+fn shared(definition: &StudyDefinition) -> Vec<(&str, &str, Vec<String>)> {
+    let all = definition.space.hyperparameters();
+    let mut found = vec![];
+    for choice in declared(&definition.space, Kind::Optimizer) {
+        let mut words: Vec<String> = vec![];
+        let choices = definition.space.named(choice).filter(|h| is_choice_of_optimizer(h));
+        for value in choices.flat_map(|h| values_of(&h.distribution)) {
+            words.extend(Some(value.to_string()).filter(|word| !words.contains(word)));
+        }
+        let uses = |h: &Hyperparameter, word: &str| match kind(&h.name) {
+            Some(Kind::LearningRate) => true,
+            Some(Kind::OfOptimizer(usual)) => {
+                OPTIMIZERS.iter().any(|(known, names)| *known == word.to_lowercase() && names.contains(&usual))
+            }
+            _ => false,
         };
-        words.iter().filter(|word| exists_with(h, word)).filter(uses).cloned().collect()
-    };
-    let tuned = |h: &&Hyperparameter| is_of_optimizer(&h.name) && !h.distribution.is_constant();
-    let all = definition.space.hyperparameters().iter().filter(tuned);
-    all.map(|h| (h.name.as_str(), users(h))).filter(|(_, users)| users.len() > 1).collect()
+        for h in all.iter().filter(|h| is_of_optimizer(&h.name) && !h.distribution.is_constant()) {
+            let is_user = |word: &&String| exists_with(h, choice, word) && uses(h, word);
+            let users: Vec<String> = words.iter().filter(is_user).cloned().collect();
+            if users.len() > 1 {
+                found.push((h.name.as_str(), choice, users));
+            }
+        }
+    }
+    found
 }
 
+/// Whether a schedule keeps the learning rate constant.
 fn is_constant(schedule: &Value) -> bool {
-    schedule.to_string() == "constant"
+    CONSTANT_SCHEDULES.contains(&schedule.to_string().to_lowercase().as_str())
 }
 
-/// Returns the whole numbers that a hyperparameter takes in a study, or its default if no line declares it. None if a
-/// line gives it a range, or if nothing is known of it.
+/// Returns the name of the schedule if it is known that no trial of the study has a decay.
+fn constant_schedule<'a>(
+    definition: &'a StudyDefinition,
+    description: Option<&'a WorkloadDescription>,
+) -> Option<&'a str> {
+    let space = &definition.space;
+    let mut schedules = declared(space, Kind::Schedule);
+    let known = description.into_iter().flat_map(|known| &known.hyperparameters).map(|known| known.name.as_str());
+    let undeclared: Vec<&str> =
+        known.filter(|name| kind(name) == Some(Kind::Schedule) && !schedules.contains(name)).collect();
+    schedules.extend(undeclared);
+    let keeps = |name: &&str| {
+        let is_default_constant = || {
+            let known = description.and_then(|known| known.hyperparameter(name));
+            known.is_some_and(|known| is_constant(&known.default))
+        };
+        let is_constant = |h: &Hyperparameter| {
+            let values = values_of(&h.distribution);
+            !values.is_empty() && values.into_iter().all(is_constant)
+        };
+        space.named(name).all(is_constant) && (space.lacking(name).is_none() || is_default_constant())
+    };
+    schedules.first().copied().filter(|_| schedules.iter().all(keeps))
+}
+
+/// Returns the whole numbers that a hyperparameter takes in a study, with its default where no line declares it. None
+/// if a line gives it a range, or if the default is not known.
 fn values_or_default(
     definition: &StudyDefinition,
     description: Option<&WorkloadDescription>,
     name: &str,
 ) -> Option<Vec<i64>> {
     let declared: Vec<&Hyperparameter> = definition.space.named(name).collect();
-    if declared.is_empty() {
-        return Some(vec![description?.hyperparameter(name)?.default.as_i64()?]);
-    }
-    if declared.iter().any(|h| !h.distribution.is_list() && !h.distribution.is_constant()) {
+    if declared.iter().any(|h| !h.distribution.is_list()) {
         return None;
     }
-    Some(declared.iter().flat_map(|h| values_of(&h.distribution)).filter_map(Value::as_i64).collect())
+    let mut values: Vec<i64> =
+        declared.iter().flat_map(|h| values_of(&h.distribution)).filter_map(Value::as_i64).collect();
+    if definition.space.lacking(name).is_some() {
+        values.push(description?.hyperparameter(name)?.default.as_i64()?);
+    }
+    Some(values)
 }
 
 /// Returns the steps and the evaluations of a trial that is judged by the best of fewer than [`EVALUATIONS`]. None if
@@ -519,43 +629,138 @@ fn values_of(distribution: &Distribution) -> Vec<&Value> {
     }
 }
 
-/// Returns the hyperparameters that usually have to be tuned for each scientific value, and that have one value in the
-/// whole study: the learning rate, and regularization while the architecture is scientific.
+/// Returns the hyperparameters that usually have to be tuned for each scientific value, and that are tuned for none, or
+/// not for some of them: the learning rate, and regularization while the architecture is scientific.
 fn fixed_although_it_interacts(definition: &StudyDefinition, description: Option<&WorkloadDescription>) -> Vec<String> {
     let space = &definition.space;
-    let is_one_value = |name: &str| {
-        let mut declared = space.named(name).peekable();
-        declared.peek().is_some() && declared.all(|h| h.distribution.is_constant())
+    let is_varied = |h: &Hyperparameter| !h.distribution.is_constant();
+    let is_scientific = |name: &str| space.named(name).any(|h| h.role == Role::Scientific && is_varied(h));
+    // The branches of each combination of scientific values on which conditions depend. It is enough if one of them
+    // tunes: the best trial of the combination may be there.
+    let mut combinations: Vec<(Params, Vec<Params>)> = vec![];
+    for branch in branches(space, "") {
+        let scientific = branch.iter().filter(|(name, _)| is_scientific(name));
+        let values: Params = scientific.map(|(name, value)| (name.clone(), value.clone())).collect();
+        match combinations.iter_mut().find(|(known, _)| *known == values) {
+            Some((_, branches)) => branches.push(branch),
+            None => combinations.push((values, vec![branch])),
+        }
+    }
+    let active = |branches: &[Params], is_wanted: &dyn Fn(&str) -> bool| -> Vec<&Hyperparameter> {
+        let exists = |h: &Hyperparameter| branches.iter().any(|branch| h.is_active(branch));
+        space.hyperparameters().iter().filter(|h| is_wanted(&h.name) && exists(h)).collect()
     };
-    let is_varied = |name: &str| space.named(name).any(|h| !h.distribution.is_constant());
+    let is_rate = |name: &str| kind(name) == Some(Kind::LearningRate);
+    let default_rate = description.and_then(|known| known.hyperparameters.iter().find(|h| is_rate(&h.name)));
+    let mut found: Vec<String> = vec![];
+    for (values, branches) in &combinations {
+        let rates = active(branches, &is_rate);
+        if rates.iter().any(|h| is_varied(h)) {
+            continue;
+        }
+        found.extend(rates.iter().map(|h| format!("`{} {}`", h.label(), h.distribution)));
+        if let (true, Some(known)) = (rates.is_empty(), default_rate) {
+            let values: Vec<String> = values.iter().map(|(name, value)| format!("{name}={value}")).collect();
+            let is_declared = space.hyperparameters().iter().any(|h| is_rate(&h.name));
+            let place = if is_declared { format!(" with {}", values.join(", ")) } else { String::new() };
+            found.push(format!("`{}`{place} ({} by default)", known.name, known.default));
+        }
+    }
     let architecture_varies = space.hyperparameters().iter().any(|h| {
         let known = description.and_then(|description| description.hyperparameter(&h.name));
-        h.role == Role::Scientific && !h.distribution.is_constant() && known.is_some_and(|known| known.changes_shapes)
+        h.role == Role::Scientific && is_varied(h) && known.is_some_and(|known| known.changes_shapes)
     });
-    let rates = LEARNING_RATES.iter().filter(|name| {
-        let is_default = description.is_some_and(|description| description.hyperparameter(name).is_some());
-        !is_varied(name) && (is_one_value(name) || (is_default && space.named(name).next().is_none()))
-    });
-    let used = |name: &&&str| {
-        let zero = |h: &Hyperparameter| h.distribution.from_unit(0.0).as_f64() == Some(0.0);
-        is_one_value(name) && !space.named(name).all(zero)
-    };
-    let regularization = REGULARIZATION.iter().filter(used).filter(|_| architecture_varies);
-    rates.chain(regularization).map(|name| format!("`{name}`")).collect()
+    let regularizers = if architecture_varies { declared(space, Kind::Regularization) } else { vec![] };
+    for name in regularizers {
+        for (_, branches) in &combinations {
+            let here = active(branches, &|other: &str| other == name);
+            if !here.iter().any(|h| is_varied(h)) {
+                let used = here.iter().filter(|h| values_of(&h.distribution).into_iter().any(is_strength));
+                found.extend(used.map(|h| format!("`{} {}`", h.label(), h.distribution)));
+            }
+        }
+    }
+    let mut once: Vec<String> = vec![];
+    for text in found {
+        once.extend(Some(text).filter(|text| !once.contains(text)));
+    }
+    once
 }
 
-/// Returns what the first baseline of a project should not have (Playbook C3).
-fn too_early(definition: &StudyDefinition) -> Vec<String> {
+/// Whether a value of a regularizer regularizes. A whole number is taken for something else of the same name.
+fn is_strength(value: &Value) -> bool {
+    match value {
+        Value::Float(x) => *x != 0.0,
+        Value::Bool(is_on) => *is_on,
+        _ => false,
+    }
+}
+
+/// Whether a value decays the learning rate or regularizes.
+fn is_extra(name: &str, value: &Value) -> bool {
+    match kind(name) {
+        Some(Kind::Schedule) => !is_constant(value),
+        Some(Kind::Regularization) => is_strength(value),
+        _ => false,
+    }
+}
+
+/// Whether a trial with these values keeps its learning rate constant and has no regularization, as the first baseline
+/// of a project should be (Playbook C3). Of a program, only these values are known.
+pub fn is_plain(params: &Params, description: Option<&WorkloadDescription>) -> bool {
+    let defaults = description.iter().flat_map(|known| &known.hyperparameters);
+    let mut undeclared = defaults.filter(|known| !params.contains_key(&known.name));
+    !params.iter().any(|(name, value)| is_extra(name, value))
+        && !undeclared.any(|known| is_extra(&known.name, &known.default))
+}
+
+/// Returns what the first baseline of a project should not have (Playbook C3). What is scientific is no part of a
+/// baseline once another study has trials.
+fn too_early(definition: &StudyDefinition, description: Option<&WorkloadDescription>, stage: Stage) -> Vec<String> {
     let mut found = vec![];
     for h in definition.space.hyperparameters() {
-        let has = |is_it: &dyn Fn(&Value) -> bool| values_of(&h.distribution).into_iter().any(is_it);
-        let schedule = h.name == "schedule" && has(&|value| value.to_string() != "constant");
-        let is_range = !h.distribution.is_list();
-        let regularizer = REGULARIZATION.contains(&h.name.as_str())
-            && (is_range || has(&|value| value.as_f64().is_some_and(|x| x != 0.0)));
-        if schedule || regularizer {
+        let is_question = h.role == Role::Scientific && !h.distribution.is_constant() && stage != Stage::First;
+        let is_real_range = matches!(
+            h.distribution,
+            Distribution::Uniform { .. } | Distribution::LogUniform { .. } | Distribution::OneMinusLogUniform { .. }
+        );
+        let is_tuned = kind(&h.name) == Some(Kind::Regularization) && is_real_range;
+        let has_extra = values_of(&h.distribution).into_iter().any(|value| is_extra(&h.name, value));
+        if !is_question && (is_tuned || has_extra) {
             found.push(format!("`{} {}`", h.label(), h.distribution));
         }
     }
+    for known in description.iter().flat_map(|known| &known.hyperparameters) {
+        if definition.space.named(&known.name).next().is_none() && is_extra(&known.name, &known.default) {
+            found.push(format!("`{}` ({} by default)", known.name, known.default));
+        }
+    }
     found
+}
+
+/// Returns the lint of a study whose round has a study with another question (Playbook D1, D5). `others` are the other
+/// studies of the workload, each with its name.
+pub fn several_questions<'a>(
+    definition: &StudyDefinition,
+    others: impl IntoIterator<Item = (&'a str, &'a StudyDefinition)>,
+) -> Option<Lint> {
+    let question = |of: &StudyDefinition| -> Option<String> {
+        let words: Vec<&str> = of.question.as_deref()?.split_whitespace().collect();
+        (!words.is_empty()).then(|| words.join(" "))
+    };
+    let (round, own) = (definition.round?, question(definition)?);
+    let (name, theirs) =
+        others.into_iter().filter(|(_, other)| other.round == Some(round)).find_map(|(name, other)| {
+            let theirs = question(other)?;
+            (theirs.to_lowercase() != own.to_lowercase()).then_some((name, theirs))
+        })?;
+    Some(Lint {
+        id: SEVERAL_QUESTIONS,
+        message: format!(
+            "The study `{name}` of round {round} asks \"{theirs}\", and this one asks \"{own}\". The studies of a \
+             round have one goal, from which one decision follows. Ask the same question in both, or give this study \
+             another `round`."
+        ),
+        playbook: "D5 Choosing the goal for the next round of experiments",
+    })
 }

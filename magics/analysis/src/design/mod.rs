@@ -5,7 +5,7 @@ mod exploitation;
 mod lints;
 
 pub use exploitation::{Explored, exploitation};
-pub use lints::{BATCH_SIZE_CHANGED, LINTS, Lint, Stage, batch_size_too_large, lints};
+pub use lints::{BATCH_SIZE_CHANGED, LINTS, Lint, Stage, batch_size_too_large, is_plain, lints, several_questions};
 
 use serde::Serialize;
 use std::collections::BTreeMap;

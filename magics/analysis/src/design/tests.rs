@@ -314,3 +314,221 @@ fn a_study_that_exploits_needs_a_space_around_the_best_and_results_to_learn_from
     let explored = Explored { study: "first", trial: 7, params: &ends };
     assert_eq!(exploitation(&bayes, Some(&description()), 40, 4, Some(&explored)), []);
 }
+
+/// The conditions of a declaration: parents with their values, which spaces divide.
+type Conditions<'a> = &'a [(&'a str, &'a str)];
+
+/// A study of these declarations, each with its conditions.
+fn nested(declared: &[(Role, &str, Distribution, Conditions<'_>)]) -> StudyDefinition {
+    let mut space = SearchSpace::new();
+    for (role, name, distribution, conditions) in declared {
+        let value = |word: &str| word.parse().map(Value::Int).unwrap_or_else(|_| word.into());
+        let condition = |(parent, words): &(&str, &str)| Condition {
+            name: parent.to_string(),
+            values: words.split(' ').map(value).collect(),
+        };
+        let conditions = conditions.iter().map(condition).collect();
+        let (name, distribution) = (name.to_string(), distribution.clone());
+        space.declare(Hyperparameter { name, role: *role, distribution, conditions }).unwrap();
+    }
+    StudyDefinition { space, ..study(&[]) }
+}
+
+/// The message of a lint of a study, or none.
+fn message(definition: &StudyDefinition, description: Option<&WorkloadDescription>, id: &str) -> Option<String> {
+    let found = lints(definition, &design(definition, 60), description, Stage::Exploring);
+    found.into_iter().find(|lint| lint.id == id).map(|lint| lint.message)
+}
+
+fn constant(value: impl Into<Value>) -> Distribution {
+    Distribution::constant(value.into())
+}
+
+#[test]
+fn a_constant_of_one_branch_is_compared_with_the_default_of_the_others() {
+    let in_one = |name: &'static str, value: i64| {
+        nested(&[
+            (Role::Scientific, "layers", list(&[1, 2, 3]), &[]),
+            (Role::Fixed, name, constant(value), &[("layers", "3")]),
+        ])
+    };
+    let known = description();
+    let steps = message(&in_one("steps", 400), Some(&known), "steps-tuned").unwrap();
+    assert!(steps.contains("`layers=3/steps = 400`, elsewhere the default, 64."), "{steps}");
+    assert_eq!(message(&in_one("steps", 64), Some(&known), "steps-tuned"), None, "it is the default");
+    let program = message(&in_one("max-steps", 64), None, "steps-tuned").unwrap();
+    assert!(program.contains("elsewhere a default that is not known here."), "{program}");
+    let size = message(&in_one("batch_size", 256), Some(&known), "batch-size-tuned").unwrap();
+    assert!(size.contains("(`layers=3/batch_size = 256`, elsewhere the default, 64)"), "{size}");
+    assert_eq!(message(&in_one("batch_size", 64), Some(&known), "batch-size-tuned"), None);
+}
+
+#[test]
+fn a_learning_rate_that_is_tuned_for_some_scientific_values_only_is_a_lint() {
+    let of = |adam: &[Declared]| {
+        let mut all: Vec<Declared> = vec![
+            (Role::Scientific, "optimizer", words(&["nesterov", "adam"]), None),
+            (Role::Nuisance, "lr", log(), Some("nesterov")),
+        ];
+        all.extend(adam.iter().cloned());
+        message(&study(&all), Some(&description()), "fixed-interacts")
+    };
+    let fixed = of(&[(Role::Fixed, "lr", constant(0.001), Some("adam"))]).unwrap();
+    assert!(fixed.starts_with("`optimizer=adam/lr = 0.001` has one value"), "{fixed}");
+    let default = of(&[]).unwrap();
+    assert!(default.starts_with("`lr` with optimizer=adam (0.1 by default) has one value"), "{default}");
+    assert_eq!(of(&[(Role::Nuisance, "lr", log(), Some("adam"))]), None);
+    // A branch that does not depend on a scientific value: each of the values is tuned in the other branch.
+    let by_schedule = nested(&[
+        (Role::Scientific, "layers", list(&[1, 2, 3]), &[]),
+        (Role::Nuisance, "schedule", words(&["constant", "cosine"]), &[]),
+        (Role::Nuisance, "lr", log(), &[("schedule", "cosine")]),
+        (Role::Fixed, "lr", constant(0.1), &[("schedule", "constant")]),
+    ]);
+    assert_eq!(message(&by_schedule, Some(&description()), "fixed-interacts"), None);
+    // Regularization of one of the architectures that are compared.
+    let dropout = |three: f64| {
+        nested(&[
+            (Role::Scientific, "layers", list(&[2, 3]), &[]),
+            (Role::Nuisance, "lr", log(), &[]),
+            (Role::Nuisance, "dropout", Distribution::uniform(0.0, 0.5).unwrap(), &[("layers", "2")]),
+            (Role::Fixed, "dropout", constant(three), &[("layers", "3")]),
+        ])
+    };
+    let of_three = message(&dropout(0.1), Some(&description()), "fixed-interacts").unwrap();
+    assert!(of_three.starts_with("`layers=3/dropout = 0.1` has one value"), "{of_three}");
+    assert_eq!(message(&dropout(0.0), Some(&description()), "fixed-interacts"), None, "there is none");
+}
+
+#[test]
+fn a_hyperparameter_of_an_optimizer_needs_a_role_in_each_configuration_of_it() {
+    let adam = |beta1: &[(&'static str, &'static str)]| {
+        let own: Conditions<'_> = &[("optimizer", "adam")];
+        let study = nested(&[
+            (Role::Scientific, "optimizer", words(&["nesterov", "adam"]), &[]),
+            (Role::Nuisance, "schedule", words(&["constant", "cosine"]), &[]),
+            (Role::Nuisance, "lr", log(), &[("optimizer", "nesterov")]),
+            (Role::Nuisance, "momentum", log(), &[("optimizer", "nesterov")]),
+            (Role::Nuisance, "lr", log(), own),
+            (Role::Fixed, "beta2", constant(0.999), own),
+            (Role::Fixed, "epsilon", constant(1e-8), own),
+            (Role::Nuisance, "beta1", log(), beta1),
+        ]);
+        message(&study, Some(&description()), LINT_A3)
+    };
+    assert_eq!(adam(&[("optimizer", "adam")]), None);
+    let lacking = adam(&[("optimizer", "adam"), ("schedule", "cosine")]).unwrap();
+    assert!(lacking.starts_with("One hyperparameter of adam is in no role"), "{lacking}");
+    assert!(lacking.contains("`beta1` (0.9 with schedule=constant)"), "{lacking}");
+    assert_eq!(adam(&[("optimizer", "adam"), ("schedule", "constant cosine")]), None, "both schedules have it");
+    assert!(adam(&[("optimizer", "nesterov")]).unwrap().contains("`beta1` (0.9)"));
+}
+
+#[test]
+fn the_options_of_programs_are_known_by_their_usual_names() {
+    let of = |declared: &[Declared]| -> Vec<&'static str> {
+        let definition = study(declared);
+        let found = lints(&definition, &design(&definition, 60), None, Stage::First);
+        found.into_iter().map(|lint| lint.id).collect()
+    };
+    let tuned: [(&'static str, Distribution, &str); 6] = [
+        ("batch-size", list(&[16, 64]), "batch-size-tuned"),
+        ("per_device_train_batch_size", list(&[16, 64]), "batch-size-tuned"),
+        ("num_train_epochs", list(&[1, 3]), "steps-tuned"),
+        ("wd", Distribution::log_uniform(1e-6, 1e-2).unwrap(), "first-baseline"),
+        ("lr_scheduler_type", words(&["constant", "cosine"]), "first-baseline"),
+        ("optim", words(&["sgd", "adamw_torch"]), "optimizer-nuisance"),
+    ];
+    for (name, values, id) in tuned {
+        let found = of(&[(Role::Nuisance, name, values, None)]);
+        assert_eq!(found, [id], "{name}");
+    }
+    assert_eq!(of(&[(Role::Scientific, "base-lr", list(&[1, 2]), None)]), ["optimizer-hyperparameter-scientific"]);
+    let fixed = of(&[(Role::Scientific, "width", list(&[8, 64]), None), (Role::Fixed, "base_lr", constant(0.1), None)]);
+    assert_eq!(fixed, ["fixed-interacts"]);
+    // Other things of similar names, and values that say that it is something else.
+    for (name, values) in [
+        ("eval_batch_size", list(&[16, 64])),
+        ("warmup-steps", list(&[10, 100])),
+        ("l2", list(&[16, 64])),
+        ("opt", list(&[0, 1])),
+        ("opt_level", words(&["O1", "O2"])),
+        ("scheduler", words(&["none", "constant_with_warmup"])),
+    ] {
+        assert_eq!(of(&[(Role::Nuisance, name, values, None)]), Vec::<&str>::new(), "{name}");
+    }
+}
+
+#[test]
+fn decay_and_regularization_are_too_early_until_a_plain_trial_or_a_launch() {
+    let of = |definition: &StudyDefinition, description: &WorkloadDescription, stage| {
+        let found = lints(definition, &design(definition, 60), Some(description), stage);
+        found.into_iter().find(|lint| lint.id == "first-baseline").map(|lint| lint.message)
+    };
+    let known = description();
+    let cosine = with(Role::Fixed, "schedule", constant("cosine"));
+    let first = of(&cosine, &known, Stage::First).unwrap();
+    assert!(first.contains("no other study of it has a complete trial in the store"), "{first}");
+    assert!(first.contains("This study has `schedule = cosine`."), "{first}");
+    let later = of(&cosine, &known, Stage::WithExtras).unwrap();
+    assert!(later.contains("a complete trial with a constant learning rate and without regularization"), "{later}");
+    assert_eq!(of(&cosine, &known, Stage::Exploring), None);
+    assert_eq!(of(&cosine, &known, Stage::AfterBaseline), None);
+    // What is asked about is no part of the baseline.
+    let asked = with(Role::Scientific, "dropout", Distribution::uniform(0.0, 0.5).unwrap());
+    assert!(of(&asked, &known, Stage::First).is_some());
+    assert_eq!(of(&asked, &known, Stage::WithExtras), None);
+    // A default of the workload counts where no line declares another value.
+    let mut decaying = description();
+    let schedule = decaying.hyperparameters.iter_mut().find(|h| h.name == "schedule").unwrap();
+    schedule.default = "cosine".into();
+    let by_default = of(&study(&sound()), &decaying, Stage::First).unwrap();
+    assert!(by_default.contains("This study has `schedule` (cosine by default)."), "{by_default}");
+    let plain = with(Role::Fixed, "schedule", constant("constant"));
+    assert_eq!(of(&plain, &decaying, Stage::First), None);
+
+    let params = |name: &str, value: Value| Params::from([(name.to_string(), value)]);
+    assert!(is_plain(&params("lr", 0.1.into()), Some(&known)) && is_plain(&params("lr", 0.1.into()), None));
+    assert!(!is_plain(&params("lr", 0.1.into()), Some(&decaying)), "its default decays");
+    assert!(is_plain(&params("schedule", "constant".into()), Some(&decaying)));
+    assert!(!is_plain(&params("dropout", 0.5.into()), Some(&known)) && is_plain(&params("dropout", 0.0.into()), None));
+    assert!(!is_plain(&params("weight-decay", 0.01.into()), None));
+}
+
+#[test]
+fn a_constant_schedule_of_a_program_is_known_if_it_is_declared() {
+    let of = |declared: &[Declared]| {
+        let definition = study(declared);
+        let found = lints(&definition, &design(&definition, 60), None, Stage::AfterBaseline);
+        found.into_iter().find(|lint| lint.id == "constant-schedule").map(|lint| lint.message)
+    };
+    let found = of(&[(Role::Fixed, "lr_scheduler_type", constant("constant"), None)]).unwrap();
+    assert!(found.contains("`fixed lr_scheduler_type = cosine`"), "{found}");
+    assert_eq!(of(&[(Role::Fixed, "lr_scheduler_type", constant("linear"), None)]), None);
+    assert_eq!(of(&[(Role::Nuisance, "lr", log(), None)]), None, "its schedule is not known");
+}
+
+#[test]
+fn the_studies_of_a_round_have_one_question() {
+    let asks = |round: Option<u32>, question: Option<&str>| {
+        let question = question.map(String::from);
+        StudyDefinition { round, question, ..study(&[]) }
+    };
+    let of = |own: &StudyDefinition, other: &StudyDefinition| {
+        let lint = several_questions(own, [("other", other)]);
+        assert!(lint.iter().all(|lint| LINTS.contains(&lint.id) && lint.id == "several-questions"));
+        lint.map(|lint| lint.message)
+    };
+    let own = asks(Some(2), Some("How deep?"));
+    let found = of(&own, &asks(Some(2), Some("How wide?"))).unwrap();
+    assert!(
+        found.contains("The study `other` of round 2 asks \"How wide?\", and this one asks \"How deep?\""),
+        "{found}"
+    );
+    assert_eq!(of(&own, &asks(Some(2), Some("how  deep?"))), None, "the same words");
+    assert_eq!(of(&own, &asks(Some(1), Some("How wide?"))), None, "another round");
+    assert_eq!(of(&own, &asks(None, Some("How wide?"))), None);
+    assert_eq!(of(&own, &asks(Some(2), None)), None, "it has no question");
+    assert_eq!(of(&own, &asks(Some(2), Some(""))), None);
+    assert_eq!(of(&asks(None, Some("How deep?")), &asks(None, Some("How wide?"))), None, "there is no round");
+}

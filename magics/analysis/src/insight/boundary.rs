@@ -124,7 +124,7 @@ fn boundary(
         estimated_percent(share, 0)
     );
     let grown = if end == End::Low { Side::Low } else { Side::High };
-    let wider = widened(&evidence.definition.space, &hyperparameter.name, &[grown], evidence.workload);
+    let wider = widened(&evidence.definition.space, hyperparameter, &[grown], evidence.workload);
     let advice = match wider {
         Some(_) => "Widen the range on this side and run the study on: better values may lie beyond it.",
         None => "The range cannot be widened on this side. Look at what limits it.",

@@ -2,6 +2,7 @@
 
 use super::{Evidence, Experiment, Finding, Severity, number};
 use crate::best_of_k::Objectives;
+use crate::configurations::minimized;
 use crate::words::verb;
 
 /// The search is dense enough with so many good configurations.
@@ -16,12 +17,13 @@ pub(super) fn findings(evidence: &Evidence<'_>) -> Vec<Finding> {
     found
 }
 
-/// Returns the standard deviation of the objective over seeds, pooled over the better half of the configurations.
+/// Returns the standard deviation of the objective over seeds, pooled over the better half of the configurations. One
+/// with an infeasible seed is left out: what such a seed reported before it ended is not its objective.
 fn trial_deviation(evidence: &Evidence<'_>) -> Option<f64> {
     let (mut squares, mut degrees) = (0.0, 0.0);
     for (_, configuration) in evidence.ranked.iter().take(evidence.ranked.len().div_ceil(2)) {
-        let values: Vec<f64> = configuration.trials.iter().filter_map(|t| Some(evidence.objective.of(t)?.0)).collect();
-        if values.len() > 1 && values.len() == configuration.trials.len() {
+        let values: Vec<f64> = configuration.trials.iter().map(|trial| minimized(trial, evidence.objective)).collect();
+        if values.len() > 1 && values.iter().all(|value| value.is_finite()) {
             let mean = values.iter().sum::<f64>() / values.len() as f64;
             squares += values.iter().map(|y| (y - mean).powi(2)).sum::<f64>();
             degrees += (values.len() - 1) as f64;

@@ -24,7 +24,7 @@ pub enum Side {
 /// A range at whose edge the best value lies.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RangeEdge {
-    /// The plain name of the hyperparameter.
+    /// The label of the hyperparameter.
     pub hyperparameter: String,
     /// The end near which the best value lies.
     pub side: Side,
@@ -40,9 +40,19 @@ fn judged_range(space: &SearchSpace, is_active: impl Fn(&Hyperparameter) -> bool
     ranges().find(|h| h.name == "lr").or_else(|| ranges().next())
 }
 
-/// Returns the name of the hyperparameter whose range is judged, in any branch of the search space.
-pub(super) fn judged_name(space: &SearchSpace) -> Option<String> {
-    judged_range(space, |_| true).map(|h| h.name.clone())
+/// Returns the search space in which the judged range is wider on both sides, in each branch that has one, or None if
+/// none of them can grow.
+pub(super) fn widened_on_both_sides(
+    space: &SearchSpace,
+    workload: Option<&WorkloadDescription>,
+) -> Option<SearchSpace> {
+    let name = &judged_range(space, |_| true)?.name;
+    let mut wider = None;
+    for h in space.named(name) {
+        let grown = widened(wider.as_ref().unwrap_or(space), h, &[Side::Low, Side::High], workload);
+        wider = grown.or(wider);
+    }
+    wider
 }
 
 /// Returns the edge near which the best configuration lies, or None if it lies in the inner part of the range.
@@ -51,33 +61,34 @@ pub(super) fn judged_name(space: &SearchSpace) -> Option<String> {
 /// some trial has another value. The judged hyperparameter is the learning rate, or the first active range if it is not
 /// tuned.
 pub(super) fn edge_of(space: &SearchSpace, best: &Params, trials: &[Trial]) -> Option<RangeEdge> {
-    let is_active = |h: &Hyperparameter| space.active(&h.name, best).is_some_and(|active| active.label() == h.label());
-    let judged = judged_range(space, is_active)?;
+    let judged = judged_range(space, |h| space.value_of(h, best).is_some())?;
+    // A trial of another branch has no place in this range.
+    let place = |params: &Params| judged.distribution.to_unit(space.value_of(judged, params)?);
     // A value outside of the range was tried before the range was changed, and lies at no edge of it.
-    let u = judged.distribution.to_unit(best.get(&judged.name)?)?;
-    let tried = trials.iter().filter_map(|trial| judged.distribution.to_unit(trial.params.get(&judged.name)?));
+    let u = place(best)?;
+    let tried = trials.iter().filter_map(|trial| place(&trial.params));
     let (least, most) = tried.fold((u, u), |(least, most), tried: f64| (least.min(tried), most.max(tried)));
     let side = match u {
         u if u < EDGE_SHARE || (u == least && u < most) => Side::Low,
         u if u > 1.0 - EDGE_SHARE || (u == most && u > least) => Side::High,
         _ => return None,
     };
-    Some(RangeEdge { hyperparameter: judged.name.clone(), side })
+    Some(RangeEdge { hyperparameter: judged.label(), side })
 }
 
-/// Returns a search space in which the range of one hyperparameter is wider on the given sides, or None if it cannot
-/// grow.
+/// Returns a search space in which the range of one of its hyperparameters is wider on the given sides, or None if it
+/// cannot grow. Another branch with the same name keeps its range.
 ///
 /// A logarithmic range grows by a factor of ten and a linear range by half its width, both as far as the domain that
 /// the workload describes. The new bounds are rounded away from the range, as a person would write them, so that the
 /// range still has all values that it had.
 pub(crate) fn widened(
     space: &SearchSpace,
-    name: &str,
+    hyperparameter: &Hyperparameter,
     sides: &[Side],
     workload: Option<&WorkloadDescription>,
 ) -> Option<SearchSpace> {
-    let domain = workload.and_then(|workload| workload.hyperparameter(name)).map(|h| &h.domain);
+    let domain = workload.and_then(|workload| workload.hyperparameter(&hyperparameter.name)).map(|h| &h.domain);
     let (least, most) = match domain {
         Some(HyperparameterDomain::Range { low, high, open_low, open_high }) => {
             (low.map(|x| (x, *open_low)), high.map(|x| (x, *open_high)))
@@ -101,7 +112,7 @@ pub(crate) fn widened(
     let mut has_grown = false;
     for h in space.hyperparameters() {
         let mut h = h.clone();
-        if h.name == name {
+        if h == *hyperparameter {
             let distribution = match h.distribution {
                 Distribution::LogUniform { low: a, high: b } => {
                     let (a, b) = log(a, b);
@@ -130,9 +141,8 @@ pub(crate) fn widened(
                 }
                 other => Ok(other),
             };
-            let before = space.named(name).next().map(|h| h.distribution.clone());
             h.distribution = distribution.ok()?;
-            has_grown |= before != Some(h.distribution.clone());
+            has_grown = h.distribution != hyperparameter.distribution;
         }
         wider.declare(h).ok()?;
     }
@@ -178,22 +188,29 @@ fn limited(from: f64, to: f64, end: Option<(f64, bool)>, direction: f64) -> f64 
     before.find(|x| (x - from) * direction > 0.0).unwrap_or(from)
 }
 
-/// Whether a recorded study is the planned one with its range widened, on one side or on both.
+/// Whether a recorded study is the planned one with its range widened, on one side or on both. In a space with branches
+/// it is the range of the branch of the best trial, or that of all branches on both sides.
 pub fn is_widened(
     recorded: &StudyDefinition,
     planned: &StudyDefinition,
     workload: Option<&WorkloadDescription>,
 ) -> bool {
-    let Some(name) = judged_name(&planned.space) else { return false };
-    let sides: [&[Side]; 3] = [&[Side::Low], &[Side::High], &[Side::Low, Side::High]];
-    let mut spaces = sides.into_iter().filter_map(|sides| widened(&planned.space, &name, sides, workload));
+    let Some(judged) = judged_range(&planned.space, |_| true) else { return false };
+    // A range without conditions is judged in every trial.
+    let may_be_judged = |h: &&Hyperparameter| *h == judged || !judged.conditions.is_empty();
+    let ranges = planned.space.hyperparameters().iter().filter(may_be_judged);
+    let on_one_side =
+        ranges.flat_map(|h| [Side::Low, Side::High].map(|side| widened(&planned.space, h, &[side], workload)));
+    let mut spaces = on_one_side.chain([widened_on_both_sides(&planned.space, workload)]).flatten();
     spaces.any(|space| *recorded == StudyDefinition { space, ..planned.clone() })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tunebook_study::{Direction, Objective, ObjectiveValue, Role, WorkloadHyperparameter, WorkloadReference};
+    use tunebook_study::{
+        Condition, Direction, Objective, ObjectiveValue, Role, WorkloadHyperparameter, WorkloadReference,
+    };
 
     fn space(name: &str, distribution: Distribution) -> SearchSpace {
         let mut space = SearchSpace::new();
@@ -203,8 +220,85 @@ mod tests {
         space
     }
 
+    /// A space in which the first range is wider.
+    fn first_widened(
+        space: &SearchSpace,
+        sides: &[Side],
+        workload: Option<&WorkloadDescription>,
+    ) -> Option<SearchSpace> {
+        widened(space, &space.hyperparameters()[0], sides, workload)
+    }
+
     fn objective() -> Objective {
         Objective { metric: "e".into(), direction: Direction::Minimize, judged: ObjectiveValue::Best }
+    }
+
+    fn trial(params: Params) -> Trial {
+        Trial {
+            number: 1,
+            configuration: 0,
+            params,
+            seed: 0,
+            state: tunebook_study::TrialState::Complete,
+            reason: None,
+            summaries: Default::default(),
+            seconds: 0.0,
+            started: 0.0,
+        }
+    }
+
+    /// The learning rate of each optimizer: with sgd from 0.001 to 1, with adam from 0.00001 to 0.01.
+    fn branches() -> SearchSpace {
+        let mut space = SearchSpace::new();
+        let mut declare = |name: &str, distribution, optimizer: Option<&str>| {
+            let condition = |word: &str| Condition { name: "optimizer".into(), values: vec![word.into()] };
+            let (name, role, conditions) =
+                (name.into(), Role::Nuisance, optimizer.map(condition).into_iter().collect());
+            space.declare(Hyperparameter { name, role, distribution, conditions }).unwrap();
+        };
+        declare("optimizer", Distribution::choice(vec!["sgd".into(), "adam".into()]).unwrap(), None);
+        declare("lr", Distribution::log_uniform(1e-3, 1.0).unwrap(), Some("sgd"));
+        declare("lr", Distribution::log_uniform(1e-5, 1e-2).unwrap(), Some("adam"));
+        space
+    }
+
+    fn ranges(space: &SearchSpace) -> Vec<String> {
+        space.named("lr").map(|h| h.distribution.to_string()).collect()
+    }
+
+    #[test]
+    fn only_the_range_of_one_branch_is_widened() {
+        let space = branches();
+        let wide = |label: &str, side| widened(&space, space.find(label).unwrap(), &[side], None).unwrap();
+        let adam = wide("optimizer=adam/lr", Side::High);
+        assert_eq!(ranges(&adam), ["~ loguniform(0.001, 1)", "~ loguniform(1e-5, 0.1)"]);
+        assert_eq!(
+            ranges(&wide("optimizer=sgd/lr", Side::Low)),
+            ["~ loguniform(0.0001, 1)", "~ loguniform(1e-5, 0.01)"]
+        );
+        let both = widened_on_both_sides(&space, None).unwrap();
+        assert_eq!(ranges(&both), ["~ loguniform(0.0001, 10)", "~ loguniform(1e-6, 0.1)"]);
+        let study = |space| StudyDefinition::new(WorkloadReference::Builtin { name: "w".into() }, space, objective());
+        for wider in [adam, both] {
+            assert!(is_widened(&study(wider), &study(space.clone()), None));
+        }
+    }
+
+    #[test]
+    fn the_edge_of_a_branch_is_judged_by_the_trials_of_the_branch() {
+        let space = branches();
+        let params = |optimizer: &str, lr: f64| {
+            Params::from([("optimizer".to_string(), optimizer.into()), ("lr".to_string(), lr.into())])
+        };
+        let best = params("adam", 1e-3);
+        let mut trials: Vec<Trial> = [1e-4, 3e-4, 1e-3].map(|lr| trial(params("adam", lr))).to_vec();
+        let edge = Some(RangeEdge { hyperparameter: "optimizer=adam/lr".into(), side: Side::High });
+        assert_eq!(edge_of(&space, &best, &trials), edge, "no trial with adam has a larger rate");
+        // In the range of adam, this rate of sgd would be a larger one.
+        trials.push(trial(params("sgd", 5e-3)));
+        assert_eq!(edge_of(&space, &best, &trials), edge, "a rate of sgd is no rate of adam");
+        trials.push(trial(params("adam", 3e-3)));
+        assert_eq!(edge_of(&space, &best, &trials), None);
     }
 
     #[test]
@@ -223,17 +317,7 @@ mod tests {
         assert_eq!(edge(5.0), at(Side::High));
         assert_eq!(edge(2e-4), at(Side::Low));
         assert_eq!(edge_of(&SearchSpace::new(), &Params::new(), &[]), None);
-        let trial = |lr: f64| Trial {
-            number: 1,
-            configuration: 0,
-            params: params(lr),
-            seed: 0,
-            state: tunebook_study::TrialState::Complete,
-            reason: None,
-            summaries: Default::default(),
-            seconds: 0.0,
-            started: 0.0,
-        };
+        let trial = |lr: f64| trial(params(lr));
         let among = |lr: f64| edge_of(&space, &params(lr), &[trial(0.01), trial(0.1), trial(1.0)]);
         assert_eq!((among(0.1), among(1.0)), (None, at(Side::High)), "no trial has a larger value than 1.0");
     }
@@ -243,10 +327,10 @@ mod tests {
         let range = |space: SearchSpace| space.hyperparameters()[0].distribution.clone();
         let (low, both): (&[Side], &[Side]) = (&[Side::Low], &[Side::Low, Side::High]);
         let lr = space("lr", Distribution::log_uniform(1e-3, 1.0).unwrap());
-        let wide = |sides| range(widened(&lr, "lr", sides, None).unwrap());
+        let wide = |sides| range(first_widened(&lr, sides, None).unwrap());
         assert_eq!(wide(low), Distribution::LogUniform { low: 1e-4, high: 1.0 });
         assert_eq!(wide(both), Distribution::LogUniform { low: 1e-4, high: 10.0 });
-        assert_eq!(widened(&lr, "lr", &[], None), None);
+        assert_eq!(first_widened(&lr, &[], None), None);
 
         let dropout = space("dropout", Distribution::uniform(0.0, 0.8).unwrap());
         let description = WorkloadDescription {
@@ -258,11 +342,11 @@ mod tests {
             objective: objective(),
             chance: None,
         };
-        let wider = range(widened(&dropout, "dropout", both, Some(&description)).unwrap());
+        let wider = range(first_widened(&dropout, both, Some(&description)).unwrap());
         assert_eq!(wider, Distribution::Uniform { low: 0.0, high: 0.999 });
-        assert_eq!(widened(&dropout, "dropout", low, Some(&description)), None, "the domain ends there");
+        assert_eq!(first_widened(&dropout, low, Some(&description)), None, "the domain ends there");
         let momentum = space("momentum", Distribution::one_minus_log_uniform(1e-2, 1.0).unwrap());
-        let wider = range(widened(&momentum, "momentum", both, None).unwrap());
+        let wider = range(first_widened(&momentum, both, None).unwrap());
         assert_eq!(wider, Distribution::OneMinusLogUniform { low: 1e-3, high: 1.0 });
     }
 
@@ -301,7 +385,7 @@ mod tests {
         ];
         let both = [Side::Low, Side::High];
         for (old, workload, expected) in cases {
-            let wide = widened(&space("h", old.clone()), "h", &both, workload).unwrap();
+            let wide = first_widened(&space("h", old.clone()), &both, workload).unwrap();
             let wide = &wide.hyperparameters()[0].distribution;
             assert_eq!(wide.to_string(), expected, "{old}");
             for u in [0.0, 0.3, 1.0] {
@@ -309,7 +393,7 @@ mod tests {
             }
         }
         let closest = uniform(0.5, 1.0 - 1e-13);
-        assert_eq!(widened(&space("h", closest), "h", &[Side::High], one), None, "there is no room for more");
+        assert_eq!(first_widened(&space("h", closest), &[Side::High], one), None, "there is no room for more");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //!
 //! Every decision is made from the recorded trials alone. So a study can be interrupted at any trial and resumed.
 
-use super::range::{RangeEdge, Side, edge_of, judged_name, widened};
+use super::range::{RangeEdge, edge_of, widened, widened_on_both_sides};
 use super::steps::{StepsToTarget, step_of_target};
 use tunebook_study::{Objective, SearchSpace, StudyDefinition, Trial, TrialState, Value, WorkloadDescription};
 
@@ -165,10 +165,8 @@ impl<'a> BatchSizeTuning<'a> {
     /// Returns a wider search space if the best value lies at an edge, or if too few configurations reached the target.
     fn wider(&self, space: &SearchSpace, found: &StepsToTarget, edge: Option<&RangeEdge>) -> Option<SearchSpace> {
         match edge {
-            Some(edge) => widened(space, &edge.hyperparameter, &[edge.side], self.workload),
-            None if found.reached < NEEDED => {
-                widened(space, &judged_name(space)?, &[Side::Low, Side::High], self.workload)
-            }
+            Some(edge) => widened(space, space.find(&edge.hyperparameter)?, &[edge.side], self.workload),
+            None if found.reached < NEEDED => widened_on_both_sides(space, self.workload),
             None => None,
         }
     }
@@ -194,9 +192,10 @@ impl<'a> BatchSizeTuning<'a> {
             _ => {}
         }
         let edge = edge?;
-        let best = found.params.as_ref()?.get(&edge.hyperparameter)?.clone();
+        let judged = space.find(&edge.hyperparameter)?;
+        let best = space.value_of(judged, found.params.as_ref()?)?.clone();
         // A best value at the end of the domain is valid: there is nothing beyond it.
-        widened(space, &edge.hyperparameter, &[edge.side], self.workload)?;
+        widened(space, judged, &[edge.side], self.workload)?;
         Some(InvalidSize::AtEdge { edge, best, was_widened: is_widened })
     }
 }
@@ -204,7 +203,7 @@ impl<'a> BatchSizeTuning<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::steps_to_target;
+    use crate::{Side, steps_to_target};
     use tunebook_study::{
         Direction, Distribution, Hyperparameter, MetricSummary, ObjectiveValue, Role, TrialState::*, WorkloadReference,
     };

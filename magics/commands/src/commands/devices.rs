@@ -16,7 +16,8 @@ pub const MAGIC: Magic = Magic {
     example: "%devices",
     summary: "The devices that run trials: GPUs or processors, with memory and load",
     help: "A sweep runs one trial at a time on each GPU, or on each processor if there is no GPU. One trial trains on \
-        one device; training a model on several devices is not supported. The load is that of a tenth of a second. The \
+        one device; training a model on several devices is not supported. A GPU that libtorch cannot use, but the \
+        driver lists, runs trials of programs only. The load is that of a tenth of a second. The \
         last column names the trials that run now, of sweeps in the background.",
     options: &[],
     subject: Subject::None,
@@ -39,7 +40,8 @@ impl Command for ListDevices {
         let size = |n: Option<u64>| n.map_or("–".into(), bytes);
         for device in &devices.devices {
             let load = device.utilization.map_or("–".into(), |load| format!("{:.0} %", 100.0 * load));
-            let name = device.name.clone();
+            let note = if device.usable_by_libtorch { "" } else { " (not usable by this libtorch)" };
+            let name = format!("{}{note}", device.name);
             let (memory, free) = (size(device.memory_bytes), size(device.free_bytes));
             let trials = context.sharing.on(&device.id).join(", ");
             rows.row(vec![device.id.clone(), name, memory, free, load, trials]);
@@ -48,9 +50,17 @@ impl Command for ListDevices {
         let running: Map<String, Value> =
             devices.devices.iter().map(|device| (device.id.clone(), json!(trials(device)))).collect();
         let mut report = Report::new("devices", &devices).field("running", running).table(&rows);
-        if let Some(libtorch) = &devices.libtorch {
-            let driver = devices.driver.as_ref().map_or(String::new(), |driver| format!(", GPU driver {driver}"));
-            report = report.line(&format!("libtorch {libtorch}{driver}"));
+        let libtorch = devices.libtorch.as_ref().map(|libtorch| format!("libtorch {libtorch}"));
+        let driver = devices.driver.as_ref().map(|driver| format!("GPU driver {driver}"));
+        let versions: Vec<String> = libtorch.into_iter().chain(driver).collect();
+        if !versions.is_empty() {
+            report = report.line(&versions.join(", "));
+        }
+        if devices.unusable().next().is_some() {
+            report = report.line(
+                "The driver lists GPUs that this libtorch cannot use: it is a build for processors, or the driver is \
+                 too old for it. Trials of a `command` run on these GPUs, all others on processors.",
+            );
         }
         if let Some(problem) = problem {
             report = report.line(&format!("No workload can be trained here: {problem}"));

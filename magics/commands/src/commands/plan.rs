@@ -4,6 +4,7 @@ use crate::commands::insight::written;
 use crate::commands::sweep::advice::{advice, last_throughput};
 use crate::commands::sweep::plan::SweepPlan;
 use crate::commands::sweep::rerun::{Rerun, configurations_of, plan_rerun, redefined};
+use crate::commands::sweep::run_context::RunContext;
 use crate::commands::sweep::slots::Slots;
 use crate::commands::sweep::{self, Sweep};
 use crate::commands::workload;
@@ -53,7 +54,8 @@ impl Command for Plan {
         let recorded = Recorded::of(store.as_ref(), &mut plan)?;
         let configurations = plan.trials / plan.definition.repeats.max(1);
         let design = design(&plan.definition, configurations);
-        let lints = advice(context, store.as_ref(), &plan, &design)?;
+        let advice = advice(context, store.as_ref(), &plan, &design)?;
+        let lints = &advice.lints;
         let cost = Cost::of(context, store.as_ref(), &plan, &recorded.missing)?;
         let fields = json!({
             "study": plan.name, "roles": design.roles, "trials": plan.trials, "lints": lints,
@@ -66,7 +68,7 @@ impl Command for Plan {
             "configurations_per_value": design.configurations_per_value,
             "nuisance_dimensions": design.nuisance_dimensions,
             "points_per_dimension": design.points_per_dimension,
-            "allowed": plan.options.allow,
+            "allowed": advice.overruled,
             "round": plan.definition.round,
             "stop_early": plan.definition.stop_early,
             "given": plan.definition.given,
@@ -119,11 +121,14 @@ impl Command for Plan {
         {
             report = report.line(&line);
         }
-        for lint in &lints {
+        for lint in lints {
             report = report.line(&format!("{}: {} (Playbook {})", lint.id, lint.message, lint.playbook));
         }
         if !lints.is_empty() {
             report = report.line("`--allow NAME` overrules a lint, and the study records that.");
+        }
+        if let Some(note) = advice.note() {
+            report = report.line(&note);
         }
         report.show(&context.charts, output);
         Ok(())
@@ -243,8 +248,9 @@ struct Cost {
 
 impl Cost {
     fn of(context: &Context, store: Option<&Store>, plan: &SweepPlan, missing: &[u32]) -> Result<Self> {
-        let (devices, _) = context.devices();
-        let slots = Slots::of(context, &devices, plan.options.parallel, plan.options.per_gpu);
+        let run = RunContext::new(context, &plan.options)?;
+        let (devices, _) = run.devices(context, &plan.definition.workload);
+        let slots = Slots::of(context, &run, &devices);
         let known = match &plan.definition.workload {
             WorkloadReference::Command(_) => None,
             reference => workload::known(context)?.into_iter().find(|known| known.reference == *reference),

@@ -316,7 +316,8 @@ fn goes_on(pool: &str, sweeps: &[String]) -> String {
 
 fn report(context: &Context) -> Report {
     let (devices, _) = context.devices();
-    let here = default_slots(&devices, &context.settings.slot, &context.added_environment(), None, 1);
+    let per_gpu = context.config.per_gpu().unwrap_or(1);
+    let here = default_slots(&devices, &[], &context.added_environment(), Path::new("."), None, per_gpu);
     let pools = context.pools.lock();
     let all = pools.status();
     let mut rows = Rows::new(&["pool", "kind", "slots", "running", "pending", "failed", "idle", "trials"]);

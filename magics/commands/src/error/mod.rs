@@ -165,7 +165,11 @@ impl std::error::Error for MagicError {}
 impl From<tunebook_study::store::StoreError> for MagicError {
     fn from(error: tunebook_study::store::StoreError) -> Self {
         use tunebook_study::store::StoreError;
-        let busy = matches!(error, StoreError::Busy { .. } | StoreError::LeaseLost { .. });
-        Self::new(if busy { ErrorName::StudyBusy } else { ErrorName::StoreError }, error.to_string(), None)
+        let name = match error {
+            StoreError::Busy { .. } | StoreError::LeaseLost { .. } => ErrorName::StudyBusy,
+            StoreError::Exists { .. } => ErrorName::StudyExists,
+            _ => ErrorName::StoreError,
+        };
+        Self::new(name, error.to_string(), None)
     }
 }

@@ -188,7 +188,12 @@ impl Context {
 
     /// The devices, and the reason if the worker cannot be asked for GPUs.
     pub fn devices(&self) -> (Devices, Option<String>) {
-        let (devices, problem) = tunebook_pool::devices(&self.settings.worker, &self.added_environment());
+        self.devices_in(&self.added_environment())
+    }
+
+    /// The devices that processes with this environment can use.
+    pub fn devices_in(&self, environment: &Environment) -> (Devices, Option<String>) {
+        let (devices, problem) = tunebook_pool::devices(&self.settings.worker, environment);
         (devices, problem.map(|problem| problem.to_string()))
     }
 }

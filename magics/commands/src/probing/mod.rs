@@ -88,6 +88,8 @@ impl TargetDevice {
     /// The device that `--device` names, otherwise the first one.
     pub fn new(context: &Context, arguments: &Arguments) -> Self {
         let (devices, _) = context.devices();
+        // What only programs can use is not measured.
+        let devices = devices.for_libtorch();
         let device = match arguments.option("device") {
             Some(word) => word.text.clone(),
             None => devices.devices.first().map_or("cpu".into(), |device| device.id.clone()),

@@ -51,6 +51,21 @@ impl Rows {
         self.rows.push(cells);
     }
 
+    /// Leaves out the columns in which no row has anything but a dash.
+    pub fn without_empty_columns(mut self) -> Self {
+        let is_filled = |cell: &String| !cell.is_empty() && cell != "–";
+        let kept: Vec<bool> = (0..self.headers.len())
+            .map(|column| self.rows.iter().any(|row| row.get(column).is_some_and(is_filled)))
+            .collect();
+        let keep = |cells: &mut Vec<String>| {
+            let mut kept = kept.iter();
+            cells.retain(|_| kept.next().is_none_or(|kept| *kept));
+        };
+        keep(&mut self.headers);
+        self.rows.iter_mut().for_each(keep);
+        self
+    }
+
     pub fn is_empty(&self) -> bool {
         self.rows.is_empty()
     }
@@ -206,6 +221,18 @@ mod tests {
         for (x, text) in cases {
             assert_eq!(number(x), text);
         }
+    }
+
+    #[test]
+    fn columns_in_which_nothing_stands_are_left_out() {
+        let mut rows = Rows::new(&["a", "b", "c", "d"]);
+        for cells in [["1", "", "–", ""], ["2", "–", "–", "4"]] {
+            rows.row(cells.map(String::from).to_vec());
+        }
+        let mut expected = Rows::new(&["a", "d"]);
+        expected.row(vec!["1".into(), String::new()]);
+        expected.row(vec!["2".into(), "4".into()]);
+        assert_eq!(rows.without_empty_columns(), expected);
     }
 
     #[test]

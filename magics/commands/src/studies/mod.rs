@@ -7,6 +7,7 @@ mod gradient_norms;
 mod origin;
 mod record;
 mod removal;
+mod reproduction;
 mod validation;
 mod validation_uses;
 
@@ -16,6 +17,7 @@ pub use gradient_norms::gradient_norms;
 pub use origin::{Draws, adaptive_note, given_note, origin_notes, stopped_note};
 pub use record::study_as_json;
 pub use removal::remove;
+pub use reproduction::{import_magic, reproduction};
 pub use validation::validation;
 pub use validation_uses::{replay_of, with_validation};
 

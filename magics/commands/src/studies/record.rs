@@ -6,13 +6,14 @@
 //!   "objective", "best_step", "params": { … }, "seed", "seconds", "metrics": { name: [[step, value], …] } }] }
 //! ```
 //!
-//! A number that is not finite or not known is null.
+//! A number that is not finite or not known is null. Only a trial that is complete or stopped has an objective; the
+//! metrics of the others hold what they reported.
 
 use crate::error::{ErrorName, MagicError, Result};
 use crate::magic::Context;
 use serde_json::{Map, Value, json};
 use tunebook_study::store::{Store, StudyRecord};
-use tunebook_study::{Measurement, Objective, Trial};
+use tunebook_study::{Measurement, Objective, Trial, TrialState};
 
 /// The study with this name, with all its trials and all measurements that they reported.
 pub fn study_as_json(context: &Context, name: &str) -> Result<Value> {
@@ -29,7 +30,8 @@ pub fn study_as_json(context: &Context, name: &str) -> Result<Value> {
 
 fn trial_as_json(store: &Store, study: &StudyRecord, trial: &Trial) -> Result<Value> {
     let objective: &Objective = &study.definition.objective;
-    let (value, step) = objective.of(trial).unzip();
+    let has_objective = matches!(trial.state, TrialState::Complete | TrialState::Stopped);
+    let (value, step) = objective.of(trial).filter(|_| has_objective).unzip();
     Ok(json!({
         "number": trial.number,
         "configuration": trial.configuration,
@@ -62,7 +64,6 @@ fn by_metric(measurements: &[Measurement]) -> Map<String, Value> {
 mod tests {
     use super::*;
     use crate::testing::{context, definition};
-    use tunebook_study::TrialState;
     use tunebook_study::store::NewTrial;
 
     #[test]
@@ -95,6 +96,36 @@ mod tests {
         let failed = &value["trials"][1];
         assert_eq!((&failed["state"], &failed["reason"]), (&json!("failed"), &json!("out of luck")));
         assert_eq!((&failed["objective"], &failed["metrics"]), (&Value::Null, &json!({})));
+    }
+
+    #[test]
+    fn only_a_complete_or_a_stopped_trial_has_an_objective() {
+        let folder = tempfile::tempdir().unwrap();
+        let context = context(folder.path());
+        let mut store = context.store().unwrap();
+        let study = store.create_study("depth", &definition()).unwrap();
+        let mut writer = store.write(study).unwrap();
+        let states = [
+            (TrialState::Complete, true),
+            (TrialState::Stopped, true),
+            (TrialState::Infeasible, false),
+            (TrialState::Failed, false),
+            (TrialState::Cancelled, false),
+        ];
+        for ((state, _), number) in states.iter().zip(1..) {
+            writer.start(&NewTrial { number, configuration: number, params: Default::default(), seed: 0 }).unwrap();
+            let metrics = [("valid/error".to_string(), Some(0.5))].into();
+            writer.measured(number, &Measurement { step: 10, seconds: 0.5, metrics }).unwrap();
+            writer.finish(number, *state, None, 1.0).unwrap();
+        }
+        drop(writer);
+        let value = study_as_json(&context, "depth").unwrap();
+        for (i, (state, has_objective)) in states.into_iter().enumerate() {
+            let trial = &value["trials"][i];
+            let expected = if has_objective { (json!(0.5), json!(10)) } else { (Value::Null, Value::Null) };
+            assert_eq!((trial["objective"].clone(), trial["best_step"].clone()), expected, "{state}");
+            assert_eq!(trial["metrics"], json!({ "valid/error": [[10, 0.5]] }), "{state}");
+        }
     }
 
     #[test]

@@ -26,9 +26,10 @@ pub struct SweepBody {
     pub declarations: Vec<Declaration>,
     /// The metric that is minimized or maximized.
     pub objective: Option<(Direction, Spanned<String>)>,
-    /// The question that the study is to answer.
-    pub question: Option<String>,
-    pub notes: Option<String>,
+    /// The question that the study is to answer. An empty text is none.
+    pub question: Option<Spanned<String>>,
+    /// Notes of the user. An empty text is none.
+    pub notes: Option<Spanned<String>>,
     /// The optimizer whose hyperparameters are declared by the number of configurations.
     pub preset: Option<Spanned<Preset>>,
     /// The round of experiments that the study belongs to.
@@ -210,8 +211,8 @@ fn parse_tokens(source: &Source, span: Span, body: &mut SweepBody) -> Result<()>
             }
             body.objective = Some((direction, metric));
         }
-        "question" => body.question = Some(line.text("the question in quotes")?.value),
-        "notes" => body.notes = Some(line.text("the notes in quotes")?.value),
+        "question" => set(source, &mut body.question, line.text("the question in quotes")?, "question")?,
+        "notes" => set(source, &mut body.notes, line.text("the notes in quotes")?, "text of `notes`")?,
         "round" => {
             let value = line.value()?;
             let number = value.value.as_i64().and_then(|n| u32::try_from(n).ok()).filter(|n| *n > 0);
@@ -258,7 +259,8 @@ fn parse_tokens(source: &Source, span: Span, body: &mut SweepBody) -> Result<()>
 /// Sets what can be declared only once. A second declaration is an error.
 fn set<T>(source: &Source, field: &mut Option<Spanned<T>>, value: Spanned<T>, what: &str) -> Result<()> {
     if field.is_some() {
-        return Err(source.syntax_error(value.span, format!("the {what} is declared already"), None));
+        let message = format!("the {what} is declared already, in a line above; a study has only one");
+        return Err(source.syntax_error(value.span, message, Some("remove one of the two lines".into())));
     }
     *field = Some(value);
     Ok(())

@@ -38,7 +38,7 @@ fn the_example_of_the_reference_is_parsed() {
     assert_eq!(body.declarations[2].distribution.value, Distribution::LogUniform { low: 1e-4, high: 1.0 });
     assert_eq!(body.declarations[3].distribution.value, Distribution::OneMinusLogUniform { low: 1e-3, high: 1.0 });
     assert_eq!(body.objective.unwrap().1.value, "valid/error");
-    assert_eq!(body.question.as_deref(), Some("does depth help?"));
+    assert_eq!(body.question.unwrap().value, "does depth help?");
 }
 
 #[test]
@@ -92,6 +92,10 @@ fn errors_say_what_is_wrong_and_suggest_similar_names() {
         ("nuisance lr ~ uniform(0 1)", "SyntaxError", "expected `,`"),
         ("nuisance lr", "SyntaxError", "expected `~ distribution`"),
         ("workload a\nworkload b", "SyntaxError", "already"),
+        ("question \"a\"\nquestion \"b\"", "SyntaxError", "the question is declared already"),
+        ("question \"\"\nquestion \"b\"", "SyntaxError", "the question is declared already"),
+        ("notes \"a\"\nfixed x = 1\nnotes \"a\"", "SyntaxError", "the text of `notes` is declared already"),
+        ("round 1\nround 2", "SyntaxError", "the round is declared already"),
         ("fixed x = 'abc", "SyntaxError", "never closed"),
         ("nuisance n ~ int(1.5, 3)", "InvalidDistribution", "whole numbers"),
         ("nuisance m ~ 1 - loguniform(0.1, 2)", "InvalidDistribution", "at most 1"),

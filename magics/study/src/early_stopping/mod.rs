@@ -56,6 +56,8 @@ impl fmt::Display for StopEarly {
 struct Curve {
     configuration: u32,
     is_complete: bool,
+    /// The step at which the trial ends by itself, if it is known.
+    end: Option<u64>,
     /// The objective by step.
     values: BTreeMap<u64, f64>,
 }
@@ -80,7 +82,15 @@ impl EarlyStopping {
     /// A trial starts, or starts again: what was known of it does not count any more.
     pub fn started(&mut self, number: u32, configuration: u32) {
         self.rungs.forget(number);
-        self.trials.insert(number, Curve { configuration, is_complete: false, values: BTreeMap::new() });
+        let curve = Curve { configuration, is_complete: false, end: None, values: BTreeMap::new() };
+        self.trials.insert(number, curve);
+    }
+
+    /// A trial that has started ends by itself at this step. There it is not stopped.
+    pub fn ends_at(&mut self, number: u32, step: u64) {
+        if let Some(curve) = self.trials.get_mut(&number) {
+            curve.end = Some(step);
+        }
     }
 
     /// A trial measured its objective. Returns why it should be stopped, if it should.
@@ -91,14 +101,17 @@ impl EarlyStopping {
             return None;
         }
         let direction = self.objective.direction;
-        self.trials.get_mut(&number)?.values.insert(step, direction.minimized(value));
+        let curve = self.trials.get_mut(&number)?;
+        curve.values.insert(step, direction.minimized(value));
+        let end = curve.end;
         let verdict = match self.rule {
             StopEarly::None => None,
             StopEarly::Median => median::verdict(self, number, step),
             StopEarly::Asha => asha::verdict(self, number, step),
         };
-        // At the last step there is nothing left to save.
-        let verdict = verdict.filter(|_| self.longest.is_none_or(|longest| step < longest))?;
+        // At the last step there is nothing left to save. At step 0, nothing was trained yet.
+        let is_last = [self.longest, end].into_iter().flatten().any(|last| step >= last);
+        let verdict = verdict.filter(|_| step > 0 && !is_last)?;
         let (mine, other) = (direction.minimized(verdict.mine), direction.minimized(verdict.other));
         let metric = &self.objective.metric;
         let than = verdict.than;

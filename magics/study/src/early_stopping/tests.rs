@@ -56,6 +56,26 @@ fn steps_that_no_complete_trial_has_stop_nothing_and_neither_does_the_last_step(
 }
 
 #[test]
+fn a_trial_is_not_stopped_at_step_0_or_at_its_own_last_step() {
+    let mut median = rule(StopEarly::Median, Direction::Minimize);
+    for n in 1..=5 {
+        median.started(n, n);
+        for step in [0, 100, 1000] {
+            median.measured(n, step, 0.1);
+        }
+        median.ended(n, TrialState::Complete);
+    }
+    for (number, end, stopped_at) in [(6, Some(100), None), (7, Some(101), Some(100)), (8, None, Some(100))] {
+        median.started(number, number);
+        if let Some(end) = end {
+            median.ends_at(number, end);
+        }
+        let at = [0, 100].into_iter().find(|step| median.measured(number, *step, 0.9).is_some());
+        assert_eq!(at, stopped_at, "a trial of {end:?} steps");
+    }
+}
+
+#[test]
 fn seeds_of_one_configuration_count_once_and_are_not_compared_with_each_other() {
     let mut median = rule(StopEarly::Median, Direction::Minimize);
     for n in 1..=5 {

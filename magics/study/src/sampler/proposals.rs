@@ -204,9 +204,10 @@ impl Proposals {
         if index < bayes::first_points(space) {
             return None;
         }
-        let outcomes = self.results.outcomes(self.made.len());
+        let version = self.spaces[at].version;
+        let outcomes = self.results.outcomes(self.made.len(), &bayes::Rules::of(version));
         let question = Question {
-            version: self.spaces[at].version,
+            version,
             space,
             seed: self.seed,
             index,

@@ -1,13 +1,15 @@
 //! What a study knows of its configurations: the results of their trials so far.
 
-use super::bayes::Outcome;
+use super::bayes::{Outcome, Rules};
 use crate::{Objective, Summaries, TrialState};
 use std::collections::HashMap;
 
 /// What became of a trial.
 #[derive(Clone, Copy, PartialEq)]
 enum End {
-    Value(f64),
+    Complete(f64),
+    /// Ended early, with the value that it had then.
+    Stopped(f64),
     Infeasible,
     Failed,
 }
@@ -28,7 +30,8 @@ impl Results {
     pub(super) fn learn(&mut self, configuration: u32, number: u32, state: TrialState, summaries: &Summaries) -> bool {
         let value = self.objective.of_summaries(summaries).map(|(value, _)| self.objective.direction.minimized(value));
         let end = match (state, value) {
-            (TrialState::Complete | TrialState::Stopped, Some(value)) => Some(End::Value(value)),
+            (TrialState::Complete, Some(value)) => Some(End::Complete(value)),
+            (TrialState::Stopped, Some(value)) => Some(End::Stopped(value)),
             (TrialState::Infeasible, _) => Some(End::Infeasible),
             (TrialState::Running | TrialState::Cancelled, _) => None,
             (TrialState::Failed | TrialState::Complete | TrialState::Stopped, _) => Some(End::Failed),
@@ -42,25 +45,58 @@ impl Results {
     }
 
     /// What is known of each of the first configurations: the median of its trials, of which infeasible ones are worst.
-    pub(super) fn outcomes(&self, count: usize) -> impl Iterator<Item = Outcome> {
-        (0..count).map(|configuration| {
-            let ends = self.ends.get(&configuration).into_iter().flatten().map(|(_, end)| end);
+    pub(super) fn outcomes(&self, count: usize, rules: &Rules) -> Vec<Outcome> {
+        let complete = if rules.distrusts_stopped { self.complete() } else { vec![] };
+        // A trial was stopped because it was worse than others, at a step at which they were worse, too. Its value says
+        // little about the value that it would have had. That is taken to be in the worse half of those that are known.
+        let stopped = |value: f64| match (rules.distrusts_stopped, complete.last()) {
+            (false, _) => Some(value),
+            (true, Some(worst)) if complete.len() > 1 => Some(value.clamp(median(&complete), *worst)),
+            (true, _) => None,
+        };
+        let outcome = |configuration| {
+            let ends: Vec<End> = self.ends.get(&configuration).into_iter().flatten().map(|(_, end)| *end).collect();
             let mut values: Vec<f64> = ends
+                .iter()
                 .filter_map(|end| match end {
-                    End::Value(value) => Some(*value),
+                    End::Complete(value) => Some(*value),
+                    End::Stopped(value) => stopped(*value),
                     End::Infeasible => Some(f64::INFINITY),
                     End::Failed => None,
                 })
                 .collect();
             values.sort_by(f64::total_cmp);
-            let Some(last) = values.len().checked_sub(1) else { return Outcome::Open };
-            let median = 0.5 * (values[last / 2] + values[last.div_ceil(2)]);
-            if median.is_finite() { Outcome::Value(median) } else { Outcome::Infeasible }
-        })
+            if values.is_empty() {
+                return if ends.is_empty() { Outcome::Open } else { Outcome::Failed };
+            }
+            let median = median(&values);
+            match ends.iter().any(|end| matches!(end, End::Complete(_))) {
+                _ if !median.is_finite() => Outcome::Infeasible,
+                false if rules.distrusts_stopped => Outcome::Stopped(median),
+                _ => Outcome::Value(median),
+            }
+        };
+        (0..count).map(outcome).collect()
+    }
+
+    /// The sorted values of the trials that are complete.
+    fn complete(&self) -> Vec<f64> {
+        let ends = self.ends.values().flat_map(HashMap::values);
+        let mut values: Vec<f64> =
+            ends.filter_map(|end| if let End::Complete(value) = end { Some(*value) } else { None }).collect();
+        values.sort_by(f64::total_cmp);
+        values
     }
 
     /// Whether one of the first configurations has no trial that ended.
     pub(super) fn some_run(&self, count: usize) -> bool {
         (0..count).any(|configuration| self.ends.get(&configuration).is_none_or(HashMap::is_empty))
     }
+}
+
+/// The median of sorted values, of which there is one at least.
+fn median(sorted: &[f64]) -> f64 {
+    let last = sorted.len() - 1;
+    // Halves first: the sum of two large values is no number.
+    0.5 * sorted[last / 2] + 0.5 * sorted[last.div_ceil(2)]
 }

@@ -5,6 +5,7 @@
 
 use super::{Result, Store, StudyRecord, StudyWriter};
 use crate::protocol::DataSource;
+use crate::{Hyperparameter, Params, SearchSpace};
 use rusqlite::OptionalExtension;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -24,13 +25,39 @@ pub struct AcceptedChange {
     pub at_trial: u32,
 }
 
-/// The hyperparameters that code read, and those that it did not read. One may be in both sets, of different trials.
+/// The hyperparameters that code read, and those that it did not read, by their labels. One may be in both sets, of
+/// different trials.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HyperparameterUse {
     /// Those that at least one trial read.
     pub used: BTreeSet<String>,
     /// Those that at least one complete trial did not read.
     pub unused: BTreeSet<String>,
+}
+
+impl HyperparameterUse {
+    /// Adds what a trial with these values read, and what it did not read, by plain names.
+    pub fn add(&mut self, space: &SearchSpace, params: &Params, used: Vec<String>, unused: Vec<String>) {
+        let label = |name: String| space.active(&name, params).map_or(name, Hyperparameter::label);
+        self.used.extend(used.into_iter().map(label));
+        self.unused.extend(unused.into_iter().map(label));
+    }
+
+    /// The labels of those that no trial read.
+    ///
+    /// Earlier versions recorded plain names, and before a space was widened, a hyperparameter may have had another
+    /// label. Where such a name is now that of several branches, it is not known whose it was; it may be that of each.
+    fn without_effect(&self, space: &SearchSpace) -> Vec<String> {
+        let current = |name: &String| space.find(name).map_or_else(|| name.clone(), Hyperparameter::label);
+        let used: BTreeSet<String> = self.used.iter().map(current).collect();
+        let unused: BTreeSet<String> = self.unused.iter().map(current).collect();
+        let may_be = |a: &str, b: &str| match (space.find(a), space.find(b)) {
+            (Some(_), Some(_)) | (None, None) => a == b,
+            (Some(h), None) => h.name == b,
+            (None, Some(h)) => h.name == a,
+        };
+        unused.into_iter().filter(|label| !used.iter().any(|other| may_be(label, other))).collect()
+    }
 }
 
 /// Stands for the hash of a file that the trials write themselves.
@@ -63,10 +90,10 @@ impl Store {
         Ok(self.result_of(study, CHANGES)?.unwrap_or_default())
     }
 
-    /// The hyperparameters that no complete trial of the study used, although the study declares them.
+    /// The labels of the hyperparameters that no complete trial of the study used, although the study declares them.
     pub fn without_effect(&self, study: &StudyRecord) -> Result<Vec<String>> {
-        let HyperparameterUse { used, unused } = self.result_of(study, HYPERPARAMETERS)?.unwrap_or_default();
-        Ok(unused.difference(&used).cloned().collect())
+        let all: HyperparameterUse = self.result_of(study, HYPERPARAMETERS)?.unwrap_or_default();
+        Ok(all.without_effect(&study.definition.space))
     }
 
     /// The hashes of the validation examples that have judged trials of the study. Empty if they are not known.
@@ -135,5 +162,65 @@ impl StudyWriter {
         let mut all = self.store().changes(self.study())?;
         all.extend(changes.iter().cloned());
         self.write_result(CHANGES, &all)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Condition, Distribution, Role};
+
+    /// The learning rate and the momentum of two optimizers.
+    fn branches() -> SearchSpace {
+        let mut space = SearchSpace::new();
+        let mut declare = |name: &str, distribution, optimizer: Option<&str>| {
+            let condition = |word: &str| Condition { name: "optimizer".into(), values: vec![word.into()] };
+            let (name, role, conditions) =
+                (name.into(), Role::Nuisance, optimizer.map(condition).into_iter().collect());
+            space.declare(Hyperparameter { name, role, distribution, conditions }).unwrap();
+        };
+        declare("optimizer", Distribution::choice(vec!["sgd".into(), "adam".into()]).unwrap(), None);
+        for optimizer in ["sgd", "adam"] {
+            declare("lr", Distribution::log_uniform(1e-3, 1.0).unwrap(), Some(optimizer));
+            declare("momentum", Distribution::uniform(0.0, 0.9).unwrap(), Some(optimizer));
+        }
+        declare("dropout", Distribution::uniform(0.0, 0.5).unwrap(), None);
+        space
+    }
+
+    fn names(names: &[&str]) -> Vec<String> {
+        names.iter().map(|name| name.to_string()).collect()
+    }
+
+    #[test]
+    fn a_hyperparameter_that_only_another_branch_uses_has_no_effect_in_its_own() {
+        let space = branches();
+        let mut all = HyperparameterUse::default();
+        for optimizer in ["sgd", "adam"] {
+            let params = space.assign(|_, h| match h.name.as_str() {
+                "optimizer" => optimizer.into(),
+                _ => h.distribution.from_unit(0.5),
+            });
+            let (used, unused) = match optimizer {
+                "sgd" => (names(&["optimizer", "lr", "momentum"]), names(&["dropout"])),
+                _ => (names(&["optimizer", "lr"]), names(&["momentum", "dropout"])),
+            };
+            all.add(&space, &params, used, unused);
+        }
+        assert_eq!(all.without_effect(&space), ["dropout", "optimizer=adam/momentum"]);
+    }
+
+    #[test]
+    fn names_that_were_recorded_without_their_branch_still_count() {
+        let space = branches();
+        let recorded = |used: &[&str], unused: &[&str]| HyperparameterUse {
+            used: names(used).into_iter().collect(),
+            unused: names(unused).into_iter().collect(),
+        };
+        assert_eq!(recorded(&["lr"], &["momentum", "dropout"]).without_effect(&space), ["dropout", "momentum"]);
+        let used_since = recorded(&["optimizer=sgd/momentum"], &["momentum"]);
+        assert!(used_since.without_effect(&space).is_empty(), "it may be the one that was used");
+        let used_before = recorded(&["momentum"], &["optimizer=adam/momentum"]);
+        assert!(used_before.without_effect(&space).is_empty(), "it may be the one that was used");
     }
 }

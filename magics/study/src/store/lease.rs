@@ -22,6 +22,10 @@ pub(super) struct Owner {
     start: Option<u64>,
     /// Tells the leases of one process apart.
     nonce: u64,
+    /// The namespace of process ids in which the id is valid. Two containers of one machine have two, even if they have
+    /// the same host name. None where the system tells none, and in records from before it was recorded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    namespace: Option<String>,
 }
 
 impl Owner {
@@ -31,7 +35,7 @@ impl Owner {
         let pid = std::process::id();
         let nonce = NEXT.fetch_add(1, Ordering::Relaxed);
         OWN.lock().insert(nonce);
-        Self { host: host(), pid, start: start_of(pid), nonce }
+        Self { host: host(), pid, start: start_of(pid), nonce, namespace: namespace() }
     }
 
     /// Gives the lease up, even if the store still records it.
@@ -39,9 +43,14 @@ impl Owner {
         OWN.lock().remove(&self.nonce);
     }
 
+    /// Whether this process can look the owner's process up by its id.
+    fn is_known_here(&self) -> bool {
+        self.host == host() && (self.namespace.is_none() || self.namespace == namespace())
+    }
+
     /// Whether this owner still has the lease that it renewed `age` seconds ago.
     pub(super) fn is_alive(&self, age: f64) -> bool {
-        if self.host != host() || self.start.is_none() {
+        if !self.is_known_here() || self.start.is_none() {
             return age < EXPIRES_AFTER;
         }
         let is_running = start_of(self.pid) == self.start;
@@ -51,7 +60,7 @@ impl Owner {
 
 impl std::fmt::Display for Owner {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        if self.host == host() && self.pid == std::process::id() {
+        if self.is_known_here() && self.pid == std::process::id() {
             return f.write_str("this very kernel");
         }
         write!(f, "another kernel (process {} on {})", self.pid, self.host)
@@ -65,6 +74,12 @@ fn host() -> String {
     let name = if name.is_empty() { std::env::var("HOSTNAME").unwrap_or_else(|_| "localhost".into()) } else { name };
     let boot = read("/proc/sys/kernel/random/boot_id");
     if boot.is_empty() { name } else { format!("{name} (boot {})", &boot[..boot.len().min(8)]) }
+}
+
+/// The namespace of process ids of this process, such as `pid:[4026531836]`. None where the system tells none.
+fn namespace() -> Option<String> {
+    let link = std::fs::read_link("/proc/self/ns/pid").ok()?;
+    Some(link.to_string_lossy().into_owned())
 }
 
 /// When a process started: field 22 of `/proc/PID/stat`. None if it is not running; a zombie is not. Field 2 is the

@@ -69,6 +69,9 @@ pub enum StoreError {
         path.display()
     )]
     Newer { path: PathBuf, version: usize },
+    /// A study of this name was recorded, most often by another process a moment ago.
+    #[error("there is a study `{study}` already; it may have just begun in another kernel. Run the cell again")]
+    Exists { study: String },
     /// Another writer has the study's lease.
     #[error(
         "the study `{study}` is being run by {owner}. Wait for it to end, or interrupt it there. If that kernel has \

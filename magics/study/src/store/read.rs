@@ -91,6 +91,15 @@ impl Store {
         .collect()
     }
 
+    /// The numbers of the trials that are recorded as running, each with the time of its last measurement.
+    pub(super) fn left_running(&self, study: &StudyRecord) -> Result<Vec<(u32, f64)>> {
+        let sql = "SELECT number, coalesce((SELECT max(seconds) FROM measurements WHERE trial = trials.id), 0.0) \
+                   FROM trials WHERE study = ?1 AND state = 'running' ORDER BY number";
+        let mut statement = self.connection.prepare_cached(sql).map_err(|e| self.sql(e))?;
+        let rows = statement.query_map([study.id], |row| Ok((row.get(0)?, row.get(1)?))).map_err(|e| self.sql(e))?;
+        rows.map(|row| row.map_err(|e| self.sql(e))).collect()
+    }
+
     /// The measurements of a trial in the order of their steps.
     pub fn measurements(&self, study: &StudyRecord, number: u32) -> Result<Vec<Measurement>> {
         let sql = "SELECT m.step, m.seconds, m.metrics FROM measurements m JOIN trials t ON t.id = m.trial \

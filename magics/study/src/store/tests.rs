@@ -186,6 +186,74 @@ fn a_study_has_one_writer_until_that_drops_it_or_dies() {
 }
 
 #[test]
+fn an_owner_in_another_namespace_of_process_ids_is_alive_until_its_lease_expires() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("studies.db");
+    let mut store = Store::open(&path).unwrap();
+    let study = store.create_study("depth", &definition()).unwrap();
+    let own = lease::Owner::new();
+    let mut owner = serde_json::to_value(&own).unwrap();
+    let record = |owner: &serde_json::Value, age: f64| {
+        let sql = "INSERT OR REPLACE INTO leases (study, owner, renewed) VALUES (1, ?1, ?2)";
+        Store::open(&path).unwrap().connection.execute(sql, (owner.to_string(), now() - age)).unwrap();
+    };
+    // Another container with the same host name, whose kernel has the same id there.
+    owner["namespace"] = "pid:[1]".into();
+    owner["start"] = 1.into();
+    record(&owner, 1.0);
+    let busy = Store::open(&path).unwrap().write(study.clone()).map(drop).unwrap_err();
+    assert!(busy.to_string().contains("another kernel (process"), "{busy}");
+    record(&owner, 60.0);
+    drop(Store::open(&path).unwrap().write(study.clone()).unwrap());
+    // A record from before the namespace was recorded: the process is looked up.
+    owner.as_object_mut().unwrap().remove("namespace");
+    record(&owner, 1.0);
+    drop(Store::open(&path).unwrap().write(study.clone()).unwrap());
+    let mut old = serde_json::to_value(&own).unwrap();
+    old.as_object_mut().unwrap().remove("namespace");
+    record(&old, 60.0);
+    assert!(matches!(store.write(study), Err(StoreError::Busy { .. })));
+}
+
+#[test]
+fn trials_that_ran_when_their_kernel_died_are_cancelled_and_keep_what_they_measured() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("studies.db");
+    let mut store = Store::open(&path).unwrap();
+    let study = store.create_study("depth", &definition()).unwrap();
+    let mut writer = store.write(study.clone()).unwrap();
+    for number in 1..=3 {
+        writer.start(&trial(number)).unwrap();
+    }
+    writer.measured(1, &measurement(10, Some(0.5))).unwrap();
+    writer.finish(3, TrialState::Complete, None, 1.0).unwrap();
+    drop(writer);
+    let states =
+        |store: &Store| -> Vec<TrialState> { store.trials(&study).unwrap().iter().map(|trial| trial.state).collect() };
+    let reader = Store::open(&path).unwrap();
+    assert_eq!(states(&reader), [TrialState::Running, TrialState::Running, TrialState::Complete]);
+    let mut writer = Store::open(&path).unwrap().write(study.clone()).unwrap();
+    assert_eq!(states(&reader), [TrialState::Cancelled, TrialState::Cancelled, TrialState::Complete]);
+    let trials = reader.trials(&study).unwrap();
+    assert_eq!((trials[0].seconds, trials[0].summaries["valid/error"].last), (0.5, (0.5, 10)));
+    assert_eq!(reader.measurements(&study, 1).unwrap(), [measurement(10, Some(0.5))]);
+    assert_eq!(trials[0].reason.as_deref(), Some("its kernel ended"));
+    writer.start(&trial(1)).unwrap();
+    assert_eq!(states(&reader)[0], TrialState::Running);
+}
+
+#[test]
+fn a_study_that_another_process_has_just_begun_is_told_from_other_errors() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("studies.db");
+    let (mut one, mut other) = (Store::open(&path).unwrap(), Store::open(&path).unwrap());
+    one.create_study("depth", &definition()).unwrap();
+    let error = other.create_study("depth", &definition()).unwrap_err();
+    assert!(matches!(&error, StoreError::Exists { study } if study == "depth"), "{error}");
+    assert!(other.study("depth").unwrap().is_some());
+}
+
+#[test]
 fn a_writer_that_lost_its_lease_changes_nothing_and_says_so() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("studies.db");

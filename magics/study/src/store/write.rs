@@ -50,15 +50,24 @@ struct Earlier {
 }
 
 impl Store {
-    /// Records a new study. An error if there is one of that name.
+    /// Records a new study. The error [`StoreError::Exists`] says that there is one of that name, which another process
+    /// may have recorded a moment ago.
     pub fn create_study(&mut self, name: &str, definition: &StudyDefinition) -> Result<StudyRecord> {
         let created = now();
-        let (id, definition_id) = self.transaction(|transaction| {
+        let recorded = self.transaction(|transaction| {
             transaction.execute("INSERT INTO studies (name, created) VALUES (?1, ?2)", (name, created))?;
             let id = transaction.last_insert_rowid();
             let sql = "INSERT INTO definitions (study, created, definition) VALUES (?1, ?2, ?3)";
             transaction.execute(sql, (id, created, to_json(definition)))?;
             Ok((id, transaction.last_insert_rowid()))
+        });
+        let (id, definition_id) = recorded.map_err(|error| match error {
+            StoreError::Sqlite { source, .. }
+                if source.sqlite_error_code() == Some(rusqlite::ErrorCode::ConstraintViolation) =>
+            {
+                StoreError::Exists { study: name.into() }
+            }
+            error => error,
         })?;
         let (name, definition) = (name.to_string(), definition.clone());
         Ok(StudyRecord { id, definition_id, name, definition, created, asked: 0, seconds: 0.0 })
@@ -66,6 +75,8 @@ impl Store {
 
     /// Takes the study's lease and becomes its writer. The error [`StoreError::Busy`] says who has the lease, if
     /// somebody has.
+    ///
+    /// A trial that is recorded as running ran when the last writer died. It counts as cancelled from now on.
     pub fn write(self, study: StudyRecord) -> Result<StudyWriter> {
         let owner = Owner::new();
         let taken = self.transaction(|transaction| {
@@ -83,7 +94,11 @@ impl Store {
         }
         match taken? {
             Some(holder) => Err(StoreError::Busy { study: study.name, owner: holder.to_string() }),
-            None => Ok(StudyWriter { store: self, study, owner, renewed: now(), earlier: HashMap::new() }),
+            None => {
+                let mut writer = StudyWriter { store: self, study, owner, renewed: now(), earlier: HashMap::new() };
+                writer.cancel_left()?;
+                Ok(writer)
+            }
         }
     }
 
@@ -208,6 +223,15 @@ impl StudyWriter {
         self.earlier.remove(number);
         if runs_again {
             self.earlier.insert(*number, Earlier::default());
+        }
+        Ok(())
+    }
+
+    /// Records that the trials were cancelled which ran when the last writer died. Their measurements stay, as those of
+    /// an interrupted trial do, and their time is that of the last one.
+    fn cancel_left(&mut self) -> Result<()> {
+        for (number, seconds) in self.store.left_running(&self.study)? {
+            self.finish(number, TrialState::Cancelled, Some("its kernel ended"), seconds)?;
         }
         Ok(())
     }

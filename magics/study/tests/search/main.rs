@@ -364,6 +364,70 @@ fn trials_that_run_or_failed_are_not_proposed_again() {
     assert!(asked.iter().all(|other| distance(&next, other) > 1e-6), "{next:?} {asked:?}");
 }
 
+/// The best final value of a search whose trials are stopped early by the median rule: at each tenth of its training, a
+/// trial that is worse than the median of the complete ones at that step ends. A curve falls to its final value the
+/// faster the larger `x0` is, and rises from its minimum afterwards if `overfits`.
+fn best_with_stopping(version: u32, seed: u64, trials: u32, overfits: f64) -> (f64, usize) {
+    let definition = StudyDefinition {
+        sampler_version: version,
+        objective: Objective { judged: ObjectiveValue::Final, ..study(cube(4), BAYES, seed).objective },
+        ..study(cube(4), BAYES, seed)
+    };
+    let mut proposals = Proposals::of(&definition);
+    let (mut complete, mut stopped): (Vec<Vec<f64>>, usize) = (vec![], 0);
+    for index in 0..trials {
+        let params = proposals.get(u64::from(index)).unwrap();
+        let x: Vec<f64> = params.values().map(|v| v.as_f64().unwrap()).collect();
+        let Some(value) = (DL4.value)(&x) else {
+            tell(&mut proposals, index, None);
+            continue;
+        };
+        let curve: Vec<f64> = (1..=10)
+            .map(|step| {
+                let t = f64::from(step) / 10.0;
+                value + (2.3 - value) * (-(4.0 + 20.0 * x[0]) * t).exp() - overfits * (1.0 - t) * t.min(0.5)
+            })
+            .collect();
+        let is_worse = |step: &usize| {
+            let mut others: Vec<f64> = complete.iter().map(|curve: &Vec<f64>| curve[*step]).collect();
+            others.sort_by(f64::total_cmp);
+            others.len() >= 5 && curve[*step] > others[others.len() / 2]
+        };
+        let end = (0..9).find(is_worse);
+        let (state, last) = match end {
+            Some(step) => (TrialState::Stopped, curve[step]),
+            None => (TrialState::Complete, curve[9]),
+        };
+        proposals.learn(index, index + 1, state, &reported(last));
+        match end {
+            Some(_) => stopped += 1,
+            None => complete.push(curve),
+        }
+    }
+    (complete.iter().map(|curve| curve[9]).fold(f64::INFINITY, f64::min), stopped)
+}
+
+#[test]
+#[ignore = "a report"]
+fn stopping_report() {
+    let seeds: u64 = std::env::var("SEEDS").map_or(5, |seeds| seeds.parse().unwrap());
+    for overfits in [0.0, 0.1, 0.3] {
+        for trials in [30, 50, 100] {
+            for version in [6, 7] {
+                let runs: Vec<_> = (0..seeds).map(|seed| best_with_stopping(version, seed, trials, overfits)).collect();
+                let mut best: Vec<f64> = runs.iter().map(|run| run.0 - 0.02).collect();
+                best.sort_by(f64::total_cmp);
+                let stopped = runs.iter().map(|run| run.1).sum::<usize>() as f64 / seeds as f64;
+                println!(
+                    "overfits {overfits} trials {trials} version {version}: median regret {:.2e} worst {:.2e} stopped {stopped:.1}",
+                    best[best.len() / 2],
+                    best[best.len() - 1]
+                );
+            }
+        }
+    }
+}
+
 #[test]
 #[ignore = "a report of regret, infeasible trials and time, with `SEEDS=20` and `--nocapture`"]
 fn report() {

@@ -80,7 +80,7 @@ impl Findings {
         for number in trials_to_measure(definition, trials, objective) {
             measured.insert(number, store.measurements(study, number)?);
         }
-        let workload = workload::description(context, &definition.workload);
+        let workload = workload::description_in(context, Some(store), &definition.workload);
         let workload = workload.as_ref();
         let flags = flags(store, study, trials, objective, workload)?;
         let importance = importance(definition, trials, objective);

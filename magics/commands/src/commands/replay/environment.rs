@@ -1,6 +1,7 @@
 //! What of the environment differs between a study and its replay.
 
 use crate::commands::sweep::plan::SweepOptions;
+use crate::commands::sweep::run_context::RunContext;
 use crate::commands::sweep::{environment, slots};
 use crate::commands::workload::CrateDifference;
 use crate::error::Result;
@@ -88,9 +89,10 @@ fn values(environments: &[Value], place: &str) -> Vec<String> {
 /// does.
 pub fn moved(context: &Context, replay: &StudyRecord, options: &SweepOptions) -> Result<Option<String>> {
     let Some(store) = context.store_to_read()? else { return Ok(None) };
-    let (devices, _) = context.devices();
-    let slots = slots::Slots::of(context, &devices, options.parallel, options.per_gpu);
-    let now = environment::environment(&devices, &slots.names(), slots::commands(context));
+    let run = RunContext::new(context, options)?;
+    let (devices, _) = run.devices(context, &replay.definition.workload);
+    let slots = slots::Slots::of(context, &run, &devices);
+    let now = environment::environment(&devices, &slots.names(), slots::commands(&run), &run.folder);
     let found = compared(&store.environments(replay)?, &[now], false);
     Ok(found.first().map(|first| format!("its {} was {}, now {}", first.what, first.recorded, first.again)))
 }

@@ -18,6 +18,7 @@ use crate::host::{Interrupt, Output};
 use crate::magic::{Command, Context, Export, Invocation, Magic, Subject};
 use crate::studies::{must_run_again, replay_of, trial_of};
 use crate::syntax::{Arguments, PNG, Word, option};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use tunebook_study::store::StudyRecord;
 use tunebook_study::{Trial, TrialState};
@@ -174,7 +175,7 @@ impl ReplayMagic {
             record.left_out = Default::default();
         }
         if let Some(first) = self.trials {
-            let numbers: Vec<u32> = record.trials.keys().copied().take(first as usize).collect();
+            let numbers: BTreeSet<u32> = record.trials.keys().copied().take(first as usize).collect();
             record.trials.retain(|number, _| numbers.contains(number));
         }
         if record.trials.is_empty() {
@@ -203,9 +204,11 @@ impl ReplayMagic {
         }
         // Another kernel may have run trials before this one became the writer.
         let recorded = writer.store().trials(writer.study())?;
-        let missing: Vec<u32> = record.missing(&recorded).into_iter().filter(|n| missing.contains(n)).collect();
+        let asked: BTreeSet<u32> = missing.iter().copied().collect();
+        let missing: Vec<u32> = record.missing(&recorded).into_iter().filter(|n| asked.contains(n)).collect();
         changes::settle(&writer, &missing, self.options.accept_changes)?;
-        let failed = |trial: &&Trial| trial.state == TrialState::Failed && missing.contains(&trial.number);
+        let runs: BTreeSet<u32> = missing.iter().copied().collect();
+        let failed = |trial: &&Trial| trial.state == TrialState::Failed && runs.contains(&trial.number);
         if recorded.iter().find(failed).is_some() {
             writer.retry_failed()?;
         }

@@ -7,7 +7,7 @@ use crate::magic::Context;
 use crate::studies::replay_of;
 use serde::Serialize;
 use serde_json::json;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use tunebook_study::store::{NewTrial, Store, StudyRecord, StudyWriter, trials_folder};
 use tunebook_study::{StopEarly, StudyDefinition, Trial, TrialState};
 
@@ -61,7 +61,8 @@ impl Record {
     /// The numbers of the trials that have not ended in the replay. A trial that failed there, but not in the study,
     /// has not ended. Trials that failed in the study are the last ones: a run ends if all of its first trials fail.
     pub fn missing(&self, again: &[Trial]) -> Vec<u32> {
-        let state = |number: u32| again.iter().find(|trial| trial.number == number).map(|trial| trial.state);
+        let states: HashMap<u32, TrialState> = again.iter().map(|trial| (trial.number, trial.state)).collect();
+        let state = |number: u32| states.get(&number).copied();
         let fails_only_now = |number: &u32, trial: &Trial| {
             state(*number) == Some(TrialState::Failed) && trial.state != TrialState::Failed
         };

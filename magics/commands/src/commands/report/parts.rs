@@ -10,6 +10,7 @@ use crate::error::{ErrorName, Result, Source};
 use crate::host::{Bundle, Interrupt};
 use crate::magic::Context;
 use crate::report::table;
+use crate::studies::import_magic;
 use crate::syntax::Word;
 use serde_json::Value as Json;
 use std::path::Path;
@@ -215,20 +216,6 @@ fn import_again(store: &Store, study: &StudyRecord) -> Result<Vec<Part>> {
     Ok(parts)
 }
 
-/// The magic that imports a study again. None if its record does not say where it comes from.
-fn import_magic(name: &str, source: &Json) -> Option<String> {
-    let quoted = |text: &str| shell_words::quote(text).into_owned();
-    let (file, study) = (quoted(source["file"].as_str()?), quoted(source["study"].as_str()?));
-    let mut magic = format!("%study import {file} --study {study} --as {}", quoted(name));
-    for label in source["scientific"].as_array().into_iter().flatten().filter_map(Json::as_str) {
-        magic += &format!(" --scientific {}", quoted(label));
-    }
-    if let Some(index) = source["objective_index"].as_u64() {
-        magic += &format!(" --objective-index {index}");
-    }
-    Some(magic)
-}
-
 /// The environment in which a study ran last.
 fn environment(store: &Store, study: &StudyRecord) -> Result<Vec<Part>> {
     let mut parts = vec![];
@@ -341,16 +328,5 @@ mod tests {
             "git": { "commit": "c0ffee", "dirty": true, "diff": "" } });
         let expected = [["slots", "cpu:0, cpu:1"], ["git.commit", "c0ffee"], ["git.dirty", "true"]];
         assert_eq!(flattened("", &environment), expected.map(|row| row.map(String::from)));
-    }
-
-    #[test]
-    fn the_magic_of_an_import_has_all_that_was_chosen() {
-        let source = json!({ "file": "my studies.db", "study": "tuned", "scientific": ["layers", "opt=adam/lr"],
-            "objective_index": 1 });
-        let expected = "%study import 'my studies.db' --study tuned --as depth --scientific layers \
-            --scientific opt=adam/lr --objective-index 1";
-        let magic = import_magic("depth", &source).unwrap();
-        assert_eq!(magic.replace("'opt=adam/lr'", "opt=adam/lr"), expected);
-        assert_eq!(import_magic("depth", &Json::Null), None);
     }
 }

@@ -75,7 +75,10 @@ impl StabilityPlan {
             return Err(source.error(ErrorName::NoAnswer, word.span.clone(), message, Some(help.into())));
         }
         let workload = Workload::named(&word.text, &workloads, source, &word.span)?.clone();
-        let refused = [("lr", "cannot be set, because this magic varies it; `--range A..B` says where it begins")];
+        let refused = [
+            ("lr", "cannot be set, because this magic varies it; `--range A..B` says where it begins"),
+            ("seed", "cannot be set, because this magic trains with several seeds; `--seed S` says which ones"),
+        ];
         let space = space_of(arguments, &settings, &workloads, &refused)?;
         let params = values_of(arguments, &settings, &space)?;
         let description = &workload.description;

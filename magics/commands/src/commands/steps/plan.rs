@@ -165,7 +165,7 @@ impl StepsOptions {
             value.and_then(|value| u64::try_from(value.as_i64()?).ok()).filter(|value| *value > 0)
         };
         let (off, remains) = switched_off(description);
-        refuse(arguments, &body, &off)?;
+        refuse(arguments, &body, &off, self.repeats)?;
         let steps = self.steps.or_else(|| whole("steps")).unwrap_or(1000).max(2);
         let batch = whole("batch_size").unwrap_or(1);
         let every = self.every.or_else(|| set("eval_every").and(whole("eval_every"))).map(|every| every.min(steps));
@@ -254,7 +254,7 @@ pub fn rounded(x: f64) -> f64 {
 }
 
 /// Refuses settings of what the magic sets itself.
-fn refuse(arguments: &Arguments, body: &SweepBody, off: &[(String, Value)]) -> Result<()> {
+fn refuse(arguments: &Arguments, body: &SweepBody, off: &[(String, Value)], repeats: u32) -> Result<()> {
     for declared in &body.declarations {
         let name = declared.name.value.as_str();
         let constant = match &declared.distribution.value {
@@ -268,6 +268,10 @@ fn refuse(arguments: &Arguments, body: &SweepBody, off: &[(String, Value)]) -> R
             "lr" => (
                 "`lr` cannot be set, because this magic varies it".to_string(),
                 "`--lr A..B` sets the range of the grid, and `--rates N` the number of learning rates",
+            ),
+            "seed" if repeats > 1 => (
+                "`seed` cannot be set, because this magic trains with several seeds".to_string(),
+                "`--seed S` says which ones; `--repeats 1` trains with one",
             ),
             _ if off.iter().any(|(other, value)| other == name && !is_same(value)) => (
                 format!("`{name}` is switched off here: the number of steps is asked without it (Playbook G5)"),

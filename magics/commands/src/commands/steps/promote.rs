@@ -17,7 +17,8 @@ use tunebook_analysis::{
 };
 use tunebook_study::store::{Store, StudyRecord};
 use tunebook_study::{
-    Distribution, Hyperparameter, Objective, Role, SearchSpace, StopEarly, StudyDefinition, Trial, Value,
+    Distribution, Hyperparameter, Objective, Params, Role, SearchSpace, StopEarly, StudyDefinition, Trial, Value,
+    WorkloadDescription,
 };
 
 /// The longer round searches around so many of the best configurations.
@@ -108,9 +109,8 @@ impl Command for Promote {
         let checked = share.max(with_rank(&trials, objective, LEAST_CHECKED)).min(configurations.max(1));
         let check = sweep_cell(&format!("{name}-check"), &same, checked, "");
         let rounds = rounds(&store, &study, &trials, objective, longer.steps[0])?;
-        let likely = |h: &Hyperparameter| Some((h.label(), transfer(&h.name, known.as_ref())?));
-        let transfers: Vec<(String, Transfer)> = definition.space.hyperparameters().iter().filter_map(likely).collect();
-        let row = |(name, likely): &(String, Transfer)| json!({ "hyperparameter": name, "likely": likely });
+        let transfers = transfers(&definition.space, &first.params, known.as_ref());
+        let row = |of: &Transferred| json!({ "hyperparameter": of.label, "likely": of.likely });
         let fields = json!({
             "study": study.name, "factor": self.factor, "steps": longer.steps, "schedule": longer.schedule,
             "transfer": transfers.iter().map(row).collect::<Vec<_>>(), "rounds": rounds, "next_cell": long,
@@ -121,13 +121,8 @@ impl Command for Promote {
             report = report.line(&sentence);
         }
         let mut rows = Rows::new(&["hyperparameter", "conclusions transfer", "best value"]);
-        for (label, likely) in &transfers {
-            let plain = label.rsplit('/').next().unwrap_or(label);
-            rows.row(vec![
-                label.clone(),
-                in_words(*likely).into(),
-                first.params.get(plain).map_or("–".into(), table::value),
-            ]);
+        for Transferred { label, likely, best } in transfers {
+            rows.row(vec![label, in_words(likely).into(), best.as_ref().map_or("–".into(), table::value)]);
         }
         let report = report
             .table(&rows)
@@ -233,6 +228,25 @@ fn sentences(study: &StudyRecord, longer: &Prolonged, rounds: &[Round]) -> Vec<S
     sentences
 }
 
+/// What is said of a hyperparameter.
+#[derive(Debug, PartialEq)]
+struct Transferred {
+    label: String,
+    /// How likely conclusions about it hold for longer training.
+    likely: Transfer,
+    /// Its value in the best trial. None if it does not exist there.
+    best: Option<Value>,
+}
+
+/// Returns what is said of the hyperparameters. `best` are the values of the best trial.
+fn transfers(space: &SearchSpace, best: &Params, known: Option<&WorkloadDescription>) -> Vec<Transferred> {
+    let of = |h: &Hyperparameter| {
+        let likely = transfer(&h.name, known)?;
+        Some(Transferred { label: h.label(), likely, best: space.value_of(h, best).cloned() })
+    };
+    space.hyperparameters().iter().filter_map(of).collect()
+}
+
 fn in_words(likely: Transfer) -> &'static str {
     match likely {
         Transfer::VeryLikely => "very likely",
@@ -245,13 +259,11 @@ fn in_words(likely: Transfer) -> &'static str {
 
 /// Returns the space around the best trials: the ranges of nuisances reach from the least to the largest of their
 /// values and a little beyond, lists hold their values, and what transfers very likely has the value of the best trial.
-fn around(space: &SearchSpace, best: &[&Trial], known: Option<&tunebook_study::WorkloadDescription>) -> SearchSpace {
+fn around(space: &SearchSpace, best: &[&Trial], known: Option<&WorkloadDescription>) -> SearchSpace {
     let mut narrow = SearchSpace::new();
     for h in space.hyperparameters() {
+        let values: Vec<&Value> = best.iter().filter_map(|trial| space.value_of(h, &trial.params)).collect();
         let mut h = h.clone();
-        let of =
-            |trial: &&&Trial| space.active(&h.name, &trial.params).is_some_and(|active| active.label() == h.label());
-        let values: Vec<&Value> = best.iter().filter(of).filter_map(|trial| trial.params.get(&h.name)).collect();
         let Some(first) = values.first().filter(|_| h.role == Role::Nuisance) else {
             if narrow.declare(h).is_err() {
                 return space.clone();
@@ -298,4 +310,33 @@ fn narrowed(h: &Hyperparameter, values: &[&Value]) -> Option<Distribution> {
         Distribution::Choice { .. } | Distribution::Constant { .. } => return None,
     };
     narrow.ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tunebook_study::Condition;
+
+    #[test]
+    fn the_best_value_of_another_branch_is_not_that_of_a_hyperparameter() {
+        let mut space = SearchSpace::new();
+        let mut declare = |name: &str, distribution, optimizer: Option<&str>| {
+            let condition = |word: &str| Condition { name: "optimizer".into(), values: vec![word.into()] };
+            let (name, role, conditions) =
+                (name.into(), Role::Nuisance, optimizer.map(condition).into_iter().collect());
+            space.declare(Hyperparameter { name, role, distribution, conditions }).unwrap();
+        };
+        declare("optimizer", Distribution::choice(vec!["sgd".into(), "adam".into()]).unwrap(), None);
+        declare("lr", Distribution::log_uniform(1e-3, 1.0).unwrap(), Some("sgd"));
+        declare("lr", Distribution::log_uniform(1e-5, 1e-2).unwrap(), Some("adam"));
+        let best = Params::from([("optimizer".to_string(), "adam".into()), ("lr".to_string(), 0.002.into())]);
+        let transferred =
+            |label: &str, best: Option<Value>| Transferred { label: label.into(), likely: Transfer::Perhaps, best };
+        let expected = [
+            transferred("optimizer", Some("adam".into())),
+            transferred("optimizer=sgd/lr", None),
+            transferred("optimizer=adam/lr", Some(0.002.into())),
+        ];
+        assert_eq!(transfers(&space, &best, None), expected);
+    }
 }

@@ -1,85 +1,170 @@
-//! `%study`: all studies of the store, as the loop of rounds that the Playbook describes (D1): what each asked, what it
-//! found, and what was decided by it.
+//! `%study`: the table of all studies (Playbook H11). It shows the loop of rounds that the Playbook describes (D1):
+//! what each study asked, what it found, and what was decided by it.
 
+use super::decisions::{Decisions, in_words};
 use super::show::date_and_time;
+use crate::commands::insight::written;
 use crate::error::Result;
 use crate::host::Output;
 use crate::magic::Context;
 use crate::report::Report;
 use crate::report::table::{Rows, number};
+use crate::studies::reproduction;
 use serde::Serialize;
 use serde_json::{Value as Json, json};
 use std::collections::BTreeSet;
 use std::ops::Add;
-use tunebook_analysis::{best_trial, count_by_state};
+use tunebook_analysis::{BestTrial, best_trial, count_by_state};
 use tunebook_study::sampler::SamplerKind;
-use tunebook_study::store::Store;
-use tunebook_study::{StudyDefinition, Trial};
+use tunebook_study::store::{Store, StudyRecord};
+use tunebook_study::{StudyDefinition, Trial, WorkloadReference};
+
+/// The most characters of a question, of notes and of a workload in the table.
+const QUESTION: usize = 120;
+const NOTES: usize = 60;
+const WORKLOAD: usize = 24;
 
 /// Shows all studies: those of the last round first, and in a round the newest first.
 pub fn list_all(context: &Context, output: &dyn Output) -> Result<()> {
-    let store = context.store_to_read()?;
-    let mut records = store.as_ref().map_or(Ok(vec![]), Store::studies)?;
-    records.sort_by_key(|study| std::cmp::Reverse(study.definition.round));
-    let mut rows = Rows::new(&["study", "round", "question", "trials", "best", "trial", "decision", "created (UTC)"]);
-    let mut studies = vec![];
-    let mut shares = Shares::default();
-    for study in &records {
-        let Some(store) = &store else { continue };
-        let trials = store.trials(study)?;
-        let (counts, best) = (count_by_state(&trials), best_trial(&trials, &study.definition.objective));
-        let metric = &study.definition.objective.metric;
-        let decision = decision(store, &study.name)?;
-        shares = shares + Shares::of(&study.definition, &trials);
-        rows.row(vec![
-            study.name.clone(),
-            study.definition.round.map_or("–".into(), |round| round.to_string()),
-            study.definition.question.clone().unwrap_or_default(),
-            trials.len().to_string(),
-            best.as_ref().map_or("–".into(), |best| format!("{} {metric}", number(best.objective))),
-            best.as_ref().map_or("–".into(), |best| best.trial.to_string()),
-            decision.as_ref().map_or("–".into(), in_words),
-            date_and_time(study.created),
-        ]);
-        let StudyDefinition { round, question, .. } = &study.definition;
-        studies.push(json!({ "study": study.name, "round": round, "question": question, "trials": counts,
-            "best": best, "decision": decision, "created": study.created }));
+    let mut listed = vec![];
+    if let Some(store) = context.store_to_read()? {
+        let decisions = Decisions::read(&store)?;
+        let mut records = store.studies()?;
+        records.sort_by_key(|study| std::cmp::Reverse(study.definition.round));
+        for study in records {
+            listed.push(Listed::of(&store, study, &decisions)?);
+        }
     }
+    let studies: Vec<Json> = listed.iter().map(Listed::as_json).collect();
+    let shares =
+        listed.iter().map(|of| Shares::of(&of.study.definition, &of.trials)).fold(Shares::default(), Shares::add);
     let path = context.store_file();
     let path = path.display();
-    let report = Report::new("study", &json!({ "studies": studies, "configurations": shares }));
-    let report = match records.len() {
+    let mut report = Report::new("study", &json!({ "studies": studies, "configurations": shares }));
+    report = match listed.len() {
         0 => report.line(&format!("There are no studies in {path} yet; a %%sweep creates one.")),
-        1 => report.line(&format!("One study in {path}.")).table(&rows),
-        count => report.line(&format!("{count} studies in {path}.")).table(&rows),
+        1 => report.line(&format!("One study in {path}.")).table(&table(&listed)),
+        count => report.line(&format!("{count} studies in {path}.")).table(&table(&listed)),
     };
+    report = notes(&listed).iter().fold(report, |report, note| report.line(note));
     shares.in_words().iter().fold(report, |report, sentence| report.line(sentence)).show(&context.charts, output);
     Ok(())
 }
 
-/// Returns the last decision that rests on a study: that one of its trials became the baseline, or what `%adopt` found.
-fn decision(store: &Store, study: &str) -> Result<Option<Json>> {
-    let of_study = |results: Vec<Json>| results.into_iter().rev().find(|result| result["study"] == study);
-    let launched = of_study(store.results("launch")?).map(|launch| json!({ "launched": launch["trial"] }));
-    if launched.is_some() {
-        return Ok(launched);
-    }
-    let adoption = of_study(store.results("adoption")?);
-    Ok(adoption.map(|found| {
-        json!({ "adopt": found["adopt"], "candidate": found["candidate"], "baseline": found["baseline"],
-            "level": found["level"] })
-    }))
+/// A study as it is listed.
+struct Listed {
+    study: StudyRecord,
+    trials: Vec<Trial>,
+    best: Option<BestTrial>,
+    decision: Option<Json>,
+    /// The magic that gives the trials again.
+    reproduce: Option<String>,
+    /// The git commit of the folder when the study ran last, and whether there were changes that were not committed.
+    /// Null outside of a repository.
+    commit: Json,
+    dirty: Json,
 }
 
-fn in_words(decision: &Json) -> String {
-    if !decision["launched"].is_null() {
-        return format!("trial {} launched", decision["launched"]);
+impl Listed {
+    fn of(store: &Store, study: StudyRecord, decisions: &Decisions) -> Result<Self> {
+        let trials = store.trials(&study)?;
+        let environment = store.environment(&study)?.unwrap_or_default();
+        let git = &environment["git"];
+        Ok(Self {
+            best: best_trial(&trials, &study.definition.objective),
+            decision: decisions.of(&study),
+            reproduce: reproduction(store, &study)?,
+            commit: git["commit"].clone(),
+            dirty: git["dirty"].clone(),
+            trials,
+            study,
+        })
     }
-    let (candidate, baseline) = (&decision["candidate"], &decision["baseline"]);
-    let level = decision["level"].as_str().unwrap_or("–");
-    match decision["adopt"].as_bool() {
-        Some(true) => format!("adopt {candidate} for {baseline} ({level})"),
-        _ => format!("keep {baseline}, not {candidate} ({level})"),
+
+    fn as_json(&self) -> Json {
+        let StudyDefinition { round, question, notes, workload, .. } = &self.study.definition;
+        json!({ "study": self.study.name, "round": round, "question": question, "notes": notes,
+            "workload": written(workload), "trials": count_by_state(&self.trials), "best": self.best,
+            "decision": self.decision, "reproduce": self.reproduce, "commit": self.commit, "dirty": self.dirty,
+            "created": self.study.created })
+    }
+
+    fn has_changes(&self) -> bool {
+        self.dirty == true
+    }
+
+    /// What the study is for.
+    fn purpose(&self) -> String {
+        let StudyDefinition { question, notes, .. } = &self.study.definition;
+        let question = question.iter().map(|question| shortened(question, QUESTION));
+        let notes = notes.iter().map(|notes| format!("Notes: {}", shortened(notes, NOTES)));
+        question.chain(notes).collect::<Vec<_>>().join(" ")
+    }
+
+    /// The best result, its trial, and the number of trials.
+    fn result(&self) -> String {
+        let (metric, count) = (&self.study.definition.objective.metric, self.trials.len());
+        match &self.best {
+            Some(best) => format!("{} {metric} (trial {} of {count})", number(best.objective), best.trial),
+            None => format!("none of {count}"),
+        }
+    }
+
+    /// When the study was created, and the commit with which it ran last.
+    fn version(&self) -> String {
+        let created = date_and_time(self.study.created);
+        let mark = if self.has_changes() { "*" } else { "" };
+        match self.commit.as_str() {
+            Some(commit) => format!("{created} {}{mark}", commit.get(..7).unwrap_or(commit)),
+            None => created,
+        }
+    }
+}
+
+/// The table for people. A terminal is narrow, so some of its columns hold several things.
+fn table(listed: &[Listed]) -> Rows {
+    let has = |holds: fn(&Listed) -> bool| listed.iter().any(holds);
+    let purpose = if has(|of| of.study.definition.notes.is_some()) { "question, notes" } else { "question" };
+    let version = if has(|of| of.commit.is_string()) { "created (UTC), commit" } else { "created (UTC)" };
+    let mut rows = Rows::new(&["study", "round", purpose, "workload", "best trial", "decision", version]);
+    for of in listed {
+        let definition = &of.study.definition;
+        let workload = match &definition.workload {
+            WorkloadReference::Command(line) => line.to_string(),
+            other => other.to_string(),
+        };
+        rows.row(vec![
+            of.study.name.clone(),
+            definition.round.map_or("–".into(), |round| round.to_string()),
+            of.purpose(),
+            shortened(&workload, WORKLOAD),
+            of.result(),
+            of.decision.as_ref().map_or("–".into(), in_words),
+            of.version(),
+        ]);
+    }
+    rows.without_empty_columns()
+}
+
+/// What stands below the table.
+fn notes(listed: &[Listed]) -> Vec<String> {
+    let mut notes = vec![];
+    if listed.iter().any(Listed::has_changes) {
+        notes.push("A `*` after a commit: there were changes that were not committed. `%report` shows them.".into());
+    }
+    let can_run = |of: &Listed| !matches!(of.study.definition.workload, WorkloadReference::Imported { .. });
+    if listed.iter().any(can_run) {
+        notes.push("`%study NAME` shows the configuration of a study, and `%replay NAME` runs it again.".into());
+    }
+    notes
+}
+
+/// A text as one line of at most so many characters.
+fn shortened(text: &str, most: usize) -> String {
+    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    match line.char_indices().nth(most) {
+        None => line,
+        Some(_) => line.chars().take(most - 1).chain(['…']).collect(),
     }
 }
 
@@ -138,5 +223,85 @@ impl Add for Shares {
             given: self.given + other.given,
             imported: self.imported + other.imported,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::RESULT_MIME;
+    use crate::testing::{FakeHost, Shown, context, definition};
+    use tunebook_study::store::NewTrial;
+    use tunebook_study::{Measurement, TrialState};
+
+    /// Records a study of one trial.
+    fn record(context: &Context, name: &str, definition: &StudyDefinition, git: Json) {
+        let mut store = context.store().unwrap();
+        let study = store.create_study(name, definition).unwrap();
+        let mut writer = store.write(study).unwrap();
+        let trial = NewTrial { number: 1, configuration: 0, params: [("lr".to_string(), 0.1.into())].into(), seed: 1 };
+        writer.start(&trial).unwrap();
+        let measured =
+            Measurement { step: 10, seconds: 0.5, metrics: [("valid/error".to_string(), Some(0.25))].into() };
+        writer.measured(1, &measured).unwrap();
+        writer.finish(1, TrialState::Complete, None, 1.0).unwrap();
+        writer.record_environment(&json!({ "git": git })).unwrap();
+    }
+
+    fn listed(context: &Context) -> (Json, String) {
+        let host = FakeHost::default();
+        list_all(context, &host).unwrap();
+        let result = host.shown().into_iter().find_map(|shown| match shown {
+            Shown::Display(bundle) => Some(bundle[RESULT_MIME].clone()),
+            _ => None,
+        });
+        (result.unwrap(), host.displayed())
+    }
+
+    #[test]
+    fn the_table_tracks_studies_and_fits_a_terminal() {
+        let folder = tempfile::tempdir().unwrap();
+        let context = context(folder.path());
+        let notes = "The machine was slow, and so this is to be run again as soon as another one is there.";
+        let of_round = |round: Option<u32>, notes: Option<&str>| StudyDefinition {
+            round,
+            notes: notes.map(String::from),
+            ..definition()
+        };
+        let commit = "0123abcd0123abcd0123abcd0123abcd0123abcd";
+        record(&context, "first", &of_round(Some(1), None), json!({ "commit": commit, "dirty": false }));
+        record(&context, "depth", &of_round(Some(2), Some(notes)), json!({ "commit": commit, "dirty": true }));
+        record(&context, "old one", &of_round(None, None), Json::Null);
+        record(&context, "again", &of_round(Some(1), None), Json::Null);
+        let (result, text) = listed(&context);
+        let studies = result["studies"].as_array().unwrap();
+        let names: Vec<&str> = studies.iter().map(|study| study["study"].as_str().unwrap()).collect();
+        assert_eq!(names, ["depth", "again", "first", "old one"], "rounds stand together");
+        let tracked = |study: &Json| ["notes", "workload", "reproduce", "commit", "dirty"].map(|of| study[of].clone());
+        let expected = [json!(notes), json!("digits_mlp"), json!("%replay depth"), json!(commit), json!(true)];
+        assert_eq!(tracked(&studies[0]), expected);
+        let expected = [Json::Null, json!("digits_mlp"), json!("%replay 'old one'"), Json::Null, Json::Null];
+        assert_eq!(tracked(&studies[3]), expected);
+        assert!(text.lines().all(|line| line.chars().count() <= 100), "{text}");
+        for part in ["0123abc*", "question, notes", "Notes:", "digits_mlp", "how fast?", "not committed"] {
+            assert!(text.contains(part), "{part}:\n{text}");
+        }
+        // Nothing was decided, so there is no such column.
+        assert!(!text.contains("decision"), "{text}");
+    }
+
+    #[test]
+    fn a_store_without_studies_has_no_table() {
+        let folder = tempfile::tempdir().unwrap();
+        let (result, text) = listed(&context(folder.path()));
+        assert_eq!(result["studies"], json!([]));
+        assert!(text.contains("There are no studies") && !text.contains('|'), "{text}");
+    }
+
+    #[test]
+    fn long_texts_are_cut_in_one_line() {
+        assert_eq!(shortened("a\n b", 5), "a b");
+        assert_eq!(shortened("abcdef", 5), "abcd…");
+        assert_eq!(shortened("abcde", 5), "abcde");
     }
 }

@@ -1,6 +1,7 @@
 //! `%study`: the record of all studies, or of one; deletes, imports, exports and compares studies.
 
 mod compare;
+mod decisions;
 mod export;
 mod import;
 mod list;

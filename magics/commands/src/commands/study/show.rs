@@ -1,6 +1,8 @@
 //! `%study NAME`: the record of a study.
 
+use super::decisions::{Decisions, in_words};
 use crate::commands::insight::written;
+use crate::commands::launch;
 use crate::commands::sweep::advice::recorded_allowed;
 use crate::commands::sweep::display::{counts_text, with_retuning};
 use crate::commands::sweep::early_stopping::crossing_note;
@@ -11,7 +13,7 @@ use crate::error::Result;
 use crate::magic::Context;
 use crate::report::Report;
 use crate::report::table::{self, Rows, number};
-use crate::studies::{flags, given_note, sentences_about_failures, stopped_note, with_validation};
+use crate::studies::{flags, given_note, reproduction, sentences_about_failures, stopped_note, with_validation};
 use serde_json::{Value, json};
 use tunebook_analysis::{MAX_POINTS, best_trial, count_by_state, optimization_history, ranked_configurations};
 use tunebook_study::sampler::SamplerKind;
@@ -22,6 +24,8 @@ use tunebook_study::{Params, StudyDefinition, TrialState};
 const ROWS: usize = 10;
 /// The most rows of the table of given configurations.
 const GIVEN_ROWS: usize = 100;
+/// So many launches are told, the newest ones.
+const LAUNCHES: usize = 3;
 
 /// The record of a study.
 pub fn study_report(context: &Context, store: &Store, study: &StudyRecord) -> Result<Report> {
@@ -66,11 +70,15 @@ pub fn study_report(context: &Context, store: &Store, study: &StudyRecord) -> Re
     }
     let counts = count_by_state(&trials);
     let origin = store.origin(study)?.map(|origin| origin["source"].clone());
+    let decisions = Decisions::read(store)?;
+    let (decision, launches) = (decisions.of(study), decisions.launches(study));
+    let reproduce = reproduction(store, study)?;
     let mut report = Report::new(
         "study",
         &json!({ "study": study.name, "definition": definition, "trials": counts,
             "best": best_trial(&trials, objective), "created": study.created, "environment": environment,
-            "allowed": allowed, "imported": origin }),
+            "allowed": allowed, "imported": origin, "decision": decision, "reproduce": reproduce,
+            "launches": launches.iter().map(|launch| launch_as_json(launch)).collect::<Vec<_>>() }),
     );
     if let Some(question) = &definition.question {
         report = report.line(&format!("Question: {question}"));
@@ -107,6 +115,12 @@ pub fn study_report(context: &Context, store: &Store, study: &StudyRecord) -> Re
         let names: Vec<&str> = allowed.iter().map(String::as_str).collect();
         report = report.line(&format!("Lints that `--allow` overruled: {}.", names.join(", ")));
     }
+    if let Some(decision) = decision.filter(|_| launches.is_empty()) {
+        report = report.line(&format!("Decision: {}.", in_words(&decision)));
+    }
+    for launch in launches.iter().rev().take(LAUNCHES) {
+        report = report.line(&launched(launch));
+    }
     let mut given_rows = Rows::new(&["first trial", "given values"]);
     for (configuration, params) in definition.given_configurations() {
         let first = u64::from(configuration) * u64::from(definition.repeats) + 1;
@@ -130,13 +144,14 @@ pub fn study_report(context: &Context, store: &Store, study: &StudyRecord) -> Re
         let chart = tunebook_charts::optimization_history(&study.name, trials.len(), &history, &describe, MAX_POINTS);
         report = report.chart(chart);
     }
-    let (accepted, changed) = changes::as_json(store, study)?;
+    let files_changed = changes::changes(store, study)?;
+    let (accepted, changed) = changes::as_json(store, study, &files_changed)?;
     let unused = store.without_effect(study)?;
     report = report.field("changes", accepted).field("changed", changed).field("without_effect", &unused);
     for change in store.changes(study)? {
         report = report.line(&format!("`{}` has changed before trial {}.", change.what, change.at_trial));
     }
-    if let Some(note) = changes::note(&changes::changes(store, study)?) {
+    if let Some(note) = changes::note(&files_changed) {
         report = report.line(&note);
     }
     if let Some(note) = without_effect(&unused) {
@@ -147,14 +162,43 @@ pub fn study_report(context: &Context, store: &Store, study: &StudyRecord) -> Re
         let libtorch = environment.as_ref().and_then(|e| e["libtorch"].as_str()).unwrap_or("none");
         report = report.line(&format!("Ran on {processor}, libtorch {libtorch}."));
     }
+    if let Some(note) = environment.as_ref().and_then(|environment| version(&environment["git"])) {
+        report = report.line(&note);
+    }
     if let Some(line) = slots::by_machine(&places) {
         report = report.line(&line);
+    }
+    if let Some(magic) = &reproduce {
+        let does = if origin.is_some() { "reads" } else { "runs" };
+        report = report.line(&format!("`{magic}` {does} these trials again."));
     }
     let folder = trials_folder(&context.store_file(), &study.name)?;
     Ok(match folder.is_dir() {
         true => report.line(&format!("Checkpoints and logs: {}", folder.display())),
         false => report,
     })
+}
+
+/// A launch of one of the study's trials.
+fn launch_as_json(launch: &Value) -> Value {
+    json!({ "trial": launch["trial"], "because": launch["because"], "level": launch["adoption"]["level"],
+        "rejected": launch["rejected"], "time": launch["launched"] })
+}
+
+/// A launch of one of the study's trials, in a sentence.
+fn launched(launch: &Value) -> String {
+    let time = launch["launched"].as_f64().map_or("?".into(), date_and_time);
+    let level = launch::level(launch).map(|level| format!(" (level {level})")).unwrap_or_default();
+    let because = launch["because"].as_str().map(|because| format!(" Because: {because}")).unwrap_or_default();
+    format!("Decision: trial {} was launched {time} UTC{level}.{because}", launch["trial"])
+}
+
+/// The git commit with which the study ran last, in a sentence. None outside of a repository.
+fn version(git: &Value) -> Option<String> {
+    let commit = git["commit"].as_str()?;
+    let changes =
+        if git["dirty"] == true { ", with changes that were not committed; `%report` shows them" } else { "" };
+    Some(format!("Ran at the git commit {}{changes}.", commit.get(..7).unwrap_or(commit)))
 }
 
 /// How the trials were proposed.
@@ -168,4 +212,25 @@ fn sampled(definition: &StudyDefinition) -> String {
 /// Formats Unix seconds as date and time in UTC.
 pub fn date_and_time(unix: f64) -> String {
     jiff::Timestamp::from_second(unix as i64).map_or("?".into(), |time| time.strftime("%Y-%m-%d %H:%M").to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_launch_and_a_commit_are_told_in_a_sentence_each() {
+        let mut launch = json!({ "trial": 7, "launched": 0.0, "because": null, "adoption": null, "rejected": false });
+        assert_eq!(launched(&launch), "Decision: trial 7 was launched 1970-01-01 00:00 UTC.");
+        launch["because"] = json!("It is simple.");
+        launch["adoption"] = json!({ "level": "L0" });
+        launch["rejected"] = json!(true);
+        let expected =
+            "Decision: trial 7 was launched 1970-01-01 00:00 UTC (level L0, rejected). Because: It is simple.";
+        assert_eq!(launched(&launch), expected);
+        let version_of = |dirty: bool| version(&json!({ "commit": "0123abcd", "dirty": dirty })).unwrap();
+        assert_eq!(version_of(false), "Ran at the git commit 0123abc.");
+        assert!(version_of(true).contains("0123abc, with changes that were not committed"));
+        assert_eq!(version(&Value::Null), None);
+    }
 }

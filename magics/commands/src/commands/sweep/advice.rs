@@ -1,24 +1,66 @@
 //! The lints of a sweep before it runs, and those that the user allowed.
 
 use super::plan::SweepPlan;
+use super::run_context::RunContext;
 use super::slots::Slots;
 use crate::commands::launch::has_launch;
 use crate::commands::workload;
 use crate::error::{ErrorName, Result, suggest};
 use crate::magic::Context;
+use crate::studies::replay_of;
 use crate::syntax::Arguments;
 use serde_json::{Value as Json, json};
 use std::collections::BTreeSet;
 use tunebook_analysis::{
     BATCH_SIZE_CHANGED, Design, Explored, LINTS, Lint, Stage, Throughput, TunedStudy, batch_size_too_large, best_trial,
-    exploitation, lints, not_tuned_again, retuning,
+    exploitation, is_plain, lints, not_tuned_again, retuning, several_questions,
 };
 
 use tunebook_study::store::{Store, StudyRecord};
-use tunebook_study::{StudyDefinition, WorkloadDescription, WorkloadReference};
+use tunebook_study::{StudyDefinition, TrialState, WorkloadDescription, WorkloadReference};
 
 /// The kind of the result in which a study keeps the lints that were allowed.
 const ALLOWED: &str = "allowed_lints";
+
+/// Programs that run a script: the first word behind their options, or what follows `-c`.
+const INTERPRETERS: [&str; 9] = ["python", "pypy", "sh", "bash", "julia", "Rscript", "perl", "ruby", "node"];
+/// How the names of programs end that others start, such as `torchrun`.
+const SCRIPTS: [&str; 8] = ["py", "sh", "jl", "R", "pl", "rb", "js", "ts"];
+
+/// What the Playbook says of a plan.
+#[derive(Debug, Default, PartialEq)]
+pub struct Advice {
+    /// The advice that the plan does not follow, without that which `--allow` overrules.
+    pub lints: Vec<Lint>,
+    /// The names of the lints that were found and that `--allow` overrules.
+    pub overruled: BTreeSet<String>,
+    /// The names after `--allow` that overrule nothing, because these lints were not found.
+    pub unneeded: BTreeSet<String>,
+}
+
+impl Advice {
+    fn new(found: Vec<Lint>, allow: &BTreeSet<String>) -> Self {
+        let (overruled, lints): (Vec<Lint>, Vec<Lint>) = found.into_iter().partition(|lint| allow.contains(lint.id));
+        let overruled: BTreeSet<String> = overruled.into_iter().map(|lint| lint.id.to_string()).collect();
+        let unneeded = allow.difference(&overruled).cloned().collect();
+        Self { lints, overruled, unneeded }
+    }
+
+    /// Says which of the names after `--allow` overrule nothing.
+    pub fn note(&self) -> Option<String> {
+        let names: Vec<String> = self.unneeded.iter().map(|name| format!("`--allow {name}`")).collect();
+        match names.as_slice() {
+            [] => None,
+            [name] => {
+                Some(format!("{name} overrules nothing: the study does not have this lint, so it is not recorded."))
+            }
+            names => Some(format!(
+                "{} overrule nothing: the study does not have these lints, so they are not recorded.",
+                names.join(" and ")
+            )),
+        }
+    }
+}
 
 /// Reads `--allow LINT`, which may be given several times.
 pub fn allowed(arguments: &Arguments) -> Result<BTreeSet<String>> {
@@ -34,26 +76,103 @@ pub fn allowed(arguments: &Arguments) -> Result<BTreeSet<String>> {
     Ok(allowed)
 }
 
-/// Returns the lints of a plan, without those that are allowed.
-pub fn advice(context: &Context, store: Option<&Store>, plan: &SweepPlan, design: &Design) -> Result<Vec<Lint>> {
+/// Returns what the Playbook says of a plan.
+pub fn advice(context: &Context, store: Option<&Store>, plan: &SweepPlan, design: &Design) -> Result<Advice> {
     let definition = &plan.definition;
     let description = description(context, &definition.workload);
-    let others: Vec<StudyRecord> = match store {
-        Some(store) => store.studies()?.into_iter().filter(|study| study.name != plan.name).collect(),
-        None => vec![],
-    };
-    let has_other = others.iter().any(|study| study.definition.workload.is_same_workload(&definition.workload));
-    let stage = match store {
-        Some(store) if has_launch(store, &definition.workload)? => Stage::AfterBaseline,
-        _ if has_other => Stage::Exploring,
-        _ => Stage::First,
-    };
+    let studies = store.map_or(Ok(vec![]), Store::studies)?;
+    let alike = of_project(&studies, &plan.name, &definition.workload);
+    let stage = stage(store, &definition.workload, &alike, description.as_ref())?;
     let mut found = lints(definition, design, description.as_ref(), stage);
+    found.extend(several_questions(definition, alike.iter().map(|other| (other.name.as_str(), &other.definition))));
+    let others: Vec<StudyRecord> = studies.into_iter().filter(|study| study.name != plan.name).collect();
     found.extend(beyond_the_fastest(store, definition, description.as_ref())?);
     found.extend(retuned(store, plan, &others, description.as_ref())?);
     found.extend(exploited(context, store, plan, &others, description.as_ref())?);
-    found.retain(|lint| !plan.options.allow.contains(lint.id));
-    Ok(found)
+    Ok(Advice::new(found, &plan.options.allow))
+}
+
+/// The other studies of a workload, or of the same program with other options. A replay repeats the trials of a study,
+/// and is none of its own.
+fn of_project<'a>(studies: &'a [StudyRecord], name: &str, workload: &WorkloadReference) -> Vec<&'a StudyRecord> {
+    let is_replay = |name: &str| studies.iter().any(|study| replay_of(study) == name);
+    let is_alike = |other: &&StudyRecord| {
+        other.name != name && is_same_project(&other.definition.workload, workload) && !is_replay(&other.name)
+    };
+    studies.iter().filter(is_alike).collect()
+}
+
+/// How far the project of a workload has come, by its launches and by the trials of the other studies.
+fn stage(
+    store: Option<&Store>,
+    workload: &WorkloadReference,
+    others: &[&StudyRecord],
+    description: Option<&WorkloadDescription>,
+) -> Result<Stage> {
+    let Some(store) = store else { return Ok(Stage::First) };
+    let mut workloads = vec![workload];
+    for other in others.iter().map(|other| &other.definition.workload) {
+        if !workloads.contains(&other) {
+            workloads.push(other);
+        }
+    }
+    for workload in workloads {
+        if has_launch(store, workload)? {
+            return Ok(Stage::AfterBaseline);
+        }
+    }
+    let mut stage = Stage::First;
+    for other in others {
+        for trial in store.trials(other)?.iter().filter(|trial| trial.state == TrialState::Complete) {
+            if is_plain(&trial.params, description) {
+                return Ok(Stage::Exploring);
+            }
+            stage = Stage::WithExtras;
+        }
+    }
+    Ok(stage)
+}
+
+/// Whether two workloads are those of one project: the same workload, or one program with any options.
+fn is_same_project(a: &WorkloadReference, b: &WorkloadReference) -> bool {
+    match (a, b) {
+        (WorkloadReference::Command(a), WorkloadReference::Command(b)) => program(&a.words) == program(&b.words),
+        _ => a.is_same_workload(b),
+    }
+}
+
+/// The words of a command that say which program it starts: those before the first option or placeholder. After an
+/// interpreter, the options before the script are not the script's, and `-c` is followed by the script itself. What
+/// another program starts, such as `torchrun`, is the first script among the other words.
+fn program(words: &[String]) -> Vec<&str> {
+    let mut words = words.iter().map(String::as_str);
+    let Some(first) = words.next() else { return vec![] };
+    let stem = first.rsplit('/').next().unwrap_or(first).trim_end_matches(|c: char| c.is_ascii_digit() || c == '.');
+    let (mut found, mut is_before_script) = (vec![first], INTERPRETERS.contains(&stem));
+    let is_script = |word: &str| {
+        let is_value = word.starts_with('-') || word.contains('{');
+        !is_value && word.rsplit_once('.').is_some_and(|(_, end)| SCRIPTS.contains(&end))
+    };
+    for word in words.by_ref() {
+        if is_before_script && word.starts_with('-') {
+            found.push(word);
+            continue;
+        }
+        let is_c = |option: &str| option.starts_with('-') && !option.starts_with("--") && option.ends_with('c');
+        let is_inline = is_before_script && found.last().is_some_and(|last| is_c(last));
+        if !is_inline && (word.starts_with('-') || word.contains('{')) {
+            break;
+        }
+        is_before_script = false;
+        found.push(word);
+        if is_inline {
+            return found;
+        }
+    }
+    if !found.iter().any(|word| is_script(word)) {
+        found.extend(words.find(|word| is_script(word)));
+    }
+    found
 }
 
 /// Returns the lint for a batch size beyond the fastest one that `%throughput` measured last (Playbook B3).
@@ -146,8 +265,9 @@ fn exploited(
         }
     }
     let explored = best.as_ref().map(|(_, study, found)| Explored { study, trial: found.trial, params: &found.params });
-    let (devices, _) = context.devices();
-    let slots = Slots::of(context, &devices, plan.options.parallel, plan.options.per_gpu);
+    let run = RunContext::new(context, &plan.options)?;
+    let (devices, _) = run.devices(context, &definition.workload);
+    let slots = Slots::of(context, &run, &devices);
     let configurations = u64::from(plan.trials / definition.repeats.max(1));
     Ok(exploitation(definition, description, configurations, slots.at_once(), explored.as_ref()))
 }
@@ -161,13 +281,16 @@ fn description(context: &Context, workload: &WorkloadReference) -> Option<Worklo
     known.into_iter().find(|known| known.reference == *workload).map(|known| known.description)
 }
 
-/// Records the lints that were allowed, with those that were allowed before.
-pub fn record_allowed(store: &Store, study: &StudyRecord, allowed: &BTreeSet<String>) -> Result<()> {
-    if allowed.is_empty() {
+/// Records the lints that `--allow` overruled, with those that it overruled before.
+pub fn record_allowed(store: &Store, study: &StudyRecord, overruled: &BTreeSet<String>) -> Result<()> {
+    if overruled.is_empty() {
         return Ok(());
     }
     let mut all = recorded_allowed(store, study)?;
-    all.extend(allowed.iter().cloned());
+    if overruled.is_subset(&all) {
+        return Ok(());
+    }
+    all.extend(overruled.iter().cloned());
     Ok(store.keep_result(study, ALLOWED, "", &json!(all))?)
 }
 
@@ -175,4 +298,93 @@ pub fn record_allowed(store: &Store, study: &StudyRecord, allowed: &BTreeSet<Str
 pub fn recorded_allowed(store: &Store, study: &StudyRecord) -> Result<BTreeSet<String>> {
     let recorded = store.result(study, ALLOWED, "")?;
     Ok(recorded.and_then(|recorded: Json| serde_json::from_value(recorded).ok()).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{context, definition};
+    use tunebook_study::store::NewTrial;
+    use tunebook_study::{ProgramLine, Value};
+
+    fn names(names: &[&str]) -> BTreeSet<String> {
+        names.iter().map(|name| name.to_string()).collect()
+    }
+
+    #[test]
+    fn only_a_lint_that_was_found_is_overruled() {
+        let lint = |id| Lint { id, message: String::new(), playbook: "" };
+        let found = || vec![lint("sparse-design"), lint("first-baseline")];
+        let advice = Advice::new(found(), &names(&["sparse-design", "grid-dimensions"]));
+        assert_eq!(advice.lints, [lint("first-baseline")]);
+        assert_eq!(advice.overruled, names(&["sparse-design"]));
+        let note = advice.note().unwrap();
+        assert!(note.starts_with("`--allow grid-dimensions` overrules nothing"), "{note}");
+        assert_eq!(Advice::new(found(), &names(&["sparse-design"])).note(), None);
+        let two = Advice::new(vec![], &names(&["a", "b"])).note().unwrap();
+        assert!(two.starts_with("`--allow a` and `--allow b` overrule nothing"), "{two}");
+    }
+
+    fn command(line: &[&str]) -> WorkloadReference {
+        let words = line.iter().map(|word| word.to_string()).collect();
+        WorkloadReference::Command(ProgramLine { words, optional: vec![] })
+    }
+
+    #[test]
+    fn a_program_is_the_same_with_other_options() {
+        let split = |line: &str| -> Vec<String> { line.split(' ').map(String::from).collect() };
+        for (line, expected) in [
+            ("python train.py --lr {lr}", "python train.py"),
+            ("python3.11 -u train.py {lr}", "python3.11 -u train.py"),
+            ("python -m package.train --lr {lr}", "python -m package.train"),
+            ("python -W ignore train.py -b {bs}", "python -W ignore train.py"),
+            ("./train -b {bs} -l {lr}", "./train"),
+            ("/opt/train.sh vit --lr={lr}", "/opt/train.sh vit"),
+            ("torchrun --nproc_per_node 8 train.py --config a.yaml --lr {lr}", "torchrun train.py"),
+            ("accelerate launch --num_processes {n} train.py", "accelerate launch train.py"),
+        ] {
+            assert_eq!(program(&split(line)).join(" "), expected, "{line}");
+        }
+        let inline = |script: &str| command(&["sh", "-c", script, "x", "{lr}"]);
+        assert!(is_same_project(&inline("echo {x}"), &inline("echo {x}")));
+        assert!(!is_same_project(&inline("echo {x}"), &inline("echo {y}")), "the script is the program");
+        let builtin = |name: &str| WorkloadReference::Builtin { name: name.into() };
+        assert!(is_same_project(&builtin("a"), &builtin("a")) && !is_same_project(&builtin("a"), &builtin("b")));
+        assert!(!is_same_project(&builtin("a"), &command(&["a"])));
+    }
+
+    #[test]
+    fn a_project_is_past_its_first_baseline_with_a_plain_trial_or_a_launch() {
+        let folder = tempfile::tempdir().unwrap();
+        let context = context(folder.path());
+        let record = |name: &str, workload: WorkloadReference, (hp, value): (&str, f64), state: TrialState| {
+            let mut store = context.store().unwrap();
+            let study = store.create_study(name, &StudyDefinition { workload, ..definition() }).unwrap();
+            let mut writer = store.write(study).unwrap();
+            let params = [(hp.to_string(), Value::Float(value))].into();
+            writer.start(&NewTrial { number: 1, configuration: 0, params, seed: 1 }).unwrap();
+            writer.finish(1, state, None, 1.0).unwrap();
+        };
+        let plain = || command(&["python", "train.py", "--lr", "{lr}"]);
+        let with_decay = || command(&["python", "train.py", "--wd", "{wd}"]);
+        let now = |name: &str| {
+            let store = context.store().unwrap();
+            let (studies, workload) = (store.studies().unwrap(), with_decay());
+            stage(Some(&store), &workload, &of_project(&studies, name, &workload), None).unwrap()
+        };
+        assert_eq!(stage(None, &plain(), &[], None).unwrap(), Stage::First, "there is no store");
+        record("other", command(&["python", "other.py"]), ("lr", 0.1), TrialState::Complete);
+        record("failed", plain(), ("lr", 0.1), TrialState::Failed);
+        assert_eq!(now("new"), Stage::First, "another program, and a trial that failed");
+        record("decay", with_decay(), ("wd", 0.01), TrialState::Complete);
+        assert_eq!(now("new"), Stage::WithExtras);
+        assert_eq!(now("decay"), Stage::First, "its own trials do not count");
+        record("decay.replay", with_decay(), ("wd", 0.0), TrialState::Complete);
+        assert_eq!(now("decay"), Stage::First, "nor do those of its replay");
+        record("simple", plain(), ("lr", 0.1), TrialState::Complete);
+        assert_eq!(now("new"), Stage::Exploring);
+        let launch = json!({ "workload_reference": plain() });
+        context.store().unwrap().keep_conclusion("launch", "of this test", &launch).unwrap();
+        assert_eq!(now("new"), Stage::AfterBaseline, "the same program was launched with other options");
+    }
 }

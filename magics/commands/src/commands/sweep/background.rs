@@ -1,11 +1,13 @@
 //! A sweep that goes on after its cell (`--background`), and its end by `%sweep stop NAME`.
 
 use super::plan::SweepPlan;
+use super::run_context::RunContext;
 use super::train;
 use crate::error::{ErrorName, MagicError, Result, suggest};
 use crate::host::{Interrupt, Output, Stream};
 use crate::magic::{Command, Context, How, Invocation};
 use crate::syntax::{Arguments, Word};
+use std::collections::HashSet;
 use std::time::{Duration, Instant};
 use tunebook_study::store::StudyWriter;
 
@@ -23,9 +25,10 @@ pub fn check(context: &Context, study: &str) -> Result<()> {
     Err(MagicError::new(ErrorName::StudyBusy, message, Some(help)))
 }
 
-/// Trains the trials with these numbers on a thread of its own. Returns once the chart is on the screen.
+/// Trains the trials with these numbers on a thread of its own. Returns once the chart is on the screen. `session` was
+/// read on the thread of the cell.
 pub fn start(
-    context: &Context,
+    (context, session): (&Context, RunContext),
     plan: SweepPlan,
     writer: StudyWriter,
     numbers: Vec<u32>,
@@ -38,12 +41,13 @@ pub fn start(
     };
     let (name, to_train) = (plan.name.clone(), numbers.len());
     let recorded = writer.store().trials(writer.study())?;
-    let stays = |number: u32, again: bool| !again && !numbers.contains(&number);
+    let trained: HashSet<u32> = numbers.iter().copied().collect();
+    let stays = |number: u32, again: bool| !again && !trained.contains(&number);
     let stay = recorded.iter().filter(|trial| stays(trial.number, trial.state.runs_again())).count();
     let (shows, shown) = crossbeam_channel::bounded::<()>(0);
-    context.background.start(&name, context.store_file(), [to_train, stay + to_train], move |interrupt| {
+    context.background.start(&name, session.store.clone(), [to_train, stay + to_train], move |interrupt| {
         // The channel is disconnected once the chart is shown, or after an error before that.
-        let result = train(&shared, &plan, writer, numbers, &*detached, interrupt, || drop(shows));
+        let result = train((&*shared, &session), &plan, writer, numbers, &*detached, interrupt, || drop(shows));
         if let Err(error) = &result
             && error.name != ErrorName::Interrupted
         {

@@ -35,12 +35,18 @@ pub struct Change {
 
 /// The files of a study that have changed since its trials read them last.
 pub fn changes(store: &Store, study: &StudyRecord) -> Result<Vec<Change>> {
+    changes_in(store, study, &std::env::current_dir().unwrap_or_default())
+}
+
+/// The same, where relative paths begin in `folder`.
+pub fn changes_in(store: &Store, study: &StudyRecord, folder: &Path) -> Result<Vec<Change>> {
     let inputs = store.inputs(study)?;
-    let is_there = |path: &Path, hashes: &[String]| hash(path).is_some_and(|now| hashes.contains(&now));
+    let is_there = |path: &Path, hashes: &[String]| hash(&folder.join(path)).is_some_and(|now| hashes.contains(&now));
     // A workload records the hash of all that it read, however large the file is.
     let is_whole = |path: &Path, hashes: &[String]| {
+        let path = folder.join(path);
         path.metadata().is_ok_and(|file| file.len() > HASHED)
-            && hash_up_to(path, u64::MAX).is_some_and(|now| hashes.contains(&now))
+            && hash_up_to(&path, u64::MAX).is_some_and(|now| hashes.contains(&now))
     };
     // A project that was moved has its files elsewhere.
     let was_moved = |path: &Path| {
@@ -50,23 +56,22 @@ pub fn changes(store: &Store, study: &StudyRecord) -> Result<Vec<Change>> {
     };
     let mut found = vec![];
     for (path, hashes) in &inputs {
-        let after = hash(path);
+        let after = hash(&folder.join(path));
         let is_same = match &after {
             Some(after) => hashes.contains(after) || is_whole(path, hashes),
             // A file that was gone before has an empty hash.
             None => hashes.contains(&String::new()) || was_moved(path),
         };
         if let Some(before) = hashes.last().filter(|_| !is_same) {
-            found.push(Change { before: before.clone(), after, what: shown(path), path: path.clone() });
+            found.push(Change { before: before.clone(), after, what: shown(path, folder), path: path.clone() });
         }
     }
     Ok(found)
 }
 
-/// A path as the user knows it: below the current folder if it is there.
-fn shown(path: &Path) -> String {
-    let folder = std::env::current_dir().unwrap_or_default();
-    path.strip_prefix(&folder).unwrap_or(path).display().to_string()
+/// A path as the user knows it: below the folder of the kernel if it is there.
+fn shown(path: &Path, folder: &Path) -> String {
+    path.strip_prefix(folder).unwrap_or(path).display().to_string()
 }
 
 /// What has changed, in words: `train.py` has changed, `data.csv` is gone.
@@ -159,19 +164,19 @@ fn refuse(study: &str, changes: &[Change]) -> MagicError {
     MagicError::new(ErrorName::FilesChanged, message, Some(help))
 }
 
-/// The changes of a study as JSON: those that were accepted, and the names of those that were not.
-pub fn as_json(store: &Store, study: &StudyRecord) -> Result<(Value, Value)> {
-    let changed = changes(store, study)?;
+/// The changes of a study as JSON: those that were accepted, and the names of those that were not, which are `changed`.
+pub fn as_json(store: &Store, study: &StudyRecord, changed: &[Change]) -> Result<(Value, Value)> {
     let names: Vec<&str> = changed.iter().map(|change| change.what.as_str()).collect();
     Ok((json!(store.changes(study)?), json!(names)))
 }
 
-/// Records a file that the trial of this number read, and its change if an earlier trial read something else.
-pub fn loaded(writer: &StudyWriter, source: &DataSource, number: u32) -> Result<()> {
+/// Records a file that the trial of this number read, and its change if an earlier trial read something else. `folder`
+/// is that of the kernel.
+pub fn loaded(writer: &StudyWriter, source: &DataSource, number: u32, folder: &Path) -> Result<()> {
     let known = writer.store().inputs(writer.study())?.remove(&source.path).unwrap_or_default();
     if let Some(before) = known.last().filter(|_| !known.contains(&source.sha256)) {
         let (before, after) = (before.clone(), Some(source.sha256.clone()));
-        let change = AcceptedChange { what: shown(&source.path), before, after, at_trial: number };
+        let change = AcceptedChange { what: shown(&source.path, folder), before, after, at_trial: number };
         writer.accept_changes(&[change])?;
     }
     Ok(writer.record_data(source)?)
@@ -183,7 +188,10 @@ pub struct Watch {
 }
 
 struct Watched {
+    /// The path as the study records it, from the folder of the kernel if it lies below that.
     path: PathBuf,
+    /// Where the file is, whatever the folder of the kernel is later.
+    at: PathBuf,
     /// When it was changed, and its length.
     stamp: Option<(SystemTime, u64)>,
     sha256: String,
@@ -193,32 +201,32 @@ struct Watched {
 
 impl Watch {
     /// Records what the files contain that the command of a study names, and what `others` contain, if it is not known
-    /// yet.
-    pub fn new(writer: &StudyWriter, definition: &StudyDefinition, others: &[PathBuf]) -> Result<Self> {
+    /// yet. Relative paths begin in `folder`.
+    pub fn new(writer: &StudyWriter, definition: &StudyDefinition, others: &[PathBuf], folder: &Path) -> Result<Self> {
         let WorkloadReference::Command(line) = &definition.workload else { return Ok(Self { files: vec![] }) };
-        let folder = std::env::current_dir().unwrap_or_default();
         let recorded = writer.store().inputs(writer.study())?;
         let (mut files, mut new) = (vec![], vec![]);
-        let named = named_files(line, &definition.space, &folder);
+        let named = named_files(line, &definition.space, folder);
         let mut seen = BTreeSet::new();
         for path in named.iter().chain(others) {
             // Relative, so that the project can be moved.
-            let path = path.strip_prefix(&folder).unwrap_or(path).to_path_buf();
+            let at = folder.join(path);
+            let path = path.strip_prefix(folder).unwrap_or(path).to_path_buf();
             if !seen.insert(path.clone()) {
                 continue;
             }
-            let stamp = stamp(&path);
+            let stamp = stamp(&at);
             let sha256 = match recorded.get(&path) {
                 // Trials write it.
                 Some(hashes) if hashes.is_empty() => continue,
                 Some(hashes) => hashes.last().cloned(),
-                None => hash(&path),
+                None => hash(&at),
             };
             let Some(sha256) = sha256 else { continue };
             if !recorded.contains_key(&path) {
                 new.push(DataSource { path: path.clone(), sha256: sha256.clone() });
             }
-            files.push(Watched { path, stamp, sha256, changes: 0 });
+            files.push(Watched { path, at, stamp, sha256, changes: 0 });
         }
         writer.record_all_data(&new)?;
         Ok(Self { files })
@@ -227,16 +235,16 @@ impl Watch {
     /// Records what has changed before the trial of this number starts.
     pub fn look(&mut self, writer: &StudyWriter, number: u32) -> Result<()> {
         for file in self.files.iter_mut().filter(|file| file.changes < OUTPUT_AFTER) {
-            let now = stamp(&file.path);
+            let now = stamp(&file.at);
             if std::mem::replace(&mut file.stamp, now) == now {
                 continue;
             }
-            let after = hash(&file.path);
+            let after = hash(&file.at);
             if after.as_ref() == Some(&file.sha256) {
                 continue;
             }
             file.changes += 1;
-            let what = shown(&file.path);
+            let what = file.path.display().to_string();
             if file.changes == OUTPUT_AFTER {
                 writer.forget_data(&file.path, &what)?;
                 continue;
@@ -350,6 +358,7 @@ fn hash_up_to(path: &Path, limit: u64) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::{context, definition};
     use tunebook_study::{Hyperparameter, Role};
 
     #[test]
@@ -389,6 +398,31 @@ mod tests {
             let found = modules(&line, &SearchSpace::new());
             assert_eq!(found.iter().map(String::as_str).collect::<Vec<_>>(), expected, "{words:?}");
         }
+    }
+
+    #[test]
+    fn files_are_found_from_the_folder_in_which_a_sweep_began() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut store = context(folder.path()).store().unwrap();
+        let words = ["sh", "train.sh", "{lr}"].map(String::from).into();
+        let workload = WorkloadReference::Command(ProgramLine { words, optional: vec![] });
+        let study = store.create_study("s", &StudyDefinition { workload, ..definition() }).unwrap();
+        let writer = store.write(study).unwrap();
+        let (project, file) = (folder.path(), folder.path().join("train.sh"));
+        std::fs::write(&file, "1").unwrap();
+        // The tests run in another folder, as the kernel is after a `%cd`.
+        let mut watch = Watch::new(&writer, &writer.study().definition.clone(), &[], project).unwrap();
+        let recorded: Vec<PathBuf> = writer.store().inputs(writer.study()).unwrap().into_keys().collect();
+        assert_eq!(recorded, [PathBuf::from("train.sh")]);
+        watch.look(&writer, 2).unwrap();
+        let found = || changes_in(writer.store(), writer.study(), project).unwrap();
+        assert!(writer.store().changes(writer.study()).unwrap().is_empty() && found().is_empty());
+        std::fs::write(&file, "22").unwrap();
+        assert_eq!(found().iter().map(|change| change.what.as_str()).collect::<Vec<_>>(), ["train.sh"]);
+        watch.look(&writer, 3).unwrap();
+        let changes = writer.store().changes(writer.study()).unwrap();
+        assert_eq!((changes[0].at_trial, changes[0].after.is_some()), (3, true));
+        assert!(found().is_empty());
     }
 
     #[test]

@@ -3,6 +3,7 @@
 
 use super::changes;
 use super::plan::SweepPlan;
+use super::run_context::RunContext;
 use crate::commands::workload;
 use crate::error::{ErrorName, MagicError, Result};
 use crate::files;
@@ -13,7 +14,7 @@ use tunebook_pool::Devices;
 use tunebook_study::store::StudyWriter;
 use tunebook_study::{
     Distribution, HyperparameterDomain, HyperparameterType, Params, ProgramLine, SearchSpace, StudyDefinition, Value,
-    WorkloadReference,
+    WorkloadDescription, WorkloadReference,
 };
 
 /// More is not copied: somebody has named a folder with more in it than he meant.
@@ -74,7 +75,8 @@ pub fn contents(
                     contents.add(path)?;
                 }
             }
-            contents.add_defaults(context, plan)?;
+            let description = workload::description_in(context, Some(writer.store()), reference);
+            contents.add_defaults(description.as_ref(), plan)?;
             if let WorkloadReference::Rust { source, .. } = reference
                 && let Some(workload) = writer.store().workload(source)?
             {
@@ -92,13 +94,13 @@ pub fn contents(
 /// The files that are copied for the command of a study besides those that it names: what `--with` of the pools names,
 /// and the packages of its modules. They count as files that trials read, wherever these run. A workload records itself
 /// what it reads.
-pub fn tracked(context: &Context, definition: &StudyDefinition) -> Result<Vec<PathBuf>> {
-    let patterns: Vec<Vec<String>> = context.pools.lock().far.iter().filter_map(|pool| pool.copies.clone()).collect();
+pub fn tracked(run: &RunContext, definition: &StudyDefinition) -> Result<Vec<PathBuf>> {
+    let patterns: Vec<Vec<String>> = run.pools.iter().filter_map(|pool| pool.copies.clone()).collect();
     let WorkloadReference::Command(line) = &definition.workload else { return Ok(vec![]) };
     if patterns.is_empty() {
         return Ok(vec![]);
     }
-    let mut contents = Contents { current: files::current()?, ..Contents::default() };
+    let mut contents = Contents { current: run.folder.clone(), ..Contents::default() };
     contents.add_packages(line, &definition.space)?;
     contents.add_patterns(&patterns.concat())?;
     Ok(contents.files.into_keys().collect())
@@ -255,9 +257,8 @@ impl Contents {
     }
 
     /// Adds what the default values of text hyperparameters name which the study does not declare.
-    fn add_defaults(&mut self, context: &Context, plan: &SweepPlan) -> Result<()> {
-        let description = workload::description(context, &plan.definition.workload);
-        for hyperparameter in description.iter().flat_map(|description| &description.hyperparameters) {
+    fn add_defaults(&mut self, description: Option<&WorkloadDescription>, plan: &SweepPlan) -> Result<()> {
+        for hyperparameter in description.into_iter().flat_map(|description| &description.hyperparameters) {
             let is_free = matches!(hyperparameter.domain, HyperparameterDomain::Range { .. });
             let is_declared = plan.definition.space.named(&hyperparameter.name).next().is_some();
             if hyperparameter.kind != HyperparameterType::Text || !is_free || is_declared {

@@ -8,6 +8,7 @@ use super::environment::environment;
 use super::losses::Losses;
 use super::observer::{TrialEnd, TrialObserver};
 use super::plan::SweepPlan;
+use super::run_context::RunContext;
 use super::slots::{self, Places, Slots};
 use super::trial_options::{self, TrialOptions};
 use crate::error::{ErrorName, MagicError, Result};
@@ -21,7 +22,7 @@ use tunebook_pool::{Pool, PoolError, PoolEvent, SlotMessage};
 use tunebook_study::protocol::{DataSource, Event, TrialId, TrialRequest};
 use tunebook_study::sampler::{Proposals, trial_seed};
 use tunebook_study::store::{HyperparameterUse, NewTrial, StudyWriter, trials_folder};
-use tunebook_study::{Summaries, TrialState, Value, WorkloadReference};
+use tunebook_study::{Params, Summaries, TrialState, Value, WorkloadReference};
 
 /// Running trials get this much time to end after an interrupt. Then their processes are killed.
 const INTERRUPT_PATIENCE: Duration = Duration::from_millis(600);
@@ -54,16 +55,31 @@ pub fn run(
     observer: &mut dyn TrialObserver,
     interrupt: &Interrupt,
 ) -> Result<RunOutcome> {
+    let session = RunContext::new(context, &plan.options)?;
+    run_in((context, &session), plan, writer, numbers, observer, interrupt)
+}
+
+/// The same with the session as it was when the run began: a run in the background may begin after it has changed.
+pub fn run_in(
+    (context, session): (&Context, &RunContext),
+    plan: &SweepPlan,
+    writer: &mut StudyWriter,
+    numbers: Vec<u32>,
+    observer: &mut dyn TrialObserver,
+    interrupt: &Interrupt,
+) -> Result<RunOutcome> {
     let started = Instant::now();
-    let watch = Watch::new(writer, &plan.definition, &copied::tracked(context, &plan.definition)?)?;
-    let folder = trials_folder(&context.store_file(), &plan.name)?;
-    let (mut pool, limit) = warm_pool(context, plan, writer, &folder)?;
+    let tracked = copied::tracked(session, &plan.definition)?;
+    let watch = Watch::new(writer, &plan.definition, &tracked, &session.folder)?;
+    let folder = trials_folder(&session.store, &plan.name)?;
+    let (mut pool, limit) = warm_pool((context, session), plan, writer, &folder)?;
     let options = numbers.iter().map(|number| (*number, plan.options.of_trial(*number)));
     trial_options::record(writer.store(), writer.study(), options)?;
     let proposals = Proposals::resuming(&plan.definition, &writer.store().trials(writer.study())?);
     let stops = Stops::resuming(&plan.definition, writer.store(), writer.study())?;
     let mut run = StudyRun {
         context,
+        session,
         share: context.sharing.join(&plan.name, limit, numbers.len(), pool.usage()),
         plan,
         places: Places::read(writer.store(), writer.study())?,
@@ -83,6 +99,7 @@ pub fn run(
         failures: Some(vec![]),
         hyperparameters: HyperparameterUse::default(),
         started: HashMap::new(),
+        params: HashMap::new(),
     };
     let outcome = run.trials(&mut pool, started);
     // After an interrupt or an error of the store, trials may still run.
@@ -112,21 +129,27 @@ pub fn run(
 
 /// Returns the warm slots of the last sweep if this study needs the same ones, otherwise new slots; and how many trials
 /// run at a time at most by the options of this study.
-fn warm_pool(context: &Context, plan: &SweepPlan, writer: &StudyWriter, folder: &Path) -> Result<(Pool, usize)> {
-    slots::check(context)?;
-    let (mut devices, problem) = context.devices();
+fn warm_pool(
+    (context, session): (&Context, &RunContext),
+    plan: &SweepPlan,
+    writer: &StudyWriter,
+    folder: &Path,
+) -> Result<(Pool, usize)> {
+    slots::check_any(session.without_local, &session.pools)?;
+    let (mut devices, problem) = session.devices(context, &plan.definition.workload);
     if devices.devices.iter().any(|device| device.kind == "cuda") {
         // Slots are made of the GPUs with the most free memory.
-        devices.driver = tunebook_pool::measure(&mut devices.devices, &context.added_environment());
+        devices.driver = tunebook_pool::measure(&mut devices.devices, &session.environment);
     }
     if let (WorkloadReference::Builtin { .. } | WorkloadReference::Rust { .. }, Some(problem)) =
         (&plan.definition.workload, problem)
     {
         return Err(MagicError::new(ErrorName::WorkerError, problem, None));
     }
-    let slots = Slots::of(context, &devices, plan.options.parallel, plan.options.per_gpu);
-    writer.record_environment(&environment(&devices, &slots.names(), slots::commands(context)))?;
-    let needs = slots::needs(context, plan, writer, &devices, folder)?;
+    let slots = Slots::of(context, session, &devices);
+    let pools = slots::commands(session);
+    writer.record_environment(&environment(&devices, &slots.names(), pools, &session.folder))?;
+    let needs = slots::needs((context, session), plan, writer, &devices, folder)?;
     let Slots { here, far, limit } = slots;
     let warm = context.pool.lock().take();
     let mut pool = warm.filter(|pool| pool.specs() == here).unwrap_or_else(|| Pool::new(here));
@@ -143,6 +166,8 @@ pub fn without_numbers(reason: &str) -> String {
 
 struct StudyRun<'a> {
     context: &'a Context,
+    /// The session as it was when the run began.
+    session: &'a RunContext,
     /// What this study may use beside others that run.
     share: Share<'a>,
     plan: &'a SweepPlan,
@@ -173,6 +198,8 @@ struct StudyRun<'a> {
     failures: Option<Vec<String>>,
     /// When each trial started.
     started: HashMap<u32, Instant>,
+    /// The values of each trial that started and has not ended.
+    params: HashMap<u32, Params>,
     /// The hyperparameters that trials read, and those that they did not read.
     hyperparameters: HyperparameterUse,
 }
@@ -273,9 +300,9 @@ impl StudyRun<'_> {
         }
         self.writer.start(&trial)?;
         self.started.insert(number, Instant::now());
-        self.stops.started(number, configuration);
+        self.params.insert(number, params.clone());
+        self.stops.started(number, configuration, &params);
         self.observer.started(&trial);
-        let timeout = self.plan.options.timeout.or_else(|| self.context.config.timeout());
         let request = TrialRequest {
             trial: TrialId { study: self.plan.name.clone(), number },
             workload: definition.workload.clone(),
@@ -284,7 +311,7 @@ impl StudyRun<'_> {
             objective: definition.objective.metric.clone(),
             direction: definition.objective.direction,
             directory: self.folder.join(number.to_string()),
-            timeout: timeout.map(|timeout| timeout.as_secs_f64()),
+            timeout: self.session.timeout.map(|timeout| timeout.as_secs_f64()),
             worker: self.plan.worker.clone(),
             until,
             noise_every,
@@ -374,9 +401,10 @@ impl StudyRun<'_> {
                 }
                 self.record_data(trial.number, data)
             }
-            PoolEvent::Trial(Event::Used { used, unused, .. }) => {
-                self.hyperparameters.used.extend(used);
-                self.hyperparameters.unused.extend(unused);
+            PoolEvent::Trial(Event::Used { trial, used, unused }) => {
+                if let Some(params) = self.params.get(&trial.number) {
+                    self.hyperparameters.add(&self.plan.definition.space, params, used, unused);
+                }
                 Ok(())
             }
             PoolEvent::Trial(Event::Hello { .. } | Event::Started { .. }) => Ok(()),
@@ -387,7 +415,7 @@ impl StudyRun<'_> {
     fn record_data(&mut self, number: u32, data: Vec<DataSource>) -> Result<()> {
         for source in data {
             if !self.recorded_data.contains(&source) {
-                changes::loaded(self.writer, &source, number)?;
+                changes::loaded(self.writer, &source, number, &self.session.folder)?;
                 self.recorded_data.push(source);
             }
         }
@@ -409,6 +437,7 @@ impl StudyRun<'_> {
         reason: Option<String>,
         seconds: Option<f64>,
     ) -> Result<()> {
+        self.params.remove(&trial.number);
         let (state, reason) = self.stops.ended(trial.number, state, reason);
         let started = self.started.get(&trial.number);
         let seconds = seconds.unwrap_or_else(|| started.map_or(0.0, |started| started.elapsed().as_secs_f64()));

@@ -16,8 +16,9 @@ const UNTRACKED: usize = 100;
 /// Returns the versions, the machine, and the folder of the kernel with its git commit and what is not committed, as
 /// JSON.
 ///
-/// `slots` are the devices of the slots, `pools` the pools beyond this machine. What cannot be found out is null.
-pub fn environment(devices: &Devices, slots: &[String], pools: Value) -> Value {
+/// `slots` are the devices of the slots, `pools` the pools beyond this machine, and `folder` is that in which the run
+/// began. What cannot be found out is null.
+pub fn environment(devices: &Devices, slots: &[String], pools: Value, folder: &Path) -> Value {
     let used: BTreeSet<&str> =
         devices.devices.iter().filter(|device| slots.contains(&device.id)).map(|device| device.name.as_str()).collect();
     json!({
@@ -31,8 +32,8 @@ pub fn environment(devices: &Devices, slots: &[String], pools: Value) -> Value {
         "instruction_set": std::env::consts::ARCH,
         "operating_system": std::env::consts::OS,
         "kernel": std::fs::read_to_string("/proc/sys/kernel/osrelease").ok().map(|text| text.trim().to_string()),
-        "folder": std::env::current_dir().ok().map(|folder| folder.display().to_string()),
-        "git": git(Path::new(".")),
+        "folder": folder.display().to_string(),
+        "git": git(folder),
         // The convention decides what a tuned ε means (Playbook I15).
         "epsilon": "of adam, adamw and nadam: outside of the bias correction (ε-hat); of rmsprop: inside the root",
     })

@@ -2,17 +2,20 @@
 //! checked against the declared space before anything trains.
 
 use super::plan::SweepPlan;
-use crate::error::{ErrorName, MagicError, Result, Source, Span};
+use crate::error::{ErrorName, MagicError, Result, Source, Span, suggest};
 use crate::files::{expand, problem};
 use crate::magic::Context;
 use crate::syntax::{GivenConfigurations, SweepBody, Word};
 use tunebook_analysis::counted;
 use tunebook_study::sampler::SamplerKind;
 use tunebook_study::workload::ValueError;
-use tunebook_study::{Distribution, Params, Value, WorkloadDescription, WorkloadHyperparameter};
+use tunebook_study::{
+    Distribution, Hyperparameter, Params, SearchSpace, Value, WorkloadDescription, WorkloadHyperparameter,
+};
 
 /// A value that was given for a hyperparameter.
 struct Cell {
+    /// The plain name of the hyperparameter, or its label, which names one branch: `optimizer=adam/lr`.
     name: String,
     /// What the value can be read as. The first reading that the declaration has is the value.
     readings: Vec<Value>,
@@ -24,12 +27,27 @@ struct Cell {
     column: Option<usize>,
 }
 
+impl Cell {
+    fn is_for(&self, hyperparameter: &Hyperparameter) -> bool {
+        self.name == hyperparameter.name || self.name == hyperparameter.label()
+    }
+}
+
 /// A configuration as the user gave it: the values of a line of the cell, or of a row of a file.
 pub struct Row {
     cells: Vec<Cell>,
     span: Span,
-    /// The file and its line, for errors.
-    place: Option<(String, u64)>,
+    /// Where it stands in a file, for errors.
+    place: Option<Place>,
+}
+
+/// A row of a file.
+#[derive(Clone)]
+struct Place {
+    file: String,
+    line: u64,
+    /// The line of the names.
+    header: u64,
 }
 
 /// Reads the given configurations, in the order in which they are given.
@@ -77,7 +95,7 @@ pub fn add(
     }
     let mut given: Vec<Params> = vec![];
     for row in rows {
-        let params = configuration(source, plan, description, row)?;
+        let params = configuration(source, &plan.definition.space, description, row)?;
         if let Some(earlier) = given.iter().position(|earlier| *earlier == params) {
             let message = format!("this configuration is the same as the given configuration {}", earlier + 1);
             let help = "remove one of them; `--repeats N` trains each configuration with several seeds";
@@ -89,57 +107,138 @@ pub fn add(
     Ok(())
 }
 
-/// Reads the rows of a file. An empty field gives no value.
+/// Reads the rows of a file.
 fn read(context: &Context, source: &Source, file: &str, span: Span) -> Result<Vec<Row>> {
     let path = expand(context, file);
     let word = Word { text: file.into(), span: span.clone(), quoted: true };
     let bytes = std::fs::read(&path).map_err(|error| problem(source, &word, &path, "read", &error))?;
-    let bad = |message: String| source.error(ErrorName::InvalidValue, span.clone(), message, None);
+    let table =
+        table(file, &bytes).map_err(|message| source.error(ErrorName::InvalidValue, span.clone(), message, None))?;
+    let row = |TableRow { line, fields }| {
+        let cell = |(column, field): (usize, String)| Cell {
+            name: table.names[column].clone(),
+            readings: readings(&field),
+            shown: field,
+            span: span.clone(),
+            column: Some(column + 1),
+        };
+        let place = Place { file: file.into(), line, header: table.header };
+        Row { cells: fields.into_iter().map(cell).collect(), span: span.clone(), place: Some(place) }
+    };
+    Ok(table.rows.into_iter().map(row).collect())
+}
+
+/// The contents of a file. Blank lines are left out.
+#[derive(Debug, PartialEq)]
+struct Table {
+    /// The line of the names, from 1.
+    header: u64,
+    /// The names of the columns.
+    names: Vec<String>,
+    rows: Vec<TableRow>,
+}
+
+/// A line of a file with values.
+#[derive(Debug, PartialEq)]
+struct TableRow {
+    /// The line, from 1.
+    line: u64,
+    /// The fields that are not empty, each with its column, from 0. Each of these columns has a name.
+    fields: Vec<(usize, String)>,
+}
+
+/// Reads the text of a file. The error is a message that says where the mistake is.
+fn table(file: &str, bytes: &[u8]) -> std::result::Result<Table, String> {
     if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
-        return Err(bad(format!("`{file}` is encoded in UTF-16, and it has to be UTF-8: save it again as UTF-8")));
+        return Err(format!("`{file}` is encoded in UTF-16, and it has to be UTF-8: save it again as UTF-8"));
     }
-    let mut reader = csv::ReaderBuilder::new().flexible(true).trim(csv::Trim::All).from_reader(bytes.as_slice());
-    let header = reader.headers().map_err(|error| bad(format!("`{file}` cannot be read as CSV: {error}")))?.clone();
-    if header.iter().all(str::is_empty) {
-        return Err(bad(format!("`{file}` is empty: its first line has the names of hyperparameters")));
-    }
-    let separators = [("`;`", ';'), ("tabs", '\t')];
-    let other = separators.into_iter().find(|(_, separator)| header.len() == 1 && header[0].contains(*separator));
-    if let Some((written, separator)) = other {
-        let example = header[0].split(separator).map(str::trim).collect::<Vec<_>>().join(",");
-        return Err(bad(format!(
-            "`{file}`, line 1: its fields are separated by {written}, and they have to be by commas: `{example}`"
-        )));
-    }
-    for (i, name) in header.iter().enumerate() {
-        if let Some(earlier) = header.iter().take(i).position(|earlier| earlier == name) {
-            let (at, earlier) = (i + 1, earlier + 1);
-            return Err(bad(format!("`{file}`, line 1, column {at}: `{name}` is the name of column {earlier} too")));
+    let bytes = without_spaces_before_quotes(bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes));
+    let mut reader = csv::ReaderBuilder::new();
+    let reader = reader.has_headers(false).flexible(true).trim(csv::Trim::All);
+    let mut lines = vec![];
+    for record in reader.from_reader(bytes.as_slice()).records() {
+        let record = record.map_err(|error| format!("`{file}` cannot be read as CSV: {error}"))?;
+        // A spreadsheet writes an empty row as commas.
+        if record.iter().any(|field| !field.is_empty()) {
+            let line = record.position().map_or(0, |position| line_of(&bytes, position));
+            lines.push((line, record));
         }
+    }
+    let mut lines = lines.into_iter();
+    let Some((header, first)) = lines.next() else {
+        return Err(format!("`{file}` is empty: its first line has the names of hyperparameters"));
+    };
+    let separators = [("`;`", ';'), ("tabs", '\t')];
+    let other = separators.into_iter().find(|(_, separator)| first.len() == 1 && first[0].contains(*separator));
+    if let Some((written, separator)) = other {
+        let example = first[0].split(separator).map(str::trim).collect::<Vec<_>>().join(",");
+        return Err(format!(
+            "`{file}`, line {header}: its fields are separated by {written}, and they have to be by commas: `{example}`"
+        ));
+    }
+    let mut names: Vec<String> = first.iter().map(String::from).collect();
+    for (i, name) in names.iter().enumerate().filter(|(_, name)| !name.is_empty()) {
+        if let Some(earlier) = names[..i].iter().position(|earlier| earlier == name) {
+            let (at, earlier) = (i + 1, earlier + 1);
+            return Err(format!("`{file}`, line {header}, column {at}: `{name}` is the name of column {earlier} too"));
+        }
+    }
+    while names.last().is_some_and(String::is_empty) {
+        names.pop();
     }
     let mut rows = vec![];
-    for record in reader.records() {
-        let record = record.map_err(|error| bad(format!("`{file}` cannot be read as CSV: {error}")))?;
-        let line = record.position().map_or(0, |position| line_of(&bytes, position));
-        if record.len() != header.len() {
-            let (has, needs) = (record.len(), header.len());
-            let has = counted(has, "field");
-            return Err(bad(format!("`{file}`, line {line}: it has {has}, and the header has {needs}")));
+    for (line, record) in lines {
+        let fields = record.iter().enumerate().filter(|(_, field)| !field.is_empty());
+        let fields: Vec<(usize, String)> = fields.map(|(column, field)| (column, field.to_string())).collect();
+        let beyond = fields.iter().any(|(column, _)| *column >= first.len());
+        if record.len() < names.len() || beyond {
+            let (has, needs) = (counted(record.len(), "field"), names.len());
+            return Err(format!("`{file}`, line {line}: it has {has}, and the header has {needs}"));
         }
-        let fields = header.iter().zip(&record).enumerate().filter(|(_, (_, field))| !field.is_empty());
-        let cells = fields.map(|(i, (name, field))| Cell {
-            name: name.into(),
-            readings: readings(field),
-            shown: field.into(),
-            span: span.clone(),
-            column: Some(i + 1),
-        });
-        rows.push(Row { cells: cells.collect(), span: span.clone(), place: Some((file.into(), line)) });
+        let has_name = |column: usize| names.get(column).is_some_and(|name| !name.is_empty());
+        if let Some((column, field)) = fields.iter().find(|(column, _)| !has_name(*column)) {
+            return Err(format!(
+                "`{file}`, line {line}, column {}: `{field}` stands in a column without a name: write the name of its \
+                 hyperparameter in line {header}, or remove the value",
+                column + 1
+            ));
+        }
+        rows.push(TableRow { line, fields });
     }
     if rows.is_empty() {
-        return Err(bad(format!("`{file}` has no configuration below its header")));
+        return Err(format!("`{file}` has no configuration below its header"));
     }
-    Ok(rows)
+    Ok(Table { header, names, rows })
+}
+
+/// A text without the spaces between a comma, or the start of a line, and a quote, as in `0.1, "relu"`. After a space,
+/// the CSV reader would take the quote for a part of the field.
+fn without_spaces_before_quotes(bytes: &[u8]) -> Vec<u8> {
+    let mut kept = Vec::with_capacity(bytes.len());
+    let (mut begins, mut is_quoted) = (true, false);
+    let mut next = 0;
+    while let Some(byte) = bytes.get(next) {
+        let blank = bytes[next..].iter().take_while(|byte| begins && matches!(byte, b' ' | b'\t'));
+        let spaces = blank.count();
+        if begins && bytes.get(next + spaces) == Some(&b'"') {
+            next += spaces + 1;
+            kept.push(b'"');
+            (begins, is_quoted) = (false, true);
+            continue;
+        }
+        match byte {
+            b'"' if is_quoted && bytes.get(next + 1) == Some(&b'"') => {
+                kept.push(b'"');
+                next += 1;
+            }
+            b'"' => is_quoted = false,
+            _ => {}
+        }
+        begins = !is_quoted && matches!(byte, b',' | b'\n' | b'\r');
+        kept.push(*byte);
+        next += 1;
+    }
+    kept
 }
 
 /// The line of a record, from 1. The reader's position is before the blank lines that it skips.
@@ -154,8 +253,8 @@ fn line_of(bytes: &[u8], position: &csv::Position) -> u64 {
 fn readings(field: &str) -> Vec<Value> {
     let number = || field.parse::<f64>().ok().filter(|x| x.is_finite()).map(Value::Float);
     let looks_like = match field {
-        "true" | "True" => Some(Value::Bool(true)),
-        "false" | "False" => Some(Value::Bool(false)),
+        "true" | "True" | "TRUE" => Some(Value::Bool(true)),
+        "false" | "False" | "FALSE" => Some(Value::Bool(false)),
         _ => field.parse().ok().map(Value::Int).or_else(number),
     };
     looks_like.into_iter().chain([Value::Text(field.into())]).collect()
@@ -166,7 +265,7 @@ impl Row {
     fn error(&self, source: &Source, cell: Option<&Cell>, message: String, help: Option<String>) -> MagicError {
         let column = cell.and_then(|cell| cell.column).map_or(String::new(), |column| format!(", column {column}"));
         let message = match &self.place {
-            Some((file, line)) => format!("`{file}`, line {line}{column}: {message}"),
+            Some(Place { file, line, .. }) => format!("`{file}`, line {line}{column}: {message}"),
             None => message,
         };
         let span = cell.map_or(&self.span, |cell| &cell.span);
@@ -177,32 +276,45 @@ impl Row {
 /// Returns the active hyperparameters of a row, each in the type of its declaration.
 fn configuration(
     source: &Source,
-    plan: &SweepPlan,
+    space: &SearchSpace,
     description: Option<&WorkloadDescription>,
     row: &Row,
 ) -> Result<Params> {
-    let space = &plan.definition.space;
     for (i, cell) in row.cells.iter().enumerate() {
         let name = &cell.name;
-        if space.named(name).next().is_none() {
+        if !space.hyperparameters().iter().any(|h| cell.is_for(h)) {
             let message = format!("`{name}` is not declared");
-            let help = format!("declare it: `nuisance {name} ~ …`, `scientific {name} in […]` or `fixed {name} = v`");
+            let labels: Vec<String> = space.hyperparameters().iter().map(Hyperparameter::label).collect();
+            let help = match name.contains('=') {
+                true => suggest(name, labels.iter().map(String::as_str)),
+                false => {
+                    Some(format!("declare it: `nuisance {name} ~ …`, `scientific {name} in […]` or `fixed {name} = v`"))
+                }
+            };
             // In a file, its name stands in the header.
-            let place = row.place.as_ref().map(|(file, _)| (file.clone(), 1));
+            let place = row.place.clone().map(|place| Place { line: place.header, ..place });
             let named = Row { cells: vec![], span: row.span.clone(), place };
-            return Err(named.error(source, Some(cell), message, Some(help)));
+            return Err(named.error(source, Some(cell), message, help));
         }
         if row.cells[..i].iter().any(|earlier| earlier.name == *name) {
             return Err(row.error(source, Some(cell), format!("`{name}` is given twice"), None));
         }
     }
     let mut params = Params::new();
+    let mut unused: Vec<&Cell> = row.cells.iter().collect();
     for hyperparameter in space.hyperparameters() {
         if !hyperparameter.is_active(&params) {
             continue;
         }
         let (name, distribution) = (&hyperparameter.name, &hyperparameter.distribution);
-        let cell = row.cells.iter().find(|cell| cell.name == *name);
+        let mut cells = row.cells.iter().filter(|cell| cell.is_for(hyperparameter));
+        let cell = cells.next();
+        if let (Some(first), Some(again)) = (cell, cells.next()) {
+            let (label, first, second) = (hyperparameter.label(), &first.name, &again.name);
+            let message = format!("`{label}` is given twice, as `{first}` and as `{second}`");
+            return Err(row.error(source, Some(again), message, Some("leave one of them out".into())));
+        }
+        unused.retain(|cell| !cell.is_for(hyperparameter));
         let value = match (cell, distribution) {
             (None, Distribution::Constant { value }) => value.clone(),
             (None, _) => {
@@ -226,7 +338,7 @@ fn configuration(
         };
         params.insert(name.clone(), value);
     }
-    if let Some(cell) = row.cells.iter().find(|cell| !params.contains_key(&cell.name)) {
+    if let Some(cell) = unused.first().copied() {
         let message =
             format!("`{}` has a value here, and its condition does not hold in this configuration", cell.name);
         return Err(row.error(source, Some(cell), message, Some("leave its value out".into())));
@@ -274,6 +386,7 @@ fn declared(distribution: &Distribution, value: &Value) -> Option<Value> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tunebook_study::{Condition, Role};
 
     fn list(values: &[&str]) -> Distribution {
         Distribution::Choice { values: values.iter().map(|value| (*value).into()).collect() }
@@ -303,6 +416,111 @@ mod tests {
         assert_eq!(read(&Distribution::constant(true.into()), "True"), Some(true.into()));
         let both = Distribution::Choice { values: vec!["1".into(), 1.into()] };
         assert_eq!(read(&both, "1"), Some(1.into()), "a number comes before a word");
+    }
+
+    #[test]
+    fn booleans_are_read_as_spreadsheets_write_them() {
+        let flag = Distribution::Choice { values: vec![true.into(), false.into()] };
+        for (field, value) in [("TRUE", true), ("FALSE", false), ("true", true), ("False", false)] {
+            assert_eq!(read(&flag, field), Some(value.into()), "{field}");
+        }
+        assert_eq!(read(&list(&["TRUE", "FALSE"]), "TRUE"), Some("TRUE".into()), "the list has words");
+        assert_eq!(read(&Distribution::constant(false.into()), "FALSE"), Some(false.into()));
+    }
+
+    /// The fields of a file by their names, and the lines of its rows.
+    fn fields(text: &str) -> Vec<(u64, Vec<(String, String)>)> {
+        let table = table("g.csv", text.as_bytes()).unwrap();
+        let named = |(column, field): (usize, String)| (table.names[column].clone(), field);
+        table.rows.into_iter().map(|row| (row.line, row.fields.into_iter().map(named).collect())).collect()
+    }
+
+    fn row(line: u64, fields: &[(&str, &str)]) -> (u64, Vec<(String, String)>) {
+        (line, fields.iter().map(|(name, field)| (name.to_string(), field.to_string())).collect())
+    }
+
+    fn refused(text: &str) -> String {
+        table("g.csv", text.as_bytes()).unwrap_err()
+    }
+
+    #[test]
+    fn blank_lines_and_rows_of_commas_are_left_out() {
+        let expected = [row(3, &[("lr", "0.1"), ("act", "relu")]), row(7, &[("lr", "0.2"), ("act", "tanh")])];
+        assert_eq!(fields("lr,act\n   \n0.1,relu\n\n,\n , ,\n0.2,tanh\n,\n\n"), expected);
+        let found = table("g.csv", b"\n,,\nlr,act\r\n\r\n0.1,relu\r\n").unwrap();
+        assert_eq!((found.header, found.rows[0].line), (3, 5));
+        assert!(refused("  \n,,\n").contains("`g.csv` is empty"));
+        assert!(refused("lr\n,\n").contains("no configuration below its header"));
+    }
+
+    #[test]
+    fn a_quote_may_stand_after_a_space() {
+        let text = "lr, \"act\"\n0.1, \"relu\"\n0.2,\t \"a, \"\"b\"\"\" \n \"0.3\" ,a \"b\"\n\
+                    \"0.4\",\"two\n \"\"lines\"\"\"\n";
+        let expected = [
+            row(2, &[("lr", "0.1"), ("act", "relu")]),
+            row(3, &[("lr", "0.2"), ("act", "a, \"b\"")]),
+            row(4, &[("lr", "0.3"), ("act", "a \"b\"")]),
+            row(5, &[("lr", "0.4"), ("act", "two\n \"lines\"")]),
+        ];
+        assert_eq!(fields(text), expected);
+        assert_eq!(fields("\u{feff}\"lr\"\n0.1\n"), [row(2, &[("lr", "0.1")])], "after a mark of the encoding");
+    }
+
+    #[test]
+    fn columns_without_a_name_may_be_empty_only() {
+        let expected = [row(2, &[("lr", "0.1"), ("act", "relu")]), row(3, &[("lr", "0.2"), ("act", "tanh")])];
+        assert_eq!(fields("lr,act,,\n0.1,relu,,\n0.2,tanh\n"), expected);
+        assert_eq!(fields("lr,,act\n0.1,,relu\n0.2,,tanh\n"), expected);
+        assert_eq!(fields("lr,act\n0.1,relu,,\n0.2,tanh,\n"), expected);
+        let error = refused("lr,act,,\n0.1,relu,,7\n");
+        assert!(error.starts_with("`g.csv`, line 2, column 4: `7` stands in a column without a name"), "{error}");
+        assert!(error.contains("in line 1, or remove the value"), "{error}");
+        assert!(refused("lr,,act\n0.1,7,relu\n").contains("column 2: `7` stands in a column without a name"));
+        assert!(refused("lr,act\n0.1,relu,7\n").contains("line 2: it has 3 fields, and the header has 2"));
+        assert!(refused("lr,act,\n0.1\n").contains("line 2: it has 1 field, and the header has 2"));
+        assert!(refused("lr,act,lr\n0.1,relu,1\n").contains("line 1, column 3: `lr` is the name of column 1 too"));
+    }
+
+    #[test]
+    fn a_label_gives_the_value_of_one_branch() {
+        let mut space = SearchSpace::new();
+        let mut declare = |name: &str, distribution, optimizer: Option<&str>| {
+            let condition = |word: &str| Condition { name: "optimizer".into(), values: vec![word.into()] };
+            let (name, role, conditions) =
+                (name.into(), Role::Nuisance, optimizer.map(condition).into_iter().collect());
+            space.declare(Hyperparameter { name, role, distribution, conditions }).unwrap();
+        };
+        declare("optimizer", list(&["sgd", "adam"]), None);
+        declare("lr", Distribution::Uniform { low: 0.0, high: 1.0 }, Some("sgd"));
+        declare("lr", Distribution::Uniform { low: 0.0, high: 0.1 }, Some("adam"));
+        let source = Source::new("configurations g.csv", 0);
+        let given = |values: &[(&str, &str)]| {
+            let cell = |(name, value): &(&str, &str)| Cell {
+                name: name.to_string(),
+                readings: readings(value),
+                shown: value.to_string(),
+                span: 0..14,
+                column: None,
+            };
+            let place = Place { file: "g.csv".into(), line: 4, header: 2 };
+            let row = Row { cells: values.iter().map(cell).collect(), span: 0..14, place: Some(place) };
+            configuration(&source, &space, None, &row).map_err(|error| error.message)
+        };
+        let params = |optimizer: &str, lr: f64| -> std::result::Result<Params, String> {
+            Ok(Params::from([("optimizer".to_string(), optimizer.into()), ("lr".to_string(), lr.into())]))
+        };
+        assert_eq!(given(&[("optimizer", "adam"), ("optimizer=adam/lr", "0.05")]), params("adam", 0.05));
+        assert_eq!(given(&[("optimizer", "sgd"), ("optimizer=sgd/lr", "0.5")]), params("sgd", 0.5));
+        assert_eq!(given(&[("optimizer", "sgd"), ("lr", "0.5")]), params("sgd", 0.5), "the plain name is any branch");
+        let other = given(&[("optimizer", "sgd"), ("lr", "0.5"), ("optimizer=adam/lr", "0.05")]).unwrap_err();
+        assert!(other.contains("`optimizer=adam/lr` has a value here, and its condition does not hold"), "{other}");
+        let twice = given(&[("optimizer", "adam"), ("lr", "0.05"), ("optimizer=adam/lr", "0.05")]).unwrap_err();
+        assert!(twice.contains("is given twice, as `lr` and as `optimizer=adam/lr`"), "{twice}");
+        let unknown = given(&[("optimizer", "adam"), ("optimizer=lion/lr", "0.05")]).unwrap_err();
+        assert!(unknown.starts_with("`g.csv`, line 2: `optimizer=lion/lr` is not declared"), "{unknown}");
+        let outside = given(&[("optimizer", "adam"), ("optimizer=adam/lr", "0.5")]).unwrap_err();
+        assert!(outside.starts_with("`g.csv`, line 4: `optimizer=adam/lr` is 0.5 here"), "{outside}");
     }
 
     #[test]

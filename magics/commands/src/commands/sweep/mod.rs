@@ -17,6 +17,7 @@ mod preset;
 mod program;
 pub mod rerun;
 pub mod retuning;
+pub mod run_context;
 pub mod slots;
 pub mod trial_options;
 
@@ -24,8 +25,9 @@ use self::advice::{advice, record_allowed};
 use self::display::SweepDisplay;
 use self::engine::RunOutcome;
 use self::plan::{Planner, SweepOptions, SweepPlan, check_name};
-use self::rerun::{Rerun, configurations_of, plan_rerun, redefined, replaced, runs_again, with_texts};
+use self::rerun::{Rerun, configurations_of, ended, plan_rerun, redefined, replaced, shown_only, with_texts};
 use self::retuning::find_retuning;
+use self::run_context::RunContext;
 use crate::commands::insight::Findings;
 use crate::commands::workload;
 use crate::error::{MagicError, Result, Source};
@@ -34,7 +36,7 @@ use crate::magic::{Body, Command, Context, Export, Invocation, Magic, Subject};
 use crate::studies::{adaptive_note, given_note, remove};
 use crate::syntax::{OptionSpec, PNG, PRICE, SweepBody, Word, option, parse_body, parse_one_line};
 use tunebook_analysis::design;
-use tunebook_study::store::{Store, StudyRecord, StudyWriter};
+use tunebook_study::store::{Store, StoreError, StudyRecord, StudyWriter};
 use tunebook_study::{StudyDefinition, WorkloadReference};
 
 pub const MAGIC: Magic = Magic {
@@ -102,7 +104,8 @@ pub const OPTIONS: &[OptionSpec] = &[
     option(
         "widen",
         None,
-        "accept a definition in which ranges only grew or lists only gained values; old trials are kept",
+        "accept a definition in which ranges only grew, lists only gained values, or what was fixed varies; old trials are \
+         kept",
     ),
     option("timeout", Some("T"), "time limit of a trial: 30s, 30m, 2h, 1h30m"),
     option("budget", Some("T"), "time limit of this run of the study: 30s, 30m, 2h, 1h30m"),
@@ -168,12 +171,21 @@ impl Command for Sweep {
         let mut plan = self.plan(context)?;
         background::check(context, &plan.name)?;
         let mut store = context.store()?;
-        let Some(study) = store.study(&plan.name)? else {
-            slots::check(context)?;
-            program::check(context, &self.source, self.body.workload.as_ref())?;
-            let study = store.create_study(&plan.name, &plan.definition)?;
-            let numbers = (1..=plan.trials).collect();
-            return start(context, plan, store.write(study)?, numbers, output, interrupt);
+        let study = match store.study(&plan.name)? {
+            Some(study) => study,
+            None => {
+                slots::check(context)?;
+                program::check(context, &self.source, self.body.workload.as_ref())?;
+                match store.create_study(&plan.name, &plan.definition) {
+                    Ok(study) => {
+                        let numbers = (1..=plan.trials).collect();
+                        return start(context, plan, store.write(study)?, numbers, output, interrupt);
+                    }
+                    // Another kernel has just begun it.
+                    Err(exists @ StoreError::Exists { .. }) => store.study(&plan.name)?.ok_or(exists)?,
+                    Err(error) => return Err(error.into()),
+                }
+            }
         };
         let trials = store.trials(&study)?;
         let planned = plan.definition.clone();
@@ -210,9 +222,8 @@ impl Command for Sweep {
                 let mut writer = store.write(study)?;
                 // Another kernel may have run trials before this one became the writer.
                 let trials = writer.store().trials(writer.study())?;
-                let runs_again = |state| runs_again(state, &plan.options);
-                let done = |n: &u32| trials.iter().any(|t| t.number == *n && !runs_again(t.state));
-                let numbers: Vec<u32> = numbers.into_iter().filter(|n| !done(n)).collect();
+                let done = ended(&trials, &plan.options);
+                let numbers: Vec<u32> = numbers.into_iter().filter(|number| !done.contains(number)).collect();
                 changes::settle(&writer, &numbers, plan.options.accept_changes)?;
                 if plan.options.retry_failed {
                     writer.retry_failed()?;
@@ -227,13 +238,11 @@ impl Command for Sweep {
                 start(context, plan, writer, numbers, output, interrupt)
             }
             Rerun::Show { missing } => {
-                let mut notes = notes(context, &store, &plan);
+                let mut notes = notes(context, &store, &study, &plan)?;
                 notes.extend(plan.options.notes.iter().cloned());
-                notes.push(match missing {
-                    0 => "Nothing was trained: all requested trials are recorded.".to_string(),
-                    n => format!("{n} of the requested trials are missing; `--resume` runs them."),
-                });
-                notes.extend(changes::note(&changes::changes(&store, &study)?));
+                notes.push(shown_only(missing, store.writer_of(&study)?.as_deref()));
+                let changed = changes::changes(&store, &study)?;
+                notes.extend(changes::note(&changed));
                 let unused = store.without_effect(&study)?;
                 notes.extend(without_effect(&unused));
                 notes.extend(early_stopping::crossing_note(&store, &study, &trials)?);
@@ -241,7 +250,7 @@ impl Command for Sweep {
                 let mut display =
                     SweepDisplay::new(context, output, &plan.name, &plan.definition, requested, trials.clone());
                 display.set_price(plan.options.price);
-                display.set_changes(changes::as_json(&store, &study)?);
+                display.set_changes(changes::as_json(&store, &study, &changed)?);
                 display.set_without_effect(unused);
                 let found = findings(context, &store, &study);
                 display.end(study.seconds, &notes, found, || find_retuning(context, &store, &study, &trials));
@@ -272,13 +281,16 @@ impl Sweep {
     }
 }
 
-/// Returns the advice of the Playbook that a plan does not follow, a sentence for each (Playbook D7, D11, B14, …). An
-/// error of the store gives none: the sweep runs all the same.
-fn notes(context: &Context, store: &Store, plan: &SweepPlan) -> Vec<String> {
+/// Returns the advice of the Playbook that a plan does not follow, a sentence for each (Playbook D7, D11, B14, …), and
+/// records what `--allow` overrules of it. If the advice cannot be found, there is none: the sweep runs all the same.
+fn notes(context: &Context, store: &Store, study: &StudyRecord, plan: &SweepPlan) -> Result<Vec<String>> {
     let design = design(&plan.definition, plan.trials / plan.definition.repeats.max(1));
-    let lints = advice(context, Some(store), plan, &design).unwrap_or_default();
-    let lints = lints.into_iter().map(|lint| format!("{}: {} (Playbook {})", lint.id, lint.message, lint.playbook));
-    adaptive_note(&plan.definition).into_iter().chain(given_note(&plan.definition)).chain(lints).collect()
+    let found = advice(context, Some(store), plan, &design).unwrap_or_default();
+    record_allowed(store, study, &found.overruled)?;
+    let unneeded = found.note();
+    let lints = found.lints.iter().map(|lint| format!("{}: {} (Playbook {})", lint.id, lint.message, lint.playbook));
+    let others = adaptive_note(&plan.definition).into_iter().chain(given_note(&plan.definition));
+    Ok(others.chain(lints).chain(unneeded).collect())
 }
 
 /// Says which hyperparameters no trial used. None if each was used.
@@ -311,17 +323,18 @@ fn start(
     interrupt: &Interrupt,
 ) -> Result<()> {
     plan.worker = workload::worker(context, &plan.definition.workload, output, interrupt)?;
-    record_allowed(writer.store(), writer.study(), &plan.options.allow)?;
     writer.ask(plan.trials)?;
+    let session = RunContext::new(context, &plan.options)?;
     match plan.options.background {
-        true => background::start(context, plan, writer, numbers, output),
-        false => train(context, &plan, writer, numbers, output, interrupt, || {}),
+        true => background::start((context, session), plan, writer, numbers, output),
+        false => train((context, &session), &plan, writer, numbers, output, interrupt, || {}),
     }
 }
 
-/// Trains the trials with these numbers. `shown` is called once the chart is on the screen.
+/// Trains the trials with these numbers. `shown` is called once the chart is on the screen. In the background, the cell
+/// ends then, so that nothing of the session may be read later which other cells change.
 fn train(
-    context: &Context,
+    (context, session): (&Context, &RunContext),
     plan: &SweepPlan,
     mut writer: StudyWriter,
     numbers: Vec<u32>,
@@ -329,7 +342,7 @@ fn train(
     interrupt: &Interrupt,
     shown: impl FnOnce(),
 ) -> Result<()> {
-    let mut notes = notes(context, writer.store(), plan);
+    let mut notes = notes(context, writer.store(), writer.study(), plan)?;
     notes.extend(plan.options.notes.iter().cloned());
     notes.extend(early_stopping::change_rule(&mut writer, plan.definition.stop_early, numbers.first().copied())?);
     let trials = writer.store().trials(writer.study())?;
@@ -338,8 +351,13 @@ fn train(
     let accepted = writer.store().changes(writer.study())?.len();
     display.show();
     shown();
-    let copying = slots::copying(context);
-    let outcome = match engine::run(context, plan, &mut writer, numbers.clone(), &mut display, interrupt) {
+    if !session.without_local {
+        let (devices, _) = context.devices_in(&session.environment);
+        notes.extend(run_context::note_of_gpus(&devices, &plan.definition.workload));
+    }
+    let copying = slots::copying(session);
+    let run = engine::run_in((context, session), plan, &mut writer, numbers.clone(), &mut display, interrupt);
+    let outcome = match run {
         Ok(outcome) => outcome,
         Err(error) => {
             display.fail(&error);
@@ -363,11 +381,12 @@ fn train(
     let changes = writer.store().changes(writer.study())?;
     let copying = slots::used(copying, &slots::recorded(writer.store(), writer.study())?, &numbers);
     notes.extend(changes::note_while_running(changes.get(accepted..).unwrap_or(&[]), &copying));
-    notes.extend(changes::note_of_copies(&changes::changes(writer.store(), writer.study())?, &copying));
+    let changed = changes::changes_in(writer.store(), writer.study(), &session.folder)?;
+    notes.extend(changes::note_of_copies(&changed, &copying));
     let unused = writer.store().without_effect(writer.study())?;
     notes.extend(without_effect(&unused));
     display.set_without_effect(unused);
-    display.set_changes(changes::as_json(writer.store(), writer.study())?);
+    display.set_changes(changes::as_json(writer.store(), writer.study(), &changed)?);
     let (seconds, store, study) = (writer.study().seconds, writer.store(), writer.study());
     notes.extend(early_stopping::crossing_note(store, study, &store.trials(study)?)?);
     let found = findings(context, store, study);

@@ -161,6 +161,11 @@ pub fn check_name(source: &Source, name: &Word) -> Result<()> {
     Ok(())
 }
 
+/// A text of the body. An empty one is as none.
+fn written(text: Option<&Spanned<String>>) -> Option<String> {
+    text.map(|text| text.value.clone()).filter(|text| !text.trim().is_empty())
+}
+
 fn stop_early(arguments: &Arguments) -> Result<StopEarly> {
     let Some(word) = arguments.option("stop-early") else { return Ok(StopEarly::None) };
     StopEarly::parse(&word.text).ok_or_else(|| {
@@ -221,6 +226,7 @@ impl Planner<'_> {
             declarations = preset::declarations(source, preset, configurations, own, &workload.value, description)?;
         }
         declarations.extend(body.declarations.iter().cloned());
+        self.check_seed(&declarations, options.repeats)?;
         let mut space = SearchSpace::new();
         for declaration in &declarations {
             let distribution = self.checked_distribution(declaration, description, options.sampler)?;
@@ -261,8 +267,8 @@ impl Planner<'_> {
             earlier: vec![],
             seed: options.seed,
             repeats: options.repeats,
-            question: body.question.clone(),
-            notes: body.notes.clone(),
+            question: written(body.question.as_ref()),
+            notes: written(body.notes.as_ref()),
             round: body.round.as_ref().map(|round| round.value),
             given: vec![],
             given_later: vec![],
@@ -279,6 +285,21 @@ impl Planner<'_> {
             options,
             worker: None,
         })
+    }
+
+    /// An error if the study declares the seed of its trials, and asks for several seeds of each configuration: all
+    /// trials of a configuration would be the same.
+    fn check_seed(&self, declarations: &[Declaration], repeats: u32) -> Result<()> {
+        let Some(seed) = declarations.iter().find(|declared| declared.name.value == "seed" && repeats > 1) else {
+            return Ok(());
+        };
+        let message = format!(
+            "`seed` is declared here, so that the {repeats} trials of a configuration have the same seed and are no \
+             repeats"
+        );
+        let help = "remove this line: each trial then has a seed of its own, which follows from `--seed`. Or keep it, \
+                    and train each configuration once, with `--repeats 1`";
+        Err(self.source.error(ErrorName::InvalidDeclaration, seed.name.span.clone(), message, Some(help.into())))
     }
 
     /// Returns the workload that is named, or None for a program.
@@ -404,5 +425,17 @@ impl Planner<'_> {
             return Err(self.source.error(ErrorName::UnknownMetric, metric.span.clone(), message, help));
         }
         Ok(Objective { metric: metric.value.clone(), direction, judged: judged(&metric.value) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_question_is_none() {
+        let text = |text: &str| written(Some(&Spanned::new(text.to_string(), 0..1)));
+        assert_eq!(text("How deep?").as_deref(), Some("How deep?"));
+        assert_eq!((text(""), text(" "), written(None)), (None, None, None));
     }
 }

@@ -3,6 +3,7 @@
 use super::plan::{SweepOptions, SweepPlan};
 use crate::commands::insight::written;
 use crate::error::{ErrorName, MagicError, Result};
+use std::collections::HashSet;
 use tunebook_analysis::counted;
 use tunebook_study::store::StudyRecord;
 use tunebook_study::{
@@ -65,8 +66,9 @@ pub fn plan_rerun(plan: &SweepPlan, study: &StudyRecord, trials: &[Trial]) -> Re
                  or give this study another name. `%study {name}` shows what was given"
             )
         } else if plan.options.widen {
-            "--widen accepts only ranges that grew and lists that gained values, with branches for the new values. With \
-             any other change it is another study: give it another name"
+            "--widen accepts only ranges that grew, lists that gained values, and fixed values that became a list or a \
+             range, with branches for the new values, and in the same order. With any other change it is another study: \
+             give it another name"
                 .to_string()
         } else {
             format!(
@@ -81,8 +83,8 @@ pub fn plan_rerun(plan: &SweepPlan, study: &StudyRecord, trials: &[Trial]) -> Re
     }
     let redefine = !differences.is_empty() || added > 0;
     let retried = plan.options.retry_failed;
-    let finished = |number: &u32| trials.iter().any(|t| t.number == *number && !runs_again(t.state, &plan.options));
-    let missing: Vec<u32> = (1..=plan.trials).filter(|number| !finished(number)).collect();
+    let ended = ended(trials, &plan.options);
+    let missing: Vec<u32> = (1..=plan.trials).filter(|number| !ended.contains(number)).collect();
     let more_requested = plan.trials > study.asked;
     if missing.is_empty() || !(plan.options.resume || retried || more_requested || redefine) {
         return Ok(Rerun::Show { missing: missing.len() });
@@ -167,8 +169,29 @@ pub fn redefined(recorded: &StudyDefinition, planned: StudyDefinition, configura
 }
 
 /// Whether a run with these options runs a trial in this state again.
-pub fn runs_again(state: TrialState, options: &SweepOptions) -> bool {
+fn runs_again(state: TrialState, options: &SweepOptions) -> bool {
     state.runs_again() || (options.retry_failed && state == TrialState::Failed)
+}
+
+/// The numbers of the trials that a run with these options does not run again.
+pub fn ended(trials: &[Trial], options: &SweepOptions) -> HashSet<u32> {
+    trials.iter().filter(|trial| !runs_again(trial.state, options)).map(|trial| trial.number).collect()
+}
+
+/// What is said of a recorded study that is shown and not trained. `missing` requested trials have not ended, and
+/// `writer` is who runs the study now, if anybody does.
+pub fn shown_only(missing: usize, writer: Option<&str>) -> String {
+    match (missing, writer) {
+        (0, None) => "Nothing was trained: all requested trials are recorded.".into(),
+        (0, Some(writer)) => {
+            format!("Nothing was trained: all requested trials are recorded. The study runs now, in {writer}.")
+        }
+        (n, None) => format!("{n} of the requested trials are missing; `--resume` runs them."),
+        (n, Some(writer)) => format!(
+            "The study runs now, in {writer}: {n} of the requested trials have not ended yet. Run this cell again to \
+             see how far it is."
+        ),
+    }
 }
 
 /// How many configurations a study has proposed.
@@ -244,8 +267,8 @@ pub fn differences(old: &StudyDefinition, new: &StudyDefinition) -> Vec<String> 
     found
 }
 
-/// Whether the new definition differs from the old one only in wider ranges, longer lists, and branches for the values
-/// that a list gained.
+/// Whether the new definition differs from the old one only in wider ranges, longer lists, lists and ranges of what was
+/// fixed, and branches for the values that are new.
 fn widens(old: &StudyDefinition, new: &StudyDefinition) -> bool {
     let same_otherwise = StudyDefinition { space: new.space.clone(), ..old.clone() }
         == StudyDefinition {
@@ -267,25 +290,53 @@ fn has_room_for(new: &SearchSpace, old: &SearchSpace) -> bool {
             && before.values.iter().all(|value| has(&after.values, value))
             && after.values.iter().all(|value| has(&before.values, value) || is_new_value(&after.name, value))
     };
+    // Whether the parent has one of these values in each old configuration that has the hyperparameter.
+    let held = |h: &Hyperparameter, added: &Condition| {
+        let implies = |needed: &Condition| {
+            h.conditions.iter().any(|c| c.name == needed.name && c.values.iter().all(|v| has(&needed.values, v)))
+        };
+        old.named(&added.name).any(|parent| {
+            let holds = match &parent.distribution {
+                Distribution::Constant { value } => has(&added.values, value),
+                Distribution::Choice { values } => values.iter().all(|value| has(&added.values, value)),
+                _ => false,
+            };
+            holds && parent.conditions.iter().all(implies)
+        })
+    };
     let widened = |before: &Hyperparameter, after: &Hyperparameter| {
+        let (b, a) = (&before.conditions, &after.conditions);
         // A value that was fixed may be tuned now: the old trials have a value of the new range (Playbook A4).
         let is_freed = before.role == Role::Fixed && before.distribution.is_constant();
         before.name == after.name
             && (before.role == after.role || is_freed)
-            && before.conditions.len() == after.conditions.len()
-            && before.conditions.iter().zip(&after.conditions).all(|(before, after)| grew(before, after))
+            && b.iter().all(|before| a.iter().any(|after| grew(before, after)))
+            && a.iter().all(|after| b.iter().any(|before| grew(before, after)) || held(before, after))
             && contains(&after.distribution, &before.distribution)
     };
     let is_new_branch = |h: &Hyperparameter| {
         h.conditions.iter().any(|condition| condition.values.iter().all(|value| is_new_value(&condition.name, value)))
     };
-    let mut before = old.hyperparameters().iter().peekable();
+    // What was fixed may become the parent of others, and a parent is declared before them. The sampler tells
+    // configurations apart by their values in the order of declaration. If this order changes, it could repeat one, but
+    // not where each has a real number of a range.
+    let is_real = |distribution: &Distribution| {
+        use Distribution::*;
+        matches!(distribution, Uniform { .. } | LogUniform { .. } | OneMinusLogUniform { .. })
+    };
+    let constants_move = old.hyperparameters().iter().any(|h| h.conditions.is_empty() && is_real(&h.distribution));
+    let moves = |h: &Hyperparameter| constants_move && h.distribution.is_constant();
+    let mut left: Vec<&Hyperparameter> = old.hyperparameters().iter().collect();
     for after in new.hyperparameters() {
-        if before.next_if(|before| widened(before, after)).is_none() && !is_new_branch(after) {
-            return false;
+        match left.iter().position(|before| widened(before, after)) {
+            Some(at) if moves(left[at]) || left[..at].iter().all(|before| moves(before)) => {
+                left.remove(at);
+            }
+            _ if is_new_branch(after) => {}
+            _ => return false,
         }
     }
-    before.next().is_none()
+    left.is_empty()
 }
 
 /// Whether `outer` has every value of `inner` and draws it on the same scale.
@@ -301,5 +352,122 @@ fn contains(outer: &Distribution, inner: &Distribution) -> bool {
         (_, Constant { value }) => outer.to_unit(value).is_some(),
         (Choice { values }, Choice { values: inner }) => inner.iter().all(|v| values.iter().any(|w| v.same_as(w))),
         _ => outer == inner,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::{Source, Spanned};
+    use crate::syntax::parse_body;
+
+    #[test]
+    fn a_recorded_study_of_many_trials_is_compared_with_its_cell_at_once() {
+        let trial = |number: u32| Trial {
+            number,
+            configuration: number - 1,
+            params: Default::default(),
+            seed: 0,
+            state: [TrialState::Complete, TrialState::Failed, TrialState::Cancelled][number as usize % 3],
+            reason: None,
+            summaries: Default::default(),
+            seconds: 0.0,
+            started: 0.0,
+        };
+        let trials: Vec<Trial> = (1..=100_000).map(trial).collect();
+        let started = std::time::Instant::now();
+        let missing = |options: &SweepOptions| {
+            let ended = ended(&trials, options);
+            (1..=100_000).filter(|number| !ended.contains(number)).count()
+        };
+        assert_eq!(missing(&SweepOptions::default()), 33_333);
+        assert_eq!(missing(&SweepOptions { retry_failed: true, ..SweepOptions::default() }), 66_667);
+        assert!(started.elapsed().as_secs() < 10, "{:?}", started.elapsed());
+    }
+
+    #[test]
+    fn a_study_that_runs_elsewhere_lacks_no_trials() {
+        assert!(shown_only(37, None).contains("37 of the requested trials are missing"));
+        let runs = shown_only(37, Some("another kernel (process 5 on a)"));
+        assert!(runs.starts_with("The study runs now, in another kernel (process 5 on a): 37 of the"), "{runs}");
+        assert!(!runs.contains("missing") && !runs.contains("--resume"), "{runs}");
+        assert!(shown_only(0, None).starts_with("Nothing was trained"));
+    }
+
+    /// The space that these lines declare.
+    fn space(lines: &[&str]) -> SearchSpace {
+        let text = lines.join("\n");
+        let body = parse_body(&Source::new(&text, 0), 0..text.len()).unwrap();
+        let mut space = SearchSpace::new();
+        for declaration in body.declarations {
+            let condition = |(name, values): (Spanned<String>, Vec<Value>)| Condition { name: name.value, values };
+            let conditions = declaration.conditions.into_iter().map(condition).collect();
+            let (name, distribution) = (declaration.name.value, declaration.distribution.value);
+            space.declare(Hyperparameter { name, role: declaration.role, distribution, conditions }).unwrap();
+        }
+        space
+    }
+
+    const OPTIMIZERS: &str = "scientific optimizer in [adam, sgd]";
+    const OF_ADAM: &str = "when optimizer == adam: nuisance lr ~ loguniform(1e-4, 1)";
+    const OF_SGD: &str = "when optimizer == sgd: nuisance lr ~ loguniform(1e-3, 10)";
+
+    #[test]
+    fn what_was_fixed_becomes_a_list_with_a_branch_for_each_value() {
+        let fixed = "fixed optimizer = adam";
+        let rate = "nuisance lr ~ loguniform(1e-4, 1)";
+        let new = space(&[OPTIMIZERS, OF_ADAM, OF_SGD]);
+        assert!(has_room_for(&new, &space(&[fixed, rate])));
+        assert!(has_room_for(&new, &space(&[rate, fixed])), "the parent had no children before");
+        let wider = OF_ADAM.replace("1e-4", "1e-5");
+        assert!(has_room_for(&space(&[OPTIMIZERS, OF_SGD, &wider]), &space(&[fixed, rate])));
+        // Both values may share a hyperparameter.
+        let both = OF_ADAM.replace("== adam", "in [adam, sgd]");
+        assert!(has_room_for(&space(&[OPTIMIZERS, &both]), &space(&[fixed, rate])));
+        // As `preset adam` declares them.
+        let preset = [fixed, rate, "fixed beta1 = 0.9", "fixed epsilon = 1e-8"];
+        let of_preset = [OPTIMIZERS, OF_ADAM, OF_SGD, "when optimizer == adam: nuisance beta1 ~ uniform(0.8, 0.99)"];
+        let epsilon = "when optimizer == adam: fixed epsilon = 1e-8";
+        assert!(has_room_for(&space(&[&of_preset[..], &[epsilon]].concat()), &space(&preset)));
+        assert!(!has_room_for(&space(&of_preset), &space(&preset)), "old trials have an epsilon");
+        // Other rates, the rate of another optimizer, and what old trials do not have.
+        let narrow = OF_ADAM.replace("1e-4", "1e-3");
+        assert!(!has_room_for(&space(&[OPTIMIZERS, &narrow, OF_SGD]), &space(&[fixed, rate])));
+        assert!(!has_room_for(&new, &space(&["fixed optimizer = lion", rate])));
+        assert!(!has_room_for(&space(&[OPTIMIZERS, OF_SGD]), &space(&[fixed, rate])));
+        let more = "when optimizer == adam: nuisance wd ~ uniform(0, 1)";
+        assert!(!has_room_for(&space(&[OPTIMIZERS, OF_ADAM, OF_SGD, more]), &space(&[fixed, rate])));
+    }
+
+    #[test]
+    fn a_condition_is_added_only_if_it_held_in_every_old_configuration() {
+        let rate = "nuisance lr ~ loguniform(1e-4, 1)";
+        let new = space(&[OPTIMIZERS, OF_ADAM, OF_SGD]);
+        assert!(!has_room_for(&new, &space(&[OPTIMIZERS, rate])), "trials of sgd had this range");
+        let three = OPTIMIZERS.replace("sgd", "sgd, lion");
+        let of_two = OF_ADAM.replace("== adam", "in [sgd, adam]");
+        assert!(has_room_for(&space(&[&three, &of_two]), &space(&[OPTIMIZERS, rate])), "both had it");
+        assert!(!has_room_for(&new, &space(&[rate])), "the old trials have no optimizer");
+        // The parent itself exists in one branch only.
+        let model = "scientific model in [cnn, mlp]";
+        let (one, two) =
+            ("when model == cnn: fixed norm = batch", "when model == cnn: nuisance norm in [batch, layer]");
+        let below = "when model == cnn: when norm == batch: nuisance p ~ uniform(0, 1)";
+        let of_cnn = "when model == cnn: nuisance p ~ uniform(0, 1)";
+        assert!(has_room_for(&space(&[model, two, below]), &space(&[model, one, of_cnn])));
+        let of_all = "nuisance p ~ uniform(0, 1)";
+        assert!(!has_room_for(&space(&[model, two, below]), &space(&[model, one, of_all])), "an mlp had it too");
+    }
+
+    #[test]
+    fn only_what_was_fixed_moves_and_only_where_no_configuration_can_be_repeated() {
+        let (a, b) = ("nuisance a ~ uniform(0, 1)", "nuisance b ~ uniform(0, 1)");
+        assert!(!has_room_for(&space(&[b, a]), &space(&[a, b])));
+        let fixed = "fixed c = 1";
+        assert!(has_room_for(&space(&[fixed, a, b]), &space(&[a, fixed, b])));
+        assert!(!has_room_for(&space(&[fixed, b, a]), &space(&[a, fixed, b])));
+        let (list, range) = ("nuisance l in [1, 2]", "nuisance n ~ int(1, 9)");
+        assert!(!has_room_for(&space(&[fixed, list, range]), &space(&[list, range, fixed])));
+        assert!(has_room_for(&space(&[fixed, list, range]), &space(&[fixed, list, range])));
     }
 }

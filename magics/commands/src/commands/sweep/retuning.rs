@@ -13,7 +13,7 @@ pub fn find_retuning(context: &Context, store: &Store, study: &StudyRecord, tria
     let default_batch_size = match &study.definition.workload {
         WorkloadReference::Builtin { name } | WorkloadReference::Rust { name, .. } => {
             // If the worker cannot be asked, studies that do not declare their batch size are not compared.
-            let workloads = workload::known(context).unwrap_or_default();
+            let workloads = workload::known_in(context, Some(store)).unwrap_or_default();
             let workload = workloads.into_iter().find(|workload| workload.description.name == *name);
             workload.and_then(|workload| workload.description.hyperparameter("batch_size")?.default.as_i64())
         }

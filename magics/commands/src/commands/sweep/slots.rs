@@ -2,6 +2,7 @@
 
 use super::copied::{Contents, contents};
 use super::plan::SweepPlan;
+use super::run_context::RunContext;
 use crate::error::{ErrorName, MagicError, Result};
 use crate::magic::{Context, LOCAL, Pools};
 use serde_json::{Map, Value, json};
@@ -10,7 +11,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use tunebook_pool::{
-    Copied, Devices, NeededFile, Needs, SlotSpec, SlotState, SlotStatus, default_slots, name_of_this_machine,
+    Copied, Devices, FarPool, NeededFile, Needs, SlotSpec, SlotState, SlotStatus, default_slots, name_of_this_machine,
 };
 use tunebook_study::WorkloadReference;
 use tunebook_study::store::{Store, StudyRecord, StudyWriter};
@@ -29,19 +30,17 @@ pub struct Slots {
 }
 
 impl Slots {
-    /// The slots of this session. `parallel` bounds the number of trials at a time: the slots that it leaves idle are
-    /// there too, so that a sweep can avoid those that others use. Without pools there are at least so many slots on
-    /// this machine. `per_gpu` is the number of trials that share a GPU. What is None is taken from the settings of the
-    /// session.
-    pub fn of(context: &Context, devices: &Devices, parallel: Option<usize>, per_gpu: Option<usize>) -> Self {
-        let parallel = parallel.or_else(|| context.config.parallel());
-        let per_gpu = per_gpu.or_else(|| context.config.per_gpu()).unwrap_or(1);
-        let environment = context.added_environment();
-        let pools = context.pools.lock();
-        let slot = &context.settings.slot;
-        let far: Vec<SlotSpec> = pools.far.iter().flat_map(|pool| pool.specs(slot, &environment)).collect();
-        let here = |count| default_slots(devices, slot, &environment, count, per_gpu);
-        let here = match (pools.without_local, here(None)) {
+    /// The slots of a run on these devices. The number of trials at a time is bounded: the slots that this leaves idle
+    /// are there too, so that a sweep can avoid those that others use. Without pools there are at least so many slots on
+    /// this machine.
+    pub fn of(context: &Context, run: &RunContext, devices: &Devices) -> Self {
+        let RunContext { folder, environment, parallel, .. } = run;
+        let (parallel, slot) = (*parallel, &context.settings.slot);
+        let mut far: Vec<SlotSpec> = run.pools.iter().flat_map(|pool| pool.specs(slot, environment)).collect();
+        // The program of a prefix may be a path from there.
+        far.iter_mut().for_each(|spec| spec.folder = Some(folder.clone()));
+        let here = |count| default_slots(devices, slot, environment, folder, count, run.per_gpu);
+        let here = match (run.without_local, here(None)) {
             (true, _) => vec![],
             (false, all) if far.is_empty() && parallel.is_some_and(|count| count > all.len()) => here(parallel),
             (false, all) => all,
@@ -60,10 +59,15 @@ impl Slots {
     }
 }
 
-/// An error if there is no slot.
+/// An error if this session has no slot.
 pub fn check(context: &Context) -> Result<()> {
     let pools = context.pools.lock();
-    if !pools.without_local || !pools.far.is_empty() {
+    check_any(pools.without_local, &pools.far)
+}
+
+/// An error if there is no slot.
+pub fn check_any(without_local: bool, pools: &[FarPool]) -> Result<()> {
+    if !without_local || !pools.is_empty() {
         return Ok(());
     }
     let help = Some(format!("`%pool add {LOCAL}` lets trials run on this machine again"));
@@ -73,31 +77,35 @@ pub fn check(context: &Context) -> Result<()> {
 /// What the nodes of each pool need, so that trials of a plan can run there. `folder` holds the folders of the study's
 /// trials.
 pub fn needs(
-    context: &Context,
+    (context, run): (&Context, &RunContext),
     plan: &SweepPlan,
     writer: &StudyWriter,
     devices: &Devices,
     folder: &Path,
 ) -> Result<BTreeMap<String, Needs>> {
-    let pools = context.pools.lock().far.clone();
     let (mut needs, mut shared) = (BTreeMap::new(), None::<Needs>);
-    for pool in pools {
+    for pool in &run.pools {
         let of_pool = match &pool.copies {
-            Some(patterns) => copied(context, plan, writer, devices, folder, &pool.name, patterns)?,
+            Some(patterns) => copied((context, run), plan, writer, devices, folder, &pool.name, patterns)?,
             None => {
                 if shared.is_none() {
-                    shared = Some(to_share(context, plan, devices, folder)?);
+                    shared = Some(to_share((context, run), plan, devices, folder)?);
                 }
                 shared.clone().unwrap_or_default()
             }
         };
-        needs.insert(pool.name, of_pool);
+        needs.insert(pool.name.clone(), of_pool);
     }
     Ok(needs)
 }
 
 /// What a node must share with this machine.
-fn to_share(context: &Context, plan: &SweepPlan, devices: &Devices, folder: &Path) -> Result<Needs> {
+fn to_share(
+    (context, run): (&Context, &RunContext),
+    plan: &SweepPlan,
+    devices: &Devices,
+    folder: &Path,
+) -> Result<Needs> {
     let mut paths: Vec<PathBuf> = context.settings.slot.first().map(PathBuf::from).into_iter().collect();
     let mut folders = vec![folder.to_path_buf()];
     if !matches!(plan.definition.workload, WorkloadReference::Command(_)) {
@@ -112,13 +120,13 @@ fn to_share(context: &Context, plan: &SweepPlan, devices: &Devices, folder: &Pat
     paths.push(mark);
     let mut pools = context.pools.lock();
     let files = paths.iter().map(|path| needed(&mut pools, path)).collect::<Result<Vec<_>>>()?;
-    let environment = context.added_environment().0;
-    Ok(Needs { folder: current()?, environment, folders, files, copied: None })
+    let (current, environment) = (run.folder.clone(), run.environment.0.clone());
+    Ok(Needs { folder: current, environment, folders, files, copied: None })
 }
 
 /// What is copied to a node of the pool `pool` with `--copy`, whose `--with` names `patterns`.
 fn copied(
-    context: &Context,
+    (context, run): (&Context, &RunContext),
     plan: &SweepPlan,
     writer: &StudyWriter,
     devices: &Devices,
@@ -126,7 +134,7 @@ fn copied(
     pool: &str,
     patterns: &[String],
 ) -> Result<Needs> {
-    let current = current()?;
+    let current = run.folder.clone();
     let Contents { files, whole, libraries, defaults, .. } =
         contents(context, plan, writer, devices, &current, patterns)?;
     let mut pools = context.pools.lock();
@@ -142,7 +150,7 @@ fn copied(
         defaults,
     };
     let folders = whole.into_iter().chain([folder.to_path_buf()]).collect();
-    let environment = context.added_environment().0;
+    let environment = run.environment.0.clone();
     Ok(Needs { folder: current, environment, folders, files, copied: Some(copied) })
 }
 
@@ -154,29 +162,23 @@ fn needed(pools: &mut Pools, path: &Path) -> Result<NeededFile> {
     Ok(NeededFile { path: path.into(), sha256, size: metadata.len(), executable })
 }
 
-fn current() -> Result<PathBuf> {
-    std::env::current_dir().map_err(|error| unreadable(Path::new("."), &error))
-}
-
 fn unreadable(path: &Path, error: &std::io::Error) -> MagicError {
     MagicError::new(ErrorName::SlotError, format!("{} cannot be read: {error}", path.display()), None)
 }
 
 /// The commands of the pools, for the environment that a study records.
-pub fn commands(context: &Context) -> Value {
-    let pools = context.pools.lock();
-    let command = |pool: &tunebook_pool::FarPool| {
+pub fn commands(run: &RunContext) -> Value {
+    let command = |pool: &FarPool| {
         let words = pool.launcher.command(&pool.name, 0, &["tunebook".into()]);
         json!({ "pool": pool.name, "kind": pool.launcher.kind(), "slots": pool.slots,
             "copies": pool.copies.is_some(), "command": words.join(" ") })
     };
-    pools.far.iter().map(command).collect()
+    run.pools.iter().map(command).collect()
 }
 
-/// The names of the pools of this session to which files are copied.
-pub fn copying(context: &Context) -> Vec<String> {
-    let pools = context.pools.lock();
-    pools.far.iter().filter(|pool| pool.copies.is_some()).map(|pool| pool.name.clone()).collect()
+/// The names of the pools of a run to which files are copied.
+pub fn copying(run: &RunContext) -> Vec<String> {
+    run.pools.iter().filter(|pool| pool.copies.is_some()).map(|pool| pool.name.clone()).collect()
 }
 
 /// Those of these pools in which the last runs of these trials were.
@@ -294,8 +296,9 @@ pub fn recorded(store: &Store, study: &StudyRecord) -> Result<Map<String, Value>
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::commands::sweep::plan::SweepOptions;
     use crate::testing::context;
-    use tunebook_pool::{Device, FarPool, Launcher};
+    use tunebook_pool::{Device, Launcher};
 
     #[test]
     fn a_sweep_has_all_slots_and_bounds_its_trials() {
@@ -308,11 +311,13 @@ mod tests {
             memory_bytes: Some(80),
             free_bytes: Some(80),
             utilization: None,
+            usable_by_libtorch: true,
         };
         let devices = (0..2).map(gpu).collect();
         let devices = Devices { devices, libtorch: None, driver: None, libtorch_folder: None };
         let of = |parallel| {
-            let slots = Slots::of(&context, &devices, parallel, None);
+            let run = RunContext::new(&context, &SweepOptions { parallel, ..SweepOptions::default() }).unwrap();
+            let slots = Slots::of(&context, &run, &devices);
             (slots.names().join(" "), slots.at_once())
         };
         assert_eq!(of(None), ("cuda:0 cuda:1".into(), 2));

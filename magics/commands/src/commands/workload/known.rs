@@ -46,15 +46,30 @@ impl Workload {
 
 /// Returns the description of a study's workload. None for a program, and if the workload cannot be described now.
 pub fn description(context: &Context, workload: &WorkloadReference) -> Option<WorkloadDescription> {
+    let store = context.store_to_read().ok()?;
+    description_in(context, store.as_ref(), workload)
+}
+
+/// The same for a workload of this store. The session may use another one by now.
+pub fn description_in(
+    context: &Context,
+    store: Option<&Store>,
+    workload: &WorkloadReference,
+) -> Option<WorkloadDescription> {
     if matches!(workload, WorkloadReference::Command { .. } | WorkloadReference::Imported { .. }) {
         return None;
     }
-    let known = known(context).unwrap_or_default();
+    let known = known_in(context, store).unwrap_or_default();
     known.into_iter().find(|known| known.reference == *workload).map(|known| known.description)
 }
 
 /// All workloads: those of the built-in worker, and those that are recorded in the store.
 pub fn known(context: &Context) -> Result<Vec<Workload>> {
+    known_in(context, context.store_to_read()?.as_ref())
+}
+
+/// All workloads: those of the built-in worker, and those that are recorded in this store.
+pub fn known_in(context: &Context, store: Option<&Store>) -> Result<Vec<Workload>> {
     let builtin = tunebook_pool::describe(&context.settings.worker)
         .map_err(|error| MagicError::new(ErrorName::WorkerError, error.to_string(), None))?;
     let builtin = builtin.into_iter().map(|description| Workload {
@@ -62,7 +77,7 @@ pub fn known(context: &Context) -> Result<Vec<Workload>> {
         description,
         is_outdated: false,
     });
-    let defined = match context.store_to_read()? {
+    let defined = match store {
         Some(store) => store.workloads()?,
         None => vec![],
     };

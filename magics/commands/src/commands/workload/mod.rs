@@ -11,7 +11,9 @@ mod try_out;
 
 pub use build_cache::BuildCache;
 pub use cells::crates_for;
-pub use known::{Workload, continued, crate_differences, description, hyperparameter_rows, known, worker};
+pub use known::{
+    Workload, continued, crate_differences, description, description_in, hyperparameter_rows, known, known_in, worker,
+};
 pub use locked::CrateDifference;
 pub use source::WorkloadCell;
 

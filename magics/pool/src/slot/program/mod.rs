@@ -29,16 +29,11 @@ const READ_AFTER_END: Duration = Duration::from_secs(30);
 /// A line that is longer is read in parts.
 const LONGEST_LINE: usize = 1 << 20;
 
-/// The names under which programs report their training loss.
-const TRAINING_LOSS: [&str; 4] = ["train/loss", "train_loss", "training_loss", "loss/train"];
-
 /// What the program has reported so far.
 struct Objective {
     report: Report,
     /// Whether a finite value was reported.
     reported: bool,
-    /// The metric that was not finite, the objective or the training loss, and the first step at which it was not.
-    non_finite: Option<(String, u64)>,
     divergence: Divergence,
 }
 
@@ -100,7 +95,7 @@ pub(super) fn run(
     });
     std::thread::spawn(move || read_lines(BufReader::new(stdout), |line| sender.send(line).is_ok()));
     let report = Report::new(&request.objective);
-    let mut objective = Objective { report, reported: false, non_finite: None, divergence: Divergence::default() };
+    let mut objective = Objective { report, reported: false, divergence: Divergence::default() };
     let timeout = request.timeout.map_or_else(never, |seconds| after(Duration::from_secs_f64(seconds)));
     // A process that the program started may hold the pipes open after the program has ended. Therefore the end of the
     // program is watched for as well.
@@ -190,7 +185,7 @@ fn read_lines(mut reader: impl BufRead, mut take: impl FnMut(String) -> bool) {
 
 impl Objective {
     /// Reports the measurements on a line of the program's output, or logs the line. Returns the outcome if the trial
-    /// ends with a measurement: it has reached its target, or may not try any longer.
+    /// ends with a measurement: it is infeasible, has reached its target, or may not try any longer.
     fn take(&mut self, line: &str, request: &TrialRequest, started: Instant, log: &Log) -> Option<Outcome> {
         let taken = self.report.take(line);
         self.pass_on(taken, request, started, log)
@@ -209,21 +204,12 @@ impl Objective {
 
     fn measured(&mut self, mut measurement: Measurement, request: &TrialRequest, started: Instant) -> Option<Outcome> {
         measurement.seconds = started.elapsed().as_secs_f64();
-        let mut diverged = None;
-        for (metric, value) in &measurement.metrics {
-            let (is_objective, is_loss) = (*metric == request.objective, TRAINING_LOSS.contains(&metric.as_str()));
-            self.reported |= is_objective && value.is_some();
-            match value {
-                None if (is_objective || is_loss) && self.non_finite.is_none() => {
-                    self.non_finite = Some((metric.clone(), measurement.step));
-                }
-                Some(loss) if is_loss => diverged = diverged.or(self.divergence.observe(measurement.step, *loss)),
-                _ => {}
-            }
-        }
         let (step, value) = (measurement.step, measurement.metrics.get(&request.objective).copied().flatten());
+        self.reported |= value.is_some();
+        let metrics = measurement.metrics.iter().map(|(name, value)| (name.as_str(), *value));
+        let infeasible = self.divergence.reported(step, metrics, &request.objective);
         send(&Event::Measured { trial: request.trial.clone(), measurement });
-        if let Some(reason) = diverged {
+        if let Some(reason) = infeasible {
             return Some(Outcome { state: TrialState::Infeasible, reason: Some(reason) });
         }
         let until = request.until?;
@@ -247,9 +233,6 @@ impl Objective {
     /// The outcome of a program that has ended by itself.
     fn outcome(self, status: ExitStatus, metric: &str, log: &Log, oom_before: u64, words: &[String]) -> Outcome {
         let infeasible = |reason: String| Outcome { state: TrialState::Infeasible, reason: Some(reason) };
-        if let Some((metric, step)) = self.non_finite {
-            return infeasible(format!("`{metric}` became non-finite at step {step}"));
-        }
         // A shell ends with 128 + 9 if its program was killed.
         let was_killed = status.signal() == Some(9) || status.code() == Some(137);
         if was_killed && out_of_memory_kills() > oom_before {

@@ -80,6 +80,30 @@ impl<'a> Embedding<'a> {
         }
     }
 
+    /// The number (from 0) of the discrete value at a place.
+    pub fn nth_of(&self, node: usize, unit: f64) -> u64 {
+        let last = self.values(node).unwrap_or(1) - 1;
+        let distribution = &self.space.hyperparameters()[self.nodes[node].index].distribution;
+        match (distribution, distribution.from_unit(unit)) {
+            (Distribution::Int { low, .. } | Distribution::LogInt { low, .. }, Value::Int(value)) => {
+                value.abs_diff(*low)
+            }
+            _ => ((unit * (last + 1) as f64) as u64).min(last),
+        }
+    }
+
+    /// The place of a discrete value of this number (from 0).
+    pub fn place_of(&self, node: usize, nth: u64) -> f64 {
+        let middle = (nth as f64 + 0.5) / self.values(node).unwrap_or(1) as f64;
+        let distribution = &self.space.hyperparameters()[self.nodes[node].index].distribution;
+        match distribution {
+            Distribution::Int { low, .. } | Distribution::LogInt { low, .. } => {
+                distribution.to_unit(&Value::Int(low.saturating_add_unsigned(nth))).unwrap_or(middle)
+            }
+            _ => middle,
+        }
+    }
+
     /// Whether a hyperparameter is a range: its column moves smoothly with its place.
     pub fn is_range(&self, node: usize) -> bool {
         matches!(self.nodes[node].column, Column::Range { .. })

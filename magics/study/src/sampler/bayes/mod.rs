@@ -3,7 +3,7 @@
 //!
 //! Infeasible trials are results: a second process learns where configurations are feasible, and its probability is
 //! multiplied in (Playbook F7). Trials that run, and failed ones, lower the uncertainty around them and say nothing
-//! about the objective. One proposal at a time maximizes the logarithm of the expected improvement. While trials run,
+//! about the objective. Trials that were stopped early count as bad, and never as the best. One proposal at a time maximizes the logarithm of the expected improvement. While trials run,
 //! upper bounds and pure exploration alternate as in Google Vizier (GP-UCB-PE), and with the expected improvement.
 
 mod acquisition;
@@ -19,7 +19,7 @@ mod warp;
 use self::acquisition::{Acquisition, Goal, UPPER};
 use self::embedding::{Embedding, Units};
 use self::gaussian::{Points, Process};
-use self::rules::Rules;
+pub(super) use self::rules::Rules;
 use self::search::{Search, Trusted, Uniform};
 use super::keyed::{Purpose, generator};
 use crate::{Params, SearchSpace};
@@ -40,9 +40,13 @@ const NOISY: f64 = 0.7;
 pub enum Outcome {
     /// Its objective. Smaller is better.
     Value(f64),
+    /// What its objective would probably be: its trials were stopped early.
+    Stopped(f64),
     /// It cannot be used.
     Infeasible,
-    /// Nothing: its trials run, or failed.
+    /// Nothing: its trials failed.
+    Failed,
+    /// Nothing yet: its trials run.
     Open,
 }
 
@@ -93,7 +97,10 @@ pub(super) fn propose(question: &Question<'_>, is_new: &dyn Fn(&Params) -> bool)
     let known: Vec<(Units, Outcome)> =
         question.known.iter().filter_map(|(params, outcome)| Some((embedding.units(params)?, *outcome))).collect();
     let known = remembered(known);
-    let (ended, open): (Vec<_>, Vec<_>) = known.into_iter().partition(|(_, outcome)| *outcome != Outcome::Open);
+    let (open, ended): (Vec<_>, Vec<_>) =
+        known.into_iter().partition(|(_, outcome)| matches!(outcome, Outcome::Open | Outcome::Failed));
+    let unit = warp::unit(ended.iter().filter_map(|(_, outcome)| value_of(*outcome)));
+    let value_of = |outcome: Outcome| value_of(outcome).map(|value| libm::scalbn(value, -unit));
     let valued: Vec<(&Units, f64)> =
         ended.iter().filter_map(|(units, outcome)| Some((units, value_of(*outcome)?))).collect();
     if valued.len() < 2 {
@@ -137,14 +144,24 @@ pub(super) fn propose(question: &Question<'_>, is_new: &dyn Fn(&Params) -> bool)
     let moved = |units: &Units| -> Units {
         units.iter().zip(&start).zip(&given).map(|((own, start), given)| if *given { *start } else { *own }).collect()
     };
-    let predicted: Vec<(f64, f64)> = valued.iter().map(|(units, _)| objective.predict(&point(&moved(units)))).collect();
+    // A trial that was stopped is no bar either.
+    let whole: Vec<(&Units, f64)> = ended
+        .iter()
+        .filter(|(_, outcome)| matches!(outcome, Outcome::Value(_)))
+        .filter_map(|(units, outcome)| Some((units, value_of(*outcome)?)))
+        .collect();
+    let predicted: Vec<(f64, f64)> = whole.iter().map(|(units, _)| objective.predict(&point(&moved(units)))).collect();
     let some_given = given.contains(&true);
-    let rank = |i: &usize| if some_given { predicted[*i].0 } else { valued[*i].1 };
-    let mut ranked: Vec<usize> = (0..valued.len()).collect();
+    let rank = |i: &usize| if some_given { predicted[*i].0 } else { whole[*i].1 };
+    let mut ranked: Vec<usize> = (0..whole.len()).collect();
     ranked.sort_by(|a, b| rank(b).total_cmp(&rank(a)));
-    let best: Vec<Units> = ranked.iter().take(BEST).map(|i| valued[*i].0.clone()).collect();
+    let best: Vec<Units> = ranked.iter().take(BEST).map(|i| whole[*i].0.clone()).collect();
+    let will_end = |outcome: &Outcome| *outcome == Outcome::Open || !rules.leaves_out_failed;
     let running: Vec<f64> = match rules.counts_running {
-        true => open.iter().map(|(units, _)| objective.predict(&point(&moved(units))).0).collect(),
+        true => {
+            let running = open.iter().filter(|(_, outcome)| will_end(outcome));
+            running.map(|(units, _)| objective.predict(&point(&moved(units))).0).collect()
+        }
         false => vec![],
     };
     let goal = goal(question, &rules, improves, &objective, &predicted, &running);
@@ -164,6 +181,7 @@ pub(super) fn propose(question: &Question<'_>, is_new: &dyn Fn(&Params) -> bool)
         given,
         start,
         best,
+        steps_by_value: rules.steps_by_value,
         seed: question.seed,
         index: question.index,
     };
@@ -172,7 +190,7 @@ pub(super) fn propose(question: &Question<'_>, is_new: &dyn Fn(&Params) -> bool)
 
 fn value_of(outcome: Outcome) -> Option<f64> {
     match outcome {
-        Outcome::Value(value) => Some(-value),
+        Outcome::Value(value) | Outcome::Stopped(value) => Some(-value),
         _ => None,
     }
 }

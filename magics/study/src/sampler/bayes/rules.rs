@@ -17,6 +17,13 @@ pub struct Rules {
     pub near_best: f64,
     /// While trials run, some were infeasible, and none ended since: how often the expected improvement is used.
     improves_beside: f64,
+    /// Whether a trial that was stopped early has a value among the worse half of the complete ones. Before, it had the
+    /// value that it had reached, as if it were complete.
+    pub distrusts_stopped: bool,
+    /// Whether a configuration whose trials failed is no bar for the next one. It will never have a value.
+    pub leaves_out_failed: bool,
+    /// Whether the neighbours of a whole number are the next whole numbers, on a logarithmic scale too.
+    pub steps_by_value: bool,
 }
 
 impl Rules {
@@ -34,6 +41,9 @@ impl Rules {
                 _ => NEAR_BEST,
             },
             improves_beside: if version >= 5 { 1.0 } else { 0.5 },
+            distrusts_stopped: version >= 7,
+            leaves_out_failed: version >= 7,
+            steps_by_value: version >= 7,
         }
     }
 

@@ -59,6 +59,8 @@ pub struct Search<'a> {
     pub start: Units,
     /// The places of the best trials, the best one first.
     pub best: Vec<Units>,
+    /// Whether the neighbours of a whole number are the next whole numbers, and not the next places.
+    pub steps_by_value: bool,
     pub seed: u64,
     pub index: u64,
 }
@@ -167,13 +169,20 @@ impl Search<'_> {
             }
             for k in (0..units.len()).filter(|k| !self.given[*k]) {
                 let Some(count) = self.embedding.values(k) else { continue };
-                let own = ((units[k] * count as f64) as u64).min(count - 1);
+                let own = match self.steps_by_value {
+                    true => self.embedding.nth_of(k, units[k]),
+                    false => ((units[k] * count as f64) as u64).min(count - 1),
+                };
                 let others: Vec<u64> = match count <= ALL_VALUES || !self.embedding.is_range(k) {
                     true => (0..count).filter(|other| *other != own).collect(),
                     false => [own.checked_sub(1), (own + 1 < count).then_some(own + 1)].into_iter().flatten().collect(),
                 };
                 for other in others {
-                    let before = std::mem::replace(&mut units[k], (other as f64 + 0.5) / count as f64);
+                    let place = match self.steps_by_value {
+                        true => self.embedding.place_of(k, other),
+                        false => (other as f64 + 0.5) / count as f64,
+                    };
+                    let before = std::mem::replace(&mut units[k], place);
                     let tried = self.value(&units);
                     match tried > value {
                         true => (value, improved) = (tried, true),

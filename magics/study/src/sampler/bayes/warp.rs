@@ -4,6 +4,13 @@
 
 use super::math::quantile;
 
+/// The exponent of a power of two as large as the largest value. Values are divided by it before they are warped, so
+/// that no square of them is too large or too small for a number. The division is exact.
+pub fn unit(values: impl Iterator<Item = f64>) -> i32 {
+    let largest = values.map(f64::abs).fold(0.0, f64::max);
+    if largest > 0.0 { libm::ilogb(largest) } else { 0 }
+}
+
 /// The values for upper bounds: Vizier's three warps. An infeasible trial is None.
 pub fn for_upper_bounds(values: &[Option<f64>]) -> Vec<f64> {
     infeasible(&logarithmic(&half_rank(values)))

@@ -1,6 +1,9 @@
 //! `%launch STUDY --trial I`: the configuration of a trial becomes the baseline of its workload (Playbook D2). It is
 //! recorded with its evidence, and with the baseline that it replaces.
 
+mod comparison;
+
+use self::comparison::{Comparison, comparisons};
 use crate::commands::workload;
 use crate::error::{ErrorName, Result};
 use crate::host::{Interrupt, Output};
@@ -10,8 +13,8 @@ use crate::report::table::{Rows, number, number_or_dash, params};
 use crate::studies::{flags, trial_of};
 use crate::syntax::{Arguments, Word, option};
 use serde_json::{Value as Json, json};
-use tunebook_analysis::{estimated_percent, ranked_configurations};
-use tunebook_study::store::{self, Store};
+use tunebook_analysis::ranked_configurations;
+use tunebook_study::store::{self, Store, StudyRecord};
 use tunebook_study::{Objective, Trial, TrialState, WorkloadReference};
 
 pub const MAGIC: Magic = Magic {
@@ -83,18 +86,17 @@ impl Launch {
             return Err(source.error(ErrorName::NoAnswer, span, message, Some(help)));
         };
         let workload = &study.definition.workload;
-        let launches = store.results(LAUNCH)?;
+        let launches = launches(&store)?;
         let last = launches.iter().rev().find(|launch| is_of(launch, workload));
         let again = last.filter(|launch| {
-            launch["study"] == study.name
-                && launch["trial"] == number_of_trial
-                && launch["params"] == json!(trial.params)
+            is_of_study(launch, &study) && launch["trial"] == number_of_trial && launch["params"] == json!(trial.params)
         });
         let previous = match again {
             Some(launch) => Some(launch["previous"].clone()).filter(|previous| !previous.is_null()),
             None => last.map(|launch| json!({ "study": launch["study"], "trial": launch["trial"] })),
         };
-        let adoption = adoption(&store, &study.name, number_of_trial)?;
+        let comparisons = comparisons(store.results("adoption")?, &study.name, &trials, trial);
+        let adoption = comparisons.first().map(|newest| &newest.result);
         let rank = Rank::of(trial, &trials, objective);
         let known = workload::known(context).unwrap_or_default();
         let description = known.iter().find(|known| known.reference == *workload).map(|known| &known.description);
@@ -104,14 +106,16 @@ impl Launch {
         let fields = json!({
             "workload": workload.to_string(), "study": study.name, "trial": number_of_trial, "params": trial.params,
             "metric": objective.metric, "objective": value, "trials": trials.len(), "adoption": adoption,
+            "comparisons": comparisons, "rejected": comparisons.first().is_some_and(Comparison::is_rejected),
             "rank": rank.as_ref().map(Rank::as_json), "already": again.is_some(),
             "because": because, "previous": previous, "launched": store::now(),
+            "study_created": study.created,
             "chance": flags.chance, "better_than_chance": flags.chance.map(|_| learns),
         });
         let mut record = fields.clone();
         record["workload_reference"] = json!(workload);
         // The same launch once more, without a new reason or new evidence, is not recorded.
-        if again.is_none_or(|launch| because.is_some() || launch["adoption"] != json!(adoption)) {
+        if again.is_none_or(|launch| because.is_some() || lacks_evidence(launch, &comparisons)) {
             let key = format!("{} {number_of_trial} at {}", study.name, store::now());
             context.store()?.keep_conclusion(LAUNCH, &key, &record)?;
         }
@@ -123,8 +127,9 @@ impl Launch {
             objective.metric,
             number(value)
         ));
-        if let Some(previous) = previous.as_ref().filter(|_| again.is_none()) {
-            report = report.line(&format!("It replaces trial {} of {}.", previous["trial"], text(&previous["study"])));
+        if let Some(last) = last.filter(|_| again.is_none()) {
+            let deleted = if has_study(&store, last)? { "" } else { ", a study that was deleted" };
+            report = report.line(&format!("It replaces trial {} of {}{deleted}.", last["trial"], text(&last["study"])));
         }
         if let Some(rank) = rank.as_ref().filter(|rank| rank.rank > 1) {
             report = report.line(&rank.caution(number_of_trial, &objective.metric));
@@ -140,28 +145,26 @@ impl Launch {
                 ),
             });
         }
-        report = report.line(&match &adoption {
-            Some(found) => format!(
-                "Evidence (level {}): trained again {} times against trial {}, the difference is {}, and the probability \
-                 that it is better is {}.",
-                text(&found["level"]),
-                found["repeats"],
-                found["baseline"],
-                number_or_dash(found["difference"].as_f64()),
-                found["probability_better"].as_f64().map_or("–".into(), |share| estimated_percent(share, 0))
-            ),
-            None if matches!(workload, WorkloadReference::Imported { .. }) => format!(
-                "Evidence: {}. The trials were imported, and what trained them is not recorded, so this trial cannot be \
-                 trained again here.",
-                evidence(rank.as_ref())
-            ),
-            None => format!(
-                "Evidence: {}. `%adopt {} --candidate {number_of_trial} --baseline J` trains it again beside trial J with \
-                 new seeds.",
-                evidence(rank.as_ref()),
-                study.name
-            ),
-        });
+        let cautions = comparisons.iter().filter_map(|found| found.caution(number_of_trial));
+        report = cautions.fold(report, |report, caution| report.line(&caution));
+        for found in &comparisons {
+            report = report.line(&found.evidence(number_of_trial));
+        }
+        if comparisons.is_empty() {
+            report = report.line(&match workload {
+                WorkloadReference::Imported { .. } => format!(
+                    "Evidence: {}. The trials were imported, and what trained them is not recorded, so this trial \
+                     cannot be trained again here.",
+                    evidence(rank.as_ref())
+                ),
+                _ => format!(
+                    "Evidence: {}. `%adopt {} --candidate {number_of_trial} --baseline J` trains it again beside \
+                     trial J with new seeds.",
+                    evidence(rank.as_ref()),
+                    study.name
+                ),
+            });
+        }
         Ok(match because {
             Some(because) => report.line(&format!("Because: {because}")),
             None => report,
@@ -234,7 +237,7 @@ fn evidence(rank: Option<&Rank>) -> String {
 
 /// Whether a configuration was launched as the baseline of a workload.
 pub fn has_launch(store: &Store, workload: &WorkloadReference) -> Result<bool> {
-    Ok(store.results(LAUNCH)?.iter().any(|launch| is_of(launch, workload)))
+    Ok(launches(store)?.iter().any(|launch| is_of(launch, workload)))
 }
 
 fn is_of(launch: &Json, workload: &WorkloadReference) -> bool {
@@ -242,32 +245,66 @@ fn is_of(launch: &Json, workload: &WorkloadReference) -> bool {
         .is_ok_and(|other| other.is_same_workload(workload))
 }
 
-/// Returns what `%adopt` found last of a trial as the candidate.
-fn adoption(store: &Store, study: &str, trial: u32) -> Result<Option<Json>> {
-    let is_it = |result: &Json| result["study"] == study && result["candidate"] == trial;
-    Ok(store.results("adoption")?.into_iter().rev().find(is_it))
+/// Returns all launches, from the oldest to the newest.
+pub fn launches(store: &Store) -> Result<Vec<Json>> {
+    Ok(store.results(LAUNCH)?)
+}
+
+/// Whether a launch is one of this study, and not of a study of the same name that was deleted before.
+pub fn is_of_study(launch: &Json, study: &StudyRecord) -> bool {
+    let was_there = match launch["study_created"].as_f64() {
+        Some(created) => (created - study.created).abs() < 1e-6,
+        // Earlier versions did not record when the study was created.
+        None => launch["launched"].as_f64().is_some_and(|launched| launched >= study.created),
+    };
+    launch["study"] == study.name && was_there
+}
+
+/// Whether the study of a launch is still in the store.
+fn has_study(store: &Store, launch: &Json) -> Result<bool> {
+    let study = store.study(launch["study"].as_str().unwrap_or_default())?;
+    Ok(study.is_some_and(|study| is_of_study(launch, &study)))
+}
+
+/// The level of what `%adopt` found last of a launched trial, and whether it advised against the trial.
+pub fn level(launch: &Json) -> Option<String> {
+    let level = launch["adoption"]["level"].as_str()?;
+    // Earlier versions recorded only what was found of candidates, and not whether they were rejected.
+    let is_rejected = launch["rejected"].as_bool().unwrap_or(launch["adoption"]["adopt"] == false);
+    Some(if is_rejected { format!("{level}, rejected") } else { level.into() })
+}
+
+/// Whether the record of a launch lacks something that `%adopt` found.
+fn lacks_evidence(launch: &Json, comparisons: &[Comparison]) -> bool {
+    match launch["comparisons"].as_array() {
+        Some(known) => comparisons.iter().any(|found| !known.contains(&json!(found))),
+        // Earlier versions recorded the last result only.
+        None => comparisons.first().map(|newest| newest.result.clone()).unwrap_or_default() != launch["adoption"],
+    }
 }
 
 /// Shows all launches.
 fn all(store: Option<&Store>) -> Result<Report> {
-    let launches: Vec<Json> = match store {
-        Some(store) => store.results(LAUNCH)?.into_iter().rev().collect(),
-        None => vec![],
-    };
+    let mut all: Vec<Json> = store.map_or(Ok(vec![]), launches)?;
+    all.reverse();
     let mut rows = Rows::new(&["workload", "study", "trial", "objective", "level", "because"]);
-    for launch in &launches {
-        let level = launch["adoption"]["level"].as_str().unwrap_or("–");
+    for launch in &mut all {
+        let is_deleted = match store {
+            Some(store) => !has_study(store, launch)?,
+            None => false,
+        };
         rows.row(vec![
             text(&launch["workload"]),
-            text(&launch["study"]),
+            format!("{}{}", text(&launch["study"]), if is_deleted { " (deleted)" } else { "" }),
             launch["trial"].to_string(),
             format!("{} {}", text(&launch["metric"]), number_or_dash(launch["objective"].as_f64())),
-            level.to_string(),
+            level(launch).unwrap_or("–".into()),
             text(&launch["because"]),
         ]);
+        launch["deleted"] = json!(is_deleted);
     }
-    let report = Report::new("launches", &json!({ "launches": launches }));
-    Ok(match launches.len() {
+    let report = Report::new("launches", &json!({ "launches": all }));
+    Ok(match all.len() {
         0 => report.line("Nothing was launched yet. `%launch STUDY --trial I` makes a trial the baseline."),
         count => report.line(&format!("Launches, the newest first ({count}):")).table(&rows),
     })
@@ -275,4 +312,40 @@ fn all(store: Option<&Store>) -> Result<Report> {
 
 fn text(value: &Json) -> String {
     value.as_str().unwrap_or("–").to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{context, definition};
+
+    #[test]
+    fn a_launch_belongs_to_the_study_that_was_there_then() {
+        let folder = tempfile::tempdir().unwrap();
+        let study = context(folder.path()).store().unwrap().create_study("s", &definition()).unwrap();
+        let created = study.created;
+        let record =
+            |created: Json, launched: f64| json!({ "study": "s", "study_created": created, "launched": launched });
+        let cases = [
+            (record(json!(created), created + 5.0), true),
+            (record(json!(created - 60.0), created + 5.0), false),
+            // As earlier versions recorded it.
+            (record(Json::Null, created + 5.0), true),
+            (record(Json::Null, created - 5.0), false),
+        ];
+        for (launch, expected) in cases {
+            assert_eq!(is_of_study(&launch, &study), expected, "{launch}");
+        }
+    }
+
+    #[test]
+    fn the_level_of_a_launch_says_whether_its_trial_was_rejected() {
+        let adoption = |adopt: bool| json!({ "level": "L2", "adopt": adopt });
+        let level_of = |launch: Json| level(&launch).unwrap_or_default();
+        assert_eq!(level_of(json!({ "adoption": adoption(false), "rejected": false })), "L2");
+        assert_eq!(level_of(json!({ "adoption": adoption(true), "rejected": true })), "L2, rejected");
+        // As earlier versions recorded it.
+        assert_eq!(level_of(json!({ "adoption": adoption(false) })), "L2, rejected");
+        assert_eq!(level_of(json!({ "adoption": null })), "");
+    }
 }
