@@ -116,7 +116,7 @@ fn to_share(context: &Context, plan: &SweepPlan, devices: &Devices, folder: &Pat
     paths.push(mark);
     let mut pools = context.pools.lock();
     let files = paths.iter().map(|path| needed(&mut pools, path)).collect::<Result<Vec<_>>>()?;
-    let environment = context.added_environment().0;
+    let environment = context.added_environment().elsewhere();
     Ok(Needs { folder: current()?, environment, folders, files, copied: None })
 }
 
@@ -146,7 +146,7 @@ fn copied(
         defaults,
     };
     let folders = whole.into_iter().chain([folder.to_path_buf()]).collect();
-    let environment = context.added_environment().0;
+    let environment = context.added_environment().elsewhere();
     Ok(Needs { folder: current, environment, folders, files, copied: Some(copied) })
 }
 
