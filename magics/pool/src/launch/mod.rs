@@ -3,7 +3,7 @@
 mod kubernetes;
 
 pub use kubernetes::{Kubernetes, KubernetesError};
-pub(crate) use kubernetes::{START, pod};
+pub(crate) use kubernetes::{Pod, START};
 
 use crate::Environment;
 use crate::copying::script;
