@@ -10,8 +10,8 @@ const SHA256: &str = "{sha256}";
 /// Slots that start at the same time wait for the first of them. If that one has died, or needs longer than ten
 /// minutes, the next one asks. Meanwhile they say every half minute that they wait.
 ///
-/// First it waits for [`GO`]: what a pod says before `kubectl` is connected to it is lost. After ten minutes without it,
-/// nobody will come: the kernel is gone, and the pod was left behind.
+/// First it waits for [`GO`]: what a pod says before `kubectl` is connected to it is lost. If that does not come within
+/// ten minutes, nobody will come: the kernel is gone, and the pod was left behind.
 ///
 /// It needs a shell and the basic commands of POSIX, `head -c`, and `sha256sum`. It is one line, because some login
 /// shells that `ssh` meets allow no line break in quotes.

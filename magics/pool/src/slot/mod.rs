@@ -12,6 +12,7 @@ mod program;
 mod worker;
 
 use crate::Environment;
+use crate::copying::cleaning::NOTED;
 use crate::copying::mirror::{self, Mirror};
 use crate::copying::results;
 use crate::node::{FromSlot, Needs, ToSlot, name_of_this_machine};
@@ -22,7 +23,7 @@ use std::io::{BufRead, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tunebook_study::TrialState;
 use tunebook_study::protocol::{Event, Request, TrialId, TrialRequest, VERSION};
 
@@ -140,11 +141,19 @@ fn is_forgotten(first: &Receiver<()>, patience: Duration) -> bool {
 
 /// Answers whether this machine has what trials need. What is to be copied comes from `input`. From the beginning, it
 /// says that the slot is there.
-fn begin(needs: Needs, place: &Mutex<Place>, input: &mut impl BufRead) {
-    std::thread::spawn(|| {
+fn begin(needs: Needs, place: &Arc<Mutex<Place>>, input: &mut impl BufRead) {
+    let of_thread = place.clone();
+    std::thread::spawn(move || {
+        let mut noted = Instant::now();
         loop {
             std::thread::sleep(ALIVE);
             send(&FromSlot::Alive);
+            if noted.elapsed() >= NOTED
+                && let Some(mirror) = of_thread.lock().mirror.clone()
+            {
+                mirror.touch();
+                noted = Instant::now();
+            }
         }
     });
     let node = name_of_this_machine();
@@ -191,7 +200,7 @@ fn end_after_sigterm() {
 
 /// Runs a trial and reports how it ended.
 fn run(request: &TrialRequest, worker: &mut worker::Worker, requests: &Receiver<Request>, place: &Place) {
-    let started = std::time::Instant::now();
+    let started = Instant::now();
     let outcome = match log::Log::create(&request.directory) {
         Err(error) => {
             let directory = request.directory.display();
