@@ -595,7 +595,7 @@ async fn a_pod_runs_a_slot() {
     let (mut kernel, folder) = kernel().await;
     script(folder.path(), "trial.sh", QUICK);
     // A fake at the edge, which runs the container's command here.
-    let kubectl = "echo \"$@\" >> asked\nexec python3 -c '
+    let kubectl = "echo \"$@\" >> asked\n[ $1 = run ] || exit 0\nexec python3 -c '
 import json, os, sys
 overrides = [word for word in sys.argv if word.startswith(\"--overrides=\")][0]
 command = json.loads(overrides.split(\"=\", 1)[1])[\"spec\"][\"containers\"][0][\"command\"]
@@ -611,6 +611,26 @@ os.execvp(command[0], command)' \"$@\"";
     for part in ["--stdin --rm", "--restart=Never", "--image=registry/tunebook:1", "\"nvidia.com/gpu\":\"1\""] {
         assert!(asked.contains(part), "{part} in {asked}");
     }
+    // Whatever became of the command, no pod is left behind.
+    let deleted = |number| format!("delete pod tunebook-pods-{number}-");
+    let all_deleted = || [0, 1].iter().all(|number| read(folder.path(), "asked").contains(&deleted(number)));
+    assert!(eventually(PATIENCE, all_deleted).await, "{}", read(folder.path(), "asked"));
+}
+
+#[tokio::test]
+async fn a_pod_that_waits_is_deleted_with_its_kernel() {
+    let (mut kernel, folder) = kernel().await;
+    script(folder.path(), "trial.sh", QUICK);
+    // The pod waits for a node for ever.
+    script(folder.path(), "bin/kubectl", "echo \"$@\" >> asked\n[ $1 = run ] || exit 0\nexec sleep 1000");
+    kernel.run_ok(&format!("%env PATH={}/bin:$PATH", folder.path().display())).await;
+    kernel.run_ok("%pool remove local").await;
+    kernel.run_ok("%pool add pods --kubernetes 'image=registry/tunebook:1' --slots 1").await;
+    kernel.send("execute_request", cell(&sweep("pods", "--trials 1"))).await;
+    let asked = |text: &str| read(folder.path(), "asked").contains(text);
+    assert!(eventually(PATIENCE, || asked("run tunebook-pods-0-")).await);
+    kernel.kill();
+    assert!(eventually(PATIENCE, || asked("delete pod tunebook-pods-0-")).await, "{}", read(folder.path(), "asked"));
 }
 
 /// A slot that needs no libtorch and starts fast: it answers as a slot does, and its trials report once a second.

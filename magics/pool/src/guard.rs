@@ -5,11 +5,17 @@
 //! does not read its standard input, and would go on after the death of a kernel. So a process of its own, the guard,
 //! knows all of them. It ends them when its standard input closes. Each slot has a guard too, because a slot that is
 //! killed cannot end its program.
+//!
+//! Some commands leave something behind when they are ended: `kubectl run` leaves its pod, which would take a GPU once
+//! the cluster has one. What removes that is an errand. The guard knows it too, and runs it after it has ended all
+//! commands.
 
+use crate::Environment;
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use parking_lot::Mutex;
-use std::collections::BTreeSet;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, Write};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, ChildStdin, Command, ExitCode, Stdio};
@@ -21,6 +27,36 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 /// The line to a guard that kills at once.
 const AT_ONCE: &str = "!";
+/// How the lines begin that tell a guard of an errand, and that the errand was run.
+const AT_END: &str = "*";
+const DONE: &str = "=";
+
+/// So many errands run at a time.
+const ERRANDS: usize = 8;
+
+/// A command that removes what another one has left behind.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Errand {
+    /// What distinguishes it from others.
+    pub(crate) name: String,
+    pub(crate) words: Vec<String>,
+    pub(crate) environment: Vec<(String, Option<String>)>,
+}
+
+impl Errand {
+    fn start(&self) -> std::io::Result<Child> {
+        let (program, arguments) = self.words.split_first().ok_or(std::io::ErrorKind::InvalidInput)?;
+        let mut command = Command::new(program);
+        Environment(self.environment.clone()).give(&mut command);
+        command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
+        command.spawn()
+    }
+
+    /// Runs it to its end. Returns whether it succeeded.
+    pub(crate) fn run(&self) -> bool {
+        self.start().and_then(|mut child| child.wait()).is_ok_and(|status| status.success())
+    }
+}
 
 /// A running guard. When it is dropped, it ends the commands that it knows.
 pub(crate) struct Guard {
@@ -37,6 +73,20 @@ impl GuardLine {
     pub(crate) fn tell(&self, group: Pid, runs: bool) {
         if let Some(stdin) = self.0.lock().as_mut() {
             let _ = writeln!(stdin, "{}{group}", if runs { '+' } else { '-' });
+        }
+    }
+
+    /// Tells about an errand that is to be run at the end.
+    pub(crate) fn at_end(&self, errand: &Errand) {
+        if let (Some(stdin), Ok(line)) = (self.0.lock().as_mut(), serde_json::to_string(errand)) {
+            let _ = writeln!(stdin, "{AT_END}{line}");
+        }
+    }
+
+    /// Tells that an errand was run.
+    pub(crate) fn done(&self, errand: &Errand) {
+        if let Some(stdin) = self.0.lock().as_mut() {
+            let _ = writeln!(stdin, "{DONE}{}", errand.name);
         }
     }
 
@@ -76,11 +126,17 @@ impl Drop for Guard {
 
 /// Runs the guard: `tunebook guard`.
 pub fn main() -> ExitCode {
-    let (mut groups, mut at_once) = (BTreeSet::new(), false);
+    let (mut groups, mut errands, mut at_once) = (BTreeSet::new(), BTreeMap::new(), false);
     for line in std::io::stdin().lock().lines() {
         let Ok(line) = line else { break };
         at_once |= line == AT_ONCE;
-        if let Some(Ok(group)) = line.get(1..).map(str::parse::<i32>) {
+        if let Some(errand) = line.strip_prefix(AT_END) {
+            if let Ok(errand) = serde_json::from_str::<Errand>(errand) {
+                errands.insert(errand.name.clone(), errand);
+            }
+        } else if let Some(name) = line.strip_prefix(DONE) {
+            errands.remove(name);
+        } else if let Some(Ok(group)) = line.get(1..).map(str::parse::<i32>) {
             let _ = if line.starts_with('+') { groups.insert(group) } else { groups.remove(&group) };
         }
     }
@@ -101,6 +157,10 @@ pub fn main() -> ExitCode {
         while groups.iter().any(alive) && Instant::now() < deadline {
             std::thread::sleep(Duration::from_millis(20));
         }
+    }
+    for errands in errands.into_values().collect::<Vec<_>>().chunks(ERRANDS) {
+        let started: Vec<Child> = errands.iter().filter_map(|errand| errand.start().ok()).collect();
+        started.into_iter().for_each(|mut child| drop(child.wait()));
     }
     ExitCode::SUCCESS
 }

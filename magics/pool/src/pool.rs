@@ -8,17 +8,21 @@ use crate::node::{FromSlot, Needs};
 use crate::pool_slot::{Process, Slot};
 use crate::queue::Queue;
 use crate::slot_process::{Said, SlotMessage, SlotProcess, other_version};
-use crate::spec::{SlotSpec, SlotStatus};
+use crate::spec::{Scheduler, SlotSpec, SlotStatus};
 use crate::usage::{LastUsage, Usage};
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use nix::sys::signal::Signal;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tunebook_study::protocol::{Event, Request, TrialId, TrialRequest, VERSION};
 
 /// A slot elsewhere that says nothing for so long is lost. One that lives says so every few seconds.
 const SILENCE: Duration = Duration::from_secs(60);
+/// A start without a scheduler that says nothing for so long has failed.
+const ANSWER: Duration = Duration::from_secs(120);
+/// After a longer pause between two looks, this process was stopped. What slots have said meanwhile is not read yet.
+const STOPPED: Duration = Duration::from_secs(5);
 /// Slots elsewhere are looked after this often, or when the number of waiting trials changes.
 const TEND: Duration = Duration::from_millis(100);
 /// How long slots have to end after their standard input was closed.
@@ -35,6 +39,8 @@ pub enum PoolEvent {
         trial: TrialId,
         /// How the slot ended, as far as that is known.
         reason: String,
+        /// The last lines that its command printed on standard error. The reason shows only some of them.
+        said: Vec<String>,
     },
 }
 
@@ -239,48 +245,38 @@ impl Pool {
     /// Starts slots elsewhere for trials that wait, ends those that are not needed any more, and finds those that are
     /// lost in silence. To be called about every half second.
     pub fn tend(&mut self, waiting: usize) -> Vec<PoolEvent> {
-        let now = Instant::now();
+        self.tend_at(Instant::now(), waiting)
+    }
+
+    fn tend_at(&mut self, now: Instant, waiting: usize) -> Vec<PoolEvent> {
         let (tended, waited) = self.tended;
         if waited == waiting && now.duration_since(tended) < TEND {
             return vec![];
         }
         self.tended = (now, waiting);
         self.end_closed();
+        let was_stopped = now.duration_since(tended) > STOPPED;
+        let queues = |slot: &Slot| slot.spec.far.as_ref().is_some_and(|far| far.scheduler != Scheduler::None);
         let mut lost = vec![];
         for slot in self.slots.iter_mut().filter(|slot| slot.spec.far.is_some()) {
+            if was_stopped {
+                slot.heard = now;
+            }
             match &slot.process {
                 Process::Paused(until) if *until <= now => slot.process = Process::None,
+                Process::Pending(_) if !queues(slot) && now.duration_since(slot.heard) > ANSWER => {
+                    slot.gone(&format!("it did not answer within {} s", ANSWER.as_secs()));
+                }
                 Process::Ready(_) if now.duration_since(slot.heard) > SILENCE => {
-                    slot.retire();
                     lost.extend(slot.gone(&format!("it said nothing for {} s", SILENCE.as_secs())));
                 }
                 _ => {}
             }
         }
-        let far = |slot: &&Slot| slot.spec.far.is_some();
-        let at_work = self.running().count();
-        let alive = |slot: &&Slot| matches!(slot.process, Process::Pending(_) | Process::Ready(_));
-        let far_alive = self.slots.iter().filter(far).filter(alive).count();
-        let far_at_work = self.slots.iter().filter(far).filter(|slot| slot.trial.is_some()).count();
-        let more = waiting.min(self.limit.saturating_sub(at_work));
-        let missing = (far_at_work + more).saturating_sub(far_alive);
-        let mut surplus = far_alive.saturating_sub(far_at_work + more);
-        for pending in [true, false] {
-            // Those that wait for a machine first, the last ones first.
-            for slot in self.slots.iter_mut().rev().filter(|slot| slot.spec.far.is_some() && slot.trial.is_none()) {
-                let is_pending = matches!(slot.process, Process::Pending(_));
-                if surplus > 0 && slot.process.started().is_some() && is_pending == pending {
-                    slot.retire();
-                    surplus -= 1;
-                }
-            }
-        }
-        let startable = |slot: &Slot| {
-            slot.spec.far.is_some() && !slot.closed && matches!(slot.process, Process::None) && self.is_granted(slot)
-        };
-        let missing: Vec<usize> = (0..self.slots.len()).filter(|i| startable(&self.slots[*i])).take(missing).collect();
-        for index in missing {
-            self.start_far(index);
+        let more = waiting.min(self.limit.saturating_sub(self.running().count()));
+        let pools: BTreeSet<&str> = self.slots.iter().filter_map(Slot::pool).collect();
+        for pool in pools.into_iter().map(String::from).collect::<Vec<_>>() {
+            self.adjust(&pool, more);
         }
         let waits = |slot: &&Slot| matches!(slot.process, Process::Pending(_));
         let environment = self.slots.iter().find(waits).map(|slot| slot.spec.environment.clone());
@@ -292,6 +288,33 @@ impl Pool {
             }),
         );
         lost
+    }
+
+    /// Starts slots of a pool for `more` trials, or ends those that are not needed. Each pool does so for itself: the
+    /// slots of one can wait in a queue while those of another are there at once.
+    fn adjust(&mut self, pool: &str, more: usize) {
+        let of_pool: Vec<usize> = (0..self.slots.len()).filter(|i| self.slots[*i].pool() == Some(pool)).collect();
+        let count = |counts: fn(&Slot) -> bool| of_pool.iter().filter(|i| counts(&self.slots[**i])).count();
+        let alive = count(|slot| slot.process.started().is_some());
+        let needed = count(|slot| slot.trial.is_some()) + more;
+        let is_startable = |slot: &Slot| !slot.closed && matches!(slot.process, Process::None) && self.is_granted(slot);
+        let startable = of_pool.iter().filter(|i| is_startable(&self.slots[**i]));
+        for index in startable.take(needed.saturating_sub(alive)).copied().collect::<Vec<_>>() {
+            self.start_far(index);
+        }
+        let mut surplus = alive.saturating_sub(needed);
+        for pending in [true, false] {
+            // Those that wait for a machine first, the last ones first.
+            for index in of_pool.iter().rev() {
+                let slot = &mut self.slots[*index];
+                let is_pending = matches!(slot.process, Process::Pending(_));
+                let is_surplus = slot.trial.is_none() && slot.process.started().is_some() && is_pending == pending;
+                if surplus > 0 && is_surplus {
+                    slot.retire();
+                    surplus -= 1;
+                }
+            }
+        }
     }
 
     fn start_far(&mut self, index: usize) {
@@ -334,7 +357,7 @@ impl Pool {
                 None
             }
             Said::Event(event) => {
-                slot.worked = true;
+                (slot.worked, slot.failures) = (true, 0);
                 if matches!(&event, Event::Ended { trial, .. } if Some(trial) == slot.trial.as_ref()) {
                     slot.trial = None;
                     slot.status.trials += 1;
@@ -351,6 +374,7 @@ impl Pool {
                     }
                     None => {
                         if let Some(process) = slot.process.take() {
+                            process.forget_lines();
                             slot.process = Process::Ready(process);
                             slot.status.reason = None;
                         }
@@ -442,3 +466,6 @@ impl Drop for Pool {
         end(self.slots.iter_mut());
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -93,6 +93,11 @@ impl Slot {
         self.trial.is_none() && !self.closed && (ready || self.spec.far.is_none())
     }
 
+    /// The pool of a slot elsewhere.
+    pub(crate) fn pool(&self) -> Option<&str> {
+        self.spec.far.as_ref().map(|far| far.pool.as_str())
+    }
+
     /// Whether files are copied to its machine.
     pub(crate) fn reads_copies(&self) -> bool {
         self.spec.far.as_ref().is_some_and(|far| far.copies)
@@ -150,9 +155,17 @@ impl Slot {
         matches!(self.process, Process::GivenUp).then(reason)
     }
 
-    /// The process has ended by itself, or could not be started. A slot whose pool was removed is not started again.
+    /// The process has ended by itself, could not be started, or is given up for this reason. Then it is ended. A slot
+    /// whose pool was removed is not started again.
     pub(crate) fn gone(&mut self, how: &str) -> Option<PoolEvent> {
+        let pending = matches!(self.process, Process::Pending(_));
+        let process = self.process.take();
+        let said = process.as_ref().map(SlotProcess::lines).unwrap_or_default();
         self.process = Process::None;
+        if self.spec.far.is_some() {
+            // It may have left something behind.
+            process.into_iter().for_each(|process| process.retire(pending));
+        }
         if self.spec.far.is_some() && !self.closed {
             self.status.reason = Some(how.into());
             self.failures = if self.worked { 0 } else { self.failures + 1 };
@@ -166,6 +179,6 @@ impl Slot {
         self.status.lost += 1;
         let node = self.status.node.as_ref().map_or(String::new(), |node| format!(" on {node}"));
         let reason = format!("its slot on {}{node} was lost ({how})", self.spec.device);
-        Some(PoolEvent::SlotLost { trial, reason })
+        Some(PoolEvent::SlotLost { trial, reason, said })
     }
 }

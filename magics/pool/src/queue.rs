@@ -1,6 +1,7 @@
 //! Why commands wait, in the words of the scheduler.
 
 use crate::Environment;
+use crate::launch::Pod;
 use crate::slot_process::SlotProcess;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
@@ -32,7 +33,7 @@ impl Queue {
         }
         let waiting: Vec<&SlotProcess> = waiting.collect();
         let jobs: Vec<String> = waiting.iter().filter_map(|process| job_of(process)).collect();
-        let pods: Vec<Vec<String>> = waiting.iter().filter_map(|process| process.pod.clone()).take(PODS).collect();
+        let pods: Vec<Pod> = waiting.iter().filter_map(|process| process.pod.clone()).take(PODS).collect();
         if jobs.is_empty() && pods.is_empty() {
             return;
         }
@@ -42,7 +43,10 @@ impl Queue {
         std::thread::spawn(move || {
             let mut answer =
                 if jobs.is_empty() { BTreeMap::new() } else { squeue(&jobs, &environment).unwrap_or_default() };
-            answer.extend(pods.iter().filter_map(|words| Some((words.last()?.clone(), kubectl(words, &environment)?))));
+            answer.extend(pods.into_iter().filter_map(|pod| {
+                let reason = kubectl(&pod.ask(), &environment)?;
+                Some((pod.name, reason))
+            }));
             *reasons.lock() = answer;
             asking.store(false, Ordering::Release);
         });
@@ -51,8 +55,8 @@ impl Queue {
     /// Why a process waits, if the scheduler has said so.
     pub(crate) fn reason(&self, process: &SlotProcess) -> Option<String> {
         let reasons = self.reasons.lock();
-        if let Some(pod) = process.pod.as_ref().and_then(|words| words.last()) {
-            return reasons.get(pod).map(|reason| format!("pod {pod} waits: {reason}"));
+        if let Some(Pod { name, .. }) = &process.pod {
+            return reasons.get(name).map(|reason| format!("pod {name} waits: {reason}"));
         }
         let job = job_of(process)?;
         reasons.get(&job).map(|reason| format!("job {job} waits: {reason}"))

@@ -2,8 +2,8 @@
 
 use crate::copying::script;
 use crate::copying::sender::Copier;
-use crate::guard::GuardLine;
-use crate::launch::{START, pod};
+use crate::guard::{Errand, GuardLine};
+use crate::launch::{Pod, START};
 use crate::load::only_gpu;
 use crate::node::{FromSlot, Needs, ToSlot};
 use crate::pool::PoolError;
@@ -78,8 +78,10 @@ pub(crate) struct SlotProcess {
     /// The process group, which is also the process id.
     pub(crate) group: Pid,
     pub(crate) errors: ErrorLines,
-    /// The words with which `kubectl` tells about its pod, if it is one.
-    pub(crate) pod: Option<Vec<String>>,
+    /// Its pod, if it is one.
+    pub(crate) pod: Option<Pod>,
+    /// What is left to do once it has ended, and the guard, which does it if this process cannot.
+    errand: Option<(Errand, GuardLine)>,
     line: Arc<Mutex<Line>>,
     /// The number of the trial that it runs, or 0.
     trial: Arc<AtomicU32>,
@@ -137,9 +139,17 @@ impl SlotProcess {
             script::fill(&mut spec.command, &copied.executable);
         }
         let started = spawn(&spec, Stdio::piped())?;
+        let is_pod = spec.far.as_ref().is_some_and(|far| far.scheduler == Scheduler::Kubernetes);
+        let pod = Pod::of(&spec.command).filter(|_| is_pod);
+        let errand = pod.as_ref().map(|pod| {
+            let (name, words) = (pod.name.clone(), pod.delete());
+            (Errand { name, words, environment: spec.environment.0.clone() }, guard.clone())
+        });
+        if let Some((errand, guard)) = &errand {
+            guard.at_end(errand);
+        }
         let mut process = started.watch(id, sender, guard, copied.map(|_| needs.clone()))?;
-        process.pod =
-            spec.far.as_ref().filter(|far| far.scheduler == Scheduler::Kubernetes).map(|_| pod(&spec.command));
+        (process.pod, process.errand) = (pod, errand);
         // Where files are copied, this comes after the executable.
         if copied.is_none() {
             process.send(&ToSlot::Begin(Box::new(Needs::clone(needs))));
@@ -183,8 +193,8 @@ impl SlotProcess {
         }
     }
 
-    /// Ends a slot on another machine without waiting for it. A command that still waits for a machine does not read
-    /// its standard input, so it is asked by a signal.
+    /// Ends a slot on another machine without waiting for it, and removes what it has left behind. A command that still
+    /// waits for a machine does not read its standard input, so it is asked by a signal.
     pub(crate) fn retire(mut self, pending: bool) {
         self.close();
         if pending {
@@ -196,6 +206,13 @@ impl SlotProcess {
                     self.signal(signal);
                 }
             }
+            if let Some((errand, guard)) = &self.errand {
+                // What `kubectl` has asked for last may still arrive while it runs.
+                self.ends_by(Instant::now() + FAR_PATIENCE);
+                if errand.run() {
+                    guard.done(errand);
+                }
+            }
         };
         // Without a thread the process is left to the guard.
         let _ = std::thread::Builder::new().stack_size(STACK).spawn(ending);
@@ -204,6 +221,16 @@ impl SlotProcess {
     /// The last line on standard error that says something.
     pub(crate) fn said(&self) -> Option<String> {
         self.errors.lock().lines.back().cloned()
+    }
+
+    /// The last lines on standard error.
+    pub(crate) fn lines(&self) -> Vec<String> {
+        self.errors.lock().lines.iter().cloned().collect()
+    }
+
+    /// Forgets what was printed on standard error while it started. It does not say why the slot ends later.
+    pub(crate) fn forget_lines(&self) {
+        self.errors.lock().lines.clear();
     }
 
     /// Whether a line on standard error has `text`; then that line.
@@ -314,7 +341,8 @@ impl Started {
             Some((copied, needs)) => copier = Some(Copier::new(needs, copied, stdin, line.clone(), trial.clone())),
             None => *line.lock() = Line::Open(stdin),
         }
-        let process = SlotProcess { id, group, errors: errors.clone(), pod: None, line, trial, gone: gone.clone() };
+        let process =
+            SlotProcess { id, group, errors: errors.clone(), pod: None, errand: None, line, trial, gone: gone.clone() };
         guard.tell(group, true);
         let watching = move || {
             // After the end of the pool, the process is only waited for.

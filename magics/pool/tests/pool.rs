@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use tunebook_pool::{
-    Copied, Environment, FarPool, Launcher, NeededFile, Needs, Pool, PoolError, PoolEvent, SlotSpec, SlotState,
+    Copied, Environment, FarPool, Kubernetes, Launcher, NeededFile, Needs, Pool, PoolError, PoolEvent, SlotSpec,
+    SlotState,
 };
 use tunebook_study::protocol::{Event, TrialId, TrialRequest};
 use tunebook_study::{ProgramLine, TrialState, WorkloadReference};
@@ -242,7 +243,7 @@ fn slots_run_at_the_same_time_and_a_lost_slot_is_reported() {
     pool.run(request(4, folder.path(), &sh("kill -9 $PPID; sleep 10"))).unwrap();
     loop {
         let message = pool.channel().recv_timeout(Duration::from_secs(10)).expect("an event");
-        if let Some(PoolEvent::SlotLost { trial, reason }) = pool.accept(message) {
+        if let Some(PoolEvent::SlotLost { trial, reason, .. }) = pool.accept(message) {
             assert_eq!(trial.number, 4);
             assert!(reason.contains("signal: 9"), "{reason}");
             break;
@@ -492,4 +493,71 @@ fn a_slot_that_does_not_read_what_is_copied_to_it_ends_with_its_pool() {
         assert!(started.elapsed() < Duration::from_secs(10), "the command outlives its pool");
         std::thread::sleep(Duration::from_millis(10));
     }
+}
+
+/// Waits until a file contains a text.
+fn contains(path: &Path, text: &str) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !std::fs::read_to_string(path).unwrap_or_default().contains(text) {
+        assert!(Instant::now() < deadline, "no {text} in {:?}", std::fs::read_to_string(path));
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+#[test]
+fn no_pod_is_left_behind_whether_it_waits_or_its_command_has_ended() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    let (asked, kubectl) = (folder.path().join("asked"), folder.path().join("kubectl"));
+    // A fake at the edge: the pod of the first slot waits for a node, and the second command fails.
+    let wait = "case $1$2 in run*-0-*) exec sleep 1000;; run*) exit 1;; esac";
+    std::fs::write(&kubectl, format!("#!/bin/sh\necho \"$@\" >> {}\n{wait}", asked.display())).unwrap();
+    std::fs::set_permissions(&kubectl, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let path = format!("{}:{}", folder.path().display(), std::env::var("PATH").unwrap());
+    let environment = Environment(vec![("PATH".into(), Some(path))]);
+    let launcher = Launcher::Kubernetes(Kubernetes::parse(&["image=a".into(), "namespace=ml".into()]).unwrap());
+    let far = FarPool { name: "pods".into(), id: 0, launcher, slots: 2, copies: None };
+    let start = || {
+        let mut pool = Pool::new(vec![]);
+        let specs = far.specs(&[slot(), "--worker".into(), "/none".into()], &environment);
+        pool.set_far(specs, Default::default(), vec![slot(), "guard".into()]);
+        pool.tend(2);
+        pool
+    };
+    let mut pool = start();
+    contains(&asked, "run tunebook-pods-0-");
+    let message = pool.channel().recv_timeout(Duration::from_secs(20)).expect("the end of a command");
+    pool.accept(message);
+    contains(&asked, "delete pod tunebook-pods-1-");
+    assert!(!std::fs::read_to_string(&asked).unwrap().contains("delete pod tunebook-pods-0-"));
+    pool.tend(0);
+    contains(&asked, "delete pod tunebook-pods-0-");
+    contains(&asked, "--namespace=ml --ignore-not-found --wait=false");
+
+    // A pool that is dropped deletes its pods too.
+    std::fs::remove_file(&asked).unwrap();
+    let pool = start();
+    contains(&asked, "run tunebook-pods-0-");
+    drop(pool);
+    contains(&asked, "delete pod tunebook-pods-0-");
+}
+
+#[test]
+fn a_guard_runs_the_errands_that_are_left() {
+    use std::io::Write;
+    let folder = tempfile::tempdir().unwrap();
+    let written = folder.path().join("written");
+    let mut guard = std::process::Command::new(slot());
+    let mut guard = guard.arg("guard").stdin(std::process::Stdio::piped()).spawn().unwrap();
+    let mut stdin = guard.stdin.take().unwrap();
+    for name in ["a", "b"] {
+        let script = format!("echo {name}$GUARDED >> {}", written.display());
+        let environment = [["GUARDED", "!"]];
+        let errand = serde_json::json!({ "name": name, "words": ["sh", "-c", script], "environment": environment });
+        writeln!(stdin, "*{errand}").unwrap();
+    }
+    writeln!(stdin, "=a").unwrap();
+    drop(stdin);
+    assert!(guard.wait().unwrap().success());
+    assert_eq!(std::fs::read_to_string(&written).unwrap(), "b!\n");
 }

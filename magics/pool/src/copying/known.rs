@@ -1,13 +1,15 @@
 //! The hashes of the files that were copied to a node, so that a large file is not read again at each start.
 
+use super::cleaning::seconds;
 use crate::hash;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 /// What changes when a file is written or replaced. The time of its last change (ctime) cannot be set by programs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Stamp {
     size: u64,
     inode: u64,
@@ -23,10 +25,26 @@ impl Stamp {
     }
 }
 
+/// What is known of a file. Other versions of Tunebook read and write it without the date.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+struct State {
+    #[serde(flatten)]
+    stamp: Stamp,
+    /// When it was last needed, in seconds since 1970, or 0.
+    #[serde(default)]
+    used: u64,
+}
+
+impl State {
+    fn of(stamp: Stamp) -> Self {
+        Self { stamp, used: seconds(SystemTime::now()) }
+    }
+}
+
 /// The files that were copied, with their hashes and the stamps for which these hold.
 pub(super) struct Known {
     file: PathBuf,
-    hashes: BTreeMap<PathBuf, (Stamp, String)>,
+    hashes: BTreeMap<PathBuf, (State, String)>,
 }
 
 impl Known {
@@ -36,23 +54,42 @@ impl Known {
         Self { file, hashes: serde_json::from_slice(&text).unwrap_or_default() }
     }
 
-    /// The hash of a file. None if there is no such file, or it cannot be read.
+    /// The hash of a file that is needed now. None if there is no such file, or it cannot be read.
     pub(super) fn hash(&mut self, path: &Path) -> Option<String> {
         let stamp = Stamp::of(path)?;
-        if let Some((known, hash)) = self.hashes.get(path)
-            && *known == stamp
+        if let Some((known, hash)) = self.hashes.get_mut(path)
+            && known.stamp == stamp
         {
+            *known = State::of(stamp);
             return Some(hash.clone());
         }
         let hash = hash(path).ok()?;
-        self.hashes.insert(path.into(), (stamp, hash.clone()));
+        self.hashes.insert(path.into(), (State::of(stamp), hash.clone()));
         Some(hash)
     }
 
     /// Remembers a file that was just copied.
     pub(super) fn copied(&mut self, path: &Path, sha256: &str) {
         if let Some(stamp) = Stamp::of(path) {
-            self.hashes.insert(path.into(), (stamp, sha256.into()));
+            self.hashes.insert(path.into(), (State::of(stamp), sha256.into()));
+        }
+    }
+
+    /// For how many seconds a file was not needed. If that is not known, they are counted from now on.
+    pub(super) fn unused(&mut self, path: &Path, now: u64) -> u64 {
+        // This stamp is that of no file.
+        let unknown = || (State { stamp: Stamp::default(), used: 0 }, String::new());
+        let (state, _) = self.hashes.entry(path.into()).or_insert_with(unknown);
+        if state.used == 0 {
+            state.used = now;
+        }
+        now.saturating_sub(state.used)
+    }
+
+    /// Removes a file.
+    pub(super) fn remove(&mut self, path: &Path) {
+        if std::fs::remove_file(path).is_ok() {
+            self.hashes.remove(path);
         }
     }
 

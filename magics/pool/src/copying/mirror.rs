@@ -7,15 +7,17 @@
 //! A large file of a mirror is a link to that of the store. A small one is a copy, which programs can write without
 //! changing the store.
 
+use super::cleaning::{self, Cleaner};
 use super::known::Known;
 use super::{CHUNK, Copied, read_some};
 use crate::node::{FromSlot, NeededFile, Needs, ToSlot};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeSet;
 use std::fs::{DirBuilder, File, OpenOptions, Permissions, TryLockError};
-use std::io::{BufRead, Error, Write};
+use std::io::{BufRead, Error, ErrorKind, Seek, SeekFrom, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Component, Path, PathBuf};
+use std::time::SystemTime;
 use tunebook_study::Value;
 use tunebook_study::protocol::{Event, TrialRequest};
 
@@ -36,6 +38,10 @@ pub(crate) struct Mirror {
     /// The folder of the notebook, in which programs run.
     folder: PathBuf,
     copied: Copied,
+    /// The executable of the slot.
+    executable: PathBuf,
+    /// Locked for as long as the slot lives, so that no other one removes the mirror.
+    lock: Option<File>,
 }
 
 impl Mirror {
@@ -49,7 +55,23 @@ impl Mirror {
         let study = Sha256::digest(format!("{} {}", copied.study, copied.trials.display()));
         let study: String = in_hexadecimal(&study).chars().take(16).collect();
         let (root, folder) = (base.join("mirror").join(origin).join(study), needs.folder.clone());
-        Self { root, files, folders, folder, copied: copied.clone() }
+        let executable = cleaning::executable(base, &copied.executable.sha256);
+        Self { root, files, folders, folder, copied: copied.clone(), executable, lock: None }
+    }
+
+    /// Keeps others from removing it. False if the file system has no locks.
+    fn hold(&mut self) -> bool {
+        self.lock = cleaning::lock_of(&self.root).ok().filter(|lock| lock.try_lock_shared().is_ok());
+        self.touch();
+        self.lock.is_some()
+    }
+
+    /// Notes that it is used now.
+    pub(crate) fn touch(&self) {
+        let now = SystemTime::now();
+        for file in [self.lock.as_ref(), File::open(&self.executable).ok().as_ref()].into_iter().flatten() {
+            let _ = file.set_modified(now);
+        }
     }
 
     /// Makes the copy of the notebook's folder the current one.
@@ -151,8 +173,7 @@ pub(crate) fn receive(
     input: &mut impl BufRead,
     say: impl Fn(&FromSlot),
 ) -> Result<Mirror, String> {
-    let mirror = Mirror::new(needs, copied, base);
-    create_folder(&mirror.root)?;
+    let mut mirror = Mirror::new(needs, copied, base);
     let store = base.join(STORE);
     create_folder(&store)?;
     // One slot at a time: those that start together find what the first one has received.
@@ -170,14 +191,27 @@ pub(crate) fn receive(
     if locked {
         remove_partial(&store);
     }
+    create_folder(&mirror.root)?;
+    let can_clean = locked && mirror.hold();
+    let needed = needs.files.iter().map(|file| stored(&store, file)).collect();
+    let (own, executable) = (&mirror.root, &mirror.executable);
+    let cleaner = Cleaner { base, store: &store, mirror: own, executable, needed };
+    let cleaner = Some(cleaner).filter(|_| can_clean);
     // Outside of the mirror, so that no trial takes a part of a file for a file.
     let partial = store.with_extension(format!("{}.{PARTIAL}", std::process::id()));
     let mut known = Known::read(store.with_extension("json"));
-    let filled = fill_store(needs, &store, &partial, &mut known, input, say);
+    let filled = fill_store(needs, &store, &partial, &mut known, cleaner.as_ref(), input, say);
     let filled = filled.and_then(|()| fill_mirror(needs, &mirror, &store, &partial, &mut known));
+    if let (Ok(()), Some(cleaner)) = (&filled, &cleaner) {
+        cleaner.clean(&mut known);
+    }
     known.write();
     filled?;
     drop(lock);
+    if can_clean {
+        let base = base.to_path_buf();
+        std::thread::spawn(move || cleaning::empty_trash(&base));
+    }
     Ok(mirror)
 }
 
@@ -192,6 +226,7 @@ fn fill_store(
     store: &Path,
     partial: &Path,
     known: &mut Known,
+    mut cleaner: Option<&Cleaner>,
     input: &mut impl BufRead,
     say: impl Fn(&FromSlot),
 ) -> Result<(), String> {
@@ -205,7 +240,9 @@ fn fill_store(
     say(&FromSlot::SendFiles { paths: missing.iter().map(|file| file.path.clone()).collect() });
     missing.iter().try_for_each(|file| {
         let stored = stored(store, file);
-        receive_file(file, &stored, partial, input)?;
+        // This is done once: what it leaves is in use.
+        let make_room = || cleaner.take().map(|cleaner| cleaner.make_room(known, SystemTime::now())).is_some();
+        receive_file(file, &stored, partial, make_room, input)?;
         known.copied(&stored, &file.sha256);
         Ok(())
     })
@@ -264,8 +301,15 @@ fn is_same_file(a: &Path, b: &Path) -> bool {
     identity(a).is_some_and(|a| identity(b) == Some(a))
 }
 
-/// Receives one file, and puts it into its place once its hash is right.
-fn receive_file(file: &NeededFile, copy: &Path, partial: &Path, input: &mut impl BufRead) -> Result<(), String> {
+/// Receives one file, and puts it into its place once its hash is right. `make_room` says whether a full disk may have
+/// room afterwards.
+fn receive_file(
+    file: &NeededFile,
+    copy: &Path,
+    partial: &Path,
+    make_room: impl FnMut() -> bool,
+    input: &mut impl BufRead,
+) -> Result<(), String> {
     let shown = file.path.display();
     let mut line = vec![];
     input.read_until(b'\n', &mut line).map_err(|error| cannot(copy, "received", &error))?;
@@ -276,7 +320,7 @@ fn receive_file(file: &NeededFile, copy: &Path, partial: &Path, input: &mut impl
     if let Some(folder) = copy.parent() {
         create_folder(folder)?;
     }
-    let received = receive_bytes(size, partial, input).map_err(|error| cannot(copy, "written", &error));
+    let received = receive_bytes(size, partial, make_room, input).map_err(|error| cannot(copy, "written", &error));
     let placed = received.and_then(|found| {
         if found != sha256 || found != file.sha256 {
             return Err(format!(
@@ -296,15 +340,37 @@ fn receive_file(file: &NeededFile, copy: &Path, partial: &Path, input: &mut impl
 }
 
 /// Receives so many bytes into a new file, and returns their hash.
-fn receive_bytes(size: u64, partial: &Path, input: &mut impl BufRead) -> std::io::Result<String> {
+fn receive_bytes(
+    size: u64,
+    partial: &Path,
+    make_room: impl FnMut() -> bool,
+    input: &mut impl BufRead,
+) -> std::io::Result<String> {
     let mut options = OpenOptions::new();
-    let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(partial)?;
+    let file = options.write(true).create(true).truncate(true).mode(0o600).open(partial)?;
+    write_bytes(size, file, make_room, input)
+}
+
+fn write_bytes(
+    size: u64,
+    mut file: impl Write + Seek,
+    mut make_room: impl FnMut() -> bool,
+    input: &mut impl BufRead,
+) -> std::io::Result<String> {
     let (mut hash, mut chunk, mut left) = (Sha256::new(), vec![0; CHUNK], size);
     while left > 0 {
-        let ended = || Error::new(std::io::ErrorKind::UnexpectedEof, "the connection ended");
+        let ended = || Error::new(ErrorKind::UnexpectedEof, "the connection ended");
         let read = read_some(input, &mut chunk, left)?.ok_or_else(ended)?;
         hash.update(&chunk[..read]);
-        file.write_all(&chunk[..read])?;
+        if let Err(error) = file.write_all(&chunk[..read]) {
+            let is_full = matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded);
+            if !is_full || !make_room() {
+                return Err(error);
+            }
+            // A part of these bytes may have been written.
+            file.seek(SeekFrom::Start(size - left))?;
+            file.write_all(&chunk[..read])?;
+        }
         left -= read as u64;
     }
     Ok(in_hexadecimal(&hash.finalize()))
@@ -539,5 +605,171 @@ mod tests {
         assert_eq!(mirror.event(loaded("/a/b")), loaded("/a/b"));
         let environment = mirror.environment(&[("LD_LIBRARY_PATH".into(), Some("/own".into()))]);
         assert_eq!(environment[1].1.as_deref(), Some(format!("{root}/x/lib:/own").as_str()));
+    }
+
+    /// Gives a file the date that it had so many days ago.
+    fn make_older(path: &Path, days: u64) {
+        let date = SystemTime::now() - std::time::Duration::from_secs(days * 86_400 + 60);
+        File::open(path).unwrap().set_modified(date).unwrap();
+    }
+
+    /// Waits until the trash is empty, which another thread does.
+    fn until_deleted(base: &Path) {
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
+        while base.join("trash").read_dir().is_ok_and(|mut left| left.next().is_some()) {
+            assert!(std::time::Instant::now() < deadline, "the trash is not empty");
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+    }
+
+    #[test]
+    fn a_mirror_that_nobody_uses_is_removed_after_two_weeks() {
+        let mut machines = Machines::new();
+        let base = machines.node.path().to_path_buf();
+        let used = machines.start().0.unwrap();
+        machines.study = "2";
+        let first = machines.start().0.unwrap();
+        let (root, lock) = (first.root.clone(), first.root.with_extension("lock"));
+        let (needs, copied) = machines.needs();
+        let clean = || {
+            // As if the last cleaning were long ago.
+            make_older(&base.join("cleaned"), 2);
+            let mut input = std::io::empty();
+            drop(receive(&needs, &Copied { study: "3".into(), ..copied.clone() }, &base, &mut input, |_| ()).unwrap());
+            until_deleted(&base);
+        };
+        // A slot uses it.
+        make_older(&lock, 15);
+        make_older(&used.root.with_extension("lock"), 15);
+        clean();
+        assert!(root.exists());
+        drop(first);
+        // It has a checkpoint.
+        let trial = root.join("trial");
+        std::fs::create_dir_all(&trial).unwrap();
+        std::fs::write(trial.join("resume.safetensors"), "").unwrap();
+        make_older(&trial.join("resume.safetensors"), 80);
+        clean();
+        assert!(root.exists());
+        // The checkpoint is too old, and the mirror was used lately.
+        make_older(&trial.join("resume.safetensors"), 91);
+        make_older(&lock, 13);
+        clean();
+        assert!(root.exists());
+        make_older(&lock, 15);
+        // Only once a day.
+        let other = Copied { study: "4".into(), ..copied.clone() };
+        drop(receive(&needs, &other, &base, &mut std::io::empty(), |_| ()).unwrap());
+        assert!(root.exists());
+        clean();
+        assert!(!root.exists() && !lock.exists() && !root.with_extension("json").exists());
+        assert!(used.root.exists(), "a slot that runs keeps its mirror");
+    }
+
+    #[test]
+    fn contents_and_executables_that_nobody_needs_are_removed_after_two_weeks() {
+        let machines = Machines::new();
+        let base = machines.node.path().to_path_buf();
+        let (needs, mut copied) = machines.needs();
+        machines.start().0.unwrap();
+        let [own, other] = ["0", "f"].map(|digit| cleaning::executable(&base, &digit.repeat(64)));
+        copied.executable.sha256 = "0".repeat(64);
+        for (path, days) in [(&own, 15), (&other, 13)] {
+            std::fs::write(path, "").unwrap();
+            make_older(path, days);
+        }
+        let store = base.join(STORE);
+        let index = store.with_extension("json");
+        let [program, data] = [0, 1].map(|i| stored(&store, &needs.files[i]));
+        // Only the program is needed, and both were used long ago.
+        let few = Needs { files: vec![needs.files[0].clone()], ..needs };
+        let clean = || {
+            make_older(&base.join("cleaned"), 2);
+            drop(receive(&few, &copied, &base, &mut std::io::empty(), |_| ()).unwrap());
+        };
+        clean();
+        assert!(data.exists() && other.exists());
+        let mut known: serde_json::Value = serde_json::from_slice(&std::fs::read(&index).unwrap()).unwrap();
+        for (path, entry) in known.as_object_mut().unwrap() {
+            let days = if Path::new(path) == data { 13 } else { 15 };
+            entry[0]["used"] = (cleaning::seconds(SystemTime::now()) - days * 86_400).into();
+        }
+        std::fs::write(&index, known.to_string()).unwrap();
+        clean();
+        assert!(data.exists(), "it was needed 13 days ago");
+        make_older(&other, 15);
+        known[data.to_str().unwrap()][0]["used"] = 1.into();
+        std::fs::write(&index, known.to_string()).unwrap();
+        clean();
+        assert!(!data.exists() && program.exists());
+        assert!(!other.exists() && own.exists());
+        // What another version has written has no dates. Then they are counted from now on.
+        std::fs::write(&data, "1,2").unwrap();
+        std::fs::write(&index, "{}").unwrap();
+        clean();
+        assert!(data.exists());
+    }
+
+    #[test]
+    fn a_full_disk_gets_room_once_and_the_file_is_whole() {
+        /// A file on a disk that is full after ten bytes, until there is room.
+        struct Full<'a>(std::io::Cursor<Vec<u8>>, &'a std::cell::Cell<bool>);
+        impl Write for Full<'_> {
+            fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+                let room = if self.1.get() { usize::MAX } else { 10 - self.0.position() as usize };
+                match bytes.len().min(room) {
+                    0 => Err(ErrorKind::StorageFull.into()),
+                    most => self.0.write(&bytes[..most]),
+                }
+            }
+            fn flush(&mut self) -> std::io::Result<()> {
+                Ok(())
+            }
+        }
+        impl Seek for Full<'_> {
+            fn seek(&mut self, to: SeekFrom) -> std::io::Result<u64> {
+                self.0.seek(to)
+            }
+        }
+        let bytes = b"0123456789abcdef";
+        for helps in [true, false] {
+            let (mut written, mut asked, room) = (vec![], 0, std::cell::Cell::new(false));
+            let mut full = Full(std::io::Cursor::new(vec![]), &room);
+            let make_room = || {
+                asked += 1;
+                room.set(helps);
+                true
+            };
+            let received = write_bytes(16, &mut full, make_room, &mut bytes.as_slice());
+            written.extend(full.0.into_inner());
+            assert_eq!((received.is_ok(), asked), (helps, 1));
+            assert!(!helps || written == bytes);
+        }
+
+        // Room is what nobody uses, also if it is less than two weeks old.
+        let mut machines = Machines::new();
+        std::fs::write(machines.here.path().join("data/a.csv"), vec![7; LINKED as usize + 1]).unwrap();
+        let base = machines.node.path().to_path_buf();
+        let first = machines.start().0.unwrap();
+        let (needs, _) = machines.needs();
+        machines.study = "2";
+        let second = machines.start().0.unwrap();
+        let store = base.join(STORE);
+        let mut known = Known::read(store.with_extension("json"));
+        let needed = BTreeSet::from([stored(&store, &needs.files[0])]);
+        let (mirror, executable) = (&second.root, &second.executable);
+        let cleaner = Cleaner { base: &base, store: &store, mirror, executable, needed };
+        let large = stored(&store, &needs.files[1]);
+        let later = SystemTime::now() + std::time::Duration::from_secs(2 * 60 * 60);
+        cleaner.make_room(&mut known, later);
+        assert!(first.root.exists() && large.exists(), "a slot uses them");
+        let root = first.root.clone();
+        drop(first);
+        std::fs::remove_file(second.of(&needs.files[1].path)).unwrap();
+        cleaner.make_room(&mut known, SystemTime::now());
+        assert!(root.exists(), "it may be used on another machine, whose locks are not seen here");
+        cleaner.make_room(&mut known, later);
+        assert!(!root.exists() && !large.exists());
+        assert!(stored(&store, &needs.files[0]).exists() && second.root.exists());
     }
 }

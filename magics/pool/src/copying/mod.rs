@@ -7,9 +7,10 @@
 //! thread that reads what the slot says, so that nothing else waits for them. When a trial has ended, its files come
 //! back (`results.rs`).
 //!
-//! On the node everything lies in `~/.cache/tunebook/node`, or in that folder below `XDG_CACHE_HOME`. It can be deleted
-//! whenever no trial runs there.
+//! On the node everything lies in `~/.cache/tunebook/node`, or in that folder below `XDG_CACHE_HOME`. What
+//! nobody has used for two weeks is removed (`cleaning.rs`). It can be deleted whenever no trial runs there.
 
+pub(crate) mod cleaning;
 mod known;
 pub(crate) mod mirror;
 pub(crate) mod results;

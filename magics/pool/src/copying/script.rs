@@ -8,14 +8,16 @@ const SHA256: &str = "{sha256}";
 
 /// Becomes the executable with the hash `$2`, which has `$1` bytes. If the machine lacks it, the script asks for it.
 /// Slots that start at the same time wait for the first of them. If that one has died, or needs longer than ten
-/// minutes, the next one asks.
+/// minutes, the next one asks. Meanwhile they say every half minute that they wait.
 ///
-/// First it waits for [`GO`]: what a pod says before `kubectl` is connected to it is lost.
+/// First it waits for [`GO`]: what a pod says before `kubectl` is connected to it is lost. If that does not come within
+/// ten minutes, nobody will come: the kernel is gone, and the pod was left behind.
 ///
 /// It needs a shell and the basic commands of POSIX, `head -c`, and `sha256sum`. It is one line, because some login
 /// shells that `ssh` meets allow no line break in quotes.
 const SCRIPT: &str = "\
-    umask 077; read -r go || exit 1; \
+    umask 077; \
+    if command -v timeout >/dev/null; then timeout 600 sh -c 'read -r go'; else read -r go; fi || exit 1; \
     d=${XDG_CACHE_HOME:-${HOME:-/tmp}/.cache}/tunebook/node; f=$d/tunebook-$2; \
     fail() { echo \"$*\" >&2; exit 1; }; \
     mkdir -p \"$d\" || fail \"the folder $d cannot be created; set XDG_CACHE_HOME to one that can be written\"; \
@@ -32,7 +34,7 @@ const SCRIPT: &str = "\
         chmod 700 \"$f.$$\" && mv -f \"$f.$$\" \"$f\" || fail \"the executable cannot be written to $d\"; \
         rm -rf \"$f.lock\"; trap - EXIT HUP INT TERM; \
       else \
-        [ $n -gt 0 ] || echo '{\"type\":\"waits\"}'; \
+        [ $((n % 30)) -gt 0 ] || echo '{\"type\":\"waits\"}'; \
         p=; if [ -r \"$f.lock/pid\" ]; then read -r p <\"$f.lock/pid\"; fi; \
         if [ -n \"$p\" ]; then kill -0 \"$p\" 2>/dev/null || rm -rf \"$f.lock\"; \
         elif [ $n -ge 5 ]; then rm -rf \"$f.lock\"; fi; \
@@ -120,6 +122,21 @@ mod tests {
         assert_eq!(line(&mut second), ran);
         assert_eq!(line(&mut start(home.path())), ran, "a later one has it");
         assert_eq!(std::fs::read_dir(home.path().join(".cache/tunebook/node")).unwrap().count(), 1, "no file is left");
+    }
+
+    #[test]
+    fn a_slot_that_nobody_tells_to_go_ends() {
+        let home = tempfile::tempdir().unwrap();
+        let mut command = words(&["tunebook".into()]);
+        fill(&mut command, &executable(PROGRAM));
+        command[2] = command[2].replace("timeout 600", "timeout 0.2");
+        let mut process = Command::new(&command[0]);
+        let process = process.args(&command[1..]).env("HOME", home.path()).env_remove("XDG_CACHE_HOME");
+        let mut process = process.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        // The input stays open.
+        let _input = process.stdin.take();
+        assert!(!process.wait().unwrap().success());
+        assert_eq!(std::fs::read_dir(home.path()).unwrap().count(), 0, "nothing was written");
     }
 
     #[test]

@@ -110,13 +110,36 @@ impl Kubernetes {
     }
 }
 
-/// The words with which `kubectl` tells why the pod of a command waits. The last one is the name of the pod.
-pub(crate) fn pod(command: &[String]) -> Vec<String> {
-    let what =
-        "{.status.conditions[?(@.status==\"False\")].message} {.status.containerStatuses[*].state.waiting.reason}";
-    let global = command.iter().filter(|word| word.starts_with("--namespace=") || word.starts_with("--context="));
-    let own = ["get", "pod"].map(String::from).into_iter().chain(global.cloned());
-    own.chain([format!("--output=jsonpath={what}")]).chain(command.get(2).cloned()).collect()
+/// The pod of a slot.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Pod {
+    pub(crate) name: String,
+    /// Words for `kubectl` itself: its namespace and context.
+    global: Vec<String>,
+}
+
+impl Pod {
+    /// The pod that a command starts, once its name is complete.
+    pub(crate) fn of(command: &[String]) -> Option<Self> {
+        let global = command.iter().filter(|word| word.starts_with("--namespace=") || word.starts_with("--context="));
+        Some(Self { name: command.get(2)?.clone(), global: global.cloned().collect() })
+    }
+
+    /// The words with which `kubectl` tells why it waits.
+    pub(crate) fn ask(&self) -> Vec<String> {
+        let what =
+            "{.status.conditions[?(@.status==\"False\")].message} {.status.containerStatuses[*].state.waiting.reason}";
+        let own = [String::from("get"), "pod".into(), self.name.clone(), format!("--output=jsonpath={what}")];
+        own.into_iter().chain(self.global.iter().cloned()).collect()
+    }
+
+    /// The command that deletes it, if it is still there. A `kubectl run` that is ended before its pod runs leaves the
+    /// pod behind.
+    pub(crate) fn delete(&self) -> Vec<String> {
+        let own = ["kubectl", "delete", "pod", &self.name].map(String::from);
+        let options = ["--ignore-not-found", "--wait=false", "--request-timeout=30s"].map(String::from);
+        own.into_iter().chain(self.global.iter().cloned()).chain(options).collect()
+    }
 }
 
 #[cfg(test)]
@@ -141,6 +164,17 @@ mod tests {
         assert_eq!(container["resources"]["limits"], json!({ "nvidia.com/gpu": "2", "cpu": "4", "memory": "8Gi" }));
         assert_eq!(container["volumeMounts"][0]["mountPath"], "/home");
         assert_eq!(pod["spec"]["volumes"][0]["persistentVolumeClaim"]["claimName"], "home");
+    }
+
+    #[test]
+    fn a_pod_is_deleted_where_it_was_started() {
+        let command = parse("image=a namespace=ml context=far").unwrap().command("gpu", 0, &["tunebook".into()]);
+        let delete = Pod::of(&command).unwrap().delete().join(" ");
+        let expected = "kubectl delete pod tunebook-gpu-0-{start} --namespace=ml --context=far --ignore-not-found \
+                        --wait=false --request-timeout=30s";
+        assert_eq!(delete, expected);
+        assert!(Pod::of(&command).unwrap().ask().starts_with(&["get".to_string(), "pod".into()]));
+        assert_eq!(Pod::of(&[]), None);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 mod kubernetes;
 
 pub use kubernetes::{Kubernetes, KubernetesError};
-pub(crate) use kubernetes::{START, pod};
+pub(crate) use kubernetes::{Pod, START};
 
 use crate::Environment;
 use crate::copying::script;
@@ -100,6 +100,8 @@ impl FarPool {
             let inherited = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
             let of_job = inherited.filter(|name| name.starts_with("SLURM_") && name != "SLURM_CONF");
             environment.0.splice(0..0, of_job.map(|name| (name, None)));
+            // `srun` gives its environment to the job.
+            environment.0.extend(Environment::without_devices());
         }
         let slot = if self.copies.is_some() { script::words(slot) } else { slot.to_vec() };
         let spec = |number| SlotSpec {
@@ -141,5 +143,17 @@ mod tests {
         assert_eq!(plain.shown(2), "env CUDA_VISIBLE_DEVICES=2 …");
         assert_eq!(far.shown(0), "/usr/bin/ssh -T host …");
         assert_eq!(Launcher::Slurm(vec![]).shown(0), "srun …");
+    }
+
+    #[test]
+    fn srun_does_not_pass_on_the_devices_of_this_machine() {
+        let far = |launcher| FarPool { name: "gpu".into(), id: 0, launcher, slots: 1, copies: None };
+        let name = "CUDA_VISIBLE_DEVICES";
+        let changed = Environment(vec![(name.into(), Some("2".into()))]);
+        let slurm = far(Launcher::Slurm(vec![])).specs(&words("tunebook slot"), &changed);
+        assert_eq!(slurm[0].environment.get(name), Some(None));
+        // What another command does with it is its own matter.
+        let prefix = far(Launcher::Prefix(words("env"))).specs(&words("tunebook slot"), &changed);
+        assert_eq!(prefix[0].environment.get(name), Some(Some("2")));
     }
 }

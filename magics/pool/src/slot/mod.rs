@@ -12,22 +12,27 @@ mod program;
 mod worker;
 
 use crate::Environment;
+use crate::copying::cleaning::NOTED;
 use crate::copying::mirror::{self, Mirror};
 use crate::copying::results;
 use crate::node::{FromSlot, Needs, ToSlot, name_of_this_machine};
-use crossbeam_channel::{Receiver, unbounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, bounded, unbounded};
 use parking_lot::Mutex;
 use serde::Serialize;
 use std::io::{BufRead, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tunebook_study::TrialState;
 use tunebook_study::protocol::{Event, Request, TrialId, TrialRequest, VERSION};
 
 /// A slot on another machine says this often that it is still there.
 const ALIVE: Duration = Duration::from_secs(10);
+
+/// A slot ends if it hears nothing for so long after it has started. The first message comes at once; without one, it
+/// runs in a pod that was left behind, and holds a machine for nobody.
+const FIRST_MESSAGE: Duration = Duration::from_secs(600);
 
 /// How the reason of a trial begins that ran out of time.
 const OUT_OF_TIME: &str = "it ran longer than its limit";
@@ -89,9 +94,17 @@ pub fn main(worker: PathBuf) -> ExitCode {
     let (sender, requests) = unbounded();
     let place = Arc::new(Mutex::new(Place::default()));
     let of_reader = place.clone();
+    let (heard, first) = bounded(1);
+    std::thread::spawn(move || {
+        if is_forgotten(&first, FIRST_MESSAGE) {
+            process::end_everything();
+        }
+    });
     std::thread::spawn(move || {
         let mut input = std::io::stdin().lock();
         let mut line = vec![];
+        let _ = input.fill_buf();
+        drop(heard);
         while matches!(input.read_until(b'\n', &mut line), Ok(1..)) {
             match serde_json::from_slice::<Request>(&line) {
                 Ok(request) => drop(sender.send(request)),
@@ -121,13 +134,26 @@ pub fn main(worker: PathBuf) -> ExitCode {
     ExitCode::SUCCESS
 }
 
+/// Whether nothing was heard in time.
+fn is_forgotten(first: &Receiver<()>, patience: Duration) -> bool {
+    matches!(first.recv_timeout(patience), Err(RecvTimeoutError::Timeout))
+}
+
 /// Answers whether this machine has what trials need. What is to be copied comes from `input`. From the beginning, it
 /// says that the slot is there.
-fn begin(needs: Needs, place: &Mutex<Place>, input: &mut impl BufRead) {
-    std::thread::spawn(|| {
+fn begin(needs: Needs, place: &Arc<Mutex<Place>>, input: &mut impl BufRead) {
+    let of_thread = place.clone();
+    std::thread::spawn(move || {
+        let mut noted = Instant::now();
         loop {
             std::thread::sleep(ALIVE);
             send(&FromSlot::Alive);
+            if noted.elapsed() >= NOTED
+                && let Some(mirror) = of_thread.lock().mirror.clone()
+            {
+                mirror.touch();
+                noted = Instant::now();
+            }
         }
     });
     let node = name_of_this_machine();
@@ -174,7 +200,7 @@ fn end_after_sigterm() {
 
 /// Runs a trial and reports how it ended.
 fn run(request: &TrialRequest, worker: &mut worker::Worker, requests: &Receiver<Request>, place: &Place) {
-    let started = std::time::Instant::now();
+    let started = Instant::now();
     let outcome = match log::Log::create(&request.directory) {
         Err(error) => {
             let directory = request.directory.display();
@@ -212,6 +238,14 @@ fn with_advice(reason: String) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_slot_that_hears_nothing_is_forgotten() {
+        let (heard, first) = bounded(1);
+        assert!(is_forgotten(&first, Duration::from_millis(10)));
+        drop(heard);
+        assert!(!is_forgotten(&first, Duration::from_secs(60)));
+    }
 
     #[test]
     fn a_trial_that_lacks_a_file_is_told_how_more_is_copied() {

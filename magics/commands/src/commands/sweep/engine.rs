@@ -5,7 +5,7 @@ use super::changes::{self, Watch};
 use super::copied;
 use super::early_stopping::Stops;
 use super::environment::environment;
-use super::losses::Losses;
+use super::losses::{Loss, Losses};
 use super::observer::{TrialEnd, TrialObserver};
 use super::plan::SweepPlan;
 use super::run_context::RunContext;
@@ -382,17 +382,20 @@ impl StudyRun<'_> {
             PoolEvent::Trial(Event::Ended { trial, state, reason, seconds }) => {
                 self.finish(&trial, state, reason, Some(seconds))
             }
-            PoolEvent::SlotLost { trial, reason } if self.stops.is_stopping(trial.number) => {
+            PoolEvent::SlotLost { trial, reason, .. } if self.stops.is_stopping(trial.number) => {
                 self.finish(&trial, TrialState::Cancelled, Some(reason), None)
             }
-            PoolEvent::SlotLost { trial, reason } => {
-                if let Some(failed) = self.losses.entry(trial.number).or_default().lost(&reason) {
-                    return self.finish(&trial, TrialState::Failed, Some(failed), None);
+            PoolEvent::SlotLost { trial, reason, said } => {
+                match self.losses.entry(trial.number).or_default().lost(&reason, &said) {
+                    Loss::Failed(reason) => self.finish(&trial, TrialState::Failed, Some(reason), None),
+                    Loss::OutOfMemory(reason) => self.finish(&trial, TrialState::Infeasible, Some(reason), None),
+                    // The slot may have ended for a reason outside of the trial, so the trial runs again.
+                    Loss::RunsAgain(reason) => {
+                        self.finish(&trial, TrialState::Cancelled, Some(reason), None)?;
+                        self.waiting.push(trial.number);
+                        Ok(())
+                    }
                 }
-                // The slot may have ended for a reason outside of the trial, so the trial runs again.
-                self.finish(&trial, TrialState::Cancelled, Some(reason), None)?;
-                self.waiting.push(trial.number);
-                Ok(())
             }
             PoolEvent::Trial(Event::Loaded { trial, data, validation }) => {
                 if let Some(hash) = validation.filter(|hash| !self.recorded_validation.contains(hash)) {

@@ -120,8 +120,8 @@ fn to_share(
     paths.push(mark);
     let mut pools = context.pools.lock();
     let files = paths.iter().map(|path| needed(&mut pools, path)).collect::<Result<Vec<_>>>()?;
-    let (current, environment) = (run.folder.clone(), run.environment.0.clone());
-    Ok(Needs { folder: current, environment, folders, files, copied: None })
+    let environment = run.environment.elsewhere();
+    Ok(Needs { folder: run.folder.clone(), environment, folders, files, copied: None })
 }
 
 /// What is copied to a node of the pool `pool` with `--copy`, whose `--with` names `patterns`.
@@ -150,7 +150,7 @@ fn copied(
         defaults,
     };
     let folders = whole.into_iter().chain([folder.to_path_buf()]).collect();
-    let environment = run.environment.0.clone();
+    let environment = run.environment.elsewhere();
     Ok(Needs { folder: current, environment, folders, files, copied: Some(copied) })
 }
 

@@ -1,0 +1,132 @@
+//! The pool with commands that only answer, and with times that are given.
+
+use super::*;
+use crate::{Environment, FarPool, Launcher};
+
+/// The slots of a pool, each of which runs a shell script.
+fn slots(name: &str, count: usize, script: &str) -> Vec<SlotSpec> {
+    let words = ["sh", "-c", script].map(String::from).into();
+    let pool = FarPool { name: name.into(), id: 0, launcher: Launcher::Prefix(words), slots: count, copies: None };
+    pool.specs(&["tunebook".into()], &Environment::default())
+}
+
+/// A script that answers as a slot does, and then says nothing more.
+fn answers() -> String {
+    format!(r#"echo '{{"type":"ready","protocol":{VERSION},"node":"n"}}'; exec cat >/dev/null"#)
+}
+
+/// A script that waits for a machine.
+const WAITS: &str = "exec sleep 1000";
+
+fn pool(slots: Vec<SlotSpec>) -> Pool {
+    let mut pool = Pool::new(vec![]);
+    pool.set_far(slots, BTreeMap::new(), vec![]);
+    pool
+}
+
+/// How many slots of a pool have a process.
+fn started(pool: &Pool, name: &str) -> usize {
+    let of_pool = pool.slots.iter().filter(|slot| slot.pool() == Some(name));
+    of_pool.filter(|slot| slot.process.started().is_some()).count()
+}
+
+fn until_ready(pool: &mut Pool, count: usize) {
+    while pool.slots.iter().filter(|slot| slot.is_free()).count() < count {
+        let message = pool.messages.recv_timeout(Duration::from_secs(10)).expect("an answer");
+        pool.accept(message);
+    }
+}
+
+/// Looks after the slots every four seconds, from one time to another, both in seconds after `start`.
+fn tend(pool: &mut Pool, start: Instant, from: u64, to: u64, waiting: usize) -> Vec<PoolEvent> {
+    let mut events = vec![];
+    for second in (from..=to).step_by(4) {
+        events.extend(pool.tend_at(start + Duration::from_secs(second), waiting));
+    }
+    events
+}
+
+fn trial() -> TrialId {
+    TrialId { study: "s".into(), number: 1 }
+}
+
+#[test]
+fn a_pool_that_waits_in_a_queue_keeps_no_other_one_from_starting() {
+    let mut specs = slots("queued", 4, WAITS);
+    specs.extend(slots("box", 3, &answers()));
+    let mut pool = pool(specs);
+    pool.tend(2);
+    assert_eq!((started(&pool, "queued"), started(&pool, "box")), (2, 2), "each is asked for two slots");
+    until_ready(&mut pool, 2);
+    // Two trials run and one waits.
+    let ready = pool.slots.iter_mut().filter(|slot| slot.is_free());
+    ready.for_each(|slot| slot.trial = Some(trial()));
+    pool.tend(1);
+    assert_eq!((started(&pool, "queued"), started(&pool, "box")), (1, 3));
+    pool.set_limit(Some(2));
+    pool.tend(0);
+    assert_eq!((started(&pool, "queued"), started(&pool, "box")), (0, 2), "what runs a trial stays");
+}
+
+#[test]
+fn a_start_without_an_answer_fails_unless_a_scheduler_grants_it() {
+    let mut specs = slots("box", 1, WAITS);
+    specs.extend(slots("gpu", 1, WAITS));
+    if let Some(far) = &mut specs[1].far {
+        far.scheduler = Scheduler::Slurm;
+    }
+    let mut pool = pool(specs);
+    let start = Instant::now();
+    tend(&mut pool, start, 0, 60, 1);
+    // The progress of a copy counts as an answer.
+    pool.slots[0].heard = start + Duration::from_secs(60);
+    tend(&mut pool, start, 64, 180, 1);
+    assert_eq!((started(&pool, "box"), started(&pool, "gpu")), (1, 1));
+    pool.tend_at(start + Duration::from_secs(182), 1);
+    assert_eq!((started(&pool, "box"), started(&pool, "gpu")), (0, 1));
+    assert_eq!(pool.slots[0].status.reason.as_deref(), Some("it did not answer within 120 s"));
+}
+
+#[test]
+fn slots_are_not_lost_because_this_process_was_stopped() {
+    let mut pool = pool(slots("box", 1, &answers()));
+    let start = Instant::now();
+    pool.tend(1);
+    until_ready(&mut pool, 1);
+    pool.slots[0].trial = Some(trial());
+    let events = tend(&mut pool, start, 70, 126, 0);
+    assert!(events.is_empty(), "{events:?}");
+    let lost = tend(&mut pool, start, 130, 134, 0);
+    assert!(matches!(&lost[..], [PoolEvent::SlotLost { reason, .. }] if reason.contains("said nothing for 60 s")));
+}
+
+#[test]
+fn a_slot_that_has_worked_has_not_failed() {
+    let mut pool = pool(slots("box", 1, &answers()));
+    pool.slots[0].failures = 1;
+    pool.tend(1);
+    until_ready(&mut pool, 1);
+    pool.slots[0].trial = Some(trial());
+    let process = pool.slots[0].process.started().expect("a process").id;
+    pool.accept(SlotMessage { process, said: Said::Event(Event::Started { trial: trial() }) });
+    pool.slots[0].trial = None;
+    pool.release_far();
+    assert_eq!(pool.status()[0].state, crate::SlotState::Idle);
+}
+
+#[test]
+fn the_last_lines_of_a_command_are_kept_from_the_time_when_it_answered() {
+    let script = format!(
+        "echo Welcome >&2; sleep 0.2; {}; for i in 1 2 3; do echo line $i >&2; done; exit 3",
+        answers().replace("exec cat >/dev/null", "read -r begin; read -r trial")
+    );
+    let mut pool = pool(slots("box", 1, &script));
+    pool.tend(1);
+    until_ready(&mut pool, 1);
+    pool.slots[0].trial = Some(trial());
+    pool.slots[0].send(&Request::Cancel { trial: trial() });
+    let message = pool.messages.recv_timeout(Duration::from_secs(10)).expect("its end");
+    let Some(PoolEvent::SlotLost { reason, said, .. }) = pool.accept(message) else { panic!("it was not lost") };
+    assert!(reason.contains("(line 2; line 3 (exit status: 3))"), "{reason}");
+    assert_eq!(said, ["line 1", "line 2", "line 3"]);
+}
