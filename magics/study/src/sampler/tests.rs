@@ -417,3 +417,110 @@ fn two_scientific_lists_are_compared_on_balanced_lists_and_well_spread_ranges() 
         }
     }
 }
+
+/// A number that stands for what a study proposes (FNV-1a of the text).
+fn fingerprint(definition: &StudyDefinition, count: u64) -> u64 {
+    let text = serde_json::to_string(&proposed(definition, count)).unwrap();
+    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3))
+}
+
+/// Three scientific lists, a scientific list below one of them and one below a nuisance list, lists and a range.
+fn branching() -> SearchSpace {
+    use Role::{Nuisance, Scientific};
+    let mut tree = space(&[
+        ("n", Nuisance, choice(3)),
+        ("a", Scientific, choice(3)),
+        ("x", Nuisance, Distribution::uniform(0.0, 1.0).unwrap()),
+        ("b", Scientific, choice(2)),
+        ("c", Scientific, choice(2)),
+    ]);
+    for (name, role, count, of, value) in
+        [("d", Scientific, 3, "a", 0), ("e", Scientific, 2, "n", 1), ("m", Nuisance, 2, "a", 1)]
+    {
+        let conditions = vec![Condition { name: of.into(), values: vec![Value::Int(value)] }];
+        tree.declare(Hyperparameter { name: name.into(), role, distribution: choice(count), conditions }).unwrap();
+    }
+    tree
+}
+
+#[test]
+fn each_earlier_version_proposes_what_it_proposed() {
+    let given = |a: i64, x: f64| -> Params {
+        let lists = [("n", 0), ("a", a), ("b", 1), ("c", 0), ("d", 2)].map(|(name, value)| (name, Value::Int(value)));
+        let all = lists.into_iter().chain([("x", Value::Float(x))]).filter(|(name, _)| *name != "d" || a == 0);
+        all.map(|(name, value)| (name.to_string(), value)).collect()
+    };
+    let lists = space(&[
+        ("a", Role::Scientific, choice(3)),
+        ("b", Role::Scientific, choice(2)),
+        ("c", Role::Nuisance, choice(4)),
+    ]);
+    for (sampler_version, recorded) in RECORDED {
+        let of =
+            |sampler, space: &SearchSpace| StudyDefinition { sampler, sampler_version, ..study(space.clone(), 11) };
+        let shown: Vec<u64> = [SamplerKind::Quasirandom, SamplerKind::Sobol, SamplerKind::Random, SamplerKind::Bayes]
+            .into_iter()
+            .map(|sampler| {
+                let first = of(sampler, &branching()).with_given(vec![given(0, 0.25), given(1, 0.5)], 0);
+                let more = first.with_given([first.given.clone(), vec![given(2, 0.75)]].concat(), 9);
+                fingerprint(&more, 60)
+            })
+            .chain([fingerprint(&of(SamplerKind::Grid, &lists), 24)])
+            .collect();
+        assert_eq!(shown, recorded, "version {sampler_version}");
+    }
+}
+
+/// Fingerprints of quasirandom, sobol, random, bayes without results, and grid. Recorded when version 6 was the newest.
+const RECORDED: [(u32, [u64; 5]); 5] = [
+    (
+        2,
+        [
+            0x0a00_ace7_eceb_0428,
+            0x065a_1045_33e4_5d14,
+            0xf848_ec63_a49e_4e56,
+            0x065a_1045_33e4_5d14,
+            0x59c1_2868_fd7b_c29d,
+        ],
+    ),
+    (
+        3,
+        [
+            0x0a00_ace7_eceb_0428,
+            0x5c28_261b_c56b_91b1,
+            0xc672_5941_f523_9050,
+            0x0a00_ace7_eceb_0428,
+            0x59c1_2868_fd7b_c29d,
+        ],
+    ),
+    (
+        4,
+        [
+            0x0a00_ace7_eceb_0428,
+            0x5c28_261b_c56b_91b1,
+            0xc672_5941_f523_9050,
+            0x0a00_ace7_eceb_0428,
+            0x59c1_2868_fd7b_c29d,
+        ],
+    ),
+    (
+        5,
+        [
+            0x0a00_ace7_eceb_0428,
+            0x5c28_261b_c56b_91b1,
+            0xc672_5941_f523_9050,
+            0x0a00_ace7_eceb_0428,
+            0x59c1_2868_fd7b_c29d,
+        ],
+    ),
+    (
+        6,
+        [
+            0x29f5_4e9c_d674_e411,
+            0xc6f0_a656_e865_39f9,
+            0x95b2_c1c3_93f0_def0,
+            0x29f5_4e9c_d674_e411,
+            0xbae1_f275_3021_ce25,
+        ],
+    ),
+];
