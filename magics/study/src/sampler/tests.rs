@@ -455,6 +455,11 @@ fn each_earlier_version_proposes_what_it_proposed() {
         ("b", Role::Scientific, choice(2)),
         ("c", Role::Nuisance, choice(4)),
     ]);
+    let wider = space(&[
+        ("a", Role::Scientific, choice(4)),
+        ("b", Role::Scientific, choice(2)),
+        ("c", Role::Nuisance, choice(5)),
+    ]);
     for (sampler_version, recorded) in RECORDED {
         let of =
             |sampler, space: &SearchSpace| StudyDefinition { sampler, sampler_version, ..study(space.clone(), 11) };
@@ -466,13 +471,18 @@ fn each_earlier_version_proposes_what_it_proposed() {
                 fingerprint(&more, 60)
             })
             .chain([fingerprint(&of(SamplerKind::Grid, &lists), 24)])
+            .chain([SamplerKind::Quasirandom, SamplerKind::Grid].map(|sampler| {
+                let wider = of(sampler, &lists).widened(wider.clone(), 10);
+                fingerprint(&StudyDefinition { sampler_version, ..wider }, 40)
+            }))
             .collect();
         assert_eq!(shown, recorded, "version {sampler_version}");
     }
 }
 
-/// Fingerprints of quasirandom, sobol, random, bayes without results, and grid. Recorded when version 6 was the newest.
-const RECORDED: [(u32, [u64; 5]); 5] = [
+/// Fingerprints of quasirandom, sobol, random, bayes without results, grid, and two widened studies. They were recorded
+/// when version 6 was the newest.
+const RECORDED: [(u32, [u64; 7]); 5] = [
     (
         2,
         [
@@ -481,6 +491,8 @@ const RECORDED: [(u32, [u64; 5]); 5] = [
             0xf848_ec63_a49e_4e56,
             0x065a_1045_33e4_5d14,
             0x59c1_2868_fd7b_c29d,
+            0xd98a_cbce_5c92_3ec5,
+            0x0dfc_8960_2e54_00e5,
         ],
     ),
     (
@@ -491,6 +503,8 @@ const RECORDED: [(u32, [u64; 5]); 5] = [
             0xc672_5941_f523_9050,
             0x0a00_ace7_eceb_0428,
             0x59c1_2868_fd7b_c29d,
+            0xd98a_cbce_5c92_3ec5,
+            0x0dfc_8960_2e54_00e5,
         ],
     ),
     (
@@ -501,6 +515,8 @@ const RECORDED: [(u32, [u64; 5]); 5] = [
             0xc672_5941_f523_9050,
             0x0a00_ace7_eceb_0428,
             0x59c1_2868_fd7b_c29d,
+            0xd98a_cbce_5c92_3ec5,
+            0x0dfc_8960_2e54_00e5,
         ],
     ),
     (
@@ -511,6 +527,8 @@ const RECORDED: [(u32, [u64; 5]); 5] = [
             0xc672_5941_f523_9050,
             0x0a00_ace7_eceb_0428,
             0x59c1_2868_fd7b_c29d,
+            0xd98a_cbce_5c92_3ec5,
+            0x0dfc_8960_2e54_00e5,
         ],
     ),
     (
@@ -521,6 +539,8 @@ const RECORDED: [(u32, [u64; 5]); 5] = [
             0x95b2_c1c3_93f0_def0,
             0x29f5_4e9c_d674_e411,
             0xbae1_f275_3021_ce25,
+            0x3e07_ae45_7755_fdfd,
+            0xf03b_d8bf_a46a_1455,
         ],
     ),
 ];
