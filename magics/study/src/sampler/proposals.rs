@@ -135,8 +135,8 @@ impl Proposals {
         }
     }
 
-    /// Whether the configuration of an index counts for the balance of what a space proposes. Since version 7, those that
-    /// the user gave do not, because conclusions leave them out.
+    /// Whether the configuration of an index counts for the balance of what a space proposes. Since version 7, those
+    /// that the user gave do not, because conclusions leave them out.
     fn counts(&self, at: usize, index: usize) -> bool {
         self.spaces[at].version < 7 || !self.given.contains_key(&index)
     }

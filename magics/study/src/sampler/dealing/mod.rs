@@ -14,9 +14,9 @@
 //! trials with the same scientific values, which a study compares. They cannot be at most 1 also for each scientific
 //! list alone and among all trials: with three lists of two values, the fourth trial at the latest breaks one of these.
 //!
-//! The scientific lists at the top of the tree are balanced in all trials, and so are their combinations. With one or two
-//! of them, the counts above lead to that; three or more are chosen together (`scientific`). A scientific list under a
-//! condition is balanced among all trials in which it exists, and among those with the same values of the scientific
+//! The scientific lists at the top of the tree are balanced in all trials, and so are their combinations. With one or
+//! two of them, the counts above lead to that; three or more are chosen together (`scientific`). A scientific list under
+//! a condition is balanced among all trials in which it exists, and among those with the same values of the scientific
 //! lists before it. These two can exclude each other: then the first difference is at most 2.
 //!
 //! The ranges take their values from a sequence of their own for each combination of scientific values.
@@ -24,8 +24,8 @@
 //! So a value that `--widen` adds is dealt until it has caught up with the others.
 //!
 //! Before version 7, three or more scientific lists were chosen one after the other, and those under a condition came
-//! among the nuisance lists and did not count for these. Before version 6, only the first scientific list counted in this
-//! way, for ranges, and came before the others, for lists.
+//! among the nuisance lists and did not count for these. Before version 6, only the first scientific list counted in
+//! this way, for ranges, and came before the others, for lists.
 
 mod scientific;
 
@@ -50,8 +50,8 @@ pub(super) struct Dealt {
     counts: HashMap<Card, u64>,
     /// How often two values occurred in one trial.
     together: HashMap<(Card, Card), u64>,
-    /// How often a value occurred with the scientific values that come before it. Before version 7, with those at the top
-    /// of the tree.
+    /// How often a value occurred with the scientific values that come before it. Before version 7, with those at the
+    /// top of the tree.
     within: HashMap<(Card, Vec<Card>), u64>,
     /// In how many trials a range existed, by the scientific values.
     points: HashMap<(usize, Vec<Card>), u64>,
