@@ -571,7 +571,7 @@ fn imbalance_of_combinations(trials: &[Params], lists: &[(&str, i64)]) -> u64 {
     imbalance(numbers.iter(), "number", size as usize)
 }
 
-const NAMES: [&str; 6] = ["a", "b", "c", "d", "e", "f"];
+const NAMES: [&str; 11] = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k"];
 
 /// Scientific lists of so many values, with others before, between and after them.
 fn factorial(sizes: &[i64]) -> (SearchSpace, Vec<(&'static str, i64)>) {
@@ -615,6 +615,23 @@ fn any_number_of_scientific_lists_and_their_combinations_are_balanced_after_each
                     let names: Vec<&str> = lists.iter().map(|(name, _)| *name).collect();
                     assert!(imbalance_within(&trials, &names, "n", 3) <= 1, "{what}");
                 }
+            }
+        }
+    }
+}
+
+#[test]
+fn more_combinations_than_are_compared_with_each_other_occur_once_before_one_occurs_twice() {
+    for sizes in [&[2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 3][..], &[4, 6, 5, 2, 3], &[5, 5, 5, 5, 2]] {
+        let (space, lists) = factorial(sizes);
+        for seed in 0..2 {
+            let trials = proposed(&study(space.clone(), seed), sizes.iter().product::<i64>() as u64);
+            let combination =
+                |params: &Params| lists.iter().map(|(name, _)| params[*name].as_i64()).collect::<Vec<_>>();
+            let different: HashSet<Vec<Option<i64>>> = trials.iter().map(combination).collect();
+            assert_eq!(different.len(), trials.len(), "{sizes:?}, seed {seed}");
+            for (name, count) in &lists {
+                assert!(imbalance(trials.iter(), name, *count as usize) <= 1, "{name} of {sizes:?}, seed {seed}");
             }
         }
     }
