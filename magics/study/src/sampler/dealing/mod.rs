@@ -37,6 +37,10 @@ use std::collections::HashMap;
 /// How many combinations of values are tried for a configuration that the study does not have yet.
 const COMBINATIONS: u32 = 1000;
 
+/// How many combinations of scientific values are compared with each other. If there are more, each list is chosen after
+/// those before it.
+const COMPARED: usize = 512;
+
 /// A value of a list: the index of its declaration, and the index of the value among all that the list has ever had.
 type Card = (usize, usize);
 
@@ -159,7 +163,7 @@ impl Dealt {
             return self.fill(order, hand, point, visit);
         }
         let (first, others) = order.split_at(hand.first);
-        let (combinations, are_all) = self.combinations(first);
+        let (combinations, are_all) = self.combinations(first, COMPARED);
         for combination in combinations {
             for (node, index) in &combination {
                 let name = hand.space.hyperparameters()[*node].name.clone();

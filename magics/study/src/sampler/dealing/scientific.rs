@@ -16,16 +16,13 @@
 use super::{Card, Dealt};
 use crate::sampler::keyed::{Purpose, generator, permutation};
 
-/// How many combinations are compared with each other. If there are more, each list is chosen after those before it.
-const MOST: usize = 512;
-
 impl Dealt {
-    /// The combinations of the least used values of several lists, the best one first. If there are too many, only the
-    /// next one of the round, if there is one, and false.
-    pub(super) fn combinations(&self, nodes: &[usize]) -> (Vec<Vec<Card>>, bool) {
+    /// The combinations of the least used values of several lists, the best one first. If there are more than `most`,
+    /// only the next one of the round, if it is as good as what [`Dealt::after`] would choose, and false.
+    pub(super) fn combinations(&self, nodes: &[usize], most: usize) -> (Vec<Vec<Card>>, bool) {
         let least: Vec<Vec<Card>> = nodes.iter().map(|node| self.least_used(*node)).collect();
         let next: Option<Vec<Card>> = nodes.iter().map(|node| self.next_in_turn(*node)).collect();
-        let within = |count: usize, cards: &Vec<Card>| Some(count * cards.len()).filter(|count| *count <= MOST);
+        let within = |count: usize, cards: &Vec<Card>| Some(count * cards.len()).filter(|count| *count <= most);
         let Some(count) = least.iter().try_fold(1, within) else {
             let is_least = |next: &Vec<Card>| next.iter().zip(&least).all(|(card, least)| least.contains(card));
             let mut other = vec![];
@@ -101,5 +98,48 @@ impl Dealt {
 
     fn pair_count(&self, a: Card, b: Card) -> u64 {
         self.together.get(&(a, b)).copied().unwrap_or(0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Distribution, Hyperparameter, Params, Role, SearchSpace, Value};
+    use std::collections::HashMap;
+
+    #[test]
+    fn lists_that_are_chosen_one_after_the_other_are_balanced_too() {
+        for sizes in [&[2, 2, 3, 2][..], &[2, 2, 2, 3], &[2, 2, 2, 2, 3], &[3, 2, 4]] {
+            let mut space = SearchSpace::new();
+            for (node, count) in sizes.iter().enumerate() {
+                let distribution = Distribution::choice((0..*count).map(Value::Int).collect()).unwrap();
+                let (name, role) = (node.to_string(), Role::Scientific);
+                space.declare(Hyperparameter { name, role, distribution, conditions: vec![] }).unwrap();
+            }
+            let nodes: Vec<usize> = (0..sizes.len()).collect();
+            let all = sizes.iter().product::<i64>() as usize;
+            for (seed, most) in (0..10).flat_map(|seed| [1, 4, 8].map(|most| (seed, most))) {
+                let mut dealt = Dealt::new(seed);
+                dealt.learn(&space);
+                let mut counts: HashMap<Vec<Card>, usize> = HashMap::new();
+                for trial in 0..2 * all {
+                    let (found, are_all) = dealt.combinations(&nodes, most);
+                    let one_by_one = || {
+                        let mut chosen = vec![];
+                        nodes.iter().for_each(|node| chosen.push(dealt.after(&chosen, *node)[0]));
+                        chosen
+                    };
+                    assert!(!are_all || !found.is_empty());
+                    let chosen = found.into_iter().next().unwrap_or_else(one_by_one);
+                    let params: Params =
+                        chosen.iter().map(|(node, index)| (node.to_string(), Value::Int(*index as i64))).collect();
+                    dealt.record(7, &space, &params);
+                    *counts.entry(chosen).or_default() += 1;
+                    let turns = trial / all;
+                    assert!(counts.values().all(|count| *count <= turns + 1), "{sizes:?}, {most}, seed {seed}");
+                }
+                assert_eq!(counts.len(), all);
+            }
+        }
     }
 }
