@@ -72,6 +72,28 @@ async fn a_plan_shows_roles_coverage_and_lints_and_trains_nothing() {
     assert_eq!(plan.result()["allowed"], json!(["fixed-interacts"]), "{}", plan.shown());
     let error = kernel.run_error(&depth("third", "plan", "--allow sparse-desing")).await;
     assert!(error.contains("did you mean `sparse-design`"), "{error}");
+    let five = |options: &str, more: &str| {
+        let cell = depth("five", "plan", options).replace("in [1, 2, 3]", "in [1, 2, 3, 4, 5]");
+        cell + more
+    };
+    let few = kernel.run_ok(&five("--trials 3", "")).await;
+    assert_eq!(few.result()["configurations_per_value"], json!([0, 1]));
+    assert!(few.shown().contains("0 or 1 for each of 5 scientific values"), "{}", few.shown());
+    assert!(few.shown().contains("Some scientific values get no configuration"), "{}", few.shown());
+    // Given configurations do not count, unless there are no others.
+    let given = ["0.1", "0.2", "0.3"].map(|lr| format!("\nconfiguration hidden_layers = 1, lr = {lr}")).concat();
+    let some = kernel.run_ok(&five("--trials 13", &given)).await;
+    assert_eq!(
+        (&some.result()["configurations_per_value"], &some.result()["given_left_out"]),
+        (&json!([2, 2]), &json!(3))
+    );
+    assert!(
+        some.shown().contains("2 for each of 5 scientific values, not counting the given ones"),
+        "{}",
+        some.shown()
+    );
+    let alone = kernel.run_ok(&five("--trials 3", &given)).await;
+    assert!(alone.shown().contains("0 to 3 for each of 5 scientific values"), "{}", alone.shown());
 
     // With recorded trials, the time is known, and a plan of a recorded study says what is missing.
     let more = kernel.run_ok(&depth("depth", "plan", "--trials 9")).await;

@@ -280,7 +280,17 @@ pub fn lints(
             ),
         );
     }
-    if design.points_per_dimension.is_some_and(|points| points < POINTS_PER_DIMENSION) {
+    if !scientific.is_empty() && matches!(design.configurations_per_value, Some([0, _])) {
+        add(
+            SPARSE,
+            "D11 Striking a balance between informative and affordable experiments",
+            format!(
+                "Some scientific values get no configuration, so the study finds out nothing about them. Ask for at least {} \
+                 configurations, or compare fewer values.",
+                enough_configurations(design)
+            ),
+        );
+    } else if design.points_per_dimension.is_some_and(|points| points < POINTS_PER_DIMENSION) {
         let (count, of_value) = match design.configurations_per_value {
             Some([fewest, _]) if !scientific.is_empty() => (fewest, " of each scientific value"),
             _ => (design.configurations as usize, ""),
@@ -380,10 +390,10 @@ fn grid_dimensions(definition: &StudyDefinition, node: usize, params: &mut Param
 }
 
 /// Returns the number of configurations that has [`POINTS_PER_DIMENSION`] points along each nuisance dimension for each
-/// scientific value.
+/// scientific value, beside those that the user gave.
 fn enough_configurations(design: &Design) -> u64 {
     let per_value = POINTS_PER_DIMENSION.powi(design.nuisance_dimensions as i32).ceil();
-    (per_value * design.scientific_values.unwrap_or(1) as f64).min(1e9) as u64
+    (per_value * design.scientific_values.unwrap_or(1) as f64).min(1e9) as u64 + design.given_left_out as u64
 }
 
 /// The declarations of the hyperparameters of this kind that have more than one value in a study, and what applies in

@@ -8,9 +8,9 @@ pub use exploitation::{Explored, exploitation};
 pub use lints::{BATCH_SIZE_CHANGED, LINTS, Lint, Stage, batch_size_too_large, is_plain, lints, several_questions};
 
 use serde::Serialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use tunebook_study::sampler::{Proposals, SamplerKind};
-use tunebook_study::{Hyperparameter, Params, Role, StudyDefinition};
+use tunebook_study::{Distribution, Hyperparameter, Params, Role, SearchSpace, StudyDefinition};
 
 /// A hyperparameter of a study, with the role that it has in it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -34,8 +34,12 @@ pub struct Design {
     pub trials: u32,
     /// The number of combinations of scientific values, or None if a scientific hyperparameter has a range.
     pub scientific_values: Option<usize>,
-    /// The fewest and the most configurations of one combination of scientific values.
+    /// The fewest and the most configurations of one combination of scientific values. The fewest is 0 if the study
+    /// gives no configuration to one of them.
     pub configurations_per_value: Option<[usize; 2]>,
+    /// How many configurations these counts leave out: those that the user gave, as conclusions leave them out. If
+    /// there are no others, all count.
+    pub given_left_out: usize,
     /// The most nuisance hyperparameters that vary in one configuration.
     pub nuisance_dimensions: usize,
     /// With n configurations for a scientific value and d nuisance dimensions, n^(1/d): as many values of each nuisance
@@ -56,34 +60,66 @@ pub fn design(definition: &StudyDefinition, configurations: u32) -> Design {
     let proposed: Vec<Params> = (0..u64::from(configurations)).map_while(|index| proposals.get(index)).collect();
     let space = &definition.space;
     let varied = |h: &&Hyperparameter, role: Role| h.role == role && !h.distribution.is_constant();
-    let is_scientific = |h: &&Hyperparameter| varied(h, Role::Scientific);
     let all = space.hyperparameters();
-    let is_list = all.iter().filter(is_scientific).all(|h| h.distribution.is_list());
+    let is_list = all.iter().filter(|h| varied(h, Role::Scientific)).all(|h| h.distribution.is_list());
+    let numbered = proposed.iter().zip(0_u32..);
+    let drawn: Vec<&Params> =
+        numbered.filter(|(_, index)| !definition.is_given(*index)).map(|(params, _)| params).collect();
+    let counted: Vec<&Params> = if drawn.is_empty() { proposed.iter().collect() } else { drawn };
     let mut per_value: BTreeMap<String, usize> = BTreeMap::new();
-    for params in &proposed {
-        let values = all.iter().filter(is_scientific).filter(|h| h.is_active(params));
-        let key: Vec<String> = values.map(|h| format!("{}={:?}", h.label(), params.get(&h.name))).collect();
-        *per_value.entry(key.join(" ")).or_default() += 1;
+    for params in &counted {
+        *per_value.entry(scientific_part(space, params)).or_default() += 1;
     }
-    let per_value = is_list.then(|| [per_value.values().min().copied(), per_value.values().max().copied()]);
+    let scientific_values = is_list.then(|| scientific_values(definition));
+    let lacks_some = scientific_values.is_some_and(|values| per_value.len() < values);
+    let fewest = per_value.values().min().map(|fewest| if lacks_some { 0 } else { *fewest });
+    let per_value = is_list.then(|| [fewest, per_value.values().max().copied()]);
     let dimensions = |params: &Params| all.iter().filter(|h| varied(h, Role::Nuisance) && h.is_active(params)).count();
     let nuisance_dimensions = proposed.iter().map(dimensions).max().unwrap_or(0);
     let configurations_per_value = per_value.and_then(|[fewest, most]| Some([fewest?, most?]));
-    let fewest = configurations_per_value.map_or(proposed.len(), |[fewest, _]| fewest);
+    let fewest = configurations_per_value.map_or(counted.len(), |[fewest, _]| fewest);
     Design {
         roles: all.iter().map(|h| designed(definition, h)).collect(),
         configurations,
         trials: configurations.saturating_mul(definition.repeats),
-        scientific_values: is_list.then(|| scientific_values(definition)),
+        scientific_values,
         configurations_per_value,
+        given_left_out: proposed.len() - counted.len(),
         nuisance_dimensions,
         points_per_dimension: (nuisance_dimensions > 0).then(|| (fewest as f64).powf(1.0 / nuisance_dimensions as f64)),
     }
 }
 
+/// Returns the scientific values of a configuration, as text.
+fn scientific_part(space: &SearchSpace, params: &Params) -> String {
+    let is_scientific = |h: &&Hyperparameter| h.role == Role::Scientific && !h.distribution.is_constant();
+    let values = space.hyperparameters().iter().filter(is_scientific).filter(|h| h.is_active(params));
+    values.map(|h| format!("{}={:?}", h.label(), params.get(&h.name))).collect::<Vec<String>>().join(" ")
+}
+
+/// Adds the scientific values of all configurations of lists, in which the declarations before `node` have `params`.
+fn add_scientific_parts(space: &SearchSpace, node: usize, params: &mut Params, parts: &mut BTreeSet<String>) {
+    let Some(h) = space.hyperparameters().get(node) else {
+        parts.insert(scientific_part(space, params));
+        return;
+    };
+    if !h.is_active(params) {
+        return add_scientific_parts(space, node + 1, params, parts);
+    }
+    let values = match &h.distribution {
+        Distribution::Choice { values } => values.clone(),
+        other => vec![other.from_unit(0.0)],
+    };
+    for value in values {
+        params.insert(h.name.clone(), value);
+        add_scientific_parts(space, node + 1, params, parts);
+        params.pop();
+    }
+}
+
 /// Returns the number of combinations of the scientific values that a grid over them has.
 fn scientific_values(definition: &StudyDefinition) -> usize {
-    let mut space = tunebook_study::SearchSpace::new();
+    let mut space = SearchSpace::new();
     // Only scientific hyperparameters count, and those on which their conditions depend.
     let mut needed: Vec<&str> = vec![];
     let all = definition.space.hyperparameters();
@@ -98,7 +134,14 @@ fn scientific_values(definition: &StudyDefinition) -> usize {
         // A declaration whose parent has a range is left out, and with it what depends on it.
         let _ = space.declare(h.clone());
     }
-    SamplerKind::Grid.configurations(&space).map_or(1, |count| count as usize)
+    let is_counted_once = |h: &Hyperparameter| h.role == Role::Scientific || h.distribution.is_constant();
+    if space.hyperparameters().iter().all(is_counted_once) {
+        return SamplerKind::Grid.configurations(&space).map_or(1, |count| count as usize);
+    }
+    // With a nuisance hyperparameter on which a condition depends, several configurations have the same.
+    let mut parts = BTreeSet::new();
+    add_scientific_parts(&space, 0, &mut Params::new(), &mut parts);
+    parts.len()
 }
 
 fn designed(definition: &StudyDefinition, h: &Hyperparameter) -> DesignedHyperparameter {

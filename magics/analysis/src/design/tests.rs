@@ -283,6 +283,52 @@ fn a_grid_of_three_dimensions_and_a_sparse_design_are_found() {
 }
 
 #[test]
+fn a_scientific_value_without_a_configuration_is_found() {
+    let sparse = |definition: &StudyDefinition, configurations| {
+        let found = lints(definition, &design(definition, configurations), None, Stage::Exploring);
+        found.into_iter().find(|lint| lint.id == "sparse-design").map(|lint| lint.message)
+    };
+    let layers = |values: &[i64]| (Role::Scientific, "layers", list(values), None);
+    let five = study(&[layers(&[1, 2, 3, 4, 5]), (Role::Nuisance, "lr", log(), None)]);
+    let per_value = |definition: &StudyDefinition, configurations| {
+        let design = design(definition, configurations);
+        (design.scientific_values.unwrap(), design.configurations_per_value.unwrap())
+    };
+    assert_eq!(per_value(&five, 3), (5, [0, 1]));
+    assert!(sparse(&five, 3).unwrap().contains("at least 10 configurations"), "{:?}", sparse(&five, 3));
+    assert_eq!(per_value(&five, 11), (5, [2, 3]));
+    assert_eq!(sparse(&five, 11), None);
+    // Nothing but the scientific list varies.
+    let alone = study(&[layers(&[1, 2, 3])]);
+    assert!(sparse(&alone, 2).unwrap().contains("at least 3 configurations"), "{:?}", sparse(&alone, 2));
+    assert_eq!(sparse(&alone, 3), None);
+    // A scientific list below a nuisance one: without it, its two values.
+    let below = study(&[
+        (Role::Nuisance, "optimizer", words(&["nesterov", "adam", "sgd"]), None),
+        (Role::Scientific, "layers", list(&[1, 2]), Some("adam")),
+    ]);
+    assert_eq!(per_value(&below, 24).0, 3);
+    assert!(per_value(&below, 24).1[0] >= 3, "{:?}", per_value(&below, 24));
+}
+
+#[test]
+fn given_configurations_do_not_count_for_a_scientific_value() {
+    let given = |layers: i64, lr: f64| -> Params {
+        [("layers".to_string(), Value::Int(layers)), ("lr".to_string(), Value::Float(lr))].into()
+    };
+    let plain = study(&[(Role::Scientific, "layers", list(&[1, 2, 3]), None), (Role::Nuisance, "lr", log(), None)]);
+    let some = plain.with_given(vec![given(1, 0.01), given(1, 0.02), given(1, 0.03), given(2, 0.01)], 0);
+    let design = |configurations| design(&some, configurations);
+    assert_eq!((design(10).configurations_per_value, design(10).given_left_out), (Some([2, 2]), 4));
+    assert_eq!((design(5).configurations_per_value, design(5).given_left_out), (Some([0, 1]), 4));
+    let found = lints(&some, &design(5), None, Stage::Exploring);
+    let lint = found.iter().find(|lint| lint.id == "sparse-design").unwrap();
+    assert!(lint.message.contains("at least 10 configurations"), "{}", lint.message);
+    // Without others, conclusions rest on the given ones.
+    assert_eq!((design(4).configurations_per_value, design(4).given_left_out), (Some([0, 3]), 0));
+}
+
+#[test]
 fn a_fixed_value_has_the_caveat_that_it_brings() {
     let roles = design(&with(Role::Fixed, "dropout", Distribution::constant(0.1.into())), 30).roles;
     let caveat = |name: &str| roles.iter().find(|role| role.hyperparameter == name).unwrap().caveat.clone();

@@ -66,6 +66,7 @@ impl Command for Plan {
             "scientific_values": design.scientific_values,
             "configurations": design.configurations,
             "configurations_per_value": design.configurations_per_value,
+            "given_left_out": design.given_left_out,
             "nuisance_dimensions": design.nuisance_dimensions,
             "points_per_dimension": design.points_per_dimension,
             "allowed": advice.overruled,
@@ -203,14 +204,20 @@ fn coverage(plan: &SweepPlan, design: &Design) -> Option<String> {
         1 => String::new(),
         seeds => format!(", each with {seeds} seeds: {} trials", design.trials),
     };
+    let given = match design.given_left_out {
+        0 => "",
+        1 => ", not counting the given one",
+        _ => ", not counting the given ones",
+    };
     let per_value = match (design.scientific_values, design.configurations_per_value) {
         (Some(1), _) | (_, None) if design.scientific_values.is_some() => None,
         (None, _) => Some("the scientific hyperparameter has a range, whose points %isolate gathers in buckets".into()),
         (Some(values), Some([fewest, most])) if fewest == most => {
-            Some(format!("{fewest} for each of {values} scientific values"))
+            Some(format!("{fewest} for each of {values} scientific values{given}"))
         }
         (Some(values), Some([fewest, most])) => {
-            Some(format!("{fewest} or {most} for each of {values} scientific values"))
+            let or = if most == fewest + 1 { "or" } else { "to" };
+            Some(format!("{fewest} {or} {most} for each of {values} scientific values{given}"))
         }
         (Some(_), None) => None,
     };

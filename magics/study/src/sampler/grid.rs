@@ -72,7 +72,7 @@ pub(super) struct Balanced {
 
 impl Balanced {
     /// The grid of a space, after these configurations.
-    pub(super) fn new(space: &SearchSpace, made: &[Params]) -> Self {
+    pub(super) fn new<'a>(space: &SearchSpace, made: impl IntoIterator<Item = &'a Params>) -> Self {
         let (mut leaves, mut numbers) = (vec![], HashMap::new());
         walk(space, 0, &mut Params::new(), &mut |params| {
             let number = |part| {
@@ -83,7 +83,7 @@ impl Balanced {
             false
         });
         let mut grid = Self { leaves, counts: vec![0; numbers.len()], parts: numbers };
-        made.iter().for_each(|params| grid.record(space, params));
+        made.into_iter().for_each(|params| grid.record(space, params));
         grid
     }
 

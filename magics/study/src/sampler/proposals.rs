@@ -108,11 +108,14 @@ impl Proposals {
 
     /// Adds a configuration after those before it.
     fn keep(&mut self, params: Params) {
-        if let Some(at) = self.era() {
-            self.dealt.record(&self.spaces[at].space, &params);
-        }
-        if let Some((at, grid)) = &mut self.grid {
-            grid.record(&self.spaces[*at].space, &params);
+        if let Some(at) = self.era()
+            && self.counts(at, self.made.len())
+        {
+            let Era { space, version, .. } = &self.spaces[at];
+            self.dealt.record(*version, space, &params);
+            if let Some((at, grid)) = &mut self.grid {
+                grid.record(&self.spaces[*at].space, &params);
+            }
         }
         self.seen.insert(text(&params));
         self.made.push(params);
@@ -125,11 +128,22 @@ impl Proposals {
         let Some(at) = self.era() else { return };
         let begins = at > 0 && self.spaces[at - 1].end == Some(self.made.len() as u64);
         if begins && self.spaces[at].version >= 6 {
-            self.dealt = Dealt::new(self.seed);
-            for params in &self.made {
-                self.dealt.record(&self.spaces[at].space, params);
-            }
+            let Era { space, version, .. } = &self.spaces[at];
+            let mut dealt = Dealt::new(self.seed);
+            self.counted(at).for_each(|params| dealt.record(*version, space, params));
+            self.dealt = dealt;
         }
+    }
+
+    /// Whether the configuration of an index counts for the balance of what a space proposes. Since version 7, those
+    /// that the user gave do not, because conclusions leave them out.
+    fn counts(&self, at: usize, index: usize) -> bool {
+        self.spaces[at].version < 7 || !self.given.contains_key(&index)
+    }
+
+    /// The configurations that count for the balance of what a space proposes.
+    fn counted(&self, at: usize) -> impl Iterator<Item = &Params> {
+        self.made.iter().enumerate().filter(move |(index, _)| self.counts(at, *index)).map(|(_, params)| params)
     }
 
     /// The space of the next configuration.
@@ -147,7 +161,8 @@ impl Proposals {
         match (self.sampler, version) {
             (SamplerKind::Grid, 6..) => {
                 let grid = self.grid.take().filter(|(of, _)| *of == at);
-                let (_, grid) = self.grid.insert(grid.unwrap_or_else(|| (at, grid::Balanced::new(space, &self.made))));
+                let grid = grid.unwrap_or_else(|| (at, grid::Balanced::new(space, self.counted(at))));
+                let (_, grid) = self.grid.insert(grid);
                 grid.next(space, |params| !self.seen.contains(&text(params)))
             }
             (SamplerKind::Grid, _) if at > 0 => grid::find(space, |params| !self.seen.contains(&text(params))),

@@ -2,7 +2,8 @@
 //! among all trials in which the hyperparameter exists, and among those with the same scientific value. Otherwise a
 //! scientific value could get one nuisance value four times and another one never, and the study would compare those.
 //!
-//! A value is chosen by the counts of what was dealt before, the most important count first:
+//! Scientific lists get their values first, then the others. A value is chosen by the counts of what was dealt before,
+//! the most important count first:
 //!
 //! 1. among the trials with the same scientific values;
 //! 2. among the trials with the same value of one scientific list, and among all;
@@ -13,10 +14,20 @@
 //! trials with the same scientific values, which a study compares. They cannot be at most 1 also for each scientific
 //! list alone and among all trials: with three lists of two values, the fourth trial at the latest breaks one of these.
 //!
-//! The ranges take their values from a sequence of their own for each combination of scientific values. Before version
-//! 6, only the first scientific list counted in this way, for ranges, and came before the others, for lists.
+//! The scientific lists at the top of the tree are balanced in all trials, and so are their combinations. With one or
+//! two of them, the counts above lead to that; three or more are chosen together (`scientific`). A scientific list under
+//! a condition is balanced among all trials in which it exists, and among those with the same values of the scientific
+//! lists before it. These two can exclude each other: then the first difference is at most 2.
+//!
+//! The ranges take their values from a sequence of their own for each combination of scientific values.
 //!
 //! So a value that `--widen` adds is dealt until it has caught up with the others.
+//!
+//! Before version 7, three or more scientific lists were chosen one after the other, and those under a condition came
+//! among the nuisance lists and did not count for these. Before version 6, only the first scientific list counted in
+//! this way, for ranges, and came before the others, for lists.
+
+mod scientific;
 
 use super::keyed::{Purpose, generator, permutation};
 use crate::{Distribution, Hyperparameter, Params, Role, SearchSpace, Value};
@@ -25,6 +36,10 @@ use std::collections::HashMap;
 
 /// How many combinations of values are tried for a configuration that the study does not have yet.
 const COMBINATIONS: u32 = 1000;
+
+/// How many combinations of scientific values are compared with each other. If there are more, each list is chosen after
+/// those before it.
+const COMPARED: usize = 512;
 
 /// A value of a list: the index of its declaration, and the index of the value among all that the list has ever had.
 type Card = (usize, usize);
@@ -39,10 +54,16 @@ pub(super) struct Dealt {
     counts: HashMap<Card, u64>,
     /// How often two values occurred in one trial.
     together: HashMap<(Card, Card), u64>,
-    /// How often a value occurred with a combination of the scientific values at the top of the tree.
+    /// How often a value occurred with the scientific values that come before it. Before version 7, with those at the
+    /// top of the tree.
     within: HashMap<(Card, Vec<Card>), u64>,
     /// In how many trials a range existed, by the scientific values.
     points: HashMap<(usize, Vec<Card>), u64>,
+    /// Since version 7: how many trials had these values of the scientific lists at the top of the tree, of the first
+    /// list alone, of the first two, and so on.
+    beginnings: HashMap<Vec<Card>, u64>,
+    /// Since version 7: the index of the value that each of these lists had last.
+    last: HashMap<usize, usize>,
 }
 
 /// A trial of which some hyperparameters have a value.
@@ -50,6 +71,8 @@ struct Hand<'a> {
     space: &'a SearchSpace,
     /// The version of the sampler.
     version: u32,
+    /// How many scientific lists there are at the top of the tree.
+    first: usize,
     params: Params,
     /// The values of scientific lists, and those of the others.
     scientific: Vec<Card>,
@@ -57,16 +80,24 @@ struct Hand<'a> {
 }
 
 impl Hand<'_> {
-    /// The values of the scientific lists at the top of the tree, if there are several, once all of them are dealt.
+    /// Before version 7: the values of the scientific lists at the top of the tree, if there are several, once all of
+    /// them are dealt.
     fn combination(&self) -> Option<&[Card]> {
-        let count = self.space.hyperparameters().iter().filter(|h| is_first(h)).count();
-        if self.version >= 6 && count > 1 { self.scientific.get(..count) } else { None }
+        if self.version >= 6 && self.first > 1 { self.scientific.get(..self.first) } else { None }
     }
 
     /// The scientific values that have a sequence of their own.
     fn arm(&self) -> Vec<Card> {
         let first = || &self.scientific[..self.scientific.len().min(1)];
-        self.combination().unwrap_or_else(first).to_vec()
+        match self.version {
+            7.. => self.scientific.clone(),
+            _ => self.combination().unwrap_or_else(first).to_vec(),
+        }
+    }
+
+    /// Whether the scientific lists at the top of the tree are chosen together. One or two need no rule of their own.
+    fn deals_first_together(&self) -> bool {
+        self.version >= 7 && self.first > 2
     }
 
     fn cards(&mut self, role: Role) -> &mut Vec<Card> {
@@ -87,6 +118,8 @@ impl Dealt {
             together: HashMap::new(),
             within: HashMap::new(),
             points: HashMap::new(),
+            beginnings: HashMap::new(),
+            last: HashMap::new(),
         }
     }
 
@@ -99,10 +132,12 @@ impl Dealt {
         is_new: &dyn Fn(&Params) -> bool,
     ) -> (Params, bool) {
         self.learn(space);
-        let mut hand = Hand { space, version, params: Params::new(), scientific: vec![], nuisance: vec![] };
+        let count = space.hyperparameters().iter().filter(|h| is_first(h)).count();
+        let params = Params::new();
+        let mut hand = Hand { space, version, first: count, params, scientific: vec![], nuisance: vec![] };
         let (mut first, mut left) = (None, COMBINATIONS);
         let mut new = None;
-        self.fill(&order(space), &mut hand, point, &mut |values| {
+        self.deal(&order(version, space), &mut hand, point, &mut |values| {
             left -= 1;
             let params = space.assign(|_, h| values.get(&h.name).cloned().unwrap_or(Value::Null));
             if is_new(&params) {
@@ -114,6 +149,34 @@ impl Dealt {
         });
         let is_new = new.is_some();
         (new.or(first).unwrap_or_default(), is_new)
+    }
+
+    /// Gives all hyperparameters their values, in this order: see [`Dealt::fill`].
+    fn deal(
+        &self,
+        order: &[usize],
+        hand: &mut Hand<'_>,
+        point: Point<'_>,
+        visit: &mut dyn FnMut(&Params) -> bool,
+    ) -> bool {
+        if !hand.deals_first_together() {
+            return self.fill(order, hand, point, visit);
+        }
+        let (first, others) = order.split_at(hand.first);
+        let (combinations, are_all) = self.combinations(first, COMPARED);
+        for combination in combinations {
+            for (node, index) in &combination {
+                let name = hand.space.hyperparameters()[*node].name.clone();
+                hand.params.insert(name, self.values[node][*index].clone());
+            }
+            hand.scientific = combination;
+            if self.fill(others, hand, point, visit) {
+                return true;
+            }
+            hand.params.clear();
+            hand.scientific.clear();
+        }
+        !are_all && self.fill(order, hand, point, visit)
     }
 
     /// Gives the hyperparameters that are left their values, in all ways that keep the lists balanced, the best first,
@@ -155,22 +218,32 @@ impl Dealt {
 
     /// The values of a list that keep it balanced, the best one first.
     fn choices(&self, node: usize, h: &Hyperparameter, values: &[Value], hand: &Hand<'_>) -> Vec<Card> {
+        if hand.deals_first_together() && is_first(h) {
+            return self.after(&hand.scientific, node);
+        }
         let together = |a: Card, b: Card| self.together.get(&(a, b)).copied().unwrap_or(0);
+        let own = |card: &Card| self.counts.get(card).copied().unwrap_or(0);
         let order = self.random_order(node, h, values.len(), hand);
-        let mut choices: Vec<(Vec<u64>, Card)> = values
-            .iter()
-            .filter_map(|value| {
-                let index = self.values[&node].iter().position(|known| known.same_as(value))?;
-                let card = (node, index);
+        let index = |value: &Value| self.values[&node].iter().position(|known| known.same_as(value));
+        let cards: Vec<Card> = values.iter().filter_map(|value| Some((node, index(value)?))).collect();
+        let follows_others = hand.version >= 7 && !is_first(h);
+        // With few trials for each combination of those before it, a scientific list could lose its own balance.
+        let least = cards.iter().map(own).min().unwrap_or(0);
+        let is_ahead = |card: &Card| follows_others && h.role == Role::Scientific && own(card) > least + 1;
+        let mut choices: Vec<(Vec<u64>, Card)> = cards
+            .into_iter()
+            .filter(|card| !is_ahead(card))
+            .map(|card| {
                 let mut counts: Vec<u64> = hand.scientific.iter().map(|other| together(card, *other)).collect();
-                counts.push(self.counts.get(&card).copied().unwrap_or(0));
-                if let Some(combination) = hand.combination() {
-                    let within = self.within.get(&(card, combination.to_vec())).copied().unwrap_or(0);
+                counts.push(own(&card));
+                let arm = if follows_others { Some(&*hand.scientific) } else { hand.combination() };
+                if let Some(arm) = arm {
+                    let within = self.within.get(&(card, arm.to_vec())).copied().unwrap_or(0);
                     counts = vec![within, counts.iter().sum()];
                 }
                 counts.push(hand.nuisance.iter().map(|other| together(card, *other)).sum());
-                counts.push(order.get(index).copied().unwrap_or(0));
-                Some((counts, card))
+                counts.push(order.get(card.1).copied().unwrap_or(0));
+                (counts, card)
             })
             .collect();
         choices.sort();
@@ -195,7 +268,7 @@ impl Dealt {
     }
 
     /// Counts a configuration, whoever proposed it.
-    pub(super) fn record(&mut self, space: &SearchSpace, params: &Params) {
+    pub(super) fn record(&mut self, version: u32, space: &SearchSpace, params: &Params) {
         self.learn(space);
         let active: Vec<(usize, &Hyperparameter)> =
             space.hyperparameters().iter().enumerate().filter(|(_, h)| h.is_active(params)).collect();
@@ -207,9 +280,51 @@ impl Dealt {
                 Some((*node, (*node, index)))
             })
             .collect();
+        for (node, _) in &active {
+            *self.trials.entry(*node).or_default() += 1;
+        }
+        for card in cards.values() {
+            *self.counts.entry(*card).or_default() += 1;
+            for other in cards.values().filter(|other| *other != card) {
+                *self.together.entry((*card, *other)).or_default() += 1;
+            }
+        }
+        match version {
+            7.. => self.record_arm(space, params, &cards),
+            _ => self.record_combination(space, &active, &cards),
+        }
+    }
+
+    /// Counts with which scientific values each value came, in the order in which they are dealt.
+    fn record_arm(&mut self, space: &SearchSpace, params: &Params, cards: &IndexMap<usize, Card>) {
+        let mut arm = vec![];
+        for node in order(7, space) {
+            let h = &space.hyperparameters()[node];
+            if let Some(card) = cards.get(&node) {
+                *self.within.entry((*card, arm.clone())).or_default() += 1;
+                if h.role == Role::Scientific {
+                    arm.push(*card);
+                }
+                if is_first(h) {
+                    *self.beginnings.entry(arm.clone()).or_default() += 1;
+                    self.last.insert(node, card.1);
+                }
+            } else if h.is_active(params) && !h.distribution.is_list() {
+                *self.points.entry((node, arm.clone())).or_default() += 1;
+            }
+        }
+    }
+
+    /// The same before version 7.
+    fn record_combination(
+        &mut self,
+        space: &SearchSpace,
+        active: &[(usize, &Hyperparameter)],
+        cards: &IndexMap<usize, Card>,
+    ) {
         let all = space.hyperparameters();
         let of = |wanted: &dyn Fn(&Hyperparameter) -> bool| -> Vec<Card> {
-            order(space)
+            order(1, space)
                 .iter()
                 .filter(|node| wanted(&all[**node]))
                 .filter_map(|node| cards.get(node))
@@ -219,8 +334,7 @@ impl Dealt {
         let combination = of(&is_first);
         // The first scientific value may be one of a branch.
         let first: Vec<Card> = of(&|h| h.role == Role::Scientific).into_iter().take(1).collect();
-        for (node, h) in &active {
-            *self.trials.entry(*node).or_default() += 1;
+        for (node, h) in active {
             if !h.distribution.is_list() {
                 *self.points.entry((*node, first.clone())).or_default() += 1;
                 if combination.len() > 1 {
@@ -230,10 +344,6 @@ impl Dealt {
         }
         for card in cards.values() {
             *self.within.entry((*card, combination.clone())).or_default() += 1;
-            *self.counts.entry(*card).or_default() += 1;
-            for other in cards.values().filter(|other| *other != card) {
-                *self.together.entry((*card, *other)).or_default() += 1;
-            }
         }
     }
 
@@ -252,19 +362,43 @@ impl Dealt {
 }
 
 /// The order in which hyperparameters get their values: first the scientific lists at the top of the tree, on which the
-/// others depend, then the others as they are declared.
-fn order(space: &SearchSpace) -> Vec<usize> {
-    let (mut first, mut others) = (vec![], vec![]);
-    for (node, h) in space.hyperparameters().iter().enumerate() {
-        if is_first(h) { first.push(node) } else { others.push(node) }
+/// others depend. Then those that exist under conditions on scientific values, and then those whose conditions name
+/// others, after these. The rest comes as it is declared. Before version 7, conditions did not matter.
+fn order(version: u32, space: &SearchSpace) -> Vec<usize> {
+    let all = space.hyperparameters();
+    let parents = |child: usize| {
+        let is_parent = move |parent: &usize| all[child].conditions.iter().any(|c| c.name == all[*parent].name);
+        (0..child).filter(is_parent)
+    };
+    let mut ranks: Vec<u8> = all.iter().map(|h| if is_first(h) { 0 } else { 3 }).collect();
+    if version >= 7 {
+        for node in (0..all.len()).filter(|node| !is_first(&all[*node])) {
+            let is_scientific = is_scientific_list(&all[node]);
+            if (is_scientific || all[node].distribution.is_constant()) && parents(node).all(|parent| ranks[parent] < 2)
+            {
+                ranks[node] = 1;
+            } else if is_scientific {
+                ranks[node] = 2;
+            }
+        }
+        for child in (0..all.len()).rev() {
+            if ranks[child] == 2 {
+                parents(child).for_each(|parent| ranks[parent] = ranks[parent].min(2));
+            }
+        }
     }
-    first.append(&mut others);
-    first
+    let mut order: Vec<usize> = (0..all.len()).collect();
+    order.sort_by_key(|node| ranks[*node]);
+    order
 }
 
 /// Whether it is a scientific list at the top of the tree.
 fn is_first(h: &Hyperparameter) -> bool {
-    h.role == Role::Scientific && h.conditions.is_empty() && matches!(h.distribution, Distribution::Choice { .. })
+    is_scientific_list(h) && h.conditions.is_empty()
+}
+
+fn is_scientific_list(h: &Hyperparameter) -> bool {
+    h.role == Role::Scientific && matches!(h.distribution, Distribution::Choice { .. })
 }
 
 /// The number of the sequence of scientific values. It is 0 without any.
