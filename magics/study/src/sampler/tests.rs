@@ -162,6 +162,19 @@ fn no_configuration_is_repeated_while_there_are_others() {
 }
 
 #[test]
+fn two_nuisance_lists_repeat_nothing_before_all_combinations_are_used() {
+    for (a, b) in [(5, 5), (3, 3), (6, 4), (4, 5), (2, 8)] {
+        let declared = [("a", Role::Nuisance, choice(a)), ("b", Role::Nuisance, choice(b))];
+        for seed in 0..20 {
+            let trials = proposed(&study(space(&declared), seed), (a * b) as u64);
+            let different: HashSet<String> = trials.iter().map(|params| format!("{params:?}")).collect();
+            assert_eq!(different.len(), trials.len(), "{a} and {b}, seed {seed}");
+            assert!(imbalance(trials.iter(), "a", a as usize) <= 1 && imbalance(trials.iter(), "b", b as usize) <= 1);
+        }
+    }
+}
+
+#[test]
 fn a_widened_study_goes_on_from_what_each_value_has_and_repeats_nothing() {
     use Role::{Nuisance, Scientific};
     let list = |values: &[&str]| Distribution::choice(values.iter().map(|v| (*v).into()).collect()).unwrap();

@@ -7,8 +7,9 @@
 //!
 //! 1. among the trials with the same scientific values;
 //! 2. among the trials with the same value of one scientific list, and among all;
-//! 3. together with the values that other lists have in this trial, so that lists are not confounded with each other;
-//! 4. by a random order of the values.
+//! 3. whether it is the next one of a round (see below);
+//! 4. together with the values that other lists have in this trial, so that lists are not confounded with each other;
+//! 5. by a random order of the values.
 //!
 //! With one scientific list, the differences are at most 1 everywhere. With several, they are at most 1 among the
 //! trials with the same scientific values, which a study compares. They cannot be at most 1 also for each scientific
@@ -19,11 +20,15 @@
 //! a condition is balanced among all trials in which it exists, and among those with the same values of the scientific
 //! lists before it. These two can exclude each other: then the first difference is at most 2.
 //!
+//! Two nuisance lists alone go in rounds: both step to their next value, in an order that does not change, until they
+//! are back where they began. So no combination is repeated in a round. Without rounds, the last values of a list could
+//! be left for combinations that the study has already. With more lists, rounds would confound some of them for long.
+//!
 //! The ranges take their values from a sequence of their own for each combination of scientific values.
 //!
 //! So a value that `--widen` adds is dealt until it has caught up with the others.
 //!
-//! Before version 7, three or more scientific lists were chosen one after the other, and those under a condition came
+//! Before version 7, there were no rounds, three or more scientific lists were chosen one after the other, and those under a condition came
 //! among the nuisance lists and did not count for these. Before version 6, only the first scientific list counted in
 //! this way, for ranges, and came before the others, for lists.
 
@@ -62,7 +67,7 @@ pub(super) struct Dealt {
     /// Since version 7: how many trials had these values of the scientific lists at the top of the tree, of the first
     /// list alone, of the first two, and so on.
     beginnings: HashMap<Vec<Card>, u64>,
-    /// Since version 7: the index of the value that each of these lists had last.
+    /// Since version 7: the index of the value that each list had last.
     last: HashMap<usize, usize>,
 }
 
@@ -229,6 +234,7 @@ impl Dealt {
         let follows_others = hand.version >= 7 && !is_first(h);
         // With few trials for each combination of those before it, a scientific list could lose its own balance.
         let least = cards.iter().map(own).min().unwrap_or(0);
+        let turn = self.turn(node, hand);
         let is_ahead = |card: &Card| follows_others && h.role == Role::Scientific && own(card) > least + 1;
         let mut choices: Vec<(Vec<u64>, Card)> = cards
             .into_iter()
@@ -241,6 +247,7 @@ impl Dealt {
                     let within = self.within.get(&(card, arm.to_vec())).copied().unwrap_or(0);
                     counts = vec![within, counts.iter().sum()];
                 }
+                counts.push(u64::from(turn.is_some_and(|next| next != card.1)));
                 counts.push(hand.nuisance.iter().map(|other| together(card, *other)).sum());
                 counts.push(order.get(card.1).copied().unwrap_or(0));
                 (counts, card)
@@ -249,6 +256,29 @@ impl Dealt {
         choices.sort();
         let least = choices.first().map(|(counts, _)| counts[0]);
         choices.into_iter().filter(|(counts, _)| Some(counts[0]) == least).map(|(_, card)| card).collect()
+    }
+
+    /// The value of a nuisance list that follows in its round. None where a round begins, and where there are no rounds.
+    fn turn(&self, node: usize, hand: &Hand<'_>) -> Option<usize> {
+        let lists: Vec<usize> = (0..hand.space.hyperparameters().len())
+            .filter(|node| !hand.space.hyperparameters()[*node].distribution.is_constant())
+            .collect();
+        let [a, b] = lists[..] else { return None };
+        if hand.version < 7 || ![a, b].iter().all(|node| is_in_round(&hand.space.hyperparameters()[*node])) {
+            return None;
+        }
+        // The least common multiple of their lengths.
+        let [a, b] = [a, b].map(|node| self.values[&node].len() as u64);
+        let length = a / greatest_common_divisor(a, b) * b;
+        let trials = self.trials.get(&node).copied().unwrap_or(0);
+        (trials % length != 0).then(|| self.following(node, *self.last.get(&node)?)).flatten()
+    }
+
+    /// The value of a list that follows one of these, in an order that is the same in all trials.
+    fn following(&self, node: usize, last: usize) -> Option<usize> {
+        let order = permutation(generator(Purpose::Deal, self.seed, node as u64, 0), self.values[&node].len());
+        let place = order.iter().position(|index| *index == last)?;
+        Some(order[(place + 1) % order.len()])
     }
 
     /// The place of each value of a list in a random order. It begins with another value in each trial, so that in a
@@ -307,8 +337,8 @@ impl Dealt {
                 }
                 if is_first(h) {
                     *self.beginnings.entry(arm.clone()).or_default() += 1;
-                    self.last.insert(node, card.1);
                 }
+                self.last.insert(node, card.1);
             } else if h.is_active(params) && !h.distribution.is_list() {
                 *self.points.entry((node, arm.clone())).or_default() += 1;
             }
@@ -399,6 +429,15 @@ fn is_first(h: &Hyperparameter) -> bool {
 
 fn is_scientific_list(h: &Hyperparameter) -> bool {
     h.role == Role::Scientific && matches!(h.distribution, Distribution::Choice { .. })
+}
+
+/// Whether it is a nuisance list at the top of the tree. Two of these go through their values in rounds.
+fn is_in_round(h: &Hyperparameter) -> bool {
+    h.role != Role::Scientific && matches!(h.distribution, Distribution::Choice { .. }) && h.conditions.is_empty()
+}
+
+fn greatest_common_divisor(a: u64, b: u64) -> u64 {
+    if b == 0 { a } else { greatest_common_divisor(b, a % b) }
 }
 
 /// The number of the sequence of scientific values. It is 0 without any.

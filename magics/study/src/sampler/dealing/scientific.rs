@@ -86,9 +86,7 @@ impl Dealt {
     /// The value that follows the last one of a list, in an order that is the same in all trials.
     fn next_in_turn(&self, node: usize) -> Option<Card> {
         let last = self.last.get(&node)?;
-        let order = permutation(generator(Purpose::Deal, self.seed, node as u64, 0), self.values[&node].len());
-        let place = order.iter().position(|index| index == last)?;
-        Some((node, order[(place + 1) % order.len()]))
+        Some((node, self.following(node, *last)?))
     }
 
     /// How many trials had these values of the first lists.
