@@ -13,8 +13,8 @@
 //! centre of the space, looks near known configurations first, and uses the expected improvement in parallel too. In
 //! version 5, `bayes` stays near the best configuration more often while trials run, where trials were infeasible, and
 //! in version 6 still more often. Version 6 also balances every prefix of a grid, and nuisance lists within each
-//! combination of scientific values. Version 7 balances three or more scientific lists together, counts the values of those under
-//! conditions in the same way as the others, and does not count the configurations that the user gave.
+//! combination of scientific values. Version 7 balances three or more scientific lists together, counts the values of
+//! those under conditions in the same way as the others, and does not count the configurations that the user gave.
 
 mod bayes;
 mod dealing;

@@ -16,8 +16,8 @@
 //!
 //! The scientific lists at the top of the tree are balanced in all trials, and so are their combinations. With one or
 //! two of them, the counts above lead to that; three or more are chosen together (`scientific`). A scientific list
-//! under a condition is balanced among all trials in which it exists, and among those with the same values of the scientific
-//! lists before it. These two can exclude each other: then the first difference is at most 2.
+//! under a condition is balanced among all trials in which it exists, and among those with the same values of the
+//! scientific lists before it. These two can exclude each other: then the first difference is at most 2.
 //!
 //! The ranges take their values from a sequence of their own for each combination of scientific values.
 //!
