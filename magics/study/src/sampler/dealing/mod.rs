@@ -16,9 +16,9 @@
 //! list alone and among all trials: with three lists of two values, the fourth trial at the latest breaks one of these.
 //!
 //! The scientific lists at the top of the tree are balanced in all trials, and so are their combinations. With one or
-//! two of them, the counts above lead to that; three or more are chosen together (`scientific`). A scientific list under
-//! a condition is balanced among all trials in which it exists, and among those with the same values of the scientific
-//! lists before it. These two can exclude each other: then the first difference is at most 2.
+//! two of them, the counts above lead to that; three or more are chosen together (`scientific`). A scientific list
+//! under a condition is balanced among all trials in which it exists, and among those with the same values of the
+//! scientific lists before it. These two can exclude each other: then the first difference is at most 2.
 //!
 //! Two nuisance lists alone go in rounds: both step to their next value, in an order that does not change, until they
 //! are back where they began. So no combination is repeated in a round. Without rounds, the last values of a list could
@@ -42,8 +42,8 @@ use std::collections::HashMap;
 /// How many combinations of values are tried for a configuration that the study does not have yet.
 const COMBINATIONS: u32 = 1000;
 
-/// How many combinations of scientific values are compared with each other. If there are more, each list is chosen after
-/// those before it.
+/// How many combinations of scientific values are compared with each other. If there are more, each list is chosen
+/// after those before it.
 const COMPARED: usize = 512;
 
 /// A value of a list: the index of its declaration, and the index of the value among all that the list has ever had.
