@@ -100,3 +100,43 @@ fn median(sorted: &[f64]) -> f64 {
     // Halves first: the sum of two large values is no number.
     0.5 * sorted[last / 2] + 0.5 * sorted[last.div_ceil(2)]
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Direction, MetricSummary, ObjectiveValue};
+
+    fn summaries(value: f64) -> Summaries {
+        let mut summary = None;
+        MetricSummary::extend(&mut summary, value, 1);
+        summary.map(|summary| ("e".to_string(), summary)).into_iter().collect()
+    }
+
+    #[test]
+    fn a_stopped_trial_is_worse_than_the_median_and_a_failed_one_has_no_value() {
+        let objective = Objective { metric: "e".into(), direction: Direction::Minimize, judged: ObjectiveValue::Final };
+        let of = |version: u32, trials: &[(TrialState, f64)]| {
+            let mut results = Results::new(&objective);
+            for (configuration, (state, value)) in (0..).zip(trials) {
+                results.learn(configuration, configuration + 1, *state, &summaries(*value));
+            }
+            results.outcomes(trials.len(), &Rules::of(version))
+        };
+        use Outcome::{Failed, Open, Stopped, Value};
+        let complete = [0.2, 0.3, 0.7].map(|value| (TrialState::Complete, value));
+        let others = [(TrialState::Stopped, 0.1), (TrialState::Stopped, 0.5), (TrialState::Stopped, 2.3)];
+        let all = [&complete[..], &others, &[(TrialState::Failed, 0.1), (TrialState::Running, 0.1)]].concat();
+        let complete_ones = [Value(0.2), Value(0.3), Value(0.7)];
+        let expected = [&complete_ones[..], &[Stopped(0.3), Stopped(0.5), Stopped(0.7), Failed, Open]].concat();
+        assert_eq!(of(7, &all), expected);
+        assert_eq!(of(6, &all)[3..6], [Value(0.1), Value(0.5), Value(2.3)]);
+        assert_eq!(of(7, &all[2..4]), [Value(0.7), Failed], "one complete trial has no better and no worse half");
+    }
+
+    #[test]
+    fn the_median_of_the_largest_numbers_is_a_number() {
+        assert_eq!(median(&[1.0, 2.0, 4.0, 5.0]), 3.0);
+        assert_eq!(median(&[f64::MAX]), f64::MAX);
+        assert_eq!(median(&[f64::MAX, f64::MAX]), f64::MAX);
+    }
+}

@@ -189,3 +189,27 @@ fn column(distribution: &Distribution) -> Column {
     let rank = |x: &f64| numbers.iter().filter(|other| *other < x).count() as f64;
     Column::Ranks(numbers.iter().map(|x| rank(x) / (numbers.len() - 1) as f64).collect())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Role;
+
+    #[test]
+    fn each_discrete_value_has_a_place() {
+        let list = Distribution::choice(vec![3.into(), 1.into(), 2.into(), 8.into()]).unwrap();
+        let (int, log) = (Distribution::int(-3, 9).unwrap(), Distribution::log_int(1, 1000).unwrap());
+        let mut space = SearchSpace::new();
+        for (name, distribution) in [("list", list), ("int", int), ("log", log)] {
+            let (name, role) = (name.to_string(), Role::Nuisance);
+            space.declare(Hyperparameter { name, role, distribution, conditions: vec![] }).unwrap();
+        }
+        let embedding = Embedding::new(&space);
+        for node in 0..3 {
+            for nth in 0..embedding.values(node).unwrap() {
+                let place = embedding.place_of(node, nth);
+                assert_eq!(embedding.nth_of(node, place), nth, "value {nth} of {node} at {place}");
+            }
+        }
+    }
+}
