@@ -94,4 +94,4 @@ pub use throughput::{
 };
 pub use timing::{Outliers, Timing, timing};
 pub use validation::{ValidationPrecision, ValidationUses, luck_of_the_best, uses_validation, validation_precision};
-pub use words::{counted, verb};
+pub use words::{counted, number, verb};

@@ -1,6 +1,7 @@
 //! Tests of the analyses of a study, on a few trials with known objectives.
 
 use crate::*;
+use tunebook_study::sampler::SamplerKind;
 use tunebook_study::*;
 
 fn definition() -> StudyDefinition {
@@ -401,4 +402,78 @@ fn what_an_infeasible_seed_reported_does_not_count_as_variance_over_seeds() {
     };
     assert!(has_variance(&of(TrialState::Complete)));
     assert!(!has_variance(&of(TrialState::Infeasible)));
+}
+
+/// A study of three numbers of layers and four learning rates, in which the first configuration is far better than all
+/// others.
+fn lonely(sampler: SamplerKind) -> (StudyDefinition, Vec<Trial>) {
+    let rate = |i: u32| 0.1 * f64::from(1 + i / 3);
+    let mut space = SearchSpace::new();
+    for (name, role, values) in [
+        ("layers", Role::Scientific, vec![1.into(), 2.into(), 3.into()]),
+        ("lr", Role::Nuisance, (0..4).map(|i| rate(3 * i).into()).collect()),
+    ] {
+        let distribution = Distribution::choice(values).unwrap();
+        space.declare(Hyperparameter { name: name.into(), role, distribution, conditions: vec![] }).unwrap();
+    }
+    let error = |i: u32| if i == 0 { 0.1 } else { 1.0 + 0.1 * f64::from(i) };
+    let trials = (0..12).map(|i| trial(i + 1, 1 + i64::from(i % 3), rate(i), Some(error(i)))).collect();
+    (StudyDefinition { space, sampler, ..definition() }, trials)
+}
+
+/// What the checklist says of how dense the search is.
+fn density(definition: &StudyDefinition, trials: &[Trial]) -> Finding {
+    let objective = &objective(Direction::Minimize);
+    let (flags, measured) = (&Flags::default(), &std::collections::BTreeMap::new());
+    let view = StudyView { definition, trials, objective, measured, workload: None, flags, importance: None };
+    insight(view).unwrap().into_iter().find(|finding| finding.id == "sampling-density").unwrap()
+}
+
+#[test]
+fn a_sparse_search_is_doubled_with_all_configurations_of_the_study() {
+    let (definition, mut trials) = lonely(SamplerKind::Quasirandom);
+    let found = density(&definition, &trials);
+    assert_eq!(found.experiment, Some(Experiment::MoreConfigurations(24)));
+    assert!(found.message.contains("the best of half of the configurations"), "{}", found.message);
+    assert!(found.evidence.contains_key("gain_of_last_doubling"));
+    for (number, state) in [(13, TrialState::Stopped), (14, TrialState::Failed), (15, TrialState::Cancelled)] {
+        trials.push(Trial { state, ..trial(number, 1, 0.1, Some(3.0)) });
+    }
+    assert_eq!(density(&definition, &trials).experiment, Some(Experiment::MoreConfigurations(30)));
+    // Given configurations are no draws, so nothing is said of what half of all would find.
+    let given = StudyDefinition { given: vec![Params::new(); 6], ..definition };
+    let found = density(&given, &trials);
+    assert!(!found.message.contains("half of the configurations"), "{}", found.message);
+    assert!(!found.evidence.contains_key("gain_of_last_doubling"));
+}
+
+#[test]
+fn a_whole_grid_has_no_more_configurations() {
+    let (definition, trials) = lonely(SamplerKind::Grid);
+    let found = density(&definition, &trials);
+    assert_eq!(found.experiment, None);
+    assert!(found.advice.starts_with("The grid has no other configurations."), "{}", found.advice);
+    assert!(!found.message.contains("half of the configurations"), "{}", found.message);
+    let found = density(&definition, &trials[..9]);
+    assert_eq!(found.experiment, Some(Experiment::MoreConfigurations(12)));
+    assert!(found.advice.starts_with("Run more configurations"), "{}", found.advice);
+}
+
+#[test]
+fn what_rounding_leaves_of_equal_seeds_is_no_variance() {
+    let (definition, trials) = lonely(SamplerKind::Quasirandom);
+    // The mean of three times 0.1 is not 0.1.
+    let seed = |i: u32| {
+        let configuration = i / 3;
+        Trial { number: i + 1, configuration, ..trials[configuration as usize].clone() }
+    };
+    let found = density(&definition, &(0..36).map(seed).collect::<Vec<Trial>>());
+    assert!(found.message.contains("a tenth of its distance to the median"), "{}", found.message);
+    assert!(!found.message.contains("standard deviations"), "{}", found.message);
+}
+
+#[test]
+fn small_numbers_have_an_exponent() {
+    let texts = [7.85e-17, 0.000_25, 0.012_345_6, 12_345.6].map(number);
+    assert_eq!(texts, ["7.85e-17", "0.00025", "0.01235", "12346"]);
 }

@@ -7,6 +7,7 @@ mod lints;
 pub use exploitation::{Explored, exploitation};
 pub use lints::{BATCH_SIZE_CHANGED, LINTS, Lint, Stage, batch_size_too_large, is_plain, lints, several_questions};
 
+use crate::words::verb;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use tunebook_study::sampler::{Proposals, SamplerKind};
@@ -145,30 +146,47 @@ fn scientific_values(definition: &StudyDefinition) -> usize {
 }
 
 fn designed(definition: &StudyDefinition, h: &Hyperparameter) -> DesignedHyperparameter {
-    let scientific: Vec<String> = definition
-        .space
-        .hyperparameters()
-        .iter()
-        .filter(|other| other.role == Role::Scientific && !other.distribution.is_constant() && other.name != h.name)
-        .map(|other| format!("`{}`", other.label()))
-        .collect();
-    let caveat = match h.role {
-        _ if h.distribution.is_constant() && scientific.is_empty() => {
-            Some(format!("the results hold for {} = {} only", h.name, constant(h)))
-        }
-        _ if h.distribution.is_constant() && lints::is_tuned_with_the_rest(&h.name) => Some(format!(
-            "{} is compared at {} = {} only: the best value may differ between the values of {}",
-            scientific.join(" and "),
-            h.name,
-            constant(h),
-            scientific.join(" and ")
-        )),
-        _ if h.distribution.is_constant() => {
-            Some(format!("{} is compared at {} = {} only", scientific.join(" and "), h.name, constant(h)))
-        }
-        Role::Nuisance | Role::Scientific | Role::Fixed => None,
-    };
+    let caveat = h.distribution.is_constant().then(|| caveat(definition, h));
     DesignedHyperparameter { hyperparameter: h.label(), role: h.role, distribution: h.distribution.to_string(), caveat }
+}
+
+/// What a value that is fixed, everywhere or in a branch, takes away from the conclusions.
+fn caveat(definition: &StudyDefinition, h: &Hyperparameter) -> String {
+    let is_compared = |other: &&Hyperparameter| {
+        other.role == Role::Scientific && !other.distribution.is_constant() && other.name != h.name
+    };
+    let scientific: Vec<&Hyperparameter> = definition.space.hyperparameters().iter().filter(is_compared).collect();
+    let quoted = |of: &[&Hyperparameter]| {
+        of.iter().map(|other| format!("`{}`", other.label())).collect::<Vec<String>>().join(" and ")
+    };
+    let (name, value) = (&h.name, constant(h));
+    let parts = h.conditions.iter().map(|condition| {
+        let values: Vec<String> = condition.values.iter().map(|value| value.to_string()).collect();
+        format!("{} = {}", condition.name, values.join(" or "))
+    });
+    let branch = match h.conditions.is_empty() {
+        true => String::new(),
+        false => format!("where {}, ", parts.collect::<Vec<String>>().join(" and ")),
+    };
+    // Where a condition names a scientific hyperparameter, its other values are not judged at the fixed value.
+    let condition_of = |other: &Hyperparameter| h.conditions.iter().find(|condition| condition.name == other.name);
+    let parents: Vec<&Hyperparameter> =
+        scientific.iter().copied().filter(|other| condition_of(other).is_some()).collect();
+    if !parents.is_empty() {
+        let judged: usize = parents.iter().filter_map(|parent| Some(condition_of(parent)?.values.len())).sum();
+        let (these, are) = (verb(judged, "this value", "these values"), verb(judged, "is", "are"));
+        return format!("{branch}{name} is {value} only: {these} of {} {are} judged at it", quoted(&parents));
+    }
+    if scientific.is_empty() {
+        return format!("{branch}the results hold for {name} = {value} only");
+    }
+    let names = quoted(&scientific);
+    let are = verb(scientific.len(), "is", "are");
+    let may_differ = match lints::is_tuned_with_the_rest(name) {
+        true => format!(": the best value may differ between the values of {names}"),
+        false => String::new(),
+    };
+    format!("{branch}{names} {are} compared at {name} = {value} only{may_differ}")
 }
 
 fn constant(h: &Hyperparameter) -> String {

@@ -339,6 +339,43 @@ fn a_fixed_value_has_the_caveat_that_it_brings() {
 }
 
 #[test]
+fn a_value_that_is_fixed_in_a_branch_has_the_caveat_of_the_branch_only() {
+    let of = |declared: &[Declared], name: &str| {
+        let roles = design(&study(declared), 8).roles;
+        roles.into_iter().find(|role| role.hyperparameter == name).unwrap().caveat.unwrap()
+    };
+    let fixed = |x: f64| Distribution::constant(x.into());
+    let optimizers = || words(&["nesterov", "adam"]);
+    let compared: &[Declared] = &[
+        (Role::Scientific, "optimizer", optimizers(), None),
+        (Role::Scientific, "layers", list(&[1, 2]), None),
+        (Role::Nuisance, "lr", log(), Some("nesterov")),
+        (Role::Fixed, "lr", fixed(0.1), Some("adam")),
+        (Role::Fixed, "dropout", fixed(0.5), Some("nesterov adam")),
+        (Role::Fixed, "steps", Distribution::constant(100.into()), None),
+    ];
+    let expected = "where optimizer = adam, lr is 0.1 only: this value of `optimizer` is judged at it";
+    assert_eq!(of(compared, "optimizer=adam/lr"), expected);
+    let dropout = study(compared).space.named("dropout").next().unwrap().label();
+    let expected =
+        "where optimizer = nesterov or adam, dropout is 0.5 only: these values of `optimizer` are judged at it";
+    assert_eq!(of(compared, &dropout), expected);
+    assert_eq!(of(compared, "steps"), "`optimizer` and `layers` are compared at steps = 100 only");
+    let tuned: &[Declared] = &[
+        (Role::Nuisance, "optimizer", optimizers(), None),
+        (Role::Scientific, "layers", list(&[1, 2]), None),
+        (Role::Nuisance, "lr", log(), Some("nesterov")),
+        (Role::Fixed, "lr", fixed(0.1), Some("adam")),
+    ];
+    let expected = "where optimizer = adam, `layers` is compared at lr = 0.1 only: the best value may differ between \
+        the values of `layers`";
+    assert_eq!(of(tuned, "optimizer=adam/lr"), expected);
+    let expected = "where optimizer = adam, the results hold for lr = 0.1 only";
+    let alone: Vec<Declared> = tuned.iter().filter(|declared| declared.1 != "layers").cloned().collect();
+    assert_eq!(of(&alone, "optimizer=adam/lr"), expected);
+}
+
+#[test]
 fn a_study_that_exploits_needs_a_space_around_the_best_and_results_to_learn_from() {
     let bayes = StudyDefinition { sampler: SamplerKind::Bayes, ..study(&sound()) };
     let lints = |definition: &StudyDefinition, configurations, at_once, lr: Option<f64>| {

@@ -4,11 +4,14 @@ use super::{Evidence, Experiment, Finding, Severity, number};
 use crate::best_of_k::Objectives;
 use crate::configurations::minimized;
 use crate::words::verb;
+use std::collections::HashSet;
 
 /// The search is dense enough with so many good configurations.
 const GOOD: usize = 3;
 /// Without several seeds, a configuration is good within this share of the distance from the best to the median.
 const GOOD_SHARE: f64 = 0.1;
+/// Equal values seem to differ by less than this share of their mean, because numbers are rounded.
+const ROUNDING: f64 = 1e-12;
 
 pub(super) fn findings(evidence: &Evidence<'_>) -> Vec<Finding> {
     let deviation = trial_deviation(evidence);
@@ -18,18 +21,21 @@ pub(super) fn findings(evidence: &Evidence<'_>) -> Vec<Finding> {
 }
 
 /// Returns the standard deviation of the objective over seeds, pooled over the better half of the configurations. One
-/// with an infeasible seed is left out: what such a seed reported before it ended is not its objective.
+/// with an infeasible seed is left out: what such a seed reported before it ended is not its objective. None if all seeds
+/// of each configuration have the same value: then nothing is known of the variance.
 fn trial_deviation(evidence: &Evidence<'_>) -> Option<f64> {
-    let (mut squares, mut degrees) = (0.0, 0.0);
+    let (mut squares, mut degrees, mut largest) = (0.0, 0.0, 0.0_f64);
     for (_, configuration) in evidence.ranked.iter().take(evidence.ranked.len().div_ceil(2)) {
         let values: Vec<f64> = configuration.trials.iter().map(|trial| minimized(trial, evidence.objective)).collect();
         if values.len() > 1 && values.iter().all(|value| value.is_finite()) {
             let mean = values.iter().sum::<f64>() / values.len() as f64;
             squares += values.iter().map(|y| (y - mean).powi(2)).sum::<f64>();
             degrees += (values.len() - 1) as f64;
+            largest = largest.max(mean.abs());
         }
     }
-    (degrees > 0.0).then(|| (squares / degrees).sqrt())
+    let deviation = (degrees > 0.0).then(|| (squares / degrees).sqrt());
+    deviation.filter(|deviation| *deviation > ROUNDING * largest)
 }
 
 fn sampling_density(evidence: &Evidence<'_>, deviation: Option<f64>) -> Option<Finding> {
@@ -49,7 +55,7 @@ fn sampling_density(evidence: &Evidence<'_>, deviation: Option<f64>) -> Option<F
     let by =
         if deviation.is_some() { "2 standard deviations over seeds" } else { "a tenth of its distance to the median" };
     // What half of the configurations would find is known only if they are draws of which none is special.
-    let of_half = match evidence.is_exchangeable() {
+    let of_half = match evidence.are_draws() {
         true => {
             format!(", and the best of half of the configurations would be worse by {} on average", number(gain))
         }
@@ -61,7 +67,17 @@ fn sampling_density(evidence: &Evidence<'_>, deviation: Option<f64>) -> Option<F
         verb(good, "lies", "lie"),
         number(near)
     );
-    let advice = "Run more configurations of the same design, or narrow the search space around the good region.";
+    // Also configurations whose trials were stopped, have failed or were cancelled are part of the study.
+    let recorded = evidence.trials.iter().map(|trial| trial.configuration).collect::<HashSet<_>>().len() as u64;
+    let all = evidence.definition.sampler.configurations(&evidence.definition.space);
+    let more = all.map_or(2 * recorded, |all| all.min(2 * recorded));
+    let advice = match more > recorded {
+        true => "Run more configurations of the same design, or narrow the search space around the good region.",
+        false => {
+            "The grid has no other configurations. Run a study in the good region, with ranges or with lists of more \
+             values there."
+        }
+    };
     let finding = Finding::new(
         "sampling-density",
         Severity::Warning,
@@ -72,9 +88,9 @@ fn sampling_density(evidence: &Evidence<'_>, deviation: Option<f64>) -> Option<F
     .with("good", good as f64)
     .with("configurations", n as f64)
     .with("near", near);
-    let finding = if evidence.is_exchangeable() { finding.with("gain_of_last_doubling", gain) } else { finding };
-    let more = 2 * (n + infeasible) as u32;
-    Some(Finding { experiment: Some(Experiment::MoreConfigurations(more)), ..finding })
+    let finding = if evidence.are_draws() { finding.with("gain_of_last_doubling", gain) } else { finding };
+    let more = (more > recorded).then(|| Experiment::MoreConfigurations(u32::try_from(more).unwrap_or(u32::MAX)));
+    Some(Finding { experiment: more, ..finding })
 }
 
 fn seed_variance(evidence: &Evidence<'_>, deviation: f64) -> Option<Finding> {

@@ -16,10 +16,12 @@ pub use importance::least_for_insensitive;
 use crate::configurations::{Configuration, configurations};
 use crate::hyperparameter::{value_in, varied_hyperparameter};
 use crate::importance::{Importance, shares};
+use crate::words::number;
 use crate::{AnalysisError, Flags};
 use indexmap::IndexMap;
 use serde::Serialize;
 use std::collections::{BTreeMap, HashSet};
+use tunebook_study::sampler::SamplerKind;
 use tunebook_study::{
     Distribution, Hyperparameter, Measurement, Objective, Scale, SearchSpace, StudyDefinition, Trial, Value,
     WorkloadDescription,
@@ -141,6 +143,13 @@ impl<'a> Evidence<'a> {
         !self.definition.sampler.is_adaptive()
     }
 
+    /// Whether another study of the same design would draw other configurations. Those of a grid are always the same,
+    /// and those that the user gave are no draws.
+    fn are_draws(&self) -> bool {
+        let StudyDefinition { sampler, given, .. } = self.definition;
+        self.is_exchangeable() && *sampler != SamplerKind::Grid && given.is_empty()
+    }
+
     fn top(&self) -> &[(f64, Configuration<'a>)] {
         &self.ranked[..self.ranked.len().min(TOP)]
     }
@@ -229,10 +238,4 @@ fn best_of_scientific_values<'a>(definition: &StudyDefinition, ranked: &[&'a Tri
         }
     }
     first
-}
-
-/// Returns a number with four significant digits.
-fn number(x: f64) -> String {
-    let rounded: f64 = format!("{x:.3e}").parse().unwrap_or(x);
-    rounded.to_string()
 }

@@ -110,8 +110,19 @@ fn numbers(text: &str) -> Vec<(f64, usize, bool)> {
             rest = &rest[c.len_utf8()..];
             continue;
         }
-        let token = rest[..end].trim_end_matches('.');
+        let mut token = rest[..end].trim_end_matches('.');
         let decimals = token.split_once('.').map_or(0, |(_, decimals)| decimals.len());
+        let mut end = end;
+        // The exponent of a small or large number, as in `1.2e-5`.
+        if let Some(exponent) = rest[end..].strip_prefix('e') {
+            let digits = exponent.trim_start_matches('-');
+            let is_end = |c: char| !c.is_ascii_digit();
+            let after = digits.find(is_end).map_or("", |at| &digits[at..]);
+            if digits.starts_with(|c: char| c.is_ascii_digit()) {
+                end = rest.len() - after.len();
+                token = &rest[..end];
+            }
+        }
         found.push((token.parse().unwrap(), decimals, rest[end..].starts_with(" %")));
         (before, rest) = ('0', &rest[end..]);
     }

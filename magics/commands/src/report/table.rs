@@ -2,6 +2,7 @@
 
 use comfy_table::{ColumnConstraint, ContentArrangement, Table, Width, presets};
 use std::sync::OnceLock;
+pub use tunebook_analysis::number;
 use tunebook_charts::html;
 use tunebook_pool::program_line;
 use tunebook_study::WorkloadReference;
@@ -114,22 +115,6 @@ impl Rows {
         let cell = if self.has_sentences { html::sentence } else { html::escape };
         html::table_html(&self.headers, &self.rows, cell)
     }
-}
-
-/// A number rounded to four significant digits. Below a million, the digits before the point are never rounded.
-pub fn number(x: f64) -> String {
-    if x == 0.0 {
-        return "0".into();
-    }
-    let magnitude = x.abs().log10().floor();
-    if !(-4.0..6.0).contains(&magnitude) {
-        let text = format!("{x:.3e}");
-        let (digits, exponent) = text.split_once('e').unwrap_or((&text, "0"));
-        return format!("{}e{exponent}", digits.trim_end_matches('0').trim_end_matches('.'));
-    }
-    let decimals = (3.0 - magnitude).clamp(0.0, 7.0) as usize;
-    let text = format!("{x:.decimals$}");
-    if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_string() } else { text }
 }
 
 /// A number, or a dash if there is none.

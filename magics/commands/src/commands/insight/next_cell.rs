@@ -21,7 +21,9 @@ pub fn next_cell(study: &StudyRecord, experiment: &Experiment) -> Option<String>
             Some(sweep_cell(&study.name, &wider, configurations + configurations.div_ceil(2), " --widen"))
         }
         Experiment::MoreConfigurations(more) => {
-            (definition.sampler != SamplerKind::Grid).then(|| sweep_cell(&study.name, definition, *more, ""))
+            // With no more than was asked for, a sweep would only show what is recorded.
+            let more = (*more).max(configurations.saturating_mul(2));
+            (definition.sampler != SamplerKind::Grid).then(|| sweep_cell(&study.name, definition, more, ""))
         }
         Experiment::Steps(factor) => {
             let space = with_steps(&definition.space, *factor)?;
