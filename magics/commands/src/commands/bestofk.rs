@@ -9,6 +9,7 @@ use crate::studies::{Draws, JUDGING, Judging, no_answer};
 use crate::syntax::{Arguments, PNG, Word};
 use tunebook_analysis::{BestOfK, best_of_k};
 use tunebook_study::Direction;
+use tunebook_study::sampler::SamplerKind;
 
 /// The table has at most about this many rows.
 const ROWS: usize = 12;
@@ -59,21 +60,22 @@ impl Command for ShowBestOfK {
         }
         let chart = tunebook_charts::best_of_k(&study.name, &result);
         let report = Report::new("best_of_k", &result).field("study", &study.name);
-        let report = summary(&result).iter().fold(report, |report, sentence| report.line(sentence));
+        let is_grid = study.definition.sampler == SamplerKind::Grid;
+        let report = summary(&result, is_grid).iter().fold(report, |report, sentence| report.line(sentence));
         let report = draws.notes.iter().fold(report, |report, note| report.line(note));
         report.table(&rows(&result)).chart(chart).show(&context.charts, output);
         Ok(())
     }
 }
 
-/// Returns what the distribution says of more trials.
-fn summary(result: &BestOfK) -> Vec<String> {
+/// Returns what the distribution says of more trials. A grid cannot be doubled.
+fn summary(result: &BestOfK, is_grid: bool) -> Vec<String> {
     let n = result.configurations;
     let mut sentences = vec![];
     if let Some(gain) = result.gain_of_last_doubling {
+        let further = if is_grid { "" } else { " A further doubling seldom gains more than the last one." };
         sentences.push(format!(
-            "The best of all {n} configurations is better than the expected best of half of them by {}. A further \
-             doubling seldom gains more than the last one.",
+            "The best of all {n} configurations is better than the expected best of half of them by {}.{further}",
             number(gain)
         ));
     } else {

@@ -221,20 +221,24 @@ fn coverage(plan: &SweepPlan, design: &Design) -> Option<String> {
         }
         (Some(_), None) => None,
     };
-    let points = design.points_per_dimension.map(|points| {
-        let points = (10.0 * points).round() / 10.0;
-        let noun = if points == 1.0 { "value" } else { "values" };
-        let nuisance = counted(design.nuisance_dimensions, "nuisance hyperparameter");
-        let each = if design.nuisance_dimensions == 1 { "it" } else { "each" };
-        format!("{nuisance}, so about {points} {noun} of {each}")
-    });
-    let parts: Vec<String> = per_value.into_iter().chain(points).collect();
+    let parts: Vec<String> = per_value.into_iter().chain(points(design)).collect();
     let all = counted(design.configurations as usize, "configuration");
     let there = if design.configurations == 1 { "There is" } else { "There are" };
     Some(match parts.is_empty() {
         true => format!("{there} {all}{seeds}."),
         false => format!("{there} {all}{seeds}; {}.", parts.join("; ")),
     })
+}
+
+/// Says how many values of each nuisance hyperparameter a scientific value gets. None if one gets no configuration: that
+/// is said already.
+fn points(design: &Design) -> Option<String> {
+    let points = design.points_per_dimension.filter(|points| *points > 0.0)?;
+    let points = (10.0 * points).round() / 10.0;
+    let noun = if points == 1.0 { "value" } else { "values" };
+    let nuisance = counted(design.nuisance_dimensions, "nuisance hyperparameter");
+    let each = if design.nuisance_dimensions == 1 { "it" } else { "each" };
+    Some(format!("{nuisance}, so about {points} {noun} of {each}"))
 }
 
 /// What the missing trials will cost.
@@ -409,4 +413,27 @@ fn timed_steps(store: &Store, workload: &str) -> Result<Vec<TimedTrial>> {
 fn value_of(params: &Params, name: &str, description: Option<&WorkloadDescription>) -> Option<Value> {
     let default = || description.and_then(|known| Some(known.hyperparameter(name)?.default.clone()));
     params.get(name).cloned().or_else(default)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_said_of_the_values_of_a_nuisance_hyperparameter_where_there_are_none() {
+        let of = |fewest: usize| {
+            points(&Design {
+                roles: vec![],
+                configurations: 4,
+                trials: 4,
+                scientific_values: Some(8),
+                configurations_per_value: Some([fewest, 1]),
+                given_left_out: 0,
+                nuisance_dimensions: 1,
+                points_per_dimension: Some(fewest as f64),
+            })
+        };
+        assert_eq!(of(1).unwrap(), "1 nuisance hyperparameter, so about 1 value of it");
+        assert_eq!(of(0), None);
+    }
 }

@@ -19,7 +19,7 @@ pub use record::study_as_json;
 pub use removal::remove;
 pub use reproduction::{import_magic, reproduction};
 pub use validation::validation;
-pub use validation_uses::{replay_of, with_validation};
+pub use validation_uses::{holds_runs_of_another, replay_of, with_validation};
 
 use crate::error::{ErrorName, MagicError, Result, Source, Spanned, suggest};
 use crate::syntax::{Arguments, OptionSpec, Word};

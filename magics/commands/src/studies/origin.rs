@@ -22,7 +22,8 @@ impl Draws {
         let is_given = |trial: &Trial| definition.is_given(trial.configuration);
         let has_drawn = trials.iter().any(|trial| !is_given(trial) && trial.state == TrialState::Complete);
         if definition.given.is_empty() || adaptive_note(definition).is_some() || !has_drawn {
-            let notes = origin_notes(definition, &trials);
+            let notes: Vec<String> =
+                grid_note(definition).into_iter().chain(origin_notes(definition, &trials)).collect();
             return Self { trials, are_exchangeable: notes.is_empty(), notes };
         }
         let (given, drawn): (Vec<Trial>, Vec<Trial>) = trials.into_iter().partition(is_given);
@@ -60,6 +61,15 @@ pub fn adaptive_note(definition: &StudyDefinition) -> Option<String> {
              another objective than {} was not searched for (Playbook I3, D10).",
             definition.sampler, definition.objective.metric
         )
+    })
+}
+
+/// What the reader of a conclusion about another study must know of a grid. None if the study is no grid.
+fn grid_note(definition: &StudyDefinition) -> Option<String> {
+    (definition.sampler == SamplerKind::Grid).then(|| {
+        "Another study of a grid has the same configurations, and only the seeds differ (`--repeats`). So intervals and \
+         tests that suppose other configurations are left out."
+            .into()
     })
 }
 
@@ -101,4 +111,23 @@ pub fn stopped_note(trials: &[Trial]) -> Option<String> {
         "{what} stopped early: {they} no final value and no rank. The complete trials are those that were better than \
          others on the way, so what is concluded from them alone is more favourable than all trials would be."
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::definition;
+
+    #[test]
+    fn a_grid_says_why_nothing_is_concluded_about_another_study() {
+        let of = |sampler| {
+            let definition = StudyDefinition { sampler, ..definition() };
+            let draws = Draws::of(&definition, vec![], &definition.objective);
+            (draws.are_exchangeable, draws.notes.join(" "))
+        };
+        assert_eq!(of(SamplerKind::Quasirandom), (true, String::new()));
+        let (are_exchangeable, notes) = of(SamplerKind::Grid);
+        assert!(!are_exchangeable && notes.contains("has the same configurations"), "{notes}");
+        assert!(!of(SamplerKind::Bayes).1.contains("a grid"));
+    }
 }

@@ -159,3 +159,24 @@ pub fn sweep_cell(name: &str, definition: &StudyDefinition, configurations: u32,
     text += &format!("{} {metric}", definition.objective.direction);
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{context, definition};
+
+    #[test]
+    fn more_configurations_are_more_than_the_study_was_asked_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut store = context(folder.path()).store().unwrap();
+        let mut study = store.create_study("a", &StudyDefinition { repeats: 3, ..definition() }).unwrap();
+        // 16 configurations of three trials each.
+        study.asked = 48;
+        for (more, trials) in [(12, "--trials 32 "), (32, "--trials 32 "), (40, "--trials 40 ")] {
+            let cell = next_cell(&study, &Experiment::MoreConfigurations(more)).unwrap();
+            assert!(cell.contains(trials), "{cell}");
+        }
+        study.definition.sampler = SamplerKind::Grid;
+        assert_eq!(next_cell(&study, &Experiment::MoreConfigurations(12)), None);
+    }
+}

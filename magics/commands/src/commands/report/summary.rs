@@ -54,7 +54,9 @@ pub fn summary(parts: &[Part]) -> Vec<Part> {
         let Part::Shown { magic, bundle } = part else { continue };
         let magic = magic.lines().next().unwrap_or_default();
         let page = bundle.get("text/html").and_then(Json::as_str).unwrap_or_default();
-        let verdicts = lines(page).into_iter().filter(|line| line.starts_with("Level L"));
+        // A line that ends in a colon announces a cell, which is not part of the summary.
+        let is_verdict = |line: &String| line.starts_with("Level L") && !line.ends_with(':');
+        let verdicts = lines(page).into_iter().filter(is_verdict);
         found.extend(verdicts.map(|line| format!("`{magic}`: {line}")));
         let result = bundle.get(RESULT_MIME).filter(|result| result["kind"] == "insight");
         for finding in result.and_then(|result| result["findings"].as_array()).into_iter().flatten() {
@@ -92,6 +94,7 @@ mod tests {
     fn the_summary_has_each_finding_with_its_level() {
         let shown = |magic: &str, report: Report| Part::Shown { magic: magic.into(), bundle: report.bundle() };
         let adoption = Report::new("adoption", &json!({})).line("Difference: 1.").line("Level L2. Adopt trial 3.");
+        let adoption = adoption.line("Level L3 would be the same order when the study is run again:");
         let finding = json!({ "id": "boundary", "severity": "warning", "message": "`lr` is at its end." });
         let insight = Report::new("insight", &json!({ "findings": [finding] })).line("Read this.");
         let parts = [shown("%adopt a", adoption), Part::Text("Level L9".into()), shown("%insight a", insight)];

@@ -9,7 +9,7 @@ use crate::host::Output;
 use crate::magic::Context;
 use crate::report::Report;
 use crate::report::table::{Rows, number};
-use crate::studies::reproduction;
+use crate::studies::{holds_runs_of_another, reproduction};
 use serde::Serialize;
 use serde_json::{Value as Json, json};
 use std::collections::BTreeSet;
@@ -36,8 +36,10 @@ pub fn list_all(context: &Context, output: &dyn Output) -> Result<()> {
         }
     }
     let studies: Vec<Json> = listed.iter().map(Listed::as_json).collect();
-    let shares =
-        listed.iter().map(|of| Shares::of(&of.study.definition, &of.trials)).fold(Shares::default(), Shares::add);
+    // The runs of configurations that another study has explore nothing.
+    let names: BTreeSet<&str> = listed.iter().map(|of| of.study.name.as_str()).collect();
+    let own = listed.iter().filter(|of| !holds_runs_of_another(&of.study.name, &names));
+    let shares = own.map(|of| Shares::of(&of.study.definition, &of.trials)).fold(Shares::default(), Shares::add);
     let path = context.store_file();
     let path = path.display();
     let mut report = Report::new("study", &json!({ "studies": studies, "configurations": shares }));
@@ -98,7 +100,7 @@ impl Listed {
         let StudyDefinition { question, notes, .. } = &self.study.definition;
         let question = question.iter().map(|question| shortened(question, QUESTION));
         let notes = notes.iter().map(|notes| format!("Notes: {}", shortened(notes, NOTES)));
-        question.chain(notes).collect::<Vec<_>>().join(" ")
+        question.chain(notes).collect::<Vec<_>>().join(" – ")
     }
 
     /// The best result, its trial, and the number of trials.
@@ -288,6 +290,27 @@ mod tests {
         }
         // Nothing was decided, so there is no such column.
         assert!(!text.contains("decision"), "{text}");
+    }
+
+    #[test]
+    fn runs_of_configurations_of_another_study_do_not_explore() {
+        let folder = tempfile::tempdir().unwrap();
+        let context = context(folder.path());
+        for name in ["a", "a.replay", "a.trial1", "a.trial2.init", "b.trial1", "a.trialx"] {
+            record(&context, name, &definition(), Json::Null);
+        }
+        let (result, _) = listed(&context);
+        assert_eq!(result["studies"].as_array().unwrap().len(), 6);
+        assert_eq!(result["configurations"]["exploring"], 3, "a, b.trial1 and a.trialx: {result}");
+    }
+
+    #[test]
+    fn question_and_notes_are_apart() {
+        let folder = tempfile::tempdir().unwrap();
+        let context = context(folder.path());
+        let (question, notes) = (Some("why".to_string()), Some("old".to_string()));
+        record(&context, "a", &StudyDefinition { question, notes, ..definition() }, Json::Null);
+        assert!(listed(&context).1.contains("why – Notes: old"));
     }
 
     #[test]

@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use tunebook_analysis::{MAX_POINTS, best_trial, count_by_state, optimization_history, ranked_configurations};
 use tunebook_study::sampler::SamplerKind;
 use tunebook_study::store::{Store, StudyRecord, trials_folder};
-use tunebook_study::{Params, StudyDefinition, TrialState};
+use tunebook_study::{Params, StudyDefinition, TrialState, WorkloadReference};
 
 /// The most rows of a table.
 const ROWS: usize = 10;
@@ -169,14 +169,19 @@ pub fn study_report(context: &Context, store: &Store, study: &StudyRecord) -> Re
         report = report.line(&line);
     }
     if let Some(magic) = &reproduce {
-        let does = if origin.is_some() { "reads" } else { "runs" };
-        report = report.line(&format!("`{magic}` {does} these trials again."));
+        report = report.line(&format!("`{magic}` {} these trials again.", does(&definition.workload)));
     }
     let folder = trials_folder(&context.store_file(), &study.name)?;
     Ok(match folder.is_dir() {
         true => report.line(&format!("Checkpoints and logs: {}", folder.display())),
         false => report,
     })
+}
+
+/// What the magic does that gives the trials of a study of this workload again. A study that Tunebook exported can be
+/// trained also where it was imported.
+fn does(workload: &WorkloadReference) -> &'static str {
+    if matches!(workload, WorkloadReference::Imported { .. }) { "reads" } else { "runs" }
 }
 
 /// A launch of one of the study's trials.
@@ -217,6 +222,12 @@ pub fn date_and_time(unix: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_the_trials_of_another_tool_are_read_again() {
+        assert_eq!(does(&WorkloadReference::Imported { from: "a.db".into() }), "reads");
+        assert_eq!(does(&WorkloadReference::Builtin { name: "digits_mlp".into() }), "runs");
+    }
 
     #[test]
     fn a_launch_and_a_commit_are_told_in_a_sentence_each() {
