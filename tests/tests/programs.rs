@@ -571,6 +571,7 @@ async fn the_cell_that_trains_a_trial_again_has_another_seed() {
     write(folder.path(), "t.sh", "echo '{\"step\": 1, \"e\": 0.5}'");
     kernel.run_ok("%%sweep t1 --sampler grid\ncommand sh t.sh {x}\nscientific x in [1, 2]\nminimize e").await;
     let shown = kernel.run_ok("%isolate t1 x").await.shown();
+    assert!(shown.contains("Another study of a grid"), "{shown}");
     let cell = &shown[shown.find("%%sweep").unwrap()..];
     let cell = &cell[..cell.find("minimize e").unwrap() + "minimize e".len()];
     let name = cell.split_whitespace().nth(1).unwrap();

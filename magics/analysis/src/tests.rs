@@ -409,10 +409,11 @@ fn what_an_infeasible_seed_reported_does_not_count_as_variance_over_seeds() {
 fn lonely(sampler: SamplerKind) -> (StudyDefinition, Vec<Trial>) {
     let rate = |i: u32| 0.1 * f64::from(1 + i / 3);
     let mut space = SearchSpace::new();
-    for (name, role, values) in [
+    let lists: [(&str, Role, Vec<Value>); 2] = [
         ("layers", Role::Scientific, vec![1.into(), 2.into(), 3.into()]),
         ("lr", Role::Nuisance, (0..4).map(|i| rate(3 * i).into()).collect()),
-    ] {
+    ];
+    for (name, role, values) in lists {
         let distribution = Distribution::choice(values).unwrap();
         space.declare(Hyperparameter { name: name.into(), role, distribution, conditions: vec![] }).unwrap();
     }

@@ -21,8 +21,8 @@ pub(super) fn findings(evidence: &Evidence<'_>) -> Vec<Finding> {
 }
 
 /// Returns the standard deviation of the objective over seeds, pooled over the better half of the configurations. One
-/// with an infeasible seed is left out: what such a seed reported before it ended is not its objective. None if all seeds
-/// of each configuration have the same value: then nothing is known of the variance.
+/// with an infeasible seed is left out: what such a seed reported before it ended is not its objective. None if all
+/// seeds of each configuration have the same value: then nothing is known of the variance.
 fn trial_deviation(evidence: &Evidence<'_>) -> Option<f64> {
     let (mut squares, mut degrees, mut largest) = (0.0, 0.0, 0.0_f64);
     for (_, configuration) in evidence.ranked.iter().take(evidence.ranked.len().div_ceil(2)) {

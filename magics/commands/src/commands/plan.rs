@@ -230,8 +230,8 @@ fn coverage(plan: &SweepPlan, design: &Design) -> Option<String> {
     })
 }
 
-/// Says how many values of each nuisance hyperparameter a scientific value gets. None if one gets no configuration: that
-/// is said already.
+/// Says how many values of each nuisance hyperparameter a scientific value gets. None if one of them gets no
+/// configuration: that is said already.
 fn points(design: &Design) -> Option<String> {
     let points = design.points_per_dimension.filter(|points| *points > 0.0)?;
     let points = (10.0 * points).round() / 10.0;
