@@ -523,6 +523,19 @@ async fn a_running_sweep_says_where_its_trials_run_and_how_much_time_is_left() {
 }
 
 #[tokio::test]
+async fn the_plan_and_its_lints_are_shown_before_a_trial_ends() {
+    let (mut kernel, folder) = kernel().await;
+    let script = "while [ ! -e go ]; do sleep 0.02; done; echo '{\"step\": 1, \"valid/error\": 0.5}'";
+    let cell_text = sweep(folder.path(), "head", "--trials 3", script).replace("{x}", "{x} {n}");
+    let id = kernel.send("execute_request", cell(&format!("{cell_text}\nscientific n in [1, 2, 3]"))).await;
+    let parts = ["Roles: scientific `n`; nuisance `x`.", "sparse-design:", "0 of 3 trials"];
+    let is_shown = |text: &str| parts.iter().all(|part| text.contains(part));
+    while !is_shown(kernel.published().await.plain_text()) {}
+    write(folder.path(), "go", "");
+    assert_eq!(kernel.answer(&id).await.result()["trials"]["complete"], 3);
+}
+
+#[tokio::test]
 async fn a_program_that_goes_on_from_its_own_checkpoint_keeps_what_it_reported_before() {
     let (mut kernel, folder) = kernel().await;
     // It waits at step 7 until it may go on. A program that begins again ignores its checkpoint.

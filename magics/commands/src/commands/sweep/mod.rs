@@ -11,6 +11,7 @@ pub mod environment;
 mod given;
 mod losses;
 pub mod observer;
+pub mod outlook;
 mod placeholders;
 pub mod plan;
 mod preset;
@@ -349,6 +350,10 @@ fn train(
     let mut display = SweepDisplay::new(context, output, &plan.name, &plan.definition, plan.trials as usize, trials);
     display.set_price(plan.options.price);
     let accepted = writer.store().changes(writer.study())?.len();
+    // What the Playbook says of the plan has to be read before anything trains.
+    let mut head = outlook::head((context, session), writer.store(), plan, &numbers);
+    head.extend(notes.iter().cloned());
+    display.set_head(head);
     display.show();
     shown();
     if !session.without_local {
