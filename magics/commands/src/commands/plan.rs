@@ -3,6 +3,7 @@
 use crate::commands::insight::written;
 use crate::commands::sweep::advice::advice;
 use crate::commands::sweep::outlook::{Cost, coverage};
+use crate::commands::sweep::placeholders;
 use crate::commands::sweep::plan::SweepPlan;
 use crate::commands::sweep::rerun::{Rerun, configurations_of, plan_rerun, redefined};
 use crate::commands::sweep::run_context::RunContext;
@@ -117,6 +118,7 @@ impl Command for Plan {
             .chain([cost.sentence()])
             .chain(cost.price_sentence())
             .chain(cost.trade_off(&plan))
+            .chain(placeholders::note(&plan.definition))
         {
             report = report.line(&line);
         }

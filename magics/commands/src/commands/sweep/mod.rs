@@ -12,7 +12,7 @@ mod given;
 mod losses;
 pub mod observer;
 pub mod outlook;
-mod placeholders;
+pub mod placeholders;
 pub mod plan;
 mod preset;
 mod program;
@@ -290,7 +290,10 @@ fn notes(context: &Context, store: &Store, study: &StudyRecord, plan: &SweepPlan
     record_allowed(store, study, &found.overruled)?;
     let unneeded = found.note();
     let lints = found.lints.iter().map(|lint| format!("{}: {} (Playbook {})", lint.id, lint.message, lint.playbook));
-    let others = adaptive_note(&plan.definition).into_iter().chain(given_note(&plan.definition));
+    let others = adaptive_note(&plan.definition)
+        .into_iter()
+        .chain(given_note(&plan.definition))
+        .chain(placeholders::note(&plan.definition));
     Ok(others.chain(lints).chain(unneeded).collect())
 }
 
