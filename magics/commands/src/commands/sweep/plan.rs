@@ -209,7 +209,7 @@ fn help(error: &SpaceError, space: &SearchSpace, declarations: &[Declaration]) -
         }
         SpaceError::Duplicate { conditional: false, .. } => Some("remove one of the two lines".into()),
         SpaceError::Duplicate { .. } => Some(
-            "remove one of the two lines, or give them conditions that never hold at once: `when HP == a: …` and \
+            "remove one of the two lines, or give them conditions that cannot hold at once: `when HP == a: …` and \
              `when HP == b: …`"
                 .into(),
         ),
