@@ -158,8 +158,8 @@ pub fn sweep_cell(name: &str, definition: &StudyDefinition, configurations: u32,
     text
 }
 
-/// A text in the quotes that it does not have itself. A string has no escapes and is in one line, so there is none for a
-/// text with quotes of both kinds, or with several lines.
+/// A text in the quotes that it does not have itself. A string has no escapes and is in one line, so there are none for
+/// a text with quotes of both kinds, or with several lines.
 fn quoted(text: &str) -> Option<String> {
     let quote = ['"', '\''].into_iter().find(|quote| !text.contains(*quote))?;
     (!text.contains(['\n', '\r'])).then(|| format!("{quote}{text}{quote}"))
