@@ -523,6 +523,47 @@ async fn a_running_sweep_says_where_its_trials_run_and_how_much_time_is_left() {
 }
 
 #[tokio::test]
+async fn the_plan_and_its_lints_are_shown_before_a_trial_ends() {
+    let (mut kernel, folder) = kernel().await;
+    let script = "while [ ! -e go ]; do sleep 0.02; done; echo '{\"step\": 1, \"valid/error\": 0.5}'";
+    let cell_text = sweep(folder.path(), "head", "--trials 3", script).replace("{x}", "{x} {n}");
+    let id = kernel.send("execute_request", cell(&format!("{cell_text}\nscientific n in [1, 2, 3]"))).await;
+    let parts = ["Roles: scientific `n`; nuisance `x`.", "sparse-design:", "0 of 3 trials"];
+    let is_shown = |text: &str| parts.iter().all(|part| text.contains(part));
+    while !is_shown(kernel.published().await.plain_text()) {}
+    write(folder.path(), "go", "");
+    assert_eq!(kernel.answer(&id).await.result()["trials"]["complete"], 3);
+}
+
+#[tokio::test]
+async fn a_study_is_widened_by_a_branch_with_an_option_of_its_own() {
+    let (mut kernel, folder) = kernel().await;
+    write(folder.path(), "t.sh", "echo \"$*\" >&2; echo '{\"step\": 1, \"e\": 0.5}'");
+    let cell = |options: &str, more: &str, lines: &str| {
+        format!("%%sweep wide {options}\ncommand sh t.sh {{optimizer}} {{lr}}{more}\n{lines}\nminimize e")
+    };
+    kernel.run_ok(&cell("--trials 2", "", "fixed optimizer = adam\nnuisance lr ~ uniform(0, 1)")).await;
+    let before = kernel.recorded("wide");
+    let lines = "scientific optimizer in [adam, sgd]\nwhen optimizer == adam: nuisance lr ~ uniform(0, 1)\n\
+        when optimizer == sgd: nuisance lr ~ uniform(0, 10)\nwhen optimizer == sgd: nuisance warm-up in [3, 7]";
+    let wider = |options: &str, lines: &str| cell(options, " [--warm-up={warm-up}]", lines);
+    let error = kernel.run_error(&wider("--trials 6 --widen --seed 5", lines)).await;
+    assert!(error.contains("--seed was 0, now 5") && !error.contains("warm-up` is new"), "{error}");
+    kernel.run_ok(&wider("--trials 6 --widen", lines)).await;
+    let trials = kernel.recorded("wide");
+    assert_eq!(trials[..2], before[..], "old trials are kept");
+    for trial in &trials {
+        let log = folder.path().join(format!(".tunebook/trials/wide/{}/log.txt", trial.number));
+        let log = std::fs::read_to_string(log).unwrap();
+        let is_sgd = trial.params["optimizer"] == "sgd".into();
+        assert_eq!(log.contains("--warm-up="), is_sgd, "{log}");
+    }
+    let study = kernel.run_ok("%study wide").await.result();
+    let earlier = &study["definition"]["earlier"][0];
+    assert_eq!(earlier["command"]["words"], json!(["sh", "t.sh", "{optimizer}", "{lr}"]), "{earlier}");
+}
+
+#[tokio::test]
 async fn a_program_that_goes_on_from_its_own_checkpoint_keeps_what_it_reported_before() {
     let (mut kernel, folder) = kernel().await;
     // It waits at step 7 until it may go on. A program that begins again ignores its checkpoint.

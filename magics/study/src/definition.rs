@@ -199,6 +199,10 @@ pub struct EarlierSpace {
     pub sampler_version: u32,
     /// How many configurations the study had when it was widened. They are from this space, or from one before it.
     pub configurations: u32,
+    /// The command that the study had then, if it got another one. The new one gives the trials of this space the same
+    /// words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub command: Option<ProgramLine>,
 }
 
 /// Where given configurations stand that were added to a study. Those after them follow, up to the next ones that were
@@ -286,7 +290,12 @@ impl StudyDefinition {
 
     /// This definition with a wider space. The study has so many configurations already.
     pub fn widened(&self, space: SearchSpace, configurations: u32) -> Self {
-        let before = EarlierSpace { space: self.space.clone(), sampler_version: self.sampler_version, configurations };
+        let before = EarlierSpace {
+            space: self.space.clone(),
+            sampler_version: self.sampler_version,
+            configurations,
+            command: None,
+        };
         let earlier = self.earlier.iter().cloned().chain([before]).collect();
         Self { space, earlier, sampler_version: crate::sampler::VERSION, ..self.clone() }
     }

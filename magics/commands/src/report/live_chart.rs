@@ -1,6 +1,6 @@
 //! A chart that is updated while a magic runs.
 
-use super::{ChartLoader, Report, element_id};
+use super::{ChartLoader, Report, element_id, paragraph};
 use crate::host::{Output, RESULT_MIME, plain};
 use serde_json::json;
 use std::time::{Duration, Instant};
@@ -20,6 +20,8 @@ pub struct LiveChart<'a> {
     output: &'a dyn Output,
     /// The HTML id of the chart, from which the ids of both displays are derived.
     element: String,
+    /// Sentences that stand above the chart until a report replaces it.
+    head: Vec<String>,
     shown: bool,
     /// Whether no report has replaced the chart yet, so that the second display still contains a line of text.
     is_live: bool,
@@ -31,16 +33,23 @@ pub struct LiveChart<'a> {
 impl<'a> LiveChart<'a> {
     /// Creates a chart that is not shown yet.
     pub fn new(charts: &'a ChartLoader, output: &'a dyn Output) -> Self {
-        let (element, shown, is_live) = (element_id(), false, false);
+        let (element, head, shown, is_live) = (element_id(), vec![], false, false);
         let (refreshed, pause) = (Instant::now(), REFRESH);
-        Self { charts, output, element, shown, is_live, refreshed, pause }
+        Self { charts, output, element, head, shown, is_live, refreshed, pause }
+    }
+
+    /// Sets the sentences that stand above the chart. To be called before the chart is shown.
+    pub fn set_head(&mut self, head: Vec<String>) {
+        self.head = head;
     }
 
     /// Shows the chart. `line` is its text for front ends without HTML.
     pub fn show(&mut self, chart: &Chart, line: &str) {
         self.charts.load(self.output);
-        let mut bundle = plain(line);
-        bundle.insert("text/html".into(), json!(html::chart_html(chart, "", "", &self.element, &self.element)));
+        let [text, page] = self.head.iter().map(|line| paragraph(line)).fold([String::new(), String::new()], joined);
+        let mut bundle = plain(text + line);
+        let chart = html::chart_html(chart, "", "", &self.element, &self.element);
+        bundle.insert("text/html".into(), json!(page + &chart));
         self.output.display(bundle, Some(&self.chart_id()));
         self.output.display(plain(""), Some(&self.push_id()));
         (self.shown, self.is_live) = (true, true);
@@ -120,4 +129,8 @@ impl<'a> LiveChart<'a> {
     fn push_id(&self) -> String {
         format!("{}-push", self.element)
     }
+}
+
+fn joined([text, page]: [String; 2], [more_text, more_page]: [String; 2]) -> [String; 2] {
+    [text + &more_text, page + &more_page]
 }

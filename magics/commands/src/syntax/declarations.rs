@@ -1,10 +1,10 @@
 //! Parses the declarations of a sweep: its body, or the words of its one-line form. A recursive-descent parser reads
 //! the tokens of each line.
 
-use super::tokens::{Token, tokens};
+use super::tokens::{CONDITIONS, Token, tokens};
 use super::{Word, command_line, foreign, lines};
 use crate::error::{ErrorName, MagicError, Result, Source, Span, Spanned, nearest, suggest};
-use tunebook_study::{Direction, Distribution, Role, Value, WorkloadReference};
+use tunebook_study::{Direction, Distribution, DistributionError, Role, Value, WorkloadReference};
 
 /// The declaration of one hyperparameter.
 #[derive(Clone, Debug, PartialEq)]
@@ -154,6 +154,9 @@ fn unquoted_metric(source: &Source, span: Span) -> Option<MagicError> {
     Some(source.syntax_error(start..start + metric.len(), message, Some(help)))
 }
 
+/// What a name is made of.
+const NAMES: &str = "a name begins with a letter or `_`, and has letters, digits, `_`, `-`, `.` and `/`";
+
 /// The forms that a range has.
 pub(super) const RANGES: &str = "the ranges are `uniform(a, b)`, `loguniform(a, b)`, `int(a, b)`, `logint(a, b)` and \
     `1 - loguniform(a, b)`";
@@ -175,8 +178,17 @@ fn parse_line(source: &Source, span: Span, body: &mut SweepBody) -> Result<()> {
 fn parse_tokens(source: &Source, span: Span, body: &mut SweepBody) -> Result<()> {
     let mut line = Line::new(source, span.clone())?;
     let Some((_, first)) = line.tokens.first().cloned() else { return Ok(()) };
-    let conditions = line.conditions()?;
-    let keyword = line.word("a declaration")?;
+    let conditions = line.conditions().map_err(|error| match error.help {
+        None => error.with_help(CONDITIONS),
+        Some(_) => error,
+    })?;
+    let keyword = line.word("a declaration").map_err(|error| match conditions.is_empty() {
+        true => error,
+        false => error.with_help(
+            "write the declaration behind its condition, on the same line: `when HP == v: nuisance HP ~ …`. Each \
+             declaration has its own `when`",
+        ),
+    })?;
     let role = match keyword.value.as_str() {
         "scientific" => Some(Role::Scientific),
         "nuisance" => Some(Role::Nuisance),
@@ -184,7 +196,7 @@ fn parse_tokens(source: &Source, span: Span, body: &mut SweepBody) -> Result<()>
         _ => None,
     };
     if let Some(role) = role {
-        let name = line.word("the name of a hyperparameter")?;
+        let name = line.name()?;
         let distribution = line.assignment(role, &name)?;
         line.end()?;
         let span = first.start..distribution.span.end;
@@ -207,7 +219,7 @@ fn parse_tokens(source: &Source, span: Span, body: &mut SweepBody) -> Result<()>
             let direction = if minimize { Direction::Minimize } else { Direction::Maximize };
             if body.objective.is_some() {
                 let message = "the objective is already declared in a line above; a study has only one";
-                return Err(source.syntax_error(keyword.span, message, None));
+                return Err(source.syntax_error(keyword.span, message, Some("remove one of the two lines".into())));
             }
             body.objective = Some((direction, metric));
         }
@@ -228,13 +240,16 @@ fn parse_tokens(source: &Source, span: Span, body: &mut SweepBody) -> Result<()>
         "configuration" => {
             let mut values = vec![];
             loop {
-                let name = line.word("the name of a hyperparameter")?;
-                line.mark("=")?;
-                values.push((name, line.value()?));
-                if line.peek() != Some(&Token::Mark(",")) {
-                    break;
+                values.push(line.given()?);
+                match line.next() {
+                    Some((Token::Mark(","), _)) => {}
+                    None => break,
+                    Some((token, span)) => {
+                        let message = format!("unexpected {}", token.describe());
+                        let help = "write a comma between two values: `configuration HP = v, HP = v`";
+                        return Err(source.syntax_error(span, message, Some(help.into())));
+                    }
                 }
-                line.next();
             }
             body.configurations.push(GivenConfigurations::Line(values, span));
         }
@@ -323,6 +338,30 @@ impl<'a> Line<'a> {
         }
     }
 
+    /// Reads the name of a hyperparameter.
+    fn name(&mut self) -> Result<Spanned<String>> {
+        self.word("the name of a hyperparameter").map_err(|error| error.with_help(NAMES))
+    }
+
+    /// Reads `HP = v` of a given configuration. The name may be that of one branch, with its condition:
+    /// `optimizer=sgd/lr = 0.01`. One with other characters is written in quotes.
+    fn given(&mut self) -> Result<(Spanned<String>, Spanned<Value>)> {
+        let mut name = self.text("the name of a hyperparameter").map_err(|error| error.with_help(NAMES))?;
+        self.mark("=")?;
+        let mut value = self.value()?;
+        while self.peek() == Some(&Token::Mark("=")) {
+            let span = name.span.start..value.span.end;
+            let label = &self.source.text()[span.clone()];
+            if !label.contains('/') || label.contains(char::is_whitespace) {
+                break;
+            }
+            name = Spanned::new(label.to_string(), span);
+            self.next();
+            value = self.value()?;
+        }
+        Ok((name, value))
+    }
+
     /// Reads a bare word or a quoted string.
     fn text(&mut self, what: &str) -> Result<Spanned<String>> {
         match self.next() {
@@ -364,7 +403,7 @@ impl<'a> Line<'a> {
         let mut conditions = vec![];
         while self.peek() == Some(&Token::Word("when".into())) {
             self.next();
-            let name = self.word("the name of a hyperparameter")?;
+            let name = self.name()?;
             let values = match self.next() {
                 Some((Token::Mark("=="), _)) => vec![self.value()?.value],
                 Some((Token::Word(word), _)) if word == "in" => self.list()?.0,
@@ -486,12 +525,20 @@ impl<'a> Line<'a> {
     /// Adds the span to a distribution, or to the error that it is impossible.
     fn checked(
         &self,
-        distribution: std::result::Result<Distribution, tunebook_study::DistributionError>,
+        distribution: std::result::Result<Distribution, DistributionError>,
         span: Span,
     ) -> Result<Spanned<Distribution>> {
         match distribution {
             Ok(distribution) => Ok(Spanned::new(distribution, span)),
-            Err(error) => Err(self.source.error(ErrorName::InvalidDistribution, span, error.to_string(), None)),
+            Err(error) => {
+                let help = match &error {
+                    DistributionError::Duplicate { .. } => Some("remove one of the two"),
+                    DistributionError::NoValues => Some("name the values: `[v, …]`"),
+                    _ => None,
+                };
+                let (name, help) = (ErrorName::InvalidDistribution, help.map(String::from));
+                Err(self.source.error(name, span, error.to_string(), help))
+            }
         }
     }
 }

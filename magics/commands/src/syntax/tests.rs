@@ -116,6 +116,60 @@ fn errors_say_what_is_wrong_and_suggest_similar_names() {
 }
 
 #[test]
+fn mistakes_in_conditions_are_answered_with_their_forms() {
+    for text in [
+        "when lr > 0.1: fixed steps = 3",
+        "when act != relu: fixed steps = 3",
+        "when act == relu and act == gelu: fixed steps = 3",
+        "when act == relu & act == gelu: fixed steps = 3",
+        "when act = relu: fixed steps = 3",
+        "when act == relu fixed steps = 3",
+        "when a == b: when act < relu: fixed steps = 3",
+    ] {
+        let help = error(text).help.unwrap_or_default();
+        assert!(help.contains("`when HP == v:`") && help.contains("nest two as"), "{text}: {help}");
+    }
+    let help = error("when act == relu:\n  fixed steps = 3").help.unwrap();
+    assert!(help.contains("on the same line"), "{help}");
+    for text in ["when act == ä: fixed x = 1", "when act in [a, ä]: fixed x = 1", "when act == a: fixed x = ä"] {
+        assert_eq!(error(text).help.as_deref(), Some("write a string that contains it in quotes"), "{text}");
+    }
+}
+
+#[test]
+fn what_stands_twice_is_to_be_removed() {
+    for text in ["minimize a\nmaximize b", "scientific a in [relu, relu]", "workload a\nworkload b"] {
+        assert!(error(text).help.is_some_and(|help| help.starts_with("remove one")), "{text}");
+    }
+}
+
+#[test]
+fn a_given_configuration_may_name_a_branch() {
+    let names = |text: &str| -> Vec<(String, Value)> {
+        let body = parse(text).unwrap();
+        let [GivenConfigurations::Line(values, _)] = &body.configurations[..] else { panic!("{text}") };
+        values.iter().map(|(name, value)| (name.value.clone(), value.value.clone())).collect()
+    };
+    let pair = |name: &str, value: Value| (name.to_string(), value);
+    assert_eq!(
+        names("configuration optimizer = sgd, optimizer=sgd/lr = 0.5 # why"),
+        [pair("optimizer", "sgd".into()), pair("optimizer=sgd/lr", 0.5.into())]
+    );
+    assert_eq!(names("configuration a=x/b=y/lr=1"), [pair("a=x/b=y/lr", 1.into())]);
+    assert_eq!(
+        names("configuration \"depth=2/lr\" = 1, 'a=x|y/b' = c/d"),
+        [pair("depth=2/lr", 1.into()), pair("a=x|y/b", "c/d".into())]
+    );
+    for text in ["configuration a = b = 1", "configuration optimizer = adam lr = 0.01"] {
+        let error = error(text);
+        assert!(error.message.starts_with("unexpected"), "{text}: {error}");
+        assert!(error.help.is_some_and(|help| help.contains("a comma between two values")), "{text}");
+    }
+    let help = error("scientific \"a b\" in [b, c]").help.unwrap();
+    assert!(help.starts_with("a name begins with a letter"), "{help}");
+}
+
+#[test]
 fn errors_name_the_line_of_the_cell() {
     let text = "%%sweep depth\nworkload digits_mlp\nnuisance lr ~ loguniform(0, 1)\n";
     let source = Source::new(text, 4);

@@ -24,6 +24,10 @@ impl Token {
     }
 }
 
+/// The forms that a condition has.
+pub(super) const CONDITIONS: &str =
+    "a condition is `when HP == v:` or `when HP in [v, …]:`; nest two as `when …: when …:`";
+
 const MARKS: [&str; 10] = ["==", "~", "=", "(", ")", "[", "]", ",", ":", "-"];
 
 /// The tokens of `span`. A comment ends with its line.
@@ -75,10 +79,22 @@ pub(super) fn tokens(source: &Source, span: Span) -> Result<Vec<(Token, Span)>> 
             }
         }
         let message = format!("unexpected character `{c}`");
-        let help = "write a string that contains it in quotes";
+        let help = match expects_comparison(&found) {
+            true => CONDITIONS,
+            false => "write a string that contains it in quotes",
+        };
         return Err(source.syntax_error(at..at + c.len_utf8(), message, Some(help.into())));
     }
     Ok(found)
+}
+
+/// Whether the next token is one between the name of a condition and its value, or between its value and its colon.
+fn expects_comparison(found: &[(Token, Span)]) -> bool {
+    let begin = found.iter().rposition(|(token, _)| *token == Token::Word("when".into()));
+    let Some(condition) = begin.and_then(|begin| found.get(begin + 1..)) else { return false };
+    let has_ended = condition.iter().any(|(token, _)| *token == Token::Mark(":"));
+    let expects_value = matches!(condition.last(), None | Some((Token::Mark("==" | "=" | "[" | ","), _)));
+    !has_ended && !expects_value
 }
 
 /// Reads a number at the start of `rest`, and returns the token and its length in bytes. A number without a point or an

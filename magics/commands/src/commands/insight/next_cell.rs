@@ -149,21 +149,48 @@ pub fn sweep_cell(name: &str, definition: &StudyDefinition, configurations: u32,
         text += &format!("round {round}\n");
     }
     for (keyword, words) in [("question", &definition.question), ("notes", &definition.notes)] {
-        if let Some(words) = words.as_ref().filter(|words| !words.contains(['"', '\n'])) {
-            text += &format!("{keyword} \"{words}\"\n");
+        if let Some(words) = words.as_ref().and_then(|words| quoted(words)) {
+            text += &format!("{keyword} {words}\n");
         }
     }
     let metric = &definition.objective.metric;
     let is_plain = metric.chars().all(|c| c.is_ascii_alphanumeric() || "_/.-".contains(c));
-    let metric = if is_plain { metric.clone() } else { format!("\"{metric}\"") };
+    let metric = if is_plain { metric.clone() } else { quoted(metric).unwrap_or_else(|| format!("\"{metric}\"")) };
     text += &format!("{} {metric}", definition.objective.direction);
     text
+}
+
+/// A text in the quotes that it does not have itself. A string has no escapes and is in one line, so there are none for
+/// a text with quotes of both kinds, or with several lines.
+fn quoted(text: &str) -> Option<String> {
+    let quote = ['"', '\''].into_iter().find(|quote| !text.contains(*quote))?;
+    (!text.contains(['\n', '\r'])).then(|| format!("{quote}{text}{quote}"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Source;
+    use crate::syntax::parse_body;
     use crate::testing::{context, definition};
+
+    #[test]
+    fn texts_with_quotes_are_in_the_cell_and_are_read_as_they_were() {
+        let read = |words: &str| {
+            let study = StudyDefinition { notes: Some(words.into()), question: Some(words.into()), ..definition() };
+            let cell = sweep_cell("s", &study, 4, "");
+            let start = cell.find('\n').unwrap();
+            let body = parse_body(&Source::new(&cell, 0), start..cell.len()).unwrap();
+            assert_eq!(body.question.as_ref().map(|text| &text.value), body.notes.as_ref().map(|text| &text.value));
+            body.notes.map(|text| text.value)
+        };
+        for words in ["plain", "is \"deep\" better?", "it's so"] {
+            assert_eq!(read(words).as_deref(), Some(words));
+        }
+        for words in ["it's \"deep\"", "two\nlines"] {
+            assert_eq!(read(words), None, "{words}");
+        }
+    }
 
     #[test]
     fn more_configurations_are_more_than_the_study_was_asked_for() {

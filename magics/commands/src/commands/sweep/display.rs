@@ -96,6 +96,11 @@ impl<'a> SweepDisplay<'a> {
         self.price = price;
     }
 
+    /// Sets what stands above the chart while the sweep runs: its plan, and what is to be known before it trains.
+    pub fn set_head(&mut self, head: Vec<String>) {
+        self.chart.set_head(head);
+    }
+
     /// Shows the chart before the first trial starts.
     pub fn show(&mut self) {
         let (chart, line) = self.state();
@@ -342,6 +347,30 @@ mod tests {
     use crate::error::ErrorName;
     use crate::host::RESULT_MIME;
     use crate::testing::{FakeHost, Shown, context, definition};
+
+    #[test]
+    fn the_head_stands_above_the_chart_until_the_report_replaces_both() {
+        let folder = tempfile::tempdir().unwrap();
+        let (context, host) = (context(folder.path()), FakeHost::default());
+        let mut display = SweepDisplay::new(&context, &host, "depth", &definition(), 2, vec![]);
+        display.set_head(vec!["Roles: nuisance `lr`.".into(), "sparse-design: too few".into()]);
+        display.show();
+        let first = host.shown().into_iter().find_map(|shown| match shown {
+            Shown::Display(bundle) if bundle["text/plain"].as_str().is_some_and(|t| t.contains("of 2")) => Some(bundle),
+            _ => None,
+        });
+        let first = first.unwrap();
+        let text = first["text/plain"].as_str().unwrap();
+        assert!(text.starts_with("Roles: nuisance `lr`.\nsparse-design: too few\ndepth: 0 of 2 trials"), "{text}");
+        let page = first["text/html"].as_str().unwrap();
+        let (head, chart) = (page.find("sparse-design").unwrap(), page.find("<img").unwrap());
+        assert!(head < chart, "the head is below the chart");
+        display.end(1.0, &["sparse-design: too few".into()], Findings::default(), || Ok(vec![]));
+        let shown = host.shown();
+        let Some(Shown::Display(last)) = shown.last() else { panic!("{shown:?}") };
+        let text = last["text/plain"].as_str().unwrap();
+        assert!(text.matches("sparse-design").count() == 1 && !text.contains("Roles:"), "{text}");
+    }
 
     #[test]
     fn a_sweep_shows_its_result_even_if_another_study_cannot_be_read() {

@@ -152,6 +152,10 @@ fn table(file: &str, bytes: &[u8]) -> std::result::Result<Table, String> {
     if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
         return Err(format!("`{file}` is encoded in UTF-16, and it has to be UTF-8: save it again as UTF-8"));
     }
+    if let Err(error) = std::str::from_utf8(bytes) {
+        let line = bytes[..error.valid_up_to()].iter().filter(|byte| **byte == b'\n').count() + 1;
+        return Err(format!("`{file}`, line {line} is not UTF-8: save the file again as UTF-8"));
+    }
     let bytes = without_spaces_before_quotes(bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes));
     let mut reader = csv::ReaderBuilder::new();
     let reader = reader.has_headers(false).flexible(true).trim(csv::Trim::All);
@@ -451,6 +455,14 @@ mod tests {
         assert_eq!((found.header, found.rows[0].line), (3, 5));
         assert!(refused("  \n,,\n").contains("`g.csv` is empty"));
         assert!(refused("lr\n,\n").contains("no configuration below its header"));
+    }
+
+    #[test]
+    fn a_file_in_another_encoding_is_told_with_its_line() {
+        let latin = table("g.csv", b"optimizer,lr\nadam,0.1\nad\xe4m,0.1\n").unwrap_err();
+        assert_eq!(latin, "`g.csv`, line 3 is not UTF-8: save the file again as UTF-8");
+        let wide = table("g.csv", b"\xff\xfea\0").unwrap_err();
+        assert!(wide.contains("UTF-16") && wide.contains("save it again as UTF-8"), "{wide}");
     }
 
     #[test]

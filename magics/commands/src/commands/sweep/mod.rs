@@ -11,7 +11,8 @@ pub mod environment;
 mod given;
 mod losses;
 pub mod observer;
-mod placeholders;
+pub mod outlook;
+pub mod placeholders;
 pub mod plan;
 mod preset;
 mod program;
@@ -289,7 +290,10 @@ fn notes(context: &Context, store: &Store, study: &StudyRecord, plan: &SweepPlan
     record_allowed(store, study, &found.overruled)?;
     let unneeded = found.note();
     let lints = found.lints.iter().map(|lint| format!("{}: {} (Playbook {})", lint.id, lint.message, lint.playbook));
-    let others = adaptive_note(&plan.definition).into_iter().chain(given_note(&plan.definition));
+    let others = adaptive_note(&plan.definition)
+        .into_iter()
+        .chain(given_note(&plan.definition))
+        .chain(placeholders::note(&plan.definition));
     Ok(others.chain(lints).chain(unneeded).collect())
 }
 
@@ -349,6 +353,10 @@ fn train(
     let mut display = SweepDisplay::new(context, output, &plan.name, &plan.definition, plan.trials as usize, trials);
     display.set_price(plan.options.price);
     let accepted = writer.store().changes(writer.study())?.len();
+    // What the Playbook says of the plan has to be read before anything trains.
+    let mut head = outlook::head((context, session), writer.store(), plan, &numbers);
+    head.extend(notes.iter().cloned());
+    display.set_head(head);
     display.show();
     shown();
     if !session.without_local {

@@ -2,7 +2,7 @@
 
 use crate::error::{ErrorName, Result, Source, Span, suggest};
 use tunebook_pool::program_line::{self, Placeholder, ProgramLineError};
-use tunebook_study::{Distribution, ProgramLine, SearchSpace};
+use tunebook_study::{Distribution, ProgramLine, SearchSpace, StudyDefinition, WorkloadReference};
 
 /// Returns the command in which a word such as `[{name}]` is left out where its hyperparameter has no value. If that
 /// has a value in each trial, the brackets belong to the word, which may be a list with one value.
@@ -47,6 +47,32 @@ pub fn check(source: &Source, line: &ProgramLine, span: &Span, space: &SearchSpa
     Ok(())
 }
 
+/// Says which hyperparameters vary and have no place in the command. None if there is none, or if the command inserts
+/// nothing, so that the program reads all of them elsewhere.
+pub fn note(definition: &StudyDefinition) -> Option<String> {
+    let WorkloadReference::Command(line) = &definition.workload else { return None };
+    let inserted = program_line::placeholders(&line.words).ok().filter(|inserted| !inserted.is_empty())?;
+    let all = definition.space.hyperparameters();
+    let is_seen = |name: &str| {
+        // The seed of a trial has a variable of its own.
+        name == "seed"
+            || inserted.iter().any(|placeholder| placeholder.name == name)
+            || all.iter().flat_map(|h| &h.conditions).any(|condition| condition.name == name)
+    };
+    let mut names: Vec<&str> = vec![];
+    for h in all.iter().filter(|h| !h.distribution.is_constant() && !is_seen(&h.name)) {
+        if !names.contains(&h.name.as_str()) {
+            names.push(&h.name);
+        }
+    }
+    let them = if names.len() == 1 { "it" } else { "them" };
+    let names: Vec<String> = names.into_iter().map(|name| format!("`{name}`")).collect();
+    (!names.is_empty()).then(|| {
+        let names = names.join(" and ");
+        format!("The command does not insert {names}: the program sees {them} only in `TUNEBOOK_PARAMS`.")
+    })
+}
+
 /// Where the placeholder of a name stands.
 fn place(source: &Source, span: &Span, name: &str) -> Span {
     let text = &source.text()[span.clone()];
@@ -61,8 +87,19 @@ fn check_name(source: &Source, placeholder: &Placeholder, place: &Span, space: &
     if space.named(name).next().is_some() {
         return Ok(());
     }
-    let declared: Vec<&str> = space.hyperparameters().iter().map(|h| h.name.as_str()).collect();
-    let help = suggest(name, declared).map_or(String::new(), |help| help + "; ") + "write `{{` for a brace";
+    // A name may be declared in several branches.
+    let mut declared: Vec<&str> = vec![];
+    for h in space.hyperparameters() {
+        if !declared.contains(&h.name.as_str()) {
+            declared.push(&h.name);
+        }
+    }
+    let brace = "write `{{` for a brace";
+    let help = match suggest(name, declared) {
+        Some(asked) if asked.ends_with('?') => format!("{asked} Otherwise {brace}"),
+        Some(known) => format!("{known}; {brace}"),
+        None => brace.to_string(),
+    };
     let message = format!("the command inserts `{name}`, but no line declares it");
     Err(source.error(ErrorName::UnknownHyperparameter, place.clone(), message, Some(help)))
 }
@@ -109,7 +146,56 @@ fn check_format(source: &Source, placeholder: &Placeholder, place: &Span, space:
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::definition;
     use tunebook_study::{Condition, Hyperparameter, Role};
+
+    /// A study of a program, with `lr` and these lists, each with the value of `optimizer` for which it exists.
+    fn study(words: &[&str], lists: &[(&str, Option<&str>)]) -> StudyDefinition {
+        let words = words.iter().map(|word| word.to_string()).collect();
+        let workload = WorkloadReference::Command(ProgramLine { words, optional: vec![] });
+        let mut study = StudyDefinition { workload, ..definition() };
+        for (name, of) in lists {
+            let distribution = Distribution::choice(vec!["a".into(), "b".into()]).unwrap();
+            let condition = |value: &str| Condition { name: "optimizer".into(), values: vec![value.into()] };
+            let conditions = of.map(condition).into_iter().collect();
+            let (name, role) = (name.to_string(), Role::Scientific);
+            study.space.declare(Hyperparameter { name, role, distribution, conditions }).unwrap();
+        }
+        study
+    }
+
+    #[test]
+    fn what_varies_and_is_not_inserted_is_named() {
+        let act = [("act", None)];
+        let note_of = |words: &[&str], lists: &[(&str, Option<&str>)]| note(&study(words, lists));
+        let said = "The command does not insert `act`: the program sees it only in `TUNEBOOK_PARAMS`.";
+        assert_eq!(note_of(&["t", "--lr", "{lr}"], &act).as_deref(), Some(said));
+        assert_eq!(note_of(&["t", "{lr:.3e}", "--act={act}"], &act), None);
+        assert_eq!(note_of(&["t", "{{lr}}"], &act), None, "a command without placeholders reads all elsewhere");
+        let branches = [("optimizer", None), ("warmup", Some("a")), ("warmup", Some("b")), ("seed", None)];
+        assert_eq!(note_of(&["t", "{lr}", "{warmup}"], &branches), None, "what only decides what exists");
+        let said = note_of(&["t", "{optimizer}"], &branches).unwrap();
+        assert!(said.starts_with("The command does not insert `lr` and `warmup`: the program sees them"), "{said}");
+        let mut fixed = study(&["t", "{lr}"], &[]);
+        let (name, distribution) = ("steps".to_string(), Distribution::constant(5.into()));
+        fixed.space.declare(Hyperparameter { name, role: Role::Fixed, distribution, conditions: vec![] }).unwrap();
+        assert_eq!(note(&fixed), None, "a fixed value compares nothing");
+        let builtin = definition();
+        assert_eq!(note(&builtin), None);
+    }
+
+    #[test]
+    fn a_placeholder_of_no_declaration_is_answered_with_each_known_name_once() {
+        let branches = [("optimizer", None), ("warmup", Some("a")), ("warmup", Some("b"))];
+        let help = |word: &str| {
+            let StudyDefinition { workload, space, .. } = study(&["t", word], &branches);
+            let WorkloadReference::Command(line) = workload else { panic!("no program") };
+            let text = format!("t {word}");
+            check(&Source::new(&text, 0), &line, &(0..text.len()), &space).unwrap_err().help.unwrap()
+        };
+        assert_eq!(help("{optimiser}"), "did you mean `optimizer`? Otherwise write `{{` for a brace");
+        assert_eq!(help("{q}"), "known names: `lr`, `optimizer`, `warmup`; write `{{` for a brace");
+    }
 
     #[test]
     fn a_word_in_brackets_is_optional_where_its_hyperparameter_has_no_value() {

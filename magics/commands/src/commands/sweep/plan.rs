@@ -6,7 +6,7 @@ use super::placeholders;
 use super::preset;
 use super::trial_options::{GivenTrial, TrialOptions};
 use crate::commands::workload::Workload;
-use crate::error::{ErrorName, MagicError, Result, Source, Spanned, suggest};
+use crate::error::{ErrorName, MagicError, Result, Source, Spanned, nearest, suggest};
 use crate::studies::{judged, objective};
 use crate::syntax::{Arguments, Declaration, SweepBody, Word};
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,7 +15,7 @@ use std::time::Duration;
 use tunebook_study::protocol::{FitRule, StoppingRule};
 use tunebook_study::sampler::SamplerKind;
 use tunebook_study::{
-    Condition, Direction, Distribution, Hyperparameter, Objective, ObjectiveValue, SearchSpace, StopEarly,
+    Condition, Direction, Distribution, Hyperparameter, Objective, ObjectiveValue, SearchSpace, SpaceError, StopEarly,
     StudyDefinition, Value, WorkloadDescription, WorkloadReference,
 };
 
@@ -186,6 +186,38 @@ fn sampler(arguments: &Arguments) -> Result<SamplerKind> {
     })
 }
 
+/// What to do if a declaration cannot be added to those above it. `declarations` are all of them.
+fn help(error: &SpaceError, space: &SearchSpace, declarations: &[Declaration]) -> Option<String> {
+    match error {
+        SpaceError::UnknownParent { name } if declarations.iter().any(|below| below.name.value == *name) => {
+            Some(format!("move this line below the one that declares `{name}`"))
+        }
+        SpaceError::UnknownParent { name } => {
+            let above = space.hyperparameters().iter().map(|h| h.name.as_str());
+            let asked = nearest(name, above).map(|above| format!("did you mean `{above}`?"));
+            asked.or_else(|| Some(format!("add a line above that declares it: `scientific {name} in [v, …]`")))
+        }
+        SpaceError::ImpossibleValue { name, value, .. } => {
+            let values = space.named(name).flat_map(|parent| match &parent.distribution {
+                Distribution::Choice { values } => values.clone(),
+                Distribution::Constant { value } => vec![value.clone()],
+                _ => vec![],
+            });
+            let values: Vec<String> = values.map(|value| value.declared()).collect();
+            let asked = nearest(value, values.iter().map(String::as_str)).map(|near| format!("did you mean `{near}`?"));
+            asked.or_else(|| Some(format!("write a value that `{name}` can have, or add this one to its declaration")))
+        }
+        SpaceError::Duplicate { conditional: false, .. } => Some("remove one of the two lines".into()),
+        SpaceError::Duplicate { .. } => Some(
+            "remove one of the two lines, or give them conditions that cannot hold at once: `when HP == a: …` and \
+             `when HP == b: …`"
+                .into(),
+        ),
+        SpaceError::NeverExists { .. } => Some("remove a condition, or name values that occur together".into()),
+        SpaceError::SameLabel { .. } => None,
+    }
+}
+
 /// A study to run, with all that is needed to run it.
 #[derive(Clone, Debug)]
 pub struct SweepPlan {
@@ -242,11 +274,18 @@ impl Planner<'_> {
                 conditions,
             };
             space.declare(hyperparameter).map_err(|error| {
-                let span = match declaration.conditions.first() {
+                // The condition that is wrong, or the first one.
+                let wrong = match &error {
+                    SpaceError::UnknownParent { name } | SpaceError::ImpossibleValue { name, .. } => Some(name),
+                    _ => None,
+                };
+                let at = wrong.and_then(|name| declaration.conditions.iter().find(|(parent, _)| parent.value == *name));
+                let span = match at.or(declaration.conditions.first()) {
                     Some((parent, _)) => parent.span.clone(),
                     None => declaration.name.span.clone(),
                 };
-                self.source.error(ErrorName::InvalidDeclaration, span, error.to_string(), None)
+                let help = help(&error, &space, &declarations);
+                self.source.error(ErrorName::InvalidDeclaration, span, error.to_string(), help)
             })?;
         }
         let program = match &workload.value {
@@ -431,6 +470,37 @@ impl Planner<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::syntax::parse_body;
+
+    #[test]
+    fn a_declaration_that_cannot_be_added_says_what_to_do() {
+        let plan = |lines: &str| {
+            let text = format!("command t\nminimize e\n{lines}");
+            let source = Source::new(&text, 0);
+            let body = parse_body(&source, 0..text.len()).unwrap();
+            let planner = Planner { source: &source, workloads: &[] };
+            let error = planner.plan("s".into(), &body, SweepOptions::default()).unwrap_err();
+            assert_eq!(error.name.as_str(), "InvalidDeclaration", "{lines}: {error}");
+            error.help.unwrap_or_default()
+        };
+        let list = "scientific optimizer in [adam, sgd]";
+        let of = |condition: &str| format!("{condition} nuisance lr ~ uniform(0, 1)");
+        assert_eq!(
+            plan(&format!("{}\n{list}", of("when optimizer == adam:"))),
+            "move this line below the one that declares `optimizer`"
+        );
+        assert_eq!(plan(&format!("{list}\n{}", of("when optimiser == adam:"))), "did you mean `optimizer`?");
+        assert!(plan(&of("when act == relu:")).starts_with("add a line above that declares it: `scientific act"));
+        assert_eq!(plan(&format!("{list}\n{}", of("when optimizer == adm:"))), "did you mean `adam`?");
+        assert!(
+            plan(&format!("{list}\n{}", of("when optimizer == xyz:"))).starts_with("write a value that `optimizer`")
+        );
+        assert_eq!(plan(&format!("{list}\n{list}")), "remove one of the two lines");
+        let both = plan(&format!("{list}\n{}\n{}", of("when optimizer == sgd:"), of("when optimizer in [sgd, adam]:")));
+        assert!(both.starts_with("remove one of the two lines, or give them conditions"), "{both}");
+        let never = plan(&format!("{list}\n{}", of("when optimizer == adam: when optimizer == sgd:")));
+        assert!(never.starts_with("remove a condition"), "{never}");
+    }
 
     #[test]
     fn an_empty_question_is_none() {

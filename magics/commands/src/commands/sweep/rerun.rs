@@ -4,10 +4,12 @@ use super::plan::{SweepOptions, SweepPlan};
 use crate::commands::insight::written;
 use crate::error::{ErrorName, MagicError, Result};
 use std::collections::HashSet;
+use std::ops::Range;
 use tunebook_analysis::counted;
+use tunebook_pool::program_line;
 use tunebook_study::store::StudyRecord;
 use tunebook_study::{
-    Condition, Distribution, Hyperparameter, Role, SearchSpace, StudyDefinition, Trial, TrialState, Value,
+    Condition, Distribution, Hyperparameter, ProgramLine, Role, SearchSpace, StudyDefinition, Trial, TrialState, Value,
     WorkloadReference,
 };
 
@@ -59,7 +61,9 @@ pub fn plan_rerun(plan: &SweepPlan, study: &StudyRecord, trials: &[Trial]) -> Re
     }
     if !accepted {
         let name = &plan.name;
-        let message = exists_message(name, &differences);
+        // With --widen, what it accepts is no reason.
+        let refused = if plan.options.widen { refused(recorded, &planned) } else { vec![] };
+        let message = exists_message(name, if refused.is_empty() { &differences } else { &refused });
         let help = if planned.given != recorded.given {
             format!(
                 "keep the configurations that the study was given, in their order, and write further ones below them; \
@@ -67,8 +71,9 @@ pub fn plan_rerun(plan: &SweepPlan, study: &StudyRecord, trials: &[Trial]) -> Re
             )
         } else if plan.options.widen {
             "--widen accepts only ranges that grew, lists that gained values, and fixed values that became a list or a \
-             range, with branches for the new values, and in the same order. With any other change it is another study: \
-             give it another name"
+             range, with branches for the new values, and in the same order. The command may get parts in brackets for \
+             what not all branches have: `[--name {name}]`. With any other change it is another study: give it another \
+             name"
                 .to_string()
         } else {
             format!(
@@ -160,10 +165,17 @@ fn check_room(plan: &SweepPlan, recorded: &StudyDefinition, configurations: u32,
 /// The definition with which a study goes on that is recorded with so many configurations: that of a plan, which is
 /// wider or has more given configurations.
 pub fn redefined(recorded: &StudyDefinition, planned: StudyDefinition, configurations: u32) -> StudyDefinition {
-    let wider = match planned.space == recorded.space {
+    let mut wider = match planned.space == recorded.space {
         true => recorded.clone(),
         false => recorded.widened(planned.space.clone(), configurations),
     };
+    // The study goes on with the command of the plan.
+    if let (WorkloadReference::Command(before), Some(earlier)) = (&recorded.workload, wider.earlier.last_mut())
+        && planned.space != recorded.space
+        && planned.workload != recorded.workload
+    {
+        earlier.command = Some(before.clone());
+    }
     let next = wider.with_given(planned.given.clone(), configurations);
     planned.continuing(&next)
 }
@@ -208,18 +220,43 @@ pub fn exists_message(study: &str, differences: &[String]) -> String {
 ///
 /// Whether a trial is judged by its best or by its last value is not compared, because every run may choose it anew.
 pub fn differences(old: &StudyDefinition, new: &StudyDefinition) -> Vec<String> {
-    let mut found = vec![];
+    let mut found: Vec<String> = of_workload(old, new).into_iter().chain(of_settings(old, new)).collect();
+    found.extend(of_space(&old.space, &new.space, |_| true));
+    if found.is_empty() && old.space != new.space {
+        found.push(ANOTHER_ORDER.into());
+    }
+    found
+}
+
+/// The differences that `--widen` does not accept.
+fn refused(old: &StudyDefinition, new: &StudyDefinition) -> Vec<String> {
+    let workload = of_workload(old, new).filter(|_| !keeps_words(old, &new.workload));
+    let mut found: Vec<String> = workload.into_iter().chain(of_settings(old, new)).collect();
+    let mismatch = mismatch(&new.space, &old.space);
+    found.extend(of_space(&old.space, &new.space, |label| mismatch.labels.iter().any(|refused| refused == label)));
+    if mismatch.is_moved {
+        found.push(ANOTHER_ORDER.into());
+    }
+    found
+}
+
+const ANOTHER_ORDER: &str = "the declarations are in another order, which changes the configurations that are proposed";
+
+fn of_workload(old: &StudyDefinition, new: &StudyDefinition) -> Option<String> {
     match (&old.workload, &new.workload) {
         (WorkloadReference::Rust { name, .. }, WorkloadReference::Rust { name: now, .. })
             if name == now && old.workload != new.workload =>
         {
-            found.push(format!("the code of the workload `{name}` has changed"));
+            Some(format!("the code of the workload `{name}` has changed"))
         }
-        (before, now) if before != now => {
-            found.push(format!("the workload was {}, now {}", written(before), written(now)));
-        }
-        _ => {}
+        (before, now) if before != now => Some(format!("the workload was {}, now {}", written(before), written(now))),
+        _ => None,
     }
+}
+
+/// What differs beside the workload and the space.
+fn of_settings(old: &StudyDefinition, new: &StudyDefinition) -> Vec<String> {
+    let mut found = vec![];
     let mut field = |what: &str, old: String, new: String| {
         if old != new {
             found.push(format!("{what} was {old}, now {new}"));
@@ -242,13 +279,18 @@ pub fn differences(old: &StudyDefinition, new: &StudyDefinition) -> Vec<String> 
             None => format!("there were {before} given configurations, now {now}"),
         });
     }
-    let find = |definition: &StudyDefinition, label: &str| {
-        definition.space.hyperparameters().iter().find(|h| h.label() == label).cloned()
-    };
+    found
+}
+
+/// What differs between two spaces, of the labels that `is_told` names.
+fn of_space(old: &SearchSpace, new: &SearchSpace, is_told: impl Fn(&str) -> bool) -> Vec<String> {
+    let mut found = vec![];
+    let find = |space: &SearchSpace, label: &str| space.hyperparameters().iter().find(|h| h.label() == label).cloned();
     let shown = |h: &Hyperparameter| format!("`{} {} {}`", h.role, h.name, h.distribution);
-    for hyperparameter in old.space.hyperparameters() {
+    for hyperparameter in old.hyperparameters() {
         let label = hyperparameter.label();
         match find(new, &label) {
+            _ if !is_told(&label) => {}
             None => found.push(format!("`{label}` is gone")),
             Some(now) if now != *hyperparameter => {
                 found.push(format!("`{label}` was {}, now {}", shown(hyperparameter), shown(&now)));
@@ -256,21 +298,20 @@ pub fn differences(old: &StudyDefinition, new: &StudyDefinition) -> Vec<String> 
             Some(_) => {}
         }
     }
-    for hyperparameter in new.space.hyperparameters() {
-        if find(old, &hyperparameter.label()).is_none() {
-            found.push(format!("`{}` is new", hyperparameter.label()));
+    for hyperparameter in new.hyperparameters() {
+        let label = hyperparameter.label();
+        if is_told(&label) && find(old, &label).is_none() {
+            found.push(format!("`{label}` is new"));
         }
-    }
-    if found.is_empty() && old.space != new.space {
-        found.push("the declarations are in another order, which changes the configurations that are proposed".into());
     }
     found
 }
 
 /// Whether the new definition differs from the old one only in wider ranges, longer lists, lists and ranges of what was
-/// fixed, and branches for the values that are new.
+/// fixed, branches for the values that are new, and parts of the command for what only these have.
 fn widens(old: &StudyDefinition, new: &StudyDefinition) -> bool {
-    let same_otherwise = StudyDefinition { space: new.space.clone(), ..old.clone() }
+    let (space, workload) = (new.space.clone(), new.workload.clone());
+    let same_otherwise = StudyDefinition { space, workload, ..old.clone() }
         == StudyDefinition {
             objective: old.objective.clone(),
             stop_early: old.stop_early,
@@ -278,11 +319,66 @@ fn widens(old: &StudyDefinition, new: &StudyDefinition) -> bool {
         }
         && old.objective.metric == new.objective.metric
         && old.objective.direction == new.objective.direction;
-    same_otherwise && has_room_for(&new.space, &old.space)
+    let same_program = old.workload == new.workload || keeps_words(old, &new.workload);
+    same_otherwise && same_program && has_room_for(&new.space, &old.space)
+}
+
+/// Whether the new command has the same words for each trial of the old study: it may have more optional parts, with
+/// hyperparameters that no old trial has, and parts may be optional now that each old trial has.
+fn keeps_words(old: &StudyDefinition, new: &WorkloadReference) -> bool {
+    let (WorkloadReference::Command(before), WorkloadReference::Command(now)) = (&old.workload, new) else {
+        return false;
+    };
+    let inserted = |line: &ProgramLine, part: &Range<usize>| {
+        let words = line.words.get(part.clone()).unwrap_or(&[]);
+        program_line::placeholders(words).unwrap_or_default()
+    };
+    let is_declared = |name: &str| old.space.named(name).next().is_some();
+    let is_added = |part: &Range<usize>| {
+        let inserted = inserted(now, part);
+        !inserted.is_empty() && inserted.iter().all(|placeholder| !is_declared(&placeholder.name))
+    };
+    let (added, kept): (Vec<Range<usize>>, Vec<Range<usize>>) = now.optional.iter().cloned().partition(is_added);
+    let is_kept = |at: usize| !added.iter().any(|part| part.contains(&at));
+    // How many of the words before a place are kept.
+    let kept_before = |at: usize| (0..at).filter(|word| is_kept(*word)).count();
+    let line = ProgramLine {
+        words: (0..now.words.len()).filter(|at| is_kept(*at)).map(|at| now.words[at].clone()).collect(),
+        optional: kept.into_iter().map(|part| kept_before(part.start)..kept_before(part.end)).collect(),
+    };
+    // An optional part is left out also where its value is the empty text.
+    let may_be_empty = |name: &str| {
+        let is_empty = |value: &Value| matches!(value, Value::Text(text) if text.is_empty());
+        old.space.named(name).any(|h| match &h.distribution {
+            Distribution::Constant { value } => is_empty(value),
+            Distribution::Choice { values } => values.iter().any(is_empty),
+            _ => false,
+        })
+    };
+    let is_always_there =
+        |part: &Range<usize>| inserted(&line, part).iter().all(|placeholder| !may_be_empty(&placeholder.name));
+    line.words == before.words
+        && before.optional.iter().all(|part| line.optional.contains(part))
+        && line.optional.iter().filter(|part| !before.optional.contains(part)).all(is_always_there)
 }
 
 /// Whether each configuration of the old space is one of the new space, with the same hyperparameters.
 fn has_room_for(new: &SearchSpace, old: &SearchSpace) -> bool {
+    let Mismatch { labels, is_moved } = mismatch(new, old);
+    labels.is_empty() && !is_moved
+}
+
+/// Why configurations of an old space are none of a new one.
+#[derive(Default)]
+struct Mismatch {
+    /// The labels, of both spaces, of the hyperparameters that do not fit.
+    labels: Vec<String>,
+    /// Whether one that fits stands at another place.
+    is_moved: bool,
+}
+
+/// Why some configurations of the old space are none of the new space, with the same hyperparameters.
+fn mismatch(new: &SearchSpace, old: &SearchSpace) -> Mismatch {
     let is_new_value = |parent: &str, value: &Value| old.named(parent).all(|h| h.distribution.to_unit(value).is_none());
     let has = |values: &[Value], value: &Value| values.iter().any(|other| other.same_as(value));
     let grew = |before: &Condition, after: &Condition| {
@@ -327,16 +423,22 @@ fn has_room_for(new: &SearchSpace, old: &SearchSpace) -> bool {
     let constants_move = old.hyperparameters().iter().any(|h| h.conditions.is_empty() && is_real(&h.distribution));
     let moves = |h: &Hyperparameter| constants_move && h.distribution.is_constant();
     let mut left: Vec<&Hyperparameter> = old.hyperparameters().iter().collect();
+    let mut found = Mismatch::default();
     for after in new.hyperparameters() {
         match left.iter().position(|before| widened(before, after)) {
             Some(at) if moves(left[at]) || left[..at].iter().all(|before| moves(before)) => {
                 left.remove(at);
             }
             _ if is_new_branch(after) => {}
-            _ => return false,
+            Some(at) => {
+                left.remove(at);
+                found.is_moved = true;
+            }
+            None => found.labels.push(after.label()),
         }
     }
-    left.is_empty()
+    found.labels.extend(left.into_iter().map(Hyperparameter::label));
+    found
 }
 
 /// Whether `outer` has every value of `inner` and draws it on the same scale.
@@ -469,5 +571,74 @@ mod tests {
         let (list, range) = ("nuisance l in [1, 2]", "nuisance n ~ int(1, 9)");
         assert!(!has_room_for(&space(&[fixed, list, range]), &space(&[list, range, fixed])));
         assert!(has_room_for(&space(&[fixed, list, range]), &space(&[fixed, list, range])));
+    }
+
+    /// The definition of a study of this program with these lines.
+    fn study(command: &str, lines: &[&str]) -> StudyDefinition {
+        let text = format!("command {command}");
+        let body = parse_body(&Source::new(&text, 0), 0..text.len()).unwrap();
+        let workload = body.workload.unwrap().value;
+        StudyDefinition { workload, space: space(lines), ..crate::testing::definition() }
+    }
+
+    const ADAM: [&str; 2] = ["fixed optimizer = adam", "nuisance lr ~ loguniform(1e-4, 1)"];
+    const WARM_UP: &str = "when optimizer == sgd: nuisance warm-up in [0, 10]";
+
+    #[test]
+    fn a_command_may_gain_optional_parts_for_what_only_new_branches_have() {
+        let old = study("t --opt={optimizer} --lr={lr} last", &ADAM);
+        let lines = [OPTIMIZERS, OF_ADAM, OF_SGD, WARM_UP];
+        let widens_to = |command: &str| widens(&old, &study(command, &lines));
+        assert!(widens_to("t --opt={optimizer} --lr={lr} last"), "the command may stay");
+        assert!(widens_to("t --opt={optimizer} [--warm-up={warm-up}] --lr={lr} last"));
+        assert!(widens_to("t --opt={optimizer} --lr={lr} last [--warm-up {warm-up}] [--half={warm-up:.1f}]"));
+        assert!(!widens_to("t --opt={optimizer} --lr={lr} --warm-up={warm-up} last"), "not for old trials");
+        assert!(!widens_to("t --opt={optimizer} --lr={lr} last --fast"), "old trials were not fast");
+        assert!(!widens_to("t --opt={optimizer} --lr={lr} last [--both={warm-up}{lr}]"), "old trials have an lr");
+        assert!(!widens_to("t --lr={lr} --opt={optimizer} [--warm-up={warm-up}] last"), "another order");
+        // With optional parts before.
+        let old = study("t [--opt={optimizer}] --lr={lr}", &ADAM);
+        assert!(widens(&old, &study("t [--warm-up {warm-up}] [--opt={optimizer}] --lr={lr}", &lines)));
+        assert!(!widens(&old, &study("t [--warm-up {warm-up}] --opt={optimizer} --lr={lr}", &lines)));
+    }
+
+    #[test]
+    fn a_part_that_each_old_trial_has_may_become_optional() {
+        let beta = "nuisance beta ~ uniform(0, 1)";
+        let old = study("t --opt={optimizer} --lr={lr} --beta {beta}", &[&ADAM[..], &[beta]].concat());
+        let of_adam = format!("when optimizer == adam: {beta}");
+        let new = study("t --opt={optimizer} --lr={lr} [--beta {beta}]", &[OPTIMIZERS, OF_ADAM, OF_SGD, &of_adam]);
+        assert!(widens(&old, &new));
+        let old = study("t --act {act}", &["nuisance act in [\"\", relu]"]);
+        let new = study("t [--act {act}]", &["nuisance act in [\"\", relu, gelu]"]);
+        assert!(!widens(&old, &new), "a trial without an `act` had the word --act");
+    }
+
+    #[test]
+    fn only_what_widening_refuses_is_told() {
+        let old = study("t --opt={optimizer} --lr={lr}", &ADAM);
+        let narrow = OF_ADAM.replace("1e-4", "1e-3");
+        let new = study("t --opt={optimizer} --lr={lr} [--w={warm-up}]", &[OPTIMIZERS, &narrow, OF_SGD, WARM_UP]);
+        assert_eq!(refused(&old, &new), ["`lr` is gone", "`optimizer=adam/lr` is new"]);
+        assert!(differences(&old, &new).len() > 3, "all differences");
+        let other = study("t --opt={optimizer} --lr={lr} --fast", &[OPTIMIZERS, OF_ADAM, OF_SGD]);
+        let [told] = &refused(&old, &other)[..] else { panic!("one") };
+        assert!(told.starts_with("the workload was"), "{told}");
+        let (a, b) = ("nuisance a ~ uniform(0, 1)", "nuisance b ~ uniform(0, 1)");
+        assert_eq!(refused(&study("t {a} {b}", &[a, b]), &study("t {a} {b}", &[b, a])), [ANOTHER_ORDER]);
+    }
+
+    #[test]
+    fn a_study_that_was_widened_goes_on_with_the_new_command_and_keeps_the_old_one() {
+        let old = study("t --opt={optimizer} --lr={lr}", &ADAM);
+        let new = study("t --opt={optimizer} --lr={lr} [--w={warm-up}]", &[OPTIMIZERS, OF_ADAM, OF_SGD, WARM_UP]);
+        let next = redefined(&old, new.clone().continuing(&old), 7);
+        assert_eq!(next.workload, new.workload);
+        let [earlier] = &next.earlier[..] else { panic!("{next:?}") };
+        let WorkloadReference::Command(line) = &old.workload else { panic!("no program") };
+        assert_eq!((earlier.command.as_ref(), earlier.configurations), (Some(line), 7));
+        let wider =
+            study("t --opt={optimizer} --lr={lr}", &["fixed optimizer = adam", "nuisance lr ~ loguniform(1e-5, 1)"]);
+        assert_eq!(redefined(&old, wider.continuing(&old), 7).earlier[0].command, None, "it kept its command");
     }
 }
