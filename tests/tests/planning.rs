@@ -270,6 +270,42 @@ async fn the_lints_of_a_design_are_found_in_both_forms() {
     assert!(ids(&lint).contains(&"batch-size-changed"), "{lint}");
 }
 
+/// Options with their value in the command count as declarations.
+#[tokio::test]
+async fn the_lints_know_what_the_command_of_a_program_fixes() {
+    let (mut kernel, _folder) = kernel().await;
+    let cell = |magic: &str, step: u32, options: &str, declared: &str| {
+        let program = "command sh -c 'echo {{\\\"step\\\": STEP, \\\"loss\\\": $2}}' train --lr {lr} ";
+        let program = program.replace("STEP", &step.to_string());
+        format!("%%{magic}\n{program}{options}\n{declared}\nminimize loss")
+    };
+    let rates = "nuisance lr ~ loguniform(1e-3, 1)";
+    let message = |result: &Value, id: &str| {
+        let found = result["lints"].as_array().unwrap().iter().find(|lint| lint["id"] == id);
+        found.map(|lint| lint["message"].as_str().unwrap().to_string())
+    };
+    let options = "--optimizer adamw --weight-decay 0.1 --lr_scheduler_type cosine";
+    let plan = kernel.run_ok(&cell("plan l1", 1, options, rates)).await.result();
+    let first = message(&plan, "first-baseline").unwrap();
+    assert!(first.contains("`--weight-decay 0.1` in the command"), "{first}");
+    // Another literal option is not another workload.
+    kernel.run_ok(&cell("sweep v1 --trials 2", 2, "--batch-size=16 --v", rates)).await;
+    let plan = kernel.run_ok(&cell("plan v2", 2, "--batch-size=512 --v", "fixed lr = 0.01")).await.result();
+    let changed = message(&plan, "batch-size-changed").unwrap();
+    assert!(changed.contains("trains at 512 (`--batch-size=512` in the command)"), "{changed}");
+    let plan = kernel.run_ok(&cell("plan v3", 2, "--batch-size=16 --amp", "fixed lr = 0.01")).await.result();
+    assert_eq!(message(&plan, "batch-size-changed"), None);
+    // A study that varies the batch size tunes at each of them.
+    let several = format!("scientific batch-size in [16, 32]\n{rates}");
+    kernel.run_ok(&cell("sweep w1 --trials 2", 3, "--bs {batch-size}", &several)).await;
+    for (size, is_other) in [(512, true), (32, false)] {
+        let fixed = format!("fixed batch-size = {size}\nfixed lr = 0.01");
+        let plan = kernel.run_ok(&cell("plan w2", 3, "--bs {batch-size}", &fixed)).await.result();
+        let changed = message(&plan, "batch-size-changed");
+        assert_eq!(changed.is_some(), is_other, "{changed:?}");
+    }
+}
+
 #[tokio::test]
 async fn a_preset_tunes_what_the_number_of_trials_allows() {
     let (mut kernel, _folder) = kernel().await;

@@ -28,6 +28,7 @@ mod log_least_squares;
 mod metric_bounds;
 mod noise;
 mod percent;
+mod program;
 mod ranking;
 mod replay;
 mod resampling;
@@ -68,6 +69,7 @@ pub use isolation::{Bucket, BucketTrial, Comparison, Isolation, IsolationPoint, 
 pub use limit::{LimitSearch, is_memory_linear};
 pub use noise::{NoisePoint, RunNoise, describes_noise_of, noise_point, run_noise, steps_to_measure};
 pub use percent::estimated_percent;
+pub use program::{Literal, is_same_project, literals};
 pub use ranking::{BestTrial, TrialCounts, best_trial, count_by_state, ranked};
 pub use replay::{MetricDifference, Replay, StateDifference, TrialPair, is_time};
 pub use retune::{Retuning, TunedStudy, compares_batch_sizes_by_validation, not_tuned_again, retuning};

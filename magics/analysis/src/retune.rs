@@ -3,11 +3,10 @@
 //! The best values of the optimizer's and the regularization's hyperparameters depend on the batch size. A study that
 //! takes them over from a study at another batch size has to tune them again.
 
-use crate::usual_names::{Kind, declared, kind, names};
-use serde::Serialize;
-use tunebook_study::{
-    Distribution, Hyperparameter, Params, StudyDefinition, Value, WorkloadDescription, WorkloadReference,
-};
+use crate::program::{is_same_project, may_vary, space_with_literals};
+use crate::usual_names::{Kind, declared, is_same_name, kind, names};
+use serde::{Serialize, Serializer};
+use tunebook_study::{Distribution, Hyperparameter, Params, SearchSpace, StudyDefinition, Value, WorkloadDescription};
 
 /// Hyperparameters whose best values depend on the batch size, besides those of the optimizer and of the
 /// regularization.
@@ -26,13 +25,14 @@ pub struct TunedStudy<'a> {
     pub best: Option<&'a Params>,
 }
 
-/// Hyperparameters that one study tuned at one batch size and another study uses at another batch size.
+/// Hyperparameters that one study tuned and another study uses at another batch size.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Retuning {
     /// The name of the study that tuned them.
     pub tuned_in: String,
-    /// The batch size of that study.
-    pub tuned_at: i64,
+    /// The batch sizes of that study, from the smallest one. In JSON a number if there is one.
+    #[serde(serialize_with = "one_or_list")]
+    pub tuned_at: Vec<i64>,
     /// The name of the study that uses the tuned values.
     pub used_in: String,
     /// The batch size of that study.
@@ -41,11 +41,30 @@ pub struct Retuning {
     pub hyperparameters: Vec<String>,
 }
 
+impl Retuning {
+    /// The batch sizes at which they were tuned: "a batch size of 16", or "batch sizes of 16 and 32".
+    pub fn tuned_sizes(&self) -> String {
+        let mut sizes: Vec<String> = self.tuned_at.iter().map(i64::to_string).collect();
+        match sizes.pop() {
+            Some(last) if !sizes.is_empty() => format!("batch sizes of {} and {last}", sizes.join(", ")),
+            last => format!("a batch size of {}", last.unwrap_or_default()),
+        }
+    }
+}
+
+fn one_or_list<S: Serializer>(sizes: &[i64], serializer: S) -> Result<S::Ok, S::Error> {
+    match sizes {
+        [size] => size.serialize(serializer),
+        sizes => sizes.serialize(serializer),
+    }
+}
+
 /// Returns what `user` takes over from `tuner` at another batch size, or None if there is nothing to tune again.
 ///
 /// A hyperparameter is taken over if `tuner` searched for it and `user` fixes it to within 5 % of the best value. Both
-/// studies must train the same workload and have one batch size each; `default_batch_size` is that of a study that
-/// declares none.
+/// studies must train the same workload, or the same program with any options. The one batch size of `user` must be
+/// none of those of `tuner`; `default_batch_size` is that of a study that declares none. What a command fixes counts as
+/// declared.
 pub fn retuning(tuner: &TunedStudy<'_>, user: &TunedStudy<'_>, default_batch_size: Option<i64>) -> Option<Retuning> {
     let best = |h: &str| tuner.best.and_then(|best| best.get(h));
     let is_near_best = |h: &str, value: &Value| best(h).is_some_and(|best| is_near(value, best));
@@ -70,7 +89,7 @@ fn is_sensitive(name: &str) -> bool {
         || ALSO_SENSITIVE.contains(&name)
 }
 
-/// Returns those of the `relevant` hyperparameters that `tuner` searched for at one batch size, that `user` does not
+/// Returns those of the `relevant` hyperparameters that `tuner` searched for at some batch sizes, that `user` does not
 /// search for at another one, and whose values in `user` are `wanted`.
 fn changed(
     tuner: &TunedStudy<'_>,
@@ -79,25 +98,30 @@ fn changed(
     relevant: &dyn Fn(&str) -> bool,
     wanted: &dyn Fn(&str, &[&Value]) -> bool,
 ) -> Option<Retuning> {
-    let workload = |definition: &StudyDefinition| match &definition.workload {
-        WorkloadReference::Builtin { name } | WorkloadReference::Rust { name, .. } => vec![name.clone()],
-        WorkloadReference::Command(line) => line.words.clone(),
-        WorkloadReference::Imported { from } => vec![from.clone()],
+    let workload = &user.definition.workload;
+    if tuner.name == user.name || !is_same_project(&tuner.definition.workload, workload) {
+        return None;
+    }
+    let (tuned_in, used_in) = (space_with_literals(tuner.definition), space_with_literals(user.definition));
+    let tuned_at = batch_sizes(&tuned_in, default_batch_size)?;
+    let [used_at] = batch_sizes(&used_in, default_batch_size)?[..] else { return None };
+    if tuned_at.contains(&used_at) {
+        return None;
+    }
+    let is_searched = |h: &str| tuned_in.named(h).any(|declared| !declared.distribution.is_constant());
+    let searches_rate = || {
+        let mut all = used_in.hyperparameters().iter();
+        all.any(|h| kind(&h.name) == Some(Kind::LearningRate) && !h.distribution.is_constant())
     };
-    if tuner.name == user.name || workload(tuner.definition) != workload(user.definition) {
-        return None;
-    }
-    let tuned_at = batch_size(tuner.definition, default_batch_size)?;
-    let used_at = batch_size(user.definition, default_batch_size)?;
-    if tuned_at == used_at {
-        return None;
-    }
-    let is_searched = |h: &str| tuner.definition.space.named(h).any(|declared| !declared.distribution.is_constant());
+    // A program may have another name for it: `--lr {rate}`, or `--learning-rate {rate}`.
+    let may_be_searched = |h: &str| may_vary(workload, h) || (kind(h) == Some(Kind::LearningRate) && searches_rate());
     let is_wanted = |h: &&str| {
-        let values: Option<Vec<&Value>> = user.definition.space.named(h).map(constant).collect();
-        is_searched(h) && values.is_some_and(|values| wanted(h, &values))
+        let named = used_in.hyperparameters().iter().filter(|other| is_same_name(&other.name, h));
+        let values: Option<Vec<&Value>> = named.map(constant).collect();
+        let is_user = |values: Vec<&Value>| (!values.is_empty() || !may_be_searched(h)) && wanted(h, &values);
+        is_searched(h) && values.is_some_and(is_user)
     };
-    let all = names(&tuner.definition.space, relevant);
+    let all = names(&tuned_in, relevant);
     let hyperparameters: Vec<String> = all.into_iter().filter(is_wanted).map(String::from).collect();
     (!hyperparameters.is_empty()).then(|| Retuning {
         tuned_in: tuner.name.into(),
@@ -156,28 +180,38 @@ fn is_near(a: &Value, b: &Value) -> bool {
     }
 }
 
-/// Returns the batch size of all trials of a study, or None if they do not share one, or if it is not known.
-fn batch_size(definition: &StudyDefinition, default: Option<i64>) -> Option<i64> {
-    let space = &definition.space;
+/// Returns the batch sizes of the trials of a study, each once and from the smallest one. None if they are not known,
+/// or lie in a range.
+fn batch_sizes(space: &SearchSpace, default: Option<i64>) -> Option<Vec<i64>> {
     let name = match declared(space, Kind::BatchSize).as_slice() {
-        [] => return default,
+        [] => return Some(vec![default?]),
         [name] => *name,
         _ => return None,
     };
-    let sizes: Option<Vec<i64>> = space.named(name).map(|h| only_value(h)?.as_i64()).collect();
-    let mut sizes = sizes?;
+    let mut sizes = vec![];
+    for h in space.named(name) {
+        let values = match &h.distribution {
+            Distribution::Constant { value } => std::slice::from_ref(value),
+            Distribution::Choice { values } => values.as_slice(),
+            _ => return None,
+        };
+        for value in values {
+            sizes.push(value.as_i64()?);
+        }
+    }
     if space.lacking(name).is_some() {
         sizes.push(default?);
     }
-    let first = sizes.first().copied()?;
-    sizes.iter().all(|size| *size == first).then_some(first)
+    sizes.sort_unstable();
+    sizes.dedup();
+    Some(sizes)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use tunebook_study::{
-        Condition, Direction, Objective, ObjectiveValue, ProgramLine, Role, SearchSpace, WorkloadHyperparameter,
+        Condition, Direction, Objective, ObjectiveValue, ProgramLine, Role, WorkloadHyperparameter, WorkloadReference,
     };
 
     fn definition(declared: &[(&str, Distribution)]) -> StudyDefinition {
@@ -237,7 +271,8 @@ mod tests {
             retuning(&tuner, &TunedStudy { name: "b", definition: &definition, best: None }, Some(64))
         };
         let changed = found(&[size(512), ("lr", constant(0.021))]).unwrap();
-        assert_eq!((changed.tuned_at, changed.used_at, changed.hyperparameters), (64, 512, vec!["lr".to_string()]));
+        assert_eq!((changed.tuned_at, changed.used_at), (vec![64], 512));
+        assert_eq!(changed.hyperparameters, ["lr"]);
         assert_eq!(found(&[size(64), ("lr", constant(0.021))]), None, "the batch size is the same");
         assert_eq!(found(&[size(512), ("lr", constant(0.1))]), None, "it has another value");
         let again = Distribution::log_uniform(1e-3, 1.0).unwrap();
@@ -269,7 +304,7 @@ mod tests {
         let large = program(&[("learning-rate", value(0.1)), ("wd", value(0.01)), ("batch-size", constant(512))]);
         let user = TunedStudy { name: "b", definition: &large, best: None };
         let found = retuning(&tuner, &user, None).unwrap();
-        assert_eq!((found.tuned_at, found.used_at), (64, 512));
+        assert_eq!((found.tuned_at, found.used_at), (vec![64], 512));
         assert_eq!(found.hyperparameters, ["learning-rate", "wd"]);
         assert_eq!(not_tuned_again(&tuner, &user, None).unwrap().hyperparameters, ["learning-rate"]);
         let same = program(&[("learning-rate", value(0.1)), ("wd", value(0.01)), ("batch-size", constant(64))]);
@@ -277,18 +312,91 @@ mod tests {
     }
 
     #[test]
+    fn what_the_command_of_a_program_fixes_counts_as_declared() {
+        let program = |line: &str, declared: &[(&str, Distribution)]| {
+            let words = line.split(' ').map(String::from).collect();
+            let line = ProgramLine { words, optional: vec![] };
+            StudyDefinition { workload: WorkloadReference::Command(line), ..definition(declared) }
+        };
+        let rates = || Distribution::log_uniform(1e-4, 1.0).unwrap();
+        let best: Params = [("lr".to_string(), 0.01.into())].into();
+        let tuned = program("python3 t.py --batch-size=16 --lr={lr} --v", &[("lr", rates())]);
+        let tuner = TunedStudy { name: "v1", definition: &tuned, best: Some(&best) };
+        // What is taken over, and whether the learning rate is not tuned again.
+        let found = |line: &str, declared: &[(&str, Distribution)]| {
+            let definition = program(line, declared);
+            let user = TunedStudy { name: "v2", definition: &definition, best: None };
+            let not_again = not_tuned_again(&tuner, &user, None);
+            for found in &not_again {
+                assert_eq!((&found.tuned_at, &found.hyperparameters), (&vec![16], &vec!["lr".to_string()]));
+            }
+            (retuning(&tuner, &user, None).is_some(), not_again.map(|found| found.used_at))
+        };
+        let fixed = |x: f64| ("lr", Distribution::constant(x.into()));
+        assert_eq!(found("python3 t.py --batch-size=512 --lr={lr} --v", &[fixed(0.01)]), (true, Some(512)));
+        assert_eq!(found("python3 t.py --bs 512 --optim sgd --lr {lr}", &[fixed(0.1)]), (false, Some(512)));
+        assert_eq!(found("python3 t.py batch_size=512 optimizer.lr=1e-2", &[]), (true, Some(512)));
+        assert_eq!(found("python3 t.py --lr 0.01 --batch-size {bs}", &[("bs", constant(64))]), (true, Some(64)));
+        assert_eq!(found("python3 t.py --batch-size 512 --config big.yaml", &[]), (false, Some(512)), "its default");
+        for (line, declared) in [
+            ("python3 t.py --batch-size=16 --lr={lr} --amp", vec![fixed(0.01)]),
+            ("python3 t.py --batch-size=512 --lr={lr}", vec![("lr", rates())]),
+            ("python3 t.py --batch-size=512 --lr {rate}", vec![("rate", rates())]),
+            ("python3 t.py --batch-size=512 --rate {peak_lr}", vec![("peak_lr", rates())]),
+            ("python3 t.py --batch-size=512 --lr {lr}", vec![fixed(0.01), ("batch_size", constant(16))]),
+            ("python3 t.py --batch-size 16 --batch-size {n} --lr {lr}", vec![fixed(0.01), ("n", constant(512))]),
+            ("python3 t.py --batch-size auto --lr {lr}", vec![fixed(0.01)]),
+            ("python3 t.py --lr {lr} --batch-size", vec![fixed(0.01)]),
+            ("python3 other.py --batch-size=512 --lr={lr}", vec![fixed(0.01)]),
+        ] {
+            assert_eq!(found(line, &declared), (false, None), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_study_tuned_at_each_batch_size_that_it_varied() {
+        let rates = || Distribution::log_uniform(1e-4, 1.0).unwrap();
+        let tuned = definition(&[("batch-size", list(&[32, 16])), ("lr", rates())]);
+        let best: Params = [("batch-size".to_string(), 16.into()), ("lr".to_string(), 0.01.into())].into();
+        let tuner = TunedStudy { name: "w1", definition: &tuned, best: Some(&best) };
+        let found = |size: Distribution| {
+            let definition = definition(&[("batch-size", size), ("lr", Distribution::constant(0.01.into()))]);
+            let user = TunedStudy { name: "w2", definition: &definition, best: None };
+            let found = retuning(&tuner, &user, Some(64));
+            assert_eq!(found, not_tuned_again(&tuner, &user, Some(64)));
+            found
+        };
+        let large = found(constant(512)).unwrap();
+        assert_eq!((large.tuned_at.as_slice(), large.used_at), (&[16, 32][..], 512));
+        assert_eq!(large.tuned_sizes(), "batch sizes of 16 and 32");
+        assert_eq!(serde_json::to_value(&large).unwrap()["tuned_at"], serde_json::json!([16, 32]));
+        let one = Retuning { tuned_at: vec![16], ..large.clone() };
+        assert_eq!(one.tuned_sizes(), "a batch size of 16");
+        assert_eq!(serde_json::to_value(&one).unwrap()["tuned_at"], 16);
+        let three = Retuning { tuned_at: vec![16, 32, 64], ..large };
+        assert_eq!(three.tuned_sizes(), "batch sizes of 16, 32 and 64");
+        for size in [16, 32] {
+            assert_eq!(found(constant(size)), None, "{size} is one of them");
+        }
+        assert_eq!(found(list(&[512, 1024])), None, "the study has several");
+    }
+
+    #[test]
     fn the_batch_size_of_one_branch_is_not_that_of_all_trials() {
-        let of = |declared: &[Declared<'_>], default| batch_size(&in_branches(declared), default);
+        let of = |declared: &[Declared<'_>], default| batch_sizes(&in_branches(declared).space, default);
         let layers = || ("layers", list(&[2, 3]), None);
-        assert_eq!(of(&[layers(), ("batch_size", constant(512), Some(3))], Some(64)), None);
+        assert_eq!(of(&[layers(), ("batch_size", constant(512), Some(3))], Some(64)), Some(vec![64, 512]));
         assert_eq!(of(&[layers(), ("batch_size", constant(512), Some(3))], None), None, "the default is not known");
-        assert_eq!(of(&[layers(), ("batch_size", constant(64), Some(3))], Some(64)), Some(64));
+        assert_eq!(of(&[layers(), ("batch_size", constant(64), Some(3))], Some(64)), Some(vec![64]));
         let both = |other| [layers(), ("batch_size", constant(512), Some(2)), ("batch_size", constant(other), Some(3))];
-        assert_eq!(of(&both(512), Some(64)), Some(512));
-        assert_eq!(of(&both(256), Some(64)), None);
-        assert_eq!(of(&[("bs", constant(32), None)], None), Some(32));
+        assert_eq!(of(&both(512), Some(64)), Some(vec![512]));
+        assert_eq!(of(&both(256), Some(64)), Some(vec![256, 512]));
+        assert_eq!(of(&[("bs", constant(32), None)], None), Some(vec![32]));
+        assert_eq!(of(&[("bs", list(&[64, 32]), None)], None), Some(vec![32, 64]));
+        assert_eq!(of(&[("bs", Distribution::int(16, 64).unwrap(), None)], None), None, "a range");
         assert_eq!(of(&[("bs", constant(32), None), ("global_batch_size", constant(64), None)], None), None);
-        assert_eq!(of(&[], Some(64)), Some(64));
+        assert_eq!(of(&[], Some(64)), Some(vec![64]));
+        assert_eq!(of(&[], None), None);
     }
 
     #[test]

@@ -162,9 +162,26 @@ const GROUPS: [&str; 6] = ["optimizer_", "optim_", "opt_", "train_", "training_"
 
 /// What a hyperparameter of this name is. Upper and lower case are the same, and so are `-`, `.` and `_`.
 pub(crate) fn kind(name: &str) -> Option<Kind> {
+    known(&plain(name))
+}
+
+fn known(plain: &str) -> Option<Kind> {
+    NAMES.iter().find(|(_, names)| names.contains(&plain)).map(|(kind, _)| *kind)
+}
+
+/// The name in small letters with `_`, and without its group if it is a usual one without it.
+fn plain(name: &str) -> String {
     let name = name.to_lowercase().replace(['-', '.'], "_");
-    let known = |name: &str| NAMES.iter().find(|(_, names)| names.contains(&name)).map(|(kind, _)| *kind);
-    known(&name).or_else(|| GROUPS.iter().find_map(|group| known(name.strip_prefix(group)?)))
+    if known(&name).is_some() {
+        return name;
+    }
+    let usual = |group: &&str| name.strip_prefix(*group).filter(|rest| known(rest).is_some()).map(String::from);
+    GROUPS.iter().find_map(usual).unwrap_or(name)
+}
+
+/// Whether two names are those of one hyperparameter: `weight-decay` and `optimizer.weight_decay`.
+pub(crate) fn is_same_name(a: &str, b: &str) -> bool {
+    a == b || plain(a) == plain(b)
 }
 
 /// The names of this kind that a space declares, each once.
@@ -212,6 +229,16 @@ mod tests {
             ("dropout", Kind::Regularization),
         ] {
             assert_eq!(kind(name), Some(expected), "{name}");
+        }
+    }
+
+    #[test]
+    fn one_name_can_be_written_in_several_ways() {
+        for (a, b) in [("lr", "LR"), ("weight-decay", "optimizer.weight_decay"), ("warmup-steps", "warmup_steps")] {
+            assert!(is_same_name(a, b) && is_same_name(b, a), "{a} {b}");
+        }
+        for (a, b) in [("lr", "learning_rate"), ("opt_level", "level"), ("wd", "weight_decay"), ("lr", "")] {
+            assert!(!is_same_name(a, b), "{a} {b}");
         }
     }
 

@@ -2,11 +2,13 @@
 
 use super::Design;
 use crate::compares_batch_sizes_by_validation;
+use crate::program::{Literal, literals, space_with_literals};
 use crate::retune::varies;
 use crate::throughput::{PointState, Throughput};
 use crate::usual_names::{Kind, declared, kind};
 use crate::words::counted;
 use serde::Serialize;
+use std::borrow::Cow;
 use tunebook_study::sampler::SamplerKind;
 use tunebook_study::{
     Condition, Distribution, Hyperparameter, ObjectiveValue, Params, Role, SearchSpace, StudyDefinition, Value,
@@ -123,12 +125,19 @@ pub enum Stage {
 }
 
 /// Returns the advice that a definition does not follow. `description` is that of the workload, None for a program.
+/// What the command of a program fixes counts as declared.
 pub fn lints(
     definition: &StudyDefinition,
     design: &Design,
     description: Option<&WorkloadDescription>,
     stage: Stage,
 ) -> Vec<Lint> {
+    let literals = literals(definition);
+    let definition = match space_with_literals(definition) {
+        Cow::Borrowed(_) => Cow::Borrowed(definition),
+        Cow::Owned(space) => Cow::Owned(StudyDefinition { space, ..definition.clone() }),
+    };
+    let definition: &StudyDefinition = &definition;
     let varied: Vec<&Hyperparameter> =
         definition.space.hyperparameters().iter().filter(|h| !h.distribution.is_constant()).collect();
     let of_role = |role: Role| varied.iter().filter(move |h| h.role == role).map(|h| format!("`{}`", h.label()));
@@ -264,7 +273,7 @@ pub fn lints(
             ),
         );
     }
-    let fixed = fixed_although_it_interacts(definition, description);
+    let fixed = fixed_although_it_interacts(definition, description, &literals);
     if !scientific.is_empty() && !fixed.is_empty() {
         add(
             FIXED_INTERACTS,
@@ -328,9 +337,12 @@ pub fn lints(
             "I1 What is the best learning rate schedule family?",
             format!(
                 "A baseline was launched, and all {} configurations keep a constant learning rate. After the first \
-                 baseline, a linear or cosine decay is mostly better: `fixed {schedule} = cosine`, with the learning \
-                 rate tuned again.",
-                design.configurations
+                 baseline, a linear or cosine decay is mostly better: {}, with the learning rate tuned again.",
+                design.configurations,
+                match literals.iter().find(|literal| literal.name == schedule) {
+                    Some(literal) => literal.shown_with("cosine"),
+                    None => format!("`fixed {schedule} = cosine`"),
+                }
             ),
         );
     }
@@ -347,7 +359,7 @@ pub fn lints(
             ),
         );
     }
-    let early = too_early(definition, description, stage);
+    let early = too_early(definition, description, stage, &literals);
     if matches!(stage, Stage::First | Stage::WithExtras) && !early.is_empty() {
         add(
             FIRST_BASELINE,
@@ -641,7 +653,11 @@ fn values_of(distribution: &Distribution) -> Vec<&Value> {
 
 /// Returns the hyperparameters that usually have to be tuned for each scientific value, and that are tuned for none, or
 /// not for some of them: the learning rate, and regularization while the architecture is scientific.
-fn fixed_although_it_interacts(definition: &StudyDefinition, description: Option<&WorkloadDescription>) -> Vec<String> {
+fn fixed_although_it_interacts(
+    definition: &StudyDefinition,
+    description: Option<&WorkloadDescription>,
+    literals: &[Literal],
+) -> Vec<String> {
     let space = &definition.space;
     let is_varied = |h: &Hyperparameter| !h.distribution.is_constant();
     let is_scientific = |name: &str| space.named(name).any(|h| h.role == Role::Scientific && is_varied(h));
@@ -668,7 +684,7 @@ fn fixed_although_it_interacts(definition: &StudyDefinition, description: Option
         if rates.iter().any(|h| is_varied(h)) {
             continue;
         }
-        found.extend(rates.iter().map(|h| format!("`{} {}`", h.label(), h.distribution)));
+        found.extend(rates.iter().map(|h| written(h, literals)));
         if let (true, Some(known)) = (rates.is_empty(), default_rate) {
             let values: Vec<String> = values.iter().map(|(name, value)| format!("{name}={value}")).collect();
             let is_declared = space.hyperparameters().iter().any(|h| is_rate(&h.name));
@@ -686,7 +702,7 @@ fn fixed_although_it_interacts(definition: &StudyDefinition, description: Option
             let here = active(branches, &|other: &str| other == name);
             if !here.iter().any(|h| is_varied(h)) {
                 let used = here.iter().filter(|h| values_of(&h.distribution).into_iter().any(is_strength));
-                found.extend(used.map(|h| format!("`{} {}`", h.label(), h.distribution)));
+                found.extend(used.map(|h| written(h, literals)));
             }
         }
     }
@@ -695,6 +711,14 @@ fn fixed_although_it_interacts(definition: &StudyDefinition, description: Option
         once.extend(Some(text).filter(|text| !once.contains(text)));
     }
     once
+}
+
+/// How the user wrote a declaration, or an option in the command.
+fn written(h: &Hyperparameter, literals: &[Literal]) -> String {
+    match literals.iter().find(|literal| literal.name == h.name) {
+        Some(literal) => literal.shown(),
+        None => format!("`{} {}`", h.label(), h.distribution),
+    }
 }
 
 /// Whether a value of a regularizer regularizes. A whole number is taken for something else of the same name.
@@ -716,7 +740,7 @@ fn is_extra(name: &str, value: &Value) -> bool {
 }
 
 /// Whether a trial with these values keeps its learning rate constant and has no regularization, as the first baseline
-/// of a project should be (Playbook C3). Of a program, only these values are known.
+/// of a project should be (Playbook C3). Of a program, only these values are known: [`literals`] are to be among them.
 pub fn is_plain(params: &Params, description: Option<&WorkloadDescription>) -> bool {
     let defaults = description.iter().flat_map(|known| &known.hyperparameters);
     let mut undeclared = defaults.filter(|known| !params.contains_key(&known.name));
@@ -726,7 +750,12 @@ pub fn is_plain(params: &Params, description: Option<&WorkloadDescription>) -> b
 
 /// Returns what the first baseline of a project should not have (Playbook C3). What is scientific is no part of a
 /// baseline once another study has trials.
-fn too_early(definition: &StudyDefinition, description: Option<&WorkloadDescription>, stage: Stage) -> Vec<String> {
+fn too_early(
+    definition: &StudyDefinition,
+    description: Option<&WorkloadDescription>,
+    stage: Stage,
+    literals: &[Literal],
+) -> Vec<String> {
     let mut found = vec![];
     for h in definition.space.hyperparameters() {
         let is_question = h.role == Role::Scientific && !h.distribution.is_constant() && stage != Stage::First;
@@ -737,7 +766,7 @@ fn too_early(definition: &StudyDefinition, description: Option<&WorkloadDescript
         let is_tuned = kind(&h.name) == Some(Kind::Regularization) && is_real_range;
         let has_extra = values_of(&h.distribution).into_iter().any(|value| is_extra(&h.name, value));
         if !is_question && (is_tuned || has_extra) {
-            found.push(format!("`{} {}`", h.label(), h.distribution));
+            found.push(written(h, literals));
         }
     }
     for known in description.iter().flat_map(|known| &known.hyperparameters) {

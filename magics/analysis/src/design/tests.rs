@@ -1,8 +1,8 @@
 use super::*;
 use tunebook_study::sampler::SamplerKind;
 use tunebook_study::{
-    Condition, Direction, Distribution, Objective, ObjectiveValue, SearchSpace, Value, WorkloadDescription,
-    WorkloadHyperparameter, WorkloadReference,
+    Condition, Direction, Distribution, Objective, ObjectiveValue, ProgramLine, SearchSpace, Value,
+    WorkloadDescription, WorkloadHyperparameter, WorkloadReference,
 };
 
 /// A declaration, with the optimizers for which it counts.
@@ -589,6 +589,50 @@ fn a_constant_schedule_of_a_program_is_known_if_it_is_declared() {
     assert!(found.contains("`fixed lr_scheduler_type = cosine`"), "{found}");
     assert_eq!(of(&[(Role::Fixed, "lr_scheduler_type", constant("linear"), None)]), None);
     assert_eq!(of(&[(Role::Nuisance, "lr", log(), None)]), None, "its schedule is not known");
+}
+
+#[test]
+fn what_the_command_of_a_program_fixes_counts_as_declared() {
+    let message = |line: &str, declared: &[Declared], stage, id: &str| {
+        let words = format!("python3 train.py {line}").split(' ').map(String::from).collect();
+        let workload = WorkloadReference::Command(ProgramLine { words, optional: vec![] });
+        let definition = StudyDefinition { workload, ..study(declared) };
+        let found = lints(&definition, &design(&definition, 60), None, stage);
+        found.into_iter().find(|lint| lint.id == id).map(|lint| lint.message)
+    };
+    let rate = || (Role::Nuisance, "lr", log(), None);
+    let first = |line: &str| message(line, &[rate()], Stage::First, "first-baseline");
+    let both = first("--optimizer adamw --weight-decay 0.1 --lr_scheduler_type cosine --lr {lr}").unwrap();
+    let expected =
+        "This study has `--weight-decay 0.1` in the command, `--lr_scheduler_type cosine` in the command. Begin";
+    assert!(both.contains(expected), "{both}");
+    assert!(first("optimizer.weight_decay=0.1 lr={lr}").unwrap().contains("`optimizer.weight_decay=0.1` in the"));
+    for line in [
+        "--optimizer adamw --amp --lr {lr}",
+        "--weight-decay 0 --dropout=0.0 --lr_scheduler_type constant --lr {lr}",
+        "--dropout --lr {lr}",
+        "--schedule configs/cosine.yaml --lr {lr}",
+        "--out runs/wd=0.1 --lr {lr}",
+    ] {
+        assert_eq!(first(line), None, "{line}");
+    }
+    // A declaration of the same name goes first.
+    let declared = [rate(), (Role::Fixed, "weight_decay", constant(0.0), None)];
+    assert_eq!(message("--weight-decay 0.1 {lr} {weight_decay}", &declared, Stage::First, "first-baseline"), None);
+
+    let baseline = |line: &str| message(line, &[rate()], Stage::AfterBaseline, "constant-schedule");
+    let constant = baseline("--lr_scheduler_type=constant --lr {lr}").unwrap();
+    assert!(constant.contains("mostly better: `--lr_scheduler_type=cosine` in the command, with"), "{constant}");
+    assert_eq!(baseline("--lr_scheduler_type=linear --lr {lr}"), None);
+    assert_eq!(baseline("--lr_scheduler_type --lr {lr}"), None, "it is not known");
+
+    let width = || (Role::Scientific, "width", list(&[8, 64]), None);
+    let fixed = |line: &str, declared: &[Declared]| message(line, declared, Stage::Exploring, "fixed-interacts");
+    let one = fixed("--lr 0.01 --width {width}", &[width()]).unwrap();
+    assert!(one.starts_with("`--lr 0.01` in the command has one value, and the best one"), "{one}");
+    assert_eq!(fixed("--lr 0.01 --width {width} --peak {lr}", &[width(), rate()]), None, "lr is tuned");
+    let other = (Role::Nuisance, "rate", log(), None);
+    assert_eq!(fixed("--lr 0.01 --width {width} --lr {rate}", &[width(), other]), None, "it is inserted too");
 }
 
 #[test]

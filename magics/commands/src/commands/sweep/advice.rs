@@ -12,20 +12,15 @@ use crate::syntax::Arguments;
 use serde_json::{Value as Json, json};
 use std::collections::BTreeSet;
 use tunebook_analysis::{
-    BATCH_SIZE_CHANGED, Design, Explored, LINTS, Lint, Stage, Throughput, TunedStudy, batch_size_too_large, best_trial,
-    exploitation, is_plain, lints, not_tuned_again, retuning, several_questions,
+    BATCH_SIZE_CHANGED, Design, Explored, LINTS, Lint, Literal, Retuning, Stage, Throughput, TunedStudy,
+    batch_size_too_large, best_trial, exploitation, is_plain, is_same_project, lints, literals, not_tuned_again,
+    retuning, several_questions,
 };
-
 use tunebook_study::store::{Store, StudyRecord};
 use tunebook_study::{StudyDefinition, TrialState, WorkloadDescription, WorkloadReference};
 
 /// The kind of the result in which a study keeps the lints that were allowed.
 const ALLOWED: &str = "allowed_lints";
-
-/// Programs that run a script: the first word behind their options, or what follows `-c`.
-const INTERPRETERS: [&str; 9] = ["python", "pypy", "sh", "bash", "julia", "Rscript", "perl", "ruby", "node"];
-/// How the names of programs end that others start, such as `torchrun`.
-const SCRIPTS: [&str; 8] = ["py", "sh", "jl", "R", "pl", "rb", "js", "ts"];
 
 /// What the Playbook says of a plan.
 #[derive(Debug, Default, PartialEq)]
@@ -123,7 +118,10 @@ fn stage(
     }
     let mut stage = Stage::First;
     for other in others {
-        for trial in store.trials(other)?.iter().filter(|trial| trial.state == TrialState::Complete) {
+        let literals = literals(&other.definition);
+        let in_command = || literals.iter().map(|literal| (literal.name.clone(), literal.value.clone()));
+        for mut trial in store.trials(other)?.into_iter().filter(|trial| trial.state == TrialState::Complete) {
+            trial.params.extend(in_command());
             if is_plain(&trial.params, description) {
                 return Ok(Stage::Exploring);
             }
@@ -131,48 +129,6 @@ fn stage(
         }
     }
     Ok(stage)
-}
-
-/// Whether two workloads are those of one project: the same workload, or one program with any options.
-fn is_same_project(a: &WorkloadReference, b: &WorkloadReference) -> bool {
-    match (a, b) {
-        (WorkloadReference::Command(a), WorkloadReference::Command(b)) => program(&a.words) == program(&b.words),
-        _ => a.is_same_workload(b),
-    }
-}
-
-/// The words of a command that say which program it starts: those before the first option or placeholder. After an
-/// interpreter, the options before the script are not the script's, and `-c` is followed by the script itself. What
-/// another program starts, such as `torchrun`, is the first script among the other words.
-fn program(words: &[String]) -> Vec<&str> {
-    let mut words = words.iter().map(String::as_str);
-    let Some(first) = words.next() else { return vec![] };
-    let stem = first.rsplit('/').next().unwrap_or(first).trim_end_matches(|c: char| c.is_ascii_digit() || c == '.');
-    let (mut found, mut is_before_script) = (vec![first], INTERPRETERS.contains(&stem));
-    let is_script = |word: &str| {
-        let is_value = word.starts_with('-') || word.contains('{');
-        !is_value && word.rsplit_once('.').is_some_and(|(_, end)| SCRIPTS.contains(&end))
-    };
-    for word in words.by_ref() {
-        if is_before_script && word.starts_with('-') {
-            found.push(word);
-            continue;
-        }
-        let is_c = |option: &str| option.starts_with('-') && !option.starts_with("--") && option.ends_with('c');
-        let is_inline = is_before_script && found.last().is_some_and(|last| is_c(last));
-        if !is_inline && (word.starts_with('-') || word.contains('{')) {
-            break;
-        }
-        is_before_script = false;
-        found.push(word);
-        if is_inline {
-            return found;
-        }
-    }
-    if !found.iter().any(|word| is_script(word)) {
-        found.extend(words.find(|word| is_script(word)));
-    }
-    found
 }
 
 /// Returns the lint for a batch size beyond the fastest one that `%throughput` measured last (Playbook B3).
@@ -208,6 +164,7 @@ fn retuned(
 ) -> Result<Option<Lint>> {
     let Some(store) = store else { return Ok(None) };
     let default = description.and_then(|known| known.hyperparameter("batch_size")?.default.as_i64());
+    let own = literals(&plan.definition);
     for other in others {
         let best = best_trial(&store.trials(other)?, &other.definition.objective);
         let tuner = TunedStudy {
@@ -219,22 +176,37 @@ fn retuned(
         let taken_over = retuning(&tuner, &user, default);
         let is_taken_over = taken_over.is_some();
         if let Some(found) = taken_over.or_else(|| not_tuned_again(&tuner, &user, default)) {
-            let names: Vec<String> = found.hyperparameters.iter().map(|name| format!("`{name}`")).collect();
-            let (names, it) = (names.join(", "), if names.len() == 1 { "it" } else { "them" });
-            let what = match is_taken_over {
-                true => format!("{names} has the value that {} found", found.tuned_in),
-                false => format!("{names} has one value here, and {} tuned it", found.tuned_in),
-            };
-            let message = format!(
-                "{what} at a batch size of {}; this study trains at {}. The best value depends on the batch size: declare \
-                 {it} nuisance.",
-                found.tuned_at, found.used_at,
-            );
+            let message = retuning_message(&found, is_taken_over, &own, &literals(&other.definition));
             let playbook = "B13 Changing the batch size requires re-tuning most hyperparameters";
             return Ok(Some(Lint { id: BATCH_SIZE_CHANGED, message, playbook }));
         }
     }
     Ok(None)
+}
+
+/// Says what was tuned at another batch size. The commands of the plan and of the other study fix `own` and `theirs`.
+fn retuning_message(found: &Retuning, is_taken_over: bool, own: &[Literal], theirs: &[Literal]) -> String {
+    let shown = |name: &String| match own.iter().find(|literal| literal.is_named(name)) {
+        Some(literal) => literal.shown(),
+        None => format!("`{name}`"),
+    };
+    let names: Vec<String> = found.hyperparameters.iter().map(shown).collect();
+    let (names, it) = (names.join(", "), if names.len() == 1 { "it" } else { "them" });
+    let what = match is_taken_over {
+        true => format!("{names} has the value that {} found", found.tuned_in),
+        false => format!("{names} has one value here, and {} tuned it", found.tuned_in),
+    };
+    let size_in = |literals: &[Literal]| {
+        let size = literals.iter().find(|literal| literal.is_batch_size());
+        size.map_or(String::new(), |size| format!(" ({})", size.shown()))
+    };
+    format!(
+        "{what} at {}{}; this study trains at {}{}. The best value depends on the batch size: declare {it} nuisance.",
+        found.tuned_sizes(),
+        size_in(theirs),
+        found.used_at,
+        size_in(own)
+    )
 }
 
 /// Returns the lints of a study that exploits: of its trials at a time, and of the best configuration of the earlier
@@ -305,7 +277,7 @@ mod tests {
     use super::*;
     use crate::testing::{context, definition};
     use tunebook_study::store::NewTrial;
-    use tunebook_study::{ProgramLine, Value};
+    use tunebook_study::{ProgramLine, SearchSpace, Value};
 
     fn names(names: &[&str]) -> BTreeSet<String> {
         names.iter().map(|name| name.to_string()).collect()
@@ -331,26 +303,32 @@ mod tests {
     }
 
     #[test]
-    fn a_program_is_the_same_with_other_options() {
-        let split = |line: &str| -> Vec<String> { line.split(' ').map(String::from).collect() };
-        for (line, expected) in [
-            ("python train.py --lr {lr}", "python train.py"),
-            ("python3.11 -u train.py {lr}", "python3.11 -u train.py"),
-            ("python -m package.train --lr {lr}", "python -m package.train"),
-            ("python -W ignore train.py -b {bs}", "python -W ignore train.py"),
-            ("./train -b {bs} -l {lr}", "./train"),
-            ("/opt/train.sh vit --lr={lr}", "/opt/train.sh vit"),
-            ("torchrun --nproc_per_node 8 train.py --config a.yaml --lr {lr}", "torchrun train.py"),
-            ("accelerate launch --num_processes {n} train.py", "accelerate launch train.py"),
-        ] {
-            assert_eq!(program(&split(line)).join(" "), expected, "{line}");
-        }
-        let inline = |script: &str| command(&["sh", "-c", script, "x", "{lr}"]);
-        assert!(is_same_project(&inline("echo {x}"), &inline("echo {x}")));
-        assert!(!is_same_project(&inline("echo {x}"), &inline("echo {y}")), "the script is the program");
-        let builtin = |name: &str| WorkloadReference::Builtin { name: name.into() };
-        assert!(is_same_project(&builtin("a"), &builtin("a")) && !is_same_project(&builtin("a"), &builtin("b")));
-        assert!(!is_same_project(&builtin("a"), &command(&["a"])));
+    fn what_was_tuned_at_another_batch_size_is_shown_with_what_the_commands_fix() {
+        let of = |line: &[&str]| {
+            let (workload, space) = (command(line), SearchSpace::new());
+            literals(&StudyDefinition { workload, space, ..definition() })
+        };
+        let found = Retuning {
+            tuned_in: "v1".into(),
+            tuned_at: vec![16],
+            used_in: "v2".into(),
+            used_at: 512,
+            hyperparameters: vec!["lr".into()],
+        };
+        let own = of(&["python", "t.py", "--batch-size=512", "--lr", "0.01"]);
+        let theirs = of(&["python", "t.py", "--batch-size=16", "--lr", "{lr}"]);
+        assert_eq!(
+            retuning_message(&found, true, &own, &theirs),
+            "`--lr 0.01` in the command has the value that v1 found at a batch size of 16 (`--batch-size=16` in the \
+             command); this study trains at 512 (`--batch-size=512` in the command). The best value depends on the \
+             batch size: declare it nuisance."
+        );
+        let several = Retuning { tuned_at: vec![16, 32], ..found };
+        assert_eq!(
+            retuning_message(&several, false, &[], &[]),
+            "`lr` has one value here, and v1 tuned it at batch sizes of 16 and 32; this study trains at 512. The best \
+             value depends on the batch size: declare it nuisance."
+        );
     }
 
     #[test]
@@ -381,6 +359,9 @@ mod tests {
         assert_eq!(now("decay"), Stage::First, "its own trials do not count");
         record("decay.replay", with_decay(), ("wd", 0.0), TrialState::Complete);
         assert_eq!(now("decay"), Stage::First, "nor do those of its replay");
+        let fixes_decay = command(&["python", "train.py", "--weight-decay=0.1", "--lr", "{lr}"]);
+        record("fixed", fixes_decay, ("lr", 0.1), TrialState::Complete);
+        assert_eq!(now("new"), Stage::WithExtras, "its command has a weight decay");
         record("simple", plain(), ("lr", 0.1), TrialState::Complete);
         assert_eq!(now("new"), Stage::Exploring);
         let launch = json!({ "workload_reference": plain() });

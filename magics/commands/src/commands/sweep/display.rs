@@ -331,11 +331,12 @@ pub fn with_retuning(mut report: Report, found: Result<Vec<Retuning>>) -> Report
             vec![]
         }
     };
-    for Retuning { tuned_in, tuned_at, used_in, used_at, hyperparameters } in &found {
-        let names = hyperparameters.join(", ");
+    for retuning in &found {
+        let Retuning { tuned_in, used_in, used_at, hyperparameters, .. } = retuning;
+        let (names, sizes) = (hyperparameters.join(", "), retuning.tuned_sizes());
         report = report.line(&format!(
-            "To be tuned again: {names}. {tuned_in} tuned these at a batch size of {tuned_at}, and {used_in} uses the \
-             tuned values at {used_at}. Declare them `nuisance` in {used_in} (Playbook B13)."
+            "To be tuned again: {names}. {tuned_in} tuned these at {sizes}, and {used_in} uses the tuned values at \
+             {used_at}. Declare them `nuisance` in {used_in} (Playbook B13)."
         ));
     }
     report.field("retune", found)
