@@ -453,7 +453,10 @@ fn trials_of_a_removed_pool_go_on_and_no_other_one_starts_there() {
     assert_eq!(pool.stuck(), None, "this machine is left");
     pool.close(|_| true);
     assert!(!pool.has_free_slot());
-    assert_eq!(pool.stuck().as_deref(), Some("1 × pool `local` was removed; 3 × pool `far` was removed"));
+    assert_eq!(
+        pool.stuck().as_deref(),
+        Some("no slot is left: pool `local` was removed; pool `far` was removed (3 slots)")
+    );
     // This machine is added again.
     pool.close(|spec| spec.far.is_some());
     assert!(pool.has_free_slot() && pool.stuck().is_none());

@@ -225,9 +225,8 @@ impl StudyRun<'_> {
                     return Ok(RunOutcome::Completed);
                 }
                 if let Some(reason) = pool.stuck() {
-                    let message = format!("no slot can be started: {reason}");
                     let help = Some("trials that ended are recorded, `--resume` runs the others".into());
-                    return Err(MagicError::new(ErrorName::SlotError, message, help));
+                    return Err(MagicError::new(ErrorName::SlotError, reason, help));
                 }
             }
             self.show_slots(pool);
