@@ -584,7 +584,7 @@ async fn a_program_that_has_nothing_left_to_do_when_it_runs_again_is_complete() 
     assert!(eventually(PATIENCE, || measured() == 3).await);
     kernel.control("interrupt_request", json!({})).await;
     assert_eq!(kernel.answer(&id).await.reply["ename"], "Interrupted");
-    let result = kernel.run_ok(&sweep(folder.path(), "ends", "--trials 1 --resume", script)).await.result().clone();
+    let result = kernel.run_ok(&sweep(folder.path(), "ends", "--trials 1 --resume", script)).await.result();
     assert_eq!(result["trials"]["complete"], 1, "{result}");
     assert_eq!((&result["best"]["objective"], &result["best"]["step"]), (&json!(0.6), &json!(3)));
     assert_eq!(measured(), 3);
