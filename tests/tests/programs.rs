@@ -607,6 +607,31 @@ async fn a_program_that_goes_on_from_its_own_checkpoint_keeps_what_it_reported_b
 }
 
 #[tokio::test]
+async fn a_program_that_has_nothing_left_to_do_when_it_runs_again_is_complete() {
+    let (mut kernel, folder) = kernel().await;
+    // It has reported all its steps, and then works on until it may end. When it runs again, it is at its end.
+    let script = r#"at="$TUNEBOOK_TRIAL_DIR/at"
+        if [ -e "$at" ]; then exit 0; fi
+        for step in 1 2 3; do echo "{\"step\": $step, \"valid/error\": 0.$((9 - step))}"; done
+        touch "$at" waits
+        while [ ! -e go ]; do sleep 0.02; done"#;
+    let id = kernel.send("execute_request", cell(&sweep(folder.path(), "ends", "--trials 1", script))).await;
+    assert!(eventually(PATIENCE, || folder.path().join("waits").exists()).await);
+    let store = || Store::open(&folder.path().join(".tunebook/studies.db")).unwrap();
+    let measured = || {
+        let study = store().study("ends").unwrap().unwrap();
+        store().measurements(&study, 1).unwrap().len()
+    };
+    assert!(eventually(PATIENCE, || measured() == 3).await);
+    kernel.control("interrupt_request", json!({})).await;
+    assert_eq!(kernel.answer(&id).await.reply["ename"], "Interrupted");
+    let result = kernel.run_ok(&sweep(folder.path(), "ends", "--trials 1 --resume", script)).await.result();
+    assert_eq!(result["trials"]["complete"], 1, "{result}");
+    assert_eq!((&result["best"]["objective"], &result["best"]["step"]), (&json!(0.6), &json!(3)));
+    assert_eq!(measured(), 3);
+}
+
+#[tokio::test]
 async fn the_cell_that_trains_a_trial_again_has_another_seed() {
     let (mut kernel, folder) = kernel().await;
     write(folder.path(), "t.sh", "echo '{\"step\": 1, \"e\": 0.5}'");

@@ -4,14 +4,15 @@
 //! A slot that runs ends when its standard input closes. A command that still waits for a machine (`srun` in the queue)
 //! does not read its standard input, and would go on after the death of a kernel. So a process of its own, the guard,
 //! knows all of them. It ends them when its standard input closes. Each slot has a guard too, because a slot that is
-//! killed cannot end its program.
+//! killed cannot end its program. That one also ends what has left the process group of the program: it knows it by a
+//! variable of its environment.
 //!
 //! Some commands leave something behind when they are ended: `kubectl run` leaves its pod, which would take a GPU once
 //! the cluster has one. What removes that is an errand. The guard knows it too, and runs it after it has ended all
 //! commands.
 
 use crate::Environment;
-use nix::sys::signal::{Signal, killpg};
+use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
@@ -30,6 +31,11 @@ const AT_ONCE: &str = "!";
 /// How the lines begin that tell a guard of an errand, and that the errand was run.
 const AT_END: &str = "*";
 const DONE: &str = "=";
+/// How the line begins that tells a guard the mark of its slot.
+const HAS_MARK: &str = "@";
+
+/// The variable of the environment that holds the mark of a slot, in all processes that its trials start.
+pub(crate) const MARK: &str = "TUNEBOOK_SLOT";
 
 /// So many errands run at a time.
 const ERRANDS: usize = 8;
@@ -90,6 +96,13 @@ impl GuardLine {
         }
     }
 
+    /// Tells about the mark of processes that are to be killed at the end.
+    pub(crate) fn knows_mark(&self, mark: &str) {
+        if let Some(stdin) = self.0.lock().as_mut() {
+            let _ = writeln!(stdin, "{HAS_MARK}{mark}");
+        }
+    }
+
     /// Lets the guard kill the groups at once: nobody is left who ends them, or for whom they could end.
     pub(crate) fn be_impatient(&self) {
         if let Some(stdin) = self.0.lock().as_mut() {
@@ -106,6 +119,11 @@ impl Guard {
         let mut child = command.spawn()?;
         let line = GuardLine(Arc::new(Mutex::new(child.stdin.take())));
         Ok(Self { child: Some(child), line })
+    }
+
+    /// Its process.
+    pub(crate) fn id(&self) -> Option<Pid> {
+        self.child.as_ref().map(|child| Pid::from_raw(child.id() as i32))
     }
 
     /// What tells it, also after its end.
@@ -126,7 +144,7 @@ impl Drop for Guard {
 
 /// Runs the guard: `tunebook guard`.
 pub fn main() -> ExitCode {
-    let (mut groups, mut errands, mut at_once) = (BTreeSet::new(), BTreeMap::new(), false);
+    let (mut groups, mut errands, mut at_once, mut mark) = (BTreeSet::new(), BTreeMap::new(), false, None);
     for line in std::io::stdin().lock().lines() {
         let Ok(line) = line else { break };
         at_once |= line == AT_ONCE;
@@ -136,6 +154,8 @@ pub fn main() -> ExitCode {
             }
         } else if let Some(name) = line.strip_prefix(DONE) {
             errands.remove(name);
+        } else if let Some(of_slot) = line.strip_prefix(HAS_MARK) {
+            mark = Some(of_slot.to_string());
         } else if let Some(Ok(group)) = line.get(1..).map(str::parse::<i32>) {
             let _ = if line.starts_with('+') { groups.insert(group) } else { groups.remove(&group) };
         }
@@ -143,6 +163,9 @@ pub fn main() -> ExitCode {
     if at_once {
         for group in &groups {
             let _ = killpg(Pid::from_raw(*group), Signal::SIGKILL);
+        }
+        if let Some(mark) = mark {
+            end_marked(&mark);
         }
         return ExitCode::SUCCESS;
     }
@@ -163,4 +186,31 @@ pub fn main() -> ExitCode {
         started.into_iter().for_each(|mut child| drop(child.wait()));
     }
     ExitCode::SUCCESS
+}
+
+/// Kills the processes that have the mark of a slot, and what they start meanwhile.
+fn end_marked(mark: &str) {
+    let entry = format!("{MARK}={mark}");
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let found = with_entry(entry.as_bytes());
+        for id in &found {
+            let _ = kill(*id, Signal::SIGKILL);
+        }
+        if found.is_empty() || Instant::now() >= deadline {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// The processes that were started with this entry of the environment. None where there is no `/proc`.
+fn with_entry(entry: &[u8]) -> Vec<Pid> {
+    let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let ids = processes.filter_map(|process| process.file_name().to_str()?.parse::<i32>().ok());
+    let has_entry = |id: &i32| {
+        let environment = std::fs::read(format!("/proc/{id}/environ")).unwrap_or_default();
+        environment.split(|byte| *byte == 0).any(|one| one == entry)
+    };
+    ids.filter(has_entry).map(Pid::from_raw).collect()
 }

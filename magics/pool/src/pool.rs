@@ -5,10 +5,10 @@
 
 use crate::guard::Guard;
 use crate::node::{FromSlot, Needs};
-use crate::pool_slot::{Process, Slot};
+use crate::pool_slot::{ANSWER, NoHope, Process, Slot};
 use crate::queue::Queue;
 use crate::slot_process::{Said, SlotMessage, SlotProcess, other_version};
-use crate::spec::{Scheduler, SlotSpec, SlotStatus};
+use crate::spec::{SlotSpec, SlotStatus};
 use crate::usage::{LastUsage, Usage};
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use nix::sys::signal::Signal;
@@ -19,8 +19,6 @@ use tunebook_study::protocol::{Event, Request, TrialId, TrialRequest, VERSION};
 
 /// A slot elsewhere that says nothing for so long is lost. One that lives says so every few seconds.
 const SILENCE: Duration = Duration::from_secs(60);
-/// A start without a scheduler that says nothing for so long has failed.
-const ANSWER: Duration = Duration::from_secs(120);
 /// After a longer pause between two looks, this process was stopped. What slots have said meanwhile is not read yet.
 const STOPPED: Duration = Duration::from_secs(5);
 /// Slots elsewhere are looked after this often, or when the number of waiting trials changes.
@@ -256,7 +254,6 @@ impl Pool {
         self.tended = (now, waiting);
         self.end_closed();
         let was_stopped = now.duration_since(tended) > STOPPED;
-        let queues = |slot: &Slot| slot.spec.far.as_ref().is_some_and(|far| far.scheduler != Scheduler::None);
         let mut lost = vec![];
         for slot in self.slots.iter_mut().filter(|slot| slot.spec.far.is_some()) {
             if was_stopped {
@@ -264,8 +261,9 @@ impl Pool {
             }
             match &slot.process {
                 Process::Paused(until) if *until <= now => slot.process = Process::None,
-                Process::Pending(_) if !queues(slot) && now.duration_since(slot.heard) > ANSWER => {
-                    slot.gone(&format!("it did not answer within {} s", ANSWER.as_secs()));
+                Process::Pending(process) if !slot.queues() && now.duration_since(slot.heard) > ANSWER => {
+                    let said = process.said().map_or(String::new(), |said| format!(": {said}"));
+                    slot.gone(&format!("it did not answer within {} s{said}", ANSWER.as_secs()));
                 }
                 Process::Ready(_) if now.duration_since(slot.heard) > SILENCE => {
                     lost.extend(slot.gone(&format!("it said nothing for {} s", SILENCE.as_secs())));
@@ -326,7 +324,7 @@ impl Pool {
         }
         let guard = self.guard.1.as_ref().map(Guard::line).unwrap_or_default();
         let slot = &mut self.slots[index];
-        (slot.worked, slot.heard, slot.copying) = (false, Instant::now(), None);
+        (slot.worked, slot.heard, slot.copying, slot.status.job) = (false, Instant::now(), None, None);
         let needs = slot.spec.far.as_ref().and_then(|far| self.needs.get(&far.pool)).cloned().unwrap_or_default();
         match SlotProcess::start_far(&slot.spec, &needs, self.started, self.sender.clone(), guard) {
             Ok(process) => {
@@ -376,7 +374,7 @@ impl Pool {
                         if let Some(process) = slot.process.take() {
                             process.forget_lines();
                             slot.process = Process::Ready(process);
-                            slot.status.reason = None;
+                            (slot.status.reason, slot.status.unanswered) = (None, None);
                         }
                         None
                     }
@@ -388,21 +386,27 @@ impl Pool {
         }
     }
 
-    /// Why no trial can start any more: each slot was given up or removed. None if one can.
+    /// Why no trial can start any more, as a sentence: each slot was given up or removed. None if one can.
     pub fn stuck(&self) -> Option<String> {
-        let of_slots: Vec<String> = self.slots.iter().map(Slot::without_hope).collect::<Option<_>>()?;
+        let of_slots: Vec<NoHope> = self.slots.iter().map(Slot::without_hope).collect::<Option<_>>()?;
         if of_slots.is_empty() {
             return None;
         }
-        let mut reasons: Vec<(String, usize)> = vec![];
+        let are_removed = of_slots.iter().all(|reason| matches!(reason, NoHope::Removed(_)));
+        let mut reasons: Vec<(NoHope, usize)> = vec![];
         for reason in of_slots {
             match reasons.iter_mut().find(|(known, _)| *known == reason) {
                 Some((_, count)) => *count += 1,
                 None => reasons.push((reason, 1)),
             }
         }
-        let reasons: Vec<String> = reasons.into_iter().map(|(reason, count)| format!("{count} × {reason}")).collect();
-        Some(reasons.join("; "))
+        let words = |(reason, count): (NoHope, usize)| match count {
+            1 => reason.to_string(),
+            count => format!("{reason} ({count} slots)"),
+        };
+        let reasons: Vec<String> = reasons.into_iter().map(words).collect();
+        let begin = if are_removed { "no slot is left" } else { "no slot can be started" };
+        Some(format!("{begin}: {}", reasons.join("; ")))
     }
 
     /// Ends all slots elsewhere, so that they hold no machine.

@@ -3,7 +3,7 @@
 use crate::pool::PoolEvent;
 use crate::queue::Queue;
 use crate::slot_process::SlotProcess;
-use crate::spec::{SlotSpec, SlotState, SlotStatus};
+use crate::spec::{Scheduler, SlotSpec, SlotState, SlotStatus};
 use std::time::{Duration, Instant};
 use tunebook_study::protocol::{Request, TrialId};
 
@@ -11,6 +11,10 @@ use tunebook_study::protocol::{Request, TrialId};
 const STARTS: u32 = 5;
 /// The pause after the first of these. Each further one is twice as long.
 const PAUSE: Duration = Duration::from_millis(500);
+/// A start without a scheduler that says nothing for so long has failed.
+pub(crate) const ANSWER: Duration = Duration::from_secs(120);
+/// A slot that was ended before it answered is worth a word only if it had so long.
+const UNANSWERED: Duration = Duration::from_secs(10);
 
 /// A slot of a pool.
 pub(crate) struct Slot {
@@ -29,6 +33,24 @@ pub(crate) struct Slot {
     pub(crate) copying: Option<String>,
     /// When something was last heard from it.
     pub(crate) heard: Instant,
+}
+
+/// Why no trial can start in a slot any more.
+#[derive(PartialEq)]
+pub(crate) enum NoHope {
+    /// Its pool was removed.
+    Removed(String),
+    /// It was given up, for this reason.
+    GivenUp(String),
+}
+
+impl std::fmt::Display for NoHope {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            NoHope::Removed(pool) => write!(f, "pool `{pool}` was removed"),
+            NoHope::GivenUp(reason) => f.write_str(reason),
+        }
+    }
 }
 
 /// The process of a slot.
@@ -68,6 +90,7 @@ impl Slot {
             pool: spec.far.as_ref().map(|far| far.pool.clone()),
             state: SlotState::Idle,
             given_up: false,
+            unanswered: None,
             node: None,
             job: None,
             reason: None,
@@ -98,12 +121,29 @@ impl Slot {
         self.spec.far.as_ref().map(|far| far.pool.as_str())
     }
 
+    /// Whether a scheduler lets its command wait for a machine.
+    pub(crate) fn queues(&self) -> bool {
+        self.spec.far.as_ref().is_some_and(|far| far.scheduler != Scheduler::None)
+    }
+
+    /// That a command has not answered yet, `waited` after something was last heard from it.
+    fn no_answer(&self, waited: Duration) -> String {
+        match self.queues() {
+            true => format!("no answer yet ({} s)", waited.as_secs()),
+            false => format!("no answer yet ({} of {} s)", waited.as_secs(), ANSWER.as_secs()),
+        }
+    }
+
     /// Whether files are copied to its machine.
     pub(crate) fn reads_copies(&self) -> bool {
         self.spec.far.as_ref().is_some_and(|far| far.copies)
     }
 
     pub(crate) fn status(&self, queue: &Queue) -> SlotStatus {
+        self.status_at(Instant::now(), queue)
+    }
+
+    pub(crate) fn status_at(&self, now: Instant, queue: &Queue) -> SlotStatus {
         let mut status = self.status.clone();
         status.given_up = matches!(self.process, Process::GivenUp);
         status.state = match &self.process {
@@ -113,7 +153,8 @@ impl Slot {
                 let before = status.reason.take().filter(|_| self.failures > 0);
                 let again = before.map(|before| format!("start {} of {STARTS}, after: {before}", self.failures + 1));
                 let waits = || queue.reason(process).or_else(|| process.said());
-                status.reason = self.copying.clone().or_else(waits).or(again);
+                let silent = || Some(self.no_answer(now.saturating_duration_since(self.heard)));
+                status.reason = self.copying.clone().or_else(waits).or(again).or_else(silent);
                 SlotState::Pending
             }
             // One on this machine stays warm between its trials.
@@ -139,6 +180,20 @@ impl Slot {
 
     /// Ends the process without waiting for it.
     pub(crate) fn retire(&mut self) {
+        self.retire_at(Instant::now());
+    }
+
+    pub(crate) fn retire_at(&mut self, now: Instant) {
+        let waited = now.saturating_duration_since(self.heard);
+        // A command that waits in a queue is not expected to answer.
+        if let Process::Pending(process) = &self.process
+            && !self.queues()
+            && self.copying.is_none()
+            && waited >= UNANSWERED
+        {
+            let said = process.said().map_or(String::new(), |said| format!(": {said}"));
+            self.status.unanswered = Some(format!("no answer within {} s{said}", waited.as_secs()));
+        }
         let pending = matches!(self.process, Process::Pending(_));
         if let Some(process) = self.process.take() {
             process.retire(pending);
@@ -146,13 +201,12 @@ impl Slot {
     }
 
     /// Why no trial can start in it any more. None if one can.
-    pub(crate) fn without_hope(&self) -> Option<String> {
+    pub(crate) fn without_hope(&self) -> Option<NoHope> {
         if self.closed {
-            let pool = self.spec.far.as_ref().map_or("local", |far| far.pool.as_str());
-            return Some(format!("pool `{pool}` was removed"));
+            return Some(NoHope::Removed(self.pool().unwrap_or("local").into()));
         }
         let reason = || self.status.reason.clone().unwrap_or("no reason is known".into());
-        matches!(self.process, Process::GivenUp).then(reason)
+        matches!(self.process, Process::GivenUp).then(|| NoHope::GivenUp(reason()))
     }
 
     /// The process has ended by itself, could not be started, or is given up for this reason. Then it is ended. A slot
@@ -162,6 +216,8 @@ impl Slot {
         let process = self.process.take();
         let said = process.as_ref().map(SlotProcess::lines).unwrap_or_default();
         self.process = Process::None;
+        // Its job is gone with it.
+        self.status.job = None;
         if self.spec.far.is_some() {
             // It may have left something behind.
             process.into_iter().for_each(|process| process.retire(pending));

@@ -28,6 +28,15 @@ const OUTPUT_ENDED: Duration = Duration::from_secs(5);
 const FAR_PATIENCE: Duration = Duration::from_secs(3);
 /// How long standard error is read after the end of a command.
 const ERRORS_HELD_OPEN: Duration = Duration::from_millis(300);
+/// So much of a line of standard error is kept, in bytes and then in characters.
+const ERROR_BYTES: usize = 4 << 10;
+const ERROR_CHARACTERS: usize = 500;
+/// A message before the greeting is no longer than this. A longer line is read in parts.
+const LONGEST_GREETING: usize = 1 << 20;
+/// The same after it. A slot may ask for many files at once.
+const LONGEST_MESSAGE: usize = 64 << 20;
+/// A command that prints so much else before the greeting is no slot.
+const MOST_ELSE: usize = 4 << 20;
 /// So many of the last lines of standard error are kept.
 const ERROR_LINES: usize = 20;
 /// The stack of the threads that read what a slot says. There are two for each slot.
@@ -57,6 +66,8 @@ pub(crate) enum Said {
 pub(crate) struct Errors {
     /// The last lines that say something.
     lines: VecDeque<String>,
+    /// What was printed after them, without the end of a line: perhaps a question.
+    begun: String,
     /// Whether everything was read.
     ended: bool,
 }
@@ -94,15 +105,11 @@ impl SlotProcess {
         let mut started = spawn(spec, Stdio::null())?;
         let shown = spec.command.join(" ");
         let mut seen = String::from("it printed nothing");
-        let mut line = Vec::new();
-        loop {
-            line.clear();
-            if !matches!(started.stdout.read_until(b'\n', &mut line), Ok(1..)) {
-                break;
-            }
+        let (mut line, mut other) = (vec![], Other::default());
+        while read_line(&mut started.stdout, &mut line, LONGEST_GREETING) {
             match serde_json::from_slice::<Event>(&line) {
                 Ok(Event::Hello { protocol: VERSION, .. }) => {
-                    return started.watch(id, sender, GuardLine::default(), None);
+                    return started.watch(id, sender, GuardLine::default(), None, true);
                 }
                 Ok(Event::Hello { protocol, .. }) => {
                     seen = other_version(protocol);
@@ -110,8 +117,11 @@ impl SlotProcess {
                 }
                 // A banner.
                 _ => {
-                    let line = String::from_utf8_lossy(&line);
-                    seen = format!("its last line was `{}`", line.trim_end().chars().take(200).collect::<String>());
+                    seen = format!("its last line was `{}`", cut(&line));
+                    if let Some(trouble) = other.add(&line) {
+                        seen = trouble;
+                        break;
+                    }
                 }
             }
         }
@@ -148,7 +158,7 @@ impl SlotProcess {
         if let Some((errand, guard)) = &errand {
             guard.at_end(errand);
         }
-        let mut process = started.watch(id, sender, guard, copied.map(|_| needs.clone()))?;
+        let mut process = started.watch(id, sender, guard, copied.map(|_| needs.clone()), false)?;
         (process.pod, process.errand) = (pod, errand);
         // Where files are copied, this comes after the executable.
         if copied.is_none() {
@@ -218,9 +228,11 @@ impl SlotProcess {
         let _ = std::thread::Builder::new().stack_size(STACK).spawn(ending);
     }
 
-    /// The last line on standard error that says something.
+    /// The last line on standard error that says something, also if its end is missing.
     pub(crate) fn said(&self) -> Option<String> {
-        self.errors.lock().lines.back().cloned()
+        let errors = self.errors.lock();
+        let begun = Some(&errors.begun).filter(|begun| !begun.is_empty());
+        begun.or(errors.lines.back()).map(|said| with_advice(said.clone()))
     }
 
     /// The last lines on standard error.
@@ -230,7 +242,9 @@ impl SlotProcess {
 
     /// Forgets what was printed on standard error while it started. It does not say why the slot ends later.
     pub(crate) fn forget_lines(&self) {
-        self.errors.lock().lines.clear();
+        let mut errors = self.errors.lock();
+        errors.lines.clear();
+        errors.begun.clear();
     }
 
     /// Whether a line on standard error has `text`; then that line.
@@ -291,20 +305,106 @@ fn spawn(spec: &SlotSpec, stderr: Stdio) -> Result<Started, PoolError> {
     Ok(Started { child, stdin, stdout: BufReader::new(stdout), errors })
 }
 
-fn keep_errors(stderr: impl Read, kept: &ErrorLines) {
-    let mut lines = BufReader::new(stderr).split(b'\n');
-    while let Some(Ok(line)) = lines.next() {
-        let line = script::without_script(String::from_utf8_lossy(&line).trim());
-        let line: String = line.chars().take(500).collect();
-        let mut kept = kept.lock();
-        if kept.lines.len() == ERROR_LINES {
-            kept.lines.pop_front();
+/// Reads a line, or the part of it that is at most `longest` long. Returns whether there is one.
+fn read_line(reader: &mut impl BufRead, line: &mut Vec<u8>, longest: usize) -> bool {
+    line.clear();
+    matches!(reader.take(longest as u64).read_until(b'\n', line), Ok(1..))
+}
+
+/// The beginning of a line, for people.
+fn cut(line: &[u8]) -> String {
+    // A character has at most four bytes.
+    let line = String::from_utf8_lossy(&line[..line.len().min(800)]);
+    line.trim_end().chars().take(200).collect()
+}
+
+/// What a command prints before the greeting and that is no message, such as a banner.
+#[derive(Default)]
+struct Other {
+    bytes: usize,
+    first: String,
+}
+
+impl Other {
+    /// Counts a line. Returns the reason if the command is no slot.
+    fn add(&mut self, line: &[u8]) -> Option<String> {
+        if self.first.is_empty() {
+            self.first = cut(line);
         }
-        if !line.is_empty() {
-            kept.lines.push_back(line);
+        self.bytes += line.len();
+        (self.bytes > MOST_ELSE)
+            .then(|| format!("it prints something other than Tunebook's protocol: `{}`", self.first))
+    }
+}
+
+fn keep_errors(stderr: impl Read, kept: &ErrorLines) {
+    let (mut reader, mut line) = (BufReader::new(stderr), vec![]);
+    loop {
+        let read = match reader.fill_buf() {
+            Ok([]) => break,
+            Ok(read) => read,
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
+            Err(_) => break,
+        };
+        let end = read.iter().position(|byte| *byte == b'\n');
+        let part = &read[..end.unwrap_or(read.len())];
+        line.extend_from_slice(&part[..part.len().min(ERROR_BYTES - line.len())]);
+        let used = end.map_or(read.len(), |end| end + 1);
+        reader.consume(used);
+        let mut kept = kept.lock();
+        match end {
+            Some(_) => kept.keep(&std::mem::take(&mut line)),
+            None => kept.begun = words(&line),
         }
     }
-    kept.lock().ended = true;
+    let mut kept = kept.lock();
+    kept.keep(&line);
+    kept.ended = true;
+}
+
+impl Errors {
+    /// Keeps a whole line.
+    fn keep(&mut self, line: &[u8]) {
+        self.begun.clear();
+        let line = words(line);
+        if line.is_empty() {
+            return;
+        }
+        if self.lines.len() == ERROR_LINES {
+            self.lines.pop_front();
+        }
+        self.lines.push_back(line);
+    }
+}
+
+/// A line of standard error as it is shown.
+fn words(line: &[u8]) -> String {
+    let line = script::without_script(String::from_utf8_lossy(line).trim());
+    line.chars().take(ERROR_CHARACTERS).collect()
+}
+
+/// What a command said last, with what helps if it asks for a password.
+fn with_advice(said: String) -> String {
+    let lower = said.to_lowercase();
+    let asks = ["password:", "password for ", "passphrase for ", "passphrase:"].iter().any(|text| lower.contains(text));
+    if !asks {
+        return said;
+    }
+    format!("{said}; the command asks for a password, which nobody can type here: use a key or an agent")
+}
+
+/// How a command ended, which has said `said` on standard error. `answered` is whether it has greeted before.
+fn ending(status: Option<ExitStatus>, said: String, answered: bool) -> String {
+    let how = match status {
+        Some(status) if !answered => match status.code() {
+            Some(0) => "it ended (status 0) before Tunebook answered; does it run the words after it?".into(),
+            _ if said.is_empty() => format!("it ended ({status}) before Tunebook answered"),
+            _ => status.to_string(),
+        },
+        Some(status) => status.to_string(),
+        None => "ended".into(),
+    };
+    if said.is_empty() { how } else { format!("{} ({how})", with_advice(said)) }
 }
 
 /// The last two lines on standard error, once all of it was read, and before them the line by which Slurm says why it
@@ -324,13 +424,14 @@ fn last_words(errors: &ErrorLines) -> String {
 
 impl Started {
     /// Starts the thread that passes on what the process says, and waits for its end.
-    /// With `copies`, that thread also copies files to it.
+    /// With `copies`, that thread also copies files to it. A slot that `is_here` has greeted already.
     fn watch(
         self,
         id: u64,
         sender: Sender<SlotMessage>,
         guard: GuardLine,
         copies: Option<Arc<Needs>>,
+        is_here: bool,
     ) -> Result<SlotProcess, PoolError> {
         let Self { mut child, stdin, mut stdout, errors } = self;
         let gone = Arc::new(AtomicBool::new(false));
@@ -347,35 +448,32 @@ impl Started {
         let watching = move || {
             // After the end of the pool, the process is only waited for.
             let tell = |said| drop(sender.send(SlotMessage { process: id, said }));
-            let mut line = vec![];
-            loop {
-                line.clear();
-                if !matches!(stdout.read_until(b'\n', &mut line), Ok(1..)) {
-                    break;
-                }
+            let (mut line, mut other, mut trouble) = (vec![], Other::default(), None);
+            let mut answered = is_here;
+            while read_line(&mut stdout, &mut line, if answered { LONGEST_MESSAGE } else { LONGEST_GREETING }) {
                 let said = match serde_json::from_slice::<Event>(&line) {
                     Ok(event) => Some(Said::Event(event)),
                     Err(_) => serde_json::from_slice(&line).ok().map(Said::Node),
                 };
+                answered |= matches!(&said, Some(Said::Event(_) | Said::Node(FromSlot::Ready { .. })));
+                if said.is_none() && !answered {
+                    trouble = other.add(&line);
+                }
                 let said = match (&mut copier, said) {
                     (Some(copier), Some(said)) => copier.hear(said, &mut stdout, tell),
                     (_, said) => said,
                 };
                 said.into_iter().for_each(tell);
-                if copier.as_ref().is_some_and(|copier| copier.trouble.is_some()) {
+                if trouble.is_some() || copier.as_ref().is_some_and(|copier| copier.trouble.is_some()) {
                     let _ = killpg(group, Signal::SIGTERM);
                     break;
                 }
             }
-            let trouble = copier.and_then(|copier| copier.trouble);
+            let trouble = trouble.or(copier.and_then(|copier| copier.trouble));
             let status = end_of(&mut child);
             gone.store(true, Ordering::Release);
             guard.tell(group, false);
-            let mut how = status.map_or("ended".into(), |status| status.to_string());
-            let said = last_words(&errors);
-            if !said.is_empty() {
-                how = format!("{said} ({how})");
-            }
+            let how = ending(status, last_words(&errors), answered);
             tell(Said::Gone(trouble.unwrap_or(how)));
         };
         let watching = std::thread::Builder::new().stack_size(STACK).spawn(watching);
@@ -396,4 +494,64 @@ fn end_of(child: &mut Child) -> Option<ExitStatus> {
     }
     let _ = killpg(Pid::from_raw(child.id() as i32), Signal::SIGKILL);
     child.wait().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::process::ExitStatusExt;
+
+    #[test]
+    fn a_line_without_an_end_is_read_in_parts() {
+        let mut reader = BufReader::new(std::io::repeat(b'x'));
+        let (mut line, mut other) = (vec![], Other::default());
+        let trouble = loop {
+            assert!(read_line(&mut reader, &mut line, LONGEST_GREETING) && line.len() == LONGEST_GREETING);
+            if let Some(trouble) = other.add(&line) {
+                break trouble;
+            }
+        };
+        assert!(trouble.starts_with("it prints something other than Tunebook's protocol: `xxx"), "{trouble}");
+        assert!(trouble.len() < 300 && other.bytes <= MOST_ELSE + LONGEST_GREETING);
+    }
+
+    #[test]
+    fn errors_are_kept_in_a_bounded_space_and_a_question_is_seen_at_once() {
+        let kept = ErrorLines::default();
+        let long = vec![b'e'; 10 << 20];
+        keep_errors(&[&b"first\n"[..], &long[..], &b"\nlast"[..]].concat()[..], &kept);
+        let lengths: Vec<usize> = kept.lock().lines.iter().map(String::len).collect();
+        assert_eq!(lengths, [5, ERROR_CHARACTERS, 4]);
+        let (reader, mut writer) = std::io::pipe().unwrap();
+        let kept = ErrorLines::default();
+        let of_thread = kept.clone();
+        let reading = std::thread::spawn(move || keep_errors(reader, &of_thread));
+        writer.write_all(b"x's password: ").unwrap();
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while kept.lock().begun != "x's password:" {
+            assert!(Instant::now() < deadline, "the question is not seen");
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        drop(writer);
+        reading.join().unwrap();
+        let kept = kept.lock();
+        assert_eq!((kept.begun.as_str(), kept.lines.len()), ("", 1));
+    }
+
+    #[test]
+    fn how_a_command_ended_helps() {
+        let status = |code: i32| Some(ExitStatus::from_raw(code << 8));
+        for (code, said, answered, expected) in [
+            (0, "", false, "it ended (status 0) before Tunebook answered; does it run the words after it?"),
+            (3, "", false, "it ended (exit status: 3) before Tunebook answered"),
+            (3, "no route", false, "no route (exit status: 3)"),
+            (0, "", true, "exit status: 0"),
+        ] {
+            assert_eq!(ending(status(code), said.into(), answered), expected);
+        }
+        let asks = ending(status(1), "me@host's Password:".into(), false);
+        assert!(asks.contains("asks for a password") && asks.contains("a key or an agent"), "{asks}");
+        let denied = ending(status(255), "Permission denied (publickey,password).".into(), false);
+        assert_eq!(denied, "Permission denied (publickey,password). (exit status: 255)");
+    }
 }

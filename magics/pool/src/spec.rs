@@ -74,6 +74,10 @@ pub struct SlotStatus {
     pub job: Option<String>,
     /// Why it waits or has failed, in the words of the command or of the scheduler.
     pub reason: Option<String>,
+    /// That its command was ended before it answered, and how long it had, if that was long enough. It is for the note
+    /// at the end of a sweep, and no part of the result of `%pool`.
+    #[serde(skip)]
+    pub unanswered: Option<String>,
     /// How many trials ended in it.
     pub trials: u32,
     /// How many trials it lost.

@@ -223,6 +223,73 @@ fn a_slot_that_is_killed_leaves_no_process() {
     }
 }
 
+/// A script that starts a process in a session of its own, and the file to which that process writes its id.
+fn detached(folder: &Path, name: &str) -> (String, PathBuf) {
+    let file = folder.join(name);
+    (format!("setsid sh -c 'echo $$ > {}; exec sleep 1000' &", file.display()), file)
+}
+
+fn until_gone(pid: &str) {
+    let started = Instant::now();
+    while alive(pid) {
+        assert!(started.elapsed() < Duration::from_secs(5), "a process is left");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+#[test]
+fn processes_that_leave_their_group_end_with_their_trial_and_with_no_other_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let report = r#"echo "{\"step\": 1, \"e\": 0.5}""#;
+    let mut pool = pool(2);
+    let (begin, file) = detached(folder.path(), "other");
+    pool.run(request(1, folder.path(), &sh(&format!("{begin} sleep 1000")))).unwrap();
+    let other = written(file);
+    let (begin, file) = detached(folder.path(), "own");
+    let wait = format!("until [ -s {} ]; do sleep 0.01; done", file.display());
+    pool.run(request(2, folder.path(), &sh(&format!("{begin} {wait}; {report}")))).unwrap();
+    let own = written(file);
+    let started = Instant::now();
+    let ended = end(&mut pool);
+    assert_eq!(ended.state, TrialState::Complete, "{}", ended.reason);
+    assert!(started.elapsed() < Duration::from_millis(1800), "the slot waits for a pipe: {:?}", started.elapsed());
+    assert!(!alive(&own), "it outlives its trial");
+    assert!(alive(&other), "it belongs to another trial");
+    drop(pool);
+    until_gone(&other);
+}
+
+#[test]
+fn processes_that_leave_their_group_end_with_a_slot_that_is_killed() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut pool = pool(1);
+    let (begin, file) = detached(folder.path(), "pid");
+    let slot = folder.path().join("slot");
+    let script = format!("echo $PPID > {}; {begin} sleep 1000", slot.display());
+    pool.run(request(1, folder.path(), &sh(&script))).unwrap();
+    let (pid, slot) = (written(file), written(slot));
+    assert!(alive(&pid));
+    assert!(std::process::Command::new("kill").args(["-9", slot.trim()]).status().unwrap().success());
+    until_gone(&pid);
+}
+
+#[test]
+fn a_program_that_ends_well_without_its_objective_says_so_and_others_do_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut pool = pool(1);
+    let report = r#"echo "{\"step\": 1, \"e\": 0.5}""#;
+    for (number, script, expected) in [(1, "true", true), (2, "exit 3", false), (3, report, false)] {
+        pool.run(request(number, folder.path(), &sh(script))).unwrap();
+        loop {
+            let message = pool.channel().recv_timeout(Duration::from_secs(20)).expect("an event");
+            if let Some(PoolEvent::Trial(Event::Ended { unreported, .. })) = pool.accept(message) {
+                assert_eq!(unreported, expected, "{script}");
+                break;
+            }
+        }
+    }
+}
+
 #[test]
 fn slots_run_at_the_same_time_and_a_lost_slot_is_reported() {
     let folder = tempfile::tempdir().unwrap();
@@ -386,7 +453,10 @@ fn trials_of_a_removed_pool_go_on_and_no_other_one_starts_there() {
     assert_eq!(pool.stuck(), None, "this machine is left");
     pool.close(|_| true);
     assert!(!pool.has_free_slot());
-    assert_eq!(pool.stuck().as_deref(), Some("1 × pool `local` was removed; 3 × pool `far` was removed"));
+    assert_eq!(
+        pool.stuck().as_deref(),
+        Some("no slot is left: pool `local` was removed; pool `far` was removed (3 slots)")
+    );
     // This machine is added again.
     pool.close(|spec| spec.far.is_some());
     assert!(pool.has_free_slot() && pool.stuck().is_none());
@@ -417,7 +487,7 @@ fn a_slot_that_shares_nothing_gets_its_files_once_and_gives_those_of_its_trials_
     let mut pool = copying_pool(&folder, &launcher, 2);
     let reasons = until_ready(&mut pool, 2);
     assert!(reasons.iter().any(|reason| reason.starts_with("copying 1 of 1 file (")), "{reasons:?}");
-    let script = r#"pwd; echo "$1"; cp "$1" data.txt $TUNEBOOK_TRIAL_DIR; mkdir $TUNEBOOK_TRIAL_DIR/sub
+    let script = r#"pwd; echo "$1"; cp "$1" data.txt $TUNEBOOK_TRIAL_DIR 2>/dev/null; mkdir $TUNEBOOK_TRIAL_DIR/sub
         head -c 11000000 /dev/zero > $TUNEBOOK_TRIAL_DIR/sub/large.bin
         head -c 11000000 /dev/zero > $TUNEBOOK_TRIAL_DIR/sub/best.safetensors
         echo "{\"step\": 1, \"e\": $(cat data.txt)}""#;

@@ -207,5 +207,9 @@ pub enum Event {
         reason: Option<String>,
         /// How long the trial took, in seconds.
         seconds: f64,
+        /// Whether a program ended with status 0 and did not report the objective. One that goes on from a checkpoint
+        /// of its own may have reported it before.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        unreported: bool,
     },
 }

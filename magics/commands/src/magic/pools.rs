@@ -155,9 +155,9 @@ mod tests {
     use tunebook_pool::Launcher;
 
     fn slot(name: &str, state: SlotState, trials: u32) -> SlotStatus {
-        let (node, job, reason) = (None, None, None);
+        let (node, job, reason, unanswered) = (None, None, None, None);
         let pool = name.split_once('/').map(|(pool, _)| pool.to_string());
-        SlotStatus { slot: name.into(), pool, state, given_up: false, node, job, reason, trials, lost: 0 }
+        SlotStatus { slot: name.into(), pool, state, given_up: false, node, job, reason, unanswered, trials, lost: 0 }
     }
 
     fn listed(pools: &Pools) -> Vec<(String, SlotState, u32)> {

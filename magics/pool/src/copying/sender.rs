@@ -111,12 +111,12 @@ impl Copier {
                 self.receive(&trial, &name, size, output, say);
                 None
             }
-            Said::Event(Event::Ended { trial, state, reason, seconds }) => {
+            Said::Event(Event::Ended { trial, state, reason, seconds, unreported }) => {
                 let reason = match (reason, self.not_kept.take()) {
                     (Some(reason), Some(not_kept)) => Some(format!("{reason}; {not_kept}")),
                     (reason, not_kept) => reason.or(not_kept),
                 };
-                Some(Said::Event(Event::Ended { trial, state, reason, seconds }))
+                Some(Said::Event(Event::Ended { trial, state, reason, seconds, unreported }))
             }
             other => Some(other),
         }

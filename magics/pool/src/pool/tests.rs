@@ -1,7 +1,7 @@
 //! The pool with commands that only answer, and with times that are given.
 
 use super::*;
-use crate::{Environment, FarPool, Launcher};
+use crate::{Environment, FarPool, Launcher, Scheduler};
 
 /// The slots of a pool, each of which runs a shell script.
 fn slots(name: &str, count: usize, script: &str) -> Vec<SlotSpec> {
@@ -82,9 +82,40 @@ fn a_start_without_an_answer_fails_unless_a_scheduler_grants_it() {
     pool.slots[0].heard = start + Duration::from_secs(60);
     tend(&mut pool, start, 64, 180, 1);
     assert_eq!((started(&pool, "box"), started(&pool, "gpu")), (1, 1));
+    let reason = |slot: usize| pool.slots[slot].status_at(start + Duration::from_secs(94), &pool.queue).reason;
+    assert_eq!(reason(0).as_deref(), Some("no answer yet (34 of 120 s)"));
+    assert!(reason(1).is_some_and(|reason| reason.starts_with("no answer yet (9")), "a queue has no such limit");
     pool.tend_at(start + Duration::from_secs(182), 1);
     assert_eq!((started(&pool, "box"), started(&pool, "gpu")), (0, 1));
     assert_eq!(pool.slots[0].status.reason.as_deref(), Some("it did not answer within 120 s"));
+}
+
+#[test]
+fn a_slot_that_never_answered_is_remembered_if_it_had_long_enough() {
+    for (script, seconds, expected) in
+        [(WAITS.to_string(), 9, None), (WAITS.to_string(), 35, Some("no answer within 35 s")), (answers(), 35, None)]
+    {
+        let mut pool = pool(slots("box", 1, &script));
+        pool.tend(1);
+        if script != WAITS {
+            until_ready(&mut pool, 1);
+        }
+        let heard = pool.slots[0].heard;
+        pool.slots[0].retire_at(heard + Duration::from_secs(seconds));
+        assert_eq!(pool.status()[0].unanswered.as_deref(), expected);
+    }
+}
+
+#[test]
+fn a_slot_that_is_lost_has_no_job_any_more() {
+    let mut pool = pool(slots("gpu", 1, &answers().replace("\"n\"", "\"n\",\"job\":\"7\"")));
+    pool.tend(1);
+    until_ready(&mut pool, 1);
+    assert_eq!(pool.status()[0].job.as_deref(), Some("7"));
+    pool.slots[0].trial = Some(trial());
+    pool.slots[0].gone("the node failed");
+    let status = pool.status().remove(0);
+    assert_eq!((status.job.as_deref(), status.node.as_deref()), (None, Some("n")));
 }
 
 #[test]

@@ -7,6 +7,7 @@
 //! `docker run -i`. On another machine it first looks for what it needs (see `node.rs`), or receives it (`copying`).
 
 mod log;
+mod orphans;
 mod process;
 mod program;
 mod worker;
@@ -55,11 +56,19 @@ struct Place {
 pub(crate) struct Outcome {
     state: TrialState,
     reason: Option<String>,
+    /// Whether a program ended well and did not report the objective.
+    unreported: bool,
+    /// When the trial ended.
+    ended: Instant,
 }
 
 impl Outcome {
+    fn new(state: TrialState, reason: Option<String>) -> Self {
+        Self { state, reason, unreported: false, ended: Instant::now() }
+    }
+
     fn failed(reason: impl Into<String>) -> Self {
-        Self { state: TrialState::Failed, reason: Some(reason.into()) }
+        Self::new(TrialState::Failed, Some(reason.into()))
     }
 
     fn timed_out(request: &TrialRequest) -> Self {
@@ -67,7 +76,7 @@ impl Outcome {
     }
 
     fn cancelled() -> Self {
-        Self { state: TrialState::Cancelled, reason: Some("interrupted".into()) }
+        Self::new(TrialState::Cancelled, Some("interrupted".into()))
     }
 }
 
@@ -89,6 +98,7 @@ pub(crate) fn send(event: &impl Serialize) {
 /// Runs the slot until its standard input closes.
 pub fn main(worker: PathBuf) -> ExitCode {
     process::become_leader();
+    orphans::adopt();
     end_after_sigterm();
     send(&Event::Hello { protocol: VERSION, pid: std::process::id() });
     let (sender, requests) = unbounded();
@@ -216,13 +226,13 @@ fn run(request: &TrialRequest, worker: &mut worker::Worker, requests: &Receiver<
             }
         },
     };
-    let seconds = started.elapsed().as_secs_f64();
-    let Outcome { state, mut reason } = outcome;
+    let Outcome { state, mut reason, unreported, ended } = outcome;
+    let seconds = ended.saturating_duration_since(started).as_secs_f64();
     if place.mirror.is_some() {
         results::send_back(&request.trial, &request.directory, state == TrialState::Cancelled);
         reason = reason.map(with_advice);
     }
-    send(&Event::Ended { trial: request.trial.clone(), state, reason, seconds });
+    send(&Event::Ended { trial: request.trial.clone(), state, reason, seconds, unreported });
 }
 
 /// The reason of a trial that ran where files are copied. If it did not find a file, this says how more is copied.

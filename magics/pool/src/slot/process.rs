@@ -1,24 +1,27 @@
 //! The child processes of a slot, each with everything that it starts.
 
-use crate::guard::{Guard, GuardLine};
+use super::orphans;
+use crate::guard::{Guard, GuardLine, MARK};
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::{Pid, setsid};
 use parking_lot::Mutex;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, ExitStatus};
 use std::sync::OnceLock;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// The process groups of the children that run now. Static, because the thread that ends them all when the kernel is
 /// gone shares nothing else with the one that starts them.
 static GROUPS: Mutex<Vec<Pid>> = Mutex::new(Vec::new());
 
-/// Ends the groups if this process is killed. Started with the first group.
-static GUARD: OnceLock<Option<Guard>> = OnceLock::new();
+/// Ends the groups if this process is killed. Started with the first group. The text is the mark of this slot, by which
+/// the guard knows processes that have left their group.
+static GUARD: OnceLock<Option<(Guard, String)>> = OnceLock::new();
 
-/// How long the end of killed processes is waited for. A process that was killed stays until its parent asks for its
-/// status, and in a container without an init process nobody does.
+/// How long the end of killed processes is waited for. One that hangs in a driver or in a file system may stay.
 const DYING: Duration = Duration::from_secs(1);
+/// The same once the kernel is gone.
+const DYING_LAST: Duration = Duration::from_millis(200);
 
 /// Leaves the process group and the session of the kernel, so that Ctrl-C at its terminal interrupts the kernel alone.
 /// It fails if this process leads a process group already, which has the same effect.
@@ -28,33 +31,48 @@ pub(super) fn become_leader() {
 
 /// What tells the guard, which is a process of the same executable. Without one, the groups outlive this process if it
 /// is killed.
-fn guard() -> GuardLine {
+fn guard() -> Option<&'static (Guard, String)> {
     let start = || {
         let executable = std::env::current_exe().ok()?.into_os_string().into_string().ok()?;
         let guard = Guard::start(&[executable, "guard".into()]).ok()?;
         guard.line().be_impatient();
-        Some(guard)
+        let moment = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos());
+        let mark = format!("{}-{moment:x}", std::process::id());
+        guard.line().knows_mark(&mark);
+        Some((guard, mark))
     };
-    GUARD.get_or_init(start).as_ref().map(Guard::line).unwrap_or_default()
+    GUARD.get_or_init(start).as_ref()
+}
+
+fn guard_line() -> GuardLine {
+    guard().map(|(guard, _)| guard.line()).unwrap_or_default()
+}
+
+/// The process of the guard, if there is one yet.
+fn guard_id() -> Option<Pid> {
+    GUARD.get()?.as_ref()?.0.id()
 }
 
 /// A child in a process group of its own. Dropping it ends the whole group, with all processes that the child started.
 pub(super) struct Group {
     child: Child,
     id: Pid,
+    has_ended: bool,
 }
 
 impl Group {
     /// Starts a command.
     pub(super) fn spawn(command: &mut Command) -> std::io::Result<Self> {
         // Locked while the child starts, so that `end_everything`, which exits with the lock held, does not miss it.
-        let guard = guard();
+        if let Some((_, mark)) = guard() {
+            command.env(MARK, mark);
+        }
         let mut groups = GROUPS.lock();
         let child = command.process_group(0).spawn()?;
         let id = Pid::from_raw(child.id() as i32);
         groups.push(id);
-        guard.tell(id, true);
-        Ok(Self { child, id })
+        guard_line().tell(id, true);
+        Ok(Self { child, id, has_ended: false })
     }
 
     pub(super) fn child(&mut self) -> &mut Child {
@@ -71,11 +89,17 @@ impl Group {
         self.end();
     }
 
-    /// Kills the group and waits for the end of the child, and for that of what the child started: until then it holds
-    /// memory, perhaps of a GPU, which the next trial needs.
+    /// Kills the group and waits for the end of the child, and for that of what the child started, also outside of the
+    /// group: until then it holds memory, perhaps of a GPU, which the next trial needs.
     pub(super) fn end(&mut self) {
+        if std::mem::replace(&mut self.has_ended, true) {
+            return;
+        }
         let _ = killpg(self.id, Signal::SIGKILL);
         let _ = self.child.wait();
+        // A slot runs one trial at a time. So what is no guard and no worker that waits belongs to this trial.
+        let others: Vec<Pid> = GROUPS.lock().iter().copied().filter(|id| *id != self.id).chain(guard_id()).collect();
+        orphans::end(&others, DYING);
         let deadline = Instant::now() + DYING;
         while killpg(self.id, None).is_ok() && Instant::now() < deadline {
             std::thread::sleep(Duration::from_millis(2));
@@ -87,21 +111,27 @@ impl Drop for Group {
     fn drop(&mut self) {
         self.end();
         GROUPS.lock().retain(|id| *id != self.id);
-        guard().tell(self.id, false);
+        guard_line().tell(self.id, false);
     }
 }
 
-/// Kills all groups and exits, because the kernel is gone.
+/// Asks for the status of processes that trials have left and that have ended.
+pub(super) fn reap_orphans() {
+    let known: Vec<Pid> = GROUPS.lock().iter().copied().chain(guard_id()).collect();
+    orphans::reap(&known);
+}
+
+/// Kills all groups, and what has left them, and exits, because the kernel is gone.
 pub(super) fn end_everything() -> ! {
     // To start a program can take forever (on a network file system that hangs), and that must not keep this process.
-    if let Some(groups) = GROUPS.try_lock_for(Duration::from_secs(1)) {
-        for id in groups.iter() {
-            let _ = killpg(*id, Signal::SIGKILL);
-            let _ = kill(*id, Signal::SIGKILL);
-        }
-        std::process::exit(0)
+    let groups = GROUPS.try_lock_for(Duration::from_secs(1));
+    for id in groups.iter().flat_map(|groups| groups.iter()) {
+        let _ = killpg(*id, Signal::SIGKILL);
+        let _ = kill(*id, Signal::SIGKILL);
     }
-    std::process::exit(1)
+    let guard: Vec<Pid> = guard_id().into_iter().collect();
+    orphans::end(&guard, DYING_LAST);
+    std::process::exit(if groups.is_some() { 0 } else { 1 })
 }
 
 /// How a process ended, in words that follow its name.

@@ -65,7 +65,7 @@ impl Worker {
             select! {
                 recv(running.events) -> event => match event {
                     Ok(Event::Ended { trial, state, reason, .. }) if trial == request.trial => {
-                        break Outcome { state, reason };
+                        break Outcome::new(state, reason);
                     }
                     Ok(Event::Hello { .. }) => {}
                     Ok(event) => send(&place.mirror.as_ref().map_or(event.clone(), |mirror| mirror.event(event))),
@@ -155,10 +155,10 @@ impl Running {
         };
         if status.signal() == Some(9) && out_of_memory_kills() > oom_before {
             let reason = Some("out of memory: the system killed the worker".into());
-            return Outcome { state: TrialState::Infeasible, reason };
+            return Outcome::new(TrialState::Infeasible, reason);
         }
         if let Some(line) = log.out_of_memory() {
-            return Outcome { state: TrialState::Infeasible, reason: Some(format!("out of memory: {line}")) };
+            return Outcome::new(TrialState::Infeasible, Some(format!("out of memory: {line}")));
         }
         let said = log.last_line().map_or(String::new(), |line| format!("; the last line of its log: {line}"));
         Outcome::failed(format!("the worker {}{said}", describe(status)))

@@ -118,6 +118,7 @@ fn a_program_that_runs_again_keeps_what_it_reported_below_the_step_at_which_it_g
     assert_eq!(measured(&writer), [(10, 0.5), (20, 1.0), (40, 1.0)]);
     assert_eq!(writer.take_kept(1), [measurement(10, Some(0.1))]);
     assert!(writer.take_kept(1).is_empty());
+    assert!(writer.has_kept_objective(1).unwrap() && writer.take_kept(1).is_empty());
     writer.finish(1, TrialState::Cancelled, None, 1.0).unwrap();
     writer.start(&trial(1)).unwrap();
     writer.measured(1, &measurement(5, Some(0.4))).unwrap();
@@ -126,6 +127,28 @@ fn a_program_that_runs_again_keeps_what_it_reported_below_the_step_at_which_it_g
     writer.finish(1, TrialState::Cancelled, None, 1.0).unwrap();
     writer.start(&NewTrial { seed: 6, ..trial(1) }).unwrap();
     assert!(measured(&writer).is_empty());
+}
+
+#[test]
+fn a_program_that_runs_again_and_has_nothing_left_to_do_keeps_all_that_it_reported() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = Store::open(&folder.path().join("studies.db")).unwrap();
+    let workload = WorkloadReference::Command(ProgramLine { words: vec!["t".into()], optional: vec![] });
+    let study = store.create_study("program", &StudyDefinition { workload, ..definition() }).unwrap();
+    let mut writer = store.write(study).unwrap();
+    for (number, error) in [(1, Some(0.1)), (2, None)] {
+        writer.start(&trial(number)).unwrap();
+        writer.measured(number, &measurement(10, error)).unwrap();
+        assert!(!writer.has_kept_objective(number).unwrap(), "it runs for the first time");
+        writer.finish(number, TrialState::Cancelled, None, 1.0).unwrap();
+        writer.start(&trial(number)).unwrap();
+        assert_eq!(writer.has_kept_objective(number).unwrap(), error.is_some());
+    }
+    assert_eq!(writer.take_kept(1), [measurement(10, Some(0.1))]);
+    writer.finish(1, TrialState::Complete, None, 2.0).unwrap();
+    let trials = writer.store().trials(writer.study()).unwrap();
+    assert_eq!((trials[0].state, trials[0].seconds), (TrialState::Complete, 2.5));
+    assert_eq!(trials[0].summaries["valid/error"].last, (0.1, 10));
 }
 
 #[test]

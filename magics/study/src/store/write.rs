@@ -288,6 +288,27 @@ impl StudyWriter {
         self.earlier.get_mut(&number).map(|earlier| std::mem::take(&mut earlier.kept)).unwrap_or_default()
     }
 
+    /// Whether a trial has the objective from its earlier attempts. It is asked when its program has ended well and has
+    /// not reported it: the program went on from a checkpoint of its own and had nothing left to do. If it has reported
+    /// nothing at all, all that was measured before is kept, and [`take_kept`](Self::take_kept) returns it.
+    pub fn has_kept_objective(&mut self, number: u32) -> Result<bool> {
+        let Some(has_reported) = self.earlier.get(&number).map(|earlier| earlier.has_reported) else {
+            return Ok(false);
+        };
+        let kept = self.store.measurements(&self.study, number)?;
+        let metric = &self.study.definition.objective.metric;
+        let has_objective =
+            |measurement: &Measurement| measurement.metrics.get(metric).copied().flatten().is_some_and(f64::is_finite);
+        if !kept.iter().any(has_objective) {
+            return Ok(false);
+        }
+        if !has_reported {
+            let seconds = kept.iter().map(|earlier| earlier.seconds).fold(0.0, f64::max);
+            self.earlier.insert(number, Earlier { has_reported: true, seconds, kept });
+        }
+        Ok(true)
+    }
+
     /// How long a trial had run when it reached the last measurement that was kept of its earlier attempts.
     fn seconds_before(&self, number: u32) -> f64 {
         self.earlier.get(&number).map_or(0.0, |earlier| earlier.seconds)

@@ -110,7 +110,7 @@ impl Worker {
             send(&mut self.protocol, &Event::Loaded { trial: request.trial.clone(), data, validation: None });
         }
         let (trial, seconds) = (request.trial.clone(), started.elapsed().as_secs_f64());
-        send(&mut self.protocol, &Event::Ended { trial, state, reason, seconds });
+        send(&mut self.protocol, &Event::Ended { trial, state, reason, seconds, unreported: false });
     }
 
     fn train(&mut self, request: &TrialRequest) -> Result<(), Stop> {

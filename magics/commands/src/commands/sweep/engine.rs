@@ -225,9 +225,8 @@ impl StudyRun<'_> {
                     return Ok(RunOutcome::Completed);
                 }
                 if let Some(reason) = pool.stuck() {
-                    let message = format!("no slot can be started: {reason}");
                     let help = Some("trials that ended are recorded, `--resume` runs the others".into());
-                    return Err(MagicError::new(ErrorName::SlotError, message, help));
+                    return Err(MagicError::new(ErrorName::SlotError, reason, help));
                 }
             }
             self.show_slots(pool);
@@ -371,15 +370,17 @@ impl StudyRun<'_> {
             PoolEvent::Trial(Event::Measured { trial, measurement }) => {
                 self.losses.entry(trial.number).or_default().reached(measurement.step);
                 self.writer.measured(trial.number, &measurement)?;
-                for kept in self.writer.take_kept(trial.number) {
-                    self.observer.measured(trial.number, &kept);
-                    self.stops.known(trial.number, &kept);
-                }
+                self.show_kept(trial.number);
                 self.observer.measured(trial.number, &measurement);
                 self.stops.measured(&trial, &measurement);
                 Ok(())
             }
-            PoolEvent::Trial(Event::Ended { trial, state, reason, seconds }) => {
+            PoolEvent::Trial(Event::Ended { trial, state, reason, seconds, unreported }) => {
+                // A program that went on from its own checkpoint may have had nothing left to do.
+                if unreported && self.writer.has_kept_objective(trial.number)? {
+                    self.show_kept(trial.number);
+                    return self.finish(&trial, TrialState::Complete, None, Some(seconds));
+                }
                 self.finish(&trial, state, reason, Some(seconds))
             }
             PoolEvent::SlotLost { trial, reason, .. } if self.stops.is_stopping(trial.number) => {
@@ -411,6 +412,14 @@ impl StudyRun<'_> {
                 Ok(())
             }
             PoolEvent::Trial(Event::Hello { .. } | Event::Started { .. }) => Ok(()),
+        }
+    }
+
+    /// Shows what a trial that goes on from a checkpoint of its own measured before.
+    fn show_kept(&mut self, number: u32) {
+        for kept in self.writer.take_kept(number) {
+            self.observer.measured(number, &kept);
+            self.stops.known(number, &kept);
         }
     }
 

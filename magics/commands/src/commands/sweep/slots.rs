@@ -213,19 +213,35 @@ pub fn line(status: &[SlotStatus]) -> Option<String> {
     (!lines.is_empty()).then(|| lines.join("\n"))
 }
 
-/// A sentence about slots elsewhere that failed or lost trials in the sweep of a study, which has just ended. None if
-/// none did.
+/// A sentence about slots elsewhere that failed, never answered or lost trials in the sweep of a study, which has just
+/// ended. None if none did.
 pub fn note(context: &Context, study: &str) -> Option<String> {
-    let pools = context.pools.lock();
-    let far = || pools.last_of(study).iter().filter(|slot| slot.pool.is_some());
-    let failed: Vec<&SlotStatus> = far().filter(|slot| slot.state == SlotState::Failed).collect();
+    note_on(context.pools.lock().last_of(study))
+}
+
+fn note_on(slots: &[SlotStatus]) -> Option<String> {
+    let far = || slots.iter().filter(|slot| slot.pool.is_some());
+    let mut pools: Vec<&str> = far().filter_map(|slot| slot.pool.as_deref()).collect();
+    pools.dedup();
     let lost: u32 = far().map(|slot| slot.lost).sum();
     let mut parts = vec![];
-    if let Some(first) = failed.first() {
-        let reason = first.reason.as_deref().unwrap_or("no reason is known");
-        let count =
-            if failed.len() == 1 { "1 slot of a pool".into() } else { format!("{} slots of pools", failed.len()) };
-        parts.push(format!("{count} could not be started ({}: {reason})", first.slot));
+    for pool in pools {
+        let of_pool = || far().filter(move |slot| slot.pool.as_deref() == Some(pool));
+        let count = |count: usize| if count == 1 { "1 slot".into() } else { format!("{count} slots") };
+        let failed: Vec<&SlotStatus> = of_pool().filter(|slot| slot.state == SlotState::Failed).collect();
+        if let Some(first) = failed.first() {
+            let reason = first.reason.as_deref().unwrap_or("no reason is known");
+            let count = count(failed.len());
+            parts.push(format!("{count} of pool `{pool}` could not be started ({}: {reason})", first.slot));
+        }
+        let silent: Vec<(&SlotStatus, &String)> = of_pool()
+            .filter(|slot| slot.state != SlotState::Failed)
+            .filter_map(|slot| Some((slot, slot.unanswered.as_ref()?)))
+            .collect();
+        if let Some((first, how)) = silent.first() {
+            let count = count(silent.len());
+            parts.push(format!("{count} of pool `{pool}` never answered ({}: {how})", first.slot));
+        }
     }
     match lost {
         0 => {}
@@ -299,6 +315,35 @@ mod tests {
     use crate::commands::sweep::plan::SweepOptions;
     use crate::testing::context;
     use tunebook_pool::{Device, Launcher};
+
+    #[test]
+    fn a_note_names_each_pool_whose_slots_failed_or_never_answered() {
+        let slot = |name: &str, state, reason: Option<&str>, unanswered: Option<&str>| SlotStatus {
+            slot: name.into(),
+            pool: name.split_once('/').map(|(pool, _)| pool.into()),
+            state,
+            given_up: false,
+            node: None,
+            job: None,
+            reason: reason.map(String::from),
+            unanswered: unanswered.map(String::from),
+            trials: 0,
+            lost: 0,
+        };
+        let slots = [
+            slot("cpu:0", SlotState::Idle, None, None),
+            slot("a/1", SlotState::Failed, Some("no route"), None),
+            slot("a/2", SlotState::Failed, Some("no route"), None),
+            slot("b/1", SlotState::Failed, Some("no such host"), Some("no answer within 99 s")),
+            slot("c/1", SlotState::Idle, None, Some("no answer within 34 s")),
+            slot("d/1", SlotState::Idle, None, None),
+        ];
+        let expected = "2 slots of pool `a` could not be started (a/1: no route); 1 slot of pool `b` could not be \
+                        started (b/1: no such host); 1 slot of pool `c` never answered (c/1: no answer within 34 s); \
+                        `%pool` lists the slots.";
+        assert_eq!(note_on(&slots).as_deref(), Some(expected));
+        assert_eq!(note_on(&slots[..1]), None);
+    }
 
     #[test]
     fn a_sweep_has_all_slots_and_bounds_its_trials() {

@@ -6,11 +6,13 @@ mod report;
 
 use self::report::{Lines, Report, Taken};
 use super::log::Log;
-use super::process::{Group, describe, out_of_memory_kills};
+use super::process::{Group, describe, out_of_memory_kills, reap_orphans};
 use super::{Outcome, Place, cancels, send};
 use crate::program_line;
-use crossbeam_channel::{Receiver, after, never, select, unbounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, after, never, select, unbounded};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::io::{BufRead, BufReader};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -20,11 +22,14 @@ use tunebook_study::{Measurement, ProgramLine, TrialState};
 
 /// After a program has ended, its process group is ended once it has printed nothing for this long.
 const LINGER: Duration = Duration::from_millis(100);
-/// A pipe that is still open this long after the end of the group is held by a process that has left the group. Its
-/// output is not waited for.
-const PIPE_HELD_OPEN: Duration = Duration::from_secs(2);
+/// After the end of the group, what is in a pipe is read. The pipe may stay open, because a process that could not be
+/// ended holds it. So a pipe that is found empty this often in a row, with a pause after each time, is not waited for.
+const EMPTY: u32 = 10;
+const EMPTY_PAUSE: Duration = Duration::from_millis(5);
 /// Lines are read for at most this long after the end of a program, in case such a process goes on printing.
 const READ_AFTER_END: Duration = Duration::from_secs(30);
+/// The same for standard error, which is only log.
+const ERRORS_AFTER_END: Duration = Duration::from_secs(2);
 
 /// A line that is longer is read in parts.
 const LONGEST_LINE: usize = 1 << 20;
@@ -77,6 +82,8 @@ pub(super) fn run(
     };
     let pipes = (group.child().stdout.take(), group.child().stderr.take());
     let (Some(stdout), Some(stderr)) = pipes else { return Outcome::failed("the program has no pipes") };
+    let output = stdout.as_fd().try_clone_to_owned().ok();
+    let error_output = stderr.as_fd().try_clone_to_owned().ok();
     send(&Event::Started { trial: request.trial.clone() });
     let started = Instant::now();
 
@@ -99,14 +106,17 @@ pub(super) fn run(
     let timeout = request.timeout.map_or_else(never, |seconds| after(Duration::from_secs_f64(seconds)));
     // A process that the program started may hold the pipes open after the program has ended. Therefore the end of the
     // program is watched for as well.
-    let status = loop {
+    let (status, ended) = loop {
         select! {
             recv(lines) -> line => match line {
                 Ok(line) => if let Some(outcome) = objective.take(&line, request, started, &log) {
                     group.end_gently();
                     return outcome;
                 },
-                Err(_) => break group.child().wait(),
+                Err(_) => {
+                    let status = group.child().wait();
+                    break (status, Instant::now());
+                }
             },
             recv(requests) -> other => if other.is_ok_and(|other| cancels(&other, &request.trial)) {
                 group.end_gently();
@@ -116,40 +126,67 @@ pub(super) fn run(
                 group.end_gently();
                 return objective.timed_out(request);
             },
-            default(Duration::from_millis(50)) => if let Ok(Some(status)) = group.child().try_wait() {
-                // First the lines of processes that outlive the program for a moment, such as a `tee`. Then the group
-                // is ended, which closes the pipes, and everything that was printed is read to the end of the pipe.
-                let ended = Instant::now();
-                for quiet in [LINGER, PIPE_HELD_OPEN] {
+            default(Duration::from_millis(50)) => {
+                reap_orphans();
+                if let Ok(Some(status)) = group.child().try_wait() {
+                    // The lines of processes that outlive the program for a moment, such as a `tee`.
+                    let ended = Instant::now();
                     while ended.elapsed() < READ_AFTER_END
-                        && let Ok(line) = lines.recv_timeout(quiet)
+                        && let Ok(line) = lines.recv_timeout(LINGER)
                     {
                         if let Some(outcome) = objective.take(&line, request, started, &log) {
-                            return outcome;
+                            return Outcome { ended, ..outcome };
                         }
                     }
-                    group.end();
+                    break (Ok(status), ended);
                 }
-                break Ok(status);
             },
         }
     };
     // This ends the group, which closes the pipes that others of it still hold.
     drop(group);
-    if let Some(outcome) = objective.end(request, started, &log) {
-        return outcome;
+    while let Some(line) = left(&lines, output.as_ref(), ended) {
+        if let Some(outcome) = objective.take(&line, request, started, &log) {
+            return Outcome { ended, ..outcome };
+        }
     }
-    let deadline = Instant::now() + PIPE_HELD_OPEN;
-    while !errors.is_finished() && Instant::now() < deadline {
-        std::thread::sleep(Duration::from_millis(1));
+    if let Some(outcome) = objective.end(request, started, &log) {
+        return Outcome { ended, ..outcome };
+    }
+    let mut empty = 0;
+    while !errors.is_finished() && empty < EMPTY && ended.elapsed() < ERRORS_AFTER_END {
+        empty = if has_data(error_output.as_ref()) { 0 } else { empty + 1 };
+        std::thread::sleep(EMPTY_PAUSE);
     }
     if errors.is_finished() {
         objective.report.misread.on_stderr = errors.join().unwrap_or_default();
     }
-    match status {
+    let outcome = match status {
         Ok(status) => objective.outcome(status, &request.objective, &log, oom_before, &words),
         Err(error) => Outcome::failed(format!("the program cannot be waited for: {error}")),
+    };
+    Outcome { ended, ..outcome }
+}
+
+/// The next line that was printed before the end of the group. None if there is no more, even if the pipe stays open.
+fn left(lines: &Receiver<String>, pipe: Option<&OwnedFd>, ended: Instant) -> Option<String> {
+    let mut empty = 0;
+    while empty < EMPTY && ended.elapsed() < READ_AFTER_END {
+        match lines.recv_timeout(EMPTY_PAUSE) {
+            Ok(line) => return Some(line),
+            Err(RecvTimeoutError::Disconnected) => break,
+            Err(RecvTimeoutError::Timeout) => empty = if has_data(pipe) { 0 } else { empty + 1 },
+        }
     }
+    None
+}
+
+/// Whether something in a pipe was not read yet.
+fn has_data(pipe: Option<&OwnedFd>) -> bool {
+    let Some(pipe) = pipe else { return false };
+    let mut polled = [PollFd::new(pipe.as_fd(), PollFlags::POLLIN)];
+    poll(&mut polled, PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
+        && polled[0].revents().is_some_and(|events| events.contains(PollFlags::POLLIN))
 }
 
 /// Reads lines until the end, or until `take` returns false. Lines end with a line feed or, as those of a progress bar,
@@ -210,12 +247,12 @@ impl Objective {
         let infeasible = self.divergence.reported(step, metrics, &request.objective);
         send(&Event::Measured { trial: request.trial.clone(), measurement });
         if let Some(reason) = infeasible {
-            return Some(Outcome { state: TrialState::Infeasible, reason: Some(reason) });
+            return Some(Outcome::new(TrialState::Infeasible, Some(reason)));
         }
         let until = request.until?;
         Some(match until.verdict(request.direction, value?, step)? {
-            true => Outcome { state: TrialState::Complete, reason: None },
-            false => Outcome { state: TrialState::Stopped, reason: Some(until.reason(&request.objective)) },
+            true => Outcome::new(TrialState::Complete, None),
+            false => Outcome::new(TrialState::Stopped, Some(until.reason(&request.objective))),
         })
     }
 
@@ -232,7 +269,7 @@ impl Objective {
 
     /// The outcome of a program that has ended by itself.
     fn outcome(self, status: ExitStatus, metric: &str, log: &Log, oom_before: u64, words: &[String]) -> Outcome {
-        let infeasible = |reason: String| Outcome { state: TrialState::Infeasible, reason: Some(reason) };
+        let infeasible = |reason: String| Outcome::new(TrialState::Infeasible, Some(reason));
         // A shell ends with 128 + 9 if its program was killed.
         let was_killed = status.signal() == Some(9) || status.code() == Some(137);
         if was_killed && out_of_memory_kills() > oom_before {
@@ -246,15 +283,35 @@ impl Objective {
             return Outcome::failed(format!("the program {}{said}", describe(status)));
         }
         if !self.reported {
-            return Outcome::failed(diagnosis::reason(metric, &self.report.misread, words));
+            let outcome = Outcome::failed(diagnosis::reason(metric, &self.report.misread, words));
+            return Outcome { unreported: true, ..outcome };
         }
-        Outcome { state: TrialState::Complete, reason: None }
+        Outcome::new(TrialState::Complete, None)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::read_lines;
+    use super::{has_data, left, read_lines};
+    use crossbeam_channel::unbounded;
+    use std::io::{BufReader, Write};
+    use std::time::{Duration, Instant};
+
+    #[test]
+    fn a_pipe_that_stays_open_is_read_and_not_waited_for() {
+        let (reader, mut writer) = std::io::pipe().unwrap();
+        let pipe = std::os::fd::OwnedFd::from(reader.try_clone().unwrap());
+        writer.write_all(b"a\nb\n").unwrap();
+        assert!(has_data(Some(&pipe)));
+        let (sender, lines) = unbounded();
+        std::thread::spawn(move || read_lines(BufReader::new(reader), |line| sender.send(line).is_ok()));
+        let ended = Instant::now();
+        assert_eq!(left(&lines, Some(&pipe), ended).as_deref(), Some("a"));
+        assert_eq!(left(&lines, Some(&pipe), ended).as_deref(), Some("b"));
+        assert_eq!(left(&lines, Some(&pipe), ended), None);
+        assert!(!has_data(Some(&pipe)) && ended.elapsed() < Duration::from_secs(1));
+        drop(writer);
+    }
 
     #[test]
     fn lines_end_with_a_line_feed_or_a_carriage_return() {
