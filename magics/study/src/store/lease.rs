@@ -51,8 +51,7 @@ impl Owner {
         self.host == host() && (self.namespace.is_none() || self.namespace == namespace())
     }
 
-    /// The machine of the owner, for people on the machine `host`: its name, and what tells it from this machine if both
-    /// have the same name.
+    /// The machine of the owner, for people on the machine `host`: its name, and more where both have the same name.
     fn machine(&self, host: &str, own: Option<&str>) -> String {
         let name = |host: &str| host.split_once(BOOT).map_or(host.to_string(), |(name, _)| name.to_string());
         if self.host != host && name(&self.host) == name(host) {

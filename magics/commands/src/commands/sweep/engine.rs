@@ -355,7 +355,8 @@ impl StudyRun<'_> {
         Ok(())
     }
 
-    /// Tells the observer and `%pool` what the slots elsewhere do, twice a second; and the observer that the study waits.
+    /// Tells the observer and `%pool` what the slots elsewhere do, twice a second, and whether the study waits for a
+    /// slot.
     fn show_slots(&mut self, pool: &Pool, waits: bool) {
         let (next, shown) = &mut self.shown;
         if Instant::now() < *next {

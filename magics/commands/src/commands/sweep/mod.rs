@@ -280,9 +280,7 @@ impl Sweep {
         given::add(&self.source, &self.body, &given, description, &mut plan)?;
         Ok(plan)
     }
-}
 
-impl Sweep {
     /// If there is no workload of this name, but a study, the help of the error says so.
     fn naming_study(&self, context: &Context, error: MagicError) -> MagicError {
         let Some(WorkloadReference::Builtin { name }) = self.body.workload.as_ref().map(|workload| &workload.value)
