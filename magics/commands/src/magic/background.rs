@@ -159,8 +159,8 @@ mod tests {
         assert_eq!(how(&start("a", |_| Ok(()))), How::Finished);
         let failed = start("b", |_| Err(MagicError::new(ErrorName::StoreError, "the disk is full", None)));
         assert_eq!(how(&failed), How::Failed("the disk is full".into()));
-        let help = |_: &Interrupt| Err(MagicError::advising(ErrorName::SlotError, "there is no slot", "add one"));
-        assert_eq!(how(&start("e", help)), How::Failed("there is no slot; add one".into()));
+        let advised = start("e", |_| Err(MagicError::advising(ErrorName::SlotError, "there is no slot", "add one")));
+        assert_eq!(how(&advised), How::Failed("there is no slot; add one".into()));
         assert!(matches!(how(&start("c", |_| panic!("a fault"))), How::Failed(why) if why.contains("fault")));
         let waits = start("d", |interrupt| {
             let _ = interrupt.channel().recv();

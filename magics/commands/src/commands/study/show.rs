@@ -31,7 +31,12 @@ const LAUNCHES: usize = 3;
 /// The record of a study.
 pub fn study_report(context: &Context, store: &Store, study: &StudyRecord) -> Result<Report> {
     let writer = store.writer_of(study)?;
-    let trials = as_left(store.trials(study)?, writer.is_some(), &store.times(study)?);
+    let trials = store.trials(study)?;
+    let times = match trials.iter().any(|trial| trial.state == TrialState::Running) {
+        true => store.times(study)?,
+        false => BTreeMap::new(),
+    };
+    let trials = as_left(trials, writer.is_some(), &times);
     let seconds = wall_seconds(study.seconds, &trials, writer.is_some(), now());
     let definition = &study.definition;
     let objective = &definition.objective;
