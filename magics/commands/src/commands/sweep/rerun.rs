@@ -3,6 +3,7 @@
 use super::plan::{SweepOptions, SweepPlan};
 use crate::commands::insight::written;
 use crate::error::{ErrorName, MagicError, Result};
+use crate::report::table::is_on_terminal;
 use std::collections::HashSet;
 use tunebook_analysis::counted;
 use tunebook_study::store::StudyRecord;
@@ -188,8 +189,9 @@ pub fn shown_only(missing: usize, writer: Option<&str>) -> String {
         }
         (n, None) => format!("{n} of the requested trials are missing; `--resume` runs them."),
         (n, Some(writer)) => format!(
-            "The study runs now, in {writer}: {n} of the requested trials have not ended yet. Run this cell again to \
-             see how far it is."
+            "The study runs now, in {writer}: {n} of the requested trials have not ended yet. Run this {} again to \
+             see how far it is.",
+            if is_on_terminal() { "command" } else { "cell" }
         ),
     }
 }
