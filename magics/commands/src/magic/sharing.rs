@@ -510,7 +510,7 @@ mod tests {
         let mut second = Fake::new(&sharing, 9, &["cuda:0"]);
         first.turn(9);
         first.running.clear();
-        // Its trial began and ended since it spoke last. So it is the turn of the second study.
+        // Its trial began and ended since it spoke last. The second study has not asked yet.
         assert_eq!(first.turn(8).trials, 1);
         first.running.clear();
         let mut begun = 0;
