@@ -132,6 +132,49 @@ async fn sweeps_share_the_slots_and_are_stopped_by_name_and_with_the_kernel() {
 }
 
 #[tokio::test]
+async fn three_sweeps_on_one_slot_take_turns() {
+    let (mut kernel, folder) = kernel().await;
+    kernel.run_ok("%pool remove local").await;
+    kernel.run_ok("%pool add one --prefix env --slots 1").await;
+    let sweep = |name: &str| {
+        let script = "echo start $0 >> log; until [ -e go ]; do sleep 0.01; done; sleep 0.05; echo end $0 >> log";
+        let report = "echo \"{{\\\"step\\\": 1, \\\"e\\\": {x}}}\"";
+        let program = format!("command sh -c '{script}; {report}' {name}");
+        format!("%%sweep {name} --trials 2 --background\n{program}\nnuisance x ~ uniform(0, 1)\nminimize e")
+    };
+    let names = ["first", "second", "third"];
+    for name in names {
+        let begun = kernel.send("execute_request", cell(&sweep(name))).await;
+        assert_eq!(kernel.answer(&begun).await.status(), "ok");
+        if name == "first" {
+            sweeps_until(&mut kernel, name, |sweep| sweep["running"] == 1).await;
+        } else {
+            let of_it = sweeps_until(&mut kernel, name, |sweep| sweep["waits"] == true).await;
+            assert_eq!((&of_it["state"], &of_it["running"]), (&json!("running"), &json!(0)), "{of_it}");
+        }
+    }
+    let listed = kernel.run_ok("%sweeps").await.shown();
+    assert!(listed.contains("waits: other sweeps use all slots"), "{listed}");
+    let pools = kernel.run_ok("%pool").await.result();
+    assert_eq!(pools["pools"][0]["running"], 1, "{pools}");
+    go(folder.path());
+    for name in names {
+        let ended = sweeps_until(&mut kernel, name, |sweep| sweep["state"] == "ended").await;
+        assert_eq!((&ended["trials"]["complete"], &ended["waits"]), (&json!(2), &json!(false)), "{ended}");
+    }
+    let log = std::fs::read_to_string(folder.path().join("log")).unwrap();
+    let lines: Vec<&str> = log.lines().collect();
+    assert_eq!(lines.len(), 12, "{log}");
+    for trial in lines.chunks(2) {
+        let name = trial[0].strip_prefix("start ").expect("a trial begins after the end of the one before it");
+        assert_eq!(trial[1], format!("end {name}"), "{log}");
+    }
+    let mut first_turns = [lines[0], lines[2], lines[4]];
+    first_turns.sort_unstable();
+    assert_eq!(first_turns, names.map(|name| format!("start {name}")), "{log}");
+}
+
+#[tokio::test]
 async fn a_stopped_sweep_that_a_later_cell_completes_has_ended() {
     let (mut kernel, folder) = kernel().await;
     let begun = kernel.send("execute_request", cell(&waiting("s", 2, "--background --parallel 1"))).await;
@@ -139,6 +182,8 @@ async fn a_stopped_sweep_that_a_later_cell_completes_has_ended() {
     kernel.run_ok("%sweep stop s").await;
     sweeps_until(&mut kernel, "s", |sweep| sweep["state"] == "stopped").await;
     go(folder.path());
+    let workload = kernel.run_error("%sweep s --resume").await;
+    assert!(workload.contains("`s` is a study: run its cell again with `--resume`"), "{workload}");
     kernel.run_ok(&waiting("s", 2, "--resume")).await;
     let listed = sweeps_until(&mut kernel, "s", |_| true).await;
     assert_eq!((&listed["state"], &listed["left"]), (&json!("ended"), &json!(0)), "{listed}");
@@ -200,6 +245,8 @@ async fn two_kernels_run_studies_in_one_folder_and_read_each_others() {
     assert_eq!(one.answer(&mine).await.status(), "ok");
     let theirs = other.send("execute_request", cell(&waiting("theirs", 4, "--background --parallel 1"))).await;
     assert_eq!(other.answer(&theirs).await.status(), "ok");
+    let stop = one.run_error("%sweep stop theirs").await;
+    assert!(stop.contains("`theirs` is run by another kernel (process") && stop.contains("stop it there"), "{stop}");
     let refused = one.run_error(&waiting("theirs", 4, "--resume")).await;
     assert!(refused.contains("StudyBusy") && refused.contains("another kernel (process"), "{refused}");
     // The same cell shows how far the other kernel is, and does not say that trials are missing.

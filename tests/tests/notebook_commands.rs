@@ -91,6 +91,38 @@ fn a_notebook_runs_with_parameters_and_its_outputs_are_written() {
 }
 
 #[test]
+fn the_end_of_a_notebook_waits_for_a_sweep_in_the_background() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    let trial = "command sh -c 'sleep 0.3; echo \"{{\\\"step\\\": 1, \\\"e\\\": {x}}}\"'";
+    let declared = format!("{trial}\nnuisance x ~ uniform(0, 1)\nminimize e");
+    let sweep = format!("%%sweep nb --trials 4 --parallel 1 --background\n{declared}");
+    write(at, "n.ipynb", &[code(&sweep, &[]), code("!echo x", &[])]);
+    let ran = tunebook(at, &["run", "n.ipynb", "--to", "out.ipynb"]);
+    let progress = String::from_utf8_lossy(&ran.stderr).into_owned();
+    assert!(ran.status.success(), "{progress}");
+    assert!(progress.contains("Waiting for the sweep `nb`, which runs in the background."), "{progress}");
+    let out = read(at, "out.ipynb");
+    let outputs = |index: usize| out["cells"][index]["outputs"].as_array().unwrap().clone();
+    let result = "application/vnd.tunebook.v1+json";
+    let results: Vec<Value> = outputs(0).into_iter().filter(|output| !output["data"][result].is_null()).collect();
+    assert_eq!(results.len(), 1, "{:#?}", outputs(0));
+    assert_eq!(results[0]["data"][result]["trials"]["complete"], 4);
+    // What the end of the run asked the kernel is in no cell.
+    assert_eq!(outputs(1).len(), 1, "{:#?}", outputs(1));
+
+    // A sweep that fails there fails the run.
+    let sweep = sweep.replace("%%sweep nb", "%%sweep bad");
+    let cells = [code("%pool remove local", &[]), code("%pool add broken --prefix false", &[]), code(&sweep, &[])];
+    write(at, "bad.ipynb", &cells);
+    let ran = tunebook(at, &["run", "bad.ipynb"]);
+    let progress = String::from_utf8_lossy(&ran.stderr).into_owned();
+    assert_eq!(ran.status.code(), Some(1), "{progress}");
+    assert!(progress.contains("The sweep `bad` failed: no slot can be started"), "{progress}");
+    assert!(progress.contains("4 trials are missing, and `--resume` runs them"), "{progress}");
+}
+
+#[test]
 fn papermill_sets_parameters_as_tunebook_run_does() {
     let Some(python) = std::env::var_os("TUNEBOOK_PYTHON") else {
         panic!("TUNEBOOK_PYTHON is not set: `cargo verify` makes the environment that this test needs")

@@ -9,6 +9,9 @@ use tunebook_wire::client::Received;
 /// What is waited for after the reply of a cell: the end of its output.
 const AFTER_REPLY: Duration = Duration::from_secs(10);
 
+/// The type of results for programs.
+const RESULT: &str = "application/vnd.tunebook.v1+json";
+
 /// How a cell ended.
 pub enum Ended {
     Done,
@@ -29,6 +32,40 @@ pub async fn run_cell(
     add: &mut dyn FnMut(&str, &Value),
 ) -> anyhow::Result<Ended> {
     let request = kernel.client.execute(code).await?;
+    let mut each = |_: bool, kind: &str, content: &Value| add(kind, content);
+    until_end(kernel, &request, timeout, stop, &mut each).await
+}
+
+/// Runs a magic that is no cell of the notebook, and returns its result for programs. `add` gets the messages of other
+/// cells.
+pub async fn ask(
+    kernel: &mut KernelProcess,
+    magic: &str,
+    stop: &mut StopSignals,
+    add: &mut dyn FnMut(&str, &Value),
+) -> anyhow::Result<(Ended, Option<Value>)> {
+    let request = kernel.client.ask(magic).await?;
+    let mut result = None;
+    let mut each = |is_own: bool, kind: &str, content: &Value| {
+        if !is_own {
+            add(kind, content);
+        } else if let Some(found) = content["data"].get(RESULT) {
+            result = Some(found.clone());
+        }
+    };
+    let ended = until_end(kernel, &request, None, stop, &mut each).await?;
+    Ok((ended, result))
+}
+
+/// Reads what the kernel says until a request has ended. `add` gets each message about output, and whether it belongs
+/// to the request.
+async fn until_end(
+    kernel: &mut KernelProcess,
+    request: &str,
+    timeout: Option<Duration>,
+    stop: &mut StopSignals,
+    add: &mut dyn FnMut(bool, &str, &Value),
+) -> anyhow::Result<Ended> {
     let deadline = timeout.map(|timeout| tokio::time::Instant::now() + timeout);
     let (mut error, mut replied, mut idle) = (None, None::<tokio::time::Instant>, false);
     let mut reply = Value::Null;
@@ -43,7 +80,7 @@ pub async fn run_cell(
         }
         tokio::select! {
             received = kernel.client.next() => match received? {
-                Received::Published(message) if message.parent["msg_id"] == request.as_str() => {
+                Received::Published(message) if message.parent["msg_id"] == request => {
                     if message.kind() == "status" {
                         idle = message.content["execution_state"] == "idle";
                     }
@@ -51,15 +88,15 @@ pub async fn run_cell(
                         let text = |field: &str| message.content[field].as_str().unwrap_or_default().to_string();
                         error = Some((text("ename"), text("evalue")));
                     }
-                    add(message.kind(), &message.content);
+                    add(true, message.kind(), &message.content);
                 }
                 // Output of a thread that an earlier cell started still belongs somewhere; it is shown here.
                 Received::Published(message) => {
                     if matches!(message.kind(), "stream" | "display_data" | "update_display_data") {
-                        add(message.kind(), &message.content);
+                        add(false, message.kind(), &message.content);
                     }
                 }
-                Received::Reply(message) if message.parent["msg_id"] == request.as_str() => {
+                Received::Reply(message) if message.parent["msg_id"] == request => {
                     replied = Some(tokio::time::Instant::now());
                     reply = message.content;
                 }
@@ -80,7 +117,7 @@ pub async fn run_cell(
             }
         }
     }
-    add("execute_reply", &reply);
+    add(true, "execute_reply", &reply);
     Ok(match (stopped, error) {
         (Some(stopped), _) => stopped,
         (None, Some((name, message))) => Ended::Failed(name, message),
@@ -100,7 +137,8 @@ impl StopSignals {
         Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
     }
 
-    async fn received(&mut self) {
+    /// Waits for the next signal.
+    pub async fn received(&mut self) {
         tokio::select! {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}

@@ -14,6 +14,7 @@ mod page;
 mod parameters;
 mod run;
 mod terminal;
+mod waiting;
 
 pub use diff::{DiffOptions, diff};
 pub use magic::{magics, run_magic};

@@ -6,6 +6,7 @@ use super::kernel_process::KernelProcess;
 use super::outputs::Outputs;
 use super::page;
 use super::parameters::{Parameter, inject};
+use super::waiting::{Waited, wait_for_sweeps};
 use anyhow::{Context as _, bail};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
@@ -35,7 +36,7 @@ pub struct RunOptions {
 }
 
 /// Runs a notebook. The exit status is 0 if every cell ran, 1 if one failed, 2 if the notebook cannot be run at all,
-/// and 130 after an interrupt.
+/// and 130 after an interrupt. A sweep that fails in the background is like a cell that fails.
 pub fn run(options: &RunOptions) -> ExitCode {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let ended = runtime.context("the runtime cannot be started").and_then(|runtime| runtime.block_on(execute(options)));
@@ -69,6 +70,7 @@ async fn execute(options: &RunOptions) -> anyhow::Result<ExitCode> {
     let total = document.cells().iter().filter(|cell| is_code(cell)).count();
     let (mut done, started) = (0, Instant::now());
     let mut failed: Option<(usize, Ended)> = None;
+    let mut last = None;
     for index in 0..document.cells().len() {
         let cell = &document.cells()[index];
         if !is_code(cell) {
@@ -81,6 +83,7 @@ async fn execute(options: &RunOptions) -> anyhow::Result<ExitCode> {
         }
         let first = code.lines().find(|line| !line.trim().is_empty()).unwrap_or_default().trim();
         let first: String = first.chars().take(60).collect();
+        last = Some(index);
         let (may_fail, began) = (has_tag(cell, MAY_FAIL), Instant::now());
         let mut add = |kind: &str, content: &Value| outputs.add(document.cells_mut(), index, kind, content);
         let ended = run_cell(&mut kernel, &code, options.timeout, &mut stop, &mut add).await?;
@@ -106,9 +109,16 @@ async fn execute(options: &RunOptions) -> anyhow::Result<ExitCode> {
             document.write(to)?;
         }
     }
+    let waited = match last.filter(|_| failed.is_none()) {
+        Some(last) => {
+            let mut add = |kind: &str, content: &Value| outputs.add(document.cells_mut(), last, kind, content);
+            wait_for_sweeps(&mut kernel, &mut stop, &mut add).await?
+        }
+        None => Waited::Done(vec![]),
+    };
     kernel.end().await;
     let seconds = started.elapsed().as_secs_f64();
-    let code = conclude(&mut document, failed, seconds);
+    let code = conclude(&mut document, failed, seconds, &waited);
     match options.to.as_deref() {
         Some(to) if page::is_page(to) => super::document::written(to, page::page(&document).as_bytes())?,
         Some(to) => document.write(to)?,
@@ -131,16 +141,27 @@ fn check_target(to: &Path) -> anyhow::Result<()> {
 }
 
 /// Records in the notebook how the run ended, as papermill does, and returns the exit status.
-fn conclude(document: &mut Document, failed: Option<(usize, Ended)>, seconds: f64) -> ExitCode {
+fn conclude(document: &mut Document, failed: Option<(usize, Ended)>, seconds: f64, waited: &Waited) -> ExitCode {
     let papermill = document.metadata_mut()["papermill"].take();
     let mut papermill = if papermill.is_object() { papermill } else { json!({ "parameters": {} }) };
     papermill["duration"] = json!(seconds);
-    papermill["exception"] = json!(failed.is_some());
+    let is_whole = failed.is_none() && matches!(waited, Waited::Done(failures) if failures.is_empty());
+    papermill["exception"] = json!(!is_whole);
     papermill["version"] = json!(concat!("tunebook ", env!("CARGO_PKG_VERSION")));
     set(document.metadata_mut(), "papermill", papermill);
     let Some((index, ended)) = failed else {
         eprintln!("All cells ran in {seconds:.1} s.");
-        return ExitCode::SUCCESS;
+        return match waited {
+            Waited::Done(failures) => {
+                failures.iter().for_each(|failure| eprintln!("{failure}"));
+                if failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(1) }
+            }
+            Waited::Interrupted => ExitCode::from(130),
+            Waited::KernelDied => {
+                eprintln!("The kernel ended while sweeps may have run in the background.");
+                ExitCode::from(1)
+            }
+        };
     };
     let count = &document.cells()[index]["execution_count"];
     let place = count.as_i64().map_or_else(|| format!("cell {}", index + 1), |count| format!("In [{count}]"));

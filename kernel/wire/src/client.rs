@@ -69,7 +69,16 @@ impl Client {
 
     /// Sends the code of a cell, and returns the id of the request. Questions of the cell are refused.
     pub async fn execute(&mut self, code: &str) -> Result<String, ClientError> {
-        let content = json!({ "code": code, "silent": false, "store_history": true, "user_expressions": {},
+        self.execute_request(code, true).await
+    }
+
+    /// The same for code that is no cell of the user: it gets no number of its own and stays out of the history.
+    pub async fn ask(&mut self, code: &str) -> Result<String, ClientError> {
+        self.execute_request(code, false).await
+    }
+
+    async fn execute_request(&mut self, code: &str, keep: bool) -> Result<String, ClientError> {
+        let content = json!({ "code": code, "silent": false, "store_history": keep, "user_expressions": {},
             "allow_stdin": false, "stop_on_error": true });
         let message = Message::new(&self.session, "execute_request", &json!({}), content);
         self.shell.send(to_zmq(message.encode(&self.signer))).await?;

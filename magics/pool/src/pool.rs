@@ -148,11 +148,18 @@ impl Pool {
         self.granted = granted;
     }
 
-    /// Ends these slots elsewhere if they wait for a machine, because others need them.
+    /// Ends these slots elsewhere if they run no trial, because others need them.
     pub fn give_back(&mut self, names: &[String]) {
-        let is_one = |slot: &&mut Slot| {
-            matches!(slot.process, Process::Pending(_)) && slot.spec.far.is_some() && names.contains(&slot.spec.device)
-        };
+        let is_one =
+            |slot: &&mut Slot| slot.trial.is_none() && slot.spec.far.is_some() && names.contains(&slot.spec.device);
+        self.slots.iter_mut().filter(is_one).for_each(Slot::retire);
+    }
+
+    /// Ends the processes that run no trial on the GPUs of this machine: they hold memory that the trials of others
+    /// need.
+    pub fn leave_devices(&mut self) {
+        let is_one =
+            |slot: &&mut Slot| slot.trial.is_none() && slot.spec.far.is_none() && !slot.spec.device.starts_with("cpu");
         self.slots.iter_mut().filter(is_one).for_each(Slot::retire);
     }
 

@@ -88,6 +88,7 @@ impl Slot {
         let status = SlotStatus {
             slot: spec.device.clone(),
             pool: spec.far.as_ref().map(|far| far.pool.clone()),
+            pool_id: spec.far.as_ref().map(|far| far.id),
             state: SlotState::Idle,
             given_up: false,
             unanswered: None,

@@ -65,6 +65,9 @@ pub struct SlotStatus {
     pub slot: String,
     /// Its pool. None for a slot on this machine.
     pub pool: Option<String>,
+    /// The number of its pool, as in [`Far`].
+    #[serde(skip)]
+    pub pool_id: Option<u64>,
     pub state: SlotState,
     /// Whether it is not started again in this run.
     pub given_up: bool,

@@ -137,7 +137,10 @@ fn add(arguments: &Arguments) -> Result<Action> {
         .map_err(|_| arguments.invalid(value, "a quote in this value is never closed"))?;
     let launcher = match kind {
         "prefix" if words.is_empty() => return Err(arguments.invalid(value, "the command is empty")),
-        "prefix" => Launcher::Prefix(words),
+        "prefix" => {
+            check_placeholders(arguments, value, &words)?;
+            Launcher::Prefix(words)
+        }
         "slurm" => {
             check_slurm(arguments, value, &words)?;
             Launcher::Slurm(words)
@@ -213,6 +216,25 @@ fn warning(pool: &FarPool) -> Option<String> {
         )),
         _ => None,
     }
+}
+
+/// An error if a prefix has a `{name}` that stands for nothing. What a shell reads as a variable (`${name}`) stays.
+fn check_placeholders(arguments: &Arguments, value: &Word, words: &[String]) -> Result<()> {
+    let is_name = |name: &str| {
+        name.starts_with(|c: char| c.is_ascii_alphabetic())
+            && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+    };
+    for word in words {
+        for (at, _) in word.match_indices('{').filter(|(at, _)| !word[..*at].ends_with('$')) {
+            let Some((name, _)) = word[at + 1..].split_once('}') else { continue };
+            if is_name(name) && name != "slot" {
+                let message = format!("`{{{name}}}` in a prefix stands for nothing");
+                let help = "`{slot}` is the number of the slot, from 0; there is no other".to_string();
+                return Err(arguments.source.error(ErrorName::InvalidValue, value.span.clone(), message, Some(help)));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// A word that is no option would be the program that `srun` runs.
@@ -322,51 +344,53 @@ fn report(context: &Context) -> Report {
     let all = pools.status();
     let mut rows = Rows::new(&["pool", "kind", "slots", "running", "pending", "failed", "idle", "trials"]);
     let mut listed = vec![];
-    let mut list = |name: &str, kind: Option<&str>, slots: usize, copies: bool, command: Option<String>| {
-        let pool = (name != LOCAL).then_some(name);
-        let status: Vec<&SlotStatus> = all.iter().filter(|slot| slot.pool.as_deref() == pool).collect();
-        let count = |state| status.iter().filter(|slot| slot.state == state).count();
-        let (running, pending, failed) =
-            (count(SlotState::Running), count(SlotState::Pending), count(SlotState::Failed));
-        let idle = slots.saturating_sub(running + pending + failed);
-        let trials: u32 = status.iter().map(|slot| slot.trials).sum();
-        let reason = reason(&status);
-        let counts = [slots, running, pending, failed, idle].map(|count| count.to_string());
-        let kind_shown = format!("{}{}", kind.unwrap_or("removed"), if copies { ", copies" } else { "" });
-        let mut row = vec![name.to_string(), kind_shown];
-        row.extend(counts);
-        row.push(trials.to_string());
-        rows.row(row);
-        let copies = kind.map(|_| copies);
-        listed.push(json!({ "pool": name, "kind": kind, "copies": copies, "slots": slots, "running": running,
+    let mut list =
+        |(name, id): (&str, Option<u64>), kind: Option<&str>, slots: usize, copies: bool, command: Option<String>| {
+            let status: Vec<&SlotStatus> = all.iter().filter(|slot| slot.pool_id == id).collect();
+            let count = |state| status.iter().filter(|slot| slot.state == state).count();
+            let (running, pending, failed) =
+                (count(SlotState::Running), count(SlotState::Pending), count(SlotState::Failed));
+            let idle = slots.saturating_sub(running + pending + failed);
+            let trials: u32 = status.iter().map(|slot| slot.trials).sum();
+            let reason = reason(&status);
+            let counts = [slots, running, pending, failed, idle].map(|count| count.to_string());
+            let kind_shown = format!("{}{}", kind.unwrap_or("removed"), if copies { ", copies" } else { "" });
+            let mut row = vec![name.to_string(), kind_shown];
+            row.extend(counts);
+            row.push(trials.to_string());
+            rows.row(row);
+            let copies = kind.map(|_| copies);
+            listed.push(json!({ "pool": name, "kind": kind, "copies": copies, "slots": slots, "running": running,
             "pending": pending, "failed": failed, "idle": idle, "trials": trials, "reason": reason,
             "command": command, "states": status, "removed": kind.is_none() }));
-    };
+        };
     if !pools.without_local {
-        list(LOCAL, Some(LOCAL), here.len(), false, None);
+        list((LOCAL, None), Some(LOCAL), here.len(), false, None);
     }
     for pool in &pools.far {
         let words = pool.launcher.command(&pool.name, 0, &["tunebook".into(), "slot".into()]);
         let copies = pool.copies.is_some();
-        list(&pool.name, Some(pool.launcher.kind()), pool.slots, copies, Some(shell_words::join(words)));
+        let of_pool = (pool.name.as_str(), Some(pool.id));
+        list(of_pool, Some(pool.launcher.kind()), pool.slots, copies, Some(shell_words::join(words)));
     }
-    // Pools that were removed while trials run in them.
-    let name_of = |slot: &SlotStatus| slot.pool.clone().unwrap_or(LOCAL.into());
-    let is_added = |name: &str| match name {
-        LOCAL => !pools.without_local,
-        _ => pools.far.iter().any(|pool| pool.name == name),
+    // Pools that were removed while trials run in them. A new one may have the name of one of them.
+    let is_added = |id: Option<u64>| match id {
+        None => !pools.without_local,
+        Some(id) => pools.far.iter().any(|pool| pool.id == id),
     };
-    let mut removed: BTreeMap<String, usize> = BTreeMap::new();
-    for name in all.iter().map(name_of).filter(|name| !is_added(name)) {
-        *removed.entry(name).or_default() += 1;
+    let mut removed: BTreeMap<(&str, Option<u64>), usize> = BTreeMap::new();
+    for slot in all.iter().filter(|slot| !is_added(slot.pool_id)) {
+        *removed.entry((slot.pool.as_deref().unwrap_or(LOCAL), slot.pool_id)).or_default() += 1;
     }
-    removed.retain(|name, _| all.iter().any(|slot| name_of(slot) == *name && is_at_work(slot)));
-    for (name, slots) in &removed {
-        list(name, None, *slots, false, None);
+    removed.retain(|(_, id), _| all.iter().any(|slot| slot.pool_id == *id && is_at_work(slot)));
+    for (pool, slots) in &removed {
+        list(*pool, None, *slots, false, None);
     }
     let mut slots = Rows::new(&["slot", "state", "node", "job", "trials", "lost", "reason"]);
-    let is_listed = |pool: &str| is_added(pool) || removed.contains_key(pool);
-    let mut far: Vec<&SlotStatus> = all.iter().filter(|slot| slot.pool.as_deref().is_some_and(is_listed)).collect();
+    let is_listed = |slot: &&SlotStatus| {
+        slot.pool.is_some() && (is_added(slot.pool_id) || removed.keys().any(|(_, id)| *id == slot.pool_id))
+    };
+    let mut far: Vec<&SlotStatus> = all.iter().filter(is_listed).collect();
     // Those with a reason come first.
     let order = [SlotState::Failed, SlotState::Pending, SlotState::Running, SlotState::Idle];
     far.sort_by_key(|slot| order.iter().position(|state| *state == slot.state));
@@ -402,7 +426,46 @@ fn reason(status: &[&SlotStatus]) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use crate::testing::{FakeHost, run};
+    use super::report;
+    use crate::host::RESULT_MIME;
+    use crate::testing::{FakeHost, Shown, context, run};
+    use serde_json::json;
+    use tunebook_pool::{FarPool, Launcher, SlotState, SlotStatus};
+
+    #[test]
+    fn a_removed_pool_is_listed_beside_a_new_one_of_its_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let (context, host) = (context(folder.path()), FakeHost::default());
+        let pool = || FarPool { name: "far".into(), id: 0, launcher: Launcher::Prefix(vec![]), slots: 1, copies: None };
+        {
+            let mut pools = context.pools.lock();
+            pools.set_local(false);
+            pools.add(pool());
+            let slot = SlotStatus {
+                slot: "far/1".into(),
+                pool: Some("far".into()),
+                pool_id: Some(pools.far[0].id),
+                state: SlotState::Running,
+                given_up: false,
+                node: None,
+                job: None,
+                reason: None,
+                trials: 3,
+                lost: 0,
+            };
+            pools.runs("s", vec![slot]);
+            pools.remove("far");
+            pools.add(pool());
+        }
+        report(&context).show(&context.charts, &host);
+        let shown = host.shown();
+        let Some(Shown::Display(display)) = shown.last() else { panic!("{shown:?}") };
+        let of = |index: usize| {
+            let pool = &display[RESULT_MIME]["pools"][index];
+            json!([pool["pool"], pool["removed"], pool["running"], pool["idle"], pool["trials"]])
+        };
+        assert_eq!((of(0), of(1)), (json!(["far", false, 0, 1, 0]), json!(["far", true, 1, 0, 3])));
+    }
 
     fn error(line: &str) -> String {
         run(line, &FakeHost::default()).unwrap_err().traceback().join("\n")
@@ -422,6 +485,10 @@ mod tests {
         let nowhere = error("%pool add gpu --prefix '/nowhere.sh x' --copy");
         assert!(nowhere.contains("there is no program `/nowhere.sh`") && nowhere.contains("folder of the notebook"));
         assert!(error("%pool add gpu --prefix nowhere-at-all").contains("in the folders of PATH"));
+        let unknown = error("%pool add gpu --prefix 'ssh host{slto} env X={slot}'");
+        assert!(unknown.contains("`{slto}` in a prefix stands for nothing") && unknown.contains("`{slot}` is the"));
+        let of_shell = error("%pool add gpu --prefix 'nowhere-at-all ${HOME} {a,b} {slot}'");
+        assert!(of_shell.contains("in the folders of PATH"), "{of_shell}");
         assert!(error("%pool add gpu --prefix env --slots 0").contains("at least 1"));
         assert!(error("%pool add gpu --prefix env --slots 20000").contains("at most 10000"));
         assert!(error("%pool add gpu --slurm 'gpu'").contains("not an option of `srun`"));

@@ -1,5 +1,6 @@
 //! `%sweeps`: the sweeps that run in the background.
 
+use crate::commands::sweep::engine::WAITS;
 use crate::error::Result;
 use crate::host::{Interrupt, Output};
 use crate::magic::{BackgroundSweep, Command, Context, Export, How, Invocation, Magic, Subject};
@@ -37,11 +38,26 @@ struct Progress {
     /// The trials of the study that have ended.
     ended: usize,
     running: usize,
+    failed: usize,
+    infeasible: usize,
     /// Of the trials that this run trains, how many are left.
     left: usize,
     counts: Value,
     best: Option<BestTrial>,
     metric: String,
+}
+
+impl Progress {
+    /// How many trials have ended, with those that failed and are infeasible.
+    fn trials(&self) -> String {
+        let ended = format!("{} of {}", self.ended, self.ended + self.left);
+        let without: Vec<String> = [(self.failed, "failed"), (self.infeasible, "infeasible")]
+            .into_iter()
+            .filter(|(count, _)| *count > 0)
+            .map(|(count, state)| format!("{count} {state}"))
+            .collect();
+        if without.is_empty() { ended } else { format!("{ended} ({})", without.join(", ")) }
+    }
 }
 
 impl Command for ListSweeps {
@@ -72,19 +88,24 @@ impl Command for ListSweeps {
                 let best = progress.best.as_ref()?;
                 Some(format!("{} {} (trial {})", progress.metric, number(best.objective), best.trial))
             });
-            let said = reason.as_ref().map_or(state.to_string(), |why| format!("{state}: {why}"));
+            let waits = state == "running" && context.sharing.waits(&sweep.study);
+            let said = match &reason {
+                Some(why) => format!("{state}: {why}"),
+                None if waits => WAITS.into(),
+                None => state.into(),
+            };
             let count = |get: fn(&Progress) -> String| progress.as_ref().map_or("–".into(), get);
             rows.row(vec![
                 sweep.study.clone(),
                 said,
-                count(|progress| format!("{} of {}", progress.ended, progress.ended + progress.left)),
+                count(Progress::trials),
                 count(|progress| progress.running.to_string()),
                 best.unwrap_or_else(|| "–".into()),
                 duration(seconds),
                 seconds_left.map_or("–".into(), duration),
             ]);
             sweeps.push(json!({
-                "study": sweep.study, "state": state, "reason": reason,
+                "study": sweep.study, "state": state, "reason": reason, "waits": waits,
                 "trials": progress.as_ref().map(|progress| &progress.counts),
                 "running": progress.as_ref().map(|progress| progress.running),
                 "left": progress.as_ref().map(|progress| progress.left),
@@ -109,12 +130,31 @@ fn progress(sweep: &BackgroundSweep) -> Result<Option<Progress>> {
     let trials = store.trials(&study)?;
     let ended = trials.iter().filter(|trial| !trial.state.runs_again()).count();
     let objective = &study.definition.objective;
+    let count = |state| trials.iter().filter(|trial| trial.state == state).count();
     Ok(Some(Progress {
         ended,
-        running: trials.iter().filter(|trial| trial.state == TrialState::Running).count(),
+        running: count(TrialState::Running),
+        failed: count(TrialState::Failed),
+        infeasible: count(TrialState::Infeasible),
         left: sweep.wanted.saturating_sub(ended),
         counts: json!(count_by_state(&trials)),
         best: best_trial(&trials, objective),
         metric: objective.metric.clone(),
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn trials_without_a_result_are_counted_apart() {
+        let trials = |ended, failed, infeasible| {
+            let (running, left, counts, best) = (0, 1, json!({}), None);
+            Progress { ended, running, failed, infeasible, left, counts, best, metric: "e".into() }.trials()
+        };
+        assert_eq!(trials(3, 0, 0), "3 of 4");
+        assert_eq!(trials(3, 1, 0), "3 of 4 (1 failed)");
+        assert_eq!(trials(3, 1, 2), "3 of 4 (1 failed, 2 infeasible)");
+    }
 }

@@ -57,7 +57,7 @@ pub fn complete(context: &Context, line: &str, only_folders: bool) -> (usize, Ve
 fn quoted(path: &str, quote: Option<char>, is_folder: bool) -> String {
     let needs_quote = path.contains(|c: char| c.is_whitespace() || "'\"()[]&;|<>$`\\".contains(c));
     let quote = match quote {
-        None if needs_quote => Some(if path.contains('"') { '\'' } else { '"' }),
+        None if needs_quote => Some(if path.contains(['"', '\\']) { '\'' } else { '"' }),
         quote => quote,
     };
     match (quote, is_folder) {

@@ -119,6 +119,12 @@ impl MagicError {
         self
     }
 
+    /// The message and the help in one line.
+    pub fn in_one_line(&self) -> String {
+        let Self { message, help, .. } = self;
+        help.as_ref().map_or(message.clone(), |help| format!("{message}; {help}"))
+    }
+
     /// The error as the notebook shows it: lines with ANSI colours.
     pub fn traceback(&self) -> Vec<String> {
         let name = self.name;

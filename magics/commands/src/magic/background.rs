@@ -42,7 +42,7 @@ pub enum How {
     Finished,
     /// By `%sweep stop`, or with the kernel.
     Stopped,
-    /// With an error, which has this message.
+    /// With an error, which has this message and this help.
     Failed(String),
 }
 
@@ -77,7 +77,7 @@ impl Background {
             ending.how = match work(&running.interrupt) {
                 Ok(()) => How::Finished,
                 Err(error) if error.name == ErrorName::Interrupted => How::Stopped,
-                Err(error) => How::Failed(error.message),
+                Err(error) => How::Failed(error.in_one_line()),
             };
         });
         sweep
@@ -159,6 +159,8 @@ mod tests {
         assert_eq!(how(&start("a", |_| Ok(()))), How::Finished);
         let failed = start("b", |_| Err(MagicError::new(ErrorName::StoreError, "the disk is full", None)));
         assert_eq!(how(&failed), How::Failed("the disk is full".into()));
+        let advised = start("e", |_| Err(MagicError::advising(ErrorName::SlotError, "there is no slot", "add one")));
+        assert_eq!(how(&advised), How::Failed("there is no slot; add one".into()));
         assert!(matches!(how(&start("c", |_| panic!("a fault"))), How::Failed(why) if why.contains("fault")));
         let waits = start("d", |interrupt| {
             let _ = interrupt.channel().recv();
@@ -170,6 +172,6 @@ mod tests {
         // A study that runs again has one line.
         start("a", |_| Ok(()));
         let names: Vec<String> = background.all().iter().map(|sweep| sweep.study.clone()).collect();
-        assert_eq!(names, ["b", "c", "d", "a"]);
+        assert_eq!(names, ["b", "e", "c", "d", "a"]);
     }
 }

@@ -37,10 +37,10 @@ impl Pools {
     /// Removes a pool. False if there is none of that name.
     pub fn remove(&mut self, name: &str) -> bool {
         let Some(index) = self.far.iter().position(|pool| pool.name == name) else { return false };
-        self.far.remove(index);
+        let id = self.far.remove(index).id;
         self.version += 1;
         for status in self.running.values_mut().chain([&mut self.last.1]) {
-            status.retain(|slot| slot.pool.as_deref() != Some(name) || is_at_work(slot));
+            status.retain(|slot| slot.pool_id != Some(id) || is_at_work(slot));
         }
         true
     }
@@ -109,13 +109,14 @@ impl Pools {
 /// The slots of several studies, each once. A device has as many slots as in the study with most of them, or as run a
 /// trial now.
 fn merged(studies: &[&Vec<SlotStatus>]) -> Vec<SlotStatus> {
-    let mut names: Vec<&str> = vec![];
+    // A pool that was removed and one that was added under its name have slots of the same names.
+    let mut names: Vec<(&str, Option<u64>)> = vec![];
     // The slots of each name, and how many a study has at most.
-    let mut of_name: BTreeMap<&str, (Vec<&SlotStatus>, usize)> = BTreeMap::new();
+    let mut of_name: BTreeMap<(&str, Option<u64>), (Vec<&SlotStatus>, usize)> = BTreeMap::new();
     for study in studies {
-        let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+        let mut counts: BTreeMap<(&str, Option<u64>), usize> = BTreeMap::new();
         for slot in study.iter() {
-            let name = slot.slot.as_str();
+            let name = (slot.slot.as_str(), slot.pool_id);
             let (slots, most) = of_name.entry(name).or_default();
             if slots.is_empty() {
                 names.push(name);
@@ -157,7 +158,20 @@ mod tests {
     fn slot(name: &str, state: SlotState, trials: u32) -> SlotStatus {
         let (node, job, reason, unanswered) = (None, None, None, None);
         let pool = name.split_once('/').map(|(pool, _)| pool.to_string());
-        SlotStatus { slot: name.into(), pool, state, given_up: false, node, job, reason, unanswered, trials, lost: 0 }
+        let pool_id = pool.as_ref().map(|_| 0);
+        SlotStatus {
+            slot: name.into(),
+            pool,
+            pool_id,
+            state,
+            given_up: false,
+            node,
+            job,
+            reason,
+            unanswered,
+            trials,
+            lost: 0,
+        }
     }
 
     fn listed(pools: &Pools) -> Vec<(String, SlotState, u32)> {
@@ -182,6 +196,10 @@ mod tests {
         assert_eq!((pools.last_of("a").len(), pools.last_of("b").len()), (1, 0));
         pools.ended("b", vec![slot("cuda:0", Idle, 8)]);
         assert_eq!(listed(&pools), [expected("cuda:0", Idle, 8)]);
+        // The slots of a pool that was removed are not those of a new one of its name.
+        pools.runs("a", vec![slot("far/1", Running, 1)]);
+        pools.runs("b", vec![SlotStatus { pool_id: Some(1), ..slot("far/1", Running, 2) }]);
+        assert_eq!(listed(&pools), [expected("far/1", Running, 1), expected("far/1", Running, 2)]);
     }
 
     #[test]

@@ -20,6 +20,11 @@ pub fn text_width() -> usize {
     *WIDTH.get_or_init(|| width_of(std::env::var(TEXT_COLUMNS).ok().as_deref()))
 }
 
+/// Whether text is shown on a terminal, which has no cells: this kernel runs one command there.
+pub fn is_on_terminal() -> bool {
+    std::env::var_os(TEXT_COLUMNS).is_some()
+}
+
 /// The width of text on a terminal with this many columns.
 fn width_of(columns: Option<&str>) -> usize {
     let columns = columns.and_then(|columns| columns.parse::<u16>().ok()).filter(|columns| *columns > 0);

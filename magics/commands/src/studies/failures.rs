@@ -34,10 +34,12 @@ pub fn sentences_about_failures(trials: &[Trial], flags: &Flags) -> Vec<String> 
         let percent = |count: usize| 100.0 * count as f64 / ended.max(1) as f64;
         let classes: Vec<String> =
             counts.iter().map(|(cause, count)| format!("{count} {cause} ({:.0} %)", percent(*count))).collect();
+        // Trials that run, or were interrupted, are not counted.
+        let which_ended = if trials.len() > ended { " that ended" } else { "" };
         let which = match (unusable, ended) {
-            (1, 1) => "The only trial".to_string(),
-            (all, ended) if all == ended => format!("All {ended} trials"),
-            _ => format!("{unusable} of {ended} trials"),
+            (1, 1) => format!("The only trial{which_ended}"),
+            (all, ended) if all == ended => format!("All {ended} trials{which_ended}"),
+            _ => format!("{unusable} of {ended} trials{which_ended}"),
         };
         sentences.push(format!("{which} cannot be used: {}.", classes.join(", ")));
     }
@@ -56,4 +58,35 @@ pub fn sentences_about_failures(trials: &[Trial], flags: &Flags) -> Vec<String> 
         }
     }
     sentences
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn trials_that_were_interrupted_are_not_denied() {
+        let trial = |number: u32, state: TrialState| Trial {
+            number,
+            configuration: number - 1,
+            params: Default::default(),
+            seed: 0,
+            state,
+            reason: None,
+            summaries: Default::default(),
+            seconds: 0.0,
+            started: 0.0,
+        };
+        let said = |states: &[TrialState]| {
+            let trials: Vec<Trial> = (1..).zip(states).map(|(number, state)| trial(number, *state)).collect();
+            sentences_about_failures(&trials, &Flags::default()).join(" ")
+        };
+        let (complete, failed, cancelled) = (TrialState::Complete, TrialState::Failed, TrialState::Cancelled);
+        assert_eq!(said(&[failed]), "The only trial cannot be used: 1 failed (100 %).");
+        let with_others = said(&[failed, cancelled, cancelled]);
+        assert_eq!(with_others, "The only trial that ended cannot be used: 1 failed (100 %).");
+        assert_eq!(said(&[failed, complete]), "1 of 2 trials cannot be used: 1 failed (50 %).");
+        let running = said(&[failed, complete, TrialState::Running]);
+        assert_eq!(running, "1 of 2 trials that ended cannot be used: 1 failed (50 %).");
+    }
 }

@@ -12,13 +12,14 @@ pub struct Word {
     pub quoted: bool,
 }
 
-/// Splits the part `span` of the source into words.
+/// Splits the part `span` of the source into words. Inside double quotes, `\"` stands for `"` and `\\` for `\`.
 pub fn split_words(source: &Source, span: Span) -> Result<Vec<Word>> {
     let mut words: Vec<Word> = Vec::new();
     let mut current: Option<Word> = None;
     let (mut quote, mut depth): (Option<(char, usize)>, usize) = (None, 0);
     let base = span.start;
-    for (offset, c) in source.text()[span.clone()].char_indices() {
+    let mut characters = source.text()[span].char_indices().peekable();
+    while let Some((offset, c)) = characters.next() {
         let at = base + offset;
         if quote.is_none() && depth == 0 && c.is_whitespace() {
             words.extend(current.take());
@@ -28,6 +29,11 @@ pub fn split_words(source: &Source, span: Span) -> Result<Vec<Word>> {
         word.span.end = at + c.len_utf8();
         match quote {
             Some((open, _)) if c == open => quote = None,
+            Some(('"', _)) if c == '\\' => {
+                let escaped = characters.next_if(|(_, next)| ['"', '\\'].contains(next));
+                word.text.push(escaped.map_or(c, |(_, next)| next));
+                word.span.end += escaped.map_or(0, |(_, next)| next.len_utf8());
+            }
             Some(_) => word.text.push(c),
             // Inside brackets, quotes are kept, because the parser of declarations reads them.
             None if depth == 0 && (c == '"' || c == '\'') => {
@@ -63,8 +69,7 @@ pub fn quoted_word(word: &str) -> String {
     if let Some((option, value)) = word.split_once('=').filter(|(option, _)| option.starts_with("--")) {
         return format!("{option} {}", quoted_word(value));
     }
-    // A quote of one kind stands between quotes of the other kind.
-    format!("\"{}\"", word.split('"').collect::<Vec<_>>().join("\"'\"'\""))
+    format!("\"{}\"", word.replace('\\', "\\\\").replace('"', "\\\""))
 }
 
 #[cfg(test)]
@@ -73,12 +78,21 @@ mod tests {
 
     #[test]
     fn a_quoted_word_is_read_back() {
-        for word in ["a", "a b", "", "lr~uniform(0, 1)", "it's", "a \"b\" 'c'", "f(\"x y\")", "[1", "x)"] {
+        let plain = ["a", "a b", "", "lr~uniform(0, 1)", "it's", "a \"b\" 'c'", "f(\"x y\")", "[1", "x)"];
+        for word in plain.into_iter().chain(["a\\b", "a b\\", "a \\\\ b", "\\\"", "'\\\"'"]) {
             let line = format!("%m {} z", quoted_word(word));
             let words = split_words(&Source::new(&line, 0), 3..line.len()).unwrap();
             let texts: Vec<&str> = words.iter().map(|word| word.text.as_str()).collect();
             assert_eq!(texts, [word, "z"], "{line}");
         }
+        let words = |line: &str| {
+            let words = split_words(&Source::new(line, 0), 0..line.len()).unwrap();
+            words.into_iter().map(|word| (word.text, word.span)).collect::<Vec<_>>()
+        };
+        let line = r#""sh -c 'exec \"$@\"' --" "a\nb\\" 'c\"' d\"#;
+        let spans = [0..24, 25..33, 34..39, 40..42];
+        let texts = [r#"sh -c 'exec "$@"' --"#, r"a\nb\", r#"c\""#, r"d\"];
+        assert_eq!(words(line), texts.map(String::from).into_iter().zip(spans).collect::<Vec<_>>());
         assert_eq!(quoted_word("--title=a b"), "--title \"a b\"");
         assert_eq!(quoted_word("--trials=3"), "--trials=3");
     }

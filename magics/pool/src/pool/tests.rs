@@ -69,6 +69,23 @@ fn a_pool_that_waits_in_a_queue_keeps_no_other_one_from_starting() {
 }
 
 #[test]
+fn what_others_need_is_given_back_unless_a_trial_runs_in_it() {
+    let mut pool = pool(slots("box", 3, &answers()));
+    pool.tend(3);
+    until_ready(&mut pool, 3);
+    pool.slots[0].trial = Some(trial());
+    pool.give_back(&["box/1".into(), "box/2".into()]);
+    let has_process = |pool: &Pool| [0, 1, 2].map(|index| pool.slots[index].process.started().is_some());
+    assert_eq!(has_process(&pool), [true, false, true]);
+    // On a GPU of this machine, a process without a trial would hold memory.
+    for slot in &mut pool.slots {
+        (slot.spec.device, slot.spec.far) = ("cuda:0".into(), None);
+    }
+    pool.leave_devices();
+    assert_eq!(has_process(&pool), [true, false, false]);
+}
+
+#[test]
 fn a_start_without_an_answer_fails_unless_a_scheduler_grants_it() {
     let mut specs = slots("box", 1, WAITS);
     specs.extend(slots("gpu", 1, WAITS));

@@ -9,6 +9,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// lives: on another machine, or without `/proc`.
 pub(super) const EXPIRES_AFTER: f64 = 30.0;
 
+/// What stands between the name of a host and its boot.
+const BOOT: &str = " (boot ";
+
 /// The nonces of the leases that this process has. The store alone cannot tell: a lease that was given up while the
 /// disk was full stays written there. All stores of this process share this set, hence a static.
 static OWN: Mutex<BTreeSet<u64>> = Mutex::new(BTreeSet::new());
@@ -48,6 +51,16 @@ impl Owner {
         self.host == host() && (self.namespace.is_none() || self.namespace == namespace())
     }
 
+    /// The machine of the owner, for people on the machine `host`: its name, and more where both have the same name.
+    fn machine(&self, host: &str, own: Option<&str>) -> String {
+        let name = |host: &str| host.split_once(BOOT).map_or(host.to_string(), |(name, _)| name.to_string());
+        if self.host != host && name(&self.host) == name(host) {
+            return self.host.clone();
+        }
+        let is_elsewhere = self.host == host && self.namespace.is_some() && self.namespace.as_deref() != own;
+        name(&self.host) + if is_elsewhere { ", in another container" } else { "" }
+    }
+
     /// Whether this owner still has the lease that it renewed `age` seconds ago.
     pub(super) fn is_alive(&self, age: f64) -> bool {
         if !self.is_known_here() || self.start.is_none() {
@@ -63,7 +76,7 @@ impl std::fmt::Display for Owner {
         if self.is_known_here() && self.pid == std::process::id() {
             return f.write_str("this very kernel");
         }
-        write!(f, "another kernel (process {} on {})", self.pid, self.host)
+        write!(f, "another kernel (process {} on {})", self.pid, self.machine(&host(), namespace().as_deref()))
     }
 }
 
@@ -73,7 +86,7 @@ fn host() -> String {
     let name = read("/proc/sys/kernel/hostname");
     let name = if name.is_empty() { std::env::var("HOSTNAME").unwrap_or_else(|_| "localhost".into()) } else { name };
     let boot = read("/proc/sys/kernel/random/boot_id");
-    if boot.is_empty() { name } else { format!("{name} (boot {})", &boot[..boot.len().min(8)]) }
+    if boot.is_empty() { name } else { format!("{name}{BOOT}{})", &boot[..boot.len().min(8)]) }
 }
 
 /// The namespace of process ids of this process, such as `pid:[4026531836]`. None where the system tells none.
@@ -91,4 +104,25 @@ fn start_of(pid: u32) -> Option<u64> {
         return None;
     }
     fields.nth(18)?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_machine_of_an_owner_is_told_by_its_name_unless_that_is_ours_too() {
+        let owner = |host: &str, namespace: &str| Owner {
+            host: host.into(),
+            pid: 7,
+            start: Some(1),
+            nonce: 0,
+            namespace: Some(namespace.into()),
+        };
+        let seen = |owner: Owner| owner.machine("vm (boot 12345678)", Some("pid:[1]"));
+        assert_eq!(seen(owner("vm (boot 12345678)", "pid:[1]")), "vm");
+        assert_eq!(seen(owner("node (boot abcdef01)", "pid:[2]")), "node");
+        assert_eq!(seen(owner("vm (boot abcdef01)", "pid:[1]")), "vm (boot abcdef01)");
+        assert_eq!(seen(owner("vm (boot 12345678)", "pid:[2]")), "vm, in another container");
+    }
 }

@@ -51,12 +51,19 @@ pub fn start(
         if let Err(error) = &result
             && error.name != ErrorName::Interrupted
         {
-            detached.print(Stream::Stderr, &format!("The sweep `{}` ended: {}\n", plan.name, error.message));
+            detached.print(Stream::Stderr, &format!("The sweep `{}` ended: {}\n", plan.name, error.in_one_line()));
         }
         result
     });
     let _ = shown.recv();
     Ok(())
+}
+
+/// Who runs the study of this name, if another kernel does.
+fn run_elsewhere(context: &Context, study: &str) -> Result<Option<String>> {
+    let Some(store) = context.store_to_read()? else { return Ok(None) };
+    let Some(study) = store.study(study)? else { return Ok(None) };
+    Ok(store.writer_of(&study)?)
 }
 
 /// `%sweep stop NAME`.
@@ -84,6 +91,10 @@ impl Command for Stop {
         let running = context.background.running();
         let name = &self.study.text;
         let Some(sweep) = running.iter().find(|sweep| sweep.study == *name) else {
+            if let Some(owner) = run_elsewhere(context, name)? {
+                let message = format!("`{name}` is run by {owner}; stop it there");
+                return Err(self.arguments.source.error(ErrorName::StudyBusy, self.study.span.clone(), message, None));
+            }
             let names: Vec<&str> = running.iter().map(|sweep| sweep.study.as_str()).collect();
             let help = match names.is_empty() {
                 true => Some("no sweep runs in the background; an interrupt ends one that runs in its cell".into()),

@@ -131,7 +131,7 @@ impl<'a> SweepDisplay<'a> {
     /// programs.
     pub fn fail(mut self, error: &MagicError) {
         if self.chart.is_shown() {
-            let report = self.report(self.started.elapsed().as_secs_f64(), std::slice::from_ref(&error.message));
+            let report = self.report(self.started.elapsed().as_secs_f64(), &[error.in_one_line()]);
             self.chart.end(report, false);
         }
     }
@@ -290,7 +290,7 @@ impl TrialObserver for SweepDisplay<'_> {
     }
 
     fn slots(&mut self, slots: String) {
-        self.slots = Some(slots);
+        self.slots = Some(slots).filter(|slots| !slots.is_empty());
         self.measured = true;
     }
 
@@ -308,11 +308,11 @@ impl TrialObserver for SweepDisplay<'_> {
     }
 }
 
-/// Returns how many trials ended in each state, for example `12 complete, 2 infeasible`. States without trials are left
+/// Returns how many trials are in each state, for example `12 complete, 2 infeasible`. States without trials are left
 /// out.
 pub fn counts_text(trials: &[Trial]) -> String {
-    use TrialState::{Cancelled, Complete, Failed, Infeasible, Stopped};
-    let counts: Vec<String> = [Complete, Infeasible, Stopped, Failed, Cancelled]
+    use TrialState::{Cancelled, Complete, Failed, Infeasible, Running, Stopped};
+    let counts: Vec<String> = [Complete, Infeasible, Stopped, Failed, Cancelled, Running]
         .into_iter()
         .map(|state| (trials.iter().filter(|trial| trial.state == state).count(), state))
         .filter(|(count, _)| *count > 0)

@@ -27,6 +27,9 @@ use tunebook_study::{Params, Summaries, TrialState, Value, WorkloadReference};
 /// Running trials get this much time to end after an interrupt. Then their processes are killed.
 const INTERRUPT_PATIENCE: Duration = Duration::from_millis(600);
 
+/// What is said of a sweep that has no slot because others use them.
+pub const WAITS: &str = "waits: other sweeps use all slots";
+
 /// A run ends once so many trials have ended and all of them failed with the same reason: the others would fail too.
 pub const SAME_FAILURES: usize = 5;
 
@@ -158,6 +161,15 @@ fn warm_pool(
     Ok((pool, limit.unwrap_or(usize::MAX)))
 }
 
+/// An error of slots, after which so many trials are missing.
+fn slot_error(message: String, missing: usize) -> MagicError {
+    let help = match missing {
+        1 => "1 trial is missing, and `--resume` runs it".to_string(),
+        _ => format!("{missing} trials are missing, and `--resume` runs them"),
+    };
+    MagicError::new(ErrorName::SlotError, message, Some(help))
+}
+
 /// A reason without its numbers. Two reasons are the same if they differ only in these, such as the value of a
 /// hyperparameter.
 pub fn without_numbers(reason: &str) -> String {
@@ -213,6 +225,9 @@ impl StudyRun<'_> {
             pool.set_limit(Some(allowed.trials));
             pool.set_granted(allowed.slots);
             pool.give_back(&allowed.back);
+            if allowed.waits {
+                pool.leave_devices();
+            }
             while pool.has_free_slot() && !self.interrupt.is_raised() {
                 let Some(number) = self.waiting.pop() else { break };
                 self.start_trial(pool, number)?;
@@ -225,11 +240,10 @@ impl StudyRun<'_> {
                     return Ok(RunOutcome::Completed);
                 }
                 if let Some(reason) = pool.stuck() {
-                    let help = Some("trials that ended are recorded, `--resume` runs the others".into());
-                    return Err(MagicError::new(ErrorName::SlotError, reason, help));
+                    return Err(slot_error(reason, self.waiting.len()));
                 }
             }
-            self.show_slots(pool);
+            self.show_slots(pool, allowed.waits);
             self.places.write(self.writer.store(), self.writer.study(), false)?;
             self.observer.refresh();
             self.writer.renew()?;
@@ -334,21 +348,23 @@ impl StudyRun<'_> {
             }
             Err(error) => {
                 self.finish(&id, TrialState::Cancelled, Some(error.to_string()), None)?;
-                return Err(MagicError::new(ErrorName::SlotError, error.to_string(), None));
+                return Err(slot_error(error.to_string(), self.waiting.len() + 1));
             }
         }
         Ok(())
     }
 
-    /// Tells the observer and `%pool` what the slots elsewhere do, twice a second.
-    fn show_slots(&mut self, pool: &Pool) {
+    /// Tells the observer and `%pool` what the slots elsewhere do, twice a second, and whether the study waits for a
+    /// slot.
+    fn show_slots(&mut self, pool: &Pool, waits: bool) {
         let (next, shown) = &mut self.shown;
         if Instant::now() < *next {
             return;
         }
         *next = Instant::now() + Duration::from_millis(500);
         let status = pool.status();
-        let line = slots::line(&status);
+        let lines: Vec<String> = waits.then(|| WAITS.to_string()).into_iter().chain(slots::line(&status)).collect();
+        let line = (!lines.is_empty()).then(|| lines.join("\n"));
         self.context.pools.lock().runs(&self.plan.name, status);
         if line != *shown {
             *shown = line.clone();

@@ -31,7 +31,7 @@ use self::retuning::find_retuning;
 use self::run_context::RunContext;
 use crate::commands::insight::Findings;
 use crate::commands::workload;
-use crate::error::{MagicError, Result, Source};
+use crate::error::{ErrorName, MagicError, Result, Source};
 use crate::host::{Interrupt, Output};
 use crate::magic::{Body, Command, Context, Export, Invocation, Magic, Subject};
 use crate::studies::{adaptive_note, given_note, remove};
@@ -274,11 +274,25 @@ impl Sweep {
         // Unless the user asks for another number, the given configurations are all; with more, the sampler goes on.
         let number = u32::try_from(given.len()).ok().filter(|number| *number > 0);
         let options = SweepOptions { trials: self.options.trials.or(number), ..self.options.clone() };
-        let mut plan = planner.plan(self.name.clone(), &self.body, options)?;
+        let planned = planner.plan(self.name.clone(), &self.body, options);
+        let mut plan = planned.map_err(|error| self.naming_study(context, error))?;
         let known = workloads.iter().find(|known| known.reference == plan.definition.workload);
         let description = known.map(|known| &known.description);
         given::add(&self.source, &self.body, &given, description, &mut plan)?;
         Ok(plan)
+    }
+
+    /// If there is no workload of this name, but a study, the help of the error says so.
+    fn naming_study(&self, context: &Context, error: MagicError) -> MagicError {
+        let Some(WorkloadReference::Builtin { name }) = self.body.workload.as_ref().map(|workload| &workload.value)
+        else {
+            return error;
+        };
+        let is_study = || matches!(context.store_to_read().map(|store| store?.study(name).ok()?), Ok(Some(_)));
+        if error.name != ErrorName::UnknownWorkload || !is_study() {
+            return error;
+        }
+        error.with_help(format!("`{name}` is a study: run its cell again with `--resume`"))
     }
 }
 

@@ -15,7 +15,7 @@ pub trait TrialObserver {
     fn measured(&mut self, number: u32, measurement: &Measurement);
     /// The trial with this number ended.
     fn finished(&mut self, number: u32, end: TrialEnd);
-    /// What the slots elsewhere do, as text. It is called when that changes, and only if there are any.
+    /// What the slots elsewhere do, as text, or that the sweep waits for a slot. It is called when that changes.
     fn slots(&mut self, _: String) {}
     /// Updates the display if something has changed. It is called at least every half second.
     fn refresh(&mut self);

@@ -3,6 +3,7 @@
 use super::plan::{SweepOptions, SweepPlan};
 use crate::commands::insight::written;
 use crate::error::{ErrorName, MagicError, Result};
+use crate::report::table::is_on_terminal;
 use std::collections::HashSet;
 use std::ops::Range;
 use tunebook_analysis::counted;
@@ -200,8 +201,9 @@ pub fn shown_only(missing: usize, writer: Option<&str>) -> String {
         }
         (n, None) => format!("{n} of the requested trials are missing; `--resume` runs them."),
         (n, Some(writer)) => format!(
-            "The study runs now, in {writer}: {n} of the requested trials have not ended yet. Run this cell again to \
-             see how far it is."
+            "The study runs now, in {writer}: {n} of the requested trials have not ended yet. Run this {} again to \
+             see how far it is.",
+            if is_on_terminal() { "command" } else { "cell" }
         ),
     }
 }
