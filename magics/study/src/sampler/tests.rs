@@ -761,8 +761,8 @@ fn a_scientific_list_below_a_nuisance_list_is_dealt_once_that_is_known() {
     for seed in 0..40 {
         let trials = proposed(&study(branching(), seed), 240);
         let arm = ["a", "b", "c", "d", "e"];
-        for (name, count) in [("a", 3), ("b", 2), ("c", 2), ("d", 3)] {
-            assert!(imbalance(trials.iter(), name, count) <= 1, "{name}, seed {seed}");
+        for (name, count, most) in [("a", 3, 1), ("b", 2, 1), ("c", 2, 1), ("d", 3, 2)] {
+            assert!(imbalance(trials.iter(), name, count) <= most, "{name}, seed {seed}");
         }
         let (alone, within) = (imbalance(trials.iter(), "e", 2), imbalance_within(&trials, &arm[..4], "e", 2));
         // Up to 36 arms, in an order that depends on the nuisance list: both are near balance, and none is exact.

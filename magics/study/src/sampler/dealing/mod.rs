@@ -69,6 +69,8 @@ pub(super) struct Dealt {
     beginnings: HashMap<Vec<Card>, u64>,
     /// Since version 7: the index of the value that each list had last.
     last: HashMap<usize, usize>,
+    /// Since version 7: what was planned for the scientific lists at the top of the tree, the next trial last.
+    round: Vec<Vec<Card>>,
 }
 
 /// A trial of which some hyperparameters have a value.
@@ -125,6 +127,7 @@ impl Dealt {
             points: HashMap::new(),
             beginnings: HashMap::new(),
             last: HashMap::new(),
+            round: vec![],
         }
     }
 
@@ -140,9 +143,13 @@ impl Dealt {
         let count = space.hyperparameters().iter().filter(|h| is_first(h)).count();
         let params = Params::new();
         let mut hand = Hand { space, version, first: count, params, scientific: vec![], nuisance: vec![] };
+        let order = order(version, space);
+        if hand.deals_first_together() {
+            self.plan(&order[..count]);
+        }
         let (mut first, mut left) = (None, COMBINATIONS);
         let mut new = None;
-        self.deal(&order(version, space), &mut hand, point, &mut |values| {
+        self.deal(&order, &mut hand, point, &mut |values| {
             left -= 1;
             let params = space.assign(|_, h| values.get(&h.name).cloned().unwrap_or(Value::Null));
             if is_new(&params) {
@@ -327,6 +334,13 @@ impl Dealt {
 
     /// Counts with which scientific values each value came, in the order in which they are dealt.
     fn record_arm(&mut self, space: &SearchSpace, params: &Params, cards: &IndexMap<usize, Card>) {
+        let first = |node: &usize| is_first(&space.hyperparameters()[*node]);
+        let combination: Option<Vec<Card>> =
+            order(7, space).iter().filter(|node| first(node)).map(|node| cards.get(node).copied()).collect();
+        // Whatever else a trial has, the round has no plan any more.
+        if self.round.pop() != combination {
+            self.round.clear();
+        }
         let mut arm = vec![];
         for node in order(7, space) {
             let h = &space.hyperparameters()[node];
