@@ -16,7 +16,7 @@ use crate::report::table::{self, Rows, number};
 use crate::studies::{flags, given_note, reproduction, sentences_about_failures, stopped_note, with_validation};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use tunebook_analysis::{MAX_POINTS, best_trial, count_by_state, optimization_history, ranked_configurations};
+use tunebook_analysis::{MAX_POINTS, best_trial, count_by_state, counted, optimization_history, ranked_configurations};
 use tunebook_study::sampler::SamplerKind;
 use tunebook_study::store::{Store, StudyRecord, now, trials_folder};
 use tunebook_study::{Params, StudyDefinition, Trial, TrialState, WorkloadReference};
@@ -177,7 +177,8 @@ pub fn study_report(context: &Context, store: &Store, study: &StudyRecord) -> Re
         report = report.line(&line);
     }
     if let Some(magic) = &reproduce {
-        report = report.line(&format!("`{magic}` {} {} again.", does(&definition.workload), counted(trials.len(), "trial")));
+        report =
+            report.line(&format!("`{magic}` {} {} again.", does(&definition.workload), counted(trials.len(), "trial")));
     }
     let folder = trials_folder(&context.store_file(), &study.name)?;
     Ok(match folder.is_dir() {
