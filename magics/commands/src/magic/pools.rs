@@ -129,7 +129,7 @@ fn merged(studies: &[&Vec<SlotStatus>]) -> Vec<SlotStatus> {
     }
     let mut merged: Vec<SlotStatus> = vec![];
     for name in names {
-        let Some((mut slots, most)) = of_name.remove(name) else { continue };
+        let Some((mut slots, most)) = of_name.remove(&name) else { continue };
         slots.sort_by_key(|slot| ORDER.iter().position(|state| *state == slot.state));
         let listed = most.max(slots.iter().filter(|slot| is_at_work(slot)).count());
         let (first, rest) = (merged.len(), slots.split_off(listed));
