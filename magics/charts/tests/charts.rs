@@ -178,6 +178,23 @@ fn a_page_without_scripts_shows_the_picture() {
 }
 
 #[test]
+fn each_trial_that_ended_has_a_mark_whatever_its_end() {
+    let mut history = history();
+    for (number, state) in [(5, TrialState::Stopped), (6, TrialState::Failed)] {
+        let params = Params::new();
+        history.trials.push(HistoryTrial { number, state, objective: None, best_so_far: Some(0.02), params });
+    }
+    let figure = plotly::figure(&optimization_history("depth", 6, &history, &|_| String::new(), 2000));
+    let traces = figure["data"].as_array().unwrap().iter().filter(|trace| trace["name"] != "best so far");
+    let mut marked: Vec<i64> = traces
+        .flat_map(|trace| trace["x"].as_array().unwrap().iter().filter_map(|x| x.as_f64()))
+        .map(|x| x as i64)
+        .collect();
+    marked.sort_unstable();
+    assert_eq!(marked, [1, 2, 3, 4, 5, 6]);
+}
+
+#[test]
 fn charts_without_points_are_drawn_empty() {
     let empty = OptimizationHistory { trials: vec![], ..history() };
     let chart = optimization_history("depth", 5, &empty, &|_| String::new(), 2000);

@@ -59,6 +59,7 @@ pub fn optimization_history(
         series("much worse", palette::FAINT, Style::Points(Mark::Diamond, 8.0), worse),
         of_state(TrialState::Infeasible, "infeasible", palette::RED, Mark::Cross),
         of_state(TrialState::Failed, "failed", palette::PURPLE, Mark::Down),
+        of_state(TrialState::Stopped, "stopped early", palette::FAINT, Mark::Ring),
     ];
     drawn.retain(|series| !series.points.is_empty());
     let ended = trials.len();
