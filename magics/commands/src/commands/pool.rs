@@ -450,6 +450,7 @@ mod tests {
                 node: None,
                 job: None,
                 reason: None,
+                unanswered: None,
                 trials: 3,
                 lost: 0,
             };

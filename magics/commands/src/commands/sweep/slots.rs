@@ -321,6 +321,7 @@ mod tests {
         let slot = |name: &str, state, reason: Option<&str>, unanswered: Option<&str>| SlotStatus {
             slot: name.into(),
             pool: name.split_once('/').map(|(pool, _)| pool.into()),
+            pool_id: name.contains('/').then_some(0),
             state,
             given_up: false,
             node: None,
