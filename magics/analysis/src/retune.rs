@@ -327,7 +327,7 @@ mod tests {
             let definition = program(line, declared);
             let user = TunedStudy { name: "v2", definition: &definition, best: None };
             let not_again = not_tuned_again(&tuner, &user, None);
-            for found in &not_again {
+            if let Some(found) = &not_again {
                 assert_eq!((&found.tuned_at, &found.hyperparameters), (&vec![16], &vec!["lr".to_string()]));
             }
             (retuning(&tuner, &user, None).is_some(), not_again.map(|found| found.used_at))
