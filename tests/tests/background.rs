@@ -155,7 +155,15 @@ async fn three_sweeps_on_one_slot_take_turns() {
     }
     let listed = kernel.run_ok("%sweeps").await.shown();
     assert!(listed.contains("waits: other sweeps use all slots"), "{listed}");
-    let pools = kernel.run_ok("%pool").await.result();
+    // What `%pool` shows is up to half a second old.
+    let mut pools = json!(null);
+    for _ in 0..100 {
+        pools = kernel.run_ok("%pool").await.result();
+        if pools["pools"][0]["running"] == 1 {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
     assert_eq!(pools["pools"][0]["running"], 1, "{pools}");
     go(folder.path());
     for name in names {
