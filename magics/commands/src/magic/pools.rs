@@ -106,15 +106,18 @@ impl Pools {
     }
 }
 
+/// The name of a slot, and the number of its pool: a pool that was removed and one that was added under its name have
+/// slots of the same names.
+type Name<'a> = (&'a str, Option<u64>);
+
 /// The slots of several studies, each once. A device has as many slots as in the study with most of them, or as run a
 /// trial now.
 fn merged(studies: &[&Vec<SlotStatus>]) -> Vec<SlotStatus> {
-    // A pool that was removed and one that was added under its name have slots of the same names.
-    let mut names: Vec<(&str, Option<u64>)> = vec![];
+    let mut names: Vec<Name<'_>> = vec![];
     // The slots of each name, and how many a study has at most.
-    let mut of_name: BTreeMap<(&str, Option<u64>), (Vec<&SlotStatus>, usize)> = BTreeMap::new();
+    let mut of_name: BTreeMap<Name<'_>, (Vec<&SlotStatus>, usize)> = BTreeMap::new();
     for study in studies {
-        let mut counts: BTreeMap<(&str, Option<u64>), usize> = BTreeMap::new();
+        let mut counts: BTreeMap<Name<'_>, usize> = BTreeMap::new();
         for slot in study.iter() {
             let name = (slot.slot.as_str(), slot.pool_id);
             let (slots, most) = of_name.entry(name).or_default();

@@ -132,7 +132,7 @@ fn cause<'a>(reason: &'a str, said: &'a [String]) -> Option<(Cause, &'a str)> {
     let lines: Vec<(String, &str)> = lines.map(|line| (line.to_lowercase(), line)).collect();
     let find = |parts: &[&str]| lines.iter().find(|(lower, _)| parts.iter().all(|part| lower.contains(part)));
     let outside = |causes: &[(&[&str], &'static str)]| {
-        causes.iter().find_map(|(parts, cause)| Some((Cause::Outside(*cause), find(parts)?.1)))
+        causes.iter().find_map(|(parts, cause)| Some((Cause::Outside(cause), find(parts)?.1)))
     };
     let out_of_memory = || OUT_OF_MEMORY.iter().find_map(|parts| Some((Cause::OutOfMemory, find(parts)?.1)));
     outside(&ENDED_BECAUSE).or_else(out_of_memory).or_else(|| outside(&OUTSIDE))
