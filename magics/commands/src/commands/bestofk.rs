@@ -73,11 +73,14 @@ fn summary(result: &BestOfK, is_grid: bool) -> Vec<String> {
     let n = result.configurations;
     let mut sentences = vec![];
     if let Some(gain) = result.gain_of_last_doubling {
-        let further = if is_grid { "" } else { " A further doubling seldom gains more than the last one." };
-        sentences.push(format!(
-            "The best of all {n} configurations is better than the expected best of half of them by {}.{further}",
-            number(gain)
-        ));
+        let gain = number(gain);
+        sentences.push(match is_grid {
+            true => format!("The best of all {n} configurations is better than the expected best of half of them by {gain}."),
+            false => format!(
+                "The best of all {n} configurations is better than the expected best of half of them by {gain}. A further \
+                 doubling seldom gains more than the last one."
+            ),
+        });
     } else {
         sentences.push(format!("The study has {n} configurations, too few to say what a doubling gains."));
     }

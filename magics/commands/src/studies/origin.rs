@@ -67,8 +67,8 @@ pub fn adaptive_note(definition: &StudyDefinition) -> Option<String> {
 /// What the reader of a conclusion about another study must know of a grid. None if the study is no grid.
 fn grid_note(definition: &StudyDefinition) -> Option<String> {
     (definition.sampler == SamplerKind::Grid).then(|| {
-        "Another study of a grid has the same configurations, and only the seeds differ (`--repeats`). So intervals \
-         and tests that suppose other configurations are left out."
+        "Another study of a grid has the same configurations, with other seeds (`--repeats`). So intervals and tests \
+         that suppose other configurations are left out."
             .into()
     })
 }

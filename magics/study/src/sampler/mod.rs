@@ -12,10 +12,10 @@
 //! `random` deals out the scientific lists too, and there are `sobol` and `bayes`. In version 4 `bayes` begins at the
 //! centre of the space, looks near known configurations first, and uses the expected improvement in parallel too. In
 //! version 5, `bayes` stays near the best configuration more often while trials run, where trials were infeasible, and
-//! in version 6 still more often. Version 6 also balances every prefix of a grid, and nuisance lists within combinations
-//! of scientific values. Version 7 balances three or more scientific lists together, counts the values of those under
-//! conditions in the same way as the others, and does not count the configurations that the user gave. In version 7,
-//! trials that were stopped early or failed are never the best ones of `bayes`.
+//! in version 6 still more often. Version 6 also balances every prefix of a grid, and nuisance lists within
+//! combinations of scientific values. Version 7 balances three or more scientific lists together, counts the values of
+//! those under conditions in the same way as the others, and does not count the configurations that the user gave. In
+//! version 7, trials that were stopped early or failed are never the best ones of `bayes`.
 
 mod bayes;
 mod dealing;

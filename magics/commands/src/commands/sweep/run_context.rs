@@ -1,5 +1,5 @@
-//! What a run of a study takes from the session. It is read once, on the thread of the cell: what the user types while a
-//! sweep runs in the background holds for the next sweep.
+//! What a run of a study takes from the session. It is read once, on the thread of the cell: what the user types while
+//! a sweep runs in the background holds for the next sweep.
 
 use super::plan::SweepOptions;
 use crate::error::Result;

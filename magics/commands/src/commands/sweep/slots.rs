@@ -31,8 +31,8 @@ pub struct Slots {
 
 impl Slots {
     /// The slots of a run on these devices. The number of trials at a time is bounded: the slots that this leaves idle
-    /// are there too, so that a sweep can avoid those that others use. Without pools there are at least so many slots on
-    /// this machine.
+    /// are there too, so that a sweep can avoid those that others use. Without pools there are at least so many slots
+    /// on this machine.
     pub fn of(context: &Context, run: &RunContext, devices: &Devices) -> Self {
         let RunContext { folder, environment, parallel, .. } = run;
         let (parallel, slot) = (*parallel, &context.settings.slot);
@@ -240,7 +240,7 @@ fn note_on(slots: &[SlotStatus]) -> Option<String> {
             .collect();
         if let Some((first, how)) = silent.first() {
             let count = count(silent.len());
-            parts.push(format!("{count} of pool `{pool}` never answered ({}: {how})", first.slot));
+            parts.push(format!("{count} of pool `{pool}` gave no answer ({}: {how})", first.slot));
         }
     }
     match lost {
@@ -340,7 +340,7 @@ mod tests {
             slot("d/1", SlotState::Idle, None, None),
         ];
         let expected = "2 slots of pool `a` could not be started (a/1: no route); 1 slot of pool `b` could not be \
-                        started (b/1: no such host); 1 slot of pool `c` never answered (c/1: no answer within 34 s); \
+                        started (b/1: no such host); 1 slot of pool `c` gave no answer (c/1: no answer within 34 s); \
                         `%pool` lists the slots.";
         assert_eq!(note_on(&slots).as_deref(), Some(expected));
         assert_eq!(note_on(&slots[..1]), None);

@@ -3,8 +3,9 @@
 //!
 //! Infeasible trials are results: a second process learns where configurations are feasible, and its probability is
 //! multiplied in (Playbook F7). Trials that run, and failed ones, lower the uncertainty around them and say nothing
-//! about the objective. Trials that were stopped early count as bad, and never as the best. One proposal at a time maximizes the logarithm of the expected improvement. While trials run,
-//! upper bounds and pure exploration alternate as in Google Vizier (GP-UCB-PE), and with the expected improvement.
+//! about the objective. Trials that were stopped early count as bad, and never as the best. One proposal at a time
+//! maximizes the logarithm of the expected improvement. While trials run, upper bounds and pure exploration alternate
+//! as in Google Vizier (GP-UCB-PE), and with the expected improvement.
 
 mod acquisition;
 mod embedding;

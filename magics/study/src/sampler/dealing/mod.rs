@@ -28,9 +28,9 @@
 //!
 //! So a value that `--widen` adds is dealt until it has caught up with the others.
 //!
-//! Before version 7, there were no rounds, three or more scientific lists were chosen one after the other, and those under a condition came
-//! among the nuisance lists and did not count for these. Before version 6, only the first scientific list counted in
-//! this way, for ranges, and came before the others, for lists.
+//! Before version 7, there were no rounds, three or more scientific lists were chosen one after the other, and those
+//! under a condition came among the nuisance lists and did not count for these. Before version 6, only the first
+//! scientific list counted in this way, for ranges, and came before the others, for lists.
 
 mod scientific;
 
@@ -265,7 +265,8 @@ impl Dealt {
         choices.into_iter().filter(|(counts, _)| Some(counts[0]) == least).map(|(_, card)| card).collect()
     }
 
-    /// The value of a nuisance list that follows in its round. None where a round begins, and where there are no rounds.
+    /// The value of a nuisance list that follows in its round. None where a round begins, and where there are no
+    /// rounds.
     fn turn(&self, node: usize, hand: &Hand<'_>) -> Option<usize> {
         let lists: Vec<usize> = (0..hand.space.hyperparameters().len())
             .filter(|node| !hand.space.hyperparameters()[*node].distribution.is_constant())

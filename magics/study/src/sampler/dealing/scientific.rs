@@ -6,11 +6,11 @@
 //! 2. of the combination;
 //! 3. of the pairs of values that the combination has.
 //!
-//! These counts alone would sometimes lead to a trial at which the first two cannot hold. So where all combinations have
-//! equal counts, a *round* is planned: an order of all combinations, each of which is the best one that does not end in
-//! such a trial. A round of many combinations is not planned. Then each list steps to its next value, in an order that
-//! does not change, all lists at once, until they are back where they began: that always leads to equal counts again,
-//! but pairs of values are spread later.
+//! These counts alone would sometimes lead to a trial at which the first two cannot hold. So where all combinations
+//! have equal counts, a *round* is planned: an order of all combinations, each of which is the best one that does not
+//! end in such a trial. A round of many combinations is not planned. Then each list steps to its next value, in an
+//! order that does not change, all lists at once, until they are back where they began: that always leads to equal
+//! counts again, but pairs of values are spread later.
 //!
 //! After a wider space began, the counts of combinations can differ by more until the new values have caught up.
 
