@@ -68,7 +68,7 @@ pub fn lines(arguments: &[String]) -> Result<Vec<Line>> {
     Ok(lines)
 }
 
-/// The cell that [`write`] records.
+/// The cell that [`write()`] records.
 fn cell(trials: u32) -> String {
     format!(
         "%%sweep large --trials {trials}\ncommand ./train {{a}} {{x}} {{lr}}\nscientific a in [1, 2, 3]\n\
