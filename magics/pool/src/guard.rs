@@ -121,7 +121,7 @@ impl Guard {
         Ok(Self { child: Some(child), line })
     }
 
-    /// Its process.
+    /// The process of the guard. None if there is none.
     pub(crate) fn id(&self) -> Option<Pid> {
         self.child.as_ref().map(|child| Pid::from_raw(child.id() as i32))
     }

@@ -294,8 +294,8 @@ pub fn lints(
             SPARSE,
             "D11 Striking a balance between informative and affordable experiments",
             format!(
-                "Some scientific values get no configuration, so the study finds out nothing about them. Ask for at least {} \
-                 configurations, or compare fewer values.",
+                "Some scientific values get no configuration, so the study finds out nothing about them. Ask for at \
+                 least {} configurations, or compare fewer values.",
                 enough_configurations(design)
             ),
         );

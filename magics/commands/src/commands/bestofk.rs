@@ -74,12 +74,11 @@ fn summary(result: &BestOfK, is_grid: bool) -> Vec<String> {
     let mut sentences = vec![];
     if let Some(gain) = result.gain_of_last_doubling {
         let gain = number(gain);
+        let found =
+            format!("The best of all {n} configurations is better than the expected best of half of them by {gain}.");
         sentences.push(match is_grid {
-            true => format!("The best of all {n} configurations is better than the expected best of half of them by {gain}."),
-            false => format!(
-                "The best of all {n} configurations is better than the expected best of half of them by {gain}. A further \
-                 doubling seldom gains more than the last one."
-            ),
+            true => found,
+            false => format!("{found} A further doubling seldom gains more than the last one."),
         });
     } else {
         sentences.push(format!("The study has {n} configurations, too few to say what a doubling gains."));

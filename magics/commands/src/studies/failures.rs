@@ -63,20 +63,10 @@ pub fn sentences_about_failures(trials: &[Trial], flags: &Flags) -> Vec<String> 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::trial;
 
     #[test]
     fn trials_that_were_interrupted_are_not_denied() {
-        let trial = |number: u32, state: TrialState| Trial {
-            number,
-            configuration: number - 1,
-            params: Default::default(),
-            seed: 0,
-            state,
-            reason: None,
-            summaries: Default::default(),
-            seconds: 0.0,
-            started: 0.0,
-        };
         let said = |states: &[TrialState]| {
             let trials: Vec<Trial> = (1..).zip(states).map(|(number, state)| trial(number, *state)).collect();
             sentences_about_failures(&trials, &Flags::default()).join(" ")

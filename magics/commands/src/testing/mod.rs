@@ -17,8 +17,8 @@ use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tunebook_study::{
-    Direction, Distribution, Hyperparameter, Objective, ObjectiveValue, Role, SearchSpace, StudyDefinition,
-    WorkloadReference,
+    Condition, Direction, Distribution, Hyperparameter, Objective, ObjectiveValue, Params, Role, SearchSpace,
+    StudyDefinition, Trial, TrialState, WorkloadReference,
 };
 
 /// Something that was shown. `Out` and `Err` are text on standard output and standard error.
@@ -290,6 +290,35 @@ pub fn settings(folder: &Path) -> Settings {
 /// A context with paths in a folder.
 pub fn context(folder: &Path) -> Arc<Context> {
     Context::new(settings(folder), CATALOGUE)
+}
+
+/// A trial that is the only one of its configuration, without hyperparameters and measurements.
+pub fn trial(number: u32, state: TrialState) -> Trial {
+    Trial {
+        number,
+        configuration: number - 1,
+        params: Params::new(),
+        seed: 0,
+        state,
+        reason: None,
+        summaries: Default::default(),
+        seconds: 0.0,
+        started: 0.0,
+    }
+}
+
+/// A space with two branches: the learning rate of sgd, and that of adam.
+pub fn branches(of_sgd: Distribution, of_adam: Distribution) -> SearchSpace {
+    let mut space = SearchSpace::new();
+    let optimizers = Distribution::choice(vec!["sgd".into(), "adam".into()]).unwrap();
+    for (name, distribution, of) in
+        [("optimizer", optimizers, None), ("lr", of_sgd, Some("sgd")), ("lr", of_adam, Some("adam"))]
+    {
+        let condition = |word: &str| Condition { name: "optimizer".into(), values: vec![word.into()] };
+        let (name, role, conditions) = (name.into(), Role::Nuisance, of.map(condition).into_iter().collect());
+        space.declare(Hyperparameter { name, role, distribution, conditions }).unwrap();
+    }
+    space
 }
 
 /// The definition of a study with one hyperparameter, the learning rate.

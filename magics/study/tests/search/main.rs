@@ -443,7 +443,8 @@ fn stopping_report() {
                 best.sort_by(f64::total_cmp);
                 let stopped = runs.iter().map(|run| run.1).sum::<usize>() as f64 / seeds as f64;
                 println!(
-                    "overfits {overfits} trials {trials} version {version}: median regret {:.2e} worst {:.2e} stopped {stopped:.1}",
+                    "overfits {overfits} trials {trials} version {version}: median regret {:.2e} worst {:.2e} \
+                     stopped {stopped:.1}",
                     best[best.len() / 2],
                     best[best.len() - 1]
                 );

@@ -76,7 +76,8 @@ impl Comparison {
         };
         format!(
             "Evidence (level {level}): trained again {repeats} times against trial {against}, the difference of \
-             {metric} (trial {trial} − trial {against}) is {difference}, and the probability that it is better is {}.{verdict}",
+             {metric} (trial {trial} − trial {against}) is {difference}, and the probability that it is \
+             better is {}.{verdict}",
             share(self.probability_better)
         )
     }
@@ -139,21 +140,12 @@ pub fn comparisons(results: Vec<Json>, study: &str, trials: &[Trial], trial: &Tr
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing;
     use serde_json::json;
     use tunebook_study::TrialState;
 
     fn trial(number: u32, configuration: u32) -> Trial {
-        Trial {
-            number,
-            configuration,
-            params: Default::default(),
-            seed: 0,
-            state: TrialState::Complete,
-            reason: None,
-            summaries: Default::default(),
-            seconds: 1.0,
-            started: 0.0,
-        }
+        Trial { configuration, ..testing::trial(number, TrialState::Complete) }
     }
 
     fn adoption(candidate: u32, baseline: u32, level: &str, adopt: bool, better: f64) -> Json {

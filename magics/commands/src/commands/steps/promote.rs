@@ -315,20 +315,12 @@ fn narrowed(h: &Hyperparameter, values: &[&Value]) -> Option<Distribution> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tunebook_study::Condition;
+    use crate::testing::branches;
 
     #[test]
     fn the_best_value_of_another_branch_is_not_that_of_a_hyperparameter() {
-        let mut space = SearchSpace::new();
-        let mut declare = |name: &str, distribution, optimizer: Option<&str>| {
-            let condition = |word: &str| Condition { name: "optimizer".into(), values: vec![word.into()] };
-            let (name, role, conditions) =
-                (name.into(), Role::Nuisance, optimizer.map(condition).into_iter().collect());
-            space.declare(Hyperparameter { name, role, distribution, conditions }).unwrap();
-        };
-        declare("optimizer", Distribution::choice(vec!["sgd".into(), "adam".into()]).unwrap(), None);
-        declare("lr", Distribution::log_uniform(1e-3, 1.0).unwrap(), Some("sgd"));
-        declare("lr", Distribution::log_uniform(1e-5, 1e-2).unwrap(), Some("adam"));
+        let space =
+            branches(Distribution::log_uniform(1e-3, 1.0).unwrap(), Distribution::log_uniform(1e-5, 1e-2).unwrap());
         let best = Params::from([("optimizer".to_string(), "adam".into()), ("lr".to_string(), 0.002.into())]);
         let transferred =
             |label: &str, best: Option<Value>| Transferred { label: label.into(), likely: Transfer::Perhaps, best };

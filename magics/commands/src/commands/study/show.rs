@@ -265,6 +265,7 @@ pub fn date_and_time(unix: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing;
 
     #[test]
     fn only_the_trials_of_another_tool_are_read_again() {
@@ -275,15 +276,9 @@ mod tests {
     #[test]
     fn a_study_whose_kernel_was_killed_has_trials_and_took_time() {
         let trial = |number: u32, state: TrialState, started: f64, seconds: f64| Trial {
-            number,
-            configuration: number - 1,
-            params: Default::default(),
-            seed: 0,
-            state,
-            reason: None,
-            summaries: Default::default(),
             seconds,
             started,
+            ..testing::trial(number, state)
         };
         let recorded = || {
             let of = |number, started| trial(number, TrialState::Running, started, 0.0);

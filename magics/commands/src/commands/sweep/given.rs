@@ -390,7 +390,7 @@ fn declared(distribution: &Distribution, value: &Value) -> Option<Value> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tunebook_study::{Condition, Role};
+    use crate::testing::branches;
 
     fn list(values: &[&str]) -> Distribution {
         Distribution::Choice { values: values.iter().map(|value| (*value).into()).collect() }
@@ -496,16 +496,8 @@ mod tests {
 
     #[test]
     fn a_label_gives_the_value_of_one_branch() {
-        let mut space = SearchSpace::new();
-        let mut declare = |name: &str, distribution, optimizer: Option<&str>| {
-            let condition = |word: &str| Condition { name: "optimizer".into(), values: vec![word.into()] };
-            let (name, role, conditions) =
-                (name.into(), Role::Nuisance, optimizer.map(condition).into_iter().collect());
-            space.declare(Hyperparameter { name, role, distribution, conditions }).unwrap();
-        };
-        declare("optimizer", list(&["sgd", "adam"]), None);
-        declare("lr", Distribution::Uniform { low: 0.0, high: 1.0 }, Some("sgd"));
-        declare("lr", Distribution::Uniform { low: 0.0, high: 0.1 }, Some("adam"));
+        let space =
+            branches(Distribution::Uniform { low: 0.0, high: 1.0 }, Distribution::Uniform { low: 0.0, high: 0.1 });
         let source = Source::new("configurations g.csv", 0);
         let given = |values: &[(&str, &str)]| {
             let cell = |(name, value): &(&str, &str)| Cell {

@@ -105,8 +105,8 @@ pub const OPTIONS: &[OptionSpec] = &[
     option(
         "widen",
         None,
-        "accept a definition in which ranges only grew, lists only gained values, or what was fixed varies; old trials are \
-         kept",
+        "accept a definition in which ranges only grew, lists only gained values, or what was fixed varies; old trials \
+         are kept",
     ),
     option("timeout", Some("T"), "time limit of a trial: 30s, 30m, 2h, 1h30m"),
     option("budget", Some("T"), "time limit of this run of the study: 30s, 30m, 2h, 1h30m"),

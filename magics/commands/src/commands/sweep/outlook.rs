@@ -106,7 +106,7 @@ pub struct Cost {
     /// Whether only the time of a step is known, which `%throughput` measured.
     of_steps: bool,
     pub parallel: usize,
-    /// Wall time.
+    /// How long the sweep takes, in seconds.
     pub seconds: Option<f64>,
     pub range: Option<[f64; 2]>,
     /// The steps of a trial, if all trials have the same and it is known.
@@ -132,11 +132,15 @@ impl Cost {
         let description = known.map(|known| known.description);
         let mut proposals = expected_proposals(&plan.definition);
         let repeats = plan.definition.repeats.max(1);
-        let wanted: Vec<Params> =
-            missing.iter().filter_map(|number| proposals.get(u64::from((number - 1) / repeats))).collect();
         let steps = |params: &Params| value_of(params, "steps", description.as_ref())?.as_f64();
-        let wanted: Vec<(Params, Option<f64>)> =
-            wanted.into_iter().map(|params| (params.clone(), steps(&params))).collect();
+        let wanted: Vec<(Params, Option<f64>)> = missing
+            .iter()
+            .filter_map(|number| proposals.get(u64::from((number - 1) / repeats)))
+            .map(|params| {
+                let steps = steps(&params);
+                (params, steps)
+            })
+            .collect();
         let mut timed = vec![];
         for study in store.map_or(Ok(vec![]), Store::studies)? {
             if study.definition.workload.is_same_workload(&plan.definition.workload)
@@ -201,14 +205,15 @@ impl Cost {
         let at_once = counted(self.parallel, "trial");
         match (&self.expected, self.seconds, self.range) {
             (Some(expected), Some(seconds), _) if self.of_steps && expected.recorded > 0 => format!(
-                "With {at_once} at a time the steps take about {}, as %throughput measured them. {} Evaluations come on \
-                 top, and trials side by side may be slower.",
+                "With {at_once} at a time the steps take about {}, as %throughput measured them. {} Evaluations come \
+                 on top, and trials side by side may be slower.",
                 duration(seconds),
                 self.device_time(expected)
             ),
             (Some(expected), Some(seconds), _) if expected.recorded > 0 && expected.at_most => format!(
                 "With {at_once} at a time this takes at most about {}, as {} of the same workload took. A trial \
-                 that is measured only once does not tell how long its start takes, so that counts as time of steps. {}",
+                 that is measured only once does not tell how long its start takes, so that counts as time of steps. \
+                 {}",
                 duration(seconds),
                 counted(expected.recorded, "recorded trial"),
                 self.device_time(expected)
@@ -228,9 +233,7 @@ impl Cost {
             }
         }
     }
-}
 
-impl Cost {
     /// How long the trials use a device.
     fn device_time(&self, expected: &ExpectedTime) -> String {
         format!("All trials together use a device for {}.", duration(expected.trial_seconds))
@@ -268,8 +271,8 @@ impl Cost {
     pub fn trade_off(&self, plan: &SweepPlan) -> Option<String> {
         let (steps, trials) = (self.steps.filter(|steps| *steps > 1)?, plan.trials);
         Some(format!(
-            "A trial has {steps} steps. With {} steps, about {} trials cost the same as these {trials}. More steps train \
-             better and are easier to tune; but a number of steps is hard to lower once the schedule is tuned to it \
+            "A trial has {steps} steps. With {} steps, about {} trials cost the same as these {trials}. More steps \
+             train better and are easier to tune; but a number of steps is hard to lower once the schedule is tuned to it \
              (Playbook C4).",
             steps.div_ceil(2),
             2 * trials

@@ -464,20 +464,12 @@ mod tests {
     use super::*;
     use crate::error::{Source, Spanned};
     use crate::syntax::parse_body;
+    use crate::testing;
 
     #[test]
     fn a_recorded_study_of_many_trials_is_compared_with_its_cell_at_once() {
-        let trial = |number: u32| Trial {
-            number,
-            configuration: number - 1,
-            params: Default::default(),
-            seed: 0,
-            state: [TrialState::Complete, TrialState::Failed, TrialState::Cancelled][number as usize % 3],
-            reason: None,
-            summaries: Default::default(),
-            seconds: 0.0,
-            started: 0.0,
-        };
+        let states = [TrialState::Complete, TrialState::Failed, TrialState::Cancelled];
+        let trial = |number: u32| testing::trial(number, states[number as usize % 3]);
         let trials: Vec<Trial> = (1..=100_000).map(trial).collect();
         let started = std::time::Instant::now();
         let missing = |options: &SweepOptions| {
