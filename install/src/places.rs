@@ -7,8 +7,9 @@ use std::process::Command;
 
 /// The root of the repository.
 pub fn repository() -> PathBuf {
-    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    here.parent().unwrap_or(here).to_path_buf()
+    // Cargo says where the package is now. A checkout that was moved is not built again.
+    let here = std::env::var_os("CARGO_MANIFEST_DIR").map_or_else(|| env!("CARGO_MANIFEST_DIR").into(), PathBuf::from);
+    here.parent().unwrap_or(&here).to_path_buf()
 }
 
 /// The folder for what is downloaded once for all checkouts of a user: libtorch, Python environments, data. The

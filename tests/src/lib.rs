@@ -31,7 +31,7 @@ pub use kernel::{Kernel, kernel};
 pub use message::{KEY, Message, cell, request_frames, signed_frames};
 pub use own_crate::own_crate;
 pub use processes::{command_of, descendants, memory, processor_seconds};
-pub use product::{executable, lacks};
+pub use product::{executable, lacks, repository};
 pub use python::{chromium, python, script};
 pub use registry::Registry;
 pub use request::Request;

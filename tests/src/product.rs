@@ -17,6 +17,14 @@ pub fn executable(name: &str) -> PathBuf {
     path
 }
 
+/// The root of the repository. Cargo says where it is now: a checkout that was moved is not built again.
+pub fn repository() -> PathBuf {
+    let package =
+        std::env::var_os("CARGO_MANIFEST_DIR").map_or_else(|| env!("CARGO_MANIFEST_DIR").into(), PathBuf::from);
+    let root = package.ancestors().find(|folder| folder.join("Cargo.lock").is_file());
+    root.expect("the repository has a Cargo.lock").to_path_buf()
+}
+
 /// Whether `cargo verify` found that this machine lacks something optional: `chromium`, `fashion-mnist`, `rust-sources`
 /// or `slurm`. A test that needs it then prints so and ends; `cargo verify` repeats it at its own end.
 pub fn lacks(what: &str) -> bool {

@@ -1,6 +1,6 @@
 //! Front ends in Python, and the browser.
 
-use crate::executable;
+use crate::{executable, repository};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -19,7 +19,7 @@ pub fn python(folder: &Path) -> Command {
     let extension = folder.join("jupyter/labextensions/tunebook-magics");
     std::fs::create_dir_all(extension.join("static")).expect("a folder for the extension of JupyterLab");
     for name in ["package.json", "static/remoteEntry.js"] {
-        let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("../install/labextension").join(name);
+        let from = repository().join("install/labextension").join(name);
         std::fs::copy(from, extension.join(name)).expect("the extension of JupyterLab");
     }
     let mut command = Command::new(python);
@@ -36,7 +36,7 @@ pub fn python(folder: &Path) -> Command {
 
 /// A script of `tests/front_ends`.
 pub fn script(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("front_ends").join(name)
+    repository().join("tests/front_ends").join(name)
 }
 
 /// The path of Chromium.

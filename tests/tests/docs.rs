@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use tunebook_tests::kernel;
 
 fn book() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/src").canonicalize().expect("the folder of the book")
+    tunebook_tests::repository().join("docs/src").canonicalize().expect("the folder of the book")
 }
 
 fn read(path: &Path) -> String {

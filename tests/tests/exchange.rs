@@ -11,7 +11,7 @@ fn python(script: &str, folder: &Path, more: &[&str]) -> Value {
     let Some(python) = std::env::var_os("TUNEBOOK_PYTHON") else {
         panic!("TUNEBOOK_PYTHON is not set: `cargo verify` makes the environment that this test needs")
     };
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("exchange").join(script);
+    let script = tunebook_tests::repository().join("tests/exchange").join(script);
     let output = Command::new(python).arg(script).arg(folder).args(more).output().expect("Python starts");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     serde_json::from_slice(&output.stdout).expect("JSON")

@@ -1,12 +1,12 @@
 //! The kernel in real front ends: Jupyter's own kernel tests, nbclient, Jupyter console, and JupyterLab in Chromium.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Mutex;
 use tunebook_tests::{chromium, executable, lacks, python, script};
 
 fn notebook(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../notebooks").join(name)
+    tunebook_tests::repository().join("notebooks").join(name)
 }
 
 /// The folder of the screenshots, beside the kernel's executable.

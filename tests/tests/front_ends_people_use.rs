@@ -282,7 +282,7 @@ fn a_folder_of_notebooks_is_run_and_what_failed_is_printed_beside_the_record() {
     let Some(python) = std::env::var_os("TUNEBOOK_PYTHON") else {
         panic!("TUNEBOOK_PYTHON is not set: `cargo verify` makes the environment that this test needs")
     };
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/people/run_notebooks.py");
+    let script = tunebook_tests::repository().join("tests/people/run_notebooks.py");
     let mut command = Command::new(python);
     command.arg(script).arg(folder.path()).arg("--executable").arg(executable("tunebook"));
     let output = command.output().unwrap();

@@ -123,6 +123,20 @@ fn the_end_of_a_notebook_waits_for_a_sweep_in_the_background() {
 }
 
 #[test]
+fn a_command_waits_for_the_sweep_that_it_begins_in_the_background() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    let trial = "command sh -c 'sleep 0.3; echo \"{{\\\"step\\\": 1, \\\"e\\\": {x}}}\"'";
+    std::fs::write(at.join("b.sweep"), format!("{trial}\nnuisance x ~ uniform(0, 1)\nminimize e")).unwrap();
+    let options = ["--trials", "4", "--parallel", "1", "--background", "--json"];
+    let ran = tunebook(at, &[&["sweep", "b.sweep", "b"][..], &options].concat());
+    let (said, progress) = (String::from_utf8_lossy(&ran.stdout), String::from_utf8_lossy(&ran.stderr));
+    assert!(ran.status.success(), "{progress}");
+    let result: Value = serde_json::from_str(&said).expect(&said);
+    assert_eq!((&result["kind"], &result["trials"]["complete"]), (&json!("sweep"), &json!(4)), "{said}");
+}
+
+#[test]
 fn papermill_sets_parameters_as_tunebook_run_does() {
     let Some(python) = std::env::var_os("TUNEBOOK_PYTHON") else {
         panic!("TUNEBOOK_PYTHON is not set: `cargo verify` makes the environment that this test needs")
@@ -385,7 +399,7 @@ fn magics_run_on_the_command_line_with_the_store_of_the_folder() {
 /// The notebooks that teach, and the solutions of their exercises. (The first four are run by the front ends' tests.)
 #[test]
 fn the_notebooks_and_their_solutions_run() {
-    let notebooks = Path::new(env!("CARGO_MANIFEST_DIR")).join("../notebooks");
+    let notebooks = tunebook_tests::repository().join("notebooks");
     let in_folder = |folder: &Path| -> Vec<std::path::PathBuf> {
         let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
         let mut found: Vec<_> = files.filter(|path| path.extension().is_some_and(|ending| ending == "ipynb")).collect();

@@ -1,10 +1,8 @@
 //! The table of situations that people bring names tests that exist.
 
-use std::path::Path;
-
 #[test]
 fn each_situation_names_a_test_that_exists() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let root = tunebook_tests::repository().join("tests");
     let text = std::fs::read_to_string(root.join("people.md")).unwrap();
     let rows: Vec<&str> = text.lines().filter(|line| line.starts_with("| ") && line.contains("::")).collect();
     assert!(rows.len() > 25, "{} rows", rows.len());

@@ -8,7 +8,7 @@ const SECTIONS: [(&str, usize); 9] =
     [("A", 5), ("B", 15), ("C", 4), ("D", 12), ("E", 14), ("F", 8), ("G", 11), ("H", 13), ("I", 15)];
 
 fn table() -> String {
-    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../magics/PLAYBOOK.md");
+    let path = tunebook_tests::repository().join("magics/PLAYBOOK.md");
     std::fs::read_to_string(path).unwrap()
 }
 
@@ -56,9 +56,7 @@ async fn the_magics_options_findings_and_lints_that_the_table_names_exist() {
         .map(|w| w.trim_start_matches('%').to_string())
         .collect();
     assert!(magics.contains("sweep") && magics.len() > 20, "{magics:?}");
-    let reference =
-        std::fs::read_to_string(std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../magics/REFERENCE.md"))
-            .unwrap();
+    let reference = std::fs::read_to_string(tunebook_tests::repository().join("magics/REFERENCE.md")).unwrap();
     let mut mistakes = vec![];
     for [id, _, today, _] in rows(&table()) {
         for name in quoted(&today) {
@@ -78,7 +76,7 @@ async fn the_magics_options_findings_and_lints_that_the_table_names_exist() {
 
 #[test]
 fn the_tests_and_notebooks_that_the_table_names_exist_and_what_is_there_has_a_test() {
-    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let root = tunebook_tests::repository();
     let read = |path: &str| std::fs::read_to_string(root.join(path)).unwrap_or_default();
     let notebooks: Vec<String> = std::fs::read_dir(root.join("notebooks"))
         .unwrap()

@@ -531,7 +531,7 @@ async fn models_are_trained_with_a_copied_libtorch_and_their_checkpoints_come_ba
     let (mut kernel, folder) = kernel().await;
     let home = tempfile::tempdir().expect("a folder");
     let here = folder.path().canonicalize().expect("the folder");
-    let libtorch = Path::new(env!("CARGO_MANIFEST_DIR")).join("../.libtorch/lib");
+    let libtorch = tunebook_tests::repository().join(".libtorch/lib");
     other_machine(&here, home.path(), libtorch.canonicalize().ok());
     kernel.run_ok("%pool remove local").await;
     kernel.run_ok("%pool add far --prefix ./other.sh --slots 2 --copy").await;

@@ -230,7 +230,7 @@ fn mistakes(text: &str, used: &mut BTreeSet<&'static str>) -> Vec<String> {
 
 #[test]
 fn each_claim_of_a_template_has_a_number_and_none_claims_too_much() {
-    let templates = templates(&Path::new(env!("CARGO_MANIFEST_DIR")).join(".."));
+    let templates = templates(&tunebook_tests::repository());
     let (mut used, mut wrong) = (BTreeSet::new(), vec![]);
     for Template { place, text } in &templates {
         wrong.extend(mistakes(text, &mut used).into_iter().map(|mistake| format!("{place}: {mistake}")));

@@ -26,7 +26,7 @@ const NOT_CHECKED: [&str; 5] =
 
 #[test]
 fn lines_of_documents_and_comments_are_at_most_120_wide() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let root = tunebook_tests::repository();
     let (mut checked, mut mistakes) = (0, vec![]);
     let mut open: Vec<PathBuf> = CHECKED.iter().map(|name| root.join(name)).collect();
     while let Some(path) = open.pop() {

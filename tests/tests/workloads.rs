@@ -10,7 +10,7 @@ use tunebook_tests::{Kernel, PATIENCE, cell, eventually, kernel, lacks, own_crat
 
 /// The cell of the reference that defines a workload, as it stands there.
 fn of_the_reference(name: &str) -> String {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../magics/REFERENCE.md");
+    let path = tunebook_tests::repository().join("magics/REFERENCE.md");
     let text = std::fs::read_to_string(path).unwrap();
     let head = format!("```\n%%workload {name}\n");
     let cell = text.split_once(&head).unwrap_or_else(|| panic!("the reference defines no `{name}`")).1;

@@ -5,6 +5,7 @@ use super::bundle;
 use super::cell::{Ended, StopSignals, run_cell};
 use super::kernel_process::KernelProcess;
 use super::terminal::{Terminal, text_columns};
+use super::waiting::{Waited, wait_for_sweeps};
 use anyhow::{Context as _, bail};
 use clap::{Arg, ArgAction, Command};
 use serde_json::Value;
@@ -84,7 +85,8 @@ async fn one(name: &str, words: &[String]) -> anyhow::Result<ExitCode> {
     }))
 }
 
-/// Runs a magic in a kernel and prints what it shows. Returns how it ended, and its result.
+/// Runs a magic in a kernel and prints what it shows, at the end of a sweep that it begins in the background. Returns
+/// how it ended, and its result.
 pub async fn shown(
     kernel: &mut KernelProcess,
     text: &str,
@@ -92,7 +94,20 @@ pub async fn shown(
     stop: &mut StopSignals,
 ) -> anyhow::Result<(Ended, Option<Value>)> {
     let mut terminal = Terminal::default();
-    let ended = run_cell(kernel, text, None, stop, &mut |kind, content| terminal.add(kind, content)).await?;
+    let mut add = |kind: &str, content: &Value| terminal.add(kind, content);
+    let mut ended = run_cell(kernel, text, None, stop, &mut add).await?;
+    if let Ended::Done = ended {
+        // The kernel ends with this command, so a sweep in the background cannot outlive it.
+        ended = match wait_for_sweeps(kernel, stop, &mut add).await? {
+            Waited::Done(failures) if failures.is_empty() => Ended::Done,
+            Waited::Done(failures) => {
+                failures.iter().for_each(|failure| eprintln!("{failure}"));
+                Ended::Failed("SweepFailed".into(), failures.join("\n"))
+            }
+            Waited::Interrupted => Ended::Interrupted,
+            Waited::KernelDied => Ended::KernelDied,
+        };
+    }
     if let Ended::KernelDied = ended {
         bail!("the kernel ended");
     }

@@ -149,7 +149,8 @@ fn options(line: &ProgramLine) -> Options {
     while let Some(word) = words.get(next) {
         let place = next;
         next += 1;
-        let (name, text) = match word.strip_prefix("--") {
+        // A usual name behind one dash is an option too: `-lr 0.1`.
+        let (name, text) = match word.strip_prefix("--").or_else(|| word.strip_prefix('-')) {
             Some(option) => match option.split_once('=') {
                 Some(option) => option,
                 None => {
@@ -275,6 +276,7 @@ mod tests {
             ("--optimizer adamw --lr_scheduler_type cosine", "--optimizer adamw, --lr_scheduler_type cosine"),
             ("--optim torch.optim.AdamW", "--optim torch.optim.AdamW"),
             ("--wd -0.1 --bs 16", "--wd -0.1, --bs 16"),
+            ("-wd 0.1 -bs=16", "-wd 0.1, -bs=16"),
             ("--amp --bs=16 --v", "--bs=16"),
             ("--bs 16 --bs 32", "--bs 32"),
             ("--cfg-options optimizer.weight_decay=0.1 batch_size=4", "optimizer.weight_decay=0.1, batch_size=4"),
@@ -298,7 +300,7 @@ mod tests {
             "--name wd=0.1",
             "./runs/wd=0.1",
             "wd=0.1/run",
-            "-wd 0.1",
+            "-w 0.1 -b 16",
             "--width 16 --warmup-steps=100",
             "--bs 16 --bs {n}",
             "lr=0.1,0.2 bs=8,16",

@@ -151,7 +151,7 @@ fn stem(path: &Path) -> String {
 
 /// The folder of the notebooks.
 fn folder() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../notebooks")
+    tunebook_tests::repository().join("notebooks")
 }
 
 fn main() -> Result<ExitCode> {

@@ -13,14 +13,14 @@ use circles::circles;
 use imports::{Import, Sources, imports};
 use manifests::{Package, packages};
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use table::{Row, rows};
 
 /// Crates that only the rows of the table which name them may depend on.
 const RESTRICTED: [&str; 5] = ["evcxr", "jupyter-protocol", "plotly", "tch", "zeromq"];
 
 fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+    tunebook_tests::repository()
 }
 
 fn document() -> Vec<Row> {

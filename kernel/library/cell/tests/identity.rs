@@ -18,7 +18,7 @@ fn crates(package: &[&str], only: Option<&BTreeSet<String>>) -> BTreeSet<String>
         "--format",
         "{p} [{f}]",
     ]);
-    let output = command.args(package).current_dir(env!("CARGO_MANIFEST_DIR")).output().unwrap();
+    let output = command.args(package).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let name_and_version = |line: &str| line.split(' ').take(2).collect::<Vec<_>>().join(" ");
     let wanted: Option<BTreeSet<String>> =

@@ -4,8 +4,8 @@ use super::bayes::{self, Question};
 use super::dealing::Dealt;
 use super::results::Results;
 use super::{SamplerKind, dealt_always, grid, halton, keyed, sobol};
-use crate::{Params, SearchSpace, StudyDefinition, Summaries, Trial, TrialState};
-use std::collections::{HashMap, HashSet};
+use crate::{Params, SearchSpace, StudyDefinition, Summaries, Trial, TrialState, Value};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// How many points are tried for a configuration that the study does not have yet.
 const POINTS: u64 = 64;
@@ -236,6 +236,8 @@ impl Proposals {
     }
 }
 
+/// A configuration as text. Names are sorted, because a wider space may declare them in another order.
 fn text(params: &Params) -> String {
-    serde_json::to_string(params).unwrap_or_default()
+    let sorted: BTreeMap<&String, &Value> = params.iter().collect();
+    serde_json::to_string(&sorted).unwrap_or_default()
 }

@@ -236,6 +236,21 @@ fn what_was_fixed_and_a_branch_of_a_new_value_catch_up_too() {
 }
 
 #[test]
+fn a_study_of_lists_repeats_nothing_after_a_fixed_value_moved_to_another_line() {
+    use Role::{Nuisance, Scientific};
+    let act = ("act", Nuisance, choice(3));
+    let fixed = space(&[act.clone(), ("depth", Role::Fixed, Distribution::constant(Value::Int(1)))]);
+    let freed = space(&[("depth", Scientific, choice(3)), act]);
+    for sampler in [SamplerKind::Quasirandom, SamplerKind::Sobol, SamplerKind::Bayes, SamplerKind::Grid] {
+        let before = StudyDefinition { sampler, ..study(fixed.clone(), 1) };
+        let all = proposed(&before.widened(freed.clone(), 3), 9);
+        let value = |params: &Params, name: &str| params[name].to_string();
+        let different: HashSet<[String; 2]> = all.iter().map(|p| [value(p, "depth"), value(p, "act")]).collect();
+        assert_eq!(different.len(), 9, "{sampler:?}: {all:?}");
+    }
+}
+
+#[test]
 fn a_widened_range_and_a_widened_grid_go_on() {
     let lr = |low| {
         space(&[

@@ -21,7 +21,7 @@ pub fn scaling() -> Result<Vec<Line>> {
         let result = kernel.run_ok(code).await.result();
         (cpu_seconds(kernel.process.id()) - before, result)
     });
-    let digits = Path::new(env!("CARGO_MANIFEST_DIR")).join("../magics/training/data/digits.csv.gz");
+    let digits = tunebook_tests::repository().join("magics/training/data/digits.csv.gz");
     let theirs = python("scaling.py", &[&digits.display().to_string()])?;
     let steps: Vec<String> = result["points"]
         .as_array()

@@ -104,7 +104,7 @@ fn main() -> Result<()> {
 fn python(script: &str, arguments: &[&str]) -> Result<Value> {
     let python = std::env::var_os("TUNEBOOK_MEASURE_PYTHON")
         .context("TUNEBOOK_MEASURE_PYTHON is not set: run `cargo measure`")?;
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("measure").join(script);
+    let path = tunebook_tests::repository().join("tests/measure").join(script);
     // The cells of a benchmark do not belong into the user's history.
     let history = tempfile::tempdir()?;
     let mut command = Command::new(python);
@@ -212,7 +212,7 @@ fn sweep() -> Result<Vec<Line>> {
                  fixed steps = 1000\nfixed eval_every = 100\nminimize valid/error";
     let runtime = tokio::runtime::Runtime::new()?;
     let (mut ours, mut two, mut one) = (vec![], vec![], vec![]);
-    let digits = Path::new(env!("CARGO_MANIFEST_DIR")).join("../magics/training/data/digits.csv.gz");
+    let digits = tunebook_tests::repository().join("magics/training/data/digits.csv.gz");
     let digits = digits.display().to_string();
     let (mut best, mut their_best) = (Value::Null, Value::Null);
     for _ in 0..3 {

@@ -122,7 +122,7 @@ fn steps(workload: &str, batch: i64, count: i64, data: &str, at_most: f64) -> Re
 /// Measures steps, whole trials, and the memory of a worker.
 pub fn lines() -> Result<Vec<Line>> {
     println!("training …");
-    let digits = Path::new(env!("CARGO_MANIFEST_DIR")).join("../magics/training/data/digits.csv.gz");
+    let digits = tunebook_tests::repository().join("magics/training/data/digits.csv.gz");
     let digits = digits.display().to_string();
     let fashion =
         std::env::var("TUNEBOOK_FASHION_MNIST").unwrap_or_else(|_| "/usr/share/datasets/fashion-mnist".into());
