@@ -20,7 +20,7 @@ fn advice_of_cargo(text: &str) -> Option<String> {
     let (before, rest) = text.split_once("use `cargo add ")?;
     let (name, after) = rest.split_once('`')?;
     let after = after.strip_prefix(" to add it to your `Cargo.toml`").unwrap_or(after);
-    Some(format!("{before}write `:dep {name}` in a line of its own{after}"))
+    Some(format!("{before}write `:dep {name}` in a separate line{after}"))
 }
 
 /// The bytes of the cell to which an error without a place belongs: the first name in the message that the cell has.

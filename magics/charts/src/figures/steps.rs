@@ -90,8 +90,8 @@ pub fn steps(caption: &StepsCaption<'_>, grid: &[FitTrial], seeds: &[FitTrial], 
     Chart {
         title: format!("{name}: steps until the training examples fit"),
         subtitle: format!(
-            "{} learning rates, {} further seeds of the fastest; a trial fits where {metric} ≤ {} at two evaluations in \
-             a row{note}",
+            "{} learning rates, {} additional seeds of the fastest; a trial fits if {metric} ≤ {} at two evaluations \
+             in a row{note}",
             grid.len(),
             seeds.len(),
             number(*at_most)
