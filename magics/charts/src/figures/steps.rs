@@ -72,7 +72,7 @@ pub fn steps(caption: &StepsCaption<'_>, grid: &[FitTrial], seeds: &[FitTrial], 
         .collect();
     let mut drawn = vec![
         to_fit(&rates, "one trial a rate", palette::BLUE, Mark::Disc, 8.0),
-        to_fit(&of_seeds, "further seeds", palette::GREEN, Mark::Ring, 9.0),
+        to_fit(&of_seeds, "additional seeds", palette::GREEN, Mark::Ring, 9.0),
         series("does not fit", palette::RED, Style::Points(Mark::Cross, 9.0), not),
     ];
     if let (Ok(steps), Some(fastest)) = (&found.steps, &found.fastest) {

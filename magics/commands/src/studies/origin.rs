@@ -128,7 +128,7 @@ mod tests {
         };
         assert_eq!(of(SamplerKind::Quasirandom), (true, String::new()));
         let (are_exchangeable, notes) = of(SamplerKind::Grid);
-        assert!(!are_exchangeable && notes.contains("has the same configurations"), "{notes}");
+        assert!(!are_exchangeable && notes.contains("would have the same configurations"), "{notes}");
         assert!(!of(SamplerKind::Bayes).1.contains("a grid"));
     }
 }
