@@ -243,10 +243,10 @@ fn with_importance(report: Report, found: &Importance, is_exchangeable: bool) ->
         false => report,
     };
     let report = report.line(&format!(
-        "What moves the metric (fANOVA): the share of each hyperparameter in what all of them explain alone. That is \
-         {} of the variance in total; the rest is interactions and noise. What matters for being among the best {best} \
-         of {configurations} (PED-ANOVA): how much the values of a hyperparameter differ between these and all others. \
-         {}",
+        "Taken one by one, the hyperparameters explain {} of the variance; the rest is interactions and noise. What \
+         moves the metric (fANOVA): the share of each hyperparameter in that. What matters for being among the best \
+         {best} of {configurations} (PED-ANOVA): how much the values of a hyperparameter differ between these and all \
+         others. {}",
         estimated_percent(*explained_alone, 0),
         match is_exchangeable {
             true =>

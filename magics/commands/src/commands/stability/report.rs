@@ -46,8 +46,7 @@ pub fn report(
     }
     if is_interrupted {
         report = report.line(
-            "Interrupted. Run the same cell again to continue. These results come from the trials \
-                              that have ended.",
+            "Interrupted. Run the same cell again to continue. These results come from the trials that have ended.",
         );
     }
     for sentence in sentences(plan, findings) {

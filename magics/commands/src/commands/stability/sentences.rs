@@ -91,8 +91,7 @@ fn limited(plan: &StabilityPlan, sweep: &RateSweepResult, limit: &Limit) -> Stri
         side(&limit.near),
         side(&limit.far),
         limit.difference.as_ref().map_or(String::new(), |d| format!(
-            ", a difference of {}: above 0 means that the rates farther below are \
-                                                worse",
+            ", a difference of {}: above 0 means that the rates farther below are worse",
             interval(d)
         ))
     );

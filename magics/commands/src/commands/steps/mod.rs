@@ -51,8 +51,7 @@ pub const MAGIC: Magic = Magic {
         option(
             "repeats",
             Some("R"),
-            "additional seeds of the fastest learning rate (default: 6; fewer give no \
-                                      interval)",
+            "additional seeds of the fastest learning rate (default: 6; fewer give no interval)",
         ),
         option("fit", Some("EPS"), "a trial fits if the training error (or loss) is at most this (default: 0)"),
         option(
