@@ -80,7 +80,7 @@ async fn a_study_with_stopped_trials_warns_where_curves_cross_and_is_replayed_to
     let crossing = sweep("crossing --stop-early median --objective final", &[10, 11, 12, 13, 14, 9, 90], "");
     let answer = kernel.run_ok(&crossing).await;
     assert_eq!(answer.result()["trials"]["stopped"], 1, "{}", answer.shown());
-    assert!(answer.shown().contains("Curves cross: over the 6 complete trials"), "{}", answer.shown());
+    assert!(answer.shown().contains("Over the 6 complete trials"), "{}", answer.shown());
 
     // Two workers, and two seeds of each configuration, of which those of a bad one never end by themselves.
     std::fs::write(folder.path().join("curve.sh"), PROGRAM).expect("a file");
@@ -185,7 +185,7 @@ async fn further_configurations_are_trained_next_and_the_sampler_goes_on_after_t
         (&[11][..], "there were 2 given configurations, now 1"),
     ] {
         let error = kernel.run_error(&sweep("more --trials 9", changed, "")).await;
-        assert!(error.contains(part) && error.contains("write further ones below them"), "{error}");
+        assert!(error.contains(part) && error.contains("write additional ones below them"), "{error}");
     }
     let added = sweep("more --trials 9", &[11, 12, 13, 14], "");
     let plan = kernel.run_ok(&added.replace("%%sweep", "%%plan")).await.result();

@@ -430,7 +430,7 @@ async fn in_a_removed_pool_the_trial_that_runs_goes_on_and_no_other_one_starts()
     let removed = kernel.run_ok("%pool remove far").await;
     assert_eq!(removed.result()["sweeps"], json!(["goes"]));
     let shown = on_one_line(&removed.shown());
-    assert!(shown.contains("Trials of `goes` that run in `far` go on to their end"), "{shown}");
+    assert!(shown.contains("Trials of `goes` that run in `far` continue to their end"), "{shown}");
     let is_listed = |pool: &Value| pool["pool"] == "far" && pool["removed"] == true && pool["running"] == 1;
     result_when(&mut kernel, "%pool", |listed| listed["pools"].as_array().expect("pools").iter().any(is_listed)).await;
     // A pool of the same name is another one.

@@ -149,7 +149,10 @@ async fn a_bundle_has_the_pictures_of_its_report_and_says_what_it_lacks() {
     assert_eq!(bundle["replayable"], json!(["second", "whole"]), "{bundle:#}");
     let notes: Vec<&str> = bundle["notes"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
     assert_eq!(notes.len(), 2, "{notes:#?}");
-    assert!(notes[0].starts_with(&format!("The command of `whole` names `{whole}` by its whole path")), "{notes:#?}");
+    assert!(
+        notes[0].starts_with(&format!("The command of `whole` names `{whole}` by its absolute path")),
+        "{notes:#?}"
+    );
     assert!(notes[1].contains("a script reads or imports"), "{notes:#?}");
     // Lines are wrapped where they are shown.
     let packed = |text: &str| text.split_whitespace().collect::<String>();

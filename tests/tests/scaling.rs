@@ -188,7 +188,7 @@ async fn costs_are_computed_programs_can_be_scaled_and_mistakes_are_explained() 
         .run_ok(&format!("{QUADRATIC} --name priced --price 3.6 --upfront 0.001 --planned 1000000 --compare-by epochs"))
         .await;
     let result = answer.result();
-    assert!(answer.shown().contains("This is fair only in the regime"), "{}", answer.shown());
+    assert!(answer.shown().contains("This is fair only as long as"), "{}", answer.shown());
     for point in result["points"].as_array().unwrap().iter().filter(|point| point["seconds"].is_number()) {
         let (cost, seconds) = (point["cost"].as_f64().unwrap(), point["seconds"].as_f64().unwrap());
         assert!((cost / (0.001 * seconds) - 1.0).abs() < 1e-9, "{point}");

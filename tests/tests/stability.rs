@@ -99,7 +99,11 @@ async fn remedies_are_tried_in_order_and_help_only_with_evidence() {
         result["remedies"].as_array().unwrap().iter().filter(|remedy| !remedy["tried"].is_null()).collect();
     assert_eq!(tried[0]["remedy"], "warmup", "{text}");
     let set = &tried[0]["tried"]["set"];
-    assert_eq!((&set["warmup_steps"], &set["steps"]), (&json!(6), &json!(66)), "a warm-up is prepended");
+    assert_eq!(
+        (&set["warmup_steps"], &set["steps"]),
+        (&json!(6), &json!(66)),
+        "a warm-up comes before the other steps"
+    );
     let helped: Vec<bool> = tried.iter().filter_map(|remedy| remedy["tried"]["helps"].as_bool()).collect();
     assert!(helped[..helped.len() - 1].iter().all(|helps| !helps), "the first that helps is the last: {helped:?}");
     for remedy in &tried {
@@ -144,7 +148,7 @@ async fn mistakes_are_errors_that_say_what_to_do() {
         ("%stability quadratics", "UnknownWorkload", "did you mean `quadratic`"),
         ("%stability quadratic --fixx", "UnknownOption", "--fix"),
         ("%stability quadratic --set warmup=3", "UnknownHyperparameter", "warmup"),
-        ("%stability quadratic --set lr=0.1", "InvalidValue", "`--range A..B` says where it begins"),
+        ("%stability quadratic --set lr=0.1", "InvalidValue", "`--range A..B` says at which rates it starts"),
         ("%stability quadratic --set seed=3", "InvalidValue", "several seeds"),
         ("%stability quadratic --set steps=[1,2]", "InvalidValue", "`steps` needs one value"),
         ("%stability quadratic --set steps=0", "InvalidValue", "steps"),

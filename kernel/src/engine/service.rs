@@ -357,8 +357,7 @@ fn refuse(queue: Receiver<Job>, reason: &str, state: &EngineState) {
              Magics work without them. Install Rust (rustup.rs) and restart the kernel."
         ),
         false => {
-            "Tunebook was installed anew while this kernel ran, so that its executable is gone. Restart the kernel."
-                .into()
+            "Tunebook was installed again while this kernel ran, so its executable is gone. Restart the kernel.".into()
         }
     });
     for job in queue {

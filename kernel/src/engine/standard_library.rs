@@ -49,8 +49,8 @@ fn find() -> Option<SourceLocation> {
 
 /// A note for the user if the source code is missing. The first cell of a session shows it.
 pub fn note() -> Option<String> {
-    let text = "The source code of Rust's standard library is not installed, so some types cannot be inferred: where a \
-                `let` fails with E0282 write its type. Everything else works. `rustup component add rust-src` (or \
+    let text = "The source code of Rust's standard library is not installed, so some types cannot be inferred: if a \
+                `let` fails with E0282, write its type. Everything else works. `rustup component add rust-src` (or \
                 Debian's package rust-web-src) installs it; then restart the kernel.\n";
     find().is_none().then(|| text.to_string())
 }

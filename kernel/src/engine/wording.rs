@@ -20,7 +20,7 @@ fn advice_of_cargo(text: &str) -> Option<String> {
     let (before, rest) = text.split_once("use `cargo add ")?;
     let (name, after) = rest.split_once('`')?;
     let after = after.strip_prefix(" to add it to your `Cargo.toml`").unwrap_or(after);
-    Some(format!("{before}write `:dep {name}` in a line of its own{after}"))
+    Some(format!("{before}write `:dep {name}` on a separate line{after}"))
 }
 
 /// The bytes of the cell to which an error without a place belongs: the first name in the message that the cell has.
@@ -55,7 +55,7 @@ mod tests {
     #[test]
     fn messages_speak_of_the_cell() {
         let help = "if you wanted to use a crate named `rand`, use `cargo add rand` to add it to your `Cargo.toml`";
-        let said = "if you wanted to use a crate named `rand`, write `:dep rand` in a line of its own";
+        let said = "if you wanted to use a crate named `rand`, write `:dep rand` on a separate line";
         assert_eq!(for_users(help), said);
         assert_eq!(for_users("expected `;`, found <end of input>"), "expected `;`, found the end of the cell");
         let drawn = "error[E0432]: unresolved import `a`\n  --> src/lib.rs:44:5\n   |\n44 | use a::B;\n   |     ^ x\n   |\n   \

@@ -140,8 +140,8 @@ fn unpack(file: &Path, folder: &Path) -> anyhow::Result<Unpacked> {
     let open = File::open(file).with_context(|| format!("{shown} cannot be read"))?;
     let mut archive = ZipArchive::new(open).map_err(|_| {
         anyhow!(
-            "{shown} is not a ZIP file, or is damaged. Copy or download it again, or write it anew with \
-             `%report NAME --to FILE.html --bundle FILE.zip`"
+            "{shown} is not a ZIP file, or is damaged. Copy or download it again, or write it again with `%report NAME \
+             --to FILE.html --bundle FILE.zip`"
         )
     })?;
     let manifest: Value = match archive.by_name("manifest.json") {

@@ -182,7 +182,7 @@ pub fn figure_html(figure: &Value, id: &str) -> String {
     let message = format!(
         "A chart of type {} needs a front end that draws Plotly figures by itself: JupyterLab with the extension \
          jupyterlab-plotly, or VS Code. Other front ends draw scatter, bar and pie charts. \
-         `plot.write_html(\"chart.html\")` writes the chart to a page of its own.",
+         `plot.write_html(\"chart.html\")` writes the chart to a separate page.",
         unknown.join(", ")
     );
     format!("<p>{}</p>", escape(&message))

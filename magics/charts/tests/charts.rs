@@ -136,7 +136,7 @@ fn an_isolation_draws_each_complete_trial_once() {
     let best = panel.series.iter().find(|series| series.name == "best").unwrap();
     let [open, end] = best.points[0].interval.unwrap();
     assert!(open < 0.1 && end == 0.2, "an open end reaches to the rim");
-    assert!(drawn("the bar goes on beyond the axis").contains(&(0.01, open)), "and is no end of the interval");
+    assert!(drawn("the bar continues beyond the axis").contains(&(0.01, open)), "and is no end of the interval");
     assert!(
         chart.subtitle.starts_with("3 trials each, 2 infeasible in all (33 %); 1 worse trial at the rim"),
         "{}",

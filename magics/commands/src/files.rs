@@ -120,7 +120,7 @@ fn similar(path: &Path) -> Option<String> {
         None => {
             let folder = std::path::absolute(folder).unwrap_or(folder.to_path_buf());
             format!(
-                "it was looked for in {}; give the path of the file from there, or its whole path",
+                "it was looked for in {}; give the path of the file from there, or its absolute path",
                 folder.display()
             )
         }

@@ -40,7 +40,7 @@ impl InputSelection {
         let mut ranges = vec![];
         for word in arguments.positional.iter().skip(first) {
             let Some(range) = range(&word.text) else {
-                let help = "`7` is one input, `1-5` are five, `3-` are all from the third on".to_string();
+                let help = "`7` is one input, `1-5` are five, `3-` are all from number 3".to_string();
                 let message = format!("`{}` is not a range of inputs", word.text);
                 return Err(arguments.source.error(ErrorName::InvalidValue, word.span.clone(), message, Some(help)));
             };

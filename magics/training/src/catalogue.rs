@@ -72,7 +72,7 @@ impl Catalogue {
                 let objective = (function.objective)();
                 // Other metrics are not known before a trial has reported them.
                 let metrics = vec![objective.metric.clone()];
-                let doc = "A training function with a loop of its own".into();
+                let doc = "A training function with its own loop".into();
                 let (name, kind) = (name.into(), self.kind.into());
                 WorkloadDescription { name, kind, doc, hyperparameters, metrics, objective, chance: None }
             }

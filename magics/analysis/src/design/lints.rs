@@ -177,8 +177,8 @@ pub fn lints(
                 OPTIMIZER_HYPERPARAMETER,
                 "A3 Choosing the optimizer",
                 format!(
-                    "{} of {optimizer} {} in no role and so {} the default: {}. Declare each as nuisance, or as fixed if \
-                     the study is too small to tune it.",
+                    "{} of {optimizer} {} not declared, and so {} the default: {}. Declare each as nuisance, or as \
+                     fixed if the study is too small to tune it.",
                     if names.len() == 1 {
                         "One hyperparameter".into()
                     } else {
@@ -209,9 +209,9 @@ pub fn lints(
             ADAPTIVE_SCIENTIFIC,
             "D10 Creating a set of studies",
             format!(
-                "`{}` chooses by the results, and {} {} scientific. The scientific values are dealt out evenly, but each \
-                 of them is searched further where its first trials were good, so the comparison has no interval. \
-                 Compare with quasirandom, and exploit with `{}` once the scientific values are fixed.",
+                "`{}` chooses configurations by the results, and {} {} scientific. Each scientific value gets equally \
+                 many trials, but the sampler then tries more near its first good trials. So the comparison has no \
+                 interval. Compare with quasirandom, and exploit with `{}` once the scientific values are fixed.",
                 definition.sampler,
                 scientific.join(", "),
                 if scientific.len() == 1 { "is" } else { "are" },
@@ -224,8 +224,9 @@ pub fn lints(
             SCIENTIFIC,
             "D5 Choosing the goal for the next round of experiments",
             format!(
-                "The study has {} scientific hyperparameters: {}. Each further one divides the configurations among more \
-                 combinations ({}), and an effect cannot be told from an interaction. Ask one question in a round.",
+                "The study has {} scientific hyperparameters: {}. Each additional one divides the configurations among \
+                 more combinations ({}), and then you cannot distinguish an effect from an interaction. Ask one \
+                 question in a round.",
                 scientific.len(),
                 scientific.join(", "),
                 match design.scientific_values {
@@ -244,7 +245,7 @@ pub fn lints(
                 "D7 Identifying scientific, nuisance, and fixed hyperparameters",
                 format!(
                     "The choice `{} {}` is declared nuisance. It decides which other hyperparameters exist. Declare it \
-                     scientific or fixed, with the hyperparameters of each in a branch of their own.",
+                     scientific or fixed, with the hyperparameters of each in a separate branch.",
                     h.name, h.distribution
                 ),
             );
@@ -279,8 +280,8 @@ pub fn lints(
             FIXED_INTERACTS,
             "D7 Identifying scientific, nuisance, and fixed hyperparameters",
             format!(
-                "{} {} one value{}, and the best one may differ between the values of {}. One that suits some of them \
-                 makes the others look worse. Declare {} nuisance, in each branch that has it.",
+                "{} {} one value{}, but the best value may differ between the values of {}. A value that suits some of \
+                 them makes the others look worse. Declare {} nuisance, in each branch that has it.",
                 fixed.join(" and "),
                 if fixed.len() == 1 { "has" } else { "have" },
                 if fixed.len() == 1 { "" } else { " each" },
@@ -352,8 +353,9 @@ pub fn lints(
             FEW_EVALUATIONS,
             "G4 Deciding how long to train when training is not compute-bound",
             format!(
-                "A trial is judged by the best of its evaluations, and has {} in {steps} steps. Its best step may lie far \
-                 from each of them, and a curve of so few points shows no overfitting. Set `eval_every` to {} or less.",
+                "A trial is judged by the best of its evaluations, and has {} in {steps} steps. Its best step may lie \
+                 far from each of them, and with so few points a curve does not show overfitting. Set `eval_every` to \
+                 {} or less.",
                 if evaluations == 1 { "only one".into() } else { format!("only {evaluations}") },
                 (steps / (2 * EVALUATIONS)).max(1)
             ),

@@ -501,7 +501,7 @@ fn a_hyperparameter_of_an_optimizer_needs_a_role_in_each_configuration_of_it() {
     };
     assert_eq!(adam(&[("optimizer", "adam")]), None);
     let lacking = adam(&[("optimizer", "adam"), ("schedule", "cosine")]).unwrap();
-    assert!(lacking.starts_with("One hyperparameter of adam is in no role"), "{lacking}");
+    assert!(lacking.starts_with("One hyperparameter of adam is not declared"), "{lacking}");
     assert!(lacking.contains("`beta1` (0.9 with schedule=constant)"), "{lacking}");
     assert_eq!(adam(&[("optimizer", "adam"), ("schedule", "constant cosine")]), None, "both schedules have it");
     assert!(adam(&[("optimizer", "nesterov")]).unwrap().contains("`beta1` (0.9)"));
@@ -629,7 +629,7 @@ fn what_the_command_of_a_program_fixes_counts_as_declared() {
     let width = || (Role::Scientific, "width", list(&[8, 64]), None);
     let fixed = |line: &str, declared: &[Declared]| message(line, declared, Stage::Exploring, "fixed-interacts");
     let one = fixed("--lr 0.01 --width {width}", &[width()]).unwrap();
-    assert!(one.starts_with("`--lr 0.01` in the command has one value, and the best one"), "{one}");
+    assert!(one.starts_with("`--lr 0.01` in the command has one value, but the best value"), "{one}");
     assert_eq!(fixed("--lr 0.01 --width {width} --peak {lr}", &[width(), rate()]), None, "lr is tuned");
     let other = (Role::Nuisance, "rate", log(), None);
     assert_eq!(fixed("--lr 0.01 --width {width} --lr {rate}", &[width(), other]), None, "it is inserted too");

@@ -110,14 +110,13 @@ fn boundary(
         false => String::new(),
     };
     let message = format!(
-        "{} of the {of_best} best configurations {} {label} {} ({}), where {} of all {n} {}. The {} {} {} better than \
-         the others{by_chance}. {label} explains {} of the variance.",
+        "{} of the {of_best} best configurations {} {label} {} ({}), compared with {} of all {n}. The {} {} {} better \
+         than the others{by_chance}. {label} explains {} of the variance.",
         band.of_best,
         verb(band.of_best, "has", "have"),
         place(&band),
         hyperparameter.distribution,
         band.count,
-        verb(band.count, "is", "are"),
         counted(better.count, "configuration"),
         place(better),
         verb(better.count, "is", "are"),

@@ -125,14 +125,15 @@ fn overfitting(evidence: &Evidence<'_>, of_values: &[TrialCurves<'_>], all: &[Tr
         _ => String::new(),
     };
     let message = format!(
-        "{} of the {} best trials of the scientific values {}, and {} of all {} trials ({:.0} %). In trial \
+        "{} of the {} best trials of the scientific values {}. Of all {} trials, {} {} ({:.0} %). In trial \
          {number_of_first}{others} the objective gets worse by {} after {:.0} % of its steps, while the training loss \
          still falls.",
         of_best.len(),
         of_values.len(),
         verb(of_best.len(), "overfits", "overfit"),
-        of_all.len(),
         all.len(),
+        of_all.len(),
+        verb(of_all.len(), "overfits", "overfit"),
         100.0 * share,
         number(rise),
         100.0 * at
@@ -221,7 +222,11 @@ fn still_improving(evidence: &Evidence<'_>, top: &[TrialCurves<'_>]) -> Option<F
         "{found} of the {} best trials still improve in the last fifth of their steps, by the 95 % interval of the \
          slope there: the number of steps limits them.{}",
         top.len(),
-        if evidence.is_exchangeable() { "" } else { " The slope is one within a trial, whatever the sampler did." }
+        if evidence.is_exchangeable() {
+            ""
+        } else {
+            " The slope is measured within a trial, so the sampler has no influence on it."
+        }
     );
     let advice = "Train longer, with the decay of the learning rate tuned again, or look at the schedule.";
     let finding = Finding::new(
@@ -263,8 +268,8 @@ fn saturated_early(top: &[TrialCurves<'_>]) -> Option<Finding> {
     };
     let what = if severity == Severity::Warning { "have all" } else { "have 95 %" };
     let message = format!(
-        "{found} of the {} best trials {what} of their improvement after {share} of their steps: they train for longer \
-         than needed.",
+        "{found} of the {} best trials {what} of their improvement in the first {share} of their steps. They train for \
+         longer than needed.",
         top.len()
     );
     let advice = "Train for fewer steps and run more trials instead.";

@@ -62,8 +62,8 @@ fn sampling_density(evidence: &Evidence<'_>, deviation: Option<f64>) -> Option<F
         false => String::new(),
     };
     let message = format!(
-        "{good} of {n} configurations {} within {} of the best one ({by}){of_half}: the search is sparse where it \
-         matters.",
+        "Only {good} of {n} configurations {} within {} of the best one ({by}){of_half}: there are too few points in \
+         the good region.",
         verb(good, "lies", "lie"),
         number(near)
     );
@@ -102,8 +102,8 @@ fn seed_variance(evidence: &Evidence<'_>, deviation: f64) -> Option<Finding> {
         return None;
     }
     let message = format!(
-        "The best configuration is better than the second best by {}, and their difference varies by {} (standard \
-         deviation) over medians of {seeds} seeds: their order may be chance.",
+        "The best configuration is better than the second best by {}. Their difference varies by {} (standard \
+         deviation) over medians of {seeds} seeds. So their order may be chance.",
         number(gap),
         number(error)
     );

@@ -88,8 +88,9 @@ fn insensitive(evidence: &Evidence<'_>, importance: &Importance, boundaries: &[&
         .map(|(h, i)| {
             let label = h.label();
             let message = format!(
-                "{label} alone explains {} of the variance, and a hyperparameter without effect would reach up to {} with \
-                 these {n} configurations. For being among the best {}, its share is {}, by chance up to {}.",
+                "{label} alone explains {} of the variance. A hyperparameter without effect would reach up to {} with \
+                 these {n} configurations. For being among the best {}, the share of {label} is {}, and chance alone \
+                 reaches up to {}.",
                 percent(of_variance(i.fanova)),
                 percent(of_variance(i.fanova_null)),
                 importance.best,

@@ -54,8 +54,11 @@ pub(super) fn finding(evidence: &Evidence<'_>) -> Option<Finding> {
     let percent = |count: usize| 100.0 * count as f64 / n as f64;
     let classes: Vec<String> =
         by_cause.iter().map(|(cause, count)| format!("{count} {cause} ({:.0} %)", percent(**count))).collect();
-    let mut message =
-        format!("{unusable} of {n} configurations cannot be used ({:.0} %): {}.", 100.0 * share, classes.join(", "));
+    let mut message = format!(
+        "{unusable} of {n} configurations gave no usable result ({:.0} %): {}.",
+        100.0 * share,
+        classes.join(", ")
+    );
     let mut advice = "Find out why: look at their reasons and curves.".to_string();
     let mut finding = Finding::new(
         "infeasible-fraction",
@@ -77,7 +80,7 @@ pub(super) fn finding(evidence: &Evidence<'_>) -> Option<Finding> {
     } else if let Some(cut) = best_cut(evidence, &good, &unusable) {
         let label = cut.hyperparameter.label();
         message += &format!(
-            " {} of the {} with {label} {} cannot be used.",
+            " {} of the {} with {label} {} gave no usable result.",
             cut.unusable,
             counted(cut.all, "configuration"),
             cut.place

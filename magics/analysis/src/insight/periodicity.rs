@@ -108,7 +108,7 @@ pub(super) fn finding<'a>(
         let is_epoch = epoch.filter(|epoch| (middle / epoch - 1.0).abs() <= SAME);
         let about = match (is_epoch, epoch) {
             (Some(epoch), _) => format!(" One epoch has {} steps.", number(epoch)),
-            (None, Some(epoch)) => format!(" One epoch has {} steps, so that it is not the epoch.", number(epoch)),
+            (None, Some(epoch)) => format!(" One epoch has {} steps, so the period is not the epoch.", number(epoch)),
             (None, None) => String::new(),
         };
         let message = format!(
@@ -118,8 +118,8 @@ pub(super) fn finding<'a>(
             same.len(),
             number(correlation)
         );
-        let advice = "Look for validation examples that are also trained on, for data whose order is the same in each \
-                      epoch instead of shuffled anew, and for a learning rate that goes up and down.";
+        let advice = "Check three causes: validation examples that are also training examples, data that are not \
+                      shuffled again in each epoch, and a learning rate that rises and falls.";
         let finding = Finding::new(
             "periodic-metric",
             Severity::Warning,

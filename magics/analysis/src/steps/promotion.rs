@@ -158,8 +158,8 @@ pub fn prolonged(
         }
     } else if has("linear") || has("step") {
         notes.push(
-            "decay_steps is declared as a range or under conditions, and was left as it is: a linear decay keeps its \
-             length; the distance of two changes of `step` may have to grow."
+            "decay_steps is declared as a range or under conditions, so it was not changed. Check it: a linear decay \
+             should keep its length, and for `step` the distance between two changes may have to grow."
                 .into(),
         );
     }
@@ -171,7 +171,7 @@ pub fn prolonged(
     }
     for name in ["constant", "inverse_sqrt"] {
         if has(name) {
-            notes.push(format!("{name}: it goes on as it is."));
+            notes.push(format!("{name}: it continues unchanged."));
         }
     }
     if schedules.is_empty() {

@@ -77,7 +77,7 @@ pub fn isolation(study: &str, isolation: &Isolation, describe: &dyn Fn(&Params) 
         [0, points.len() - 1].map(|i| point(x(i), y, label.clone())).to_vec()
     });
     let [cut_below, cut_above] = cut;
-    let goes_on = "the bar goes on beyond the axis";
+    let goes_on = "the bar continues beyond the axis";
     let mut drawn = vec![
         series("baseline", palette::GREEN, Style::Dashed, baseline),
         series("single trials", palette::FAINT, Style::Points(Mark::Ring, 6.0), single_trials),

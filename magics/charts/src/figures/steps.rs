@@ -72,7 +72,7 @@ pub fn steps(caption: &StepsCaption<'_>, grid: &[FitTrial], seeds: &[FitTrial], 
         .collect();
     let mut drawn = vec![
         to_fit(&rates, "one trial a rate", palette::BLUE, Mark::Disc, 8.0),
-        to_fit(&of_seeds, "further seeds", palette::GREEN, Mark::Ring, 9.0),
+        to_fit(&of_seeds, "additional seeds", palette::GREEN, Mark::Ring, 9.0),
         series("does not fit", palette::RED, Style::Points(Mark::Cross, 9.0), not),
     ];
     if let (Ok(steps), Some(fastest)) = (&found.steps, &found.fastest) {
@@ -90,8 +90,8 @@ pub fn steps(caption: &StepsCaption<'_>, grid: &[FitTrial], seeds: &[FitTrial], 
     Chart {
         title: format!("{name}: steps until the training examples fit"),
         subtitle: format!(
-            "{} learning rates, {} further seeds of the fastest; a trial fits where {metric} ≤ {} at two evaluations in \
-             a row{note}",
+            "{} learning rates, {} additional seeds of the fastest; a trial fits if {metric} ≤ {} at two evaluations \
+             in a row{note}",
             grid.len(),
             seeds.len(),
             number(*at_most)

@@ -78,14 +78,14 @@ fn summary(result: &BestOfK, is_grid: bool) -> Vec<String> {
             format!("The best of all {n} configurations is better than the expected best of half of them by {gain}.");
         sentences.push(match is_grid {
             true => found,
-            false => format!("{found} A further doubling seldom gains more than the last one."),
+            false => format!("{found} Another doubling seldom gains more than the last one."),
         });
     } else {
         sentences.push(format!("The study has {n} configurations, too few to say what a doubling gains."));
     }
     if result.next_best.is_some() {
         sentences.push(format!(
-            "Another study of {n} configurations finds one that is as good or better in half of the cases or more. In \
+            "In half of the cases or more, another study of {n} configurations finds one that is at least as good. In \
              95 % of cases, its best {} lies in: {}.",
             result.metric,
             open_interval_or_dash(result.next_best)
@@ -95,8 +95,8 @@ fn summary(result: &BestOfK, is_grid: bool) -> Vec<String> {
     if let Some([Some(low), Some(high)]) = half.map(|point| point.range) {
         let (lucky, unlucky) = if result.direction == Direction::Minimize { (low, high) } else { (high, low) };
         sentences.push(format!(
-            "Of studies with {} of these configurations, the luckiest twentieth finds {} or better and the unluckiest \
-             {} or worse.",
+            "Imagine studies with {} of these configurations. The luckiest 5 % find {} or better, and the unluckiest 5 \
+             % find {} or worse.",
             result.reliable_to,
             number(lucky),
             number(unlucky)

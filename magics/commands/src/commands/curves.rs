@@ -20,9 +20,9 @@ pub const MAGIC: Magic = Magic {
     example: "%curves depth --best 2",
     summary: "Training curves: the metrics of trials at each step, with the best checkpoint and the gradient norm",
     help: "Without an option, it shows the three best trials. `--trial I` shows any trial, with the reason of its end \
-        and the end of its log (Playbook E6), and for classification how many validation examples of each class its best \
-        checkpoint gets right (H9). `--by HP` shows the best trial of each value of a hyperparameter, in a \
-        panel of its own (E7).\n\n\
+        and the end of its log (Playbook E6), and for classification how many validation examples of each class its \
+        best checkpoint gets right (H9). `--by HP` shows the best trial of each value of a hyperparameter, in a \
+        separate panel (E7).\n\n\
         Dashed lines are the same metric on the training examples, if the trial reported it: a sweep with \
         `--training-metrics` does. A shaded region is where the objective gets worse while the training loss still \
         falls. The histogram shows the gradient norms of all steps, with the 90th percentile.",

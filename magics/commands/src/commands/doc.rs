@@ -16,10 +16,10 @@ pub const MAGIC: Magic = Magic {
     body: None,
     usage: "%doc PATH\n?PATH\nPATH?\nPATH??",
     example: "%doc Vec::push",
-    summary: "Show the documentation of a Rust name: `Vec::push`, `rand`, a function of your own",
+    summary: "Show the documentation of a Rust name: `Vec::push`, `rand`, your own function",
     help: "The documentation is shown in the pager. `PATH?` works only if it is the only line of its cell, because \
-        elsewhere it is Rust; `?PATH` works everywhere. The names of a `%%workload` are known too: `?Table`, `?Net::linear`. `PATH??` shows the source of an item of your own cells. \
-        `%NAME?` shows the help of a magic.",
+        elsewhere it is Rust; `?PATH` works everywhere. The names of a `%%workload` are known too: `?Table`, \
+        `?Net::linear`. `PATH??` shows the source of an item of your cells. `%NAME?` shows the help of a magic.",
     options: &[],
     subject: Subject::Name,
     export: Export::Comment,

@@ -88,16 +88,15 @@ impl Command for FinalMagic {
                 changes::in_words(&changed),
                 study.name
             );
-            let help = "undo the change, or train a new study on the new data. `--accept-changes` evaluates all the \
-                same, and the result says so";
+            let help = "undo the change, or train a new study on the new data. `--accept-changes` evaluates \
+                nevertheless, and the result says so";
             return Err(MagicError::new(ErrorName::FilesChanged, message, Some(help.into())));
         }
         let directory = trials_folder(&context.store_file(), &study.name)?.join(trial.number.to_string());
         if !directory.join("best.safetensors").is_file() {
             let message =
                 format!("trial {} of `{}` has no checkpoint in {}", trial.number, study.name, directory.display());
-            let help =
-                "programs and training functions keep checkpoints of their own, and trials of %scaling keep none";
+            let help = "programs and training functions keep their own checkpoints, and trials of %scaling keep none";
             return Err(MagicError::advising(ErrorName::NoCheckpoint, message, help));
         }
         let worker = workload::worker(context, &study.definition.workload, output, interrupt)?;

@@ -15,8 +15,8 @@ pub const MAGIC: Magic = Magic {
     usage: "%history [1-5 7 …] [-n] [--last N] [--grep PATTERN] [--session -1]",
     example: "%history --last 3",
     summary: "Show the inputs of this session or of an earlier one",
-    help: "Inputs are named by their execution count: `7`, `1-5` with both ends, `3-` for all from the third on. \
-        Without any, all are shown. `%save FILE 1-5` writes them to a file.",
+    help: "Inputs are named by their execution count: `7`, `1-5` with both ends, `3-` for all from number 3. Without \
+        any, all are shown. `%save FILE 1-5` writes them to a file.",
     options: &[
         OptionSpec { name: "lines", value: None, help: "show the execution counts too" },
         OptionSpec { name: "n", value: None, help: "the same as --lines" },

@@ -140,9 +140,9 @@ fn summary(result: &Isolation, are_exchangeable: bool) -> Vec<String> {
     let [probability, null, p] = [probability, null, p].map(|share| estimated_percent(share, 0));
     let drawn = comparison.drawn;
     let evidence = format!(
-        "Draw {drawn} configurations of each at random: {a} has the best one in {probability} of draws. Even if \
-         both values were equally good, the one that happens to be ahead would have it in {null} of draws, and {p} of \
-         studies would show a lead as large as this one."
+        "Draw {drawn} configurations of each value at random. In {probability} of such draws, {a} has the best one. \
+         Even if both values were equally good, the one that happens to be ahead would have the best one in {null} of \
+         draws. A lead as large as this one would appear in {p} of studies."
     );
     let verdict = match comparison.level {
         Level::L0 => {

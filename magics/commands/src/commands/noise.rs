@@ -28,8 +28,8 @@ pub const MAGIC: Magic = Magic {
     body: None,
     usage: "%noise WORKLOAD [--set hp=v]… [--pairs N] [--device D]",
     example: "%noise digits_mlp --set steps=50 --pairs 100",
-    summary: "Estimate the gradient noise scale during training: roughly the batch size at which further examples \
-        begin to be wasted",
+    summary: "Estimate the gradient noise scale during training: roughly the batch size above which additional \
+        examples are wasted",
     help: "It trains once with the workload's hyperparameters and pauses at up to twelve steps, of which seven lie \
         at equal distances in the second half. At each of them it compares the squared norms of the gradients of small batches (32 \
         examples) and of large batches (512 examples, made of 16 small ones), drawn with replacement. This gives \
@@ -81,7 +81,7 @@ impl Command for ShowNoise {
         let steps = value("steps").and_then(|steps| u64::try_from(steps.as_i64()?).ok());
         let Some(last) = steps.filter(|_| workload.has_pipeline()) else {
             let message = format!(
-                "`{}` is a training function with a loop of its own, so it cannot be paused for measurements",
+                "`{}` is a training function with its own loop, so it cannot be paused for measurements",
                 word.text
             );
             return Err(self.arguments.source.error(ErrorName::NoAnswer, word.span.clone(), message, None));
@@ -179,12 +179,12 @@ fn report(workload: &str, params: &Params, optimizer: &str, points: &[NoisePoint
     let [from, to] = run.steps.unwrap_or([0, 0]);
     let over = format!("the median over {} steps from {from} to {to}", run.measured);
     let at_least = run.interval.and_then(|[low, _]| low);
-    let meaning = "Far below this batch size, doubling the batch size halves the steps. Far above it, further examples are \
-        wasted.";
+    let meaning = "Far below this batch size, doubling the batch size halves the steps. Far above it, additional \
+        examples are wasted.";
     report = report.line(&match (run.critical_batch_size, at_least) {
         _ if diverged.is_some() => format!(
-            "The run diverged ({}), so it has no noise scale. The measurements before say nothing about a run that \
-             learns: choose another learning rate, such as `--set lr=…` with that of a trial that is complete.",
+            "The run diverged ({}), so it has no noise scale. The earlier measurements say nothing about a run that \
+             learns. Choose another learning rate, for example `--set lr=…` with the value of a complete trial.",
             diverged.as_deref().map_or("", |reason| reason.strip_prefix("diverged: ").unwrap_or(reason))
         ),
         (Some(median), _) => format!(
@@ -194,14 +194,14 @@ fn report(workload: &str, params: &Params, optimizer: &str, points: &[NoisePoint
         ),
         (None, _) if points.is_empty() => "The noise scale was measured at no step.".into(),
         (None, Some(low)) => format!(
-            "Noise scale of the run: at least {} examples (95 %). It is {over}, and at {} of these the gradient is too \
-             small compared with its noise to be resolved. More `--pairs` would resolve it. {meaning}",
+            "Noise scale of the run: at least {} examples (95 %). It is {over}. At {} of these steps the noise of the \
+             gradient hides the gradient itself. More `--pairs` would give a value. {meaning}",
             number(low),
             run.unresolved
         ),
         (None, None) => format!(
-            "The noise scale is not resolvable: at {} of {} steps from {from} to {to}, the gradient is too small compared \
-             with its noise. More `--pairs` would resolve it.",
+            "The noise scale is not known: at {} of {} steps from {from} to {to}, the noise of the gradient hides the \
+             gradient itself. More `--pairs` would give a value.",
             run.unresolved, run.measured
         ),
     });

@@ -175,7 +175,7 @@ impl Recorded {
                     0 => String::new(),
                     n => format!(" and replace {} of an earlier definition", counted(n, "failed trial")),
                 };
-                let note = format!("The study is recorded without a result. The sweep would begin it anew{replaced}.");
+                let note = format!("The study is recorded without a result. The sweep would start it again{replaced}.");
                 Self { note: Some(note), missing: all }
             }
             Ok(Rerun::Show { missing: 0 }) => Self {

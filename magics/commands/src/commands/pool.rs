@@ -25,9 +25,9 @@ pub const MAGIC: Magic = Magic {
     help: "A slot runs one trial at a time. Sweeps use the slots of this machine (the pool `local`) and those of all \
         pools that were added; `%pool remove local` keeps trials off this machine. `--parallel` of a sweep bounds the \
         number of trials that run at the same time in all pools together.\n\n\
-        Tunebook reaches a slot elsewhere by a command: it appends its own command to yours, for example to \
-        `ssh HOST`, which then runs it there, with standard input and output connected. The command is started when \
-        trials wait for the slot, which takes its first trial once it has answered, and ends with the sweep.\n\n\
+        Tunebook reaches a slot elsewhere by a command: it appends its own command to yours, for example to `ssh \
+        HOST`, which then runs it there, with standard input and output connected. The command starts when trials \
+        wait. The slot takes its first trial when it has answered, and ends with the sweep.\n\n\
         Without `--copy`, nothing is copied: kernel, worker, libtorch, the folder of the notebook and that of the \
         studies must have the same paths there, on a file system that both machines share. Each slot checks this \
         before its first trial.\n\n\
@@ -62,8 +62,8 @@ const OPTIONS: &[OptionSpec] = &[
     option(
         "with",
         Some("PATH…"),
-        "a further file or folder to copy, from the folder of the notebook; `*` stands for any text between two `/`. \
-         May be given several times",
+        "an additional file or folder to copy, from the folder of the notebook; `*` stands for any text between two \
+         `/`. May be given several times",
     ),
 ];
 
@@ -198,7 +198,7 @@ fn check_program(arguments: &Arguments, context: &Context, pool: &FarPool) -> Re
             (format!("there is no program `{name}`"), help)
         }
         None => {
-            let help = "install it, write its whole path, or change `PATH` with `%env PATH=…`".to_string();
+            let help = "install it, write its absolute path, or change `PATH` with `%env PATH=…`".to_string();
             (format!("there is no program `{name}` in the folders of PATH"), help)
         }
     };
@@ -330,7 +330,7 @@ fn sweeps_in(context: &Context, pool: &str) -> Vec<String> {
 fn goes_on(pool: &str, sweeps: &[String]) -> String {
     let names: Vec<String> = sweeps.iter().map(|study| format!("`{study}`")).collect();
     format!(
-        "Trials of {} that run in `{pool}` go on to their end, and no other trial starts there. A sweep that has no \
+        "Trials of {} that run in `{pool}` continue to their end, and no other trial starts there. A sweep that has no \
          other slot then ends, and `--resume` continues it.",
         names.join(", ")
     )

@@ -17,9 +17,9 @@ pub const MAGIC: Magic = Magic {
     usage: "%save [-f | --force] [-a | --append] FILE [1-5 7 …]",
     example: "%save --force first.rs 1",
     summary: "Write inputs of the session to a file",
-    help: "Inputs are named by their execution count: `7`, `1-5` with both ends, `3-` for all from the third on. \
-        Without any, all are written. A FILE without an ending gets `.rs`. Lines that are not Rust (magics, `!` \
-        commands, `:dep`) become comments.",
+    help: "Inputs are named by their execution count: `7`, `1-5` with both ends, `3-` for all from number 3. Without \
+        any, all are written. A FILE without an ending gets `.rs`. Lines that are not Rust (magics, `!` commands, \
+        `:dep`) become comments.",
     options: &[
         OptionSpec { name: "force", value: None, help: "overwrite an existing file" },
         OptionSpec { name: "f", value: None, help: "the same as --force" },

@@ -45,19 +45,19 @@ pub const SETTINGS: &[Setting] = &[
         name: PARALLEL,
         kind: SettingKind::Count,
         default: "one on each device",
-        meaning: "trials that run at the same time, where `--parallel` is not given",
+        meaning: "trials that run at the same time, if `--parallel` is not given",
     },
     Setting {
         name: PER_GPU,
         kind: SettingKind::Count,
         default: "1",
-        meaning: "trials that share a GPU, where `--per-gpu` is not given",
+        meaning: "trials that share a GPU, if `--per-gpu` is not given",
     },
     Setting {
         name: TIMEOUT,
         kind: SettingKind::Duration,
         default: "none",
-        meaning: "time limit of a trial, where `--timeout` is not given: 30s, 30m, 2h",
+        meaning: "time limit of a trial, if `--timeout` is not given: 30s, 30m, 2h",
     },
     Setting {
         name: "studies.file",

@@ -22,8 +22,8 @@ const REPLACEMENTS: &[(&[&str], &str)] = &[
     ),
     (
         &["autoreload", "aimport"],
-        "nothing has to be reloaded: a cell that runs again replaces its functions and types; after a change in a \
-         crate of your own, run its `:dep NAME = { path = \"…\" }` again",
+        "nothing has to be reloaded: a cell that runs again replaces its functions and types; after a change in your \
+         own crate, run its `:dep NAME = { path = \"…\" }` again",
     ),
     (
         &["run"],

@@ -75,7 +75,7 @@ pub fn no_magic_in(catalogue: Catalogue, source: &Source, body: Span) -> Result<
     let Some(line) = first else { return Ok(()) };
     let line = line.lines().next().unwrap_or_default();
     let at = body.start + text.find(line).unwrap_or(0);
-    let help = "write magics and shell commands in a cell of their own";
+    let help = "write magics and shell commands in a separate cell";
     Err(source.syntax_error(at..at + line.len(), "the body of this magic can contain only Rust", Some(help.into())))
 }
 

@@ -49,16 +49,16 @@ impl Draws {
 pub fn adaptive_note(definition: &StudyDefinition) -> Option<String> {
     if definition.sampler == SamplerKind::External {
         return Some(
-            "The trials were imported. Their sampler may have adapted to results, as Optuna's default does, so they are \
-             not taken for exchangeable: intervals and tests that suppose it are left out."
+            "The trials were imported. Their sampler may have adapted to results, as Optuna's default does, so they \
+             are not taken as exchangeable: intervals and tests that assume exchangeable trials are left out."
                 .into(),
         );
     }
     definition.sampler.is_adaptive().then(|| {
         format!(
-            "The sampler `{}` chose each configuration by the results before it, so the trials are not exchangeable: \
-             intervals and tests that suppose it are left out, how often a value was tried says nothing about it, and \
-             another objective than {} was not searched for (Playbook I3, D10).",
+            "The sampler `{}` chose each configuration by the results before it, so the trials are not exchangeable \
+             (Playbook I3, D10). Intervals and tests that assume exchangeable trials are left out. The number of \
+             trials of a value says nothing about the value. The search was for {} only, not for another objective.",
             definition.sampler, definition.objective.metric
         )
     })
@@ -67,8 +67,8 @@ pub fn adaptive_note(definition: &StudyDefinition) -> Option<String> {
 /// What the reader of a conclusion about another study must know of a grid. None if the study is no grid.
 fn grid_note(definition: &StudyDefinition) -> Option<String> {
     (definition.sampler == SamplerKind::Grid).then(|| {
-        "Another study of a grid has the same configurations, with other seeds (`--repeats`). So intervals and tests \
-         that suppose other configurations are left out."
+        "Another study of a grid would have the same configurations, and only other seeds (`--repeats`). So intervals \
+         and tests that assume other configurations are left out."
             .into()
     })
 }
@@ -95,7 +95,8 @@ pub fn given_note(definition: &StudyDefinition) -> Option<String> {
         (n, false) => (format!("{n} configurations were"), "they are not random draws"),
     };
     Some(format!(
-        "{what} given by the user: {is}, and an interval or a test that supposes draws does not describe them.{rest}"
+        "{what} given by the user: {is}, and an interval or a test that assumes random draws does not describe \
+         them.{rest}"
     ))
 }
 
@@ -108,8 +109,8 @@ pub fn stopped_note(trials: &[Trial]) -> Option<String> {
         n => (format!("{n} trials were"), "they have"),
     };
     Some(format!(
-        "{what} stopped early: {they} no final value and no rank. The complete trials are those that were better than \
-         others on the way, so what is concluded from them alone is more favourable than all trials would be."
+        "{what} stopped early: {they} no final value and no rank. The complete trials were better than others on the \
+         way, so conclusions from them alone are too favourable."
     ))
 }
 
@@ -127,7 +128,7 @@ mod tests {
         };
         assert_eq!(of(SamplerKind::Quasirandom), (true, String::new()));
         let (are_exchangeable, notes) = of(SamplerKind::Grid);
-        assert!(!are_exchangeable && notes.contains("has the same configurations"), "{notes}");
+        assert!(!are_exchangeable && notes.contains("would have the same configurations"), "{notes}");
         assert!(!of(SamplerKind::Bayes).1.contains("a grid"));
     }
 }

@@ -61,7 +61,7 @@ impl Parameters {
     /// Adds a parameter. It panics if the name is taken.
     pub(super) fn declare(&mut self, name: &str, tensor: Tensor) {
         if self.index.contains_key(name) {
-            panic!("two layers have the name `{name}`; give each layer a name of its own");
+            panic!("two layers have the name `{name}`; give each layer its own name");
         }
         self.index.insert(name.into(), self.tensors.len());
         self.names.push(name.into());

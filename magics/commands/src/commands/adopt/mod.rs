@@ -27,16 +27,16 @@ pub const MAGIC: Magic = Magic {
     line: true,
     body: None,
     usage: "%adopt STUDY --candidate TRIAL --baseline TRIAL [--repeats N]",
-    example: "%adopt depth --candidate 7 --baseline 3 --repeats 3",
+    example: "%adopt depth --candidate 7 --baseline 3 --repeats 5",
     summary: "Train two configurations again with new seeds, and say whether one is really better",
     help: "Both trials are trained again with the same new seeds, never with those of the study. With `--repeats` in \
-        the study, a trial stands for its configuration. The runs are trials of studies of their own, `STUDY.trialI`, \
+        the study, a trial stands for its configuration. The runs are trials of separate studies, `STUDY.trialI`, \
         which `%seeds` uses too. If you run the line again, nothing is trained and the record is shown; a larger \
         `--repeats`, or the same line after an interrupt, trains what is missing.\n\n\
-        The candidate should be adopted if its runs are so far ahead that equal configurations look so in at most 3 % of \
-        cases (exact Mann–Whitney test), each has five new runs or more, and the candidate is better in at least 85 % of \
-        the pairs of runs, or 90 % if some of its runs are infeasible. An infeasible run is worse than all others. Three \
-        runs each can never tell two configurations apart, and then there is no verdict.\n\n\
+        The candidate should be adopted if its runs are so far ahead that equal configurations would look like this in \
+        at most 3 % of cases (exact Mann–Whitney test), each has five new runs or more, and the candidate is better in \
+        at least 85 % of the pairs of runs, or 90 % if some of its runs are infeasible. An infeasible run is worse \
+        than all others. Three runs of each can never distinguish two configurations, and then there is no verdict.\n\n\
         Such a verdict is at level L2. If the whole study was run again under another name and with another `--seed`, \
         its order of the scientific values is looked at too: if it is the same, and clear, the level is L3.",
     options: &[

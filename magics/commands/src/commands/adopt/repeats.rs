@@ -75,20 +75,21 @@ impl Repeats {
         let (sentence, cell) = match self.missing.as_ref().filter(|_| adoption.adopt)? {
             Missing::NoSearchSeed(sampler) => (
                 format!(
-                    "Level L3 would be the same result of the whole study with another search seed. The sampler \
-                     `{sampler}` draws no independent configurations with another seed, so L2 is the highest level here."
+                    "Level L3 needs a repeat of the whole study with another search seed that gives the same result. \
+                     The sampler `{sampler}` draws no independent configurations with another seed, so L2 is the \
+                     highest level here."
                 ),
                 None,
             ),
             Missing::SameValues => (
-                "Level L3 would be the same order of the scientific values in a repeat of the whole study. The two \
-                 trials have the same ones, so L2 is the highest level here."
+                "Level L3 needs a repeat of the whole study that gives the same order of the scientific values. The \
+                 two trials have the same scientific values, so L2 is the highest level here."
                     .into(),
                 None,
             ),
             Missing::Repeat(cell) => (
-                "Level L3 would be the same order of the scientific values when the whole study is run again with \
-                 another search seed:"
+                "Level L3 needs a repeat of the whole study with another search seed that gives the same order of the \
+                 scientific values:"
                     .into(),
                 Some(cell.as_str()),
             ),
@@ -101,20 +102,22 @@ fn said(names: &[String], found: &Replication, adoption: &Adoption, metric: &str
     let [of_candidate, of_baseline] = found.configurations;
     let [candidate, baseline] = found.best.map(number_or_dash);
     let result = format!(
-        "The whole study again with another search seed ({}): best {metric} {candidate} of {of_candidate} configurations \
-         with the candidate's scientific values, {baseline} of {of_baseline} with the baseline's.",
+        "Repeat of the whole study with another search seed ({}): the best {metric} is {candidate} among \
+         {of_candidate} configurations with the scientific values of the candidate, and {baseline} among {of_baseline} \
+         with those of the baseline.",
         names.join(", ")
     );
     let verdict = match (found.p_value, found.confirms) {
-        (None, _) => format!("That is too few: level L3 takes {LEAST_CONFIGURATIONS} finished configurations of each."),
+        (None, _) => format!("That is too few: level L3 needs {LEAST_CONFIGURATIONS} finished configurations of each."),
         (Some(p), true) => format!(
-            "Values that make no difference look as different with a chance of {}: the order is confirmed{}.",
+            "Values that make no difference would look this different with a probability of {}: the order is \
+             confirmed{}.",
             estimated_percent(p, 1),
             if adoption.level == Level::L3 { " (level L3)" } else { ", but the new runs above do not reach L2" }
         ),
         (Some(p), false) => format!(
-            "Values that make no difference look as different with a chance of {}: this {}, so the level is no higher \
-             than L2.",
+            "Values that make no difference would look this different with a probability of {}: this {}, so the level \
+             is L2 at most.",
             estimated_percent(p, 1),
             if p <= 0.05 {
                 "says that the baseline's values are better"

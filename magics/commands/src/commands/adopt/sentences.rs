@@ -60,8 +60,9 @@ fn evidence(found: &Adoption) -> Vec<String> {
     );
     let test = match found.p_value {
         Some(p) => format!(
-            "If both were equal, the candidate would be as far ahead, or farther, with a probability of {} (exact \
-             Mann–Whitney test, one-sided), and the two as far apart with {} (two-sided){}.",
+            "If both were equal, the candidate would be at least as far ahead with a probability of {} (exact \
+             Mann–Whitney test, one-sided). The two would be at least as far apart with a probability of {} \
+             (two-sided){}.",
             percent(found.p_value_better.unwrap_or(1.0)),
             percent(p),
             match found.paired_p_value {
@@ -74,9 +75,9 @@ fn evidence(found: &Adoption) -> Vec<String> {
             }
         ),
         None => format!(
-            "There is no verdict: even if all {n} runs of the one were better than all {m} of the other, equal \
-             configurations would do the same with a probability of {}. `--repeats {}` is the least that can tell them \
-             apart.",
+            "There is no verdict, because there are too few runs: even if all {n} runs of one were better than all {m} \
+             of the other, equal configurations would give the same result with a probability of {}. At least \
+             `--repeats {}` is needed.",
             percent(found.smallest_p_value),
             found.repeats_needed.unwrap_or(5)
         ),
@@ -111,8 +112,8 @@ fn verdict(found: &Adoption, candidate: u32, baseline: u32) -> String {
              explains, but a verdict needs five new runs of each: `--repeats 5`."
         ),
         (false, Level::L2 | Level::L3) => format!(
-            "Level {level:?}. Do not adopt trial {candidate}: it is better than trial {baseline} by more than the chance \
-             of training explains, but only in {chance} of pairs. Below {}, the choice of the seed matters more than \
+            "Level {level:?}. Do not adopt trial {candidate}: it is better than trial {baseline} by more than the \
+             chance of training explains, but in only {chance} of pairs. Below {}, the seed has more influence than \
              the change{}.",
             percent(found.probability_needed),
             match found.candidate_runs.infeasible.len() {
@@ -130,8 +131,9 @@ fn luck(arm: &Arm, runs: &Runs, direction: Direction) -> Option<String> {
     let recorded = number(arm.recorded);
     Some(if luck > 0.0 {
         format!(
-            "The study recorded {recorded} for trial {}, which is better than the mean of its {} new runs, {}, by {} \
-             ({:.2} standard deviations of a run). A trial that was chosen as the best was lucky too: expect the mean.",
+            "The study recorded {recorded} for trial {}. That is better than the mean of its {} new runs, {}, by {} \
+             ({:.2} standard deviations of a run). A trial that was chosen as the best was partly lucky: expect the \
+             mean.",
             arm.trial,
             runs.feasible(),
             number(mean),

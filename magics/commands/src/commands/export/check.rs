@@ -62,7 +62,7 @@ pub fn check(
     match process::run(cargo, "", interrupt, None, &mut on_line) {
         Ok(status) if status.success() => Ok(()),
         Ok(_) => {
-            let message = "the exported program does not compile; it was written all the same";
+            let message = "the exported program does not compile; it was written nevertheless";
             Err(MagicError::new(ErrorName::CheckFailed, message, None).with_details(messages))
         }
         Err(ProcessError::Io(error)) => Err(not_run(error)),

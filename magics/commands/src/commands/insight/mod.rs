@@ -218,8 +218,8 @@ fn what_moves_most(found: &Importance, objective: &Objective, is_exchangeable: b
     let metric = &objective.metric;
     Some(match is_exchangeable && !most.moves_metric() {
         true => format!(
-            "No hyperparameter is seen to move {metric}: the largest share, {share} of what all explain alone, is that \
-             of {name}, and one without effect reaches up to {}.",
+            "No hyperparameter shows an effect on {metric}. The largest share is that of {name}: {share} of what all \
+             explain alone. A hyperparameter without effect reaches up to {}.",
             estimated_percent(most.fanova_null, 0)
         ),
         false => format!("{name} moves {metric} most, with {share} of what all hyperparameters explain alone."),
@@ -243,17 +243,18 @@ fn with_importance(report: Report, found: &Importance, is_exchangeable: bool) ->
         false => report,
     };
     let report = report.line(&format!(
-        "What moves the metric: each hyperparameter's share of what all explain alone (fANOVA), which is {} of the \
-         variance; the rest are interactions and noise. What matters for being among the best {best} of \
-         {configurations}: how much its values differ there from all others (PED-ANOVA). {}",
+        "Taken one by one, the hyperparameters explain {} of the variance; the rest is interactions and noise. What \
+         moves the metric (fANOVA): the share of each hyperparameter in that. What matters for being among the best \
+         {best} of {configurations} (PED-ANOVA): how much the values of a hyperparameter differ between these and all \
+         others. {}",
         estimated_percent(*explained_alone, 0),
         match is_exchangeable {
             true =>
-                "A share that is not above its chance shows nothing: in 95 % of cases, a hyperparameter without effect \
-                 stays below it.",
+                "In 95 % of cases, a hyperparameter without effect stays below `chance up to`. A share that is not \
+                 above it shows nothing.",
             false =>
-                "Which share a hyperparameter without effect would reach is not known, because the sampler may have \
-                 adapted to results: a small share says little.",
+                "The sampler may have adapted to results. So the share that a hyperparameter without effect would \
+                 reach is not known, and a small share says little.",
         }
     ));
     let percent = |share: f64| format!("{:.1} %", 100.0 * share);

@@ -24,10 +24,11 @@ pub const MAGIC: Magic = Magic {
     usage: "%launch STUDY --trial I [--because TEXT]\n\n%launch",
     example: "%launch depth --trial 7 --because \"It is deep enough.\"",
     summary: "Make the configuration of a trial the baseline of its workload, and record the evidence",
-    help: "A baseline is the best configuration that a project has agreed on. Changing it is an act of its own, with its \
+    help: "A baseline is the best configuration that a project has agreed on. Changing it is a separate step, with its \
         evidence: the study, its number of trials, and what `%adopt` found when it trained the configuration again. \
-        `--because` says in words why, for example that the gain outweighs the added complexity. Without a study it shows \
-        all launches, the newest first. `%plan` asks for a decay of the learning rate after the first launch; nothing else depends on it.",
+        `--because` says in words why, for example that the gain outweighs the added complexity. Without a study it \
+        shows all launches, the newest first. `%plan` asks for a decay of the learning rate after the first launch; \
+        nothing else depends on it.",
     options: &[option("trial", Some("I"), "the number of the trial"), option("because", Some("TEXT"), "why, in words")],
     subject: Subject::Study,
     export: Export::Comment,

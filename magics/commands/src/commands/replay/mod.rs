@@ -31,19 +31,19 @@ pub const MAGIC: Magic = Magic {
     example: "%replay depth --trials 2",
     summary: "Run a study again from its record alone, and say whether the results are the same",
     help: "Each trial runs again with the hyperparameters, the seed and the workload that the store recorded, as a \
-        trial of a study of its own, `STUDY.replay`; the study itself stays as it is. Then every value of every metric \
+        trial of a separate study, `STUDY.replay`; the study itself stays as it is. Then every value of every metric \
         is compared to the last bit, except times. The result says what differs, also of the environment: versions, \
         devices, and the files that the trials read. On a processor, the built-in workloads give the same bits.\n\n\
         Trials that were interrupted, or that ran out of time, are left out and counted. If a file has changed since \
         the trials ran, nothing runs without `--accept-changes`. The same line continues after an interrupt, and shows \
-        the record once all is there; `--again` runs everything anew.\n\n\
-        In the store of an unpacked bundle, a study may name files by the whole paths that they had where the bundle was \
-        made. Where such a file is not there, or is another one, the trials use the file in the bundle, and the result \
-        says so.",
+        the record once all is there; `--again` runs everything again.\n\n\
+        In the store of an unpacked bundle, a study may name files by the absolute paths that they had where the \
+        bundle was made. If such a file is not there, or is another one, the trials use the file in the bundle, and \
+        the result says so.",
     options: &[
         option("trials", Some("N"), "run only the first N trials again"),
         option("trial", Some("I"), "run only this trial again"),
-        option("again", None, "delete the earlier replay and run everything anew"),
+        option("again", None, "delete the earlier replay and run everything again"),
         PARALLEL,
         TIMEOUT,
         ACCEPT_CHANGES,
@@ -98,7 +98,7 @@ impl Command for ReplayMagic {
                 && let Some(problem) = environment::moved(context, replay, &self.options)?
             {
                 let message = format!("the replay so far ran elsewhere: {problem}, and more trials would mix both");
-                let help = "`--again` runs all trials anew".to_string();
+                let help = "`--again` runs all trials again".to_string();
                 return Err(self.error(ErrorName::StudyExists, message, Some(help)));
             }
             match self.train(context, &study, &record, missing, &mut display, (output, interrupt)) {
@@ -145,8 +145,8 @@ impl ReplayMagic {
                 shell_words::quote(&study.name)
             ),
             None => format!(
-                "undo the change; `%study {}` shows the recorded git commit. `--accept-changes` runs the trials all the \
-                 same, and the result says what changed",
+                "undo the change; `%study {}` shows the recorded git commit. `--accept-changes` runs the trials \
+                 nevertheless, and the result says what changed",
                 study.name
             ),
         };

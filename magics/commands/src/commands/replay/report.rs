@@ -45,7 +45,7 @@ pub fn report(
     lines.extend(match outcome {
         Some(RunOutcome::Interrupted) => Some("Interrupted; the same line continues.".to_string()),
         Some(RunOutcome::AllFail) => Some("Stopped: the first trials that ended failed with the same reason.".into()),
-        None => Some("Nothing was trained: the replay is recorded. `--again` runs it anew.".into()),
+        None => Some("Nothing was trained: the replay is recorded. `--again` runs it again.".into()),
         _ => None,
     });
     lines.push(verdict(&study.name, found));

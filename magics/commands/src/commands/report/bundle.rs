@@ -276,13 +276,11 @@ fn notes(studies: &[StudyRecord], files: &[BundledFile], here: &Path) -> Vec<Str
                 notes.extend(whole_paths(&study.definition, here).into_iter().map(|path| {
                     let is_included = files.iter().any(|file| file.left_out.is_none() && file.path == Path::new(&path));
                     let then = match is_included {
-                        true => {
-                            ". Where this file is not there, or is another one, a replay uses the file in the bundle."
-                        }
+                        true => ". If this file is not there, or is another one, a replay uses the file in the bundle.",
                         false => ", and the bundle has no such file, so a replay elsewhere may lack it.",
                     };
                     let whole = here.join(&path);
-                    format!("The command of `{}` names `{}` by its whole path{then}", study.name, whole.display())
+                    format!("The command of `{}` names `{}` by its absolute path{then}", study.name, whole.display())
                 }));
             }
             WorkloadReference::Imported { .. } => {

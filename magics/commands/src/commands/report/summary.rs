@@ -94,7 +94,7 @@ mod tests {
     fn the_summary_has_each_finding_with_its_level() {
         let shown = |magic: &str, report: Report| Part::Shown { magic: magic.into(), bundle: report.bundle() };
         let adoption = Report::new("adoption", &json!({})).line("Difference: 1.").line("Level L2. Adopt trial 3.");
-        let adoption = adoption.line("Level L3 would be the same order when the study is run again:");
+        let adoption = adoption.line("Level L3 needs a repeat of the study that gives the same order:");
         let finding = json!({ "id": "boundary", "severity": "warning", "message": "`lr` is at its end." });
         let insight = Report::new("insight", &json!({ "findings": [finding] })).line("Read this.");
         let parts = [shown("%adopt a", adoption), Part::Text("Level L9".into()), shown("%insight a", insight)];

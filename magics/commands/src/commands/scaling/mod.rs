@@ -34,11 +34,11 @@ pub const MAGIC: Magic = Magic {
     example: "%scaling digits_mlp --target 'valid/error<=0.3' --batches 32,128 --trials 3 --set steps=200 --set eval_every=10",
     summary: "How many steps and how much time each batch size needs to reach a target, with the learning rate tuned \
         for each size",
-    help: "Each batch size has a study of its own (`NAME.b64`). It tunes the learning rate, or the nuisances of the \
-        body, by quasi-random search. A trial ends when it reaches the target. The result for a size is that of its \
-        best configuration, by the median over its repeats. If the best learning rate is at an edge of its range, or \
-        if fewer than three configurations reach the target, the range is widened once; if that does not help, the \
-        size is not valid.\n\n\
+    help: "Each batch size has its own study (`NAME.b64`). It tunes the learning rate, or the nuisances of the body, \
+        by quasi-random search. A trial ends when it reaches the target. The result for a size is that of its best \
+        configuration, by the median over its repeats. If the best learning rate is at an edge of its range, or if \
+        fewer than three configurations reach the target, the range is widened once; if that does not help, the size \
+        is not valid.\n\n\
         Seconds are steps times the measured time of a step. The fit S(b) = S_min (1 + B/b) gives the critical batch \
         size B, at which twice the least number of steps is needed.\n\n\
         You can interrupt it at any time; `--resume` continues.",
@@ -173,7 +173,7 @@ impl Command for ShowScaling {
             }
             (workload, _) => {
                 let kind = if workload.is_some() { "training function" } else { "program" };
-                let doubt = format!("a {kind} has a loop of its own, so its steps cannot be timed");
+                let doubt = format!("a {kind} has its own loop, so its steps cannot be timed");
                 StepTimes { doubts: vec![doubt], ..StepTimes::default() }
             }
         };
@@ -270,9 +270,8 @@ fn conclusions(plan: &ScalingPlan, result: &Scaling, times: &StepTimes) -> Vec<S
     let mut sentences = vec![];
     if plan.compare_by == CompareBy::Epochs {
         sentences.push(
-            "Each size was given as many examples as the others. This is fair only in the regime of perfect scaling: a \
-             larger size that needs more examples looks as if it failed (Playbook B9). `--compare-by steps` compares \
-             all sizes fairly."
+            "Each size got as many examples as the others. This is fair only as long as scaling is perfect: a larger \
+             size that needs more examples seems to fail (Playbook B9). `--compare-by steps` compares all sizes fairly."
                 .to_string(),
         );
     }
@@ -281,8 +280,8 @@ fn conclusions(plan: &ScalingPlan, result: &Scaling, times: &StepTimes) -> Vec<S
             let interval =
                 fit.interval.map_or(String::new(), |[a, b]| format!(" (95 %: {} to {})", number(a), number(b)));
             sentences.push(format!(
-                "Critical batch size: {}{interval}. At this size, twice the least number of steps ({}) is needed. Far \
-                 below it, doubling the size halves the steps; far above it, doubling saves none.",
+                "Critical batch size: {}{interval}. At this size, training needs twice the least number of steps ({}). \
+                 Far below it, doubling the size halves the steps. Far above it, doubling the size saves no steps.",
                 number(fit.b_noise),
                 number(fit.s_min)
             ));
@@ -348,9 +347,10 @@ fn conclusions(plan: &ScalingPlan, result: &Scaling, times: &StepTimes) -> Vec<S
 fn others(best: u64, set: &[u64]) -> String {
     let names: Vec<String> = set.iter().filter(|size| **size != best).map(u64::to_string).collect();
     match names.is_empty() {
-        true => " It is told apart from every other size: its lead is above 2.9 standard deviations of the difference."
-            .into(),
-        false => format!(" Within the noise of steps and times, it cannot be told apart from {}.", names.join(", ")),
+        true => {
+            " It differs from every other size: its lead is above 2.9 standard deviations of the difference.".into()
+        }
+        false => format!(" Within the noise of steps and times, it cannot be distinguished from {}.", names.join(", ")),
     }
 }
 

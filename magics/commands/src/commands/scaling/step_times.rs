@@ -51,7 +51,7 @@ pub fn step_times(
         return Ok(StepTimes { seconds: recorded, ..StepTimes::default() });
     }
     if !may_measure {
-        let doubts = vec!["there is no measurement of the time of steps that still holds".into()];
+        let doubts = vec!["there is no valid measurement of the time of a step".into()];
         return Ok(StepTimes { seconds: recorded, too_large: vec![], doubts });
     }
     let throughput = time_steps(prober, sizes, &BTreeMap::new(), false, None, status)?;

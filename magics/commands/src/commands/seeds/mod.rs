@@ -29,8 +29,8 @@ pub const MAGIC: Magic = Magic {
     example: "%seeds depth --trial 7 --repeats 3",
     summary: "Train one configuration again with new seeds: how much its objective varies between training runs",
     help: "The runs have the hyperparameters of the trial and new seeds, never those of the study. With `--repeats` in \
-        the study, the trial stands for its configuration. The runs are trials of a study of their own, `STUDY.trialI`. \
-        If you run the line again, nothing is trained and the record is shown; a larger `--repeats`, or the same line \
+        the study, the trial stands for its configuration. The runs are trials of a separate study, `STUDY.trialI`. If \
+        you run the line again, nothing is trained and the record is shown; a larger `--repeats`, or the same line \
         after an interrupt, trains what is missing. `%adopt` uses the same runs.\n\n\
         The result says how large a difference between two configurations of the study is explained by chance \
         (Playbook F1, F3).",
@@ -146,7 +146,7 @@ pub fn no_run(rerunner: &Rerunner<'_>, option: &str, reruns: &Reruns) -> MagicEr
     let failed = reruns.trials.iter().find(|trial| trial.state == TrialState::Failed);
     let reason = failed.and_then(|trial| trial.reason.as_deref()).unwrap_or("no reason was given");
     let message = format!("no new run of this trial has a result; the first one failed: {reason}");
-    let help = "mend the cause and run the same line again";
+    let help = "fix the cause and run the same line again";
     rerunner.arguments.source.error(ErrorName::NoAnswer, rerunner.span(option), message, Some(help.into()))
 }
 
@@ -185,13 +185,13 @@ impl SeedsMagic {
         if let (Some(chance), Some(gap)) = (found.chance_difference, found.gap) {
             said.push(format!(
                 "If other configurations vary as much, two equal ones of this study differ by less than {} in 95 % of \
-                 cases. The best and the second best are {} apart, {}, and {} of the {} other configurations lie within \
+                 cases. The best and the second best differ by {}, {}. Of the {} other configurations, {} lie within \
                  that distance of the best.",
                 number(chance),
                 number(gap),
                 if gap < chance { "which chance explains" } else { "which is more than that" },
-                found.within,
-                found.others
+                found.others,
+                found.within
             ));
         }
         said
@@ -204,7 +204,7 @@ pub fn beside_record(what: &str, arm: &Arm, next_run: Option<[f64; 2]>) -> Strin
     let recorded = format!("{what}: the study recorded {}{of}", number(arm.recorded));
     match next_run {
         Some([low, high]) => {
-            format!("{recorded}. A further run lies between {} and {} in 95 % of cases.", number(low), number(high))
+            format!("{recorded}. Another run lies between {} and {} in 95 % of cases.", number(low), number(high))
         }
         None => format!("{recorded}."),
     }

@@ -316,7 +316,7 @@ impl Rerunner<'_> {
             self.study.name
         );
         let help =
-            "undo the change, or run a new study. `--accept-changes` trains all the same, and the result says so";
+            "undo the change, or run a new study. `--accept-changes` trains nevertheless, and the result says so";
         Err(self.arguments.source.error(ErrorName::FilesChanged, self.word.span.clone(), message, Some(help.into())))
     }
 
@@ -368,7 +368,7 @@ pub fn problems(what: &str, trials: &[Trial]) -> Vec<String> {
     let infeasible = of_state(TrialState::Infeasible, "An infeasible run counts as worse than all others.");
     let failed = of_state(
         TrialState::Failed,
-        "A failed run does not count. The same line runs it again, once its cause is mended.",
+        "A failed run does not count. The same line runs it again, once its cause is fixed.",
     );
     infeasible.into_iter().chain(failed).collect()
 }

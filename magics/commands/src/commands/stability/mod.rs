@@ -95,7 +95,7 @@ impl Command for ShowStability {
         outcome?;
         if is_interrupted {
             let message =
-                format!("`{}` was interrupted; trials that ended are recorded, and the same cell goes on", plan.name);
+                format!("`{}` was interrupted; trials that ended are recorded, and the same cell continues", plan.name);
             return Err(MagicError::interrupted(message));
         }
         if let (Some(cell), Some(session)) = (next_cell, output.session()) {

@@ -76,7 +76,7 @@ impl StabilityPlan {
         }
         let workload = Workload::named(&word.text, &workloads, source, &word.span)?.clone();
         let refused = [
-            ("lr", "cannot be set, because this magic varies it; `--range A..B` says where it begins"),
+            ("lr", "cannot be set, because this magic varies it; `--range A..B` says at which rates it starts"),
             ("seed", "cannot be set, because this magic trains with several seeds; `--seed S` says which ones"),
         ];
         let space = space_of(arguments, &settings, &workloads, &refused)?;
@@ -84,7 +84,7 @@ impl StabilityPlan {
         let description = &workload.description;
         let Some(lr) = description.hyperparameter("lr") else {
             let message = format!("`{}` has no hyperparameter `lr`, so its learning rate cannot be varied", word.text);
-            let help = "a workload of your own declares it as `lr`";
+            let help = "your own workload declares it as `lr`";
             return Err(source.error(ErrorName::NoAnswer, word.span.clone(), message, Some(help.into())));
         };
         let is_allowed = |index: &i32| lr.accept(&Value::Float(rate(*index))).is_ok();

@@ -45,7 +45,9 @@ pub fn report(
         report = report.line(problem);
     }
     if is_interrupted {
-        report = report.line("Interrupted; the same cell goes on. This is what the trials that ended say.");
+        report = report.line(
+            "Interrupted. Run the same cell again to continue. These results come from the trials that have ended.",
+        );
     }
     for sentence in sentences(plan, findings) {
         report = report.line(&sentence);

@@ -34,14 +34,15 @@ fn best(plan: &StabilityPlan, sweep: &RateSweepResult) -> String {
     let shown = |minimized: f64| number(objective.direction.minimized(minimized));
     let Some(point) = sweep.best.and_then(|best| sweep.point(best)) else {
         return format!(
-            "No learning rate up to the edge learned anything: {} of them were tried. `--range` says where to look.",
+            "{} learning rates up to the edge were tried, and none of them learned anything. Give other rates with \
+             `--range`.",
             sweep.points.len()
         );
     };
     let value = point.objective.map_or(String::new(), shown);
     let range = point.range.map_or(String::new(), |[a, b]| format!(", {} to {}", shown(a), shown(b)));
     let equal = sweep.equal.filter(|[low, high]| low < high).map_or(String::new(), |[low, high]| {
-        format!(" Its seeds do not tell it apart from rates from {} to {}.", number(low), number(high))
+        format!(" Its seeds do not distinguish it from rates from {} to {}.", number(low), number(high))
     });
     let is_highest = sweep.edge.is_none() && sweep.best_lr == sweep.highest;
     let highest = if is_highest { " It is the highest rate that was tried." } else { "" };
@@ -56,7 +57,7 @@ fn best(plan: &StabilityPlan, sweep: &RateSweepResult) -> String {
 fn edge(plan: &StabilityPlan, sweep: &RateSweepResult) -> String {
     let Some(edge) = &sweep.edge else {
         let highest = sweep.highest.map_or("–".into(), number);
-        let more = if plan.bounds[1] < plan.highest { " `--up-to LR` goes further." } else { "" };
+        let more = if plan.bounds[1] < plan.highest { " `--up-to LR` tries higher rates." } else { "" };
         return format!("No learning rate up to {highest} was unstable in most of its runs.{more}");
     };
     let Edge { unstable_lr, unstable: [bad, of], stable_lr, stable, interval, .. } = edge;
@@ -80,19 +81,19 @@ fn interval(difference: &Difference) -> String {
 fn limited(plan: &StabilityPlan, sweep: &RateSweepResult, limit: &Limit) -> String {
     let objective = plan.objective();
     let side = |side: &Option<(f64, f64)>| {
-        side.as_ref().map_or("none learned anything".into(), |(lr, mean)| {
+        side.as_ref().map_or("not known, because no rate there learned anything".into(), |(lr, mean)| {
             format!("{} at {}", number(objective.direction.minimized(*mean)), number(*lr))
         })
     };
     let compared = format!(
-        "The best mean {} within a factor of {NEAR} of the edge is {}, and farther below it {}{}.",
+        "The best mean {} within a factor of {NEAR} of the edge is {}. Farther below the edge it is {}{}.",
         objective.metric,
         side(&limit.near),
         side(&limit.far),
-        limit
-            .difference
-            .as_ref()
-            .map_or(String::new(), |d| format!(", a difference of {}, where above 0 means worse", interval(d)))
+        limit.difference.as_ref().map_or(String::new(), |d| format!(
+            ", a difference of {}: above 0 means that the rates farther below are worse",
+            interval(d)
+        ))
     );
     let ratio =
         sweep.best_lr.zip(sweep.edge.as_ref()).map_or(String::new(), |(lr, edge)| number(edge.unstable_lr / lr));
@@ -106,8 +107,8 @@ fn limited(plan: &StabilityPlan, sweep: &RateSweepResult, limit: &Limit) -> Stri
              the edge. {compared}"
         ),
         LimitVerdict::CannotTell => format!(
-            "The {} seeds do not tell whether instability limits the learning rate (Playbook I7): the best rate is a \
-             factor of {ratio} below the edge. {compared} More `--seeds` may tell.",
+            "The {} seeds are not enough to tell whether instability limits the learning rate (Playbook I7): the best \
+             rate is a factor of {ratio} below the edge. {compared} Try more `--seeds`.",
             plan.seeds
         ),
     }
@@ -123,7 +124,8 @@ fn kind(plan: &StabilityPlan, findings: &Findings) -> Option<String> {
             let ended = runs.iter().filter(|run| run.is_unstable).count();
             (!runs.is_empty()).then(|| {
                 format!(
-                    "at {multiple} × the best rate in {rose} of {} runs ({ended} diverged or unlearned)",
+                    "at {multiple} × the best rate in {rose} of {} runs ({ended} diverged, or ended no better than an \
+                     untrained model)",
                     runs.len()
                 )
             })
@@ -148,7 +150,8 @@ fn kind(plan: &StabilityPlan, findings: &Findings) -> Option<String> {
     let help = match findings.rises_above_best() {
         true => {
             format!(
-                " It rises at {multiple} × the best rate already, so mending the instability may allow a better one."
+                " The loss already rises at {multiple} × the best rate, so a remedy for the instability may allow a \
+                 better rate."
             )
         }
         false => String::new(),
@@ -188,8 +191,8 @@ fn norms(plan: &StabilityPlan, findings: &Findings) -> String {
     };
     let threshold = clip_norm(plan, findings).map_or("–".into(), number);
     let mut said = format!(
-        "Gradient norms before clipping, {} of the best rate: median {}, 90th percentile {}, largest {}. A threshold of \
-         {threshold} is where the Playbook begins (I13); the 90th percentile clips {} of these updates",
+        "Gradient norms before clipping, {} of the best rate: median {}, 90th percentile {}, largest {}. The Playbook \
+         starts with a threshold of {threshold} (I13); the 90th percentile clips {} of these updates",
         norms.steps,
         number(norms.p50),
         number(norms.p90),
@@ -224,9 +227,9 @@ fn warmup(plan: &StabilityPlan, findings: &Findings) -> Option<String> {
             let own = plan.value("warmup_steps").and_then(|own| own.as_i64()).and_then(|own| u64::try_from(own).ok());
             let after = steps.saturating_sub(own.unwrap_or(0));
             let mut said = format!(
-                "Warm-up (Playbook I12): of {} steps, {length} are the fewest with which {} of {} runs were stable at \
-                 {base}, ten times the smallest unstable rate. It is prepended: {after} + {length} → `steps = {}`, \
-                 `warmup_steps = {length}`.",
+                "Warm-up (Playbook I12): lengths of {} steps were tried. The shortest one with which {} of {} runs \
+                 were stable at {base}, ten times the smallest unstable rate, is {length}. It comes before the other \
+                 steps: {after} + {length} → `steps = {}`, `warmup_steps = {length}`.",
                 lengths.join(", "),
                 found.search.seeds,
                 found.search.seeds,

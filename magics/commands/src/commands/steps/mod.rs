@@ -32,24 +32,28 @@ pub const MAGIC: Magic = Magic {
     summary: "An initial number of training steps: how long the fastest constant learning rate takes to fit the \
         training examples",
     help: "It trains one trial for each learning rate of a grid, for N steps at most, with a constant learning rate \
-        and without regularization and augmentation. At each evaluation it computes the error on all training examples. A \
-        trial fits, and ends, where that error is 0 at two evaluations in a row. The fastest learning rate is then \
-        trained with further seeds. Their median is the initial `max_train_steps` (Playbook G5), and its interval is \
-        between order statistics.\n\n\
+        and without regularization and augmentation. At each evaluation it computes the error on all training \
+        examples. A trial fits, and ends, if that error is 0 at two evaluations in a row. The fastest learning rate is \
+        then trained with additional seeds. Their median is the initial `max_train_steps` (Playbook G5), and its \
+        interval is between order statistics.\n\n\
         If the fastest learning rate is at an edge of the grid, the grid is widened, at most twice. If it still is, or \
         if no trial fits, there is no number: the result says why, and which cell comes next.\n\n\
-        A model may hold regularization of its own that no hyperparameter switches off. Then no trial may fit; \
-        `--fit EPS` accepts a training error that is not 0.\n\n\
+        A model may have regularization that no hyperparameter switches off. Then no trial may fit; `--fit EPS` \
+        accepts a training error that is not 0.\n\n\
         `%steps STUDY --promote FACTOR` writes the cell of a longer round of a study, with its schedule prolonged so \
-        that the added steps are not spent at a tiny learning rate (G10), and says which conclusions are likely to transfer \
-        (G9). Where longer rounds of the same configurations exist, it compares their ranks (G8).",
+        that the added steps are not spent at a tiny learning rate (G10), and says which conclusions are likely to \
+        transfer (G9). If longer rounds of the same configurations exist, it compares their ranks (G8).",
     options: &[
         option("promote", Some("FACTOR"), "write the cell of a longer round of a study, with so many times the steps"),
         option("steps", Some("N"), "the largest number of steps of a trial (default: the workload's `steps`)"),
         option("lr", Some("A..B"), "the range of the grid (default: the range that the workload searches)"),
         option("rates", Some("N"), "number of learning rates in the grid (default: 11)"),
-        option("repeats", Some("R"), "further seeds of the fastest learning rate (default: 6; fewer give no interval)"),
-        option("fit", Some("EPS"), "a trial fits where the training error (or loss) is at most this (default: 0)"),
+        option(
+            "repeats",
+            Some("R"),
+            "additional seeds of the fastest learning rate (default: 6; fewer give no interval)",
+        ),
+        option("fit", Some("EPS"), "a trial fits if the training error (or loss) is at most this (default: 0)"),
         option(
             "every",
             Some("N"),
@@ -92,7 +96,7 @@ impl Command for ShowSteps {
         let known = Workload::named(&word.text, &workloads, source, &word.span)?;
         if !known.has_pipeline() {
             let message = format!(
-                "`{}` is a training function with a loop of its own, so its training examples cannot be evaluated",
+                "`{}` is a training function with its own loop, so its training examples cannot be evaluated",
                 word.text
             );
             let help = "report `train/error` in a %%sweep over constant learning rates, and look at it with %curves";

@@ -179,11 +179,11 @@ impl StepsOptions {
             (false, Some(fit)) => FitRule { metric: LOSS.into(), at_most: fit, growth },
             (false, None) => {
                 let message = format!(
-                    "`{}` has no metric `valid/error`, so it must be said when it fits: by its loss on the training \
+                    "`{}` has no metric `valid/error`, so you must say when a trial fits: by its loss on the training \
                      examples",
                     word.text
                 );
-                let help = "for example `--fit 0.01`: a trial fits where that loss is at most 0.01";
+                let help = "for example `--fit 0.01`: a trial fits if that loss is at most 0.01";
                 return Err(source.error(ErrorName::InvalidValue, word.span.clone(), message, Some(help.into())));
             }
         };

@@ -127,7 +127,7 @@ impl Command for Promote {
         let report = report
             .table(&rows)
             .line(
-                "Whether regularization and augmentation help may change with the length; they hardly help where the \
+                "Whether regularization and augmentation help may change with the length; they hardly help if the \
                  training examples cannot be fit (Playbook G9).",
             )
             .line(&format!(

@@ -91,11 +91,11 @@ fn reason(plan: &StepsPlan, trained: &Trained, found: &InitialSteps, why: &NoIni
             }
         ),
         NoInitialSteps::HalfOfSeeds { fit, seeds } => format!(
-            "only {fit} of {seeds} further seeds of the fastest learning rate, {}, fit within {limit} steps",
+            "only {fit} of {seeds} additional seeds of the fastest learning rate, {}, fit within {limit} steps",
             number(rate)
         ),
         NoInitialSteps::NoSeeds => {
-            format!("the further seeds of the fastest learning rate, {}, have not been trained", number(rate))
+            format!("the additional seeds of the fastest learning rate, {}, have not been trained", number(rate))
         }
     }
 }
@@ -124,13 +124,13 @@ fn sentences(plan: &StepsPlan, trained: &Trained, found: &InitialSteps, reason: 
             ));
             if let Some(lucky) = fastest.steps {
                 sentences.push(format!(
-                    "In the grid that learning rate took {lucky} steps. It was chosen because it was fast there, so that \
-                     only the further seeds count."
+                    "In the grid that learning rate took {lucky} steps. It was chosen because it was fast there, so \
+                     this number is too low on average. Only the additional seeds count."
                 ));
             }
             sentences.push(
-                "Rather train longer than shorter: with frequent evaluations the best checkpoint is found afterwards, so \
-                 that steps too many cost time alone (Playbook G4)."
+                "Train rather too long than too short. With frequent evaluations you find the best checkpoint \
+                 afterwards, so additional steps cost only time (Playbook G4)."
                     .into(),
             );
             sentences.push(
@@ -170,7 +170,7 @@ fn rows(plan: &StepsPlan, trained: &Trained) -> Rows {
         Rows::new(&["learning rate", "trial", "state", "steps to fit", &format!("least {}", plan.rule.metric)]);
     let mut grid: Vec<&FitTrial> = trained.grid.iter().collect();
     grid.sort_by(|a, b| a.learning_rate.total_cmp(&b.learning_rate));
-    for (trials, study) in [(grid, ""), (trained.seeds.iter().collect(), " (further seed)")] {
+    for (trials, study) in [(grid, ""), (trained.seeds.iter().collect(), " (additional seed)")] {
         for trial in trials {
             let steps = match (trial.steps, trial.state) {
                 (Some(steps), _) => steps.to_string(),

@@ -171,11 +171,11 @@ impl ExportStudy {
         Some(match self.format {
             Format::Journal => format!(
                 "`optuna-dashboard {to}` shows it, and `optuna.load_study(study_name=\"{study}\", \
-                 storage=JournalStorage(JournalFileBackend(\"{to}\")))` goes on with it."
+                 storage=JournalStorage(JournalFileBackend(\"{to}\")))` continues it."
             ),
             Format::Database => format!(
                 "`optuna-dashboard sqlite:///{to}` shows it, and `optuna.load_study(study_name=\"{study}\", \
-                 storage=\"sqlite:///{to}\")` goes on with it."
+                 storage=\"sqlite:///{to}\")` continues it."
             ),
             Format::TensorBoard => format!("`tensorboard --logdir {to}` shows it."),
             Format::Csv | Format::Parquet | Format::Json => return None,

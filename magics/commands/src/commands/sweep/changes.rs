@@ -158,7 +158,7 @@ pub fn settle(writer: &StudyWriter, numbers: &[u32], accept: bool) -> Result<()>
 fn refuse(study: &str, changes: &[Change]) -> MagicError {
     let message = format!("{} since the trials of `{study}` ran, and more trials would mix both", in_words(changes));
     let help = format!(
-        "give the study another name, or undo the change. `--accept-changes` runs the trials all the same, and the \
+        "give the study another name, or undo the change. `--accept-changes` runs the trials nevertheless, and the \
          study records it. `%study delete {study}` deletes the old trials"
     );
     MagicError::new(ErrorName::FilesChanged, message, Some(help))

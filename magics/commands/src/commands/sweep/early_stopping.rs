@@ -163,12 +163,13 @@ pub fn crossing_note(store: &Store, study: &StudyRecord, trials: &[Trial]) -> Re
     let Some(found) = early_stopped(trials, objective, measured)? else { return Ok(None) };
     Ok((found.correlation < LEAST_CORRELATION).then(|| {
         format!(
-            "Curves cross: over the {} complete trials, {} at step {}, where most trials were stopped, has a rank \
-             correlation of {} (95 % interval {} to {}) with its value at the end. Below {LEAST_CORRELATION}, a trial \
-             that was stopped may have been a good one; `--stop-early none` under another name trains all to their end.",
+            "Curves cross. Most trials were stopped at step {}. Over the {} complete trials, {} at that step has a \
+             rank correlation of {} (95 % interval {} to {}) with its value at the end. Below {LEAST_CORRELATION}, a \
+             stopped trial may have been a good one. `--stop-early none` under another name trains all trials to their \
+             end.",
+            found.step,
             found.complete,
             objective.metric,
-            found.step,
             number(found.correlation),
             number(found.interval[0]),
             number(found.interval[1]),

@@ -55,13 +55,13 @@ pub const MAGIC: Magic = Magic {
         each scientific value, so that the comparison is fair. A fixed hyperparameter has one value in all trials. \
         `when NAME == v:` before a declaration makes it conditional. `command PROGRAM {hp} …` trains any program that \
         prints JSON lines with a `step`.\n\n\
-        `question \"…\"`, `notes \"…\"` and `round N` say what the study is for. `preset adam` declares what to tune for \
-        the number of trials. `configuration hp=v, …` and `configurations FILE.csv` give configurations, which are \
-        trained first. Further ones can be added later: run the cell again with them below the others and with room \
-        for them in `--trials`; they are trained next, and the sampler goes on after them.\n\n\
+        `question \"…\"`, `notes \"…\"` and `round N` say what the study is for. `preset adam` declares what to tune \
+        for the number of trials. `configuration hp=v, …` and `configurations FILE.csv` give configurations, which are \
+        trained first. You can add more later: write them below the others, and run the cell again with a larger \
+        `--trials`. They are trained next, and then the sampler continues.\n\n\
         Running the cell again shows the recorded trials and trains nothing. `--resume`, or a larger `--trials`, runs \
         the trials that are missing. A change of `question`, `notes` or `round` is recorded and trains nothing. Any \
-        other change is another study, unless no trial has a result yet: then the study begins anew.",
+        other change is another study, unless no trial has a result yet: then the study starts again.",
     options: OPTIONS,
     subject: Subject::Workload,
     export: Export::Comment,
@@ -121,7 +121,7 @@ pub const OPTIONS: &[OptionSpec] = &[
         "stop trials that are worse than others at the same step (default: none, which the Playbook prefers while \
          exploring)",
     ),
-    option("background", None, "go on while other cells run; %sweeps lists such sweeps, %sweep stop NAME ends one"),
+    option("background", None, "train while other cells run; %sweeps lists such sweeps, %sweep stop NAME ends one"),
     PNG,
 ];
 
@@ -316,9 +316,9 @@ pub fn without_effect(hyperparameters: &[String]) -> Option<String> {
     let names: Vec<String> = hyperparameters.iter().map(|name| format!("`{name}`")).collect();
     (!names.is_empty()).then(|| {
         format!(
-            "No trial used {}: the values of an unused hyperparameter have no effect, and differences between them are \
-             chance. The model has no layer or loss that reads it, or another hyperparameter (such as `optimizer`) \
-             decides that it is not read.",
+            "No trial used {}. The values of an unused hyperparameter have no effect, so differences between them are \
+             chance. Either no layer or loss of the model reads it, or another hyperparameter (such as `optimizer`) \
+             switches it off.",
             names.join(", ")
         )
     })
@@ -394,8 +394,9 @@ fn train(
             Some(format!("{ended}; `--resume` continues."))
         }
         RunOutcome::AllFail => Some(format!(
-            "Stopped: the first {} trials that ended failed with the same reason, so the others were not run. Mend it, \
-             and run the cell with `--retry-failed`. If you change what the cell declares, the study begins anew.",
+            "Stopped: the first {} trials that ended failed with the same reason, so the others were not run. Fix the \
+             cause, and run the cell with `--retry-failed`. If you change what the cell declares, the study starts \
+             again.",
             engine::SAME_FAILURES
         )),
     };

@@ -211,8 +211,8 @@ impl Cost {
                 self.device_time(expected)
             ),
             (Some(expected), Some(seconds), _) if expected.recorded > 0 && expected.at_most => format!(
-                "With {at_once} at a time this takes at most about {}, as {} of the same workload took. A trial \
-                 that is measured only once does not tell how long its start takes, so that counts as time of steps. \
+                "With {at_once} at a time this takes at most about {}, as {} of the same workload took. A trial with a \
+                 single measurement does not show how long its start takes, so its whole time counts as time of steps. \
                  {}",
                 duration(seconds),
                 counted(expected.recorded, "recorded trial"),
@@ -226,11 +226,9 @@ impl Cost {
                 self.device_time(expected)
             ),
             (Some(_), ..) => "No trial is to be run, so this costs nothing.".into(),
-            _ => {
-                "The time is not known: the store has neither a complete trial of this workload at this batch size nor \
-                  a reliable measurement of %throughput. A sweep of one trial tells."
-                    .into()
-            }
+            _ => "The time is not known: the store has no complete trial of this workload at this batch size, and no \
+                  reliable measurement of %throughput. Run a sweep of one trial to find out."
+                .into(),
         }
     }
 

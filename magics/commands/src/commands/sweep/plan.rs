@@ -336,8 +336,8 @@ impl Planner<'_> {
             "`seed` is declared here, so that the {repeats} trials of a configuration have the same seed and are no \
              repeats"
         );
-        let help = "remove this line: each trial then has a seed of its own, which follows from `--seed`. Or keep it, \
-                    and train each configuration once, with `--repeats 1`";
+        let help = "remove this line: each trial then has its own seed, which follows from `--seed`. Or keep it, and \
+                    train each configuration once, with `--repeats 1`";
         Err(self.source.error(ErrorName::InvalidDeclaration, seed.name.span.clone(), message, Some(help.into())))
     }
 
@@ -447,7 +447,7 @@ impl Planner<'_> {
                 return Ok(Objective { judged: judged(&own.metric), ..own });
             }
             (None, None) => {
-                let message = "the objective is missing: a program has none of its own";
+                let message = "the objective is missing: a program has no default objective";
                 let help = "add a line `minimize METRIC` or `maximize METRIC`, with a metric that the program reports";
                 return Err(MagicError::new(ErrorName::SyntaxError, message, Some(help.into())));
             }

@@ -67,8 +67,8 @@ pub fn plan_rerun(plan: &SweepPlan, study: &StudyRecord, trials: &[Trial]) -> Re
         let message = exists_message(name, if refused.is_empty() { &differences } else { &refused });
         let help = if planned.given != recorded.given {
             format!(
-                "keep the configurations that the study was given, in their order, and write further ones below them; \
-                 or give this study another name. `%study {name}` shows what was given"
+                "keep the configurations that the study was given, in their order, and write additional ones below \
+                 them; or give this study another name. `%study {name}` shows what was given"
             )
         } else if plan.options.widen {
             "--widen accepts only ranges that grew, lists that gained values, and fixed values that became a list or a \
@@ -110,7 +110,7 @@ fn has_no_results(trials: &[Trial]) -> bool {
 /// What is said of a study that begins anew.
 pub fn replaced(failed: usize) -> String {
     match failed {
-        0 => "The study had no trial with a result. It begins anew with this definition.".into(),
+        0 => "The study had no trial with a result. It starts again with this definition.".into(),
         1 => "The failed trial of an earlier definition of this study was replaced: it had no result.".into(),
         n => format!("The {n} failed trials of an earlier definition of this study were replaced: none had a result."),
     }

@@ -30,8 +30,8 @@ pub const MAGIC: Magic = Magic {
     usage: "%throughput WORKLOAD [--max N] [--set hp=v]… [--device D]",
     example: "%throughput digits_mlp --max 16",
     summary: "Which batch sizes fit into memory, how fast each is, and which one to use",
-    help: "Each size is tried in a process of its own, so that running out of memory is a result. Then the powers of \
-        two that fit are timed in turn. *Saturation* is the smallest size whose doubling gains less than 10 %. \
+    help: "Each size is tried in a separate process, so that running out of memory is a result. Then the powers of two \
+        that fit are timed in turn. *Saturation* is the smallest size whose doubling gains less than 10 %. \
         *Recommended* is the smallest size within 5 % of the highest throughput. If the machine is too busy to measure \
         time, it says so and recommends nothing.\n\n\
         A list (`--set width=[64,256]`, `--compare fp32,bf16`) draws a curve for each value.\n\n\
@@ -313,10 +313,10 @@ fn conclusions(measured: &ThroughputMeasurement, limit_only: bool) -> Vec<String
         (None, None) => {
             let would_tell = match throughput.visits_needed {
                 Some(visits) => format!(
-                    "About {visits} visits of each size instead of five would tell, or fewer on an idle machine."
+                    "About {visits} visits of each size instead of five would show it, or fewer on an idle machine."
                 ),
-                None if last.is_none() => "At least two sizes, one twice the other, would tell.".to_string(),
-                None => "It is so near to 1.1 that only a larger size would tell.".to_string(),
+                None if last.is_none() => "At least two sizes, one twice the other, would show it.".to_string(),
+                None => "It is so near to 1.1 that only a larger size would show it.".to_string(),
             };
             format!(
                 "Whether throughput saturates is not known: the factor of the last doubling is {gain}, and it saturates \

@@ -35,7 +35,7 @@ pub const MAGIC: Magic = Magic {
     body: Some(Body::Crate),
     usage: "%%workload NAME\n…Rust…",
     example: "%%workload bowl\nfn objective() -> Objective {\n    Objective { metric: \"height\".into(), direction: Direction::Minimize, judged: ObjectiveValue::Final }\n}\nfn hyperparameters() -> Vec<Hyperparameter> {\n    vec![Hyperparameter::real(\"lr\", 0.0..=1.0, 0.1), Hyperparameter::whole(\"steps\", 1..=1000, 20)]\n}\nfn train(trial: &mut Trial) -> Result<()> {\n    let (mut x, steps): (f64, u64) = (1.0, trial.get(\"steps\"));\n    for step in 1..=steps {\n        x -= 2.0 * trial.get::<f64>(\"lr\") * x;\n        trial.report(step, &[(\"height\", x * x)])?;\n    }\n    Ok(())\n}",
-    summary: "Define a model of your own; it is compiled, tried for two steps, and can then be trained by any study",
+    summary: "Define your own model; it is compiled, tried for two steps, and can then be trained by any study",
     help: "The body is Rust with `tunebook_training::prelude::*` in scope. A type that implements `Workload` says \
         where its data are and what its forward computes. The training pipeline brings the optimizer, the schedule, \
         evaluation, checkpoints and their hyperparameters:\n\n\
@@ -47,10 +47,10 @@ pub const MAGIC: Magic = Magic {
         fn forward(&self, net: &Net, x: &Tensor) -> Tensor {\n        \
         let x = net.linear(\"hidden\", x, net.get(\"hidden_units\")).relu();\n        \
         net.linear(\"logits\", &net.dropout(&x), 3)\n    }\n}\n```\n\n\
-        If the training pipeline does not fit, write a function with a loop of its own: \
-        `fn train(trial: &mut Trial) -> Result<()>`. It uses `trial.get(\"lr\")`, `trial.report(step, …)` and \
-        `trial.should_stop()`. `fn hyperparameters() -> Vec<Hyperparameter>` declares its hyperparameters, and \
-        `fn objective() -> Objective` its objective, if that is not to minimize `valid/error`.\n\n\
+        If the training pipeline does not fit, write a function with its own loop: `fn train(trial: &mut Trial) -> \
+        Result<()>`. It uses `trial.get(\"lr\")`, `trial.report(step, …)` and `trial.should_stop()`. `fn \
+        hyperparameters() -> Vec<Hyperparameter>` declares its hyperparameters, and `fn objective() -> Objective` its \
+        objective, if that is not to minimize `valid/error`.\n\n\
         To add crates, begin the body with `[dependencies]` and lines of TOML, followed by an empty line.",
     options: &[],
     subject: Subject::None,

@@ -268,7 +268,7 @@ fn find(file: &syn::File) -> Result<Trainable> {
         }
         _ => {
             let message = format!("{} types implement `Workload`, but a %%workload defines only one", types.len());
-            Err(MagicError::new(ErrorName::SyntaxError, message, Some("write each in a cell of its own".into())))
+            Err(MagicError::new(ErrorName::SyntaxError, message, Some("write each in a separate cell".into())))
         }
     }
 }

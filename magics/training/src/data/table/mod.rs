@@ -130,7 +130,7 @@ impl Table {
         }
         ensure!(
             classes.len() > 1,
-            "the column `{target}` of {} has the same value in all rows, so there is nothing to tell apart",
+            "the column `{target}` of {} has the same value in all rows, so there is nothing to distinguish",
             self.origin
         );
         let index = |value: &&str| classes.iter().position(|class| class == value).unwrap_or(0) as i64;
