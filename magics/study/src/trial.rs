@@ -9,7 +9,7 @@ use std::fmt;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TrialState {
-    /// The trial runs now, or ran when its kernel died.
+    /// The trial runs now.
     Running,
     /// The trial ended and reported its objective.
     Complete,
@@ -21,7 +21,8 @@ pub enum TrialState {
     Stopped,
     /// The trial crashed, exited with an error, took too long, or ended without reporting its objective.
     Failed,
-    /// The trial was interrupted. It runs again under its number when the study is resumed.
+    /// The trial was ended before its end, by the user, the end of its run of the study, or that of its kernel. It runs
+    /// again under its number when the study is resumed.
     Cancelled,
 }
 

@@ -26,7 +26,7 @@ use crate::syntax::{Arguments, OptionSpec, Word};
 use tunebook_analysis::AnalysisError;
 use tunebook_study::store::StudyRecord;
 use tunebook_study::{
-    Direction, Distribution, Objective, ObjectiveValue, StudyDefinition, Trial, Value, WorkloadReference,
+    Direction, Distribution, Objective, ObjectiveValue, StudyDefinition, Trial, TrialState, Value, WorkloadReference,
 };
 
 /// The texts among the values that the hyperparameters of a study can have.
@@ -145,6 +145,23 @@ pub fn trial_of<'a>(
     })
 }
 
+/// The wall time of a study. What is recorded lacks the run that goes on, and one whose kernel was killed. So it is at
+/// least the time in which trials ran.
+pub fn wall_seconds(recorded: f64, trials: &[Trial], now: f64) -> f64 {
+    let end = |trial: &Trial| match trial.state {
+        TrialState::Running => now.max(trial.started),
+        _ => trial.started + trial.seconds,
+    };
+    let mut spans: Vec<(f64, f64)> = trials.iter().map(|trial| (trial.started, end(trial))).collect();
+    spans.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let (mut seconds, mut until) = (0.0, f64::NEG_INFINITY);
+    for (start, end) in spans {
+        seconds += (end - start.max(until)).max(0.0);
+        until = until.max(end);
+    }
+    recorded.max(seconds)
+}
+
 /// The error of an analysis that has no answer. It points at `word`, the hyperparameter that was asked for.
 pub fn no_answer(arguments: &Arguments, word: &Word, error: AnalysisError) -> MagicError {
     let help = match &error {
@@ -161,4 +178,31 @@ pub fn no_answer(arguments: &Arguments, word: &Word, error: AnalysisError) -> Ma
         _ => ErrorName::NoAnswer,
     };
     arguments.source.error(name, word.span.clone(), error.to_string(), help)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing;
+
+    #[test]
+    fn a_study_took_at_least_the_time_in_which_trials_ran() {
+        let trial = |number: u32, state: TrialState, started: f64, seconds: f64| Trial {
+            seconds,
+            started,
+            ..testing::trial(number, state)
+        };
+        let mut trials = vec![
+            trial(1, TrialState::Complete, 100.0, 10.0),
+            trial(2, TrialState::Cancelled, 105.0, 15.0),
+            trial(3, TrialState::Cancelled, 200.0, 0.0),
+        ];
+        // From 100 to 120.
+        assert_eq!(wall_seconds(0.0, &trials, 900.0), 20.0);
+        assert_eq!(wall_seconds(7.0, &trials, 900.0), 20.0, "its kernel was killed");
+        assert_eq!(wall_seconds(30.0, &trials, 900.0), 30.0);
+        trials[2].state = TrialState::Running;
+        assert_eq!(wall_seconds(7.0, &trials, 210.0), 30.0);
+        assert_eq!(wall_seconds(0.0, &[], 210.0), 0.0);
+    }
 }

@@ -1,6 +1,7 @@
 //! Reads studies, trials and workloads from the store.
 
-use super::{Result, Store};
+use super::write::KERNEL_ENDED;
+use super::{Result, Store, summarize};
 use crate::protocol::DataSource;
 use crate::{Measurement, StudyDefinition, Trial, TrialState, WorkloadDescription};
 use rusqlite::{OptionalExtension, Row};
@@ -59,7 +60,26 @@ impl Store {
     }
 
     /// The trials of a study in the order of their numbers.
+    ///
+    /// A trial that is recorded as running, although nobody writes the study, ran when its kernel died. It is cancelled,
+    /// as the next writer records it.
     pub fn trials(&self, study: &StudyRecord) -> Result<Vec<Trial>> {
+        let trials = self.recorded(study)?;
+        if !trials.iter().any(|trial| trial.state == TrialState::Running) || self.writer_of(study)?.is_some() {
+            return Ok(trials);
+        }
+        // The writer may have ended a moment ago. What it has recorded until then counts.
+        let mut trials = self.recorded(study)?;
+        for trial in trials.iter_mut().filter(|trial| trial.state == TrialState::Running) {
+            let measured = self.measurements(study, trial.number)?;
+            (trial.state, trial.reason) = (TrialState::Cancelled, Some(KERNEL_ENDED.into()));
+            trial.seconds = measured.iter().map(|measurement| measurement.seconds).fold(0.0, f64::max);
+            trial.summaries = summarize(&measured);
+        }
+        Ok(trials)
+    }
+
+    fn recorded(&self, study: &StudyRecord) -> Result<Vec<Trial>> {
         let sql = "SELECT number, configuration, params, seed, state, reason, summaries, seconds, started \
                    FROM trials WHERE study = ?1 ORDER BY number";
         let mut statement = self.connection.prepare_cached(sql).map_err(|e| self.sql(e))?;

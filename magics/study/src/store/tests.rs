@@ -250,14 +250,21 @@ fn trials_that_ran_when_their_kernel_died_are_cancelled_and_keep_what_they_measu
     }
     writer.measured(1, &measurement(10, Some(0.5))).unwrap();
     writer.finish(3, TrialState::Complete, None, 1.0).unwrap();
-    drop(writer);
     let states =
         |store: &Store| -> Vec<TrialState> { store.trials(&study).unwrap().iter().map(|trial| trial.state).collect() };
     let reader = Store::open(&path).unwrap();
     assert_eq!(states(&reader), [TrialState::Running, TrialState::Running, TrialState::Complete]);
-    let mut writer = Store::open(&path).unwrap().write(study.clone()).unwrap();
-    assert_eq!(states(&reader), [TrialState::Cancelled, TrialState::Cancelled, TrialState::Complete]);
+    drop(writer);
+    // They count as cancelled at once, and the next writer records it.
     let trials = reader.trials(&study).unwrap();
+    let recorded = |reader: &Store| -> i64 {
+        let sql = "SELECT count(*) FROM trials WHERE state = 'running'";
+        reader.connection.query_row(sql, [], |row| row.get(0)).unwrap()
+    };
+    assert_eq!(recorded(&reader), 2);
+    let mut writer = Store::open(&path).unwrap().write(study.clone()).unwrap();
+    assert_eq!((recorded(&reader), reader.trials(&study).unwrap()), (0, trials.clone()));
+    assert_eq!(states(&reader), [TrialState::Cancelled, TrialState::Cancelled, TrialState::Complete]);
     assert_eq!((trials[0].seconds, trials[0].summaries["valid/error"].last), (0.5, (0.5, 10)));
     assert_eq!(reader.measurements(&study, 1).unwrap(), [measurement(10, Some(0.5))]);
     assert_eq!(trials[0].reason.as_deref(), Some("its kernel ended"));

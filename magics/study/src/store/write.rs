@@ -11,6 +11,9 @@ use std::path::Path;
 
 type Metrics = IndexMap<String, Option<f64>>;
 
+/// Why a trial was cancelled that ran when its kernel died.
+pub(super) const KERNEL_ENDED: &str = "its kernel ended";
+
 /// A trial that is about to start.
 #[derive(Clone, Debug, PartialEq)]
 pub struct NewTrial {
@@ -231,7 +234,7 @@ impl StudyWriter {
     /// an interrupted trial do, and their time is that of the last one.
     fn cancel_left(&mut self) -> Result<()> {
         for (number, seconds) in self.store.left_running(&self.study)? {
-            self.finish(number, TrialState::Cancelled, Some("its kernel ended"), seconds)?;
+            self.finish(number, TrialState::Cancelled, Some(KERNEL_ENDED), seconds)?;
         }
         Ok(())
     }

@@ -7,10 +7,11 @@ use crate::host::Output;
 use crate::magic::Context;
 use crate::report::Report;
 use crate::report::table::{Rows, duration, number, params};
+use crate::studies::wall_seconds;
 use crate::syntax::{Arguments, Word};
 use serde_json::{Map, Value, json};
 use tunebook_analysis::{best_trial, count_by_state, counted};
-use tunebook_study::store::{Store, StudyRecord};
+use tunebook_study::store::{Store, StudyRecord, now};
 use tunebook_study::{Hyperparameter, ObjectiveValue, StudyDefinition, Trial, WorkloadReference};
 
 /// What one thing is in each of the studies.
@@ -194,7 +195,7 @@ fn results(sides: &[Side; 2]) -> Vec<Row> {
     rows.push(row("hyperparameters of the best", &|side| {
         best(side).map(|best| params(&side.study.definition, &best.params))
     }));
-    rows.push(row("time", &|side| Some(duration(side.study.seconds))));
+    rows.push(row("time", &|side| Some(duration(wall_seconds(side.study.seconds, &side.trials, now())))));
     rows.push(row("created (UTC)", &|side| Some(date_and_time(side.study.created))));
     rows
 }

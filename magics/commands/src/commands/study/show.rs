@@ -13,13 +13,14 @@ use crate::error::Result;
 use crate::magic::Context;
 use crate::report::Report;
 use crate::report::table::{self, Rows, number};
-use crate::studies::{flags, given_note, reproduction, sentences_about_failures, stopped_note, with_validation};
+use crate::studies::{
+    flags, given_note, reproduction, sentences_about_failures, stopped_note, wall_seconds, with_validation,
+};
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
 use tunebook_analysis::{MAX_POINTS, best_trial, count_by_state, counted, optimization_history, ranked_configurations};
 use tunebook_study::sampler::SamplerKind;
 use tunebook_study::store::{Store, StudyRecord, now, trials_folder};
-use tunebook_study::{Params, StudyDefinition, Trial, TrialState, WorkloadReference};
+use tunebook_study::{Params, StudyDefinition, TrialState, WorkloadReference};
 
 /// The most rows of a table.
 const ROWS: usize = 10;
@@ -32,12 +33,7 @@ const LAUNCHES: usize = 3;
 pub fn study_report(context: &Context, store: &Store, study: &StudyRecord) -> Result<Report> {
     let writer = store.writer_of(study)?;
     let trials = store.trials(study)?;
-    let times = match trials.iter().any(|trial| trial.state == TrialState::Running) {
-        true => store.times(study)?,
-        false => BTreeMap::new(),
-    };
-    let trials = as_left(trials, writer.is_some(), &times);
-    let seconds = wall_seconds(study.seconds, &trials, writer.is_some(), now());
+    let seconds = wall_seconds(study.seconds, &trials, now());
     let definition = &study.definition;
     let objective = &definition.objective;
     let mut environment = store.environment(study)?;
@@ -193,40 +189,6 @@ fn does(workload: &WorkloadReference) -> &'static str {
     if matches!(workload, WorkloadReference::Imported { .. }) { "reads" } else { "runs" }
 }
 
-/// The trials as they are. If nobody runs the study, those that are recorded as running ended with their kernel.
-/// `times` are the steps and times of their measurements, of which the last one is the latest.
-fn as_left(mut trials: Vec<Trial>, runs: bool, times: &BTreeMap<u32, Vec<(u64, f64)>>) -> Vec<Trial> {
-    for trial in trials.iter_mut().filter(|trial| trial.state == TrialState::Running) {
-        let measured = times.get(&trial.number).into_iter().flatten().map(|(_, seconds)| *seconds);
-        trial.seconds = measured.fold(trial.seconds, f64::max);
-        if !runs {
-            trial.state = TrialState::Cancelled;
-            trial.reason.get_or_insert("its kernel ended".into());
-        }
-    }
-    trials
-}
-
-/// The wall time of a study. What is recorded lacks the run that goes on, and one whose kernel was killed. Then the
-/// times count in which trials ran.
-fn wall_seconds(recorded: f64, trials: &[Trial], runs: bool, now: f64) -> f64 {
-    if recorded > 0.0 && !runs {
-        return recorded;
-    }
-    let end = |trial: &Trial| match trial.state {
-        TrialState::Running => now.max(trial.started),
-        _ => trial.started + trial.seconds,
-    };
-    let mut spans: Vec<(f64, f64)> = trials.iter().map(|trial| (trial.started, end(trial))).collect();
-    spans.sort_by(|a, b| a.0.total_cmp(&b.0));
-    let (mut seconds, mut until) = (0.0, f64::NEG_INFINITY);
-    for (start, end) in spans {
-        seconds += (end - start.max(until)).max(0.0);
-        until = until.max(end);
-    }
-    recorded.max(seconds)
-}
-
 /// A launch of one of the study's trials.
 fn launch_as_json(launch: &Value) -> Value {
     json!({ "trial": launch["trial"], "because": launch["because"], "level": launch["adoption"]["level"],
@@ -265,36 +227,11 @@ pub fn date_and_time(unix: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing;
 
     #[test]
     fn only_the_trials_of_another_tool_are_read_again() {
         assert_eq!(does(&WorkloadReference::Imported { from: "a.db".into() }), "reads");
         assert_eq!(does(&WorkloadReference::Builtin { name: "digits_mlp".into() }), "runs");
-    }
-
-    #[test]
-    fn a_study_whose_kernel_was_killed_has_trials_and_took_time() {
-        let trial = |number: u32, state: TrialState, started: f64, seconds: f64| Trial {
-            seconds,
-            started,
-            ..testing::trial(number, state)
-        };
-        let recorded = || {
-            let of = |number, started| trial(number, TrialState::Running, started, 0.0);
-            vec![trial(1, TrialState::Complete, 100.0, 10.0), of(2, 105.0), of(3, 200.0)]
-        };
-        let times = BTreeMap::from([(2, vec![(0, 1.0), (9, 15.0)])]);
-        let left = as_left(recorded(), false, &times);
-        assert_eq!(counts_text(&left), "1 complete, 2 cancelled");
-        assert_eq!(left[1].reason.as_deref(), Some("its kernel ended"));
-        // From 100 to 120.
-        assert_eq!(wall_seconds(0.0, &left, false, 900.0), 20.0);
-        assert_eq!(wall_seconds(7.0, &left, false, 900.0), 7.0);
-        let running = as_left(recorded(), true, &times);
-        assert_eq!(counts_text(&running), "1 complete, 2 running");
-        assert_eq!(wall_seconds(7.0, &running, true, 210.0), 110.0);
-        assert_eq!(wall_seconds(0.0, &[], false, 210.0), 0.0);
     }
 
     #[test]

@@ -34,10 +34,10 @@ use crate::commands::workload;
 use crate::error::{ErrorName, MagicError, Result, Source};
 use crate::host::{Interrupt, Output};
 use crate::magic::{Body, Command, Context, Export, Invocation, Magic, Subject};
-use crate::studies::{adaptive_note, given_note, remove};
+use crate::studies::{adaptive_note, given_note, remove, wall_seconds};
 use crate::syntax::{OptionSpec, PNG, PRICE, SweepBody, Word, option, parse_body, parse_one_line};
 use tunebook_analysis::design;
-use tunebook_study::store::{Store, StoreError, StudyRecord, StudyWriter};
+use tunebook_study::store::{Store, StoreError, StudyRecord, StudyWriter, now};
 use tunebook_study::{StudyDefinition, WorkloadReference};
 
 pub const MAGIC: Magic = Magic {
@@ -254,7 +254,8 @@ impl Command for Sweep {
                 display.set_changes(changes::as_json(&store, &study, &changed)?);
                 display.set_without_effect(unused);
                 let found = findings(context, &store, &study);
-                display.end(study.seconds, &notes, found, || find_retuning(context, &store, &study, &trials));
+                let seconds = wall_seconds(study.seconds, &trials, now());
+                display.end(seconds, &notes, found, || find_retuning(context, &store, &study, &trials));
                 Ok(())
             }
         }
@@ -410,10 +411,12 @@ fn train(
     notes.extend(without_effect(&unused));
     display.set_without_effect(unused);
     display.set_changes(changes::as_json(writer.store(), writer.study(), &changed)?);
-    let (seconds, store, study) = (writer.study().seconds, writer.store(), writer.study());
-    notes.extend(early_stopping::crossing_note(store, study, &store.trials(study)?)?);
+    let (store, study) = (writer.store(), writer.study());
+    let trials = store.trials(study)?;
+    notes.extend(early_stopping::crossing_note(store, study, &trials)?);
     let found = findings(context, store, study);
-    display.end(seconds, &notes, found, || find_retuning(context, store, study, &store.trials(study)?));
+    let seconds = wall_seconds(study.seconds, &trials, now());
+    display.end(seconds, &notes, found, || find_retuning(context, store, study, &trials));
     if outcome == RunOutcome::Interrupted {
         let message =
             format!("the sweep `{}` was interrupted; trials that ended are recorded, `--resume` continues", plan.name);
