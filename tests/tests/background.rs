@@ -236,6 +236,8 @@ async fn trials_of_a_kernel_that_was_killed_do_not_count_as_running() {
     sweeps_until(&mut kernel, "s", |sweep| sweep["running"] == 3).await;
     kernel.kill();
     let mut next = Kernel::start(folder.path()).await;
+    assert_eq!(next.run_ok("%study").await.result()["studies"][0]["trials"]["cancelled"], 3);
+    assert_eq!(next.run_ok(&waiting("s", 4, "--parallel 1")).await.result()["trials"]["cancelled"], 3);
     let resumed = next.send("execute_request", cell(&waiting("s", 4, "--resume --background --parallel 1"))).await;
     assert_eq!(next.answer(&resumed).await.status(), "ok");
     let of_s = sweeps_until(&mut next, "s", |sweep| sweep["running"].as_u64() > Some(0)).await;

@@ -458,6 +458,30 @@ async fn a_study_that_only_fails_stops_and_its_trials_can_run_again() {
 }
 
 #[tokio::test]
+async fn a_failed_trial_keeps_its_end_until_it_begins_again() {
+    let (mut kernel, folder) = kernel().await;
+    write(folder.path(), "t.sh", "[ -e slow ] && sleep 60; exit 3");
+    let sweep = |options: &str| {
+        format!(
+            "%%sweep s --trials 3 --parallel 1 {options}\ncommand sh t.sh {{x}}\nnuisance x ~ uniform(0, 1)\nminimize e"
+        )
+    };
+    assert_eq!(kernel.run_ok(&sweep("")).await.result()["trials"]["failed"], 3);
+    let failed = kernel.recorded("s");
+    write(folder.path(), "slow", "");
+    let of = |result: Value| (result["trials"]["failed"].clone(), result["trials"]["cancelled"].clone());
+    let retried = kernel.run_ok(&sweep("--retry-failed --budget 1s")).await.result();
+    assert_eq!(of(retried), (json!(2), json!(1)));
+    let recorded = kernel.recorded("s");
+    assert_eq!((recorded[0].state, &recorded[1..]), (TrialState::Cancelled, &failed[1..]));
+    // The cell and `%study` count each trial once, and what is cancelled is not replayed.
+    assert_eq!(of(kernel.run_ok(&sweep("")).await.result()), (json!(2), json!(1)));
+    let study = kernel.run_ok("%study s").await;
+    assert_eq!(of(study.result()), (json!(2), json!(1)));
+    assert!(flat(&study.shown()).contains("`%replay s` runs 2 trials again."), "{}", study.shown());
+}
+
+#[tokio::test]
 async fn names_and_metrics_may_have_any_characters_and_are_completed() {
     let (mut kernel, folder) = kernel().await;
     write(folder.path(), "t.sh", "echo '{\"step\": 1, \"top-1 acc. %\": 1, \"valid/µ\": 2, \"plain\": 3}'");

@@ -88,11 +88,19 @@ fn failed_trials_can_run_again_under_their_number() {
     let mut store = Store::open(&folder.path().join("studies.db")).unwrap();
     let study = store.create_study("depth", &definition()).unwrap();
     let mut writer = store.write(study).unwrap();
-    writer.start(&trial(1)).unwrap();
-    writer.finish(1, TrialState::Failed, Some("no such file"), 1.0).unwrap();
+    for number in 1..=2 {
+        writer.start(&trial(number)).unwrap();
+        writer.measured(number, &measurement(10, Some(0.5))).unwrap();
+        writer.finish(number, TrialState::Failed, Some("no such file"), 1.0).unwrap();
+    }
     assert!(writer.start(&trial(1)).is_err(), "a failed trial is not overwritten");
-    writer.retry_failed().unwrap();
+    writer.retry_failed();
+    let failed = writer.store().trials(writer.study()).unwrap();
     writer.start(&trial(1)).unwrap();
+    let trials = writer.store().trials(writer.study()).unwrap();
+    assert_eq!((trials[0].state, trials[0].summaries.len()), (TrialState::Running, 0));
+    assert_eq!(trials[1], failed[1], "it has not begun again");
+    assert_eq!((trials[1].state, trials[1].reason.as_deref()), (TrialState::Failed, Some("no such file")));
 }
 
 #[test]

@@ -39,6 +39,8 @@ pub struct StudyWriter {
     pub(super) renewed: f64,
     /// What trials of programs that run again measured before, by their numbers.
     earlier: HashMap<u32, Earlier>,
+    /// Whether failed trials may start again.
+    retries_failed: bool,
 }
 
 /// What a trial of a program that runs again measured in its earlier attempts.
@@ -98,7 +100,8 @@ impl Store {
         match taken? {
             Some(holder) => Err(StoreError::Busy { study: study.name, owner: holder.to_string() }),
             None => {
-                let mut writer = StudyWriter { store: self, study, owner, renewed: now(), earlier: HashMap::new() };
+                let (renewed, earlier) = (now(), HashMap::new());
+                let mut writer = StudyWriter { store: self, study, owner, renewed, earlier, retries_failed: false };
                 writer.cancel_left()?;
                 Ok(writer)
             }
@@ -193,8 +196,9 @@ impl StudyWriter {
         self.execute(sql, (self.study.id, kind, now(), to_json(result)))
     }
 
-    /// Records that a trial starts. If it was cancelled or stopped before, what it reported then is deleted. An error
-    /// if it has ended in another way: such a trial is never overwritten.
+    /// Records that a trial starts. If it was cancelled or stopped before, or failed and
+    /// [runs again](Self::retry_failed), what it reported then is deleted. An error if it has ended in another way:
+    /// such a trial is never overwritten.
     ///
     /// A program may go on from a checkpoint of its own and report only what follows. What its trial reported before is
     /// therefore kept until it reports again, see [`measured`](Self::measured).
@@ -204,21 +208,23 @@ impl StudyWriter {
         let is_program = matches!(self.study.definition.workload, WorkloadReference::Command(_));
         let params = to_json(params);
         let row = (id, definition_id, number, configuration, params.as_str(), *seed as i64, now());
+        let failed = if self.retries_failed { ", 'failed'" } else { "" };
+        let starts_again = format!("state IN ('running', 'cancelled', 'stopped'{failed})");
         let mut runs_again = false;
         self.transaction(|transaction| {
             if is_program {
-                let sql = "UPDATE trials SET definition = ?2, configuration = ?4, started = ?7, state = 'running', \
-                           reason = NULL, summaries = '{}', seconds = 0 \
-                           WHERE study = ?1 AND number = ?3 AND params = ?5 AND seed = ?6 \
-                           AND state IN ('running', 'cancelled', 'stopped')";
-                runs_again = transaction.execute(sql, row)? > 0;
+                let sql = format!(
+                    "UPDATE trials SET definition = ?2, configuration = ?4, started = ?7, state = 'running', \
+                     reason = NULL, summaries = '{{}}', seconds = 0 \
+                     WHERE study = ?1 AND number = ?3 AND params = ?5 AND seed = ?6 AND {starts_again}"
+                );
+                runs_again = transaction.execute(&sql, row)? > 0;
                 if runs_again {
                     return Ok(());
                 }
             }
-            let sql =
-                "DELETE FROM trials WHERE study = ?1 AND number = ?2 AND state IN ('running', 'cancelled', 'stopped')";
-            transaction.execute(sql, (id, number))?;
+            let sql = format!("DELETE FROM trials WHERE study = ?1 AND number = ?2 AND {starts_again}");
+            transaction.execute(&sql, (id, number))?;
             let sql = "INSERT INTO trials (study, definition, number, configuration, params, seed, started, state) \
                        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 'running')";
             transaction.execute(sql, row).map(drop)
@@ -328,10 +334,9 @@ impl StudyWriter {
         Ok(summaries)
     }
 
-    /// Makes the failed trials run again with the study: they count as cancelled from now on.
-    pub fn retry_failed(&mut self) -> Result<()> {
-        let sql = "UPDATE trials SET state = 'cancelled' WHERE study = ?1 AND state = 'failed'";
-        self.execute(sql, [self.study.id])
+    /// Lets failed trials start again. Until it does, a trial keeps its recorded end.
+    pub fn retry_failed(&mut self) {
+        self.retries_failed = true;
     }
 
     /// Records that a run asks for this many trials in all.

@@ -21,7 +21,6 @@ use crate::syntax::{Arguments, PNG, Word, option};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use tunebook_study::store::StudyRecord;
-use tunebook_study::{Trial, TrialState};
 
 pub const MAGIC: Magic = Magic {
     name: "replay",
@@ -207,11 +206,7 @@ impl ReplayMagic {
         let asked: BTreeSet<u32> = missing.iter().copied().collect();
         let missing: Vec<u32> = record.missing(&recorded).into_iter().filter(|n| asked.contains(n)).collect();
         changes::settle(&writer, &missing, self.options.accept_changes)?;
-        let runs: BTreeSet<u32> = missing.iter().copied().collect();
-        let failed = |trial: &&Trial| trial.state == TrialState::Failed && runs.contains(&trial.number);
-        if recorded.iter().find(failed).is_some() {
-            writer.retry_failed()?;
-        }
+        writer.retry_failed();
         let last = missing.iter().max().copied().unwrap_or(0);
         writer.ask(last)?;
         let options = SweepOptions { given: Arc::new(record.given(&missing)), ..self.options.clone() };

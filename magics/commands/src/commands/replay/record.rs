@@ -62,18 +62,13 @@ impl Record {
     /// has not ended. Trials that failed in the study are the last ones: a run ends if all of its first trials fail.
     pub fn missing(&self, again: &[Trial]) -> Vec<u32> {
         let states: HashMap<u32, TrialState> = again.iter().map(|trial| (trial.number, trial.state)).collect();
-        let state = |number: u32| states.get(&number).copied();
-        let fails_only_now = |number: &u32, trial: &Trial| {
-            state(*number) == Some(TrialState::Failed) && trial.state != TrialState::Failed
-        };
-        // All failed trials of a study run again together.
-        let retry = self.trials.iter().any(|(number, trial)| fails_only_now(number, trial));
-        let ended = |number: u32| match state(number) {
+        let ended = |trial: &Trial| match states.get(&trial.number) {
             None => false,
-            Some(TrialState::Failed) => !retry,
+            Some(TrialState::Failed) => trial.state == TrialState::Failed,
             Some(state) => !state.runs_again(),
         };
-        let mut missing: Vec<u32> = self.trials.keys().copied().filter(|number| !ended(*number)).collect();
+        let missing = self.trials.values().filter(|trial| !ended(trial)).map(|trial| trial.number);
+        let mut missing: Vec<u32> = missing.collect();
         missing.sort_by_key(|number| (self.trials[number].state == TrialState::Failed, *number));
         missing
     }

@@ -336,7 +336,7 @@ impl Rerunner<'_> {
         // Another kernel may have trained runs before this one became the writer.
         let missing = self.missing(&writer.store().trials(writer.study())?);
         changes::settle(&writer, &missing, self.options.accept_changes)?;
-        writer.retry_failed()?;
+        writer.retry_failed();
         let repeats = arm.definition.repeats.max(writer.study().definition.repeats);
         let definition = StudyDefinition { repeats, ..arm.definition.clone() }.continuing(&writer.study().definition);
         if writer.study().definition != definition {

@@ -103,7 +103,7 @@ impl Trials<'_> {
         let mut writer = store.write(study)?;
         changes::settle(&writer, &numbers, self.plan.accepts_changes)?;
         // A trial that failed, because of a program error for example, runs again with the cell.
-        writer.retry_failed()?;
+        writer.retry_failed();
         writer.ask(numbers.iter().copied().max().unwrap_or(0).max(writer.study().asked))?;
         let options = SweepOptions {
             repeats: definition.repeats,
@@ -115,8 +115,13 @@ impl Trials<'_> {
         let trials = writer.study().asked;
         let worker = self.plan.worker.clone();
         let plan = SweepPlan { name: name.clone(), definition, trials, options, worker };
-        display.start(&name, numbers.len(), writer.store().trials(writer.study())?);
+        let others =
+            writer.store().trials(writer.study())?.into_iter().filter(|trial| !numbers.contains(&trial.number));
+        display.start(&name, numbers.len(), others.collect());
         let outcome = engine::run(self.context, &plan, &mut writer, numbers.clone(), display, self.interrupt)?;
+        if outcome == RunOutcome::Interrupted {
+            return Ok(true);
+        }
         let trials = writer.store().trials(writer.study())?;
         for trial in trials.iter().filter(|trial| numbers.contains(&trial.number)) {
             let reason = trial.reason.as_deref().unwrap_or("it has no reason");

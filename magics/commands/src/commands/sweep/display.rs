@@ -10,6 +10,7 @@ use crate::report::table::{self, Rows, number};
 use crate::report::{LiveChart, Report};
 use crate::studies::validation;
 use serde_json::{Value, json};
+use std::collections::HashSet;
 use std::time::{Duration, Instant};
 use tunebook_analysis::{
     BestTrial, Costs, MAX_POINTS, Retuning, best_trial, count_by_state, optimization_history, ranked_configurations,
@@ -32,6 +33,8 @@ pub struct SweepDisplay<'a> {
     definition: StudyDefinition,
     /// The number of trials that the user requested.
     requested: usize,
+    /// The trials of this run that have not begun. Those that failed before keep that end until then.
+    waiting: HashSet<u32>,
     /// The number of trials that had ended before this run.
     ended_before: usize,
     observed: ObservedTrials,
@@ -68,6 +71,7 @@ impl<'a> SweepDisplay<'a> {
             study,
             definition,
             requested,
+            waiting: HashSet::new(),
             ended_before: observed.ended(),
             observed,
             changes: (json!([]), json!([])),
@@ -94,6 +98,12 @@ impl<'a> SweepDisplay<'a> {
     /// Sets the price of one device for one hour. With it, the report says what the trials cost.
     pub fn set_price(&mut self, price: Option<f64>) {
         self.price = price;
+    }
+
+    /// Sets the trials of this run, which begin.
+    pub fn set_waiting(&mut self, numbers: &[u32]) {
+        self.waiting = numbers.iter().copied().collect();
+        self.ended_before = self.ended();
     }
 
     /// Sets what stands above the chart while the sweep runs: its plan, and what is to be known before it trains.
@@ -159,12 +169,18 @@ impl<'a> SweepDisplay<'a> {
         tunebook_charts::optimization_history(&self.study, self.requested, &history, &describe, most)
     }
 
+    /// The number of trials that have ended and do not run again.
+    fn ended(&self) -> usize {
+        let runs_again = |trial: &Trial| trial.state.runs_again() || self.waiting.contains(&trial.number);
+        self.observed.trials.iter().filter(|trial| !runs_again(trial)).count()
+    }
+
     fn best(&self) -> Option<BestTrial> {
         best_trial(&self.observed.trials, &self.definition.objective)
     }
 
     fn progress_line(&self) -> String {
-        let ended = self.observed.ended();
+        let ended = self.ended();
         let best = self.best().map_or(String::new(), |best| {
             format!(", best {} {} (trial {})", self.definition.objective.metric, number(best.objective), best.trial)
         });
@@ -271,6 +287,7 @@ impl<'a> SweepDisplay<'a> {
 
 impl TrialObserver for SweepDisplay<'_> {
     fn started(&mut self, trial: &NewTrial) {
+        self.waiting.remove(&trial.number);
         self.observed.started(trial);
     }
 
@@ -347,7 +364,7 @@ mod tests {
     use super::*;
     use crate::error::ErrorName;
     use crate::host::RESULT_MIME;
-    use crate::testing::{FakeHost, Shown, context, definition};
+    use crate::testing::{FakeHost, Shown, context, definition, trial};
 
     #[test]
     fn the_head_stands_above_the_chart_until_the_report_replaces_both() {
@@ -371,6 +388,24 @@ mod tests {
         let Some(Shown::Display(last)) = shown.last() else { panic!("{shown:?}") };
         let text = last["text/plain"].as_str().unwrap();
         assert!(text.matches("sparse-design").count() == 1 && !text.contains("Roles:"), "{text}");
+    }
+
+    #[test]
+    fn trials_that_have_not_begun_again_count_with_their_recorded_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let (context, host) = (context(folder.path()), FakeHost::default());
+        let states = [TrialState::Complete, TrialState::Cancelled, TrialState::Failed];
+        let recorded = states.into_iter().zip(1..).map(|(state, number)| trial(number, state)).collect();
+        let mut display = SweepDisplay::new(&context, &host, "depth", &definition(), 3, recorded);
+        display.set_waiting(&[2, 3]);
+        let line = display.progress_line();
+        assert!(line.starts_with("depth: 1 of 3 trials"), "{line}");
+        display.show();
+        display.end(1.0, &[], Findings::default(), || Ok(vec![]));
+        let shown = host.shown();
+        let Some(Shown::Display(last)) = shown.last() else { panic!("{shown:?}") };
+        let counts = json!({ "complete": 1, "infeasible": 0, "stopped": 0, "failed": 1, "cancelled": 1 });
+        assert_eq!(last[RESULT_MIME]["trials"], counts);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use crate::error::Result;
 use crate::report::table::number;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use tunebook_analysis::early_stopped;
 use tunebook_study::protocol::TrialId;
 use tunebook_study::store::{AcceptedChange, Store, StudyRecord, StudyWriter};
@@ -31,15 +31,16 @@ pub struct Stops {
 }
 
 impl Stops {
-    /// The rule of a run. It knows the recorded trials of the study.
-    pub fn resuming(definition: &StudyDefinition, store: &Store, study: &StudyRecord) -> Result<Self> {
+    /// The rule of a run of the trials with these numbers. It knows the recorded trials of the study.
+    pub fn resuming(definition: &StudyDefinition, store: &Store, study: &StudyRecord, numbers: &[u32]) -> Result<Self> {
         let metric = definition.objective.metric.clone();
         let first_step = u64::from(!matches!(definition.workload, WorkloadReference::Command(_)));
         let mut rule = EarlyStopping::new(definition.stop_early, &definition.objective);
         let mut reached = HashMap::new();
         if !definition.stop_early.is_none() {
-            let (again, mut trials): (Vec<Trial>, Vec<Trial>) =
-                store.trials(study)?.into_iter().partition(|trial| trial.state.runs_again());
+            let numbers: HashSet<u32> = numbers.iter().copied().collect();
+            let runs_again = |trial: &Trial| trial.state.runs_again() || numbers.contains(&trial.number);
+            let (again, mut trials): (Vec<Trial>, Vec<Trial>) = store.trials(study)?.into_iter().partition(runs_again);
             for trial in again {
                 let steps = store.measurements(study, trial.number)?.into_iter().map(|measurement| measurement.step);
                 reached.extend(steps.max().map(|step| (trial.number, step)));
@@ -215,7 +216,7 @@ mod tests {
             steps.iter().for_each(|step| writer.measured(number, &at(*step, error)).unwrap());
             writer.finish(number, state, None, 1.0).unwrap();
         }
-        let mut stops = Stops::resuming(&definition, writer.store(), writer.study()).unwrap();
+        let mut stops = Stops::resuming(&definition, writer.store(), writer.study(), &[]).unwrap();
         let none = Params::new();
         // This trial loses its slot while no trial can be stopped, because only four are complete.
         assert_eq!(asked(&mut stops, 6, &none, 0.9, &[10, 20]), Vec::<u64>::new());

@@ -79,7 +79,7 @@ pub fn run_in(
     let options = numbers.iter().map(|number| (*number, plan.options.of_trial(*number)));
     trial_options::record(writer.store(), writer.study(), options)?;
     let proposals = Proposals::resuming(&plan.definition, &writer.store().trials(writer.study())?);
-    let stops = Stops::resuming(&plan.definition, writer.store(), writer.study())?;
+    let stops = Stops::resuming(&plan.definition, writer.store(), writer.study(), &numbers)?;
     let mut run = StudyRun {
         context,
         session,

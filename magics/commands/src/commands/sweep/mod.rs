@@ -227,7 +227,7 @@ impl Command for Sweep {
                 let numbers: Vec<u32> = numbers.into_iter().filter(|number| !done.contains(number)).collect();
                 changes::settle(&writer, &numbers, plan.options.accept_changes)?;
                 if plan.options.retry_failed {
-                    writer.retry_failed()?;
+                    writer.retry_failed();
                 }
                 if redefine {
                     let recorded = &writer.study().definition;
@@ -367,6 +367,7 @@ fn train(
     let trials = writer.store().trials(writer.study())?;
     let mut display = SweepDisplay::new(context, output, &plan.name, &plan.definition, plan.trials as usize, trials);
     display.set_price(plan.options.price);
+    display.set_waiting(&numbers);
     let accepted = writer.store().changes(writer.study())?.len();
     // What the Playbook says of the plan has to be read before anything trains.
     let mut head = outlook::head((context, session), writer.store(), plan, &numbers);

@@ -42,10 +42,10 @@ pub struct ObservedTrials {
 }
 
 impl ObservedTrials {
-    /// Starts with the recorded trials. Trials that run again (cancelled or running ones) are left out.
+    /// Starts with the recorded trials.
     pub fn new(recorded: Vec<Trial>) -> Self {
         let mut observed = Self::default();
-        observed.set(recorded.into_iter().filter(|trial| !trial.state.runs_again()).collect());
+        observed.set(recorded);
         observed
     }
 
