@@ -725,6 +725,33 @@ async fn a_study_without_results_begins_anew_and_texts_are_no_other_study() {
 }
 
 #[tokio::test]
+async fn the_record_of_a_study_follows_the_objective_of_its_cell() {
+    let (mut kernel, folder) = kernel().await;
+    let up = "echo '{\"step\": 1, \"e\": 0.1}'; echo '{\"step\": 2, \"e\": 0.9}'";
+    write(folder.path(), "t.sh", &format!("if [ $1 = up ]; then {up}; else echo '{{\"step\": 1, \"e\": 0.5}}'; fi"));
+    let cell = |options: &str| {
+        format!(
+            "%%sweep j --trials 4 {options}\ncommand sh t.sh {{mode}} {{x}}\nscientific mode in [up, ok]\n\
+             nuisance x ~ uniform(0, 1)\nminimize e"
+        )
+    };
+    assert_eq!(kernel.run_ok(&cell("")).await.result()["best"]["objective"], 0.1);
+    let before = kernel.recorded("j");
+    for (options, judged, objective) in [("--objective final", "final", 0.5), ("", "best", 0.1)] {
+        let answer = kernel.run_ok(&cell(options)).await;
+        assert_eq!(answer.result()["best"]["objective"], objective);
+        let shown = flat(&answer.shown());
+        assert!(shown.contains("Changed in the record") && shown.contains("No trial is trained again"), "{shown}");
+        let study = kernel.run_ok("%study j").await.result();
+        assert_eq!(
+            (&study["definition"]["objective"]["judged"], &study["best"]["objective"]),
+            (&json!(judged), &json!(objective))
+        );
+        assert_eq!(kernel.recorded("j"), before);
+    }
+}
+
+#[tokio::test]
 async fn given_configurations_and_commands_are_shown_as_they_are_written() {
     let (mut kernel, _folder) = kernel().await;
     let cell = "%%sweep g1 --trials 3\ncommand sh -c 'echo \"{{\\\"step\\\": 1, \\\"e\\\": 0.5}}\"' t {mode} {x}\n\

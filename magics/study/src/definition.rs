@@ -54,6 +54,16 @@ pub enum ObjectiveValue {
     Final,
 }
 
+impl ObjectiveValue {
+    /// The value, in words.
+    pub fn in_words(self) -> &'static str {
+        match self {
+            Self::Best => "best value over training",
+            Self::Final => "last value",
+        }
+    }
+}
+
 /// The objective of a study: what its trials are compared by.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Objective {
@@ -67,6 +77,11 @@ pub struct Objective {
 }
 
 impl Objective {
+    /// Whether this is the same metric in the same direction. Only that has an effect on a training.
+    pub fn is_same_metric(&self, other: &Self) -> bool {
+        self.metric == other.metric && self.direction == other.direction
+    }
+
     /// The objective of a trial, with the sign that the trial reported, and its step. None if the trial reported no
     /// finite value.
     pub fn of(&self, trial: &Trial) -> Option<(f64, u64)> {

@@ -17,7 +17,7 @@ pub use gradient_norms::gradient_norms;
 pub use origin::{Draws, adaptive_note, given_note, origin_notes, stopped_note};
 pub use record::study_as_json;
 pub use removal::remove;
-pub use reproduction::{import_magic, reproduction};
+pub use reproduction::{import_magic, is_replayed, reproduction};
 pub use validation::validation;
 pub use validation_uses::{holds_runs_of_another, replay_of, with_validation};
 

@@ -4,7 +4,7 @@ use super::bundled::{self, Bundled};
 use crate::commands::sweep::trial_options::{self, GivenTrial, TrialOptions};
 use crate::error::{ErrorName, MagicError, Result};
 use crate::magic::Context;
-use crate::studies::replay_of;
+use crate::studies::{is_replayed, replay_of};
 use serde::Serialize;
 use serde_json::json;
 use std::collections::{BTreeMap, HashMap};
@@ -41,10 +41,10 @@ impl Record {
         let mut left_out = LeftOut::default();
         let mut trials = BTreeMap::new();
         for trial in &all {
-            match trial.state {
-                state if state.runs_again() => left_out.cancelled += 1,
-                TrialState::Failed if tunebook_pool::is_timeout(trial.reason.as_deref()) => left_out.timed_out += 1,
-                _ => drop(trials.insert(trial.number, trial.clone())),
+            match is_replayed(trial) {
+                true => drop(trials.insert(trial.number, trial.clone())),
+                false if trial.state.runs_again() => left_out.cancelled += 1,
+                false => left_out.timed_out += 1,
             }
         }
         let bundled = bundled::of(&context.store_file(), &study.definition);
@@ -123,7 +123,7 @@ pub fn earlier(context: &Context, study: &StudyRecord, again: bool) -> Result<Op
     let is_of_this = origin["created"] == json!(study.created)
         && replay.definition.space == study.definition.space
         && replay.definition.workload == study.definition.workload
-        && replay.definition.objective == study.definition.objective;
+        && replay.definition.objective.is_same_metric(&study.definition.objective);
     if !is_of_this {
         let message = format!("`{name}` is the replay of an earlier study `{}`, which had another record", study.name);
         return Err(MagicError::new(ErrorName::StudyExists, message, Some("`--again` replaces it".into())));

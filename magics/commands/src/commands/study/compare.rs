@@ -12,7 +12,7 @@ use crate::syntax::{Arguments, Word};
 use serde_json::{Map, Value, json};
 use tunebook_analysis::{best_trial, count_by_state, counted};
 use tunebook_study::store::{Store, StudyRecord, now};
-use tunebook_study::{Hyperparameter, ObjectiveValue, StudyDefinition, Trial, WorkloadReference};
+use tunebook_study::{Hyperparameter, StudyDefinition, Trial, WorkloadReference};
 
 /// What one thing is in each of the studies.
 struct Row {
@@ -101,8 +101,8 @@ fn cautions(sides: &[Side; 2]) -> Vec<String> {
         cautions.push(format!(
             "The trials of one study are judged by their {}, those of the other by their {}, so their best objectives \
              are not of one kind.",
-            judged(a),
-            judged(b)
+            a.objective.judged.in_words(),
+            b.objective.judged.in_words()
         ));
     }
     let is_imported = |d: &StudyDefinition| matches!(d.workload, WorkloadReference::Imported { .. });
@@ -115,14 +115,6 @@ fn cautions(sides: &[Side; 2]) -> Vec<String> {
     cautions
 }
 
-/// By which of its values a trial is judged.
-fn judged(definition: &StudyDefinition) -> &'static str {
-    match definition.objective.judged {
-        ObjectiveValue::Best => "best value over training",
-        ObjectiveValue::Final => "last value",
-    }
-}
-
 /// Each field of the definitions, and each hyperparameter by its label.
 fn definitions(sides: &[Side; 2]) -> Vec<Row> {
     let definitions = [0, 1].map(|i| &sides[i].study.definition);
@@ -131,7 +123,7 @@ fn definitions(sides: &[Side; 2]) -> Vec<Row> {
         row("question", &|d| d.question.clone()),
         row("workload", &|d| Some(crate::commands::insight::written(&d.workload))),
         row("objective", &|d| Some(format!("{} {}", d.objective.direction, d.objective.metric))),
-        row("value of a trial", &|d| Some(judged(d).into())),
+        row("value of a trial", &|d| Some(d.objective.judged.in_words().into())),
         row("sampler", &|d| Some(format!("{} (version {})", d.sampler, d.sampler_version))),
         row("seed", &|d| Some(d.seed.to_string())),
         row("repeats", &|d| Some(d.repeats.to_string())),

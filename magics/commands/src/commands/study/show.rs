@@ -14,7 +14,7 @@ use crate::magic::Context;
 use crate::report::Report;
 use crate::report::table::{self, Rows, number};
 use crate::studies::{
-    flags, given_note, reproduction, sentences_about_failures, stopped_note, wall_seconds, with_validation,
+    flags, given_note, is_replayed, reproduction, sentences_about_failures, stopped_note, wall_seconds, with_validation,
 };
 use serde_json::{Value, json};
 use tunebook_analysis::{MAX_POINTS, best_trial, count_by_state, counted, optimization_history, ranked_configurations};
@@ -172,9 +172,10 @@ pub fn study_report(context: &Context, store: &Store, study: &StudyRecord) -> Re
     if let Some(line) = slots::by_machine(&places) {
         report = report.line(&line);
     }
-    if let Some(magic) = &reproduce {
-        report =
-            report.line(&format!("`{magic}` {} {} again.", does(&definition.workload), counted(trials.len(), "trial")));
+    let is_imported = matches!(definition.workload, WorkloadReference::Imported { .. });
+    let again = trials.iter().filter(|trial| is_imported || is_replayed(trial)).count();
+    if let Some(magic) = reproduce.as_ref().filter(|_| again > 0) {
+        report = report.line(&format!("`{magic}` {} {} again.", does(&definition.workload), counted(again, "trial")));
     }
     let folder = trials_folder(&context.store_file(), &study.name)?;
     Ok(match folder.is_dir() {

@@ -26,7 +26,7 @@ use self::advice::{advice, record_allowed};
 use self::display::SweepDisplay;
 use self::engine::RunOutcome;
 use self::plan::{Planner, SweepOptions, SweepPlan, check_name};
-use self::rerun::{Rerun, configurations_of, ended, plan_rerun, redefined, replaced, shown_only, with_texts};
+use self::rerun::{Rerun, configurations_of, ended, following_cell, plan_rerun, redefined, replaced, shown_only};
 use self::retuning::find_retuning;
 use self::run_context::RunContext;
 use crate::commands::insight::Findings;
@@ -60,8 +60,8 @@ pub const MAGIC: Magic = Magic {
         trained first. You can add more later: write them below the others, and run the cell again with a larger \
         `--trials`. They are trained next, and then the sampler continues.\n\n\
         Running the cell again shows the recorded trials and trains nothing. `--resume`, or a larger `--trials`, runs \
-        the trials that are missing. A change of `question`, `notes` or `round` is recorded and trains nothing. Any \
-        other change is another study, unless no trial has a result yet: then the study starts again.",
+        the trials that are missing. A change of `question`, `notes`, `round` or `--objective` is recorded and trains \
+        nothing. Any other change is another study, unless no trial has a result yet: then the study starts again.",
     options: OPTIONS,
     subject: Subject::Workload,
     export: Export::Comment,
@@ -197,12 +197,12 @@ impl Command for Sweep {
         if !matches!(rerun, Rerun::Show { .. }) {
             program::check(context, &self.source, self.body.workload.as_ref())?;
         }
-        let texts = with_texts(&study.definition, &plan.definition).filter(|_| !matches!(rerun, Rerun::Anew { .. }));
-        let (mut store, study) = match texts {
-            Some((definition, sentence)) => {
+        let changed = following_cell(&study.definition, &plan.definition);
+        let (mut store, study) = match changed.filter(|_| !matches!(rerun, Rerun::Anew { .. })) {
+            Some((definition, sentences)) => {
                 let mut writer = store.write(study)?;
                 writer.redefine(&definition)?;
-                plan.options.notes.push(sentence);
+                plan.options.notes.extend(sentences);
                 let study = writer.study().clone();
                 drop(writer);
                 (context.store()?, study)

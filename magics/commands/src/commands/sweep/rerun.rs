@@ -10,8 +10,8 @@ use tunebook_analysis::counted;
 use tunebook_pool::program_line;
 use tunebook_study::store::StudyRecord;
 use tunebook_study::{
-    Condition, Distribution, Hyperparameter, ProgramLine, Role, SearchSpace, StudyDefinition, Trial, TrialState, Value,
-    WorkloadReference,
+    Condition, Distribution, Hyperparameter, Objective, ProgramLine, Role, SearchSpace, StudyDefinition, Trial,
+    TrialState, Value, WorkloadReference,
 };
 
 /// What a sweep does with a recorded study.
@@ -41,7 +41,7 @@ pub enum Rerun {
 ///
 /// Returns a `StudyExists` error if the definitions differ, unless the plan has `--widen` and its definition is wider.
 /// Further given configurations after the recorded ones are no difference; they need room within the planned trials.
-/// Neither are other texts, see [`with_texts`]. A study without results begins anew with any other definition.
+/// Neither is what the record takes over from the cell, see [`following_cell`]. A study without results begins anew with any other definition.
 pub fn plan_rerun(plan: &SweepPlan, study: &StudyRecord, trials: &[Trial]) -> Result<Rerun> {
     let recorded = &study.definition;
     if let WorkloadReference::Imported { .. } = recorded.workload {
@@ -116,9 +116,10 @@ pub fn replaced(failed: usize) -> String {
     }
 }
 
-/// The recorded definition with the question, the notes and the round of the planned one, and a sentence that says what
-/// has changed. None if they are the same. These are texts, so no trial depends on them.
-pub fn with_texts(recorded: &StudyDefinition, planned: &StudyDefinition) -> Option<(StudyDefinition, String)> {
+/// The recorded definition with what it takes over from the planned one: the question, the notes, the round, and
+/// whether a trial is judged by its best or by its last value. With sentences that say what has changed. None if they
+/// are the same. No trial is trained in another way because of them.
+pub fn following_cell(recorded: &StudyDefinition, planned: &StudyDefinition) -> Option<(StudyDefinition, Vec<String>)> {
     let changed: Vec<&str> = [
         ("question", recorded.question != planned.question),
         ("notes", recorded.notes != planned.notes),
@@ -127,12 +128,26 @@ pub fn with_texts(recorded: &StudyDefinition, planned: &StudyDefinition) -> Opti
     .into_iter()
     .filter_map(|(name, has_changed)| has_changed.then_some(name))
     .collect();
-    if changed.is_empty() {
+    let mut sentences = vec![];
+    if !changed.is_empty() {
+        let changed = changed.join(", ");
+        sentences.push(format!("Changed in the record of the study: {changed}. No trial depends on that."));
+    }
+    let (before, judged) = (recorded.objective.judged, planned.objective.judged);
+    if judged != before {
+        sentences.push(format!(
+            "Changed in the record of the study: a trial is judged by its {}, no longer by its {}, and another trial may \
+             be the best one. No trial is trained again.",
+            judged.in_words(),
+            before.in_words()
+        ));
+    }
+    if sentences.is_empty() {
         return None;
     }
     let StudyDefinition { question, notes, round, .. } = planned.clone();
-    let sentence = format!("Changed in the record of the study: {}. No trial depends on that.", changed.join(", "));
-    Some((StudyDefinition { question, notes, round, ..recorded.clone() }, sentence))
+    let objective = Objective { judged, ..recorded.objective.clone() };
+    Some((StudyDefinition { question, notes, round, objective, ..recorded.clone() }, sentences))
 }
 
 /// How many given configurations a planned definition adds after those of the recorded one. 0 if it changes those.
@@ -220,7 +235,8 @@ pub fn exists_message(study: &str, differences: &[String]) -> String {
 
 /// Returns what differs between two definitions, in a few words each.
 ///
-/// Whether a trial is judged by its best or by its last value is not compared, because every run may choose it anew.
+/// Whether a trial is judged by its best or by its last value is not compared, because the record follows the
+/// cell, see [`following_cell`].
 pub fn differences(old: &StudyDefinition, new: &StudyDefinition) -> Vec<String> {
     let mut found: Vec<String> = of_workload(old, new).into_iter().chain(of_settings(old, new)).collect();
     found.extend(of_space(&old.space, &new.space, |_| true));
@@ -319,8 +335,7 @@ fn widens(old: &StudyDefinition, new: &StudyDefinition) -> bool {
             stop_early: old.stop_early,
             ..new.clone().continuing(old)
         }
-        && old.objective.metric == new.objective.metric
-        && old.objective.direction == new.objective.direction;
+        && old.objective.is_same_metric(&new.objective);
     let same_program = old.workload == new.workload || keeps_words(old, &new.workload);
     same_otherwise && same_program && has_room_for(&new.space, &old.space)
 }
@@ -458,6 +473,7 @@ mod tests {
     use crate::error::{Source, Spanned};
     use crate::syntax::parse_body;
     use crate::testing;
+    use tunebook_study::ObjectiveValue;
 
     #[test]
     fn a_recorded_study_of_many_trials_is_compared_with_its_cell_at_once() {
@@ -481,6 +497,22 @@ mod tests {
         assert!(runs.starts_with("The study runs now, in another kernel (process 5 on a): 37 of the"), "{runs}");
         assert!(!runs.contains("missing") && !runs.contains("--resume"), "{runs}");
         assert!(shown_only(0, None).starts_with("Nothing was trained"));
+    }
+
+    #[test]
+    fn the_record_follows_the_cell_in_its_texts_and_its_judgement() {
+        let recorded = testing::definition();
+        assert_eq!(following_cell(&recorded, &recorded), None);
+        let by_last = Objective { judged: ObjectiveValue::Final, ..recorded.objective.clone() };
+        let planned = StudyDefinition { objective: by_last, round: Some(2), ..recorded.clone() };
+        assert!(differences(&StudyDefinition { round: Some(2), ..recorded.clone() }, &planned).is_empty());
+        let (now, said) = following_cell(&recorded, &planned).unwrap();
+        assert_eq!(now, planned);
+        let [texts, judged] = &said[..] else { panic!("{said:?}") };
+        assert!(texts.contains("study: round."), "{texts}");
+        assert!(judged.contains("judged by its last value, no longer by its best value over training"), "{judged}");
+        let (back, said) = following_cell(&now, &StudyDefinition { round: Some(2), ..recorded.clone() }).unwrap();
+        assert_eq!((back.objective, said.len()), (recorded.objective, 1));
     }
 
     /// The space that these lines declare.
