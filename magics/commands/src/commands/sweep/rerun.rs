@@ -41,7 +41,8 @@ pub enum Rerun {
 ///
 /// Returns a `StudyExists` error if the definitions differ, unless the plan has `--widen` and its definition is wider.
 /// Further given configurations after the recorded ones are no difference; they need room within the planned trials.
-/// Neither is what the record takes over from the cell, see [`following_cell`]. A study without results begins anew with any other definition.
+/// Neither is what the record takes over from the cell, see [`following_cell`]. A study without results begins anew with
+/// any other definition.
 pub fn plan_rerun(plan: &SweepPlan, study: &StudyRecord, trials: &[Trial]) -> Result<Rerun> {
     let recorded = &study.definition;
     if let WorkloadReference::Imported { .. } = recorded.workload {
@@ -235,8 +236,8 @@ pub fn exists_message(study: &str, differences: &[String]) -> String {
 
 /// Returns what differs between two definitions, in a few words each.
 ///
-/// Whether a trial is judged by its best or by its last value is not compared, because the record follows the
-/// cell, see [`following_cell`].
+/// Whether a trial is judged by its best or by its last value is not compared, because the record follows the cell, see
+/// [`following_cell`].
 pub fn differences(old: &StudyDefinition, new: &StudyDefinition) -> Vec<String> {
     let mut found: Vec<String> = of_workload(old, new).into_iter().chain(of_settings(old, new)).collect();
     found.extend(of_space(&old.space, &new.space, |_| true));
