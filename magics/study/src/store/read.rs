@@ -61,8 +61,8 @@ impl Store {
 
     /// The trials of a study in the order of their numbers.
     ///
-    /// A trial that is recorded as running, although nobody writes the study, ran when its kernel died. It is cancelled,
-    /// as the next writer records it.
+    /// A trial that is recorded as running, although nobody writes the study, ran when its kernel died. It is
+    /// cancelled, as the next writer records it.
     pub fn trials(&self, study: &StudyRecord) -> Result<Vec<Trial>> {
         let trials = self.recorded(study)?;
         if !trials.iter().any(|trial| trial.state == TrialState::Running) || self.writer_of(study)?.is_some() {

@@ -41,8 +41,8 @@ pub enum Rerun {
 ///
 /// Returns a `StudyExists` error if the definitions differ, unless the plan has `--widen` and its definition is wider.
 /// Further given configurations after the recorded ones are no difference; they need room within the planned trials.
-/// Neither is what the record takes over from the cell, see [`following_cell`]. A study without results begins anew with
-/// any other definition.
+/// Neither is what the record takes over from the cell, see [`following_cell`]. A study without results begins anew
+/// with any other definition.
 pub fn plan_rerun(plan: &SweepPlan, study: &StudyRecord, trials: &[Trial]) -> Result<Rerun> {
     let recorded = &study.definition;
     if let WorkloadReference::Imported { .. } = recorded.workload {
@@ -137,8 +137,8 @@ pub fn following_cell(recorded: &StudyDefinition, planned: &StudyDefinition) -> 
     let (before, judged) = (recorded.objective.judged, planned.objective.judged);
     if judged != before {
         sentences.push(format!(
-            "Changed in the record of the study: a trial is judged by its {}, no longer by its {}, and another trial may \
-             be the best one. No trial is trained again.",
+            "Changed in the record of the study: a trial is judged by its {}, no longer by its {}, and another trial \
+             may be the best one. No trial is trained again.",
             judged.in_words(),
             before.in_words()
         ));
