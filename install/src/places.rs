@@ -2,7 +2,7 @@
 
 use crate::steps::output_of;
 use anyhow::{Context, Result};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 /// The root of the repository.
