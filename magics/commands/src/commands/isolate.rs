@@ -87,7 +87,8 @@ impl Command for Isolate {
         let report = summary(&result, are_exchangeable).iter().fold(report, |report, sentence| report.line(sentence));
         let report = precision.iter().fold(report, |report, (_, sentence)| report.line(sentence));
         let report = notes.iter().fold(report, |report, note| report.line(note));
-        let report = adoption_cell(&study.name, &result).iter().fold(report, |report, sentence| report.line(sentence));
+        let adoption = adoption_line(&study.name, &result, &self.judging);
+        let report = adoption.iter().fold(report, |report, sentence| report.line(sentence));
         let mut report = report.table(&rows(&result)).chart(chart);
         if let Some(sentence) = baseline(&result) {
             report = report.line(&sentence);
@@ -97,7 +98,7 @@ impl Command for Isolate {
             |comparison| result.points[comparison.best].trial,
         );
         let best = best.and_then(|number| trials.iter().find(|trial| trial.number == number));
-        if let Some((trial, cell)) = best.and_then(|trial| Some((trial, again(&study, trial)?))) {
+        if let Some((trial, cell)) = best.and_then(|trial| Some((trial, again(&study, trial, &objective)?))) {
             report = report.line(&format!("Trial {} again, with another seed:", trial.number)).code(&cell);
         }
         report.show(&context.charts, output);
@@ -106,11 +107,14 @@ impl Command for Isolate {
 }
 
 /// Returns the sentence that says how to find out whether a difference stays when both are trained again.
-fn adoption_cell(study: &str, result: &Isolation) -> Option<String> {
+fn adoption_line(study: &str, result: &Isolation, judging: &Judging) -> Option<String> {
     let comparison = result.comparison.as_ref().filter(|comparison| comparison.level > Level::L0)?;
     let [candidate, baseline] = [comparison.best, comparison.second].map(|at| result.points[at].trial);
     let (candidate, baseline) = (candidate?, baseline?);
-    Some(format!("`%adopt {study} --candidate {candidate} --baseline {baseline}` trains both again (level L2)."))
+    let options = judging.options();
+    Some(format!(
+        "`%adopt {study} --candidate {candidate} --baseline {baseline}{options}` trains both again (level L2)."
+    ))
 }
 
 /// Returns sentences that compare the best point with the second best and say how certain their order is.

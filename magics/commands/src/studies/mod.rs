@@ -23,6 +23,7 @@ pub use validation_uses::{holds_runs_of_another, replay_of, with_validation};
 
 use crate::error::{ErrorName, MagicError, Result, Source, Spanned, suggest};
 use crate::syntax::{Arguments, OptionSpec, Word};
+use shell_words::quote;
 use tunebook_analysis::AnalysisError;
 use tunebook_study::store::StudyRecord;
 use tunebook_study::{
@@ -86,6 +87,16 @@ impl Judging {
             objective.judged = judged;
         }
         Ok(objective)
+    }
+
+    /// The options as another line takes them over. Each begins with a space.
+    pub fn options(&self) -> String {
+        let metric = self.metric.iter().map(|(direction, metric)| format!(" --{direction} {}", quote(&metric.value)));
+        let judged = self.judged.iter().map(|judged| match judged {
+            ObjectiveValue::Best => " --objective best".to_string(),
+            ObjectiveValue::Final => " --objective final".to_string(),
+        });
+        metric.chain(judged).collect()
     }
 }
 
