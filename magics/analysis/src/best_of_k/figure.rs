@@ -24,8 +24,7 @@ pub struct BestOfK {
     /// Up to this k, which is n/2, the spread says how studies of k configurations differ. Above it, the draws are more
     /// and more the same configurations, so that the spread shrinks to nothing at k = n.
     pub reliable_to: usize,
-    /// How much better the best of n is than the expected best of n/2: the gain of the last doubling. None if n is
-    /// below 4 or the expectation does not exist.
+    /// How much better the best of n is than the expected best of ⌈n/2⌉ ([`Objectives::gain_of_last_doubling`]).
     pub gain_of_last_doubling: Option<f64>,
     /// The 95 % interval of the best that an independent study of n configurations finds.
     pub next_best: Option<[Option<f64>; 2]>,
@@ -53,13 +52,12 @@ pub fn best_of_k(trials: &[Trial], objective: &Objective) -> Result<BestOfK, Ana
     let finished = configurations(trials, objective).into_iter().filter(|configuration| configuration.is_finished);
     let values: Vec<Option<f64>> = finished.map(|configuration| configuration.objective).collect();
     let group = Objectives::new(values.iter().copied(), objective.direction);
-    let Some(best) = group.best() else {
+    if group.best().is_none() {
         return Err(AnalysisError::NoObjective { metric: objective.metric.clone() });
-    };
+    }
     let n = group.count();
     let all: Vec<usize> = (1..=n).collect();
     let most = (20_000_000 / n).clamp(100, MAX_POINTS);
-    let gain = || Some(group.expected_best(n / 2)? - best);
     Ok(BestOfK {
         metric: objective.metric.clone(),
         direction: objective.direction,
@@ -67,7 +65,7 @@ pub fn best_of_k(trials: &[Trial], objective: &Objective) -> Result<BestOfK, Ana
         configurations: n,
         infeasible: values.iter().filter(|value| value.is_none()).count(),
         reliable_to: n / 2,
-        gain_of_last_doubling: if n < 4 { None } else { gain() },
+        gain_of_last_doubling: group.gain_of_last_doubling(),
         next_best: group.prediction_interval(objective.direction, metric_bounds(objective, trials)),
     })
 }
