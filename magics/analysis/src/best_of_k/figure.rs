@@ -17,6 +17,9 @@ pub struct BestOfK {
     pub direction: Direction,
     /// One point for each number of configurations, thinned to [`crate::MAX_POINTS`], and to fewer in a large study.
     pub points: Vec<BestOfKPoint>,
+    /// How many points there would be, if some were left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub thinned: Option<usize>,
     /// n, the number of configurations, the infeasible ones included.
     pub configurations: usize,
     /// The number of infeasible ones among them.
@@ -58,10 +61,16 @@ pub fn best_of_k(trials: &[Trial], objective: &Objective) -> Result<BestOfK, Ana
     let n = group.count();
     let all: Vec<usize> = (1..=n).collect();
     let most = (20_000_000 / n).clamp(100, MAX_POINTS);
+    // The half is in words and in the chart, so it has a point.
+    let mut ks = thinned_to(&all, if n > most { most - 1 } else { most });
+    ks.push((n / 2).max(1));
+    ks.sort_unstable();
+    ks.dedup();
     Ok(BestOfK {
         metric: objective.metric.clone(),
         direction: objective.direction,
-        points: thinned_to(&all, most).into_iter().map(|k| point(&group, k, objective.direction)).collect(),
+        thinned: (ks.len() < n).then_some(n),
+        points: ks.into_iter().map(|k| point(&group, k, objective.direction)).collect(),
         configurations: n,
         infeasible: values.iter().filter(|value| value.is_none()).count(),
         reliable_to: n / 2,

@@ -101,6 +101,9 @@ fn summary(result: &BestOfK, is_grid: bool) -> Vec<String> {
             open_interval_or_dash(result.next_best)
         ));
     }
+    if let Some(all) = result.thinned {
+        sentences.push(format!("Thinned: {} of {all} values of k are listed and drawn.", result.points.len()));
+    }
     let half = result.points.iter().find(|point| point.k == result.reliable_to);
     if let Some([Some(low), Some(high)]) = half.map(|point| point.range) {
         let (lucky, unlucky) = if result.direction == Direction::Minimize { (low, high) } else { (high, low) };

@@ -8,7 +8,7 @@ use crate::report::Report;
 use crate::report::table::{self, Rows, number, number_or_dash};
 use crate::studies::{JUDGING, Judging, classes_at_best, gradient_norms, no_answer, trial_of, with_classes};
 use crate::syntax::{Arguments, OptionSpec, PNG, Word};
-use tunebook_analysis::{MeasuredTrial, counted, curves, isolation, ranked};
+use tunebook_analysis::{Curves, MAX_POINTS, MeasuredTrial, counted, curves, isolation, ranked};
 use tunebook_study::store::trials_folder;
 use tunebook_study::{Objective, Trial};
 
@@ -80,6 +80,19 @@ fn best_of(trials: &[&Trial], objective: &Objective) -> String {
             number(value)
         ),
     }
+}
+
+/// Says that points of long curves were left out. None if none was.
+fn thinned(result: &Curves) -> Option<String> {
+    let long = result.trials.iter().flat_map(|curve| curve.thinned.values());
+    let longest = long.clone().max()?;
+    let all: usize = result.trials.iter().map(|curve| curve.metrics.len()).sum();
+    Some(format!(
+        "Thinned: {} of {} than {MAX_POINTS} points, at most {longest}. Of each, at most {MAX_POINTS} are listed and \
+         drawn: both ends, the best step, and the smallest and the largest value of each part.",
+        long.count(),
+        if all == 1 { "1 curve has more".into() } else { format!("{all} curves have more") }
+    ))
 }
 
 impl Command for ShowCurves {
@@ -165,6 +178,9 @@ impl Command for ShowCurves {
                     region.to
                 ));
             }
+        }
+        if let Some(sentence) = thinned(&result) {
+            report = report.line(&sentence);
         }
         if result.trials.iter().any(|curve| !curve.metrics.is_empty()) {
             let chart = match &self.by {

@@ -8,7 +8,7 @@ use crate::report::Report;
 use crate::report::table::{self, Rows, number, number_or_dash, open_interval_or_dash};
 use crate::studies::{Draws, JUDGING, Judging, no_answer, validation};
 use crate::syntax::{Arguments, OptionSpec, PNG, Word};
-use tunebook_analysis::{Isolation, Level, estimated_percent, isolation};
+use tunebook_analysis::{Isolation, Level, MAX_POINTS, estimated_percent, isolation};
 use tunebook_study::Params;
 
 pub const MAGIC: Magic = Magic {
@@ -52,6 +52,11 @@ fn parse(Invocation { arguments, .. }: Invocation) -> Result<Box<dyn Command>> {
     let hyperparameter = arguments.required(1, "the hyperparameter")?.clone();
     arguments.at_most(2)?;
     let buckets = arguments.small_count("buckets", 1)?.map(|n| n as usize);
+    if let (Some(n), Some(word)) = (buckets.filter(|n| *n > MAX_POINTS), arguments.option("buckets")) {
+        let message = format!("`--buckets {n}` is too many: a result has at most {MAX_POINTS} points");
+        let help = "ask for fewer buckets, so that each has several configurations to choose the best from";
+        return Err(arguments.invalid(word, message).with_help(help));
+    }
     let judging = Judging::new(&arguments)?;
     Ok(Box::new(Isolate { arguments, study, hyperparameter, buckets, judging }))
 }
