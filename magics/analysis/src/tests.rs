@@ -412,6 +412,28 @@ fn curves_leave_out_what_was_not_finite_and_thin_long_ones() {
 }
 
 #[test]
+fn a_study_of_failed_trials_has_a_finding_with_the_commonest_reason() {
+    let failed = |number, reason: &str| Trial {
+        state: TrialState::Failed,
+        reason: Some(reason.into()),
+        ..trial(number, 1, 0.1, None)
+    };
+    let trials = [failed(1, "it took too long"), failed(2, "exit status 1."), failed(3, "exit status 1.")];
+    let ask = |trials: &[Trial]| {
+        let (definition, objective) = (&definition(), &objective(Direction::Minimize));
+        let (flags, measured) = (&Flags::default(), &std::collections::BTreeMap::new());
+        insight(StudyView { definition, trials, objective, measured, workload: None, flags, importance: None })
+    };
+    let found = ask(&trials).unwrap();
+    let [finding] = &found[..] else { panic!("{found:?}") };
+    assert_eq!((finding.id, finding.severity), ("infeasible-fraction", Severity::Problem));
+    let of = |name: &str| finding.evidence[name];
+    assert_eq!([of("failed"), of("configurations"), of("share"), of("commonest_reason")], [3.0, 3.0, 1.0, 2.0]);
+    assert!(finding.message.ends_with("The commonest reason, of 2 trials: exit status 1."), "{}", finding.message);
+    assert!(ask(&[]).is_err());
+}
+
+#[test]
 fn what_an_infeasible_seed_reported_does_not_count_as_variance_over_seeds() {
     let of = |state: TrialState| -> Vec<Trial> {
         let seed = |i: u32| {
