@@ -1,7 +1,7 @@
 //! `%curves STUDY`: the training curves of the best trials, of one trial, or of the best trial of each value of a
 //! hyperparameter.
 
-use crate::error::{ErrorName, MagicError, Result};
+use crate::error::{ErrorName, Result};
 use crate::host::{Interrupt, Output};
 use crate::magic::{Command, Context, Export, Invocation, Magic, Subject};
 use crate::report::Report;
@@ -120,8 +120,8 @@ impl Command for ShowCurves {
         if chosen.is_empty() {
             let message =
                 format!("no trial of `{}` is complete and has a value of `{}` yet", study.name, objective.metric);
-            let help = "`--trial I` shows any trial, however it ended";
-            return Err(MagicError::advising(ErrorName::NoAnswer, message, help));
+            let help = "`--trial I` shows any trial, however it ended".to_string();
+            return Err(source.error(ErrorName::NoAnswer, self.study.span.clone(), message, Some(help)));
         }
         let folder = trials_folder(&context.store_file(), &study.name)?;
         let mut measured = vec![];

@@ -216,3 +216,23 @@ fn rows(result: &Isolation) -> Rows {
     }
     rows
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::{FakeHost, context, definition, magics_in, run_in};
+
+    #[test]
+    fn an_error_about_a_study_without_a_result_points_at_the_study_and_advises() {
+        let folder = tempfile::tempdir().unwrap();
+        context(folder.path()).store().unwrap().create_study("empty", &definition()).unwrap();
+        let magics = magics_in(folder.path());
+        for text in ["%isolate empty lr", "%bestofk empty", "%curves empty --by lr"] {
+            let error = run_in(&magics, text, &FakeHost::default()).unwrap_err();
+            let at = text.find("empty").unwrap();
+            assert!(error.name.as_str() == "NoAnswer" && error.points_into(&(at..at + 5)), "{text}: {error:?}");
+            assert!(error.help.as_ref().is_some_and(|help| help.contains("`%study empty`")), "{text}: {error:?}");
+        }
+        let error = run_in(&magics, "%isolate empty lr --buckets 2001", &FakeHost::default()).unwrap_err();
+        assert_eq!(error.name.as_str(), "InvalidValue");
+    }
+}
