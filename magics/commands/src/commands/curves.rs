@@ -195,3 +195,25 @@ impl Command for ShowCurves {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::trial;
+    use tunebook_study::{Direction, Measurement, ObjectiveValue, TrialState};
+
+    #[test]
+    fn long_curves_are_said_to_be_thinned() {
+        let objective = Objective { metric: "e".into(), direction: Direction::Minimize, judged: ObjectiveValue::Best };
+        let trial = trial(1, TrialState::Complete);
+        let said = |steps: u64| {
+            let measurement =
+                |step| Measurement { step, seconds: 0.0, metrics: [("e".to_string(), Some(step as f64))].into() };
+            let measurements = (1..=steps).map(measurement).collect();
+            thinned(&curves(&[MeasuredTrial { trial: &trial, measurements, gradient_norms: vec![] }], &objective))
+        };
+        let sentence = said(2500).unwrap_or_default();
+        assert!(sentence.starts_with("Thinned: 1 of 1 curve has more than 2000 points, at most 2500."), "{sentence}");
+        assert_eq!(said(2000), None);
+    }
+}
