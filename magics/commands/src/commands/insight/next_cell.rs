@@ -97,9 +97,11 @@ pub fn written(workload: &WorkloadReference) -> String {
 }
 
 /// Returns a command as it fits a space: without the optional parts that insert a hyperparameter that the space does
-/// not have. A part of one word that has a value in every trial loses its brackets, which would belong to the word.
+/// not have. A part such as `[{name}]` that has a value in every trial loses its brackets, which would belong to the
+/// word there.
 fn command_in(line: &ProgramLine, space: &SearchSpace) -> ProgramLine {
-    let mut fitting = ProgramLine { words: vec![], optional: vec![] };
+    let mut fitting = ProgramLine::default();
+    let begins_part = |word: &String| word.starts_with(|c: char| c == '-' || c.is_alphabetic());
     let mut at = 0;
     for part in &line.optional {
         fitting.words.extend_from_slice(line.words.get(at..part.start).unwrap_or(&[]));
@@ -109,7 +111,8 @@ fn command_in(line: &ProgramLine, space: &SearchSpace) -> ProgramLine {
         if inserted.iter().all(|placeholder| space.named(&placeholder.name).next().is_some()) {
             let start = fitting.words.len();
             fitting.words.extend_from_slice(words);
-            if words.len() > 1 || inserted.iter().any(|placeholder| space.lacking(&placeholder.name).is_some()) {
+            let lacks = || inserted.iter().any(|placeholder| space.lacking(&placeholder.name).is_some());
+            if words.first().is_some_and(begins_part) || lacks() {
                 fitting.optional.push(start..fitting.words.len());
             }
         }
@@ -260,7 +263,8 @@ mod tests {
         let (sgd, adam): (Params, Params) = (params(&sgd), params(&adam));
         for (name, words, optional, of_sgd) in [
             ("words", &["t", "--mom", "{mom}", "-v"][..], 1..3, "[--mom {mom}]"),
-            ("word", &["t", "--mom={mom}", "-v"], 1..2, "--mom={mom}"),
+            ("option", &["t", "--mom={mom}", "-v"], 1..2, "[--mom={mom}]"),
+            ("word", &["t", "{mom}", "-v"], 1..2, "{mom}"),
         ] {
             let study = store.create_study(name, &of_a_program(words, optional)).unwrap();
             let command = |cell: String| cell.lines().nth(1).unwrap().replace('\'', "");
