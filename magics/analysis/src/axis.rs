@@ -47,9 +47,9 @@ pub struct AxisPlot {
     /// One point for each ended trial in which the hyperparameter is active. Of more than [`MAX_POINTS`], the best ones
     /// are kept, and others at equal distances.
     pub points: Vec<AxisPoint>,
-    /// How many points there are in all. It is not part of the JSON.
-    #[serde(skip)]
-    pub all: usize,
+    /// How many points there are in all, if some were left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub thinned: Option<usize>,
     /// The values of the best trials among all points. It is not part of the JSON.
     #[serde(skip)]
     pub best_span: ValueSpan,
@@ -92,7 +92,8 @@ pub struct AxisPoint {
 /// Returns the plots of the hyperparameters that `labels` name, or of all that vary if there are no labels. `findings`
 /// are those of the checklist.
 ///
-/// It is an error if a hyperparameter is unknown or does not vary, or if no trial has an objective.
+/// It is an error if a hyperparameter is unknown or does not vary, or if no trial has an objective or is infeasible:
+/// then there is nothing to draw.
 pub fn axis(
     definition: &StudyDefinition,
     trials: &[Trial],
@@ -108,7 +109,8 @@ pub fn axis(
         labels.iter().map(|label| varied_hyperparameter(space, label)).collect::<Result<_, _>>()?
     };
     let best: Vec<u32> = ranked(trials, objective).iter().take(BEST).map(|trial| trial.number).collect();
-    if best.is_empty() {
+    let is_drawn = |trial: &Trial| matches!(trial.state, TrialState::Infeasible | TrialState::Stopped);
+    if best.is_empty() && !trials.iter().any(is_drawn) {
         return Err(AnalysisError::NoObjective { metric: objective.metric.clone() });
     }
     let points_of = |hyperparameter: &Hyperparameter| -> Vec<AxisPoint> {
@@ -153,7 +155,7 @@ fn plot(hyperparameter: &Hyperparameter, points: &[AxisPoint], best: &[u32], fin
         tried_span: span(&categories, points.iter()),
         categories,
         points: with_the_best(points, best),
-        all: points.len(),
+        thinned: (points.len() > MAX_POINTS).then_some(points.len()),
         infeasible_above: infeasible(|value, best| value > best),
         infeasible_below: infeasible(|value, best| value < best),
     }

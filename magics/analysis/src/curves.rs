@@ -2,7 +2,7 @@
 //! norms of their gradients (I10).
 
 use crate::insight::{Overfitting, overfitting_of};
-use crate::thinned;
+use crate::{MAX_POINTS, thinned_curve};
 use indexmap::IndexMap;
 use serde::Serialize;
 use tunebook_study::{Measurement, Objective, Trial};
@@ -31,8 +31,12 @@ pub struct Curves {
 pub struct Curve {
     /// The number of the trial.
     pub trial: u32,
-    /// Points (step, value) by metric, thinned to [`crate::MAX_POINTS`]. Values that are not finite are left out.
+    /// Points (step, value) by metric. Values that are not finite are left out. Of more than [`crate::MAX_POINTS`], the
+    /// ends, the best step and the extremes of each part are kept.
     pub metrics: IndexMap<String, Vec<(u64, f64)>>,
+    /// The numbers of points of the metrics of which not all are kept.
+    #[serde(skip_serializing_if = "IndexMap::is_empty")]
+    pub thinned: IndexMap<String, usize>,
     /// The training step at which the objective was measured. None if the trial has no objective.
     pub best_step: Option<u64>,
     /// Where the objective gets worse while the training loss still falls. None if it does not.
@@ -70,11 +74,17 @@ pub fn curves(trials: &[MeasuredTrial<'_>], objective: &Objective) -> Curves {
                 }
             }
         }
-        let metrics = metrics.into_iter().map(|(name, points)| (name, thinned(&points))).collect();
+        let best_step = objective.of(trial).map(|(_, step)| step);
+        let long = metrics.iter().filter(|(_, points)| points.len() > MAX_POINTS);
+        let thinned = long.map(|(name, points)| (name.clone(), points.len())).collect();
+        for points in metrics.values_mut() {
+            *points = thinned_curve(points, |(_, value)| *value, |(step, _)| Some(*step) == best_step);
+        }
         Curve {
             trial: trial.number,
             metrics,
-            best_step: objective.of(trial).map(|(_, step)| step),
+            thinned,
+            best_step,
             overfitting: overfitting_of(trial, measurements, objective),
             gradient_norms: gradient_norms(norms),
         }

@@ -89,7 +89,7 @@ pub use steps::{
     BestSteps, FitTrial, FittedRate, InitialSteps, NoInitialSteps, NoPromotion, Prolonged, RankAgreement,
     TrainingRegime, Transfer, best_steps, fit_trial, initial_steps, prolonged, rank_agreement, transfer,
 };
-pub use thinning::{MAX_POINTS, thinned, thinned_to};
+pub use thinning::{MAX_POINTS, thinned_curve, thinned_to};
 pub use throughput::{
     BatchSizeTiming, Bottleneck, BottleneckKind, PointState, StepTime, Throughput, ThroughputPoint, bottleneck,
     disturbed_throughput, sizes_to_time, throughput,

@@ -205,7 +205,8 @@ fn a_configuration_counts_by_the_median_over_its_seeds() {
     let history = optimization_history(&trials, &minimize);
     let so_far: Vec<Option<f64>> = history.trials.iter().map(|trial| trial.best_so_far).collect();
     assert_eq!(so_far[..6], [None, None, Some(0.30), Some(0.30), Some(0.30), Some(0.21)]);
-    assert_eq!(best_of_k(&trials, &minimize).unwrap().configurations, 4);
+    let best = best_of_k(&trials, &minimize).unwrap();
+    assert_eq!((best.configurations, best.points.len(), best.thinned), (4, 4, None));
     let failed: Vec<Trial> = trials.iter().map(|trial| Trial { state: TrialState::Failed, ..trial.clone() }).collect();
     assert_eq!(best_trial(&failed, &minimize), None);
     // While a study runs, a configuration with fewer seeds is not ranked yet.
@@ -321,9 +322,21 @@ fn conclusions_of_an_axis_plot_come_from_all_trials_although_its_points_are_thin
         axis(&definition(), &trials, &["lr".to_string()], &objective(Direction::Minimize), &[], &Flags::default())
             .unwrap();
     let plot = &result.plots[0];
-    assert_eq!((plot.all, plot.infeasible_above, plot.infeasible_below), (n as usize, n as usize - 2, 1));
+    assert_eq!((plot.thinned, plot.infeasible_above, plot.infeasible_below), (Some(n as usize), n as usize - 2, 1));
     assert!(plot.points.len() > MAX_POINTS - 4 && plot.points.len() <= MAX_POINTS, "{}", plot.points.len());
     assert!(plot.points.iter().any(|point| point.trial == 2), "the best trial is drawn");
+}
+
+#[test]
+fn infeasible_trials_are_in_an_axis_plot_although_no_other_trial_ended() {
+    let ask = |state: TrialState| {
+        let trials = [Trial { state, ..trial(1, 1, 0.1, None) }];
+        axis(&definition(), &trials, &["lr".to_string()], &objective(Direction::Minimize), &[], &Flags::default())
+    };
+    let found = ask(TrialState::Infeasible).unwrap();
+    let points = &found.plots[0].points;
+    assert_eq!((found.best.len(), points.len(), points[0].objective), (0, 1, None));
+    assert!(matches!(ask(TrialState::Failed), Err(AnalysisError::NoObjective { .. })), "there is nothing to draw");
 }
 
 #[test]
@@ -370,16 +383,54 @@ fn the_best_is_the_first_of_equals() {
 }
 
 #[test]
+fn the_best_of_k_of_a_large_study_keeps_the_half_and_says_that_it_left_out_others() {
+    let trials: Vec<Trial> = (1..=2101).map(|i| trial(i, 1, 0.1, Some(f64::from(i)))).collect();
+    let found = best_of_k(&trials, &objective(Direction::Minimize)).unwrap();
+    assert_eq!((found.thinned, found.reliable_to), (Some(2101), 1050));
+    assert!(found.points.len() <= MAX_POINTS, "{}", found.points.len());
+    let ks: Vec<usize> = found.points.iter().map(|point| point.k).collect();
+    assert!(ks.is_sorted() && ks[0] == 1 && ks.contains(&1050) && ks.ends_with(&[2101]), "{ks:?}");
+}
+
+#[test]
 fn curves_leave_out_what_was_not_finite_and_thin_long_ones() {
     let t = trial(1, 1, 0.1, Some(0.2));
     let point = |step, e| Measurement { step, seconds: 0.0, metrics: [("e".to_string(), e)].into() };
-    let long: Vec<Measurement> = (0..5000).map(|i| point(i, if i == 3 { None } else { Some(0.2) })).collect();
+    let value =
+        |i: u64| [(3, None), (3333, Some(99.0))].into_iter().find(|(at, _)| *at == i).map_or(Some(0.2), |(_, e)| e);
+    let long: Vec<Measurement> = (0..5000).map(|i| point(i, value(i))).collect();
     let long = MeasuredTrial { trial: &t, measurements: long, gradient_norms: vec![] };
     let result = curves(&[long], &objective(Direction::Minimize));
     let points = &result.trials[0].metrics["e"];
-    assert_eq!(points.len(), MAX_POINTS);
-    assert_eq!((points[0].0, points[MAX_POINTS - 1].0), (0, 4999));
-    assert_eq!(result.trials[0].best_step, Some(7));
+    assert!(points.len() <= MAX_POINTS && points.len() > MAX_POINTS / 2, "{}", points.len());
+    assert_eq!((points[0].0, points.last().map(|(step, _)| *step)), (0, Some(4999)));
+    assert!(points.contains(&(3333, 99.0)) && points.contains(&(7, 0.2)), "a spike, and the best step");
+    assert_eq!((&result.trials[0].thinned["e"], result.trials[0].best_step), (&4999, Some(7)));
+    let short = MeasuredTrial { trial: &t, measurements: vec![point(1, Some(0.2))], gradient_norms: vec![] };
+    let json = serde_json::to_value(curves(&[short], &objective(Direction::Minimize))).unwrap();
+    assert_eq!(json["trials"][0].get("thinned"), None);
+}
+
+#[test]
+fn a_study_of_failed_trials_has_a_finding_with_the_commonest_reason() {
+    let failed = |number, reason: &str| Trial {
+        state: TrialState::Failed,
+        reason: Some(reason.into()),
+        ..trial(number, 1, 0.1, None)
+    };
+    let trials = [failed(1, "it took too long"), failed(2, "exit status 1."), failed(3, "exit status 1.")];
+    let ask = |trials: &[Trial]| {
+        let (definition, objective) = (&definition(), &objective(Direction::Minimize));
+        let (flags, measured) = (&Flags::default(), &std::collections::BTreeMap::new());
+        insight(StudyView { definition, trials, objective, measured, workload: None, flags, importance: None })
+    };
+    let found = ask(&trials).unwrap();
+    let [finding] = &found[..] else { panic!("{found:?}") };
+    assert_eq!((finding.id, finding.severity), ("infeasible-fraction", Severity::Problem));
+    let of = |name: &str| finding.evidence[name];
+    assert_eq!([of("failed"), of("configurations"), of("share"), of("commonest_reason")], [3.0, 3.0, 1.0, 2.0]);
+    assert!(finding.message.ends_with("The commonest reason, of 2 trials: exit status 1."), "{}", finding.message);
+    assert!(ask(&[]).is_err());
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! A chart as plain data: panels, axes and series. Both renderers draw exactly what is written here.
 
-use tunebook_analysis::{MAX_POINTS, thinned_to};
+use tunebook_analysis::{MAX_POINTS, thinned_curve, thinned_to};
 
 /// Colours that people with any kind of colour vision can tell apart (Okabe and Ito 2008). All are readable on white
 /// and on near-black pages.
@@ -77,6 +77,13 @@ impl Thinning {
     pub fn keep<T: Clone>(&mut self, items: &[T]) -> Vec<T> {
         let kept = thinned_to(items, self.most);
         self.left_out += items.len() - kept.len();
+        kept
+    }
+
+    /// Points of a curve, its extremes included. They are at most [`MAX_POINTS`].
+    pub fn keep_curve(&mut self, points: &[(u64, f64)]) -> Vec<(u64, f64)> {
+        let kept = thinned_curve(points, |(_, y)| *y, |_| false);
+        self.left_out += points.len() - kept.len();
         kept
     }
 

@@ -62,7 +62,7 @@ fn each_panel_has_axes_of_its_own() {
         scale,
         categories: if scale == Scale::Categorical { vec!["adam".into()] } else { vec![] },
         points: points(value),
-        all: 1,
+        thinned: None,
         best_span: ValueSpan::Empty,
         tried_span: ValueSpan::Empty,
         infeasible_above: 0,
@@ -91,6 +91,31 @@ fn each_panel_has_axes_of_its_own() {
     assert_eq!(figure["layout"]["xaxis3"]["ticktext"][0], "adam");
     let svg = picture::svg(&chart);
     assert!(svg.contains("optimizer") && svg.trim_end().ends_with("</svg>"), "{svg}");
+}
+
+#[test]
+fn infeasible_trials_have_a_place_although_no_trial_has_a_value() {
+    let point = AxisPoint { trial: 1, value: 0.1.into(), objective: None, state: TrialState::Infeasible };
+    let plot = AxisPlot {
+        hyperparameter: "lr".into(),
+        scale: Scale::Log,
+        categories: vec![],
+        points: vec![point],
+        thinned: None,
+        best_span: ValueSpan::Empty,
+        tried_span: ValueSpan::Range([0.1, 0.1]),
+        infeasible_above: 0,
+        infeasible_below: 0,
+        suspicious: vec![],
+        shaded: vec![],
+    };
+    for direction in [Direction::Minimize, Direction::Maximize] {
+        let (metric, plots) = ("e".into(), vec![plot.clone()]);
+        let chart = axis("s", &Axis { metric, direction, plots, best: vec![], flags: Flags::default() });
+        let drawn = &chart.panels[0].series[0];
+        assert!(drawn.name == "infeasible" && drawn.points[0].y.is_finite(), "{drawn:?}");
+        assert!(!chart.subtitle.contains("stars"), "{}", chart.subtitle);
+    }
 }
 
 #[test]

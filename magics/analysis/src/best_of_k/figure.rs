@@ -17,6 +17,9 @@ pub struct BestOfK {
     pub direction: Direction,
     /// One point for each number of configurations, thinned to [`crate::MAX_POINTS`], and to fewer in a large study.
     pub points: Vec<BestOfKPoint>,
+    /// How many points there would be, if some were left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub thinned: Option<usize>,
     /// n, the number of configurations, the infeasible ones included.
     pub configurations: usize,
     /// The number of infeasible ones among them.
@@ -24,8 +27,7 @@ pub struct BestOfK {
     /// Up to this k, which is n/2, the spread says how studies of k configurations differ. Above it, the draws are more
     /// and more the same configurations, so that the spread shrinks to nothing at k = n.
     pub reliable_to: usize,
-    /// How much better the best of n is than the expected best of n/2: the gain of the last doubling. None if n is
-    /// below 4 or the expectation does not exist.
+    /// How much better the best of n is than the expected best of ⌈n/2⌉ ([`Objectives::gain_of_last_doubling`]).
     pub gain_of_last_doubling: Option<f64>,
     /// The 95 % interval of the best that an independent study of n configurations finds.
     pub next_best: Option<[Option<f64>; 2]>,
@@ -53,21 +55,26 @@ pub fn best_of_k(trials: &[Trial], objective: &Objective) -> Result<BestOfK, Ana
     let finished = configurations(trials, objective).into_iter().filter(|configuration| configuration.is_finished);
     let values: Vec<Option<f64>> = finished.map(|configuration| configuration.objective).collect();
     let group = Objectives::new(values.iter().copied(), objective.direction);
-    let Some(best) = group.best() else {
+    if group.best().is_none() {
         return Err(AnalysisError::NoObjective { metric: objective.metric.clone() });
-    };
+    }
     let n = group.count();
     let all: Vec<usize> = (1..=n).collect();
     let most = (20_000_000 / n).clamp(100, MAX_POINTS);
-    let gain = || Some(group.expected_best(n / 2)? - best);
+    // The half is in words and in the chart, so it has a point.
+    let mut ks = thinned_to(&all, if n > most { most - 1 } else { most });
+    ks.push((n / 2).max(1));
+    ks.sort_unstable();
+    ks.dedup();
     Ok(BestOfK {
         metric: objective.metric.clone(),
         direction: objective.direction,
-        points: thinned_to(&all, most).into_iter().map(|k| point(&group, k, objective.direction)).collect(),
+        thinned: (ks.len() < n).then_some(n),
+        points: ks.into_iter().map(|k| point(&group, k, objective.direction)).collect(),
         configurations: n,
         infeasible: values.iter().filter(|value| value.is_none()).count(),
         reliable_to: n / 2,
-        gain_of_last_doubling: if n < 4 { None } else { gain() },
+        gain_of_last_doubling: group.gain_of_last_doubling(),
         next_best: group.prediction_interval(objective.direction, metric_bounds(objective, trials)),
     })
 }

@@ -73,6 +73,15 @@ impl Objectives {
         self.sorted.iter().zip(&avoids[1..]).find(|(_, avoids)| 1.0 - **avoids >= q - 1e-12).map(|(y, _)| *y)
     }
 
+    /// Returns how much better the best of all n is than the expected best of ⌈n/2⌉ of them: the gain of the last
+    /// doubling. None if n is below 4 or the expectation does not exist. The median would say nothing then: half of the
+    /// draws of n/2 hold the best of all.
+    pub fn gain_of_last_doubling(&self) -> Option<f64> {
+        let n = self.count();
+        let half = self.expected_best(n.div_ceil(2)).filter(|_| n >= 4)?;
+        Some(half - self.best()?)
+    }
+
     /// Returns the probability that the best of a draw of k from this group is better than the best of a draw of k from
     /// another one. Equal bests count half. It says how often studies with k configurations of each group would rank
     /// this one first.
@@ -141,6 +150,15 @@ mod tests {
         }
         assert_eq!(values(0).expected_best(11), None);
         assert_eq!(values(3).expected_best(3), None, "a draw of three may hold infeasible trials only");
+    }
+
+    #[test]
+    fn the_gain_of_the_last_doubling_is_that_over_the_larger_half() {
+        let nine = group(&[0.31, 0.24, 0.27, 0.45, 0.23, 0.9, 0.26, 0.29, 0.235], 0);
+        let half = nine.expected_best(5).unwrap();
+        assert_eq!(nine.gain_of_last_doubling(), Some(half - 0.23));
+        assert_eq!(group(&[0.1, 0.2, 0.3], 0).gain_of_last_doubling(), None);
+        assert_eq!(group(&[0.1, 0.2, 0.3, 0.4], 6).gain_of_last_doubling(), None, "five may all be infeasible");
     }
 
     #[test]

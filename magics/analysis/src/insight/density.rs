@@ -47,8 +47,7 @@ fn sampling_density(evidence: &Evidence<'_>, deviation: Option<f64>) -> Option<F
     let near = deviation.map_or(GOOD_SHARE * (median - best), |deviation| 2.0 * deviation);
     let good = evidence.ranked.iter().filter(|(y, _)| *y <= best + near).count();
     let all = evidence.ranked.iter().map(|(y, _)| *y).chain(std::iter::repeat_n(f64::INFINITY, infeasible));
-    let group = Objectives::of_minimized(all);
-    let gain = group.expected_best(group.count().div_ceil(2))? - best;
+    let gain = Objectives::of_minimized(all).gain_of_last_doubling()?;
     if good >= GOOD || gain <= near {
         return None;
     }

@@ -5,6 +5,7 @@ use super::{Evidence, Experiment, Finding, Severity, number};
 use crate::configurations::Configuration;
 use crate::failures::Cause;
 use crate::words::counted;
+use indexmap::IndexMap;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use tunebook_study::{Distribution, Hyperparameter, TrialState};
 
@@ -77,6 +78,10 @@ pub(super) fn finding(evidence: &Evidence<'_>) -> Option<Finding> {
     let unusable: Vec<&Configuration<'_>> = evidence.infeasible.iter().chain(bad).collect();
     if share > NEARLY_ALL {
         advice = "This is likely a bug. Look for a fault in the workload before changing the search space.".into();
+        if let Some((reason, count)) = commonest_reason(evidence) {
+            message += &format!(" The commonest reason, of {}: {reason}.", counted(count, "trial"));
+            finding = finding.with("commonest_reason", count as f64);
+        }
     } else if let Some(cut) = best_cut(evidence, &good, &unusable) {
         let label = cut.hyperparameter.label();
         message += &format!(
@@ -104,6 +109,17 @@ fn failed_configurations(evidence: &Evidence<'_>) -> usize {
     let failed: BTreeSet<u32> =
         ended().filter(|trial| trial.state == TrialState::Failed).map(|trial| trial.configuration).collect();
     failed.difference(&other).count()
+}
+
+/// Returns the reason on record that most of the infeasible and failed trials have, with their number. Of equally common
+/// ones it is that of the first trial.
+fn commonest_reason<'a>(evidence: &Evidence<'a>) -> Option<(&'a str, usize)> {
+    let mut counts: IndexMap<&str, usize> = IndexMap::new();
+    let unusable = evidence.trials.iter().filter(|trial| Cause::of(trial).is_some());
+    for reason in unusable.filter_map(|trial| trial.reason.as_deref()) {
+        *counts.entry(reason.trim_end_matches('.')).or_default() += 1;
+    }
+    counts.into_iter().rev().max_by_key(|(_, count)| *count)
 }
 
 /// Returns the cut of one hyperparameter that separates the unusable configurations best (a decision stump). None if no

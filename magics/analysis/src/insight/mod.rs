@@ -23,8 +23,8 @@ use serde::Serialize;
 use std::collections::{BTreeMap, HashSet};
 use tunebook_study::sampler::SamplerKind;
 use tunebook_study::{
-    Distribution, Hyperparameter, Measurement, Objective, Scale, SearchSpace, StudyDefinition, Trial, Value,
-    WorkloadDescription,
+    Distribution, Hyperparameter, Measurement, Objective, Scale, SearchSpace, StudyDefinition, Trial, TrialState,
+    Value, WorkloadDescription,
 };
 
 /// The number of best configurations that the rules look at.
@@ -164,7 +164,8 @@ impl<'a> Evidence<'a> {
 pub fn insight(study: StudyView<'_>) -> Result<Vec<Finding>, AnalysisError> {
     let StudyView { definition, trials, objective, measured, workload, flags, importance } = study;
     let all = configurations(trials, objective);
-    if all.is_empty() {
+    // A study in which every trial failed has a finding too: that.
+    if all.is_empty() && !trials.iter().any(|trial| trial.state == TrialState::Failed) {
         return Err(AnalysisError::NoObjective { metric: objective.metric.clone() });
     }
     let (with, infeasible): (Vec<_>, Vec<_>) =

@@ -2,7 +2,7 @@
 
 use crate::resampling::median;
 use crate::student::t_quantile;
-use crate::thinned;
+use crate::{MAX_POINTS, thinned_to};
 use tunebook_study::{Direction, Measurement};
 
 /// The number of points of the running median that smooths a curve.
@@ -21,7 +21,7 @@ impl Series {
     pub fn new(measurements: &[Measurement], metric: &str, direction: Direction) -> Self {
         let points = measurements.iter().filter_map(|m| Some((m.step as f64, (*m.metrics.get(metric)?)?)));
         let points: Vec<(f64, f64)> = points.map(|(step, y)| (step, direction.minimized(y))).collect();
-        let (steps, values): (Vec<f64>, Vec<f64>) = thinned(&points).into_iter().unzip();
+        let (steps, values): (Vec<f64>, Vec<f64>) = thinned_to(&points, MAX_POINTS).into_iter().unzip();
         let smooth = (0..values.len())
             .map(|i| {
                 // Near the ends the window is narrower, so that a trend does not bend it.

@@ -31,14 +31,13 @@ pub fn axis(study: &str, axis: &tunebook_analysis::Axis) -> Chart {
         .filter(|(count, _)| *count > 0)
         .map(|(count, what)| format!(", {count} {what}"))
         .collect();
-    let (drawn, all) =
-        axis.plots.iter().map(|plot| (plot.points.len(), plot.all)).max_by_key(|(_, all)| *all).unwrap_or_default();
-    let each = if drawn < all {
-        format!("{drawn} of {all} trials are drawn: of these")
-    } else {
-        "one point for each trial;".into()
+    let thinned = axis.plots.iter().filter_map(|plot| Some((plot.points.len(), plot.thinned?)));
+    let each = match thinned.max_by_key(|(_, all)| *all) {
+        Some((drawn, all)) => format!("{drawn} of {all} trials are drawn: of these"),
+        None => "one point for each trial;".into(),
     };
-    let subtitle = format!("{each} {infeasible} infeasible{clipped} at the rim; stars: the three best");
+    let stars = if axis.best.is_empty() { "" } else { "; stars: the three best" };
+    let subtitle = format!("{each} {infeasible} infeasible{clipped} at the rim{stars}");
     let columns = panels.len().clamp(1, 3);
     Chart { title: format!("{study}: {} against each hyperparameter", axis.metric), subtitle, panels, columns }
 }

@@ -46,8 +46,13 @@ pub fn best_of_k(study: &str, found: &BestOfK) -> Chart {
     Chart {
         title: format!("{study}: the best {} of k configurations", found.metric),
         subtitle: format!(
-            "exact distribution over draws of {} configurations, {} of them infeasible; above k = {} it says little",
-            found.configurations, found.infeasible, found.reliable_to
+            "exact distribution over draws of {} configurations, {} of them infeasible; above k = {} it says little{}",
+            found.configurations,
+            found.infeasible,
+            found.reliable_to,
+            found
+                .thinned
+                .map_or(String::new(), |all| format!("; drawn for {} of {all} values of k", found.points.len()))
         ),
         panels: vec![panel],
         columns: 1,

@@ -3,7 +3,7 @@
 
 use super::{metric_axis, number, point, series};
 use crate::chart::{Axis, AxisScale, Chart, Mark, Panel, Point, Series, Shade, Style, palette};
-use tunebook_analysis::{Curve, Curves};
+use tunebook_analysis::{Curve, Curves, MAX_POINTS};
 
 /// Beside the objective, the validation metrics that get a panel if a trial reported them.
 const OTHER_METRICS: [&str; 4] = ["valid/loss", "gradient_norm", "noise_scale", "lr"];
@@ -42,11 +42,13 @@ pub fn curves(study: &str, objective: &str, curves: &Curves) -> Chart {
     Chart {
         title: format!("{study}: training curves"),
         subtitle: format!(
-            "{}; solid: periodic evaluations; dashed: training examples, where train/loss is the online mean over batches",
+            "{}; solid: periodic evaluations; dashed: training examples, where train/loss is the online mean over \
+             batches{}",
             match curves.trials.len() {
                 1 => "1 trial".into(),
                 n => format!("{n} trials"),
-            }
+            },
+            thinned_note(curves)
         ),
         columns: panels.len().clamp(1, 2),
         panels,
@@ -75,9 +77,21 @@ pub fn curves_by_value(
     }
     Chart {
         title: format!("{study}: the best trial for each {hyperparameter}"),
-        subtitle: format!("{} values; dashed: training examples; shaded: the trial overfits", panels.len()),
+        subtitle: format!(
+            "{} values; dashed: training examples; shaded: the trial overfits{}",
+            panels.len(),
+            thinned_note(curves)
+        ),
         columns: panels.len().clamp(1, 2),
         panels,
+    }
+}
+
+/// The end of a subtitle, which says that not all points of long curves are drawn. Empty if all are.
+fn thinned_note(curves: &Curves) -> String {
+    match curves.trials.iter().all(|trial| trial.thinned.is_empty()) {
+        true => String::new(),
+        false => format!("; at most {MAX_POINTS} points of a curve are drawn, its extremes among them"),
     }
 }
 

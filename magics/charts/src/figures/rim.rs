@@ -47,12 +47,14 @@ impl Rim {
         }
     }
 
-    /// Returns where the values beyond the rim are drawn: just inside it.
+    /// Returns where the values beyond the rim are drawn, and trials without a value: just inside it.
     pub fn worse(&self) -> f64 {
-        match self.direction {
+        let rim = match self.direction {
             Direction::Minimize => self.high,
             Direction::Maximize => self.low,
-        }
+        };
+        // Where nothing has a value, any place will do.
+        if rim.is_finite() { rim } else { 0.0 }
     }
 
     /// Whether the lower and the upper end of a bar are open or lie beyond the rim.

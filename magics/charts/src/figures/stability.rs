@@ -1,8 +1,8 @@
 //! The learning rate past the edge of stability, the training loss above the best rate, and the gradient norms.
 
 use super::{metric_axis, number, point, series};
-use crate::chart::{Axis, AxisScale, Chart, Mark, Panel, Point, Series, Shade, Style, palette};
-use tunebook_analysis::{GradientNorms, thinned};
+use crate::chart::{Axis, AxisScale, Chart, Mark, Panel, Point, Series, Shade, Style, Thinning, palette};
+use tunebook_analysis::{GradientNorms, MAX_POINTS};
 
 /// Losses above this many times the largest first loss are drawn there, so that one run that explodes does not hide the
 /// others.
@@ -48,11 +48,13 @@ pub struct StabilityFigure {
 
 /// Draws a stability study.
 pub fn stability(figure: &StabilityFigure) -> Chart {
-    let mut panels = vec![rates(figure), losses(figure)];
+    let mut thinning = Thinning::to(MAX_POINTS);
+    let mut panels = vec![rates(figure), losses(figure, &mut thinning)];
     if let Some(norms) = &figure.norms {
-        panels.extend([histogram(norms), norms_of_steps(figure, norms)]);
+        panels.extend([histogram(norms), norms_of_steps(figure, norms, &mut thinning)]);
     }
-    Chart { title: figure.title.clone(), subtitle: figure.subtitle.clone(), panels, columns: 2 }
+    let subtitle = format!("{}{}", figure.subtitle, thinning.note());
+    Chart { title: figure.title.clone(), subtitle, panels, columns: 2 }
 }
 
 fn rates(figure: &StabilityFigure) -> Panel {
@@ -85,7 +87,7 @@ fn rates(figure: &StabilityFigure) -> Panel {
     panel
 }
 
-fn losses(figure: &StabilityFigure) -> Panel {
+fn losses(figure: &StabilityFigure, thinning: &mut Thinning) -> Panel {
     let first = figure.losses.iter().filter_map(|curve| curve.points.first()).map(|(_, loss)| *loss);
     let highest = HIGHEST_LOSS * first.fold(0.0, f64::max);
     let colors = [palette::BLUE, palette::ORANGE, palette::RED, palette::PURPLE, palette::SKY];
@@ -94,7 +96,7 @@ fn losses(figure: &StabilityFigure) -> Panel {
     let mut ends: Vec<Point> = vec![];
     for (curve, color) in figure.losses.iter().zip(colors.iter().cycle()) {
         let place = |loss: f64| if highest > 0.0 { loss.min(highest) } else { loss };
-        let kept = thinned(&curve.points);
+        let kept = thinning.keep_curve(&curve.points);
         let label = |step: u64, loss: f64| format!("{}, step {step}\ntrain/loss {}", curve.name, number(loss));
         let points: Vec<Point> =
             kept.iter().map(|(step, loss)| point(*step as f64, place(*loss), label(*step, *loss))).collect();
@@ -132,8 +134,8 @@ fn histogram(norms: &GradientNorms) -> Panel {
     )
 }
 
-fn norms_of_steps(figure: &StabilityFigure, norms: &GradientNorms) -> Panel {
-    let kept = thinned(&figure.norm_of_steps);
+fn norms_of_steps(figure: &StabilityFigure, norms: &GradientNorms, thinning: &mut Thinning) -> Panel {
+    let kept = thinning.keep_curve(&figure.norm_of_steps);
     let at = |(step, norm): &(u64, f64)| point(*step as f64, *norm, format!("step {step}\nnorm {}", number(*norm)));
     let points: Vec<Point> = kept.iter().map(at).collect();
     let values: Vec<f64> = points.iter().map(|point| point.y).collect();

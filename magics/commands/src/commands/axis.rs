@@ -9,7 +9,7 @@ use crate::report::table::{self, Rows, number};
 use crate::studies::{JUDGING, Judging, flags, no_answer, origin_notes, sentences_about_failures};
 use crate::syntax::{Arguments, PNG, Word};
 use std::collections::BTreeMap;
-use tunebook_analysis::{Finding, StudyView, ValueSpan, axis, best_trial, insight};
+use tunebook_analysis::{Finding, StudyView, ValueSpan, axis, best_trial, counted, insight};
 
 pub const MAGIC: Magic = Magic {
     name: "axis",
@@ -77,7 +77,15 @@ impl Command for AxisPlots {
         });
         let chart = tunebook_charts::axis(&study.name, &result);
         let report = Report::new("axis", &result).field("study", &study.name);
-        let mut report = report.line(&best.unwrap_or_default()).table(&rows).chart(chart);
+        let none = || {
+            format!("Among {}, no configuration has a value of {}.", counted(trials.len(), "trial"), objective.metric)
+        };
+        let mut report = report.line(&best.unwrap_or_else(none)).table(&rows).chart(chart);
+        let thinned = result.plots.iter().filter_map(|plot| Some((plot.points.len(), plot.thinned?)));
+        if let Some((kept, all)) = thinned.max_by_key(|(_, all)| *all) {
+            report = report
+                .line(&format!("Thinned: {kept} of {all} trials are listed and drawn, the three best among them."));
+        }
         let is_drawn = |finding: &&Finding| {
             let label = finding.hyperparameter.as_ref();
             let plot = result.plots.iter().find(|plot| Some(&plot.hyperparameter) == label);

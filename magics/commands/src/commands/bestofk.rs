@@ -80,8 +80,18 @@ fn summary(result: &BestOfK, is_grid: bool) -> Vec<String> {
             true => found,
             false => format!("{found} Another doubling seldom gains more than the last one."),
         });
+    } else if n < 4 {
+        sentences.push(format!(
+            "The number of configurations that are complete or infeasible is {n}, too few to say what a doubling \
+             gains: it takes 4."
+        ));
     } else {
-        sentences.push(format!("The study has {n} configurations, too few to say what a doubling gains."));
+        sentences.push(format!(
+            "{} of {n} configurations are infeasible. So half of them, {}, may be infeasible ones only and then have no \
+             best, and it is not known what the last doubling gained.",
+            result.infeasible,
+            n.div_ceil(2)
+        ));
     }
     if result.next_best.is_some() {
         sentences.push(format!(
@@ -90,6 +100,9 @@ fn summary(result: &BestOfK, is_grid: bool) -> Vec<String> {
             result.metric,
             open_interval_or_dash(result.next_best)
         ));
+    }
+    if let Some(all) = result.thinned {
+        sentences.push(format!("Thinned: {} of {all} values of k are listed and drawn.", result.points.len()));
     }
     let half = result.points.iter().find(|point| point.k == result.reliable_to);
     if let Some([Some(low), Some(high)]) = half.map(|point| point.range) {
@@ -124,4 +137,29 @@ fn rows(result: &BestOfK) -> Rows {
         ]);
     }
     rows
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::trial;
+    use tunebook_study::{MetricSummary, Objective, ObjectiveValue, Trial, TrialState};
+
+    #[test]
+    fn that_the_gain_of_a_doubling_is_not_known_has_its_true_reason() {
+        let objective = Objective { metric: "e".into(), direction: Direction::Minimize, judged: ObjectiveValue::Best };
+        let said = |complete: u32, infeasible: u32| {
+            let end = |number: u32| {
+                let y = f64::from(number);
+                let summary = MetricSummary { min: (y, 1), max: (y, 1), last: (y, 1) };
+                let state = if number <= complete { TrialState::Complete } else { TrialState::Infeasible };
+                Trial { summaries: [("e".to_string(), summary)].into(), ..trial(number, state) }
+            };
+            let trials: Vec<Trial> = (1..=complete + infeasible).map(end).collect();
+            summary(&best_of_k(&trials, &objective).unwrap(), false).remove(0)
+        };
+        assert!(said(4, 6).starts_with("6 of 10 configurations are infeasible. So half of them, 5,"), "{}", said(4, 6));
+        assert!(said(2, 1).contains("is 3, too few"), "{}", said(2, 1));
+        assert!(said(5, 4).starts_with("The best of all 9 configurations is better"), "{}", said(5, 4));
+    }
 }

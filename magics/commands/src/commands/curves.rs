@@ -1,14 +1,14 @@
 //! `%curves STUDY`: the training curves of the best trials, of one trial, or of the best trial of each value of a
 //! hyperparameter.
 
-use crate::error::{ErrorName, MagicError, Result};
+use crate::error::{ErrorName, Result};
 use crate::host::{Interrupt, Output};
 use crate::magic::{Command, Context, Export, Invocation, Magic, Subject};
 use crate::report::Report;
 use crate::report::table::{self, Rows, number, number_or_dash};
 use crate::studies::{JUDGING, Judging, classes_at_best, gradient_norms, no_answer, trial_of, with_classes};
 use crate::syntax::{Arguments, OptionSpec, PNG, Word};
-use tunebook_analysis::{MeasuredTrial, counted, curves, isolation, ranked};
+use tunebook_analysis::{Curves, MAX_POINTS, MeasuredTrial, counted, curves, isolation, ranked};
 use tunebook_study::store::trials_folder;
 use tunebook_study::{Objective, Trial};
 
@@ -82,6 +82,19 @@ fn best_of(trials: &[&Trial], objective: &Objective) -> String {
     }
 }
 
+/// Says that points of long curves were left out. None if none was.
+fn thinned(result: &Curves) -> Option<String> {
+    let long = result.trials.iter().flat_map(|curve| curve.thinned.values());
+    let longest = long.clone().max()?;
+    let all: usize = result.trials.iter().map(|curve| curve.metrics.len()).sum();
+    Some(format!(
+        "Thinned: {} of {} than {MAX_POINTS} points, at most {longest}. Of each, at most {MAX_POINTS} are listed and \
+         drawn: both ends, the best step, and the smallest and the largest value of each part.",
+        long.count(),
+        if all == 1 { "1 curve has more".into() } else { format!("{all} curves have more") }
+    ))
+}
+
 impl Command for ShowCurves {
     fn run(self: Box<Self>, context: &Context, output: &dyn Output, _: &Interrupt) -> Result<()> {
         let source = &self.arguments.source;
@@ -107,8 +120,8 @@ impl Command for ShowCurves {
         if chosen.is_empty() {
             let message =
                 format!("no trial of `{}` is complete and has a value of `{}` yet", study.name, objective.metric);
-            let help = "`--trial I` shows any trial, however it ended";
-            return Err(MagicError::advising(ErrorName::NoAnswer, message, help));
+            let help = "`--trial I` shows any trial, however it ended".to_string();
+            return Err(source.error(ErrorName::NoAnswer, self.study.span.clone(), message, Some(help)));
         }
         let folder = trials_folder(&context.store_file(), &study.name)?;
         let mut measured = vec![];
@@ -166,6 +179,9 @@ impl Command for ShowCurves {
                 ));
             }
         }
+        if let Some(sentence) = thinned(&result) {
+            report = report.line(&sentence);
+        }
         if result.trials.iter().any(|curve| !curve.metrics.is_empty()) {
             let chart = match &self.by {
                 Some(by) => {
@@ -177,5 +193,27 @@ impl Command for ShowCurves {
         }
         report.show(&context.charts, output);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::trial;
+    use tunebook_study::{Direction, Measurement, ObjectiveValue, TrialState};
+
+    #[test]
+    fn long_curves_are_said_to_be_thinned() {
+        let objective = Objective { metric: "e".into(), direction: Direction::Minimize, judged: ObjectiveValue::Best };
+        let trial = trial(1, TrialState::Complete);
+        let said = |steps: u64| {
+            let measurement =
+                |step| Measurement { step, seconds: 0.0, metrics: [("e".to_string(), Some(step as f64))].into() };
+            let measurements = (1..=steps).map(measurement).collect();
+            thinned(&curves(&[MeasuredTrial { trial: &trial, measurements, gradient_norms: vec![] }], &objective))
+        };
+        let sentence = said(2500).unwrap_or_default();
+        assert!(sentence.starts_with("Thinned: 1 of 1 curve has more than 2000 points, at most 2500."), "{sentence}");
+        assert_eq!(said(2000), None);
     }
 }

@@ -8,7 +8,7 @@ use crate::report::Report;
 use crate::report::table::{self, Rows, number, number_or_dash, open_interval_or_dash};
 use crate::studies::{Draws, JUDGING, Judging, no_answer, validation};
 use crate::syntax::{Arguments, OptionSpec, PNG, Word};
-use tunebook_analysis::{Isolation, Level, estimated_percent, isolation};
+use tunebook_analysis::{Isolation, Level, MAX_POINTS, estimated_percent, isolation};
 use tunebook_study::Params;
 
 pub const MAGIC: Magic = Magic {
@@ -52,6 +52,11 @@ fn parse(Invocation { arguments, .. }: Invocation) -> Result<Box<dyn Command>> {
     let hyperparameter = arguments.required(1, "the hyperparameter")?.clone();
     arguments.at_most(2)?;
     let buckets = arguments.small_count("buckets", 1)?.map(|n| n as usize);
+    if let (Some(n), Some(word)) = (buckets.filter(|n| *n > MAX_POINTS), arguments.option("buckets")) {
+        let message = format!("`--buckets {n}` is too many: a result has at most {MAX_POINTS} points");
+        let help = "ask for fewer buckets, so that each has several configurations to choose the best from";
+        return Err(arguments.invalid(word, message).with_help(help));
+    }
     let judging = Judging::new(&arguments)?;
     Ok(Box::new(Isolate { arguments, study, hyperparameter, buckets, judging }))
 }
@@ -87,7 +92,8 @@ impl Command for Isolate {
         let report = summary(&result, are_exchangeable).iter().fold(report, |report, sentence| report.line(sentence));
         let report = precision.iter().fold(report, |report, (_, sentence)| report.line(sentence));
         let report = notes.iter().fold(report, |report, note| report.line(note));
-        let report = adoption_cell(&study.name, &result).iter().fold(report, |report, sentence| report.line(sentence));
+        let adoption = adoption_line(&study.name, &result, &self.judging);
+        let report = adoption.iter().fold(report, |report, sentence| report.line(sentence));
         let mut report = report.table(&rows(&result)).chart(chart);
         if let Some(sentence) = baseline(&result) {
             report = report.line(&sentence);
@@ -97,7 +103,7 @@ impl Command for Isolate {
             |comparison| result.points[comparison.best].trial,
         );
         let best = best.and_then(|number| trials.iter().find(|trial| trial.number == number));
-        if let Some((trial, cell)) = best.and_then(|trial| Some((trial, again(&study, trial)?))) {
+        if let Some((trial, cell)) = best.and_then(|trial| Some((trial, again(&study, trial, &objective)?))) {
             report = report.line(&format!("Trial {} again, with another seed:", trial.number)).code(&cell);
         }
         report.show(&context.charts, output);
@@ -106,11 +112,14 @@ impl Command for Isolate {
 }
 
 /// Returns the sentence that says how to find out whether a difference stays when both are trained again.
-fn adoption_cell(study: &str, result: &Isolation) -> Option<String> {
+fn adoption_line(study: &str, result: &Isolation, judging: &Judging) -> Option<String> {
     let comparison = result.comparison.as_ref().filter(|comparison| comparison.level > Level::L0)?;
     let [candidate, baseline] = [comparison.best, comparison.second].map(|at| result.points[at].trial);
     let (candidate, baseline) = (candidate?, baseline?);
-    Some(format!("`%adopt {study} --candidate {candidate} --baseline {baseline}` trains both again (level L2)."))
+    let options = judging.options();
+    Some(format!(
+        "`%adopt {study} --candidate {candidate} --baseline {baseline}{options}` trains both again (level L2)."
+    ))
 }
 
 /// Returns sentences that compare the best point with the second best and say how certain their order is.
@@ -206,4 +215,24 @@ fn rows(result: &Isolation) -> Rows {
         rows.row(row);
     }
     rows
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::{FakeHost, context, definition, magics_in, run_in};
+
+    #[test]
+    fn an_error_about_a_study_without_a_result_points_at_the_study_and_advises() {
+        let folder = tempfile::tempdir().unwrap();
+        context(folder.path()).store().unwrap().create_study("empty", &definition()).unwrap();
+        let magics = magics_in(folder.path());
+        for text in ["%isolate empty lr", "%bestofk empty", "%curves empty --by lr"] {
+            let error = run_in(&magics, text, &FakeHost::default()).unwrap_err();
+            let at = text.find("empty").unwrap();
+            assert!(error.name.as_str() == "NoAnswer" && error.points_into(&(at..at + 5)), "{text}: {error:?}");
+            assert!(error.help.as_ref().is_some_and(|help| help.contains("`%study empty`")), "{text}: {error:?}");
+        }
+        let error = run_in(&magics, "%isolate empty lr --buckets 2001", &FakeHost::default()).unwrap_err();
+        assert_eq!(error.name.as_str(), "InvalidValue");
+    }
 }

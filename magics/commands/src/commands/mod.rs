@@ -121,6 +121,19 @@ mod tests {
     use super::*;
 
     #[test]
+    fn an_error_in_the_words_of_a_magic_says_how_it_is_written() {
+        for (text, form) in [
+            ("%insight", "`%insight STUDY`"),
+            ("%devices x", "`%devices`"),
+            ("%curves up --best 2 --trial 1", "`%curves STUDY [--best N | --trial I | --by HP]`"),
+            ("%launch --trial 1", "`%launch STUDY --trial I [--because TEXT]` or `%launch`"),
+        ] {
+            let help = parse(text, 0).err().and_then(|error| error.help).unwrap_or_default();
+            assert!(help.starts_with(&format!("write {form}")) && !help.contains('\n'), "{text}: {help}");
+        }
+    }
+
+    #[test]
     fn the_code_of_magics_that_run_rust_is_found() {
         let cases = [
             ("%time f(x)?", Some("f(x)?")),

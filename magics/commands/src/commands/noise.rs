@@ -84,7 +84,8 @@ impl Command for ShowNoise {
                 "`{}` is a training function with its own loop, so it cannot be paused for measurements",
                 word.text
             );
-            return Err(self.arguments.source.error(ErrorName::NoAnswer, word.span.clone(), message, None));
+            let help = "choose a workload with the `Workload` trait; %workloads lists all".to_string();
+            return Err(self.arguments.source.error(ErrorName::NoAnswer, word.span.clone(), message, Some(help)));
         };
         let optimizer = value("optimizer").map_or("its optimizer".into(), |value| value.to_string());
         let prober = Prober {

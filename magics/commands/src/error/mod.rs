@@ -99,6 +99,11 @@ impl MagicError {
         self
     }
 
+    /// Whether the error points at characters within a span.
+    pub fn points_into(&self, span: &Span) -> bool {
+        self.location.as_deref().is_some_and(|at| at.span.start >= span.start && at.span.end <= span.end)
+    }
+
     /// Adds to the help which character to write in the place of one that only looks like it, if the error points at
     /// such a character.
     pub fn naming_lookalikes(mut self) -> Self {

@@ -35,6 +35,14 @@ impl Catalogue {
             };
             return Err(source.syntax_error(head.name, message, Some(format!("usage: {}", magic.usage))));
         }
+        self.parse_as(magic, source, &head).map_err(|error| match needs_usage(&error, &line) {
+            true => error.with_help(format!("write {}; `%{name}?` explains it", forms(magic, head.percents))),
+            false => error,
+        })
+    }
+
+    fn parse_as(self, magic: &Magic, source: &Source, head: &Head) -> Result<Box<dyn Command>> {
+        let line = head.line.clone();
         let rest = head.name.end..line.end;
         let arguments = match magic.subject {
             Subject::Rust => parse_before_code(source, line, rest, magic.options)?,
@@ -47,7 +55,7 @@ impl Catalogue {
                 parse_arguments(source, line, words, magic.options)?
             }
         };
-        let body = is_cell.then_some(head.end..text.len());
+        let body = (head.percents == 2).then_some(head.end..source.text().len());
         let png = arguments.has(PNG.name);
         let command = (magic.parse)(Invocation { arguments, body, catalogue: self })?;
         Ok(if png { Box::new(ShowingPng(command)) } else { command })
@@ -97,6 +105,19 @@ impl Catalogue {
         };
         source.error(ErrorName::UnknownMagic, span, format!("there is no magic `{name}`"), help)
     }
+}
+
+/// Whether an error says that the words of the first line are not as they must be, and not what to write instead.
+fn needs_usage(error: &MagicError, line: &Span) -> bool {
+    error.help.is_none() && error.name == ErrorName::SyntaxError && error.points_into(line)
+}
+
+/// The forms in which a magic is written with so many per cent signs.
+fn forms(magic: &Magic, percents: usize) -> String {
+    let start = format!("{}{}", "%".repeat(percents), magic.name);
+    let forms: Vec<String> =
+        magic.usage.lines().filter(|form| form.starts_with(&start)).map(|form| format!("`{form}`")).collect();
+    forms.join(" or ")
 }
 
 /// A magic with `--png`.

@@ -23,6 +23,7 @@ pub use validation_uses::{holds_runs_of_another, replay_of, with_validation};
 
 use crate::error::{ErrorName, MagicError, Result, Source, Spanned, suggest};
 use crate::syntax::{Arguments, OptionSpec, Word};
+use shell_words::quote;
 use tunebook_analysis::AnalysisError;
 use tunebook_study::store::StudyRecord;
 use tunebook_study::{
@@ -86,6 +87,16 @@ impl Judging {
             objective.judged = judged;
         }
         Ok(objective)
+    }
+
+    /// The options as another line takes them over. Each begins with a space.
+    pub fn options(&self) -> String {
+        let metric = self.metric.iter().map(|(direction, metric)| format!(" --{direction} {}", quote(&metric.value)));
+        let judged = self.judged.iter().map(|judged| match judged {
+            ObjectiveValue::Best => " --objective best".to_string(),
+            ObjectiveValue::Final => " --objective final".to_string(),
+        });
+        metric.chain(judged).collect()
     }
 }
 
@@ -162,14 +173,28 @@ pub fn wall_seconds(recorded: f64, trials: &[Trial], now: f64) -> f64 {
     recorded.max(seconds)
 }
 
-/// The error of an analysis that has no answer. It points at `word`, the hyperparameter that was asked for.
+/// What to do about a study of which no trial has a result.
+pub fn without_result_help(study: &str) -> String {
+    format!(
+        "`%study {study}` lists its trials, each with the reason of its end; `--retry-failed` at its %%sweep runs failed \
+         ones again"
+    )
+}
+
+/// The error of an analysis of a study that has no answer. It points at `word`, the hyperparameter that was asked for,
+/// or at the study, which is the first word of the magic, if that has no result.
 pub fn no_answer(arguments: &Arguments, word: &Word, error: AnalysisError) -> MagicError {
+    let study = arguments.positional.first().unwrap_or(word);
+    let word = if error.hyperparameter().is_some() { word } else { study };
     let help = match &error {
         AnalysisError::UnknownHyperparameter { name, known } => {
             suggest(name, known.iter().map(String::as_str).collect::<Vec<_>>())
         }
         AnalysisError::Ambiguous { labels, .. } => Some(format!("write one of {}", labels.join(", "))),
-        _ => None,
+        AnalysisError::Constant { .. } => {
+            Some(format!("name one that varies: `%study {}` shows the values of the trials", study.text))
+        }
+        AnalysisError::NoObjective { .. } => Some(without_result_help(&study.text)),
     };
     let name = match error {
         AnalysisError::UnknownHyperparameter { .. } | AnalysisError::Ambiguous { .. } => {

@@ -341,7 +341,12 @@ pub fn definition() -> StudyDefinition {
 
 /// Magics whose store and worker do not exist.
 pub fn magics() -> Magics {
-    Magics::new(settings(&std::env::temp_dir().join("tunebook-not-there")))
+    magics_in(&std::env::temp_dir().join("tunebook-not-there"))
+}
+
+/// Magics whose store is that of [`context`] with this folder.
+pub fn magics_in(folder: &Path) -> Magics {
+    Magics::new(settings(folder))
 }
 
 /// Parses and runs one magic.

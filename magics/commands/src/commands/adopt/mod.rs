@@ -97,7 +97,8 @@ impl Command for Adopt {
                     format!("trials {} and {} are two seeds of the same configuration", self.candidate, self.baseline)
                 }
             };
-            let help = format!("`%seeds {} --trial {}` shows how much it varies", study.name, self.candidate);
+            let (candidate, options) = (self.candidate, self.judging.options());
+            let help = format!("`%seeds {} --trial {candidate}{options}` shows how much it varies", study.name);
             let span = rerunner.span("baseline");
             return Err(self.arguments.source.error(ErrorName::InvalidValue, span, message, Some(help)));
         }

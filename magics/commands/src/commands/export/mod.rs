@@ -62,7 +62,11 @@ impl Command for ExportNotebook {
         }
         let program = Program::of(context.catalogue, session, &session.inputs(0)?);
         if program.cells == 0 {
-            return Err(self.error(ErrorName::NoAnswer, "no cell has run without an error yet".into(), None));
+            return Err(self.error(
+                ErrorName::NoAnswer,
+                "no cell has run without an error yet".into(),
+                Some("run a cell first".into()),
+            ));
         }
         let mut dependencies = session.dependencies()?;
         if program.needs_runtime() && !dependencies.iter().any(|(name, _)| name == "tokio") {

@@ -88,7 +88,7 @@ impl Findings {
         let view =
             StudyView { definition, trials, objective, measured, workload, flags: of_flags, importance: of_importance };
         let with_cell = |finding: Finding| {
-            let cell = finding.experiment.as_ref().and_then(|experiment| next_cell(study, experiment));
+            let cell = finding.experiment.as_ref().and_then(|experiment| next_cell(study, experiment, objective));
             (finding, cell)
         };
         Ok(insight(view).map(|findings| {

@@ -1,20 +1,24 @@
 //! Writes the sweep that a finding advises as a cell.
 
 use tunebook_analysis::Experiment;
+use tunebook_pool::program_line::placeholders;
 use tunebook_study::sampler::{SamplerKind, trial_seed};
 use tunebook_study::store::StudyRecord;
 use tunebook_study::{
-    Distribution, Hyperparameter, ObjectiveValue, Params, ProgramLine, Role, SearchSpace, StudyDefinition, Trial,
-    Value, WorkloadReference,
+    Distribution, Hyperparameter, Objective, ObjectiveValue, Params, ProgramLine, Role, SearchSpace, StudyDefinition,
+    Trial, Value, WorkloadReference,
 };
 
-/// Returns the cell of an experiment. None if the study cannot be changed in this way.
-pub fn next_cell(study: &StudyRecord, experiment: &Experiment) -> Option<String> {
+/// Returns the cell of an experiment, which follows from trials that were judged by `objective`. A new study is judged
+/// by it too. More trials of the same study are not: with another objective, it would be another study. None if the
+/// study cannot be changed in this way.
+pub fn next_cell(study: &StudyRecord, experiment: &Experiment, objective: &Objective) -> Option<String> {
     let definition = &study.definition;
     if matches!(definition.workload, WorkloadReference::Imported { .. }) {
         return None;
     }
     let configurations = study.asked / definition.repeats.max(1);
+    let new = |space: SearchSpace| StudyDefinition { space, objective: objective.clone(), ..definition.clone() };
     match experiment {
         Experiment::Wider(space) => {
             let wider = StudyDefinition { space: space.clone(), ..definition.clone() };
@@ -27,20 +31,18 @@ pub fn next_cell(study: &StudyRecord, experiment: &Experiment) -> Option<String>
         }
         Experiment::Steps(factor) => {
             let space = with_steps(&definition.space, *factor)?;
-            let longer = StudyDefinition { space, ..definition.clone() };
             let suffix = if *factor > 1.0 { "longer" } else { "shorter" };
-            Some(sweep_cell(&format!("{}-{suffix}", study.name), &longer, configurations, ""))
+            Some(sweep_cell(&format!("{}-{suffix}", study.name), &new(space), configurations, ""))
         }
         Experiment::Changed { space, suffix } => {
-            let changed = StudyDefinition { space: space.clone(), ..definition.clone() };
-            Some(sweep_cell(&format!("{}-{suffix}", study.name), &changed, configurations, ""))
+            Some(sweep_cell(&format!("{}-{suffix}", study.name), &new(space.clone()), configurations, ""))
         }
     }
 }
 
-/// Returns the cell that trains the configuration of a trial again, with another seed. None if the space cannot be
-/// declared.
-pub fn again(study: &StudyRecord, trial: &Trial) -> Option<String> {
+/// Returns the cell that trains the configuration of a trial again, with another seed, and judges it by `objective`.
+/// None if the space cannot be declared.
+pub fn again(study: &StudyRecord, trial: &Trial, objective: &Objective) -> Option<String> {
     if matches!(study.definition.workload, WorkloadReference::Imported { .. }) {
         return None;
     }
@@ -54,9 +56,9 @@ pub fn again(study: &StudyRecord, trial: &Trial) -> Option<String> {
         let (name, distribution) = (name.clone(), Distribution::constant(value));
         space.declare(Hyperparameter { name, role: Role::Fixed, distribution, conditions: vec![] }).ok()?;
     }
-    let (sampler, repeats) = (SamplerKind::default(), 1);
+    let (sampler, repeats, objective) = (SamplerKind::default(), 1, objective.clone());
     let seed = seed_that_differs(study.definition.seed, trial)?;
-    let definition = StudyDefinition { space, sampler, repeats, seed, ..study.definition.clone() };
+    let definition = StudyDefinition { space, objective, sampler, repeats, seed, ..study.definition.clone() };
     Some(sweep_cell(&format!("{}-trial-{}", study.name, trial.number), &definition, 1, ""))
 }
 
@@ -94,6 +96,31 @@ pub fn written(workload: &WorkloadReference) -> String {
     }
 }
 
+/// Returns a command as it fits a space: without the optional parts that insert a hyperparameter that the space does
+/// not have. A part such as `[{name}]` that has a value in every trial loses its brackets, which would belong to the
+/// word there.
+fn command_in(line: &ProgramLine, space: &SearchSpace) -> ProgramLine {
+    let mut fitting = ProgramLine::default();
+    let begins_part = |word: &String| word.starts_with(|c: char| c == '-' || c.is_alphabetic());
+    let mut at = 0;
+    for part in &line.optional {
+        fitting.words.extend_from_slice(line.words.get(at..part.start).unwrap_or(&[]));
+        at = part.end;
+        let words = line.words.get(part.clone()).unwrap_or(&[]);
+        let inserted = placeholders(words).unwrap_or_default();
+        if inserted.iter().all(|placeholder| space.named(&placeholder.name).next().is_some()) {
+            let start = fitting.words.len();
+            fitting.words.extend_from_slice(words);
+            let lacks = || inserted.iter().any(|placeholder| space.lacking(&placeholder.name).is_some());
+            if words.first().is_some_and(begins_part) || lacks() {
+                fitting.optional.push(start..fitting.words.len());
+            }
+        }
+    }
+    fitting.words.extend_from_slice(line.words.get(at..).unwrap_or(&[]));
+    fitting
+}
+
 /// Returns the cell of a sweep. `options` begin with a space. An imported study has no such cell: what trained it is
 /// not known.
 pub fn sweep_cell(name: &str, definition: &StudyDefinition, configurations: u32, options: &str) -> String {
@@ -114,7 +141,9 @@ pub fn sweep_cell(name: &str, definition: &StudyDefinition, configurations: u32,
     text += "\n";
     text += &match &definition.workload {
         WorkloadReference::Builtin { name } | WorkloadReference::Rust { name, .. } => format!("workload {name}\n"),
-        WorkloadReference::Command(_) => format!("{}\n", written(&definition.workload)),
+        WorkloadReference::Command(line) => {
+            format!("{}\n", written(&WorkloadReference::Command(command_in(line, &definition.space))))
+        }
         WorkloadReference::Imported { .. } => String::new(),
     };
     for h in definition.space.hyperparameters() {
@@ -172,7 +201,8 @@ mod tests {
     use super::*;
     use crate::error::Source;
     use crate::syntax::parse_body;
-    use crate::testing::{context, definition};
+    use crate::testing::{context, definition, trial};
+    use tunebook_study::{Condition, Direction, TrialState};
 
     #[test]
     fn texts_with_quotes_are_in_the_cell_and_are_read_as_they_were() {
@@ -200,10 +230,71 @@ mod tests {
         // 16 configurations of three trials each.
         study.asked = 48;
         for (more, trials) in [(12, "--trials 32 "), (32, "--trials 32 "), (40, "--trials 40 ")] {
-            let cell = next_cell(&study, &Experiment::MoreConfigurations(more)).unwrap();
+            let objective = &study.definition.objective;
+            let cell = next_cell(&study, &Experiment::MoreConfigurations(more), objective).unwrap();
             assert!(cell.contains(trials), "{cell}");
         }
         study.definition.sampler = SamplerKind::Grid;
-        assert_eq!(next_cell(&study, &Experiment::MoreConfigurations(12)), None);
+        let objective = &study.definition.objective;
+        assert_eq!(next_cell(&study, &Experiment::MoreConfigurations(12), objective), None);
+    }
+
+    /// A study of a program that reads the momentum of sgd only.
+    fn of_a_program(words: &[&str], optional: std::ops::Range<usize>) -> StudyDefinition {
+        let words = words.iter().map(|word| word.to_string()).collect();
+        let workload = WorkloadReference::Command(ProgramLine { words, optional: vec![optional] });
+        let mut space = SearchSpace::new();
+        let optimizers = Distribution::choice(vec!["sgd".into(), "adam".into()]).unwrap();
+        let of_sgd = Condition { name: "opt".into(), values: vec!["sgd".into()] };
+        let momentum = Distribution::uniform(0.0, 1.0).unwrap();
+        for (name, distribution, conditions) in [("opt", optimizers, vec![]), ("mom", momentum, vec![of_sgd])] {
+            let (name, role) = (name.to_string(), Role::Nuisance);
+            space.declare(Hyperparameter { name, role, distribution, conditions }).unwrap();
+        }
+        StudyDefinition { workload, space, ..definition() }
+    }
+
+    #[test]
+    fn the_cell_of_one_configuration_has_only_the_optional_parts_of_its_branch() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut store = context(folder.path()).store().unwrap();
+        let (sgd, adam) = ([("opt", Value::from("sgd")), ("mom", Value::from(0.5))], [("opt", Value::from("adam"))]);
+        let params = |of: &[(&str, Value)]| of.iter().map(|(name, value)| (name.to_string(), value.clone())).collect();
+        let (sgd, adam): (Params, Params) = (params(&sgd), params(&adam));
+        for (name, words, optional, of_sgd) in [
+            ("words", &["t", "--mom", "{mom}", "-v"][..], 1..3, "[--mom {mom}]"),
+            ("option", &["t", "--mom={mom}", "-v"], 1..2, "[--mom={mom}]"),
+            ("word", &["t", "{mom}", "-v"], 1..2, "{mom}"),
+        ] {
+            let study = store.create_study(name, &of_a_program(words, optional)).unwrap();
+            let command = |cell: String| cell.lines().nth(1).unwrap().replace('\'', "");
+            let again = |number: u32, params: &Params| {
+                let trial = Trial { params: params.clone(), ..trial(number, TrialState::Complete) };
+                command(super::again(&study, &trial, &study.definition.objective).unwrap())
+            };
+            assert_eq!(again(1, &adam), "command t -v");
+            assert_eq!(again(2, &sgd), format!("command t {of_sgd} -v"));
+            let whole = command(sweep_cell(name, &study.definition, 4, ""));
+            assert!(whole.contains('['), "{whole}");
+        }
+    }
+
+    #[test]
+    fn a_new_study_is_judged_as_its_trials_were_and_more_trials_as_before() {
+        let folder = tempfile::tempdir().unwrap();
+        let study = context(folder.path()).store().unwrap().create_study("s", &definition()).unwrap();
+        let judged = ObjectiveValue::Final;
+        let objective = Objective { metric: "accuracy".into(), direction: Direction::Maximize, judged };
+        let space = study.definition.space.clone();
+        let changed = Experiment::Changed { space: space.clone(), suffix: "good" };
+        let again = again(&study, &trial(1, TrialState::Complete), &objective);
+        for cell in [again, next_cell(&study, &changed, &objective)] {
+            let cell = cell.unwrap();
+            assert!(cell.ends_with("\nmaximize accuracy") && cell.contains(" --objective final"), "{cell}");
+        }
+        for same in [Experiment::Wider(space), Experiment::MoreConfigurations(9)] {
+            let cell = next_cell(&study, &same, &objective).unwrap();
+            assert!(cell.ends_with("\nminimize valid/error") && !cell.contains("--objective"), "{cell}");
+        }
     }
 }

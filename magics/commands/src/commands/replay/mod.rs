@@ -168,7 +168,8 @@ impl ReplayMagic {
                 let reason = trial.reason.as_deref().map_or(String::new(), |reason| format!(" ({reason})"));
                 let message = format!("trial {number} is {}{reason}: it has no end to compare with", trial.state);
                 let span = self.arguments.option("trial").map_or(self.study.span.clone(), |word| word.span.clone());
-                return Err(self.arguments.source.error(ErrorName::NoAnswer, span, message, None));
+                let help = format!("choose another trial: `%study {}` lists them", self.study.text);
+                return Err(self.arguments.source.error(ErrorName::NoAnswer, span, message, Some(help)));
             }
             record.trials.retain(|other, _| *other == number);
             record.left_out = Default::default();

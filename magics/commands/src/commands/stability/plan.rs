@@ -91,7 +91,10 @@ impl StabilityPlan {
         let allowed: Vec<i32> = (LOWEST_RATE..=HIGHEST_RATE).filter(is_allowed).collect();
         let (Some(lowest), Some(highest)) = (allowed.first().copied(), allowed.last().copied()) else {
             let message = format!("`lr` of `{}` cannot have any of the values that this magic tries", word.text);
-            return Err(source.error(ErrorName::NoAnswer, word.span.clone(), message, None));
+            let (low, high) = (rate(LOWEST_RATE), rate(HIGHEST_RATE));
+            let help =
+                format!("it tries rates from {low:e} to {high:e}: give `lr` in the workload a range with some of them");
+            return Err(source.error(ErrorName::NoAnswer, word.span.clone(), message, Some(help)));
         };
         let range = match arguments.option("range") {
             Some(word) => range(arguments, word)?,

@@ -8,7 +8,7 @@ use crate::host::{Interrupt, Output};
 use crate::magic::{Command, Context};
 use crate::report::Report;
 use crate::report::table::{self, Rows, number};
-use crate::studies::must_run_again;
+use crate::studies::{must_run_again, without_result_help};
 use crate::syntax::{Arguments, OptionSpec, Word};
 use serde::Serialize;
 use serde_json::json;
@@ -85,7 +85,8 @@ impl Command for Promote {
         let Some(first) = top.first() else {
             let message =
                 format!("no trial of `{}` is complete and has a value of `{}` yet", study.name, objective.metric);
-            return Err(self.arguments.source.error(ErrorName::NoAnswer, self.study.span.clone(), message, None));
+            let help = Some(without_result_help(&study.name));
+            return Err(self.arguments.source.error(ErrorName::NoAnswer, self.study.span.clone(), message, help));
         };
         let configurations = study.asked / definition.repeats.max(1);
         let share = (f64::from(configurations) / self.factor).ceil() as u32;

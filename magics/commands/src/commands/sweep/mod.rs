@@ -325,7 +325,7 @@ pub fn without_effect(hyperparameters: &[String]) -> Option<String> {
     })
 }
 
-/// Returns the findings of a study. There are none while no trial has an objective, or if it cannot be read again.
+/// Returns the findings of a study. There are none while no trial has ended, or if it cannot be read again.
 fn findings(context: &Context, store: &Store, study: &StudyRecord) -> Findings {
     let trials = store.trials(study).unwrap_or_default();
     let found = Findings::of(context, store, study, &trials, &study.definition.objective);
