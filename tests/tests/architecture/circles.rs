@@ -1,6 +1,6 @@
 //! Circles in a graph of imports.
 
-use crate::imports::Import;
+use super::imports::Import;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
