@@ -481,6 +481,24 @@ fn a_whole_grid_has_no_more_configurations() {
 }
 
 #[test]
+fn a_list_value_of_which_all_configurations_failed_is_left_out() {
+    let rates = [0.01, 0.03, 0.1, 0.3, 0.5, 0.9].into_iter().zip(1..);
+    let failed = |(lr, number)| Trial { state: TrialState::Failed, ..trial(number, 2, lr, None) };
+    let mut trials: Vec<Trial> = rates.map(failed).collect();
+    trials.extend([trial(7, 1, 0.02, Some(0.1)), trial(8, 3, 0.2, Some(0.2)), trial(9, 1, 0.6, Some(0.3))]);
+    let (definition, objective) = (&definition(), &objective(Direction::Minimize));
+    let (flags, measured, trials) = (&Flags::default(), &std::collections::BTreeMap::new(), &trials[..]);
+    let view = StudyView { definition, trials, objective, measured, workload: None, flags, importance: None };
+    let found = insight(view).unwrap().into_iter().find(|finding| finding.id == "infeasible-fraction").unwrap();
+    assert_eq!(found.hyperparameter.as_deref(), Some("layers"));
+    assert!(found.message.contains("6 of the 6 configurations with layers = 2 gave no usable result"), "{found:?}");
+    assert_eq!(found.advice, "Leave out layers = 2, or fix the cause.");
+    let Some(Experiment::Changed { space, .. }) = &found.experiment else { panic!("{found:?}") };
+    let rest = Distribution::choice(vec![1.into(), 3.into()]).unwrap();
+    assert_eq!(space.named("layers").map(|h| &h.distribution).collect::<Vec<_>>(), [&rest]);
+}
+
+#[test]
 fn what_rounding_leaves_of_equal_seeds_is_no_variance() {
     let (definition, trials) = lonely(SamplerKind::Quasirandom);
     // The mean of three times 0.1 is not 0.1.
