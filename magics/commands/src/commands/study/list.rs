@@ -315,8 +315,9 @@ mod tests {
         record(&context, "a", &definition(), Json::Null);
         let mut store = context.store().unwrap();
         let trials = store.trials(&store.study("a").unwrap().unwrap()).unwrap();
-        let rows = trials.iter().map(|trial| (trial, &[][..]));
-        store.record_imported("copy", &definition(), rows, &json!({ "source": "a.log" })).unwrap();
+        let measurements: &[Measurement] = &[];
+        let rows = trials.iter().map(|trial| (trial, measurements));
+        store.record_imported("copy", &definition(), rows, &json!({ "source": "a.log" }), None).unwrap();
         let (result, text) = listed(&context);
         let expected = json!({ "exploring": 1, "exploiting": 0, "given": 0, "imported": 1 });
         assert_eq!(result["configurations"], expected);

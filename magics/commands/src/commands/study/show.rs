@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use tunebook_analysis::{MAX_POINTS, best_trial, count_by_state, counted, optimization_history, ranked_configurations};
 use tunebook_study::sampler::SamplerKind;
-use tunebook_study::store::{Store, StudyRecord, now, trials_folder};
+use tunebook_study::store::{Store, StudyRecord, covered_seconds, now, trials_folder};
 use tunebook_study::{Params, StudyDefinition, Trial, TrialState, WorkloadReference};
 
 /// The most rows of a table.
@@ -217,14 +217,7 @@ fn wall_seconds(recorded: f64, trials: &[Trial], runs: bool, now: f64) -> f64 {
         TrialState::Running => now.max(trial.started),
         _ => trial.started + trial.seconds,
     };
-    let mut spans: Vec<(f64, f64)> = trials.iter().map(|trial| (trial.started, end(trial))).collect();
-    spans.sort_by(|a, b| a.0.total_cmp(&b.0));
-    let (mut seconds, mut until) = (0.0, f64::NEG_INFINITY);
-    for (start, end) in spans {
-        seconds += (end - start.max(until)).max(0.0);
-        until = until.max(end);
-    }
-    recorded.max(seconds)
+    recorded.max(covered_seconds(trials.iter().map(|trial| (trial.started, end(trial))).collect()))
 }
 
 /// A launch of one of the study's trials.
