@@ -215,8 +215,8 @@ fn table(file: &str, bytes: &[u8]) -> std::result::Result<Table, String> {
     Ok(Table { header, names, rows })
 }
 
-/// A text without the spaces around its fields. Spaces inside quotes belong to a field. The CSV reader would take a quote
-/// after a space for a part of the field, and if it removed spaces, it would do so inside quotes too.
+/// A text without the spaces around its fields. Spaces inside quotes belong to a field. The CSV reader would take a
+/// quote after a space for a part of the field, and if it removed spaces, it would do so inside quotes too.
 fn without_spaces_around_fields(text: &str) -> String {
     let mut kept = String::with_capacity(text.len());
     // The field ends at `end`, except if more than spaces follow.
@@ -249,8 +249,8 @@ fn line_of(bytes: &[u8], position: &csv::Position) -> u64 {
 }
 
 /// What a field of a file can be read as: a whole number, a finite number, or true or false, if it looks like one, and
-/// text. A file does not say whether `1` is a number or a word, so the declaration decides. Spaces inside quotes are part
-/// of a text only.
+/// text. A file does not say whether `1` is a number or a word, so the declaration decides. Spaces inside quotes are
+/// part of a text only.
 fn readings(field: &str) -> Vec<Value> {
     let trimmed = field.trim();
     let number = || trimmed.parse::<f64>().ok().filter(|x| x.is_finite()).map(Value::Float);
