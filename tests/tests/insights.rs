@@ -129,7 +129,7 @@ async fn infeasible_trials_are_counted_by_cause_and_a_cell_leaves_their_region_o
 #[tokio::test]
 async fn trials_that_learn_nothing_are_flagged_and_stay_complete() {
     let awk = r#"end = x < 0.3 ? 0.9 : 0.1 + (x - 0.6) ^ 2 / 10;
-        for (i = 0; i <= 12; i++) printf "{\"step\": %d, \"valid/error\": %.9f}\n", i, i == 0 ? 0.9 : (i < 12 ? 0.89 : end)"#;
+        for (i = 0; i <= 12; i++) printf "{\"step\": %d, \"valid/error\": %.9f}\n", i, i == 0 ? 0.9 : (i < 12 ? 0.95 : end)"#;
     let (mut kernel, _folder) = with_program(awk).await;
     kernel.run_ok(&sweep("chance", "--trials 40 --seed 2")).await;
     let trials = kernel.recorded("chance");
@@ -142,10 +142,27 @@ async fn trials_that_learn_nothing_are_flagged_and_stay_complete() {
         assert_eq!(flags["worse_than_chance"], serde_json::json!(expected), "{magic}");
         assert_eq!(flags["chance"], 0.9, "{magic}");
         let sentence =
-            format!("Flagged: {} of 40 complete trials end no better than an untrained model", expected.len());
+            format!("Flagged: {} of 40 complete trials are no better than an untrained model", expected.len());
         assert!(words(&answer).contains(&sentence), "{magic}: {}", answer.shown());
     }
     assert_eq!(kernel.recorded("chance"), trials, "a flag changes no state");
+}
+
+#[tokio::test]
+async fn a_trial_that_overfits_past_its_first_value_has_learned() {
+    let awk = r#"line = "{\"step\": %d, \"valid/error\": %g}\n"; printf line line line, 0, 2 + x, 1, x / 2, 2, 3 + x"#;
+    let (mut kernel, _folder) = with_program(awk).await;
+    kernel.run_ok(&sweep("over", "--trials 3 --seed 2")).await;
+    let best = kernel.run_ok("%insight over").await.result();
+    assert_eq!(best["flags"]["worse_than_chance"], serde_json::json!([]), "{best}");
+    assert!(found(&best, "infeasible-fraction").is_empty(), "{best}");
+    let last = kernel.run_ok("%insight over --objective final").await.result();
+    assert_eq!(last["flags"]["worse_than_chance"], serde_json::json!([1, 2, 3]), "{last}");
+    let launch = kernel.run_ok("%launch over --trial 2").await;
+    let result = launch.result();
+    assert_eq!(result["better_than_chance"], true, "{result}");
+    let gain = result["chance"].as_f64().unwrap() - result["objective"].as_f64().unwrap();
+    assert!(gain > 2.0 && words(&launch).contains("the baseline is better by"), "{}", launch.shown());
 }
 
 #[tokio::test]

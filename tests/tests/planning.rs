@@ -129,7 +129,11 @@ async fn advice_follows_from_what_the_store_knows() {
     assert!(!ids(&before.result()).contains(&"constant-schedule"), "{}", before.shown());
     assert!(before.shown().contains("Question: Does it learn?"), "{}", before.shown());
     let bad = kernel.run_ok(&format!("%launch first --trial {}", 3 - best)).await;
+    let (chance, own) = (bad.result()["chance"].as_f64().unwrap(), bad.result()["objective"].as_f64().unwrap());
+    assert_eq!(bad.result()["better_than_chance"], false);
     assert!(bad.shown().contains("Caution: a model that has learned nothing"), "{}", bad.shown());
+    let compared = if own < chance { "hardly better" } else { "no better" };
+    assert!(flat(&bad.shown()).contains(&format!(", which is {compared}. A baseline")), "{}", bad.shown());
     let good = kernel.run_ok(&format!("%launch first --trial {best}")).await;
     assert!(good.shown().contains("the baseline is better by"), "{}", good.shown());
     assert_eq!(good.result()["better_than_chance"], true);

@@ -7,7 +7,7 @@ use tunebook_study::{Objective, Trial, TrialState};
 /// The trials of one configuration.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Configuration<'a> {
-    /// The complete and infeasible trials, by number.
+    /// The complete and infeasible trials, by number; of a failed configuration its failed ones.
     pub trials: Vec<&'a Trial>,
     /// Whether as many of its trials have ended as of any other configuration. If not, its median is that of fewer
     /// seeds, and it is not ranked yet. Neither is one with a seed that was stopped early, which has no final value.
@@ -22,12 +22,7 @@ pub struct Configuration<'a> {
 
 /// Groups the complete and infeasible trials by configuration, in the order of their first trials.
 pub fn configurations<'a>(trials: &'a [Trial], objective: &Objective) -> Vec<Configuration<'a>> {
-    let mut ended: Vec<&Trial> = trials.iter().filter(|trial| !trial.state.runs_again()).collect();
-    ended.sort_by_key(|trial| trial.number);
-    let mut by_index: BTreeMap<u32, Vec<&Trial>> = BTreeMap::new();
-    for trial in ended {
-        by_index.entry(trial.configuration).or_default().push(trial);
-    }
+    let by_index = ended(trials);
     let seeds = by_index.values().map(Vec::len).max().unwrap_or(0);
     let mut all: Vec<Configuration<'a>> = by_index
         .into_values()
@@ -41,6 +36,24 @@ pub fn configurations<'a>(trials: &'a [Trial], objective: &Objective) -> Vec<Con
         .collect();
     all.sort_by_key(|configuration| configuration.trials[0].number);
     all
+}
+
+/// Returns the configurations whose trials that ended all failed. They have no objective.
+pub(crate) fn failed_configurations(trials: &[Trial]) -> Vec<Configuration<'_>> {
+    let has_failed = |trials: &Vec<&Trial>| trials.iter().all(|trial| trial.state == TrialState::Failed);
+    let failed = ended(trials).into_values().filter(has_failed);
+    failed.map(|trials| Configuration { trials, is_finished: true, objective: None, middle: None }).collect()
+}
+
+/// Groups the trials that ended by configuration, each group by number.
+fn ended(trials: &[Trial]) -> BTreeMap<u32, Vec<&Trial>> {
+    let mut ended: Vec<&Trial> = trials.iter().filter(|trial| !trial.state.runs_again()).collect();
+    ended.sort_by_key(|trial| trial.number);
+    let mut by_index: BTreeMap<u32, Vec<&Trial>> = BTreeMap::new();
+    for trial in ended {
+        by_index.entry(trial.configuration).or_default().push(trial);
+    }
+    by_index
 }
 
 fn configuration<'a>(trials: Vec<&'a Trial>, is_finished: bool, objective: &Objective) -> Configuration<'a> {
@@ -62,13 +75,6 @@ pub(crate) fn minimized(trial: &Trial, objective: &Objective) -> f64 {
     let complete = trial.state == TrialState::Complete;
     let value = objective.of(trial).filter(|_| complete);
     value.map_or(f64::INFINITY, |(value, _)| objective.direction.minimized(value))
-}
-
-impl Configuration<'_> {
-    /// The number of infeasible trials.
-    pub fn infeasible(&self) -> usize {
-        self.trials.iter().filter(|trial| trial.state == TrialState::Infeasible).count()
-    }
 }
 
 /// Returns the finished configurations that have an objective, the best first, equals by the number of their first

@@ -27,7 +27,7 @@ pub enum Cause {
     Other,
     /// It crashed, took too long, or ended without its objective.
     Failed,
-    /// It is complete, and at its end no better than an untrained model.
+    /// It is complete, and no better than an untrained model.
     WorseThanChance,
 }
 
@@ -92,16 +92,20 @@ pub fn causes(trials: &[Trial], flags: &Flags) -> Vec<(Cause, usize)> {
 /// The trials that are suspicious although they are complete.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Flags {
-    /// Trials whose last objective is not better than that of the untrained model.
+    /// Trials whose objective is not better than that of the untrained model.
     pub worse_than_chance: Vec<u32>,
     /// Trials whose objective lies far from that of all others, and nearer to chance than to the best.
     pub outlier: Vec<u32>,
     /// The objective of a model that has learned nothing: as the workload declares it, otherwise the median over the
     /// trials before their first step. None if neither is known.
     pub chance: Option<f64>,
+    /// What complete trials had to be better than, where that is known: the better one of the declared level of chance
+    /// and the trial's own objective before its first step. It is not part of the JSON.
+    #[serde(skip)]
+    pub levels: BTreeMap<u32, f64>,
 }
 
-/// Flags the complete trials of a study.
+/// Flags the complete trials of a study, by the value that judges them: the best one, or the last one.
 ///
 /// `untrained` holds the objective before the first step of trials that reported it. `workload` may declare the level
 /// of chance.
@@ -120,17 +124,25 @@ pub fn flags(
     let chance = declared.or(at_start);
     let complete: Vec<&Trial> = trials.iter().filter(|trial| trial.state == TrialState::Complete).collect();
     let is_no_better = |trial: &&&Trial| -> Option<bool> {
-        let (last, step) = trial.summaries.get(&objective.metric)?.last;
-        let than_start = untrained.get(&trial.number).is_some_and(|start| minimized(last) >= minimized(*start));
+        // If the best value is that before the first step, it is no better than that.
+        let (value, _) = objective.of(trial)?;
+        let (_, last_step) = trial.summaries.get(&objective.metric)?.last;
+        let than_start = untrained.get(&trial.number).is_some_and(|start| minimized(value) >= minimized(*start));
         let than_chance =
-            declared.is_some_and(|chance| minimized(last) >= minimized(chance) - NEAR_CHANCE * chance.abs());
-        Some(step > 0 && (than_start || than_chance))
+            declared.is_some_and(|chance| minimized(value) >= minimized(chance) - NEAR_CHANCE * chance.abs());
+        Some(last_step > 0 && (than_start || than_chance))
+    };
+    let better = |a: f64, b: f64| if minimized(a) <= minimized(b) { a } else { b };
+    let level = |trial: &&Trial| {
+        let levels = declared.into_iter().chain(untrained.get(&trial.number).copied());
+        Some((trial.number, levels.reduce(better)?))
     };
     let worse_than_chance = complete.iter().filter(|trial| is_no_better(trial) == Some(true)).map(|t| t.number);
     Flags {
         worse_than_chance: worse_than_chance.collect(),
         outlier: outliers(trials, &complete, objective, chance),
         chance,
+        levels: complete.iter().filter_map(level).collect(),
     }
 }
 
@@ -192,11 +204,16 @@ mod tests {
     }
 
     #[test]
-    fn a_trial_that_ends_where_it_began_is_worse_than_chance() {
-        let trials = [trial(1, 0.1, 0.2), trial(2, 0.5, 0.95), trial(3, 0.895, 0.895)];
-        let untrained = [(1, 0.9), (2, 0.9), (3, 0.91)].into();
-        let found = flags(&trials, &objective(Direction::Minimize), &untrained, None);
+    fn the_value_that_judges_a_trial_says_whether_it_is_worse_than_chance() {
+        // The first one overfits: at its end it is worse than before its first step.
+        let trials = [trial(1, 0.1, 0.95), trial(2, 0.9, 0.95), trial(3, 0.895, 0.895)];
+        let untrained: BTreeMap<u32, f64> = [(1, 0.9), (2, 0.9), (3, 0.91)].into();
+        let best = objective(Direction::Minimize);
+        let found = flags(&trials, &best, &untrained, None);
         assert_eq!((found.worse_than_chance, found.chance), (vec![2], Some(0.9)));
+        assert_eq!(found.levels, untrained);
+        let last = Objective { judged: ObjectiveValue::Final, ..best };
+        assert_eq!(flags(&trials, &last, &untrained, None).worse_than_chance, [1, 2]);
         let higher = [trial(1, 0.1, 0.9), trial(2, 0.1, 0.1)];
         let untrained = [(1, 0.2), (2, 0.2)].into();
         assert_eq!(flags(&higher, &objective(Direction::Maximize), &untrained, None).worse_than_chance, [2]);

@@ -200,7 +200,7 @@ fn a_configuration_counts_by_the_median_over_its_seeds() {
     assert_eq!(axis(&definition(), &trials, &[], &minimize, &[], &Flags::default()).unwrap().best, [6, 10, 2]);
     let result = isolation(&definition(), &trials, "layers", None, &minimize).unwrap();
     let found = |p: &IsolationPoint| (p.objective, p.trial, p.trials.len(), p.configurations, p.infeasible, p.seeds);
-    assert_eq!(found(&result.points[0]), (Some(0.30), Some(2), 6, 2, 2, Some([0.01, 0.31])));
+    assert_eq!(found(&result.points[0]), (Some(0.30), Some(2), 6, 2, 1, Some([0.01, 0.31])));
     assert_eq!(found(&result.points[1]), (Some(0.21), Some(6), 6, 2, 0, Some([0.20, 0.22])));
     let history = optimization_history(&trials, &minimize);
     let so_far: Vec<Option<f64>> = history.trials.iter().map(|trial| trial.best_so_far).collect();
@@ -212,6 +212,26 @@ fn a_configuration_counts_by_the_median_over_its_seeds() {
     // While a study runs, a configuration with fewer seeds is not ranked yet.
     let best = best_trial(&trials[..8], &minimize).unwrap();
     assert_eq!(best.trial, 6);
+}
+
+#[test]
+fn a_point_counts_configurations_that_failed_beside_the_others() {
+    let failed = |trial: Trial| Trial { state: TrialState::Failed, ..trial };
+    let mut trials = with_seeds(&[[Some(0.1); 3], [None; 3], [Some(0.2); 3], [None; 3]]);
+    // One seed of the first configuration failed, and all seeds of the last two.
+    for i in [0, 6, 7, 8, 9, 10, 11] {
+        trials[i] = failed(trials[i].clone());
+    }
+    let minimize = objective(Direction::Minimize);
+    let result = isolation(&definition(), &trials, "layers", None, &minimize).unwrap();
+    let found: Vec<_> = result.points.iter().map(|p| (p.configurations, p.infeasible, p.failed)).collect();
+    assert_eq!(found, [(1, 0, 1), (1, 1, 1), (0, 0, 0)]);
+    assert!(result.has_seeds());
+    // In a range, a failed trial counts with the nearest bucket.
+    let trials = [trial(1, 1, 0.01, Some(0.2)), trial(2, 1, 0.1, Some(0.3)), failed(trial(3, 1, 0.5, None))];
+    let result = isolation(&definition(), &trials, "lr", Some(2), &minimize).unwrap();
+    assert_eq!(result.points.iter().map(|p| p.failed).collect::<Vec<_>>(), [0, 1]);
+    assert!(!result.has_seeds());
 }
 
 #[test]
@@ -509,6 +529,24 @@ fn a_whole_grid_has_no_more_configurations() {
     let found = density(&definition, &trials[..9]);
     assert_eq!(found.experiment, Some(Experiment::MoreConfigurations(12)));
     assert!(found.advice.starts_with("Run more configurations"), "{}", found.advice);
+}
+
+#[test]
+fn a_list_value_of_which_all_configurations_failed_is_left_out() {
+    let rates = [0.01, 0.03, 0.1, 0.3, 0.5, 0.9].into_iter().zip(1..);
+    let failed = |(lr, number)| Trial { state: TrialState::Failed, ..trial(number, 2, lr, None) };
+    let mut trials: Vec<Trial> = rates.map(failed).collect();
+    trials.extend([trial(7, 1, 0.02, Some(0.1)), trial(8, 3, 0.2, Some(0.2)), trial(9, 1, 0.6, Some(0.3))]);
+    let (definition, objective) = (&definition(), &objective(Direction::Minimize));
+    let (flags, measured, trials) = (&Flags::default(), &std::collections::BTreeMap::new(), &trials[..]);
+    let view = StudyView { definition, trials, objective, measured, workload: None, flags, importance: None };
+    let found = insight(view).unwrap().into_iter().find(|finding| finding.id == "infeasible-fraction").unwrap();
+    assert_eq!(found.hyperparameter.as_deref(), Some("layers"));
+    assert!(found.message.contains("6 of the 6 configurations with layers = 2 gave no usable result"), "{found:?}");
+    assert_eq!(found.advice, "Leave out layers = 2, or fix the cause.");
+    let Some(Experiment::Changed { space, .. }) = &found.experiment else { panic!("{found:?}") };
+    let rest = Distribution::choice(vec![1.into(), 3.into()]).unwrap();
+    assert_eq!(space.named("layers").map(|h| &h.distribution).collect::<Vec<_>>(), [&rest]);
 }
 
 #[test]

@@ -127,6 +127,7 @@ fn an_isolation_draws_each_complete_trial_once() {
         trials: objectives.iter().zip(1..).map(|(y, number)| BucketTrial { number, objective: *y }).collect(),
         configurations: objectives.len(),
         infeasible: 1,
+        failed: 0,
         interval: Some([None, Some(0.2)]),
         seeds: None,
         params: Some([("lr".to_string(), low.into())].into()),

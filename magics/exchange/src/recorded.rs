@@ -10,6 +10,8 @@ pub struct RecordedStudy {
     pub definition: StudyDefinition,
     /// When it was created, in Unix seconds.
     pub created: f64,
+    /// Its wall time, in seconds. 0 if it is not known.
+    pub seconds: f64,
     /// Where it ran last.
     pub environment: Option<Value>,
     /// What its import kept for a later export ([`crate::optuna::Imported::kept`]). None if it was not imported.
@@ -57,6 +59,7 @@ pub(crate) mod testing {
             name: "branches".into(),
             definition: StudyDefinition::new(workload, space, objective),
             created: 1.0,
+            seconds: 1.5,
             environment: None,
             kept: None,
             trials: vec![trial(1, &sgd, 0.25), trial(2, &adam, 0.125)],

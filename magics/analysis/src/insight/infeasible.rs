@@ -2,12 +2,12 @@
 
 use super::changed::{cut_away, replaced};
 use super::{Evidence, Experiment, Finding, Severity, number};
-use crate::configurations::Configuration;
+use crate::configurations::{Configuration, failed_configurations};
 use crate::failures::Cause;
 use crate::words::counted;
 use indexmap::IndexMap;
-use std::collections::{BTreeMap, BTreeSet, HashSet};
-use tunebook_study::{Distribution, Hyperparameter, TrialState};
+use std::collections::{BTreeMap, HashSet};
+use tunebook_study::{Distribution, Hyperparameter};
 
 /// A larger share is a warning.
 const LARGE: f64 = 0.3;
@@ -40,9 +40,9 @@ pub(super) fn finding(evidence: &Evidence<'_>) -> Option<Finding> {
     for cause in causes.chain(bad.iter().map(|_| Cause::WorseThanChance)) {
         *counts.entry(cause).or_default() += 1;
     }
-    let failed = failed_configurations(evidence);
-    if failed > 0 {
-        counts.insert(Cause::Failed, failed);
+    let failed = failed_configurations(evidence.trials);
+    if !failed.is_empty() {
+        counts.insert(Cause::Failed, failed.len());
     }
     let unusable: usize = counts.values().sum();
     let n = unusable + good.len();
@@ -75,7 +75,7 @@ pub(super) fn finding(evidence: &Evidence<'_>) -> Option<Finding> {
     for (cause, count) in by_cause {
         finding = finding.with(cause.as_str(), *count as f64);
     }
-    let unusable: Vec<&Configuration<'_>> = evidence.infeasible.iter().chain(bad).collect();
+    let unusable: Vec<&Configuration<'_>> = evidence.infeasible.iter().chain(&failed).chain(bad).collect();
     if share > NEARLY_ALL {
         advice = "This is likely a bug. Look for a fault in the workload before changing the search space.".into();
         if let Some((reason, count)) = commonest_reason(evidence) {
@@ -99,16 +99,6 @@ pub(super) fn finding(evidence: &Evidence<'_>) -> Option<Finding> {
         finding.hyperparameter = Some(label);
     }
     Some(Finding { message, advice, ..finding })
-}
-
-/// Returns how many configurations have failed trials only.
-fn failed_configurations(evidence: &Evidence<'_>) -> usize {
-    let ended = || evidence.trials.iter().filter(|trial| !trial.state.runs_again());
-    let other: BTreeSet<u32> =
-        ended().filter(|trial| trial.state != TrialState::Failed).map(|trial| trial.configuration).collect();
-    let failed: BTreeSet<u32> =
-        ended().filter(|trial| trial.state == TrialState::Failed).map(|trial| trial.configuration).collect();
-    failed.difference(&other).count()
 }
 
 /// Returns the reason on record that most of the infeasible and failed trials have, with their number. Of equally common

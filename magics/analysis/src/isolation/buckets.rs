@@ -19,6 +19,17 @@ pub enum Bucket {
     Range([f64; 2]),
 }
 
+impl Bucket {
+    /// How far a value lies outside: 0 if it is inside, infinite if it is another value of a list.
+    pub(super) fn distance(&self, value: &Value) -> f64 {
+        match self {
+            Bucket::Value(own) if own.same_as(value) => 0.0,
+            Bucket::Value(_) => f64::INFINITY,
+            Bucket::Range([low, high]) => value.as_f64().map_or(f64::INFINITY, |v| (low - v).max(v - high).max(0.0)),
+        }
+    }
+}
+
 /// The configurations of one bucket.
 pub(super) type Group<'a> = (Bucket, Vec<Configuration<'a>>);
 

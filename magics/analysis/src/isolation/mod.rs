@@ -13,7 +13,7 @@ pub use comparison::{Comparison, Level};
 
 use crate::AnalysisError;
 use crate::best_of_k::Objectives;
-use crate::configurations::{Configuration, configurations};
+use crate::configurations::{Configuration, configurations, failed_configurations};
 use crate::hyperparameter::{value_in, varied_hyperparameter};
 use crate::metric_bounds::metric_bounds;
 use buckets::{Group, grouped};
@@ -65,8 +65,10 @@ pub struct IsolationPoint {
     pub trials: Vec<BucketTrial>,
     /// The number of finished configurations of this bucket.
     pub configurations: usize,
-    /// The number of infeasible trials among the trials.
+    /// The number of these configurations that have no objective, because the median over their seeds is infeasible.
     pub infeasible: usize,
+    /// The number of other configurations of this bucket: those whose trials all failed.
+    pub failed: usize,
     /// The 95 % interval of the best that an independent study with as many configurations in this bucket finds (study
     /// variance). An end is None if it is not known.
     pub interval: Option<[Option<f64>; 2]>,
@@ -127,7 +129,17 @@ pub fn isolation(
     let matched = groups.iter().map(|(_, values)| values.count()).filter(|n| *n > 0).min().unwrap_or(0);
     let bounds = metric_bounds(objective, trials);
     let comparison = compare(&groups.iter().map(|(_, values)| values.clone()).collect::<Vec<_>>());
-    let points = groups.into_iter().map(|(group, values)| point(group, &values, objective, matched, bounds)).collect();
+    let mut points: Vec<IsolationPoint> =
+        groups.into_iter().map(|(group, values)| point(group, &values, objective, matched, bounds)).collect();
+    for failed in failed_configurations(trials) {
+        let Some(value) = value_in(&definition.space, hyperparameter, failed.trials[0]) else { continue };
+        // A value between two buckets counts with the nearer one.
+        let distances = points.iter_mut().map(|point| (point.bucket.distance(value), point));
+        let nearest = distances.filter(|(distance, _)| distance.is_finite()).min_by(|a, b| a.0.total_cmp(&b.0));
+        if let Some((_, point)) = nearest {
+            point.failed += 1;
+        }
+    }
     Ok(Isolation {
         hyperparameter: hyperparameter.label(),
         scale: hyperparameter.distribution.scale(),
@@ -137,6 +149,13 @@ pub fn isolation(
         matched,
         comparison,
     })
+}
+
+impl Isolation {
+    /// Whether configurations have several trials each, so that both are not the same number.
+    pub fn has_seeds(&self) -> bool {
+        self.points.iter().any(|point| point.configurations < point.trials.len())
+    }
 }
 
 fn point(
@@ -179,7 +198,8 @@ fn point(
         params: best.and_then(|best| Some(best.middle?.params.clone())),
         trials,
         configurations: values.count(),
-        infeasible: group.iter().map(Configuration::infeasible).sum(),
+        infeasible: values.count() - values.sorted().len(),
+        failed: 0,
         interval: values.prediction_interval(objective.direction, bounds),
         seeds,
         budget_matched,

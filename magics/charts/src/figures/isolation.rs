@@ -95,19 +95,21 @@ pub fn isolation(study: &str, isolation: &Isolation, describe: &dyn Fn(&Params) 
     drawn.retain(|series| !series.points.is_empty());
     Chart {
         title: format!("{study}: best {metric} for each {hyperparameter}"),
-        subtitle: subtitle(points, clipped),
+        subtitle: subtitle(isolation, clipped),
         panels: vec![Panel::new(x_axis, y_axis, drawn)],
         columns: 1,
     }
     .thinned()
 }
 
-fn subtitle(points: &[IsolationPoint], clipped: usize) -> String {
-    let counts = || points.iter().map(|p| p.trials.len());
+fn subtitle(isolation: &Isolation, clipped: usize) -> String {
+    let points = &isolation.points;
+    let what = if isolation.has_seeds() { "configuration" } else { "trial" };
+    let counts = || points.iter().map(|p| p.configurations);
     let per_point = match (counts().min(), counts().max()) {
-        (Some(a), Some(b)) if a != b => format!("{a} to {b} trials"),
-        (Some(a), _) => counted(a, "trial"),
-        _ => "no trials".into(),
+        (Some(a), Some(b)) if a != b => format!("{a} to {b} {what}s"),
+        (Some(a), _) => counted(a, what),
+        _ => format!("no {what}s"),
     };
     let infeasible: usize = points.iter().map(|p| p.infeasible).sum();
     let at_rim = match clipped {
@@ -122,7 +124,9 @@ fn subtitle(points: &[IsolationPoint], clipped: usize) -> String {
     let share = 100.0 * infeasible as f64 / all.max(1) as f64;
     let infeasible =
         if infeasible > 0 { format!("{infeasible} infeasible in all ({share:.0} %)") } else { "0 infeasible".into() };
-    format!("{per_point} each, {infeasible}{at_rim}{bars}")
+    let failed: usize = points.iter().map(|p| p.failed).sum();
+    let failed = if failed > 0 { format!(", {failed} failed") } else { String::new() };
+    format!("{per_point} each, {infeasible}{failed}{at_rim}{bars}")
 }
 
 /// Returns the middle between two values on a scale.

@@ -19,7 +19,7 @@ pub const MAGIC: Magic = Magic {
     example: "%axis depth lr",
     summary: "Hyperparameter axis plots: every trial's objective against each hyperparameter",
     help: "If the best trials are at an edge of a range, the range is too narrow; the checklist shades such an edge. \
-        Infeasible trials are red crosses at the edge of the chart, trials that end no better than an untrained model \
+        Infeasible trials are red crosses at the edge of the chart, trials that are no better than an untrained model \
         are red rings, and the three best trials are stars (Playbook E1–E5).",
     options: &[JUDGING[0], JUDGING[1], JUDGING[2], PNG],
     subject: Subject::Study,

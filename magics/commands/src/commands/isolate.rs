@@ -187,15 +187,17 @@ fn baseline(result: &Isolation) -> Option<String> {
 fn rows(result: &Isolation) -> Rows {
     let matched = format!("expected best of {}", result.matched);
     let best = format!("best {}", result.metric);
-    let has_seeds = result.points.iter().any(|p| p.configurations < p.trials.len());
-    let counted = if has_seeds { "configurations" } else { "trials" };
+    let counted = if result.has_seeds() { "configurations" } else { "trials" };
+    let has_failed = result.points.iter().any(|p| p.failed > 0);
     // A study whose trials are not exchangeable has neither.
     let has_interval = result.points.iter().any(|p| p.interval.is_some());
     let has_matched = result.points.iter().any(|p| p.budget_matched.is_some());
     let mut headers = vec![result.hyperparameter.as_str(), &best];
     headers.extend(has_interval.then_some("best of a repeated study (95 %)"));
     headers.extend(has_matched.then_some(matched.as_str()));
-    headers.extend([counted, "infeasible", "trial"]);
+    headers.extend([counted, "infeasible"]);
+    headers.extend(has_failed.then_some("failed"));
+    headers.push("trial");
     let mut rows = Rows::new(&headers);
     for p in &result.points {
         let mut row = vec![
@@ -205,13 +207,14 @@ fn rows(result: &Isolation) -> Rows {
         row.extend(has_interval.then(|| open_interval_or_dash(p.interval)));
         row.extend(has_matched.then(|| number_or_dash(p.budget_matched)));
         row.extend([
-            if has_seeds { p.configurations } else { p.trials.len() }.to_string(),
+            p.configurations.to_string(),
             match p.infeasible {
                 0 => "0".into(),
-                n => format!("{n} ({:.0} %)", 100.0 * n as f64 / p.trials.len() as f64),
+                n => format!("{n} ({:.0} %)", 100.0 * n as f64 / p.configurations as f64),
             },
-            p.trial.map_or("–".into(), |n| n.to_string()),
         ]);
+        row.extend(has_failed.then(|| p.failed.to_string()));
+        row.push(p.trial.map_or("–".into(), |n| n.to_string()));
         rows.row(row);
     }
     rows

@@ -46,7 +46,7 @@ pub fn sentences_about_failures(trials: &[Trial], flags: &Flags) -> Vec<String> 
     let chance =
         flags.chance.map_or(String::new(), |chance| format!(" (about {})", crate::report::table::number(chance)));
     for (numbers, what) in [
-        (&flags.worse_than_chance, format!("end no better than an untrained model{chance}")),
+        (&flags.worse_than_chance, format!("are no better than an untrained model{chance}")),
         (&flags.outlier, format!("lie far from all others and nearer to chance{chance} than to the best")),
     ] {
         if !numbers.is_empty() {

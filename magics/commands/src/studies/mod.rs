@@ -25,7 +25,7 @@ use crate::error::{ErrorName, MagicError, Result, Source, Spanned, suggest};
 use crate::syntax::{Arguments, OptionSpec, Word};
 use shell_words::quote;
 use tunebook_analysis::AnalysisError;
-use tunebook_study::store::StudyRecord;
+use tunebook_study::store::{StudyRecord, covered_seconds};
 use tunebook_study::{
     Direction, Distribution, Objective, ObjectiveValue, StudyDefinition, Trial, TrialState, Value, WorkloadReference,
 };
@@ -163,14 +163,7 @@ pub fn wall_seconds(recorded: f64, trials: &[Trial], now: f64) -> f64 {
         TrialState::Running => now.max(trial.started),
         _ => trial.started + trial.seconds,
     };
-    let mut spans: Vec<(f64, f64)> = trials.iter().map(|trial| (trial.started, end(trial))).collect();
-    spans.sort_by(|a, b| a.0.total_cmp(&b.0));
-    let (mut seconds, mut until) = (0.0, f64::NEG_INFINITY);
-    for (start, end) in spans {
-        seconds += (end - start.max(until)).max(0.0);
-        until = until.max(end);
-    }
-    recorded.max(seconds)
+    recorded.max(covered_seconds(trials.iter().map(|trial| (trial.started, end(trial))).collect()))
 }
 
 /// What to do about a study of which no trial has a result.

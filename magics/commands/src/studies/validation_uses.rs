@@ -194,7 +194,7 @@ mod tests {
         let trials = store.trials(&study).unwrap();
         let measurements = [measured(10), measured(20)];
         let rows = trials.iter().map(|trial| (trial, &measurements[..]));
-        store.record_imported("copy", &definition, rows, &json!({ "source": "a.log" })).unwrap();
+        store.record_imported("copy", &definition, rows, &json!({ "source": "a.log" }), None).unwrap();
         assert_eq!(counts(&store), (1, 2, 2, 4));
         // Another seed is another trial.
         let others: Vec<Trial> = trials.iter().map(|trial| Trial { seed: trial.seed + 7, ..trial.clone() }).collect();
@@ -202,7 +202,7 @@ mod tests {
         let rows: Vec<(Trial, &[Measurement])> =
             rows.zip(1..).map(|((trial, rows), number)| (Trial { number, ..trial.clone() }, rows)).collect();
         let rows = rows.iter().map(|(trial, rows)| (trial, *rows));
-        store.record_imported("longer", &definition, rows, &json!({ "source": "b.log" })).unwrap();
+        store.record_imported("longer", &definition, rows, &json!({ "source": "b.log" }), None).unwrap();
         assert_eq!(counts(&store), (2, 4, 4, 8));
     }
 }

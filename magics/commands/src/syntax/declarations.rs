@@ -229,7 +229,7 @@ fn parse_tokens(source: &Source, span: Span, body: &mut SweepBody) -> Result<()>
             let value = line.value()?;
             let number = value.value.as_i64().and_then(|n| u32::try_from(n).ok()).filter(|n| *n > 0);
             let Some(number) = number else {
-                let message = format!("a round is a whole number from 1, not `{}`", value.value);
+                let message = format!("a round is a whole number from 1 to {}, not `{}`", u32::MAX, value.value);
                 return Err(source.error(ErrorName::InvalidValue, value.span, message, None));
             };
             set(source, &mut body.round, Spanned::new(number, value.span), "round")?;

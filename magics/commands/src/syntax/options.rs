@@ -2,6 +2,7 @@
 
 use super::Word;
 use crate::error::{ErrorName, MagicError, Result, Source, Span, nearest};
+use std::num::IntErrorKind;
 use std::time::Duration;
 
 /// An option of a magic.
@@ -217,6 +218,10 @@ impl Arguments {
         let Some(word) = self.option(name) else { return Ok(None) };
         match word.text.parse::<u64>() {
             Ok(count) if count >= least => Ok(Some(count)),
+            Err(error) if *error.kind() == IntErrorKind::PosOverflow => {
+                let (written, most) = (written(name), u64::MAX);
+                Err(self.invalid(word, format!("`{written} {}` is too large: the largest is {most}", word.text)))
+            }
             _ => {
                 let written = written(name);
                 let message = format!("`{written}` takes a whole number of at least {least}, not `{}`", word.text);
@@ -231,7 +236,10 @@ impl Arguments {
     pub fn small_count(&self, name: &str, least: u64) -> Result<Option<u32>> {
         let Some(count) = self.count(name, least)? else { return Ok(None) };
         match (u32::try_from(count), self.option(name)) {
-            (Err(_), Some(word)) => Err(self.invalid(word, format!("`{} {count}` is too many", written(name)))),
+            (Err(_), Some(word)) => {
+                let most = u32::MAX;
+                Err(self.invalid(word, format!("`{} {count}` is too many: the most are {most}", written(name))))
+            }
             (count, _) => Ok(count.ok()),
         }
     }

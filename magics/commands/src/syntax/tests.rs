@@ -101,6 +101,9 @@ fn errors_say_what_is_wrong_and_suggest_similar_names() {
         ("nuisance m ~ 1 - loguniform(0.1, 2)", "InvalidDistribution", "at most 1"),
         ("fixed x = 1 2", "SyntaxError", "unexpected `2`"),
         ("fixed x = 0x10", "SyntaxError", "not a number"),
+        ("round 99999999999999999999", "SyntaxError", "is not between -9223372036854775808 and 9223372036854775807"),
+        ("round 4294967296", "InvalidValue", "a whole number from 1 to 4294967295"),
+        ("fixed x = -1e999", "SyntaxError", "is not between -1.7976931348623157e308"),
         ("when a == 1: minimize b", "SyntaxError", "cannot be conditional"),
         ("minimize top-1 acc", "SyntaxError", "`minimize \"top-1 acc\"`"),
         ("maximize 1-µ % # why", "SyntaxError", "`maximize \"1-µ %\"`"),
@@ -213,6 +216,10 @@ fn options_are_gnu_style() {
     assert_eq!(arguments("--trials").unwrap_err().name.as_str(), "SyntaxError");
     assert_eq!(arguments("--resume=1").unwrap_err().name.as_str(), "SyntaxError");
     assert_eq!(arguments("--trials x").unwrap().count("trials", 1).unwrap_err().name.as_str(), "InvalidValue");
+    let large = arguments("--trials 99999999999999999999").unwrap().small_count("trials", 1).unwrap_err().message;
+    assert_eq!(large, "`--trials 99999999999999999999` is too large: the largest is 18446744073709551615");
+    let many = arguments("--trials 4294967296").unwrap().small_count("trials", 1).unwrap_err().message;
+    assert_eq!(many, "`--trials 4294967296` is too many: the most are 4294967295");
     assert_eq!(arguments("--trials 1 --trials 2").unwrap_err().name.as_str(), "SyntaxError");
 }
 

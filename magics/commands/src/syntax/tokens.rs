@@ -1,6 +1,7 @@
 //! Splits a line of a sweep's body into tokens.
 
 use crate::error::{Result, Source, Span};
+use std::num::IntErrorKind;
 use tunebook_study::Value;
 
 #[derive(Clone, Debug, PartialEq)]
@@ -119,7 +120,20 @@ fn number(source: &Source, at: usize, rest: &str) -> Result<(Token, usize)> {
     match value {
         Some(value) => Ok((Token::Literal(value), length)),
         None => {
-            Err(source.syntax_error(at..at + length.max(1), format!("`{}` is not a number", &rest[..length]), None))
+            let message = format!("`{}` {}", &rest[..length], not_read(&text));
+            Err(source.syntax_error(at..at + length.max(1), message, None))
         }
+    }
+}
+
+/// Says why a text is no number here.
+fn not_read(text: &str) -> String {
+    let is_beyond = |error: &IntErrorKind| matches!(error, IntErrorKind::PosOverflow | IntErrorKind::NegOverflow);
+    if text.parse::<i64>().is_err_and(|error| is_beyond(error.kind())) {
+        format!("is not between {} and {}, as whole numbers are here", i64::MIN, i64::MAX)
+    } else if text.contains(['.', 'e', 'E']) && text.parse::<f64>().is_ok() {
+        format!("is not between {:e} and {:e}, as numbers are here", f64::MIN, f64::MAX)
+    } else {
+        "is not a number".into()
     }
 }

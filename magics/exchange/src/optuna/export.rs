@@ -18,6 +18,9 @@ pub(super) const TRIAL: &str = "tunebook:trial";
 /// The user attribute of a trial that is infeasible: why.
 pub const INFEASIBLE: &str = "tunebook:infeasible";
 
+/// The user attribute of a study with its wall time in seconds.
+pub(super) const SECONDS: &str = "tunebook:seconds";
+
 /// A trial as an attribute.
 #[derive(Serialize, Deserialize)]
 pub(super) struct OwnTrial {
@@ -62,6 +65,9 @@ pub fn export(study: &RecordedStudy) -> OptunaStudy {
     user_attributes.insert("tunebook:workload".into(), json!(definition.workload.to_string()));
     user_attributes.insert("tunebook:roles".into(), json!(roles));
     user_attributes.insert("tunebook:seed".into(), json!(definition.seed));
+    if study.seconds > 0.0 {
+        user_attributes.insert(SECONDS.into(), json!(study.seconds));
+    }
     let mut system_attributes = kept("system");
     system_attributes.insert("study:metric_names".into(), json!([definition.objective.metric]));
     system_attributes.insert(DEFINITION.into(), json!(definition));
@@ -160,6 +166,7 @@ mod tests {
         assert_eq!(names(1), ["optimizer", "optimizer=adam/lr"]);
         let imported = import(&exported, &Choices::default()).unwrap();
         assert_eq!((imported.definition, imported.trials), (study.definition, study.trials));
+        assert_eq!(imported.seconds, Some(study.seconds), "the wall time, and not the sum over the trials");
     }
 
     #[test]
@@ -172,5 +179,6 @@ mod tests {
         exported.trials.push(added);
         let imported = import(&exported, &Choices::default()).unwrap();
         assert_eq!(imported.trials[2].trial.params, study.trials[1].trial.params);
+        assert_eq!(imported.seconds, None, "the wall time was that without it");
     }
 }

@@ -1,6 +1,6 @@
 //! Makes a study of ours of one of Optuna's.
 
-use super::export::{DEFINITION, INFEASIBLE, OwnTrial, TRIAL};
+use super::export::{DEFINITION, INFEASIBLE, OwnTrial, SECONDS, TRIAL};
 use super::space::{space_of, value_of};
 use super::{OptunaDirection, OptunaState, OptunaStudy, OptunaTrial, metric_names};
 use crate::{RecordedTrial, json};
@@ -35,6 +35,8 @@ pub struct Imported {
     pub notes: Vec<String>,
     /// How many trials waited, and were left out.
     pub left_out: usize,
+    /// The wall time of the study. None if the file does not say it.
+    pub seconds: Option<f64>,
 }
 
 /// Why a study cannot be imported.
@@ -103,7 +105,8 @@ pub fn import(study: &OptunaStudy, choices: &Choices) -> Result<Imported, Import
                 .into(),
         );
     }
-    Ok(Imported { definition, trials, kept: kept(study, &numbers), notes, left_out })
+    let seconds = study.user_attributes.get(SECONDS).and_then(Json::as_f64).filter(|_| is_untouched);
+    Ok(Imported { definition, trials, kept: kept(study, &numbers), notes, left_out, seconds })
 }
 
 fn own_definition(study: &OptunaStudy) -> Option<StudyDefinition> {

@@ -112,11 +112,14 @@ impl EarlyStopping {
         // At the last step there is nothing left to save. At step 0, nothing was trained yet.
         let is_last = [self.longest, end].into_iter().flatten().any(|last| step >= last);
         let verdict = verdict.filter(|_| step > 0 && !is_last)?;
-        let (mine, other) = (direction.minimized(verdict.mine), direction.minimized(verdict.other));
-        let metric = &self.objective.metric;
-        let than = verdict.than;
-        let (mine, other) = (short(mine), short(other));
-        Some(format!("--stop-early {} at step {step}: `{metric}` {mine} is worse than {other}, {than}", self.rule))
+        let [mine, other] = [verdict.mine, verdict.other].map(|minimized| direction.minimized(minimized));
+        let (metric, than) = (&self.objective.metric, verdict.than);
+        let judged = match mine == value {
+            true => format!("`{metric}` {}", short(value)),
+            // The rules look at the best value up to this step.
+            false => format!("`{metric}` is {}, and its best so far, {},", short(value), short(mine)),
+        };
+        Some(format!("--stop-early {} at step {step}: {judged} is worse than {}, {than}", self.rule, short(other)))
     }
 
     /// A trial ended in this state.

@@ -56,6 +56,28 @@ fn steps_that_no_complete_trial_has_stop_nothing_and_neither_does_the_last_step(
 }
 
 #[test]
+fn the_reason_gives_the_value_at_the_step_and_the_best_one_before() {
+    for (kind, than) in [
+        (StopEarly::Median, "the median of 5 complete configurations at this step"),
+        (StopEarly::Asha, "the best of 6 configurations at rung 0"),
+    ] {
+        let mut known = rule(kind, Direction::Maximize);
+        for n in 1..=5 {
+            known.started(n, n);
+            known.measured(n, 100, 0.9);
+            known.measured(n, 200, 0.9);
+            known.ended(n, TrialState::Complete);
+        }
+        known.started(6, 6);
+        assert_eq!(known.measured(6, 0, 0.5), None);
+        let expected = format!(
+            "--stop-early {kind} at step 100: `error` is 0.25, and its best so far, 0.5, is worse than 0.9, {than}"
+        );
+        assert_eq!(known.measured(6, 100, 0.25), Some(expected));
+    }
+}
+
+#[test]
 fn a_trial_is_not_stopped_at_step_0_or_at_its_own_last_step() {
     let mut median = rule(StopEarly::Median, Direction::Minimize);
     for n in 1..=5 {

@@ -18,6 +18,7 @@ mod write;
 mod tests;
 
 pub use identity::{open_read_only, wal_content};
+pub use imported::covered_seconds;
 pub use inputs::{AcceptedChange, HyperparameterUse};
 pub use read::{StudyRecord, WorkloadRecord};
 pub use write::{NewTrial, StudyWriter, summarize};

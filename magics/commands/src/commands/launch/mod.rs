@@ -102,7 +102,9 @@ impl Launch {
         let known = workload::known(context).unwrap_or_default();
         let description = known.iter().find(|known| known.reference == *workload).map(|known| &known.description);
         let flags = flags(&store, &study, &trials, objective, description)?;
-        let learns = !flags.worse_than_chance.contains(&number_of_trial);
+        let chance = flags.levels.get(&number_of_trial).copied().or(flags.chance);
+        let gain = chance.map(|chance| objective.direction.minimized(chance) - objective.direction.minimized(value));
+        let learns = !flags.worse_than_chance.contains(&number_of_trial) && gain.is_none_or(|gain| gain > 0.0);
         let because = self.arguments.option("because").map(|word| word.text.clone());
         let fields = json!({
             "workload": workload.to_string(), "study": study.name, "trial": number_of_trial, "params": trial.params,
@@ -111,7 +113,7 @@ impl Launch {
             "rank": rank.as_ref().map(Rank::as_json), "already": again.is_some(),
             "because": because, "previous": previous, "launched": store::now(),
             "study_created": study.created,
-            "chance": flags.chance, "better_than_chance": flags.chance.map(|_| learns),
+            "chance": chance, "better_than_chance": chance.map(|_| learns),
         });
         let mut record = fields.clone();
         record["workload_reference"] = json!(workload);
@@ -135,14 +137,23 @@ impl Launch {
         if let Some(rank) = rank.as_ref().filter(|rank| rank.rank > 1) {
             report = report.line(&rank.caution(number_of_trial, &objective.metric));
         }
-        if let Some(chance) = flags.chance {
-            let gain = objective.direction.minimized(chance) - objective.direction.minimized(value);
-            let (chance, gain) = (number(chance), number(gain));
-            report = report.line(&match learns && !flags.outlier.contains(&number_of_trial) {
-                true => format!("A model that has learned nothing has {chance}; the baseline is better by {gain}."),
-                false => format!(
-                    "Caution: a model that has learned nothing has {chance}, and this trial is hardly better ({gain}). A \
-                     baseline has to perform reasonably before it is improved (Playbook C2)."
+        if let Some((chance, gain)) = chance.zip(gain) {
+            let chance = number(chance);
+            let caution = match (learns, gain > 0.0) {
+                (true, _) if !flags.outlier.contains(&number_of_trial) => None,
+                (true, _) => Some("far from all other trials, and nearer to that than to the best"),
+                (false, true) => Some("hardly better"),
+                (false, false) => Some("no better"),
+            };
+            report = report.line(&match caution {
+                None => {
+                    let gain = number(gain);
+                    format!("A model that has learned nothing has {chance}; the baseline is better by {gain}.")
+                }
+                Some(caution) => format!(
+                    "Caution: a model that has learned nothing has {chance}. This trial has {}, which is {caution}. A \
+                     baseline has to perform reasonably before it is improved (Playbook C2).",
+                    number(value)
                 ),
             });
         }

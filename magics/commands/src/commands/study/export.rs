@@ -194,6 +194,7 @@ fn recorded(store: &Store, study: &StudyRecord) -> Result<RecordedStudy> {
         name: study.name.clone(),
         definition: study.definition.clone(),
         created: study.created,
+        seconds: study.seconds,
         environment: store.environment(study)?,
         kept: store.origin(study)?,
         trials,

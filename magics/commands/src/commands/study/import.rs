@@ -46,7 +46,7 @@ impl ImportStudy {
             scientific: self.scientific.clone(),
             from: format!("{} (study `{}`)", self.file.text, study.name),
         };
-        let Imported { definition, trials, mut kept, mut notes, left_out } =
+        let Imported { definition, trials, mut kept, mut notes, left_out, seconds } =
             optuna::import(study, &choices).map_err(|problem| self.not_imported(problem))?;
         if trials.is_empty() {
             let message = format!("the study `{}` in `{}` has no trial that began", study.name, self.file.text);
@@ -76,7 +76,7 @@ impl ImportStudy {
         }
         kept["source"] = source;
         let rows = trials.iter().map(|recorded| (&recorded.trial, &recorded.measurements[..]));
-        let recorded = store.record_imported(&name, &definition, rows, &kept)?;
+        let recorded = store.record_imported(&name, &definition, rows, &kept, seconds)?;
         drop(notes.splice(0..0, read.notes.iter().cloned()));
         let mut report = study_report(context, &store, &recorded)?.field("left_out", left_out).field("notes", &notes);
         report = report.line(&summary(study, &trials, &self.file.text, read.format));

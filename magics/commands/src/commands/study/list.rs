@@ -15,7 +15,6 @@ use serde_json::{Value as Json, json};
 use std::collections::BTreeSet;
 use std::ops::Add;
 use tunebook_analysis::{BestTrial, best_trial, count_by_state};
-use tunebook_study::sampler::SamplerKind;
 use tunebook_study::store::{Store, StudyRecord};
 use tunebook_study::{StudyDefinition, Trial, WorkloadReference};
 
@@ -39,7 +38,7 @@ pub fn list_all(context: &Context, output: &dyn Output) -> Result<()> {
     // The runs of configurations that another study has explore nothing.
     let names: BTreeSet<&str> = listed.iter().map(|of| of.study.name.as_str()).collect();
     let own = listed.iter().filter(|of| !holds_runs_of_another(&of.study.name, &names));
-    let shares = own.map(|of| Shares::of(&of.study.definition, &of.trials)).fold(Shares::default(), Shares::add);
+    let shares = own.map(Shares::of).fold(Shares::default(), Shares::add);
     let path = context.store_file();
     let path = path.display();
     let mut report = Report::new("study", &json!({ "studies": studies, "configurations": shares }));
@@ -59,6 +58,7 @@ struct Listed {
     trials: Vec<Trial>,
     best: Option<BestTrial>,
     decision: Option<Json>,
+    is_imported: bool,
     /// The magic that gives the trials again.
     reproduce: Option<String>,
     /// The git commit of the folder when the study ran last, and whether there were changes that were not committed.
@@ -75,6 +75,7 @@ impl Listed {
         Ok(Self {
             best: best_trial(&trials, &study.definition.objective),
             decision: decisions.of(&study),
+            is_imported: store.origin(&study)?.is_some(),
             reproduce: reproduction(store, &study)?,
             commit: git["commit"].clone(),
             dirty: git["dirty"].clone(),
@@ -179,20 +180,23 @@ struct Shares {
     exploiting: usize,
     /// Given by the user.
     given: usize,
-    /// Of another tool, whose sampler is not known.
+    /// Of an imported study, whatever its sampler: they may be counted where they come from.
     imported: usize,
 }
 
 impl Shares {
-    fn of(definition: &StudyDefinition, trials: &[Trial]) -> Self {
-        let configurations: BTreeSet<u32> = trials.iter().map(|trial| trial.configuration).collect();
+    fn of(listed: &Listed) -> Self {
+        let definition = &listed.study.definition;
+        let configurations: BTreeSet<u32> = listed.trials.iter().map(|trial| trial.configuration).collect();
+        if listed.is_imported {
+            return Self { imported: configurations.len(), ..Self::default() };
+        }
         let given = configurations.iter().filter(|index| definition.is_given(**index)).count();
         let others = configurations.len() - given;
         let shares = Self { given, ..Self::default() };
-        match definition.sampler {
-            SamplerKind::External => Self { imported: others, ..shares },
-            sampler if sampler.is_adaptive() => Self { exploiting: others, ..shares },
-            _ => Self { exploring: others, ..shares },
+        match definition.sampler.is_adaptive() {
+            true => Self { exploiting: others, ..shares },
+            false => Self { exploring: others, ..shares },
         }
     }
 
@@ -302,6 +306,22 @@ mod tests {
         let (result, _) = listed(&context);
         assert_eq!(result["studies"].as_array().unwrap().len(), 6);
         assert_eq!(result["configurations"]["exploring"], 3, "a, b.trial1 and a.trialx: {result}");
+    }
+
+    #[test]
+    fn configurations_of_an_import_neither_explore_nor_exploit() {
+        let folder = tempfile::tempdir().unwrap();
+        let context = context(folder.path());
+        record(&context, "a", &definition(), Json::Null);
+        let mut store = context.store().unwrap();
+        let trials = store.trials(&store.study("a").unwrap().unwrap()).unwrap();
+        let measurements: &[Measurement] = &[];
+        let rows = trials.iter().map(|trial| (trial, measurements));
+        store.record_imported("copy", &definition(), rows, &json!({ "source": "a.log" }), None).unwrap();
+        let (result, text) = listed(&context);
+        let expected = json!({ "exploring": 1, "exploiting": 0, "given": 0, "imported": 1 });
+        assert_eq!(result["configurations"], expected);
+        assert!(text.contains("Of 2 configurations, 1 (50 %) explore"), "{text}");
     }
 
     #[test]

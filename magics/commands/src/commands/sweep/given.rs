@@ -118,7 +118,7 @@ fn read(context: &Context, source: &Source, file: &str, span: Span) -> Result<Ve
         let cell = |(column, field): (usize, String)| Cell {
             name: table.names[column].clone(),
             readings: readings(&field),
-            shown: field,
+            shown: if field == field.trim() { field } else { format!("\"{field}\"") },
             span: span.clone(),
             column: Some(column + 1),
         };
@@ -152,19 +152,19 @@ fn table(file: &str, bytes: &[u8]) -> std::result::Result<Table, String> {
     if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
         return Err(format!("`{file}` is encoded in UTF-16, and it has to be UTF-8: save it again as UTF-8"));
     }
-    if let Err(error) = std::str::from_utf8(bytes) {
+    let text = std::str::from_utf8(bytes).map_err(|error| {
         let line = bytes[..error.valid_up_to()].iter().filter(|byte| **byte == b'\n').count() + 1;
-        return Err(format!("`{file}`, line {line} is not UTF-8: save the file again as UTF-8"));
-    }
-    let bytes = without_spaces_before_quotes(bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes));
+        format!("`{file}`, line {line} is not UTF-8: save the file again as UTF-8")
+    })?;
+    let text = without_spaces_around_fields(text.strip_prefix('\u{feff}').unwrap_or(text));
     let mut reader = csv::ReaderBuilder::new();
-    let reader = reader.has_headers(false).flexible(true).trim(csv::Trim::All);
+    let reader = reader.has_headers(false).flexible(true);
     let mut lines = vec![];
-    for record in reader.from_reader(bytes.as_slice()).records() {
+    for record in reader.from_reader(text.as_bytes()).records() {
         let record = record.map_err(|error| format!("`{file}` cannot be read as CSV: {error}"))?;
         // A spreadsheet writes an empty row as commas.
         if record.iter().any(|field| !field.is_empty()) {
-            let line = record.position().map_or(0, |position| line_of(&bytes, position));
+            let line = record.position().map_or(0, |position| line_of(text.as_bytes(), position));
             lines.push((line, record));
         }
     }
@@ -215,33 +215,29 @@ fn table(file: &str, bytes: &[u8]) -> std::result::Result<Table, String> {
     Ok(Table { header, names, rows })
 }
 
-/// A text without the spaces between a comma, or the start of a line, and a quote, as in `0.1, "relu"`. After a space,
-/// the CSV reader would take the quote for a part of the field.
-fn without_spaces_before_quotes(bytes: &[u8]) -> Vec<u8> {
-    let mut kept = Vec::with_capacity(bytes.len());
-    let (mut begins, mut is_quoted) = (true, false);
-    let mut next = 0;
-    while let Some(byte) = bytes.get(next) {
-        let blank = bytes[next..].iter().take_while(|byte| begins && matches!(byte, b' ' | b'\t'));
-        let spaces = blank.count();
-        if begins && bytes.get(next + spaces) == Some(&b'"') {
-            next += spaces + 1;
-            kept.push(b'"');
-            (begins, is_quoted) = (false, true);
-            continue;
-        }
-        match byte {
-            b'"' if is_quoted && bytes.get(next + 1) == Some(&b'"') => {
-                kept.push(b'"');
-                next += 1;
-            }
-            b'"' => is_quoted = false,
+/// A text without the spaces around its fields. Spaces inside quotes belong to a field. The CSV reader would take a
+/// quote after a space for a part of the field, and if it removed spaces, it would do so inside quotes too.
+fn without_spaces_around_fields(text: &str) -> String {
+    let mut kept = String::with_capacity(text.len());
+    // The field ends at `end`, except if more than spaces follow.
+    let (mut begins, mut is_quoted, mut end) = (true, false, 0);
+    let mut chars = text.chars().peekable();
+    while let Some(c) = chars.next() {
+        let was_quoted = is_quoted;
+        match c {
+            '"' if is_quoted && chars.peek() == Some(&'"') => kept.extend(chars.next()),
+            '"' => is_quoted = begins,
+            ',' | '\n' | '\r' if !is_quoted => kept.truncate(end),
+            _ if begins && c.is_whitespace() => continue,
             _ => {}
         }
-        begins = !is_quoted && matches!(byte, b',' | b'\n' | b'\r');
-        kept.push(*byte);
-        next += 1;
+        kept.push(c);
+        begins = !was_quoted && matches!(c, ',' | '\n' | '\r');
+        if was_quoted || begins || !c.is_whitespace() {
+            end = kept.len();
+        }
     }
+    kept.truncate(end);
     kept
 }
 
@@ -253,13 +249,15 @@ fn line_of(bytes: &[u8], position: &csv::Position) -> u64 {
 }
 
 /// What a field of a file can be read as: a whole number, a finite number, or true or false, if it looks like one, and
-/// text. A file does not say whether `1` is a number or a word, so the declaration decides.
+/// text. A file does not say whether `1` is a number or a word, so the declaration decides. Spaces inside quotes are
+/// part of a text only.
 fn readings(field: &str) -> Vec<Value> {
-    let number = || field.parse::<f64>().ok().filter(|x| x.is_finite()).map(Value::Float);
-    let looks_like = match field {
+    let trimmed = field.trim();
+    let number = || trimmed.parse::<f64>().ok().filter(|x| x.is_finite()).map(Value::Float);
+    let looks_like = match trimmed {
         "true" | "True" | "TRUE" => Some(Value::Bool(true)),
         "false" | "False" | "FALSE" => Some(Value::Bool(false)),
-        _ => field.parse().ok().map(Value::Int).or_else(number),
+        _ => trimmed.parse().ok().map(Value::Int).or_else(number),
     };
     looks_like.into_iter().chain([Value::Text(field.into())]).collect()
 }
@@ -477,6 +475,20 @@ mod tests {
         ];
         assert_eq!(fields(text), expected);
         assert_eq!(fields("\u{feff}\"lr\"\n0.1\n"), [row(2, &[("lr", "0.1")])], "after a mark of the encoding");
+    }
+
+    #[test]
+    fn spaces_inside_quotes_belong_to_the_field() {
+        let text = "model , lr\n\" lead\" , \"0.5 \" \n a b\t,\"\"\n\"trail, \"\" \",0.5 ";
+        let expected = [
+            row(2, &[("model", " lead"), ("lr", "0.5 ")]),
+            row(3, &[("model", "a b")]),
+            row(4, &[("model", "trail, \" "), ("lr", "0.5")]),
+        ];
+        assert_eq!(fields(text), expected);
+        assert_eq!(read(&list(&["x", " lead"]), " lead"), Some(" lead".into()));
+        assert_eq!(read(&list(&["x", "lead"]), " lead"), None);
+        assert_eq!(read(&Distribution::Uniform { low: 0.0, high: 1.0 }, "0.5 "), Some(0.5.into()));
     }
 
     #[test]
