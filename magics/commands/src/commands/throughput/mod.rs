@@ -9,6 +9,7 @@ pub use timing::time_steps;
 
 use self::measure::{ThroughputMeasurement, measure};
 use self::record::{ThroughputRecord, latest_records, record_throughput};
+use crate::commands::sweep::plan::near_choice;
 use crate::commands::workload::{self, Workload};
 use crate::error::{ErrorName, Result};
 use crate::host::{Interrupt, Output};
@@ -16,12 +17,12 @@ use crate::magic::{Command, Context, Export, Invocation, Magic, Subject};
 use crate::probing::{DEVICE, Prober, SET, TargetDevice, data_of, settings, space_of, worker};
 use crate::report::table::{Rows, bytes, interval_or_dash, number_or_dash};
 use crate::report::{Report, Status, units};
-use crate::syntax::{Arguments, OptionSpec, PNG, Word};
+use crate::syntax::{Arguments, OptionSpec, PNG, Word, place_of_value};
 use serde_json::{Value as Json, json};
 use tunebook_analysis::{BottleneckKind, PointState, counted, is_memory_linear};
 use tunebook_charts::ThroughputCurve;
 use tunebook_study::sampler::SamplerKind;
-use tunebook_study::{HyperparameterDomain, Params};
+use tunebook_study::{HyperparameterDomain, Params, Value};
 
 pub const MAGIC: Magic = Magic {
     name: "throughput",
@@ -175,9 +176,15 @@ impl ShowThroughput {
         let Some(word) = self.arguments.option("compare") else { return Ok(all) };
         let mut compared = vec![];
         for precision in word.text.split(',').map(str::trim) {
+            let written = Value::from(precision);
             let known = workload.description.hyperparameter("precision");
-            let value = known.map(|h| h.accept(&precision.into())).transpose();
-            let value = value.map_err(|error| self.arguments.invalid(word, error.to_string()))?;
+            let value = known.map(|h| h.accept(&written)).transpose().map_err(|error| {
+                let source = &self.arguments.source;
+                let place = place_of_value(source, word.span.clone(), |found| found.same_as(&written));
+                let help = known.and_then(|h| near_choice(&written, h));
+                let span = place.unwrap_or(word.span.clone());
+                source.error(ErrorName::InvalidValue, span, error.to_string(), help)
+            })?;
             for Configuration { label, params } in &all {
                 let mut params = params.clone();
                 params.extend(value.clone().map(|value| ("precision".to_string(), value)));
