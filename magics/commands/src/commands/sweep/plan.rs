@@ -200,6 +200,17 @@ pub fn near_choice(value: &Value, hyperparameter: &WorkloadHyperparameter) -> Op
     }
 }
 
+/// The metrics of the training examples that `--training-metrics` adds to those of a workload. A training function
+/// reports what it measures itself.
+fn training_metrics(description: &WorkloadDescription) -> Vec<String> {
+    let of_training = |metric: &String| match metric.strip_prefix("valid/")? {
+        "loss" => Some("train/eval_loss".to_string()),
+        name => Some(format!("train/{name}")),
+    };
+    let has_pipeline = description.hyperparameters.iter().any(|h| h.shared);
+    description.metrics.iter().filter(|_| has_pipeline).filter_map(of_training).collect()
+}
+
 /// What to do if a declaration cannot be added to those above it. `declarations` are all of them.
 fn help(error: &SpaceError, space: &SearchSpace, declarations: &[Declaration]) -> Option<String> {
     match error {
@@ -481,9 +492,15 @@ impl Planner<'_> {
             return Err(self.source.error(ErrorName::UnknownMetric, metric.span.clone(), message, Some(help.into())));
         }
         if let Some(description) = description.filter(|d| !d.metrics.contains(&metric.value)) {
-            let message = format!("`{}` reports no metric `{}`", description.name, metric.value);
-            let help = suggest(&metric.value, description.metrics.iter().map(String::as_str).collect::<Vec<_>>());
-            return Err(self.source.error(ErrorName::UnknownMetric, metric.span.clone(), message, help));
+            let is_of_training = training_metrics(description).contains(&metric.value);
+            if !(is_of_training && options.training_metrics) {
+                let message = format!("`{}` reports no metric `{}`", description.name, metric.value);
+                let help = match is_of_training {
+                    true => Some("a sweep with `--training-metrics` reports it".into()),
+                    false => suggest(&metric.value, description.metrics.iter().map(String::as_str)),
+                };
+                return Err(self.source.error(ErrorName::UnknownMetric, metric.span.clone(), message, help));
+            }
         }
         Ok(Objective { metric: metric.value.clone(), direction, judged: judged(&metric.value) })
     }
