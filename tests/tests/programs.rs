@@ -155,6 +155,15 @@ async fn nearly_right_lines_are_understood_or_named() {
         let reason = reason(&kernel, &name);
         assert!(parts.iter().all(|part| reason.contains(part)), "{text}: {reason}");
     }
+    write(folder.path(), "line", "{\"step\": 1, \"valid/error\": 0.5}\n{\"step\": 2.5, \"valid/error\": 0.4}\n");
+    let code = sweep(folder.path(), "fraction", "--trials 1", "cat line");
+    for _ in 0..2 {
+        let answer = kernel.run_ok(&code).await;
+        assert_eq!(answer.result()["best"]["objective"], 0.5);
+        let shown = flat(&answer.shown());
+        assert!(shown.contains("Trial 1 complete: 1 line looks like a report and was not recorded"), "{shown}");
+        assert!(shown.contains("\"step\": 2.5"), "{shown}");
+    }
 }
 
 #[tokio::test]

@@ -121,6 +121,19 @@ const QUADRATIC: &str = "%scaling quadratic --target 'valid/loss<=0.05' --batche
 #[tokio::test]
 async fn an_interrupted_scaling_goes_on_where_it_was() {
     let (mut kernel, _folder) = kernel().await;
+    // While steps are timed, no trial has run.
+    let id = kernel.send("execute_request", cell(QUADRATIC)).await;
+    while !kernel.published().await.plain_text().contains("Timing steps: ") {}
+    kernel.control("interrupt_request", json!({})).await;
+    let answer = kernel.answer(&id).await;
+    assert!(answer.error().contains("Interrupted"), "{}", answer.error());
+    let result = answer.result();
+    assert_eq!((&result["kind"], &result["times_reliable"]), (&json!("scaling"), &json!(false)));
+    let points = result["points"].as_array().unwrap();
+    assert!(points.len() == 3 && points.iter().all(|point| point["steps"].is_null()), "{result}");
+    let shown = answer.shown().split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(shown.contains("the timing of steps was interrupted after"), "{shown}");
+    assert_eq!(kernel.trials_ended(), 0);
     let id = kernel.send("execute_request", cell(QUADRATIC)).await;
     assert!(eventually(PATIENCE, || kernel.trials_ended() >= 3).await, "a few trials end");
     let asked = Instant::now();
@@ -221,6 +234,7 @@ async fn costs_are_computed_programs_can_be_scaled_and_mistakes_are_explained() 
         ("%scaling digits_mlp --target 'valid/err<=0.05' --batches 1..8", "did you mean `valid/error`"),
         ("%scaling digits_mlp --target 'test/error<=0.05' --batches 1..8", "the test set is not for tuning"),
         ("%scaling digits_mlp --target 'valid/error<=0.05' --batches 8..1", "is not a range of batch sizes"),
+        ("%scaling digits_mlp --target 'valid/error<=0.05' --batches 16,16", "names one batch size, 16, several times"),
         ("%scaling digits_mlp --target 'valid/error<=0.05' --batches 1..8 --set batch_size=4", "this magic varies it"),
         (
             "%scaling digits_mlp --target 'valid/error<=0.05' --batches 1..8 --set lr=0.1",

@@ -192,6 +192,7 @@ async fn every_mistake_in_a_sweep_has_an_error_of_its_own_and_records_nothing() 
         (with("nuisance momentum ~ unifrom(0, 1)"), "InvalidDistribution", "did you mean `uniform`"),
         (with("minimize valid/eror"), "UnknownMetric", "did you mean `valid/error`"),
         (with("minimize test/error"), "UnknownMetric", "test set"),
+        (with("minimize train/error"), "UnknownMetric", "a sweep with `--training-metrics` reports it"),
         ("%%sweep s\nworkload digit_mlp\nnuisance lr ~ uniform(0.1, 1)".into(), "UnknownWorkload", "digits_mlp"),
         (with("nuisance momentum ~ uniform(0.5, 0.5)"), "InvalidDistribution", "empty"),
         (with("nuisance epsilon ~ loguniform(0, 1)"), "InvalidDistribution", "above 0"),
@@ -199,6 +200,8 @@ async fn every_mistake_in_a_sweep_has_an_error_of_its_own_and_records_nothing() 
         (with("scientific hidden_layers in [1, 2.5]"), "InvalidValue", "whole number"),
         (with("nuisance hidden_units ~ uniform(8, 64)"), "InvalidDistribution", "int(a, b)"),
         (with("fixed optimizer = lion"), "InvalidValue", "one of nesterov, sgd"),
+        (with("scientific optimizer in [adam, nesterof]"), "InvalidValue", "did you mean `nesterov`?"),
+        ("%sweep digits_mlp activation=[relu,tanhh]".into(), "InvalidValue", "did you mean `tanh`?"),
         (with("fixed lr = 0.1"), "InvalidDeclaration", "declared already"),
         (with("when optimizer == adam: nuisance beta1 ~ uniform(0, 1)"), "InvalidDeclaration", "not declared above"),
         (

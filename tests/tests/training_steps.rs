@@ -68,6 +68,11 @@ async fn the_initial_number_of_steps_is_that_of_the_fastest_rate_that_fits() {
     kernel.run_ok(&format!("{} --training-metrics", small("with"))).await;
     assert!(kernel.curve("without", 1, "train/error").is_empty() && kernel.curve("with", 1, "train/error").len() == 3);
     assert_eq!(kernel.curve("without", 1, "valid/loss"), kernel.curve("with", 1, "valid/loss"));
+    for metric in ["train/error", "train/eval_loss"] {
+        let code = format!("{} --training-metrics --minimize {metric}", small(&metric.replace('/', "-")));
+        let result = kernel.run_ok(&code).await.result();
+        assert!(result["best"]["objective"].as_f64().is_some(), "{result}");
+    }
     // The next cell is a sweep with this number of steps, which runs.
     let cell = next_input(&answer);
     assert_eq!(result["next_cell"], cell);

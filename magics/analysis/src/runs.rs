@@ -3,7 +3,7 @@
 
 use crate::configurations::{Configuration, minimized, ranked_configurations};
 use crate::metric_bounds::metric_bounds;
-use crate::student::{mean_interval, t_quantile};
+use crate::student::{mean, mean_interval, t_quantile, variance};
 use serde::Serialize;
 use tunebook_study::{Objective, Trial, TrialState};
 
@@ -88,13 +88,10 @@ impl Runs {
         let values: Vec<Option<f64>> = runs.iter().map(own).collect();
         let feasible: Vec<f64> = values.iter().copied().flatten().collect();
         let n = feasible.len();
-        let mean = (n > 0).then(|| feasible.iter().sum::<f64>() / n as f64);
-        let sd = mean
-            .filter(|_| n > 1)
-            .map(|mean| (feasible.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / (n - 1) as f64).sqrt());
+        let sd = variance(&feasible).map(f64::sqrt);
         Self {
             infeasible: runs.iter().filter(|run| !run.minimized.is_finite()).map(|run| run.number).collect(),
-            mean,
+            mean: (n > 0).then(|| mean(&feasible)),
             mean_interval: mean_interval(&feasible).map(within),
             standard_deviation: sd,
             standard_deviation_interval: sd.map(|sd| ends(n - 1).map(|end| end * sd)),
@@ -226,6 +223,8 @@ mod tests {
         let one = Runs::of(&runs_of(&trials(&[1.0]), &objective()), &objective(), [None, None]);
         assert_eq!((one.mean, one.standard_deviation, one.next_run()), (Some(1.0), None, None));
         assert_eq!(Runs::of(&[], &objective(), [None, None]).mean, None);
+        let equal = super::runs(&trials(&[0.1; 3]), &objective());
+        assert_eq!((equal.mean, equal.standard_deviation, equal.next_run()), (Some(0.1), Some(0.0), Some([0.1, 0.1])));
     }
 
     #[test]

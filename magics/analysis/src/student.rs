@@ -1,4 +1,4 @@
-//! Quantiles of Student's t distribution, for intervals from few repeated measurements.
+//! Mean, variance and quantiles of Student's t distribution, for intervals from few repeated measurements.
 
 /// The 97.5 % quantiles for 1 to 30 degrees of freedom.
 const QUANTILES: [f64; 30] = [
@@ -16,15 +16,25 @@ pub(crate) fn t_quantile(degrees: usize) -> f64 {
     }
 }
 
+/// Returns the mean. That of equal values is exactly their value. NaN without values.
+pub(crate) fn mean(values: &[f64]) -> f64 {
+    let (n, first) = (values.len() as f64, values.first().copied().unwrap_or(f64::NAN));
+    let mean = first + values.iter().map(|value| value - first).sum::<f64>() / n;
+    // The differences from an infinite value are not numbers, and those of very large values overflow.
+    if mean.is_finite() { mean } else { values.iter().sum::<f64>() / n }
+}
+
+/// Returns the variance of independent values, which is exactly 0 for equal ones. None for fewer than two.
+pub(crate) fn variance(values: &[f64]) -> Option<f64> {
+    let mean = mean(values);
+    let squares = values.iter().map(|value| (value - mean).powi(2)).sum::<f64>();
+    (values.len() > 1).then(|| squares / (values.len() - 1) as f64)
+}
+
 /// Returns the 95 % interval of the mean of independent normal values. None for fewer than two.
 pub(crate) fn mean_interval(values: &[f64]) -> Option<[f64; 2]> {
-    let n = values.len();
-    if n < 2 {
-        return None;
-    }
-    let mean = values.iter().sum::<f64>() / n as f64;
-    let variance = values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / (n - 1) as f64;
-    let half = t_quantile(n - 1) * (variance / n as f64).sqrt();
+    let (n, mean) = (values.len(), mean(values));
+    let half = t_quantile(n.saturating_sub(1)) * (variance(values)? / n as f64).sqrt();
     Some([mean - half, mean + half])
 }
 
@@ -38,6 +48,17 @@ mod tests {
         assert!((t_quantile(1_000_000) - 1.96).abs() < 1e-3);
         let [low, high] = mean_interval(&[1.0, 2.0, 3.0, 4.0, 5.0]).unwrap();
         assert!((low - (3.0 - 1.963)).abs() < 1e-3 && (high - (3.0 + 1.963)).abs() < 1e-3);
-        assert_eq!(mean_interval(&[1.0]), None);
+        assert_eq!((mean_interval(&[1.0]), mean_interval(&[])), (None, None));
+    }
+
+    #[test]
+    fn equal_values_have_no_variance() {
+        for (value, n) in [(0.1, 3), (0.1, 6), (1.0 / 3.0, 7), (-1e-300, 9), (1e300, 11)] {
+            let values = vec![value; n];
+            assert_eq!((mean(&values), variance(&values)), (value, Some(0.0)));
+            assert_eq!(mean_interval(&values), Some([value, value]));
+        }
+        assert_eq!((mean(&[f64::INFINITY; 2]), mean(&[-1e308, 1e308])), (f64::INFINITY, 0.0));
+        assert!(mean(&[]).is_nan() && variance(&[1.0]).is_none());
     }
 }

@@ -167,14 +167,26 @@ impl Distribution {
     /// The value at u ∈ [0, 1). A u outside of this interval is moved to its nearer end.
     pub fn from_unit(&self, u: f64) -> Value {
         let u = u.clamp(0.0, 1.0 - f64::EPSILON / 2.0);
-        let log = |low: f64, high: f64| (low * (u * (high / low).ln()).exp()).clamp(low, high);
+        let log = |low: f64, high: f64| {
+            let drawn = match (high / low).is_finite() {
+                true => low * (u * (high / low).ln()).exp(),
+                false => (low.ln() + u * log_width(low, high)).exp(),
+            };
+            drawn.clamp(low, high)
+        };
         match self {
-            Self::Uniform { low, high } => Value::Float((low + u * (high - low)).clamp(*low, *high)),
+            Self::Uniform { low, high } => {
+                let drawn = match (high - low).is_finite() {
+                    true => low + u * (high - low),
+                    false => low * (1.0 - u) + high * u,
+                };
+                Value::Float(drawn.clamp(*low, *high))
+            }
             Self::LogUniform { low, high } => Value::Float(log(*low, *high)),
             Self::OneMinusLogUniform { low, high } => Value::Float(1.0 - log(*low, *high)),
             Self::Int { low, high } => {
                 let count = high.abs_diff(*low) as f64 + 1.0;
-                Value::Int(low.saturating_add((u * count).floor() as i64).min(*high))
+                Value::Int(low.saturating_add_unsigned((u * count).floor() as u64).min(*high))
             }
             Self::LogInt { low, high } => {
                 let drawn = log(*low as f64 - 0.5, *high as f64 + 0.5).round() as i64;
@@ -193,12 +205,16 @@ impl Distribution {
     pub fn to_unit(&self, value: &Value) -> Option<f64> {
         let within = |u: f64| (-1e-9..=1.0 + 1e-9).contains(&u).then(|| u.clamp(0.0, 1.0));
         match self {
-            Self::Uniform { low, high } => within((value.as_f64()? - low) / (high - low)),
-            Self::LogUniform { low, high } => within((value.as_f64()? / low).ln() / (high / low).ln()),
-            Self::OneMinusLogUniform { low, high } => within(((1.0 - value.as_f64()?) / low).ln() / (high / low).ln()),
+            Self::Uniform { low, high } if (high - low).is_finite() => within((value.as_f64()? - low) / (high - low)),
+            Self::Uniform { low, high } => within((0.5 * value.as_f64()? - 0.5 * low) / (0.5 * high - 0.5 * low)),
+            Self::LogUniform { low, high } => within(log_width(*low, value.as_f64()?) / log_width(*low, *high)),
+            Self::OneMinusLogUniform { low, high } => {
+                within(log_width(*low, 1.0 - value.as_f64()?) / log_width(*low, *high))
+            }
             Self::Int { low, high } => {
                 let count = high.abs_diff(*low) as f64 + 1.0;
-                within((value.as_i64()?.checked_sub(*low)? as f64 + 0.5) / count)
+                let value = value.as_i64().filter(|value| (*low..=*high).contains(value))?;
+                within((value.abs_diff(*low) as f64 + 0.5) / count)
             }
             Self::LogInt { low, high } => {
                 let (low, high) = (*low as f64 - 0.5, *high as f64 + 0.5);
@@ -210,6 +226,14 @@ impl Distribution {
             }
             Self::Constant { value: constant } => constant.same_as(value).then_some(0.5),
         }
+    }
+}
+
+/// ln(high / low), also where the ratio is not finite.
+fn log_width(low: f64, high: f64) -> f64 {
+    match (high / low).is_finite() {
+        true => (high / low).ln(),
+        false => high.ln() - low.ln(),
     }
 }
 
@@ -284,6 +308,31 @@ mod tests {
                 assert!((back - u).abs() < 1e-9, "{distribution}: {u} became {back}");
             }
         }
+    }
+
+    #[test]
+    fn a_range_wider_than_the_largest_number_is_drawn_from_evenly() {
+        for distribution in [
+            Distribution::uniform(-1e308, 1e308).unwrap(),
+            Distribution::log_uniform(1e-200, 1e200).unwrap(),
+            Distribution::one_minus_log_uniform(5e-324, 1.0).unwrap(),
+            Distribution::int(i64::MIN, i64::MAX).unwrap(),
+        ] {
+            for u in [0.0, 0.25, 0.5, 0.75, 1.0] {
+                let value = distribution.from_unit(u);
+                assert!(value.as_f64().unwrap().is_finite(), "{distribution}: {value}");
+                // 1 − v is 1 for each small v, so it does not say which one was drawn.
+                if distribution.scale() != Scale::OneMinusLog {
+                    let back = distribution.to_unit(&value).unwrap();
+                    assert!((back - u).abs() < 1e-9, "{distribution}: {u} became {value} and {back}");
+                }
+            }
+        }
+        assert_eq!(Distribution::uniform(-1e308, 1e308).unwrap().from_unit(0.5), Value::Float(0.0));
+        let middle = Distribution::log_uniform(1e-200, 1e200).unwrap().from_unit(0.5).as_f64().unwrap();
+        assert!((middle - 1.0).abs() < 1e-9, "{middle}");
+        assert_eq!(Distribution::int(i64::MIN, i64::MAX).unwrap().from_unit(0.75), Value::Int(1 << 62));
+        assert_eq!(Distribution::int(1, 1 << 40).unwrap().to_unit(&Value::Int(0)), None);
     }
 
     #[test]

@@ -112,7 +112,8 @@ pub struct Trial {
     /// The seed of all randomness in the trial.
     pub seed: u64,
     pub state: TrialState,
-    /// Why the trial is in this state, in one line. None for a complete trial.
+    /// Why the trial is in this state, in one line. For a complete trial, what of it was not recorded or kept, if
+    /// anything.
     pub reason: Option<String>,
     /// The summary of each metric that the trial reported.
     pub summaries: IndexMap<String, MetricSummary>,

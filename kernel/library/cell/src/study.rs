@@ -94,7 +94,7 @@ pub struct Trial {
     /// The number of the configuration of hyperparameters, from 0. Repeats of one configuration share it.
     pub configuration: u32,
     pub state: TrialState,
-    /// The reason for the state, if the trial is not complete.
+    /// The reason for the state. Of a complete trial, what was not recorded, if anything.
     pub reason: Option<String>,
     /// The objective with the sign of the metric. None if the trial is neither complete nor stopped, or if it reported
     /// no finite value.

@@ -5,11 +5,11 @@ use tunebook_study::{Distribution, Role, SearchSpace};
 /// Returns the part of a range between two coordinates u, with bounds of three significant digits. None if the
 /// distribution is no range or the part is empty.
 pub(super) fn part(range: &Distribution, [from, to]: [f64; 2]) -> Option<Distribution> {
-    let log = |low: f64, high: f64, u: f64| rounded(low * (high / low).powf(u)).clamp(low, high);
+    let log = |low: f64, high: f64, u: f64| rounded(low.powf(1.0 - u) * high.powf(u)).clamp(low, high);
     let whole = |u: f64| range.from_unit(u).as_i64();
     let part = match range {
         Distribution::Uniform { low, high } => {
-            let at = |u: f64| rounded(low + u * (high - low)).clamp(*low, *high);
+            let at = |u: f64| rounded(low * (1.0 - u) + high * u).clamp(*low, *high);
             Distribution::uniform(at(from), at(to))
         }
         Distribution::LogUniform { low, high } => {

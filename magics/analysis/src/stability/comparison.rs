@@ -1,6 +1,6 @@
 //! Compares the objectives of two settings that were each trained with a few seeds.
 
-use crate::student::t_quantile;
+use crate::student::{mean, t_quantile};
 use serde::Serialize;
 
 /// The objectives of the seeds of one setting, as a value to minimize.
@@ -9,7 +9,7 @@ pub struct SeedValues(pub Vec<f64>);
 
 impl SeedValues {
     pub fn mean(&self) -> f64 {
-        self.0.iter().sum::<f64>() / self.0.len() as f64
+        mean(&self.0)
     }
 
     fn squares(&self) -> f64 {

@@ -31,14 +31,21 @@ pub enum BottleneckKind {
 /// The bottleneck of a training step, and the gain of removing it.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Bottleneck {
-    /// What limits the throughput.
-    pub kind: BottleneckKind,
+    /// What limits the throughput. None if the times of the measurement cannot be trusted.
+    pub kind: Option<BottleneckKind>,
     /// The throughput of the input alone. None if it takes no time.
     pub input_examples_per_second: Option<f64>,
     /// The throughput of the computation alone.
     pub compute_examples_per_second: Option<f64>,
     /// The throughput without the bottleneck over the throughput with it. None if there is nothing to gain.
     pub expected_gain: Option<f64>,
+}
+
+impl Bottleneck {
+    /// The same without a conclusion, for a measurement whose times cannot be trusted.
+    pub fn unconcluded(self) -> Self {
+        Self { kind: None, expected_gain: None, ..self }
+    }
 }
 
 /// Attributes the time of a step with `batch_size` examples to one of its stages. `is_saturated` says whether a
@@ -63,7 +70,7 @@ pub fn bottleneck(seconds: &StageSeconds, batch_size: u64, is_saturated: bool) -
     let rate = |seconds: f64| Some(batch_size as f64 / seconds).filter(|rate| rate.is_finite());
     let expected_gain = Some(full / without).filter(|gain| gain.is_finite() && without < full);
     Bottleneck {
-        kind,
+        kind: Some(kind),
         input_examples_per_second: rate(input),
         compute_examples_per_second: rate(compute),
         expected_gain,
@@ -96,10 +103,13 @@ mod tests {
             (issued(0.01, seconds(0.0001, 0.0, 0.01, 0.0101)), false, BottleneckKind::None),
         ];
         for (seconds, saturated, kind) in cases {
-            assert_eq!(bottleneck(&seconds, 64, saturated).kind, kind, "{seconds:?}");
+            assert_eq!(bottleneck(&seconds, 64, saturated).kind, Some(kind), "{seconds:?}");
         }
         let mended = bottleneck(&cases[0].0, 64, false);
         assert!((mended.expected_gain.unwrap() - 12.0).abs() < 1e-9);
         assert!((mended.compute_examples_per_second.unwrap() - 64_000.0).abs() < 1e-6);
+        let doubtful = mended.unconcluded();
+        assert_eq!((doubtful.kind, doubtful.expected_gain), (None, None));
+        assert_eq!(doubtful.compute_examples_per_second, mended.compute_examples_per_second);
     }
 }

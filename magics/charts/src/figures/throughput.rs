@@ -57,7 +57,7 @@ pub fn throughput(workload: &str, device: &str, curves: &[ThroughputCurve<'_>]) 
         None => "mean over five visits of the median step; bars: 95 % interval by the variance between visits".into(),
         Some(throughput) => {
             let reason = throughput.reasons.first().map_or(String::new(), |reason| format!(": {reason}"));
-            format!("the machine was busy, so nothing follows from these times{reason}")
+            format!("nothing follows from these times{reason}")
         }
     };
     Chart { title: format!("{workload}: throughput on {device}"), subtitle, columns: panels.len(), panels }

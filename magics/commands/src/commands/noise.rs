@@ -73,7 +73,7 @@ impl Command for ShowNoise {
         let workload = Workload::named(&word.text, &workloads, &self.arguments.source, &word.span)?;
         let space = space_of(&self.arguments, &self.settings, &workloads, &[])?;
         let params = values_of(&self.arguments, &self.settings, &space)?;
-        let target = TargetDevice::new(context, &self.arguments);
+        let target = TargetDevice::new(context, &self.arguments, [&params])?;
         let value = |name: &str| {
             let default = || workload.description.hyperparameter(name).map(|h| h.default.clone());
             params.get(name).cloned().or_else(default)

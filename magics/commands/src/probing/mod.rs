@@ -9,14 +9,14 @@ pub use prober::Prober;
 
 use crate::commands::sweep::plan::{Planner, SweepOptions};
 use crate::commands::workload::{self, Workload};
-use crate::error::{ErrorName, Result};
+use crate::error::{ErrorName, MagicError, Result};
 use crate::host::{Interrupt, Output};
 use crate::magic::Context;
 use crate::syntax::{Arguments, OptionSpec, Word, parse_one_line};
 use std::path::PathBuf;
 use tunebook_study::probe::{ProbeAnswer, ProbeTask};
 use tunebook_study::sampler::SamplerKind;
-use tunebook_study::{Params, SearchSpace};
+use tunebook_study::{Params, SearchSpace, Value};
 
 pub const SET: OptionSpec = OptionSpec {
     name: "set",
@@ -85,19 +85,32 @@ pub struct TargetDevice {
 }
 
 impl TargetDevice {
-    /// The device that `--device` names, otherwise the first one.
-    pub fn new(context: &Context, arguments: &Arguments) -> Self {
-        let (devices, _) = context.devices();
+    /// The device that `--device` names, otherwise the first one. It is an error if there is no such device, or if it
+    /// cannot train with one of these hyperparameters.
+    pub fn new<'p>(
+        context: &Context,
+        arguments: &Arguments,
+        all_params: impl IntoIterator<Item = &'p Params>,
+    ) -> Result<Self> {
+        let (devices, problem) = context.devices();
         // What only programs can use is not measured.
         let devices = devices.for_libtorch();
         let device = match arguments.option("device") {
-            Some(word) => word.text.clone(),
+            Some(word) => {
+                // If the worker cannot say which devices there are, it says why when it is asked to measure.
+                check_device(arguments, word, devices.devices.iter().map(|d| d.id.as_str()), problem.is_none())?;
+                word.text.clone()
+            }
             None => devices.devices.first().map_or("cpu".into(), |device| device.id.clone()),
         };
         let device = if device.starts_with("cpu") { "cpu".to_string() } else { device };
+        let is_tf32 = |params: &Params| params.get("precision").and_then(Value::as_str) == Some("tf32");
+        if device == "cpu" && all_params.into_iter().any(is_tf32) {
+            return Err(needs_gpu(arguments));
+        }
         let name = devices.devices.iter().find(|d| d.id.starts_with(&device)).map(|d| d.name.clone());
         let shown = name.filter(|name| !name.is_empty()).map_or(device.clone(), |name| format!("{device} ({name})"));
-        Self { device, shown, libtorch: devices.libtorch }
+        Ok(Self { device, shown, libtorch: devices.libtorch })
     }
 
     /// The conditions of a measurement on this device. `data` is the checksum of the data files.
@@ -112,6 +125,34 @@ impl TargetDevice {
             evaluation,
         }
     }
+}
+
+/// Returns an error if `--device` names no device of this machine. `ids` are those of the devices, of which GPUs come
+/// first and the CPU is there in any case.
+fn check_device<'d>(
+    arguments: &Arguments,
+    word: &Word,
+    ids: impl Iterator<Item = &'d str>,
+    are_known: bool,
+) -> Result<()> {
+    let mut ids: Vec<&str> = ids.filter(|id| !id.starts_with("cpu") || *id == word.text).collect();
+    ids.push("cpu");
+    let is_gpu = |text: &str| text.strip_prefix("cuda:").is_some_and(|index| index.parse::<usize>().is_ok());
+    if ids.contains(&word.text.as_str()) || (!are_known && is_gpu(&word.text)) {
+        return Ok(());
+    }
+    let names: Vec<String> = ids.iter().map(|id| format!("`{id}`")).collect();
+    let message = format!("there is no device `{}`: libtorch can use {}", word.text, names.join(", "));
+    Err(arguments.invalid(word, message).with_help("`%devices` describes all devices"))
+}
+
+/// The error of the precision tf32 on a processor, which points at the option that sets it.
+fn needs_gpu(arguments: &Arguments) -> MagicError {
+    let mut settings = arguments.all("set").chain(&arguments.positional);
+    let set = settings.find(|word| word.text.starts_with("precision="));
+    let span = arguments.option("compare").or(set).map_or(arguments.line.clone(), |word| word.span.clone());
+    let (message, help) = ("precision = tf32 needs a CUDA device", "fp32 and bf16 work on each device");
+    arguments.source.error(ErrorName::InvalidValue, span, message, Some(help.into()))
 }
 
 /// The executable of the worker that trains a workload. The worker of a `%%workload` is built again if it is missing.

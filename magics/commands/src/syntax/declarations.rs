@@ -281,6 +281,23 @@ fn set<T>(source: &Source, field: &mut Option<Spanned<T>>, value: Spanned<T>, wh
     Ok(())
 }
 
+/// The value that a token is, if it is one.
+fn value_of(token: Token) -> Option<Value> {
+    match token {
+        Token::Literal(value) => Some(value),
+        Token::Word(word) if word == "true" => Some(Value::Bool(true)),
+        Token::Word(word) if word == "false" => Some(Value::Bool(false)),
+        Token::Word(word) => Some(Value::Text(word)),
+        Token::Mark(_) => None,
+    }
+}
+
+/// The span of the first value of a kind in a part of a declaration. None if there is none.
+pub fn place_of_value(source: &Source, part: Span, is_it: impl Fn(&Value) -> bool) -> Option<Span> {
+    let tokens = tokens(source, part).ok()?;
+    tokens.into_iter().find_map(|(token, span)| value_of(token).is_some_and(|value| is_it(&value)).then_some(span))
+}
+
 /// The tokens of one line, read from left to right.
 struct Line<'a> {
     source: &'a Source,
@@ -372,17 +389,10 @@ impl<'a> Line<'a> {
 
     /// Reads a value: a number, a string, true or false.
     fn value(&mut self) -> Result<Spanned<Value>> {
-        match self.next() {
-            Some((Token::Literal(value), span)) => Ok(Spanned::new(value, span)),
-            Some((Token::Word(word), span)) => {
-                let value = match word.as_str() {
-                    "true" => Value::Bool(true),
-                    "false" => Value::Bool(false),
-                    _ => Value::Text(word),
-                };
-                Ok(Spanned::new(value, span))
-            }
-            found => Err(self.expected("a value", found)),
+        let found = self.next();
+        match found.clone().and_then(|(token, span)| Some((value_of(token)?, span))) {
+            Some((value, span)) => Ok(Spanned::new(value, span)),
+            None => Err(self.expected("a value", found)),
         }
     }
 
@@ -406,7 +416,9 @@ impl<'a> Line<'a> {
             let name = self.name()?;
             let values = match self.next() {
                 Some((Token::Mark("=="), _)) => vec![self.value()?.value],
-                Some((Token::Word(word), _)) if word == "in" => self.list()?.0,
+                Some((Token::Word(word), _)) if word == "in" => {
+                    self.list()?.0.into_iter().map(|value| value.value).collect()
+                }
                 found => return Err(self.expected("`==` or `in [`", found)),
             };
             self.mark(":")?;
@@ -447,14 +459,14 @@ impl<'a> Line<'a> {
     }
 
     /// Reads `[v, …]`. A comma after the last value is allowed.
-    fn list(&mut self) -> Result<(Vec<Value>, Span)> {
+    fn list(&mut self) -> Result<(Vec<Spanned<Value>>, Span)> {
         let open = self.mark("[")?;
         let mut values = vec![];
         loop {
             if self.peek() == Some(&Token::Mark("]")) {
                 break;
             }
-            values.push(self.value()?.value);
+            values.push(self.value()?);
             if self.peek() != Some(&Token::Mark(",")) {
                 break;
             }
@@ -466,7 +478,9 @@ impl<'a> Line<'a> {
 
     fn list_distribution(&mut self) -> Result<Spanned<Distribution>> {
         let (values, span) = self.list()?;
-        self.checked(Distribution::choice(values), span)
+        let is_repeated = |i: &usize| values[..*i].iter().any(|earlier| earlier.value.same_as(&values[*i].value));
+        let wrong = (0..values.len()).find(is_repeated).map_or(span, |i| values[i].span.clone());
+        self.checked(Distribution::choice(values.into_iter().map(|value| value.value).collect()), wrong)
     }
 
     /// Reads `uniform(a, b)`, `loguniform(a, b)`, `int(a, b)`, `logint(a, b)` or `1 - loguniform(a, b)`.

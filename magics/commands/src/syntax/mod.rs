@@ -12,7 +12,9 @@ mod words;
 #[cfg(test)]
 mod tests;
 
-pub use declarations::{Declaration, GivenConfigurations, KEYWORDS, Preset, SweepBody, parse_body, parse_one_line};
+pub use declarations::{
+    Declaration, GivenConfigurations, KEYWORDS, Preset, SweepBody, parse_body, parse_one_line, place_of_value,
+};
 pub use options::{
     Arguments, OptionSpec, PNG, PRICE, duration, option, parse_arguments, parse_before_code, parse_leading,
 };

@@ -147,6 +147,23 @@ fn what_stands_twice_is_to_be_removed() {
 }
 
 #[test]
+fn a_value_is_found_where_it_stands() {
+    let text = "when b == true: scientific a in [relu, 'x y', -1]";
+    let source = Source::new(text, 0);
+    let place = |value: Value| {
+        place_of_value(&source, 0..text.len(), |found| found.same_as(&value)).map(|span| text[span].to_string())
+    };
+    for (value, written) in
+        [(Value::Int(-1), "-1"), ("relu".into(), "relu"), ("x y".into(), "'x y'"), (true.into(), "true")]
+    {
+        assert_eq!(place(value).as_deref(), Some(written));
+    }
+    assert_eq!(place("tanh".into()), None);
+    let repeated = error("scientific a in [relu, tanh, relu]").traceback().join("\n");
+    assert!(repeated.contains("relu is in the list twice"), "{repeated}");
+}
+
+#[test]
 fn a_given_configuration_may_name_a_branch() {
     let names = |text: &str| -> Vec<(String, Value)> {
         let body = parse(text).unwrap();

@@ -138,6 +138,12 @@ pub fn sweep_cell(name: &str, definition: &StudyDefinition, configurations: u32,
         text += &format!(" --stop-early {}", definition.stop_early);
     }
     text += options;
+    // A workload reports the other metrics of the training examples only with this option.
+    let metric = definition.objective.metric.as_str();
+    let is_program = matches!(definition.workload, WorkloadReference::Command(_));
+    if metric.starts_with("train/") && metric != "train/loss" && !is_program {
+        text += " --training-metrics";
+    }
     text += "\n";
     text += &match &definition.workload {
         WorkloadReference::Builtin { name } | WorkloadReference::Rust { name, .. } => format!("workload {name}\n"),

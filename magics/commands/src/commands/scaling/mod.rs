@@ -135,12 +135,14 @@ impl Command for ShowScaling {
         // The worker knows the number of examples, which limits the sizes. It is found from a plan of one size.
         let first = plan(&self.arguments, &self.name, &self.body, &workloads, &self.sizes[..1])?;
         let reference = &first.sizes[0].definition.workload;
+        let params = timed_params(&first.sizes[0].definition.space);
+        let pipeline = first.workload.as_ref().filter(|workload| workload.has_pipeline());
+        let target = TargetDevice::new(context, &self.arguments, pipeline.map(|_| &params))?;
         let worker = workload::worker(context, reference, output, interrupt)?;
-        let target = TargetDevice::new(context, &self.arguments);
-        let prober = first.workload.as_ref().filter(|workload| workload.has_pipeline()).map(|workload| Prober {
+        let prober = pipeline.map(|workload| Prober {
             worker: worker.clone().unwrap_or_else(|| context.settings.worker.clone()),
             workload: workload.description.name.clone(),
-            params: timed_params(&first.sizes[0].definition.space),
+            params,
             device: target.device.clone(),
             environment: context.added_environment(),
             beside: context.background.names(),
@@ -157,7 +159,8 @@ impl Command for ShowScaling {
             if sizes.len() < 2 {
                 let word = self.arguments.option("batches").unwrap_or(&self.name);
                 let message = format!("there are only {examples} training examples, so there is nothing to compare");
-                return Err(self.arguments.invalid(word, message));
+                let help = format!("name at least two sizes up to {examples}");
+                return Err(self.arguments.invalid(word, message).with_help(help));
             }
         }
         let plan = plan(&self.arguments, &self.name, &self.body, &workloads, &sizes)?;
@@ -177,11 +180,13 @@ impl Command for ShowScaling {
                 StepTimes { doubts: vec![doubt], ..StepTimes::default() }
             }
         };
+        // After an interrupt, what is recorded is still shown.
+        tuner.may_run &= !times.interrupted;
         let report = |display: &ScalingDisplay<'_>, notes: &[String]| {
             self.report(&plan, display.finished_sizes(), &times, notes)
         };
         let mut display = ScalingDisplay::new(context, output, &plan, times.seconds.clone());
-        let (mut larger, mut missing, mut interrupted) = (None, 0, false);
+        let (mut larger, mut missing, mut interrupted) = (None, 0, times.interrupted);
         // The largest size comes first, because a size needs at most twice the steps of the next larger one.
         for size in plan.sizes.iter().rev() {
             if times.too_large.contains(&size.batch_size) {
@@ -215,8 +220,10 @@ impl Command for ShowScaling {
             notes.push("Nothing was trained: all requested trials are recorded.".into());
         }
         let report = report(&display, &notes);
-        context.store()?.keep_conclusion("scaling", &plan.name, &report.result())?;
-        context.keep_shown(self.arguments.source.text(), &plan.name, &report)?;
+        if !times.interrupted {
+            context.store()?.keep_conclusion("scaling", &plan.name, &report.result())?;
+            context.keep_shown(self.arguments.source.text(), &plan.name, &report)?;
+        }
         display.end(report);
         if interrupted {
             let message = format!(

@@ -82,7 +82,13 @@ pub fn batches(arguments: &Arguments) -> Result<Vec<u64>> {
     let mut sizes = sizes.filter(|sizes| sizes.len() > 1).ok_or_else(wrong)?;
     sizes.sort_unstable();
     sizes.dedup();
-    Ok(sizes)
+    if sizes.len() > 1 {
+        return Ok(sizes);
+    }
+    let size = sizes[0];
+    let message = format!("`{}` names one batch size, {size}, several times", word.text);
+    let help = format!("name at least two different sizes: --batches {size},{}", 2 * size);
+    Err(arguments.invalid(word, message).with_help(help))
 }
 
 /// Plans the study of each batch size. `body` holds the workload and the declarations that all of them have.

@@ -3,7 +3,7 @@
 
 use crate::commands::throughput::{record_step_times, recorded_step_times, step_seconds, time_steps};
 use crate::commands::workload::Workload;
-use crate::error::Result;
+use crate::error::{ErrorName, Result};
 use crate::magic::Context;
 use crate::probing::{Prober, TargetDevice, data_of};
 use crate::report::Status;
@@ -20,6 +20,8 @@ pub struct StepTimes {
     pub too_large: Vec<u64>,
     /// Why the times cannot be trusted. Empty if they can.
     pub doubts: Vec<String>,
+    /// Whether the user interrupted their measurement.
+    pub interrupted: bool,
 }
 
 /// Returns the constants of a search space that may change the time of a step: all but batch size, steps and seed.
@@ -52,14 +54,18 @@ pub fn step_times(
     }
     if !may_measure {
         let doubts = vec!["there is no valid measurement of the time of a step".into()];
-        return Ok(StepTimes { seconds: recorded, too_large: vec![], doubts });
+        return Ok(StepTimes { seconds: recorded, doubts, ..StepTimes::default() });
     }
-    let throughput = time_steps(prober, sizes, &BTreeMap::new(), false, None, status)?;
+    let (throughput, error) = time_steps(prober, sizes, &BTreeMap::new(), false, None, status);
+    let interrupted = error.as_ref().is_some_and(|error| error.name == ErrorName::Interrupted);
+    if let Some(error) = error.filter(|_| !interrupted) {
+        return Err(error);
+    }
     let seconds = step_seconds(&throughput);
     let too_large = throughput.points.iter().filter(|p| p.state == PointState::OutOfMemory);
     let (too_large, doubts) = (too_large.map(|p| p.batch_size).collect(), throughput.reasons.clone());
     if throughput.reliable {
         record_step_times(context, &prober.workload, conditions, throughput)?;
     }
-    Ok(StepTimes { seconds, too_large, doubts })
+    Ok(StepTimes { seconds, too_large, doubts, interrupted })
 }

@@ -182,7 +182,7 @@ impl SeedsMagic {
         if rerun::is_constant(&runs.values) {
             said.push(rerun::constant_note(&what, &runs.values, matches!(workload, WorkloadReference::Command(_))));
         }
-        if let (Some(chance), Some(gap)) = (found.chance_difference, found.gap) {
+        if let (Some(chance), Some(gap)) = (found.chance_difference.filter(|chance| *chance > 0.0), found.gap) {
             said.push(format!(
                 "If other configurations vary as much, two equal ones of this study differ by less than {} in 95 % of \
                  cases. The best and the second best differ by {}, {}. Of the {} other configurations, {} lie within \
@@ -203,9 +203,9 @@ pub fn beside_record(what: &str, arm: &Arm, next_run: Option<[f64; 2]>) -> Strin
     let of = if arm.seeds > 1 { format!(", the median of {} seeds", arm.seeds) } else { String::new() };
     let recorded = format!("{what}: the study recorded {}{of}", number(arm.recorded));
     match next_run {
-        Some([low, high]) => {
+        Some([low, high]) if low < high => {
             format!("{recorded}. Another run lies between {} and {} in 95 % of cases.", number(low), number(high))
         }
-        None => format!("{recorded}."),
+        _ => format!("{recorded}."),
     }
 }

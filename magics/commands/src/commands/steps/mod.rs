@@ -112,7 +112,7 @@ impl Command for ShowSteps {
                     worker: worker.clone().unwrap_or_else(|| context.settings.worker.clone()),
                     workload: word.text.clone(),
                     params: Default::default(),
-                    device: TargetDevice::new(context, &self.arguments).device,
+                    device: TargetDevice::new(context, &self.arguments, [])?.device,
                     environment: context.added_environment(),
                     beside: context.background.names(),
                     interrupt,

@@ -260,10 +260,13 @@ impl<'a> SweepDisplay<'a> {
         report.chart(self.history_chart(MAX_POINTS))
     }
 
-    /// Adds the reason of the first failed and of the first infeasible trial.
+    /// Adds the reason of the first failed and of the first infeasible trial, and of the first complete one that has
+    /// one: what of it was not recorded.
     fn with_problems(&self, mut report: Report) -> Report {
-        for state in [TrialState::Failed, TrialState::Infeasible] {
-            let trials: Vec<&Trial> = self.observed.trials.iter().filter(|trial| trial.state == state).collect();
+        for state in [TrialState::Failed, TrialState::Infeasible, TrialState::Complete] {
+            let counts =
+                |trial: &&Trial| trial.state == state && (state != TrialState::Complete || trial.reason.is_some());
+            let trials: Vec<&Trial> = self.observed.trials.iter().filter(counts).collect();
             if let Some(first) = trials.first() {
                 let reason = first.reason.as_deref().unwrap_or("no reason was given");
                 let kind = |trial: &Trial| without_numbers(trial.reason.as_deref().unwrap_or_default());

@@ -1,7 +1,7 @@
 //! `configurations FILE.csv` and `configuration hp=v, …`: configurations that the user gives (Playbook D9). They are
 //! checked against the declared space before anything trains.
 
-use super::plan::SweepPlan;
+use super::plan::{SweepPlan, near_choice, near_value};
 use crate::error::{ErrorName, MagicError, Result, Source, Span, suggest};
 use crate::files::{expand, problem};
 use crate::magic::Context;
@@ -327,6 +327,11 @@ fn configuration(
             (Some(cell), _) => {
                 let known = description.and_then(|description| description.hyperparameter(name));
                 typed(distribution, known, &cell.readings).map_err(|refused| {
+                    let help = match (&refused, known, distribution) {
+                        (Some(_), Some(known), _) => cell.readings.iter().find_map(|value| near_choice(value, known)),
+                        (None, _, Distribution::Choice { values }) => near_value(&cell.shown, values.iter().cloned()),
+                        _ => None,
+                    };
                     let message = match refused {
                         Some(refused) => refused.to_string(),
                         None => {
@@ -334,7 +339,7 @@ fn configuration(
                             format!("`{label}` is {} here, and it is declared {distribution}", cell.shown)
                         }
                     };
-                    row.error(source, Some(cell), message, None)
+                    row.error(source, Some(cell), message, help)
                 })?
             }
         };

@@ -8,15 +8,15 @@ use super::trial_options::{GivenTrial, TrialOptions};
 use crate::commands::workload::Workload;
 use crate::error::{ErrorName, MagicError, Result, Source, Spanned, nearest, suggest};
 use crate::studies::{judged, objective};
-use crate::syntax::{Arguments, Declaration, SweepBody, Word};
+use crate::syntax::{Arguments, Declaration, SweepBody, Word, place_of_value};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 use tunebook_study::protocol::{FitRule, StoppingRule};
 use tunebook_study::sampler::SamplerKind;
 use tunebook_study::{
-    Condition, Direction, Distribution, Hyperparameter, Objective, ObjectiveValue, SearchSpace, SpaceError, StopEarly,
-    StudyDefinition, Value, WorkloadDescription, WorkloadReference,
+    Condition, Direction, Distribution, Hyperparameter, HyperparameterDomain, Objective, ObjectiveValue, SearchSpace,
+    SpaceError, StopEarly, StudyDefinition, Value, WorkloadDescription, WorkloadHyperparameter, WorkloadReference,
 };
 
 /// The default of `--trials` unless the sampler is a grid.
@@ -186,6 +186,31 @@ fn sampler(arguments: &Arguments) -> Result<SamplerKind> {
     })
 }
 
+/// The question whether a known value was meant instead of one that is not known. None if no known value is similar.
+pub fn near_value(value: &str, known: impl IntoIterator<Item = Value>) -> Option<String> {
+    let known: Vec<String> = known.into_iter().map(|known| known.declared()).collect();
+    nearest(value, known.iter().map(String::as_str)).map(|near| format!("did you mean `{near}`?"))
+}
+
+/// The same for a value that a workload does not accept.
+pub fn near_choice(value: &Value, hyperparameter: &WorkloadHyperparameter) -> Option<String> {
+    match &hyperparameter.domain {
+        HyperparameterDomain::Choices { choices } => near_value(&value.declared(), choices.iter().cloned()),
+        HyperparameterDomain::Range { .. } => None,
+    }
+}
+
+/// The metrics of the training examples that `--training-metrics` adds to those of a workload. A training function
+/// reports what it measures itself.
+fn training_metrics(description: &WorkloadDescription) -> Vec<String> {
+    let of_training = |metric: &String| match metric.strip_prefix("valid/")? {
+        "loss" => Some("train/eval_loss".to_string()),
+        name => Some(format!("train/{name}")),
+    };
+    let has_pipeline = description.hyperparameters.iter().any(|h| h.shared);
+    description.metrics.iter().filter(|_| has_pipeline).filter_map(of_training).collect()
+}
+
 /// What to do if a declaration cannot be added to those above it. `declarations` are all of them.
 fn help(error: &SpaceError, space: &SearchSpace, declarations: &[Declaration]) -> Option<String> {
     match error {
@@ -203,9 +228,8 @@ fn help(error: &SpaceError, space: &SearchSpace, declarations: &[Declaration]) -
                 Distribution::Constant { value } => vec![value.clone()],
                 _ => vec![],
             });
-            let values: Vec<String> = values.map(|value| value.declared()).collect();
-            let asked = nearest(value, values.iter().map(String::as_str)).map(|near| format!("did you mean `{near}`?"));
-            asked.or_else(|| Some(format!("write a value that `{name}` can have, or add this one to its declaration")))
+            near_value(value, values)
+                .or_else(|| Some(format!("write a value that `{name}` can have, or add this one to its declaration")))
         }
         SpaceError::Duplicate { conditional: false, .. } => Some("remove one of the two lines".into()),
         SpaceError::Duplicate { .. } => Some(
@@ -280,9 +304,14 @@ impl Planner<'_> {
                     _ => None,
                 };
                 let at = wrong.and_then(|name| declaration.conditions.iter().find(|(parent, _)| parent.value == *name));
-                let span = match at.or(declaration.conditions.first()) {
-                    Some((parent, _)) => parent.span.clone(),
-                    None => declaration.name.span.clone(),
+                let span = match (at.or(declaration.conditions.first()), &error) {
+                    (Some((parent, _)), SpaceError::ImpossibleValue { value, .. }) => {
+                        let rest = parent.span.end..declaration.span.end;
+                        let place = place_of_value(self.source, rest, |found| found.declared() == *value);
+                        place.unwrap_or(parent.span.clone())
+                    }
+                    (Some((parent, _)), _) => parent.span.clone(),
+                    (None, _) => declaration.name.span.clone(),
                 };
                 let help = help(&error, &space, &declarations);
                 self.source.error(ErrorName::InvalidDeclaration, span, error.to_string(), help)
@@ -380,8 +409,12 @@ impl Planner<'_> {
         };
         let accept = |value: &Value| {
             known.accept(value).map_err(|error| {
-                let help = format!("`%workloads {}` describes its hyperparameters", description.name);
-                self.source.error(ErrorName::InvalidValue, distribution.span.clone(), error.to_string(), Some(help))
+                let help = near_choice(value, known)
+                    .unwrap_or_else(|| format!("`%workloads {}` describes its hyperparameters", description.name));
+                let place = is_list
+                    .then(|| place_of_value(self.source, distribution.span.clone(), |found| found.same_as(value)));
+                let span = place.flatten().unwrap_or(distribution.span.clone());
+                self.source.error(ErrorName::InvalidValue, span, error.to_string(), Some(help))
             })
         };
         let accept_ends = |low: f64, high: f64| -> Result<()> {
@@ -459,9 +492,15 @@ impl Planner<'_> {
             return Err(self.source.error(ErrorName::UnknownMetric, metric.span.clone(), message, Some(help.into())));
         }
         if let Some(description) = description.filter(|d| !d.metrics.contains(&metric.value)) {
-            let message = format!("`{}` reports no metric `{}`", description.name, metric.value);
-            let help = suggest(&metric.value, description.metrics.iter().map(String::as_str).collect::<Vec<_>>());
-            return Err(self.source.error(ErrorName::UnknownMetric, metric.span.clone(), message, help));
+            let is_of_training = training_metrics(description).contains(&metric.value);
+            if !(is_of_training && options.training_metrics) {
+                let message = format!("`{}` reports no metric `{}`", description.name, metric.value);
+                let help = match is_of_training {
+                    true => Some("a sweep with `--training-metrics` reports it".into()),
+                    false => suggest(&metric.value, description.metrics.iter().map(String::as_str)),
+                };
+                return Err(self.source.error(ErrorName::UnknownMetric, metric.span.clone(), message, help));
+            }
         }
         Ok(Objective { metric: metric.value.clone(), direction, judged: judged(&metric.value) })
     }

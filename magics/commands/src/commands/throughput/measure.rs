@@ -16,8 +16,12 @@ pub struct ThroughputMeasurement {
     pub throughput: Throughput,
     /// The largest batch size that fits, or None if not even one example does.
     pub largest_feasible: Option<u64>,
-    /// Whether memory limits the batch size. Otherwise the number of examples or the user does.
+    /// Whether memory limits the batch size.
     pub limited_by_memory: bool,
+    /// What limits the batch size. None if the measurement ended before that was known, or in records of earlier
+    /// versions.
+    #[serde(default)]
+    pub limited_by: Option<SizeLimit>,
     /// The number of training examples, if it is known.
     pub examples: Option<u64>,
     /// Why no size above the largest feasible one was tried, unless memory limits it: the end of a sentence.
@@ -34,6 +38,23 @@ pub struct ThroughputMeasurement {
     pub bottleneck: Option<Bottleneck>,
     /// The checksums of the data files.
     pub data: String,
+    /// If the user interrupted the measurement, what was measured before: a clause. Such a measurement is not recorded.
+    #[serde(skip)]
+    pub interrupted: Option<String>,
+}
+
+/// What limits the batch size.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SizeLimit {
+    /// A larger batch does not fit into memory.
+    Memory,
+    /// There are no more training examples.
+    Examples,
+    /// The user wants no larger one (`--max`).
+    Max,
+    /// The workload declares that `batch_size` cannot be larger.
+    Workload,
 }
 
 /// Whether a batch size fits into memory.
@@ -51,24 +72,45 @@ enum MemoryFit {
 }
 
 /// Measures one configuration. No size above `cap` is tried. `evaluate` times evaluation steps instead of training
-/// steps. `limit_only` finds only the largest size that fits.
+/// steps. `limit_only` finds only the largest size that fits. With an error, such as that of an interrupt, it returns
+/// what was measured before.
 pub fn measure(
     prober: &Prober<'_>,
     cap: u64,
     evaluate: bool,
     limit_only: bool,
     status: &mut Status<'_>,
-) -> Result<ThroughputMeasurement> {
+) -> (ThroughputMeasurement, Option<MagicError>) {
+    let mut measured = ThroughputMeasurement::default();
+    let error = measure_into(&mut measured, prober, cap, evaluate, limit_only, status).err();
+    if error.is_some() && !measured.throughput.reliable && measured.throughput.reasons.is_empty() {
+        measured.throughput.reasons.extend(measured.interrupted.clone());
+    }
+    (measured, error)
+}
+
+/// The same, with the measurement as it grows. Until it is complete, `interrupted` says what it has.
+fn measure_into(
+    measured: &mut ThroughputMeasurement,
+    prober: &Prober<'_>,
+    cap: u64,
+    evaluate: bool,
+    limit_only: bool,
+    status: &mut Status<'_>,
+) -> Result<()> {
     let mut search = LimitSearch::new(cap);
-    let mut data = String::new();
-    let mut all_examples = None;
     let mut known: BTreeMap<u64, Option<Vec<MemoryUse>>> = BTreeMap::new();
     while let Some(size) = search.next_size() {
-        status.say(&format!("Does a batch of {size} fit? ({} so far)", counted(search.probes(), "probe")));
+        let probes = counted(search.probes(), "probe");
+        status.say(&format!("Does a batch of {size} fit? ({probes} so far)"));
+        measured.probes = search.probes();
+        measured.too_large = search.smallest_too_large();
+        measured.interrupted =
+            Some(format!("the search for the largest size that fits was interrupted after {probes}"));
         match probe_memory(prober, size)? {
-            MemoryFit::Fits { memory, examples, data: checksums } => {
-                data = checksums;
-                all_examples = Some(examples).filter(|examples| *examples < u64::MAX);
+            MemoryFit::Fits { memory, examples, data } => {
+                measured.data = data;
+                measured.examples = Some(examples).filter(|examples| *examples < u64::MAX);
                 known.insert(size, Some(memory.clone()));
                 search.lower_cap(examples);
                 search.fits(size, memory);
@@ -78,28 +120,23 @@ pub fn measure(
                 search.does_not_fit(size);
             }
             MemoryFit::TooFewExamples(examples) => {
-                all_examples = Some(examples);
+                measured.examples = Some(examples);
                 search.lower_cap(examples);
             }
         }
     }
     let largest = search.largest();
-    let mut measured = ThroughputMeasurement {
-        throughput: throughput(&[], 0.0, None),
-        largest_feasible: (largest > 0).then_some(largest),
-        limited_by_memory: search.is_limited_by_memory(),
-        examples: all_examples,
-        no_larger: None,
-        too_large: search.smallest_too_large(),
-        predicted: search.prediction().filter(|_| search.is_limited_by_memory()),
-        probes: search.probes(),
-        verified: None,
-        bottleneck: None,
-        data,
-    };
+    measured.largest_feasible = (largest > 0).then_some(largest);
+    measured.limited_by_memory = search.is_limited_by_memory();
+    measured.too_large = search.smallest_too_large();
+    measured.predicted = search.prediction().filter(|_| search.is_limited_by_memory());
+    measured.probes = search.probes();
     if limit_only || largest == 0 {
-        return Ok(measured);
+        measured.throughput = throughput(&[], 0.0, None);
+        measured.interrupted = None;
+        return Ok(());
     }
+    measured.interrupted = Some("the measurement was interrupted before steps were timed".into());
     let mut sizes = sizes_to_time(largest);
     for size in sizes.clone() {
         if let std::collections::btree_map::Entry::Vacant(entry) = known.entry(size) {
@@ -111,8 +148,14 @@ pub fn measure(
         }
     }
     let limit = search.is_limited_by_memory().then_some(largest);
-    measured.throughput = time_steps(prober, &sizes, &known, evaluate, limit, status)?;
-    verify(prober, &mut measured, status)?;
+    let (timed, error) = time_steps(prober, &sizes, &known, evaluate, limit, status);
+    measured.throughput = timed;
+    if let Some(error) = error {
+        measured.interrupted = measured.throughput.reasons.first().cloned();
+        return Err(error);
+    }
+    measured.interrupted = Some("the measurement was interrupted after the steps of all sizes were timed".into());
+    verify(prober, measured, status)?;
     let at = measured.throughput.recommended.or(sizes.last().copied());
     if let (Some(size), false) = (at, evaluate) {
         status.say(&format!("Timing the stages of a step with a batch of {size}"));
@@ -124,7 +167,8 @@ pub fn measure(
             _ => None,
         });
     }
-    Ok(measured)
+    measured.interrupted = None;
+    Ok(())
 }
 
 /// Verifies the recommended size by steps and an evaluation. If that fails, half the size is recommended and verified.

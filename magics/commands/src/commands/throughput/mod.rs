@@ -7,8 +7,9 @@ mod timing;
 pub use record::{record_step_times, recorded_step_times, step_seconds};
 pub use timing::time_steps;
 
-use self::measure::{ThroughputMeasurement, measure};
+use self::measure::{SizeLimit, ThroughputMeasurement, measure};
 use self::record::{ThroughputRecord, latest_records, record_throughput};
+use crate::commands::sweep::plan::near_choice;
 use crate::commands::workload::{self, Workload};
 use crate::error::{ErrorName, Result};
 use crate::host::{Interrupt, Output};
@@ -16,12 +17,12 @@ use crate::magic::{Command, Context, Export, Invocation, Magic, Subject};
 use crate::probing::{DEVICE, Prober, SET, TargetDevice, data_of, settings, space_of, worker};
 use crate::report::table::{Rows, bytes, interval_or_dash, number_or_dash};
 use crate::report::{Report, Status, units};
-use crate::syntax::{Arguments, OptionSpec, PNG, Word};
+use crate::syntax::{Arguments, OptionSpec, PNG, Word, place_of_value};
 use serde_json::{Value as Json, json};
 use tunebook_analysis::{BottleneckKind, PointState, counted, is_memory_linear};
 use tunebook_charts::ThroughputCurve;
 use tunebook_study::sampler::SamplerKind;
-use tunebook_study::{HyperparameterDomain, Params};
+use tunebook_study::{HyperparameterDomain, Params, Value};
 
 pub const MAGIC: Magic = Magic {
     name: "throughput",
@@ -91,8 +92,12 @@ impl Command for ShowThroughput {
         let word = &self.settings[0];
         let workload = Workload::named(&word.text, &workloads, &self.arguments.source, &word.span)?;
         let configurations = self.configurations(&workloads, workload)?;
+        let target = TargetDevice::new(
+            context,
+            &self.arguments,
+            configurations.iter().map(|configuration| &configuration.params),
+        )?;
         let worker = worker(context, workload, output, interrupt)?;
-        let target = TargetDevice::new(context, &self.arguments);
         let prober = |params: &Params| Prober {
             worker: worker.clone(),
             workload: word.text.clone(),
@@ -124,33 +129,46 @@ impl Command for ShowThroughput {
         let limit_only = self.arguments.has("limit-only");
         let mut status = Status::new(output);
         let mut records = vec![];
+        let mut interrupted = None;
         for Configuration { label, params } in configurations {
-            match measure(&prober(&params), cap, evaluate, limit_only, &mut status) {
-                Ok(mut measured) => {
-                    measured.no_larger = Some(match (measured.largest_feasible, measured.examples) {
-                        (Some(size), Some(examples)) if examples <= size => {
-                            format!("because there are only {examples} training examples")
-                        }
-                        _ if self.max.is_some_and(|max| max <= largest) => format!("because of `--max {cap}`"),
-                        _ => "because the workload allows no larger `batch_size`".into(),
-                    });
-                    let conditions = target.conditions(workload, &params, &measured.data, evaluate);
-                    records.push(ThroughputRecord { label, conditions, measured });
-                }
-                Err(error) => {
+            let (mut measured, error) = measure(&prober(&params), cap, evaluate, limit_only, &mut status);
+            if let Some(error) = error {
+                if error.name != ErrorName::Interrupted {
                     status.clear();
                     return Err(error);
                 }
+                interrupted = Some(error);
+            }
+            let (limited_by, no_larger) = match (measured.largest_feasible, measured.examples) {
+                _ if measured.limited_by_memory => (Some(SizeLimit::Memory), None),
+                (None, _) => (None, None),
+                (Some(size), Some(examples)) if examples <= size => {
+                    let why = format!("because there are only {examples} training examples");
+                    (Some(SizeLimit::Examples), Some(why))
+                }
+                _ if self.max.is_some_and(|max| max <= largest) => {
+                    (Some(SizeLimit::Max), Some(format!("because of `--max {cap}`")))
+                }
+                _ => {
+                    let why = "because the workload allows no larger `batch_size`";
+                    (Some(SizeLimit::Workload), Some(why.into()))
+                }
+            };
+            (measured.limited_by, measured.no_larger) = (limited_by, no_larger);
+            let conditions = target.conditions(workload, &params, &measured.data, evaluate);
+            records.push(ThroughputRecord { label, conditions, measured });
+            if interrupted.is_some() {
+                break;
             }
         }
         let report = report(&word.text, &records, limit_only, &[]);
-        if !limit_only {
+        if !limit_only && interrupted.is_none() {
             record_throughput(context, &records, &report.result())?;
             context.keep_shown(self.arguments.source.text(), &word.text, &report)?;
         }
         report.load_chart(&context.charts, output);
         status.end(report);
-        Ok(())
+        interrupted.map_or(Ok(()), Err)
     }
 }
 
@@ -175,9 +193,15 @@ impl ShowThroughput {
         let Some(word) = self.arguments.option("compare") else { return Ok(all) };
         let mut compared = vec![];
         for precision in word.text.split(',').map(str::trim) {
+            let written = Value::from(precision);
             let known = workload.description.hyperparameter("precision");
-            let value = known.map(|h| h.accept(&precision.into())).transpose();
-            let value = value.map_err(|error| self.arguments.invalid(word, error.to_string()))?;
+            let value = known.map(|h| h.accept(&written)).transpose().map_err(|error| {
+                let source = &self.arguments.source;
+                let place = place_of_value(source, word.span.clone(), |found| found.same_as(&written));
+                let help = known.and_then(|h| near_choice(&written, h));
+                let span = place.unwrap_or(word.span.clone());
+                source.error(ErrorName::InvalidValue, span, error.to_string(), help)
+            })?;
             for Configuration { label, params } in &all {
                 let mut params = params.clone();
                 params.extend(value.clone().map(|value| ("precision".to_string(), value)));
@@ -198,14 +222,16 @@ fn report(workload: &str, records: &[ThroughputRecord], limit_only: bool, change
         return Report::new("throughput", &json!({}));
     };
     let device = &conditions.device;
+    let limited_by = first.limited_by.or(first.limited_by_memory.then_some(SizeLimit::Memory));
+    let bottleneck = first.bottleneck.map(|found| if first.throughput.reliable { found } else { found.unconcluded() });
     let fields = json!({
         "workload": workload, "device": device, "reliable": first.throughput.reliable,
         "stale": !changes.is_empty(), "changed": changes, "series": series,
         "points": first.throughput.points, "largest_feasible": first.largest_feasible,
         "smallest_too_large": first.too_large,
-        "limited_by": if first.limited_by_memory { "memory" } else { "examples" },
+        "limited_by": limited_by,
         "saturation": first.throughput.saturation, "saturates": first.throughput.saturates, "recommended": first.throughput.recommended,
-        "step_time": first.throughput.step_time, "bottleneck": first.bottleneck, "probes": first.probes,
+        "step_time": first.throughput.step_time, "bottleneck": bottleneck, "probes": first.probes,
         "predicted_limit": first.predicted, "verified": first.verified,
         "reasons": first.throughput.reasons,
     });
@@ -241,7 +267,7 @@ fn report(workload: &str, records: &[ThroughputRecord], limit_only: bool, change
             report = report.table(&rows);
         }
     }
-    if limit_only {
+    if limit_only || records.iter().all(|record| record.measured.throughput.points.is_empty()) {
         return report;
     }
     let curves: Vec<ThroughputCurve<'_>> = records
@@ -267,9 +293,16 @@ fn conclusions(measured: &ThroughputMeasurement, limit_only: bool) -> Vec<String
         predicted,
         verified,
         bottleneck,
+        interrupted,
         ..
     } = measured;
     let mut sentences = vec![];
+    if let Some(interrupted) = interrupted {
+        sentences.push(format!("Not complete: {interrupted}. Run the cell again to measure."));
+        if largest_feasible.is_none() {
+            return sentences;
+        }
+    }
     sentences.push(match (largest_feasible, limited_by_memory) {
         (None, _) => "Not even a batch of 1 fits into memory.".to_string(),
         (Some(size), true) => {
@@ -288,6 +321,10 @@ fn conclusions(measured: &ThroughputMeasurement, limit_only: bool) -> Vec<String
         ));
     }
     if limit_only || largest_feasible.is_none() {
+        return sentences;
+    }
+    if !throughput.reliable && interrupted.is_some() {
+        sentences.push("Nothing is concluded from the times of steps.".into());
         return sentences;
     }
     if !throughput.reliable {
@@ -329,13 +366,13 @@ fn conclusions(measured: &ThroughputMeasurement, limit_only: bool) -> Vec<String
         sentences
             .push(format!("Recommended: {size}, the smallest size within 5 % of the highest throughput{verified}."));
     }
-    if let Some(bottleneck) = bottleneck {
+    if let Some((bottleneck, kind)) = bottleneck.as_ref().and_then(|found| Some((found, found.kind?))) {
         let without = bottleneck
             .expected_gain
             .map_or(String::new(), |gain| format!(" Without it, a step would be {gain:.1} times as fast."));
         let input = number_or_dash(bottleneck.input_examples_per_second);
         let compute = number_or_dash(bottleneck.compute_examples_per_second);
-        sentences.push(match bottleneck.kind {
+        sentences.push(match kind {
             BottleneckKind::None => {
                 format!("No bottleneck was found: the computation alone would train on {compute} examples/s.")
             }

@@ -1,7 +1,7 @@
 //! Times the steps of a workload at several batch sizes.
 
 use super::Prober;
-use crate::error::Result;
+use crate::error::{MagicError, Result};
 use crate::report::Status;
 use std::collections::BTreeMap;
 use tunebook_analysis::{BatchSizeTiming, PointState, Throughput, disturbed_throughput, throughput};
@@ -16,6 +16,8 @@ const VISITS: usize = 5;
 ///
 /// `known` holds the memory that each probed size used, or None for a size that does not fit. `evaluate` times
 /// evaluation steps instead of training steps. `limit` is the largest size that fits if memory is the limit.
+///
+/// With an error, such as that of an interrupt, it returns what was measured before, from which nothing is concluded.
 pub fn time_steps(
     prober: &Prober<'_>,
     sizes: &[u64],
@@ -23,54 +25,66 @@ pub fn time_steps(
     evaluate: bool,
     limit: Option<u64>,
     status: &mut Status<'_>,
-) -> Result<Throughput> {
+) -> (Throughput, Option<MagicError>) {
     let (mut all_visits, mut reasons): (Visits, Vec<String>) = Default::default();
-    if let Some(study) = prober.beside.first() {
-        let (visits, _) = visit_sizes(prober, sizes, evaluate, 1, status)?;
-        let reason = format!("the sweep `{study}` runs in the background");
-        return Ok(disturbed_throughput(&timings(sizes, known, &visits), vec![reason]));
-    }
-    for attempt in 1..=ATTEMPTS {
-        let (visits, waited) = visit_sizes(prober, sizes, evaluate, attempt, status)?;
-        let result = throughput(&timings(sizes, known, &visits), waited, limit);
-        if result.reliable {
-            return Ok(result);
+    let beside = prober.beside.first().map(|study| format!("the sweep `{study}` runs in the background"));
+    let attempts = if beside.is_some() { 1 } else { ATTEMPTS };
+    for attempt in 1..=attempts {
+        let mut visits = Visits::default();
+        let ended = visit_sizes(prober, sizes, evaluate, attempt, &mut visits, status);
+        let result = ended.as_ref().ok().map(|waited| throughput(&timings(sizes, known, &visits), *waited, limit));
+        if let Some(result) = result.as_ref().filter(|result| result.reliable && beside.is_none()) {
+            return (result.clone(), None);
         }
         for (size, mut visits) in visits {
             all_visits.entry(size).or_default().append(&mut visits);
         }
-        reasons = result.reasons;
+        if let Err(error) = ended {
+            let done = all_visits.values().map(Vec::len).sum::<usize>();
+            let all = attempt * VISITS * sizes.len();
+            let timed: Vec<u64> = sizes.iter().copied().filter(|size| all_visits.contains_key(size)).collect();
+            let reason = format!("the timing of steps was interrupted after {done} of {all} measurements");
+            return (disturbed_throughput(&timings(&timed, known, &all_visits), vec![reason]), Some(error));
+        }
+        reasons = beside.clone().map_or_else(|| result.map_or(vec![], |result| result.reasons), |reason| vec![reason]);
     }
-    Ok(disturbed_throughput(&timings(sizes, known, &all_visits), reasons))
+    (disturbed_throughput(&timings(sizes, known, &all_visits), reasons), None)
 }
 
 /// By batch size, for each visit the seconds per step of each block of steps.
 type Visits = BTreeMap<u64, Vec<Vec<f64>>>;
 
-/// Makes one measurement of all sizes in one process. Returns the visits, and the share of the time in which other
-/// processes held the processor.
+/// Makes one measurement of all sizes in one process, and adds it to `visits`, which keeps what was measured before an
+/// error. Returns the share of the time in which other processes held the processor.
 fn visit_sizes(
     prober: &Prober<'_>,
     sizes: &[u64],
     evaluate: bool,
     attempt: usize,
+    visits: &mut Visits,
     status: &mut Status<'_>,
-) -> Result<(Visits, f64)> {
+) -> Result<f64> {
     let mut sizes = sizes.to_vec();
     loop {
+        visits.clear();
         let task = ProbeTask::Time { batch_sizes: sizes.clone(), evaluate };
         let all = VISITS * sizes.len();
         let repeated = if attempt > 1 { ", repeated because the machine is busy" } else { "" };
+        let mut read = 0;
         let answers = prober.ask(task, &mut |answers| {
-            // The first answer says that the data are loaded.
-            let visits = answers.len().saturating_sub(1).min(all);
-            status.say(&format!("Timing steps: {visits} of {all} measurements{repeated}"));
+            for answer in answers.iter().skip(read) {
+                if let ProbeAnswer::Timed { batch_size, blocks } = answer {
+                    visits.entry(*batch_size).or_default().push(blocks.clone());
+                }
+            }
+            read = answers.len();
+            let done = visits.values().map(Vec::len).sum::<usize>();
+            status.say(&format!("Timing steps: {done} of {all} measurements{repeated}"));
         })?;
-        let (mut visits, mut waited): (Visits, f64) = Default::default();
+        let mut waited = 0.0;
         let mut out_of_memory = false;
         for answer in answers {
             match answer {
-                ProbeAnswer::Timed { batch_size, blocks } => visits.entry(batch_size).or_default().push(blocks),
                 ProbeAnswer::Done { waited: share } => waited = share,
                 ProbeAnswer::OutOfMemory { .. } => out_of_memory = true,
                 ProbeAnswer::Failed { reason } => return Err(prober.cannot("timed", &reason)),
@@ -82,7 +96,7 @@ fn visit_sizes(
             sizes.pop();
             continue;
         }
-        return Ok((visits, waited));
+        return Ok(waited);
     }
 }
 

@@ -23,7 +23,7 @@ pub(super) fn reason(objective: &str, misread: &Misread, words: &[String]) -> St
         )
     } else if misread.bad_step.count > 0 {
         let has = does(&misread.bad_step, "has", "have");
-        format!("{has} a `step` that is not a whole number of at least 0: {}", quoted(&misread.bad_step))
+        format!("{has} a `step` that is not a whole number from 0 to 9e15: {}", quoted(&misread.bad_step))
     } else if misread.broken.count > 0 {
         let looks = does(&misread.broken, "looks like a measurement and is", "look like measurements and are");
         format!("{looks} not a complete JSON object: {}. Print {example}", quoted(&misread.broken))
@@ -44,6 +44,15 @@ pub(super) fn reason(objective: &str, misread: &Misread, words: &[String]) -> St
         format!("it printed text only, such as {}. At each measurement, print {example}", quote(&misread.prose))
     };
     format!("the program ended without reporting `{objective}`: {told}")
+}
+
+/// Says how many lines look like reports and were not recorded, with the first one. None if there are none.
+pub(super) fn unrecorded(misread: &Misread) -> Option<String> {
+    let lines = &misread.unrecorded;
+    let look = does(lines, "looks like a report and was", "look like reports and were");
+    (lines.count > 0).then(|| {
+        format!("{look} not recorded, because a report has a `step`, a whole number from 0 to 9e15: {}", quoted(lines))
+    })
 }
 
 /// Says why a program did not start.
@@ -144,5 +153,18 @@ mod tests {
             let reason = reason_for(lines);
             assert!(parts.iter().all(|part| reason.contains(part)), "{reason}");
         }
+    }
+
+    #[test]
+    fn lines_that_were_not_recorded_are_counted_and_the_first_one_is_quoted() {
+        let note = |lines: &[&str]| {
+            let mut report = Report::new("m");
+            lines.iter().for_each(|line| drop(report.take(line)));
+            unrecorded(&report.misread)
+        };
+        assert_eq!(note(&[r#"{"step": 1, "m": 0.5}"#, r#"{"step": 1e3, "m": 0.4}"#, "done"]), None);
+        let note = note(&[r#"{"step": 1, "m": 0.5}"#, r#"{"step": 2.5, "m": 0.4}"#, r#"{"m": 0.3}"#]).unwrap();
+        assert!(note.starts_with("2 lines look like reports and were not recorded"), "{note}");
+        assert!(note.ends_with(r#": `{"step": 2.5, "m": 0.4}`"#), "{note}");
     }
 }

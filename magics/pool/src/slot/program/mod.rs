@@ -251,7 +251,7 @@ impl Objective {
         }
         let until = request.until?;
         Some(match until.verdict(request.direction, value?, step)? {
-            true => Outcome::new(TrialState::Complete, None),
+            true => Outcome::new(TrialState::Complete, diagnosis::unrecorded(&self.report.misread)),
             false => Outcome::new(TrialState::Stopped, Some(until.reason(&request.objective))),
         })
     }
@@ -259,7 +259,9 @@ impl Objective {
     /// The outcome of a program that took too long.
     fn timed_out(&self, request: &TrialRequest) -> Outcome {
         let mut outcome = Outcome::timed_out(request);
-        if !self.reported && self.report.misread.metrics.is_empty() {
+        if let Some(note) = diagnosis::unrecorded(&self.report.misread) {
+            outcome.reason = outcome.reason.map(|reason| format!("{reason}; {note}"));
+        } else if !self.reported && self.report.misread.metrics.is_empty() {
             let hint = "; it reported nothing by then. A program that does not flush its output after each line loses \
                         it then: `stdbuf -oL` before a program in C flushes it";
             outcome.reason = outcome.reason.map(|reason| reason + hint);
@@ -286,7 +288,7 @@ impl Objective {
             let outcome = Outcome::failed(diagnosis::reason(metric, &self.report.misread, words));
             return Outcome { unreported: true, ..outcome };
         }
-        Outcome::new(TrialState::Complete, None)
+        Outcome::new(TrialState::Complete, diagnosis::unrecorded(&self.report.misread))
     }
 }
 

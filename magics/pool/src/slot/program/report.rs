@@ -41,8 +41,10 @@ pub(super) struct Misread {
     /// Without a `step`, and the names that they have instead.
     pub no_step: Lines,
     pub names: Vec<String>,
-    /// With a `step` that is no whole number of at least 0.
+    /// With a `step` that is no whole number from 0 to 9e15.
     pub bad_step: Lines,
+    /// Of these two kinds, those that have a `step` or the objective.
+    pub unrecorded: Lines,
     /// With an objective that is no number.
     pub no_number: Lines,
     /// Not complete.
@@ -155,10 +157,15 @@ impl Report {
         let (_, step) = object.iter().find(|(name, _)| name == "step")?;
         let step = match step {
             Literal::Number(number) => *number,
-            Literal::Text(text) => literal::number(text)?,
+            Literal::Text(text) => literal::number(text).flatten(),
             _ => None,
         };
-        let step = step.filter(|step| *step >= 0.0 && step.fract() == 0.0 && *step < 9.0e15)? as u64;
+        let Some(step) = step.filter(|step| *step >= 0.0 && step.fract() == 0.0 && *step < 9.0e15) else {
+            self.misread.bad_step.add(&shown(object));
+            self.misread.unrecorded.add(&shown(object));
+            return None;
+        };
+        let step = step as u64;
         let mut metrics = IndexMap::new();
         let mut no_number = None;
         visit("", object, &mut |name, value| match value {
@@ -195,10 +202,12 @@ impl Report {
         if let Some((object, _)) = objects {
             let mut names = vec![];
             visit("", &object, &mut |name, _| names.push(name.to_string()));
-            if names.iter().any(|name| name == "step") {
-                self.misread.bad_step.add(line);
-            } else if names.iter().any(|name| looks_right(name)) {
+            let has_step = object.iter().any(|(name, _)| name == "step");
+            if !has_step && names.iter().any(|name| looks_right(name)) {
                 self.misread.no_step.add(line);
+                if names.iter().any(|name| name.ends_with("/step") || *name == self.objective) {
+                    self.misread.unrecorded.add(line);
+                }
                 if names.iter().any(|name| is_step(name)) {
                     names.retain(|name| is_step(name));
                 }
@@ -359,7 +368,15 @@ mod tests {
         };
         let epochs = misread(&["{'epoch': 1, 'valid/error': .5}", "{'epoch': 2, 'valid/error': .5}", "{'lr': 1}"]);
         assert_eq!((epochs.no_step.count, epochs.names), (2, vec!["epoch".to_string()]));
-        assert_eq!(misread(&[r#"{"step": "one", "e": 1}"#]).bad_step.count, 1);
+        for step in ["\"one\"", "\"2.5\"", "2.5", "-1", "1e16", "null", "{\"at\": 1}"] {
+            let found =
+                misread(&[format!("{{\"step\": {step}, \"e\": 1}}").as_str(), r#"{"step": 3.0, "valid/error": 1}"#]);
+            assert_eq!((found.bad_step.count, found.unrecorded.count), (1, 1), "{step}");
+        }
+        let both =
+            misread(&[r#"{"step": 1.5, "e": 1} {"step": 2, "e": 1}"#, r#"{"valid": {"error": 1}}"#, "{'epoch': 1}"]);
+        assert_eq!((both.bad_step.count, both.no_step.count, both.unrecorded.count), (1, 2, 2));
+        assert_eq!(misread(&[r#"{"report": {"step": 1, "e": 1}}"#]).unrecorded.count, 1);
         assert_eq!(misread(&[r#"{"step": 1, "valid/error": null}"#]).no_number.count, 1);
         assert_eq!(misread(&[r#"{"step": 1, "valid/error": 0.5"#]).broken.count, 1);
         assert_eq!(misread(&[r#"{"step": 1, "Valid/Error": 0.5}"#]).metrics, ["Valid/Error"]);
