@@ -417,7 +417,7 @@ mod tests {
     fn an_item_of_lib_makes_a_circle() {
         let files = [("lib.rs", "mod a;\npub struct Root;"), ("a.rs", "use crate::Root;")];
         let sources = files.iter().map(|(name, text)| (name.to_string(), text.to_string())).collect();
-        let circles = crate::circles::circles(&imports(&Sources(sources), &[]));
+        let circles = super::super::circles::circles(&imports(&Sources(sources), &[]));
         assert_eq!(circles[0].to_string(), "a → lib.rs → a\n    a → lib.rs: a.rs:1\n    lib.rs → a: lib.rs:1\n");
     }
 }
