@@ -139,7 +139,7 @@ pub fn lints(
     };
     let definition: &StudyDefinition = &definition;
     let varied: Vec<&Hyperparameter> =
-        definition.space.hyperparameters().iter().filter(|h| !h.distribution.is_constant()).collect();
+        definition.space.hyperparameters().iter().filter(|h| h.distribution.varies()).collect();
     let of_role = |role: Role| varied.iter().filter(move |h| h.role == role).map(|h| format!("`{}`", h.label()));
     let scientific: Vec<String> = of_role(Role::Scientific).collect();
     let mut found = vec![];
@@ -281,7 +281,8 @@ pub fn lints(
             "D7 Identifying scientific, nuisance, and fixed hyperparameters",
             format!(
                 "{} {} one value{}, but the best value may differ between the values of {}. A value that suits some of \
-                 them makes the others look worse. Declare {} nuisance, in each branch that has it.",
+                 them makes the others look worse. Declare {} nuisance, with several values or a range, in each branch \
+                 that has it.",
                 fixed.join(" and "),
                 if fixed.len() == 1 { "has" } else { "have" },
                 if fixed.len() == 1 { "" } else { " each" },
@@ -535,7 +536,7 @@ fn shared(definition: &StudyDefinition) -> Vec<(&str, &str, Vec<String>)> {
             }
             _ => false,
         };
-        for h in all.iter().filter(|h| is_of_optimizer(&h.name) && !h.distribution.is_constant()) {
+        for h in all.iter().filter(|h| is_of_optimizer(&h.name) && h.distribution.varies()) {
             let is_user = |word: &&String| exists_with(h, choice, word) && uses(h, word);
             let users: Vec<String> = words.iter().filter(is_user).cloned().collect();
             if users.len() > 1 {
@@ -661,7 +662,7 @@ fn fixed_although_it_interacts(
     literals: &[Literal],
 ) -> Vec<String> {
     let space = &definition.space;
-    let is_varied = |h: &Hyperparameter| !h.distribution.is_constant();
+    let is_varied = |h: &Hyperparameter| h.distribution.varies();
     let is_scientific = |name: &str| space.named(name).any(|h| h.role == Role::Scientific && is_varied(h));
     // The branches of each combination of scientific values on which conditions depend. It is enough if one of them
     // tunes: the best trial of the combination may be there.
@@ -760,12 +761,8 @@ fn too_early(
 ) -> Vec<String> {
     let mut found = vec![];
     for h in definition.space.hyperparameters() {
-        let is_question = h.role == Role::Scientific && !h.distribution.is_constant() && stage != Stage::First;
-        let is_real_range = matches!(
-            h.distribution,
-            Distribution::Uniform { .. } | Distribution::LogUniform { .. } | Distribution::OneMinusLogUniform { .. }
-        );
-        let is_tuned = kind(&h.name) == Some(Kind::Regularization) && is_real_range;
+        let is_question = h.role == Role::Scientific && h.distribution.varies() && stage != Stage::First;
+        let is_tuned = kind(&h.name) == Some(Kind::Regularization) && h.distribution.is_real();
         let has_extra = values_of(&h.distribution).into_iter().any(|value| is_extra(&h.name, value));
         if !is_question && (is_tuned || has_extra) {
             found.push(written(h, literals));

@@ -60,7 +60,7 @@ pub fn design(definition: &StudyDefinition, configurations: u32) -> Design {
     let mut proposals = expected_proposals(definition);
     let proposed: Vec<Params> = (0..u64::from(configurations)).map_while(|index| proposals.get(index)).collect();
     let space = &definition.space;
-    let varied = |h: &&Hyperparameter, role: Role| h.role == role && !h.distribution.is_constant();
+    let varied = |h: &&Hyperparameter, role: Role| h.role == role && h.distribution.varies();
     let all = space.hyperparameters();
     let is_list = all.iter().filter(|h| varied(h, Role::Scientific)).all(|h| h.distribution.is_list());
     let numbered = proposed.iter().zip(0_u32..);
@@ -93,7 +93,7 @@ pub fn design(definition: &StudyDefinition, configurations: u32) -> Design {
 
 /// Returns the scientific values of a configuration, as text.
 fn scientific_part(space: &SearchSpace, params: &Params) -> String {
-    let is_scientific = |h: &&Hyperparameter| h.role == Role::Scientific && !h.distribution.is_constant();
+    let is_scientific = |h: &&Hyperparameter| h.role == Role::Scientific && h.distribution.varies();
     let values = space.hyperparameters().iter().filter(is_scientific).filter(|h| h.is_active(params));
     values.map(|h| format!("{}={:?}", h.label(), params.get(&h.name))).collect::<Vec<String>>().join(" ")
 }
@@ -125,7 +125,7 @@ fn scientific_values(definition: &StudyDefinition) -> usize {
     let mut needed: Vec<&str> = vec![];
     let all = definition.space.hyperparameters();
     for h in all.iter().rev() {
-        let counts = h.role == Role::Scientific && !h.distribution.is_constant();
+        let counts = h.role == Role::Scientific && h.distribution.varies();
         if counts || needed.contains(&h.name.as_str()) {
             needed.push(&h.name);
             needed.extend(h.conditions.iter().map(|condition| condition.name.as_str()));
@@ -135,7 +135,7 @@ fn scientific_values(definition: &StudyDefinition) -> usize {
         // A declaration whose parent has a range is left out, and with it what depends on it.
         let _ = space.declare(h.clone());
     }
-    let is_counted_once = |h: &Hyperparameter| h.role == Role::Scientific || h.distribution.is_constant();
+    let is_counted_once = |h: &Hyperparameter| h.role == Role::Scientific || !h.distribution.varies();
     if space.hyperparameters().iter().all(is_counted_once) {
         return SamplerKind::Grid.configurations(&space).map_or(1, |count| count as usize);
     }
@@ -146,15 +146,14 @@ fn scientific_values(definition: &StudyDefinition) -> usize {
 }
 
 fn designed(definition: &StudyDefinition, h: &Hyperparameter) -> DesignedHyperparameter {
-    let caveat = h.distribution.is_constant().then(|| caveat(definition, h));
+    let caveat = (!h.distribution.varies()).then(|| caveat(definition, h));
     DesignedHyperparameter { hyperparameter: h.label(), role: h.role, distribution: h.distribution.to_string(), caveat }
 }
 
 /// What a value that is fixed, everywhere or in a branch, takes away from the conclusions.
 fn caveat(definition: &StudyDefinition, h: &Hyperparameter) -> String {
-    let is_compared = |other: &&Hyperparameter| {
-        other.role == Role::Scientific && !other.distribution.is_constant() && other.name != h.name
-    };
+    let is_compared =
+        |other: &&Hyperparameter| other.role == Role::Scientific && other.distribution.varies() && other.name != h.name;
     let scientific: Vec<&Hyperparameter> = definition.space.hyperparameters().iter().filter(is_compared).collect();
     let quoted = |of: &[&Hyperparameter]| {
         of.iter().map(|other| format!("`{}`", other.label())).collect::<Vec<String>>().join(" and ")

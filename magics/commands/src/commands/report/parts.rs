@@ -102,7 +102,7 @@ fn of_study(
         show(DESIGN, sweep.replacen("%%sweep", "%%plan", 1));
     }
     for h in definition.space.hyperparameters() {
-        if h.role == Role::Scientific && !h.distribution.is_constant() {
+        if h.role == Role::Scientific && h.distribution.varies() {
             let label = h.label();
             show(&format!("The effect of {label}"), format!("%isolate {quoted} {}", shell_words::quote(&label)));
         }

@@ -20,11 +20,11 @@ pub fn roles(plan: &SweepPlan) -> String {
     let all = plan.definition.space.hyperparameters();
     let fixed: Vec<String> = all
         .iter()
-        .filter(|h| h.distribution.is_constant())
+        .filter(|h| !h.distribution.varies())
         .map(|h| format!("{} {}", h.label(), h.distribution))
         .collect();
     let varied = |role: Role| -> Vec<String> {
-        let found = all.iter().filter(|h| h.role == role && !h.distribution.is_constant());
+        let found = all.iter().filter(|h| h.role == role && h.distribution.varies());
         found.map(|h| format!("`{}`", h.label())).collect()
     };
     let scientific = varied(Role::Scientific);
