@@ -415,8 +415,10 @@ fn mismatch(new: &SearchSpace, old: &SearchSpace) -> Mismatch {
     let is_new_branch = |h: &Hyperparameter| {
         h.conditions.iter().any(|condition| condition.values.iter().all(|value| is_new_value(&condition.name, value)))
     };
-    // What was fixed may become the parent of others, and a parent is declared before them.
-    let moves = |h: &Hyperparameter| h.distribution.is_constant();
+    // What was fixed may become the parent of others, and a parent is declared before them. What does not fit has no
+    // place in the new space that others could have passed.
+    let fits = |before: &Hyperparameter| new.hyperparameters().iter().any(|after| widened(before, after));
+    let moves = |h: &Hyperparameter| h.distribution.is_constant() || !fits(h);
     let mut left: Vec<&Hyperparameter> = old.hyperparameters().iter().collect();
     let mut found = Mismatch::default();
     for after in new.hyperparameters() {
@@ -611,6 +613,13 @@ mod tests {
         let other = study("t --opt={optimizer} --lr={lr} --fast", &[OPTIMIZERS, OF_ADAM, OF_SGD]);
         let [told] = &refused(&old, &other)[..] else { panic!("one") };
         assert!(told.starts_with("the workload was"), "{told}");
+        // What was narrowed or is gone moves none of the others.
+        let (rate, n) = ("nuisance lr ~ loguniform(1e-3, 0.1)", "nuisance n ~ int(2, 5)");
+        let narrow = "nuisance lr ~ loguniform(1e-3, 0.05)";
+        let of = |lines: &[&str]| refused(&study("t {n}", &[rate, n]), &study("t {n}", lines));
+        let [told] = &of(&[narrow, n])[..] else { panic!("one") };
+        assert!(told.starts_with("`lr` was"), "{told}");
+        assert_eq!(of(&[n]), ["`lr` is gone"]);
         let (a, b) = ("nuisance a ~ uniform(0, 1)", "nuisance b ~ uniform(0, 1)");
         assert_eq!(refused(&study("t {a} {b}", &[a, b]), &study("t {a} {b}", &[b, a])), [ANOTHER_ORDER]);
     }
