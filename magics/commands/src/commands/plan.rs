@@ -2,7 +2,7 @@
 
 use crate::commands::insight::written;
 use crate::commands::sweep::advice::advice;
-use crate::commands::sweep::outlook::{Cost, coverage};
+use crate::commands::sweep::outlook::{Cost, coverage, end_of_grid};
 use crate::commands::sweep::placeholders;
 use crate::commands::sweep::plan::SweepPlan;
 use crate::commands::sweep::rerun::{Rerun, configurations_of, plan_rerun, redefined};
@@ -114,6 +114,7 @@ impl Command for Plan {
         for line in recorded
             .note
             .into_iter()
+            .chain(end_of_grid(&plan))
             .chain(coverage(&plan, &design))
             .chain([cost.sentence()])
             .chain(cost.price_sentence())

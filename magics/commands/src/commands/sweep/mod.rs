@@ -241,7 +241,8 @@ impl Command for Sweep {
             Rerun::Show { missing } => {
                 let mut notes = notes(context, &store, &study, &plan)?;
                 notes.extend(plan.options.notes.iter().cloned());
-                notes.push(shown_only(missing, store.writer_of(&study)?.as_deref()));
+                let these = outlook::end_of_grid(&plan).map_or("requested trials", |_| "trials of the grid");
+                notes.push(shown_only(missing, these, store.writer_of(&study)?.as_deref()));
                 let changed = changes::changes(&store, &study)?;
                 notes.extend(changes::note(&changed));
                 let unused = store.without_effect(&study)?;
@@ -307,6 +308,7 @@ fn notes(context: &Context, store: &Store, study: &StudyRecord, plan: &SweepPlan
     let others = adaptive_note(&plan.definition)
         .into_iter()
         .chain(given_note(&plan.definition))
+        .chain(outlook::end_of_grid(plan))
         .chain(placeholders::note(&plan.definition));
     Ok(others.chain(lints).chain(unneeded).collect())
 }

@@ -18,11 +18,8 @@ use tunebook_study::{Params, Role, TrialState, Value, WorkloadDescription, Workl
 /// The roles with what fixing means for the conclusions, in one line. [`Design`] has a caveat for each of them.
 pub fn roles(plan: &SweepPlan) -> String {
     let all = plan.definition.space.hyperparameters();
-    let fixed: Vec<String> = all
-        .iter()
-        .filter(|h| !h.distribution.varies())
-        .map(|h| format!("{} {}", h.label(), h.distribution))
-        .collect();
+    let fixed: Vec<String> =
+        all.iter().filter(|h| !h.distribution.varies()).map(|h| format!("{} {}", h.label(), h.distribution)).collect();
     let varied = |role: Role| -> Vec<String> {
         let found = all.iter().filter(|h| h.role == role && h.distribution.varies());
         found.map(|h| format!("`{}`", h.label())).collect()
@@ -57,6 +54,16 @@ pub fn head((context, run): (&Context, &RunContext), store: &Store, plan: &Sweep
     let trials = coverage(plan, &design).into_iter().chain(cost.into_iter().flatten()).collect::<Vec<_>>().join(" ");
     let roles = (!plan.definition.space.hyperparameters().is_empty()).then(|| roles(plan));
     roles.into_iter().chain((!trials.is_empty()).then_some(trials)).collect()
+}
+
+/// Says that a grid ends before the number of configurations that the user asked for. None if it does not.
+pub fn end_of_grid(plan: &SweepPlan) -> Option<String> {
+    let all = plan.definition.sampler.configurations(&plan.definition.space)?;
+    let asked = plan.options.trials.filter(|asked| u64::from(*asked) > all)?;
+    Some(format!(
+        "The grid has {} and ends there: `--trials {asked}` runs no more than these.",
+        counted(usize::try_from(all).ok()?, "configuration")
+    ))
 }
 
 /// Says how the configurations cover the space (Playbook D11).
@@ -325,6 +332,22 @@ mod tests {
             "Roles: scientific `depth`; nuisance `lr`; fixed steps = 20, weight_decay = 0.5 (`depth` is compared at \
              these values only)."
         );
+    }
+
+    #[test]
+    fn a_grid_says_where_it_ends() {
+        let mut plan = plan(&[]);
+        let lr = Distribution::Choice { values: vec![0.1.into(), 0.2.into()] };
+        plan.definition.space = tunebook_study::SearchSpace::new();
+        let h = Hyperparameter { name: "lr".into(), role: Role::Nuisance, distribution: lr, conditions: vec![] };
+        plan.definition.space.declare(h).unwrap();
+        plan.options.trials = Some(3);
+        assert_eq!(end_of_grid(&plan), None, "it is no grid");
+        plan.definition.sampler = tunebook_study::sampler::SamplerKind::Grid;
+        let said = "The grid has 2 configurations and ends there: `--trials 3` runs no more than these.";
+        assert_eq!(end_of_grid(&plan).as_deref(), Some(said));
+        plan.options.trials = Some(2);
+        assert_eq!(end_of_grid(&plan), None);
     }
 
     #[test]

@@ -191,18 +191,18 @@ pub fn ended(trials: &[Trial], options: &SweepOptions) -> HashSet<u32> {
     trials.iter().filter(|trial| !runs_again(trial.state, options)).map(|trial| trial.number).collect()
 }
 
-/// What is said of a recorded study that is shown and not trained. `missing` requested trials have not ended, and
+/// What is said of a recorded study that is shown and not trained. `missing` of `these` trials have not ended, and
 /// `writer` is who runs the study now, if anybody does.
-pub fn shown_only(missing: usize, writer: Option<&str>) -> String {
+pub fn shown_only(missing: usize, these: &str, writer: Option<&str>) -> String {
     match (missing, writer) {
-        (0, None) => "Nothing was trained: all requested trials are recorded.".into(),
+        (0, None) => format!("Nothing was trained: all {these} are recorded."),
         (0, Some(writer)) => {
-            format!("Nothing was trained: all requested trials are recorded. The study runs now, in {writer}.")
+            format!("Nothing was trained: all {these} are recorded. The study runs now, in {writer}.")
         }
-        (n, None) => format!("{n} of the requested trials are missing; `--resume` runs them."),
+        (n, None) => format!("{n} of the {these} are missing; `--resume` runs them."),
         (n, Some(writer)) => format!(
-            "The study runs now, in {writer}: {n} of the requested trials have not ended yet. Run this {} again to \
-             see how far it is.",
+            "The study runs now, in {writer}: {n} of the {these} have not ended yet. Run this {} again to see how far \
+             it is.",
             if is_on_terminal() { "command" } else { "cell" }
         ),
     }
@@ -478,11 +478,12 @@ mod tests {
 
     #[test]
     fn a_study_that_runs_elsewhere_lacks_no_trials() {
-        assert!(shown_only(37, None).contains("37 of the requested trials are missing"));
-        let runs = shown_only(37, Some("another kernel (process 5 on a)"));
+        assert!(shown_only(37, "requested trials", None).contains("37 of the requested trials are missing"));
+        let runs = shown_only(37, "requested trials", Some("another kernel (process 5 on a)"));
         assert!(runs.starts_with("The study runs now, in another kernel (process 5 on a): 37 of the"), "{runs}");
         assert!(!runs.contains("missing") && !runs.contains("--resume"), "{runs}");
-        assert!(shown_only(0, None).starts_with("Nothing was trained"));
+        let all = shown_only(0, "trials of the grid", None);
+        assert_eq!(all, "Nothing was trained: all trials of the grid are recorded.");
     }
 
     /// The space that these lines declare.
