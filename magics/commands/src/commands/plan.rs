@@ -98,7 +98,7 @@ impl Command for Plan {
                 plan.definition.stop_early
             ));
         }
-        if let Some(note) = given_note(&plan.definition) {
+        if let Some(note) = given_note(&plan.definition, 0..configurations) {
             report = report.line(&note);
         }
         let mut rows = Rows::new(&["role", "hyperparameter", "values", "what this means"]).with_sentences();

@@ -300,14 +300,15 @@ impl Sweep {
 /// Returns the advice of the Playbook that a plan does not follow, a sentence for each (Playbook D7, D11, B14, …), and
 /// records what `--allow` overrules of it. If the advice cannot be found, there is none: the sweep runs all the same.
 fn notes(context: &Context, store: &Store, study: &StudyRecord, plan: &SweepPlan) -> Result<Vec<String>> {
-    let design = design(&plan.definition, plan.trials / plan.definition.repeats.max(1));
+    let configurations = plan.trials / plan.definition.repeats.max(1);
+    let design = design(&plan.definition, configurations);
     let found = advice(context, Some(store), plan, &design).unwrap_or_default();
     record_allowed(store, study, &found.overruled)?;
     let unneeded = found.note();
     let lints = found.lints.iter().map(|lint| format!("{}: {} (Playbook {})", lint.id, lint.message, lint.playbook));
     let others = adaptive_note(&plan.definition)
         .into_iter()
-        .chain(given_note(&plan.definition))
+        .chain(given_note(&plan.definition, 0..configurations))
         .chain(outlook::end_of_grid(plan))
         .chain(placeholders::note(&plan.definition));
     Ok(others.chain(lints).chain(unneeded).collect())

@@ -77,15 +77,22 @@ pub fn coverage(plan: &SweepPlan, design: &Design) -> Option<String> {
         1 => ", not counting the given one",
         _ => ", not counting the given ones",
     };
+    let mut names: Vec<&str> = vec![];
+    for h in plan.definition.space.hyperparameters() {
+        if h.role == Role::Scientific && h.distribution.varies() && !names.contains(&h.name.as_str()) {
+            names.push(&h.name);
+        }
+    }
+    let noun = if names.len() > 1 { "combinations of scientific values" } else { "scientific values" };
     let per_value = match (design.scientific_values, design.configurations_per_value) {
         (Some(1), _) | (_, None) if design.scientific_values.is_some() => None,
         (None, _) => Some("the scientific hyperparameter has a range, whose points %isolate gathers in buckets".into()),
         (Some(values), Some([fewest, most])) if fewest == most => {
-            Some(format!("{fewest} for each of {values} scientific values{given}"))
+            Some(format!("{fewest} for each of {values} {noun}{given}"))
         }
         (Some(values), Some([fewest, most])) => {
             let or = if most == fewest + 1 { "or" } else { "to" };
-            Some(format!("{fewest} {or} {most} for each of {values} scientific values{given}"))
+            Some(format!("{fewest} {or} {most} for each of {values} {noun}{given}"))
         }
         (Some(_), None) => None,
     };
@@ -112,6 +119,8 @@ pub struct Cost {
     pub expected: Option<ExpectedTime>,
     /// Whether only the time of a step is known, which `%throughput` measured.
     of_steps: bool,
+    /// What would tell the time, if nothing does.
+    lacked: &'static str,
     pub parallel: usize,
     /// How long the sweep takes, in seconds.
     pub seconds: Option<f64>,
@@ -188,6 +197,13 @@ impl Cost {
             range: expected.as_ref().and_then(|expected| Some(expected.range?.map(rounds))),
             expected,
             of_steps,
+            lacked: match (&plan.definition.workload, plan.definition.space.named("batch_size").next()) {
+                (WorkloadReference::Command(_), None) => "no complete trial of this program",
+                (WorkloadReference::Command(_), Some(_)) => "no complete trial of this program at this batch size",
+                _ => {
+                    "no complete trial of this workload at this batch size, and no reliable measurement of %throughput"
+                }
+            },
             parallel,
             price: plan.options.price,
         })
@@ -233,9 +249,7 @@ impl Cost {
                 self.device_time(expected)
             ),
             (Some(_), ..) => "No trial is to be run, so this costs nothing.".into(),
-            _ => "The time is not known: the store has no complete trial of this workload at this batch size, and no \
-                  reliable measurement of %throughput. Run a sweep of one trial to find out."
-                .into(),
+            _ => format!("The time is not known: the store has {}. Run a sweep of one trial to find out.", self.lacked),
         }
     }
 
@@ -335,6 +349,19 @@ mod tests {
     }
 
     #[test]
+    fn configurations_are_counted_for_values_or_for_combinations() {
+        let list = |name| (name, Role::Scientific, Distribution::Choice { values: vec![1.into(), 2.into()] });
+        let of = |declared: &[(&str, Role, Distribution)]| {
+            let plan = plan(declared);
+            coverage(&plan, &tunebook_analysis::design(&plan.definition, 8)).unwrap()
+        };
+        let one = of(&[list("depth")]);
+        assert!(one.contains("4 for each of 2 scientific values;"), "{one}");
+        let two = of(&[list("depth"), list("width")]);
+        assert!(two.contains("2 for each of 4 combinations of scientific values;"), "{two}");
+    }
+
+    #[test]
     fn a_grid_says_where_it_ends() {
         let mut plan = plan(&[]);
         let lr = Distribution::Choice { values: vec![0.1.into(), 0.2.into()] };
@@ -362,5 +389,8 @@ mod tests {
         let head = head((&context, &run), &store, &plan, &[1, 2, 3, 4, 5, 6]).join("\n");
         assert!(head.starts_with("Roles: nuisance `lr`.\nThere are 6 configurations; "), "{head}");
         assert!(head.ends_with("How long this takes is not known yet."), "{head}");
+        let said = "The time is not known: the store has no complete trial of this program. Run a sweep of one trial to \
+                    find out.";
+        assert_eq!(Cost::of((&context, &run), Some(&store), &plan, &[1]).unwrap().sentence(), said);
     }
 }
