@@ -532,7 +532,9 @@ fn shared(definition: &StudyDefinition) -> Vec<(&str, &str, Vec<String>)> {
         let uses = |h: &Hyperparameter, word: &str| match kind(&h.name) {
             Some(Kind::LearningRate) => true,
             Some(Kind::OfOptimizer(usual)) => {
-                OPTIMIZERS.iter().any(|(known, names)| *known == word.to_lowercase() && names.contains(&usual))
+                // It may be a class: `torch.optim.AdamW`.
+                let class = word.rsplit('.').next().unwrap_or(word).to_lowercase();
+                OPTIMIZERS.iter().any(|(known, names)| *known == class && names.contains(&usual))
             }
             _ => false,
         };
@@ -547,9 +549,11 @@ fn shared(definition: &StudyDefinition) -> Vec<(&str, &str, Vec<String>)> {
     found
 }
 
-/// Whether a schedule keeps the learning rate constant.
+/// Whether a schedule keeps the learning rate constant. It may be a class: `torch.optim.lr_scheduler.ConstantLR`.
 fn is_constant(schedule: &Value) -> bool {
-    CONSTANT_SCHEDULES.contains(&schedule.to_string().to_lowercase().as_str())
+    let schedule = schedule.to_string().to_lowercase();
+    let class = schedule.rsplit('.').next().and_then(|class| class.strip_suffix("lr"));
+    [Some(schedule.as_str()), class].into_iter().flatten().any(|word| CONSTANT_SCHEDULES.contains(&word))
 }
 
 /// Returns the name of the schedule if it is known that no trial of the study has a decay.

@@ -514,10 +514,12 @@ fn the_options_of_programs_are_known_by_their_usual_names() {
         let found = lints(&definition, &design(&definition, 60), None, Stage::First);
         found.into_iter().map(|lint| lint.id).collect()
     };
-    let tuned: [(&'static str, Distribution, &str); 6] = [
+    let tuned: [(&'static str, Distribution, &str); 8] = [
         ("batch-size", list(&[16, 64]), "batch-size-tuned"),
         ("per_device_train_batch_size", list(&[16, 64]), "batch-size-tuned"),
         ("num_train_epochs", list(&[1, 3]), "steps-tuned"),
+        ("data.batch_size", list(&[16, 64]), "batch-size-tuned"),
+        ("hparams.steps", list(&[10, 30]), "steps-tuned"),
         ("wd", Distribution::log_uniform(1e-6, 1e-2).unwrap(), "first-baseline"),
         ("lr_scheduler_type", words(&["constant", "cosine"]), "first-baseline"),
         ("optim", words(&["sgd", "adamw_torch"]), "optimizer-nuisance"),
@@ -606,6 +608,11 @@ fn what_the_command_of_a_program_fixes_counts_as_declared() {
     let expected =
         "This study has `--weight-decay 0.1` in the command, `--lr_scheduler_type cosine` in the command. Begin";
     assert!(both.contains(expected), "{both}");
+    let cosine = "trainer.scheduler._target_=torch.optim.lr_scheduler.CosineAnnealingLR";
+    for line in ["scheduler.name=cosine", cosine] {
+        assert!(first(&format!("{line} lr={{lr}}")).unwrap().contains(&format!("`{line}` in the command")), "{line}");
+    }
+    assert_eq!(first("scheduler._target_=torch.optim.lr_scheduler.ConstantLR lr={lr}"), None);
     assert!(first("optimizer.weight_decay=0.1 lr={lr}").unwrap().contains("`optimizer.weight_decay=0.1` in the"));
     for line in [
         "--optimizer adamw --amp --lr {lr}",
