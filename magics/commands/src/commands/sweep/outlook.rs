@@ -97,12 +97,20 @@ pub fn coverage(plan: &SweepPlan, design: &Design) -> Option<String> {
         (Some(_), None) => None,
     };
     // Where a scientific value gets no configuration, there are no points to speak of.
-    let points = design.points_per_dimension.filter(|points| *points > 0.0).map(|points| {
-        let points = (10.0 * points).round() / 10.0;
+    let lacks_some = matches!(design.configurations_per_value, Some([0, _]));
+    let points = design.sparsest.as_ref().filter(|_| !lacks_some).map(|covered| {
+        let points = (10.0 * covered.points).round() / 10.0;
         let noun = if points == 1.0 { "value" } else { "values" };
-        let nuisance = counted(design.nuisance_dimensions, "nuisance hyperparameter");
-        let each = if design.nuisance_dimensions == 1 { "it" } else { "each" };
-        format!("{nuisance}, so about {points} {noun} of {each}")
+        let nuisance = counted(covered.dimensions, "nuisance hyperparameter");
+        let each = if covered.dimensions == 1 { "it" } else { "each" };
+        let of = match covered.value.as_ref().filter(|_| covered.is_special) {
+            Some(value) => {
+                let count = counted(covered.configurations, "configuration");
+                format!("`{value}` is covered least, with {count} for ")
+            }
+            None => String::new(),
+        };
+        format!("{of}{nuisance}, so about {points} {noun} of {each}")
     });
     let parts: Vec<String> = per_value.into_iter().chain(points).collect();
     let all = counted(design.configurations as usize, "configuration");
