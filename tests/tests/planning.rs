@@ -41,6 +41,8 @@ async fn a_plan_shows_roles_coverage_and_lints_and_trains_nothing() {
     assert_eq!(roles[..3], expected);
     assert!(plan["roles"][2]["caveat"].as_str().unwrap().contains("0.0001"));
     assert_eq!(plan["configurations_per_value"], json!([3, 4]));
+    assert_eq!((&plan["nuisance_dimensions"], &plan["points_per_dimension"]), (&json!(1), &json!(3.0)));
+    assert!(plan["sparsest_value"].as_str().unwrap().starts_with("hidden_layers="), "{plan}");
     let lints = ids(&plan);
     for id in ["optimizer-hyperparameter-without-role", "fixed-interacts", "first-baseline"] {
         assert!(lints.contains(&id), "{id}: {lints:?}");

@@ -61,6 +61,8 @@ fn train(trial: &mut Trial) -> Result<()> {
     kernel.run_ok(definition).await;
     let result = kernel.run_ok("%sweep twice lr~loguniform(1e-3,1) --trials 1").await.result();
     assert_eq!((&result["best"]["objective"], &result["best"]["step"]), (&json!(0.125), &json!(1)), "{result}");
+    let study = kernel.run_ok("%study twice").await.result();
+    assert_eq!(study["environment"]["epsilon"], Value::Null, "its optimizer is its own");
     let curves = kernel.run_ok("%curves twice").await.result();
     let metrics = &curves["trials"][0]["metrics"];
     assert_eq!(metrics["train/loss"], json!([[1, 2.0], [2, 2.0]]));
@@ -78,6 +80,8 @@ async fn a_program_that_diverged_is_infeasible_however_it_writes_it() {
     let result = kernel.run_ok(&format!("%%sweep py --sampler grid\n{body}")).await.result();
     assert_eq!(result["trials"]["infeasible"], 2, "{result}");
     assert!(kernel.recorded("py").iter().all(|t| t.reason.as_deref().is_some_and(|r| r.contains("at step 2"))));
+    let study = kernel.run_ok("%study py").await.result();
+    assert_eq!(study["environment"]["epsilon"], Value::Null, "where a program adds it is not known");
     let script = r#"case $1 in
         0) v=Inf;; 1) v=-inf;; 2) v="nan(0x8000000000000)";; 3) v=Infinity;; 4) v='"nan"';; 5) v=-nan;; esac
         printf '{"step": 1, "valid/error": 0.5}\n{"step": 2, "valid/error": %s}\n' "$v""#;

@@ -1,7 +1,7 @@
 //! Finds the hyperparameter that a question is about, and its value in a trial.
 
 use crate::AnalysisError;
-use tunebook_study::{Distribution, Hyperparameter, SearchSpace, Trial, Value};
+use tunebook_study::{Hyperparameter, SearchSpace, Trial, Value};
 
 /// Returns the declaration that a label or a plain name means.
 ///
@@ -14,14 +14,13 @@ pub(crate) fn varied_hyperparameter<'a>(
     let Some(hyperparameter) = space.find(label) else {
         let branches = labels(&mut space.named(label));
         return Err(if branches.is_empty() {
-            let known = labels(&mut space.hyperparameters().iter().filter(|h| !h.distribution.is_constant()));
+            let known = labels(&mut space.hyperparameters().iter().filter(|h| h.distribution.varies()));
             AnalysisError::UnknownHyperparameter { name: label.into(), known }
         } else {
             AnalysisError::Ambiguous { name: label.into(), labels: branches }
         });
     };
-    let one_choice = matches!(&hyperparameter.distribution, Distribution::Choice { values } if values.len() == 1);
-    if hyperparameter.distribution.is_constant() || one_choice {
+    if !hyperparameter.distribution.varies() {
         return Err(AnalysisError::Constant { name: label.into() });
     }
     Ok(hyperparameter)

@@ -108,16 +108,16 @@ fn changed(
     if tuned_at.contains(&used_at) {
         return None;
     }
-    let is_searched = |h: &str| tuned_in.named(h).any(|declared| !declared.distribution.is_constant());
+    let is_searched = |h: &str| tuned_in.named(h).any(|declared| declared.distribution.varies());
     let searches_rate = || {
         let mut all = used_in.hyperparameters().iter();
-        all.any(|h| kind(&h.name) == Some(Kind::LearningRate) && !h.distribution.is_constant())
+        all.any(|h| kind(&h.name) == Some(Kind::LearningRate) && h.distribution.varies())
     };
     // A program may have another name for it: `--lr {rate}`, or `--learning-rate {rate}`.
     let may_be_searched = |h: &str| may_vary(workload, h) || (kind(h) == Some(Kind::LearningRate) && searches_rate());
     let is_wanted = |h: &&str| {
         let named = used_in.hyperparameters().iter().filter(|other| is_same_name(&other.name, h));
-        let values: Option<Vec<&Value>> = named.map(constant).collect();
+        let values: Option<Vec<&Value>> = named.map(|other| other.distribution.only_value()).collect();
         let is_user = |values: Vec<&Value>| (!values.is_empty() || !may_be_searched(h)) && wanted(h, &values);
         is_searched(h) && values.is_some_and(is_user)
     };
@@ -130,13 +130,6 @@ fn changed(
         used_at,
         hyperparameters,
     })
-}
-
-fn constant(h: &Hyperparameter) -> Option<&Value> {
-    match &h.distribution {
-        Distribution::Constant { value } => Some(value),
-        _ => None,
-    }
 }
 
 /// Whether a study varies the batch size and judges its trials by another metric than one of training, which compares
@@ -155,22 +148,13 @@ pub fn compares_batch_sizes_by_validation(
 pub(crate) fn varies(definition: &StudyDefinition, description: Option<&WorkloadDescription>, name: &str) -> bool {
     let mut declared = definition.space.named(name);
     let Some(first) = declared.next() else { return false };
-    let Some(value) = only_value(first) else { return true };
-    let is_other = |other: &Hyperparameter| only_value(other).is_none_or(|other| !other.same_as(value));
+    let Some(value) = first.distribution.only_value() else { return true };
+    let is_other = |other: &Hyperparameter| other.distribution.only_value().is_none_or(|other| !other.same_as(value));
     let is_default = || {
         let known = description.and_then(|description| description.hyperparameter(name));
         known.is_some_and(|known| known.default.same_as(value))
     };
     declared.any(is_other) || (definition.space.lacking(name).is_some() && !is_default())
-}
-
-/// The value of a hyperparameter that has one value. None if it has a range or more values.
-fn only_value(h: &Hyperparameter) -> Option<&Value> {
-    match &h.distribution {
-        Distribution::Constant { value } => Some(value),
-        Distribution::Choice { values } => values.first().filter(|_| values.len() == 1),
-        _ => None,
-    }
 }
 
 fn is_near(a: &Value, b: &Value) -> bool {

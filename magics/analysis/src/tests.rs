@@ -512,6 +512,8 @@ fn a_sparse_search_is_doubled_with_all_configurations_of_the_study() {
         trials.push(Trial { state, ..trial(number, 1, 0.1, Some(3.0)) });
     }
     assert_eq!(density(&definition, &trials).experiment, Some(Experiment::MoreConfigurations(30)));
+    // Of an even number of configurations, the median lies between the two in the middle: 1.5 and 1.6.
+    assert!((found.evidence["near"] - 0.1 * (1.55 - 0.1)).abs() < 1e-9, "{:?}", found.evidence);
     // Given configurations are no draws, so nothing is said of what half of all would find.
     let given = StudyDefinition { given: vec![Params::new(); 6], ..definition };
     let found = density(&given, &trials);

@@ -160,9 +160,83 @@ const NAMES: [(Kind, &[&str]); 11] = [
 /// Groups in which programs put their options: `optimizer.lr`, `--train-batch-size`. `eval_…` is not among them.
 const GROUPS: [&str; 6] = ["optimizer_", "optim_", "opt_", "train_", "training_", "trainer_"];
 
-/// What a hyperparameter of this name is. Upper and lower case are the same, and so are `-`, `.` and `_`.
+/// Words of groups that hold something else, although the last part of a name in them is a usual one:
+/// `eval.batch_size`, `bn.momentum`.
+const OTHER_GROUPS: [&str; 45] = [
+    "eval",
+    "evaluation",
+    "valid",
+    "validation",
+    "val",
+    "dev",
+    "test",
+    "testing",
+    "predict",
+    "prediction",
+    "infer",
+    "inference",
+    "teacher",
+    "ema",
+    "warmup",
+    "warm",
+    "decay",
+    "min",
+    "micro",
+    "ghost",
+    "bn",
+    "norm",
+    "batchnorm",
+    "layernorm",
+    "attack",
+    "adversarial",
+    "privacy",
+    "exploration",
+    "log",
+    "logger",
+    "logging",
+    "save",
+    "checkpoint",
+    "checkpointing",
+    "callback",
+    "callbacks",
+    "stopping",
+    "patience",
+    "profiler",
+    "sampling",
+    "diffusion",
+    "generation",
+    "rollout",
+    "env",
+    "environment",
+];
+
+/// Words of groups whose steps are not those of training: `scheduler.steps`.
+const SCHEDULES: [&str; 4] = ["schedule", "scheduler", "sched", "lr"];
+
+/// Last parts of a name that stand for the group: `optimizer.name`, `scheduler._target_`.
+const CHOICES: [&str; 6] = ["name", "type", "kind", "class", "class_path", "_target_"];
+
+/// What a hyperparameter of this name is. Upper and lower case are the same, and so are `-`, `.`, `/` and `_`. A name
+/// with parts is also known by its last parts: `hparams.optimizer.lr`.
 pub(crate) fn kind(name: &str) -> Option<Kind> {
-    known(&plain(name))
+    known(&plain(name)).or_else(|| of_last_parts(name))
+}
+
+/// What a name with parts is by the longest end of it that is a usual name. None if the parts before it say that it is
+/// something else.
+fn of_last_parts(name: &str) -> Option<Kind> {
+    let name = name.to_lowercase().replace('-', "_");
+    let parts: Vec<&str> = name.split(['.', '/']).collect();
+    let found = |parts: &[&str]| (0..parts.len()).find_map(|at| Some((known(&plain(&parts[at..].join("_")))?, at)));
+    let (kind, at) = match parts.split_last() {
+        Some((last, group)) if CHOICES.contains(last) => {
+            found(group).filter(|(kind, _)| matches!(kind, Kind::Optimizer | Kind::Schedule))?
+        }
+        _ => found(&parts)?,
+    };
+    let mut before = parts[..at].iter().flat_map(|part| part.split('_'));
+    let is_other = |word: &str| OTHER_GROUPS.contains(&word) || (kind == Kind::Steps && SCHEDULES.contains(&word));
+    (!before.any(is_other)).then_some(kind)
 }
 
 fn known(plain: &str) -> Option<Kind> {
@@ -171,7 +245,7 @@ fn known(plain: &str) -> Option<Kind> {
 
 /// The name in small letters with `_`, and without its group if it is a usual one without it.
 fn plain(name: &str) -> String {
-    let name = name.to_lowercase().replace(['-', '.'], "_");
+    let name = name.to_lowercase().replace(['-', '.', '/'], "_");
     if known(&name).is_some() {
         return name;
     }
@@ -227,6 +301,16 @@ mod tests {
             ("weight-decay", Kind::Regularization),
             ("optimizer.weight_decay", Kind::Regularization),
             ("dropout", Kind::Regularization),
+            ("data.batch_size", Kind::BatchSize),
+            ("data/batch-size", Kind::BatchSize),
+            ("hparams.steps", Kind::Steps),
+            ("hparams.optimizer.lr", Kind::LearningRate),
+            ("optimizer.init_args.lr", Kind::LearningRate),
+            ("scheduler.name", Kind::Schedule),
+            ("trainer.scheduler._target_", Kind::Schedule),
+            ("model.optimizer.type", Kind::Optimizer),
+            ("model.adam.eps", Kind::OfOptimizer("epsilon")),
+            ("model.encoder.dropout", Kind::Regularization),
         ] {
             assert_eq!(kind(name), Some(expected), "{name}");
         }
@@ -237,6 +321,8 @@ mod tests {
         for (a, b) in [("lr", "LR"), ("weight-decay", "optimizer.weight_decay"), ("warmup-steps", "warmup_steps")] {
             assert!(is_same_name(a, b) && is_same_name(b, a), "{a} {b}");
         }
+        assert!(is_same_name("data/lr", "data.lr"));
+        assert!(!is_same_name("actor.lr", "critic.lr"), "both are learning rates");
         for (a, b) in [("lr", "learning_rate"), ("opt_level", "level"), ("wd", "weight_decay"), ("lr", "")] {
             assert!(!is_same_name(a, b), "{a} {b}");
         }
@@ -262,6 +348,19 @@ mod tests {
             "bn_momentum",
             "width",
             "opt_level",
+            "eval.batch_size",
+            "data/val/batch_size",
+            "val_loader.batch_size",
+            "teacher.dropout",
+            "train.warmup.steps",
+            "scheduler.steps",
+            "min.lr",
+            "model.bn.momentum",
+            "attack.epsilon",
+            "model.name",
+            "lr.name",
+            "name",
+            "_target_",
             "",
         ];
         for name in others {

@@ -159,6 +159,25 @@ impl Distribution {
         matches!(self, Self::Constant { .. })
     }
 
+    /// The value of a distribution that has one value. None if it has a range or more values.
+    pub fn only_value(&self) -> Option<&Value> {
+        match self {
+            Self::Constant { value } => Some(value),
+            Self::Choice { values } => values.first().filter(|_| values.len() == 1),
+            _ => None,
+        }
+    }
+
+    /// Whether its values differ. Those of a list with one value do not, although it is not declared as a constant.
+    pub fn varies(&self) -> bool {
+        self.only_value().is_none()
+    }
+
+    /// Whether its values are drawn from a range of real numbers.
+    pub fn is_real(&self) -> bool {
+        matches!(self, Self::Uniform { .. } | Self::LogUniform { .. } | Self::OneMinusLogUniform { .. })
+    }
+
     /// Whether its values are listed, and not drawn from a range.
     pub fn is_list(&self) -> bool {
         matches!(self, Self::Choice { .. } | Self::Constant { .. })
@@ -333,6 +352,14 @@ mod tests {
         assert!((middle - 1.0).abs() < 1e-9, "{middle}");
         assert_eq!(Distribution::int(i64::MIN, i64::MAX).unwrap().from_unit(0.75), Value::Int(1 << 62));
         assert_eq!(Distribution::int(1, 1 << 40).unwrap().to_unit(&Value::Int(0)), None);
+    }
+
+    #[test]
+    fn a_list_of_one_value_does_not_vary() {
+        let list = |values: &[i64]| Distribution::choice(values.iter().map(|x| Value::Int(*x)).collect()).unwrap();
+        assert!(list(&[1, 2]).varies() && Distribution::int(1, 2).unwrap().varies());
+        assert_eq!(list(&[3]).only_value(), Some(&Value::Int(3)));
+        assert!(!list(&[3]).varies() && !Distribution::constant(3.into()).varies());
     }
 
     #[test]

@@ -266,7 +266,9 @@ impl SearchSpace {
                 let other = values.iter().find(|value| !is_named(value));
                 values.iter().filter(is_named).chain(other).cloned().collect()
             }
-            // Of a range, the values that conditions name, and its ends, which stand for all others.
+            // A range of real numbers has any value with probability 0, also those that conditions name.
+            real if real.is_real() => vec![real.from_unit(0.381_966_011_250_105)],
+            // Of another range, the values that conditions name, and its ends, which stand for all others.
             other => {
                 let possible = named.into_iter().filter(|value| other.to_unit(value).is_some()).cloned();
                 possible.chain([0.0, 0.37, 1.0].map(|u| other.from_unit(u))).collect()
@@ -508,6 +510,23 @@ mod tests {
         };
         space.declare(below(1.into())).unwrap();
         assert_eq!(space.declare(below("1".into())), Err(SpaceError::SameLabel { label: "kind=1/p".into() }));
+    }
+
+    #[test]
+    fn a_condition_on_a_single_value_of_a_real_range_holds_in_no_configuration() {
+        let one = || Distribution::constant(1.into());
+        let mut space = SearchSpace::new();
+        space.declare(node("real", Distribution::uniform(1.0, 3.0).unwrap(), &[])).unwrap();
+        space.declare(node("whole", Distribution::int(1, 3).unwrap(), &[])).unwrap();
+        let below = |parent: &str, value: f64| Hyperparameter {
+            conditions: vec![Condition { name: parent.into(), values: vec![value.into()] }],
+            ..node("x", one(), &[])
+        };
+        for value in [1.0, 2.0, 3.0] {
+            let never = space.declare(below("real", value));
+            assert!(matches!(never, Err(SpaceError::NeverExists { .. })), "{value}: {never:?}");
+        }
+        space.declare(below("whole", 2.0)).unwrap();
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The lints of a study's design: advice of the Playbook that a definition does not follow.
 
-use super::Design;
+use super::{Covered, Design, enough_configurations};
 use crate::compares_batch_sizes_by_validation;
 use crate::program::{Literal, literals, space_with_literals};
 use crate::retune::varies;
@@ -79,6 +79,8 @@ pub(super) const EXPLOIT_UNREFINED: &str = "exploit-unrefined";
 const GRID_DIMENSIONS: usize = 2;
 /// With fewer points than this along each nuisance dimension, the best of the nuisance values is mostly missed.
 const POINTS_PER_DIMENSION: f64 = 2.0;
+/// If more configurations than this are needed for it, their number is not looked for.
+const MOST_CONFIGURATIONS: u32 = 10_000;
 
 /// With fewer evaluations in a trial, its best one may be far from the best step (Playbook G4).
 const EVALUATIONS: i64 = 5;
@@ -133,13 +135,14 @@ pub fn lints(
     stage: Stage,
 ) -> Vec<Lint> {
     let literals = literals(definition);
+    let planned = definition;
     let definition = match space_with_literals(definition) {
         Cow::Borrowed(_) => Cow::Borrowed(definition),
         Cow::Owned(space) => Cow::Owned(StudyDefinition { space, ..definition.clone() }),
     };
     let definition: &StudyDefinition = &definition;
     let varied: Vec<&Hyperparameter> =
-        definition.space.hyperparameters().iter().filter(|h| !h.distribution.is_constant()).collect();
+        definition.space.hyperparameters().iter().filter(|h| h.distribution.varies()).collect();
     let of_role = |role: Role| varied.iter().filter(move |h| h.role == role).map(|h| format!("`{}`", h.label()));
     let scientific: Vec<String> = of_role(Role::Scientific).collect();
     let mut found = vec![];
@@ -281,7 +284,8 @@ pub fn lints(
             "D7 Identifying scientific, nuisance, and fixed hyperparameters",
             format!(
                 "{} {} one value{}, but the best value may differ between the values of {}. A value that suits some of \
-                 them makes the others look worse. Declare {} nuisance, in each branch that has it.",
+                 them makes the others look worse. Declare {} nuisance, with several values or a range, in each branch \
+                 that has it.",
                 fixed.join(" and "),
                 if fixed.len() == 1 { "has" } else { "have" },
                 if fixed.len() == 1 { "" } else { " each" },
@@ -290,31 +294,39 @@ pub fn lints(
             ),
         );
     }
-    if !scientific.is_empty() && matches!(design.configurations_per_value, Some([0, _])) {
+    // A whole grid covers everything.
+    let all = planned.sampler.configurations(&planned.space);
+    let is_whole = all.is_some_and(|all| u64::from(design.configurations) >= all);
+    let enough = || match enough_configurations(planned, POINTS_PER_DIMENSION, MOST_CONFIGURATIONS) {
+        Some(enough) => format!("at least {enough} configurations"),
+        None => format!("more than {MOST_CONFIGURATIONS} configurations"),
+    };
+    let is_sparse = |covered: &&Covered| {
+        !is_whole && (covered.configurations as f64) < POINTS_PER_DIMENSION.powi(covered.dimensions as i32)
+    };
+    if !is_whole && !scientific.is_empty() && matches!(design.configurations_per_value, Some([0, _])) {
         add(
             SPARSE,
             "D11 Striking a balance between informative and affordable experiments",
             format!(
-                "Some scientific values get no configuration, so the study finds out nothing about them. Ask for at \
-                 least {} configurations, or compare fewer values.",
-                enough_configurations(design)
+                "Some {} get no configuration, so the study finds out nothing about them. Ask for {}, or compare fewer \
+                 values.",
+                if scientific.len() == 1 { "scientific values" } else { "combinations of scientific values" },
+                enough()
             ),
         );
-    } else if design.points_per_dimension.is_some_and(|points| points < POINTS_PER_DIMENSION) {
-        let (count, of_value) = match design.configurations_per_value {
-            Some([fewest, _]) if !scientific.is_empty() => (fewest, " of each scientific value"),
-            _ => (design.configurations as usize, ""),
-        };
+    } else if let Some(covered) = design.sparsest.as_ref().filter(is_sparse) {
         add(
             SPARSE,
             "D11 Striking a balance between informative and affordable experiments",
             format!(
-                "{}{of_value} for {} {} too few: good values will probably be missed, and chance decides the comparison. \
-                 Ask for at least {} configurations, or fix some nuisance hyperparameters.",
-                counted(count, "configuration"),
-                counted(design.nuisance_dimensions, "nuisance hyperparameter"),
-                if count == 1 { "is" } else { "are" },
-                enough_configurations(design)
+                "{}{} for {} {} too few: good values will probably be missed, and chance decides the comparison. Ask \
+                 for {}, or fix some nuisance hyperparameters.",
+                counted(covered.configurations, "configuration"),
+                covered.value.as_ref().map_or(String::new(), |value| format!(" of `{value}`")),
+                counted(covered.dimensions, "nuisance hyperparameter"),
+                if covered.configurations == 1 { "is" } else { "are" },
+                enough()
             ),
         );
     }
@@ -403,13 +415,6 @@ fn grid_dimensions(definition: &StudyDefinition, node: usize, params: &mut Param
     usize::from(values.len() > 1) + below.max().unwrap_or_default()
 }
 
-/// Returns the number of configurations that has [`POINTS_PER_DIMENSION`] points along each nuisance dimension for each
-/// scientific value, beside those that the user gave.
-fn enough_configurations(design: &Design) -> u64 {
-    let per_value = POINTS_PER_DIMENSION.powi(design.nuisance_dimensions as i32).ceil();
-    (per_value * design.scientific_values.unwrap_or(1) as f64).min(1e9) as u64 + design.given_left_out as u64
-}
-
 /// The declarations of the hyperparameters of this kind that have more than one value in a study, and what applies in
 /// branches without them.
 fn varied_values(definition: &StudyDefinition, description: Option<&WorkloadDescription>, wanted: Kind) -> Vec<String> {
@@ -429,7 +434,7 @@ fn varied_values(definition: &StudyDefinition, description: Option<&WorkloadDesc
 
 /// Returns the branches of a space: the values of the hyperparameters on which conditions depend, and of `wanted`. Of a
 /// range, the values that conditions name and three others stand for all. Returns none if there are too many.
-fn branches(space: &SearchSpace, wanted: &str) -> Vec<Params> {
+pub(super) fn branches(space: &SearchSpace, wanted: &str) -> Vec<Params> {
     let conditions: Vec<&Condition> = space.hyperparameters().iter().flat_map(|h| &h.conditions).collect();
     let mut found = vec![Params::new()];
     for h in space.hyperparameters() {
@@ -531,11 +536,13 @@ fn shared(definition: &StudyDefinition) -> Vec<(&str, &str, Vec<String>)> {
         let uses = |h: &Hyperparameter, word: &str| match kind(&h.name) {
             Some(Kind::LearningRate) => true,
             Some(Kind::OfOptimizer(usual)) => {
-                OPTIMIZERS.iter().any(|(known, names)| *known == word.to_lowercase() && names.contains(&usual))
+                // It may be a class: `torch.optim.AdamW`.
+                let class = word.rsplit('.').next().unwrap_or(word).to_lowercase();
+                OPTIMIZERS.iter().any(|(known, names)| *known == class && names.contains(&usual))
             }
             _ => false,
         };
-        for h in all.iter().filter(|h| is_of_optimizer(&h.name) && !h.distribution.is_constant()) {
+        for h in all.iter().filter(|h| is_of_optimizer(&h.name) && h.distribution.varies()) {
             let is_user = |word: &&String| exists_with(h, choice, word) && uses(h, word);
             let users: Vec<String> = words.iter().filter(is_user).cloned().collect();
             if users.len() > 1 {
@@ -546,9 +553,11 @@ fn shared(definition: &StudyDefinition) -> Vec<(&str, &str, Vec<String>)> {
     found
 }
 
-/// Whether a schedule keeps the learning rate constant.
+/// Whether a schedule keeps the learning rate constant. It may be a class: `torch.optim.lr_scheduler.ConstantLR`.
 fn is_constant(schedule: &Value) -> bool {
-    CONSTANT_SCHEDULES.contains(&schedule.to_string().to_lowercase().as_str())
+    let schedule = schedule.to_string().to_lowercase();
+    let class = schedule.rsplit('.').next().and_then(|class| class.strip_suffix("lr"));
+    [Some(schedule.as_str()), class].into_iter().flatten().any(|word| CONSTANT_SCHEDULES.contains(&word))
 }
 
 /// Returns the name of the schedule if it is known that no trial of the study has a decay.
@@ -661,7 +670,7 @@ fn fixed_although_it_interacts(
     literals: &[Literal],
 ) -> Vec<String> {
     let space = &definition.space;
-    let is_varied = |h: &Hyperparameter| !h.distribution.is_constant();
+    let is_varied = |h: &Hyperparameter| h.distribution.varies();
     let is_scientific = |name: &str| space.named(name).any(|h| h.role == Role::Scientific && is_varied(h));
     // The branches of each combination of scientific values on which conditions depend. It is enough if one of them
     // tunes: the best trial of the combination may be there.
@@ -760,12 +769,8 @@ fn too_early(
 ) -> Vec<String> {
     let mut found = vec![];
     for h in definition.space.hyperparameters() {
-        let is_question = h.role == Role::Scientific && !h.distribution.is_constant() && stage != Stage::First;
-        let is_real_range = matches!(
-            h.distribution,
-            Distribution::Uniform { .. } | Distribution::LogUniform { .. } | Distribution::OneMinusLogUniform { .. }
-        );
-        let is_tuned = kind(&h.name) == Some(Kind::Regularization) && is_real_range;
+        let is_question = h.role == Role::Scientific && h.distribution.varies() && stage != Stage::First;
+        let is_tuned = kind(&h.name) == Some(Kind::Regularization) && h.distribution.is_real();
         let has_extra = values_of(&h.distribution).into_iter().any(|value| is_extra(&h.name, value));
         if !is_question && (is_tuned || has_extra) {
             found.push(written(h, literals));

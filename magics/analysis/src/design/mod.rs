@@ -11,7 +11,7 @@ use crate::words::verb;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use tunebook_study::sampler::{Proposals, SamplerKind};
-use tunebook_study::{Distribution, Hyperparameter, Params, Role, SearchSpace, StudyDefinition};
+use tunebook_study::{Distribution, Hyperparameter, Params, Role, SearchSpace, StudyDefinition, Value};
 
 /// A hyperparameter of a study, with the role that it has in it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -41,11 +41,24 @@ pub struct Design {
     /// How many configurations these counts leave out: those that the user gave, as conclusions leave them out. If
     /// there are no others, all count.
     pub given_left_out: usize,
-    /// The most nuisance hyperparameters that vary in one configuration.
-    pub nuisance_dimensions: usize,
-    /// With n configurations for a scientific value and d nuisance dimensions, n^(1/d): as many values of each nuisance
-    /// hyperparameter as a grid of n points has. None without nuisance hyperparameters that vary.
-    pub points_per_dimension: Option<f64>,
+    /// The combination of scientific values whose nuisance space is covered worst. None if none has a nuisance
+    /// hyperparameter that varies.
+    pub sparsest: Option<Covered>,
+}
+
+/// How the nuisance space of one combination of scientific values is covered.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Covered {
+    /// The scientific values: `model=b, opt=lion`. None if the study has no list of scientific values.
+    pub value: Option<String>,
+    /// Its configurations, n.
+    pub configurations: usize,
+    /// The most nuisance hyperparameters that vary in one of its configurations, d.
+    pub dimensions: usize,
+    /// n^(1/d): as many values of each nuisance hyperparameter as a grid of n points has.
+    pub points: f64,
+    /// Whether another combination has other dimensions.
+    pub is_special: bool,
 }
 
 /// The configurations that a study proposes, as far as they can be known before it runs. An adaptive sampler deals out
@@ -59,43 +72,145 @@ pub fn expected_proposals(definition: &StudyDefinition) -> Proposals {
 pub fn design(definition: &StudyDefinition, configurations: u32) -> Design {
     let mut proposals = expected_proposals(definition);
     let proposed: Vec<Params> = (0..u64::from(configurations)).map_while(|index| proposals.get(index)).collect();
-    let space = &definition.space;
-    let varied = |h: &&Hyperparameter, role: Role| h.role == role && !h.distribution.is_constant();
-    let all = space.hyperparameters();
-    let is_list = all.iter().filter(|h| varied(h, Role::Scientific)).all(|h| h.distribution.is_list());
     let numbered = proposed.iter().zip(0_u32..);
     let drawn: Vec<&Params> =
         numbered.filter(|(_, index)| !definition.is_given(*index)).map(|(params, _)| params).collect();
     let counted: Vec<&Params> = if drawn.is_empty() { proposed.iter().collect() } else { drawn };
-    let mut per_value: BTreeMap<String, usize> = BTreeMap::new();
+    let mut coverage = Coverage::new(definition);
     for params in &counted {
-        *per_value.entry(scientific_part(space, params)).or_default() += 1;
+        coverage.add(params);
     }
-    let scientific_values = is_list.then(|| scientific_values(definition));
-    let lacks_some = scientific_values.is_some_and(|values| per_value.len() < values);
-    let fewest = per_value.values().min().map(|fewest| if lacks_some { 0 } else { *fewest });
-    let per_value = is_list.then(|| [fewest, per_value.values().max().copied()]);
-    let dimensions = |params: &Params| all.iter().filter(|h| varied(h, Role::Nuisance) && h.is_active(params)).count();
-    let nuisance_dimensions = proposed.iter().map(dimensions).max().unwrap_or(0);
-    let configurations_per_value = per_value.and_then(|[fewest, most]| Some([fewest?, most?]));
-    let fewest = configurations_per_value.map_or(counted.len(), |[fewest, _]| fewest);
+    let counts = || coverage.values.values().map(|(count, _)| *count);
+    let fewest = if coverage.lacks_some() { Some(0) } else { counts().min() };
+    let most = counts().max().filter(|_| coverage.scientific_values.is_some());
     Design {
-        roles: all.iter().map(|h| designed(definition, h)).collect(),
+        roles: definition.space.hyperparameters().iter().map(|h| designed(definition, h)).collect(),
         configurations,
         trials: configurations.saturating_mul(definition.repeats),
-        scientific_values,
-        configurations_per_value,
+        scientific_values: coverage.scientific_values,
+        configurations_per_value: fewest.zip(most).map(|(fewest, most)| [fewest, most]),
         given_left_out: proposed.len() - counted.len(),
-        nuisance_dimensions,
-        points_per_dimension: (nuisance_dimensions > 0).then(|| (fewest as f64).powf(1.0 / nuisance_dimensions as f64)),
+        sparsest: coverage.sparsest(),
     }
 }
 
-/// Returns the scientific values of a configuration, as text.
+/// The configurations of each combination of scientific values, as they are counted.
+struct Coverage<'a> {
+    space: &'a SearchSpace,
+    /// The number of combinations of scientific values. None if a scientific hyperparameter has a range: then all
+    /// configurations count together.
+    scientific_values: Option<usize>,
+    /// The branches of the space, with the most nuisance hyperparameters that vary in each.
+    branches: Vec<(Params, usize)>,
+    /// The configurations and the dimensions of each combination.
+    values: BTreeMap<String, (usize, usize)>,
+}
+
+impl<'a> Coverage<'a> {
+    fn new(definition: &'a StudyDefinition) -> Self {
+        let space = &definition.space;
+        let is_list = scientific(space).all(|h| h.distribution.is_list());
+        let with_dimensions = |branch: Params| {
+            let dimensions = dimensions(space, &branch);
+            (branch, dimensions)
+        };
+        Self {
+            space,
+            scientific_values: is_list.then(|| scientific_values(definition)),
+            branches: lints::branches(space, "").into_iter().map(with_dimensions).collect(),
+            values: BTreeMap::new(),
+        }
+    }
+
+    fn add(&mut self, params: &Params) {
+        let value = match self.scientific_values {
+            Some(_) => scientific_part(self.space, params),
+            None => String::new(),
+        };
+        let (count, known) = self.values.get(&value).copied().unwrap_or_else(|| (0, self.dimensions_with(params)));
+        // If there are too many branches, only those that occur are known.
+        self.values.insert(value, (count + 1, known.max(dimensions(self.space, params))));
+    }
+
+    /// The most nuisance dimensions with the scientific values of this configuration, in any branch.
+    fn dimensions_with(&self, params: &Params) -> usize {
+        let is_asked = self.scientific_values.is_some();
+        let agrees = |branch: &Params| {
+            scientific(self.space).all(|h| {
+                // A branch has only the values on which conditions depend.
+                let value = branch.get(&h.name).filter(|_| h.is_active(branch));
+                let is_same = |value: &Value| params.get(&h.name).is_some_and(|other| other.same_as(value));
+                h.is_active(branch) == h.is_active(params) && value.is_none_or(is_same)
+            })
+        };
+        let alike = self.branches.iter().filter(|(branch, _)| !is_asked || agrees(branch));
+        alike.map(|(_, dimensions)| *dimensions).max().unwrap_or_default()
+    }
+
+    /// Whether a combination of scientific values has no configuration.
+    fn lacks_some(&self) -> bool {
+        self.scientific_values.is_some_and(|values| self.values.len() < values)
+    }
+
+    /// Whether each combination has so many points along each of its nuisance dimensions.
+    fn has_points(&self, points: f64) -> bool {
+        let has = |(count, dimensions): &(usize, usize)| *count as f64 >= points.powi(*dimensions as i32);
+        !self.lacks_some() && self.values.values().all(has)
+    }
+
+    fn sparsest(&self) -> Option<Covered> {
+        let covered = self.values.iter().filter(|(_, (_, dimensions))| *dimensions > 0);
+        let covered = covered.map(|(value, (configurations, dimensions))| Covered {
+            value: Some(value.clone()).filter(|value| !value.is_empty()),
+            configurations: *configurations,
+            dimensions: *dimensions,
+            points: (*configurations as f64).powf(1.0 / *dimensions as f64),
+            is_special: self.values.values().any(|(_, others)| others != dimensions),
+        });
+        covered.min_by(|a, b| a.points.total_cmp(&b.points))
+    }
+}
+
+/// Returns the smallest number of configurations with so many points along each nuisance dimension of each combination
+/// of scientific values, beside the given ones. A grid has no more than all of its configurations. None if the number is
+/// larger than `most`.
+fn enough_configurations(definition: &StudyDefinition, points: f64, most: u32) -> Option<u32> {
+    let mut proposals = expected_proposals(definition);
+    let mut coverage = Coverage::new(definition);
+    for index in 0..most {
+        let Some(params) = proposals.get(u64::from(index)) else { return Some(index) };
+        if !definition.is_given(index) {
+            coverage.add(&params);
+            if coverage.has_points(points) {
+                return Some(index + 1);
+            }
+        }
+    }
+    None
+}
+
+/// The scientific hyperparameters that vary.
+fn scientific(space: &SearchSpace) -> impl Iterator<Item = &Hyperparameter> {
+    space.hyperparameters().iter().filter(|h| h.role == Role::Scientific && h.distribution.varies())
+}
+
+/// How many nuisance hyperparameters vary in a configuration or in a branch.
+fn dimensions(space: &SearchSpace, params: &Params) -> usize {
+    let nuisance = space.hyperparameters().iter().filter(|h| h.role == Role::Nuisance && h.distribution.varies());
+    nuisance.filter(|h| h.is_active(params)).count()
+}
+
+/// Returns the scientific values of a configuration, as text: `model=b, opt=lion`. Two combinations have two texts.
 fn scientific_part(space: &SearchSpace, params: &Params) -> String {
-    let is_scientific = |h: &&Hyperparameter| h.role == Role::Scientific && !h.distribution.is_constant();
-    let values = space.hyperparameters().iter().filter(is_scientific).filter(|h| h.is_active(params));
-    values.map(|h| format!("{}={:?}", h.label(), params.get(&h.name))).collect::<Vec<String>>().join(" ")
+    let active: Vec<&Hyperparameter> = scientific(space).filter(|h| h.is_active(params)).collect();
+    let is_told = |name: &str| active.iter().any(|h| h.name == name);
+    let shown = |h: &&Hyperparameter| {
+        // Its branch need not be told twice.
+        let name =
+            if h.conditions.iter().all(|condition| is_told(&condition.name)) { h.name.clone() } else { h.label() };
+        Some(format!("{name}={}", params.get(&h.name)?.declared()))
+    };
+    active.iter().filter_map(shown).collect::<Vec<String>>().join(", ")
 }
 
 /// Adds the scientific values of all configurations of lists, in which the declarations before `node` have `params`.
@@ -125,7 +240,7 @@ fn scientific_values(definition: &StudyDefinition) -> usize {
     let mut needed: Vec<&str> = vec![];
     let all = definition.space.hyperparameters();
     for h in all.iter().rev() {
-        let counts = h.role == Role::Scientific && !h.distribution.is_constant();
+        let counts = h.role == Role::Scientific && h.distribution.varies();
         if counts || needed.contains(&h.name.as_str()) {
             needed.push(&h.name);
             needed.extend(h.conditions.iter().map(|condition| condition.name.as_str()));
@@ -135,7 +250,7 @@ fn scientific_values(definition: &StudyDefinition) -> usize {
         // A declaration whose parent has a range is left out, and with it what depends on it.
         let _ = space.declare(h.clone());
     }
-    let is_counted_once = |h: &Hyperparameter| h.role == Role::Scientific || h.distribution.is_constant();
+    let is_counted_once = |h: &Hyperparameter| h.role == Role::Scientific || !h.distribution.varies();
     if space.hyperparameters().iter().all(is_counted_once) {
         return SamplerKind::Grid.configurations(&space).map_or(1, |count| count as usize);
     }
@@ -146,15 +261,14 @@ fn scientific_values(definition: &StudyDefinition) -> usize {
 }
 
 fn designed(definition: &StudyDefinition, h: &Hyperparameter) -> DesignedHyperparameter {
-    let caveat = h.distribution.is_constant().then(|| caveat(definition, h));
+    let caveat = (!h.distribution.varies()).then(|| caveat(definition, h));
     DesignedHyperparameter { hyperparameter: h.label(), role: h.role, distribution: h.distribution.to_string(), caveat }
 }
 
 /// What a value that is fixed, everywhere or in a branch, takes away from the conclusions.
 fn caveat(definition: &StudyDefinition, h: &Hyperparameter) -> String {
-    let is_compared = |other: &&Hyperparameter| {
-        other.role == Role::Scientific && !other.distribution.is_constant() && other.name != h.name
-    };
+    let is_compared =
+        |other: &&Hyperparameter| other.role == Role::Scientific && other.distribution.varies() && other.name != h.name;
     let scientific: Vec<&Hyperparameter> = definition.space.hyperparameters().iter().filter(is_compared).collect();
     let quoted = |of: &[&Hyperparameter]| {
         of.iter().map(|other| format!("`{}`", other.label())).collect::<Vec<String>>().join(" and ")

@@ -235,7 +235,9 @@ fn the_hyperparameters_of_an_optimizer_are_looked_for_in_its_branch() {
     assert_eq!(found(&both("nesterov"), 40, false), [LINT_A3]);
     let design = design(&both("adam"), 40);
     assert_eq!((design.scientific_values, design.configurations_per_value), (Some(2), Some([20, 20])));
-    assert_eq!(design.nuisance_dimensions, 2, "momentum exists in one branch");
+    let covered = design.sparsest.unwrap();
+    assert_eq!((covered.value.as_deref(), covered.dimensions), (Some("optimizer=nesterov"), 2), "momentum is its own");
+    assert!(covered.is_special && covered.configurations == 20);
 }
 
 #[test]
@@ -275,7 +277,7 @@ fn a_grid_of_three_dimensions_and_a_sparse_design_are_found() {
     // Three layers and two nuisance dimensions: 9 configurations are 3 for each value, which is 1.7 along a dimension.
     let design = design(&study(&sound()), 9);
     assert_eq!((design.scientific_values, design.configurations_per_value), (Some(3), Some([3, 3])));
-    assert!((design.points_per_dimension.unwrap() - 3f64.sqrt()).abs() < 1e-12);
+    assert!((design.sparsest.as_ref().unwrap().points - 3f64.sqrt()).abs() < 1e-12);
     assert_eq!(found(&study(&sound()), 9, false), ["sparse-design"]);
     let enough = lints(&study(&sound()), &design, None, Stage::Exploring).pop().unwrap();
     assert!(enough.message.contains("at least 12 configurations"), "{}", enough.message);
@@ -283,11 +285,62 @@ fn a_grid_of_three_dimensions_and_a_sparse_design_are_found() {
 }
 
 #[test]
-fn a_scientific_value_without_a_configuration_is_found() {
-    let sparse = |definition: &StudyDefinition, configurations| {
-        let found = lints(definition, &design(definition, configurations), None, Stage::Exploring);
-        found.into_iter().find(|lint| lint.id == "sparse-design").map(|lint| lint.message)
+fn each_scientific_value_is_judged_by_its_own_configurations_and_dimensions() {
+    let beta = || Distribution::one_minus_log_uniform(1e-3, 1.0).unwrap();
+    let models = nested(&[
+        (Role::Scientific, "model", words(&["a", "b", "c"]), &[]),
+        (Role::Nuisance, "lr", log(), &[]),
+        (Role::Nuisance, "opt", words(&["adam", "sgd"]), &[("model", "a")]),
+        (Role::Nuisance, "beta", beta(), &[("model", "a"), ("opt", "adam")]),
+        (Role::Nuisance, "beta", Distribution::uniform(0.0, 1.0).unwrap(), &[("model", "a"), ("opt", "sgd")]),
+        (Role::Scientific, "opt", words(&["adam", "lion"]), &[("model", "b")]),
+        (Role::Nuisance, "beta", log(), &[("model", "b"), ("opt", "lion")]),
+    ]);
+    let sparse = message_at;
+    assert_eq!(sparse(&models, 32), None, "b with lion has two dimensions, and a has more configurations");
+    let few = sparse(&models, 18).unwrap();
+    assert!(few.starts_with("3 configurations of `model=b, opt=lion` for 2 nuisance hyperparameters are"), "{few}");
+    // The number that is asked for is the smallest one that is enough.
+    let enough: u32 = few.split("at least ").nth(1).unwrap().split(' ').next().unwrap().parse().unwrap();
+    assert!(sparse(&models, enough).is_none() && sparse(&models, enough - 1).is_some(), "{few}");
+    assert!(design(&models, 18).sparsest.unwrap().is_special, "a has three dimensions");
+    // A list of one value is no dimension.
+    let one = study(&[
+        (Role::Scientific, "m", words(&["a", "b"]), None),
+        (Role::Nuisance, "lr", list(&[1]), None),
+        (Role::Nuisance, "z", list(&[1, 2]), None),
+    ]);
+    assert_eq!(design(&one, 8).sparsest.unwrap().dimensions, 1);
+}
+
+#[test]
+fn a_grid_is_not_asked_for_more_than_it_has() {
+    let grid = StudyDefinition {
+        sampler: SamplerKind::Grid,
+        ..nested(&[
+            (Role::Scientific, "m", words(&["a", "b"]), &[]),
+            (Role::Nuisance, "lr", list(&[1, 2]), &[]),
+            (Role::Nuisance, "x", words(&["p", "q"]), &[]),
+            (Role::Nuisance, "y", list(&[1, 2]), &[("x", "q")]),
+            (Role::Nuisance, "k", list(&[1, 2]), &[("m", "a")]),
+        ])
     };
+    let all = SamplerKind::Grid.configurations(&grid.space).unwrap() as u32;
+    assert_eq!(all, 18);
+    assert_eq!(message_at(&grid, all), None, "it is everything");
+    let part = message_at(&grid, all - 1).unwrap();
+    assert!(part.contains("Ask for at least 18 configurations"), "{part}");
+}
+
+/// The message about a sparse design with so many configurations, or none.
+fn message_at(definition: &StudyDefinition, configurations: u32) -> Option<String> {
+    let found = lints(definition, &design(definition, configurations), None, Stage::Exploring);
+    found.into_iter().find(|lint| lint.id == "sparse-design").map(|lint| lint.message)
+}
+
+#[test]
+fn a_scientific_value_without_a_configuration_is_found() {
+    let sparse = message_at;
     let layers = |values: &[i64]| (Role::Scientific, "layers", list(values), None);
     let five = study(&[layers(&[1, 2, 3, 4, 5]), (Role::Nuisance, "lr", log(), None)]);
     let per_value = |definition: &StudyDefinition, configurations| {
@@ -514,10 +567,12 @@ fn the_options_of_programs_are_known_by_their_usual_names() {
         let found = lints(&definition, &design(&definition, 60), None, Stage::First);
         found.into_iter().map(|lint| lint.id).collect()
     };
-    let tuned: [(&'static str, Distribution, &str); 6] = [
+    let tuned: [(&'static str, Distribution, &str); 8] = [
         ("batch-size", list(&[16, 64]), "batch-size-tuned"),
         ("per_device_train_batch_size", list(&[16, 64]), "batch-size-tuned"),
         ("num_train_epochs", list(&[1, 3]), "steps-tuned"),
+        ("data.batch_size", list(&[16, 64]), "batch-size-tuned"),
+        ("hparams.steps", list(&[10, 30]), "steps-tuned"),
         ("wd", Distribution::log_uniform(1e-6, 1e-2).unwrap(), "first-baseline"),
         ("lr_scheduler_type", words(&["constant", "cosine"]), "first-baseline"),
         ("optim", words(&["sgd", "adamw_torch"]), "optimizer-nuisance"),
@@ -606,6 +661,11 @@ fn what_the_command_of_a_program_fixes_counts_as_declared() {
     let expected =
         "This study has `--weight-decay 0.1` in the command, `--lr_scheduler_type cosine` in the command. Begin";
     assert!(both.contains(expected), "{both}");
+    let cosine = "trainer.scheduler._target_=torch.optim.lr_scheduler.CosineAnnealingLR";
+    for line in ["scheduler.name=cosine", cosine] {
+        assert!(first(&format!("{line} lr={{lr}}")).unwrap().contains(&format!("`{line}` in the command")), "{line}");
+    }
+    assert_eq!(first("scheduler._target_=torch.optim.lr_scheduler.ConstantLR lr={lr}"), None);
     assert!(first("optimizer.weight_decay=0.1 lr={lr}").unwrap().contains("`optimizer.weight_decay=0.1` in the"));
     for line in [
         "--optimizer adamw --amp --lr {lr}",

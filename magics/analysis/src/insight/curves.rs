@@ -2,6 +2,7 @@
 
 use super::series::Series;
 use super::{Evidence, Experiment, Finding, Severity, best_of_scientific_values, number, periodicity};
+use crate::resampling::median;
 use crate::validation::validation_precision;
 use crate::words::verb;
 use serde::Serialize;
@@ -174,9 +175,7 @@ fn step_variance(evidence: &Evidence<'_>, top: &[TrialCurves<'_>]) -> Option<Fin
     if top.len() < MOST {
         return None;
     }
-    let mut noises: Vec<f64> = top.iter().map(|c| c.objective.noise_from(0.75)).collect();
-    noises.sort_by(f64::total_cmp);
-    let noise = noises[noises.len() / 2];
+    let noise = median(top.iter().map(|c| c.objective.noise_from(0.75)).collect());
     let best = evidence.top();
     let gap = best[best.len() - 1].0 - best[0].0;
     if noise <= 0.5 * gap || noise == 0.0 {

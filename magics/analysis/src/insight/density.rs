@@ -3,6 +3,7 @@
 use super::{Evidence, Experiment, Finding, Severity, number};
 use crate::best_of_k::Objectives;
 use crate::configurations::minimized;
+use crate::resampling::median;
 use crate::words::verb;
 use std::collections::HashSet;
 
@@ -43,8 +44,8 @@ fn sampling_density(evidence: &Evidence<'_>, deviation: Option<f64>) -> Option<F
     if n < 4 {
         return None;
     }
-    let (best, median) = (evidence.ranked[0].0, evidence.ranked[n / 2].0);
-    let near = deviation.map_or(GOOD_SHARE * (median - best), |deviation| 2.0 * deviation);
+    let (best, middle) = (evidence.ranked[0].0, median(evidence.ranked.iter().map(|(y, _)| *y).collect()));
+    let near = deviation.map_or(GOOD_SHARE * (middle - best), |deviation| 2.0 * deviation);
     let good = evidence.ranked.iter().filter(|(y, _)| *y <= best + near).count();
     let all = evidence.ranked.iter().map(|(y, _)| *y).chain(std::iter::repeat_n(f64::INFINITY, infeasible));
     let gain = Objectives::of_minimized(all).gain_of_last_doubling()?;

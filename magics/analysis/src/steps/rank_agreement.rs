@@ -32,7 +32,7 @@ pub fn rank_agreement(
         .space
         .hyperparameters()
         .iter()
-        .filter(|h| !h.distribution.is_constant())
+        .filter(|h| h.distribution.varies())
         .map(|h| h.name.as_str())
         .collect();
     let key =

@@ -21,7 +21,7 @@ pub(super) fn reasons_for_doubt(sizes: &[BatchSizeTiming], points: &[ThroughputP
     for size in sizes.iter().filter(|size| !size.visits.is_empty()) {
         let mut all = size.visits.concat();
         all.sort_by(f64::total_cmp);
-        let spread = all[all.len() * 9 / 10] / all[all.len() / 2];
+        let spread = all[all.len() * 9 / 10] / median(all);
         if spread > MAX_SPREAD {
             reasons.push(format!(
                 "at {} the slowest tenth of the steps takes {spread:.1} times the median",

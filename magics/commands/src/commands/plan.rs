@@ -2,7 +2,7 @@
 
 use crate::commands::insight::written;
 use crate::commands::sweep::advice::advice;
-use crate::commands::sweep::outlook::{Cost, coverage};
+use crate::commands::sweep::outlook::{Cost, coverage, end_of_grid};
 use crate::commands::sweep::placeholders;
 use crate::commands::sweep::plan::SweepPlan;
 use crate::commands::sweep::rerun::{Rerun, configurations_of, plan_rerun, redefined};
@@ -66,8 +66,9 @@ impl Command for Plan {
             "configurations": design.configurations,
             "configurations_per_value": design.configurations_per_value,
             "given_left_out": design.given_left_out,
-            "nuisance_dimensions": design.nuisance_dimensions,
-            "points_per_dimension": design.points_per_dimension,
+            "sparsest_value": design.sparsest.as_ref().and_then(|covered| covered.value.as_ref()),
+            "nuisance_dimensions": design.sparsest.as_ref().map_or(0, |covered| covered.dimensions),
+            "points_per_dimension": design.sparsest.as_ref().map(|covered| covered.points),
             "allowed": advice.overruled,
             "round": plan.definition.round,
             "stop_early": plan.definition.stop_early,
@@ -98,7 +99,7 @@ impl Command for Plan {
                 plan.definition.stop_early
             ));
         }
-        if let Some(note) = given_note(&plan.definition) {
+        if let Some(note) = given_note(&plan.definition, 0..configurations) {
             report = report.line(&note);
         }
         let mut rows = Rows::new(&["role", "hyperparameter", "values", "what this means"]).with_sentences();
@@ -114,6 +115,7 @@ impl Command for Plan {
         for line in recorded
             .note
             .into_iter()
+            .chain(end_of_grid(&plan))
             .chain(coverage(&plan, &design))
             .chain([cost.sentence()])
             .chain(cost.price_sentence())

@@ -216,7 +216,7 @@ fn studies(context: &Context) -> Vec<Candidate> {
 fn hyperparameters_of_study(context: &Context, study: &str) -> Vec<Candidate> {
     let store = context.store_to_read().ok().flatten();
     let Some(study) = store.and_then(|store| store.study(study).ok().flatten()) else { return vec![] };
-    let varied = study.definition.space.hyperparameters().iter().filter(|h| !h.distribution.is_constant());
+    let varied = study.definition.space.hyperparameters().iter().filter(|h| h.distribution.varies());
     varied.map(|h| (h.label(), "hyperparameter")).collect()
 }
 

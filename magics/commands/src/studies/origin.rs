@@ -76,27 +76,27 @@ fn grid_note(definition: &StudyDefinition) -> Option<String> {
 /// What the reader of a conclusion must know of how its trials came about: see [`adaptive_note`], [`given_note`] and
 /// [`stopped_note`].
 pub fn origin_notes(definition: &StudyDefinition, trials: &[Trial]) -> Vec<String> {
-    adaptive_note(definition).into_iter().chain(given_note(definition)).chain(stopped_note(trials)).collect()
+    let given = given_note(definition, trials.iter().map(|trial| trial.configuration));
+    adaptive_note(definition).into_iter().chain(given).chain(stopped_note(trials)).collect()
 }
 
-/// What must be known of a study of which the user gave configurations. None if the user gave none.
-pub fn given_note(definition: &StudyDefinition) -> Option<String> {
-    let are_first = definition.given_later.is_empty();
+/// What must be known of a study with these configurations, of which the user gave some. None if the user gave none.
+pub fn given_note(definition: &StudyDefinition, configurations: impl IntoIterator<Item = u32>) -> Option<String> {
+    let has_others = configurations.into_iter().any(|configuration| !definition.is_given(configuration));
     let rest = match definition.sampler {
-        SamplerKind::External => String::new(),
-        sampler if are_first => format!(" Configurations after them are from `{sampler}`."),
-        sampler => format!(" The others are from `{sampler}`."),
+        sampler if has_others && sampler != SamplerKind::External => format!(" The others are from `{sampler}`."),
+        _ => String::new(),
     };
-    let (what, is) = match (definition.given.len(), are_first) {
+    let (what, is, them) = match (definition.given.len(), definition.given_later.is_empty()) {
         (0, _) => return None,
-        (1, true) => ("The first configuration was".to_string(), "it is not a random draw"),
-        (1, false) => ("1 configuration was".to_string(), "it is not a random draw"),
-        (n, true) => (format!("The first {n} configurations were"), "they are not random draws"),
-        (n, false) => (format!("{n} configurations were"), "they are not random draws"),
+        (1, true) => ("The first configuration was".to_string(), "it is not a random draw", "it"),
+        (1, false) => ("1 configuration was".to_string(), "it is not a random draw", "it"),
+        (n, true) => (format!("The first {n} configurations were"), "they are not random draws", "them"),
+        (n, false) => (format!("{n} configurations were"), "they are not random draws", "them"),
     };
     Some(format!(
         "{what} given by the user: {is}, and an interval or a test that assumes random draws does not describe \
-         them.{rest}"
+         {them}.{rest}"
     ))
 }
 
@@ -118,6 +118,17 @@ pub fn stopped_note(trials: &[Trial]) -> Option<String> {
 mod tests {
     use super::*;
     use crate::testing::definition;
+
+    #[test]
+    fn of_given_configurations_it_is_said_where_the_others_are_from() {
+        let one = definition().with_given(vec![[("lr".to_string(), 0.1.into())].into()], 0);
+        let alone = given_note(&one, [0]).unwrap();
+        assert!(alone.starts_with("The first configuration was given by the user: it is not a random draw"), "{alone}");
+        assert!(alone.ends_with("does not describe it."), "{alone}");
+        let more = given_note(&one, 0..3).unwrap();
+        assert!(more.ends_with("does not describe it. The others are from `quasirandom`."), "{more}");
+        assert_eq!(given_note(&definition(), 0..3), None);
+    }
 
     #[test]
     fn a_grid_says_why_nothing_is_concluded_about_another_study() {

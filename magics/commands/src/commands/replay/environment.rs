@@ -92,7 +92,8 @@ pub fn moved(context: &Context, replay: &StudyRecord, options: &SweepOptions) ->
     let run = RunContext::new(context, options)?;
     let (devices, _) = run.devices(context, &replay.definition.workload);
     let slots = slots::Slots::of(context, &run, &devices);
-    let now = environment::environment(&devices, &slots.names(), slots::commands(&run), &run.folder);
+    // Which optimizer trains is no fact that is compared.
+    let now = environment::environment(&devices, &slots.names(), slots::commands(&run), &run.folder, None);
     let found = compared(&store.environments(replay)?, &[now], false);
     Ok(found.first().map(|first| format!("its {} was {}, now {}", first.what, first.recorded, first.again)))
 }

@@ -102,7 +102,7 @@ fn of_study(
         show(DESIGN, sweep.replacen("%%sweep", "%%plan", 1));
     }
     for h in definition.space.hyperparameters() {
-        if h.role == Role::Scientific && !h.distribution.is_constant() {
+        if h.role == Role::Scientific && h.distribution.varies() {
             let label = h.label();
             show(&format!("The effect of {label}"), format!("%isolate {quoted} {}", shell_words::quote(&label)));
         }
@@ -224,10 +224,6 @@ fn environment(store: &Store, study: &StudyRecord) -> Result<Vec<Part>> {
         let diff = environment["git"]["diff"].as_str().unwrap_or_default().to_string();
         let is_cut = environment["git"]["diff_cut"] == true;
         let mut facts = flattened("", &without_diff(environment));
-        // Only of our own optimizers is it known where they add ε.
-        let is_ours =
-            matches!(study.definition.workload, WorkloadReference::Builtin { .. } | WorkloadReference::Rust { .. });
-        facts.retain(|[name, _]| is_ours || name != "epsilon");
         for [name, _] in &mut facts {
             if *name == "epsilon" {
                 *name = "where ε is added".into();

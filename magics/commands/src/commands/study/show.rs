@@ -111,7 +111,8 @@ pub fn study_report(context: &Context, store: &Store, study: &StudyRecord) -> Re
     if !definition.stop_early.is_none() {
         report = report.line(&format!("Trials are stopped early by the rule `{}`.", definition.stop_early));
     }
-    report = given_note(definition).into_iter().chain(stopped_note(&trials)).fold(report, |r, note| r.line(&note));
+    let given = given_note(definition, trials.iter().map(|trial| trial.configuration));
+    report = given.into_iter().chain(stopped_note(&trials)).fold(report, |r, note| r.line(&note));
     if let Some(note) = crossing_note(store, study, &trials)? {
         report = report.line(&note);
     }

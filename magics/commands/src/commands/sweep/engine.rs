@@ -11,6 +11,7 @@ use super::plan::SweepPlan;
 use super::run_context::RunContext;
 use super::slots::{self, Places, Slots};
 use super::trial_options::{self, TrialOptions};
+use crate::commands::workload::description_in;
 use crate::error::{ErrorName, MagicError, Result};
 use crate::host::Interrupt;
 use crate::magic::{Context, Share};
@@ -151,7 +152,8 @@ fn warm_pool(
     }
     let slots = Slots::of(context, session, &devices);
     let pools = slots::commands(session);
-    writer.record_environment(&environment(&devices, &slots.names(), pools, &session.folder))?;
+    let trained = description_in(context, Some(writer.store()), &plan.definition.workload);
+    writer.record_environment(&environment(&devices, &slots.names(), pools, &session.folder, trained.as_ref()))?;
     let needs = slots::needs((context, session), plan, writer, &devices, folder)?;
     let Slots { here, far, limit } = slots;
     let warm = context.pool.lock().take();

@@ -7,18 +7,32 @@ use std::io::Read;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use tunebook_pool::Devices;
+use tunebook_study::WorkloadDescription;
 
 /// Of the changes that are not committed, so many bytes are recorded.
 const DIFF: usize = 64 << 10;
 /// So many names of files that git does not know are recorded.
 const UNTRACKED: usize = 100;
 
+/// Where the optimizers of the training pipeline add ε.
+const EPSILON: &str = "of adam, adamw and nadam: outside of the bias correction (ε-hat); of rmsprop: inside the root";
+
 /// Returns the versions, the machine, and the folder of the kernel with its git commit and what is not committed, as
 /// JSON.
 ///
 /// `slots` are the devices of the slots, `pools` the pools beyond this machine, and `folder` is that in which the run
 /// began. What cannot be found out is null.
-pub fn environment(devices: &Devices, slots: &[String], pools: Value, folder: &Path) -> Value {
+///
+/// `trained` is the description of the workload, None for a program.
+pub fn environment(
+    devices: &Devices,
+    slots: &[String],
+    pools: Value,
+    folder: &Path,
+    trained: Option<&WorkloadDescription>,
+) -> Value {
+    // A training function has an optimizer of its own, and shares only the seed with other workloads.
+    let is_ours = trained.is_some_and(|known| known.hyperparameters.iter().any(|h| h.shared && h.name != "seed"));
     let used: BTreeSet<&str> =
         devices.devices.iter().filter(|device| slots.contains(&device.id)).map(|device| device.name.as_str()).collect();
     json!({
@@ -34,8 +48,8 @@ pub fn environment(devices: &Devices, slots: &[String], pools: Value, folder: &P
         "kernel": std::fs::read_to_string("/proc/sys/kernel/osrelease").ok().map(|text| text.trim().to_string()),
         "folder": folder.display().to_string(),
         "git": git(folder),
-        // The convention decides what a tuned ε means (Playbook I15).
-        "epsilon": "of adam, adamw and nadam: outside of the bias correction (ε-hat); of rmsprop: inside the root",
+        // The convention decides what a tuned ε means (Playbook I15). It is known of our own optimizers only.
+        "epsilon": is_ours.then_some(EPSILON),
     })
 }
 

@@ -241,7 +241,8 @@ impl Command for Sweep {
             Rerun::Show { missing } => {
                 let mut notes = notes(context, &store, &study, &plan)?;
                 notes.extend(plan.options.notes.iter().cloned());
-                notes.push(shown_only(missing, store.writer_of(&study)?.as_deref()));
+                let these = outlook::end_of_grid(&plan).map_or("requested trials", |_| "trials of the grid");
+                notes.push(shown_only(missing, these, store.writer_of(&study)?.as_deref()));
                 let changed = changes::changes(&store, &study)?;
                 notes.extend(changes::note(&changed));
                 let unused = store.without_effect(&study)?;
@@ -300,14 +301,16 @@ impl Sweep {
 /// Returns the advice of the Playbook that a plan does not follow, a sentence for each (Playbook D7, D11, B14, …), and
 /// records what `--allow` overrules of it. If the advice cannot be found, there is none: the sweep runs all the same.
 fn notes(context: &Context, store: &Store, study: &StudyRecord, plan: &SweepPlan) -> Result<Vec<String>> {
-    let design = design(&plan.definition, plan.trials / plan.definition.repeats.max(1));
+    let configurations = plan.trials / plan.definition.repeats.max(1);
+    let design = design(&plan.definition, configurations);
     let found = advice(context, Some(store), plan, &design).unwrap_or_default();
     record_allowed(store, study, &found.overruled)?;
     let unneeded = found.note();
     let lints = found.lints.iter().map(|lint| format!("{}: {} (Playbook {})", lint.id, lint.message, lint.playbook));
     let others = adaptive_note(&plan.definition)
         .into_iter()
-        .chain(given_note(&plan.definition))
+        .chain(given_note(&plan.definition, 0..configurations))
+        .chain(outlook::end_of_grid(plan))
         .chain(placeholders::note(&plan.definition));
     Ok(others.chain(lints).chain(unneeded).collect())
 }

@@ -18,13 +18,10 @@ use tunebook_study::{Params, Role, TrialState, Value, WorkloadDescription, Workl
 /// The roles with what fixing means for the conclusions, in one line. [`Design`] has a caveat for each of them.
 pub fn roles(plan: &SweepPlan) -> String {
     let all = plan.definition.space.hyperparameters();
-    let fixed: Vec<String> = all
-        .iter()
-        .filter(|h| h.distribution.is_constant())
-        .map(|h| format!("{} {}", h.label(), h.distribution))
-        .collect();
+    let fixed: Vec<String> =
+        all.iter().filter(|h| !h.distribution.varies()).map(|h| format!("{} {}", h.label(), h.distribution)).collect();
     let varied = |role: Role| -> Vec<String> {
-        let found = all.iter().filter(|h| h.role == role && !h.distribution.is_constant());
+        let found = all.iter().filter(|h| h.role == role && h.distribution.varies());
         found.map(|h| format!("`{}`", h.label())).collect()
     };
     let scientific = varied(Role::Scientific);
@@ -59,6 +56,16 @@ pub fn head((context, run): (&Context, &RunContext), store: &Store, plan: &Sweep
     roles.into_iter().chain((!trials.is_empty()).then_some(trials)).collect()
 }
 
+/// Says that a grid ends before the number of configurations that the user asked for. None if it does not.
+pub fn end_of_grid(plan: &SweepPlan) -> Option<String> {
+    let all = plan.definition.sampler.configurations(&plan.definition.space)?;
+    let asked = plan.options.trials.filter(|asked| u64::from(*asked) > all)?;
+    Some(format!(
+        "The grid has {} and ends there: `--trials {asked}` runs no more than these.",
+        counted(usize::try_from(all).ok()?, "configuration")
+    ))
+}
+
 /// Says how the configurations cover the space (Playbook D11).
 pub fn coverage(plan: &SweepPlan, design: &Design) -> Option<String> {
     let seeds = match plan.definition.repeats {
@@ -70,25 +77,40 @@ pub fn coverage(plan: &SweepPlan, design: &Design) -> Option<String> {
         1 => ", not counting the given one",
         _ => ", not counting the given ones",
     };
+    let mut names: Vec<&str> = vec![];
+    for h in plan.definition.space.hyperparameters() {
+        if h.role == Role::Scientific && h.distribution.varies() && !names.contains(&h.name.as_str()) {
+            names.push(&h.name);
+        }
+    }
+    let noun = if names.len() > 1 { "combinations of scientific values" } else { "scientific values" };
     let per_value = match (design.scientific_values, design.configurations_per_value) {
         (Some(1), _) | (_, None) if design.scientific_values.is_some() => None,
         (None, _) => Some("the scientific hyperparameter has a range, whose points %isolate gathers in buckets".into()),
         (Some(values), Some([fewest, most])) if fewest == most => {
-            Some(format!("{fewest} for each of {values} scientific values{given}"))
+            Some(format!("{fewest} for each of {values} {noun}{given}"))
         }
         (Some(values), Some([fewest, most])) => {
             let or = if most == fewest + 1 { "or" } else { "to" };
-            Some(format!("{fewest} {or} {most} for each of {values} scientific values{given}"))
+            Some(format!("{fewest} {or} {most} for each of {values} {noun}{given}"))
         }
         (Some(_), None) => None,
     };
     // Where a scientific value gets no configuration, there are no points to speak of.
-    let points = design.points_per_dimension.filter(|points| *points > 0.0).map(|points| {
-        let points = (10.0 * points).round() / 10.0;
+    let lacks_some = matches!(design.configurations_per_value, Some([0, _]));
+    let points = design.sparsest.as_ref().filter(|_| !lacks_some).map(|covered| {
+        let points = (10.0 * covered.points).round() / 10.0;
         let noun = if points == 1.0 { "value" } else { "values" };
-        let nuisance = counted(design.nuisance_dimensions, "nuisance hyperparameter");
-        let each = if design.nuisance_dimensions == 1 { "it" } else { "each" };
-        format!("{nuisance}, so about {points} {noun} of {each}")
+        let nuisance = counted(covered.dimensions, "nuisance hyperparameter");
+        let each = if covered.dimensions == 1 { "it" } else { "each" };
+        let of = match covered.value.as_ref().filter(|_| covered.is_special) {
+            Some(value) => {
+                let count = counted(covered.configurations, "configuration");
+                format!("`{value}` is covered least, with {count} for ")
+            }
+            None => String::new(),
+        };
+        format!("{of}{nuisance}, so about {points} {noun} of {each}")
     });
     let parts: Vec<String> = per_value.into_iter().chain(points).collect();
     let all = counted(design.configurations as usize, "configuration");
@@ -105,6 +127,8 @@ pub struct Cost {
     pub expected: Option<ExpectedTime>,
     /// Whether only the time of a step is known, which `%throughput` measured.
     of_steps: bool,
+    /// What would tell the time, if nothing does.
+    lacked: &'static str,
     pub parallel: usize,
     /// How long the sweep takes, in seconds.
     pub seconds: Option<f64>,
@@ -181,6 +205,13 @@ impl Cost {
             range: expected.as_ref().and_then(|expected| Some(expected.range?.map(rounds))),
             expected,
             of_steps,
+            lacked: match (&plan.definition.workload, plan.definition.space.named("batch_size").next()) {
+                (WorkloadReference::Command(_), None) => "no complete trial of this program",
+                (WorkloadReference::Command(_), Some(_)) => "no complete trial of this program at this batch size",
+                _ => {
+                    "no complete trial of this workload at this batch size, and no reliable measurement of %throughput"
+                }
+            },
             parallel,
             price: plan.options.price,
         })
@@ -226,9 +257,7 @@ impl Cost {
                 self.device_time(expected)
             ),
             (Some(_), ..) => "No trial is to be run, so this costs nothing.".into(),
-            _ => "The time is not known: the store has no complete trial of this workload at this batch size, and no \
-                  reliable measurement of %throughput. Run a sweep of one trial to find out."
-                .into(),
+            _ => format!("The time is not known: the store has {}. Run a sweep of one trial to find out.", self.lacked),
         }
     }
 
@@ -328,6 +357,35 @@ mod tests {
     }
 
     #[test]
+    fn configurations_are_counted_for_values_or_for_combinations() {
+        let list = |name| (name, Role::Scientific, Distribution::Choice { values: vec![1.into(), 2.into()] });
+        let of = |declared: &[(&str, Role, Distribution)]| {
+            let plan = plan(declared);
+            coverage(&plan, &tunebook_analysis::design(&plan.definition, 8)).unwrap()
+        };
+        let one = of(&[list("depth")]);
+        assert!(one.contains("4 for each of 2 scientific values;"), "{one}");
+        let two = of(&[list("depth"), list("width")]);
+        assert!(two.contains("2 for each of 4 combinations of scientific values;"), "{two}");
+    }
+
+    #[test]
+    fn a_grid_says_where_it_ends() {
+        let mut plan = plan(&[]);
+        let lr = Distribution::Choice { values: vec![0.1.into(), 0.2.into()] };
+        plan.definition.space = tunebook_study::SearchSpace::new();
+        let h = Hyperparameter { name: "lr".into(), role: Role::Nuisance, distribution: lr, conditions: vec![] };
+        plan.definition.space.declare(h).unwrap();
+        plan.options.trials = Some(3);
+        assert_eq!(end_of_grid(&plan), None, "it is no grid");
+        plan.definition.sampler = tunebook_study::sampler::SamplerKind::Grid;
+        let said = "The grid has 2 configurations and ends there: `--trials 3` runs no more than these.";
+        assert_eq!(end_of_grid(&plan).as_deref(), Some(said));
+        plan.options.trials = Some(2);
+        assert_eq!(end_of_grid(&plan), None);
+    }
+
+    #[test]
     fn the_time_of_the_head_is_short_and_is_unknown_without_trials() {
         let folder = tempfile::tempdir().unwrap();
         let context = context(folder.path());
@@ -339,5 +397,8 @@ mod tests {
         let head = head((&context, &run), &store, &plan, &[1, 2, 3, 4, 5, 6]).join("\n");
         assert!(head.starts_with("Roles: nuisance `lr`.\nThere are 6 configurations; "), "{head}");
         assert!(head.ends_with("How long this takes is not known yet."), "{head}");
+        let said = "The time is not known: the store has no complete trial of this program. Run a sweep of one trial to \
+                    find out.";
+        assert_eq!(Cost::of((&context, &run), Some(&store), &plan, &[1]).unwrap().sentence(), said);
     }
 }

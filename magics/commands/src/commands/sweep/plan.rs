@@ -211,8 +211,19 @@ fn training_metrics(description: &WorkloadDescription) -> Vec<String> {
     description.metrics.iter().filter(|_| has_pipeline).filter_map(of_training).collect()
 }
 
+/// The parent in the conditions of a declaration that has a range of real numbers, of which no trial gets a single one.
+fn real_parent<'a>(declaration: &Declaration, space: &'a SearchSpace) -> Option<&'a Hyperparameter> {
+    let mut parents = declaration.conditions.iter().filter_map(|(parent, _)| space.named(&parent.value).next());
+    parents.find(|parent| space.named(&parent.name).all(|h| h.distribution.is_real()))
+}
+
 /// What to do if a declaration cannot be added to those above it. `declarations` are all of them.
-fn help(error: &SpaceError, space: &SearchSpace, declarations: &[Declaration]) -> Option<String> {
+fn help(
+    error: &SpaceError,
+    space: &SearchSpace,
+    declaration: &Declaration,
+    declarations: &[Declaration],
+) -> Option<String> {
     match error {
         SpaceError::UnknownParent { name } if declarations.iter().any(|below| below.name.value == *name) => {
             Some(format!("move this line below the one that declares `{name}`"))
@@ -237,7 +248,21 @@ fn help(error: &SpaceError, space: &SearchSpace, declarations: &[Declaration]) -
              `when HP == b: …`"
                 .into(),
         ),
-        SpaceError::NeverExists { .. } => Some("remove a condition, or name values that occur together".into()),
+        SpaceError::NeverExists { .. } => Some(match real_parent(declaration, space) {
+            Some(Hyperparameter { name, distribution, .. }) => {
+                let whole = match distribution {
+                    Distribution::Uniform { low, high } if low.ceil() < high.floor() => {
+                        format!("int({}, {})", low.ceil(), high.floor())
+                    }
+                    _ => "int(a, b)".into(),
+                };
+                format!(
+                    "`{name} {distribution}` is a range of real numbers, and no trial gets exactly this one: declare \
+                     whole numbers, `{name} ~ {whole}`, or a list, `{name} in [v, …]`"
+                )
+            }
+            None => "remove a condition, or name values that occur together".into(),
+        }),
         SpaceError::SameLabel { .. } => None,
     }
 }
@@ -301,6 +326,7 @@ impl Planner<'_> {
                 // The condition that is wrong, or the first one.
                 let wrong = match &error {
                     SpaceError::UnknownParent { name } | SpaceError::ImpossibleValue { name, .. } => Some(name),
+                    SpaceError::NeverExists { .. } => real_parent(declaration, &space).map(|parent| &parent.name),
                     _ => None,
                 };
                 let at = wrong.and_then(|name| declaration.conditions.iter().find(|(parent, _)| parent.value == *name));
@@ -313,7 +339,7 @@ impl Planner<'_> {
                     (Some((parent, _)), _) => parent.span.clone(),
                     (None, _) => declaration.name.span.clone(),
                 };
-                let help = help(&error, &space, &declarations);
+                let help = help(&error, &space, declaration, &declarations);
                 self.source.error(ErrorName::InvalidDeclaration, span, error.to_string(), help)
             })?;
         }
@@ -539,6 +565,9 @@ mod tests {
         assert!(both.starts_with("remove one of the two lines, or give them conditions"), "{both}");
         let never = plan(&format!("{list}\n{}", of("when optimizer == adam: when optimizer == sgd:")));
         assert!(never.starts_with("remove a condition"), "{never}");
+        let real = plan("nuisance n ~ uniform(1, 3)\nwhen n == 2: nuisance x ~ uniform(0, 1)");
+        assert!(real.contains("`n ~ uniform(1, 3)` is a range of real numbers"), "{real}");
+        assert!(real.contains("`n ~ int(1, 3)`"), "{real}");
     }
 
     #[test]

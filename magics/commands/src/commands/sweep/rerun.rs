@@ -207,18 +207,18 @@ pub fn ended(trials: &[Trial], options: &SweepOptions) -> HashSet<u32> {
     trials.iter().filter(|trial| !runs_again(trial.state, options)).map(|trial| trial.number).collect()
 }
 
-/// What is said of a recorded study that is shown and not trained. `missing` requested trials have not ended, and
+/// What is said of a recorded study that is shown and not trained. `missing` of `these` trials have not ended, and
 /// `writer` is who runs the study now, if anybody does.
-pub fn shown_only(missing: usize, writer: Option<&str>) -> String {
+pub fn shown_only(missing: usize, these: &str, writer: Option<&str>) -> String {
     match (missing, writer) {
-        (0, None) => "Nothing was trained: all requested trials are recorded.".into(),
+        (0, None) => format!("Nothing was trained: all {these} are recorded."),
         (0, Some(writer)) => {
-            format!("Nothing was trained: all requested trials are recorded. The study runs now, in {writer}.")
+            format!("Nothing was trained: all {these} are recorded. The study runs now, in {writer}.")
         }
-        (n, None) => format!("{n} of the requested trials are missing; `--resume` runs them."),
+        (n, None) => format!("{n} of the {these} are missing; `--resume` runs them."),
         (n, Some(writer)) => format!(
-            "The study runs now, in {writer}: {n} of the requested trials have not ended yet. Run this {} again to \
-             see how far it is.",
+            "The study runs now, in {writer}: {n} of the {these} have not ended yet. Run this {} again to see how far \
+             it is.",
             if is_on_terminal() { "command" } else { "cell" }
         ),
     }
@@ -431,8 +431,10 @@ fn mismatch(new: &SearchSpace, old: &SearchSpace) -> Mismatch {
     let is_new_branch = |h: &Hyperparameter| {
         h.conditions.iter().any(|condition| condition.values.iter().all(|value| is_new_value(&condition.name, value)))
     };
-    // What was fixed may become the parent of others, and a parent is declared before them.
-    let moves = |h: &Hyperparameter| h.distribution.is_constant();
+    // What was fixed may become the parent of others, and a parent is declared before them. What does not fit has no
+    // place in the new space that others could have passed.
+    let fits = |before: &Hyperparameter| new.hyperparameters().iter().any(|after| widened(before, after));
+    let moves = |h: &Hyperparameter| h.distribution.is_constant() || !fits(h);
     let mut left: Vec<&Hyperparameter> = old.hyperparameters().iter().collect();
     let mut found = Mismatch::default();
     for after in new.hyperparameters() {
@@ -493,11 +495,12 @@ mod tests {
 
     #[test]
     fn a_study_that_runs_elsewhere_lacks_no_trials() {
-        assert!(shown_only(37, None).contains("37 of the requested trials are missing"));
-        let runs = shown_only(37, Some("another kernel (process 5 on a)"));
+        assert!(shown_only(37, "requested trials", None).contains("37 of the requested trials are missing"));
+        let runs = shown_only(37, "requested trials", Some("another kernel (process 5 on a)"));
         assert!(runs.starts_with("The study runs now, in another kernel (process 5 on a): 37 of the"), "{runs}");
         assert!(!runs.contains("missing") && !runs.contains("--resume"), "{runs}");
-        assert!(shown_only(0, None).starts_with("Nothing was trained"));
+        let all = shown_only(0, "trials of the grid", None);
+        assert_eq!(all, "Nothing was trained: all trials of the grid are recorded.");
     }
 
     #[test]
@@ -644,6 +647,13 @@ mod tests {
         let other = study("t --opt={optimizer} --lr={lr} --fast", &[OPTIMIZERS, OF_ADAM, OF_SGD]);
         let [told] = &refused(&old, &other)[..] else { panic!("one") };
         assert!(told.starts_with("the workload was"), "{told}");
+        // What was narrowed or is gone moves none of the others.
+        let (rate, n) = ("nuisance lr ~ loguniform(1e-3, 0.1)", "nuisance n ~ int(2, 5)");
+        let narrow = "nuisance lr ~ loguniform(1e-3, 0.05)";
+        let of = |lines: &[&str]| refused(&study("t {n}", &[rate, n]), &study("t {n}", lines));
+        let [told] = &of(&[narrow, n])[..] else { panic!("one") };
+        assert!(told.starts_with("`lr` was"), "{told}");
+        assert_eq!(of(&[n]), ["`lr` is gone"]);
         let (a, b) = ("nuisance a ~ uniform(0, 1)", "nuisance b ~ uniform(0, 1)");
         assert_eq!(refused(&study("t {a} {b}", &[a, b]), &study("t {a} {b}", &[b, a])), [ANOTHER_ORDER]);
     }
