@@ -30,7 +30,8 @@ const INTERRUPT_PATIENCE: Duration = Duration::from_millis(600);
 /// What is said of a sweep that has no slot because others use them.
 pub const WAITS: &str = "waits: other sweeps use all slots";
 
-/// A run ends once so many trials have ended and all of them failed with the same reason: the others would fail too.
+/// The run of a study without a result ends once so many trials have ended in it and all of them failed with the same
+/// reason: the others would fail too.
 pub const SAME_FAILURES: usize = 5;
 
 /// How a run of a study ended.
@@ -42,7 +43,8 @@ pub enum RunOutcome {
     Interrupted,
     /// The time limit of `--budget` was reached.
     OutOfBudget,
-    /// The first [`SAME_FAILURES`] trials that ended failed with the same reason.
+    /// The study has no result, and the first [`SAME_FAILURES`] trials that ended in this run failed with the same
+    /// reason.
     AllFail,
 }
 
@@ -78,7 +80,9 @@ pub fn run_in(
     let (mut pool, limit) = warm_pool((context, session), plan, writer, &folder)?;
     let options = numbers.iter().map(|number| (*number, plan.options.of_trial(*number)));
     trial_options::record(writer.store(), writer.study(), options)?;
-    let proposals = Proposals::resuming(&plan.definition, &writer.store().trials(writer.study())?);
+    let recorded = writer.store().trials(writer.study())?;
+    let proposals = Proposals::resuming(&plan.definition, &recorded);
+    let has_result = recorded.iter().any(|trial| !trial.state.runs_again() && trial.state != TrialState::Failed);
     let stops = Stops::resuming(&plan.definition, writer.store(), writer.study())?;
     let mut run = StudyRun {
         context,
@@ -99,7 +103,7 @@ pub fn run_in(
         pools_version: None,
         recorded_data: vec![],
         recorded_validation: vec![],
-        failures: Some(vec![]),
+        failures: (!has_result).then(Vec::new),
         hyperparameters: HyperparameterUse::default(),
         started: HashMap::new(),
         params: HashMap::new(),
@@ -206,7 +210,7 @@ struct StudyRun<'a> {
     recorded_data: Vec<DataSource>,
     /// The hashes of validation examples that are recorded.
     recorded_validation: Vec<String>,
-    /// The reasons of the trials that failed, without their numbers. None once a trial ended in another way.
+    /// The reasons of the trials that failed in this run, without their numbers. None once the study has a result.
     failures: Option<Vec<String>>,
     /// When each trial started.
     started: HashMap<u32, Instant>,
@@ -450,7 +454,7 @@ impl StudyRun<'_> {
         Ok(())
     }
 
-    /// Whether the first trials failed with the same reason.
+    /// Whether the study has no result, and the first trials of this run failed with the same reason.
     fn all_fail(&self) -> bool {
         self.failures
             .as_ref()

@@ -394,9 +394,9 @@ fn train(
             Some(format!("{ended}; `--resume` continues."))
         }
         RunOutcome::AllFail => Some(format!(
-            "Stopped: the first {} trials that ended failed with the same reason, so the others were not run. Fix the \
-             cause, and run the cell with `--retry-failed`. If you change what the cell declares, the study starts \
-             again.",
+            "Stopped: the study has no result, and the first {} trials that ended in this run failed with the same \
+             reason, so the others were not run. Fix the cause, and run the cell with `--retry-failed`. If you change \
+             what the cell declares, the study starts again.",
             engine::SAME_FAILURES
         )),
     };
