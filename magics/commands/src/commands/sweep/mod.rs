@@ -382,7 +382,7 @@ fn train(
     let outcome = match run {
         Ok(outcome) => outcome,
         Err(error) => {
-            display.fail(&error);
+            display.fail(writer.study().seconds, &error, &notes);
             return Err(error);
         }
     };
