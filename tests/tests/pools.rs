@@ -136,7 +136,7 @@ async fn a_sweep_without_any_slot_that_starts_ends_with_the_reason() {
     assert!(error.contains("connection refused") && error.contains("each started 5 times"), "{error}");
     // The display ends with the result so far.
     assert_eq!(failed.result()["trials"]["complete"], 0);
-    assert!(failed.shown().contains("connection refused"), "{}", failed.shown());
+    assert!(failed.shown().replace('\n', " ").contains("connection refused"), "{}", failed.shown());
     assert!(kernel.recorded("none").is_empty(), "no trial was started for a slot that is not there");
     let listed = kernel.run_ok("%pool").await.result();
     assert_eq!(pool(&listed, "none")["failed"], 2);

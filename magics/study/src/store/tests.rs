@@ -297,13 +297,14 @@ fn a_writer_that_lost_its_lease_changes_nothing_and_says_so() {
         Err(error @ StoreError::LeaseLost { .. }) => error.to_string(),
         other => panic!("{other:?}"),
     };
+    writer.begin_run();
     for result in [
         writer.measured(1, &measurement(20, Some(0.4))),
         writer.finish(1, TrialState::Complete, None, 1.0).map(drop),
         writer.start(&trial(2)),
         writer.ask(24),
         writer.redefine(&StudyDefinition { notes: Some("wider".into()), ..definition() }),
-        writer.add_seconds(1.0),
+        writer.end_run(),
         writer.record_environment(&serde_json::json!({})),
     ] {
         let error = lost(result);
@@ -318,6 +319,35 @@ fn a_writer_that_lost_its_lease_changes_nothing_and_says_so() {
     let held: String = other.connection.query_row("SELECT owner FROM leases", [], |row| row.get(0)).unwrap();
     assert_eq!(held, owner.to_string());
     assert!(matches!(other.write(study), Err(StoreError::Busy { .. })));
+}
+
+#[test]
+fn the_time_of_a_run_is_recorded_while_it_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("studies.db");
+    let mut store = Store::open(&path).unwrap();
+    let study = store.create_study("depth", &definition()).unwrap();
+    let mut writer = store.write(study).unwrap();
+    let recorded = || Store::open(&path).unwrap().study("depth").unwrap().unwrap().seconds;
+    let pause = || std::thread::sleep(std::time::Duration::from_millis(20));
+    writer.begin_run();
+    writer.start(&trial(1)).unwrap();
+    pause();
+    writer.finish(1, TrialState::Complete, None, 0.02).unwrap();
+    let first = recorded();
+    assert!((0.02..10.0).contains(&first), "{first}");
+    pause();
+    writer.renewed = 0.0;
+    writer.renew().unwrap();
+    let second = recorded();
+    assert!(second >= first + 0.02, "{second}");
+    writer.end_run().unwrap();
+    assert_eq!(writer.study().seconds, recorded(), "what a display shows is what is recorded");
+    // Between two runs no time passes.
+    pause();
+    writer.begin_run();
+    writer.end_run().unwrap();
+    assert!(recorded() < second + 0.02, "{}", recorded());
 }
 
 #[test]

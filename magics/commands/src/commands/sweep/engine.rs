@@ -74,6 +74,7 @@ pub fn run_in(
     interrupt: &Interrupt,
 ) -> Result<RunOutcome> {
     let started = Instant::now();
+    writer.begin_run();
     let tracked = copied::tracked(session, &plan.definition)?;
     let watch = Watch::new(writer, &plan.definition, &tracked, &session.folder)?;
     let folder = trials_folder(&session.store, &plan.name)?;
@@ -121,7 +122,7 @@ pub fn run_in(
     let hyperparameters = std::mem::take(&mut run.hyperparameters);
     drop(run);
     let use_recorded = writer.record_use(&hyperparameters);
-    let seconds_added = writer.add_seconds(started.elapsed().as_secs_f64());
+    let seconds_added = writer.end_run();
     // A slot elsewhere holds a machine that others wait for.
     pool.release_far();
     context.pools.lock().ended(&plan.name, pool.status());
