@@ -269,3 +269,19 @@ async fn two_kernels_run_studies_in_one_folder_and_read_each_others() {
     assert_eq!(read(other.run_ok("%study mine").await), of_mine["trials"]["complete"]);
     assert_eq!(of_mine["trials"]["complete"], 4);
 }
+
+#[tokio::test]
+async fn a_sweep_whose_store_is_removed_ends_with_an_error_and_loses_nothing() {
+    let (mut kernel, folder) = kernel().await;
+    let sweep = kernel.send("execute_request", cell(&waiting("gone", 3, "--parallel 1"))).await;
+    assert!(eventually(PATIENCE, || kernel.recorded("gone").len() == 1).await, "a trial runs");
+    std::fs::remove_dir_all(folder.path().join(".tunebook")).unwrap();
+    go(folder.path());
+    let answer = kernel.answer(&sweep).await;
+    let error = answer.error();
+    assert!(error.contains("StoreError") && error.contains("was moved or removed"), "{error}");
+    assert!(error.contains("written to a new file of this name"), "{error}");
+    assert_eq!(answer.result()["study"], "gone");
+    let resumed = kernel.run_ok(&waiting("gone", 3, "--resume")).await.result();
+    assert_eq!(resumed["trials"]["complete"], 3, "{resumed}");
+}

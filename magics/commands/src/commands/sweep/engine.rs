@@ -123,10 +123,13 @@ pub fn run_in(
     drop(run);
     let use_recorded = writer.record_use(&hyperparameters);
     let seconds_added = writer.end_run();
+    let kept = writer.store().keep_file();
     // A slot elsewhere holds a machine that others wait for.
     pool.release_far();
     context.pools.lock().ended(&plan.name, pool.status());
     *context.pool.lock() = Some(pool);
+    // It says more than what the writer met when its file was gone.
+    kept?;
     let outcome = outcome?;
     cancelled?;
     places?;
@@ -268,6 +271,7 @@ impl StudyRun<'_> {
                 recv(self.interrupt.channel()) -> _ => return Ok(RunOutcome::Interrupted),
                 recv(after(wake)) -> _ => {}
             }
+            self.writer.store().check_file()?;
             if self.all_fail() && !self.waiting.is_empty() {
                 return Ok(RunOutcome::AllFail);
             }
