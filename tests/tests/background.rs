@@ -72,8 +72,13 @@ async fn a_sweep_in_the_background_leaves_the_kernel_free_and_ends_in_its_own_ce
         .collect();
     assert!(running.iter().all(|trial| trial.starts_with("slow ")) && !running.is_empty(), "{devices}");
     assert!(devices["devices"].as_array().unwrap().iter().all(|device| device["utilization"].is_f64()), "{devices}");
-    let busy = kernel.run_error(&waiting("slow", 8, "")).await;
-    assert!(busy.contains("StudyBusy") && busy.contains("`%sweep stop slow`"), "{busy}");
+    // The same cell shows how far it is. One that would train says who runs it.
+    let shown = kernel.run_ok(&waiting("slow", 8, "")).await.shown();
+    assert!(shown.contains("The study runs now, in this very kernel"), "{shown}");
+    for options in ["--resume", "--retry-failed"] {
+        let busy = kernel.run_error(&waiting("slow", 8, options)).await;
+        assert!(busy.contains("StudyBusy") && busy.contains("`%sweep stop slow`"), "{busy}");
+    }
     let unknown = kernel.run_error("%sweep stop slwo").await;
     assert!(unknown.contains("did you mean `slow`?"), "{unknown}");
     let endless = "println!(\"begins\"); loop { std::thread::sleep(std::time::Duration::from_millis(5)) }";

@@ -170,11 +170,11 @@ pub fn read(invocation: Invocation) -> Result<Sweep> {
 impl Command for Sweep {
     fn run(self: Box<Self>, context: &Context, output: &dyn Output, interrupt: &Interrupt) -> Result<()> {
         let mut plan = self.plan(context)?;
-        background::check(context, &plan.name)?;
         let mut store = context.store()?;
         let study = match store.study(&plan.name)? {
             Some(study) => study,
             None => {
+                background::check(context, &plan.name)?;
                 slots::check(context)?;
                 program::check(context, &self.source, self.body.workload.as_ref())?;
                 match store.create_study(&plan.name, &plan.definition) {
@@ -195,6 +195,7 @@ impl Command for Sweep {
         plan.definition.workload = workload::continued(&store, &study.definition.workload, workload)?;
         let rerun = plan_rerun(&plan, &study, &trials)?;
         if !matches!(rerun, Rerun::Show { .. }) {
+            background::check(context, &plan.name)?;
             program::check(context, &self.source, self.body.workload.as_ref())?;
         }
         let texts = with_texts(&study.definition, &plan.definition).filter(|_| !matches!(rerun, Rerun::Anew { .. }));
