@@ -82,7 +82,10 @@ enum Command {
 fn main() -> ExitCode {
     // This does not return if this process is to run cells, or to wrap rustc.
     engine::runner::hook();
-    let matches = Arguments::command().subcommands(notebook::magics()).get_matches();
+    let matches = match Arguments::command().subcommands(notebook::magics()).try_get_matches() {
+        Ok(matches) => matches,
+        Err(usage) => return notebook::show_usage(&usage),
+    };
     if let Some((name, words)) = matches.subcommand()
         && notebook::magics().any(|magic| magic.get_name() == name)
     {

@@ -72,8 +72,13 @@ async fn a_sweep_in_the_background_leaves_the_kernel_free_and_ends_in_its_own_ce
         .collect();
     assert!(running.iter().all(|trial| trial.starts_with("slow ")) && !running.is_empty(), "{devices}");
     assert!(devices["devices"].as_array().unwrap().iter().all(|device| device["utilization"].is_f64()), "{devices}");
-    let busy = kernel.run_error(&waiting("slow", 8, "")).await;
-    assert!(busy.contains("StudyBusy") && busy.contains("`%sweep stop slow`"), "{busy}");
+    // The same cell shows how far it is. One that would train says who runs it.
+    let shown = kernel.run_ok(&waiting("slow", 8, "")).await.shown();
+    assert!(shown.contains("The study runs now, in this very kernel"), "{shown}");
+    for options in ["--resume", "--retry-failed"] {
+        let busy = kernel.run_error(&waiting("slow", 8, options)).await;
+        assert!(busy.contains("StudyBusy") && busy.contains("`%sweep stop slow`"), "{busy}");
+    }
     let unknown = kernel.run_error("%sweep stop slwo").await;
     assert!(unknown.contains("did you mean `slow`?"), "{unknown}");
     let endless = "println!(\"begins\"); loop { std::thread::sleep(std::time::Duration::from_millis(5)) }";
@@ -270,4 +275,20 @@ async fn two_kernels_run_studies_in_one_folder_and_read_each_others() {
     assert_eq!(read(one.run_ok("%study theirs").await), of_theirs["trials"]["complete"]);
     assert_eq!(read(other.run_ok("%study mine").await), of_mine["trials"]["complete"]);
     assert_eq!(of_mine["trials"]["complete"], 4);
+}
+
+#[tokio::test]
+async fn a_sweep_whose_store_is_removed_ends_with_an_error_and_loses_nothing() {
+    let (mut kernel, folder) = kernel().await;
+    let sweep = kernel.send("execute_request", cell(&waiting("gone", 3, "--parallel 1"))).await;
+    assert!(eventually(PATIENCE, || kernel.recorded("gone").len() == 1).await, "a trial runs");
+    std::fs::remove_dir_all(folder.path().join(".tunebook")).unwrap();
+    go(folder.path());
+    let answer = kernel.answer(&sweep).await;
+    let error = answer.error();
+    assert!(error.contains("StoreError") && error.contains("was moved or removed"), "{error}");
+    assert!(error.contains("written to a new file of this name"), "{error}");
+    assert_eq!(answer.result()["study"], "gone");
+    let resumed = kernel.run_ok(&waiting("gone", 3, "--resume")).await.result();
+    assert_eq!(resumed["trials"]["complete"], 3, "{resumed}");
 }

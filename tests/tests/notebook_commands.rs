@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 use tunebook_tests::executable;
 
 fn tunebook(folder: &Path, arguments: &[&str]) -> Output {
@@ -394,6 +394,31 @@ fn magics_run_on_the_command_line_with_the_store_of_the_folder() {
     let said = String::from_utf8_lossy(&ended.stdout);
     assert_eq!(ended.status.code(), Some(130), "{said}{}", String::from_utf8_lossy(&ended.stderr));
     assert!(said.contains("Interrupted; `--resume` continues."), "{said}");
+}
+
+#[test]
+fn output_that_cannot_be_written_is_one_sentence_and_a_closed_pipe_is_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    write(at, "n.ipynb", &[code("!echo x", &[])]);
+    let ran = |arguments: &[&str], out: Stdio, errors: Stdio| {
+        let mut command = Command::new(executable("tunebook"));
+        command.args(arguments).current_dir(at).env_remove("TUNEBOOK_STUDIES").stdout(out).stderr(errors);
+        let ran = command.env("TUNEBOOK_WORKER", executable("tunebook-worker")).output().unwrap();
+        (ran.status.code(), String::from_utf8_lossy(&ran.stderr).into_owned())
+    };
+    let full = || Stdio::from(std::fs::File::options().write(true).open("/dev/full").unwrap());
+    let closed = || Stdio::from(std::io::pipe().unwrap().1);
+    for (arguments, status) in
+        [(vec!["--help"], 1), (vec!["study", "--help"], 1), (vec!["study"], 1), (vec!["diff", "n.ipynb", "n.ipynb"], 2)]
+    {
+        let (ended, said) = ran(&arguments, full(), Stdio::piped());
+        let sentence = said.starts_with("tunebook: standard output cannot be written: No space left");
+        assert!(ended == Some(status) && sentence && said.lines().count() == 1, "{arguments:?}: {ended:?} {said}");
+        let (ended, said) = ran(&arguments, closed(), Stdio::piped());
+        assert!(ended == Some(0) && said.is_empty(), "{arguments:?}: {ended:?} {said}");
+    }
+    assert_eq!(ran(&["run", "n.ipynb"], Stdio::piped(), closed()).0, Some(0), "progress that nobody reads");
 }
 
 /// The notebooks that teach, and the solutions of their exercises. (The first four are run by the front ends' tests.)

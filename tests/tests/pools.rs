@@ -130,8 +130,13 @@ async fn a_sweep_without_any_slot_that_starts_ends_with_the_reason() {
     script(folder.path(), "trial.sh", QUICK);
     kernel.run_ok("%pool remove local").await;
     kernel.run_ok("%pool add none --prefix \"sh -c 'echo connection refused >&2; exit 255'\" --slots 2").await;
-    let error = kernel.run_error(&sweep("none", "--trials 3")).await;
-    assert!(error.contains("SlotError") && error.contains("connection refused"), "{error}");
+    let failed = kernel.run(&sweep("none", "--trials 3")).await;
+    let error = failed.error();
+    assert!(error.contains("SlotError") && error.contains("no slot can be started"), "{error}");
+    assert!(error.contains("connection refused") && error.contains("each started 5 times"), "{error}");
+    // The display ends with the result so far.
+    assert_eq!(failed.result()["trials"]["complete"], 0);
+    assert!(failed.shown().replace('\n', " ").contains("connection refused"), "{}", failed.shown());
     assert!(kernel.recorded("none").is_empty(), "no trial was started for a slot that is not there");
     let listed = kernel.run_ok("%pool").await.result();
     assert_eq!(pool(&listed, "none")["failed"], 2);

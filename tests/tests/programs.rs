@@ -468,6 +468,14 @@ async fn a_study_that_only_fails_stops_and_its_trials_can_run_again() {
     assert_eq!((&again["trials"]["complete"], &again["trials"]["failed"]), (&json!(8), &json!(0)), "{again}");
     let after: Vec<Value> = kernel.recorded("missing").iter().map(|t| json!(t.params)).collect();
     assert_eq!(after[..params.len()], params[..], "under their numbers, with their values");
+
+    // A study that has a result is not stopped, however many of its other trials fail.
+    write(folder.path(), "missing.sh", "exit 4");
+    let answer = kernel.run_ok(&sweep("--trials 16 --accept-changes")).await;
+    assert_eq!(answer.result()["trials"]["failed"], 8, "{}", answer.shown());
+    let answer = kernel.run_ok(&sweep("--trials 16 --retry-failed")).await;
+    assert_eq!(answer.result()["trials"]["failed"], 8, "{}", answer.shown());
+    assert!(!answer.shown().contains("Stopped"), "{}", answer.shown());
 }
 
 #[tokio::test]

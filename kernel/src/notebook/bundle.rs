@@ -4,7 +4,7 @@
 use super::cell::{Ended, StopSignals};
 use super::kernel_process::KernelProcess;
 use super::magic::{line, shown};
-use super::terminal::text_columns;
+use super::terminal::{say, text_columns};
 use anyhow::{Context as _, anyhow, bail};
 use serde_json::Value;
 use std::ffi::OsStr;
@@ -104,7 +104,7 @@ pub async fn replay(words: &[String]) -> anyhow::Result<ExitCode> {
     }
     kernel.end().await;
     if let Some(folder) = &request.to {
-        eprintln!("The bundle and the store with the new runs are in {}.", folder.display());
+        say(&format!("The bundle and the store with the new runs are in {}.", folder.display()));
     }
     Ok(ExitCode::from(code))
 }
@@ -121,7 +121,7 @@ fn of_here(file: &Path, studies: Vec<String>, imported: &[String]) -> anyhow::Re
         );
     }
     for name in left_out {
-        eprintln!("Left out: {name} was imported, so its trials cannot run again.");
+        say(&format!("Left out: {name} was imported, so its trials cannot run again."));
     }
     Ok(kept)
 }

@@ -6,6 +6,7 @@
 
 use super::document::{Document, has_tag, is_code, joined, source};
 use super::parameters::INJECTED;
+use super::terminal::{print, say};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -89,26 +90,28 @@ pub fn diff(options: &DiffOptions) -> ExitCode {
     let [a, b] = match read() {
         Ok(both) => both,
         Err(error) => {
-            eprintln!("tunebook: {error:#}");
+            say(&format!("tunebook: {error:#}"));
             return ExitCode::from(2);
         }
     };
     let Compared { cells, results, differences, largest, left_out } = compare(&a, &b, options.tolerance);
-    for difference in differences.iter().take(SHOWN) {
-        println!("{difference}");
-    }
+    let mut lines: Vec<String> = differences.iter().take(SHOWN).cloned().collect();
     if differences.len() > SHOWN {
-        println!("and {} more differences", differences.len() - SHOWN);
+        lines.push(format!("and {} more differences", differences.len() - SHOWN));
     }
     let same = if differences.is_empty() { "the same" } else { "not the same" };
-    println!("{cells} cells compared, {results} of them with a result of a magic: {same}.");
+    lines.push(format!("{cells} cells compared, {results} of them with a result of a magic: {same}."));
     if let Some((relative, place)) = largest {
-        println!("The largest relative difference of two numbers is {relative:.3e}, at {place}.");
+        lines.push(format!("The largest relative difference of two numbers is {relative:.3e}, at {place}."));
     }
     if !left_out.is_empty() {
         let names = |names: &BTreeSet<String>| names.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
         let kinds: Vec<String> = left_out.iter().map(|(kind, fields)| format!("{kind}: {}", names(fields))).collect();
-        println!("Left out, because it differs from run to run: {}.", kinds.join("; "));
+        lines.push(format!("Left out, because it differs from run to run: {}.", kinds.join("; ")));
+    }
+    if let Err(error) = print(&lines.join("\n")) {
+        say(&format!("tunebook: {error:#}"));
+        return ExitCode::from(2);
     }
     if differences.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(1) }
 }

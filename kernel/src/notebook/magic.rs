@@ -4,7 +4,7 @@
 use super::bundle;
 use super::cell::{Ended, StopSignals, run_cell};
 use super::kernel_process::KernelProcess;
-use super::terminal::{Terminal, text_columns};
+use super::terminal::{Terminal, say, text_columns};
 use super::waiting::{Waited, wait_for_sweeps};
 use anyhow::{Context as _, bail};
 use clap::{Arg, ArgAction, Command};
@@ -63,7 +63,7 @@ pub fn run_magic(name: &str, words: &[String]) -> ExitCode {
         })
     });
     ran.unwrap_or_else(|error| {
-        eprintln!("tunebook: {error:#}");
+        say(&format!("tunebook: {error:#}"));
         ExitCode::from(if is_bundle { 2 } else { 1 })
     })
 }
@@ -101,7 +101,7 @@ pub async fn shown(
         ended = match wait_for_sweeps(kernel, stop, &mut add).await? {
             Waited::Done(failures) if failures.is_empty() => Ended::Done,
             Waited::Done(failures) => {
-                failures.iter().for_each(|failure| eprintln!("{failure}"));
+                failures.iter().for_each(|failure| say(failure));
                 Ended::Failed("SweepFailed".into(), failures.join("\n"))
             }
             Waited::Interrupted => Ended::Interrupted,
@@ -111,7 +111,7 @@ pub async fn shown(
     if let Ended::KernelDied = ended {
         bail!("the kernel ended");
     }
-    terminal.print(as_json, matches!(ended, Ended::Done));
+    terminal.print(as_json, matches!(ended, Ended::Done))?;
     let result = terminal.result().cloned();
     Ok((ended, result))
 }

@@ -20,3 +20,4 @@ pub use diff::{DiffOptions, diff};
 pub use magic::{magics, run_magic};
 pub use parameters::Parameter;
 pub use run::{RunOptions, run};
+pub use terminal::show_usage;

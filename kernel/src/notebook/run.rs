@@ -6,6 +6,7 @@ use super::kernel_process::KernelProcess;
 use super::outputs::Outputs;
 use super::page;
 use super::parameters::{Parameter, inject};
+use super::terminal::say;
 use super::waiting::{Waited, wait_for_sweeps};
 use anyhow::{Context as _, bail};
 use serde_json::{Value, json};
@@ -43,7 +44,7 @@ pub fn run(options: &RunOptions) -> ExitCode {
     match ended {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("tunebook: {error:#}");
+            say(&format!("tunebook: {error:#}"));
             ExitCode::from(2)
         }
     }
@@ -56,7 +57,7 @@ async fn execute(options: &RunOptions) -> anyhow::Result<ExitCode> {
     }
     document.cells_mut().retain(|cell| !has_tag(cell, ERROR_MARK));
     for warning in inject(&mut document, &options.parameters)? {
-        eprintln!("tunebook: {warning}");
+        say(&format!("tunebook: {warning}"));
     }
     for cell in document.cells_mut().iter_mut().filter(|cell| is_code(cell)) {
         set(cell, "outputs", json!([]));
@@ -95,7 +96,7 @@ async fn execute(options: &RunOptions) -> anyhow::Result<ExitCode> {
         };
         let status = if is_failure { "failed" } else { "completed" };
         let mark = if is_failure { "  failed" } else { "" };
-        eprintln!("[{done}/{total}] {first}  {seconds:.1} s{mark}");
+        say(&format!("[{done}/{total}] {first}  {seconds:.1} s{mark}"));
         let cell = &mut document.cells_mut()[index];
         if !cell["metadata"].is_object() {
             cell["metadata"] = json!({});
@@ -150,15 +151,15 @@ fn conclude(document: &mut Document, failed: Option<(usize, Ended)>, seconds: f6
     papermill["version"] = json!(concat!("tunebook ", env!("CARGO_PKG_VERSION")));
     set(document.metadata_mut(), "papermill", papermill);
     let Some((index, ended)) = failed else {
-        eprintln!("All cells ran in {seconds:.1} s.");
+        say(&format!("All cells ran in {seconds:.1} s."));
         return match waited {
             Waited::Done(failures) => {
-                failures.iter().for_each(|failure| eprintln!("{failure}"));
+                failures.iter().for_each(|failure| say(failure));
                 if failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(1) }
             }
             Waited::Interrupted => ExitCode::from(130),
             Waited::KernelDied => {
-                eprintln!("The kernel ended while sweeps may have run in the background.");
+                say("The kernel ended while sweeps may have run in the background.");
                 ExitCode::from(1)
             }
         };
@@ -172,7 +173,7 @@ fn conclude(document: &mut Document, failed: Option<(usize, Ended)>, seconds: f6
         Ended::KernelDied => "the kernel ended".into(),
         Ended::Done => String::new(),
     };
-    eprintln!("{place} ended the run: {why}");
+    say(&format!("{place} ended the run: {why}"));
     let with_id = document.has_ids();
     let red = |text: &str| format!("<span style=\"color:red\">{text}</span>");
     let top = red(&format!("An exception was encountered at <a href=\"#tunebook-error\">{place}</a>."));

@@ -1,8 +1,10 @@
 //! What a magic shows, on a terminal: its progress on standard error, its result on standard output.
 
+use anyhow::anyhow;
 use serde_json::Value;
-use std::io::{IsTerminal, Write};
+use std::io::{ErrorKind, IsTerminal, Write};
 use std::os::fd::AsFd;
+use std::process::ExitCode;
 use unicode_width::UnicodeWidthStr;
 
 /// The MIME type of the result of a magic.
@@ -17,6 +19,8 @@ pub struct Terminal {
     text: Option<String>,
     /// How many rows of the terminal the progress takes.
     rows: usize,
+    /// Why some of the output could not be printed.
+    unprinted: Option<anyhow::Error>,
 }
 
 impl Terminal {
@@ -28,25 +32,32 @@ impl Terminal {
                 self.clear();
                 let text = content["text"].as_str().unwrap_or_default();
                 match content["name"] == "stderr" {
-                    true => anstream::eprint!("{text}"),
-                    false => anstream::print!("{text}"),
+                    true => say_part(text),
+                    false => self.prints(text),
                 }
             }
             "error" => {
                 self.clear();
                 let lines: Vec<&str> =
                     content["traceback"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-                anstream::eprintln!("{}", lines.join("\n"));
+                say(&lines.join("\n"));
             }
             "execute_reply" => {
                 self.clear();
                 for page in content["payload"].as_array().into_iter().flatten() {
                     if let Some(text) = page["data"]["text/plain"].as_str() {
-                        anstream::println!("{}", text.trim_end());
+                        self.prints(&format!("{}\n", text.trim_end()));
                     }
                 }
             }
             _ => {}
+        }
+    }
+
+    /// Prints text. An error is kept for [`print`](Self::print): the magic runs to its end.
+    fn prints(&mut self, text: &str) {
+        if let Err(error) = print_part(text) {
+            self.unprinted.get_or_insert(error);
         }
     }
 
@@ -60,10 +71,8 @@ impl Terminal {
         self.text = Some(text.to_string()).filter(|text| !text.is_empty());
         if !text.is_empty() && std::io::stderr().is_terminal() {
             self.clear();
-            let mut stderr = std::io::stderr().lock();
-            let _ = writeln!(stderr, "{text}");
-            let _ = stderr.flush();
-            self.rows = rows(text, columns(&stderr));
+            say(text);
+            self.rows = rows(text, columns(&std::io::stderr()));
         }
     }
 
@@ -71,7 +80,7 @@ impl Terminal {
     fn clear(&mut self) {
         if self.rows > 0 {
             // Up so many rows, to the first column, and clear from there on.
-            eprint!("\u{1b}[{}F\u{1b}[J", self.rows);
+            let _ = write!(std::io::stderr(), "\u{1b}[{}F\u{1b}[J", self.rows);
             self.rows = 0;
         }
     }
@@ -81,20 +90,61 @@ impl Terminal {
         self.result.as_ref().map(|data| &data[RESULT])
     }
 
-    /// Prints the result: its text, or as JSON. Without one, the text of the last display, if the magic ended well.
-    pub fn print(&self, as_json: bool, ended_well: bool) {
-        match (&self.result, as_json) {
-            (Some(data), true) => anstream::println!("{}", data[RESULT]),
-            (Some(data), false) => {
-                anstream::println!("{}", data["text/plain"].as_str().unwrap_or_default().trim_end());
-            }
-            (None, false) if ended_well => {
-                if let Some(text) = &self.text {
-                    anstream::println!("{}", text.trim_end());
-                }
-            }
-            (None, _) => {}
+    /// Prints the result: its text, or as JSON. Without one, the text of the last display, if the magic ended well. An
+    /// error if standard output could not be written, now or before.
+    pub fn print(&mut self, as_json: bool, ended_well: bool) -> anyhow::Result<()> {
+        if let Some(error) = self.unprinted.take() {
+            return Err(error);
         }
+        match (&self.result, as_json) {
+            (Some(data), true) => print(&data[RESULT].to_string()),
+            (Some(data), false) => print(data["text/plain"].as_str().unwrap_or_default().trim_end()),
+            (None, false) if ended_well => self.text.as_ref().map_or(Ok(()), |text| print(text.trim_end())),
+            (None, _) => Ok(()),
+        }
+    }
+}
+
+/// Prints a line on standard output.
+pub fn print(line: &str) -> anyhow::Result<()> {
+    print_part(&format!("{line}\n"))
+}
+
+fn print_part(text: &str) -> anyhow::Result<()> {
+    let mut stdout = anstream::stdout().lock();
+    written(stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()))
+}
+
+/// What became of text for standard output. If its reader has closed the pipe, that reader needs no more of it, which
+/// is no error.
+fn written(result: std::io::Result<()>) -> anyhow::Result<()> {
+    match result {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            Err(anyhow!("standard output cannot be written: {error}. Write it to another file"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Prints a line on standard error. If that cannot be written, nobody can be told.
+pub fn say(line: &str) {
+    say_part(&format!("{line}\n"));
+}
+
+fn say_part(text: &str) {
+    let mut stderr = anstream::stderr().lock();
+    let _ = stderr.write_all(text.as_bytes()).and_then(|()| stderr.flush());
+}
+
+/// Prints the help, or the error, that the words of the command line led to. Returns the exit status.
+pub fn show_usage(usage: &clap::Error) -> ExitCode {
+    let printed = usage.print();
+    match written(printed) {
+        Err(error) if !usage.use_stderr() => {
+            say(&format!("tunebook: {error:#}"));
+            ExitCode::from(1)
+        }
+        _ => ExitCode::from(u8::try_from(usage.exit_code()).unwrap_or(1)),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::cell::{Ended, StopSignals, ask};
 use super::kernel_process::KernelProcess;
+use super::terminal::say;
 use serde_json::Value;
 use std::time::Duration;
 
@@ -36,7 +37,7 @@ pub async fn wait_for_sweeps(
             return Ok(Waited::Done(failures(&listed)));
         }
         for name in running.iter().filter(|name| !known.contains(name)) {
-            eprintln!("Waiting for the sweep `{name}`, which runs in the background.");
+            say(&format!("Waiting for the sweep `{name}`, which runs in the background."));
         }
         known = running;
         tokio::select! {
@@ -45,7 +46,7 @@ pub async fn wait_for_sweeps(
         }
     }
     for name in known {
-        eprintln!("Stopping the sweep `{name}`. What ended is recorded, and `--resume` continues.");
+        say(&format!("Stopping the sweep `{name}`. What ended is recorded, and `--resume` continues."));
         // It waits until the sweep has recorded what ran, and shown it.
         ask(kernel, &format!("%sweep stop {name}"), stop, add).await?;
     }

@@ -332,6 +332,7 @@ impl Pool {
         let guard = self.guard.1.as_ref().map(Guard::line).unwrap_or_default();
         let slot = &mut self.slots[index];
         (slot.worked, slot.heard, slot.copying, slot.status.job) = (false, Instant::now(), None, None);
+        slot.starts += 1;
         let needs = slot.spec.far.as_ref().and_then(|far| self.needs.get(&far.pool)).cloned().unwrap_or_default();
         match SlotProcess::start_far(&slot.spec, &needs, self.started, self.sender.clone(), guard) {
             Ok(process) => {
@@ -407,12 +408,24 @@ impl Pool {
                 None => reasons.push((reason, 1)),
             }
         }
-        let words = |(reason, count): (NoHope, usize)| match count {
-            1 => reason.to_string(),
-            count => format!("{reason} ({count} slots)"),
+        let words = |(reason, count): (NoHope, usize)| {
+            let starts = match &reason {
+                NoHope::GivenUp { starts, .. } => Some(*starts),
+                NoHope::Removed(_) => None,
+            };
+            match (count, starts) {
+                (1, None) => reason.to_string(),
+                (1, Some(starts)) => format!("{reason} (started {starts} times)"),
+                (count, None) => format!("{reason} ({count} slots)"),
+                (count, Some(starts)) => format!("{reason} ({count} slots, each started {starts} times)"),
+            }
         };
         let reasons: Vec<String> = reasons.into_iter().map(words).collect();
-        let begin = if are_removed { "no slot is left" } else { "no slot can be started" };
+        let begin = match are_removed {
+            true => "no slot is left",
+            false if self.slots.iter().any(|slot| slot.status.trials + slot.status.lost > 0) => "all slots have ended",
+            false => "no slot can be started",
+        };
         Some(format!("{begin}: {}", reasons.join("; ")))
     }
 

@@ -25,6 +25,8 @@ pub(crate) struct Slot {
     pub(crate) status: SlotStatus,
     /// Whether its pool was removed. The trial that runs in it goes on, and no other one starts.
     pub(crate) closed: bool,
+    /// How often it was started in this sweep.
+    pub(crate) starts: u32,
     /// How often in a row it was started without any work.
     pub(crate) failures: u32,
     /// Whether it has worked since it was started.
@@ -40,15 +42,15 @@ pub(crate) struct Slot {
 pub(crate) enum NoHope {
     /// Its pool was removed.
     Removed(String),
-    /// It was given up, for this reason.
-    GivenUp(String),
+    /// It was given up after so many starts, for this reason.
+    GivenUp { reason: String, starts: u32 },
 }
 
 impl std::fmt::Display for NoHope {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             NoHope::Removed(pool) => write!(f, "pool `{pool}` was removed"),
-            NoHope::GivenUp(reason) => f.write_str(reason),
+            NoHope::GivenUp { reason, .. } => f.write_str(reason),
         }
     }
 }
@@ -104,6 +106,7 @@ impl Slot {
             trial: None,
             status,
             closed: false,
+            starts: 0,
             failures: 0,
             worked: false,
             copying: None,
@@ -207,7 +210,7 @@ impl Slot {
             return Some(NoHope::Removed(self.pool().unwrap_or("local").into()));
         }
         let reason = || self.status.reason.clone().unwrap_or("no reason is known".into());
-        matches!(self.process, Process::GivenUp).then(|| NoHope::GivenUp(reason()))
+        matches!(self.process, Process::GivenUp).then(|| NoHope::GivenUp { reason: reason(), starts: self.starts })
     }
 
     /// The process has ended by itself, could not be started, or is given up for this reason. Then it is ended. A slot

@@ -18,7 +18,9 @@ pub const MAGIC: Magic = Magic {
     help: "A sweep runs one trial at a time on each GPU, or on each processor if there is no GPU. One trial trains on \
         one device; training a model on several devices is not supported. A GPU that libtorch cannot use, but the \
         driver lists, runs trials of programs only. The load is that of a tenth of a second. The \
-        last column names the trials that run now, of sweeps in the background.",
+        last column names the trials that run now, of sweeps of this kernel in the background.\n\n\
+        Kernels do not know of each other. With two kernels on one machine, start each with its own \
+        `CUDA_VISIBLE_DEVICES`, or limit each with `%config trials.parallel = N`, or a sweep with `--parallel N`.",
     options: &[],
     subject: Subject::None,
     export: Export::Comment,

@@ -178,3 +178,17 @@ fn the_last_lines_of_a_command_are_kept_from_the_time_when_it_answered() {
     assert!(reason.contains("(line 2; line 3 (exit status: 3))"), "{reason}");
     assert_eq!(said, ["line 1", "line 2", "line 3"]);
 }
+
+#[test]
+fn slots_that_have_worked_and_ended_are_said_to_have_ended_and_how_often_each_was_started() {
+    let mut pool = pool(slots("box", 2, WAITS));
+    for (slot, starts) in pool.slots.iter_mut().zip([6, 5]) {
+        (slot.process, slot.starts) = (Process::GivenUp, starts);
+        slot.status.reason = Some("no route".into());
+    }
+    let stuck = |pool: &Pool| pool.stuck().unwrap_or_default();
+    assert_eq!(stuck(&pool), "no slot can be started: no route (started 6 times); no route (started 5 times)");
+    pool.slots[0].status.trials = 5;
+    pool.slots[1].starts = 6;
+    assert_eq!(stuck(&pool), "all slots have ended: no route (2 slots, each started 6 times)");
+}

@@ -10,6 +10,7 @@ mod identity;
 mod imported;
 mod inputs;
 mod lease;
+mod place;
 mod read;
 mod schema;
 mod write;
@@ -24,6 +25,7 @@ pub use read::{StudyRecord, WorkloadRecord};
 pub use write::{NewTrial, StudyWriter, summarize};
 
 use files::{create_private_file, create_private_folder, on_network_file_system};
+use place::Place;
 use rusqlite::{Connection, ErrorCode};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -35,6 +37,8 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 pub struct Store {
     connection: Connection,
     path: PathBuf,
+    /// Which file was opened. None if it was opened to be read only.
+    place: Option<Place>,
 }
 
 /// Why the store could not do something.
@@ -85,6 +89,10 @@ pub enum StoreError {
     /// Another process kept the file locked for longer than ten seconds.
     #[error("the study store {} stayed locked by another process; try again", path.display())]
     Locked { path: PathBuf },
+    /// The file was moved, removed, replaced or cut while it was written; `what` says which, and `kept` says where what
+    /// was recorded is, and what to do.
+    #[error("the study store {} {what} while a study was written to it, so the run was ended. {kept}", path.display())]
+    FileLost { path: PathBuf, what: String, kept: String },
     /// Any other error of SQLite.
     #[error("the study store {}: {source}", path.display())]
     Sqlite { path: PathBuf, source: rusqlite::Error },
@@ -141,13 +149,14 @@ impl Store {
         create_private_file(path).map_err(cannot)?;
         let sql = |error| classify(path, error);
         // Absolute: SQLite takes names such as `:memory:` for something else than a file.
-        let mut connection = Connection::open(std::path::absolute(path).map_err(cannot)?).map_err(sql)?;
+        let absolute = std::path::absolute(path).map_err(cannot)?;
+        let mut connection = Connection::open(&absolute).map_err(sql)?;
         connection.busy_timeout(BUSY_TIMEOUT).map_err(sql)?;
         connection.execute_batch("PRAGMA synchronous = NORMAL; PRAGMA foreign_keys = ON").map_err(sql)?;
         // The order matters: see the module `identity`.
         schema::migrate(path, &mut connection)?;
         set_journal_mode(&connection, if on_network_file_system(path) { "DELETE" } else { "WAL" }).map_err(sql)?;
-        Ok(Self { connection, path: path.into() })
+        Ok(Self { connection, path: path.into(), place: Place::of(absolute) })
     }
 
     /// Opens a store that this process may not write.
@@ -164,7 +173,8 @@ impl Store {
             Some(_) => open("readonly_shm=1").or_else(|_| open("immutable=1")),
             None => open("immutable=1"),
         };
-        Ok(Self { connection: connection.map_err(|error| classify(path, error))?, path: path.into() })
+        let connection = connection.map_err(|error| classify(path, error))?;
+        Ok(Self { connection, path: path.into(), place: None })
     }
 
     /// The file, as it was named when the store was opened.

@@ -312,13 +312,14 @@ fn a_writer_that_lost_its_lease_changes_nothing_and_says_so() {
         Err(error @ StoreError::LeaseLost { .. }) => error.to_string(),
         other => panic!("{other:?}"),
     };
+    writer.begin_run();
     for result in [
         writer.measured(1, &measurement(20, Some(0.4))),
         writer.finish(1, TrialState::Complete, None, 1.0).map(drop),
         writer.start(&trial(2)),
         writer.ask(24),
         writer.redefine(&StudyDefinition { notes: Some("wider".into()), ..definition() }),
-        writer.add_seconds(1.0),
+        writer.end_run(),
         writer.record_environment(&serde_json::json!({})),
     ] {
         let error = lost(result);
@@ -333,6 +334,35 @@ fn a_writer_that_lost_its_lease_changes_nothing_and_says_so() {
     let held: String = other.connection.query_row("SELECT owner FROM leases", [], |row| row.get(0)).unwrap();
     assert_eq!(held, owner.to_string());
     assert!(matches!(other.write(study), Err(StoreError::Busy { .. })));
+}
+
+#[test]
+fn the_time_of_a_run_is_recorded_while_it_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("studies.db");
+    let mut store = Store::open(&path).unwrap();
+    let study = store.create_study("depth", &definition()).unwrap();
+    let mut writer = store.write(study).unwrap();
+    let recorded = || Store::open(&path).unwrap().study("depth").unwrap().unwrap().seconds;
+    let pause = || std::thread::sleep(std::time::Duration::from_millis(20));
+    writer.begin_run();
+    writer.start(&trial(1)).unwrap();
+    pause();
+    writer.finish(1, TrialState::Complete, None, 0.02).unwrap();
+    let first = recorded();
+    assert!((0.02..10.0).contains(&first), "{first}");
+    pause();
+    writer.renewed = 0.0;
+    writer.renew().unwrap();
+    let second = recorded();
+    assert!(second >= first + 0.02, "{second}");
+    writer.end_run().unwrap();
+    assert_eq!(writer.study().seconds, recorded(), "what a display shows is what is recorded");
+    // Between two runs no time passes.
+    pause();
+    writer.begin_run();
+    writer.end_run().unwrap();
+    assert!(recorded() < second + 0.02, "{}", recorded());
 }
 
 #[test]
@@ -456,4 +486,90 @@ fn studies_are_copied_whole_to_a_store_of_their_own() {
     assert_eq!(inputs, [(PathBuf::from("x.csv"), vec!["ab".to_string()])]);
     copy.write(copied).unwrap();
     assert!(store.trials(&other).unwrap().is_empty());
+}
+
+/// The store of a writer that has recorded one trial, in a folder of its own, and what becomes of it.
+fn after(happens: impl Fn(&std::path::Path)) -> (tempfile::TempDir, String) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("own/studies.db");
+    let mut store = Store::open(&path).unwrap();
+    let study = store.create_study("depth", &definition()).unwrap();
+    let mut writer = store.write(study).unwrap();
+    writer.start(&trial(1)).unwrap();
+    writer.store().check_file().unwrap();
+    writer.store().keep_file().unwrap();
+    happens(&path);
+    writer.measured(1, &measurement(10, Some(0.5))).unwrap();
+    writer.finish(1, TrialState::Complete, None, 1.0).unwrap();
+    let checked = writer.store().check_file().unwrap_err().to_string();
+    let kept = writer.store().keep_file().unwrap_err().to_string();
+    let beginning = |text: &str| text.split(". ").next().unwrap_or_default().to_string();
+    assert_eq!(beginning(&checked), beginning(&kept));
+    (folder, kept)
+}
+
+/// Whether a store has the trial with its measurement.
+fn has_trial(path: &std::path::Path) -> bool {
+    let store = Store::open_to_read(path).unwrap().unwrap();
+    let study = store.study("depth").unwrap().unwrap();
+    let trials = store.trials(&study).unwrap();
+    trials[0].state == TrialState::Complete && store.measurements(&study, 1).unwrap().len() == 1
+}
+
+#[test]
+fn the_store_of_a_writer_that_is_removed_is_written_again() {
+    use std::os::unix::fs::PermissionsExt;
+    let (folder, kept) = after(|path| std::fs::remove_dir_all(path.parent().unwrap()).unwrap());
+    let path = folder.path().join("own/studies.db");
+    assert!(kept.contains("was moved or removed") && kept.contains("a new file of this name"), "{kept}");
+    assert!(has_trial(&path));
+    assert_eq!(path.metadata().unwrap().permissions().mode() & 0o077, 0, "for its owner only");
+    // A writer goes on there.
+    let store = Store::open(&path).unwrap();
+    let study = store.study("depth").unwrap().unwrap();
+    store.write(study).unwrap().start(&trial(2)).unwrap();
+    // The file alone is removed, and not its log.
+    let (folder, kept) = after(|path| std::fs::remove_file(path).unwrap());
+    assert!(kept.contains("a new file of this name") && has_trial(&folder.path().join("own/studies.db")), "{kept}");
+}
+
+#[test]
+fn the_store_of_a_writer_that_is_moved_is_named() {
+    let moved = |folder: &std::path::Path| folder.join("moved");
+    let (folder, kept) = after(|path| {
+        let own = path.parent().unwrap();
+        std::fs::rename(own, moved(own.parent().unwrap())).unwrap();
+    });
+    assert!(kept.contains("moved/studies.db. Move it back, or set TUNEBOOK_STUDIES"), "{kept}");
+    assert!(has_trial(&moved(folder.path()).join("studies.db")) && !folder.path().join("own").exists());
+    // The file alone is moved, and not its log.
+    let (folder, kept) = after(|path| std::fs::rename(path, path.with_file_name("away.db")).unwrap());
+    assert!(kept.contains("own/away.db. Move it back"), "{kept}");
+    assert!(has_trial(&folder.path().join("own/away.db")));
+}
+
+#[test]
+fn what_was_recorded_in_a_store_that_is_replaced_is_saved_beside_it() {
+    let (folder, kept) = after(|path| {
+        std::fs::write(path.with_file_name("other"), "other").unwrap();
+        std::fs::rename(path.with_file_name("other"), path).unwrap();
+    });
+    assert!(kept.contains("was replaced by another file") && kept.contains("Set TUNEBOOK_STUDIES to it"), "{kept}");
+    assert_eq!(std::fs::read_to_string(folder.path().join("own/studies.db")).unwrap(), "other");
+    let files = std::fs::read_dir(folder.path().join("own")).unwrap().map(|entry| entry.unwrap().path());
+    let saved: Vec<_> = files.filter(|path| path.display().to_string().contains(".saved-")).collect();
+    assert!(kept.contains(&saved[0].display().to_string()) && has_trial(&saved[0]), "{kept}");
+}
+
+#[test]
+fn a_store_that_is_cut_short_under_its_writer_is_noticed() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("studies.db");
+    let mut store = Store::open(&path).unwrap();
+    store.create_study("depth", &definition()).unwrap();
+    std::fs::File::options().write(true).open(&path).unwrap().set_len(100).unwrap();
+    for result in [store.check_file(), store.keep_file()] {
+        let error = result.unwrap_err().to_string();
+        assert!(error.contains("was cut short while a study was written to it"), "{error}");
+    }
 }

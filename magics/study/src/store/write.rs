@@ -8,6 +8,7 @@ use indexmap::IndexMap;
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
 use std::collections::HashMap;
 use std::path::Path;
+use std::time::Instant;
 
 type Metrics = IndexMap<String, Option<f64>>;
 
@@ -37,6 +38,8 @@ pub struct StudyWriter {
     owner: Owner,
     /// When the lease was last renewed, in Unix seconds.
     pub(super) renewed: f64,
+    /// When the run began that is under way, and how many of its seconds the study has already.
+    run: Option<(Instant, f64)>,
     /// What trials of programs that run again measured before, by their numbers.
     earlier: HashMap<u32, Earlier>,
     /// Whether failed trials may start again.
@@ -100,8 +103,8 @@ impl Store {
         match taken? {
             Some(holder) => Err(StoreError::Busy { study: study.name, owner: holder.to_string() }),
             None => {
-                let (renewed, earlier) = (now(), HashMap::new());
-                let mut writer = StudyWriter { store: self, study, owner, renewed, earlier, retries_failed: false };
+                let (renewed, run, earlier, retries_failed) = (now(), None, HashMap::new(), false);
+                let mut writer = StudyWriter { store: self, study, owner, renewed, run, earlier, retries_failed };
                 writer.cancel_left()?;
                 Ok(writer)
             }
@@ -329,7 +332,8 @@ impl StudyWriter {
         let summaries = summarize(&self.store.measurements(&self.study, number)?);
         let sql = "UPDATE trials SET state = ?3, reason = ?4, seconds = ?5, summaries = ?6 \
                    WHERE study = ?1 AND number = ?2";
-        self.execute(sql, (self.study.id, number, state.as_str(), reason, seconds, to_json(&summaries)))?;
+        let row = (self.study.id, number, state.as_str(), reason, seconds, to_json(&summaries));
+        self.with_time(|transaction| transaction.prepare_cached(sql)?.execute(row).map(drop))?;
         self.renew()?;
         Ok(summaries)
     }
@@ -364,10 +368,30 @@ impl StudyWriter {
         })
     }
 
-    /// Adds the wall time of this run to that of the study.
-    pub fn add_seconds(&mut self, seconds: f64) -> Result<()> {
-        self.execute("UPDATE studies SET seconds = seconds + ?2 WHERE id = ?1", (self.study.id, seconds))?;
-        self.study.seconds += seconds;
+    /// Begins to add wall time to that of the study: at the end of each trial and with each renewal of the lease, so
+    /// that a run that is killed loses little of it.
+    pub fn begin_run(&mut self) {
+        self.run = Some((Instant::now(), 0.0));
+    }
+
+    /// Adds the rest of the run's wall time.
+    pub fn end_run(&mut self) -> Result<()> {
+        let added = self.with_time(|_| Ok(()));
+        self.run = None;
+        added
+    }
+
+    /// Runs statements as one transaction, which also adds the time since it was last added.
+    fn with_time(&mut self, act: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<()>) -> Result<()> {
+        let Some((began, added)) = self.run else { return self.transaction(act) };
+        let seconds = began.elapsed().as_secs_f64();
+        self.transaction(|transaction| {
+            let sql = "UPDATE studies SET seconds = seconds + ?2 WHERE id = ?1";
+            transaction.prepare_cached(sql)?.execute((self.study.id, seconds - added))?;
+            act(transaction)
+        })?;
+        self.run = Some((began, seconds));
+        self.study.seconds += seconds - added;
         Ok(())
     }
 
@@ -378,7 +402,8 @@ impl StudyWriter {
         }
         self.renewed = now();
         let sql = "UPDATE leases SET renewed = ?2 WHERE study = ?1";
-        self.execute(sql, (self.study.id, self.renewed))
+        let row = (self.study.id, self.renewed);
+        self.with_time(|transaction| transaction.prepare_cached(sql)?.execute(row).map(drop))
     }
 
     /// Runs one statement, as [`transaction`](Self::transaction) does.

@@ -137,13 +137,12 @@ impl<'a> SweepDisplay<'a> {
         }
     }
 
-    /// Ends the display after an error that stopped the sweep. The report stays on the screen, without a result for
-    /// programs.
-    pub fn fail(mut self, error: &MagicError) {
-        if self.chart.is_shown() {
-            let report = self.report(self.started.elapsed().as_secs_f64(), &[error.in_one_line()]);
-            self.chart.end(report, false);
-        }
+    /// Ends the display after an error that stopped the sweep, with the result so far. Nothing runs any more, even if
+    /// the store could not record that.
+    pub fn fail(mut self, seconds: f64, error: &MagicError, notes: &[String]) {
+        self.observed.cancel_running();
+        let notes: Vec<String> = [error.in_one_line()].into_iter().chain(notes.iter().cloned()).collect();
+        self.end(seconds, &notes, Findings::default(), || Ok(vec![]));
     }
 
     fn state(&self) -> (Chart, String) {
@@ -409,6 +408,28 @@ mod tests {
         let Some(Shown::Display(last)) = shown.last() else { panic!("{shown:?}") };
         let counts = json!({ "complete": 1, "infeasible": 0, "stopped": 0, "failed": 1, "cancelled": 1 });
         assert_eq!(last[RESULT_MIME]["trials"], counts);
+    }
+
+    #[test]
+    fn an_error_leaves_the_result_so_far_in_which_nothing_runs() {
+        let folder = tempfile::tempdir().unwrap();
+        let (context, host) = (context(folder.path()), FakeHost::default());
+        let recorded = vec![trial(1, TrialState::Complete)];
+        let mut display = SweepDisplay::new(&context, &host, "depth", &definition(), 3, recorded);
+        display.show();
+        let Trial { configuration, params, seed, .. } = trial(2, TrialState::Running);
+        display.started(&NewTrial { number: 2, configuration, params, seed });
+        let error = MagicError::new(ErrorName::StoreError, "the disk is full", None);
+        display.fail(7.0, &error, &["sparse-design: too few".into()]);
+        let shown = host.shown();
+        let Some(Shown::Display(last)) = shown.last() else { panic!("{shown:?}") };
+        let result = &last[RESULT_MIME];
+        assert_eq!((&result["trials"]["complete"], &result["trials"]["cancelled"]), (&json!(1), &json!(1)), "{result}");
+        assert_eq!(result["seconds"], 7.0);
+        let text = last["text/plain"].as_str().unwrap();
+        assert!(text.contains("the disk is full") && text.contains("sparse-design: too few"), "{text}");
+        assert!(text.contains("1 complete, 1 cancelled") && !text.contains("running"), "{text}");
+        assert!(last["text/html"].as_str().unwrap().contains("the disk is full"), "{last:?}");
     }
 
     #[test]

@@ -31,7 +31,8 @@ const INTERRUPT_PATIENCE: Duration = Duration::from_millis(600);
 /// What is said of a sweep that has no slot because others use them.
 pub const WAITS: &str = "waits: other sweeps use all slots";
 
-/// A run ends once so many trials have ended and all of them failed with the same reason: the others would fail too.
+/// The run of a study without a result ends once so many trials have ended in it and all of them failed with the same
+/// reason: the others would fail too.
 pub const SAME_FAILURES: usize = 5;
 
 /// How a run of a study ended.
@@ -43,7 +44,8 @@ pub enum RunOutcome {
     Interrupted,
     /// The time limit of `--budget` was reached.
     OutOfBudget,
-    /// The first [`SAME_FAILURES`] trials that ended failed with the same reason.
+    /// The study has no result, and the first [`SAME_FAILURES`] trials that ended in this run failed with the same
+    /// reason.
     AllFail,
 }
 
@@ -73,13 +75,16 @@ pub fn run_in(
     interrupt: &Interrupt,
 ) -> Result<RunOutcome> {
     let started = Instant::now();
+    writer.begin_run();
     let tracked = copied::tracked(session, &plan.definition)?;
     let watch = Watch::new(writer, &plan.definition, &tracked, &session.folder)?;
     let folder = trials_folder(&session.store, &plan.name)?;
     let (mut pool, limit) = warm_pool((context, session), plan, writer, &folder)?;
     let options = numbers.iter().map(|number| (*number, plan.options.of_trial(*number)));
     trial_options::record(writer.store(), writer.study(), options)?;
-    let proposals = Proposals::resuming(&plan.definition, &writer.store().trials(writer.study())?);
+    let recorded = writer.store().trials(writer.study())?;
+    let proposals = Proposals::resuming(&plan.definition, &recorded);
+    let has_result = recorded.iter().any(|trial| !trial.state.runs_again() && trial.state != TrialState::Failed);
     let stops = Stops::resuming(&plan.definition, writer.store(), writer.study(), &numbers)?;
     let mut run = StudyRun {
         context,
@@ -100,7 +105,7 @@ pub fn run_in(
         pools_version: None,
         recorded_data: vec![],
         recorded_validation: vec![],
-        failures: Some(vec![]),
+        failures: (!has_result).then(Vec::new),
         hyperparameters: HyperparameterUse::default(),
         started: HashMap::new(),
         params: HashMap::new(),
@@ -118,11 +123,14 @@ pub fn run_in(
     let hyperparameters = std::mem::take(&mut run.hyperparameters);
     drop(run);
     let use_recorded = writer.record_use(&hyperparameters);
-    let seconds_added = writer.add_seconds(started.elapsed().as_secs_f64());
+    let seconds_added = writer.end_run();
+    let kept = writer.store().keep_file();
     // A slot elsewhere holds a machine that others wait for.
     pool.release_far();
     context.pools.lock().ended(&plan.name, pool.status());
     *context.pool.lock() = Some(pool);
+    // It says more than what the writer met when its file was gone.
+    kept?;
     let outcome = outcome?;
     cancelled?;
     places?;
@@ -208,7 +216,7 @@ struct StudyRun<'a> {
     recorded_data: Vec<DataSource>,
     /// The hashes of validation examples that are recorded.
     recorded_validation: Vec<String>,
-    /// The reasons of the trials that failed, without their numbers. None once a trial ended in another way.
+    /// The reasons of the trials that failed in this run, without their numbers. None once the study has a result.
     failures: Option<Vec<String>>,
     /// When each trial started.
     started: HashMap<u32, Instant>,
@@ -265,6 +273,7 @@ impl StudyRun<'_> {
                 recv(self.interrupt.channel()) -> _ => return Ok(RunOutcome::Interrupted),
                 recv(after(wake)) -> _ => {}
             }
+            self.writer.store().check_file()?;
             if self.all_fail() && !self.waiting.is_empty() {
                 return Ok(RunOutcome::AllFail);
             }
@@ -452,7 +461,7 @@ impl StudyRun<'_> {
         Ok(())
     }
 
-    /// Whether the first trials failed with the same reason.
+    /// Whether the study has no result, and the first trials of this run failed with the same reason.
     fn all_fail(&self) -> bool {
         self.failures
             .as_ref()

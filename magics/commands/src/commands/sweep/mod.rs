@@ -170,11 +170,11 @@ pub fn read(invocation: Invocation) -> Result<Sweep> {
 impl Command for Sweep {
     fn run(self: Box<Self>, context: &Context, output: &dyn Output, interrupt: &Interrupt) -> Result<()> {
         let mut plan = self.plan(context)?;
-        background::check(context, &plan.name)?;
         let mut store = context.store()?;
         let study = match store.study(&plan.name)? {
             Some(study) => study,
             None => {
+                background::check(context, &plan.name)?;
                 slots::check(context)?;
                 program::check(context, &self.source, self.body.workload.as_ref())?;
                 match store.create_study(&plan.name, &plan.definition) {
@@ -195,6 +195,7 @@ impl Command for Sweep {
         plan.definition.workload = workload::continued(&store, &study.definition.workload, workload)?;
         let rerun = plan_rerun(&plan, &study, &trials)?;
         if !matches!(rerun, Rerun::Show { .. }) {
+            background::check(context, &plan.name)?;
             program::check(context, &self.source, self.body.workload.as_ref())?;
         }
         let changed = following_cell(&study.definition, &plan.definition);
@@ -387,7 +388,7 @@ fn train(
     let outcome = match run {
         Ok(outcome) => outcome,
         Err(error) => {
-            display.fail(&error);
+            display.fail(writer.study().seconds, &error, &notes);
             return Err(error);
         }
     };
@@ -399,9 +400,9 @@ fn train(
             Some(format!("{ended}; `--resume` continues."))
         }
         RunOutcome::AllFail => Some(format!(
-            "Stopped: the first {} trials that ended failed with the same reason, so the others were not run. Fix the \
-             cause, and run the cell with `--retry-failed`. If you change what the cell declares, the study starts \
-             again.",
+            "Stopped: the study has no result, and the first {} trials that ended in this run failed with the same \
+             reason, so the others were not run. Fix the cause, and run the cell with `--retry-failed`. If you change \
+             what the cell declares, the study starts again.",
             engine::SAME_FAILURES
         )),
     };

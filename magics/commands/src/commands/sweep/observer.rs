@@ -116,6 +116,14 @@ impl ObservedTrials {
         }
     }
 
+    /// Records of the trials that are still running that they were cancelled: the run has ended, and the store could not
+    /// record how they ended.
+    pub fn cancel_running(&mut self) {
+        for trial in self.trials.iter_mut().filter(|trial| trial.state == TrialState::Running) {
+            trial.state = TrialState::Cancelled;
+        }
+    }
+
     /// A line about each trial that runs: its slot, its last step, the last value of the metric (or of another one that
     /// it has), and its time.
     pub fn running(&self, metric: &str) -> impl Iterator<Item = String> {
