@@ -283,8 +283,8 @@ async fn a_full_disk_ends_the_sweep_and_keeps_what_was_recorded() {
     // The display ends with the result so far, in which nothing runs any more.
     let states = answer.result()["trials"].clone();
     assert_eq!(states["cancelled"], 1, "{states}");
-    let texts = answer.published.iter().map(tunebook_tests::Message::plain_text).filter(|text| !text.is_empty());
-    let last = texts.last().unwrap().replace('\n', " ");
+    let mut texts = answer.published.iter().map(tunebook_tests::Message::plain_text).filter(|text| !text.is_empty());
+    let last = texts.next_back().unwrap().replace('\n', " ");
     assert!(last.contains("is full") && last.contains("1 cancelled") && !last.contains("running"), "{last}");
     let study = kernel.run_ok("%study full").await.result();
     assert_eq!(study["study"], "full", "what was recorded before can be read");
