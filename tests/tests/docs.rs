@@ -78,7 +78,7 @@ fn every_page_is_in_the_summary_and_every_link_leads_to_a_page() {
     assert!(mistakes.is_empty(), "these lead nowhere: {mistakes:#?}");
 }
 
-/// The page is written by `TUNEBOOK_WRITE_DOCS=1 cargo test --release --workspace --test docs`.
+/// The page is written by `TUNEBOOK_WRITE_DOCS=1 cargo test --release --workspace --test product docs::`.
 #[tokio::test]
 async fn the_page_of_the_magics_is_what_their_help_says() {
     let (mut kernel, _folder) = kernel().await;

@@ -113,7 +113,7 @@ async fn kills_at_ten_random_moments_lose_nothing_and_repeat_nothing() {
     survives(10).await;
 }
 
-/// Takes some minutes: `cargo verify -- --test kills -- --ignored --nocapture`.
+/// Takes some minutes: `cargo verify -- --test product kills:: -- --ignored --nocapture`.
 #[tokio::test]
 #[ignore = "takes minutes"]
 async fn kills_at_two_hundred_random_moments_lose_nothing_and_repeat_nothing() {

@@ -657,7 +657,7 @@ for line in sys.stdin:
             say(type="ended", trial=id, state="complete", reason=None, seconds=float(seconds))
 "#;
 
-/// It is a measure, for a quiet machine: `cargo verify -- --test pools -- --ignored --nocapture`.
+/// It is a measure, for a quiet machine: `cargo verify -- --test product pools:: -- --ignored --nocapture`.
 #[tokio::test]
 #[ignore = "a measure"]
 async fn slots_are_busy_while_trials_of_a_second_wait() {

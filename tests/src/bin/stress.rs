@@ -2,8 +2,8 @@
 //! has a fault, or the code that it tests has one.
 //!
 //! ```text
-//! cargo run -p tunebook-tests --bin stress -- 20 cargo verify --test protocol interrupt
-//! cargo run -p tunebook-tests --bin stress -- --loops 8 20 cargo verify --test wire
+//! cargo run -p tunebook-tests --bin stress -- 20 cargo verify --test product protocol::interrupt
+//! cargo run -p tunebook-tests --bin stress -- --loops 8 20 cargo verify --test product wire::
 //! ```
 //!
 //! `cargo verify` sets the environment that the tests need and hands its arguments to `cargo test`. Without `--loops`
