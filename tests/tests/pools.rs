@@ -575,7 +575,7 @@ async fn the_queue_of_slurm_is_shown_in_its_own_words() {
         echo 'srun: job 7 has been allocated resources' >&2
         while [ \"${1#-}\" != \"$1\" ]; do shift; done; exec \"$@\"";
     script(folder.path(), "bin/srun", srun);
-    script(folder.path(), "bin/squeue", "echo '7|Resources'");
+    script(folder.path(), "bin/squeue", "echo '7|PENDING|tunebook-gpu-1|Resources'");
     kernel.run_ok(&format!("%env PATH={}/bin:$PATH", folder.path().display())).await;
     kernel.run_ok("%pool remove local").await;
     kernel.run_ok("%pool add gpu --slurm '--partition=gpu --gpus=1' --slots 1").await;

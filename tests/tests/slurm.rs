@@ -253,6 +253,19 @@ async fn a_cluster_that_loses_one_node_and_drains_another_loses_no_trial_and_run
     }
     assert!(eventually(PATIENCE, || cluster.jobs() == 0).await, "jobs are left: {}", cluster.ask("squeue", &[]));
 
+    // No trial is complete because its program ends well at the signal by which its job is cancelled.
+    let trial = "trap 'exit 0' TERM
+        for step in 1 2 3 4; do sleep 0.25; echo \"{\\\"step\\\": $step, \\\"e\\\": $1}\"; done
+        echo $TUNEBOOK_TRIAL >> whole";
+    std::fs::write(folder.path().join("trial.sh"), trial).expect("a script");
+    let id = kernel.send("execute_request", cell(&sweep(24).replace("sweep cluster", "sweep cancelled"))).await;
+    let running = || cluster.ask("squeue", &["--noheader", "--states=RUNNING"]).lines().count();
+    assert!(eventually(PATIENCE, || running() >= 8).await, "{}", cluster.log());
+    cluster.ask("scancel", &["--user", &cluster.user, "--state=RUNNING"]);
+    let result = kernel.answer(&id).await.result();
+    assert_eq!(result["trials"]["complete"], 24, "{result}");
+    assert_eq!(counted(folder.path(), "whole").len(), 24);
+
     // A kernel that dies leaves no job, neither one that runs nor one that waits.
     std::fs::write(folder.path().join("trial.sh"), "touch sleeps; sleep 600").expect("a script");
     cluster.block("n[4-8]").await;

@@ -12,6 +12,7 @@
 //! commands.
 
 use crate::Environment;
+use crate::slot::signals::catch_warnings;
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 use parking_lot::Mutex;
@@ -144,6 +145,8 @@ impl Drop for Guard {
 
 /// Runs the guard: `tunebook guard`.
 pub fn main() -> ExitCode {
+    // The guard of a slot is a process of its job too.
+    catch_warnings();
     let (mut groups, mut errands, mut at_once, mut mark) = (BTreeSet::new(), BTreeMap::new(), false, None);
     for line in std::io::stdin().lock().lines() {
         let Ok(line) = line else { break };

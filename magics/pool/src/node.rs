@@ -6,9 +6,10 @@
 //! those that it does not have.
 
 use crate::copying::Copied;
+use nix::unistd::{User, geteuid};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use tunebook_study::protocol::TrialId;
@@ -112,8 +113,11 @@ impl Needs {
     /// What this machine lacks, or None. Otherwise the current folder is the one that programs run in.
     pub(crate) fn settle(&self, node: &str) -> Option<String> {
         for folder in self.folders.iter().chain([&self.folder]) {
-            if !folder.is_dir() {
-                return Some(not_shared(&format!("there is no folder {} on {node}", folder.display())));
+            // Unlike the folder itself, its `.` is found only by a user who may enter it.
+            match folder.join(".").metadata() {
+                Ok(_) => {}
+                Err(error) if error.kind() == ErrorKind::PermissionDenied => return Some(forbidden(folder, node)),
+                Err(_) => return Some(not_shared(&format!("there is no folder {} on {node}", folder.display()))),
             }
         }
         for NeededFile { path, sha256, .. } in &self.files {
@@ -124,12 +128,23 @@ impl Needs {
                     let problem = format!("{path_shown} on {node} is not the file that the notebook's machine has");
                     return Some(not_shared(&problem));
                 }
+                Err(error) if error.kind() == ErrorKind::PermissionDenied => return Some(forbidden(path, node)),
                 Err(error) => return Some(not_shared(&format!("{path_shown} on {node} cannot be read ({error})"))),
             }
         }
         let entered = std::env::set_current_dir(&self.folder);
         entered.err().map(|error| format!("the folder {} on {node} cannot be entered: {error}", self.folder.display()))
     }
+}
+
+/// That this user may not read what is there.
+fn forbidden(path: &Path, node: &str) -> String {
+    let user = User::from_uid(geteuid())
+        .ok()
+        .flatten()
+        .map_or(format!("with the number {}", geteuid()), |user| format!("`{}`", user.name));
+    let advice = "let the command of the pool run as the user of the notebook, or allow this user to read it";
+    format!("the user {user}, as whom the slot runs on {node}, may not read {}: {advice}", path.display())
 }
 
 fn not_shared(problem: &str) -> String {
@@ -175,6 +190,8 @@ mod tests {
         };
         let missing = needs(vec!["/nonexistent/data".into()], &sha256).settle("n1").unwrap();
         assert!(missing.contains("no folder /nonexistent/data on n1"), "{missing}");
+        let denied = forbidden(Path::new("/data"), "n1");
+        assert!(denied.contains("may not read /data") && !denied.contains("no folder"), "{denied}");
         let other = needs(vec![], "00").settle("n1").unwrap();
         assert!(other.contains("is not the file that the notebook's machine has"), "{other}");
         std::fs::remove_file(&path).unwrap();

@@ -272,6 +272,14 @@ impl Pool {
                     let said = process.said().map_or(String::new(), |said| format!(": {said}"));
                     slot.gone(&format!("it did not answer within {} s{said}", ANSWER.as_secs()));
                 }
+                Process::Pending(process) if slot.queues() => {
+                    // From the time on from which its job runs, it has as long as any other.
+                    let Some((job, since)) = self.queue.running(process) else { continue };
+                    if now.saturating_duration_since(slot.heard.max(since)) > ANSWER {
+                        let said = "its output does not arrive here";
+                        slot.gone(&format!("job {job} runs, but did not answer within {} s: {said}", ANSWER.as_secs()));
+                    }
+                }
                 Process::Ready(_) if now.duration_since(slot.heard) > SILENCE => {
                     lost.extend(slot.gone(&format!("it said nothing for {} s", SILENCE.as_secs())));
                 }

@@ -21,8 +21,16 @@ const PODS: usize = 8;
 pub(crate) struct Queue {
     asked: Option<Instant>,
     asking: Arc<AtomicBool>,
+    known: Arc<Mutex<Known>>,
+}
+
+/// What is known of jobs and pods.
+#[derive(Default)]
+struct Known {
     /// The reason of each job or pod that waits.
-    reasons: Arc<Mutex<BTreeMap<String, String>>>,
+    reasons: BTreeMap<String, String>,
+    /// The jobs that run, by their numbers and by their names: the number, and since when that is known.
+    running: BTreeMap<String, (String, Instant)>,
 }
 
 impl Queue {
@@ -32,34 +40,73 @@ impl Queue {
             return;
         }
         let waiting: Vec<&SlotProcess> = waiting.collect();
-        let jobs: Vec<String> = waiting.iter().filter_map(|process| job_of(process)).collect();
+        // The name finds a job that was granted at once, about which `srun` says nothing. If the job waits, `srun` says
+        // its number in a moment.
+        let (numbered, named): (Vec<_>, Vec<_>) =
+            waiting.iter().map(|process| (job_of(process), process)).partition(|(number, _)| number.is_some());
+        let numbers: Vec<String> = numbered.into_iter().filter_map(|(number, _)| number).collect();
+        let named = named.into_iter().filter(|(_, process)| process.since.elapsed() >= EVERY);
+        let names: Vec<String> = named.filter_map(|(_, process)| process.job_name.clone()).collect();
         let pods: Vec<Pod> = waiting.iter().filter_map(|process| process.pod.clone()).take(PODS).collect();
-        if jobs.is_empty() && pods.is_empty() {
+        if numbers.is_empty() && names.is_empty() && pods.is_empty() {
             return;
         }
         self.asked = Some(Instant::now());
         self.asking.store(true, Ordering::Release);
-        let (asking, reasons) = (self.asking.clone(), self.reasons.clone());
+        let (asking, known) = (self.asking.clone(), self.known.clone());
         std::thread::spawn(move || {
-            let mut answer =
-                if jobs.is_empty() { BTreeMap::new() } else { squeue(&jobs, &environment).unwrap_or_default() };
-            answer.extend(pods.into_iter().filter_map(|pod| {
-                let reason = kubectl(&pod.ask(), &environment)?;
-                Some((pod.name, reason))
-            }));
-            *reasons.lock() = answer;
+            let lists = [("--jobs", numbers), ("--name", names)];
+            let lists = lists.iter().filter(|(_, jobs)| !jobs.is_empty());
+            let listed: String = lists.filter_map(|(option, jobs)| squeue(option, jobs, &environment)).collect();
+            let reasons: Vec<(String, String)> =
+                pods.into_iter().filter_map(|pod| Some((kubectl(&pod.ask(), &environment)?, pod.name))).collect();
+            let mut known = known.lock();
+            known.learn(&listed, Instant::now());
+            known.reasons.extend(reasons.into_iter().map(|(reason, pod)| (pod, reason)));
             asking.store(false, Ordering::Release);
         });
     }
 
+    /// The job of a process that runs, and since when that is known.
+    pub(crate) fn running(&self, process: &SlotProcess) -> Option<(String, Instant)> {
+        let key = job_of(process).or_else(|| process.job_name.clone())?;
+        self.known.lock().running.get(&key).cloned()
+    }
+
     /// Why a process waits, if the scheduler has said so.
     pub(crate) fn reason(&self, process: &SlotProcess) -> Option<String> {
-        let reasons = self.reasons.lock();
         if let Some(Pod { name, .. }) = &process.pod {
-            return reasons.get(name).map(|reason| format!("pod {name} waits: {reason}"));
+            return self.known.lock().reasons.get(name).map(|reason| format!("pod {name} waits: {reason}"));
+        }
+        if let Some((job, _)) = self.running(process) {
+            return Some(format!("job {job} runs, and its slot has not answered yet"));
         }
         let job = job_of(process)?;
-        reasons.get(&job).map(|reason| format!("job {job} waits: {reason}"))
+        self.known.lock().reasons.get(&job).map(|reason| format!("job {job} waits: {reason}"))
+    }
+}
+
+impl Known {
+    /// Replaces what is known of jobs by what `squeue` has listed.
+    fn learn(&mut self, listed: &str, now: Instant) {
+        self.reasons.clear();
+        let before = std::mem::take(&mut self.running);
+        for line in listed.lines() {
+            let mut words = line.splitn(4, '|');
+            let (Some(job), Some(state), Some(name), Some(why)) =
+                (words.next(), words.next(), words.next(), words.next())
+            else {
+                continue;
+            };
+            if state != "RUNNING" {
+                self.reasons.insert(job.into(), why.into());
+                continue;
+            }
+            for key in [job, name] {
+                let since = before.get(key).map_or(now, |(_, since)| *since);
+                self.running.insert(key.into(), (job.into(), since));
+            }
+        }
     }
 }
 
@@ -84,19 +131,28 @@ fn job_in(line: &str) -> Option<&str> {
     (!number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit())).then_some(number)
 }
 
-/// The reasons of jobs, as `squeue` gives them. Jobs that do not wait are left out.
-fn squeue(jobs: &[String], environment: &Environment) -> Option<BTreeMap<String, String>> {
+/// The jobs that wait or run, as `squeue` lists them: number, state, name and reason.
+fn squeue(option: &str, jobs: &[String], environment: &Environment) -> Option<String> {
     let mut command = Command::new("squeue");
     environment.give(&mut command);
-    command.args(["--noheader", "--states=PENDING", "--format=%i|%r", "--jobs", &jobs.join(",")]);
+    command.args(["--noheader", "--states=PENDING,RUNNING", "--format=%i|%T|%j|%r", option, &jobs.join(",")]);
     let output = command.stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    Some(text.lines().filter_map(|line| line.split_once('|')).map(|(job, why)| (job.into(), why.into())).collect())
+    Some(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_job_that_runs_is_known_from_the_first_time_on() {
+        let (mut known, start) = (Known::default(), Instant::now());
+        known.learn("7|PENDING|tunebook-a-1|Resources\n8|RUNNING|tunebook-a-2|None\n", start);
+        assert_eq!(known.reasons, [("7".to_string(), "Resources".to_string())].into());
+        known.learn("8|RUNNING|tunebook-a-2|None\n", start + Duration::from_secs(9));
+        assert_eq!(known.running.get("tunebook-a-2"), Some(&("8".to_string(), start)));
+        assert!(known.reasons.is_empty() && known.running.contains_key("8"));
+    }
 
     #[test]
     fn the_job_is_found_in_what_srun_says() {

@@ -3,7 +3,7 @@
 use crate::copying::script;
 use crate::copying::sender::Copier;
 use crate::guard::{Errand, GuardLine};
-use crate::launch::{Pod, START};
+use crate::launch::{JOB_NAME, Pod, START};
 use crate::load::only_gpu;
 use crate::node::{FromSlot, Needs, ToSlot};
 use crate::pool::PoolError;
@@ -91,6 +91,10 @@ pub(crate) struct SlotProcess {
     pub(crate) errors: ErrorLines,
     /// Its pod, if it is one.
     pub(crate) pod: Option<Pod>,
+    /// The name of its job, if Slurm grants it. No other job has it.
+    pub(crate) job_name: Option<String>,
+    /// When it was started.
+    pub(crate) since: Instant,
     /// What is left to do once it has ended, and the guard, which does it if this process cannot.
     errand: Option<(Errand, GuardLine)>,
     line: Arc<Mutex<Line>>,
@@ -149,8 +153,10 @@ impl SlotProcess {
             script::fill(&mut spec.command, &copied.executable);
         }
         let started = spawn(&spec, Stdio::piped())?;
-        let is_pod = spec.far.as_ref().is_some_and(|far| far.scheduler == Scheduler::Kubernetes);
-        let pod = Pod::of(&spec.command).filter(|_| is_pod);
+        let scheduler = spec.far.as_ref().map(|far| far.scheduler);
+        let pod = Pod::of(&spec.command).filter(|_| scheduler == Some(Scheduler::Kubernetes));
+        let named = spec.command.iter().find_map(|word| word.strip_prefix(JOB_NAME));
+        let job_name = named.filter(|_| scheduler == Some(Scheduler::Slurm)).map(String::from);
         let errand = pod.as_ref().map(|pod| {
             let (name, words) = (pod.name.clone(), pod.delete());
             (Errand { name, words, environment: spec.environment.0.clone() }, guard.clone())
@@ -159,7 +165,7 @@ impl SlotProcess {
             guard.at_end(errand);
         }
         let mut process = started.watch(id, sender, guard, copied.map(|_| needs.clone()), false)?;
-        (process.pod, process.errand) = (pod, errand);
+        (process.pod, process.job_name, process.errand) = (pod, job_name, errand);
         // Where files are copied, this comes after the executable.
         if copied.is_none() {
             process.send(&ToSlot::Begin(Box::new(Needs::clone(needs))));
@@ -442,8 +448,18 @@ impl Started {
             Some((copied, needs)) => copier = Some(Copier::new(needs, copied, stdin, line.clone(), trial.clone())),
             None => *line.lock() = Line::Open(stdin),
         }
-        let process =
-            SlotProcess { id, group, errors: errors.clone(), pod: None, errand: None, line, trial, gone: gone.clone() };
+        let process = SlotProcess {
+            id,
+            group,
+            errors: errors.clone(),
+            pod: None,
+            job_name: None,
+            since: Instant::now(),
+            errand: None,
+            line,
+            trial,
+            gone: gone.clone(),
+        };
         guard.tell(group, true);
         let watching = move || {
             // After the end of the pool, the process is only waited for.

@@ -129,6 +129,66 @@ fn each_way_a_program_ends_has_its_state_and_reason() {
     assert!(end(&mut pool).reason.contains("/nonexistent/worker"), "a missing worker fails the trial, not the slot");
 }
 
+/// Waits until the slot of a trial is lost, or the trial ends. Returns how.
+fn loss_or_end(pool: &mut Pool) -> String {
+    loop {
+        let message = pool.channel().recv_timeout(Duration::from_secs(20)).expect("an event");
+        match pool.accept(message) {
+            Some(PoolEvent::SlotLost { .. }) => return "lost".into(),
+            Some(PoolEvent::Trial(Event::Ended { state, reason, .. })) => {
+                return format!("{state:?} {}", reason.unwrap_or_default()).trim().into();
+            }
+            _ => {}
+        }
+    }
+}
+
+#[test]
+fn a_trial_that_a_signal_to_all_of_its_job_has_ended_is_lost_with_its_slot() {
+    let folder = tempfile::tempdir().unwrap();
+    let report = r#"echo "{\"step\": 1, \"e\": 0.5}""#;
+    let saves = "trap 'echo saving; exit 0' TERM";
+    // What the program does first, how much later than the program the slot gets the signal, and how the trial ends.
+    // A signal to the program alone is its own matter.
+    let cases = [
+        (saves, Some(0), "lost"),
+        ("true", Some(0), "lost"),
+        ("true", Some(100), "lost"),
+        ("trap 'exit 3' TERM", Some(100), "lost"),
+        ("true", None, "Failed the program was killed by signal 15 (SIGTERM)"),
+        (saves, None, "Complete"),
+    ];
+    for (number, (first, later, expected)) in (1..).zip(cases) {
+        let mut pool = pool(1);
+        let pids = folder.path().join(format!("pids{number}"));
+        let script = format!("{first}; {report}; echo $$ $PPID > {}; while :; do sleep 0.01; done", pids.display());
+        pool.run(request(number, folder.path(), &sh(&script))).unwrap();
+        let pids: Vec<i32> = written(pids).split_whitespace().map(|pid| pid.parse().unwrap()).collect();
+        let end = |pid| nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::SIGTERM).unwrap();
+        end(pids[0]);
+        if let Some(later) = later {
+            std::thread::sleep(Duration::from_millis(later));
+            end(pids[1]);
+        }
+        let how = loss_or_end(&mut pool);
+        assert!(how == expected || later.is_none() && how.starts_with(expected), "{number}: {how}");
+    }
+}
+
+#[test]
+fn a_signal_that_warns_of_the_end_of_a_job_ends_no_slot() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut pool = pool(1);
+    // The slot and the program get it, and the guard of the slot, which is its other child.
+    let warn = "for id in $PPID $(cat /proc/$PPID/task/$PPID/children) $$; do kill -USR1 $id; done; sleep 0.05";
+    let report = r#"echo "{\"step\": 1, \"e\": 0.5}""#;
+    pool.run(request(1, folder.path(), &sh(&format!("trap 'echo saved' USR1; {warn}; {warn}; {report}")))).unwrap();
+    assert_eq!(loss_or_end(&mut pool), "Complete");
+    // A program that such a signal kills runs again elsewhere. It does not inherit that the slot goes on.
+    pool.run(request(2, folder.path(), &sh(&format!("{warn}; {report}")))).unwrap();
+    assert_eq!(loss_or_end(&mut pool), "lost");
+}
+
 #[test]
 fn a_program_sees_its_trial_and_its_output_is_kept() {
     let folder = tempfile::tempdir().unwrap();

@@ -237,14 +237,36 @@ fn check_placeholders(arguments: &Arguments, value: &Word, words: &[String]) -> 
     Ok(())
 }
 
-/// A word that is no option would be the program that `srun` runs.
-fn check_slurm(arguments: &Arguments, value: &Word, words: &[String]) -> Result<()> {
-    match words.first() {
-        Some(first) if !first.starts_with('-') => {
-            Err(arguments.invalid(value, format!("`{first}` is not an option of `srun`; options begin with `-`")))
-        }
-        _ => Ok(()),
+/// The options of `srun` that redirect or change the standard streams, long and short.
+const STREAMS: [(&str, char); 5] = [("input", 'i'), ("output", 'o'), ("error", 'e'), ("label", 'l'), ("pty", '\0')];
+/// The short options of `srun` that take no value, so that another one may follow in the same word.
+const WITHOUT_VALUE: &str = "EhHjkOQsuvVXZ";
+
+/// Whether a word is an option of `srun` that redirects or changes the standard streams. Long options can be cut short.
+fn changes_streams(word: &str) -> bool {
+    if let Some(long) = word.strip_prefix("--") {
+        let name = long.split('=').next().unwrap_or(long);
+        return name.len() >= 2 && STREAMS.iter().any(|(long, _)| long.starts_with(name));
     }
+    let of_word = word.strip_prefix('-').and_then(|short| short.chars().find(|c| !WITHOUT_VALUE.contains(*c)));
+    of_word.is_some_and(|c| STREAMS.iter().any(|(_, short)| *short == c))
+}
+
+/// A word that is no option would be the program that `srun` runs. An option for the standard streams would cut the
+/// slot off.
+fn check_slurm(arguments: &Arguments, value: &Word, words: &[String]) -> Result<()> {
+    if let Some(first) = words.first().filter(|first| !first.starts_with('-')) {
+        let message = format!("`{first}` is not an option of `srun`; options begin with `-`");
+        return Err(arguments.invalid(value, message));
+    }
+    let Some(word) = words.iter().find(|word| changes_streams(word)) else { return Ok(()) };
+    let written = &arguments.source.text()[value.span.clone()];
+    let begins = |at: &usize| *at == 0 || written[..*at].ends_with(['\'', '"', ' ', '=']);
+    let at = written.match_indices(word.as_str()).map(|(at, _)| at).find(begins);
+    let span = at.map_or(value.span.clone(), |at| value.span.start + at..value.span.start + at + word.len());
+    let message = format!("`{word}` changes the standard streams of the job, through which Tunebook talks to the slot");
+    let help = "leave it out: what each trial prints is in `log.txt` in its folder".to_string();
+    Err(arguments.source.error(ErrorName::InvalidValue, span, message, Some(help)))
 }
 
 impl Command for PoolMagic {
@@ -426,7 +448,7 @@ fn reason(status: &[&SlotStatus]) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::report;
+    use super::{changes_streams, report};
     use crate::host::RESULT_MIME;
     use crate::testing::{FakeHost, Shown, context, run};
     use serde_json::json;
@@ -468,6 +490,13 @@ mod tests {
         assert_eq!((of(0), of(1)), (json!(["far", false, 0, 1, 0]), json!(["far", true, 1, 0, 3])));
     }
 
+    #[test]
+    fn other_options_of_srun_change_no_stream() {
+        let others =
+            ["--exclusive", "--ntasks-per-node=1", "--licenses=a", "--export=ALL", "-p", "-wlio", "-c2", "--", "-"];
+        assert!(others.iter().all(|word| !changes_streams(word)));
+    }
+
     fn error(line: &str) -> String {
         run(line, &FakeHost::default()).unwrap_err().traceback().join("\n")
     }
@@ -493,6 +522,12 @@ mod tests {
         assert!(error("%pool add gpu --prefix env --slots 0").contains("at least 1"));
         assert!(error("%pool add gpu --prefix env --slots 20000").contains("at most 10000"));
         assert!(error("%pool add gpu --slurm 'gpu'").contains("not an option of `srun`"));
+        for option in
+            ["--label", "--output=/x", "--out=/x", "--error=e", "--input=i", "--pty", "-l", "-ul", "-o", "-e/x"]
+        {
+            let said = error(&format!("%pool add gpu --slurm '--gpus=1 {option}'"));
+            assert!(said.contains(&format!("`{option}` changes the standard streams")), "{said}");
+        }
         assert!(error("%pool add gpu --kubernetes 'gpu=1'").contains("the image is missing"));
         assert!(error("%pool add gpu --prefix \"sh -c 'x\"").contains("never closed"));
         assert!(error("%pool remove gpu").contains("there is no pool `gpu`"));

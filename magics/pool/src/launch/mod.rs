@@ -9,6 +9,12 @@ use crate::Environment;
 use crate::copying::script;
 use crate::spec::{Far, Scheduler, SlotSpec};
 
+/// The option of `srun` with the name of a job.
+pub(crate) const JOB_NAME: &str = "--job-name=";
+
+/// What would tell `srun` to redirect or to change the standard streams of its jobs.
+const STREAMS: [&str; 4] = ["SRUN_INPUT", "SRUN_OUTPUT", "SRUN_ERROR", "SRUN_LABELIO"];
+
 /// Slots that one kind of command leads to.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FarPool {
@@ -83,7 +89,7 @@ impl Launcher {
             }
             Launcher::Slurm(options) => {
                 let own = ["srun", "--nodes=1", "--ntasks=1", "--unbuffered"].map(String::from);
-                let name = format!("--job-name=tunebook-{pool}");
+                let name = format!("{JOB_NAME}tunebook-{pool}-{START}");
                 own.into_iter().chain([name]).chain(options.iter().cloned()).chain(words.iter().cloned()).collect()
             }
             Launcher::Kubernetes(pod) => pod.command(pool, number, words),
@@ -98,7 +104,8 @@ impl FarPool {
         if matches!(self.launcher, Launcher::Slurm(_)) {
             // A notebook that runs in a job of Slurm asks for jobs of their own, not for steps of that job.
             let inherited = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
-            let of_job = inherited.filter(|name| name.starts_with("SLURM_") && name != "SLURM_CONF");
+            let of_job = inherited
+                .filter(|name| name.starts_with("SLURM_") && name != "SLURM_CONF" || STREAMS.contains(&name.as_str()));
             environment.0.splice(0..0, of_job.map(|name| (name, None)));
             // `srun` gives its environment to the job.
             environment.0.extend(Environment::without_devices());

@@ -108,6 +108,38 @@ fn a_start_without_an_answer_fails_unless_a_scheduler_grants_it() {
 }
 
 #[test]
+fn a_job_that_runs_without_an_answer_fails() {
+    let folder = tempfile::tempdir().unwrap();
+    let (squeue, path) = (folder.path().join("squeue"), std::env::var("PATH").unwrap());
+    std::fs::write(&squeue, "#!/bin/sh\necho '7|RUNNING|tunebook-gpu-1|None'\n").unwrap();
+    std::fs::set_permissions(&squeue, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
+    let mut specs = slots("gpu", 1, WAITS);
+    specs[0].command.insert(3, "--job-name=tunebook-gpu-1".into());
+    specs[0].environment.0.push(("PATH".into(), Some(format!("{}:{path}", folder.path().display()))));
+    if let Some(far) = &mut specs[0].far {
+        far.scheduler = Scheduler::Slurm;
+    }
+    let mut pool = pool(specs);
+    pool.tend(1);
+    if let Process::Pending(process) = &mut pool.slots[0].process {
+        process.since -= Duration::from_secs(5);
+    }
+    pool.tend(2);
+    let reason = |pool: &Pool| pool.status()[0].reason.clone().unwrap_or_default();
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while reason(&pool) != "job 7 runs, and its slot has not answered yet" {
+        assert!(Instant::now() < deadline, "{}", reason(&pool));
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let start = Instant::now();
+    tend(&mut pool, start, 0, 116, 1);
+    assert_eq!(started(&pool, "gpu"), 1);
+    pool.tend_at(start + Duration::from_secs(120), 1);
+    assert_eq!(started(&pool, "gpu"), 0);
+    assert!(reason(&pool).starts_with("job 7 runs, but did not answer within 120 s"), "{}", reason(&pool));
+}
+
+#[test]
 fn a_slot_that_never_answered_is_remembered_if_it_had_long_enough() {
     for (script, seconds, expected) in
         [(WAITS.to_string(), 9, None), (WAITS.to_string(), 35, Some("no answer within 35 s")), (answers(), 35, None)]

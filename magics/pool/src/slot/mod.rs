@@ -2,14 +2,15 @@
 //!
 //! A slot links no libtorch. It gives workloads to a worker, which it keeps running from one trial to the next, and
 //! runs programs itself. When its standard input closes, because the kernel died or ended the slot, it ends everything
-//! that it started and exits; so it does after SIGTERM, by which a scheduler announces the end of its job. It needs
-//! nothing but standard input and output, so any command that starts it somewhere can be a slot: `ssh`, `srun`,
+//! that it started and exits; so it does after SIGTERM, by which a scheduler announces the end of its job (`signals`).
+//! It needs nothing but standard input and output, so any command that starts it somewhere can be a slot: `ssh`, `srun`,
 //! `docker run -i`. On another machine it first looks for what it needs (see `node.rs`), or receives it (`copying`).
 
 mod log;
 mod orphans;
 mod process;
 mod program;
+pub(crate) mod signals;
 mod worker;
 
 use crate::Environment;
@@ -58,13 +59,15 @@ pub(crate) struct Outcome {
     reason: Option<String>,
     /// Whether a program ended well and did not report the objective.
     unreported: bool,
+    /// Whether its process ended by itself, perhaps at a signal that is meant for the slot too.
+    by_itself: bool,
     /// When the trial ended.
     ended: Instant,
 }
 
 impl Outcome {
     fn new(state: TrialState, reason: Option<String>) -> Self {
-        Self { state, reason, unreported: false, ended: Instant::now() }
+        Self { state, reason, unreported: false, by_itself: false, ended: Instant::now() }
     }
 
     fn failed(reason: impl Into<String>) -> Self {
@@ -99,7 +102,7 @@ pub(crate) fn send(event: &impl Serialize) {
 pub fn main(worker: PathBuf) -> ExitCode {
     process::become_leader();
     orphans::adopt();
-    end_after_sigterm();
+    let signals = signals::Signals::watch();
     send(&Event::Hello { protocol: VERSION, pid: std::process::id() });
     let (sender, requests) = unbounded();
     let place = Arc::new(Mutex::new(Place::default()));
@@ -136,8 +139,10 @@ pub fn main(worker: PathBuf) -> ExitCode {
         let place = place.lock().clone();
         for trial in trials {
             match &place.mirror {
-                None => run(&trial, &mut worker, &requests, &place),
-                Some(mirror) => run(&mirror.request(&trial, &builtin), &mut worker, &requests, &place),
+                None => run(&trial, &mut worker, &requests, &place, &signals),
+                Some(mirror) => {
+                    run(&mirror.request(&trial, &builtin), &mut worker, &requests, &place, &signals);
+                }
             }
         }
     }
@@ -196,20 +201,15 @@ fn begin(needs: Needs, place: &Arc<Mutex<Place>>, input: &mut impl BufRead) {
     }
 }
 
-/// Ends everything after SIGTERM. If that cannot be arranged, SIGTERM ends the slot alone, and its worker with its
-/// standard input.
-fn end_after_sigterm() {
-    if let Ok(mut signals) = signal_hook::iterator::Signals::new([signal_hook::consts::SIGTERM]) {
-        std::thread::spawn(move || {
-            if signals.forever().next().is_some() {
-                process::end_everything();
-            }
-        });
-    }
-}
-
 /// Runs a trial and reports how it ended.
-fn run(request: &TrialRequest, worker: &mut worker::Worker, requests: &Receiver<Request>, place: &Place) {
+fn run(
+    request: &TrialRequest,
+    worker: &mut worker::Worker,
+    requests: &Receiver<Request>,
+    place: &Place,
+    signals: &signals::Signals,
+) {
+    signals.begin();
     let started = Instant::now();
     let outcome = match log::Log::create(&request.directory) {
         Err(error) => {
@@ -226,7 +226,8 @@ fn run(request: &TrialRequest, worker: &mut worker::Worker, requests: &Receiver<
             }
         },
     };
-    let Outcome { state, mut reason, unreported, ended } = outcome;
+    signals.end_if_they_ended(&outcome);
+    let Outcome { state, mut reason, unreported, ended, .. } = outcome;
     let seconds = ended.saturating_duration_since(started).as_secs_f64();
     if place.mirror.is_some() {
         results::send_back(&request.trial, &request.directory, state == TrialState::Cancelled);

@@ -54,11 +54,11 @@ impl Worker {
         let ready = self.running.take().filter(|running| running.path == *path);
         let mut running = match ready.map_or_else(|| start(path, &log, &place.environment), Ok) {
             Ok(running) => running,
-            Err(reason) => return Outcome::failed(reason),
+            Err(reason) => return Outcome { by_itself: true, ..Outcome::failed(reason) },
         };
         *running.log.lock() = Some(log.clone());
         if running.request(&Request::Run { trials: vec![request.clone()] }).is_err() {
-            return running.died(&log, oom_before);
+            return Outcome { by_itself: true, ..running.died(&log, oom_before) };
         }
         let timeout = request.timeout.map_or_else(never, |seconds| after(Duration::from_secs_f64(seconds)));
         let outcome = loop {
@@ -69,7 +69,7 @@ impl Worker {
                     }
                     Ok(Event::Hello { .. }) => {}
                     Ok(event) => send(&place.mirror.as_ref().map_or(event.clone(), |mirror| mirror.event(event))),
-                    Err(_) => return running.died(&log, oom_before),
+                    Err(_) => return Outcome { by_itself: true, ..running.died(&log, oom_before) },
                 },
                 recv(requests) -> other => if other.is_ok_and(|other| cancels(&other, &request.trial)) {
                     // The worker is dropped, which kills it: it could answer only after its step, which may take long.

@@ -72,3 +72,28 @@ pub fn version() -> String {
 pub fn is_out_of_memory(message: &str) -> bool {
     ["out of memory", "can't allocate memory", "not enough memory"].iter().any(|text| message.contains(text))
 }
+
+/// Returns how much was asked for, as a message of libtorch about memory that ran out says it. None if it does not.
+pub(crate) fn asked_for(message: &str) -> Option<&str> {
+    let amount = message.split_once("ried to allocate ")?.1.split(". ").next()?.trim().trim_end_matches('.');
+    Some(amount).filter(|amount| amount.starts_with(|c: char| c.is_ascii_digit()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::asked_for;
+
+    #[test]
+    fn how_much_was_asked_for_is_found() {
+        for (message, expected) in [
+            (
+                "DefaultCPUAllocator: can't allocate memory: you tried to allocate 68719476736 bytes. Error code 12",
+                Some("68719476736 bytes"),
+            ),
+            ("CUDA out of memory. Tried to allocate 2.50 GiB. GPU 0 has", Some("2.50 GiB")),
+            ("CUDA error: out of memory", None),
+        ] {
+            assert_eq!(asked_for(message), expected);
+        }
+    }
+}

@@ -1,6 +1,7 @@
 //! The layers of a [`Net`]. A layer adapts to the shape of the input that it sees in the first forward pass.
 
 use super::{Init, Net};
+use crate::libtorch::{asked_for, is_out_of_memory};
 use crate::randomness::Stream;
 use tch::{Kind, Tensor};
 
@@ -250,8 +251,8 @@ impl Net<'_> {
         images.flip([-1]).where_self(&chosen, images)
     }
 
-    /// Returns the result of an operation of libtorch. If the shapes do not fit, it panics with the layer's name and
-    /// the type and shape of its input.
+    /// Returns the result of an operation of libtorch. If that fails, it panics with the layer's name and, unless
+    /// memory ran out, the type and shape of its input.
     #[track_caller]
     fn checked(&self, name: &str, x: &Tensor, apply: impl FnOnce() -> Result<Tensor, tch::TchError>) -> Tensor {
         match apply() {
@@ -259,6 +260,9 @@ impl Net<'_> {
             Err(error) => {
                 let error = error.to_string();
                 let reason = error.lines().next().unwrap_or_default().trim_start_matches("Internal torch error: ");
+                if is_out_of_memory(&error) {
+                    panic!("{}", out_of_memory(name, &error, reason));
+                }
                 panic!(
                     "the layer `{name}` cannot take an input of type {:?} and shape {:?}: {reason}",
                     x.kind(),
@@ -266,6 +270,14 @@ impl Net<'_> {
                 )
             }
         }
+    }
+}
+
+/// That memory ran out in a layer. Its input is not to blame.
+fn out_of_memory(name: &str, error: &str, reason: &str) -> String {
+    match asked_for(error) {
+        Some(amount) => format!("out of memory in the layer `{name}`, which asked for {amount}"),
+        None => format!("out of memory in the layer `{name}`: {reason}"),
     }
 }
 

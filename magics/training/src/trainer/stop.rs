@@ -37,7 +37,9 @@ impl Stop {
             let hint = "a tensor that the gradient needs was changed in place: write `x = &x + y` in place of `x += y`";
             return Stop::Failed(format!("{hint} ({line})"));
         }
-        if is_out_of_memory(message) {
+        if line.starts_with("out of memory") {
+            Stop::Infeasible(line.into())
+        } else if is_out_of_memory(message) {
             Stop::Infeasible(format!("out of memory: {line}"))
         } else {
             Stop::Failed(line.into())
@@ -60,5 +62,25 @@ impl From<anyhow::Error> for Stop {
 impl From<String> for Stop {
     fn from(message: String) -> Self {
         Stop::from_message(&message)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_that_ran_out_is_named_once() {
+        for (message, expected) in [
+            (
+                "out of memory in the layer `a`, which asked for 2 GiB",
+                "out of memory in the layer `a`, which asked for 2 GiB",
+            ),
+            ("can't allocate memory: you tried to allocate 8 bytes", "out of memory: can't allocate memory: you tried"),
+        ] {
+            let (state, reason) = Stop::from_message(message).outcome();
+            assert_eq!(state, TrialState::Infeasible);
+            assert!(reason.is_some_and(|reason| reason.starts_with(expected)));
+        }
     }
 }

@@ -33,7 +33,9 @@ const ENDED_BECAUSE: [(&[&str], &str); 4] = [
 
 /// The other messages that name a cause outside the trial, and the cause. Of a message with several parts, all must be
 /// in one line. In lower case.
-const OUTSIDE: [(&[&str], &str); 11] = [
+const OUTSIDE: [(&[&str], &str); 12] = [
+    // The slot (tunebook-pool, src/slot/signals.rs).
+    (&["tunebook slot: ended by sig"], "a signal to all processes of the job"),
     // srun (src/srun/allocate.c): `Node failure on n1`; the controller ended the step; the job is gone.
     (&["node failure on "], "a node that failed"),
     (&["force terminated "], "the scheduler ended the job"),
@@ -154,6 +156,7 @@ mod tests {
     fn what_schedulers_say_is_a_cause_outside_the_trial() {
         for (how, cause) in [
             ("slurmstepd: error: *** STEP 5.0 ON n1 CANCELLED AT 2026-01-02T03:04:05 DUE TO PREEMPTION ***", "preempt"),
+            ("tunebook slot: ended by SIGTERM", "a signal to all"),
             (
                 "slurmstepd: error: *** STEP 5.0 ON n1 CANCELLED AT 2026-01-02T03:04:05 DUE TO NODE FAILURE, SEE \
                  SLURMCTLD LOG FOR DETAILS ***",

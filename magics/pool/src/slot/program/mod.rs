@@ -165,7 +165,7 @@ pub(super) fn run(
         Ok(status) => objective.outcome(status, &request.objective, &log, oom_before, &words),
         Err(error) => Outcome::failed(format!("the program cannot be waited for: {error}")),
     };
-    Outcome { ended, ..outcome }
+    Outcome { by_itself: true, ended, ..outcome }
 }
 
 /// The next line that was printed before the end of the group. None if there is no more, even if the pipe stays open.
