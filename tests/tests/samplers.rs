@@ -70,7 +70,7 @@ async fn bayes_learns_from_results_keeps_scientific_values_balanced_and_is_the_s
         assert!(words(&kernel.run_ok(magic).await.shown()).contains("not exchangeable"), "{magic}");
     }
     let study = kernel.run_ok("%study first").await;
-    assert!(study.shown().contains("bayes (version 7)"), "{}", study.shown());
+    assert!(study.shown().contains("bayes (version 8)"), "{}", study.shown());
     kernel.run_ok(&sweep("third", "--trials 3 --parallel 1")).await;
     let all = kernel.run_ok("%study").await;
     let shares = json!({ "exploring": 3, "exploiting": 62, "given": 0, "imported": 0 });

@@ -1,6 +1,7 @@
 //! The grid: every combination of the values of lists and constants. The combinations are the leaves of a tree, in
 //! which a hyperparameter that is not active has no branches, so that no combination occurs twice.
 
+use super::dealing::{Card, Dealt, is_first};
 use crate::{Distribution, Hyperparameter, Params, Role, SearchSpace, Value};
 use std::collections::{HashMap, HashSet};
 
@@ -60,35 +61,49 @@ pub(super) fn find(space: &SearchSpace, wanted: impl Fn(&Params) -> bool) -> Opt
 /// combinations, then each nuisance list within a combination, with each scientific value, and in all. Among equals,
 /// the first one in the order of the tree. So every prefix of a grid is balanced, as far as branches of different sizes
 /// allow (Playbook D10).
+///
+/// Since version 8, the combinations of several scientific lists are dealt out as by the other samplers, as long as
+/// they have configurations left. What is described above then chooses among the configurations of a combination.
 pub(super) struct Balanced {
-    /// For each leaf in the order of the tree, the numbers of its parts, the most important one first. None once it was
-    /// made.
-    leaves: Vec<Option<Vec<u32>>>,
+    /// What was dealt of the combinations, if they are dealt out.
+    dealt: Option<Dealt>,
+    /// For each leaf in the order of the tree, its combination, and the numbers of its parts, the most important one
+    /// first. None once it was made.
+    leaves: Vec<Option<Leaf>>,
     /// The numbers of the parts.
     parts: HashMap<Vec<String>, u32>,
     /// How often each part was made.
     counts: Vec<u32>,
 }
 
+/// A configuration of the grid: the values of the scientific lists at the top of the tree, if they are dealt out, and
+/// the numbers of the parts.
+type Leaf = (Option<Vec<Card>>, Vec<u32>);
+
 impl Balanced {
     /// The grid of a space, after these configurations.
-    pub(super) fn new<'a>(space: &SearchSpace, made: impl IntoIterator<Item = &'a Params>) -> Self {
+    pub(super) fn new<'a>(version: u32, space: &SearchSpace, made: impl IntoIterator<Item = &'a Params>) -> Self {
         let (mut leaves, mut numbers) = (vec![], HashMap::new());
+        // All seeds have the same grid.
+        let mut dealt = (version >= 8 && scientific_lists(space) > 1).then(|| Dealt::new(0));
+        dealt.iter_mut().for_each(|dealt| dealt.learn(space));
         walk(space, 0, &mut Params::new(), &mut |params| {
             let number = |part| {
                 let next = numbers.len() as u32;
                 *numbers.entry(part).or_insert(next)
             };
-            leaves.push(Some(parts(space, params).into_iter().map(number).collect()));
+            let combination = dealt.as_ref().and_then(|dealt| dealt.combination_of(space, params));
+            leaves.push(Some((combination, parts(space, params).into_iter().map(number).collect())));
             false
         });
-        let mut grid = Self { leaves, counts: vec![0; numbers.len()], parts: numbers };
-        made.into_iter().for_each(|params| grid.record(space, params));
+        let mut grid = Self { dealt, leaves, counts: vec![0; numbers.len()], parts: numbers };
+        made.into_iter().for_each(|params| grid.record(version, space, params));
         grid
     }
 
     /// Counts a configuration that was made.
-    pub(super) fn record(&mut self, space: &SearchSpace, params: &Params) {
+    pub(super) fn record(&mut self, version: u32, space: &SearchSpace, params: &Params) {
+        self.dealt.iter_mut().for_each(|dealt| dealt.record(version, space, params));
         // With one scientific list, its value is also the combination.
         for part in parts(space, params).into_iter().collect::<HashSet<_>>() {
             if let Some(number) = self.parts.get(&part) {
@@ -100,15 +115,25 @@ impl Balanced {
     /// The next configuration that is new. None if all were made.
     pub(super) fn next(&mut self, space: &SearchSpace, is_new: impl Fn(&Params) -> bool) -> Option<Params> {
         loop {
-            let left = self.leaves.iter().enumerate().filter_map(|(index, parts)| Some((index, parts.as_ref()?)));
+            let combinations = self.dealt.as_mut().map_or(vec![], |dealt| dealt.first_combinations(space));
+            let left = || self.leaves.iter().enumerate().filter_map(|(index, leaf)| Some((index, leaf.as_ref()?)));
+            let has_some = |combination: &&Vec<Card>| left().any(|(_, leaf)| leaf.0.as_ref() == Some(combination));
+            let combination = combinations.iter().find(has_some);
+            let is_next = |(_, leaf): &(usize, &Leaf)| combination.is_none() || leaf.0.as_ref() == combination;
             let count = |part: &u32| self.counts[*part as usize];
-            let (index, _) = left.min_by(|(_, a), (_, b)| a.iter().map(count).cmp(b.iter().map(count)))?;
+            let by_counts = |a: &Leaf, b: &Leaf| a.1.iter().map(count).cmp(b.1.iter().map(count));
+            let (index, _) = left().filter(is_next).min_by(|(_, a), (_, b)| by_counts(a, b))?;
             self.leaves[index] = None;
             if let Some(params) = nth(space, index as u64).filter(&is_new) {
                 return Some(params);
             }
         }
     }
+}
+
+/// How many scientific lists there are at the top of the tree.
+fn scientific_lists(space: &SearchSpace) -> usize {
+    space.hyperparameters().iter().filter(|h| is_first(h)).count()
 }
 
 /// The parts of a configuration that are counted, the most important one first.
@@ -157,9 +182,9 @@ mod tests {
         space.declare(node("norm", Role::Scientific, 2)).unwrap();
         space.declare(node("lr", Role::Nuisance, 5)).unwrap();
         let mut made: Vec<Params> = vec![];
-        let mut grid = Balanced::new(&space, &made);
+        let mut grid = Balanced::new(8, &space, &made);
         while let Some(next) = grid.next(&space, |params| !made.contains(params)) {
-            grid.record(&space, &next);
+            grid.record(8, &space, &next);
             made.push(next);
             for (name, count) in [("depth", 3), ("norm", 2)] {
                 let of = |value: i64| made.iter().filter(|params| params[name] == value.into()).count();
@@ -193,10 +218,10 @@ mod tests {
         ] {
             space.declare(declared).unwrap();
         }
-        let mut grid = Balanced::new(&space, &[]);
+        let mut grid = Balanced::new(8, &space, &[]);
         let mut models = vec![];
         while let Some(next) = grid.next(&space, |_| true) {
-            grid.record(&space, &next);
+            grid.record(8, &space, &next);
             models.push(next["model"].as_i64().unwrap());
         }
         assert_eq!(models.len(), 6 + 3 + 12);

@@ -15,7 +15,10 @@
 //! in version 6 still more often. Version 6 also balances every prefix of a grid, and nuisance lists within
 //! combinations of scientific values. Version 7 balances three or more scientific lists together, counts the values of
 //! those under conditions in the same way as the others, and does not count the configurations that the user gave. In
-//! version 7, trials that were stopped early or failed are never the best ones of `bayes`.
+//! version 7, trials that were stopped early or failed are never the best ones of `bayes`. Version 8 balances nuisance
+//! lists among all trials too, with up to two scientific lists. It skips a point only for another one of the same part
+//! of the space, deals out the combinations of a grid as the other samplers do, and balances two scientific lists
+//! together after a wider space began. What is new does not decide over scientific values any more.
 
 mod bayes;
 mod dealing;
@@ -34,7 +37,7 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// The version of the samplers in this program.
-pub const VERSION: u32 = 7;
+pub const VERSION: u32 = 8;
 
 /// How the configurations of a study are proposed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -4,7 +4,7 @@ use super::bayes::{self, Question};
 use super::dealing::Dealt;
 use super::results::Results;
 use super::{SamplerKind, dealt_always, grid, halton, keyed, sobol};
-use crate::{Params, SearchSpace, StudyDefinition, Summaries, Trial, TrialState, Value};
+use crate::{Distribution, Params, SearchSpace, StudyDefinition, Summaries, Trial, TrialState, Value};
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// How many points are tried for a configuration that the study does not have yet.
@@ -114,7 +114,8 @@ impl Proposals {
             let Era { space, version, .. } = &self.spaces[at];
             self.dealt.record(*version, space, &params);
             if let Some((at, grid)) = &mut self.grid {
-                grid.record(&self.spaces[*at].space, &params);
+                let Era { space, version, .. } = &self.spaces[*at];
+                grid.record(*version, space, &params);
             }
         }
         self.seen.insert(text(&params));
@@ -129,7 +130,7 @@ impl Proposals {
         let begins = at > 0 && self.spaces[at - 1].end == Some(self.made.len() as u64);
         if begins && self.spaces[at].version >= 6 {
             let Era { space, version, .. } = &self.spaces[at];
-            let mut dealt = Dealt::new(self.seed);
+            let mut dealt = if *version >= 8 { Dealt::continuing(self.seed) } else { Dealt::new(self.seed) };
             self.counted(at).for_each(|params| dealt.record(*version, space, params));
             self.dealt = dealt;
         }
@@ -161,7 +162,7 @@ impl Proposals {
         match (self.sampler, version) {
             (SamplerKind::Grid, 6..) => {
                 let grid = self.grid.take().filter(|(of, _)| *of == at);
-                let grid = grid.unwrap_or_else(|| (at, grid::Balanced::new(space, self.counted(at))));
+                let grid = grid.unwrap_or_else(|| (at, grid::Balanced::new(*version, space, self.counted(at))));
                 let (_, grid) = self.grid.insert(grid);
                 grid.next(space, |params| !self.seen.contains(&text(params)))
             }
@@ -189,14 +190,24 @@ impl Proposals {
         let Era { space, version, .. } = &self.spaces[at];
         let is_new = |params: &Params| !self.seen.contains(&text(params));
         let has_ranges = space.hyperparameters().iter().any(|h| !h.distribution.is_list());
-        let mut first = None;
-        for skipped in 0..if has_ranges { POINTS } else { 1 } {
-            let point = |sequence, coordinate, index| points(self.seed, sequence, coordinate, index + skipped);
-            let (params, new) = self.dealt.propose(*version, space, &point, &is_new);
-            if new {
-                return params;
+        let mut first: Option<Params> = None;
+        for is_strict in [true, false] {
+            for skipped in 0..if has_ranges { POINTS } else { 1 } {
+                let point = |sequence, coordinate, index| points(self.seed, sequence, coordinate, index + skipped);
+                let (params, new) = self.dealt.propose(*version, space, &point, &is_new, is_strict);
+                // Before version 8, a point was skipped for any other one.
+                let is_of_part = |first: &Params| *version < 8 || are_of_one_part(space, first, &params);
+                if new && first.as_ref().is_none_or(is_of_part) {
+                    return params;
+                }
+                if first.is_none() && *version >= 8 && is_used_up(space, &params, &self.made) {
+                    return params;
+                }
+                first.get_or_insert(params);
             }
-            first.get_or_insert(params);
+            if !self.dealt.has_schedules() {
+                break;
+            }
         }
         first.unwrap_or_default()
     }
@@ -205,7 +216,7 @@ impl Proposals {
     fn draw(&mut self, at: usize, index: u64) -> Params {
         let Era { space, version, .. } = &self.spaces[at];
         let point = |sequence, coordinate, index| keyed::uniform_of(self.seed, sequence, coordinate, index);
-        let (base, _) = self.dealt.propose(*version, space, &point, &|_| true);
+        let (base, _) = self.dealt.propose(*version, space, &point, &|_| true, false);
         let dealt = dealt_always(space);
         space.assign(|node, h| match base.get(&h.name).filter(|_| dealt[node]) {
             Some(value) => value.clone(),
@@ -234,6 +245,39 @@ impl Proposals {
         };
         bayes::propose(&question, &|params| !self.seen.contains(&text(params)))
     }
+}
+
+/// Whether two configurations belong to the same part of a space: what the conditions name has the same values.
+fn are_of_one_part(space: &SearchSpace, a: &Params, b: &Params) -> bool {
+    let mut named = space.hyperparameters().iter().flat_map(|h| &h.conditions).map(|condition| &condition.name);
+    named.all(|name| match (a.get(name), b.get(name)) {
+        (Some(a), Some(b)) => a.same_as(b),
+        (a, b) => a.is_none() && b.is_none(),
+    })
+}
+
+/// Whether all configurations of the part to which this one belongs were made. A range of real numbers has no end.
+fn is_used_up(space: &SearchSpace, of: &Params, made: &[Params]) -> bool {
+    let all = space.hyperparameters();
+    let is_parent = |name: &str| all.iter().flat_map(|h| &h.conditions).any(|condition| condition.name == name);
+    let varied = all.iter().filter(|h| h.is_active(of) && !is_parent(&h.name));
+    let sizes = varied.map(|h| match &h.distribution {
+        Distribution::Choice { values } => Some(values.len() as u64),
+        Distribution::Constant { .. } => Some(1),
+        Distribution::Int { low, high } | Distribution::LogInt { low, high } => high.abs_diff(*low).checked_add(1),
+        _ => None,
+    });
+    let size = sizes.reduce(|all, size| all?.checked_mul(size?)).unwrap_or(Some(1));
+    let Some(size) = size.filter(|size| *size <= made.len() as u64) else { return false };
+    let is_in_space = |params: &&Params| {
+        let active = all.iter().filter(|h| h.is_active(params));
+        active.filter_map(|h| Some((h, params.get(&h.name)?))).all(|(h, value)| h.distribution.to_unit(value).is_some())
+    };
+    let mut used = HashSet::new();
+    made.iter()
+        .filter(|params| are_of_one_part(space, of, params))
+        .filter(is_in_space)
+        .any(|params| used.insert(text(params)) && used.len() as u64 == size)
 }
 
 /// A configuration as text. Names are sorted, because a wider space may declare them in another order.

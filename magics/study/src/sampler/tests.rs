@@ -309,6 +309,162 @@ fn trials_have_different_seeds() {
     assert!(seeds.iter().all(|s| *s < 1 << 31));
 }
 
+/// The lists of a space: name, role, and number of values.
+type Lists = Vec<(&'static str, Role, i64)>;
+
+/// A space of so many scientific and nuisance lists of random lengths, with or without a range.
+fn random_space(seed: u64, scientific: usize, nuisance: usize, has_range: bool) -> (SearchSpace, Lists) {
+    let drawn = |node: usize, most: f64| 2 + (keyed::uniform(seed, node, 1) * (most - 1.0)) as i64;
+    let (top, others) = (NAMES.iter().take(scientific), ["n", "m", "o"].iter().take(nuisance));
+    let mut lists: Lists = top.zip(0..).map(|(name, node)| (*name, Role::Scientific, drawn(node, 4.0))).collect();
+    lists.extend(others.zip(20..).map(|(name, node)| (*name, Role::Nuisance, drawn(node, 5.0))));
+    let mut declared: Vec<(&str, Role, Distribution)> =
+        lists.iter().map(|(name, role, count)| (*name, *role, choice(*count))).collect();
+    if has_range {
+        declared.push(("x", Role::Nuisance, Distribution::uniform(0.0, 1.0).unwrap()));
+    }
+    (space(&declared), lists)
+}
+
+#[test]
+fn every_prefix_of_random_spaces_of_several_lists_is_balanced() {
+    use SamplerKind::{Grid, Quasirandom, Sobol};
+    // By the number of scientific lists: among all trials without and with a range, and with one scientific value.
+    let mut worst = [[0; 3]; 5];
+    for (seed, sampler) in (0..120).flat_map(|seed| [Quasirandom, Sobol, Grid].map(|sampler| (seed, sampler))) {
+        let scientific = (seed % 5) as usize;
+        let has_range = sampler != Grid && seed % 4 > 0;
+        let (space, lists) = random_space(seed, scientific, 1 + (seed / 5 % 3) as usize, has_range);
+        let all: i64 = lists.iter().map(|(_, _, count)| count).product();
+        let count = if has_range { 150 } else { all.min(200) as u64 };
+        let trials = proposed(&StudyDefinition { sampler, ..study(space, seed) }, count);
+        assert_eq!(trials.len() as u64, count);
+        let top: Vec<(&str, i64)> = lists.iter().take(scientific).map(|(name, _, count)| (*name, *count)).collect();
+        let names: Vec<&str> = top.iter().map(|(name, _)| *name).collect();
+        let what = format!("{lists:?} with {sampler}, seed {seed}");
+        for (name, count) in &top {
+            assert!(imbalance(trials.iter(), name, *count as usize) <= 1, "{name} of {what}");
+        }
+        if scientific > 0 {
+            assert!(imbalance_of_combinations(&trials, &top) <= 1, "{what}");
+        }
+        // A grid has to take what is left of each combination.
+        for (name, _, count) in lists.iter().skip(scientific).filter(|_| sampler != Grid) {
+            let count = *count as usize;
+            assert!(imbalance_within(&trials, &names, name, count) <= 1, "{name} of {what}");
+            // Without a range, a configuration that is new comes before balance among all trials. With three scientific
+            // lists, so does balance among those with one value of one of them.
+            let most = match (scientific, has_range) {
+                (0, _) | (..=2, true) => 1,
+                (1, false) => 4,
+                (2, false) => 6,
+                _ => 16,
+            };
+            let among_all = imbalance(trials.iter(), name, count);
+            worst[scientific][usize::from(has_range)] = worst[scientific][usize::from(has_range)].max(among_all);
+            assert!(among_all <= most, "{name} of {what}: {among_all}");
+            for (one, _) in top.iter().filter(|_| has_range) {
+                let most = [1, 5, 10][scientific.clamp(1, 3) - 1];
+                let with_one = imbalance_within(&trials, &[*one], name, count);
+                worst[scientific][2] = worst[scientific][2].max(with_one);
+                assert!(with_one <= most, "{name} with {one} of {what}: {with_one}");
+            }
+        }
+    }
+    println!("the largest differences of nuisance lists: {worst:?}");
+}
+
+#[test]
+fn nuisance_lists_are_balanced_among_all_trials_also_under_conditions_and_after_widening() {
+    use Role::{Nuisance, Scientific};
+    let tree = |arms| {
+        let range = Distribution::uniform(0.0, 1.0).unwrap();
+        let mut tree = space(&[("a", Scientific, choice(arms)), ("n", Nuisance, choice(3)), ("x", Nuisance, range)]);
+        for (name, of, values, count) in [("m", "a", vec![0, 1], 2), ("o", "a", vec![1, 2], 4), ("p", "n", vec![1], 2)]
+        {
+            let conditions = vec![Condition { name: of.into(), values: values.into_iter().map(Value::Int).collect() }];
+            let (name, role) = (name.into(), Nuisance);
+            tree.declare(Hyperparameter { name, role, distribution: choice(count), conditions }).unwrap();
+        }
+        tree
+    };
+    for (seed, sampler) in (0..40).flat_map(|seed| [SamplerKind::Quasirandom, SamplerKind::Sobol].map(|s| (seed, s))) {
+        let definition = StudyDefinition { sampler, ..study(tree(3), seed) };
+        let trials = proposed(&definition, 200);
+        for (name, count) in [("n", 3), ("m", 2), ("o", 4)] {
+            assert!(imbalance(trials.iter(), name, count) <= 1, "{name} with {sampler}, seed {seed}");
+            assert!(imbalance_within(&trials, &["a"], name, count) <= 1, "{name} with {sampler}, seed {seed}");
+        }
+        // A value is added, and has caught up after 37 trials. Once all counts are equal, the differences are small again.
+        let trials = proposed(&definition.widened(tree(4), 28), 240);
+        assert!(imbalance_within(&trials, &["a"], "n", 3) <= 1, "{sampler}, seed {seed}");
+        let late = |last: usize| {
+            let counts = [0, 1, 2].map(|value| with(&trials[..last], "n", value).count());
+            counts.iter().max().unwrap() - counts.iter().min().unwrap()
+        };
+        assert!((60..240).all(|last| late(last) <= 1), "{sampler}, seed {seed}");
+    }
+}
+
+#[test]
+fn a_part_of_a_space_with_few_configurations_keeps_its_share() {
+    use Role::{Nuisance, Scientific};
+    use SamplerKind::{Quasirandom, Sobol};
+    let unit = || Distribution::uniform(0.0, 1.0).unwrap();
+    for (role, seed, sampler) in (0..20)
+        .flat_map(|seed| [(Scientific, seed, Quasirandom), (Nuisance, seed, Quasirandom), (Nuisance, seed, Sobol)])
+    {
+        let tree = |children: &[(i64, Distribution)]| {
+            let mut tree = space(&[("n", role, Distribution::int(1, 3).unwrap())]);
+            for (k, (value, distribution)) in children.iter().enumerate() {
+                let conditions = vec![Condition { name: "n".into(), values: vec![Value::Int(*value)] }];
+                let (name, distribution) = (format!("x{k}"), distribution.clone());
+                tree.declare(Hyperparameter { name, role: Nuisance, distribution, conditions }).unwrap();
+            }
+            tree
+        };
+        let one = tree(&[(2, unit())]);
+        let several = tree(&[
+            (1, Distribution::int(1, 2).unwrap()),
+            (1, choice(2)),
+            (2, unit()),
+            (3, Distribution::log_int(1, 3).unwrap()),
+        ]);
+        for (space, sizes) in [(one, [1, 24, 1]), (several, [4, 24, 3])] {
+            let trials = proposed(&StudyDefinition { sampler, ..study(space, seed) }, 24);
+            for (value, size) in [1, 2, 3].into_iter().zip(sizes) {
+                let of: Vec<&Params> = with(&trials, "n", value).collect();
+                assert!((5..=11).contains(&of.len()), "n = {value} {} times with {sampler}, seed {seed}", of.len());
+                // Each configuration of the part comes before one comes twice.
+                let first: HashSet<String> = of.iter().take(size).map(|params| format!("{params:?}")).collect();
+                assert_eq!(first.len(), size.min(of.len()), "n = {value} with {sampler}, seed {seed}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_scientific_list_that_is_not_widened_stays_balanced_beside_one_that_is() {
+    let [_, _, _, narrow, wide, _] = spaces_of_version_8();
+    for (seed, first) in (0..40).flat_map(|seed| [3, 10, 13].map(|first| (seed, first))) {
+        let trials = proposed(&study(narrow.clone(), seed).widened(wide.clone(), first), 80);
+        assert!(imbalance(trials.iter(), "act", 2) <= 1, "seed {seed}, {first}");
+        let caught_up = |last: usize, count: i64| {
+            let counts: Vec<usize> = (0..count).map(|value| with(&trials[..last], "model", value).count()).collect();
+            counts.iter().max().unwrap() - counts.iter().min().unwrap()
+        };
+        assert!((0..first as usize).all(|last| caught_up(last, 2) <= 1));
+        assert!((20..80).all(|last| caught_up(last, 3) <= 1), "seed {seed}, {first}");
+        let combinations = [0, 1, 2].map(|model| {
+            let of: Vec<Params> = with(&trials, "model", model).cloned().collect();
+            [0, 1].map(|act| with(&of, "act", act).count())
+        });
+        let (least, most) =
+            (combinations.iter().flatten().min().unwrap(), combinations.iter().flatten().max().unwrap());
+        assert!(most - least <= 2, "{combinations:?}, seed {seed}, {first}");
+    }
+}
+
 #[test]
 fn every_prefix_is_balanced_in_random_spaces_with_every_sampler_and_after_widening() {
     use Role::{Nuisance, Scientific};
@@ -427,11 +583,12 @@ fn two_scientific_lists_are_compared_on_balanced_lists_and_well_spread_ranges() 
             let definition = StudyDefinition { sampler, ..study(space(&declared), seed) };
             let trials = proposed(&definition, (16 * a * b) as u64);
             let what = format!("{sampler} with {a} and {b} values, seed {seed}");
+            assert!(imbalance(trials.iter(), "list", list as usize) <= 1, "{what}");
             for (name, count) in [("a", a), ("b", b)] {
                 assert!(imbalance(trials.iter(), name, count as usize) <= 1, "{name}: {what}");
                 for value in 0..count {
                     let within: Vec<Params> = with(&trials, name, value).cloned().collect();
-                    assert!(imbalance(within.iter(), "list", list as usize) <= 2, "list in {name} = {value}: {what}");
+                    assert!(imbalance(within.iter(), "list", list as usize) <= 4, "list in {name} = {value}: {what}");
                     assert!(
                         imbalance(within.iter(), if name == "a" { "b" } else { "a" }, (a * b / count) as usize) <= 1
                     );
@@ -510,13 +667,76 @@ fn each_earlier_version_proposes_what_it_proposed() {
                 fingerprint(&StudyDefinition { sampler_version, ..wider }, 40)
             }))
             .collect();
-        assert_eq!(shown, recorded, "version {sampler_version}");
+        assert_eq!(shown, recorded, "version {sampler_version}: {shown:#018x?}");
     }
 }
 
+/// Spaces that the rules of version 8 concern: a branch of a range of whole numbers, three nuisance lists with and
+/// without a range, a space with two scientific lists, the same with one more value, and four scientific lists.
+fn spaces_of_version_8() -> [SearchSpace; 6] {
+    use Role::{Nuisance, Scientific};
+    let unit = || Distribution::uniform(0.0, 1.0).unwrap();
+    let mut whole = space(&[("n", Scientific, Distribution::int(1, 3).unwrap())]);
+    let conditions = vec![Condition { name: "n".into(), values: vec![Value::Int(2)] }];
+    whole.declare(Hyperparameter { name: "x".into(), role: Nuisance, distribution: unit(), conditions }).unwrap();
+    let lists = [("a", Scientific, choice(3)), ("n", Nuisance, choice(3)), ("m", Nuisance, choice(2))];
+    let lists = [&lists[..], &[("k", Nuisance, choice(4))]].concat();
+    let with_range = [&lists[..], &[("x", Nuisance, unit())]].concat();
+    let two = |models| {
+        let mut two =
+            space(&[("model", Scientific, choice(models)), ("act", Scientific, choice(2)), ("x", Nuisance, unit())]);
+        let conditions = vec![Condition { name: "model".into(), values: vec![Value::Int(0)] }];
+        two.declare(Hyperparameter { name: "k".into(), role: Nuisance, distribution: choice(2), conditions }).unwrap();
+        two
+    };
+    let four = [("a", Scientific, choice(3)), ("b", Scientific, choice(2)), ("c", Scientific, choice(4))];
+    let four = [&four[..], &[("d", Scientific, choice(2)), ("n", Nuisance, choice(2))]].concat();
+    [whole, space(&lists), space(&with_range), two(2), two(3), space(&four)]
+}
+
+#[test]
+fn versions_6_and_7_propose_what_they_did_where_version_8_has_other_rules() {
+    let [whole, lists, with_range, narrow, wide, four] = spaces_of_version_8();
+    for (sampler_version, recorded) in RECORDED_BEFORE_8 {
+        let of = |sampler, space: &SearchSpace| StudyDefinition { sampler, sampler_version, ..study(space.clone(), 5) };
+        let widened = of(SamplerKind::Quasirandom, &narrow).widened(wide.clone(), 10);
+        let shown = [
+            fingerprint(&of(SamplerKind::Quasirandom, &whole), 24),
+            fingerprint(&of(SamplerKind::Quasirandom, &lists), 80),
+            fingerprint(&of(SamplerKind::Sobol, &with_range), 80),
+            fingerprint(&StudyDefinition { sampler_version, ..widened }, 50),
+            fingerprint(&of(SamplerKind::Grid, &four), 96),
+        ];
+        assert_eq!(shown, recorded, "version {sampler_version}: {shown:#018x?}");
+    }
+}
+
+const RECORDED_BEFORE_8: [(u32, [u64; 5]); 2] = [
+    (
+        6,
+        [
+            0xd15c_eb69_35c0_661b,
+            0x633b_5202_f865_3fd9,
+            0x8408_ba86_63fd_04f8,
+            0xb2c4_86cf_22fa_91b9,
+            0x2853_985d_a967_eb1d,
+        ],
+    ),
+    (
+        7,
+        [
+            0xd15c_eb69_35c0_661b,
+            0x633b_5202_f865_3fd9,
+            0x8408_ba86_63fd_04f8,
+            0xb2c4_86cf_22fa_91b9,
+            0x2853_985d_a967_eb1d,
+        ],
+    ),
+];
+
 /// Fingerprints of quasirandom, sobol, random, bayes without results, grid, and two widened studies. They were recorded
-/// when version 6 was the newest.
-const RECORDED: [(u32, [u64; 7]); 5] = [
+/// when version 6 was the newest, and those of version 7 when that was.
+const RECORDED: [(u32, [u64; 7]); 6] = [
     (
         2,
         [
@@ -572,6 +792,18 @@ const RECORDED: [(u32, [u64; 7]); 5] = [
             0xc6f0_a656_e865_39f9,
             0x95b2_c1c3_93f0_def0,
             0x29f5_4e9c_d674_e411,
+            0xbae1_f275_3021_ce25,
+            0x3e07_ae45_7755_fdfd,
+            0xf03b_d8bf_a46a_1455,
+        ],
+    ),
+    (
+        7,
+        [
+            0x4a4e_764d_9cc4_32a9,
+            0x3a1c_a4fb_8878_fe94,
+            0x8657_0226_720c_4cc5,
+            0x4a4e_764d_9cc4_32a9,
             0xbae1_f275_3021_ce25,
             0x3e07_ae45_7755_fdfd,
             0xf03b_d8bf_a46a_1455,
@@ -680,6 +912,22 @@ fn with_one_or_two_scientific_lists_version_7_proposes_what_version_6_did() {
     // With three, it does not.
     let of = |sampler_version| proposed(&StudyDefinition { sampler_version, ..study(factorial(&[3, 2, 2]).0, 0) }, 12);
     assert_ne!(of(6), of(7));
+}
+
+#[test]
+fn version_8_proposes_what_version_7_did_where_that_was_balanced_and_with_three_or_more_scientific_lists() {
+    let others: [&[i64]; 4] = [&[], &[4], &[3, 2, 2], &[2, 3, 2, 2]];
+    for (sizes, seed) in others.into_iter().flat_map(|sizes| (0..10).map(move |seed| (sizes, seed))) {
+        for sampler in [SamplerKind::Quasirandom, SamplerKind::Sobol, SamplerKind::Random] {
+            let of = |sampler_version| {
+                proposed(&StudyDefinition { sampler, sampler_version, ..study(factorial(sizes).0, seed) }, 60)
+            };
+            assert_eq!(of(7), of(8), "{sizes:?} with {sampler}, seed {seed}");
+        }
+    }
+    // With two, nuisance lists are balanced among all trials too.
+    let of = |sampler_version| proposed(&StudyDefinition { sampler_version, ..study(factorial(&[3, 2]).0, 0) }, 30);
+    assert_ne!(of(7), of(8));
 }
 
 #[test]

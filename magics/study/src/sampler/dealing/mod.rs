@@ -6,14 +6,19 @@
 //! the most important count first:
 //!
 //! 1. among the trials with the same scientific values;
-//! 2. among the trials with the same value of one scientific list, and among all;
+//! 2. among the trials with the same value of one scientific list, and among all; those among all come first for the
+//!    nuisance lists that have schedules (`nuisance`);
 //! 3. whether it is the next one of a round (see below);
 //! 4. together with the values that other lists have in this trial, so that lists are not confounded with each other;
 //! 5. by a random order of the values.
 //!
-//! With one scientific list, the differences are at most 1 everywhere. With several, they are at most 1 among the
-//! trials with the same scientific values, which a study compares. They cannot be at most 1 also for each scientific
+//! With at most one scientific list, the differences are at most 1 everywhere. With several, they are at most 1 among
+//! the trials with the same scientific values, which a study compares. They cannot be at most 1 also for each scientific
 //! list alone and among all trials: with three lists of two values, the fourth trial at the latest breaks one of these.
+//! With two scientific lists, they are at most 1 among all trials. With more, both differ by a few.
+//!
+//! Where a space has only lists, no configuration is repeated as long as the first count allows another one. This comes
+//! before the other counts of nuisance lists, so these differ by a few among all trials.
 //!
 //! The scientific lists at the top of the tree are balanced in all trials, and so are their combinations. With one or
 //! two of them, the counts above lead to that; three or more are chosen together (`scientific`). A scientific list
@@ -28,15 +33,18 @@
 //!
 //! So a value that `--widen` adds is dealt until it has caught up with the others.
 //!
-//! Before version 7, there were no rounds, three or more scientific lists were chosen one after the other, and those
+//! Before version 8, there were no schedules, and scientific values too were chosen so that configurations are new.
+//! After a wider space began, two scientific lists were chosen one after the other. Before version 7, there were no rounds, three or more scientific lists were chosen one after the other, and those
 //! under a condition came among the nuisance lists and did not count for these. Before version 6, only the first
 //! scientific list counted in this way, for ranges, and came before the others, for lists.
 
+mod nuisance;
 mod scientific;
 
 use super::keyed::{Purpose, generator, permutation};
 use crate::{Distribution, Hyperparameter, Params, Role, SearchSpace, Value};
 use indexmap::IndexMap;
+use nuisance::{Ahead, Schedule};
 use std::collections::HashMap;
 
 /// How many combinations of values are tried for a configuration that the study does not have yet.
@@ -47,9 +55,10 @@ const COMBINATIONS: u32 = 1000;
 const COMPARED: usize = 512;
 
 /// A value of a list: the index of its declaration, and the index of the value among all that the list has ever had.
-type Card = (usize, usize);
+pub(super) type Card = (usize, usize);
 
 /// What was dealt so far.
+#[derive(Clone)]
 pub(super) struct Dealt {
     seed: u64,
     /// The values that each list has ever had, in the order in which they came.
@@ -71,6 +80,15 @@ pub(super) struct Dealt {
     last: HashMap<usize, usize>,
     /// Since version 7: what was planned for the scientific lists at the top of the tree, the next trial last.
     round: Vec<Vec<Card>>,
+    /// Since version 8: whether this goes on after another space.
+    continues: bool,
+    /// Since version 8: the scientific values of the next trials, as far as they were needed.
+    ahead: Option<Ahead>,
+    /// Since version 8: the nuisance lists that have schedules, those that there are at the moment, and the values that
+    /// they allow in the next trial.
+    scheduled: Vec<usize>,
+    schedules: HashMap<usize, Schedule>,
+    allowed: HashMap<usize, Vec<usize>>,
 }
 
 /// A trial of which some hyperparameters have a value.
@@ -80,6 +98,10 @@ struct Hand<'a> {
     version: u32,
     /// How many scientific lists there are at the top of the tree.
     first: usize,
+    /// Whether the scientific lists at the top of the tree are chosen together.
+    is_joint: bool,
+    /// Whether nuisance lists keep to their schedules.
+    is_strict: bool,
     params: Params,
     /// The values of scientific lists, and those of the others.
     scientific: Vec<Card>,
@@ -100,11 +122,6 @@ impl Hand<'_> {
             7.. => self.scientific.clone(),
             _ => self.combination().unwrap_or_else(first).to_vec(),
         }
-    }
-
-    /// Whether the scientific lists at the top of the tree are chosen together. One or two need no rule of their own.
-    fn deals_first_together(&self) -> bool {
-        self.version >= 7 && self.first > 2
     }
 
     fn cards(&mut self, role: Role) -> &mut Vec<Card> {
@@ -128,24 +145,37 @@ impl Dealt {
             beginnings: HashMap::new(),
             last: HashMap::new(),
             round: vec![],
+            continues: false,
+            ahead: None,
+            scheduled: vec![],
+            schedules: HashMap::new(),
+            allowed: HashMap::new(),
         }
     }
 
-    /// The next configuration, and whether it is new. It is not if all that were tried are not.
+    /// The same, for a space that comes after others. What these proposed is still to be counted.
+    pub(super) fn continuing(seed: u64) -> Self {
+        Self { continues: true, ..Self::new(seed) }
+    }
+
+    /// The next configuration, and whether it is new. It is not if all that were tried are not. If `is_strict`, nuisance
+    /// lists with schedules keep to them, even if no configuration is new.
     pub(super) fn propose(
         &mut self,
         version: u32,
         space: &SearchSpace,
         point: Point<'_>,
         is_new: &dyn Fn(&Params) -> bool,
+        is_strict: bool,
     ) -> (Params, bool) {
         self.learn(space);
-        let count = space.hyperparameters().iter().filter(|h| is_first(h)).count();
-        let params = Params::new();
-        let mut hand = Hand { space, version, first: count, params, scientific: vec![], nuisance: vec![] };
         let order = order(version, space);
-        if hand.deals_first_together() {
-            self.plan(&order[..count]);
+        let mut hand = Hand { is_strict, ..self.hand(version, space) };
+        if hand.is_joint {
+            self.plan(&order[..hand.first]);
+        }
+        if version >= 8 && is_strict {
+            self.schedule(space);
         }
         let (mut first, mut left) = (None, COMBINATIONS);
         let mut new = None;
@@ -163,6 +193,18 @@ impl Dealt {
         (new.or(first).unwrap_or_default(), is_new)
     }
 
+    /// A trial without values. One or two scientific lists need no rule for all of them together, unless a wider space
+    /// made their counts unequal.
+    fn hand<'a>(&self, version: u32, space: &'a SearchSpace) -> Hand<'a> {
+        let first = space.hyperparameters().iter().filter(|h| is_first(h)).count();
+        let is_joint = match version {
+            8.. => first > if self.continues { 1 } else { 2 },
+            _ => version == 7 && first > 2,
+        };
+        let params = Params::new();
+        Hand { space, version, first, is_joint, is_strict: false, params, scientific: vec![], nuisance: vec![] }
+    }
+
     /// Gives all hyperparameters their values, in this order: see [`Dealt::fill`].
     fn deal(
         &self,
@@ -171,11 +213,14 @@ impl Dealt {
         point: Point<'_>,
         visit: &mut dyn FnMut(&Params) -> bool,
     ) -> bool {
-        if !hand.deals_first_together() {
+        if !hand.is_joint {
             return self.fill(order, hand, point, visit);
         }
         let (first, others) = order.split_at(hand.first);
-        let (combinations, are_all) = self.combinations(first, COMPARED);
+        let (mut combinations, are_all) = self.combinations(first, COMPARED);
+        if hand.version >= 8 {
+            combinations.truncate(1);
+        }
         for combination in combinations {
             for (node, index) in &combination {
                 let name = hand.space.hyperparameters()[*node].name.clone();
@@ -230,8 +275,10 @@ impl Dealt {
 
     /// The values of a list that keep it balanced, the best one first.
     fn choices(&self, node: usize, h: &Hyperparameter, values: &[Value], hand: &Hand<'_>) -> Vec<Card> {
-        if hand.deals_first_together() && is_first(h) {
-            return self.after(&hand.scientific, node);
+        if hand.is_joint && is_first(h) {
+            let mut choices = self.after(&hand.scientific, node);
+            choices.truncate(most_choices(hand.version, h));
+            return choices;
         }
         let together = |a: Card, b: Card| self.together.get(&(a, b)).copied().unwrap_or(0);
         let own = |card: &Card| self.counts.get(card).copied().unwrap_or(0);
@@ -242,17 +289,20 @@ impl Dealt {
         // With few trials for each combination of those before it, a scientific list could lose its own balance.
         let least = cards.iter().map(own).min().unwrap_or(0);
         let turn = self.turn(node, hand);
+        let balances_all = hand.version >= 8 && self.scheduled.contains(&node);
+        let allowed = self.allowed(node, hand).filter(|_| hand.is_strict);
         let is_ahead = |card: &Card| follows_others && h.role == Role::Scientific && own(card) > least + 1;
         let mut choices: Vec<(Vec<u64>, Card)> = cards
             .into_iter()
-            .filter(|card| !is_ahead(card))
+            .filter(|card| !is_ahead(card) && allowed.is_none_or(|allowed| allowed.contains(&card.1)))
             .map(|card| {
                 let mut counts: Vec<u64> = hand.scientific.iter().map(|other| together(card, *other)).collect();
                 counts.push(own(&card));
                 let arm = if follows_others { Some(&*hand.scientific) } else { hand.combination() };
                 if let Some(arm) = arm {
                     let within = self.within.get(&(card, arm.to_vec())).copied().unwrap_or(0);
-                    counts = vec![within, counts.iter().sum()];
+                    let all = counts.iter().sum();
+                    counts = if balances_all { vec![within, own(&card), all] } else { vec![within, all] };
                 }
                 counts.push(u64::from(turn.is_some_and(|next| next != card.1)));
                 counts.push(hand.nuisance.iter().map(|other| together(card, *other)).sum());
@@ -261,20 +311,17 @@ impl Dealt {
             })
             .collect();
         choices.sort();
-        let least = choices.first().map(|(counts, _)| counts[0]);
-        choices.into_iter().filter(|(counts, _)| Some(counts[0]) == least).map(|(_, card)| card).collect()
+        let decisive = if balances_all && hand.is_strict { 2 } else { 1 };
+        let least = choices.first().map(|(counts, _)| counts[..decisive].to_vec());
+        let is_least = |counts: &[u64]| least.as_deref() == Some(&counts[..decisive]);
+        let best = choices.into_iter().filter(|(counts, _)| is_least(counts)).map(|(_, card)| card);
+        best.take(most_choices(hand.version, h)).collect()
     }
 
     /// The value of a nuisance list that follows in its round. None where a round begins, and where there are no
     /// rounds.
     fn turn(&self, node: usize, hand: &Hand<'_>) -> Option<usize> {
-        let lists: Vec<usize> = (0..hand.space.hyperparameters().len())
-            .filter(|node| !hand.space.hyperparameters()[*node].distribution.is_constant())
-            .collect();
-        let [a, b] = lists[..] else { return None };
-        if hand.version < 7 || ![a, b].iter().all(|node| is_in_round(&hand.space.hyperparameters()[*node])) {
-            return None;
-        }
+        let (a, b) = lists_in_rounds(hand.space).filter(|_| hand.version >= 7)?;
         // The least common multiple of their lengths.
         let [a, b] = [a, b].map(|node| self.values[&node].len() as u64);
         let length = a / greatest_common_divisor(a, b) * b;
@@ -308,16 +355,8 @@ impl Dealt {
     /// Counts a configuration, whoever proposed it.
     pub(super) fn record(&mut self, version: u32, space: &SearchSpace, params: &Params) {
         self.learn(space);
-        let active: Vec<(usize, &Hyperparameter)> =
-            space.hyperparameters().iter().enumerate().filter(|(_, h)| h.is_active(params)).collect();
-        let cards: IndexMap<usize, Card> = active
-            .iter()
-            .filter_map(|(node, h)| {
-                let index =
-                    self.values.get(node)?.iter().position(|v| params.get(&h.name).is_some_and(|w| v.same_as(w)))?;
-                Some((*node, (*node, index)))
-            })
-            .collect();
+        let active = active(space, params);
+        let cards = self.cards(&active, params);
         for (node, _) in &active {
             *self.trials.entry(*node).or_default() += 1;
         }
@@ -333,15 +372,23 @@ impl Dealt {
         }
     }
 
+    /// The values that these hyperparameters have, if they are lists.
+    fn cards(&self, active: &[(usize, &Hyperparameter)], params: &Params) -> IndexMap<usize, Card> {
+        let card = |(node, h): &(usize, &Hyperparameter)| {
+            let value = params.get(&h.name)?;
+            let index = self.values.get(node)?.iter().position(|known| known.same_as(value))?;
+            Some((*node, (*node, index)))
+        };
+        active.iter().filter_map(card).collect()
+    }
+
     /// Counts with which scientific values each value came, in the order in which they are dealt.
     fn record_arm(&mut self, space: &SearchSpace, params: &Params, cards: &IndexMap<usize, Card>) {
-        let first = |node: &usize| is_first(&space.hyperparameters()[*node]);
-        let combination: Option<Vec<Card>> =
-            order(7, space).iter().filter(|node| first(node)).map(|node| cards.get(node).copied()).collect();
         // Whatever else a trial has, the round has no plan any more.
-        if self.round.pop() != combination {
+        if self.round.pop() != combination(space, cards) {
             self.round.clear();
         }
+        self.go_ahead(space, params, cards);
         let mut arm = vec![];
         for node in order(7, space) {
             let h = &space.hyperparameters()[node];
@@ -393,7 +440,7 @@ impl Dealt {
     }
 
     /// Adds the values of the lists of a space to those that are known.
-    fn learn(&mut self, space: &SearchSpace) {
+    pub(super) fn learn(&mut self, space: &SearchSpace) {
         for (node, h) in space.hyperparameters().iter().enumerate() {
             let Distribution::Choice { values } = &h.distribution else { continue };
             let known = self.values.entry(node).or_default();
@@ -406,10 +453,29 @@ impl Dealt {
     }
 }
 
+/// The hyperparameters that exist in a configuration, by the index of the declaration.
+fn active<'a>(space: &'a SearchSpace, params: &Params) -> Vec<(usize, &'a Hyperparameter)> {
+    space.hyperparameters().iter().enumerate().filter(|(_, h)| h.is_active(params)).collect()
+}
+
+/// The values of the scientific lists at the top of the tree. None if one is not known.
+fn combination(space: &SearchSpace, cards: &IndexMap<usize, Card>) -> Option<Vec<Card>> {
+    let first = |node: &usize| is_first(&space.hyperparameters()[*node]);
+    order(7, space).iter().filter(|node| first(node)).map(|node| cards.get(node).copied()).collect()
+}
+
 /// The order in which hyperparameters get their values: first the scientific lists at the top of the tree, on which the
 /// others depend. Then those that exist under conditions on scientific values, and then those whose conditions name
 /// others, after these. The rest comes as it is declared. Before version 7, conditions did not matter.
 fn order(version: u32, space: &SearchSpace) -> Vec<usize> {
+    let ranks = ranks(version, space);
+    let mut order: Vec<usize> = (0..ranks.len()).collect();
+    order.sort_by_key(|node| ranks[*node]);
+    order
+}
+
+/// The rank of each hyperparameter in this order.
+fn ranks(version: u32, space: &SearchSpace) -> Vec<u8> {
     let all = space.hyperparameters();
     let parents = |child: usize| {
         let is_parent = move |parent: &usize| all[child].conditions.iter().any(|c| c.name == all[*parent].name);
@@ -432,13 +498,11 @@ fn order(version: u32, space: &SearchSpace) -> Vec<usize> {
             }
         }
     }
-    let mut order: Vec<usize> = (0..all.len()).collect();
-    order.sort_by_key(|node| ranks[*node]);
-    order
+    ranks
 }
 
 /// Whether it is a scientific list at the top of the tree.
-fn is_first(h: &Hyperparameter) -> bool {
+pub(super) fn is_first(h: &Hyperparameter) -> bool {
     is_scientific_list(h) && h.conditions.is_empty()
 }
 
@@ -446,9 +510,23 @@ fn is_scientific_list(h: &Hyperparameter) -> bool {
     h.role == Role::Scientific && matches!(h.distribution, Distribution::Choice { .. })
 }
 
+/// The two lists of a space that has no others, if they go in rounds.
+fn lists_in_rounds(space: &SearchSpace) -> Option<(usize, usize)> {
+    let all = space.hyperparameters();
+    let varied: Vec<usize> = (0..all.len()).filter(|node| !all[*node].distribution.is_constant()).collect();
+    let [a, b] = varied[..] else { return None };
+    (is_in_round(&all[a]) && is_in_round(&all[b])).then_some((a, b))
+}
+
 /// Whether it is a nuisance list at the top of the tree. Two of these go through their values in rounds.
 fn is_in_round(h: &Hyperparameter) -> bool {
     h.role != Role::Scientific && matches!(h.distribution, Distribution::Choice { .. }) && h.conditions.is_empty()
+}
+
+/// How many values of a list are tried for a new configuration. Since version 8, the scientific values do not depend on
+/// what is new.
+fn most_choices(version: u32, h: &Hyperparameter) -> usize {
+    if version >= 8 && h.role == Role::Scientific { 1 } else { usize::MAX }
 }
 
 fn greatest_common_divisor(a: u64, b: u64) -> u64 {

@@ -1,4 +1,5 @@
-//! The choice of values for three or more scientific lists at the top of the tree, since version 7. After any number of
+//! The choice of values for several scientific lists at the top of the tree: for three or more since version 7, and for
+//! two since version 8 after a wider space began. After any number of
 //! trials, each value of a list occurred equally often (± 1), and so did each combination. The counts that decide, the
 //! most important one first:
 //!
@@ -14,8 +15,9 @@
 //!
 //! After a wider space began, the counts of combinations can differ by more until the new values have caught up.
 
-use super::{Card, Dealt};
+use super::{COMPARED, Card, Dealt, active, combination, is_first, order};
 use crate::sampler::keyed::{Purpose, generator, permutation};
+use crate::{Params, SearchSpace};
 
 /// A round of at most so many combinations is planned.
 const PLANNED: usize = 60;
@@ -25,6 +27,26 @@ const ORDERS: u64 = 3;
 const TRIED: usize = 4;
 
 impl Dealt {
+    /// The combinations of the scientific lists at the top of the tree that keep them balanced, the best one first.
+    pub(in crate::sampler) fn first_combinations(&mut self, space: &SearchSpace) -> Vec<Vec<Card>> {
+        self.learn(space);
+        let nodes: Vec<usize> =
+            order(8, space).into_iter().filter(|node| is_first(&space.hyperparameters()[*node])).collect();
+        self.plan(&nodes);
+        let (combinations, are_all) = self.combinations(&nodes, COMPARED);
+        if !are_all && combinations.is_empty() {
+            let mut chosen = vec![];
+            nodes.iter().for_each(|node| chosen.extend(self.after(&chosen, *node).first().copied()));
+            return vec![chosen];
+        }
+        combinations
+    }
+
+    /// The values of the scientific lists at the top of the tree. None if one is not known.
+    pub(in crate::sampler) fn combination_of(&self, space: &SearchSpace, params: &Params) -> Option<Vec<Card>> {
+        combination(space, &self.cards(&active(space, params), params))
+    }
+
     /// The combinations of the least used values of several lists, the best one first. If there are more than `most`,
     /// only the next one of the round, if it is as good as what [`Dealt::after`] would choose, and false.
     pub(super) fn combinations(&self, nodes: &[usize], most: usize) -> (Vec<Vec<Card>>, bool) {
@@ -77,7 +99,7 @@ impl Dealt {
             return;
         }
         let trials = self.trials.get(&nodes[0]).copied().unwrap_or(0);
-        let all: Vec<Vec<Card>> = (0..count).map(|index| combination(nodes, &lists, index)).collect();
+        let all: Vec<Vec<Card>> = (0..count).map(|index| numbered(nodes, &lists, index)).collect();
         let first = self.beginning_count(&all[0]);
         if all.iter().any(|cards| self.beginning_count(cards) != first) {
             return;
@@ -134,7 +156,7 @@ impl Dealt {
 }
 
 /// The values of lists with so many values each, by the number of the combination.
-fn combination(nodes: &[usize], lists: &[usize], mut number: usize) -> Vec<Card> {
+fn numbered(nodes: &[usize], lists: &[usize], mut number: usize) -> Vec<Card> {
     let mut cards = vec![];
     for (node, count) in nodes.iter().zip(lists) {
         cards.push((*node, number % count));
