@@ -174,8 +174,8 @@ impl<'a> Coverage<'a> {
 }
 
 /// Returns the smallest number of configurations with so many points along each nuisance dimension of each combination
-/// of scientific values, beside the given ones. A grid has no more than all of its configurations. None if the number is
-/// larger than `most`.
+/// of scientific values, beside the given ones. A grid has no more than all of its configurations. None if the number
+/// is larger than `most`.
 fn enough_configurations(definition: &StudyDefinition, points: f64, most: u32) -> Option<u32> {
     let mut proposals = expected_proposals(definition);
     let mut coverage = Coverage::new(definition);

@@ -20,8 +20,8 @@ pub enum Bucket {
 }
 
 impl Bucket {
-    /// How far a value lies outside, on the scale of the distribution: 0 if it is inside. None if it is another value of
-    /// a list.
+    /// How far a value lies outside, on the scale of the distribution: 0 if it is inside. None if it is another value
+    /// of a list.
     pub(super) fn distance(&self, value: &Value, distribution: &Distribution) -> Option<f64> {
         match self {
             Bucket::Value(own) => own.same_as(value).then_some(0.0),

@@ -406,8 +406,8 @@ impl StudyWriter {
         self.with_time(|transaction| transaction.prepare_cached(sql)?.execute(row).map(drop))
     }
 
-    /// Returns the error of [`Store::check_file`], if there is one, with where what was recorded is kept. The lease ends
-    /// before that, so that other kernels can continue the study there, and nothing more can be written here.
+    /// Returns the error of [`Store::check_file`], if there is one, with where what was recorded is kept. The lease
+    /// ends before that, so that other kernels can continue the study there, and nothing more can be written here.
     pub fn keep_file(&self) -> Result<()> {
         let checked = self.store.check_file();
         if checked.is_err() {
