@@ -115,8 +115,8 @@ impl Store {
         was_compacted
     }
 
-    /// The same, and keeps what was recorded: it copies all that the open file holds to a new file, unless the file was
-    /// only moved.
+    /// An error as that of [`check_file`](Self::check_file), after which what was recorded is kept: all that the open
+    /// file holds was copied to a new file, unless the file was only moved.
     pub(super) fn keep_file(&self) -> Result<()> {
         let (Some(place), Some(fate)) = (&self.place, self.fate()) else { return Ok(()) };
         let is_whole = !matches!(fate, Fate::Cut) && self.empty_log();
