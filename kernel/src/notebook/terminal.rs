@@ -33,7 +33,7 @@ impl Terminal {
                 let text = content["text"].as_str().unwrap_or_default();
                 match content["name"] == "stderr" {
                     true => say_part(text),
-                    false => self.prints(text),
+                    false => self.print_text(text),
                 }
             }
             "error" => {
@@ -46,7 +46,7 @@ impl Terminal {
                 self.clear();
                 for page in content["payload"].as_array().into_iter().flatten() {
                     if let Some(text) = page["data"]["text/plain"].as_str() {
-                        self.prints(&format!("{}\n", text.trim_end()));
+                        self.print_text(&format!("{}\n", text.trim_end()));
                     }
                 }
             }
@@ -55,7 +55,7 @@ impl Terminal {
     }
 
     /// Prints text. An error is kept for [`print`](Self::print): the magic runs to its end.
-    fn prints(&mut self, text: &str) {
+    fn print_text(&mut self, text: &str) {
         if let Err(error) = print_part(text) {
             self.unprinted.get_or_insert(error);
         }

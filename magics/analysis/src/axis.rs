@@ -92,8 +92,8 @@ pub struct AxisPoint {
 /// Returns the plots of the hyperparameters that `labels` name, or of all that vary if there are no labels. `findings`
 /// are those of the checklist.
 ///
-/// It is an error if a hyperparameter is unknown or does not vary, or if no trial has an objective or is infeasible:
-/// then there is nothing to draw.
+/// It is an error if a hyperparameter is unknown or does not vary, or if there is nothing to draw: no trial has an
+/// objective, is infeasible or was stopped.
 pub fn axis(
     definition: &StudyDefinition,
     trials: &[Trial],

@@ -231,6 +231,10 @@ fn a_point_counts_configurations_that_failed_beside_the_others() {
     let trials = [trial(1, 1, 0.01, Some(0.2)), trial(2, 1, 0.1, Some(0.3)), failed(trial(3, 1, 0.5, None))];
     let result = isolation(&definition(), &trials, "lr", Some(2), &minimize).unwrap();
     assert_eq!(result.points.iter().map(|p| p.failed).collect::<Vec<_>>(), [0, 1]);
+    // 0.04 is nearer to 0.1 on a logarithmic scale.
+    let trials = [trial(1, 1, 0.01, Some(0.2)), trial(2, 1, 0.1, Some(0.3)), failed(trial(3, 1, 0.04, None))];
+    let result = isolation(&definition(), &trials, "lr", Some(2), &minimize).unwrap();
+    assert_eq!(result.points.iter().map(|p| p.failed).collect::<Vec<_>>(), [0, 1]);
     assert!(!result.has_seeds());
 }
 

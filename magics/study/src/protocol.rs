@@ -202,7 +202,8 @@ pub enum Event {
         trial: TrialId,
         /// Any state but running.
         state: TrialState,
-        /// Why it is in that state, in one line. For a complete trial, what of it was not recorded or kept, if anything.
+        /// Why it is in that state, in one line. For a complete trial, what of it was not recorded or kept, if
+        /// anything.
         #[serde(default)]
         reason: Option<String>,
         /// How long the trial took, in seconds.

@@ -21,7 +21,7 @@ pub enum TrialState {
     Stopped,
     /// The trial crashed, exited with an error, took too long, or ended without reporting its objective.
     Failed,
-    /// The trial was ended before its end, by the user, the end of its run of the study, or that of its kernel. It runs
+    /// The trial was cut off, by the user, at the end of its run of the study, or because its kernel ended. It runs
     /// again under its number when the study is resumed.
     Cancelled,
 }

@@ -57,8 +57,8 @@ pub struct Covered {
     pub dimensions: usize,
     /// n^(1/d): as many values of each nuisance hyperparameter as a grid of n points has.
     pub points: f64,
-    /// Whether another combination has other dimensions.
-    pub is_special: bool,
+    /// Whether another combination has another number of dimensions.
+    pub dimensions_differ: bool,
 }
 
 /// The configurations that a study proposes, as far as they can be known before it runs. An adaptive sampler deals out
@@ -159,21 +159,23 @@ impl<'a> Coverage<'a> {
     }
 
     fn sparsest(&self) -> Option<Covered> {
+        let points = |(count, dimensions): &(usize, usize)| (*count as f64).powf(1.0 / *dimensions as f64);
         let covered = self.values.iter().filter(|(_, (_, dimensions))| *dimensions > 0);
-        let covered = covered.map(|(value, (configurations, dimensions))| Covered {
+        let (value, sparsest) = covered.min_by(|a, b| points(a.1).total_cmp(&points(b.1)))?;
+        let (configurations, dimensions) = *sparsest;
+        Some(Covered {
             value: Some(value.clone()).filter(|value| !value.is_empty()),
-            configurations: *configurations,
-            dimensions: *dimensions,
-            points: (*configurations as f64).powf(1.0 / *dimensions as f64),
-            is_special: self.values.values().any(|(_, others)| others != dimensions),
-        });
-        covered.min_by(|a, b| a.points.total_cmp(&b.points))
+            configurations,
+            dimensions,
+            points: points(sparsest),
+            dimensions_differ: self.values.values().any(|(_, others)| *others != dimensions),
+        })
     }
 }
 
 /// Returns the smallest number of configurations with so many points along each nuisance dimension of each combination
-/// of scientific values, beside the given ones. A grid has no more than all of its configurations. None if the number is
-/// larger than `most`.
+/// of scientific values, beside the given ones. A grid has no more than all of its configurations. None if the number
+/// is larger than `most`.
 fn enough_configurations(definition: &StudyDefinition, points: f64, most: u32) -> Option<u32> {
     let mut proposals = expected_proposals(definition);
     let mut coverage = Coverage::new(definition);

@@ -237,7 +237,7 @@ fn the_hyperparameters_of_an_optimizer_are_looked_for_in_its_branch() {
     assert_eq!((design.scientific_values, design.configurations_per_value), (Some(2), Some([20, 20])));
     let covered = design.sparsest.unwrap();
     assert_eq!((covered.value.as_deref(), covered.dimensions), (Some("optimizer=nesterov"), 2), "momentum is its own");
-    assert!(covered.is_special && covered.configurations == 20);
+    assert!(covered.dimensions_differ && covered.configurations == 20);
 }
 
 #[test]
@@ -303,7 +303,7 @@ fn each_scientific_value_is_judged_by_its_own_configurations_and_dimensions() {
     // The number that is asked for is the smallest one that is enough.
     let enough: u32 = few.split("at least ").nth(1).unwrap().split(' ').next().unwrap().parse().unwrap();
     assert!(sparse(&models, enough).is_none() && sparse(&models, enough - 1).is_some(), "{few}");
-    assert!(design(&models, 18).sparsest.unwrap().is_special, "a has three dimensions");
+    assert!(design(&models, 18).sparsest.unwrap().dimensions_differ, "a has three dimensions");
     // A list of one value is no dimension.
     let one = study(&[
         (Role::Scientific, "m", words(&["a", "b"]), None),

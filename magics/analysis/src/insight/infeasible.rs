@@ -101,8 +101,8 @@ pub(super) fn finding(evidence: &Evidence<'_>) -> Option<Finding> {
     Some(Finding { message, advice, ..finding })
 }
 
-/// Returns the reason on record that most of the infeasible and failed trials have, with their number. Of equally common
-/// ones it is that of the first trial.
+/// Returns the reason on record that most of the infeasible and failed trials have, with their number. Of equally
+/// common ones it is that of the first trial.
 fn commonest_reason<'a>(evidence: &Evidence<'a>) -> Option<(&'a str, usize)> {
     let mut counts: IndexMap<&str, usize> = IndexMap::new();
     let unusable = evidence.trials.iter().filter(|trial| Cause::of(trial).is_some());

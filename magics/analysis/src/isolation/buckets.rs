@@ -20,12 +20,16 @@ pub enum Bucket {
 }
 
 impl Bucket {
-    /// How far a value lies outside: 0 if it is inside, infinite if it is another value of a list.
-    pub(super) fn distance(&self, value: &Value) -> f64 {
+    /// How far a value lies outside, on the scale of the distribution: 0 if it is inside. None if it is another value
+    /// of a list.
+    pub(super) fn distance(&self, value: &Value, distribution: &Distribution) -> Option<f64> {
         match self {
-            Bucket::Value(own) if own.same_as(value) => 0.0,
-            Bucket::Value(_) => f64::INFINITY,
-            Bucket::Range([low, high]) => value.as_f64().map_or(f64::INFINITY, |v| (low - v).max(v - high).max(0.0)),
+            Bucket::Value(own) => own.same_as(value).then_some(0.0),
+            Bucket::Range(ends) => {
+                let [low, high] = ends.map(|end| distribution.to_unit(&end.into()));
+                let (low, v, high) = (low?, distribution.to_unit(value)?, high?);
+                Some((low - v).max(v - high).max(0.0))
+            }
         }
     }
 }

@@ -134,9 +134,9 @@ pub fn isolation(
     for failed in failed_configurations(trials) {
         let Some(value) = value_in(&definition.space, hyperparameter, failed.trials[0]) else { continue };
         // A value between two buckets counts with the nearer one.
-        let distances = points.iter_mut().map(|point| (point.bucket.distance(value), point));
-        let nearest = distances.filter(|(distance, _)| distance.is_finite()).min_by(|a, b| a.0.total_cmp(&b.0));
-        if let Some((_, point)) = nearest {
+        let distance = |point: &IsolationPoint| point.bucket.distance(value, &hyperparameter.distribution);
+        let distances = points.iter_mut().filter_map(|point| Some((distance(point)?, point)));
+        if let Some((_, point)) = distances.min_by(|a, b| a.0.total_cmp(&b.0)) {
             point.failed += 1;
         }
     }
@@ -152,7 +152,7 @@ pub fn isolation(
 }
 
 impl Isolation {
-    /// Whether configurations have several trials each, so that both are not the same number.
+    /// Whether configurations have several trials each, so that there are fewer configurations than trials.
     pub fn has_seeds(&self) -> bool {
         self.points.iter().any(|point| point.configurations < point.trials.len())
     }

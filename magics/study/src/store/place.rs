@@ -6,6 +6,7 @@
 
 use super::files::{create_private_file, create_private_folder, on_network_file_system};
 use super::{Result, Store, StoreError, now};
+use std::cell::Cell;
 use std::ffi::OsString;
 use std::fs::Metadata;
 use std::io::ErrorKind;
@@ -16,10 +17,10 @@ use std::path::{Path, PathBuf};
 pub(super) struct Place {
     /// The absolute path: the current folder may change.
     path: PathBuf,
-    /// The device and the number of the file on it. None on a network file system, where numbers may change.
+    /// The device and the inode of the file. None on a network file system, where inodes may change.
     file: Option<(u64, u64)>,
-    /// How long the file was. SQLite does not shorten it.
-    length: u64,
+    /// How long the file was. SQLite shortens it only if it is compacted (`VACUUM`).
+    length: Cell<u64>,
 }
 
 /// What is said of a store whose file was removed.
@@ -40,15 +41,15 @@ impl Place {
     /// The place of a store that was just opened there.
     pub(super) fn of(path: PathBuf) -> Option<Self> {
         let found = std::fs::metadata(&path).ok()?;
-        let file = (!on_network_file_system(&path)).then(|| number(&found));
-        Some(Self { path, file, length: found.len() })
+        let file = (!on_network_file_system(&path)).then(|| inode(&found));
+        Some(Self { path, file, length: Cell::new(found.len()) })
     }
 
     /// None if the file is as it was, or nothing is known of it.
     fn fate(&self) -> Option<Fate> {
         match std::fs::metadata(&self.path) {
-            Ok(found) if self.file.is_some_and(|file| file != number(&found)) => Some(Fate::Replaced),
-            Ok(found) if found.len() < self.length => Some(Fate::Cut),
+            Ok(found) if self.file.is_some_and(|file| file != inode(&found)) => Some(Fate::Replaced),
+            Ok(found) if found.len() < self.length.get() => Some(Fate::Cut),
             Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Some(Fate::Gone),
             _ => None,
         }
@@ -56,7 +57,7 @@ impl Place {
 
     /// Where the open file is now, if it was moved.
     fn moved_to(&self) -> Option<PathBuf> {
-        let is_it = |found: Metadata| Some(number(&found)) == self.file;
+        let is_it = |found: Metadata| Some(inode(&found)) == self.file;
         std::fs::read_dir("/proc/self/fd").ok()?.find_map(|entry| {
             let descriptor = entry.ok()?.path();
             let path = std::fs::read_link(&descriptor).ok()?;
@@ -81,32 +82,48 @@ impl Place {
     }
 }
 
-/// What tells a file from all others that exist at the same time.
-fn number(found: &Metadata) -> (u64, u64) {
+/// The device and the inode of a file, which no other file has at the same time.
+fn inode(found: &Metadata) -> (u64, u64) {
     (found.dev(), found.ino())
 }
 
 impl Store {
     /// An error if the file was moved, removed, replaced or cut since it was opened. It costs one look at the name.
     pub fn check_file(&self) -> Result<()> {
-        match self.place.as_ref().and_then(Place::fate) {
+        match self.fate() {
             None => Ok(()),
             Some(fate) => Err(self.lost(&fate, "Run the cell again with `--resume`".into())),
         }
     }
 
-    /// The same, and keeps what was recorded: it copies all that the open file holds to a new file, unless the file was
-    /// only moved. To be called once nothing more will be written.
-    pub fn keep_file(&self) -> Result<()> {
-        let Some(place) = &self.place else { return Ok(()) };
-        let Some(fate) = place.fate() else { return Ok(()) };
-        let moved = if matches!(fate, Fate::Cut) { None } else { place.moved_to() };
-        let kept = match moved {
+    /// What became of the file. None if it is as it was, or nothing is known of it.
+    fn fate(&self) -> Option<Fate> {
+        let place = self.place.as_ref()?;
+        place.fate().filter(|fate| !matches!(fate, Fate::Cut) || !self.was_compacted(place))
+    }
+
+    /// Whether the file is shorter because another program has compacted it (`VACUUM`): SQLite knows its new length.
+    fn was_compacted(&self, place: &Place) -> bool {
+        let sql = "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size";
+        let known = self.connection.query_row(sql, [], |row| row.get::<_, i64>(0)).ok();
+        let known = known.and_then(|known| u64::try_from(known).ok()).unwrap_or(0);
+        let found = std::fs::metadata(&place.path).map_or(0, |found| found.len());
+        let was_compacted = found > 0 && (1..place.length.get()).contains(&known);
+        if was_compacted {
+            place.length.set(found);
+        }
+        was_compacted
+    }
+
+    /// An error as that of [`check_file`](Self::check_file), after which what was recorded is kept: all that the open
+    /// file holds was copied to a new file, unless the file was only moved.
+    pub(super) fn keep_file(&self) -> Result<()> {
+        let (Some(place), Some(fate)) = (&self.place, self.fate()) else { return Ok(()) };
+        let is_whole = !matches!(fate, Fate::Cut) && self.empty_log();
+        let kept = match place.moved_to().filter(|_| is_whole) {
             Some(moved) => {
-                // What is in the log beside the old name goes to the file itself.
-                let checkpoint = "PRAGMA wal_checkpoint(TRUNCATE)";
-                let busy: rusqlite::Result<i64> = self.connection.query_row(checkpoint, [], |row| row.get(0));
-                if matches!((busy, &fate), (Ok(0), Fate::Gone)) {
+                // Another process may have made a file of this name meanwhile.
+                if std::fs::symlink_metadata(&place.path).is_err() {
                     place.remove_logs();
                 }
                 let back = if matches!(fate, Fate::Gone) { "Move it back, or set" } else { "Set" };
@@ -130,6 +147,14 @@ impl Store {
             },
         };
         Err(self.lost(&fate, kept))
+    }
+
+    /// Moves all that is in the log beside the name to the file that is open. Returns whether that was possible. SQLite
+    /// would read what is left in the log as a part of any file that has the name now.
+    fn empty_log(&self) -> bool {
+        let checkpoint = "PRAGMA wal_checkpoint(TRUNCATE)";
+        let is_busy: rusqlite::Result<i64> = self.connection.query_row(checkpoint, [], |row| row.get(0));
+        is_busy.is_ok_and(|is_busy| is_busy == 0)
     }
 
     fn lost(&self, fate: &Fate, kept: String) -> StoreError {

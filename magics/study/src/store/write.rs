@@ -406,6 +406,24 @@ impl StudyWriter {
         self.with_time(|transaction| transaction.prepare_cached(sql)?.execute(row).map(drop))
     }
 
+    /// Returns the error of [`Store::check_file`], if there is one, with where what was recorded is kept. The lease
+    /// ends before that, so that other kernels can continue the study there, and nothing more can be written here.
+    pub fn keep_file(&self) -> Result<()> {
+        let checked = self.store.check_file();
+        if checked.is_err() {
+            self.end_lease();
+            self.store.keep_file()?;
+        }
+        checked
+    }
+
+    /// Ends the lease. If it cannot be deleted (the disk is full), or was lost, this changes nothing in the store.
+    fn end_lease(&self) {
+        self.owner.release();
+        let sql = "DELETE FROM leases WHERE study = ?1 AND owner = ?2";
+        let _ = self.store.connection.execute(sql, (self.study.id, to_json(&self.owner)));
+    }
+
     /// Runs one statement, as [`transaction`](Self::transaction) does.
     fn execute(&self, sql: &str, row: impl rusqlite::Params) -> Result<()> {
         self.transaction(|transaction| transaction.prepare_cached(sql)?.execute(row).map(drop))
@@ -430,10 +448,7 @@ impl StudyWriter {
 
 impl Drop for StudyWriter {
     fn drop(&mut self) {
-        self.owner.release();
-        // If the lease cannot be deleted (the disk is full), or was lost, this changes nothing.
-        let sql = "DELETE FROM leases WHERE study = ?1 AND owner = ?2";
-        let _ = self.store.connection.execute(sql, (self.study.id, to_json(&self.owner)));
+        self.end_lease();
     }
 }
 

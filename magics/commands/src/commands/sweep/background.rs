@@ -14,7 +14,7 @@ use tunebook_study::store::StudyWriter;
 /// How long `%sweep stop` waits until the sweep has recorded what ran.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// An error if this kernel runs the study in the background, so that another cell cannot train it.
+/// An error if this kernel runs the study in the background, so that another cell cannot train it or change its record.
 pub fn check(context: &Context, study: &str) -> Result<()> {
     let store = context.store_file();
     if !context.background.running().iter().any(|sweep| sweep.study == study && sweep.store == store) {

@@ -100,7 +100,7 @@ impl<'a> SweepDisplay<'a> {
         self.price = price;
     }
 
-    /// Sets the trials of this run, which begin.
+    /// Sets the trials that this run is about to begin.
     pub fn set_waiting(&mut self, numbers: &[u32]) {
         self.waiting = numbers.iter().copied().collect();
         self.ended_before = self.ended();

@@ -124,7 +124,7 @@ pub fn run_in(
     drop(run);
     let use_recorded = writer.record_use(&hyperparameters);
     let seconds_added = writer.end_run();
-    let kept = writer.store().keep_file();
+    let kept = writer.keep_file();
     // A slot elsewhere holds a machine that others wait for.
     pool.release_far();
     context.pools.lock().ended(&plan.name, pool.status());

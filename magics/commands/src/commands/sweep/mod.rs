@@ -201,6 +201,7 @@ impl Command for Sweep {
         let changed = following_cell(&study.definition, &plan.definition);
         let (mut store, study) = match changed.filter(|_| !matches!(rerun, Rerun::Anew { .. })) {
             Some((definition, sentences)) => {
+                background::check(context, &plan.name)?;
                 let mut writer = store.write(study)?;
                 writer.redefine(&definition)?;
                 plan.options.notes.extend(sentences);

@@ -116,8 +116,8 @@ impl ObservedTrials {
         }
     }
 
-    /// Records of the trials that are still running that they were cancelled: the run has ended, and the store could not
-    /// record how they ended.
+    /// Marks the trials that are still running as cancelled: the run has ended, and the store could not record how they
+    /// ended.
     pub fn cancel_running(&mut self) {
         for trial in self.trials.iter_mut().filter(|trial| trial.state == TrialState::Running) {
             trial.state = TrialState::Cancelled;

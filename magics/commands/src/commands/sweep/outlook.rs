@@ -103,7 +103,7 @@ pub fn coverage(plan: &SweepPlan, design: &Design) -> Option<String> {
         let noun = if points == 1.0 { "value" } else { "values" };
         let nuisance = counted(covered.dimensions, "nuisance hyperparameter");
         let each = if covered.dimensions == 1 { "it" } else { "each" };
-        let of = match covered.value.as_ref().filter(|_| covered.is_special) {
+        let of = match covered.value.as_ref().filter(|_| covered.dimensions_differ) {
             Some(value) => {
                 let count = counted(covered.configurations, "configuration");
                 format!("`{value}` is covered least, with {count} for ")

@@ -32,9 +32,13 @@ pub fn time_steps(
     for attempt in 1..=attempts {
         let mut visits = Visits::default();
         let ended = visit_sizes(prober, sizes, evaluate, attempt, &mut visits, status);
-        let result = ended.as_ref().ok().map(|waited| throughput(&timings(sizes, known, &visits), *waited, limit));
-        if let Some(result) = result.as_ref().filter(|result| result.reliable && beside.is_none()) {
-            return (result.clone(), None);
+        if let Ok(waited) = &ended {
+            let result = throughput(&timings(sizes, known, &visits), *waited, limit);
+            match &beside {
+                Some(reason) => reasons = vec![reason.clone()],
+                None if result.reliable => return (result, None),
+                None => reasons = result.reasons,
+            }
         }
         for (size, mut visits) in visits {
             all_visits.entry(size).or_default().append(&mut visits);
@@ -46,7 +50,6 @@ pub fn time_steps(
             let reason = format!("the timing of steps was interrupted after {done} of {all} measurements");
             return (disturbed_throughput(&timings(&timed, known, &all_visits), vec![reason]), Some(error));
         }
-        reasons = beside.clone().map_or_else(|| result.map_or(vec![], |result| result.reasons), |reason| vec![reason]);
     }
     (disturbed_throughput(&timings(sizes, known, &all_visits), reasons), None)
 }
