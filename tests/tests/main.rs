@@ -1,6 +1,7 @@
 //! The product from outside, in one program: it is linked once, and a test that takes long leaves no processor idle.
 //!
-//! `cargo verify -- --test product background::` runs the tests of one file. Those of Slurm are a program of their own.
+//! `cargo verify -- --test product background::` runs the tests of one file. Those of `%throughput` and of Slurm are
+//! programs of their own.
 
 mod adoption;
 mod architecture;
@@ -40,7 +41,6 @@ mod survival;
 mod sweeps;
 mod tables;
 mod tensors;
-mod throughput;
 mod training_steps;
 mod validation;
 mod wire;
