@@ -471,7 +471,7 @@ async fn a_study_that_only_fails_stops_and_its_trials_can_run_again() {
 
     // A study that has a result is not stopped, however many of its other trials fail.
     write(folder.path(), "missing.sh", "exit 4");
-    let answer = kernel.run_ok(&sweep("--trials 16 --accept-changes")).await;
+    let answer = kernel.run_ok(&sweep("--trials 16 --resume --accept-changes")).await;
     assert_eq!(answer.result()["trials"]["failed"], 8, "{}", answer.shown());
     let answer = kernel.run_ok(&sweep("--trials 16 --retry-failed")).await;
     assert_eq!(answer.result()["trials"]["failed"], 8, "{}", answer.shown());

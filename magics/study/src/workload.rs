@@ -232,6 +232,17 @@ impl WorkloadHyperparameter {
 }
 
 impl WorkloadDescription {
+    /// The metrics of the training examples, which a trial reports if it is asked to, beside
+    /// [`metrics`](Self::metrics). A training function reports what it measures itself.
+    pub fn training_metrics(&self) -> Vec<String> {
+        let of_training = |metric: &String| match metric.strip_prefix("valid/")? {
+            "loss" => Some("train/eval_loss".to_string()),
+            name => Some(format!("train/{name}")),
+        };
+        let has_pipeline = self.hyperparameters.iter().any(|h| h.shared);
+        self.metrics.iter().filter(|_| has_pipeline).filter_map(of_training).collect()
+    }
+
     /// The hyperparameters that this workload declares itself, without those that all workloads have.
     pub fn own(&self) -> impl Iterator<Item = &WorkloadHyperparameter> {
         self.hyperparameters.iter().filter(|h| !h.shared)

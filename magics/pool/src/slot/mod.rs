@@ -2,9 +2,10 @@
 //!
 //! A slot links no libtorch. It gives workloads to a worker, which it keeps running from one trial to the next, and
 //! runs programs itself. When its standard input closes, because the kernel died or ended the slot, it ends everything
-//! that it started and exits; so it does after SIGTERM, by which a scheduler announces the end of its job (`signals`).
-//! It needs nothing but standard input and output, so any command that starts it somewhere can be a slot: `ssh`, `srun`,
-//! `docker run -i`. On another machine it first looks for what it needs (see `node.rs`), or receives it (`copying`).
+//! that it started and exits. It does the same after SIGTERM, by which a scheduler announces the end of its job
+//! (`signals`). It needs nothing but standard input and output, so any command that starts it somewhere can be a slot:
+//! `ssh`, `srun`, `docker run -i`. On another machine it first looks for what it needs (see `node.rs`), or receives it
+//! (`copying`).
 
 mod log;
 mod orphans;

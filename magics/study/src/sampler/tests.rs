@@ -395,7 +395,7 @@ fn nuisance_lists_are_balanced_among_all_trials_also_under_conditions_and_after_
             assert!(imbalance(trials.iter(), name, count) <= 1, "{name} with {sampler}, seed {seed}");
             assert!(imbalance_within(&trials, &["a"], name, count) <= 1, "{name} with {sampler}, seed {seed}");
         }
-        // A value is added, and has caught up after 37 trials. Once all counts are equal, the differences are small again.
+        // A value is added, and has caught up after 37 trials. Once all counts are equal, the differences are small.
         let trials = proposed(&definition.widened(tree(4), 28), 240);
         assert!(imbalance_within(&trials, &["a"], "n", 3) <= 1, "{sampler}, seed {seed}");
         let late = |last: usize| {

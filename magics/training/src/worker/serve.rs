@@ -142,7 +142,9 @@ impl Worker {
                 outcome
             }
             Trainable::Workload(workload) => {
-                if !description.metrics.contains(&request.objective) {
+                let mut metrics = description.metrics.clone();
+                metrics.extend(description.training_metrics().into_iter().filter(|_| request.training_metrics));
+                if !metrics.contains(&request.objective) {
                     return Err(Stop::Failed(format!("`{name}` reports no metric `{}`", request.objective)));
                 }
                 // If the trial panics, the data are dropped: the code of the workload may have changed them.

@@ -200,17 +200,6 @@ pub fn near_choice(value: &Value, hyperparameter: &WorkloadHyperparameter) -> Op
     }
 }
 
-/// The metrics of the training examples that `--training-metrics` adds to those of a workload. A training function
-/// reports what it measures itself.
-fn training_metrics(description: &WorkloadDescription) -> Vec<String> {
-    let of_training = |metric: &String| match metric.strip_prefix("valid/")? {
-        "loss" => Some("train/eval_loss".to_string()),
-        name => Some(format!("train/{name}")),
-    };
-    let has_pipeline = description.hyperparameters.iter().any(|h| h.shared);
-    description.metrics.iter().filter(|_| has_pipeline).filter_map(of_training).collect()
-}
-
 /// The parent in the conditions of a declaration that has a range of real numbers, of which no trial gets a single one.
 fn real_parent<'a>(declaration: &Declaration, space: &'a SearchSpace) -> Option<&'a Hyperparameter> {
     let mut parents = declaration.conditions.iter().filter_map(|(parent, _)| space.named(&parent.value).next());
@@ -518,7 +507,7 @@ impl Planner<'_> {
             return Err(self.source.error(ErrorName::UnknownMetric, metric.span.clone(), message, Some(help.into())));
         }
         if let Some(description) = description.filter(|d| !d.metrics.contains(&metric.value)) {
-            let is_of_training = training_metrics(description).contains(&metric.value);
+            let is_of_training = description.training_metrics().contains(&metric.value);
             if !(is_of_training && options.training_metrics) {
                 let message = format!("`{}` reports no metric `{}`", description.name, metric.value);
                 let help = match is_of_training {

@@ -13,9 +13,9 @@
 //! 5. by a random order of the values.
 //!
 //! With at most one scientific list, the differences are at most 1 everywhere. With several, they are at most 1 among
-//! the trials with the same scientific values, which a study compares. They cannot be at most 1 also for each scientific
-//! list alone and among all trials: with three lists of two values, the fourth trial at the latest breaks one of these.
-//! With two scientific lists, they are at most 1 among all trials. With more, both differ by a few.
+//! the trials with the same scientific values, which a study compares. They cannot be at most 1 also for each
+//! scientific list alone and among all trials: with three lists of two values, the fourth trial at the latest breaks
+//! one of these. With two scientific lists, they are at most 1 among all trials. With more, both differ by a few.
 //!
 //! Where a space has only lists, no configuration is repeated as long as the first count allows another one. This comes
 //! before the other counts of nuisance lists, so these differ by a few among all trials.
@@ -34,9 +34,10 @@
 //! So a value that `--widen` adds is dealt until it has caught up with the others.
 //!
 //! Before version 8, there were no schedules, and scientific values too were chosen so that configurations are new.
-//! After a wider space began, two scientific lists were chosen one after the other. Before version 7, there were no rounds, three or more scientific lists were chosen one after the other, and those
-//! under a condition came among the nuisance lists and did not count for these. Before version 6, only the first
-//! scientific list counted in this way, for ranges, and came before the others, for lists.
+//! After a wider space began, two scientific lists were chosen one after the other. Before version 7, there were no
+//! rounds, three or more scientific lists were chosen one after the other, and those under a condition came among the
+//! nuisance lists and did not count for these. Before version 6, only the first scientific list counted in this way,
+//! for ranges, and came before the others, for lists.
 
 mod nuisance;
 mod scientific;
@@ -158,8 +159,8 @@ impl Dealt {
         Self { continues: true, ..Self::new(seed) }
     }
 
-    /// The next configuration, and whether it is new. It is not if all that were tried are not. If `is_strict`, nuisance
-    /// lists with schedules keep to them, even if no configuration is new.
+    /// The next configuration, and whether it is new. It is not if all that were tried are not. If `is_strict`,
+    /// nuisance lists with schedules keep to them, even if no configuration is new.
     pub(super) fn propose(
         &mut self,
         version: u32,

@@ -3,8 +3,8 @@
 //!
 //! For a list of m values, each m trials in succession are a *block*, and so are each m trials in succession with the
 //! same scientific values. A trial is in one block of each kind, so trials are the edges of a bipartite graph whose
-//! vertices are the blocks. By the theorem of König, its edges can have m colours such that no two edges of a vertex have
-//! the same one. The colours are the values, and then each block has each value once.
+//! vertices are the blocks. By the theorem of König, its edges can have m colours such that no two edges of a vertex
+//! have the same one. The colours are the values, and then each block has each value once.
 //!
 //! A schedule begins where all counts of the list are equal, and ends with the first trial after which all blocks are
 //! full. The scientific values of these trials do not depend on nuisance lists, so they are known before. Another value
@@ -80,8 +80,8 @@ impl Dealt {
         });
     }
 
-    /// The nuisance lists that have schedules. One list needs none, if there is at most one scientific list, and neither
-    /// do two lists that go in rounds.
+    /// The nuisance lists that have schedules. One list needs none, if there is at most one scientific list. Two lists
+    /// that go in rounds need none either.
     fn to_schedule(&self, space: &SearchSpace) -> Vec<usize> {
         let (all, ranks) = (space.hyperparameters(), ranks(8, space));
         let (scientific, others): (Vec<usize>, Vec<usize>) = (0..all.len())
