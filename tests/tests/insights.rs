@@ -129,7 +129,8 @@ async fn infeasible_trials_are_counted_by_cause_and_a_cell_leaves_their_region_o
 #[tokio::test]
 async fn trials_that_learn_nothing_are_flagged_and_stay_complete() {
     let awk = r#"end = x < 0.3 ? 0.9 : 0.1 + (x - 0.6) ^ 2 / 10;
-        for (i = 0; i <= 12; i++) printf "{\"step\": %d, \"valid/error\": %.9f}\n", i, i == 0 ? 0.9 : (i < 12 ? 0.95 : end)"#;
+        for (i = 0; i <= 12; i++)
+            printf "{\"step\": %d, \"valid/error\": %.9f}\n", i, i == 0 ? 0.9 : (i < 12 ? 0.95 : end)"#;
     let (mut kernel, _folder) = with_program(awk).await;
     kernel.run_ok(&sweep("chance", "--trials 40 --seed 2")).await;
     let trials = kernel.recorded("chance");

@@ -87,8 +87,8 @@ fn summary(result: &BestOfK, is_grid: bool) -> Vec<String> {
         ));
     } else {
         sentences.push(format!(
-            "{} of {n} configurations are infeasible. So half of them, {}, may be infeasible ones only and then have no \
-             best, and it is not known what the last doubling gained.",
+            "{} of {n} configurations are infeasible. So half of them, {}, may be infeasible ones only and then have \
+             no best, and it is not known what the last doubling gained.",
             result.infeasible,
             n.div_ceil(2)
         ));

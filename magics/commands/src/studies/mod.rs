@@ -169,8 +169,8 @@ pub fn wall_seconds(recorded: f64, trials: &[Trial], now: f64) -> f64 {
 /// What to do about a study of which no trial has a result.
 pub fn without_result_help(study: &str) -> String {
     format!(
-        "`%study {study}` lists its trials, each with the reason of its end; `--retry-failed` at its %%sweep runs failed \
-         ones again"
+        "`%study {study}` lists its trials, each with the reason of its end; `--retry-failed` at its %%sweep runs \
+         failed ones again"
     )
 }
 

@@ -397,8 +397,8 @@ mod tests {
         let head = head((&context, &run), &store, &plan, &[1, 2, 3, 4, 5, 6]).join("\n");
         assert!(head.starts_with("Roles: nuisance `lr`.\nThere are 6 configurations; "), "{head}");
         assert!(head.ends_with("How long this takes is not known yet."), "{head}");
-        let said = "The time is not known: the store has no complete trial of this program. Run a sweep of one trial to \
-                    find out.";
+        let said = "The time is not known: the store has no complete trial of this program. Run a sweep of one trial \
+                    to find out.";
         assert_eq!(Cost::of((&context, &run), Some(&store), &plan, &[1]).unwrap().sentence(), said);
     }
 }
